@@ -1,0 +1,39 @@
+# Every target sets up what it needs in .venv and reuses it the next time.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+# Idle OpenMP threads that spin slow everything down where there are few cores.
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: help setup demo test test-slow check clean
+help:
+	@echo "make demo       record and classify digits of the bundled model; about two minutes"
+	@echo "make test       run the tests (make test-slow: those that take minutes)"
+	@echo "make check      formatting, lint and types"
+	@echo "make setup      only make the environment in .venv"
+
+setup: $(READY)
+
+$(READY): requirements.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); sys.exit(None if ok else f"Python 3.11 to 3.13 is needed, this is {sys.version.split()[0]}; name another: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python examples/demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache demo

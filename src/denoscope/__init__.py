@@ -1,0 +1,56 @@
+"""Record what happens inside a diffusion model while it denoises, and measure it as a dynamical system.
+
+>>> import denoscope as ds
+>>> denoiser = ds.load("mnist")
+>>> x = ds.noise.random(16, denoiser.shape, seed=42)
+>>> rec = ds.record(denoiser, x, "run.zarr", steps=50, layers=["conv_in", "mid_block"])
+>>> labels = ds.classify(rec.final)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from denoscope import noise as noise
+    from denoscope.denoiser import Denoiser as Denoiser
+    from denoscope.denoiser import load as load
+    from denoscope.errors import UserError as UserError
+    from denoscope.labels import Labels as Labels
+    from denoscope.labels import classify as classify
+    from denoscope.noise import NoiseSet as NoiseSet
+    from denoscope.recording import Recording as Recording
+    from denoscope.recording import open as open
+    from denoscope.recording import record as record
+    from denoscope.sampling import Step as Step
+    from denoscope.sampling import denoise as denoise
+    from denoscope.sampling import sample as sample
+
+_HOMES = {
+    "Denoiser": "denoiser",
+    "load": "denoiser",
+    "NoiseSet": "noise",
+    "Recording": "recording",
+    "open": "recording",
+    "record": "recording",
+    "Step": "sampling",
+    "denoise": "sampling",
+    "sample": "sampling",
+    "Labels": "labels",
+    "classify": "labels",
+    "UserError": "errors",
+}
+
+__all__ = ["noise", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    # PyTorch takes seconds to import, which `denoscope --help` has no use for.
+    if name == "noise":
+        return importlib.import_module("denoscope.noise")
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"denoscope.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'denoscope' has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""`python -m denoscope`."""
+
+from denoscope.cli import main
+
+main()

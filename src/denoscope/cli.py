@@ -1,0 +1,473 @@
+"""The `denoscope` command and the scripts beside it: one verb each, flags from the configuration classes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from denoscope.config import InferenceConfig, Settings, at_least, option
+from denoscope.errors import UserError
+
+if TYPE_CHECKING:
+    from denoscope.noise import NoiseSet
+
+PLANE = "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds"
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One thing the command does.
+
+    `flags` names, for each configuration (a field of Settings), the fields that become flags, as
+    "field" or "field:flag"; `own` is a dataclass of flags that belong to this verb alone.
+    """
+
+    run: Callable[[Settings, Any], None]
+    help: str
+    flags: dict[str, str]
+    own: type | None = None
+
+    def fields(self) -> list[tuple[str, str, str]]:
+        """(configuration, field, flag) of every flag that stands for a configuration's field."""
+        triples = []
+        for config, names in self.flags.items():
+            for name in names.split():
+                attribute, _, flag = name.partition(":")
+                triples.append((config, attribute, flag or attribute))
+        return triples
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The `denoscope` command."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return
+    if words[0] == "--version":
+        import importlib.metadata
+
+        print(importlib.metadata.version("denoscope"))
+        return
+    for length in (2, 1):
+        if (verb := " ".join(words[:length])) in VERBS:
+            run(verb, words[length:], Settings(), f"denoscope {verb}")
+            return
+    near = difflib.get_close_matches(" ".join(words[:2]), VERBS, n=3, cutoff=0.3)
+    _fail(f"unknown command {words[0]!r}; did you mean {' or '.join(near or VERBS)}? See denoscope --help")
+
+
+def script(verb: str, path: str) -> None:
+    """Run a verb as one of the scripts does: with the `config.py` beside it as the starting point."""
+    try:
+        settings = _settings_beside(Path(path))
+    except UserError as error:
+        _fail(f"config.py: {error}")
+    run(verb, sys.argv[1:], settings, Path(path).name)
+
+
+def run(verb: str, arguments: Sequence[str], settings: Settings, program: str) -> None:
+    """Parse the flags over `settings` and do the verb; a user's mistake ends in one line and exit code 2."""
+    chosen = VERBS[verb]
+    parsed = _parse(chosen, arguments, settings, program)
+    try:
+        own = chosen.own and chosen.own(
+            **{item.name: getattr(parsed, item.name) for item in dataclasses.fields(chosen.own)}
+        )
+        chosen.run(_merged(chosen, settings, parsed), own)
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt as stop:
+        print(f"\n{stop or 'stopped'}", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str) -> Any:
+    import tyro
+
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            return tyro.cli(
+                _flags(verb, settings),
+                args=list(arguments),
+                prog=program,
+                description=verb.help,
+                use_underscores=True,
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+    except SystemExit as stop:
+        if stop.code:
+            # tyro frames what is wrong and its advice; the first part of the frame says it.
+            said = told.getvalue().splitlines()[1:]
+            what = [
+                line.strip("│ ")
+                for line in said[: next((k for k, line in enumerate(said) if "──" in line), None)]
+            ]
+            _fail(f"{' '.join(what)} (see {program} --help)")
+        raise
+
+
+def _flags(verb: Verb, settings: Settings) -> type:
+    """A dataclass with one field a flag, its default taken from `settings`."""
+    fields: list[tuple[str, Any, Any]] = []
+    for item in dataclasses.fields(verb.own) if verb.own else ():
+        fields.append(_flag(item.name, typing.cast(type, verb.own), item.name, item.default))
+    for config, attribute, flag in verb.fields():
+        instance = getattr(settings, config)
+        fields.append(_flag(flag, type(instance), attribute, getattr(instance, attribute)))
+    return dataclasses.make_dataclass("Flags", fields, kw_only=True)
+
+
+def _flag(flag: str, owner: type, attribute: str, default: Any) -> tuple[str, Any, Any]:
+    import tyro
+
+    item = next(item for item in dataclasses.fields(owner) if item.name == attribute)
+    hint: Any = Annotated[typing.get_type_hints(owner)[attribute], tyro.conf.arg(help=item.metadata["help"])]
+    if item.metadata["positional"]:
+        return flag, Annotated[hint, tyro.conf.Positional], dataclasses.field()
+    return flag, hint, dataclasses.field(default=default)
+
+
+def _merged(verb: Verb, settings: Settings, parsed: Any) -> Settings:
+    """The settings with what the flags say; each class checks its own values again."""
+    changes: dict[str, dict[str, Any]] = {}
+    for config, attribute, flag in verb.fields():
+        changes.setdefault(config, {})[attribute] = getattr(parsed, flag)
+    return dataclasses.replace(
+        settings,
+        **{
+            config: dataclasses.replace(getattr(settings, config), **values)
+            for config, values in changes.items()
+        },
+    )
+
+
+def _settings_beside(path: Path) -> Settings:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("config", path.resolve().with_name("config.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.SETTINGS
+
+
+def _fail(message: str) -> typing.NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS)) + 2
+    lines = [f"  {name:<{width}}{verb.help}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: denoscope COMMAND [FLAGS]   (denoscope COMMAND --help lists the flags)",
+            "",
+            "Record hidden states and trajectories of diffusion models, and classify the results.",
+            "",
+            *lines,
+        ]
+    )
+
+
+def _load(settings: Settings) -> Any:
+    from denoscope import denoiser
+
+    model = settings.model
+    return denoiser.load(
+        model.model,
+        scheduler=model.scheduler,
+        dtype=model.dtype,
+        device=settings.system.device,
+        config=model,
+    )
+
+
+def _noise_shape(settings: Settings) -> tuple[int, int, int]:
+    """The model's shape; a size or a number of channels that contradicts it is refused."""
+    from denoscope.denoiser import shape_of
+
+    channels, height, width = shape_of(settings.model.model)
+    wanted = settings.generation
+    if wanted.channels not in (None, channels):
+        raise UserError(
+            f"GenerationConfig.channels is {wanted.channels}; allowed: {channels}, as {settings.model.model} takes"
+        )
+    if wanted.image_size is not None and (wanted.image_size, wanted.image_size) != (height, width):
+        raise UserError(
+            f"GenerationConfig.image_size is {wanted.image_size}; allowed: {height}"
+            f"{'' if height == width else f' by {width}'}, as {settings.model.model} takes"
+        )
+    return channels, height, width
+
+
+def _write_noise(x: NoiseSet, settings: Settings) -> None:
+    folder = settings.system.inputs
+    x.write(folder)
+    print(
+        f"{len(x)} tensors [1, {', '.join(map(str, x.shape))}] in {folder}: {x.names[0]}.pt … {x.names[-1]}.pt"
+    )
+
+
+def _noise_random(settings: Settings, _own: None) -> None:
+    from denoscope import noise
+
+    shape = _noise_shape(settings)
+    _write_noise(noise.random(settings.generation.num_samples, shape, seed=settings.system.seed), settings)
+
+
+def _noise_perturbed(settings: Settings, _own: None) -> None:
+    from denoscope import noise
+
+    default = settings.default
+    x = noise.perturbed(
+        default.num_perturbations,
+        _noise_shape(settings),
+        epsilon=default.epsilon,
+        base_seed=default.base_seed,
+        perturb_seed=default.perturb_seed,
+    )
+    _write_noise(x, settings)
+
+
+def _plane(settings: Settings) -> NoiseSet:
+    from denoscope import noise
+
+    default = settings.default
+    return noise.plane(
+        default.num_prompts_per_direction,
+        _noise_shape(settings),
+        lengths=default.len_per_direction,
+        center=default.center_coords,
+        base_seed=default.plane_base_seed,
+        direction_seeds=default.direction_seeds,
+    )
+
+
+def _noise_plane(settings: Settings, _own: None) -> None:
+    _write_noise(_plane(settings), settings)
+
+
+@dataclass(frozen=True)
+class RecordFlags:
+    """What is asked of a recording beside its making."""
+
+    dry_run: bool = option(False, "Print the plan, with its size on disk, and stop.")
+
+
+def _record(settings: Settings, own: RecordFlags) -> None:
+    from denoscope import noise, progress, recording
+
+    system = settings.system
+    denoiser = _load(settings)
+    x = noise.read(system.inputs, shape=denoiser.shape)
+    job = recording.Job.prepared(denoiser, x, system.output, settings.inference, system.seed)
+    if own.dry_run:
+        print(progress.describe(job.plan, job.out))
+        return
+    print(f"recorded in {job.run(progress.Console()).path}")
+
+
+@dataclass(frozen=True)
+class ImageFlags:
+    """Which tensors become pictures."""
+
+    tensor_path: Path | None = option(None, "One tensor file: a sequence or a final tensor.")
+    folder_path: Path | None = option(None, "A folder of such files.")
+    step: int | Literal["noise"] = option(
+        -1, "State after denoising step K, 0 … num_steps−1; −1 is the last, x_0; noise is x_T."
+    )
+    all_steps: bool = option(False, "A strip and an animated GIF of the whole sequence.")
+
+
+def _image(settings: Settings, own: ImageFlags) -> None:
+    from denoscope import images
+
+    if (own.tensor_path is None) == (own.folder_path is None):
+        raise UserError("name either --tensor-path FILE or --folder-path FOLDER")
+    if own.folder_path is not None and not own.folder_path.is_dir():
+        raise UserError(f"{own.folder_path}: no such folder (--folder-path)")
+    paths = sorted(own.folder_path.glob("*.pt")) if own.folder_path else [typing.cast(Path, own.tensor_path)]
+    if not paths:
+        raise UserError(f"{own.folder_path}: holds no .pt tensors (--folder-path)")
+    for path in paths:
+        written = images.render(
+            path, step=own.step, output_base_dir=settings.default.image_output_dir, all_steps=own.all_steps
+        )
+        print("\n".join(map(str, written)))
+
+
+def _classify(settings: Settings, _own: None) -> None:
+    from denoscope.labels import summary
+    from denoscope.predictions import predict
+
+    predictions = predict(settings.classifier.tensors, weights=settings.classifier.classifier_weights)
+    written = predictions.write(settings.system.output)
+    print(summary(predictions.labels))
+    print("\n".join(map(str, written)))
+
+
+def _compare(settings: Settings, _own: None) -> None:
+    from denoscope.compare import compare
+
+    print(compare(settings.default.compare_folder))
+
+
+@dataclass(frozen=True)
+class PipelineFlags:
+    """What the pipeline draws beside the plane of classes."""
+
+    generate_png: bool = option(False, "Also one picture for each cell, and all of them in their places.")
+
+
+def _pipeline(settings: Settings, own: PipelineFlags) -> None:
+    from denoscope import pipeline, progress
+
+    plane = _plane(settings)
+    denoiser = _load(settings)
+    written = pipeline.run(
+        denoiser, plane, settings, generate_png=own.generate_png, progress=progress.Console()
+    )
+    print("\n".join(map(str, written)))
+
+
+@dataclass(frozen=True)
+class PrecisionFlags:
+    """Whose noise floor is measured."""
+
+    path: Path | None = option(None, "A recording: measured with its model and steps, and written into it.")
+
+
+@dataclass(frozen=True)
+class StoreFlags:
+    """Which recording is read again."""
+
+    path: Path = option(Path("run.zarr"), "The recording.", positional=True)
+    recompute: int = option(0, "Also compute this many random samples again and compare bits.", at_least(0))
+    inputs: Path | None = option(None, "Folder it was recorded from, where the recording holds no x_T.")
+
+
+def _verify_determinism(settings: Settings, _own: None) -> None:
+    from denoscope import verify
+
+    inference = settings.inference
+    checks = verify.determinism(_load(settings), steps=inference.num_steps, lanes=inference.lanes)
+    print(f"{'way of running':<34}{'promised':<26}{'found':<14}")
+    print("\n".join(map(str, checks)))
+    if not all(check.holds for check in checks):
+        raise SystemExit(1)
+
+
+def _verify_precision(settings: Settings, own: PrecisionFlags) -> None:
+    from denoscope import recording, verify
+
+    if own.path is None:
+        denoiser, steps = _load(settings), settings.inference.num_steps
+    else:
+        rec = recording.open(own.path)
+        denoiser = verify.denoiser_of(rec, device=settings.system.device)
+        steps = rec.attrs["config"]["num_steps"]
+    floor = verify.precision(denoiser, steps=steps)
+    print(f"largest difference between lane counts   {floor.between_lane_counts:.3g}")
+    print(f"largest difference float32 − float64     {floor.between_precisions:.3g}")
+    print(f"noise floor of {denoiser.name}, {steps} steps        {floor.value:.3g}")
+    if own.path is not None:
+        recording.set_attribute(own.path, "noise_floor", floor.to_dict())
+        print(f"written into {own.path}")
+
+
+def _verify_store(_settings: Settings, own: StoreFlags) -> None:
+    from denoscope import verify
+
+    report = verify.store(own.path, recompute=own.recompute, inputs=own.inputs)
+    print(report)
+    if not report.sound:
+        raise SystemExit(1)
+
+
+_SHAPE = {"generation": "image_size channels", "model": "model"}
+_RUN = {
+    "system": "output device seed",
+    "model": "model scheduler",
+    "inference": "num_steps batch_size lanes noise overwrite",
+}
+
+VERBS: dict[str, Verb] = {
+    "noise random": Verb(
+        _noise_random,
+        "Write independent random noises x_T.",
+        {"system": "inputs seed", "generation": "num_samples image_size channels", "model": "model"},
+    ),
+    "noise perturbed": Verb(
+        _noise_perturbed,
+        "Write a base noise and small perturbations of it.",
+        {"system": "inputs", **_SHAPE, "default": "num_perturbations epsilon base_seed perturb_seed"},
+    ),
+    "noise plane": Verb(
+        _noise_plane,
+        "Write a 2-D plane of noises.",
+        {"system": "inputs", **_SHAPE, "default": PLANE},
+    ),
+    "record": Verb(
+        _record,
+        "Denoise the noises of a folder and record sequences and hidden states.",
+        {
+            "system": "inputs output device seed",
+            "model": "model scheduler dtype",
+            "inference": " ".join(item.name for item in dataclasses.fields(InferenceConfig)),
+        },
+        RecordFlags,
+    ),
+    "image": Verb(
+        _image,
+        "Turn recorded tensors into PNG pictures.",
+        {"default": "image_output_dir:output_base_dir"},
+        ImageFlags,
+    ),
+    "classify": Verb(
+        _classify,
+        "Say which digit each result shows.",
+        {"classifier": "tensors classifier_weights", "system": "output"},
+    ),
+    "compare": Verb(
+        _compare, "Say which tensors of a folder are equal.", {"default": "compare_folder:folder"}
+    ),
+    "verify determinism": Verb(
+        _verify_determinism,
+        "Measure whether the same samples get the same bits however they are run.",
+        {"system": "device", "model": "model scheduler dtype", "inference": "num_steps lanes"},
+    ),
+    "verify precision": Verb(
+        _verify_precision,
+        "Measure the noise floor: what rounding alone does to a trajectory.",
+        {"system": "device", "model": "model scheduler", "inference": "num_steps"},
+        PrecisionFlags,
+    ),
+    "verify store": Verb(
+        _verify_store,
+        "Read a recording again and check every checksum.",
+        {},
+        StoreFlags,
+    ),
+    "pipeline": Verb(
+        _pipeline,
+        "Plane of noises → denoise → classify → coloured plane, in one go.",
+        {
+            **_RUN,
+            "generation": "image_size channels",
+            "classifier": "classifier_weights",
+            "default": f"{PLANE} image_output_dir:output_base_dir",
+        },
+        PipelineFlags,
+    ),
+}

@@ -1,0 +1,336 @@
+"""Network and scheduler as one thing, loaded from whatever a diffusers user has."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from denoscope import arithmetic, schedule, zoo
+from denoscope.config import ModelConfig, SystemConfig
+from denoscope.errors import UserError
+from denoscope.layers import Layer, find, first_and_last_convolution, survey
+
+Shape = tuple[int, int, int]
+
+
+class Scheduler(Protocol):
+    """What every diffusers scheduler that steps images has."""
+
+    config: Any
+    timesteps: torch.Tensor
+    init_noise_sigma: float
+
+    def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None: ...
+    def scale_model_input(self, sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor: ...
+    def step(
+        self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, **options: Any
+    ) -> Any: ...
+
+
+@dataclass(eq=False)
+class Denoiser:
+    """A network that predicts what `scheduler` asks for, and the shape of the states it takes.
+
+    `network(x, timestep)` returns a tensor or an object with `.sample`; x is [rows, C, H, W].
+    """
+
+    network: nn.Module
+    scheduler: Scheduler
+    shape: Shape
+    name: str
+    first_last_layers: tuple[str, str] | None = None
+    _surveyed: list[Layer] = field(default_factory=list, repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters(), torch.empty(0)).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next((p.dtype for p in self.network.parameters() if p.is_floating_point()), torch.float32)
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether the scheduler adds noise in its steps."""
+        accepts = "generator" in inspect.signature(self.scheduler.step).parameters
+        # DDIM takes a generator too, but uses it only where eta is above 0, which this loop never asks for.
+        return accepts and not type(self.scheduler).__name__.startswith("DDIM")
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the model comes with the package."""
+        return zoo.folder(self.name) is not None
+
+    def predict(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        """The network's output for states x [rows, C, H, W] at one timestep, same shape."""
+        output = self.network(x, timestep)
+        return output if isinstance(output, torch.Tensor) else output.sample
+
+    def layers(self) -> list[Layer]:
+        """Every module in call order with shape, dtype and calls a step, from one dry run."""
+        if not self._surveyed:
+            timestep = torch.zeros((), dtype=torch.long, device=self.device)
+
+            def run(rows: int) -> None:
+                self.predict(torch.zeros(rows, *self.shape, dtype=self.dtype, device=self.device), timestep)
+
+            self._surveyed = survey(self.network, run)
+        return self._surveyed
+
+    def chosen_layers(self, wanted: Sequence[str] | None) -> list[Layer]:
+        """The wanted layers, or the first and last convolution when none is named."""
+        surveyed = {layer.address: layer for layer in self.layers()}
+        addresses = list(wanted or self.first_last_layers or first_and_last_convolution(surveyed.values()))
+        chosen = [surveyed[address] for address in find(surveyed, addresses)]
+        for layer in chosen:
+            if layer.shape is None:
+                raise UserError(f"layer {layer.address!r} puts out no tensor with a row for each sample")
+        return chosen
+
+    def new_scheduler(self, steps: int, *, dtype: torch.dtype | None = None) -> Scheduler:
+        """A scheduler of its own for one run of `steps` steps: schedulers keep state between steps.
+
+        Its tables are computed in double precision where `dtype` is float64.
+        """
+        scheduler = copy.deepcopy(self.scheduler)
+        most = scheduler.config.num_train_timesteps
+        if not 1 <= steps <= most:
+            raise UserError(f"num_steps is {steps}; allowed: 1 to {most}, the model's training timesteps")
+        double = (dtype or self.dtype) == torch.float64
+        if double:
+            schedule.in_double(scheduler)
+        scheduler.set_timesteps(steps, device=self.device)
+        if double:
+            schedule.after_set_timesteps(scheduler)
+        return scheduler
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """SHA-256 over the names and bytes of all weights and buffers."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+        return digest.hexdigest()
+
+
+def load(
+    source: Any,
+    *,
+    scheduler: str | Any | None = None,
+    shape: Shape | None = None,
+    dtype: torch.dtype | str | None = None,
+    device: str = SystemConfig.device,
+    config: ModelConfig | None = None,
+) -> Denoiser:
+    """A denoiser from a bundled name, a folder, a hub id, a diffusers pipeline, or any torch module.
+
+    >>> load("mnist").shape
+    (1, 28, 28)
+    >>> load(module, scheduler="ddim", shape=(3, 32, 32))
+
+    Args:
+        scheduler: "ddim", "ddpm", the name of any diffusers scheduler class, or a scheduler object; the
+            source's own unless given. A name is built from the configuration of the source's own.
+        shape: (C, H, W) of a state; needed for a bare module, else the model's own.
+        dtype: of the network's weights and of the states.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        UserError: if the source cannot be found, with the places that were looked at.
+    """
+    arithmetic.before_cuda_starts()
+    network, own_scheduler, name = _take_apart(source)
+    # nn.Module.to itself: diffusers' own warns of modules to be kept in float32 even where there are none.
+    nn.Module.to(network, device=resolve_device(device), dtype=_dtype(dtype))
+    network.eval().requires_grad_(False)
+    known = (config or ModelConfig()).first_last_layers
+    return Denoiser(
+        network=network,
+        scheduler=_resolve_scheduler(scheduler, own_scheduler, name),
+        shape=_resolve_shape(shape, getattr(network, "config", None), name),
+        name=name,
+        first_last_layers=known.get(name),
+    )
+
+
+def scheduler_from(name: str, config: dict[str, Any]) -> Any:
+    """The diffusers scheduler of a class name with a given configuration."""
+    return _scheduler_class(name).from_config(config)
+
+
+def shape_of(source: str) -> Shape:
+    """(C, H, W) of a model's states, from its configuration where the weights can stay unread."""
+    folder = zoo.folder(source) or Path(source)
+    for path in (folder / "config.json", folder / "unet" / "config.json"):
+        if path.is_file():
+            return _resolve_shape(None, _read_json(path), source)
+    return load(source, device="cpu").shape
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device that a `--device` value stands for."""
+    SystemConfig(device=device)
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    resolved = torch.device(device)
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"SystemConfig.device is {device!r}, but {torch.cuda.device_count()} CUDA devices are visible; "
+            "allowed here: auto, cpu"
+        )
+    return resolved
+
+
+def _take_apart(source: Any) -> tuple[nn.Module, Any | None, str]:
+    """(network, scheduler or None, name) of a source of any kind."""
+    if isinstance(source, nn.Module):
+        return source, None, type(source).__name__
+    if hasattr(source, "unet") and hasattr(source, "scheduler"):
+        return source.unet, source.scheduler, type(source).__name__
+    name = str(source)
+    folder = zoo.folder(name) or (Path(name) if Path(name).is_dir() else None)
+    return *_load_folder(folder or _download(name), name), name
+
+
+def _load_folder(folder: Path, name: str) -> tuple[nn.Module, Any | None]:
+    """Network and scheduler of a folder in diffusers' layout, flat or with unet/ and scheduler/."""
+    import diffusers
+
+    network_folder = next((f for f in (folder / "unet", folder) if (f / "config.json").is_file()), None)
+    if network_folder is None:
+        raise UserError(
+            f"{name}: no config.json in {folder} or {folder / 'unet'}; needed is diffusers' layout"
+        )
+    class_name = _read_json(network_folder / "config.json").get("_class_name")
+    network_class: Any = getattr(diffusers, str(class_name), object)
+    if not issubclass(network_class, diffusers.ModelMixin):
+        raise UserError(f"{name}: config.json names the class {class_name!r}, which diffusers does not have")
+    try:
+        network = network_class.from_pretrained(
+            network_folder, local_files_only=True, low_cpu_mem_usage=False
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{name}: its weights cannot be loaded: {_first_line(error)}") from error
+    scheduler_file = next(
+        (
+            path
+            for path in (folder / "scheduler" / "scheduler_config.json", folder / "scheduler_config.json")
+            if path.is_file()
+        ),
+        None,
+    )
+    if scheduler_file is None:
+        return network, None
+    config = _read_json(scheduler_file)
+    return network, _scheduler_class(str(config.get("_class_name"))).from_config(config)
+
+
+def _download(name: str) -> Path:
+    """The local copy of a hub repository's pipeline files; weights as safetensors where it has them."""
+    import diffusers
+    from diffusers.utils import logging
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # what went wrong is said once, below
+    try:
+        return Path(diffusers.DiffusionPipeline.download(name))
+    except Exception as error:  # the hub's client raises over a dozen unrelated kinds
+        causes = list(_chain(error))
+        if any(isinstance(cause, GatedRepoError) for cause in causes):
+            reason = "the hub gives it only to those who accepted its terms: log in with `hf auth login`"
+        elif any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
+            reason = "the hub has no such repository"
+        elif any(isinstance(cause, HFValidationError) for cause in causes):
+            reason = "no hub id looks like this"
+        else:
+            reason = f"neither cached nor to be had from the hub ({_first_line(causes[-1])})"
+        raise UserError(
+            f"unknown model {name!r}: not bundled ({', '.join(zoo.names())}), no such folder, {reason}; "
+            "--model mnist needs no network"
+        ) from error
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it, the root last."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _resolve_scheduler(wanted: Any, own: Any | None, name: str) -> Any:
+    if wanted is None:
+        if own is None:
+            raise UserError(f"{name} brings no scheduler; name one (scheduler='ddim', --scheduler ddim)")
+        return own
+    if not isinstance(wanted, str):
+        return wanted
+    kind = _scheduler_class(wanted)
+    return kind.from_config(own.config) if own is not None else kind()
+
+
+def _scheduler_class(name: str) -> Any:
+    """The diffusers scheduler of a class name; case and the ending "Scheduler" do not matter."""
+    import diffusers
+
+    names = [item for item in dir(diffusers) if item.endswith("Scheduler") and not item.startswith("Flax")]
+    found = next(
+        (item for item in names if name.lower() in (item.lower(), item[: -len("Scheduler")].lower())), None
+    )
+    if found is None:
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.0)
+        raise UserError(
+            f"unknown scheduler {name!r}; allowed: ddim, ddpm, or a class such as {', '.join(near)}"
+        )
+    return getattr(diffusers, found)
+
+
+def _resolve_shape(given: Shape | None, config: Any, name: str) -> Shape:
+    size = config.get("sample_size") if config is not None else None
+    channels = config.get("in_channels") if config is not None else None
+    if size is None or channels is None:
+        if given is None:
+            raise UserError(f"{name} does not say the shape of its states; give it: shape=(C, H, W)")
+        return given
+    height, width = (size, size) if isinstance(size, int) else size
+    own = (int(channels), int(height), int(width))
+    # The channels are fixed by the weights; a convolutional network takes other sizes when told to.
+    if given is not None and given[0] != own[0]:
+        raise UserError(f"shape is {given}, but {name} takes {own[0]} channels; its own shape is {own}")
+    return given or own
+
+
+def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    if dtype == "auto":
+        return None
+    resolved = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype is not None and not (isinstance(resolved, torch.dtype) and resolved.is_floating_point):
+        raise UserError(f"dtype is {dtype!r}; allowed: float16, bfloat16, float32, float64")
+    return resolved
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,37 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from denoscope.errors import UserError
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """A file open for writing that takes the place of `path` at the end, folders made when needed.
+
+    It lies under a temporary name in the same folder until then: a reader sees the former file or the
+    new one, never half of one. After an error the former file stands and the temporary one is gone.
+
+    Raises: UserError naming `path` where it can't be written (no permission, disk full, …).
+    """
+    path = Path(path)
+    # A short name of its own kind: it can't be too long, and no search for *.pt or *.png finds it.
+    partial = path.parent / f".{uuid.uuid4().hex}.partial"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            yield file
+        os.replace(partial, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write {path}: {reason}; make room there or name another place") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()

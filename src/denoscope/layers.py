@@ -1,0 +1,101 @@
+"""The modules of a network by address: which there are, what they put out, and how they are found."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from denoscope.errors import UserError
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One module as a dry run saw it.
+
+    `shape` is that of one sample's output, without the batch axis; None where the output has no batch
+    axis to tell samples apart. `calls` counts calls in one run of the network.
+    """
+
+    address: str
+    kind: str
+    shape: tuple[int, ...] | None
+    dtype: torch.dtype | None
+    calls: int
+
+
+def first_tensor(output: Any) -> torch.Tensor | None:
+    """The tensor in a module's output: itself, the first of a tuple, or the `sample` of an object."""
+    if isinstance(output, torch.Tensor):
+        return output
+    if isinstance(output, (tuple, list)):
+        return next((found for item in output if (found := first_tensor(item)) is not None), None)
+    sample = getattr(output, "sample", None)
+    return sample if isinstance(sample, torch.Tensor) else None
+
+
+@contextmanager
+def output_hooks(
+    modules: Iterable[tuple[str, nn.Module]], on_output: Callable[[str, Any], None]
+) -> Iterator[None]:
+    """Call `on_output(address, output)` after each call of the modules; no hook outlives the block."""
+    handles = []
+    try:
+        for address, module in modules:
+            handles.append(
+                module.register_forward_hook(
+                    lambda _m, _args, output, address=address: on_output(address, output)
+                )
+            )
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def survey(network: nn.Module, run: Callable[[int], Any]) -> list[Layer]:
+    """All modules in the order of their first call, from a dry run of two rows.
+
+    Args:
+        run: calls the network once on a batch of the given number of rows.
+    """
+    rows = 2
+    seen: dict[str, tuple[tuple[int, ...] | None, torch.dtype | None, int]] = {}
+
+    def note(address: str, output: Any) -> None:
+        tensor = first_tensor(output)
+        per_sample = tensor is not None and tensor.ndim > 0 and tensor.shape[0] == rows
+        shape = tuple(tensor.shape[1:]) if tensor is not None and per_sample else None
+        calls = seen[address][2] if address in seen else 0
+        seen[address] = (shape, None if tensor is None else tensor.dtype, calls + 1)
+
+    named = {address: module for address, module in network.named_modules() if address}
+    with torch.no_grad(), output_hooks(named.items(), note):
+        run(rows)
+    return [
+        Layer(address, type(named[address]).__name__, shape, dtype, calls)
+        for address, (shape, dtype, calls) in seen.items()
+    ]
+
+
+def find(known: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """The wanted addresses, each once; an unknown one is refused with the three nearest names."""
+    known, chosen = list(known), list(dict.fromkeys(wanted))
+    for address in chosen:
+        if address not in known:
+            near = difflib.get_close_matches(address, known, n=3, cutoff=0.0)
+            raise UserError(f"unknown layer {address!r}; the nearest are {', '.join(near)}")
+    return chosen
+
+
+def first_and_last_convolution(surveyed: Iterable[Layer]) -> list[str]:
+    """The addresses of the first and the last convolution, in call order."""
+    convolutions = [layer.address for layer in surveyed if layer.kind.startswith("Conv") and layer.shape]
+    if not convolutions:
+        raise UserError("this model has no convolution to record by default; name layers (--layers)")
+    return [convolutions[0], convolutions[-1]]

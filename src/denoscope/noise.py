@@ -1,0 +1,347 @@
+"""Initial noises x_T: random, perturbed, on a plane, on a sphere; read from and written to folders."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from denoscope import seeds, tensors
+from denoscope.config import DefaultConfig, SystemConfig
+from denoscope.errors import UserError
+from denoscope.files import replacing
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseSet:
+    """Named initial noises of one shape, made or read one at a time, whatever their number.
+
+    `coords` holds one value a noise: `seed` for random sets, `base` and `epsilon` for perturbed ones,
+    `u` and `v` for planes. `parameters` is what the set was made with.
+    """
+
+    names: tuple[str, ...]
+    shape: Shape
+    tensor_of: Callable[[int], torch.Tensor] = field(repr=False)
+    coords: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    stem: str = "noise"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def tensor(self, index: int) -> torch.Tensor:
+        """Noise `index` as [C, H, W]."""
+        return self.tensor_of(range(len(self))[index])
+
+    def batch(self, indices: Iterable[int]) -> torch.Tensor:
+        """The chosen noises as [n, C, H, W]."""
+        return torch.stack([self.tensor(index) for index in indices])
+
+    def subset(self, indices: Iterable[int]) -> NoiseSet:
+        """The chosen noises, in the order given, with their names and coordinates."""
+        chosen = [range(len(self))[index] for index in indices]
+        return NoiseSet(
+            names=tuple(self.names[index] for index in chosen),
+            shape=self.shape,
+            tensor_of=lambda index: self.tensor_of(chosen[index]),
+            coords={name: values[chosen] for name, values in self.coords.items()},
+            parameters=self.parameters,
+            stem=self.stem,
+        )
+
+    def write(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write each noise as NAME.pt, [1, C, H, W], and their coordinates as one JSON beside them.
+
+        An earlier set of the same stem is replaced: files that only it had are removed.
+        """
+        folder = Path(folder)
+        manifest = folder / f"{self.stem}.json"
+        former = {entry["name"] for entry in _read_manifest(manifest).get("samples", [])}
+        paths = [folder / f"{name}.pt" for name in self.names]
+        for index, path in enumerate(paths):
+            tensors.save(self.tensor(index)[None], path)
+        for name in former - set(self.names):
+            (folder / f"{name}.pt").unlink(missing_ok=True)
+        columns = {name: values.tolist() for name, values in self.coords.items()}
+        samples = [
+            {"name": name, **{key: column[index] for key, column in columns.items()}}
+            for index, name in enumerate(self.names)
+        ]
+        content = {
+            "format": "denoscope noise 1",
+            **self.parameters,
+            "shape": list(self.shape),
+            "samples": samples,
+        }
+        with replacing(manifest) as file:
+            file.write((json.dumps(content, indent=1) + "\n").encode())
+        return paths
+
+
+def random(num_samples: int, shape: Shape, *, seed: int = SystemConfig.seed) -> NoiseSet:
+    """Independent standard normal noises; noise k is the same whatever `num_samples` is.
+
+    Noise k equals `torch.randn(shape, generator=torch.Generator().manual_seed(s))` with s its `seed`
+    coordinate.
+
+    >>> x = random(16, (1, 28, 28), seed=42)
+    >>> x.batch(range(4)).shape
+    torch.Size([4, 1, 28, 28])
+    """
+    shape = _checked_shape(shape)
+    _need(num_samples >= 1, "num_samples", num_samples, "a whole number of at least 1")
+    return NoiseSet(
+        names=tuple(f"noise_{index:04d}" for index in range(num_samples)),
+        shape=shape,
+        tensor_of=lambda index: _normal(shape, "random", seed, index),
+        coords={"seed": np.array([seeds.stream_seed("random", seed, index) for index in range(num_samples)])},
+        parameters={"kind": "random", "num_samples": num_samples, "seed": seed},
+    )
+
+
+def perturbed(
+    num_perturbations: int,
+    shape: Shape,
+    *,
+    epsilon: float = DefaultConfig.epsilon,
+    base_seed: int = DefaultConfig.base_seed,
+    perturb_seed: int = DefaultConfig.perturb_seed,
+) -> NoiseSet:
+    """A base noise and perturbed copies of it, each at L2 distance `epsilon` in a random direction.
+
+    The distance is that between the float32 tensors as stored: the step is corrected for their rounding.
+    Raises UserError where float32 cannot hold the distance to one part in a thousand.
+    """
+    shape = _checked_shape(shape)
+    _need(num_perturbations >= 1, "num_perturbations", num_perturbations, "a whole number of at least 1")
+    _need(0 < epsilon < math.inf, "epsilon", epsilon, "a finite number above 0")
+    base = _normal(shape, "base", base_seed)
+
+    def tensor_of(index: int) -> torch.Tensor:
+        if index == 0:
+            return base
+        return _at_distance(base, _direction(shape, "perturbation", perturb_seed, index - 1), epsilon)
+
+    stem = f"set_{base_seed:04d}"
+    base_name = f"{stem}_base"
+    count = num_perturbations + 1
+    tensor_of(1)
+    return NoiseSet(
+        names=(
+            base_name,
+            *(f"{stem}_pert_{index:03d}_eps_{epsilon:.4f}" for index in range(num_perturbations)),
+        ),
+        shape=shape,
+        tensor_of=tensor_of,
+        coords={
+            "base": np.array([base_name] * count),
+            "epsilon": np.array([0.0] + [float(epsilon)] * (count - 1)),
+        },
+        parameters={
+            "kind": "perturbed",
+            "num_perturbations": num_perturbations,
+            "epsilon": float(epsilon),
+            "base_seed": base_seed,
+            "perturb_seed": perturb_seed,
+        },
+        stem=stem,
+    )
+
+
+def plane(
+    counts: tuple[int, int],
+    shape: Shape,
+    *,
+    lengths: tuple[float, float] = DefaultConfig.len_per_direction,
+    center: tuple[float, float] = DefaultConfig.center_coords,
+    base_seed: int = DefaultConfig.plane_base_seed,
+    direction_seeds: tuple[int, int] = DefaultConfig.direction_seeds,
+) -> NoiseSet:
+    """A grid base + u·d1 + v·d2 with orthonormal directions d1, d2; u and v are L2 distances.
+
+    `counts` = (cells along u, cells along v), evenly spaced over `lengths` around `center`, both ends
+    included; a single cell sits at the centre. Cell (x, y) is noise `x * counts[1] + y`.
+    """
+    shape = _checked_shape(shape)
+    _need(len(counts) == 2 and min(counts) >= 1, "counts", counts, "two whole numbers of at least 1")
+    _need(len(lengths) == 2 and min(lengths) > 0, "lengths", lengths, "two numbers above 0")
+    first, second = plane_directions(shape, direction_seeds)
+    base = _normal(shape, "base", base_seed).double()
+    u, v = (_ticks(*axis) for axis in zip(counts, lengths, center, strict=True))
+    cells = [(x, y) for x in range(counts[0]) for y in range(counts[1])]
+    stem = "plane_{:04d}_{}_{}".format(base_seed, *direction_seeds)
+
+    def tensor_of(index: int) -> torch.Tensor:
+        x, y = cells[index]
+        return (base + u[x] * first + v[y] * second).float()
+
+    return NoiseSet(
+        names=tuple(f"{stem}_x{x:03d}_y{y:03d}" for x, y in cells),
+        shape=shape,
+        tensor_of=tensor_of,
+        coords={"u": np.array([u[x] for x, _ in cells]), "v": np.array([v[y] for _, y in cells])},
+        parameters={
+            "kind": "plane",
+            "counts": list(counts),
+            "lengths": list(lengths),
+            "center": list(center),
+            "base_seed": base_seed,
+            "direction_seeds": list(direction_seeds),
+        },
+        stem=stem,
+    )
+
+
+def plane_directions(shape: Shape, direction_seeds: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two orthonormal directions of a plane, each [C, H, W] float64 of unit L2 norm."""
+    _need(math.prod(shape) >= 2, "shape", shape, "at least two numbers, so that two directions exist")
+    _need(len(set(direction_seeds)) == 2, "direction_seeds", direction_seeds, "two different seeds")
+    first, second = (_direction(shape, "direction", seed) for seed in direction_seeds)
+    for _ in range(2):  # the second pass removes what the rounding of the first left
+        second = second - (second * first).sum() * first
+        second = second / second.norm()
+    return first, second
+
+
+def sphere(
+    num_samples: int, shape: Shape, *, radius: float | None = None, seed: int = SystemConfig.seed
+) -> NoiseSet:
+    """Noises of one L2 norm in uniformly random directions; the radius is √(C·H·W) unless given."""
+    shape = _checked_shape(shape)
+    norm = math.sqrt(math.prod(shape)) if radius is None else radius
+    _need(num_samples >= 1, "num_samples", num_samples, "a whole number of at least 1")
+    _need(0 < norm < math.inf, "radius", radius, "a finite number above 0")
+    return NoiseSet(
+        names=tuple(f"sphere_{index:04d}" for index in range(num_samples)),
+        shape=shape,
+        tensor_of=lambda index: (norm * _direction(shape, "sphere", seed, index)).float(),
+        parameters={"kind": "sphere", "num_samples": num_samples, "radius": norm, "seed": seed},
+        stem="sphere",
+    )
+
+
+def read(folder: str | os.PathLike[str], *, shape: Shape | None = None) -> NoiseSet:
+    """The noises of a folder of .pt tensors, each [C, H, W] or [1, C, H, W], in the order of their names.
+
+    Every file is checked before any is used. Coordinates come from the JSON files beside them; a noise
+    that has none gets NaN (or an empty name).
+
+    Args:
+        shape: what the model takes; a file of another shape is refused.
+
+    Raises:
+        UserError: naming the file that is no finite floating-point tensor of the right shape.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder of inputs; make some with `denoscope noise random`")
+    paths = sorted(folder.glob("*.pt"))
+    if not paths:
+        raise UserError(f"{folder}: holds no .pt tensors; make some with `denoscope noise random`")
+    dtype = torch.float32
+    for path in paths:
+        noise = _read_one(path, shape)
+        shape, dtype = tuple(noise.shape), torch.promote_types(dtype, noise.dtype)  # type: ignore[assignment]
+    assert shape is not None
+    names = tuple(path.stem for path in paths)
+    manifests = [content for path in sorted(folder.glob("*.json")) if (content := _read_manifest(path))]
+    return NoiseSet(
+        names=names,
+        shape=shape,
+        tensor_of=lambda index: _read_one(paths[index], shape).to(dtype),
+        coords=_merged_coords(names, manifests),
+        parameters={"kind": "folder", "sets": [_without_samples(content) for content in manifests]},
+        stem=folder.name,
+    )
+
+
+def _read_one(path: Path, shape: Shape | None) -> torch.Tensor:
+    noise = tensors.load(path)
+    if not noise.is_floating_point():
+        raise UserError(f"{path}: holds {noise.dtype}; an initial noise is a floating-point tensor")
+    found = tuple(noise.shape)
+    inner = found[1:] if len(found) == 4 and found[0] == 1 else found
+    if len(inner) != 3 or (shape is not None and inner != tuple(shape)):
+        wanted = "[C, H, W] or [1, C, H, W]" if shape is None else f"{list(shape)} or {[1, *shape]}"
+        raise UserError(f"{path}: holds a tensor of shape {list(found)}; needed is {wanted}")
+    if not torch.isfinite(noise).all():
+        raise UserError(f"{path}: holds NaN or Inf; every value of an initial noise must be finite")
+    return noise.reshape(inner)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """What a JSON beside the noises says; nothing where it is missing or somebody else's."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    known = isinstance(content, dict) and str(content.get("format", "")).startswith("denoscope noise")
+    return content if known else {}
+
+
+def _without_samples(content: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key != "samples"}
+
+
+def _merged_coords(names: tuple[str, ...], manifests: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    entries = {entry["name"]: entry for content in manifests for entry in content["samples"]}
+    found = [entries.get(name, {}) for name in names]
+    keys = dict.fromkeys(key for entry in found for key in entry if key != "name")
+    blank = {"base": ""}
+    return {key: np.array([entry.get(key, blank.get(key, math.nan)) for entry in found]) for key in keys}
+
+
+def _normal(shape: Shape, purpose: str, seed: int, index: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=seeds.generator(purpose, seed, index))
+
+
+def _direction(shape: Shape, purpose: str, seed: int, index: int = 0) -> torch.Tensor:
+    drawn = _normal(shape, purpose, seed, index).double()
+    return drawn / drawn.norm()
+
+
+def _at_distance(base: torch.Tensor, direction: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """base + epsilon·direction in float32, the step corrected until the stored distance is epsilon."""
+    step, wide = epsilon, base.double()
+    best, error = base, math.inf
+    for _ in range(8):
+        moved = (wide + step * direction).float()
+        distance = (moved.double() - wide).norm().item()
+        if abs(distance - epsilon) < error:
+            best, error = moved, abs(distance - epsilon)
+        if distance == 0:
+            break
+        step *= epsilon / distance
+    if error > 1e-3 * epsilon:
+        raise UserError(
+            f"epsilon is {epsilon}, below what float32 noises of this size resolve; allowed: about "
+            f"{1e-7 * wide.norm().item():.0e} and more"
+        )
+    return best
+
+
+def _ticks(count: int, length: float, center: float) -> np.ndarray:
+    if count == 1:
+        return np.array([float(center)])
+    return center + np.linspace(-length / 2, length / 2, count)
+
+
+def _checked_shape(shape: Shape) -> Shape:
+    ok = len(shape) == 3 and all(isinstance(size, int) and size >= 1 for size in shape)
+    _need(ok, "shape", shape, "three whole numbers (channels, height, width)")
+    return tuple(shape)  # type: ignore[return-value]
+
+
+def _need(fine: bool, name: str, value: Any, allowed: str) -> None:
+    if not fine:
+        raise UserError(f"{name} is {value!r}; allowed: {allowed}")

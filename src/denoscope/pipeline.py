@@ -1,0 +1,68 @@
+"""From a plane of noises to a coloured plane of classes, in one process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from denoscope import images, plots
+from denoscope.config import Settings
+from denoscope.denoiser import Denoiser
+from denoscope.labels import classify
+from denoscope.noise import NoiseSet
+from denoscope.predictions import Predictions
+from denoscope.recording import Job, Progress
+from denoscope.storage.pt_folder import file_of
+
+
+def run(
+    denoiser: Denoiser, plane: NoiseSet, settings: Settings, *, generate_png: bool, progress: Progress | None
+) -> list[Path]:
+    """Denoise a plane, classify every cell and draw the classes; returns what was written.
+
+    Below the output folder appear final_tensors/, predictions.json, classifications_plane.pt and
+    images/classifications_plane.png; with `generate_png` also one picture for each cell, and all of them
+    in their places as images/plane.png.
+    """
+    output, inference = settings.system.output, settings.inference
+    options = replace(inference, extract_states=False, output_format="pt")
+    recording = Job.prepared(denoiser, plane, output, options, settings.system.seed).run(progress)
+    x_0 = torch.from_numpy(recording.final.to_numpy())
+    predictions = Predictions(
+        samples=plane.names,
+        files=tuple(output / file_of("final", name, {}) for name in plane.names),
+        labels=classify(x_0, weights=settings.classifier.classifier_weights),
+    )
+    pictures = settings.default.image_output_dir
+    written = predictions.write(output)
+    written.append(_draw_classes(predictions, plane, settings.system.class_colors, pictures))
+    if generate_png:
+        for path in predictions.files:
+            images.render(path, output_base_dir=pictures)
+        written += [pictures / "final_tensors", _draw_cells(x_0, plane, pictures)]
+    return written
+
+
+def _draw_classes(predictions: Predictions, plane: NoiseSet, colors: tuple[str, ...], folder: Path) -> Path:
+    path = folder / "classifications_plane.png"
+    (labels,) = predictions.planes().values()
+    figure, axes = plots.figure()
+    plots.draw_plane(axes, labels, *_axes(plane), colors=colors)
+    plots.save(figure, path)
+    return path
+
+
+def _draw_cells(x_0: torch.Tensor, plane: NoiseSet, folder: Path) -> Path:
+    path, (u, v) = folder / "plane.png", _axes(plane)
+    grid = x_0.reshape(len(u), len(v), *plane.shape).transpose(0, 1)
+    figure, axes = plots.figure()
+    plots.draw_images_plane(axes, grid, u, v)
+    plots.save(figure, path)
+    return path
+
+
+def _axes(plane: NoiseSet) -> tuple[np.ndarray, np.ndarray]:
+    return np.unique(plane.coords["u"]), np.unique(plane.coords["v"])

@@ -1,0 +1,110 @@
+"""What the classifier says of a folder of results, and of a plane as a grid."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from denoscope import tensors
+from denoscope.errors import UserError
+from denoscope.files import replacing
+from denoscope.labels import Labels, classify
+
+CELL = re.compile(r"(?P<plane>plane_.+)_x(?P<x>\d+)_y(?P<y>\d+)")
+RESULT_FOLDERS = ("final_tensors", "sequences")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Labels of named samples, with the file that each x_0 came from."""
+
+    samples: tuple[str, ...]
+    files: tuple[Path, ...]
+    labels: Labels
+
+    def planes(self) -> dict[str, np.ndarray]:
+        """Each plane's label grid [ny, nx] by the plane's name; −1 where a cell is missing."""
+        return plane_grids(self.samples, self.labels.label)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write predictions.json and, for a plane, classifications_plane.pt; returns their paths."""
+        content = {
+            sample: {
+                "file": str(file),
+                "label": int(self.labels.label[row]),
+                "confidence": float(self.labels.confidence[row]),
+                "margin": float(self.labels.margin[row]),
+            }
+            for row, (sample, file) in enumerate(zip(self.samples, self.files, strict=True))
+        }
+        written = [folder / "predictions.json"]
+        with replacing(written[0]) as file:
+            file.write((json.dumps(content, indent=1) + "\n").encode())
+        planes = self.planes()
+        for name, grid in planes.items():
+            written.append(folder / f"classifications_{name if len(planes) > 1 else 'plane'}.pt")
+            tensors.save(torch.from_numpy(grid), written[-1])
+        return written
+
+
+def plane_grids(samples: Sequence[str], values: np.ndarray) -> dict[str, np.ndarray]:
+    """Values of plane cells as grids [ny, nx], row y and column x, by plane; −1 where a cell is missing."""
+    cells: dict[str, list[tuple[int, int, int]]] = {}
+    for sample, value in zip(samples, values, strict=True):
+        if match := CELL.fullmatch(sample):
+            cells.setdefault(match["plane"], []).append((int(match["y"]), int(match["x"]), int(value)))
+    grids = {}
+    for plane, entries in cells.items():
+        rows, columns, labels = np.array(entries).T
+        grids[plane] = np.full((rows.max() + 1, columns.max() + 1), -1, np.int64)
+        grids[plane][rows, columns] = labels
+    return grids
+
+
+def predict(folder: Path, *, weights: Path | None = None) -> Predictions:
+    """Classify the x_0 of every sample in a folder of final tensors or sequences.
+
+    An output folder stands for its final_tensors/ and sequences/; a sample in both is read from the first.
+
+    Raises: UserError naming the folder that holds no tensors, or the file that holds no digit image.
+    """
+    found = _results(folder)
+    images = []
+    for path in found.values():
+        tensor = tensors.load(path)
+        if tensor.ndim not in (3, 4):
+            raise UserError(
+                f"{path}: holds shape {list(tensor.shape)}; needed is [C, H, W] or [steps+1, C, H, W]"
+            )
+        images.append(tensor if tensor.ndim == 3 else tensor[-1])
+        if images[-1].shape != images[0].shape or not torch.isfinite(images[-1]).all():
+            raise UserError(
+                f"{path}: its image is not finite or differs in shape {list(images[-1].shape)} from the rest"
+            )
+    labels = classify(torch.stack(images), weights=weights)
+    return Predictions(tuple(found), tuple(found.values()), labels)
+
+
+def _results(folder: Path) -> dict[str, Path]:
+    """The file of each sample's x_0 by the sample's name."""
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder of tensors; record some with main.py or `denoscope record`"
+        )
+    places = [folder] if any(folder.glob("*.pt")) else [folder / name for name in RESULT_FOLDERS]
+    found: dict[str, Path] = {}
+    for place in places:
+        for path in sorted(place.glob("*.pt")):
+            if not path.name.startswith("classifications_"):
+                found.setdefault(path.stem.removesuffix("_sequence"), path)
+    if not found:
+        raise UserError(
+            f"{folder}: holds no tensors, nor do its {' and '.join(RESULT_FOLDERS)}; record some with main.py"
+        )
+    return found

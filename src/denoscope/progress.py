@@ -1,0 +1,75 @@
+"""How a recording goes, told on the terminal: a bar with rate and remaining time, and true figures."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from denoscope.storage.plan import Plan, free_bytes, readable
+
+
+def peak_memory() -> str:
+    """The most memory this process has held so far, and the most its CUDA device has."""
+    # Linux counts in KiB, macOS in bytes.
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if not torch.cuda.is_available():
+        return readable(resident)
+    return f"{readable(resident)}, on the device {readable(torch.cuda.max_memory_allocated())}"
+
+
+def describe(plan: Plan, out: Path) -> str:
+    """What a recording will do and take, before it starts."""
+    lines = [f"{len(plan.samples)} samples, {plan.steps} steps → {out}"]
+    for array in plan.arrays:
+        size = readable(array.count * array.entry_bytes * len(plan.samples))
+        lines.append(f"  {array.name} {list(array.shape)} {array.dtype} a sample: {size}")
+    lines.append(f"  {readable(plan.total_bytes)} on disk in total; {readable(free_bytes(out))} are free")
+    return "\n".join(lines)
+
+
+class Console:
+    """The plan, a bar over all denoising steps of all samples, and a line for each batch and the whole."""
+
+    def begin(self, plan: Plan, out: Path, finished: int) -> None:
+        self.samples, self.bytes = len(plan.samples) - finished, plan.total_bytes
+        self.done, self.began = 0, time.perf_counter()
+        print(describe(plan, out), file=sys.stderr)
+        if finished:
+            print(f"  {finished} samples are finished already and match their checksums", file=sys.stderr)
+        self.bar = tqdm(
+            total=self.samples * plan.steps, unit="step", desc="denoising", dynamic_ncols=True, smoothing=0.1
+        )
+
+    def advance(self, samples: int) -> None:
+        self.bar.update(samples)
+
+    def unit_done(self, samples: int, seconds: float) -> None:
+        first = self.done == 0
+        self.done += samples
+        left = (self.samples - self.done) * seconds / samples
+        self.bar.write(
+            f"{self.done}/{self.samples} samples: {samples} in {seconds:.2f} s ({samples / seconds:.2f} samples/s), "
+            f"peak memory {peak_memory()}" + (f", about {left:.0f} s to go" if first and left else ""),
+            sys.stderr,
+        )
+
+    def end(self, nonfinite: Mapping[str, int]) -> None:
+        self.bar.close()
+        seconds = time.perf_counter() - self.began
+        print(
+            f"{self.done} samples in {seconds:.2f} s, peak memory {peak_memory()}",
+            file=sys.stderr,
+        )
+        if nonfinite:
+            name, step = next(iter(nonfinite.items()))
+            print(
+                f"warning: {len(nonfinite)} samples became NaN or Inf, the first {name} in step {step}; they are "
+                "marked in the recording",
+                file=sys.stderr,
+            )

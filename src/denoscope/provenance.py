@@ -1,0 +1,90 @@
+"""Where a recording comes from, and all that decides its bits."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from denoscope.config import InferenceConfig
+from denoscope.denoiser import Denoiser
+from denoscope.noise import NoiseSet
+from denoscope.storage.plan import FORMAT, FORMAT_VERSION
+
+LIBRARIES = ("denoscope", "torch", "diffusers", "numpy", "zarr")
+NUMERIC = ("torch", "diffusers", "numpy")
+WITHOUT_EFFECT = ("batch_size", "layers", "output_format", "resume", "overwrite", "on_nonfinite")
+"""Options that change no stored byte; layers stand in the fingerprint as they were resolved."""
+
+
+def fingerprint(
+    denoiser: Denoiser, layers: Sequence[str], options: InferenceConfig, noise_seed: int
+) -> dict[str, Any]:
+    """Everything that decides the bits of a recording beside its inputs.
+
+    With equal fingerprints every stored byte of a sample is the same for any batch size, order and
+    number of inputs, subset, resume point and number of processes.
+    """
+    chosen = {name: value for name, value in vars(options).items() if name not in WITHOUT_EFFECT}
+    return _plain(
+        {
+            "weights_sha256": denoiser.weights_hash,
+            "scheduler": type(denoiser.scheduler).__name__,
+            "scheduler_config": dict(denoiser.scheduler.config),
+            "shape": denoiser.shape,
+            "layers": list(layers),
+            **chosen,
+            "noise_seed": noise_seed,
+            "dtype": str(denoiser.dtype).removeprefix("torch."),
+            "device": device_name(denoiser.device),
+            "threads": torch.get_num_threads(),
+            **{name: importlib.metadata.version(name) for name in NUMERIC},
+        }
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """The kind of device: two of one name compute alike."""
+    if device.type == "cuda":
+        return f"cuda {torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
+    return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def inputs_sha256(x: NoiseSet) -> str:
+    """SHA-256 over the names and values of all noises."""
+    digest = hashlib.sha256()
+    for index, name in enumerate(x.names):
+        digest.update(name.encode() + b"\0")
+        digest.update(x.tensor(index).contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def attributes(
+    denoiser: Denoiser, x: NoiseSet, layers: Sequence[str], options: InferenceConfig, noise_seed: int
+) -> dict[str, Any]:
+    """The attributes of a recording, as plain JSON values."""
+    return _plain(
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "model": denoiser.name,
+            "scheduler": type(denoiser.scheduler).__name__,
+            "config": vars(options) | {"noise_seed": noise_seed},
+            "fingerprint": fingerprint(denoiser, layers, options, noise_seed),
+            "inputs": dict(x.parameters),
+            "inputs_sha256": inputs_sha256(x),
+            "versions": {"python": platform.python_version()}
+            | {name: importlib.metadata.version(name) for name in LIBRARIES},
+        }
+    )
+
+
+def _plain(content: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(content, default=str))

@@ -1,0 +1,416 @@
+"""Recordings: made from noises, a denoiser and a writer; opened again as xarray."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import torch
+
+from denoscope import interrupt, provenance
+from denoscope.config import InferenceConfig, SystemConfig
+from denoscope.denoiser import Denoiser
+from denoscope.errors import UserError
+from denoscope.layers import Layer
+from denoscope.noise import NoiseSet
+from denoscope.sampling import Loop, Step, noise_level, steps_of
+from denoscope.selection import Selection
+from denoscope.storage import pt_folder, zarr_store
+from denoscope.storage.plan import IMAGE_DIMS, IMAGES, ArrayPlan, Plan, Unit, Writer
+from denoscope.storage.target import Existing
+from denoscope.taps import tapped
+
+if TYPE_CHECKING:
+    import xarray
+
+
+class Progress(Protocol):
+    """Somebody who is told how a recording goes."""
+
+    def begin(self, plan: Plan, out: Path, finished: int) -> None: ...
+    def advance(self, samples: int) -> None: ...
+    def unit_done(self, samples: int, seconds: float) -> None: ...
+    def end(self, nonfinite: Mapping[str, int]) -> None: ...
+
+
+class Recording:
+    """A recording on disk, read as it is indexed.
+
+    `sequence` is (sample, state, channel, height, width) with x_T first and x_0 last; `states` maps each
+    layer to (sample, step, …), entry k being computed in step k, which turns state k into state k+1.
+    Samples that the recording did not come to read as NaN.
+    """
+
+    def __init__(self, path: Path, dataset: xarray.Dataset):
+        self.path, self.dataset = path, dataset
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Where the recording comes from: model, scheduler, options, fingerprint, versions."""
+        return self.dataset.attrs
+
+    @property
+    def sequence(self) -> xarray.DataArray:
+        if "sequence" not in self.dataset:
+            raise UserError(
+                f"{self.path} holds final images only; record with extract_states to get sequences"
+            )
+        return self.dataset["sequence"]
+
+    @property
+    def final(self) -> xarray.DataArray:
+        """x_0 (sample, channel, height, width)."""
+        return self.dataset["final"] if "final" in self.dataset else self.sequence.isel(state=-1)
+
+    @property
+    def states(self) -> Mapping[str, xarray.DataArray]:
+        flags = (*IMAGES, zarr_store.NONFINITE)
+        return _States(self.dataset, [str(name) for name in self.dataset.data_vars if name not in flags])
+
+    def export(self, folder: str | os.PathLike[str], *, format: Literal["pt"] = "pt") -> Path:
+        """Write every array as one file for each sample, in the layout that `main.py` writes."""
+        if format != "pt":
+            raise UserError(f"format is {format!r}; allowed: pt")
+        folder, plan = Path(folder), self._as_plan()
+        nonfinite = self.dataset[zarr_store.NONFINITE].to_numpy()
+        with pt_folder.PtWriter.opened(folder, plan, "refuse") as writer:
+            for group in plan.groups:
+                with writer.unit([group]) as unit:
+                    self._copy(plan, plan.samples_of(group), unit, nonfinite)
+        return folder
+
+    def _copy(self, plan: Plan, samples: range, unit: Unit, nonfinite: np.ndarray) -> None:
+        rows = slice(samples.start, samples.stop)
+        for array in plan.arrays:
+            stored = self.dataset[array.name]
+            for entry in range(array.count):
+                where = (rows, entry) if array.time_dim else (rows,)
+                unit.append(array.name, torch.from_numpy(stored[where].to_numpy()))
+        for state in range(nonfinite.shape[1]):
+            unit.flag(nonfinite[rows, state])
+
+    def _as_plan(self) -> Plan:
+        arrays = []
+        for name in (*IMAGES, *self.states):
+            if name not in self.dataset:
+                continue
+            array = self.dataset[name] if name in IMAGES else self.states[name]
+            time_dim = next((dim for dim in ("state", "step") if dim in array.dims), None)
+            inner = 2 if time_dim else 1
+            dims = tuple(str(dim) for dim in array.dims[inner:])
+            count = array.sizes[time_dim] if time_dim else 1
+            arrays.append(ArrayPlan(name, array.shape[inner:], dims, array.dtype, time_dim, count))
+        coords = {
+            str(name): (str(values.dims[0]), values.to_numpy())
+            for name, values in self.dataset.coords.items()
+            if name != zarr_store.COMPLETE
+        }
+        return Plan(
+            samples=tuple(str(name) for name in self.dataset["sample"].to_numpy()),
+            steps=self.dataset.sizes["state"] - 1,
+            lanes=self.attrs["fingerprint"]["lanes"],
+            arrays=tuple(arrays),
+            coords=coords,
+            attrs=self.attrs,
+            layer_folders=self.attrs["layer_folders"],
+        )
+
+    def __repr__(self) -> str:
+        return f"<Recording {self.path}>\n{self.dataset!r}"
+
+
+class _States(Mapping[str, Any]):
+    """Layers by address, with the plain dimension names channel, height, width, feature."""
+
+    def __init__(self, dataset: xarray.Dataset, names: list[str]):
+        self._dataset, self._names = dataset, names
+
+    def __getitem__(self, address: str) -> xarray.DataArray:
+        if address not in self._names:
+            raise KeyError(f"{address!r} was not recorded; recorded were {self._names}")
+        array = self._dataset[address]
+        prefix = f"{address}."
+        return array.rename(
+            {dim: str(dim).removeprefix(prefix) for dim in array.dims if str(dim).startswith(prefix)}
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def open(path: str | os.PathLike[str]) -> Recording:
+    """Open a recording: a store NAME.zarr, or an output folder of .pt files.
+
+    Raises: UserError if there is none at `path`, or it was written by a newer format.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such recording")
+    return Recording(
+        path, pt_folder.open_folder(path) if pt_folder.is_recording(path) else zarr_store.open_store(path)
+    )
+
+
+def set_attribute(path: str | os.PathLike[str], name: str, value: Any) -> None:
+    """Write one attribute into a recording."""
+    path = Path(path)
+    (pt_folder if pt_folder.is_recording(path) else zarr_store).set_attribute(path, name, value)
+
+
+def record(
+    denoiser: Denoiser,
+    x: NoiseSet,
+    out: str | os.PathLike[str],
+    *,
+    steps: int = InferenceConfig.num_steps,
+    layers: Sequence[str] | None = None,
+    noise_seed: int = SystemConfig.seed,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Recording:
+    """Denoise every noise of `x` and record its sequence and the states of `layers`.
+
+    >>> rec = record(denoiser, x, "run.zarr", steps=50, layers=["conv_in", "mid_block"], batch_size=8)
+    >>> rec.states["mid_block"].dims
+    ('sample', 'step', 'channel', 'height', 'width')
+
+    Nothing that is stored depends on `batch_size`. Recording changes nothing in the denoising.
+
+    Args:
+        layers: module addresses; the first and last convolution unless given.
+        noise_seed: of the draws of a stochastic scheduler, and of random projections.
+        options: the other fields of `InferenceConfig`, by name; the same as the command's flags.
+            Among them: batch_size, samples in flight at once, rounded up to whole lanes;
+            extract_states=False keeps the final images alone; flatten stores each state as one vector;
+            output_format is "zarr" (one store), "pt" (one file for each sample and array) or "auto"
+            (zarr where `out` ends in .zarr); resume goes on with what is there; overwrite replaces it.
+
+    Raises:
+        UserError: before any work, if an option is wrong, a layer unknown, the output taken, the disk too
+            small or the shape of the noises not the model's.
+        KeyboardInterrupt: after the samples in flight are finished; `resume=True` goes on from there.
+    """
+    known = [item.name for item in fields(InferenceConfig)]
+    if unknown := set(options) - set(known):
+        name = sorted(unknown)[0]
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
+        raise TypeError(f"record() has no option {name!r}; the nearest are {', '.join(near)}")
+    chosen = InferenceConfig(num_steps=steps, layers=tuple(layers or ()), **options)
+    return Job.prepared(denoiser, x, Path(out), chosen, noise_seed).run(progress)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recording that is planned and can be run."""
+
+    denoiser: Denoiser
+    x: NoiseSet
+    out: Path
+    options: InferenceConfig
+    loop: Loop
+    plan: Plan
+    selection: Selection
+
+    @classmethod
+    def prepared(
+        cls, denoiser: Denoiser, x: NoiseSet, out: Path, options: InferenceConfig, noise_seed: int
+    ) -> Job:
+        """Plan everything; nothing is written yet."""
+        if tuple(x.shape) != tuple(denoiser.shape):
+            raise UserError(
+                f"the noises have shape {list(x.shape)}; {denoiser.name} takes {list(denoiser.shape)}"
+            )
+        if options.resume and options.overwrite:
+            raise UserError("resume and overwrite contradict each other; take one of them")
+        loop = Loop(
+            steps=options.num_steps,
+            noise=options.noise,
+            noise_seed=noise_seed,
+            lanes=options.lanes,
+            sampler_dtype=options.sampler_dtype,
+            tf32=options.tf32,
+        )
+        selection = Selection(
+            channels=options.channels,
+            height=options.height,
+            width=options.width,
+            reduce=options.reduce,
+            flatten=options.flatten,
+            seed=noise_seed,
+        )
+        tapped_layers = denoiser.chosen_layers(options.layers) if options.extract_states else []
+        plan = _plan(denoiser, x, tapped_layers, options, loop, selection)
+        wants_zarr = options.output_format == "zarr"
+        place = out / "recording.zarr" if wants_zarr and out.suffix != ".zarr" else out
+        return cls(denoiser, x, place, options, loop, plan, selection)
+
+    def run(self, progress: Progress | None = None) -> Recording:
+        """Do what is not finished yet, and open the recording."""
+        with self._writer() as writer:
+            finished = set(writer.finished()) if self.options.resume else set()
+            pending = [group for group in self.plan.groups if group not in finished]
+            self.plan.check_space(self.out, len(pending) / max(1, len(self.plan.groups)))
+            if progress:
+                progress.begin(
+                    self.plan, self.out, sum(len(self.plan.samples_of(group)) for group in finished)
+                )
+            nonfinite: dict[str, int] = {}
+            try:
+                self._run(writer, pending, nonfinite, progress)
+            finally:
+                if progress:
+                    progress.end(nonfinite)
+        return open(self.out)
+
+    def run_into(self, writer: Writer) -> None:
+        """Do all of it, for another writer than the plan's own."""
+        self._run(writer, list(self.plan.groups), {}, None)
+
+    def _writer(self) -> AbstractContextManager[Writer]:
+        existing: Existing = (
+            "resume" if self.options.resume else "overwrite" if self.options.overwrite else "refuse"
+        )
+        if self.out.suffix == ".zarr" and self.options.output_format != "pt":
+            return zarr_store.ZarrWriter.opened(self.out, self.plan, existing)
+        return pt_folder.PtWriter.opened(self.out, self.plan, existing)
+
+    def _run(
+        self, writer: Writer, pending: list[int], nonfinite: dict[str, int], progress: Progress | None
+    ) -> None:
+        """Denoise flight by flight; an interrupt waits for the flight that is on its way."""
+        at_once = -(-self.options.batch_size // self.options.lanes)
+        layers = [array.name for array in self.plan.arrays if array.name not in IMAGES]
+        with (
+            torch.inference_mode(),
+            tapped(self.denoiser.network, layers, fast=self.options.fast) as network,
+            interrupt.deferred() as stop,
+        ):
+            for first in range(0, len(pending), at_once):
+                groups = pending[first : first + at_once]
+                samples = [index for group in groups for index in self.plan.samples_of(group)]
+                names = [self.plan.samples[index] for index in samples]
+                began = time.perf_counter()
+                with writer.unit(groups) as unit:
+                    for step in steps_of(self.denoiser, network, self.x.batch(samples), self.loop, names):
+                        self._note(step, names, unit, nonfinite)
+                        if progress:
+                            progress.advance(len(samples))
+                if progress:
+                    progress.unit_done(len(samples), time.perf_counter() - began)
+                if stop.made and first + at_once < len(pending):
+                    done = len(self.plan.samples) - sum(
+                        len(self.plan.samples_of(group)) for group in pending[first + at_once :]
+                    )
+                    raise KeyboardInterrupt(
+                        f"stopped with {done} of {len(self.plan.samples)} samples finished in {self.out}; "
+                        "go on with --resume"
+                    )
+
+    def _note(self, step: Step, names: Sequence[str], unit: Unit, nonfinite: dict[str, int]) -> None:
+        """Hand one step's results to the writer."""
+        if step.index == 0:
+            unit.flag(np.zeros(len(names), bool))
+        if self.options.extract_states:
+            if step.index == 0:
+                unit.append("sequence", step.x_before)
+            if step.index in kept_steps(self.options, self.plan.steps):
+                for address, state in step.states.items():
+                    unit.append(address, self.selection.apply(state))
+            unit.append("sequence", step.x_after)
+        elif step.index + 1 == self.plan.steps:
+            unit.append("final", step.x_after)
+        wrong = ~torch.isfinite(step.x_after).flatten(1).all(1).cpu().numpy()
+        unit.flag(wrong)
+        for row in np.flatnonzero(wrong).tolist():
+            nonfinite.setdefault(names[row], step.index)
+            if self.options.on_nonfinite == "stop":
+                raise UserError(
+                    f"{names[row]} became NaN or Inf in step {step.index}; stopped, as on_nonfinite says. "
+                    "Finished samples are safe"
+                )
+
+
+def kept_steps(options: InferenceConfig, count: int) -> range | tuple[int, ...]:
+    """The steps whose states are stored."""
+    if len(options.every) == 1:
+        return range(0, count, options.every[0])
+    if max(options.every) >= count:
+        raise UserError(f"every names step {max(options.every)}; allowed: 0 to {count - 1}")
+    return tuple(sorted(options.every))
+
+
+def _plan(
+    denoiser: Denoiser,
+    x: NoiseSet,
+    tapped_layers: Sequence[Layer],
+    options: InferenceConfig,
+    loop: Loop,
+    selection: Selection,
+) -> Plan:
+    scheduler = denoiser.new_scheduler(options.num_steps, dtype=loop.state_dtype(denoiser))
+    timesteps = scheduler.timesteps.cpu().numpy()
+    count, image_dtype = len(timesteps), _stored_dtype(loop.state_dtype(denoiser))
+    kept = list(kept_steps(options, count))
+    if options.extract_states:
+        state_dtype = (
+            _stored_dtype(denoiser.dtype) if options.state_dtype == "auto" else np.dtype(options.state_dtype)
+        )
+        arrays = [ArrayPlan("sequence", denoiser.shape, IMAGE_DIMS, image_dtype, "state", count + 1)]
+        arrays += [_layer_plan(layer, selection, state_dtype, len(kept)) for layer in tapped_layers]
+    else:
+        arrays = [ArrayPlan("final", denoiser.shape, IMAGE_DIMS, image_dtype)]
+    samples = sample_names(x.names)
+    sigmas = np.array([noise_level(scheduler, index) for index in range(count)])
+    coords = {
+        "sample": ("sample", np.array(samples)),
+        "state": ("state", np.arange(count + 1)),
+        "step": ("step", np.array(kept)),
+        "timestep": ("step", timesteps[kept]),
+        "sigma": ("step", sigmas[kept]),
+        **{name: ("sample", values) for name, values in x.coords.items()},
+    }
+    addresses = [layer.address for layer in tapped_layers]
+    folders = {} if options.layers else dict(zip(addresses, ("layer1", "last_layer"), strict=False))
+    attrs = provenance.attributes(denoiser, x, addresses, options, loop.noise_seed)
+    return Plan(
+        samples=samples,
+        steps=count,
+        lanes=options.lanes,
+        arrays=tuple(arrays),
+        coords=coords,
+        attrs=attrs | {"layer_folders": folders},
+        codec=options.codec,
+        layer_folders=folders,
+    )
+
+
+def _layer_plan(layer: Layer, selection: Selection, dtype: np.dtype[Any], count: int) -> ArrayPlan:
+    assert layer.shape is not None
+    try:
+        shape, dims = selection.shape(layer.shape), selection.dims(layer.shape)
+    except UserError as error:
+        raise UserError(f"layer {layer.address!r}: {error}") from error
+    return ArrayPlan(layer.address, shape, dims, dtype, "step", count)
+
+
+def _stored_dtype(dtype: torch.dtype) -> np.dtype[Any]:
+    return np.dtype({torch.float64: "float64", torch.float16: "float16"}.get(dtype, "float32"))
+
+
+def sample_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of the samples: noise_0007 becomes sample_0007, every other input keeps its name."""
+    samples = tuple(f"sample_{name[6:]}" if name.startswith("noise_") else name for name in names)
+    if len(set(samples)) < len(samples):
+        double = next(name for name in samples if samples.count(name) > 1)
+        raise UserError(f"two inputs would both be named {double!r}; rename one of them")
+    return samples

@@ -1,0 +1,1 @@
+"""How recordings lie on disk: a Zarr store, or a folder of .pt files."""

@@ -1,0 +1,138 @@
+"""What a recording will hold, settled before the first step is computed."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from denoscope.errors import UserError
+
+FORMAT = "denoscope recording"
+FORMAT_VERSION = 1
+IMAGES = ("sequence", "final")
+IMAGE_DIMS = ("channel", "height", "width")
+
+
+@dataclass(frozen=True)
+class ArrayPlan:
+    """One array of a recording: `count` entries along `time_dim` ("state" or "step") for each sample.
+
+    `time_dim` is None where only one entry is kept for each sample.
+    """
+
+    name: str
+    inner: tuple[int, ...]
+    inner_dims: tuple[str, ...]
+    dtype: np.dtype[Any]
+    time_dim: str | None = None
+    count: int = 1
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        return ("sample", *((self.time_dim,) if self.time_dim else ()), *self.inner_dims)
+
+    @property
+    def stored_dims(self) -> tuple[str, ...]:
+        """Names in a store, where a layer's inner ones carry its address, since their sizes differ."""
+        if self.name in IMAGES:
+            return self.dims
+        return tuple(f"{self.name}.{dim}" if dim in self.inner_dims else dim for dim in self.dims)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample's entries."""
+        return (*((self.count,) if self.time_dim else ()), *self.inner)
+
+    @property
+    def entry_bytes(self) -> int:
+        return math.prod(self.inner) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The arrays of a recording, its samples with their coordinates, and where it comes from.
+
+    `lanes` samples make a group, which shares shards and is finished together. `steps` counts the calls
+    of the scheduler. `coords` maps a name to (dimension, values); `layer_folders` maps a layer to its
+    folder in the layout of .pt files; `fingerprint` is all that decides the bits.
+    """
+
+    samples: tuple[str, ...]
+    steps: int
+    lanes: int
+    arrays: tuple[ArrayPlan, ...]
+    coords: Mapping[str, tuple[str, np.ndarray]]
+    attrs: Mapping[str, Any]
+    codec: str = "none"
+    layer_folders: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def total_bytes(self) -> int:
+        return len(self.samples) * sum(array.count * array.entry_bytes for array in self.arrays)
+
+    @property
+    def groups(self) -> range:
+        return range(-(-len(self.samples) // self.lanes))
+
+    def samples_of(self, group: int) -> range:
+        """Indices of the samples in one group."""
+        return range(group * self.lanes, min((group + 1) * self.lanes, len(self.samples)))
+
+    def check_space(self, out: Path, share: float = 1.0) -> None:
+        """Refuse a recording of which `share` is still to be written where the disk has no room for it."""
+        needed, free = self.total_bytes * share, free_bytes(out)
+        if needed > free:
+            raise UserError(
+                f"{out}: {readable(needed)} are to be written and {readable(free)} are free; record fewer samples, "
+                "steps or layers, reduce states (--reduce, --state_dtype), or name another output"
+            )
+
+
+def free_bytes(path: Path) -> int:
+    """Free space of the file system that `path` lies or will lie on."""
+    existing = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    return shutil.disk_usage(existing).free
+
+
+def readable(count: float) -> str:
+    """A number of bytes in the largest unit that keeps it at 1 or more."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+class Unit(Protocol):
+    """The groups in flight, as a writer sees them; rows are their samples, one group behind the other."""
+
+    def append(self, name: str, rows: torch.Tensor) -> None:
+        """Take the next entry of array `name`, [n, …]."""
+
+    def flag(self, nonfinite: np.ndarray) -> None:
+        """Take for the step just done which rows are no longer finite, [n] bool."""
+
+
+class Writer(Protocol):
+    """Somewhere that recordings go. Each unit is there whole after its block, or not at all."""
+
+    def finished(self) -> list[int]:
+        """The groups that are there already and match their checksums."""
+
+    def unit(self, groups: Sequence[int]) -> AbstractContextManager[Unit]:
+        """Groups to be written; they count as finished when the block ends well."""
+
+
+def as_array(rows: torch.Tensor, dtype: np.dtype[Any]) -> np.ndarray:
+    """Rows on the host as a contiguous array of the stored dtype."""
+    if rows.dtype == torch.bfloat16:
+        rows = rows.float()
+    return np.ascontiguousarray(rows.detach().cpu().numpy(), dtype=dtype)

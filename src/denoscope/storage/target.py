@@ -1,0 +1,82 @@
+"""The place that a recording goes to: free, replaceable, or to be gone on with; one writer at a time."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from denoscope.errors import UserError
+
+Existing = Literal["refuse", "overwrite", "resume"]
+
+
+@contextmanager
+def locked(path: Path, target: Path) -> Iterator[None]:
+    """Hold the lock file at `path` while the block runs; it is free again even after a kill."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"{target} is being written by another process; wait for it or name another output"
+            ) from error
+        yield
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Tell a full disk or a missing permission in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {target}: {error.strerror or error}; what was finished is safe: mend that and go on "
+            "with --resume"
+        ) from error
+
+
+def same_work(target: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse to go on with a recording that was begun with other options, models or inputs."""
+    differs = differences(stored.get("fingerprint", {}), wanted["fingerprint"])
+    if stored.get("inputs_sha256") != wanted["inputs_sha256"]:
+        differs.append("the inputs, their names or their order")
+    if differs:
+        raise UserError(
+            f"{target} cannot be resumed, since this differs: {'; '.join(differs)}. Run it as it was begun, "
+            "replace it with --overwrite, or name another output"
+        )
+
+
+def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What two fingerprints disagree on, as "name: stored → wanted"."""
+    names = dict.fromkeys([*stored, *wanted])
+    return [
+        f"{name}: {_short(stored.get(name))} → {_short(wanted.get(name))}"
+        for name in names
+        if stored.get(name) != wanted.get(name)
+    ]
+
+
+def inside(root: Path, folders: Iterator[Path] | list[Path]) -> None:
+    """Refuse folders that a symbolic link leads out of the output."""
+    for folder in folders:
+        if folder.exists() and not folder.resolve().is_relative_to(root.resolve()):
+            raise UserError(
+                f"{folder} leads out of {root}, to {folder.resolve()}; remove the link or name another output"
+            )
+
+
+def remove_partial(folders: Iterator[Path] | list[Path]) -> None:
+    """Remove what a killed process left unfinished."""
+    for folder in folders:
+        for path in folder.rglob(".*.partial"):
+            path.unlink(missing_ok=True)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,83 @@
+"""Reading states: what the chosen layers put out in each call of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from denoscope.errors import UserError
+from denoscope.layers import first_tensor, output_hooks
+
+States = dict[str, torch.Tensor]
+Tapped = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, States]]
+
+
+class _TappedNetwork(nn.Module):
+    """A network that returns the states its hooks read together with its output.
+
+    So the states are outputs of the graph when it is compiled, not side effects of Python.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+        self.read: States = {}
+
+    def note(self, address: str, output: Any) -> None:
+        tensor = first_tensor(output)
+        if tensor is None:
+            raise UserError(f"layer {address!r} puts out no tensor that could be recorded")
+        # A clone, since the network may change its output in place later in the same call.
+        self.read[address] = tensor.detach().clone()
+
+    def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> tuple[torch.Tensor, States]:
+        self.read.clear()
+        output = self.network(x, timestep)
+        return output if isinstance(output, torch.Tensor) else output.sample, dict(self.read)
+
+
+@contextmanager
+def tapped(network: nn.Module, addresses: Sequence[str] = (), *, fast: bool = False) -> Iterator[Tapped]:
+    """The network as a function of (x, timestep) that returns its output and the states at `addresses`.
+
+    >>> with tapped(denoiser.network, ["mid_block"]) as run:
+    ...     output, states = run(x, timestep)
+
+    Of a layer that is called several times in one run, the last output is read. With `fast` the network is
+    laid out with its channels last while the block runs, and compiled as one graph.
+    """
+    modules = dict(network.named_modules())
+    wrapped = _TappedNetwork(network)
+    with output_hooks([(address, modules[address]) for address in addresses], wrapped.note):
+        if not fast:
+            yield wrapped
+            return
+        with _channels_last(network):
+            yield _with_channels_last(_compiled(wrapped))
+
+
+def _compiled(module: nn.Module) -> nn.Module:
+    # What an earlier recording compiled hangs on hooks that are gone.
+    torch.compiler.reset()
+    return torch.compile(module, fullgraph=True, dynamic=False)  # type: ignore[return-value]
+
+
+def _with_channels_last(run: Callable[..., Any]) -> Tapped:
+    def call(x: torch.Tensor, timestep: torch.Tensor) -> tuple[torch.Tensor, States]:
+        output, states = run(x.contiguous(memory_format=torch.channels_last), timestep)
+        return output.contiguous(), {address: state.contiguous() for address, state in states.items()}
+
+    return call
+
+
+@contextmanager
+def _channels_last(network: nn.Module) -> Iterator[None]:
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        yield
+    finally:
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]

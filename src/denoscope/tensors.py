@@ -1,0 +1,63 @@
+"""One tensor in one .pt file: read without running code, written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from denoscope.errors import UserError
+from denoscope.files import replacing
+
+
+def load(path: str | Path, *, mmap: bool = False) -> torch.Tensor:
+    """The dense tensor that a .pt file holds, on the CPU.
+
+    With `mmap` the values are fetched from the file as they are used, where its format allows that.
+
+    Raises: UserError naming the file where it is missing, damaged, not a tensor, or a pickle that asks
+    for code to be run: that code is refused, never run.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "it is a folder" if path.is_dir() else "there is no such file"
+        raise UserError(f"cannot read {path}: {found}; name a .pt file with one tensor in it")
+    try:
+        value = _read(path, mmap)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except Exception as error:  # a damaged file can make the reader fail in any way
+        raise UserError(
+            f"cannot read {path}: it is no tensor file, damaged, or asks for code to be run "
+            "(which is refused); write it anew with torch.save(tensor, path)"
+        ) from error
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
+        kind = f"a {value.layout} tensor" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+        raise UserError(f"{path} holds {kind}, not one dense tensor; write it with torch.save(tensor, path)")
+    return value.detach()
+
+
+def save(tensor: torch.Tensor, path: str | Path) -> None:
+    """Write one tensor, its own bytes only; `path` holds the former file or the new one, never a part.
+
+    Raises: UserError naming the file where it can't be written.
+    """
+    # A saved view drags the whole tensor behind it into the file.
+    alone = tensor.detach().clone(memory_format=torch.contiguous_format)
+    with replacing(path) as file:
+        try:
+            torch.save(alone, file)
+        except RuntimeError as error:
+            # torch's archive writer covers the system's error, say a full disk, with one of its own.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+
+def _read(path: Path, mmap: bool) -> object:
+    if mmap:
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError:
+            pass  # files of before torch 1.6 can't be mapped
+    return torch.load(path, map_location="cpu", weights_only=True)

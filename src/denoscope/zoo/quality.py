@@ -1,0 +1,45 @@
+"""How good a bundled digit model's samples are, as its model card states it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from denoscope import images, noise, plots
+from denoscope.denoiser import load
+from denoscope.labels import classify
+from denoscope.sampling import sample
+
+SAMPLES, STEPS, CONFIDENT = 1000, 50, 0.9
+
+
+def measure(folder: Path) -> dict[str, object]:
+    """Sample 1,000 digits (DDIM, 50 steps, seed 0), classify them, and write the figures beside the weights.
+
+    Writes quality.json, samples.png (the first 100, not chosen) and, where training.json lies there,
+    loss.png.
+    """
+    denoiser = load(folder, scheduler="ddim")
+    x = noise.random(SAMPLES, denoiser.shape, seed=0)
+    x_0 = torch.cat([sample(denoiser, x.batch(range(k, k + 40)), steps=STEPS) for k in range(0, SAMPLES, 40)])
+    labels = classify(x_0)
+    shares = np.bincount(labels.label, minlength=10) / SAMPLES
+    figures: dict[str, object] = {
+        "samples": SAMPLES,
+        "steps": STEPS,
+        "share_with_top_softmax_of_at_least_0.9": float((labels.confidence >= CONFIDENT).mean()),
+        "share_of_each_digit": [round(float(share), 4) for share in shares],
+    }
+    (folder / "quality.json").write_text(json.dumps(figures, indent=1) + "\n")
+    images.contact_sheet(x_0[:100], folder / "samples.png", columns=20)
+    training = folder / "training.json"
+    if training.exists():
+        figure, axes = plots.figure(6, 3.5)
+        losses = json.loads(training.read_text())["loss_per_epoch"]
+        axes.semilogy(range(1, len(losses) + 1), losses, marker="o", markersize=3)
+        axes.set(xlabel="epoch", ylabel="mean squared error of the noise")
+        plots.save(figure, folder / "loss.png")
+    return figures

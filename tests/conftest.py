@@ -1,0 +1,150 @@
+"""Denoisers small enough for every test, one truth in closed form, and one computed by hand."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+import denoscope as ds
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """The bundled denoiser."""
+    return ds.load("mnist", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def make_unet() -> Callable[..., nn.Module]:
+    """A random UNet2DModel of 8×8 pixels with `channels` channels, the same for the same seed."""
+    from diffusers import UNet2DModel
+
+    def make(channels: int = 2, seed: int = 0) -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return UNet2DModel(
+                sample_size=8,
+                in_channels=channels,
+                out_channels=channels,
+                block_out_channels=(8, 16),
+                layers_per_block=1,
+                down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+                up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+                norm_num_groups=4,
+                attention_head_dim=8,
+            ).eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_scheduler() -> Callable[..., object]:
+    """A diffusers scheduler by the name "ddim" or "ddpm" that clips nothing."""
+    import diffusers
+
+    kinds = {"ddim": diffusers.DDIMScheduler, "ddpm": diffusers.DDPMScheduler}
+    return lambda name, **options: kinds[name](clip_sample=False, **options)
+
+
+@pytest.fixture(scope="session")
+def tiny(make_unet, make_scheduler):
+    """A denoiser of [2, 8, 8] with DDIM."""
+    return ds.load(make_unet(), scheduler=make_scheduler("ddim"), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_ddpm(make_unet, make_scheduler):
+    """The same network with DDPM."""
+    return ds.load(make_unet(), scheduler=make_scheduler("ddpm"), device="cpu")
+
+
+class GaussianData(nn.Module):
+    """ε*(x, t) for data N(0, Σ) with Σ diagonal, in float64: √(1−ᾱ)·x / (ᾱ Σ + 1 − ᾱ)."""
+
+    def __init__(self, variances: torch.Tensor, alphas_cumprod: torch.Tensor):
+        super().__init__()
+        self.variances, self.alphas_cumprod = variances.double(), alphas_cumprod.double()
+
+    def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        level = self.alphas_cumprod[int(timestep)]
+        return ((1 - level).sqrt() * x / (level * self.variances + 1 - level)).to(x.dtype)
+
+
+@pytest.fixture(scope="session")
+def gaussian():
+    """A denoiser of Gaussian data with the given variance along each pixel of [1, 1, W]."""
+
+    def make(variances: tuple[float, ...], scheduler) -> ds.Denoiser:
+        module = GaussianData(torch.tensor(variances), scheduler.alphas_cumprod)
+        return ds.load(module, scheduler=scheduler, shape=(1, 1, len(variances)), device="cpu")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def by_hand():
+    """Sequences [n, steps+1, …] and states {layer: [n, steps, …]} from a plain loop with plain hooks."""
+
+    @torch.no_grad()
+    def run(network, scheduler, x_T, *, steps: int, rows: int, layers=()):
+        groups = []
+        for start in range(0, len(x_T), rows):
+            part = x_T[start : start + rows]
+            read: dict[str, list[torch.Tensor]] = {layer: [] for layer in layers}
+            handles = [
+                network.get_submodule(layer).register_forward_hook(
+                    lambda _m, _a, output, layer=layer: read[layer].append(output.clone())  # noqa: B023
+                )
+                for layer in layers
+            ]
+            scheduler.set_timesteps(steps)
+            x = torch.cat([part, torch.zeros(rows - len(part), *x_T.shape[1:])])
+            sequence = [x]
+            for timestep in scheduler.timesteps:
+                x = scheduler.step(network(x, timestep).sample, timestep, x).prev_sample
+                sequence.append(x)
+            for handle in handles:
+                handle.remove()
+            groups.append(
+                {
+                    "sequence": torch.stack(sequence, 1)[: len(part)],
+                    **{layer: torch.stack(states, 1)[: len(part)] for layer, states in read.items()},
+                }
+            )
+        return {name: torch.cat([group[name] for group in groups]) for name in groups[0]}
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def hooks_of():
+    """All hooks of a network's modules, to see that none is left behind."""
+
+    def count(network: nn.Module) -> int:
+        kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_forward_hooks_always_called")
+        return sum(len(getattr(module, kind)) for module in network.modules() for kind in kinds)
+
+    return count
+
+
+@pytest.fixture
+def dies_at(request):
+    """Make a network raise at its call number `call`, counted from 0, until the test ends."""
+
+    def arm(network: nn.Module, call: int) -> None:
+        calls = iter(range(10_000))
+
+        def die(_module, _arguments):
+            if next(calls) == call:
+                raise RuntimeError("died on purpose")
+
+        request.addfinalizer(network.register_forward_pre_hook(die).remove)
+
+    return arm
