@@ -159,6 +159,6 @@ def test_figures_are_saved_whole(tmp_path, ending):
 
 def test_an_unknown_ending_is_refused(tmp_path):
     for name in ("plane", "plane.xyz"):
-        with pytest.raises(UserError, match="allowed: .*png"):
+        with pytest.raises(UserError, match=r"allowed: .*png"):
             plots.save(plots.figure()[0], tmp_path / name)
     assert not list(tmp_path.iterdir())

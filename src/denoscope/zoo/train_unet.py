@@ -30,16 +30,13 @@ TIMESTEPS = 1000
 class Recipe:
     """How the denoiser is trained; the model card repeats it."""
 
-    epochs: int = 12
+    epochs: int = 10
     batch_size: int = 128
     learning_rate: float = 2e-3
     warmup_steps: int = 300
     clip_norm: float = 1.0
     ema: float = 0.999
-    snr_limit: float = 5.0
-    """Steps less noisy than this signal-to-noise ratio weigh limit / SNR (Hang et al. 2023, min-SNR)."""
     seed: int = 0
-    compile: bool = True
 
 
 def alphas_cumprod() -> torch.Tensor:
@@ -62,30 +59,32 @@ def stratified_timesteps(count: int, generator: torch.Generator) -> torch.Tensor
 
 
 class Training:
-    """The state of one training run: everything that a checkpoint holds."""
+    """The state of one training run: everything that a checkpoint holds.
 
-    def __init__(self, images: torch.Tensor, recipe: Recipe):
+    The network is not compiled: in bfloat16 on CPU the compiled gradient had a cosine of 0.86 with the
+    float32 gradient, the eager one 0.996 (torch 2.13), and digits trained with it were worse.
+    """
+
+    def __init__(self, images: torch.Tensor, recipe: Recipe, start: Path | None = None):
         from diffusers import UNet2DModel
 
         torch.manual_seed(recipe.seed)
         self.images, self.recipe = images, recipe
-        self.model: Any = UNet2DModel(**ARCHITECTURE)
+        self.model: Any = UNet2DModel.from_pretrained(start) if start else UNet2DModel(**ARCHITECTURE)
+        self.model.train()
         self.model.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=recipe.learning_rate)
         self.steps_per_epoch = len(images) // recipe.batch_size
         self.step = 0
         self.losses: list[float] = []
-        if recipe.compile:
-            self.model.compile()
 
     def run_epoch(self) -> float:
-        """Train on every image once; returns the mean unweighted loss."""
+        """Train on every image once; returns the mean loss."""
         recipe, epoch = self.recipe, self.step // self.steps_per_epoch
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.images), generator=generator)
         levels = alphas_cumprod()
-        weights = (recipe.snr_limit * (1 - levels) / levels).clamp(max=1.0)
         total_steps = recipe.epochs * self.steps_per_epoch
         start, losses = time.perf_counter(), []
         for k in range(self.steps_per_epoch):
@@ -97,16 +96,16 @@ class Training:
             x_t = (level.sqrt() * x_0 + (1 - level).sqrt() * noise).to(memory_format=torch.channels_last)
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 predicted = self.model(x_t, t, return_dict=False)[0]
-            error = (predicted.float() - noise).square().mean((1, 2, 3))
+            loss = (predicted.float() - noise).square().mean()
             self.optimizer.zero_grad(set_to_none=True)
-            (weights[t] * error).mean().backward()
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(self.step, total_steps, recipe)
             self.optimizer.step()
             self._update_average()
             self.step += 1
-            losses.append(error.mean().item())
+            losses.append(loss.item())
             if k % 50 == 49:
                 rate = (k + 1) / (time.perf_counter() - start)
                 recent = sum(losses[-50:]) / 50
@@ -145,11 +144,14 @@ class Training:
         self.step, self.losses = state["step"], state["losses"]
 
 
-def train(images: torch.Tensor, out: Path, recipe: Recipe) -> Training:
-    """Train to the end of the recipe, going on from `out/checkpoint.pt` where one is."""
+def train(images: torch.Tensor, out: Path, recipe: Recipe, start: Path | None = None) -> Training:
+    """Train to the end of the recipe, from the weights in `start` or from random ones.
+
+    Goes on from `out/checkpoint.pt` where one is.
+    """
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
-    training = Training(images, recipe)
+    training = Training(images, recipe, start)
     if checkpoint.exists():
         training.load(checkpoint)
         print(f"going on after {training.step} steps", flush=True)
