@@ -157,8 +157,18 @@ def _settings_beside(path: Path) -> Settings:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.SETTINGS
+    try:
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a user may have written there
+        raise UserError(f"{type(error).__name__}: {error}") from error
+    settings = getattr(module, "SETTINGS", None)
+    for item in dataclasses.fields(Settings):
+        wanted, found = type(getattr(Settings(), item.name)), getattr(settings, item.name, None)
+        if not isinstance(found, wanted):
+            raise UserError(f"SETTINGS.{item.name} is {found!r}; allowed: a {wanted.__name__}(…)")
+    return settings
 
 
 def _fail(message: str) -> typing.NoReturn:

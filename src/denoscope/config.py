@@ -7,6 +7,7 @@ The command line builds its flags from these fields, the library takes its defau
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import re
 import typing
 from collections.abc import Callable
@@ -49,7 +50,10 @@ COLORS: Rule = (
 )
 LAYER_PAIRS: Rule = (
     "a map from a model id to the names of its first and last convolution",
-    lambda pairs: all(len(pair) == 2 for pair in pairs.values()),
+    lambda pairs: all(
+        isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(name, str) for name in pair)
+        for pair in pairs.values()
+    ),
 )
 
 
@@ -71,7 +75,7 @@ class _Checked:
         hints = typing.get_type_hints(type(self))
         for item in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, item.name)
-            if hints[item.name] is Path and isinstance(value, str):
+            if isinstance(value, str) and hints[item.name] in (Path, Path | None):
                 value = Path(value)
                 object.__setattr__(self, item.name, value)
             allowed = _what_is_wrong(value, hints[item.name], item.metadata.get("rule"))
@@ -103,9 +107,9 @@ def _fits(value: Any, hint: Any) -> bool:
     if arguments:
         return any(_fits(value, choice) for choice in arguments)
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) < float("inf")
     if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
     return isinstance(value, hint)
 
 

@@ -50,6 +50,8 @@ class Denoiser:
     shape: Shape
     name: str
     first_last_layers: tuple[str, str] | None = None
+    plain_dtype: torch.dtype = torch.float32
+    """The precision of a network that has no parameters to tell it."""
     _surveyed: list[Layer] = field(default_factory=list, repr=False)
 
     @property
@@ -58,7 +60,7 @@ class Denoiser:
 
     @property
     def dtype(self) -> torch.dtype:
-        return next((p.dtype for p in self.network.parameters() if p.is_floating_point()), torch.float32)
+        return next((p.dtype for p in self.network.parameters() if p.is_floating_point()), self.plain_dtype)
 
     @property
     def is_stochastic(self) -> bool:
@@ -154,7 +156,8 @@ def load(
     arithmetic.before_cuda_starts()
     network, own_scheduler, name = _take_apart(source)
     # nn.Module.to itself: diffusers' own warns of modules to be kept in float32 even where there are none.
-    nn.Module.to(network, device=resolve_device(device), dtype=_dtype(dtype))
+    precision = _dtype(dtype)
+    nn.Module.to(network, device=resolve_device(device), dtype=precision)
     network.eval().requires_grad_(False)
     known = (config or ModelConfig()).first_last_layers
     return Denoiser(
@@ -163,6 +166,7 @@ def load(
         shape=_resolve_shape(shape, getattr(network, "config", None), name),
         name=name,
         first_last_layers=known.get(name),
+        plain_dtype=precision or torch.float32,
     )
 
 
@@ -201,7 +205,7 @@ def _take_apart(source: Any) -> tuple[nn.Module, Any | None, str]:
     if hasattr(source, "unet") and hasattr(source, "scheduler"):
         return source.unet, source.scheduler, type(source).__name__
     name = str(source)
-    folder = zoo.folder(name) or (Path(name) if Path(name).is_dir() else None)
+    folder = zoo.folder(name) or (Path(name) if name and Path(name).is_dir() else None)
     return *_load_folder(folder or _download(name), name), name
 
 
@@ -216,14 +220,16 @@ def _load_folder(folder: Path, name: str) -> tuple[nn.Module, Any | None]:
         )
     class_name = _read_json(network_folder / "config.json").get("_class_name")
     network_class: Any = getattr(diffusers, str(class_name), object)
-    if not issubclass(network_class, diffusers.ModelMixin):
+    if not (isinstance(network_class, type) and issubclass(network_class, diffusers.ModelMixin)):
         raise UserError(f"{name}: config.json names the class {class_name!r}, which diffusers does not have")
     try:
-        network = network_class.from_pretrained(
-            network_folder, local_files_only=True, low_cpu_mem_usage=False
+        network, report = network_class.from_pretrained(
+            network_folder, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{name}: its weights cannot be loaded: {_first_line(error)}") from error
+    if missing := report["missing_keys"]:
+        raise UserError(f"{name}: its weights lack {len(missing)} tensors, among them {sorted(missing)[0]!r}")
     scheduler_file = next(
         (
             path
@@ -280,9 +286,25 @@ def _resolve_scheduler(wanted: Any, own: Any | None, name: str) -> Any:
             raise UserError(f"{name} brings no scheduler; name one (scheduler='ddim', --scheduler ddim)")
         return own
     if not isinstance(wanted, str):
-        return wanted
+        return _able(wanted, f"scheduler is {wanted!r}")
     kind = _scheduler_class(wanted)
     return kind.from_config(own.config) if own is not None else kind()
+
+
+def _able(scheduler: Any, told: str) -> Any:
+    """The scheduler (or its class), refused where the loop cannot run it."""
+    step = getattr(scheduler, "step", None)
+    needed = list(inspect.signature(step).parameters.values()) if step else []
+    given = {"self", "model_output", "timestep", "sample"}
+    unknown = [p.name for p in needed if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    lacks = [name for name in ("step", "set_timesteps", "scale_model_input") if not hasattr(scheduler, name)]
+    lacks += [f"a value for {name}" for name in unknown if name not in given]
+    if lacks:
+        raise UserError(
+            f"{told}, which this loop cannot run: it lacks {', '.join(lacks)}; "
+            "allowed: a scheduler that steps images, as DDIMScheduler"
+        )
+    return scheduler
 
 
 def _scheduler_class(name: str) -> Any:
@@ -294,14 +316,20 @@ def _scheduler_class(name: str) -> Any:
         (item for item in names if name.lower() in (item.lower(), item[: -len("Scheduler")].lower())), None
     )
     if found is None:
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.0)
+        short = [item.removesuffix("Scheduler").lower() for item in names]
+        nearest = difflib.get_close_matches(name.lower(), short, n=3, cutoff=0.0)
+        near = [names[short.index(item)] for item in nearest]
         raise UserError(
             f"unknown scheduler {name!r}; allowed: ddim, ddpm, or a class such as {', '.join(near)}"
         )
-    return getattr(diffusers, found)
+    return _able(getattr(diffusers, found), f"the scheduler is {found}")
 
 
 def _resolve_shape(given: Shape | None, config: Any, name: str) -> Shape:
+    if given is not None and not (
+        len(given) == 3 and all(isinstance(length, int) and length >= 1 for length in given)
+    ):
+        raise UserError(f"shape is {given!r}; allowed: three whole numbers (channels, height, width)")
     size = config.get("sample_size") if config is not None else None
     channels = config.get("in_channels") if config is not None else None
     if size is None or channels is None:
@@ -327,9 +355,12 @@ def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as JSON: {_first_line(error)}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a JSON {type(content).__name__}; needed is an object")
+    return content
 
 
 def _first_line(error: BaseException) -> str:

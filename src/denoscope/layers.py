@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -59,13 +59,34 @@ def output_hooks(
 
 
 def survey(network: nn.Module, run: Callable[[int], Any]) -> list[Layer]:
-    """All modules in the order of their first call, from a dry run of two rows.
+    """All modules in the order of their first call, from a dry run of two rows and one of three.
+
+    Only an output whose first axis follows the number of rows has a row for each sample.
 
     Args:
         run: calls the network once on a batch of the given number of rows.
     """
-    rows = 2
-    seen: dict[str, tuple[tuple[int, ...] | None, torch.dtype | None, int]] = {}
+    named = {address: module for address, module in network.named_modules() if address}
+    first, second = (_dry_run(named, run, rows) for rows in (2, 3))
+    return [
+        Layer(
+            address,
+            type(named[address]).__name__,
+            shape if second.get(address, layer)[0] == shape else None,
+            dtype,
+            calls,
+        )
+        for address, layer in first.items()
+        for shape, dtype, calls in [layer]
+    ]
+
+
+_Seen = tuple[tuple[int, ...] | None, torch.dtype | None, int]
+
+
+def _dry_run(named: Mapping[str, nn.Module], run: Callable[[int], Any], rows: int) -> dict[str, _Seen]:
+    """What each module put out for so many rows: (shape of one row, dtype, calls)."""
+    seen: dict[str, _Seen] = {}
 
     def note(address: str, output: Any) -> None:
         tensor = first_tensor(output)
@@ -74,13 +95,9 @@ def survey(network: nn.Module, run: Callable[[int], Any]) -> list[Layer]:
         calls = seen[address][2] if address in seen else 0
         seen[address] = (shape, None if tensor is None else tensor.dtype, calls + 1)
 
-    named = {address: module for address, module in network.named_modules() if address}
     with torch.no_grad(), output_hooks(named.items(), note):
         run(rows)
-    return [
-        Layer(address, type(named[address]).__name__, shape, dtype, calls)
-        for address, (shape, dtype, calls) in seen.items()
-    ]
+    return seen
 
 
 def find(known: Iterable[str], wanted: Iterable[str]) -> list[str]:

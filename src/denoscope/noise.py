@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from denoscope.errors import UserError
 from denoscope.files import replacing
 
 Shape = tuple[int, int, int]
+LARGEST = 1e30  # float32 holds 3e38; sums and squares of noises must stay finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +68,13 @@ class NoiseSet:
         """
         folder = Path(folder)
         manifest = folder / f"{self.stem}.json"
-        former = {entry["name"] for entry in _read_manifest(manifest).get("samples", [])}
+        former = {entry["name"] for entry in _entries(_read_manifest(manifest))}
         paths = [folder / f"{name}.pt" for name in self.names]
         for index, path in enumerate(paths):
             tensors.save(self.tensor(index)[None], path)
         for name in former - set(self.names):
-            (folder / f"{name}.pt").unlink(missing_ok=True)
+            if Path(name).name == name:  # a manifest speaks of its own folder alone
+                (folder / f"{name}.pt").unlink(missing_ok=True)
         columns = {name: values.tolist() for name, values in self.coords.items()}
         samples = [
             {"name": name, **{key: column[index] for key, column in columns.items()}}
@@ -99,7 +102,7 @@ def random(num_samples: int, shape: Shape, *, seed: int = SystemConfig.seed) -> 
     torch.Size([4, 1, 28, 28])
     """
     shape = _checked_shape(shape)
-    _need(num_samples >= 1, "num_samples", num_samples, "a whole number of at least 1")
+    num_samples, seed = _count(num_samples, "num_samples"), _seed(seed)
     return NoiseSet(
         names=tuple(f"noise_{index:04d}" for index in range(num_samples)),
         shape=shape,
@@ -123,8 +126,10 @@ def perturbed(
     Raises UserError where float32 cannot hold the distance to one part in a thousand.
     """
     shape = _checked_shape(shape)
-    _need(num_perturbations >= 1, "num_perturbations", num_perturbations, "a whole number of at least 1")
+    num_perturbations = _count(num_perturbations, "num_perturbations")
+    base_seed, perturb_seed = _seed(base_seed), _seed(perturb_seed)
     _need(0 < epsilon < math.inf, "epsilon", epsilon, "a finite number above 0")
+    epsilon = float(epsilon)
     base = _normal(shape, "base", base_seed)
 
     def tensor_of(index: int) -> torch.Tensor:
@@ -173,8 +178,24 @@ def plane(
     included; a single cell sits at the centre. Cell (x, y) is noise `x * counts[1] + y`.
     """
     shape = _checked_shape(shape)
-    _need(len(counts) == 2 and min(counts) >= 1, "counts", counts, "two whole numbers of at least 1")
-    _need(len(lengths) == 2 and min(lengths) > 0, "lengths", lengths, "two numbers above 0")
+    _need(len(counts) == 2, "counts", counts, "two whole numbers of at least 1")
+    counts = (_count(counts[0], "counts"), _count(counts[1], "counts"))
+    _need(
+        len(lengths) == 2 and all(0 < length <= LARGEST for length in lengths),
+        "lengths",
+        lengths,
+        f"two numbers above 0, up to {LARGEST:.0e}",
+    )
+    _need(
+        len(center) == 2 and all(abs(offset) <= LARGEST for offset in center),
+        "center",
+        center,
+        f"two numbers within ±{LARGEST:.0e}",
+    )
+    lengths = (float(lengths[0]), float(lengths[1]))
+    center = (float(center[0]), float(center[1]))
+    direction_seeds = (_seed(direction_seeds[0]), _seed(direction_seeds[1]))
+    base_seed = _seed(base_seed)
     first, second = plane_directions(shape, direction_seeds)
     base = _normal(shape, "base", base_seed).double()
     u, v = (_ticks(*axis) for axis in zip(counts, lengths, center, strict=True))
@@ -219,7 +240,7 @@ def sphere(
     """Noises of one L2 norm in uniformly random directions; the radius is √(C·H·W) unless given."""
     shape = _checked_shape(shape)
     norm = math.sqrt(math.prod(shape)) if radius is None else radius
-    _need(num_samples >= 1, "num_samples", num_samples, "a whole number of at least 1")
+    num_samples, seed = _count(num_samples, "num_samples"), _seed(seed)
     _need(0 < norm < math.inf, "radius", radius, "a finite number above 0")
     return NoiseSet(
         names=tuple(f"sphere_{index:04d}" for index in range(num_samples)),
@@ -289,12 +310,19 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return content if known else {}
 
 
+def _entries(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """The samples that a manifest names; what is no sample is passed over."""
+    samples = content.get("samples")
+    found = samples if isinstance(samples, list) else []
+    return [entry for entry in found if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
+
+
 def _without_samples(content: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key != "samples"}
 
 
 def _merged_coords(names: tuple[str, ...], manifests: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    entries = {entry["name"]: entry for content in manifests for entry in content["samples"]}
+    entries = {entry["name"]: entry for content in manifests for entry in _entries(content)}
     found = [entries.get(name, {}) for name in names]
     keys = dict.fromkeys(key for entry in found for key in entry if key != "name")
     blank = {"base": ""}
@@ -340,6 +368,18 @@ def _checked_shape(shape: Shape) -> Shape:
     ok = len(shape) == 3 and all(isinstance(size, int) and size >= 1 for size in shape)
     _need(ok, "shape", shape, "three whole numbers (channels, height, width)")
     return tuple(shape)  # type: ignore[return-value]
+
+
+def _count(value: Any, name: str) -> int:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
+    _need(whole, name, value, "a whole number of at least 1")
+    return int(value)
+
+
+def _seed(value: Any) -> int:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 0
+    _need(whole, "seed", value, "a whole number of at least 0")
+    return int(value)
 
 
 def _need(fine: bool, name: str, value: Any, allowed: str) -> None:

@@ -170,6 +170,8 @@ def steps_of(
         if loop.noise == "independent":
             raise UserError("independent noise is drawn from the samples' names; give names=[…]")
         names = [""] * len(x_T)
+    if len(names) != len(x_T):
+        raise UserError(f"names has {len(names)} entries for {len(x_T)} samples; give one for each")
     accepted = inspect.signature(denoiser.scheduler.step).parameters
     draws = _Draws(loop.noise, loop.noise_seed, "generator" in accepted)
     lanes = loop.lanes
