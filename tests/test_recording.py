@@ -65,7 +65,7 @@ def test_a_store_opens_in_plain_xarray_with_dimensions_coordinates_and_the_value
     assert data["state"].values.tolist() == list(range(STEPS + 1))
     assert data["step"].values.tolist() == list(range(STEPS))
     assert data["complete"].values.all()
-    assert set(data.data_vars) == {"sequence", *LAYERS, "nonfinite"}
+    assert set(data.data_vars) == {"sequence", *LAYERS}
     assert np.array_equal(data["seed"].values, x.coords["seed"])
     assert data["nonfinite"].dims == ("sample", "state") and not data["nonfinite"].values.any()
     for name in ("sequence", *LAYERS):
@@ -172,7 +172,7 @@ def test_without_states_a_folder_holds_final_tensors_only(record, truth, tmp_pat
 
 def test_without_states_a_store_holds_final_only(record, truth):
     data = xarray.open_zarr(record(extract_states=False).path)
-    assert set(data.data_vars) == {"final", "nonfinite"}
+    assert set(data.data_vars) == {"final"}
     assert data["final"].dims == ("sample", "channel", "height", "width")
     assert same(data["final"].values, truth["sequence"][:, -1])
 

@@ -168,7 +168,7 @@ def _settings_beside(path: Path) -> Settings:
         wanted, found = type(getattr(Settings(), item.name)), getattr(settings, item.name, None)
         if not isinstance(found, wanted):
             raise UserError(f"SETTINGS.{item.name} is {found!r}; allowed: a {wanted.__name__}(…)")
-    return settings
+    return typing.cast(Settings, settings)
 
 
 def _fail(message: str) -> typing.NoReturn:
@@ -312,7 +312,7 @@ def _image(settings: Settings, own: ImageFlags) -> None:
         raise UserError(f"{own.folder_path}: holds no .pt tensors (--folder-path)")
     for path in paths:
         written = images.render(
-            path, step=own.step, output_base_dir=settings.default.image_output_dir, all_steps=own.all_steps
+            path, step=own.step, output_base_dir=settings.pictures, all_steps=own.all_steps
         )
         print("\n".join(map(str, written)))
 

@@ -7,6 +7,7 @@ The command line builds its flags from these fields, the library takes its defau
 from __future__ import annotations
 
 import dataclasses
+import math
 import numbers
 import re
 import typing
@@ -107,7 +108,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if arguments:
         return any(_fits(value, choice) for choice in arguments)
     if hint is float:
-        return isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) < float("inf")
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(float(value))
     if hint is int:
         return isinstance(value, numbers.Integral) and not isinstance(value, bool)
     return isinstance(value, hint)
@@ -245,7 +246,9 @@ class DefaultConfig(_Checked):
     center_coords: tuple[float, float] = option((0.0, 0.0), "The plane's centre (u, v) relative to its base.")
     plane_base_seed: int = option(420, "Seed of the plane's base noise.", SEED)
     direction_seeds: tuple[int, int] = option((100, 200), "Seeds of the plane's two directions.", SEEDS)
-    image_output_dir: Path = option(Path("outputs/images"), "Where pictures go.")
+    image_output_dir: Path | None = option(
+        None, "Where pictures go; images/ in the output folder unless given."
+    )
     compare_folder: Path = option(Path("inputs"), "Folder of tensors to compare.")
 
 
@@ -259,3 +262,8 @@ class Settings:
     inference: InferenceConfig = InferenceConfig()
     classifier: ClassifierConfig = ClassifierConfig()
     default: DefaultConfig = DefaultConfig()
+
+    @property
+    def pictures(self) -> Path:
+        """Where pictures go."""
+        return self.default.image_output_dir or self.system.output / "images"

@@ -220,7 +220,8 @@ def _load_folder(folder: Path, name: str) -> tuple[nn.Module, Any | None]:
         )
     class_name = _read_json(network_folder / "config.json").get("_class_name")
     network_class: Any = getattr(diffusers, str(class_name), object)
-    if not (isinstance(network_class, type) and issubclass(network_class, diffusers.ModelMixin)):
+    known = isinstance(network_class, type) and issubclass(network_class, diffusers.ModelMixin)
+    if not known:
         raise UserError(f"{name}: config.json names the class {class_name!r}, which diffusers does not have")
     try:
         network, report = network_class.from_pretrained(
@@ -286,12 +287,12 @@ def _resolve_scheduler(wanted: Any, own: Any | None, name: str) -> Any:
             raise UserError(f"{name} brings no scheduler; name one (scheduler='ddim', --scheduler ddim)")
         return own
     if not isinstance(wanted, str):
-        return _able(wanted, f"scheduler is {wanted!r}")
+        return _able(wanted)
     kind = _scheduler_class(wanted)
     return kind.from_config(own.config) if own is not None else kind()
 
 
-def _able(scheduler: Any, told: str) -> Any:
+def _able(scheduler: Any) -> Any:
     """The scheduler (or its class), refused where the loop cannot run it."""
     step = getattr(scheduler, "step", None)
     needed = list(inspect.signature(step).parameters.values()) if step else []
@@ -300,8 +301,10 @@ def _able(scheduler: Any, told: str) -> Any:
     lacks = [name for name in ("step", "set_timesteps", "scale_model_input") if not hasattr(scheduler, name)]
     lacks += [f"a value for {name}" for name in unknown if name not in given]
     if lacks:
+        kind = scheduler if isinstance(scheduler, type) else type(scheduler)
+        told = kind.__name__ if hasattr(kind, "step") else repr(scheduler)
         raise UserError(
-            f"{told}, which this loop cannot run: it lacks {', '.join(lacks)}; "
+            f"the scheduler is {told}, which this loop cannot run: it lacks {', '.join(lacks)}; "
             "allowed: a scheduler that steps images, as DDIMScheduler"
         )
     return scheduler
@@ -322,7 +325,7 @@ def _scheduler_class(name: str) -> Any:
         raise UserError(
             f"unknown scheduler {name!r}; allowed: ddim, ddpm, or a class such as {', '.join(near)}"
         )
-    return _able(getattr(diffusers, found), f"the scheduler is {found}")
+    return _able(getattr(diffusers, found))
 
 
 def _resolve_shape(given: Shape | None, config: Any, name: str) -> Shape:

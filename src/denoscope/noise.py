@@ -371,13 +371,13 @@ def _checked_shape(shape: Shape) -> Shape:
 
 
 def _count(value: Any, name: str) -> int:
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 1
     _need(whole, name, value, "a whole number of at least 1")
     return int(value)
 
 
 def _seed(value: Any) -> int:
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 0
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 0
     _need(whole, "seed", value, "a whole number of at least 0")
     return int(value)
 

@@ -36,7 +36,7 @@ def run(
         files=tuple(output / file_of("final", name, {}) for name in plane.names),
         labels=classify(x_0, weights=settings.classifier.classifier_weights),
     )
-    pictures = settings.default.image_output_dir
+    pictures = settings.pictures
     written = predictions.write(output)
     written.append(_draw_classes(predictions, plane, settings.system.class_colors, pictures))
     if generate_png:

@@ -15,6 +15,7 @@ from denoscope import tensors
 from denoscope.errors import UserError
 from denoscope.files import replacing
 from denoscope.labels import Labels, classify
+from denoscope.storage import pt_folder
 
 CELL = re.compile(r"(?P<plane>plane_.+)_x(?P<x>\d+)_y(?P<y>\d+)")
 RESULT_FOLDERS = ("final_tensors", "sequences")
@@ -70,7 +71,8 @@ def plane_grids(samples: Sequence[str], values: np.ndarray) -> dict[str, np.ndar
 def predict(folder: Path, *, weights: Path | None = None) -> Predictions:
     """Classify the x_0 of every sample in a folder of final tensors or sequences.
 
-    An output folder stands for its final_tensors/ and sequences/; a sample in both is read from the first.
+    An output folder stands for its final_tensors/ and sequences/; a sample in both is read from the one that
+    the latest recording wrote.
 
     Raises: UserError naming the folder that holds no tensors, or the file that holds no digit image.
     """
@@ -91,13 +93,18 @@ def predict(folder: Path, *, weights: Path | None = None) -> Predictions:
     return Predictions(tuple(found), tuple(found.values()), labels)
 
 
+def _latest_first(folder: Path) -> tuple[str, ...]:
+    holds_sequences = pt_folder.attributes(folder).get("config", {}).get("extract_states", False)
+    return RESULT_FOLDERS[::-1] if holds_sequences else RESULT_FOLDERS
+
+
 def _results(folder: Path) -> dict[str, Path]:
     """The file of each sample's x_0 by the sample's name."""
     if not folder.is_dir():
         raise UserError(
             f"{folder}: no such folder of tensors; record some with main.py or `denoscope record`"
         )
-    places = [folder] if any(folder.glob("*.pt")) else [folder / name for name in RESULT_FOLDERS]
+    places = [folder] if any(folder.glob("*.pt")) else [folder / name for name in _latest_first(folder)]
     found: dict[str, Path] = {}
     for place in places:
         for path in sorted(place.glob("*.pt")):

@@ -23,7 +23,16 @@ from denoscope.noise import NoiseSet
 from denoscope.sampling import Loop, Step, noise_level, steps_of
 from denoscope.selection import Selection
 from denoscope.storage import pt_folder, zarr_store
-from denoscope.storage.plan import IMAGE_DIMS, IMAGES, ArrayPlan, Plan, Unit, Writer
+from denoscope.storage.plan import (
+    COMPLETE,
+    IMAGE_DIMS,
+    IMAGES,
+    NONFINITE,
+    ArrayPlan,
+    Plan,
+    Unit,
+    Writer,
+)
 from denoscope.storage.target import Existing
 from denoscope.taps import tapped
 
@@ -71,19 +80,25 @@ class Recording:
 
     @property
     def states(self) -> Mapping[str, xarray.DataArray]:
-        flags = (*IMAGES, zarr_store.NONFINITE)
-        return _States(self.dataset, [str(name) for name in self.dataset.data_vars if name not in flags])
+        return _States(self.dataset, [str(name) for name in self.dataset.data_vars if name not in IMAGES])
 
     def export(self, folder: str | os.PathLike[str], *, format: Literal["pt"] = "pt") -> Path:
-        """Write every array as one file for each sample, in the layout that `main.py` writes."""
+        """Write every array as one file for each sample, in the layout that `main.py` writes.
+
+        Of an unfinished recording, the finished samples.
+        """
         if format != "pt":
             raise UserError(f"format is {format!r}; allowed: pt")
         folder, plan = Path(folder), self._as_plan()
-        nonfinite = self.dataset[zarr_store.NONFINITE].to_numpy()
+        nonfinite = self.dataset[NONFINITE].to_numpy()
+        complete = self.dataset[COMPLETE].to_numpy()
         with pt_folder.PtWriter.opened(folder, plan, "refuse") as writer:
             for group in plan.groups:
+                samples = plan.samples_of(group)
+                if not complete[samples].all():
+                    continue
                 with writer.unit([group]) as unit:
-                    self._copy(plan, plan.samples_of(group), unit, nonfinite)
+                    self._copy(plan, samples, unit, nonfinite)
         return folder
 
     def _copy(self, plan: Plan, samples: range, unit: Unit, nonfinite: np.ndarray) -> None:
@@ -110,7 +125,7 @@ class Recording:
         coords = {
             str(name): (str(values.dims[0]), values.to_numpy())
             for name, values in self.dataset.coords.items()
-            if name != zarr_store.COMPLETE
+            if name not in (COMPLETE, NONFINITE)
         }
         return Plan(
             samples=tuple(str(name) for name in self.dataset["sample"].to_numpy()),
@@ -382,7 +397,7 @@ def _plan(
     addresses = [layer.address for layer in tapped_layers]
     folders = {} if options.layers else dict(zip(addresses, ("layer1", "last_layer"), strict=False))
     attrs = provenance.attributes(denoiser, x, addresses, options, loop.noise_seed)
-    return Plan(
+    plan = Plan(
         samples=samples,
         steps=count,
         lanes=options.lanes,
@@ -392,6 +407,8 @@ def _plan(
         codec=options.codec,
         layer_folders=folders,
     )
+    plan.check_names()
+    return plan
 
 
 def _layer_plan(layer: Layer, selection: Selection, dtype: np.dtype[Any], count: int) -> ArrayPlan:

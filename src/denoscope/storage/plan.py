@@ -19,6 +19,8 @@ FORMAT = "denoscope recording"
 FORMAT_VERSION = 1
 IMAGES = ("sequence", "final")
 IMAGE_DIMS = ("channel", "height", "width")
+COMPLETE, NONFINITE = "complete", "nonfinite"
+DIMS = ("sample", "state", "step")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,16 @@ class Plan:
     def samples_of(self, group: int) -> range:
         """Indices of the samples in one group."""
         return range(group * self.lanes, min((group + 1) * self.lanes, len(self.samples)))
+
+    def check_names(self) -> None:
+        """Refuse layers whose names a recording needs for something else."""
+        layers = [array.name for array in self.arrays if array.time_dim == "step"]
+        taken = {*IMAGES, *DIMS, COMPLETE, NONFINITE, *self.coords}
+        if clash := sorted(taken.intersection(layers)):
+            raise UserError(
+                f"layer {clash[0]!r} cannot be recorded under this name, which a recording needs for itself; "
+                "rename the module"
+            )
 
     def check_space(self, out: Path, share: float = 1.0) -> None:
         """Refuse a recording of which `share` is still to be written where the disk has no room for it."""

@@ -24,11 +24,18 @@ class PtFile:
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.partial = path, path.with_name(f".{path.name}.partial")
+        try:
+            self._lay_out(shape, dtype)
+        except BaseException:
+            self.discard()
+            raise
+        self.start, self.crc = _start_of_data(self.partial), 0
+        self.end = self.start
+
+    def _lay_out(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         template = torch.empty(shape, dtype=getattr(torch, str(dtype)))
         with open(self.partial, "wb") as file, torch.serialization.skip_data():
             torch.save(template, file)
-        self.start, self.crc = _start_of_data(self.partial), 0
-        self.end = self.start
 
     def append(self, entry: np.ndarray) -> None:
         """Write the next entry, a contiguous array."""

@@ -17,7 +17,15 @@ from denoscope.errors import UserError
 from denoscope.files import replacing
 from denoscope.storage import marks
 from denoscope.storage.marks import Mark
-from denoscope.storage.plan import FORMAT, FORMAT_VERSION, ArrayPlan, Plan, as_array
+from denoscope.storage.plan import (
+    COMPLETE,
+    FORMAT,
+    FORMAT_VERSION,
+    NONFINITE,
+    ArrayPlan,
+    Plan,
+    as_array,
+)
 from denoscope.storage.pt_file import PtFile
 from denoscope.storage.target import Existing, inside, locked, remove_partial, same_work, writing
 
@@ -67,7 +75,8 @@ class PtWriter:
             elif there and existing == "resume":
                 raise UserError(f"{folder} cannot be resumed: its {MANIFEST} is gone; take --overwrite")
             else:
-                _begin(folder, plan, there)
+                former = _former_files(folder) if existing == "overwrite" else []
+                _begin(folder, plan, {*there, *former})
             remove_partial([folder / MARKS, *places])
             yield cls(folder, plan)
 
@@ -190,8 +199,10 @@ def open_folder(folder: Path) -> xarray.Dataset:
     for row, name in enumerate(samples):
         nonfinite[row, flagged.get(name, [])] = True
     done = {name for mark in found for name in mark.samples}
-    dataset = dataset.assign(nonfinite=(("sample", "state"), nonfinite))
-    return dataset.assign_coords(complete=("sample", np.array([name in done for name in samples])))
+    complete = np.array([name in done for name in samples])
+    return dataset.assign_coords(
+        {COMPLETE: ("sample", complete), NONFINITE: (("sample", "state"), nonfinite)}
+    )
 
 
 def _lazily(paths: list[Path], array: ArrayPlan) -> Any:
@@ -223,7 +234,21 @@ def _lazily(paths: list[Path], array: ArrayPlan) -> Any:
     return indexing.LazilyIndexedArray(SampleFiles())
 
 
-def _begin(folder: Path, plan: Plan, former: list[Path]) -> None:
+def _former_files(folder: Path) -> list[Path]:
+    """What the recording that a folder holds has written there."""
+    if not is_recording(folder):
+        return []
+    content = json.loads((folder / MANIFEST).read_text())
+    files = [
+        folder / file_of(array["name"], sample, content["layer_folders"])
+        for array in content["arrays"]
+        for sample in content["samples"]
+    ]
+    # The manifest is a file like any other: what it names outside of the folder is not ours to remove.
+    return [path for path in files if path.is_file() and path.resolve().is_relative_to(folder.resolve())]
+
+
+def _begin(folder: Path, plan: Plan, former: set[Path]) -> None:
     """Remove what is to be replaced and write down what the folder will hold."""
     for path in [*former, *(folder / MARKS).glob("*.json")]:
         path.unlink()

@@ -17,7 +17,15 @@ from denoscope.errors import UserError
 from denoscope.files import replacing
 from denoscope.storage import marks
 from denoscope.storage.marks import Mark
-from denoscope.storage.plan import FORMAT, FORMAT_VERSION, ArrayPlan, Plan, as_array
+from denoscope.storage.plan import (
+    COMPLETE,
+    FORMAT,
+    FORMAT_VERSION,
+    NONFINITE,
+    ArrayPlan,
+    Plan,
+    as_array,
+)
 from denoscope.storage.shard import Shard, damage
 from denoscope.storage.target import Existing, inside, locked, remove_partial, same_work, writing
 
@@ -25,7 +33,6 @@ if TYPE_CHECKING:
     import xarray
 
 SHARD_BYTES = 32 * 2**20
-COMPLETE, NONFINITE = "complete", "nonfinite"
 ZSTD_LEVEL = 1
 
 
@@ -52,7 +59,6 @@ class ZarrWriter:
                 f"{path} already holds a recording; go on with it by --resume, replace it with --overwrite, "
                 "or name another output"
             )
-        _check_names(plan)
         inside(path, [path / name for name in (COMPLETE, NONFINITE, *(array.name for array in plan.arrays))])
         with writing(path), locked(lock, path):
             if existing == "resume" and _is_laid_out(path):
@@ -187,12 +193,6 @@ def open_store(path: Path) -> xarray.Dataset:
     return xarray.open_zarr(path, chunks=None)
 
 
-def _check_names(plan: Plan) -> None:
-    taken = {"sample", "state", "step", COMPLETE, NONFINITE, *plan.coords}
-    if clash := taken.intersection(array.name for array in plan.arrays):
-        raise UserError(f"layers named {sorted(clash)} cannot be stored: the names belong to coordinates")
-
-
 def _is_laid_out(path: Path) -> bool:
     return is_recording(path) and "consolidated_metadata" in json.loads((path / "zarr.json").read_text())
 
@@ -229,7 +229,7 @@ def _lay_out(path: Path, plan: Plan) -> None:
 
     # The attributes come first: a store that a kill left half laid out is known as ours and laid out anew.
     auxiliary = [name for name, (dim, _) in plan.coords.items() if name != dim]
-    attrs = {**plan.attrs, "coordinates": " ".join([*auxiliary, COMPLETE])}
+    attrs = {**plan.attrs, "coordinates": " ".join([*auxiliary, COMPLETE, NONFINITE])}
     group = zarr.create_group(path, zarr_format=3, attributes=attrs)
     samples, lanes = len(plan.samples), plan.lanes
     compressors = [ZstdCodec(level=ZSTD_LEVEL)] if plan.codec == "zstd" else None
