@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import denoscope as ds
@@ -32,9 +34,8 @@ def record_digits(denoiser: ds.Denoiser) -> ds.Recording:
     )
 
 
-def classify_plane(denoiser: ds.Denoiser) -> Path:
-    """A plane of noises about as long as typical ones (√784 = 28), coloured by the digit each becomes."""
-    plane = ds.noise.plane((SIDE, SIDE), denoiser.shape, lengths=(LENGTH, LENGTH))
+def classify_plane(denoiser: ds.Denoiser, plane: ds.NoiseSet) -> np.ndarray:
+    """The digit that each noise of a plane becomes, [ny, nx]."""
     rows = 32
     x_0 = torch.cat(
         [
@@ -43,12 +44,27 @@ def classify_plane(denoiser: ds.Denoiser) -> Path:
         ]
     )
     # Noise x · SIDE + y lies at u[x], v[y]; a picture's rows run along v.
-    labels = ds.classify(x_0).label.reshape(SIDE, SIDE).T
+    return ds.classify(x_0).label.reshape(SIDE, SIDE).T
+
+
+def draw_plane(axes: Axes, labels: np.ndarray, plane: ds.NoiseSet) -> None:
     u, v = np.unique(plane.coords["u"]), np.unique(plane.coords["v"])
-    figure, axes = plots.figure()
     plots.draw_plane(axes, labels, u, v, colors=SystemConfig.class_colors)
-    plots.save(figure, OUT / "plane.png")
-    return OUT / "plane.png"
+
+
+def draw_overview(rec: ds.Recording, labels: np.ndarray, plane: ds.NoiseSet) -> Figure:
+    """Digits, a sequence and the plane in one picture, the README's first."""
+    figure = Figure(figsize=(12, 4.6), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(1.2, 1))
+    top, bottom = left.subplots(2, 1, height_ratios=(3, 1))
+    plots.draw_contact_sheet(
+        top, torch.from_numpy(rec.final.to_numpy()), columns=8, title="24 noises, denoised"
+    )
+    plots.draw_strip(bottom, torch.from_numpy(rec.sequence[0].to_numpy()), count=9, title="one sequence")
+    axes = right.subplots()
+    draw_plane(axes, labels, plane)
+    axes.set_title("which digit each noise of a plane becomes", fontsize="medium", loc="left")
+    return figure
 
 
 def main() -> None:
@@ -57,13 +73,20 @@ def main() -> None:
     digits = torch.from_numpy(rec.final.to_numpy())
     images.contact_sheet(digits, OUT / "digits.png", columns=8)
     images.save_strip(torch.from_numpy(rec.sequence[0].to_numpy()), OUT / "strip.png")
-    plane = classify_plane(denoiser)
+    # About as long as typical noises are (√784 = 28).
+    plane = ds.noise.plane((SIDE, SIDE), denoiser.shape, lengths=(LENGTH, LENGTH))
+    labels = classify_plane(denoiser, plane)
+    figure, axes = plots.figure()
+    draw_plane(axes, labels, plane)
+    plots.save(figure, OUT / "plane.png")
+    plots.save(draw_overview(rec, labels, plane), OUT / "overview.png", dpi=110)
     print(f"\n{OUT / 'digits.zarr'}, opened with plain xarray:\n{xarray.open_zarr(OUT / 'digits.zarr')}\n")
     print("digits, as the classifier reads them:", *ds.classify(rec.final).label)
     print("\nLook at:")
-    print(f"  {OUT / 'digits.png'}   the {len(digits)} digits")
-    print(f"  {OUT / 'strip.png'}    the first of them, from noise x_T to image x_0")
-    print(f"  {plane}    which digit each noise of a plane becomes")
+    print(f"  {OUT / 'overview.png'}  all of it in one picture")
+    print(f"  {OUT / 'digits.png'}    the {len(digits)} digits")
+    print(f"  {OUT / 'strip.png'}     the first of them, from noise x_T to image x_0")
+    print(f"  {OUT / 'plane.png'}     which digit each noise of a plane becomes")
     print(f"  {OUT / 'digits.zarr'}  sequences and hidden states (xarray.open_zarr)")
 
 

@@ -1,0 +1,91 @@
+"""Every command and code block of the documentation runs, and prints what it says it prints."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", "docs/reproducibility.md"]
+# What sets up the environment that the tests already run in, and what other tests or this very run do.
+ELSEWHERE = ("make ", "source ", "pip install")
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.M | re.S)
+
+
+@dataclass
+class Block:
+    """A fenced block, with the text block that follows it at once as what it prints."""
+
+    language: str
+    content: str
+    output: str | None
+
+    def __str__(self) -> str:
+        return self.content.splitlines()[0]
+
+
+def blocks(page: str) -> list[Block]:
+    text = (ROOT / page).read_text()
+    found = list(FENCE.finditer(text))
+    result = []
+    for match, following in zip(found, [*found[1:], None], strict=True):
+        told = following and following[1] == "text" and not text[match.end() : following.start()].strip()
+        if match[1] != "text":
+            result.append(Block(match[1], match[2], following[2] if following and told else None))
+    return result
+
+
+def pattern_of(output: str) -> str:
+    """A pattern in which … stands for anything, and a line of it for any lines."""
+    lines = [r"(?:.*\n)*?" if line.strip() == "…" else _line(line) + r"\n" for line in output.splitlines()]
+    return "".join(lines)
+
+
+def _line(line: str) -> str:
+    return ".*?".join(re.escape(part) for part in line.rstrip().split("…")) + " *"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the scripts in a folder of its own, as after a clone."""
+    folder = tmp_path_factory.mktemp("clone")
+    for pattern in ("*.py", "*.sh"):
+        for path in ROOT.glob(pattern):
+            shutil.copy(path, folder)
+    return folder
+
+
+def run(program: list[str], folder: Path) -> str:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONWARNINGS": "error",
+    }
+    done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{program[-1]}: {done.stderr[-2000:]}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_of_a_page_runs_in_the_order_of_the_page(page, checkout):
+    for block in blocks(page):
+        if block.language == "python":
+            run([sys.executable, "-c", block.content], checkout)
+            continue
+        assert block.language == "bash", f"{page} holds a block in {block.language}, which nothing runs"
+        commands = [line for line in block.content.splitlines() if not line.startswith(ELSEWHERE)]
+        printed = "".join(run(["bash", "-c", command], checkout) for command in commands)
+        if block.output is not None:
+            assert re.fullmatch(pattern_of(block.output), printed), f"{block} printed:\n{printed}"
+
+
+def test_the_pages_name_only_files_that_exist():
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        for target in re.findall(r"\]\(([^)#:]+?)\)", text):
+            assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}"
