@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -20,6 +21,7 @@ from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
 from denoscope.layers import Layer
 from denoscope.noise import NoiseSet
+from denoscope.outbox import Outbox
 from denoscope.sampling import Loop, Step, noise_level, steps_of
 from denoscope.selection import Selection
 from denoscope.storage import pt_folder, zarr_store
@@ -315,9 +317,9 @@ class Job:
                 samples = [index for group in groups for index in self.plan.samples_of(group)]
                 names = [self.plan.samples[index] for index in samples]
                 began = time.perf_counter()
-                with writer.unit(groups) as unit:
+                with writer.unit(groups) as unit, Outbox(self.denoiser.device) as outbox:
                     for step in steps_of(self.denoiser, network, self.x.batch(samples), self.loop, names):
-                        self._note(step, names, unit, nonfinite)
+                        self._note(step, names, unit, outbox, nonfinite)
                         if progress:
                             progress.advance(len(samples))
                 if progress:
@@ -331,26 +333,46 @@ class Job:
                         "go on with --resume"
                     )
 
-    def _note(self, step: Step, names: Sequence[str], unit: Unit, nonfinite: dict[str, int]) -> None:
+    def _note(
+        self, step: Step, names: Sequence[str], unit: Unit, outbox: Outbox, nonfinite: dict[str, int]
+    ) -> None:
         """Hand one step's results to the writer."""
+
+        def append(name: str, rows: torch.Tensor) -> None:
+            # Cast where it was computed: half the bytes are half the way.
+            outbox.send(rows.to(self._dtypes[name]), partial(unit.append, name))
+
         if step.index == 0:
             unit.flag(np.zeros(len(names), bool))
         if self.options.extract_states:
             if step.index == 0:
-                unit.append("sequence", step.x_before)
+                append("sequence", step.x_before)
             if step.index in kept_steps(self.options, self.plan.steps):
                 for address, state in step.states.items():
-                    unit.append(address, self.selection.apply(state))
-            unit.append("sequence", step.x_after)
+                    append(address, self.selection.apply(state))
+            append("sequence", step.x_after)
         elif step.index + 1 == self.plan.steps:
-            unit.append("final", step.x_after)
-        wrong = ~torch.isfinite(step.x_after).flatten(1).all(1).cpu().numpy()
-        unit.flag(wrong)
-        for row in np.flatnonzero(wrong).tolist():
-            nonfinite.setdefault(names[row], step.index)
+            append("final", step.x_after)
+
+        def flag(finite: torch.Tensor) -> None:
+            unit.flag(~finite.numpy())
+            self._report(
+                step.index, [name for name, fine in zip(names, finite, strict=True) if not fine], nonfinite
+            )
+
+        outbox.send(torch.isfinite(step.x_after).flatten(1).all(1), flag)
+
+    @cached_property
+    def _dtypes(self) -> dict[str, torch.dtype]:
+        return {array.name: getattr(torch, str(array.dtype)) for array in self.plan.arrays}
+
+    def _report(self, index: int, wrong: Sequence[str], nonfinite: dict[str, int]) -> None:
+        """Remember which samples are no longer finite after step `index`, or stop there."""
+        for name in wrong:
+            nonfinite.setdefault(name, index)
             if self.options.on_nonfinite == "stop":
                 raise UserError(
-                    f"{names[row]} became NaN or Inf in step {step.index}; stopped, as on_nonfinite says. "
+                    f"{name} became NaN or Inf in step {index}; stopped, as on_nonfinite says. "
                     "Finished samples are safe"
                 )
 
