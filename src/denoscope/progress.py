@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from denoscope.compiled import Compilation
 from denoscope.storage.plan import Plan, free_bytes, readable
 
 
@@ -29,6 +30,10 @@ def describe(plan: Plan, out: Path) -> str:
     for array in plan.arrays:
         size = readable(array.count * array.entry_bytes * len(plan.samples))
         lines.append(f"  {array.name} {list(array.shape)} {array.dtype} a sample: {size}")
+    flight = min(len(plan.samples), plan.in_flight)
+    lines.append(
+        f"  {readable(flight * plan.step_bytes)} in memory at once: one step of the {flight} samples in flight"
+    )
     lines.append(f"  {readable(plan.total_bytes)} on disk in total; {readable(free_bytes(out))} are free")
     return "\n".join(lines)
 
@@ -45,6 +50,9 @@ class Console:
         self.bar = tqdm(
             total=self.samples * plan.steps, unit="step", desc="denoising", dynamic_ncols=True, smoothing=0.1
         )
+
+    def compiled(self, compilation: Compilation, calls: int) -> None:
+        self.bar.write(compilation.told(calls), sys.stderr)
 
     def advance(self, samples: int) -> None:
         self.bar.update(samples)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from denoscope import interrupt, provenance
+from denoscope.compiled import Compilation, Compiled
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
@@ -46,6 +47,7 @@ class Progress(Protocol):
     """Somebody who is told how a recording goes."""
 
     def begin(self, plan: Plan, out: Path, finished: int) -> None: ...
+    def compiled(self, compilation: Compilation, calls: int) -> None: ...
     def advance(self, samples: int) -> None: ...
     def unit_done(self, samples: int, seconds: float) -> None: ...
     def end(self, nonfinite: Mapping[str, int]) -> None: ...
@@ -322,6 +324,8 @@ class Job:
                         self._note(step, names, unit, outbox, nonfinite)
                         if progress:
                             progress.advance(len(samples))
+                if progress and first == 0 and isinstance(network, Compiled) and network.compilation:
+                    progress.compiled(network.compilation, len(pending) * self.plan.steps)
                 if progress:
                     progress.unit_done(len(samples), time.perf_counter() - began)
                 if stop.made and first + at_once < len(pending):
@@ -427,6 +431,7 @@ def _plan(
         coords=coords,
         attrs=attrs | {"layer_folders": folders},
         codec=options.codec,
+        in_flight=-(-options.batch_size // options.lanes) * options.lanes,
         layer_folders=folders,
     )
     plan.check_names()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
+from denoscope.compiled import Compiled, Tapped, channels_last
 from denoscope.errors import UserError
 from denoscope.layers import first_tensor, output_hooks
 
 States = dict[str, torch.Tensor]
-Tapped = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, States]]
 
 
 class _TappedNetwork(nn.Module):
@@ -56,28 +56,5 @@ def tapped(network: nn.Module, addresses: Sequence[str] = (), *, fast: bool = Fa
         if not fast:
             yield wrapped
             return
-        with _channels_last(network):
-            yield _with_channels_last(_compiled(wrapped))
-
-
-def _compiled(module: nn.Module) -> nn.Module:
-    # What an earlier recording compiled hangs on hooks that are gone.
-    torch.compiler.reset()
-    return torch.compile(module, fullgraph=True, dynamic=False)  # type: ignore[return-value]
-
-
-def _with_channels_last(run: Callable[..., Any]) -> Tapped:
-    def call(x: torch.Tensor, timestep: torch.Tensor) -> tuple[torch.Tensor, States]:
-        output, states = run(x.contiguous(memory_format=torch.channels_last), timestep)
-        return output.contiguous(), {address: state.contiguous() for address, state in states.items()}
-
-    return call
-
-
-@contextmanager
-def _channels_last(network: nn.Module) -> Iterator[None]:
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    try:
-        yield
-    finally:
-        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        with channels_last(network):
+            yield Compiled(wrapped)

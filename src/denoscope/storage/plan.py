@@ -62,7 +62,8 @@ class ArrayPlan:
 class Plan:
     """The arrays of a recording, its samples with their coordinates, and where it comes from.
 
-    `lanes` samples make a group, which shares shards and is finished together. `steps` counts the calls
+    `lanes` samples make a group, which shares shards and is finished together; `in_flight` samples are computed
+    at once. `steps` counts the calls
     of the scheduler. `coords` maps a name to (dimension, values); `layer_folders` maps a layer to its
     folder in the layout of .pt files; `fingerprint` is all that decides the bits.
     """
@@ -74,11 +75,17 @@ class Plan:
     coords: Mapping[str, tuple[str, np.ndarray]]
     attrs: Mapping[str, Any]
     codec: str = "none"
+    in_flight: int = 8
     layer_folders: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def total_bytes(self) -> int:
         return len(self.samples) * sum(array.count * array.entry_bytes for array in self.arrays)
+
+    @property
+    def step_bytes(self) -> int:
+        """What one sample's entries of one step take while they are under way to the disk."""
+        return sum(array.entry_bytes for array in self.arrays)
 
     @property
     def groups(self) -> range:
