@@ -12,6 +12,7 @@ from denoscope import images, noise, plots
 from denoscope.denoiser import load
 from denoscope.labels import classify
 from denoscope.sampling import sample
+from denoscope.zoo import card
 
 SAMPLES, STEPS, CONFIDENT = 1000, 50, 0.9
 
@@ -20,7 +21,7 @@ def measure(folder: Path) -> dict[str, object]:
     """Sample 1,000 digits (DDIM, 50 steps, seed 0), classify them, and write the figures beside the weights.
 
     Writes quality.json, samples.png (the first 100, not chosen) and, where training.json lies there,
-    loss.png.
+    loss.png and the model card.
     """
     denoiser = load(folder, scheduler="ddim")
     x = noise.random(SAMPLES, denoiser.shape, seed=0)
@@ -38,8 +39,10 @@ def measure(folder: Path) -> dict[str, object]:
     training = folder / "training.json"
     if training.exists():
         figure, axes = plots.figure(6, 3.5)
-        losses = json.loads(training.read_text())["loss_per_epoch"]
+        stages = json.loads(training.read_text())["stages"]
+        losses = [loss for stage in stages for loss in stage["loss_per_epoch"]]
         axes.semilogy(range(1, len(losses) + 1), losses, marker="o", markersize=3)
         axes.set(xlabel="epoch", ylabel="mean squared error of the noise")
         plots.save(figure, folder / "loss.png")
+        card.write(folder)
     return figures

@@ -70,6 +70,8 @@ class Training:
 
         torch.manual_seed(recipe.seed)
         self.images, self.recipe = images, recipe
+        former = start / "training.json" if start else None
+        self.former = json.loads(former.read_text())["stages"] if former and former.exists() else []
         self.model: Any = UNet2DModel.from_pretrained(start) if start else UNet2DModel(**ARCHITECTURE)
         self.model.train()
         self.model.to(memory_format=torch.channels_last)
@@ -178,5 +180,6 @@ def save_denoiser(training: Training, folder: Path) -> None:
         "unet": ["diffusers", "UNet2DModel"],
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
-    curve = {"loss_per_epoch": training.losses, "recipe": asdict(training.recipe)}
-    (folder / "training.json").write_text(json.dumps(curve, indent=1) + "\n")
+    stage = {"recipe": asdict(training.recipe), "loss_per_epoch": training.losses}
+    stages = {"stages": [*training.former, stage]}
+    (folder / "training.json").write_text(json.dumps(stages, indent=1) + "\n")
