@@ -5,10 +5,11 @@ READY := .venv/.ready
 # Idle OpenMP threads that spin slow everything down where there are few cores.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test test-slow check clean
+.PHONY: help setup demo test test-slow bench check clean
 help:
 	@echo "make demo       record and classify digits of the bundled model; about two minutes"
 	@echo "make test       run the tests (make test-slow: those that take minutes)"
+	@echo "make bench      what recording costs, beside denoising alone and other ways; half an hour"
 	@echo "make check      formatting, lint and types"
 	@echo "make setup      only make the environment in .venv"
 
@@ -29,6 +30,13 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+.venv/.bench: $(READY) requirements-bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-bench.txt
+	@touch $@
+
+bench: .venv/.bench
+	$(BIN)/python -m benchmarks
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -320,7 +320,7 @@ def _scheduler_class(name: str) -> Any:
     )
     if found is None:
         short = [item.removesuffix("Scheduler").lower() for item in names]
-        nearest = difflib.get_close_matches(name.lower(), short, n=3, cutoff=0.0)
+        nearest = difflib.get_close_matches(name.lower(), short, n=3, cutoff=0.5) or ["ddim", "ddpm"]
         near = [names[short.index(item)] for item in nearest]
         raise UserError(
             f"unknown scheduler {name!r}; allowed: ddim, ddpm, or a class such as {', '.join(near)}"

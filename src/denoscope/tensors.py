@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -55,6 +56,13 @@ def save(tensor: torch.Tensor, path: str | Path) -> None:
 
 
 def _read(path: Path, mmap: bool) -> object:
+    with warnings.catch_warnings():
+        # Of a plain pickle PyTorch warns before it refuses it; what is wrong is said once.
+        warnings.filterwarnings("ignore", message="Detected pickle protocol")
+        return _loaded(path, mmap)
+
+
+def _loaded(path: Path, mmap: bool) -> object:
     if mmap:
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)

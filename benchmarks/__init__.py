@@ -1,0 +1,1 @@
+"""What recording costs, beside denoising alone and beside other ways to keep the same states."""

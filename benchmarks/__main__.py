@@ -1,0 +1,113 @@
+"""Print what recording costs, and whether it stays within its bars: `make bench`."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks import measure
+from benchmarks.ways import WAYS, Outcome, Work
+
+MEMORY = {
+    "steps": (Work("", 64, 50, True), Work("", 64, 1000, True)),
+    "samples": (Work("", 64, 50, True), Work("", 1000, 50, True)),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much is measured."""
+
+    samples: int = 64
+    steps: int = 50
+    repeats: int = 5
+    ways: tuple[str, ...] = tuple(WAYS)
+    memory: bool = True
+    """Also peak memory over steps and samples, on a tiny network."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A ratio or a time that must not be exceeded."""
+
+    name: str
+    found: float
+    allowed: float
+
+    def __str__(self) -> str:
+        verdict = "ok" if self.found <= self.allowed else "MISSED"
+        return f"{self.name:<66}{self.found:>8.3f}{self.allowed:>8.2f}  {verdict}"
+
+
+def table(outcomes: Mapping[str, Outcome]) -> Iterator[str]:
+    """One line a way: time, ratio to the bare loop, rate and peak memory."""
+    reference = outcomes["bare"].seconds if "bare" in outcomes else float("nan")
+    yield f"{'way':<18}{'time s':>9}{'÷ bare':>9}{'MB/s':>9}{'MB':>9}{'peak MB':>9}"
+    for way, outcome in outcomes.items():
+        megabytes = outcome.bytes / 1e6
+        notes = "".join(f"  {name} {value:.1f} s apart" for name, value in outcome.notes.items())
+        yield (
+            f"{way:<18}{outcome.seconds:>9.2f}{outcome.seconds / reference:>9.3f}"
+            f"{megabytes / outcome.seconds:>9.1f}{megabytes:>9.1f}{outcome.peak / 1e6:>9.0f}{notes}"
+        )
+
+
+def time_bars(outcomes: Mapping[str, Outcome]) -> Iterator[Bar]:
+    """Every bar whose ways were measured."""
+    seconds = {way: outcome.seconds for way, outcome in outcomes.items()}
+    ratios = [
+        ("zarr", ("bare", "raw"), 1.08),
+        ("zarr", ("by_hand",), 1.0),
+        ("zarr", ("as_often_written",), 0.6),
+        ("fast", ("bare",), 0.80),
+        ("zarr", ("nnsight",), 0.9),
+    ]
+    for way, others, allowed in ratios:
+        if {way, *others} <= seconds.keys():
+            name = f"{way} ÷ {'the larger of ' if len(others) > 1 else ''}{' and '.join(others)}"
+            yield Bar(name, seconds[way] / max(seconds[other] for other in others), allowed)
+
+
+def memory_bars(folder: str) -> Iterator[Bar]:
+    """Peak memory over many steps and many samples, beside few."""
+    for way in ("zarr", "pt"):
+        for name, (few, many) in MEMORY.items():
+            peaks = [
+                measure.once(way, Work(folder, work.samples, work.steps, True)).peak for work in (few, many)
+            ]
+            counts = f"{getattr(many, name)} {name} ÷ {getattr(few, name)}"
+            yield Bar(f"{way}: peak memory, {counts}", peaks[1] / peaks[0], 1.05)
+
+
+def start_bars(repeats: int) -> Iterator[Bar]:
+    yield Bar("denoscope --help, s", measure.seconds_to_help(repeats), 0.4)
+    yield Bar("denoscope record to the first network call, s", measure.seconds_to_first_call(repeats), 6.0)
+
+
+def main(options: Options) -> None:
+    ways = [way for way in options.ways if way != "nnsight" or importlib.util.find_spec("nnsight")]
+    if left_out := set(options.ways) - set(ways):
+        print(f"not installed and left out: {', '.join(left_out)} (pip install -r requirements-bench.txt)")
+    print(
+        f"{options.samples} samples × {options.steps} steps, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes = measure.interleaved(ways, Work(folder, options.samples, options.steps), options.repeats)
+        print("\n".join(table(outcomes)), end="\n\n")
+        print(f"{'bar':<66}{'found':>8}{'allowed':>8}")
+        for bar in time_bars(outcomes):
+            print(bar)
+        for bar in start_bars(options.repeats):
+            print(bar)
+        for bar in memory_bars(folder) if options.memory else ():
+            print(bar)
+
+
+if __name__ == "__main__":
+    import tyro
+
+    main(tyro.cli(Options, use_underscores=True))
