@@ -11,7 +11,7 @@ import xarray
 import zarr
 
 import denoscope as ds
-from denoscope.storage import zarr_store
+from denoscope.storage import zarr_layout
 
 STEPS, LANES, COUNT = 3, 4, 10
 LAYERS = ("conv_in", "mid_block.attentions.0.to_q", "conv_out")
@@ -226,7 +226,7 @@ def test_recording_leaves_the_sequence_as_it_is_without_layers(record, tiny, x):
 def test_many_shards_hold_the_same_values_when_the_samples_do_not_fill_the_last(
     record, truth, monkeypatch, shard_bytes
 ):
-    monkeypatch.setattr(zarr_store, "SHARD_BYTES", shard_bytes)
+    monkeypatch.setattr(zarr_layout, "SHARD_BYTES", shard_bytes)
     path = record().path
     shards = [name for name in files(path / "sequence") if name.startswith("c/")]
     entries = max(1, shard_bytes // (LANES * 2 * 8 * 8 * 4))
@@ -241,7 +241,7 @@ def test_many_shards_hold_the_same_values_when_the_samples_do_not_fill_the_last(
 def test_a_store_whose_run_dies_keeps_its_finished_units(
     record, truth, tiny, dies_at, hooks_of, tmp_path, monkeypatch, shard_bytes
 ):
-    monkeypatch.setattr(zarr_store, "SHARD_BYTES", shard_bytes)
+    monkeypatch.setattr(zarr_layout, "SHARD_BYTES", shard_bytes)
     tiny.layers()
     dies_at(tiny.network, STEPS + 1)
     before = hooks_of(tiny.network)
