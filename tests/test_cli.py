@@ -21,15 +21,6 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
 
 
-@pytest.fixture(scope="session")
-def model(tmp_path_factory, make_unet, make_scheduler) -> str:
-    """A folder with the tiny model of [1, 8, 8] and DDIM, saved by plain diffusers."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    make_unet(channels=1).save_pretrained(folder)
-    make_scheduler("ddim").save_pretrained(folder)
-    return str(folder)
-
-
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch) -> Path:
     """The empty folder in which every test runs."""
