@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ import denoscope as ds
 
 COUNT, LANES, STEPS = 10, 4, 3
 LAYERS = ("conv_in", "mid_block")
-KILLS = 18  # at random times, for each format
+KILLS = 16  # at random times, for each format
 FORMATS = ("zarr", "pt")
 
 
@@ -124,7 +125,7 @@ def test_random_kills_lose_no_finished_sample_and_leave_the_bytes_of_an_unbroken
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [17, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_kill_at_any_file_event_of_a_run_costs_the_samples_in_flight_at_most(
     arguments, unbroken, truth, recorder, contents, tmp_path, format, stride
 ):
@@ -143,3 +144,37 @@ def test_a_kill_at_any_file_event_of_a_run_costs_the_samples_in_flight_at_most(
         event += stride
     assert sorted(set(found)) == [0, 4, 8, 10] or stride > 1
     assert found == sorted(found) and event > 100
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("stride", [29, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_kill_while_a_recording_is_replaced_leaves_the_former_samples_or_the_new_ones(
+    arguments, unbroken, truth, recorder, contents, tmp_path, format, stride
+):
+    other = [*arguments, "--seed", "5", "--scheduler", "ddpm"]
+    former = place(tmp_path, format)
+    assert recorder.run(*other, "--output", former).code == 0
+    group = zarr.open_group(place(tmp_path, "zarr"), mode="r") if format == "zarr" else None
+    event, ends = 1, set()
+    while True:
+        path = place(tmp_path / str(event), format)
+        shutil.copytree(former, path)
+        done = recorder.run(*arguments, "--output", path, "--overwrite", dies_at=event)
+        if done.code == 0:
+            break
+        if group is not None:
+            ends.add(which_is_complete(path, {name: group[name][:] for name in truth}, truth))
+        again = recorder.run(*arguments, "--output", path, "--overwrite")
+        assert again.code == 0, again.said
+        assert contents(path) == contents(unbroken[format][0]), event
+        event += stride
+    assert format == "pt" or "nothing" in ends
+
+
+def which_is_complete(path: Path, former: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> str:
+    """Whose samples a store says are complete; that they are right is checked."""
+    if "consolidated_metadata" not in json.loads((path / "zarr.json").read_text()):
+        assert not list(path.rglob("marks/[0-9]*.json")) or (path / "sequence").exists()
+        return "nothing"
+    values = former if xarray.open_zarr(path).attrs["scheduler"] == "DDPMScheduler" else new
+    return "some" if of_a_store(path, values) else "nothing"
