@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
-
 from recorder import Recorder
+from torch import nn
 
 import denoscope as ds
 

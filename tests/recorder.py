@@ -53,7 +53,12 @@ class Recorder:
 
     def __init__(self, folder: Path):
         self.folder, self.count = folder, 0
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONWARNINGS": "ignore",
+        }
         self.process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
@@ -70,14 +75,21 @@ class Recorder:
     def start(self, *arguments: object, pause: float = 0.0, dies_at: int = 0) -> Running:
         """Begin a call of the command.
 
-        `pause` makes every call of a network take so many seconds more; `dies_at` kills the process at
+        `pause` makes every call of a network take so many seconds more, and say "call N" (the first two
+        are those of the survey of its layers); `dies_at` kills the process at
         its file event of that number, counted from 1 (one of FILE_EVENTS below the output).
         """
         self.count += 1
         told = self.folder / f"{self.count}.txt"
         told.touch()
         words = [str(argument) for argument in arguments]
-        request = {"arguments": words, "told": str(told), "pause": pause, "dies_at": dies_at, "cwd": os.getcwd()}
+        request = {
+            "arguments": words,
+            "told": str(told),
+            "pause": pause,
+            "dies_at": dies_at,
+            "cwd": os.getcwd(),
+        }
         return Running(self, self.ask(request)["pid"], told)
 
     def run(self, *arguments: object, **options: float) -> Running:
@@ -145,12 +157,17 @@ def call(request: dict) -> None:
 
 
 def slow_down(seconds: float) -> None:
-    """Make every call of a network longer."""
+    """Make every call of a network longer, and announce each."""
+    import itertools
+
     from torch.nn.modules.module import register_module_forward_pre_hook
+
+    calls = itertools.count(1)
 
     def wait(module: object, _arguments: object) -> None:
         if type(module).__name__ == "UNet2DModel":
-            # A signal shortens no sleep, so that it comes at a known place.
+            os.write(2, f"call {next(calls)}\n".encode())
+            # A signal does not shorten it, so that a test can choose the place where it comes.
             time.sleep(seconds)
 
     register_module_forward_pre_hook(wait)

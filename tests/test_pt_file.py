@@ -45,7 +45,7 @@ def test_the_archive_is_sound_as_a_zip(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.pt") as archive:
         assert archive.testzip() is None
         (entry,) = [info for info in archive.infolist() if info.filename.endswith("/data/0")]
-        assert entry.CRC == zlib.crc32(values.tobytes()) and entry.file_size == values.nbytes
+        assert zlib.crc32(values.tobytes()) == entry.CRC and entry.file_size == values.nbytes
         assert archive.read(entry) == values.tobytes()
 
 

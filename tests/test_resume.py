@@ -42,17 +42,20 @@ def broken(record, tiny, dies_at):
 
 
 @pytest.fixture
-def calls(tiny, request):
+def calls(tiny):
     """Counts the network's calls from now on."""
     tiny.layers()
     counted = []
-    request.addfinalizer(tiny.network.register_forward_pre_hook(lambda *_: counted.append(1)).remove)
-    return counted
+    handle = tiny.network.register_forward_pre_hook(lambda *_: counted.append(1))
+    yield counted
+    handle.remove()
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
 @pytest.mark.parametrize("call", [0, 1, STEPS, STEPS + 1, 2 * STEPS, 3 * STEPS - 1])
-def test_an_exception_then_a_resume_gives_the_bytes_of_an_unbroken_run(record, broken, contents, tmp_path, out, call):
+def test_an_exception_then_a_resume_gives_the_bytes_of_an_unbroken_run(
+    record, broken, contents, tmp_path, out, call
+):
     record(f"whole/{out}")
     broken(f"broken/{out}", call)
     record(f"broken/{out}", resume=True)
@@ -267,7 +270,7 @@ def test_a_folder_whose_manifest_is_gone_is_refused(record, broken, tmp_path):
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-def test_a_recording_of_a_newer_format_is_left_alone(record, contents, tmp_path, out):
+def test_a_recording_of_a_newer_format_is_left_alone(record, contents, out):
     path = record(out).path
     root, key = ("zarr.json", "attributes") if out == "run.zarr" else ("recording.json", "attrs")
     content = json.loads((path / root).read_text())
@@ -327,7 +330,7 @@ def test_a_sample_whose_name_leads_out_is_refused(record, x, tmp_path):
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-def test_samples_that_became_nan_before_are_told_at_the_end_too(record, x, tmp_path, out, tiny, dies_at):
+def test_samples_that_became_nan_before_are_told_at_the_end_too(record, x, out, tiny, dies_at):
     class Poisoned(torch.nn.Module):
         def __init__(self):
             super().__init__()

@@ -135,7 +135,9 @@ def test_a_truncated_shard_is_told(tmp_path, length):
 
 def test_a_missing_shard_and_a_missing_chunk_are_told(tmp_path):
     written = write(tmp_path / "shard", (0, 1, 2))
-    assert shard.damage(tmp_path / "none", written.checksums) == {-1: "cannot be read (No such file or directory)"}
+    assert shard.damage(tmp_path / "none", written.checksums) == {
+        -1: "cannot be read (No such file or directory)"
+    }
     expected = [*written.checksums]
     expected[3] = 1
     assert shard.damage(tmp_path / "shard", expected) == {3: "is missing"}

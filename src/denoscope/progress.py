@@ -35,7 +35,7 @@ def describe(plan: Plan, out: Path) -> str:
     lines.append(
         f"  {readable(flight * plan.step_bytes)} in memory at once: one step of the {flight} samples in flight"
     )
-    room = (pt_layout if plan.format == "pt" else zarr_store).disk_bytes(out, plan, plan.groups)
+    room = (pt_layout if plan.format == "pt" else zarr_store).disk_bytes(out, plan)
     lines.append(f"  {readable(room)} on disk in total; {readable(free_bytes(out))} are free")
     return "\n".join(lines)
 

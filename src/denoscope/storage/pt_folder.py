@@ -140,7 +140,7 @@ def _permit(folder: Path, plan: Plan, existing: Existing) -> None:
         )
     if existing != "resume":
         freed = sum(path.stat().st_size for path in {*there, *former_files(folder)})
-        space.check(folder, disk_bytes(folder, plan, plan.groups), freed)
+        space.check(folder, disk_bytes(folder, plan), freed)
 
 
 def _resumed(folder: Path, plan: Plan) -> dict[int, Mark]:

@@ -15,6 +15,7 @@ from denoscope.storage.pt_file import OVERHEAD
 
 MANIFEST, MARKS = "recording.json", ".recording"
 MARK_BYTES = 64  # of one file, with its name
+MANIFEST_BYTES = 200  # of one sample, with its coordinates
 
 
 def file_of(array: str, sample: str, layer_folders: Mapping[str, str]) -> Path:
@@ -132,11 +133,15 @@ def damaged(folder: Path, _group: int, mark: Mark) -> Iterator[str]:
             yield f"{name} {what}"
 
 
-def disk_bytes(folder: Path, plan: Plan, groups: Sequence[int]) -> int:
-    """What these groups take on the disk of `folder`."""
+def disk_bytes(folder: Path, plan: Plan, groups: Sequence[int] | None = None) -> int:
+    """What these groups take on the disk of `folder`, or the whole recording."""
+    if groups is None:
+        manifest = [MANIFEST_BYTES * (1 + len(plan.samples)), *[1] * (len(plan.arrays) + 2)]
+        return space.on_disk(folder, manifest) + disk_bytes(folder, plan, plan.groups)
     sizes = [array.count * array.entry_bytes + OVERHEAD for array in plan.arrays]
+    one = space.on_disk(folder, sizes)
     return sum(
-        len(plan.samples_of(group)) * space.on_disk(folder, sizes)
+        len(plan.samples_of(group)) * one
         + space.on_disk(folder, [MARK_BYTES * len(plan.samples_of(group)) * len(sizes)])
         for group in groups
     )

@@ -39,6 +39,7 @@ from denoscope.storage.zarr_layout import (
     shard_entries,
 )
 
+METADATA_BYTES = 2000  # of one array
 MARK_BYTES = 12  # of a checksum, written out
 
 
@@ -134,8 +135,10 @@ class _Unit:
         return Shard(path, self.plan.lanes * per_shard, self.encode)
 
 
-def disk_bytes(path: Path, plan: Plan, groups: Sequence[int]) -> int:
-    """What these groups take on the disk of `path`, as values that no codec makes smaller."""
+def disk_bytes(path: Path, plan: Plan, groups: Sequence[int] | None = None) -> int:
+    """What these groups take on the disk of `path`, or the whole recording; a codec only makes it less."""
+    if groups is None:
+        return space.on_disk(path, _layout_sizes(plan)) + disk_bytes(path, plan, plan.groups)
     return space.on_disk(path, (size for group in groups for size in _sizes(plan, group)))
 
 
@@ -154,7 +157,7 @@ def _permit(path: Path, plan: Plan, existing: Existing, lock: Path) -> None:
     inside(path, [*(path / array.name for array in plan.arrays), *links])
     if existing != "resume":
         freed = sum(found.stat().st_size for found in _files(path)) if is_recording(path) else 0
-        space.check(path, disk_bytes(path, plan, plan.groups), freed)
+        space.check(path, disk_bytes(path, plan), freed)
 
 
 def _resumed(path: Path, plan: Plan) -> dict[int, Mark]:
@@ -202,6 +205,16 @@ def _files(path: Path) -> Iterator[Path]:
     return (found for found in path.rglob("*") if not found.is_dir()) if path.is_dir() else iter([path])
 
 
+def _layout_sizes(plan: Plan) -> Iterator[int]:
+    """About the bytes of each file and folder that are there before the first group."""
+    yield METADATA_BYTES * (len(plan.arrays) + len(plan.coords) + 4)  # the store's own, with all attributes
+    for _ in range(len(plan.arrays) + 2):
+        yield from (1, METADATA_BYTES, 1)  # folder, zarr.json, c
+    for _, values in plan.coords.values():
+        yield from (1, METADATA_BYTES, 1, values.nbytes)
+    yield from (1, 1, METADATA_BYTES)  # the store's folder, that of the marks and their layout.json
+
+
 def _sizes(plan: Plan, group: int) -> Iterator[int]:
     """Bytes of each file and one for each folder of a group."""
     samples, mark = len(plan.samples_of(group)), 0
@@ -210,7 +223,7 @@ def _sizes(plan: Plan, group: int) -> Iterator[int]:
         while written < array.count:
             entries = min(most, array.count - written)
             yield shard.size_of(plan.lanes * most, samples * entries * array.entry_bytes)
-            yield from [1] * len(array.inner)
+            yield from [1] * (len(array.inner) + 1)
             mark += MARK_BYTES * plan.lanes * most
             written += entries
     yield from (mark, plan.lanes, plan.lanes * (plan.steps + 1), 1)
