@@ -5,10 +5,7 @@ import datetime
 import hashlib
 import importlib.metadata
 import json
-import subprocess
-import sys
 
-import numpy as np
 import pytest
 import torch
 import zarr
@@ -158,14 +155,11 @@ def test_the_hash_of_the_inputs_is_sha_256_over_names_and_values(x):
     assert provenance.inputs_sha256(x.subset([1, 0])) != provenance.inputs_sha256(x.subset([0, 1]))
 
 
-def test_another_process_finds_the_same_fingerprint(tiny):
-    program = (
-        "import json, sys, torch; sys.path.insert(0, sys.argv[1]); "
-        "from denoscope import load, provenance; from denoscope.config import InferenceConfig; "
-        f"torch.set_num_threads({torch.get_num_threads()}); "
-        "print(json.dumps(provenance.fingerprint(load('mnist', device='cpu'), ['conv_in'], InferenceConfig(), 42)))"
-    )
-    done = subprocess.run([sys.executable, "-c", program, "."], capture_output=True, text=True, check=True)
-    here = provenance.fingerprint(ds.load("mnist", device="cpu"), ["conv_in"], InferenceConfig(), 42)
-    assert json.loads(done.stdout) == here
-    assert np.isfinite(here["threads"]) and here["shape"] == [1, 28, 28] != list(tiny.shape)
+def test_another_process_finds_the_same_fingerprint(recorder, model, tmp_path):
+    ds.noise.random(1, (1, 8, 8)).write(tmp_path / "inputs")
+    line = f"record --model {model} --device cpu --num_steps 2 --layers conv_in --seed 7".split()
+    done = recorder.run(*line, "--inputs", tmp_path / "inputs", "--output", tmp_path / "run.zarr")
+    assert done.code == 0, done.said
+    there = zarr.open_group(tmp_path / "run.zarr", mode="r").attrs["fingerprint"]
+    here = mark_of(ds.load(model, device="cpu"), seed=7, num_steps=2)
+    assert there | {"threads": torch.get_num_threads()} == here

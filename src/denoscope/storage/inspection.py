@@ -65,5 +65,5 @@ def _kind(path: Path) -> ModuleType:
         return zarr_check
     if not path.exists():
         raise UserError(f"{path}: no such recording")
-    named = pt_layout.MANIFEST if (path / pt_layout.MANIFEST).exists() else zarr_layout.ROOT
+    named = pt_layout.MANIFEST if pt_layout.marks_of(path).exists() else zarr_layout.ROOT
     raise UserError(f"{path} cannot be checked: its {named} is missing, of another kind, or damaged")

@@ -21,7 +21,7 @@ from denoscope.sampling import denoise
 from denoscope.verify.gap import gap
 
 SAMPLES = 19  # two full lanes of eight and a padded one
-OTHER_LANES = (1, 2, 4, 16)
+OTHER_LANES = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ def precision(
         return np.stack(states)
 
     reference = run(denoiser, InferenceConfig.lanes)
-    lane_gaps = np.stack([np.abs(run(denoiser, lanes) - reference) for lanes in OTHER_LANES]).max(
+    others = [lanes for lanes in OTHER_LANES if lanes != InferenceConfig.lanes]
+    lane_gaps = np.stack([np.abs(run(denoiser, lanes) - reference) for lanes in others]).max(
         axis=(0, 2, 3, 4, 5)
     )
     if denoiser.is_stochastic:
