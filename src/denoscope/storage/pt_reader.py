@@ -66,15 +66,19 @@ def _lazily(paths: list[Path], array: ArrayPlan) -> Any:
 
         def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
             return indexing.explicit_indexing_adapter(
-                key, self.shape, indexing.IndexingSupport.BASIC, self._read
+                key, self.shape, indexing.IndexingSupport.OUTER, self._read
             )
 
         def _read(self, key: tuple[Any, ...]) -> np.ndarray:
             chosen, rest = key[0], key[1:]
-            if isinstance(chosen, slice):
-                rows = [self._one(path)[rest] for path in paths[chosen]]
-                return np.stack(rows) if rows else np.empty((0, *self.shape[1:]), self.dtype)
-            return np.asarray(self._one(paths[chosen])[rest])
+            if not isinstance(chosen, (slice, np.ndarray)):
+                return np.asarray(_part(self._one(paths[chosen]), rest))
+            rows = [_part(self._one(paths[row]), rest) for row in np.arange(len(paths))[chosen]]
+            return (
+                np.stack(rows)
+                if rows
+                else _part(np.empty((0, *self.shape[1:]), self.dtype), (slice(None), *rest))
+            )
 
         def _one(self, path: Path) -> np.ndarray:
             if not path.exists():  # a sample that the recording did not come to
@@ -82,3 +86,14 @@ def _lazily(paths: list[Path], array: ArrayPlan) -> Any:
             return tensors.load(path, mmap=True).numpy()
 
     return indexing.LazilyIndexedArray(SampleFiles())
+
+
+def _part(values: np.ndarray, key: tuple[Any, ...]) -> np.ndarray:
+    """What the key (a number, a slice or an array for each axis) chooses, each axis for itself."""
+    lists = [(axis, item) for axis, item in enumerate(key) if isinstance(item, np.ndarray)]
+    part = values[tuple(slice(None) if isinstance(item, np.ndarray) else item for item in key)]
+    for axis, item in lists:
+        # A number takes its axis away, so that those behind it move up.
+        gone = sum(isinstance(other, (int, np.integer)) for other in key[:axis])
+        part = part.take(item, axis - gone)
+    return part
