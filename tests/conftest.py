@@ -1,9 +1,13 @@
 """Denoisers small enough for every test, one truth in closed form, and one computed by hand."""
 
+import datetime
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from recorder import Recorder
 from torch import nn
 
 import denoscope as ds
@@ -148,3 +152,37 @@ def dies_at(request):
         request.addfinalizer(network.register_forward_pre_hook(die).remove)
 
     return arm
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory, make_unet, make_scheduler) -> str:
+    """A folder with the tiny model of [1, 8, 8] and DDIM, saved by plain diffusers."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    make_unet(channels=1).save_pretrained(folder)
+    make_scheduler("ddim").save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def recorder(tmp_path_factory):
+    """The command in forked processes that can be killed; see recorder.py."""
+    running = Recorder(tmp_path_factory.mktemp("told"))
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def contents():
+    """All files below a recording by their names, its date left out: the one thing two runs differ in."""
+
+    def read(path: Path) -> dict[str, object]:
+        found: dict[str, object] = {
+            file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()
+        }
+        for name, key in (("zarr.json", "attributes"), ("recording.json", "attrs")):
+            if name in found:
+                found[name] = json.loads(found[name])
+                assert datetime.datetime.fromisoformat(found[name][key].pop("created"))
+        return found
+
+    return read

@@ -13,21 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 import xarray
+import zarr
 
 import denoscope as ds
 from denoscope.cli import VERBS, main
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory, make_unet, make_scheduler) -> str:
-    """A folder with the tiny model of [1, 8, 8] and DDIM, saved by plain diffusers."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    make_unet(channels=1).save_pretrained(folder)
-    make_scheduler("ddim").save_pretrained(folder)
-    return str(folder)
 
 
 @pytest.fixture(autouse=True)
@@ -234,8 +226,9 @@ def test_image_classify_and_compare_take_what_record_writes(here, capsys, refuse
 
 def test_classify_takes_the_results_of_the_last_recording(here):
     ds.noise.random(1, (1, 28, 28)).write(here / "inputs")
-    call("record --num_steps 1 --device cpu --no-extract_states")
+    call("record --num_steps 1 --device cpu --no-extract_states --output earlier")
     call("record --num_steps 2 --device cpu")
+    shutil.copytree("earlier/final_tensors", "outputs/final_tensors")
     call("classify")
     x_0 = load("outputs/sequences/sample_0000_sequence.pt")[-1]
     assert not torch.equal(load("outputs/final_tensors/sample_0000.pt"), x_0)
@@ -294,6 +287,111 @@ def test_pipeline_goes_from_plane_to_picture_in_one_call():
 def test_a_mistake_is_told_in_one_line_and_changes_nothing(refused, here, arguments, match):
     refused(*arguments.split(), match=match)
     assert not list(here.iterdir())
+
+
+WRONG_ASKED = [
+    ("--lanes 0", r"InferenceConfig\.lanes is 0; allowed: 1 to 4, or a multiple of 4"),
+    ("--lanes 6", r"InferenceConfig\.lanes is 6"),
+    ("--dtype float8", "float8"),
+    ("--state_dtype bfloat16", "bfloat16"),
+    ("--sampler_dtype half", "half"),
+    ("--reduce median", "reduce is 'median'; allowed: none, spatial_mean"),
+    ("--reduce project:0", "reduce is 'project:0'"),
+    ("--layers time_embedding --reduce spatial_mean", r"'time_embedding'.*spatial_mean needs states of"),
+    ("--layers time_embedding --height 0:2", r"'time_embedding'.*no axis for height"),
+    ("--channels 8", r"'conv_in'.*channels '8' does not fit its 8 channels"),
+    ("--channels 3:3", "keeps at least one"),
+    ("--channels x", "channels is 'x'; allowed: a slice"),
+    ("--every 0 3", "every names step 3; allowed: 0 to 2"),
+    ("--every 0", "every is"),
+    ("--every 1 1", "every is"),
+    ("--every -1 1", "every is"),
+    ("--num_steps 1001", "num_steps is 1001; allowed: 1 to 1000"),
+    ("--codec gzip", "codec"),
+    ("--on_nonfinite hope", "on_nonfinite|on-nonfinite"),
+    ("--resume --overwrite", "contradict"),
+]
+
+
+@pytest.mark.usefixtures("inputs")
+@pytest.mark.parametrize(("flags", "match"), WRONG_ASKED)
+def test_what_cannot_be_recorded_is_refused_and_no_earlier_result_is_touched(model, refused, flags, match):
+    for output in ("outputs", "run.zarr"):
+        call(f"record --model {model} --num_steps 1 --output {output}")
+        before = {path: path.read_bytes() for path in Path(output).rglob("*") if path.is_file()}
+        words = f"record --model {model} --num_steps 3 --output {output} --overwrite {flags}".split()
+        refused(*words, match=match)
+        assert {path: path.read_bytes() for path in Path(output).rglob("*") if path.is_file()} == before
+
+
+def in_the_way(kind: str, output: Path) -> str:
+    """Put something where the recording is to go; the words with which it is refused."""
+    match kind:
+        case "a file":
+            output.write_text("mine")
+            return "is a file|is no recording"
+        case "another store":
+            zarr.open_group(output, mode="w", zarr_format=3).attrs["mine"] = True
+            return "is a Zarr store|is no recording"
+        case "an image as a store":
+            output.mkdir()
+            (output / "zarr.json").write_bytes(b"\x89PNG\r\n")
+            return "is a Zarr store|is no recording"
+        case "a newer recording":
+            root = output / ("zarr.json" if output.suffix else "recording.json")
+            attrs = {"format": "denoscope recording", "format_version": 2}
+            output.mkdir()
+            root.write_text(json.dumps({"attributes": attrs, "attrs": attrs}))
+            return "format version 2; this denoscope reads up to 1"
+        case _:
+            output.mkdir()
+            Path("elsewhere").mkdir()
+            for name in ("sequence", "sequences"):
+                (output / name).symlink_to(Path("elsewhere").resolve())
+            return "leads out of|is no recording"
+
+
+@pytest.mark.usefixtures("inputs")
+@pytest.mark.parametrize("output", ["run", "run.zarr"])
+@pytest.mark.parametrize("flag", ["", "--resume", "--overwrite"])
+@pytest.mark.parametrize(
+    "kind", ["a file", "another store", "an image as a store", "a newer recording", "a link out of it"]
+)
+def test_what_is_in_the_way_is_told_and_never_touched(model, here, refused, kind, flag, output):
+    match = in_the_way(kind, Path(output))
+    before = {path: path.is_file() and path.read_bytes() for path in here.rglob("*")}
+    refused(*f"record --model {model} --num_steps 1 --output {output} {flag}".split(), match=match)
+    assert {path: path.is_file() and path.read_bytes() for path in here.rglob("*")} == before
+
+
+@pytest.mark.parametrize("output", ["run", "run.zarr"])
+def test_samples_that_became_nan_are_told_at_the_end(model, here, capsys, output):
+    folder = Path(shutil.copytree(model, here / "broken"))
+    network = ds.load(str(folder)).network
+    with torch.no_grad():
+        network.conv_out.bias[0] = float("nan")
+    network.save_pretrained(folder)
+    ds.noise.random(3, (1, 8, 8)).write(here / "inputs")
+    call(f"record --model {folder} --num_steps 2 --output {output}")
+    assert "warning: 3 samples became NaN or Inf, the first sample_0000 in step 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        call(f"record --model {folder} --num_steps 2 --output stopped_{output} --on_nonfinite stop")
+    assert caught.value.code == 2
+    assert "error: sample_0000 became NaN or Inf in step 0; stopped" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("inputs")
+@pytest.mark.parametrize("output", ["run", "run.zarr"])
+def test_a_dry_run_prints_the_plan_alone(model, here, capsys, output):
+    before = sorted(here.rglob("*"))
+    call(f"record --model {model} --num_steps 5 --output {output} --layers conv_in --batch_size 2 --dry_run")
+    told = capsys.readouterr()
+    lines = told.out.splitlines()
+    assert lines[0] == f"3 samples, 5 steps → {output}"
+    assert lines[1].split() == ["sequence", "[6,", "1,", "8,", "8]", "float32", "a", "sample:", "4.5", "KiB"]
+    assert lines[2].split() == ["conv_in", "[5,", "8,", "8,", "8]", "float32", "a", "sample:", "30.0", "KiB"]
+    assert "in memory at once" in lines[3] and "on disk in total" in lines[4] and "are free" in lines[4]
+    assert len(lines) == 5 and "denoising" not in told.err and sorted(here.rglob("*")) == before
 
 
 class Evil:

@@ -11,7 +11,7 @@ import xarray
 import zarr
 
 import denoscope as ds
-from denoscope.storage import zarr_store
+from denoscope.storage import zarr_layout
 
 STEPS, LANES, COUNT = 3, 4, 10
 LAYERS = ("conv_in", "mid_block.attentions.0.to_q", "conv_out")
@@ -226,7 +226,7 @@ def test_recording_leaves_the_sequence_as_it_is_without_layers(record, tiny, x):
 def test_many_shards_hold_the_same_values_when_the_samples_do_not_fill_the_last(
     record, truth, monkeypatch, shard_bytes
 ):
-    monkeypatch.setattr(zarr_store, "SHARD_BYTES", shard_bytes)
+    monkeypatch.setattr(zarr_layout, "SHARD_BYTES", shard_bytes)
     path = record().path
     shards = [name for name in files(path / "sequence") if name.startswith("c/")]
     entries = max(1, shard_bytes // (LANES * 2 * 8 * 8 * 4))
@@ -241,7 +241,7 @@ def test_many_shards_hold_the_same_values_when_the_samples_do_not_fill_the_last(
 def test_a_store_whose_run_dies_keeps_its_finished_units(
     record, truth, tiny, dies_at, hooks_of, tmp_path, monkeypatch, shard_bytes
 ):
-    monkeypatch.setattr(zarr_store, "SHARD_BYTES", shard_bytes)
+    monkeypatch.setattr(zarr_layout, "SHARD_BYTES", shard_bytes)
     tiny.layers()
     dies_at(tiny.network, STEPS + 1)
     before = hooks_of(tiny.network)
@@ -453,3 +453,66 @@ def test_the_shape_of_states_in_other_precisions_is_kept(make_unet, make_schedul
         x_0 = ds.sample(half, ds.noise.random(2, half.shape).batch([0, 1]), steps=2)
         assert rec.sequence.dtype == np.float32
         assert same(rec.final, x_0.float())
+
+
+class Spoiled(torch.nn.Module):
+    """One sample, known by its first value, gets a wrong number into a layer or into the result."""
+
+    def __init__(self, mark: float, value: float, *, hidden: bool):
+        super().__init__()
+        self.inner, self.outer = torch.nn.Identity(), torch.nn.Conv2d(2, 2, 1)
+        self.mark, self.value, self.hidden = mark, value, hidden
+
+    def forward(self, x, timestep):
+        wrong = (x[:, :1, :1, :1] == self.mark) if timestep > 600 else torch.zeros(1, 1, 1, 1, dtype=bool)
+        state = self.inner(torch.where(wrong, self.value, x))
+        clean = torch.where(wrong, 0.0, state) if self.hidden else state
+        return self.outer(clean)
+
+
+@pytest.fixture
+def spoiled(x, make_scheduler):
+    """A denoiser that puts a value into the first step of sample 1."""
+
+    def make(value: float, *, hidden: bool) -> ds.Denoiser:
+        network = Spoiled(x.tensor(1)[0, 0, 0].item(), value, hidden=hidden)
+        return ds.load(network, scheduler=make_scheduler("ddim"), shape=(2, 8, 8), device="cpu")
+
+    return make
+
+
+@pytest.mark.parametrize("out", ["run.zarr", "run"])
+@pytest.mark.parametrize(
+    ("value", "hidden", "options", "flagged"),
+    [
+        (math.nan, False, {}, [False, True, True, True]),
+        (math.inf, False, {}, [False, True, True, True]),
+        (math.nan, True, {}, [False, True, False, False]),
+        (math.inf, True, {"reduce": "norm"}, [False, True, False, False]),
+        (1e6, True, {"state_dtype": "float16"}, [False, True, False, False]),
+        (1e6, True, {}, [False] * 4),
+    ],
+)
+def test_nan_and_inf_are_recorded_and_flagged_by_sample_and_step(
+    spoiled, x, tmp_path, out, value, hidden, options, flagged
+):
+    rec = ds.record(
+        spoiled(value, hidden=hidden), x, tmp_path / out, steps=3, lanes=4, layers=["inner"], **options
+    )
+    expected = np.zeros((COUNT, 4), bool)
+    expected[1] = flagged
+    assert np.array_equal(rec.dataset["nonfinite"].values, expected)
+    assert np.isfinite(rec.states["inner"].values[1, 0]).all() == (not flagged[1])
+    others = [k for k in range(COUNT) if k != 1]
+    assert np.isfinite(rec.sequence.values[others]).all() and rec.dataset["complete"].values.all()
+
+
+@pytest.mark.parametrize("out", ["run.zarr", "run"])
+def test_nan_stops_a_recording_when_told_to_and_costs_no_finished_sample(spoiled, x, tmp_path, out):
+    denoiser = spoiled(math.nan, hidden=False)
+    turned = x.subset(range(COUNT)[::-1])
+    with pytest.raises(ds.UserError, match="sample_0001 became NaN or Inf in step 0; stopped"):
+        ds.record(denoiser, turned, tmp_path / out, steps=3, lanes=4, batch_size=4, on_nonfinite="stop")
+    assert ds.open(tmp_path / out).dataset["complete"].values.tolist() == [True] * 8 + [False] * 2
+    rec = ds.record(denoiser, turned, tmp_path / out, steps=3, lanes=4, resume=True)
+    assert rec.dataset["complete"].values.all() and rec.dataset["nonfinite"].values.sum() == 3

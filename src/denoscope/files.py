@@ -13,25 +13,34 @@ from denoscope.errors import UserError
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
+def whole(path: Path, *, through: Path | None = None) -> Iterator[BinaryIO]:
     """A file open for writing that takes the place of `path` at the end, folders made when needed.
 
-    It lies under a temporary name in the same folder until then: a reader sees the former file or the
-    new one, never half of one. After an error the former file stands and the temporary one is gone.
-
-    Raises: UserError naming `path` where it can't be written (no permission, disk full, …).
+    It lies under a temporary name until then, in the folder `through` (that of `path` unless given): a
+    reader sees the former file or the new one, never half of one. After an error the former file stands
+    and the temporary one is gone.
     """
-    path = Path(path)
     # A short name of its own kind: it can't be too long, and no search for *.pt or *.png finds it.
-    partial = path.parent / f".{uuid.uuid4().hex}.partial"
+    partial = (through or path.parent) / f".{uuid.uuid4().hex}.partial"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
             yield file
         os.replace(partial, path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot write {path}: {reason}; make room there or name another place") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """`whole`, for what a user asked to be written.
+
+    Raises: UserError naming `path` where it can't be written (no permission, disk full, …).
+    """
+    try:
+        with whole(Path(path)) as file:
+            yield file
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write {path}: {reason}; make room there or name another place") from error

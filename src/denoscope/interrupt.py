@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -30,8 +31,10 @@ def deferred() -> Iterator[Request]:
 
     def note(_signum: int, _frame: FrameType | None) -> None:
         if request.made:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("stopped at once; what was finished is safe: go on with --resume")
         request.made = True
+        # Not print: the signal may have come in the middle of one.
+        os.write(2, b"\nstopping after the samples in flight; Ctrl-C again stops at once\n")
 
     former = signal.signal(signal.SIGINT, note)
     try:

@@ -15,7 +15,7 @@ from denoscope.labels import classify
 from denoscope.noise import NoiseSet
 from denoscope.predictions import Predictions
 from denoscope.recording import Job, Progress
-from denoscope.storage.pt_folder import file_of
+from denoscope.storage.pt_layout import file_of
 
 
 def run(

@@ -15,7 +15,7 @@ from denoscope import tensors
 from denoscope.errors import UserError
 from denoscope.files import replacing
 from denoscope.labels import Labels, classify
-from denoscope.storage import pt_folder
+from denoscope.storage import pt_layout
 
 CELL = re.compile(r"(?P<plane>plane_.+)_x(?P<x>\d+)_y(?P<y>\d+)")
 RESULT_FOLDERS = ("final_tensors", "sequences")
@@ -94,7 +94,7 @@ def predict(folder: Path, *, weights: Path | None = None) -> Predictions:
 
 
 def _latest_first(folder: Path) -> tuple[str, ...]:
-    holds_sequences = pt_folder.attributes(folder).get("config", {}).get("extract_states", False)
+    holds_sequences = pt_layout.attributes(folder).get("config", {}).get("extract_states", False)
     return RESULT_FOLDERS[::-1] if holds_sequences else RESULT_FOLDERS
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -11,17 +10,19 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from denoscope import memory
 from denoscope.compiled import Compilation
-from denoscope.storage.plan import Plan, free_bytes, readable
+from denoscope.storage import pt_layout, zarr_store
+from denoscope.storage.plan import Plan
+from denoscope.storage.space import free_bytes, readable
 
 
 def peak_memory() -> str:
     """The most memory this process has held so far, and the most its CUDA device has."""
-    # Linux counts in KiB, macOS in bytes.
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    held = readable(memory.peak_bytes())
     if not torch.cuda.is_available():
-        return readable(resident)
-    return f"{readable(resident)}, on the device {readable(torch.cuda.max_memory_allocated())}"
+        return held
+    return f"{held}, on the device {readable(torch.cuda.max_memory_allocated())}"
 
 
 def describe(plan: Plan, out: Path) -> str:
@@ -34,7 +35,8 @@ def describe(plan: Plan, out: Path) -> str:
     lines.append(
         f"  {readable(flight * plan.step_bytes)} in memory at once: one step of the {flight} samples in flight"
     )
-    lines.append(f"  {readable(plan.total_bytes)} on disk in total; {readable(free_bytes(out))} are free")
+    room = (pt_layout if plan.format == "pt" else zarr_store).disk_bytes(out, plan)
+    lines.append(f"  {readable(room)} on disk in total; {readable(free_bytes(out))} are free")
     return "\n".join(lines)
 
 

@@ -20,7 +20,10 @@ from denoscope.storage.plan import FORMAT, FORMAT_VERSION
 LIBRARIES = ("denoscope", "torch", "diffusers", "numpy", "zarr")
 NUMERIC = ("torch", "diffusers", "numpy")
 WITHOUT_EFFECT = ("batch_size", "layers", "output_format", "resume", "overwrite", "on_nonfinite")
-"""Options that change no stored byte; layers stand in the fingerprint as they were resolved."""
+"""Options that change no byte of a sample; layers stand in the fingerprint as they were resolved."""
+
+OCCASION = ("resume", "overwrite")
+"""Options that say how to deal with what is there, not how a recording is made."""
 
 
 def fingerprint(
@@ -76,7 +79,8 @@ def attributes(
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "model": denoiser.name,
             "scheduler": type(denoiser.scheduler).__name__,
-            "config": vars(options) | {"noise_seed": noise_seed},
+            "config": {name: value for name, value in vars(options).items() if name not in OCCASION}
+            | {"noise_seed": noise_seed},
             "fingerprint": fingerprint(denoiser, layers, options, noise_seed),
             "inputs": dict(x.parameters),
             "inputs_sha256": inputs_sha256(x),

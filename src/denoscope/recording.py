@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import torch
 
-from denoscope import interrupt, provenance
+from denoscope import interrupt, memory, provenance
 from denoscope.compiled import Compilation, Compiled
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
@@ -25,7 +25,7 @@ from denoscope.noise import NoiseSet
 from denoscope.outbox import Outbox
 from denoscope.sampling import Loop, Step, noise_level, steps_of
 from denoscope.selection import Selection
-from denoscope.storage import pt_folder, zarr_store
+from denoscope.storage import pt_layout, pt_reader, zarr_layout, zarr_reader
 from denoscope.storage.plan import (
     COMPLETE,
     IMAGE_DIMS,
@@ -36,7 +36,10 @@ from denoscope.storage.plan import (
     Unit,
     Writer,
 )
-from denoscope.storage.target import Existing
+from denoscope.storage.pt_folder import PtWriter
+from denoscope.storage.space import readable
+from denoscope.storage.target import Existing, inside
+from denoscope.storage.zarr_store import ZarrWriter
 from denoscope.taps import tapped
 
 if TYPE_CHECKING:
@@ -96,7 +99,7 @@ class Recording:
         folder, plan = Path(folder), self._as_plan()
         nonfinite = self.dataset[NONFINITE].to_numpy()
         complete = self.dataset[COMPLETE].to_numpy()
-        with pt_folder.PtWriter.opened(folder, plan, "refuse") as writer:
+        with PtWriter.opened(folder, plan, "refuse") as writer:
             for group in plan.groups:
                 samples = plan.samples_of(group)
                 if not complete[samples].all():
@@ -138,6 +141,7 @@ class Recording:
             arrays=tuple(arrays),
             coords=coords,
             attrs=self.attrs,
+            format="pt",
             layer_folders=self.attrs["layer_folders"],
         )
 
@@ -176,14 +180,14 @@ def open(path: str | os.PathLike[str]) -> Recording:
     if not path.exists():
         raise UserError(f"{path}: no such recording")
     return Recording(
-        path, pt_folder.open_folder(path) if pt_folder.is_recording(path) else zarr_store.open_store(path)
+        path, pt_reader.open_folder(path) if pt_layout.is_recording(path) else zarr_reader.open_store(path)
     )
 
 
 def set_attribute(path: str | os.PathLike[str], name: str, value: Any) -> None:
     """Write one attribute into a recording."""
     path = Path(path)
-    (pt_folder if pt_folder.is_recording(path) else zarr_store).set_attribute(path, name, value)
+    (pt_layout if pt_layout.is_recording(path) else zarr_layout).set_attribute(path, name, value)
 
 
 def record(
@@ -268,22 +272,26 @@ class Job:
             seed=noise_seed,
         )
         tapped_layers = denoiser.chosen_layers(options.layers) if options.extract_states else []
-        plan = _plan(denoiser, x, tapped_layers, options, loop, selection)
-        wants_zarr = options.output_format == "zarr"
-        place = out / "recording.zarr" if wants_zarr and out.suffix != ".zarr" else out
+        plan = _plan(denoiser, x, tapped_layers, options, loop, selection, out)
+        place = out
+        if options.output_format == "zarr" and out.suffix != ".zarr":
+            place = out / "recording.zarr"
+            inside(out, [place])
         return cls(denoiser, x, place, options, loop, plan, selection)
 
     def run(self, progress: Progress | None = None) -> Recording:
         """Do what is not finished yet, and open the recording."""
+        self._check_memory()
         with self._writer() as writer:
-            finished = set(writer.finished()) if self.options.resume else set()
+            finished = writer.finished
             pending = [group for group in self.plan.groups if group not in finished]
-            self.plan.check_space(self.out, len(pending) / max(1, len(self.plan.groups)))
+            nonfinite = {
+                name: max(0, states[0] - 1)
+                for mark in finished.values()
+                for name, states in mark.nonfinite.items()
+            }
             if progress:
-                progress.begin(
-                    self.plan, self.out, sum(len(self.plan.samples_of(group)) for group in finished)
-                )
-            nonfinite: dict[str, int] = {}
+                progress.begin(self.plan, self.out, sum(len(mark.samples) for mark in finished.values()))
             try:
                 self._run(writer, pending, nonfinite, progress)
             finally:
@@ -295,13 +303,23 @@ class Job:
         """Do all of it, for another writer than the plan's own."""
         self._run(writer, list(self.plan.groups), {}, None)
 
+    def _check_memory(self) -> None:
+        """Refuse more samples in flight than memory holds."""
+        flight = min(len(self.plan.samples), self.plan.in_flight)
+        needed, free = flight * self.plan.step_bytes, memory.free_bytes(self.denoiser.device)
+        if needed > free:
+            raise UserError(
+                f"one step of the {flight} samples in flight takes {readable(needed)} of memory and "
+                f"{readable(free)} are free; take a smaller --batch_size, fewer layers or less of each"
+            )
+
     def _writer(self) -> AbstractContextManager[Writer]:
         existing: Existing = (
             "resume" if self.options.resume else "overwrite" if self.options.overwrite else "refuse"
         )
-        if self.out.suffix == ".zarr" and self.options.output_format != "pt":
-            return zarr_store.ZarrWriter.opened(self.out, self.plan, existing)
-        return pt_folder.PtWriter.opened(self.out, self.plan, existing)
+        if self.plan.format == "zarr":
+            return ZarrWriter.opened(self.out, self.plan, existing)
+        return PtWriter.opened(self.out, self.plan, existing)
 
     def _run(
         self, writer: Writer, pending: list[int], nonfinite: dict[str, int], progress: Progress | None
@@ -340,23 +358,10 @@ class Job:
     def _note(
         self, step: Step, names: Sequence[str], unit: Unit, outbox: Outbox, nonfinite: dict[str, int]
     ) -> None:
-        """Hand one step's results to the writer."""
-
-        def append(name: str, rows: torch.Tensor) -> None:
-            # Cast where it was computed: half the bytes are half the way.
-            outbox.send(rows.to(self._dtypes[name]), partial(unit.append, name))
-
-        if step.index == 0:
-            unit.flag(np.zeros(len(names), bool))
-        if self.options.extract_states:
-            if step.index == 0:
-                append("sequence", step.x_before)
-            if step.index in kept_steps(self.options, self.plan.steps):
-                for address, state in step.states.items():
-                    append(address, self.selection.apply(state))
-            append("sequence", step.x_after)
-        elif step.index + 1 == self.plan.steps:
-            append("final", step.x_after)
+        """Hand one step's results to the writer, and which samples they leave finite."""
+        entries = self._entries(step)
+        for name, rows in entries:
+            outbox.send(rows, partial(unit.append, name))
 
         def flag(finite: torch.Tensor) -> None:
             unit.flag(~finite.numpy())
@@ -364,7 +369,22 @@ class Job:
                 step.index, [name for name, fine in zip(names, finite, strict=True) if not fine], nonfinite
             )
 
-        outbox.send(torch.isfinite(step.x_after).flatten(1).all(1), flag)
+        if step.index == 0:
+            outbox.send(_finite([step.x_before]), flag)
+        outbox.send(_finite([step.x_after, *(rows for name, rows in entries if name not in IMAGES)]), flag)
+
+    def _entries(self, step: Step) -> list[tuple[str, torch.Tensor]]:
+        """What is stored of one step, cast where it was computed: half the bytes are half the way."""
+        found = []
+        if self.options.extract_states:
+            if step.index == 0:
+                found.append(("sequence", step.x_before))
+            if step.index in kept_steps(self.options, self.plan.steps):
+                found += [(name, self.selection.apply(state)) for name, state in step.states.items()]
+            found.append(("sequence", step.x_after))
+        elif step.index + 1 == self.plan.steps:
+            found.append(("final", step.x_after))
+        return [(name, rows.to(self._dtypes[name])) for name, rows in found]
 
     @cached_property
     def _dtypes(self) -> dict[str, torch.dtype]:
@@ -379,6 +399,11 @@ class Job:
                     f"{name} became NaN or Inf in step {index}; stopped, as on_nonfinite says. "
                     "Finished samples are safe"
                 )
+
+
+def _finite(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Which rows hold neither NaN nor Inf in any of the parts, [n] bool."""
+    return torch.stack([torch.isfinite(part).reshape(len(part), -1).all(1) for part in parts]).all(0)
 
 
 def kept_steps(options: InferenceConfig, count: int) -> range | tuple[int, ...]:
@@ -397,6 +422,7 @@ def _plan(
     options: InferenceConfig,
     loop: Loop,
     selection: Selection,
+    out: Path,
 ) -> Plan:
     scheduler = denoiser.new_scheduler(options.num_steps, dtype=loop.state_dtype(denoiser))
     timesteps = scheduler.timesteps.cpu().numpy()
@@ -430,12 +456,19 @@ def _plan(
         arrays=tuple(arrays),
         coords=coords,
         attrs=attrs | {"layer_folders": folders},
+        format=_format(out, options),
         codec=options.codec,
         in_flight=-(-options.batch_size // options.lanes) * options.lanes,
         layer_folders=folders,
     )
     plan.check_names()
     return plan
+
+
+def _format(out: Path, options: InferenceConfig) -> Literal["zarr", "pt"]:
+    if options.output_format == "auto":
+        return "zarr" if out.suffix == ".zarr" else "pt"
+    return options.output_format
 
 
 def _layer_plan(layer: Layer, selection: Selection, dtype: np.dtype[Any], count: int) -> ArrayPlan:

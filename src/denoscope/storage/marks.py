@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from denoscope.files import replacing
+from denoscope.files import whole
+from denoscope.storage.checksum import checksum_of
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,8 @@ class Mark:
     """One finished group of samples: the files that hold it, with a CRC-32C for each chunk.
 
     `files` maps a path below the recording to the checksums of its chunks, in the order of the file's
-    positions; None where a position holds nothing. `nonfinite` maps a sample to the steps after which
-    its state was NaN or Inf.
+    positions; None where a position holds nothing. `nonfinite` maps a sample to the states that hold NaN
+    or Inf, or were left by a step that put some into a recorded layer.
     """
 
     samples: Sequence[str]
@@ -24,18 +25,39 @@ class Mark:
     nonfinite: Mapping[str, Sequence[int]]
 
 
+def path_of(folder: Path, group: int) -> Path:
+    return folder / f"{group}.json"
+
+
 def write(folder: Path, group: int, mark: Mark) -> None:
-    content = json.dumps(asdict(mark), sort_keys=True)
-    with replacing(folder / f"{group}.json") as file:
-        file.write(content.encode())
+    content = {"group": group, **asdict(mark)}
+    with whole(path_of(folder, group)) as file:
+        file.write(json.dumps({**content, "checksum": checksum_of(content)}, sort_keys=True).encode())
 
 
 def read(folder: Path) -> dict[int, Mark]:
     """The marks of all finished groups; a damaged mark counts as none."""
-    marks = {}
-    for path in folder.glob("*.json"):
-        try:
-            marks[int(path.stem)] = Mark(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError):
-            continue
-    return dict(sorted(marks.items()))
+    found = {int(path.stem): _read(path) for path in _paths(folder)}
+    return {group: mark for group, mark in sorted(found.items()) if mark is not None}
+
+
+def damaged(folder: Path) -> Iterator[str]:
+    """What is wrong with marks that count as none, one line for each."""
+    for path in sorted(_paths(folder)):
+        if _read(path) is None:
+            yield f"{path.name} is damaged"
+
+
+def _paths(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*.json") if path.stem.isdigit()]
+
+
+def _read(path: Path) -> Mark | None:
+    try:
+        content = json.loads(path.read_text())
+        expected, group = content.pop("checksum"), int(path.stem)
+        if expected != checksum_of(content) or content.pop("group") != group:
+            return None
+        return Mark(**content)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 
 from denoscope.errors import UserError
+from denoscope.storage.marks import Mark
 
 FORMAT = "denoscope recording"
 FORMAT_VERSION = 1
@@ -62,10 +61,10 @@ class ArrayPlan:
 class Plan:
     """The arrays of a recording, its samples with their coordinates, and where it comes from.
 
-    `lanes` samples make a group, which shares shards and is finished together; `in_flight` samples are computed
-    at once. `steps` counts the calls
-    of the scheduler. `coords` maps a name to (dimension, values); `layer_folders` maps a layer to its
-    folder in the layout of .pt files; `fingerprint` is all that decides the bits.
+    `lanes` samples make a group, which shares shards and is finished together; `in_flight` samples are
+    computed at once. `steps` counts the calls of the scheduler. `coords` maps a name to (dimension,
+    values); `layer_folders` maps a layer to its folder in the layout of .pt files; `format` says how it
+    all lies on disk.
     """
 
     samples: tuple[str, ...]
@@ -74,6 +73,7 @@ class Plan:
     arrays: tuple[ArrayPlan, ...]
     coords: Mapping[str, tuple[str, np.ndarray]]
     attrs: Mapping[str, Any]
+    format: Literal["zarr", "pt"]
     codec: str = "none"
     in_flight: int = 8
     layer_folders: Mapping[str, str] = field(default_factory=dict)
@@ -105,30 +105,6 @@ class Plan:
                 "rename the module"
             )
 
-    def check_space(self, out: Path, share: float = 1.0) -> None:
-        """Refuse a recording of which `share` is still to be written where the disk has no room for it."""
-        needed, free = self.total_bytes * share, free_bytes(out)
-        if needed > free:
-            raise UserError(
-                f"{out}: {readable(needed)} are to be written and {readable(free)} are free; record fewer samples, "
-                "steps or layers, reduce states (--reduce, --state_dtype), or name another output"
-            )
-
-
-def free_bytes(path: Path) -> int:
-    """Free space of the file system that `path` lies or will lie on."""
-    existing = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
-    return shutil.disk_usage(existing).free
-
-
-def readable(count: float) -> str:
-    """A number of bytes in the largest unit that keeps it at 1 or more."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
-
 
 class Unit(Protocol):
     """The groups in flight, as a writer sees them; rows are their samples, one group behind the other."""
@@ -137,14 +113,15 @@ class Unit(Protocol):
         """Take the next entry of array `name`, [n, …]."""
 
     def flag(self, nonfinite: np.ndarray) -> None:
-        """Take for the step just done which rows are no longer finite, [n] bool."""
+        """Take for the next state which rows hold NaN or Inf, [n] bool."""
 
 
 class Writer(Protocol):
     """Somewhere that recordings go. Each unit is there whole after its block, or not at all."""
 
-    def finished(self) -> list[int]:
-        """The groups that are there already and match their checksums."""
+    @property
+    def finished(self) -> Mapping[int, Mark]:
+        """The groups that were there already and match their checksums."""
 
     def unit(self, groups: Sequence[int]) -> AbstractContextManager[Unit]:
         """Groups to be written; they count as finished when the block ends well."""

@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from denoscope.storage.checksum import checksum
+
+OVERHEAD = 2048  # more than an archive takes beside its values, as measured
 DESCRIPTOR = b"PK\x07\x08"
 
 
@@ -19,6 +22,7 @@ class PtFile:
 
     PyTorch lays out the archive with the tensor's bytes left open (`torch.serialization.skip_data`); they
     are filled in place, and at the end their CRC-32, so that the file is a sound zip archive as well.
+    `checksum` is the CRC-32C of the whole file once it is finished.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype):
@@ -29,13 +33,20 @@ class PtFile:
         except BaseException:
             self.discard()
             raise
-        self.start, self.crc = _start_of_data(self.partial), 0
-        self.end = self.start
+        self.end, self.crc = _start_of_data(self.partial), 0
+        with open(self.partial, "rb") as file:
+            self.checksum = checksum(file.read(self.end))
 
     def _lay_out(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         template = torch.empty(shape, dtype=getattr(torch, str(dtype)))
         with open(self.partial, "wb") as file, torch.serialization.skip_data():
-            torch.save(template, file)
+            try:
+                torch.save(template, file)
+            except RuntimeError as error:
+                # torch's archive writer covers the system's error, say a full disk, with one of its own.
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
     def append(self, entry: np.ndarray) -> None:
         """Write the next entry, a contiguous array."""
@@ -46,12 +57,15 @@ class PtFile:
             written = 0
             while written < len(data):
                 written += file.write(data[written:])
-        self.crc = zlib.crc32(data, self.crc)
+        self.crc, self.checksum = zlib.crc32(data, self.crc), checksum(entry, self.checksum)
         self.end += len(data)
 
     def finish(self) -> None:
         """Fill in the checksum and give the file its name."""
         _fill_in_crc(self.partial, self.end, self.crc)
+        with open(self.partial, "rb") as file:
+            file.seek(self.end)
+            self.checksum = checksum(file.read(), self.checksum)
         os.replace(self.partial, self.path)
 
     def discard(self) -> None:

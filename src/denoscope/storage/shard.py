@@ -6,16 +6,12 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import google_crc32c
 import numpy as np
+
+from denoscope.storage.checksum import checksum
 
 MISSING = 2**64 - 1
 Encode = Callable[[np.ndarray], bytes]
-
-
-def checksum(data: np.ndarray | bytes) -> int:
-    """CRC-32C, the checksum that Zarr itself uses."""
-    return google_crc32c.value(data)
 
 
 class Shard:
@@ -62,6 +58,11 @@ class Shard:
         written = 0
         while written < len(data):
             written += self.file.write(data[written:])
+
+
+def size_of(positions: int, data: int) -> int:
+    """Bytes of a shard that holds `data` bytes of chunks."""
+    return data + 16 * positions + 4
 
 
 def damage(path: Path, checksums: Sequence[int | None]) -> dict[int, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from denoscope.errors import UserError
+from denoscope.storage.plan import FORMAT_VERSION
 
 Existing = Literal["refuse", "overwrite", "resume"]
 
@@ -20,7 +21,7 @@ def locked(path: Path, target: Path) -> Iterator[None]:
     with open(path, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise UserError(
                 f"{target} is being written by another process; wait for it or name another output"
             ) from error
@@ -42,6 +43,11 @@ def writing(target: Path) -> Iterator[None]:
 def same_work(target: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Refuse to go on with a recording that was begun with other options, models or inputs."""
     differs = differences(stored.get("fingerprint", {}), wanted["fingerprint"])
+    folders = (
+        {"folders of layers": stored.get("layer_folders")},
+        {"folders of layers": wanted["layer_folders"]},
+    )
+    differs += differences(*folders)
     if stored.get("inputs_sha256") != wanted["inputs_sha256"]:
         differs.append("the inputs, their names or their order")
     if differs:
@@ -61,16 +67,27 @@ def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     ]
 
 
-def inside(root: Path, folders: Iterator[Path] | list[Path]) -> None:
-    """Refuse folders that a symbolic link leads out of the output."""
-    for folder in folders:
-        if folder.exists() and not folder.resolve().is_relative_to(root.resolve()):
+def inside(root: Path, paths: Iterable[Path]) -> None:
+    """Refuse paths that lie outside of the output or that a symbolic link leads out of it."""
+    home = root.resolve()
+    for path in paths:
+        if not path.resolve().is_relative_to(home):
             raise UserError(
-                f"{folder} leads out of {root}, to {folder.resolve()}; remove the link or name another output"
+                f"{path} leads out of {root}, to {path.resolve()}; remove the link or name another output"
             )
 
 
-def remove_partial(folders: Iterator[Path] | list[Path]) -> None:
+def readable_version(target: Path, stored: Mapping[str, Any]) -> None:
+    """Refuse a recording that a newer denoscope wrote."""
+    version = stored.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise UserError(
+            f"{target} has format version {version}; this denoscope reads up to {FORMAT_VERSION}: upgrade it, "
+            "or name another output"
+        )
+
+
+def remove_partial(folders: Iterable[Path]) -> None:
     """Remove what a killed process left unfinished."""
     for folder in folders:
         for path in folder.rglob(".*.partial"):

@@ -2,76 +2,68 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from denoscope.errors import UserError
-from denoscope.files import replacing
-from denoscope.storage import marks
+from denoscope.files import whole
+from denoscope.storage import marks, shard, space
 from denoscope.storage.marks import Mark
-from denoscope.storage.plan import (
-    COMPLETE,
-    FORMAT,
-    FORMAT_VERSION,
-    NONFINITE,
-    ArrayPlan,
-    Plan,
-    as_array,
+from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan, Plan, as_array
+from denoscope.storage.shard import Shard
+from denoscope.storage.target import (
+    Existing,
+    inside,
+    locked,
+    readable_version,
+    remove_partial,
+    same_work,
+    writing,
 )
-from denoscope.storage.shard import Shard, damage
-from denoscope.storage.target import Existing, inside, locked, remove_partial, same_work, writing
+from denoscope.storage.zarr_check import damaged, damaged_layout, flag_chunks
+from denoscope.storage.zarr_layout import (
+    ROOT,
+    ZSTD_LEVEL,
+    attributes,
+    claim,
+    is_laid_out,
+    is_recording,
+    lay_out,
+    marks_of,
+    shard_entries,
+)
 
-if TYPE_CHECKING:
-    import xarray
-
-SHARD_BYTES = 32 * 2**20
-ZSTD_LEVEL = 1
-
-
-def shard_entries(array: ArrayPlan, lanes: int) -> int:
-    """How many entries along time one shard holds, so that it stays near SHARD_BYTES."""
-    return max(1, min(array.count, SHARD_BYTES // max(1, lanes * array.entry_bytes)))
+METADATA_BYTES = 2000  # of one array
+MARK_BYTES = 12  # of a checksum, written out
 
 
 class ZarrWriter:
     """Writes a recording into a store: metadata by zarr, chunks straight to disk."""
 
-    def __init__(self, path: Path, plan: Plan):
-        self.path, self.plan = path, plan
+    def __init__(self, path: Path, plan: Plan, finished: Mapping[int, Mark]):
+        self.path, self.plan, self.finished = path, plan, finished
 
     @classmethod
     @contextmanager
     def opened(cls, path: Path, plan: Plan, existing: Existing) -> Iterator[ZarrWriter]:
         """A writer with the store's lock held; a new store is laid out with all its metadata."""
         lock = path / COMPLETE / "lock"
-        if path.exists() and not is_recording(path) and set(_files(path)) - {lock}:
-            raise UserError(f"{path} exists and is no recording; name another output")
-        if is_recording(path) and existing == "refuse":
-            raise UserError(
-                f"{path} already holds a recording; go on with it by --resume, replace it with --overwrite, "
-                "or name another output"
-            )
-        inside(path, [path / name for name in (COMPLETE, NONFINITE, *(array.name for array in plan.arrays))])
+        _permit(path, plan, existing, lock)
         with writing(path), locked(lock, path):
-            if existing == "resume" and _is_laid_out(path):
-                same_work(path, attributes(path), plan.attrs)
+            # Once more, since another process may have come and gone in between.
+            _permit(path, plan, existing, lock)
+            if existing == "resume" and is_laid_out(path):
+                finished = _resumed(path, plan)
             else:
-                _remove_all_but(path, lock)
-                _lay_out(path, plan)
-            remove_partial([path])
-            yield cls(path, plan)
-
-    def finished(self) -> list[int]:
-        found = marks.read(self.path / COMPLETE / "marks")
-        return [group for group, mark in found.items() if not list(damaged(self.path, mark))]
+                finished = {}
+                _begin(path, plan, lock)
+            yield cls(path, plan, finished)
 
     @contextmanager
     def unit(self, groups: Sequence[int]) -> Iterator[_Unit]:
@@ -107,9 +99,7 @@ class _Unit:
             positions = [lane * per_shard + entry % per_shard for lane in range(len(chunks))]
             self.open[name, group].append(positions, chunks)
             if (entry + 1) % per_shard == 0 or entry + 1 == array.count:
-                shard = self.open.pop((name, group))
-                shard.finish()
-                self.files[group][shard.path.relative_to(self.path).as_posix()] = shard.checksums
+                self._close(name, group)
         self.done[name] = entry + 1
 
     def flag(self, nonfinite: np.ndarray) -> None:
@@ -119,24 +109,25 @@ class _Unit:
         first, flags = 0, np.stack(self.flags, axis=1)  # [n, states]
         for group in self.groups:
             samples = [self.plan.samples[index] for index in self.plan.samples_of(group)]
-            own = flags[first : first + len(samples)]
+            own = dict(zip(samples, flags[first : first + len(samples)], strict=True))
             first += len(samples)
-            padded = np.zeros((self.plan.lanes, self.plan.steps + 1), bool)
-            padded[: len(own)] = own
-            _write_chunk(self.path / NONFINITE / "c" / str(group) / "0", padded)
-            whole = np.arange(self.plan.lanes) < len(samples)
-            _write_chunk(self.path / COMPLETE / "c" / str(group), whole)
+            nonfinite = {name: np.flatnonzero(row).tolist() for name, row in own.items() if row.any()}
+            mark = Mark(samples, self.files[group], nonfinite)
+            for name, chunk in flag_chunks(group, mark, self.plan.lanes, self.plan.steps + 1).items():
+                with whole(self.path / name) as file:
+                    file.write(chunk)
             # The mark comes last: where it stands, all the rest does.
-            wrong = {
-                name: np.flatnonzero(row).tolist()
-                for name, row in zip(samples, own, strict=True)
-                if row.any()
-            }
-            marks.write(self.path / COMPLETE / "marks", group, Mark(samples, self.files[group], wrong))
+            marks.write(marks_of(self.path), group, mark)
 
     def discard(self) -> None:
-        for shard in self.open.values():
-            shard.discard()
+        for unfinished in self.open.values():
+            unfinished.discard()
+
+    def _close(self, name: str, group: int) -> None:
+        finished = self.open[name, group]
+        finished.finish()
+        del self.open[name, group]
+        self.files[group][finished.path.relative_to(self.path).as_posix()] = finished.checksums
 
     def _shard(self, array: ArrayPlan, group: int, index: int, per_shard: int) -> Shard:
         place = [group, *([index] if array.time_dim else []), *([0] * len(array.inner))]
@@ -144,69 +135,98 @@ class _Unit:
         return Shard(path, self.plan.lanes * per_shard, self.encode)
 
 
-def damaged(path: Path, mark: Mark) -> Iterator[str]:
-    """What is wrong with a finished group, one line for each file or chunk."""
-    lanes = attributes(path)["fingerprint"]["lanes"]
-    for name, checksums in mark.files.items():
-        array, _, place = name.partition("/c/")
-        per_shard = len(checksums) // lanes
-        for position, what in damage(path / name, checksums).items():
-            if position < 0:
-                yield f"{name} {what}"
-                continue
-            lane, entry = divmod(position, per_shard)
-            if "/" in place:
-                entry += int(place.split("/")[1]) * per_shard
-            yield f"{array}, sample {mark.samples[lane]}, entry {entry}: {what} (in {name})"
+def disk_bytes(path: Path, plan: Plan, groups: Sequence[int] | None = None) -> int:
+    """What these groups take on the disk of `path`, or the whole recording; a codec only makes it less."""
+    if groups is None:
+        return space.on_disk(path, _layout_sizes(plan)) + disk_bytes(path, plan, plan.groups)
+    return space.on_disk(path, (size for group in groups for size in _sizes(plan, group)))
 
 
-def attributes(path: Path) -> dict[str, Any]:
-    """The attributes of a store; nothing where it cannot be read."""
-    try:
-        return json.loads((path / "zarr.json").read_text())["attributes"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+def _permit(path: Path, plan: Plan, existing: Existing, lock: Path) -> None:
+    """Refuse what is in the way; nothing is touched."""
+    if is_recording(path):
+        readable_version(path, attributes(path))
+        if existing == "refuse":
+            raise UserError(
+                f"{path} already holds a recording; go on with it by --resume, replace it with --overwrite, "
+                "or name another output"
+            )
+    elif path.exists() and set(_files(path)) - {lock}:
+        raise UserError(f"{path} exists and is no recording; name another output")
+    links = (found for found in path.rglob("*") if found.is_symlink())
+    inside(path, [*(path / array.name for array in plan.arrays), *links])
+    if existing != "resume":
+        freed = sum(found.stat().st_size for found in _files(path)) if is_recording(path) else 0
+        space.check(path, disk_bytes(path, plan), freed)
 
 
-def set_attribute(path: Path, name: str, value: Any) -> None:
-    content = json.loads((path / "zarr.json").read_text())
-    content["attributes"][name] = value
-    with replacing(path / "zarr.json") as file:
-        file.write(json.dumps(content, indent=2).encode())
+def _resumed(path: Path, plan: Plan) -> dict[int, Mark]:
+    """The finished groups of a store to be gone on with; all that is left of the others is removed."""
+    same_work(path, attributes(path), plan.attrs)
+    if any(damaged_layout(path)):
+        lay_out(path, plan, attributes(path))
+    found = marks.read(marks_of(path))
+    finished = {group: mark for group, mark in found.items() if not any(damaged(path, group, mark))}
+    pending = [group for group in plan.groups if group not in finished]
+    for group in pending:
+        _withdraw(path, plan, group)
+    remove_partial([path])
+    space.check(path, disk_bytes(path, plan, pending))
+    return finished
 
 
-def is_recording(path: Path) -> bool:
-    return attributes(path).get("format") == FORMAT
+def _withdraw(path: Path, plan: Plan, group: int) -> None:
+    """Take back that a group is complete, then remove what there is of it."""
+    for place in (path / COMPLETE / "c" / str(group), marks.path_of(marks_of(path), group)):
+        place.unlink(missing_ok=True)
+    for name in (NONFINITE, *(array.name for array in plan.arrays)):
+        _remove(path / name / "c" / str(group))
 
 
-def open_store(path: Path) -> xarray.Dataset:
-    """The store as a lazily read dataset; a layer's array keeps the dimension names of the store."""
-    import xarray
-
-    if not is_recording(path):
-        raise UserError(f"{path} is no recording: it has no zarr.json of the format {FORMAT!r}")
-    version = attributes(path)["format_version"]
-    if version > FORMAT_VERSION:
-        raise UserError(
-            f"{path} has format version {version}; this denoscope reads up to {FORMAT_VERSION}: upgrade it"
-        )
-    return xarray.open_zarr(path, chunks=None)
+def _begin(path: Path, plan: Plan, lock: Path) -> None:
+    """Lay out a store, in the place of what was there."""
+    claim(path)
+    # Marks go first, so that none ever stands without what it marks.
+    _remove(marks_of(path))
+    for child in [*lock.parent.iterdir(), *path.iterdir()]:
+        if child not in (lock, lock.parent, path / ROOT):
+            _remove(child)
+    lay_out(path, plan, {})
 
 
-def _is_laid_out(path: Path) -> bool:
-    return is_recording(path) and "consolidated_metadata" in json.loads((path / "zarr.json").read_text())
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _files(path: Path) -> Iterator[Path]:
     return (found for found in path.rglob("*") if not found.is_dir()) if path.is_dir() else iter([path])
 
 
-def _remove_all_but(path: Path, kept: Path) -> None:
-    for child in path.iterdir():
-        if child in kept.parents:
-            _remove_all_but(child, kept)
-        elif child != kept:
-            shutil.rmtree(child) if child.is_dir() else child.unlink()
+def _layout_sizes(plan: Plan) -> Iterator[int]:
+    """About the bytes of each file and folder that are there before the first group."""
+    yield METADATA_BYTES * (len(plan.arrays) + len(plan.coords) + 4)  # the store's own, with all attributes
+    for _ in range(len(plan.arrays) + 2):
+        yield from (1, METADATA_BYTES, 1)  # folder, zarr.json, c
+    for _, values in plan.coords.values():
+        yield from (1, METADATA_BYTES, 1, values.nbytes)
+    yield from (1, 1, METADATA_BYTES)  # the store's folder, that of the marks and their layout.json
+
+
+def _sizes(plan: Plan, group: int) -> Iterator[int]:
+    """Bytes of each file and one for each folder of a group."""
+    samples, mark = len(plan.samples_of(group)), 0
+    for array in plan.arrays:
+        most, written = shard_entries(array, plan.lanes), 0
+        while written < array.count:
+            entries = min(most, array.count - written)
+            yield shard.size_of(plan.lanes * most, samples * entries * array.entry_bytes)
+            yield from [1] * (len(array.inner) + 1)
+            mark += MARK_BYTES * plan.lanes * most
+            written += entries
+    yield from (mark, plan.lanes, plan.lanes * (plan.steps + 1), 1)
 
 
 def _encoder(codec: str) -> Any:
@@ -216,66 +236,3 @@ def _encoder(codec: str) -> Any:
 
     zstd = Zstd(level=ZSTD_LEVEL)
     return lambda chunk: bytes(zstd.encode(np.ascontiguousarray(chunk)))
-
-
-def _write_chunk(path: Path, values: np.ndarray) -> None:
-    with replacing(path) as file:
-        file.write(values.tobytes())
-
-
-def _lay_out(path: Path, plan: Plan) -> None:
-    import zarr
-    from zarr.codecs import ZstdCodec
-
-    # The attributes come first: a store that a kill left half laid out is known as ours and laid out anew.
-    auxiliary = [name for name, (dim, _) in plan.coords.items() if name != dim]
-    attrs = {**plan.attrs, "coordinates": " ".join([*auxiliary, COMPLETE, NONFINITE])}
-    group = zarr.create_group(path, zarr_format=3, attributes=attrs)
-    samples, lanes = len(plan.samples), plan.lanes
-    compressors = [ZstdCodec(level=ZSTD_LEVEL)] if plan.codec == "zstd" else None
-    for array in plan.arrays:
-        time = [1] if array.time_dim else []
-        entries = [shard_entries(array, lanes)] if array.time_dim else []
-        group.create_array(
-            array.name,
-            shape=(samples, *array.shape),
-            chunks=(1, *time, *array.inner),
-            shards=(lanes, *entries, *array.inner),
-            dtype=array.dtype,
-            fill_value=np.nan,
-            compressors=compressors,
-            dimension_names=array.stored_dims,
-            config={"write_empty_chunks": True},
-        )
-    flags = {
-        COMPLETE: ((samples,), (lanes,)),
-        NONFINITE: ((samples, plan.steps + 1), (lanes, plan.steps + 1)),
-    }
-    for name, (shape, chunks) in flags.items():
-        dims = ("sample", "state")[: len(shape)]
-        group.create_array(
-            name,
-            shape=shape,
-            chunks=chunks,
-            dtype=bool,
-            fill_value=False,
-            compressors=None,
-            dimension_names=dims,
-        )
-    for name, (dim, values) in plan.coords.items():
-        text = values.dtype.kind in "UO"
-        coordinate = group.create_array(
-            name, shape=values.shape, dtype=str if text else values.dtype, dimension_names=(dim,)
-        )
-        coordinate[:] = values.astype(object) if text else values
-    consolidate(path)
-
-
-def consolidate(path: Path) -> None:
-    """Gather all metadata in the group's own file, where xarray looks for it first."""
-    import zarr
-
-    with warnings.catch_warnings():
-        # An agreed extension of the format, which zarr still warns of.
-        warnings.filterwarnings("ignore", message=".*[Cc]onsolidated metadata.*")
-        zarr.consolidate_metadata(path)

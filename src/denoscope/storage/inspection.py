@@ -1,0 +1,69 @@
+"""What re-reading every checksum of a recording finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from denoscope.errors import UserError
+from denoscope.storage import marks, pt_layout, zarr_check, zarr_layout
+from denoscope.storage.target import readable_version
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The samples that a recording is to hold, those of its finished groups, and what is wrong with it.
+
+    `sound` are the finished samples whose every file matches; `missing` names the marks that are not there.
+    """
+
+    samples: int
+    finished: tuple[str, ...]
+    sound: tuple[str, ...]
+    missing: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def inspect(path: Path) -> Inspection:
+    """Read all of a recording again, of either kind.
+
+    Raises: UserError if there is none at `path`, or a newer denoscope wrote it.
+    """
+    kind = _kind(path)
+    folder = kind.marks_of(path)
+    finished = marks.read(folder)
+    damage = {group: list(kind.damaged(path, group, mark)) for group, mark in finished.items()}
+    samples, lanes = kind.extent(path)
+    unmarked = [group for group in range(-(-samples // lanes)) if group not in finished]
+    named = folder.relative_to(path)
+    return Inspection(
+        samples=samples,
+        finished=tuple(name for mark in finished.values() for name in mark.samples),
+        sound=tuple(name for group, mark in finished.items() if not damage[group] for name in mark.samples),
+        missing=tuple(f"{named}/{group}.json" for group in unmarked),
+        problems=(
+            *kind.damaged_layout(path),
+            *(f"{named}/{what}" for what in marks.damaged(folder)),
+            *(
+                f"{name} says more than the marks"
+                for group in unmarked
+                if (name := kind.claimed(path, group))
+            ),
+            *(problem for group in damage for problem in damage[group]),
+        ),
+    )
+
+
+def _kind(path: Path) -> ModuleType:
+    """What checks the kind of recording that lies at `path`."""
+    if pt_layout.is_recording(path):
+        readable_version(path, pt_layout.attributes(path))
+        return pt_layout
+    if zarr_layout.is_laid_out(path):
+        readable_version(path, zarr_layout.attributes(path))
+        return zarr_check
+    if not path.exists():
+        raise UserError(f"{path}: no such recording")
+    named = pt_layout.MANIFEST if pt_layout.marks_of(path).exists() else zarr_layout.ROOT
+    raise UserError(f"{path} cannot be checked: its {named} is missing, of another kind, or damaged")

@@ -1,0 +1,147 @@
+"""What says how a folder of .pt files is laid out: its manifest, its marks, and where each file lies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from denoscope.files import whole
+from denoscope.storage import layout, space
+from denoscope.storage.marks import Mark
+from denoscope.storage.plan import FORMAT, Plan
+from denoscope.storage.pt_file import OVERHEAD
+
+MANIFEST, MARKS = "recording.json", ".recording"
+MARK_BYTES = 64  # of one file, with its name
+MANIFEST_BYTES = 200  # of one sample, with its coordinates
+
+
+def file_of(array: str, sample: str, layer_folders: Mapping[str, str]) -> Path:
+    """Where one sample of one array lies below the output folder."""
+    if array == "sequence":
+        return Path("sequences") / f"{sample}_sequence.pt"
+    if array == "final":
+        return Path("final_tensors") / f"{sample}.pt"
+    return Path(layer_folders.get(array, array)) / f"{sample}_trajectory.pt"
+
+
+def files_of(folder: Path, plan: Plan) -> list[Path]:
+    return [
+        folder / file_of(array.name, name, plan.layer_folders)
+        for array in plan.arrays
+        for name in plan.samples
+    ]
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """The content of recording.json; nothing where it cannot be read."""
+    try:
+        found = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def attributes(folder: Path) -> dict[str, Any]:
+    """What a recording says of itself; nothing where it cannot be read."""
+    found = content(folder).get("attrs")
+    return found if isinstance(found, dict) else {}
+
+
+def set_attribute(folder: Path, name: str, value: Any) -> None:
+    found = content(folder)
+    found["attrs"][name] = value
+    _write_manifest(folder, found)
+
+
+def is_recording(folder: Path) -> bool:
+    return attributes(folder).get("format") == FORMAT
+
+
+def former_files(folder: Path) -> list[Path]:
+    """What the recording that a folder holds has written there."""
+    if not is_recording(folder):
+        return []
+    found = content(folder)
+    files = [
+        folder / file_of(array["name"], sample, found["layer_folders"])
+        for array in found["arrays"]
+        for sample in found["samples"]
+    ]
+    # The manifest is a file like any other: what it names outside of the folder is not ours to remove.
+    return [path for path in files if path.is_file() and path.resolve().is_relative_to(folder.resolve())]
+
+
+def lay_out(folder: Path, plan: Plan, former: Mapping[str, Any]) -> None:
+    """Write down what the folder will hold; `former` attributes stay, where it had some."""
+    attrs = {**plan.attrs, **former}
+    rest = {
+        "samples": list(plan.samples),
+        "arrays": [
+            {
+                "name": array.name,
+                "inner": list(array.inner),
+                "inner_dims": list(array.inner_dims),
+                "dtype": str(array.dtype),
+                "time_dim": array.time_dim,
+                "count": array.count,
+            }
+            for array in plan.arrays
+        ],
+        "coords": {name: [dim, values.tolist()] for name, (dim, values) in plan.coords.items()},
+        "layer_folders": dict(plan.layer_folders),
+    }
+    layout.write(marks_of(folder), {name: attrs[name] for name in plan.attrs}, rest, {})
+    _write_manifest(folder, {"attrs": attrs, **rest})
+
+
+def _write_manifest(folder: Path, content: dict[str, Any]) -> None:
+    # Through the folder of the marks, where remains of a kill are known as ours.
+    with whole(folder / MANIFEST, through=marks_of(folder)) as file:
+        file.write((json.dumps(content, indent=1) + "\n").encode())
+
+
+def marks_of(folder: Path) -> Path:
+    """The folder of the marks."""
+    return folder / MARKS
+
+
+def extent(folder: Path) -> tuple[int, int]:
+    """How many samples a recording is to hold, and how many of them make a group."""
+    found = content(folder)
+    return len(found["samples"]), found["attrs"]["fingerprint"]["lanes"]
+
+
+def claimed(_folder: Path, _group: int) -> str:
+    """The file beside the mark that says that a group is complete: here none does."""
+    return ""
+
+
+def damaged_layout(folder: Path) -> Iterator[str]:
+    """What is wrong with all but the groups, one line for each file."""
+    found = content(folder)
+    stored = found.pop("attrs", {})
+    yield from layout.damaged(folder, marks_of(folder), MANIFEST, stored, found)
+
+
+def damaged(folder: Path, _group: int, mark: Mark) -> Iterator[str]:
+    """What is wrong with a finished group, one line for each file."""
+    for name, (expected,) in mark.files.items():
+        if what := layout.mismatch(folder / name, expected):
+            yield f"{name} {what}"
+
+
+def disk_bytes(folder: Path, plan: Plan, groups: Sequence[int] | None = None) -> int:
+    """What these groups take on the disk of `folder`, or the whole recording."""
+    if groups is None:
+        manifest = [MANIFEST_BYTES * (1 + len(plan.samples)), *[1] * (len(plan.arrays) + 2)]
+        return space.on_disk(folder, manifest) + disk_bytes(folder, plan, plan.groups)
+    sizes = [array.count * array.entry_bytes + OVERHEAD for array in plan.arrays]
+    one = space.on_disk(folder, sizes)
+    return sum(
+        len(plan.samples_of(group)) * one
+        + space.on_disk(folder, [MARK_BYTES * len(plan.samples_of(group)) * len(sizes)])
+        for group in groups
+    )

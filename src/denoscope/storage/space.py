@@ -1,0 +1,47 @@
+"""Room on the disk: what there is, what a recording takes, and the refusal of one that cannot fit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from denoscope.errors import UserError
+
+
+def free_bytes(path: Path) -> int:
+    """Free space of the file system that `path` lies or will lie on."""
+    return shutil.disk_usage(_existing(path)).free
+
+
+def on_disk(path: Path, sizes: Iterable[int]) -> int:
+    """What files of these sizes take where `path` lies or will lie: whole blocks of its file system.
+
+    A folder counts as a file of one byte, though some file systems need less for it.
+    """
+    block = os.statvfs(_existing(path)).f_frsize or 1
+    return sum(-(-size // block) * block for size in sizes)
+
+
+def check(path: Path, needed: int, freed: int = 0) -> None:
+    """Refuse to write `needed` bytes where no room is for them, `freed` bytes being removed before."""
+    free = free_bytes(path) + freed
+    if needed > free:
+        raise UserError(
+            f"{path}: {readable(needed)} are to be written and {readable(free)} are free; record fewer samples, "
+            "steps or layers, reduce states (--reduce, --state_dtype), or name another output"
+        )
+
+
+def readable(count: float) -> str:
+    """A number of bytes in the largest unit that keeps it at 1 or more."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def _existing(path: Path) -> Path:
+    return next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())

@@ -1,0 +1,7 @@
+"""Measuring on the machine at hand what the README promises: same bits, precision, sound stores."""
+
+from denoscope.verify.bits import Check, determinism
+from denoscope.verify.floor import NoiseFloor, precision
+from denoscope.verify.stored import StoreReport, denoiser_of, store
+
+__all__ = ["Check", "NoiseFloor", "StoreReport", "denoiser_of", "determinism", "precision", "store"]

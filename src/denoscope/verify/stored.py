@@ -1,0 +1,188 @@
+"""Whether a recording is what it was: every checksum, and samples computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from denoscope import noise, recording
+from denoscope.config import InferenceConfig, SystemConfig
+from denoscope.denoiser import Denoiser, load, scheduler_from
+from denoscope.errors import UserError
+from denoscope.noise import NoiseSet
+from denoscope.storage.inspection import inspect
+from denoscope.storage.marks import Mark
+from denoscope.storage.plan import as_array
+from denoscope.storage.target import differences
+from denoscope.verify.bits import threads_set_to
+from denoscope.verify.gap import gap
+
+LISTED = 20  # missing marks, the others are counted
+
+
+def denoiser_of(rec: recording.Recording, *, device: str = SystemConfig.device) -> Denoiser:
+    """The denoiser that a recording was made with; refused where its weights are no longer the same."""
+    stored = rec.attrs["fingerprint"]
+    denoiser = load(
+        rec.attrs["model"],
+        scheduler=scheduler_from(stored["scheduler"], stored["scheduler_config"]),
+        shape=tuple(stored["shape"]),
+        dtype=stored["dtype"],
+        device=device,
+    )
+    if denoiser.weights_hash != stored["weights_sha256"]:
+        raise UserError(f"{rec.path} was made with other weights than {rec.attrs['model']!r} has now")
+    return denoiser
+
+
+@dataclass(frozen=True)
+class StoreReport:
+    """What re-reading a recording found; `notes` are no faults of it."""
+
+    samples: int
+    finished: int
+    missing: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    recomputed: int = 0
+
+    @property
+    def sound(self) -> bool:
+        return not self.problems and self.finished == self.samples
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.finished} of {self.samples} samples are finished, {self.samples - self.finished} missing"
+        ]
+        lines += [f"  without {mark}" for mark in self.missing[:LISTED]]
+        if (more := len(self.missing) - LISTED) > 0:
+            lines.append(f"  and {more} marks more")
+        lines += [f"  {line}" for line in (*self.problems, *self.notes)]
+        if self.recomputed:
+            lines.append(f"{self.recomputed} samples computed again")
+        wrong = (
+            f"NOT SOUND: {len(self.problems)} problems"
+            if self.problems
+            else "unfinished, go on with --resume"
+        )
+        lines.append("sound" if self.sound else wrong)
+        return "\n".join(lines)
+
+
+def store(path: Path, *, recompute: int = 0, inputs: Path | None = None, seed: int = 0) -> StoreReport:
+    """Re-read every checksum of a recording, and compute `recompute` random samples again.
+
+    Those are chosen among the samples whose checksums hold.
+
+    Raises: UserError if there is no recording at `path`, or x_T of the samples to compute again is neither
+    stored nor in `inputs`.
+    """
+    path = Path(path)
+    found = inspect(path)
+    problems, chosen = found.problems, list(found.sound)
+    notes: tuple[str, ...] = ()
+    if recompute and chosen:
+        picked = np.random.default_rng(seed).choice(len(chosen), min(recompute, len(chosen)), replace=False)
+        chosen = [chosen[index] for index in sorted(picked)]
+        different, notes = _recomputed(recording.open(path), chosen, inputs)
+        problems += different
+    return StoreReport(
+        samples=found.samples,
+        finished=len(found.finished),
+        missing=found.missing,
+        problems=problems,
+        notes=notes,
+        recomputed=len(chosen) if recompute else 0,
+    )
+
+
+def _recomputed(
+    rec: recording.Recording, chosen: Sequence[str], inputs: Path | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What differs in samples that are computed again with the recording's own options, and why it may."""
+    config = dict(rec.attrs["config"])
+    noise_seed = config.pop("noise_seed")
+    known = {item.name for item in fields(InferenceConfig)}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in config.items()
+        if name in known
+    }
+    layers = tuple(rec.attrs["fingerprint"]["layers"])
+    options = InferenceConfig(**values | {"batch_size": 1, "layers": layers})
+    denoiser = denoiser_of(rec)
+    x = _noises_of(rec, chosen, inputs, denoiser)
+    stored = rec.attrs["fingerprint"]
+    with threads_set_to(stored["threads"]):
+        job = recording.Job.prepared(denoiser, x, rec.path, options, noise_seed)
+        comparer = _Comparer(rec, job)
+        job.run_into(comparer)
+    notes = [
+        f"this machine differs ({what}); other bits are no fault of the store"
+        for what in differences(stored, job.plan.attrs["fingerprint"])
+    ]
+    return tuple(comparer.problems), tuple(notes)
+
+
+def _noises_of(
+    rec: recording.Recording, chosen: Sequence[str], inputs: Path | None, denoiser: Denoiser
+) -> NoiseSet:
+    names = list(chosen)
+    if inputs is not None:
+        x = noise.read(inputs, shape=denoiser.shape)
+        own = recording.sample_names(x.names)
+        if lacking := [name for name in names if name not in own]:
+            raise UserError(
+                f"{inputs} lacks the noise of {lacking[0]}; name the folder recorded from (--inputs)"
+            )
+        return x.subset([own.index(name) for name in names])
+    scale = float(denoiser.new_scheduler(rec.attrs["config"]["num_steps"]).init_noise_sigma)
+    if "sequence" not in rec.dataset or scale != 1:
+        raise UserError(f"{rec.path} does not hold x_T; name the folder it was recorded from (--inputs)")
+    first = rec.sequence.isel(state=0).sel(sample=names).to_numpy()
+    return NoiseSet(tuple(names), denoiser.shape, lambda index: torch.from_numpy(first[index]))
+
+
+class _Comparer:
+    """A writer that compares with what is stored instead of writing."""
+
+    def __init__(self, rec: recording.Recording, job: recording.Job):
+        self.rec, self.job = rec, job
+        self.problems: list[str] = []
+        self.finished: dict[int, Mark] = {}
+
+    @contextmanager
+    def unit(self, groups: Sequence[int]) -> Iterator[_Comparison]:
+        plan = self.job.plan
+        names = [plan.samples[index] for group in groups for index in plan.samples_of(group)]
+        yield _Comparison(self, names)
+
+
+class _Comparison:
+    def __init__(self, comparer: _Comparer, names: Sequence[str]):
+        self.comparer, self.names = comparer, names
+        self.arrays = {array.name: array for array in comparer.job.plan.arrays}
+        self.done = dict.fromkeys(self.arrays, 0)
+        stored = comparer.rec.dataset["sample"].to_numpy().tolist()
+        self.rows = [stored.index(name) for name in names]
+
+    def append(self, name: str, rows: torch.Tensor) -> None:
+        array, entry = self.arrays[name], self.done[name]
+        self.done[name] += 1
+        fresh = as_array(rows, array.dtype)
+        for row, place, name_of in zip(fresh, self.rows, self.names, strict=True):
+            where = (place, entry) if array.time_dim else (place,)
+            stored = self.comparer.rec.dataset[name][where].to_numpy()
+            if stored.tobytes() != row.tobytes():
+                most = gap(stored.astype(float), row.astype(float))
+                self.comparer.problems.append(
+                    f"{name}, sample {name_of}, entry {entry}: differs by up to {most:.3g}"
+                )
+
+    def flag(self, nonfinite: np.ndarray) -> None: ...

@@ -1,0 +1,158 @@
+"""A disk that fills up while a recording is written, and one that is known to be too small before."""
+
+import math
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import denoscope as ds
+from denoscope.storage import space
+
+COUNT, STEPS, LANES = 40, 12, 4
+OUTPUTS = ["run.zarr", "run"]
+
+
+@pytest.fixture(scope="module")
+def arguments(model, tmp_path_factory):
+    """A recording of about 1.5 MB."""
+    inputs = tmp_path_factory.mktemp("inputs")
+    ds.noise.random(COUNT, (1, 8, 8), seed=3).write(inputs)
+    line = f"record --model {model} --inputs {inputs} --device cpu --lanes {LANES} --batch_size {LANES}"
+    return [*line.split(), "--num_steps", STEPS, "--layers", "conv_in"]
+
+
+@pytest.fixture(scope="module")
+def unbroken(arguments, recorder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    for out in OUTPUTS:
+        assert recorder.run(*arguments, "--output", folder / out).code == 0
+    return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mounts a file system of so many KiB, where that is permitted."""
+    mounted = []
+
+    def mount(kib: int) -> Path:
+        folder = tmp_path / "disk"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "denoscope-test", str(folder)]
+        done = (
+            subprocess.run(command, capture_output=True, text=True, check=False)
+            if os.geteuid() == 0
+            else None
+        )
+        if done is None or done.returncode:
+            pytest.skip(f"no file system can be mounted here: {done.stderr.strip() if done else 'not root'}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def one_line(said: str) -> str:
+    (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in said
+    return line
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_a_disk_that_fills_up_keeps_what_was_finished_and_with_room_the_rest_follows(
+    arguments, unbroken, recorder, contents, small_disk, out
+):
+    disk = small_disk(2048)
+    whole = contents(unbroken / out)
+    # Somebody else takes the room while the recording runs: half of it is left when it begins to grow.
+    path, filler = disk / out, disk / "filler"
+    running = recorder.start(*arguments, "--output", path, pause=0.02)
+    running.until("8/40 samples")
+    filler.write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 300 * 1024))
+    assert running.wait() == 2
+    line = one_line(running.said)
+    assert out in line and "No space left on device" in line and "--resume" in line
+    finished = ds.open(path).dataset["complete"].values
+    assert 8 <= finished.sum() < COUNT and not list(disk.rglob("*.partial"))
+    for name in ("sequence", "conv_in"):
+        found, right = (ds.open(folder / out).dataset[name].values for folder in (disk, unbroken))
+        assert np.array_equal(found[finished], right[finished])
+    still = recorder.run(*arguments, "--output", path, "--resume")
+    assert still.code == 2 and "are to be written and" in one_line(still.said)
+    assert ds.open(path).dataset["complete"].values.tolist() == finished.tolist()
+    filler.unlink()
+    assert recorder.run(*arguments, "--output", path, "--resume").code == 0
+    assert contents(path) == whole
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("free", [0, 4, 8, 20, 40, 60, 90, 150])
+def test_wherever_it_fills_up_one_line_says_so(arguments, recorder, small_disk, out, free):
+    """Full at the first folder, in the metadata, in the middle of a shard, of a mark, …"""
+    disk = small_disk(4096)
+    running = recorder.start(*arguments, "--output", disk / out, pause=0.05)
+    running.until("40 samples, 12 steps")
+    room = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    (disk / "filler").write_bytes(bytes(max(0, room - free * 1024)))
+    assert running.wait() == 2
+    assert "No space left" in one_line(running.said)
+    assert not list(disk.rglob("*.partial"))
+    (disk / "filler").unlink()
+    assert recorder.run(*arguments, "--output", disk / out, "--resume").code == 0
+    assert ds.open(disk / out).dataset["complete"].values.all()
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_a_plan_that_cannot_fit_is_refused_before_anything_is_touched(arguments, recorder, small_disk, out):
+    disk = small_disk(700)
+    before = sorted(disk.rglob("*"))
+    done = recorder.run(*arguments, "--output", disk / out)
+    assert done.code == 2 and "are to be written and" in one_line(done.said)
+    assert sorted(disk.rglob("*")) == before
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_a_plan_fits_where_it_says_that_it_fits(arguments, recorder, small_disk, tmp_path, out):
+    told = told_on_disk(recorder.run(*arguments, "--output", tmp_path / "no" / out, "--dry_run").said)
+    done = recorder.run(*arguments, "--output", small_disk(math.ceil(told / 1024)) / out)
+    assert done.code == 0, done.said
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_an_earlier_recording_survives_a_replacement_that_cannot_fit(
+    arguments, recorder, contents, small_disk, out
+):
+    disk = small_disk(2500)
+    assert recorder.run(*arguments, "--output", disk / out).code == 0
+    before = contents(disk / out)
+    done = recorder.run(*arguments, "--output", disk / out, "--overwrite", "--num_steps", "60")
+    assert done.code == 2 and "are to be written and" in one_line(done.said)
+    assert contents(disk / out) == before
+    again = recorder.run(*arguments, "--output", disk / out, "--overwrite")
+    assert again.code == 0, "the room that the former one takes counts as free"
+
+
+def test_what_is_needed_is_counted_in_whole_blocks_and_free_space_is_the_systems(tmp_path):
+    block = os.statvfs(tmp_path).f_frsize
+    assert space.on_disk(tmp_path, [1, block, block + 1, 0]) == 4 * block
+    assert space.on_disk(tmp_path / "not" / "there", [1]) == block
+    told = int(subprocess.check_output(["df", "-B1", "--output=avail", tmp_path], text=True).split()[1])
+    assert space.free_bytes(tmp_path) == pytest.approx(told, rel=0.01)
+
+
+def test_the_figure_of_the_plan_is_close_to_what_the_disk_says_afterwards(arguments, recorder, unbroken):
+    for out in OUTPUTS:
+        used = int(subprocess.check_output(["du", "-sB1", unbroken / out], text=True).split()[0])
+        dry = recorder.run(*arguments, "--output", unbroken / "another" / out, "--dry_run")
+        assert used == pytest.approx(told_on_disk(dry.said), rel=0.1), out
+
+
+def told_on_disk(said: str) -> float:
+    """The bytes on disk that a plan speaks of, at most."""
+    (line,) = [line for line in said.splitlines() if "on disk in total" in line]
+    number, unit = line.split()[:2]
+    return (float(number) + 0.05) * {"KiB": 2**10, "MiB": 2**20}[unit]
