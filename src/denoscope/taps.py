@@ -31,8 +31,9 @@ class _TappedNetwork(nn.Module):
         tensor = first_tensor(output)
         if tensor is None:
             raise UserError(f"layer {address!r} puts out no tensor that could be recorded")
-        # A clone, since the network may change its output in place later in the same call.
-        self.read[address] = tensor.detach().clone()
+        # A clone, since the network may change its output in place later in the same call; laid out as it is
+        # stored, which costs nothing on the way.
+        self.read[address] = tensor.detach().clone(memory_format=torch.contiguous_format)
 
     def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> tuple[torch.Tensor, States]:
         self.read.clear()
