@@ -220,7 +220,7 @@ def raw(work: Work) -> Outcome:
     """Write as many bytes as the recording holds, one after the other."""
     import denoscope as ds
     from denoscope.config import InferenceConfig
-    from denoscope.recording import Job
+    from denoscope.job import Job
 
     network, scheduler = plain_model(work)
     x = noises(work)

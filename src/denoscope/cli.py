@@ -276,16 +276,18 @@ class RecordFlags:
 
 
 def _record(settings: Settings, own: RecordFlags) -> None:
-    from denoscope import noise, progress, recording
+    from denoscope import noise, progress
+    from denoscope.job import Job
 
     system = settings.system
     denoiser = _load(settings)
     x = noise.read(system.inputs, shape=denoiser.shape)
-    job = recording.Job.prepared(denoiser, x, system.output, settings.inference, system.seed)
+    job = Job.prepared(denoiser, x, system.output, settings.inference, system.seed)
     if own.dry_run:
         print(progress.describe(job.plan, job.out))
         return
-    print(f"recorded in {job.run(progress.Console()).path}")
+    job.run(progress.Console())
+    print(f"recorded in {job.out}")
 
 
 @dataclass(frozen=True)

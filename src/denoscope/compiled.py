@@ -60,10 +60,8 @@ class Compiled:
         torch.compiler.reset()
         self.eager = _channels_last_in(network)
         # Nothing changes the modules while they are compiled, so they need not be looked over in each call.
-        options = {"guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe}
-        self.graph = _channels_last_in(
-            torch.compile(network, fullgraph=True, dynamic=False, options=options)
-        )
+        options: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe}
+        self.graph = _channels_last_in(torch.compile(network, fullgraph=True, dynamic=False, options=options))
         self.compilation: Compilation | None = None
 
     def __call__(

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from denoscope import images, plots
+from denoscope import images, plots, recording
 from denoscope.config import Settings
 from denoscope.denoiser import Denoiser
+from denoscope.job import Job, Progress
 from denoscope.labels import classify
 from denoscope.noise import NoiseSet
 from denoscope.predictions import Predictions
-from denoscope.recording import Job, Progress
 from denoscope.storage.pt_layout import file_of
 
 
@@ -29,8 +29,9 @@ def run(
     """
     output, inference = settings.system.output, settings.inference
     options = replace(inference, extract_states=False, output_format="pt")
-    recording = Job.prepared(denoiser, plane, output, options, settings.system.seed).run(progress)
-    x_0 = torch.from_numpy(recording.final.to_numpy())
+    job = Job.prepared(denoiser, plane, output, options, settings.system.seed)
+    job.run(progress)
+    x_0 = torch.from_numpy(recording.open(job.out).final.to_numpy())
     predictions = Predictions(
         samples=plane.names,
         files=tuple(output / file_of("final", name, {}) for name in plane.names),

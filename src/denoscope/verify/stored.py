@@ -15,6 +15,7 @@ from denoscope import noise, recording
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser, load, scheduler_from
 from denoscope.errors import UserError
+from denoscope.job import Job, sample_names
 from denoscope.noise import NoiseSet
 from denoscope.storage.inspection import inspect
 from denoscope.storage.marks import Mark
@@ -120,7 +121,7 @@ def _recomputed(
     x = _noises_of(rec, chosen, inputs, denoiser)
     stored = rec.attrs["fingerprint"]
     with threads_set_to(stored["threads"]):
-        job = recording.Job.prepared(denoiser, x, rec.path, options, noise_seed)
+        job = Job.prepared(denoiser, x, rec.path, options, noise_seed)
         comparer = _Comparer(rec, job)
         job.run_into(comparer)
     notes = [
@@ -136,7 +137,7 @@ def _noises_of(
     names = list(chosen)
     if inputs is not None:
         x = noise.read(inputs, shape=denoiser.shape)
-        own = recording.sample_names(x.names)
+        own = sample_names(x.names)
         if lacking := [name for name in names if name not in own]:
             raise UserError(
                 f"{inputs} lacks the noise of {lacking[0]}; name the folder recorded from (--inputs)"
@@ -152,7 +153,7 @@ def _noises_of(
 class _Comparer:
     """A writer that compares with what is stored instead of writing."""
 
-    def __init__(self, rec: recording.Recording, job: recording.Job):
+    def __init__(self, rec: recording.Recording, job: Job):
         self.rec, self.job = rec, job
         self.problems: list[str] = []
         self.finished: dict[int, Mark] = {}
