@@ -14,6 +14,10 @@ from denoscope.taps import tapped
 STEPS = 3
 
 
+def plain_call(network, x, timestep, _inputs):
+    return network(x, timestep)
+
+
 @pytest.fixture
 def compiling(monkeypatch):
     """Let something else stand for torch.compile, which takes seconds."""
@@ -68,18 +72,18 @@ def test_a_graph_that_computes_something_else_is_refused(tiny, x, compiling):
     compiling(wrong)
     with (
         pytest.raises(ds.UserError, match=r"mid_block differs.*--fast"),
-        tapped(tiny.network, ["mid_block"], fast=True) as run,
+        tapped(tiny.network, tiny.call, tiny.chosen_layers(["mid_block"]), fast=True) as run,
     ):
-        run(x.batch(range(2)), torch.tensor(500))
+        run(x.batch(range(2)), torch.tensor(500), {})
 
 
 def test_a_graph_that_skips_a_tap_is_refused(tiny, x, compiling):
     compiling(lambda network, **_: lambda *arguments: (network(*arguments)[0], {}))
     with (
         pytest.raises(ds.UserError, match="does not run layer 'mid_block'"),
-        tapped(tiny.network, ["mid_block"], fast=True) as run,
+        tapped(tiny.network, tiny.call, tiny.chosen_layers(["mid_block"]), fast=True) as run,
     ):
-        run(x.batch(range(2)), torch.tensor(500))
+        run(x.batch(range(2)), torch.tensor(500), {})
 
 
 def test_a_network_that_cannot_be_compiled_is_told_in_one_line(x):
@@ -89,9 +93,9 @@ def test_a_network_that_cannot_be_compiled_is_told_in_one_line(x):
 
     with (
         pytest.raises(ds.UserError, match=r"cannot be compiled here: .*--fast") as told,
-        tapped(Branches(), fast=True) as run,
+        tapped(Branches(), plain_call, fast=True) as run,
     ):
-        run(x.batch(range(2)), torch.tensor(500))
+        run(x.batch(range(2)), torch.tensor(500), {})
     assert "\n" not in str(told.value)
 
 
@@ -103,9 +107,9 @@ def test_only_a_whole_graph_is_asked_for(tiny, x, compiling):
         return network
 
     compiling(stand_in)
-    with tapped(tiny.network, ["mid_block"], fast=True) as run:
+    with tapped(tiny.network, tiny.call, tiny.chosen_layers(["mid_block"]), fast=True) as run:
         assert isinstance(run, Compiled) and run.compilation is None
-        _, states = run(x.batch(range(2)), torch.tensor(500))
+        _, states = run(x.batch(range(2)), torch.tensor(500), {})
     assert len(asked) == 1 and asked[0]["fullgraph"] and not asked[0]["dynamic"]
     assert run.compilation.gap == 0 and states["mid_block"].is_contiguous()
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import denoscope as ds
-from denoscope.layers import find, first_and_last_convolution, first_tensor, output_hooks
+from denoscope.layers import first_and_last_convolution, first_tensor, output_hooks
 
 
 class Odd(nn.Module):
@@ -76,23 +76,6 @@ def test_the_first_and_last_convolution_are_taken_in_the_order_of_calls(odd, tin
     assert first_and_last_convolution(tiny.layers()) == ["conv_in", "conv_out"]
     with pytest.raises(ds.UserError, match="no convolution"):
         first_and_last_convolution([])
-
-
-def test_an_unknown_layer_is_refused_with_the_three_nearest_names():
-    known = ["conv_in", "conv_out", "mid_block.resnets.0.conv1", "time_proj"]
-    with pytest.raises(ds.UserError) as caught:
-        find(known, ["conv_in", "conv_inn"])
-    message = str(caught.value)
-    assert "unknown layer 'conv_inn'" in message
-    assert [name for name in known if name in message.partition("nearest")[2]] == [
-        "conv_in",
-        "conv_out",
-        "mid_block.resnets.0.conv1",
-    ]
-
-
-def test_each_layer_is_found_once_in_the_order_asked_for():
-    assert find(["a", "b", "c"], ["c", "a", "c"]) == ["c", "a"]
 
 
 def test_a_layer_that_is_never_called_or_has_no_rows_cannot_be_chosen(odd):

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from denoscope.errors import UserError
 
-Tapped = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, dict[str, torch.Tensor]]]
+States = dict[str, torch.Tensor]
+Run = Callable[[torch.Tensor, torch.Tensor, Mapping[str, Any]], tuple[torch.Tensor, States]]
+
+
+class Tapped(Protocol):
+    """A network as a function of (x, timestep, further inputs): its output, and states [rows, calls, …].
+
+    `skipped` names the layers that the last call did not run as often as planned, whose states are NaN.
+    """
+
+    @property
+    def skipped(self) -> Sequence[str]: ...
+    def __call__(
+        self, x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any]
+    ) -> tuple[torch.Tensor, States]: ...
+
+
 TIMED_CALLS = 3
 MARGIN = 10
 """By how much a compiled state may differ from the eager one, in units of the floor."""
@@ -55,6 +71,8 @@ class Compilation:
 class Compiled:
     """A network that is compiled and checked in its first call, and told about in `compilation` from then on."""
 
+    skipped: Sequence[str] = ()  # a graph runs the same layers in each call
+
     def __init__(self, network: nn.Module):
         # What an earlier recording compiled hangs on hooks that are gone.
         torch.compiler.reset()
@@ -65,23 +83,23 @@ class Compiled:
         self.compilation: Compilation | None = None
 
     def __call__(
-        self, x: torch.Tensor, timestep: torch.Tensor
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        self, x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any]
+    ) -> tuple[torch.Tensor, States]:
         if self.compilation is None:
-            self.compilation = self._checked(x, timestep)
-        return self.graph(x, timestep)
+            self.compilation = self._checked(x, timestep, inputs)
+        return self.graph(x, timestep, inputs)
 
-    def _checked(self, x: torch.Tensor, timestep: torch.Tensor) -> Compilation:
+    def _checked(self, x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any]) -> Compilation:
         """Compile, compare and time.
 
         Raises: UserError where a state is missing or further from the eager one than MARGIN floors.
         """
-        wanted = _everything(self.eager(x, timestep))
-        single = _everything(self.eager(x[:1], timestep))
+        wanted = _everything(self.eager(x, timestep, inputs))
+        single = _everything(self.eager(x[:1], timestep, _first_row(inputs, len(x))))
         rounding = SMALLEST_FLOOR * torch.finfo(x.dtype).eps
         floor = max(rounding, *(_gap(single[name], state[:1]) for name, state in wanted.items()))
         began = time.perf_counter()
-        found = _everything(self._first_call(x, timestep))
+        found = _everything(self._first_call(x, timestep, inputs))
         seconds = time.perf_counter() - began
         if missing := sorted(wanted.keys() - found.keys()):
             raise UserError(f"compiled, the network does not run layer {missing[0]!r}; record without --fast")
@@ -94,19 +112,19 @@ class Compiled:
             )
         return Compilation(
             seconds=seconds,
-            eager=_seconds(lambda: self.eager(x, timestep), x.device),
-            compiled=_seconds(lambda: self.graph(x, timestep), x.device),
+            eager=_seconds(lambda: self.eager(x, timestep, inputs), x.device),
+            compiled=_seconds(lambda: self.graph(x, timestep, inputs), x.device),
             gap=gaps[worst],
             floor=floor,
         )
 
     def _first_call(
-        self, x: torch.Tensor, timestep: torch.Tensor
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        self, x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any]
+    ) -> tuple[torch.Tensor, States]:
         from torch._dynamo.exc import TorchDynamoException
 
         try:
-            return self.graph(x, timestep)
+            return self.graph(x, timestep, inputs)
         except TorchDynamoException as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
@@ -124,15 +142,17 @@ def channels_last(network: nn.Module) -> Iterator[None]:
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
-def _channels_last_in(run: Callable[..., Any]) -> Tapped:
-    def call(x: torch.Tensor, timestep: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        output, states = run(x.contiguous(memory_format=torch.channels_last), timestep)
+def _channels_last_in(run: Callable[..., Any]) -> Run:
+    def call(
+        x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any]
+    ) -> tuple[torch.Tensor, States]:
+        output, states = run(x.contiguous(memory_format=torch.channels_last), timestep, inputs)
         return output.contiguous(), states
 
     return call
 
 
-def _everything(result: tuple[torch.Tensor, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+def _everything(result: tuple[torch.Tensor, States]) -> States:
     output, states = result
     return {"the output": output, **states}
 
@@ -153,3 +173,15 @@ def _seconds(run: Callable[[], Any], device: torch.device) -> float:
             torch.cuda.synchronize(device)
         shortest = min(shortest, time.perf_counter() - began)
     return shortest
+
+
+def _first_row(inputs: Mapping[str, Any], rows: int) -> dict[str, Any]:
+    """The inputs of a call of the first row alone; what has no row for each stays whole."""
+    return {
+        name: _first_row(value, rows)
+        if isinstance(value, Mapping)
+        else value[:1]
+        if isinstance(value, torch.Tensor) and value.ndim and len(value) == rows
+        else value
+        for name, value in inputs.items()
+    }

@@ -27,6 +27,8 @@ def at_least(least: int) -> Rule:
 
 POSITIVE: Rule = "a number above 0", lambda value: value > 0
 COUNTS: Rule = "whole numbers of at least 1", lambda values: all(value >= 1 for value in values)
+AT_LEAST_ONE: Rule = "a number of at least 1", lambda value: value >= 1
+LABELS: Rule = "whole numbers of at least 0", lambda values: all(value >= 0 for value in values)
 LENGTHS: Rule = "numbers above 0", lambda values: all(value > 0 for value in values)
 SEED: Rule = "a whole number of at least 0", lambda value: value >= 0
 SEEDS: Rule = (
@@ -185,7 +187,16 @@ class InferenceConfig(_Checked):
     batch_size: int = option(8, "Samples in flight at once; never changes a result.", at_least(1))
     lanes: int = option(8, "Rows of every network call; part of what fixes the last bits.", LANES)
     extract_states: bool = option(True, "Record states and sequences; without, only the final image.")
-    layers: tuple[str, ...] = option((), "Modules to record; the first and last convolution unless set.")
+    layers: tuple[str, ...] = option(
+        (), "What to record, by queries (see `denoscope layers`); the first and last convolution unless set."
+    )
+    labels: tuple[int, ...] = option((), "Class of all samples, or one for each.", LABELS)
+    condition: Path | None = option(
+        None, "Further inputs of the network by their names (.safetensors), such as prompt embeddings."
+    )
+    guidance_scale: float = option(
+        1.0, "Classifier-free guidance u + scale·(c − u); at 1 there is none.", AT_LEAST_ONE
+    )
     flatten: bool = option(False, "Store each state as one vector.")
     noise: Literal["common", "independent"] = option(
         "common", "Draws of stochastic schedulers: one a step for all samples, or one for each sample."

@@ -7,7 +7,7 @@ import difflib
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +16,14 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from denoscope import arithmetic, schedule, zoo
+from denoscope import addresses, arithmetic, schedule, zoo
+from denoscope.addresses import Address
+from denoscope.conditioning import Condition, of_labels
 from denoscope.config import ModelConfig, SystemConfig
 from denoscope.errors import UserError
-from denoscope.layers import Layer, find, first_and_last_convolution, survey
+from denoscope.families import Family, family_of
+from denoscope.layers import Layer, first_and_last_convolution, survey
+from denoscope.taps import survey_taps
 
 Shape = tuple[int, int, int]
 
@@ -62,6 +66,26 @@ class Denoiser:
     def dtype(self) -> torch.dtype:
         return next((p.dtype for p in self.network.parameters() if p.is_floating_point()), self.plain_dtype)
 
+    @cached_property
+    def family(self) -> Family:
+        """How networks of this kind are called."""
+        return family_of(self.network)
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """The order of the two halves of a guided call."""
+        return self.family.branches or ("uncond", "cond")
+
+    def accepts(self, name: str) -> bool:
+        """Whether the network takes an input of this name."""
+        return name in inspect.signature(self.network.forward).parameters
+
+    def condition_of_labels(self, labels: Sequence[int], *, scale: float = 1.0) -> Condition:
+        """The condition of class labels, one for all samples or one for each; see `conditioning.of_labels`."""
+        config: Any = getattr(self.network, "config", {})
+        null = config.get("num_embeds_ada_norm")  # one class more than those of the data
+        return of_labels(labels, null or config.get("num_class_embeds"), null=null, scale=scale)
+
     @property
     def is_stochastic(self) -> bool:
         """Whether the scheduler adds noise in its steps."""
@@ -74,31 +98,46 @@ class Denoiser:
         """Whether the model comes with the package."""
         return zoo.folder(self.name) is not None
 
-    def predict(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    def call(
+        self, network: nn.Module, x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any]
+    ) -> torch.Tensor:
+        """What `network` puts out for states x [rows, C, H, W] at one timestep, same shape."""
+        return self.family.call(network, x, timestep, inputs)
+
+    def predict(self, x: torch.Tensor, timestep: torch.Tensor, **inputs: Any) -> torch.Tensor:
         """The network's output for states x [rows, C, H, W] at one timestep, same shape."""
-        output = self.network(x, timestep)
-        return output if isinstance(output, torch.Tensor) else output.sample
+        return self.call(self.network, x, timestep, inputs)
 
     def layers(self) -> list[Layer]:
         """Every module in call order with shape, dtype and calls a step, from one dry run."""
         if not self._surveyed:
-            timestep = torch.zeros((), dtype=torch.long, device=self.device)
-
-            def run(rows: int) -> None:
-                self.predict(torch.zeros(rows, *self.shape, dtype=self.dtype, device=self.device), timestep)
-
-            self._surveyed = survey(self.network, run)
+            self._surveyed = survey(self.network, self._dry_run)
         return self._surveyed
+
+    def _dry_run(self, rows: int) -> None:
+        """One call of the network on so many rows of zeros."""
+        x = torch.zeros(rows, *self.shape, dtype=self.dtype, device=self.device)
+        timestep = torch.zeros((), dtype=torch.long, device=self.device)
+        self.predict(x, timestep, **self.family.example_inputs(self.network, rows, self.device, self.dtype))
 
     def chosen_layers(self, wanted: Sequence[str] | None) -> list[Layer]:
         """The wanted layers, or the first and last convolution when none is named."""
-        surveyed = {layer.address: layer for layer in self.layers()}
-        addresses = list(wanted or self.first_last_layers or first_and_last_convolution(surveyed.values()))
-        chosen = [surveyed[address] for address in find(surveyed, addresses)]
+        queries = wanted or self.first_last_layers or first_and_last_convolution(self.layers())
+        chosen = self.read_at(addresses.choose(queries, self.layers()))
         for layer in chosen:
             if layer.shape is None:
-                raise UserError(f"layer {layer.address!r} puts out no tensor with a row for each sample")
+                raise UserError(
+                    f"layer {layer.address!r} has no tensor with a row for each sample, or one of another shape "
+                    "in each call; name another layer"
+                )
         return chosen
+
+    def read_at(self, chosen: Sequence[Address]) -> list[Layer]:
+        """What is read at each address: as the survey saw it, else from another dry run."""
+        surveyed = {layer.address: layer for layer in self.layers()}
+        if special := [address for address in chosen if str(address) not in surveyed]:
+            surveyed |= {layer.address: layer for layer in survey_taps(self.network, special, self._dry_run)}
+        return [surveyed[str(address)] for address in chosen]
 
     def new_scheduler(self, steps: int, *, dtype: torch.dtype | None = None) -> Scheduler:
         """A scheduler of its own for one run of `steps` steps: schedulers keep state between steps.

@@ -8,22 +8,23 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
 
-from denoscope import interrupt, memory, provenance
+from denoscope import interrupt, memory
 from denoscope.compiled import Compilation, Compiled
+from denoscope.conditioning import Condition
 from denoscope.config import InferenceConfig
 from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
 from denoscope.layers import Layer
 from denoscope.noise import NoiseSet
 from denoscope.outbox import Outbox
-from denoscope.sampling import Loop, Step, noise_level, steps_of
+from denoscope.planning import condition_of, kept_steps, plan_of
+from denoscope.sampling import Loop, Step, steps_of
 from denoscope.selection import Selection
-from denoscope.storage.plan import IMAGE_DIMS, IMAGES, ArrayPlan, Plan, Unit, Writer
+from denoscope.storage.plan import Plan, Unit, Writer
 from denoscope.storage.pt_folder import PtWriter
 from denoscope.storage.space import readable
 from denoscope.storage.target import Existing, inside
@@ -47,15 +48,23 @@ class Job:
 
     denoiser: Denoiser
     x: NoiseSet
+    condition: Condition
     out: Path
     options: InferenceConfig
     loop: Loop
     plan: Plan
+    layers: Sequence[Layer]
     selection: Selection
 
     @classmethod
     def prepared(
-        cls, denoiser: Denoiser, x: NoiseSet, out: Path, options: InferenceConfig, noise_seed: int
+        cls,
+        denoiser: Denoiser,
+        x: NoiseSet,
+        out: Path,
+        options: InferenceConfig,
+        noise_seed: int,
+        condition: Condition | None = None,
     ) -> Job:
         """Plan everything; nothing is written yet."""
         if tuple(x.shape) != tuple(denoiser.shape):
@@ -64,6 +73,8 @@ class Job:
             )
         if options.resume and options.overwrite:
             raise UserError("resume and overwrite contradict each other; take one of them")
+        condition = condition or condition_of(denoiser, options)
+        condition.check(len(x), denoiser.accepts)
         loop = Loop(
             steps=options.num_steps,
             noise=options.noise,
@@ -80,13 +91,13 @@ class Job:
             flatten=options.flatten,
             seed=noise_seed,
         )
-        tapped_layers = denoiser.chosen_layers(options.layers) if options.extract_states else []
-        plan = _plan(denoiser, x, tapped_layers, options, loop, selection, out)
+        layers = denoiser.chosen_layers(options.layers) if options.extract_states else []
+        plan = plan_of(denoiser, x, layers, options, loop, selection, condition, out)
         place = out
         if options.output_format == "zarr" and out.suffix != ".zarr":
             place = out / "recording.zarr"
             inside(out, [place])
-        return cls(denoiser, x, place, options, loop, plan, selection)
+        return cls(denoiser, x, condition, place, options, loop, plan, layers, selection)
 
     def run(self, progress: Progress | None = None) -> None:
         """Do what is not finished yet."""
@@ -134,10 +145,10 @@ class Job:
     ) -> None:
         """Denoise flight by flight; an interrupt waits for the flight that is on its way."""
         at_once = -(-self.options.batch_size // self.options.lanes)
-        layers = [array.name for array in self.plan.arrays if array.name not in IMAGES]
+        denoiser = self.denoiser
         with (
             torch.inference_mode(),
-            tapped(self.denoiser.network, layers, fast=self.options.fast) as network,
+            tapped(denoiser.network, denoiser.call, self.layers, fast=self.options.fast) as network,
             interrupt.deferred() as stop,
         ):
             for first in range(0, len(pending), at_once):
@@ -146,7 +157,8 @@ class Job:
                 names = [self.plan.samples[index] for index in samples]
                 began = time.perf_counter()
                 with writer.unit(groups) as unit, Outbox(self.denoiser.device) as outbox:
-                    for step in steps_of(self.denoiser, network, self.x.batch(samples), self.loop, names):
+                    x_T, condition = self.x.batch(samples), self.condition.of(samples)
+                    for step in steps_of(denoiser, network, x_T, self.loop, names, condition):
                         self._note(step, names, unit, outbox, nonfinite)
                         if progress:
                             progress.advance(len(samples))
@@ -167,9 +179,14 @@ class Job:
         self, step: Step, names: Sequence[str], unit: Unit, outbox: Outbox, nonfinite: dict[str, int]
     ) -> None:
         """Hand one step's results to the writer, and which samples they leave finite."""
-        entries = self._entries(step)
-        for name, rows in entries:
-            outbox.send(rows, partial(unit.append, name))
+        for name, rows in self._images(step):
+            outbox.send(self._cast(name, rows), partial(unit.append, name))
+        computed = [step.x_after]
+        for layer in self.layers if self._keeps(step) else ():
+            kept = self._kept(layer, step.states[layer.address])
+            outbox.send(kept, partial(unit.append, layer.address))
+            if layer.address not in step.skipped:
+                computed.append(self._made(layer, kept, step))
 
         def flag(finite: torch.Tensor) -> None:
             unit.flag(~finite.numpy())
@@ -179,20 +196,32 @@ class Job:
 
         if step.index == 0:
             outbox.send(_finite([step.x_before]), flag)
-        outbox.send(_finite([step.x_after, *(rows for name, rows in entries if name not in IMAGES)]), flag)
+        outbox.send(_finite(computed), flag)
 
-    def _entries(self, step: Step) -> list[tuple[str, torch.Tensor]]:
-        """What is stored of one step, cast where it was computed: half the bytes are half the way."""
-        found = []
-        if self.options.extract_states:
-            if step.index == 0:
-                found.append(("sequence", step.x_before))
-            if step.index in kept_steps(self.options, self.plan.steps):
-                found += [(name, self.selection.apply(state)) for name, state in step.states.items()]
-            found.append(("sequence", step.x_after))
-        elif step.index + 1 == self.plan.steps:
-            found.append(("final", step.x_after))
-        return [(name, rows.to(self._dtypes[name])) for name, rows in found]
+    def _images(self, step: Step) -> list[tuple[str, torch.Tensor]]:
+        """The states x that are stored of one step."""
+        if not self.options.extract_states:
+            return [("final", step.x_after)] if step.index + 1 == self.plan.steps else []
+        return [("sequence", x) for x in ([step.x_before] if step.index == 0 else []) + [step.x_after]]
+
+    def _keeps(self, step: Step) -> bool:
+        """Whether the layers' states of this step are stored."""
+        return self.options.extract_states and step.index in kept_steps(self.options, self.plan.steps)
+
+    def _kept(self, layer: Layer, state: torch.Tensor) -> torch.Tensor:
+        """What is kept of a state [n, (call), (branch), …], cast where it was computed: half the bytes are
+        half the way."""
+        leading = state.shape[: state.ndim - len(layer.shape or ())]
+        kept = self.selection.apply(state.flatten(0, len(leading) - 1)).unflatten(0, leading)
+        return self._cast(layer.address, kept)
+
+    def _made(self, layer: Layer, kept: torch.Tensor, step: Step) -> torch.Tensor:
+        """The part of a state that belongs to calls that were made: the others are NaN for no fault."""
+        several = layer.calls * step.most_calls > 1
+        return kept[:, : layer.calls * step.calls] if several else kept
+
+    def _cast(self, name: str, rows: torch.Tensor) -> torch.Tensor:
+        return rows.to(self._dtypes[name])
 
     @cached_property
     def _dtypes(self) -> dict[str, torch.dtype]:
@@ -213,90 +242,3 @@ def _finite(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """Which rows hold neither NaN nor Inf in any of the parts, [n] bool."""
     # Zero times a finite number is zero and cannot overflow: a quarter of the time of isfinite and all.
     return torch.stack([(part * 0).reshape(len(part), -1).sum(1) == 0 for part in parts]).all(0)
-
-
-def kept_steps(options: InferenceConfig, count: int) -> range | tuple[int, ...]:
-    """The steps whose states are stored."""
-    if len(options.every) == 1:
-        return range(0, count, options.every[0])
-    if max(options.every) >= count:
-        raise UserError(f"every names step {max(options.every)}; allowed: 0 to {count - 1}")
-    return tuple(sorted(options.every))
-
-
-def _plan(
-    denoiser: Denoiser,
-    x: NoiseSet,
-    tapped_layers: Sequence[Layer],
-    options: InferenceConfig,
-    loop: Loop,
-    selection: Selection,
-    out: Path,
-) -> Plan:
-    scheduler = denoiser.new_scheduler(options.num_steps, dtype=loop.state_dtype(denoiser))
-    timesteps = scheduler.timesteps.cpu().numpy()
-    count, image_dtype = len(timesteps), _stored_dtype(loop.state_dtype(denoiser))
-    kept = list(kept_steps(options, count))
-    if options.extract_states:
-        state_dtype = (
-            _stored_dtype(denoiser.dtype) if options.state_dtype == "auto" else np.dtype(options.state_dtype)
-        )
-        arrays = [ArrayPlan("sequence", denoiser.shape, IMAGE_DIMS, image_dtype, "state", count + 1)]
-        arrays += [_layer_plan(layer, selection, state_dtype, len(kept)) for layer in tapped_layers]
-    else:
-        arrays = [ArrayPlan("final", denoiser.shape, IMAGE_DIMS, image_dtype)]
-    samples = sample_names(x.names)
-    sigmas = np.array([noise_level(scheduler, index) for index in range(count)])
-    coords = {
-        "sample": ("sample", np.array(samples)),
-        "state": ("state", np.arange(count + 1)),
-        "step": ("step", np.array(kept)),
-        "timestep": ("step", timesteps[kept]),
-        "sigma": ("step", sigmas[kept]),
-        **{name: ("sample", values) for name, values in x.coords.items()},
-    }
-    addresses = [layer.address for layer in tapped_layers]
-    folders = {} if options.layers else dict(zip(addresses, ("layer1", "last_layer"), strict=False))
-    attrs = provenance.attributes(denoiser, x, addresses, options, loop.noise_seed)
-    plan = Plan(
-        samples=samples,
-        steps=count,
-        lanes=options.lanes,
-        arrays=tuple(arrays),
-        coords=coords,
-        attrs=attrs | {"layer_folders": folders},
-        format=_format(out, options),
-        codec=options.codec,
-        in_flight=-(-options.batch_size // options.lanes) * options.lanes,
-        layer_folders=folders,
-    )
-    plan.check_names()
-    return plan
-
-
-def _format(out: Path, options: InferenceConfig) -> Literal["zarr", "pt"]:
-    if options.output_format == "auto":
-        return "zarr" if out.suffix == ".zarr" else "pt"
-    return options.output_format
-
-
-def _layer_plan(layer: Layer, selection: Selection, dtype: np.dtype[Any], count: int) -> ArrayPlan:
-    assert layer.shape is not None
-    try:
-        shape, dims = selection.shape(layer.shape), selection.dims(layer.shape)
-    except UserError as error:
-        raise UserError(f"layer {layer.address!r}: {error}") from error
-    return ArrayPlan(layer.address, shape, dims, dtype, "step", count)
-
-
-def _stored_dtype(dtype: torch.dtype) -> np.dtype[Any]:
-    return np.dtype({torch.float64: "float64", torch.float16: "float16"}.get(dtype, "float32"))
-
-
-def sample_names(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of the samples: noise_0007 becomes sample_0007, every other input keeps its name."""
-    samples = tuple(f"sample_{name[6:]}" if name.startswith("noise_") else name for name in names)
-    if len(set(samples)) < len(samples):
-        double = next(name for name in samples if samples.count(name) > 1)
-        raise UserError(f"two inputs would both be named {double!r}; rename one of them")
-    return samples

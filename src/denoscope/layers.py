@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +16,11 @@ from denoscope.errors import UserError
 
 @dataclass(frozen=True)
 class Layer:
-    """One module as a dry run saw it.
+    """One module, or what is read at an address of it, as a dry run saw it.
 
-    `shape` is that of one sample's output, without the batch axis; None where the output has no batch
-    axis to tell samples apart. `calls` counts calls in one run of the network.
+    `shape` is that of one sample's state, without the batch axis; None where there is no batch axis to tell
+    samples apart, or where it is another in each call, as of an activation that is shared. `calls` counts calls in one run of the network, `elements` the values in its output, of
+    which the first tensor is taken.
     """
 
     address: str
@@ -27,6 +28,14 @@ class Layer:
     shape: tuple[int, ...] | None
     dtype: torch.dtype | None
     calls: int
+    elements: int = 1
+
+    @property
+    def bytes(self) -> int:
+        """Of one sample's states of one run of the network, in the network's own precision."""
+        if self.shape is None or self.dtype is None:
+            return 0
+        return math.prod(self.shape) * self.calls * self.dtype.itemsize
 
 
 def first_tensor(output: Any) -> torch.Tensor | None:
@@ -75,39 +84,32 @@ def survey(network: nn.Module, run: Callable[[int], Any]) -> list[Layer]:
             shape if second.get(address, layer)[0] == shape else None,
             dtype,
             calls,
+            elements,
         )
         for address, layer in first.items()
-        for shape, dtype, calls in [layer]
+        for shape, dtype, calls, elements in [layer]
     ]
 
 
-_Seen = tuple[tuple[int, ...] | None, torch.dtype | None, int]
+_Seen = tuple[tuple[int, ...] | None, torch.dtype | None, int, int]
 
 
 def _dry_run(named: Mapping[str, nn.Module], run: Callable[[int], Any], rows: int) -> dict[str, _Seen]:
-    """What each module put out for so many rows: (shape of one row, dtype, calls)."""
+    """What each module put out for so many rows: (shape of one row, dtype, calls, elements)."""
     seen: dict[str, _Seen] = {}
 
     def note(address: str, output: Any) -> None:
         tensor = first_tensor(output)
         per_sample = tensor is not None and tensor.ndim > 0 and tensor.shape[0] == rows
         shape = tuple(tensor.shape[1:]) if tensor is not None and per_sample else None
-        calls = seen[address][2] if address in seen else 0
-        seen[address] = (shape, None if tensor is None else tensor.dtype, calls + 1)
+        former, _, calls, _ = seen.get(address, (shape, None, 0, 1))
+        elements = len(output) if isinstance(output, (tuple, list)) else 1
+        same = shape if shape == former else None
+        seen[address] = (same, None if tensor is None else tensor.dtype, calls + 1, elements)
 
     with torch.no_grad(), output_hooks(named.items(), note):
         run(rows)
     return seen
-
-
-def find(known: Iterable[str], wanted: Iterable[str]) -> list[str]:
-    """The wanted addresses, each once; an unknown one is refused with the three nearest names."""
-    known, chosen = list(known), list(dict.fromkeys(wanted))
-    for address in chosen:
-        if address not in known:
-            near = difflib.get_close_matches(address, known, n=3, cutoff=0.0)
-            raise UserError(f"unknown layer {address!r}; the nearest are {', '.join(near)}")
-    return chosen
 
 
 def first_and_last_convolution(surveyed: Iterable[Layer]) -> list[str]:

@@ -30,7 +30,10 @@ def describe(plan: Plan, out: Path) -> str:
     lines = [f"{len(plan.samples)} samples, {plan.steps} steps → {out}"]
     for array in plan.arrays:
         size = readable(array.count * array.entry_bytes * len(plan.samples))
-        lines.append(f"  {array.name} {list(array.shape)} {array.dtype} a sample: {size}")
+        lines.append(
+            f"  {array.name} {list(array.shape)} {array.dtype} a sample: {size}"
+            + (f", {array.note}" if array.note else "")
+        )
     flight = min(len(plan.samples), plan.in_flight)
     lines.append(
         f"  {readable(flight * plan.step_bytes)} in memory at once: one step of the {flight} samples in flight"

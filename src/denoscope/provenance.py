@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig
 from denoscope.denoiser import Denoiser
 from denoscope.noise import NoiseSet
@@ -19,22 +20,30 @@ from denoscope.storage.plan import FORMAT, FORMAT_VERSION
 
 LIBRARIES = ("denoscope", "torch", "diffusers", "numpy", "zarr")
 NUMERIC = ("torch", "diffusers", "numpy")
-WITHOUT_EFFECT = ("batch_size", "layers", "output_format", "resume", "overwrite", "on_nonfinite")
-"""Options that change no byte of a sample; layers stand in the fingerprint as they were resolved."""
+WITHOUT_EFFECT = ("batch_size", "output_format", "resume", "overwrite", "on_nonfinite")
+"""Options that change no byte of a sample."""
+
+RESOLVED = ("layers", "labels", "condition", "guidance_scale")
+"""Options that stand in the fingerprint as what they come to; what differs by sample is an input."""
 
 OCCASION = ("resume", "overwrite")
 """Options that say how to deal with what is there, not how a recording is made."""
 
 
 def fingerprint(
-    denoiser: Denoiser, layers: Sequence[str], options: InferenceConfig, noise_seed: int
+    denoiser: Denoiser,
+    layers: Sequence[str],
+    options: InferenceConfig,
+    noise_seed: int,
+    condition: Condition = NOTHING,
 ) -> dict[str, Any]:
     """Everything that decides the bits of a recording beside its inputs.
 
     With equal fingerprints every stored byte of a sample is the same for any batch size, order and
     number of inputs, subset, resume point and number of processes.
     """
-    chosen = {name: value for name, value in vars(options).items() if name not in WITHOUT_EFFECT}
+    left_out = (*WITHOUT_EFFECT, *RESOLVED)
+    chosen = {name: value for name, value in vars(options).items() if name not in left_out}
     return _plain(
         {
             "weights_sha256": denoiser.weights_hash,
@@ -42,6 +51,7 @@ def fingerprint(
             "scheduler_config": dict(denoiser.scheduler.config),
             "shape": denoiser.shape,
             "layers": list(layers),
+            "guidance_scale": condition.scale if condition.guided else None,
             **chosen,
             "noise_seed": noise_seed,
             "dtype": str(denoiser.dtype).removeprefix("torch."),
@@ -59,17 +69,24 @@ def device_name(device: torch.device) -> str:
     return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def inputs_sha256(x: NoiseSet) -> str:
-    """SHA-256 over the names and values of all noises."""
+def inputs_sha256(x: NoiseSet, condition: Condition = NOTHING) -> str:
+    """SHA-256 over the names and values of all noises, and over what the network is told beside them."""
     digest = hashlib.sha256()
     for index, name in enumerate(x.names):
         digest.update(name.encode() + b"\0")
         digest.update(x.tensor(index).contiguous().numpy().tobytes())
+    if condition.inputs:
+        digest.update(condition.digest().encode())
     return digest.hexdigest()
 
 
 def attributes(
-    denoiser: Denoiser, x: NoiseSet, layers: Sequence[str], options: InferenceConfig, noise_seed: int
+    denoiser: Denoiser,
+    x: NoiseSet,
+    layers: Sequence[str],
+    options: InferenceConfig,
+    noise_seed: int,
+    condition: Condition = NOTHING,
 ) -> dict[str, Any]:
     """The attributes of a recording, as plain JSON values."""
     return _plain(
@@ -81,9 +98,9 @@ def attributes(
             "scheduler": type(denoiser.scheduler).__name__,
             "config": {name: value for name, value in vars(options).items() if name not in OCCASION}
             | {"noise_seed": noise_seed},
-            "fingerprint": fingerprint(denoiser, layers, options, noise_seed),
+            "fingerprint": fingerprint(denoiser, layers, options, noise_seed, condition),
             "inputs": dict(x.parameters),
-            "inputs_sha256": inputs_sha256(x),
+            "inputs_sha256": inputs_sha256(x, condition),
             "versions": {"python": platform.python_version()}
             | {name: importlib.metadata.version(name) for name in LIBRARIES},
         }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from denoscope.conditioning import Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
@@ -167,6 +168,7 @@ def record(
     steps: int = InferenceConfig.num_steps,
     layers: Sequence[str] | None = None,
     noise_seed: int = SystemConfig.seed,
+    condition: Condition | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Recording:
@@ -179,8 +181,10 @@ def record(
     Nothing that is stored depends on `batch_size`. Recording changes nothing in the denoising.
 
     Args:
-        layers: module addresses; the first and last convolution unless given.
+        layers: queries of what is read (see `addresses.choose`); the first and last convolution unless given.
         noise_seed: of the draws of a stochastic scheduler, and of random projections.
+        condition: what the network is told beside x and t; else what the options `labels`, `condition` (a
+            file) and `guidance_scale` say.
         options: the other fields of `InferenceConfig`, by name; the same as the command's flags.
             Among them: batch_size, samples in flight at once, rounded up to whole lanes;
             extract_states=False keeps the final images alone; flatten stores each state as one vector;
@@ -198,6 +202,6 @@ def record(
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
         raise TypeError(f"record() has no option {name!r}; the nearest are {', '.join(near)}")
     chosen = InferenceConfig(num_steps=steps, layers=tuple(layers or ()), **options)
-    job = Job.prepared(denoiser, x, Path(out), chosen, noise_seed)
+    job = Job.prepared(denoiser, x, Path(out), chosen, noise_seed, condition)
     job.run(progress)
     return open(job.out)

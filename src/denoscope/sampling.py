@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
 
 from denoscope import arithmetic, seeds
+from denoscope.compiled import States, Tapped
+from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
-from denoscope.layers import find
-from denoscope.taps import Tapped, tapped
+from denoscope.layers import Layer
+from denoscope.stages import Stage, stages
+from denoscope.taps import tapped
 
 NoiseKind = Literal["common", "independent"]
 
@@ -23,8 +28,10 @@ NoiseKind = Literal["common", "independent"]
 class Step:
     """One denoising step of a batch: step `index` turned `x_before` into `x_after`.
 
-    States are [n, C, H, W]. `x_0_estimate` is the scheduler's guess of x_0, None where it makes none;
-    `states` maps each tapped layer to what it put out, [n, …].
+    States x are [n, C, H, W]. `states` maps each tapped layer to what was read there: [n, …], with an axis
+    [n, call, …] in front where a step calls the layer more than once, and then one for `branches` where
+    guidance has two; NaN stands for a call that was not made. `model_output` and `x_0_estimate`, the
+    scheduler's guess of x_0 (None where it makes none), belong to `x_before`: to the first call of the step.
     """
 
     index: int
@@ -35,44 +42,99 @@ class Step:
     model_output: torch.Tensor
     x_0_estimate: torch.Tensor | None
     states: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    branches: tuple[str, ...] = ()
+    calls: int = 1
+    most_calls: int = 1
+    """How often this step called the network, and the most that any step does: an order-2 scheduler calls it
+    twice in all steps but the last."""
+    skipped: tuple[str, ...] = ()
+    """Layers that were not called as often as planned, whose states are NaN."""
 
 
 class _Lanes:
     """Up to `lanes` samples that go through the network together, padded to exactly that many rows.
 
     The last bits of a network's output change with the number of rows it is called with, but not with
-    a row's position or neighbours; with a fixed number of rows they cannot depend on the batch.
+    a row's position or neighbours; with a fixed number of rows they cannot depend on the batch. Where
+    guidance has two branches, they are the halves of one call of twice as many rows.
     """
 
-    def __init__(self, denoiser: Denoiser, x_T: torch.Tensor, names: Sequence[str], loop: Loop):
-        self.network_dtype, self.names, self.tf32 = denoiser.dtype, names, loop.tf32
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        x_T: torch.Tensor,
+        names: Sequence[str],
+        loop: Loop,
+        condition: Condition,
+    ):
+        self.denoiser, self.names, self.loop = denoiser, tuple(names), loop
         dtype = loop.state_dtype(denoiser)
         self.scheduler = denoiser.new_scheduler(loop.steps, dtype=dtype)
         padding = x_T[-1:].expand(loop.lanes - len(x_T), *x_T.shape[1:])
         rows = torch.cat([x_T, padding]).to(device=denoiser.device, dtype=dtype)
-        self.x = rows * self.scheduler.init_noise_sigma
+        self.x = rows * starting_sigma(self.scheduler)
+        self.branches = denoiser.branches if condition.guided else ()
+        self.scale = condition.scale
+        like = torch.empty(0, dtype=denoiser.dtype, device=denoiser.device)
+        self.inputs = condition.rows(loop.lanes, self.branches, like)
 
-    def step(self, index: int, network: Tapped, draws: _Draws) -> Step:
-        scheduler, x, timestep = self.scheduler, self.x, self.scheduler.timesteps[index]
-        sigma = noise_level(scheduler, index)
-        with arithmetic.exact(x.device, tf32=self.tf32):
-            scaled = scheduler.scale_model_input(x, timestep)
-            model_output, states = network(scaled.to(self.network_dtype), timestep)
-            model_output = model_output.to(x.dtype)
-            result = scheduler.step(model_output, timestep, x, **draws.of_step(index, self.names, len(x)))
-        self.x = result.prev_sample
-        estimate = getattr(result, "pred_original_sample", None)
-        n = len(self.names)
+    def step(self, entries: Sequence[tuple[int, Stage]], network: Tapped, draws: _Draws) -> Step:
+        """All calls of one step; `entries` are their places in the scheduler's timesteps."""
+        x_before, n = self.x, len(self.names)
+        calls = [self._call(index, network, draws) for index, _ in entries]
+        output, estimate, _, _ = calls[0]
+        states = [states for _, _, states, _ in calls]
+        first = entries[0][0]
         return Step(
-            index=index,
-            timestep=float(timestep),
-            sigma=sigma,
-            x_before=x[:n],
+            index=entries[0][1].step,
+            timestep=float(self.scheduler.timesteps[first]),
+            sigma=noise_level(self.scheduler, first),
+            x_before=x_before[:n],
             x_after=self.x[:n],
-            model_output=model_output[:n],
+            model_output=output[:n],
             x_0_estimate=None if estimate is None else estimate[:n],
-            states={address: state[:n] for address, state in states.items()},
+            states={name: self._joined([found[name] for found in states]) for name in states[0]},
+            branches=self.branches,
+            calls=len(calls),
+            most_calls=self.calls_a_step,
+            skipped=tuple(dict.fromkeys(name for *_, skipped in calls for name in skipped)),
         )
+
+    def _call(
+        self, index: int, network: Tapped, draws: _Draws
+    ) -> tuple[torch.Tensor, torch.Tensor | None, States, Sequence[str]]:
+        """One call of network and scheduler: model output, estimate of x_0, states, skipped layers."""
+        scheduler, x, timestep = self.scheduler, self.x, self.scheduler.timesteps[index]
+        with arithmetic.exact(x.device, tf32=self.loop.tf32):
+            rows = scaled(scheduler, x, timestep).to(self.denoiser.dtype)
+            if self.branches:
+                rows = torch.cat([rows] * len(self.branches))
+            output, states = network(rows, timestep, self.inputs)
+            output = self._guided(output).to(x.dtype)
+            result = scheduler.step(output, timestep, x, **draws.of_step(index, self.names, len(x)))
+        self.x = result.prev_sample
+        return output, getattr(result, "pred_original_sample", None), states, tuple(network.skipped)
+
+    def _guided(self, output: torch.Tensor) -> torch.Tensor:
+        if not self.branches:
+            return output
+        halves = dict(zip(self.branches, output.chunk(2), strict=True))
+        return halves["uncond"] + self.scale * (halves["cond"] - halves["uncond"])
+
+    def _joined(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        """What a step read at one layer, [n, (call), (branch), …], from [rows, calls, …] for each call."""
+        state = torch.cat(list(parts), 1) if len(parts) > 1 else parts[0]
+        missing = self.calls_a_step * parts[0].shape[1] - state.shape[1]
+        if missing:
+            gap = state.new_full((len(state), missing, *state.shape[2:]), torch.nan)
+            state = torch.cat([state, gap], 1)
+        if self.branches:
+            state = state.unflatten(0, (len(self.branches), -1)).movedim(0, 2)
+        return (state if state.shape[1] > 1 else state.squeeze(1))[: len(self.names)]
+
+    @cached_property
+    def calls_a_step(self) -> int:
+        return 1 + max(stage.call for stage in stages(self.scheduler, self.loop.steps))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +179,7 @@ def denoise(
     noise: NoiseKind = InferenceConfig.noise,
     noise_seed: int = SystemConfig.seed,
     names: Sequence[str] | None = None,
+    condition: Condition = NOTHING,
     lanes: int = InferenceConfig.lanes,
     sampler_dtype: Literal["auto", "float32", "float64"] = InferenceConfig.sampler_dtype,
     tf32: bool = InferenceConfig.tf32,
@@ -136,6 +199,7 @@ def denoise(
             (noise_seed, step), so that x_0 is a function of x_T alone. "independent": one draw for each
             sample, from (noise_seed, name, step).
         names: of the samples; needed for independent noise.
+        condition: what the network is told beside x and t.
         lanes: rows of every network call.
         sampler_dtype: precision of the states between steps and of the schedule; "auto" is the network's.
         tf32: let CUDA round the factors of products to 10 bits.
@@ -143,26 +207,60 @@ def denoise(
     Raises:
         UserError: if the shape of x_T does not fit the denoiser, or an option is out of range.
     """
+    InferenceConfig(num_steps=steps, noise=noise, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32)
     loop = Loop(
         steps=steps, noise=noise, noise_seed=noise_seed, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32
     )
-    InferenceConfig(num_steps=steps, noise=noise, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32)
-    addresses = find([layer.address for layer in denoiser.layers()], layers) if layers else []
-    return _denoise(denoiser, x_T, loop, addresses, names)
+    chosen = denoiser.chosen_layers(layers) if layers else []
+    return _denoise(denoiser, x_T, loop, chosen, names, condition)
 
 
 def _denoise(
-    denoiser: Denoiser, x_T: torch.Tensor, loop: Loop, addresses: Sequence[str], names: Sequence[str] | None
+    denoiser: Denoiser,
+    x_T: torch.Tensor,
+    loop: Loop,
+    layers: Sequence[Layer],
+    names: Sequence[str] | None,
+    condition: Condition,
 ) -> Iterator[Step]:
-    with tapped(denoiser.network, addresses) as network:
-        yield from steps_of(denoiser, network, x_T, loop, names)
+    with tapped(denoiser.network, denoiser.call, layers) as network:
+        yield from steps_of(denoiser, network, x_T, loop, names, condition)
 
 
 @torch.no_grad()
 def steps_of(
-    denoiser: Denoiser, network: Tapped, x_T: torch.Tensor, loop: Loop, names: Sequence[str] | None = None
+    denoiser: Denoiser,
+    network: Tapped,
+    x_T: torch.Tensor,
+    loop: Loop,
+    names: Sequence[str] | None = None,
+    condition: Condition = NOTHING,
 ) -> Iterator[Step]:
     """The loop itself, over a network that is tapped already; see `denoise`."""
+    names = _checked(denoiser, x_T, loop, names)
+    condition.check(len(x_T), denoiser.accepts)
+    draws = _Draws(
+        loop.noise, loop.noise_seed, "generator" in inspect.signature(denoiser.scheduler.step).parameters
+    )
+    groups = [
+        _Lanes(
+            denoiser,
+            x_T[first : first + loop.lanes],
+            names[first : first + loop.lanes],
+            loop,
+            condition.of(part),
+        )
+        for first in range(0, len(x_T), loop.lanes)
+        for part in [range(len(x_T))[first : first + loop.lanes]]
+    ]
+    planned = list(enumerate(stages(groups[0].scheduler, loop.steps)))
+    for _, entries in itertools.groupby(planned, key=lambda entry: entry[1].step):
+        calls = list(entries)
+        yield _joined([group.step(calls, network, draws) for group in groups])
+
+
+def _checked(denoiser: Denoiser, x_T: torch.Tensor, loop: Loop, names: Sequence[str] | None) -> Sequence[str]:
+    """The samples' names; what does not fit the denoiser is refused."""
     if x_T.ndim != 4 or tuple(x_T.shape[1:]) != tuple(denoiser.shape) or len(x_T) == 0:
         needed = f"[n, {', '.join(map(str, denoiser.shape))}]"
         raise UserError(f"x_T has shape {list(x_T.shape)}; {denoiser.name} takes {needed}")
@@ -172,14 +270,7 @@ def steps_of(
         names = [""] * len(x_T)
     if len(names) != len(x_T):
         raise UserError(f"names has {len(names)} entries for {len(x_T)} samples; give one for each")
-    accepted = inspect.signature(denoiser.scheduler.step).parameters
-    draws = _Draws(loop.noise, loop.noise_seed, "generator" in accepted)
-    lanes = loop.lanes
-    groups = [
-        _Lanes(denoiser, x_T[k : k + lanes], names[k : k + lanes], loop) for k in range(0, len(x_T), lanes)
-    ]
-    for index in range(len(groups[0].scheduler.timesteps)):
-        yield _joined([group.step(index, network, draws) for group in groups])
+    return names
 
 
 def sample(denoiser: Denoiser, x_T: torch.Tensor, **options: Any) -> torch.Tensor:
@@ -219,4 +310,16 @@ def _joined(parts: list[Step]) -> Step:
         if first.x_0_estimate is None
         else torch.cat([e for e in estimates if e is not None]),
         states={address: torch.cat([part.states[address] for part in parts]) for address in first.states},
+        branches=first.branches,
+        calls=first.calls,
+        most_calls=first.most_calls,
+        skipped=tuple(dict.fromkeys(name for part in parts for name in part.skipped)),
     )
+
+
+def starting_sigma(scheduler: Any) -> float:
+    return getattr(scheduler, "init_noise_sigma", 1.0)
+
+
+def scaled(scheduler: Any, x: torch.Tensor, timestep: Any) -> torch.Tensor:
+    return scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x

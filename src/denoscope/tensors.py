@@ -38,6 +38,21 @@ def load(path: str | Path, *, mmap: bool = False) -> torch.Tensor:
     return value.detach()
 
 
+def load_named(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a .safetensors file by their names.
+
+    Raises: UserError naming the file where it is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UserError(f"cannot read {path}: {reason}; needed is a .safetensors file") from error
+
+
 def save(tensor: torch.Tensor, path: str | Path) -> None:
     """Write one tensor, its own bytes only; `path` holds the former file or the new one, never a part.
 

@@ -19,7 +19,8 @@ FORMAT_VERSION = 1
 IMAGES = ("sequence", "final")
 IMAGE_DIMS = ("channel", "height", "width")
 COMPLETE, NONFINITE = "complete", "nonfinite"
-DIMS = ("sample", "state", "step")
+BRANCH = "branch"
+DIMS = ("sample", "state", "step", BRANCH)
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class ArrayPlan:
     dtype: np.dtype[Any]
     time_dim: str | None = None
     count: int = 1
+    note: str = ""
+    """What a user should know of it; told, not stored."""
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -42,10 +45,11 @@ class ArrayPlan:
 
     @property
     def stored_dims(self) -> tuple[str, ...]:
-        """Names in a store, where a layer's inner ones carry its address, since their sizes differ."""
+        """Names in a store, where a layer's own ones carry its address, since their sizes differ."""
         if self.name in IMAGES:
             return self.dims
-        return tuple(f"{self.name}.{dim}" if dim in self.inner_dims else dim for dim in self.dims)
+        own = [dim for dim in self.inner_dims if dim != BRANCH]
+        return tuple(f"{self.name}.{dim}" if dim in own else dim for dim in self.dims)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -15,7 +15,8 @@ from denoscope import noise, recording
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser, load, scheduler_from
 from denoscope.errors import UserError
-from denoscope.job import Job, sample_names
+from denoscope.job import Job
+from denoscope.planning import sample_names
 from denoscope.noise import NoiseSet
 from denoscope.storage.inspection import inspect
 from denoscope.storage.marks import Mark

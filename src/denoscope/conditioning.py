@@ -1,0 +1,190 @@
+"""What a network is told beside the state and the time: classes, prompts, and guidance between two of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from denoscope import tensors
+from denoscope.errors import UserError
+
+Inputs = Mapping[str, Any]
+UNCONDITIONAL = "uncond."
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """Further inputs of the network by their names, with a row for each sample or one for all.
+
+    With `unconditional` inputs the network is called with both, and its outputs are combined to
+    u + scale·(c − u), c being that of `inputs`: classifier-free guidance. A network that takes its inputs in a
+    mapping (`added_cond_kwargs`) gets them in one.
+
+    >>> Condition({"encoder_hidden_states": prompt}, {"encoder_hidden_states": empty}, scale=7.5)
+
+    Source: Ho and Salimans, Classifier-Free Diffusion Guidance (2022), eq. 6 with scale = 1 + w.
+    """
+
+    inputs: Inputs = field(default_factory=dict)
+    unconditional: Inputs | None = None
+    scale: float = 1.0
+
+    @property
+    def guided(self) -> bool:
+        return self.unconditional is not None
+
+    def of(self, samples: Sequence[int]) -> Condition:
+        """The condition of the chosen samples."""
+
+        def chosen(value: torch.Tensor) -> torch.Tensor:
+            return value if len(value) == 1 else value[list(samples)]
+
+        return replace(
+            self,
+            inputs=_mapped(self.inputs, chosen),
+            unconditional=None if self.unconditional is None else _mapped(self.unconditional, chosen),
+        )
+
+    def rows(self, lanes: int, branches: Sequence[str], like: torch.Tensor) -> dict[str, Any]:
+        """The inputs of one call: for each branch `lanes` rows, the last one repeated as padding.
+
+        Floating-point ones come in the precision of `like`, all of them on its device.
+        """
+
+        def padded(value: torch.Tensor) -> torch.Tensor:
+            value = value.to(like.device, like.dtype if value.is_floating_point() else None)
+            return torch.cat([value, value[-1:].expand(lanes - len(value), *value.shape[1:])])
+
+        parts = [self._of_branch(name) for name in branches or ("cond",)]
+        return _joined([_mapped(part, padded) for part in parts])
+
+    def check(self, count: int, accepted: Callable[[str], bool]) -> None:
+        """Refuse inputs that the network does not take, or that are not there for every one of `count` samples."""
+        for part in (self.inputs, self.unconditional or {}):
+            for name in part:
+                if not accepted(name):
+                    raise UserError(f"condition: the network takes no input {name!r}")
+            for name, value in _flat(part).items():
+                if isinstance(value, torch.Tensor) and (value.ndim == 0 or len(value) not in (1, count)):
+                    found = list(value.shape)
+                    raise UserError(
+                        f"condition: {name} has shape {found} for {count} samples; needed is one row or {count}"
+                    )
+        if self.guided and _flat(self.inputs).keys() != _flat(self.unconditional or {}).keys():
+            raise UserError("condition: the unconditional inputs must have the names of the conditional ones")
+
+    def coords(self, count: int) -> dict[str, np.ndarray]:
+        """The classes of `count` samples, where they have one each."""
+        labels = self.inputs.get("class_labels")
+        return {} if labels is None else {"class_label": np.broadcast_to(labels.numpy(), count).copy()}
+
+    def digest(self) -> str:
+        """SHA-256 over names and values."""
+        found = hashlib.sha256(repr(self.scale).encode())
+        for part in (self.inputs, self.unconditional or {}):
+            for name, value in sorted(_flat(part).items()):
+                told = (
+                    value.contiguous().reshape(-1).view(torch.uint8)
+                    if isinstance(value, torch.Tensor)
+                    else None
+                )
+                found.update(
+                    name.encode() + b"\0" + (repr(value).encode() if told is None else told.numpy().tobytes())
+                )
+        return found.hexdigest()
+
+    def _of_branch(self, name: str) -> Inputs:
+        return (self.unconditional or {}) if name == "uncond" else self.inputs
+
+
+NOTHING = Condition()
+
+
+def read(path: str | os.PathLike[str], *, scale: float = 1.0) -> Condition:
+    """A condition from a .safetensors file: tensors by the names of the network's inputs.
+
+    `added_cond_kwargs.time_ids` goes into a mapping; a name that begins with `uncond.` is unconditional.
+    """
+    named = tensors.load_named(Path(path))
+    uncond = {
+        name.removeprefix(UNCONDITIONAL): value
+        for name, value in named.items()
+        if name.startswith(UNCONDITIONAL)
+    }
+    cond = {name: value for name, value in named.items() if not name.startswith(UNCONDITIONAL)}
+    return Condition(_nested(cond), _nested(uncond) if uncond else None, scale)
+
+
+def of_labels(
+    labels: Sequence[int], classes: int | None, *, null: int | None = None, scale: float = 1.0
+) -> Condition:
+    """The condition of class labels, guided by `scale` away from the class `null` where that is above 1.
+
+    Raises: UserError if a label is not among `classes`, or guidance has no null class.
+    """
+    if classes is None:
+        raise UserError("labels are given, but this network takes no classes")
+    if wrong := [label for label in labels if not 0 <= label < classes]:
+        raise UserError(f"labels names class {wrong[0]}; allowed: 0 to {classes - 1}")
+    inputs = {"class_labels": torch.tensor(list(labels))}
+    if scale == 1:
+        return Condition(inputs)
+    if null is None:
+        raise UserError(
+            "this network has no class for 'none' that guidance could lead away from; leave out guidance_scale"
+        )
+    return Condition(inputs, {"class_labels": torch.full((len(labels),), null)}, scale)
+
+
+def _mapped(inputs: Inputs, change: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:
+    """The inputs with every tensor changed, in whatever mapping it lies."""
+    return {
+        name: _mapped(value, change)
+        if isinstance(value, Mapping)
+        else change(value)
+        if isinstance(value, torch.Tensor)
+        else value
+        for name, value in inputs.items()
+    }
+
+
+def _joined(parts: Sequence[Inputs]) -> dict[str, Any]:
+    """The inputs of all branches, one behind the other."""
+    first = parts[0]
+    return {
+        name: _joined([part[name] for part in parts])
+        if isinstance(value, Mapping)
+        else torch.cat([part[name] for part in parts])
+        if isinstance(value, torch.Tensor)
+        else value
+        for name, value in first.items()
+    }
+
+
+def _flat(inputs: Inputs) -> dict[str, Any]:
+    """Every value by its dotted name."""
+    found: dict[str, Any] = {}
+    for name, value in inputs.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{inner}": item for inner, item in _flat(value).items()}
+        else:
+            found[name] = value
+    return found
+
+
+def _nested(named: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in named.items():
+        *outer, inner = name.split(".")
+        place = found
+        for part in outer:
+            place = place.setdefault(part, {})
+        place[inner] = value
+    return found

@@ -1,0 +1,140 @@
+"""What a recording will hold, from the denoiser, the noises and the options: the plan before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from denoscope import conditioning, provenance
+from denoscope.conditioning import Condition
+from denoscope.config import InferenceConfig
+from denoscope.denoiser import Denoiser
+from denoscope.errors import UserError
+from denoscope.layers import Layer
+from denoscope.noise import NoiseSet
+from denoscope.sampling import Loop, noise_level
+from denoscope.selection import Selection
+from denoscope.stages import stages
+from denoscope.storage.plan import IMAGE_DIMS, ArrayPlan, Plan
+
+
+def kept_steps(options: InferenceConfig, count: int) -> range | tuple[int, ...]:
+    """The steps whose states are stored."""
+    if len(options.every) == 1:
+        return range(0, count, options.every[0])
+    if max(options.every) >= count:
+        raise UserError(f"every names step {max(options.every)}; allowed: 0 to {count - 1}")
+    return tuple(sorted(options.every))
+
+
+def condition_of(denoiser: Denoiser, options: InferenceConfig) -> Condition:
+    """What the options tell the network beside x and t."""
+    if options.condition and options.labels:
+        raise UserError("condition and labels are both given; take one of them")
+    if options.condition:
+        return conditioning.read(options.condition, scale=options.guidance_scale)
+    if options.labels:
+        return denoiser.condition_of_labels(options.labels, scale=options.guidance_scale)
+    if options.guidance_scale != 1:
+        raise UserError("guidance_scale is given, but neither labels nor a condition to guide by")
+    return conditioning.NOTHING
+
+
+def plan_of(
+    denoiser: Denoiser,
+    x: NoiseSet,
+    layers: Sequence[Layer],
+    options: InferenceConfig,
+    loop: Loop,
+    selection: Selection,
+    condition: Condition,
+    out: Path,
+) -> Plan:
+    """The plan of a recording of the tapped `layers`."""
+    scheduler = denoiser.new_scheduler(options.num_steps, dtype=loop.state_dtype(denoiser))
+    schedule = stages(scheduler, options.num_steps)
+    firsts = [entry for entry, stage in enumerate(schedule) if stage.call == 0]
+    calls = 1 + max(stage.call for stage in schedule)
+    branches = denoiser.branches if condition.guided else ()
+    count, image_dtype = len(firsts), _stored_dtype(loop.state_dtype(denoiser))
+    kept = list(kept_steps(options, count))
+    if options.extract_states:
+        dtype = (
+            _stored_dtype(denoiser.dtype) if options.state_dtype == "auto" else np.dtype(options.state_dtype)
+        )
+        arrays = [ArrayPlan("sequence", denoiser.shape, IMAGE_DIMS, image_dtype, "state", count + 1)]
+        arrays += [_layer_plan(layer, selection, dtype, len(kept), calls, len(branches)) for layer in layers]
+    else:
+        arrays = [ArrayPlan("final", denoiser.shape, IMAGE_DIMS, image_dtype)]
+    samples = sample_names(x.names)
+    coords = {
+        "sample": ("sample", np.array(samples)),
+        "state": ("state", np.arange(count + 1)),
+        "step": ("step", np.array(kept)),
+        "timestep": ("step", scheduler.timesteps.cpu().numpy()[firsts][kept]),
+        "sigma": ("step", np.array([noise_level(scheduler, firsts[step]) for step in kept])),
+        **({"branch": ("branch", np.array(branches))} if branches else {}),
+        **{name: ("sample", values) for name, values in (dict(x.coords) | condition.coords(len(x))).items()},
+    }
+    addresses = [layer.address for layer in layers]
+    folders = {} if options.layers else dict(zip(addresses, ("layer1", "last_layer"), strict=False))
+    attrs = provenance.attributes(denoiser, x, addresses, options, loop.noise_seed, condition)
+    plan = Plan(
+        samples=samples,
+        steps=count,
+        lanes=options.lanes,
+        arrays=tuple(arrays),
+        coords=coords,
+        attrs=attrs | {"layer_folders": folders},
+        format=_format(out, options),
+        codec=options.codec,
+        in_flight=-(-options.batch_size // options.lanes) * options.lanes,
+        layer_folders=folders,
+    )
+    plan.check_names()
+    return plan
+
+
+def _format(out: Path, options: InferenceConfig) -> Literal["zarr", "pt"]:
+    if options.output_format == "auto":
+        return "zarr" if out.suffix == ".zarr" else "pt"
+    return options.output_format
+
+
+def _layer_plan(
+    layer: Layer, selection: Selection, dtype: np.dtype[Any], count: int, calls: int, branches: int
+) -> ArrayPlan:
+    """One layer's array, with axes for calls and branches where there are several."""
+    assert layer.shape is not None
+    several = {"call": layer.calls * calls, "branch": branches}
+    leading = {name: size for name, size in several.items() if size > 1}
+    try:
+        shape, dims = selection.shape(layer.shape), selection.dims(layer.shape)
+    except UserError as error:
+        raise UserError(f"layer {layer.address!r}: {error}") from error
+    return ArrayPlan(
+        layer.address,
+        (*leading.values(), *shape),
+        (*leading, *dims),
+        dtype,
+        "step",
+        count,
+        note=f"the first tensor of {layer.elements} values" if layer.elements > 1 else "",
+    )
+
+
+def _stored_dtype(dtype: torch.dtype) -> np.dtype[Any]:
+    return np.dtype({torch.float64: "float64", torch.float16: "float16"}.get(dtype, "float32"))
+
+
+def sample_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of the samples: noise_0007 becomes sample_0007, every other input keeps its name."""
+    samples = tuple(f"sample_{name[6:]}" if name.startswith("noise_") else name for name in names)
+    if len(set(samples)) < len(samples):
+        double = next(name for name in samples if samples.count(name) > 1)
+        raise UserError(f"two inputs would both be named {double!r}; rename one of them")
+    return samples
