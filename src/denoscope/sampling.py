@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,6 +13,8 @@ from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
 from denoscope.layers import find
+from denoscope.schedulers import scaled, starting_sigma, stepped
+from denoscope.stages import stages
 from denoscope.taps import Tapped, tapped
 
 NoiseKind = Literal["common", "independent"]
@@ -50,16 +51,17 @@ class _Lanes:
         self.scheduler = denoiser.new_scheduler(loop.steps, dtype=dtype)
         padding = x_T[-1:].expand(loop.lanes - len(x_T), *x_T.shape[1:])
         rows = torch.cat([x_T, padding]).to(device=denoiser.device, dtype=dtype)
-        self.x = rows * self.scheduler.init_noise_sigma
+        self.x = rows * starting_sigma(self.scheduler)
 
     def step(self, index: int, network: Tapped, draws: _Draws) -> Step:
         scheduler, x, timestep = self.scheduler, self.x, self.scheduler.timesteps[index]
         sigma = noise_level(scheduler, index)
         with arithmetic.exact(x.device, tf32=self.tf32):
-            scaled = scheduler.scale_model_input(x, timestep)
-            model_output, states = network(scaled.to(self.network_dtype), timestep)
+            seen = scaled(scheduler, x, timestep).to(self.network_dtype)
+            model_output, states = network(seen, timestep)
             model_output = model_output.to(x.dtype)
-            result = scheduler.step(model_output, timestep, x, **draws.of_step(index, self.names, len(x)))
+            generators = draws.of_step(index, self.names, len(x))
+            result = stepped(scheduler, index, model_output, x, generators)
         self.x = result.prev_sample
         estimate = getattr(result, "pred_original_sample", None)
         n = len(self.names)
@@ -97,15 +99,12 @@ class _Draws:
 
     kind: NoiseKind
     seed: int
-    wanted: bool
 
-    def of_step(self, index: int, names: Sequence[str], rows: int) -> dict[str, list[torch.Generator]]:
-        if not self.wanted:
-            return {}
+    def of_step(self, index: int, names: Sequence[str], rows: int) -> list[torch.Generator]:
         if self.kind == "common":
-            return {"generator": [seeds.generator("step noise", self.seed, index) for _ in range(rows)]}
+            return [seeds.generator("step noise", self.seed, index) for _ in range(rows)]
         padded = list(names) + [names[-1]] * (rows - len(names))
-        return {"generator": [seeds.generator(f"step noise of {name}", self.seed, index) for name in padded]}
+        return [seeds.generator(f"step noise of {name}", self.seed, index) for name in padded]
 
 
 def denoise(
@@ -172,13 +171,12 @@ def steps_of(
         names = [""] * len(x_T)
     if len(names) != len(x_T):
         raise UserError(f"names has {len(names)} entries for {len(x_T)} samples; give one for each")
-    accepted = inspect.signature(denoiser.scheduler.step).parameters
-    draws = _Draws(loop.noise, loop.noise_seed, "generator" in accepted)
+    draws = _Draws(loop.noise, loop.noise_seed)
     lanes = loop.lanes
     groups = [
         _Lanes(denoiser, x_T[k : k + lanes], names[k : k + lanes], loop) for k in range(0, len(x_T), lanes)
     ]
-    for index in range(len(groups[0].scheduler.timesteps)):
+    for index in range(len(stages(groups[0].scheduler, loop.steps))):
         yield _joined([group.step(index, network, draws) for group in groups])
 
 
