@@ -71,7 +71,11 @@ def test_queries_follow_one_another_and_nothing_comes_twice():
 def test_an_exclamation_mark_takes_away_what_was_chosen_before_it():
     assert names("type:Conv2d", "!**.conv1") == ["conv_in", "conv_out"]
     assert names("up_blocks.*", "up_blocks.*:in", "!up_blocks.0") == ["up_blocks.10", "up_blocks.10:in"]
-    assert names("up_blocks.*", "up_blocks.*:in", "!up_blocks.0:in") == ["up_blocks.0", "up_blocks.10", "up_blocks.10:in"]
+    assert names("up_blocks.*", "up_blocks.*:in", "!up_blocks.0:in") == [
+        "up_blocks.0",
+        "up_blocks.10",
+        "up_blocks.10:in",
+    ]
     assert names("up_blocks.0", "!up_blocks.*", "up_blocks.0") == ["up_blocks.0"]
 
 

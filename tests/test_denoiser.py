@@ -195,7 +195,7 @@ def test_a_module_that_does_not_tell_its_shape_needs_one():
     refused("shape is", Halves(), scheduler="ddim", shape=(8, 8))
 
 
-@pytest.mark.parametrize("name", ["VQDiffusion", "FlowMatchEulerDiscrete", "RePaint", "ScoreSdeVe"])
+@pytest.mark.parametrize("name", ["VQDiffusion", "Piflow", "RePaint", "ScoreSdeVe"])
 def test_a_scheduler_that_cannot_run_this_loop_is_refused_by_name(saved, name):
     with pytest.raises(ds.UserError, match=name):
         ds.sample(ds.load(saved / "flat", scheduler=name, device="cpu"), torch.zeros(1, 2, 8, 8), steps=2)

@@ -120,5 +120,8 @@ def test_calls_that_were_left_out_are_nan_and_told_never_shifted(x):
 
 def test_a_state_of_another_shape_than_planned_is_refused_with_both(x):
     layers = [Layer("relu", "ReLU", (2, 4, 4), x.dtype, 1)]
-    with pytest.raises(UserError, match=r"\[3, 2, 8, 8\].*\[3, 2, 4, 4\]"), tapped(InPlace(), plain_call, layers) as run:
+    with (
+        pytest.raises(UserError, match=r"\[3, 2, 8, 8\].*\[3, 2, 4, 4\]"),
+        tapped(InPlace(), plain_call, layers) as run,
+    ):
         run(x, torch.tensor(0), {})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import difflib
 import hashlib
 import inspect
 import json
@@ -11,35 +9,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
-from denoscope import addresses, arithmetic, schedule, zoo
+from denoscope import addresses, arithmetic, schedulers, zoo
 from denoscope.addresses import Address
 from denoscope.conditioning import Condition, of_labels
 from denoscope.config import ModelConfig, SystemConfig
-from denoscope.errors import UserError
+from denoscope.errors import UserError, first_line
 from denoscope.families import Family, family_of
 from denoscope.layers import Layer, first_and_last_convolution, survey
+from denoscope.schedulers import Scheduler
 from denoscope.taps import survey_taps
 
 Shape = tuple[int, int, int]
-
-
-class Scheduler(Protocol):
-    """What every diffusers scheduler that steps images has."""
-
-    config: Any
-    timesteps: torch.Tensor
-    init_noise_sigma: float
-
-    def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None: ...
-    def scale_model_input(self, sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor: ...
-    def step(
-        self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, **options: Any
-    ) -> Any: ...
 
 
 @dataclass(eq=False)
@@ -89,9 +74,7 @@ class Denoiser:
     @property
     def is_stochastic(self) -> bool:
         """Whether the scheduler adds noise in its steps."""
-        accepts = "generator" in inspect.signature(self.scheduler.step).parameters
-        # DDIM takes a generator too, but uses it only where eta is above 0, which this loop never asks for.
-        return accepts and not type(self.scheduler).__name__.startswith("DDIM")
+        return schedulers.adds_noise(self.scheduler)
 
     @property
     def bundled(self) -> bool:
@@ -144,17 +127,8 @@ class Denoiser:
 
         Its tables are computed in double precision where `dtype` is float64.
         """
-        scheduler = copy.deepcopy(self.scheduler)
-        most = scheduler.config.num_train_timesteps
-        if not 1 <= steps <= most:
-            raise UserError(f"num_steps is {steps}; allowed: 1 to {most}, the model's training timesteps")
         double = (dtype or self.dtype) == torch.float64
-        if double:
-            schedule.in_double(scheduler)
-        scheduler.set_timesteps(steps, device=self.device)
-        if double:
-            schedule.after_set_timesteps(scheduler)
-        return scheduler
+        return schedulers.ready(self.scheduler, steps, device=self.device, double=double)
 
     @cached_property
     def weights_hash(self) -> str:
@@ -201,17 +175,12 @@ def load(
     known = (config or ModelConfig()).first_last_layers
     return Denoiser(
         network=network,
-        scheduler=_resolve_scheduler(scheduler, own_scheduler, name),
+        scheduler=schedulers.resolve(scheduler, own_scheduler, name),
         shape=_resolve_shape(shape, getattr(network, "config", None), name),
         name=name,
         first_last_layers=known.get(name),
         plain_dtype=precision or torch.float32,
     )
-
-
-def scheduler_from(name: str, config: dict[str, Any]) -> Any:
-    """The diffusers scheduler of a class name with a given configuration."""
-    return _scheduler_class(name).from_config(config)
 
 
 def shape_of(source: str) -> Shape:
@@ -267,7 +236,7 @@ def _load_folder(folder: Path, name: str) -> tuple[nn.Module, Any | None]:
             network_folder, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{name}: its weights cannot be loaded: {_first_line(error)}") from error
+        raise UserError(f"{name}: its weights cannot be loaded: {first_line(error)}") from error
     if missing := report["missing_keys"]:
         raise UserError(f"{name}: its weights lack {len(missing)} tensors, among them {sorted(missing)[0]!r}")
     scheduler_file = next(
@@ -281,7 +250,7 @@ def _load_folder(folder: Path, name: str) -> tuple[nn.Module, Any | None]:
     if scheduler_file is None:
         return network, None
     config = _read_json(scheduler_file)
-    return network, _scheduler_class(str(config.get("_class_name"))).from_config(config)
+    return network, schedulers.scheduler_from(str(config.get("_class_name")), config)
 
 
 def _download(name: str) -> Path:
@@ -303,7 +272,7 @@ def _download(name: str) -> Path:
         elif any(isinstance(cause, HFValidationError) for cause in causes):
             reason = "no hub id looks like this"
         else:
-            reason = f"neither cached nor to be had from the hub ({_first_line(causes[-1])})"
+            reason = f"neither cached nor to be had from the hub ({first_line(causes[-1])})"
         raise UserError(
             f"unknown model {name!r}: not bundled ({', '.join(zoo.names())}), no such folder, {reason}; "
             "--model mnist needs no network"
@@ -318,53 +287,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while current is not None:
         yield current
         current = current.__cause__ or current.__context__
-
-
-def _resolve_scheduler(wanted: Any, own: Any | None, name: str) -> Any:
-    if wanted is None:
-        if own is None:
-            raise UserError(f"{name} brings no scheduler; name one (scheduler='ddim', --scheduler ddim)")
-        return own
-    if not isinstance(wanted, str):
-        return _able(wanted)
-    kind = _scheduler_class(wanted)
-    return kind.from_config(own.config) if own is not None else kind()
-
-
-def _able(scheduler: Any) -> Any:
-    """The scheduler (or its class), refused where the loop cannot run it."""
-    step = getattr(scheduler, "step", None)
-    needed = list(inspect.signature(step).parameters.values()) if step else []
-    given = {"self", "model_output", "timestep", "sample"}
-    unknown = [p.name for p in needed if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    lacks = [name for name in ("step", "set_timesteps", "scale_model_input") if not hasattr(scheduler, name)]
-    lacks += [f"a value for {name}" for name in unknown if name not in given]
-    if lacks:
-        kind = scheduler if isinstance(scheduler, type) else type(scheduler)
-        told = kind.__name__ if hasattr(kind, "step") else repr(scheduler)
-        raise UserError(
-            f"the scheduler is {told}, which this loop cannot run: it lacks {', '.join(lacks)}; "
-            "allowed: a scheduler that steps images, as DDIMScheduler"
-        )
-    return scheduler
-
-
-def _scheduler_class(name: str) -> Any:
-    """The diffusers scheduler of a class name; case and the ending "Scheduler" do not matter."""
-    import diffusers
-
-    names = [item for item in dir(diffusers) if item.endswith("Scheduler") and not item.startswith("Flax")]
-    found = next(
-        (item for item in names if name.lower() in (item.lower(), item[: -len("Scheduler")].lower())), None
-    )
-    if found is None:
-        short = [item.removesuffix("Scheduler").lower() for item in names]
-        nearest = difflib.get_close_matches(name.lower(), short, n=3, cutoff=0.5) or ["ddim", "ddpm"]
-        near = [names[short.index(item)] for item in nearest]
-        raise UserError(
-            f"unknown scheduler {name!r}; allowed: ddim, ddpm, or a class such as {', '.join(near)}"
-        )
-    return _able(getattr(diffusers, found))
 
 
 def _resolve_shape(given: Shape | None, config: Any, name: str) -> Shape:
@@ -399,11 +321,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON: {_first_line(error)}") from error
+        raise UserError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a JSON {type(content).__name__}; needed is an object")
     return content
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

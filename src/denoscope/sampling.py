@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
 from denoscope.layers import Layer
+from denoscope.schedulers import scaled, starting_sigma, stepped
 from denoscope.stages import Stage, stages
 from denoscope.taps import tapped
 
@@ -111,7 +111,7 @@ class _Lanes:
                 rows = torch.cat([rows] * len(self.branches))
             output, states = network(rows, timestep, self.inputs)
             output = self._guided(output).to(x.dtype)
-            result = scheduler.step(output, timestep, x, **draws.of_step(index, self.names, len(x)))
+            result = stepped(scheduler, index, output, x, draws.of_step(index, self.names, len(x)))
         self.x = result.prev_sample
         return output, getattr(result, "pred_original_sample", None), states, tuple(network.skipped)
 
@@ -159,15 +159,12 @@ class _Draws:
 
     kind: NoiseKind
     seed: int
-    wanted: bool
 
-    def of_step(self, index: int, names: Sequence[str], rows: int) -> dict[str, list[torch.Generator]]:
-        if not self.wanted:
-            return {}
+    def of_step(self, index: int, names: Sequence[str], rows: int) -> list[torch.Generator]:
         if self.kind == "common":
-            return {"generator": [seeds.generator("step noise", self.seed, index) for _ in range(rows)]}
+            return [seeds.generator("step noise", self.seed, index) for _ in range(rows)]
         padded = list(names) + [names[-1]] * (rows - len(names))
-        return {"generator": [seeds.generator(f"step noise of {name}", self.seed, index) for name in padded]}
+        return [seeds.generator(f"step noise of {name}", self.seed, index) for name in padded]
 
 
 def denoise(
@@ -239,9 +236,7 @@ def steps_of(
     """The loop itself, over a network that is tapped already; see `denoise`."""
     names = _checked(denoiser, x_T, loop, names)
     condition.check(len(x_T), denoiser.accepts)
-    draws = _Draws(
-        loop.noise, loop.noise_seed, "generator" in inspect.signature(denoiser.scheduler.step).parameters
-    )
+    draws = _Draws(loop.noise, loop.noise_seed)
     groups = [
         _Lanes(
             denoiser,
@@ -315,11 +310,3 @@ def _joined(parts: list[Step]) -> Step:
         most_calls=first.most_calls,
         skipped=tuple(dict.fromkeys(name for part in parts for name in part.skipped)),
     )
-
-
-def starting_sigma(scheduler: Any) -> float:
-    return getattr(scheduler, "init_noise_sigma", 1.0)
-
-
-def scaled(scheduler: Any, x: torch.Tensor, timestep: Any) -> torch.Tensor:
-    return scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x

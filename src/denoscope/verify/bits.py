@@ -16,8 +16,9 @@ import torch
 
 from denoscope import noise
 from denoscope.config import InferenceConfig, SystemConfig
-from denoscope.denoiser import Denoiser, load, scheduler_from
+from denoscope.denoiser import Denoiser, load
 from denoscope.sampling import denoise
+from denoscope.schedulers import scheduler_from
 from denoscope.verify.gap import gap
 
 SAMPLES = 19  # two full lanes of eight and a padded one

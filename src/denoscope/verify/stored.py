@@ -13,11 +13,12 @@ import torch
 
 from denoscope import noise, recording
 from denoscope.config import InferenceConfig, SystemConfig
-from denoscope.denoiser import Denoiser, load, scheduler_from
+from denoscope.denoiser import Denoiser, load
 from denoscope.errors import UserError
 from denoscope.job import Job
-from denoscope.planning import sample_names
 from denoscope.noise import NoiseSet
+from denoscope.planning import sample_names
+from denoscope.schedulers import scheduler_from, starting_sigma
 from denoscope.storage.inspection import inspect
 from denoscope.storage.marks import Mark
 from denoscope.storage.plan import as_array
@@ -144,7 +145,7 @@ def _noises_of(
                 f"{inputs} lacks the noise of {lacking[0]}; name the folder recorded from (--inputs)"
             )
         return x.subset([own.index(name) for name in names])
-    scale = float(denoiser.new_scheduler(rec.attrs["config"]["num_steps"]).init_noise_sigma)
+    scale = float(starting_sigma(denoiser.new_scheduler(rec.attrs["config"]["num_steps"])))
     if "sequence" not in rec.dataset or scale != 1:
         raise UserError(f"{rec.path} does not hold x_T; name the folder it was recorded from (--inputs)")
     first = rec.sequence.isel(state=0).sel(sample=names).to_numpy()
