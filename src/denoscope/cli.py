@@ -132,7 +132,9 @@ def _flag(flag: str, owner: type, attribute: str, default: Any) -> tuple[str, An
     item = next(item for item in dataclasses.fields(owner) if item.name == attribute)
     hint: Any = Annotated[typing.get_type_hints(owner)[attribute], tyro.conf.arg(help=item.metadata["help"])]
     if item.metadata["positional"]:
-        return flag, Annotated[hint, tyro.conf.Positional], dataclasses.field()
+        # A list may be left out.
+        left_out = dataclasses.field(default=default) if isinstance(default, tuple) else dataclasses.field()
+        return flag, Annotated[hint, tyro.conf.Positional], left_out
     return flag, hint, dataclasses.field(default=default)
 
 
@@ -266,6 +268,27 @@ def _plane(settings: Settings) -> NoiseSet:
 
 def _noise_plane(settings: Settings, _own: None) -> None:
     _write_noise(_plane(settings), settings)
+
+
+@dataclass(frozen=True)
+class LayersFlags:
+    """Whose layers are listed, and which."""
+
+    model: str = option(
+        "mnist", "A bundled model, a folder in diffusers' layout, or a hub id.", positional=True
+    )
+    query: tuple[str, ...] = option(
+        ("**",),
+        "Paths with * and **, re:PATTERN, type:CLASS, first, last, h-space; then :in, :out, :diff, :q, :k, :v, "
+        ":probs, [0]; ! takes away.",
+        positional=True,
+    )
+
+
+def _layers(_settings: Settings, own: LayersFlags) -> None:
+    from denoscope import listing
+
+    print(listing.table(listing.find(own.model, own.query)))
 
 
 @dataclass(frozen=True)
@@ -439,6 +462,12 @@ VERBS: dict[str, Verb] = {
             "inference": " ".join(item.name for item in dataclasses.fields(InferenceConfig)),
         },
         RecordFlags,
+    ),
+    "layers": Verb(
+        _layers,
+        "List the layers of a model that queries name, with shapes and sizes; needs no weights.",
+        {},
+        LayersFlags,
     ),
     "image": Verb(
         _image,

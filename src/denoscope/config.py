@@ -63,7 +63,7 @@ LAYER_PAIRS: Rule = (
 def option(default: Any, help: str, rule: Rule | None = None, *, positional: bool = False) -> Any:
     """A field with its help text and, where its type does not say it all, what it allows.
 
-    A positional one is named without a flag on the command line, where it has no default.
+    A positional one is named without a flag on the command line, where only a list may be left out.
     """
     metadata = {"help": help, "rule": rule, "positional": positional}
     if isinstance(default, dict):

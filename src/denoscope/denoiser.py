@@ -14,14 +14,13 @@ import torch
 from torch import nn
 
 from denoscope import addresses, arithmetic, families, model_folder, schedulers, zoo
-from denoscope.addresses import Address
 from denoscope.conditioning import Condition, of_labels
 from denoscope.config import ModelConfig, SystemConfig
 from denoscope.errors import UserError, first_line
 from denoscope.families import ANY_MODULE, FAMILIES, Family, config_of, family_of, known_family
 from denoscope.layers import Layer, first_and_last_convolution, survey
 from denoscope.schedulers import Scheduler
-from denoscope.taps import survey_taps
+from denoscope.taps import layers_at
 
 Shape = tuple[int, int, int]
 
@@ -124,7 +123,9 @@ class Denoiser:
     def chosen_layers(self, wanted: Sequence[str] | None) -> list[Layer]:
         """The wanted layers, or the first and last convolution when none is named."""
         queries = wanted or self.first_last_layers or first_and_last_convolution(self.layers())
-        chosen = self.read_at(addresses.choose(queries, self.layers()))
+        chosen = layers_at(
+            self.network, addresses.choose(queries, self.layers()), self.layers(), self._dry_run
+        )
         for layer in chosen:
             if layer.shape is None:
                 raise UserError(
@@ -132,13 +133,6 @@ class Denoiser:
                     "in each call; name another layer"
                 )
         return chosen
-
-    def read_at(self, chosen: Sequence[Address]) -> list[Layer]:
-        """What is read at each address: as the survey saw it, else from another dry run."""
-        surveyed = {layer.address: layer for layer in self.layers()}
-        if special := [address for address in chosen if str(address) not in surveyed]:
-            surveyed |= {layer.address: layer for layer in survey_taps(self.network, special, self._dry_run)}
-        return [surveyed[str(address)] for address in chosen]
 
     def new_scheduler(self, steps: int, *, dtype: torch.dtype | None = None) -> Scheduler:
         """A scheduler of its own for one run of `steps` steps: schedulers keep state between steps.

@@ -100,7 +100,11 @@ def config_of(network: nn.Module) -> Config:
 
 
 def layers_of(
-    network: nn.Module, *, shape: tuple[int, ...] | None = None, inputs: Inputs | None = None
+    network: nn.Module,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: torch.dtype | None = None,
+    inputs: Inputs | None = None,
 ) -> list[Layer]:
     """Every module in call order, from a dry run where the network's parameters lie, "meta" included.
 
@@ -108,7 +112,7 @@ def layers_of(
 
     The arguments are those of `dry_run`.
     """
-    return survey(network, dry_run(network, shape=shape, inputs=inputs))
+    return survey(network, dry_run(network, shape=shape, dtype=dtype, inputs=inputs))
 
 
 def dry_run(

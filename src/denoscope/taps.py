@@ -98,12 +98,23 @@ def tapped(
             yield Compiled(wrapped)
 
 
-def survey_taps(network: nn.Module, addresses: Sequence[Address], run: Callable[[int], Any]) -> list[Layer]:
-    """What is read at each address, from a dry run of two rows and one of three, as for whole modules.
+def layers_at(
+    network: nn.Module, addresses: Sequence[Address], surveyed: Sequence[Layer], run: Callable[[int], Any]
+) -> list[Layer]:
+    """What is read at each address: as the survey of the modules saw it, else from another dry run.
 
     Args:
         run: calls the network once on a batch of the given number of rows.
     """
+    known = {layer.address: layer for layer in surveyed}
+    special = [address for address in addresses if str(address) not in known]
+    if special:
+        known |= {layer.address: layer for layer in _survey(network, special, run)}
+    return [known[str(address)] for address in addresses]
+
+
+def _survey(network: nn.Module, addresses: Sequence[Address], run: Callable[[int], Any]) -> list[Layer]:
+    """What is read at each address, from a dry run of two rows and one of three, as for whole modules."""
     first, second = (_dry_run(network, addresses, run, rows) for rows in (2, 3))
     modules = dict(network.named_modules())
     return [
