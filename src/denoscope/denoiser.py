@@ -6,8 +6,7 @@ import copy
 import difflib
 import hashlib
 import inspect
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from denoscope import arithmetic, schedule, zoo
+from denoscope import arithmetic, model_folder, schedule, zoo
 from denoscope.config import ModelConfig, SystemConfig
-from denoscope.errors import UserError
-from denoscope.layers import Layer, find, first_and_last_convolution, survey
+from denoscope.errors import UserError, first_line
+from denoscope.families import ANY_MODULE, FAMILIES, Family, config_of, family_of, known_family, layers_of
+from denoscope.layers import Layer, find, first_and_last_convolution
 
 Shape = tuple[int, int, int]
 
@@ -42,7 +42,8 @@ class Scheduler(Protocol):
 class Denoiser:
     """A network that predicts what `scheduler` asks for, and the shape of the states it takes.
 
-    `network(x, timestep)` returns a tensor or an object with `.sample`; x is [rows, C, H, W].
+    States x are [rows, C, H, W]. How the network is called is its `family`'s to say; a module of no family
+    is called as network(x, timestep) and returns a tensor or an object with `.sample`.
     """
 
     network: nn.Module
@@ -74,20 +75,37 @@ class Denoiser:
         """Whether the model comes with the package."""
         return zoo.folder(self.name) is not None
 
-    def predict(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        """The network's output for states x [rows, C, H, W] at one timestep, same shape."""
-        output = self.network(x, timestep)
-        return output if isinstance(output, torch.Tensor) else output.sample
+    @cached_property
+    def family(self) -> Family:
+        return family_of(self.network)
+
+    def predict(
+        self, x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any] | None = None
+    ) -> torch.Tensor:
+        """What the scheduler takes for states x [rows, C, H, W] at one timestep.
+
+        `inputs` are the network's further arguments, as class_labels [rows], by name.
+        """
+        return self.prediction(self.family.call(self.network, x, timestep, inputs))
+
+    def prediction(self, output: torch.Tensor) -> torch.Tensor:
+        """The part of a network's output [rows, C or 2C, H, W] that the scheduler takes.
+
+        The second C channels, which some networks have learned variances in, go to those schedulers alone
+        that use them.
+        """
+        channels, found = self.shape[0], output.shape[1]
+        if found not in (channels, 2 * channels):
+            raise UserError(
+                f"{self.name} takes {channels} channels and puts out {found}; allowed: as many or twice"
+            )
+        learned = str(getattr(self.scheduler.config, "variance_type", "")).startswith("learned")
+        return output if found == channels or learned else output[:, :channels]
 
     def layers(self) -> list[Layer]:
         """Every module in call order with shape, dtype and calls a step, from one dry run."""
         if not self._surveyed:
-            timestep = torch.zeros((), dtype=torch.long, device=self.device)
-
-            def run(rows: int) -> None:
-                self.predict(torch.zeros(rows, *self.shape, dtype=self.dtype, device=self.device), timestep)
-
-            self._surveyed = survey(self.network, run)
+            self._surveyed = layers_of(self.network, shape=self.shape, dtype=self.dtype)
         return self._surveyed
 
     def chosen_layers(self, wanted: Sequence[str] | None) -> list[Layer]:
@@ -155,6 +173,7 @@ def load(
     """
     arithmetic.before_cuda_starts()
     network, own_scheduler, name = _take_apart(source)
+    family = _steppable(known_family(type(network)), name)
     # nn.Module.to itself: diffusers' own warns of modules to be kept in float32 even where there are none.
     precision = _dtype(dtype)
     nn.Module.to(network, device=resolve_device(device), dtype=precision)
@@ -163,7 +182,7 @@ def load(
     return Denoiser(
         network=network,
         scheduler=_resolve_scheduler(scheduler, own_scheduler, name),
-        shape=_resolve_shape(shape, getattr(network, "config", None), name),
+        shape=_resolve_shape(shape, family, config_of(network), name),
         name=name,
         first_last_layers=known.get(name),
         plain_dtype=precision or torch.float32,
@@ -177,11 +196,12 @@ def scheduler_from(name: str, config: dict[str, Any]) -> Any:
 
 def shape_of(source: str) -> Shape:
     """(C, H, W) of a model's states, from its configuration where the weights can stay unread."""
-    folder = zoo.folder(source) or Path(source)
-    for path in (folder / "config.json", folder / "unet" / "config.json"):
-        if path.is_file():
-            return _resolve_shape(None, _read_json(path), source)
-    return load(source, device="cpu").shape
+    folder = _local_folder(source)
+    if folder is None:
+        return load(source, device="cpu").shape
+    config = model_folder.read_json(model_folder.network_folder(folder, source) / "config.json")
+    family = _steppable(FAMILIES.get(str(config.get("_class_name")), ANY_MODULE), source)
+    return _resolve_shape(None, family, config, source)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -202,33 +222,39 @@ def _take_apart(source: Any) -> tuple[nn.Module, Any | None, str]:
     """(network, scheduler or None, name) of a source of any kind."""
     if isinstance(source, nn.Module):
         return source, None, type(source).__name__
-    if hasattr(source, "unet") and hasattr(source, "scheduler"):
-        return source.unet, source.scheduler, type(source).__name__
+    if hasattr(source, "scheduler"):
+        return _network_of(source), source.scheduler, type(source).__name__
     name = str(source)
-    folder = zoo.folder(name) or (Path(name) if name and Path(name).is_dir() else None)
-    return *_load_folder(folder or _download(name), name), name
+    return *_load_folder(_local_folder(name) or _download(name), name), name
+
+
+def _local_folder(name: str) -> Path | None:
+    """The folder of a bundled name or of a path."""
+    return zoo.folder(name) or (Path(name) if name and Path(name).is_dir() else None)
+
+
+def _network_of(pipeline: Any) -> nn.Module:
+    parts = [getattr(pipeline, part, None) for part in model_folder.PARTS]
+    network = next((part for part in parts if isinstance(part, nn.Module)), None)
+    if network is None:
+        raise UserError(
+            f"{type(pipeline).__name__} has no {' or '.join(model_folder.PARTS)}; give its network alone, with a "
+            "scheduler"
+        )
+    return network
 
 
 def _load_folder(folder: Path, name: str) -> tuple[nn.Module, Any | None]:
-    """Network and scheduler of a folder in diffusers' layout, flat or with unet/ and scheduler/."""
-    import diffusers
-
-    network_folder = next((f for f in (folder / "unet", folder) if (f / "config.json").is_file()), None)
-    if network_folder is None:
-        raise UserError(
-            f"{name}: no config.json in {folder} or {folder / 'unet'}; needed is diffusers' layout"
-        )
-    class_name = _read_json(network_folder / "config.json").get("_class_name")
-    network_class: Any = getattr(diffusers, str(class_name), object)
-    known = isinstance(network_class, type) and issubclass(network_class, diffusers.ModelMixin)
-    if not known:
-        raise UserError(f"{name}: config.json names the class {class_name!r}, which diffusers does not have")
+    """Network and scheduler of a folder in diffusers' layout, flat or with its parts in folders."""
+    network_folder = model_folder.network_folder(folder, name)
+    network_class = model_folder.network_class(network_folder, name)
+    _steppable(known_family(network_class), name)
     try:
         network, report = network_class.from_pretrained(
             network_folder, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{name}: its weights cannot be loaded: {_first_line(error)}") from error
+        raise UserError(f"{name}: its weights cannot be loaded: {first_line(error)}") from error
     if missing := report["missing_keys"]:
         raise UserError(f"{name}: its weights lack {len(missing)} tensors, among them {sorted(missing)[0]!r}")
     scheduler_file = next(
@@ -241,7 +267,7 @@ def _load_folder(folder: Path, name: str) -> tuple[nn.Module, Any | None]:
     )
     if scheduler_file is None:
         return network, None
-    config = _read_json(scheduler_file)
+    config = model_folder.read_json(scheduler_file)
     return network, _scheduler_class(str(config.get("_class_name"))).from_config(config)
 
 
@@ -264,7 +290,7 @@ def _download(name: str) -> Path:
         elif any(isinstance(cause, HFValidationError) for cause in causes):
             reason = "no hub id looks like this"
         else:
-            reason = f"neither cached nor to be had from the hub ({_first_line(causes[-1])})"
+            reason = f"neither cached nor to be had from the hub ({first_line(causes[-1])})"
         raise UserError(
             f"unknown model {name!r}: not bundled ({', '.join(zoo.names())}), no such folder, {reason}; "
             "--model mnist needs no network"
@@ -328,19 +354,28 @@ def _scheduler_class(name: str) -> Any:
     return _able(getattr(diffusers, found))
 
 
-def _resolve_shape(given: Shape | None, config: Any, name: str) -> Shape:
+def _steppable(family: Family, name: str) -> Family:
+    """The family, refused where denoscope's own loop cannot make its states."""
+    if family.packed:
+        raise UserError(
+            f"{name} is a {family.name}, whose states its pipeline packs: denoscope's own loop steps states "
+            "[C, H, W] alone; record the pipeline's calls: with ds.watch(pipe, …): pipe(…)"
+        )
+    return family
+
+
+def _resolve_shape(given: Shape | None, family: Family, config: Mapping[str, Any], name: str) -> Shape:
     if given is not None and not (
         len(given) == 3 and all(isinstance(length, int) and length >= 1 for length in given)
     ):
         raise UserError(f"shape is {given!r}; allowed: three whole numbers (channels, height, width)")
-    size = config.get("sample_size") if config is not None else None
-    channels = config.get("in_channels") if config is not None else None
-    if size is None or channels is None:
+    told = family.state_shape(config)
+    if told is None:
         if given is None:
             raise UserError(f"{name} does not say the shape of its states; give it: shape=(C, H, W)")
         return given
-    height, width = (size, size) if isinstance(size, int) else size
-    own = (int(channels), int(height), int(width))
+    channels, height, width = told
+    own = (channels, height, width)
     # The channels are fixed by the weights; a convolutional network takes other sizes when told to.
     if given is not None and given[0] != own[0]:
         raise UserError(f"shape is {given}, but {name} takes {own[0]} channels; its own shape is {own}")
@@ -354,17 +389,3 @@ def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
     if dtype is not None and not (isinstance(resolved, torch.dtype) and resolved.is_floating_point):
         raise UserError(f"dtype is {dtype!r}; allowed: float16, bfloat16, float32, float64")
     return resolved
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON: {_first_line(error)}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a JSON {type(content).__name__}; needed is an object")
-    return content
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,65 @@
+"""A folder in diffusers' layout: where its network lies, of which class it is, and how it is built."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from denoscope.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PARTS = ("unet", "transformer")
+"""What pipelines call their denoising network, and its folder."""
+
+
+def blueprint(folder: str | Path) -> nn.Module:
+    """The network of a folder on the meta device: its modules and their shapes, for which no weights are read.
+
+    >>> layers_of(blueprint("stable-diffusion-v1-5"))
+
+    Raises: UserError if the folder has no configuration of a network that diffusers can build.
+    """
+    import torch
+
+    place = network_folder(Path(folder), str(folder))
+    kind = network_class(place, str(folder))
+    try:
+        with torch.device("meta"):
+            return kind.from_config(read_json(place / "config.json")).eval()
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise UserError(f"{folder}: its config.json makes no {kind.__name__}: {first_line(error)}") from error
+
+
+def network_folder(folder: Path, name: str) -> Path:
+    """Where the network's config.json lies: in the folder itself or in that of a part."""
+    places = [*(folder / part for part in PARTS), folder]
+    found = next((place for place in places if (place / "config.json").is_file()), None)
+    if found is None:
+        parts = " or ".join(f"{part}/" for part in PARTS)
+        raise UserError(f"{name}: no config.json in {folder} or its {parts}; needed is diffusers' layout")
+    return found
+
+
+def network_class(place: Path, name: str) -> Any:
+    """The class of diffusers that a network's config.json names; no other code is run."""
+    import diffusers
+
+    class_name = read_json(place / "config.json").get("_class_name")
+    kind = getattr(diffusers, str(class_name), object)
+    if not (isinstance(kind, type) and issubclass(kind, diffusers.ModelMixin)):
+        raise UserError(f"{name}: config.json names the class {class_name!r}, which diffusers does not have")
+    return kind
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a JSON {type(content).__name__}; needed is an object")
+    return content
