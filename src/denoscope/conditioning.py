@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -65,12 +65,17 @@ class Condition:
         parts = [self._of_branch(name) for name in branches or ("cond",)]
         return _joined([_mapped(part, padded) for part in parts])
 
-    def check(self, count: int, accepted: Callable[[str], bool]) -> None:
-        """Refuse inputs that the network does not take, or that are not there for every one of `count` samples."""
+    def check(self, count: int, accepted: Collection[str], needed: Collection[str]) -> None:
+        """Refuse what is not there for every one of `count` samples, and names that the network does not take.
+
+        `accepted` are the names that it takes, `needed` those it cannot do without.
+        """
+        if missing := [name for name in needed if name not in self.inputs]:
+            how = "labels=" if missing[0] == "class_labels" else "condition="
+            raise UserError(f"the network needs {', '.join(missing)} beside x and timestep; give it ({how}…)")
         for part in (self.inputs, self.unconditional or {}):
-            for name in part:
-                if not accepted(name):
-                    raise UserError(f"condition: the network takes no input {name!r}")
+            if unknown := [name for name in part if name not in accepted]:
+                raise UserError(f"condition: the network takes no input {unknown[0]!r}")
             for name, value in _flat(part).items():
                 if isinstance(value, torch.Tensor) and (value.ndim == 0 or len(value) not in (1, count)):
                     found = list(value.shape)

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from denoscope import addresses, arithmetic, families, model_folder, schedulers, zoo
+from denoscope import arithmetic, families, model_folder, schedulers, zoo
+from denoscope.addresses import choose
 from denoscope.conditioning import Condition, of_labels
 from denoscope.config import ModelConfig, SystemConfig
 from denoscope.errors import UserError, first_line
@@ -60,9 +61,12 @@ class Denoiser:
         """The order of the two halves of a guided call."""
         return self.family.branches or ("uncond", "cond")
 
-    def accepts(self, name: str) -> bool:
-        """Whether the network takes an input of this name."""
-        return name in inspect.signature(self.network.forward).parameters
+    def check(self, condition: Condition, count: int) -> None:
+        """Refuse a condition that does not fit the network or `count` samples."""
+        accepted = inspect.signature(self.network.forward).parameters
+        x = torch.zeros(1, *self.shape, dtype=self.dtype)
+        needed = self.family.example_inputs(config_of(self.network), x)
+        condition.check(count, accepted, needed)
 
     def condition_of_labels(self, labels: Sequence[int], *, scale: float = 1.0) -> Condition:
         """The condition of class labels, one for all samples or one for each; see `conditioning.of_labels`."""
@@ -112,20 +116,19 @@ class Denoiser:
     def layers(self) -> list[Layer]:
         """Every module in call order with shape, dtype and calls a step, from one dry run."""
         if not self._surveyed:
-            self._surveyed = survey(self.network, self._dry_run)
+            self._surveyed = survey(self.network, self._dry_run({}))
         return self._surveyed
 
-    @property
-    def _dry_run(self) -> Callable[[int], None]:
-        """Calls the network once on so many rows of zeros."""
-        return families.dry_run(self.network, shape=self.shape, dtype=self.dtype)
+    def chosen_layers(
+        self, queries: Sequence[str] | None, inputs: Mapping[str, Any] | None = None
+    ) -> list[Layer]:
+        """What the queries name, or the first and last convolution where there are none.
 
-    def chosen_layers(self, wanted: Sequence[str] | None) -> list[Layer]:
-        """The wanted layers, or the first and last convolution when none is named."""
-        queries = wanted or self.first_last_layers or first_and_last_convolution(self.layers())
-        chosen = layers_at(
-            self.network, addresses.choose(queries, self.layers()), self.layers(), self._dry_run
-        )
+        `inputs` are what the network will be told, on whose size that of some states depends.
+        """
+        surveyed = survey(self.network, self._dry_run(inputs)) if inputs else self.layers()
+        wanted = choose(queries or self.first_last_layers or first_and_last_convolution(surveyed), surveyed)
+        chosen = layers_at(self.network, wanted, surveyed, self._dry_run(inputs or {}))
         for layer in chosen:
             if layer.shape is None:
                 raise UserError(
@@ -133,6 +136,10 @@ class Denoiser:
                     "in each call; name another layer"
                 )
         return chosen
+
+    def _dry_run(self, inputs: Mapping[str, Any]) -> Callable[[int], None]:
+        """A function that calls the network once on so many rows of zeros."""
+        return families.dry_run(self.network, shape=self.shape, dtype=self.dtype, inputs=inputs)
 
     def new_scheduler(self, steps: int, *, dtype: torch.dtype | None = None) -> Scheduler:
         """A scheduler of its own for one run of `steps` steps: schedulers keep state between steps.

@@ -143,7 +143,7 @@ def dry_run(
 
     def run(rows: int) -> None:
         x = torch.zeros(rows, *chosen, dtype=dtype or own.dtype, device=own.device)
-        family.call(network, x, timestep, family.example_inputs(config, x) | _repeated(inputs or {}, rows))
+        family.call(network, x, timestep, family.example_inputs(config, x) | _repeated(inputs or {}, x))
 
     return run
 
@@ -153,14 +153,17 @@ def _family_of_class(kind: type) -> Family:
     return next((FAMILIES[name] for name in names if name in FAMILIES), ANY_MODULE)
 
 
-def _repeated(inputs: Inputs, rows: int) -> dict[str, Any]:
-    """The inputs with the first row of each tensor as every one of so many rows."""
+def _repeated(inputs: Inputs, x: torch.Tensor) -> dict[str, Any]:
+    """The inputs with the first row of each tensor for every row of x, where x lies."""
 
     def repeat(name: str, value: Any) -> Any:
         if isinstance(value, Mapping):
-            return _repeated(value, rows)
-        has_rows = isinstance(value, torch.Tensor) and value.ndim > 0 and name not in WITHOUT_ROWS
-        return value[:1].expand(rows, *value.shape[1:]) if has_rows else value
+            return _repeated(value, x)
+        if not isinstance(value, torch.Tensor):
+            return value
+        value = value.to(x.device, x.dtype if value.is_floating_point() else None)
+        has_rows = value.ndim > 0 and name not in WITHOUT_ROWS
+        return value[:1].expand(len(x), *value.shape[1:]) if has_rows else value
 
     return {name: repeat(name, value) for name, value in inputs.items()}
 

@@ -74,7 +74,7 @@ class Job:
         if options.resume and options.overwrite:
             raise UserError("resume and overwrite contradict each other; take one of them")
         condition = condition or condition_of(denoiser, options)
-        condition.check(len(x), denoiser.accepts)
+        denoiser.check(condition, len(x))
         loop = Loop(
             steps=options.num_steps,
             noise=options.noise,
@@ -91,7 +91,7 @@ class Job:
             flatten=options.flatten,
             seed=noise_seed,
         )
-        layers = denoiser.chosen_layers(options.layers) if options.extract_states else []
+        layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.extract_states else []
         plan = plan_of(denoiser, x, layers, options, loop, selection, condition, out)
         place = out
         if options.output_format == "zarr" and out.suffix != ".zarr":

@@ -208,7 +208,7 @@ def denoise(
     loop = Loop(
         steps=steps, noise=noise, noise_seed=noise_seed, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32
     )
-    chosen = denoiser.chosen_layers(layers) if layers else []
+    chosen = denoiser.chosen_layers(layers, condition.inputs) if layers else []
     return _denoise(denoiser, x_T, loop, chosen, names, condition)
 
 
@@ -235,7 +235,7 @@ def steps_of(
 ) -> Iterator[Step]:
     """The loop itself, over a network that is tapped already; see `denoise`."""
     names = _checked(denoiser, x_T, loop, names)
-    condition.check(len(x_T), denoiser.accepts)
+    denoiser.check(condition, len(x_T))
     draws = _Draws(loop.noise, loop.noise_seed)
     groups = [
         _Lanes(
