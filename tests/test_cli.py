@@ -599,3 +599,98 @@ def test_the_package_runs_as_a_module_and_as_a_command():
         )
         assert done.returncode == 2
         one_line(done.stderr, "batch_size")
+
+
+def test_classify_can_be_run_again_also_after_a_pipeline():
+    call("pipeline --num_prompts_per_direction 2 2 --num_steps 1 --device cpu --lanes 4")
+    before = load("outputs/classifications_plane.pt")
+    call("classify")
+    call("classify")
+    assert torch.equal(load("outputs/classifications_plane.pt"), before)
+
+
+def test_a_sample_that_became_nan_is_classified_as_none_and_the_others_as_ever(here, capsys):
+    ds.noise.random(3, (1, 28, 28)).write(here / "inputs")
+    call("record --num_steps 1 --device cpu --no-extract_states")
+    broken = load("outputs/final_tensors/sample_0001.pt")
+    broken[0, 0, 0] = float("inf")
+    torch.save(broken, "outputs/final_tensors/sample_0001.pt")
+    call("classify")
+    assert "NaN or Inf: 1, labelled -1" in capsys.readouterr().out
+    found = json.loads(Path("outputs/predictions.json").read_text())
+    assert found["sample_0001"] | {"file": ""} == {
+        "file": "",
+        "label": -1,
+        "confidence": None,
+        "margin": None,
+    }
+    assert found["sample_0000"]["label"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("image", "match"),
+    [
+        (torch.zeros(1, 32, 32), r"b\.pt: images have shape \[1, 1, 32, 32\]"),
+        (torch.zeros(3, 28, 28), r"b\.pt: images have shape"),
+        (torch.zeros(1, 28, 28, dtype=torch.int32), r"b\.pt: images are int32"),
+        (torch.zeros(28, 28), r"b\.pt: holds shape \[28, 28\]"),
+    ],
+)
+def test_what_cannot_be_classified_is_named_by_its_file(here, refused, image, match):
+    torch.save(torch.zeros(1, 28, 28), here / "a.pt")
+    torch.save(image, here / "b.pt")
+    refused("classify", "--tensors", here, match=match)
+
+
+def test_lists_in_config_are_lists(checkout, here):
+    root = checkout("InferenceConfig()", "InferenceConfig(layers=['conv_in', 'mid_block'], num_steps=1)")
+    done = script("main.py", "--dry_run", "--device", "cpu", "--inputs", noise28(here), cwd=here, root=root)
+    assert done.returncode == 0 and "mid_block" in done.stdout
+    root = checkout(
+        "DefaultConfig()", "DefaultConfig(center_coords=[1.0, 2.0], num_prompts_per_direction=[2, 1])"
+    )
+    assert script("generate_plane_prompts.py", cwd=here, root=root).returncode == 0
+
+
+def noise28(folder: Path) -> str:
+    ds.noise.random(1, (1, 28, 28)).write(folder / "digits")
+    return "digits"
+
+
+@pytest.mark.parametrize("wrong", ["image_size=32", "channels=3"])
+def test_a_size_in_config_that_contradicts_the_model_stops_a_recording(checkout, here, wrong):
+    root = checkout("GenerationConfig()", f"GenerationConfig({wrong})")
+    done = script("main.py", "--device", "cpu", "--inputs", noise28(here), cwd=here, root=root)
+    assert done.returncode == 2
+    one_line(done.stderr, f"GenerationConfig.{wrong.replace('=', ' is ')}")
+    assert not Path("outputs").exists()
+
+
+def test_a_pipeline_checks_everything_before_it_denoises(here, refused, monkeypatch):
+    line = ["pipeline", "--num_prompts_per_direction", "2", "2", "--num_steps", "1", "--device", "cpu", "--lanes", "4"]
+    refused(*line, "--classifier_weights", "nofile", match="nofile")
+    (here / "taken").write_text("a file")
+    refused(*line, "--output_base_dir", "taken", match="taken")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    refused(*line, match=r"denoscope\[plots\]")
+    assert not Path("outputs/final_tensors").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    call(" ".join(line))
+    call(" ".join([*line, "--resume"]))
+
+
+def test_groups_of_commands_list_their_own(capsys):
+    for group in ("noise", "verify"):
+        main([group, "--help"])
+        told = capsys.readouterr().out
+        assert all(name in told for name in VERBS if name.startswith(f"{group} "))
+        assert "pipeline" not in told
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    program = f"{sys.executable} -m denoscope layers mnist | head -1"
+    done = subprocess.run(
+        ["bash", "-c", program], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("layer") and "Traceback" not in done.stderr and "Broken" not in done.stderr

@@ -58,7 +58,8 @@ def test_the_survey_sees_what_hand_made_hooks_see_in_the_order_of_calls(tiny, ho
     for layer in layers:
         kind, output = outputs[layer.address]
         assert layer.kind == kind and layer.dtype == output.dtype
-        assert layer.shape == tuple(output.shape[1:])
+        shapes = {first_tensor(found).shape[1:] for name, _, found in seen if name == layer.address}
+        assert layer.shape == (tuple(output.shape[1:]) if len(shapes) == 1 else None)
         assert layer.calls == sum(name == layer.address for name, _, _ in seen)
     assert hooks_of(tiny.network) == 0
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import os
 import sys
 import typing
 from collections.abc import Callable, Sequence
@@ -56,6 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         print(importlib.metadata.version("denoscope"))
         return
+    group = [name for name in VERBS if name.startswith(f"{words[0]} ")]
+    if group and words[1:] in (["-h"], ["--help"]):
+        print(_overview(group))
+        return
     for length in (2, 1):
         if (verb := " ".join(words[:length])) in VERBS:
             run(verb, words[length:], Settings(), f"denoscope {verb}")
@@ -82,8 +87,12 @@ def run(verb: str, arguments: Sequence[str], settings: Settings, program: str) -
             **{item.name: getattr(parsed, item.name) for item in dataclasses.fields(chosen.own)}
         )
         chosen.run(_merged(chosen, settings, parsed), own)
+        sys.stdout.flush()
     except UserError as error:
         _fail(str(error))
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; what Python flushes at exit must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt as stop:
         print(f"\n{stop or 'stopped'}", file=sys.stderr)
         raise SystemExit(130) from None
@@ -178,9 +187,11 @@ def _fail(message: str) -> typing.NoReturn:
     raise SystemExit(2)
 
 
-def _overview() -> str:
-    width = max(map(len, VERBS)) + 2
-    lines = [f"  {name:<{width}}{verb.help}" for name, verb in VERBS.items()]
+def _overview(names: Sequence[str] = ()) -> str:
+    """What the command does, or of a group of verbs those alone."""
+    listed = names or list(VERBS)
+    width = max(map(len, listed)) + 2
+    lines = [f"  {name:<{width}}{VERBS[name].help}" for name in listed]
     return "\n".join(
         [
             "usage: denoscope COMMAND [FLAGS]   (denoscope COMMAND --help lists the flags)",
@@ -206,11 +217,17 @@ def _load(settings: Settings) -> Any:
 
 
 def _noise_shape(settings: Settings) -> tuple[int, int, int]:
-    """The model's shape; a size or a number of channels that contradicts it is refused."""
+    """The shape of the model's states, which the settings do not contradict."""
     from denoscope.denoiser import shape_of
 
-    channels, height, width = shape_of(settings.model.model)
-    wanted = settings.generation
+    shape = shape_of(settings.model.model)
+    _check_shape(settings, shape)
+    return shape
+
+
+def _check_shape(settings: Settings, shape: tuple[int, int, int]) -> None:
+    """Refuse a size or a number of channels that contradicts the model's."""
+    (channels, height, width), wanted = shape, settings.generation
     if wanted.channels not in (None, channels):
         raise UserError(
             f"GenerationConfig.channels is {wanted.channels}; allowed: {channels}, as {settings.model.model} takes"
@@ -220,7 +237,6 @@ def _noise_shape(settings: Settings) -> tuple[int, int, int]:
             f"GenerationConfig.image_size is {wanted.image_size}; allowed: {height}"
             f"{'' if height == width else f' by {width}'}, as {settings.model.model} takes"
         )
-    return channels, height, width
 
 
 def _write_noise(x: NoiseSet, settings: Settings) -> None:
@@ -304,6 +320,7 @@ def _record(settings: Settings, own: RecordFlags) -> None:
 
     system = settings.system
     denoiser = _load(settings)
+    _check_shape(settings, denoiser.shape)
     x = noise.read(system.inputs, shape=denoiser.shape)
     job = Job.prepared(denoiser, x, system.output, settings.inference, system.seed)
     if own.dry_run:
@@ -434,7 +451,7 @@ _SHAPE = {"generation": "image_size channels", "model": "model"}
 _RUN = {
     "system": "output device seed",
     "model": "model scheduler",
-    "inference": "num_steps batch_size lanes noise overwrite",
+    "inference": "num_steps batch_size lanes noise resume overwrite",
 }
 
 VERBS: dict[str, Verb] = {

