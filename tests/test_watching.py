@@ -1,6 +1,7 @@
 """Calls of pipelines, watched, against plain runs with hooks made by hand."""
 
 import copy
+import functools
 import inspect
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ import denoscope as ds
 from denoscope import verify
 from denoscope.denoiser import network_of
 from denoscope.layers import first_tensor
+from denoscope.outbox import Outbox
 
 pytestmark = [
     pytest.mark.filterwarnings(
@@ -333,6 +335,14 @@ def test_the_order_of_an_unknown_pipeline_is_to_be_stated(doubled, tmp_path):
     assert rec.states["mid_block"]["branch"].to_numpy().tolist() == ["b", "a"]
 
 
+def test_a_pipeline_that_is_derived_from_a_known_one_has_its_order(tmp_path):
+    pipe, arguments = PIPELINES["pixart_sigma"]()
+    pipe.__class__ = type("Own", (type(pipe),), {})
+    with ds.watch(pipe, layers=["proj_out"], out=tmp_path / "run.zarr"):
+        pipe(**arguments)
+    assert ds.open(tmp_path / "run.zarr").states["proj_out"]["branch"].to_numpy().tolist() == list(GUIDED)
+
+
 @pytest.mark.parametrize(
     ("branches", "match"),
     [
@@ -608,6 +618,16 @@ def test_every_step_is_on_disk_before_the_next_one_is_computed(tmp_path):
     assert sizes == [0, step, 2 * step]
 
 
+def test_a_thread_that_writes_beside_the_pipeline_writes_the_same(tmp_path, contents, monkeypatch):
+    """As on CUDA."""
+    for threaded in (False, True):
+        monkeypatch.setattr("denoscope.watching.Outbox", functools.partial(Outbox, threaded=threaded))
+        pipe, arguments = CASES["heun"].built()
+        with ds.watch(pipe, layers=UNET, out=tmp_path / f"{threaded}.zarr"):
+            pipe(**arguments)
+    assert contents(tmp_path / "True.zarr") == contents(tmp_path / "False.zarr")
+
+
 def one_line(match, tmp_path, *, pipe=None, layers=("mid_block",), **options):
     """The call is refused in its first step at the latest, with one line, and writes nothing."""
     made, arguments = PIPELINES["ddim"]()
@@ -673,7 +693,7 @@ def test_what_exists_is_replaced_only_when_told(tmp_path):
         with ds.watch(pipe, layers=["mid_block"], out=tmp_path / "run.zarr", overwrite=index > 0):
             pipe(**arguments | {"num_inference_steps": 2 + index})
     assert ds.open(tmp_path / "run.zarr").sequence.sizes["state"] == 4
-    one_line("run.zarr exists; replace it with overwrite=True", tmp_path)
+    one_line("run.zarr already holds a recording; replace it with overwrite=True", tmp_path)
     (tmp_path / "other.zarr").mkdir()
     (tmp_path / "other.zarr" / "mine").write_text("")
     pipe, arguments = PIPELINES["ddim"]()

@@ -29,7 +29,7 @@ from denoscope.outbox import Outbox
 from denoscope.planning import kept_steps, place_of, selection_of
 from denoscope.provenance import KEPT
 from denoscope.selection import Selection
-from denoscope.storage import pt_layout
+from denoscope.storage import pt_layout, zarr_layout
 from denoscope.storage.plan import Plan, Unit
 from denoscope.watched import Watched
 
@@ -163,9 +163,11 @@ class _Watcher:
             )
 
     def _check_free(self) -> None:
-        taken = pt_layout.is_recording(self.place) or (self.place.suffix == ".zarr" and self.place.exists())
+        taken = any(kind.is_recording(self.place) for kind in (zarr_layout, pt_layout))
         if taken and not self.options.overwrite:
-            raise UserError(f"{self.place} exists; replace it with overwrite=True, or name another output")
+            raise UserError(
+                f"{self.place} already holds a recording; replace it with overwrite=True, or name another output"
+            )
 
     def _begun(self, timestep: float, x: torch.Tensor, calls: Sequence[Call]) -> _Run:
         watched = Watched.seen(self.pipe, self.network, timestep, x, calls, self.stated)
