@@ -25,7 +25,7 @@ class Call:
 
     rows: int
     class_labels: torch.Tensor | None
-    states: Mapping[Address, Sequence[torch.Tensor]]
+    states: Mapping[str, Sequence[torch.Tensor]]
 
 
 class Calls:
@@ -38,7 +38,7 @@ class Calls:
         self.network, self.addresses = network, addresses
         self.reading = True
         self._made: list[Call] = []
-        self._states: dict[Address, list[torch.Tensor]] = {}
+        self._states: dict[str, list[torch.Tensor]] = {}
         self._worked: dict[str, bool] = {}
         self._composed: set[str] = set()
 
@@ -48,7 +48,7 @@ class Calls:
 
         def begin(_module: nn.Module, _args: Any) -> None:
             before()
-            self._states = {address: [] for address in self.addresses}
+            self._states = {str(address): [] for address in self.addresses}
 
         with ExitStack() as stack:
             stack.callback(self.network.register_forward_pre_hook(begin).remove)
@@ -76,7 +76,7 @@ class Calls:
             passed_by = not worked and address.path in self._composed and address.what in ("out", "diff")
             if self.reading and not passed_by:
                 copied = value.detach().clone(memory_format=torch.contiguous_format)
-                self._states[address].append(copied)
+                self._states[str(address)].append(copied)
 
         return read
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from denoscope import provenance
-from denoscope.addresses import Address
+from denoscope.addresses import parse
 from denoscope.branches import Branches, branches_of
 from denoscope.calls import Call
 from denoscope.config import InferenceConfig
@@ -123,23 +123,23 @@ class Watched:
         }
 
 
-def _layer(address: Address, values: Sequence[torch.Tensor], rows: int, network: nn.Module) -> Layer:
+def _layer(address: str, values: Sequence[torch.Tensor], rows: int, network: nn.Module) -> Layer:
     """What is read at an address, from all that passed there in one call of the network."""
     if not values:
         raise UserError(
-            f"layer {str(address)!r}: nothing passed there in the first call of the network; leave it out "
+            f"layer {address!r}: nothing passed there in the first call of the network; leave it out "
             f"(!{address})"
         )
     shapes = sorted({tuple(value.shape) for value in values})
     if len(shapes) > 1:
         raise UserError(
-            f"layer {str(address)!r} has states of different shapes in one call, "
+            f"layer {address!r} has states of different shapes in one call, "
             f"{' and '.join(str(list(shape)) for shape in shapes)}; name the layers inside of it"
         )
     if shapes[0][:1] != (rows,):
         raise UserError(
-            f"layer {str(address)!r} has states {list(shapes[0])}, without a row for each of the network's {rows}; "
+            f"layer {address!r} has states {list(shapes[0])}, without a row for each of the network's {rows}; "
             f"leave it out (!{address})"
         )
-    kind = type(network.get_submodule(address.path)).__name__
-    return Layer(str(address), kind, shapes[0][1:], values[0].dtype, len(values))
+    kind = type(network.get_submodule(parse(address).path)).__name__
+    return Layer(address, kind, shapes[0][1:], values[0].dtype, len(values))
