@@ -7,6 +7,7 @@ import pytest
 import tiny_models
 import torch
 import xarray
+from diffusers import DDIMScheduler
 from safetensors.torch import save_file
 
 import denoscope as ds
@@ -182,6 +183,23 @@ def test_each_sample_gets_its_own_label(tmp_path):
     assert np.array_equal(alone.final[0], rec.final[2])
     for all_ in (ds.record(denoiser, x, tmp_path / "all.zarr", steps=2, lanes=4, labels=(2,)),):
         assert all_.dataset.class_label.values.tolist() == [2, 2, 2]
+
+
+def test_samples_with_labels_are_computed_again_under_their_own(tmp_path):
+    from denoscope import verify
+
+    network = tiny_models.unet(num_class_embeds=4).eval()
+    network.save_pretrained(tmp_path / "model")
+    DDIMScheduler().save_pretrained(tmp_path / "model")
+    denoiser = ds.load(tmp_path / "model", device="cpu")
+    x = ds.noise.random(3, denoiser.shape, seed=0)
+    ds.record(denoiser, x, tmp_path / "run.zarr", steps=2, lanes=4, labels=(3, 0, 2))
+    report = verify.store(tmp_path / "run.zarr", recompute=2)
+    assert report.sound and report.recomputed == 2
+    condition = Condition({"class_labels": torch.tensor([1, 1, 1])})
+    ds.record(denoiser, x, tmp_path / "other.zarr", steps=2, lanes=4, condition=condition)
+    with pytest.raises(ds.UserError, match="given in Python"):
+        verify.store(tmp_path / "other.zarr", recompute=2)
 
 
 def test_a_condition_is_read_from_named_tensors(tmp_path):

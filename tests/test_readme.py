@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/pipelines.md", "docs/reproducibility.md"]
+PAGES = ["README.md", "docs/layers.md", "docs/pipelines.md", "docs/reproducibility.md"]
 # What sets up the environment that the tests already run in, and what other tests or this very run do.
 ELSEWHERE = ("make ", "source ", "pip install")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.M | re.S)
@@ -68,17 +68,17 @@ def run(program: list[str], folder: Path) -> str:
         "PYTHONWARNINGS": "error,ignore:__array__ implementation doesn't:DeprecationWarning",
     }
     done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{program[-1]}: {done.stderr[-2000:]}"
+    assert done.returncode == 0, f"{program[-1]}: {done.stderr[-2000:]}\n{done.stdout[-2000:]}"
     return done.stdout
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_of_a_page_runs_in_the_order_of_the_page(page, checkout):
     for block in blocks(page):
-        assert block.language in ("bash", "python"), f"{page} holds {block.language}, which nothing runs"
         if block.language == "python":
             printed = run([sys.executable, "-c", block.content], checkout)
         else:
+            assert block.language == "bash", f"{page} holds a block in {block.language}, which nothing runs"
             commands = [line for line in block.content.splitlines() if not line.startswith(ELSEWHERE)]
             printed = "".join(run(["bash", "-c", command], checkout) for command in commands)
         if block.output is not None:

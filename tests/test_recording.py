@@ -516,3 +516,28 @@ def test_nan_stops_a_recording_when_told_to_and_costs_no_finished_sample(spoiled
     assert ds.open(tmp_path / out).dataset["complete"].values.tolist() == [True] * 8 + [False] * 2
     rec = ds.record(denoiser, turned, tmp_path / out, steps=3, lanes=4, resume=True)
     assert rec.dataset["complete"].values.all() and rec.dataset["nonfinite"].values.sum() == 3
+
+
+def test_a_layer_that_is_left_out_in_a_step_is_nan_there_told_and_no_fault_of_the_sample(
+    make_unet, make_scheduler, tmp_path
+):
+    network = make_unet()
+    denoiser = ds.load(network, scheduler=make_scheduler("ddim"), device="cpu")
+    x = ds.noise.random(3, denoiser.shape, seed=0)
+    denoiser.layers()
+    block, plain, calls = network.mid_block, type(network.mid_block).forward, []
+
+    def cached(*arguments, **named):
+        calls.append(1)
+        if len(calls) == 2:  # as a caching hook does: what is inside of the block is not called
+            return arguments[0]
+        return plain(block, *arguments, **named)
+
+    block.forward = cached
+    with pytest.warns(UserWarning, match=r"mid_block.resnets.0 was not called as planned in step 1"):
+        rec = ds.record(
+            denoiser, x, tmp_path / "run.zarr", steps=3, layers=["mid_block.resnets.0", "mid_block"]
+        )
+    inside = rec.states["mid_block.resnets.0"]
+    assert np.isnan(inside[:, 1]).all() and not np.isnan(inside[:, [0, 2]]).any()
+    assert not np.isnan(rec.states["mid_block"]).any() and not rec.dataset.nonfinite.any()

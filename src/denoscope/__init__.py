@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from denoscope import noise as noise
+    from denoscope.conditioning import Condition as Condition
     from denoscope.denoiser import Denoiser as Denoiser
     from denoscope.denoiser import load as load
     from denoscope.errors import UserError as UserError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from denoscope.watching import watch as watch
 
 _HOMES = {
+    "Condition": "conditioning",
     "Denoiser": "denoiser",
     "load": "denoiser",
     "NoiseSet": "noise",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Progress(Protocol):
 
     def begin(self, plan: Plan, out: Path, finished: int) -> None: ...
     def compiled(self, compilation: Compilation, calls: int) -> None: ...
+    def skipped(self, layer: str, step: int) -> None: ...
     def advance(self, samples: int) -> None: ...
     def unit_done(self, samples: int, seconds: float) -> None: ...
     def end(self, nonfinite: Mapping[str, int]) -> None: ...
@@ -147,6 +149,8 @@ class Job:
                     x_T, condition = self.x.batch(samples), self.condition.of(samples)
                     for step in steps_of(denoiser, network, x_T, self.loop, names, condition):
                         self._note(step, names, unit, outbox, nonfinite)
+                        for layer in step.skipped if self._keeps(step) else ():
+                            _tell_skipped(progress, layer, step.index)
                         if progress:
                             progress.advance(len(samples))
                 if progress and first == 0 and isinstance(network, Compiled) and network.compilation:
@@ -229,6 +233,13 @@ def writer_of(place: Path, plan: Plan, existing: Existing) -> AbstractContextMan
     """The writer of the kind that the plan names."""
     kind = ZarrWriter if plan.format == "zarr" else PtWriter
     return kind.opened(place, plan, existing)
+
+
+def _tell_skipped(progress: Progress | None, layer: str, step: int) -> None:
+    if progress:
+        progress.skipped(layer, step)
+    else:
+        warnings.warn(f"layer {layer} was not called as planned in step {step}: NaN there", stacklevel=2)
 
 
 def finite(parts: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -59,6 +59,12 @@ class Console:
     def compiled(self, compilation: Compilation, calls: int) -> None:
         self.bar.write(compilation.told(calls), sys.stderr)
 
+    def skipped(self, layer: str, step: int) -> None:
+        self.bar.write(
+            f"warning: layer {layer} was not called as often as planned in step {step}; it is NaN there",
+            sys.stderr,
+        )
+
     def advance(self, samples: int) -> None:
         self.bar.update(samples)
 

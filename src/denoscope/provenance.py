@@ -104,6 +104,7 @@ def attributes(
             | {"noise_seed": noise_seed},
             "fingerprint": fingerprint(denoiser, layers, options, noise_seed, condition),
             "inputs": dict(x.parameters),
+            "condition": list(condition.inputs),
             "inputs_sha256": inputs_sha256(x, condition),
             "versions": {"python": platform.python_version()}
             | {name: importlib.metadata.version(name) for name in LIBRARIES},

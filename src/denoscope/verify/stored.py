@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from denoscope import noise, recording
+from denoscope.conditioning import Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser, load
 from denoscope.errors import UserError
 from denoscope.job import Job
 from denoscope.noise import NoiseSet
-from denoscope.planning import sample_names
+from denoscope.planning import condition_of, sample_names
 from denoscope.schedulers import scheduler_from, starting_sigma
 from denoscope.storage.inspection import inspect
 from denoscope.storage.marks import Mark
@@ -129,9 +130,10 @@ def _recomputed(
     layers = tuple(rec.attrs["fingerprint"]["layers"])
     options = InferenceConfig(**values | {"batch_size": 1, "layers": layers})
     x = _noises_of(rec, chosen, inputs, denoiser)
+    condition = _condition_of(rec, chosen, options, denoiser)
     stored = rec.attrs["fingerprint"]
     with threads_set_to(stored["threads"]):
-        job = Job.prepared(denoiser, x, rec.path, options, noise_seed)
+        job = Job.prepared(denoiser, x, rec.path, options, noise_seed, condition)
         comparer = _Comparer(rec, job)
         job.run_into(comparer)
     notes = [
@@ -139,6 +141,18 @@ def _recomputed(
         for what in differences(stored, job.plan.attrs["fingerprint"])
     ]
     return tuple(comparer.problems), tuple(notes)
+
+
+def _condition_of(
+    rec: recording.Recording, chosen: Sequence[str], options: InferenceConfig, denoiser: Denoiser
+) -> Condition:
+    """What the chosen samples were denoised under: of classes and files it can be had again."""
+    if rec.attrs.get("condition") and not (options.labels or options.condition):
+        raise UserError(
+            f"{rec.path} was recorded under a condition given in Python, which it does not hold; leave out --recompute"
+        )
+    stored = rec.dataset["sample"].to_numpy().tolist()
+    return condition_of(denoiser, options).of([stored.index(name) for name in chosen])
 
 
 def _noises_of(
