@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from denoscope.errors import UserError as UserError
     from denoscope.labels import Labels as Labels
     from denoscope.labels import classify as classify
+    from denoscope.latents import decode as decode
     from denoscope.noise import NoiseSet as NoiseSet
     from denoscope.recording import Recording as Recording
     from denoscope.recording import open as open
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from denoscope.sampling import Step as Step
     from denoscope.sampling import denoise as denoise
     from denoscope.sampling import sample as sample
+    from denoscope.watching import watch as watch
 
 _HOMES = {
     "Condition": "conditioning",
@@ -41,6 +43,8 @@ _HOMES = {
     "sample": "sampling",
     "Labels": "labels",
     "classify": "labels",
+    "watch": "watching",
+    "decode": "latents",
     "UserError": "errors",
 }
 

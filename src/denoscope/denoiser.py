@@ -152,12 +152,7 @@ class Denoiser:
     @cached_property
     def weights_hash(self) -> str:
         """SHA-256 over the names and bytes of all weights and buffers."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.network.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            flat = tensor.detach().cpu().contiguous().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
-        return digest.hexdigest()
+        return weights_sha256(self.network)
 
 
 def load(
@@ -203,6 +198,16 @@ def load(
     )
 
 
+def weights_sha256(network: nn.Module) -> str:
+    """SHA-256 over the names and bytes of all weights and buffers of a network."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    return digest.hexdigest()
+
+
 def shape_of(source: str) -> Shape:
     """(C, H, W) of a model's states, from its configuration where the weights can stay unread."""
     folder = _local_folder(source)
@@ -232,7 +237,7 @@ def _take_apart(source: Any) -> tuple[nn.Module, Any | None, str]:
     if isinstance(source, nn.Module):
         return source, None, type(source).__name__
     if hasattr(source, "scheduler"):
-        return _network_of(source), source.scheduler, type(source).__name__
+        return network_of(source), source.scheduler, type(source).__name__
     name = str(source)
     return *_load_folder(_local_folder(name) or _download(name), name), name
 
@@ -242,7 +247,8 @@ def _local_folder(name: str) -> Path | None:
     return zoo.folder(name) or (Path(name) if name and Path(name).is_dir() else None)
 
 
-def _network_of(pipeline: Any) -> nn.Module:
+def network_of(pipeline: Any) -> nn.Module:
+    """The denoising network of a diffusers pipeline."""
     parts = [getattr(pipeline, part, None) for part in model_folder.PARTS]
     network = next((part for part in parts if isinstance(part, nn.Module)), None)
     if network is None:

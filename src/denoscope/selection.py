@@ -93,7 +93,7 @@ class Selection:
         A view of `state` where nothing but slices is asked for, and `state` itself where nothing is.
         """
         inner = tuple(state.shape[1:])
-        kept, names = self._axes(inner, ""), _names(inner)
+        kept, names = self._axes(inner, ""), names_of(inner)
         for option, choice in self._choices().items():
             if choice is not None:
                 axis = 1 + next(k for k, name in enumerate(names) if name in AXES[option])
@@ -131,7 +131,7 @@ class Selection:
 
     def _part(self, inner: tuple[int, ...], layer: str) -> list[tuple[str, int]]:
         """Name and size of each axis after channels, height and width were chosen."""
-        axes = list(zip(_names(inner), inner, strict=True))
+        axes = list(zip(names_of(inner), inner, strict=True))
         for option, choice in self._choices().items():
             if choice is None:
                 continue
@@ -175,7 +175,7 @@ class Selection:
         return [("feature", math.prod(size for _, size in axes))] if self.flatten and len(axes) > 1 else axes
 
 
-def _names(inner: tuple[int, ...]) -> tuple[str, ...]:
+def names_of(inner: tuple[int, ...]) -> tuple[str, ...]:
     """The names of a state's own axes."""
     return NAMES.get(len(inner)) or tuple(f"axis_{axis}" for axis in range(len(inner)))
 
