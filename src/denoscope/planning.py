@@ -20,6 +20,7 @@ from denoscope.sampling import Loop, noise_level
 from denoscope.selection import Selection
 from denoscope.stages import stages
 from denoscope.storage.plan import IMAGE_DIMS, ArrayPlan, Plan
+from denoscope.writes import Writes
 
 
 def kept_steps(options: InferenceConfig, count: int) -> range | tuple[int, ...]:
@@ -53,6 +54,7 @@ def plan_of(
     selection: Selection,
     condition: Condition,
     out: Path,
+    writes: Writes,
 ) -> Plan:
     """The plan of a recording of the tapped `layers`."""
     scheduler = denoiser.new_scheduler(options.num_steps, dtype=loop.state_dtype(denoiser))
@@ -82,7 +84,7 @@ def plan_of(
     }
     addresses = [layer.address for layer in layers]
     folders = {} if options.layers else dict(zip(addresses, ("layer1", "last_layer"), strict=False))
-    attrs = provenance.attributes(denoiser, x, addresses, options, loop.noise_seed, condition)
+    attrs = provenance.attributes(denoiser, x, addresses, options, loop.noise_seed, condition, writes)
     plan = Plan(
         samples=samples,
         steps=count,
