@@ -667,7 +667,18 @@ def test_a_size_in_config_that_contradicts_the_model_stops_a_recording(checkout,
 
 
 def test_a_pipeline_checks_everything_before_it_denoises(here, refused, monkeypatch):
-    line = ["pipeline", "--num_prompts_per_direction", "2", "2", "--num_steps", "1", "--device", "cpu", "--lanes", "4"]
+    line = [
+        "pipeline",
+        "--num_prompts_per_direction",
+        "2",
+        "2",
+        "--num_steps",
+        "1",
+        "--device",
+        "cpu",
+        "--lanes",
+        "4",
+    ]
     refused(*line, "--classifier_weights", "nofile", match="nofile")
     (here / "taken").write_text("a file")
     refused(*line, "--output_base_dir", "taken", match="taken")

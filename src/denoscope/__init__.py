@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from denoscope.denoiser import Denoiser as Denoiser
     from denoscope.denoiser import load as load
     from denoscope.errors import UserError as UserError
+    from denoscope.interventions import Intervention as Intervention
+    from denoscope.interventions import read_plan as read_plan
+    from denoscope.interventions import write_plan as write_plan
     from denoscope.labels import Labels as Labels
     from denoscope.labels import classify as classify
     from denoscope.latents import decode as decode
@@ -34,6 +37,9 @@ _HOMES = {
     "Condition": "conditioning",
     "Denoiser": "denoiser",
     "load": "denoiser",
+    "Intervention": "interventions",
+    "read_plan": "interventions",
+    "write_plan": "interventions",
     "NoiseSet": "noise",
     "Recording": "recording",
     "open": "recording",

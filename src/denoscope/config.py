@@ -207,6 +207,9 @@ class InferenceConfig(_Checked):
     guidance_scale: float = option(
         1.0, "Classifier-free guidance u + scale·(c − u); at 1 there is none.", AT_LEAST_ONE
     )
+    intervene: Path | None = option(
+        None, "Plan of interventions (JSON): what is written into which states while the network runs."
+    )
     flatten: bool = option(False, "Store each state as one vector.")
     noise: Literal["common", "independent"] = option(
         "common", "Draws of stochastic schedulers: one a step for all samples, or one for each sample."

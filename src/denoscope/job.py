@@ -19,6 +19,7 @@ from denoscope.conditioning import Condition
 from denoscope.config import InferenceConfig
 from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
+from denoscope.interventions import Intervention, read_plan
 from denoscope.layers import Layer
 from denoscope.noise import NoiseSet
 from denoscope.outbox import Outbox
@@ -31,6 +32,7 @@ from denoscope.storage.space import readable
 from denoscope.storage.target import Existing
 from denoscope.storage.zarr_store import ZarrWriter
 from denoscope.taps import tapped
+from denoscope.writes import Writes
 
 
 class Progress(Protocol):
@@ -57,6 +59,7 @@ class Job:
     plan: Plan
     layers: Sequence[Layer]
     selection: Selection
+    writes: Writes
 
     @classmethod
     def prepared(
@@ -67,6 +70,7 @@ class Job:
         options: InferenceConfig,
         noise_seed: int,
         condition: Condition | None = None,
+        interventions: Sequence[Intervention] = (),
     ) -> Job:
         """Plan everything; nothing is written yet."""
         if tuple(x.shape) != tuple(denoiser.shape):
@@ -87,8 +91,12 @@ class Job:
         )
         selection = selection_of(options, noise_seed)
         layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.extract_states else []
-        plan = plan_of(denoiser, x, layers, options, loop, selection, condition, out)
-        return cls(denoiser, x, condition, place_of(out, options), options, loop, plan, layers, selection)
+        interventions = _interventions(interventions, options)
+        writes = loop.writes(denoiser, interventions, condition)
+        plan = plan_of(denoiser, x, layers, options, loop, selection, condition, out, writes)
+        writes.check(plan.samples)
+        place = place_of(out, options)
+        return cls(denoiser, x, condition, place, options, loop, plan, layers, selection, writes)
 
     def run(self, progress: Progress | None = None) -> None:
         """Do what is not finished yet."""
@@ -137,7 +145,13 @@ class Job:
         denoiser = self.denoiser
         with (
             torch.inference_mode(),
-            tapped(denoiser.network, denoiser.call, self.layers, fast=self.options.fast) as network,
+            tapped(
+                denoiser.network,
+                denoiser.call,
+                self.layers,
+                writes=self.writes.visits,
+                fast=self.options.fast,
+            ) as network,
             interrupt.deferred() as stop,
         ):
             for first in range(0, len(pending), at_once):
@@ -147,7 +161,7 @@ class Job:
                 began = time.perf_counter()
                 with writer.unit(groups) as unit, Outbox(self.denoiser.device) as outbox:
                     x_T, condition = self.x.batch(samples), self.condition.of(samples)
-                    for step in steps_of(denoiser, network, x_T, self.loop, names, condition):
+                    for step in steps_of(denoiser, network, x_T, self.loop, names, condition, self.writes):
                         self._note(step, names, unit, outbox, nonfinite)
                         for layer in step.skipped if self._keeps(step) else ():
                             _tell_skipped(progress, layer, step.index)
@@ -233,6 +247,18 @@ def writer_of(place: Path, plan: Plan, existing: Existing) -> AbstractContextMan
     """The writer of the kind that the plan names."""
     kind = ZarrWriter if plan.format == "zarr" else PtWriter
     return kind.opened(place, plan, existing)
+
+
+def _interventions(given: Sequence[Intervention], options: InferenceConfig) -> Sequence[Intervention]:
+    """Those given, or those of the plan that the options name."""
+    if given and options.intervene:
+        raise UserError("interventions and intervene are both given; take one of them")
+    found = read_plan(options.intervene) if options.intervene else given
+    if found and options.fast:
+        raise UserError(
+            "fast compiles the network, into which nothing can be written then; leave one of them out"
+        )
+    return found
 
 
 def _tell_skipped(progress: Progress | None, layer: str, step: int) -> None:

@@ -19,13 +19,15 @@ class Moment:
     branches: tuple[str, ...]
     lanes: int
 
+    def of_rows(self) -> list[tuple[str, str]]:
+        """Branch and sample of every row, padding included; "" is the only branch where there are not two."""
+        padded = [*self.names, *[self.names[-1]] * (self.lanes - len(self.names))]
+        return [(branch, name) for branch in self.branches or ("",) for name in padded]
+
     def rows(self, *, branches: tuple[str, ...] = (), samples: tuple[str, ...] = ()) -> list[int]:
         """The rows of these branches and samples, padding included; all of them where none is named."""
-        last = len(self.names) - 1
         return [
-            half * self.lanes + lane
-            for half, branch in enumerate(self.branches or ("",))
-            for lane in range(self.lanes)
-            if (not branches or branch in branches)
-            and (not samples or self.names[min(lane, last)] in samples)
+            row
+            for row, (branch, name) in enumerate(self.of_rows())
+            if (not branches or branch in branches) and (not samples or name in samples)
         ]

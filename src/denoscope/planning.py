@@ -21,6 +21,7 @@ from denoscope.selection import Selection
 from denoscope.stages import stages
 from denoscope.storage.plan import IMAGE_DIMS, ArrayPlan, Plan
 from denoscope.storage.target import inside
+from denoscope.writes import Writes
 
 
 def kept_steps(options: InferenceConfig, count: int) -> range | tuple[int, ...]:
@@ -75,6 +76,7 @@ def plan_of(
     selection: Selection,
     condition: Condition,
     out: Path,
+    writes: Writes,
 ) -> Plan:
     """The plan of a recording of the tapped `layers`."""
     scheduler = denoiser.new_scheduler(options.num_steps, dtype=loop.state_dtype(denoiser))
@@ -104,7 +106,7 @@ def plan_of(
     }
     addresses = [layer.address for layer in layers]
     folders = {} if options.layers else dict(zip(addresses, ("layer1", "last_layer"), strict=False))
-    attrs = provenance.attributes(denoiser, x, addresses, options, loop.noise_seed, condition)
+    attrs = provenance.attributes(denoiser, x, addresses, options, loop.noise_seed, condition, writes)
     plan = Plan(
         samples=samples,
         steps=count,

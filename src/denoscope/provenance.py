@@ -18,13 +18,14 @@ from denoscope.config import InferenceConfig
 from denoscope.denoiser import Denoiser, weights_sha256
 from denoscope.noise import NoiseSet
 from denoscope.storage.plan import FORMAT, FORMAT_VERSION
+from denoscope.writes import NONE, Writes
 
 LIBRARIES = ("denoscope", "torch", "diffusers", "numpy", "zarr")
 NUMERIC = ("torch", "diffusers", "numpy")
 WITHOUT_EFFECT = ("batch_size", "output_format", "resume", "overwrite", "on_nonfinite")
 """Options that change no byte of a sample."""
 
-RESOLVED = ("layers", "labels", "condition", "guidance_scale")
+RESOLVED = ("layers", "labels", "condition", "guidance_scale", "intervene")
 """Options that stand in the fingerprint as what they come to; what differs by sample is an input."""
 
 KEPT = ("every", "channels", "height", "width", "reduce", "flatten", "state_dtype", "codec")
@@ -40,6 +41,7 @@ def fingerprint(
     options: InferenceConfig,
     noise_seed: int,
     condition: Condition = NOTHING,
+    writes: Writes = NONE,
 ) -> dict[str, Any]:
     """Everything that decides the bits of a recording beside its inputs.
 
@@ -56,6 +58,7 @@ def fingerprint(
             "shape": denoiser.shape,
             "layers": list(layers),
             "guidance_scale": condition.scale if condition.guided else None,
+            "interventions": writes.plain or None,
             **chosen,
             "noise_seed": noise_seed,
             "dtype": str(denoiser.dtype).removeprefix("torch."),
@@ -91,6 +94,7 @@ def attributes(
     options: InferenceConfig,
     noise_seed: int,
     condition: Condition = NOTHING,
+    writes: Writes = NONE,
 ) -> dict[str, Any]:
     """The attributes of a recording, as plain JSON values."""
     return _plain(
@@ -102,9 +106,10 @@ def attributes(
             "scheduler": type(denoiser.scheduler).__name__,
             "config": {name: value for name, value in vars(options).items() if name not in OCCASION}
             | {"noise_seed": noise_seed},
-            "fingerprint": fingerprint(denoiser, layers, options, noise_seed, condition),
+            "fingerprint": fingerprint(denoiser, layers, options, noise_seed, condition, writes),
             "inputs": dict(x.parameters),
             "condition": list(condition.inputs),
+            "interventions": writes.asked,
             "inputs_sha256": inputs_sha256(x, condition),
             "versions": {"python": platform.python_version()}
             | {name: importlib.metadata.version(name) for name in LIBRARIES},

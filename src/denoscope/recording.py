@@ -16,6 +16,7 @@ from denoscope.conditioning import Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
+from denoscope.interventions import Intervention
 from denoscope.job import Job, Progress
 from denoscope.noise import NoiseSet
 from denoscope.storage import pt_layout, pt_reader, sample_files, zarr_layout, zarr_reader
@@ -187,6 +188,7 @@ def record(
     layers: Sequence[str] | None = None,
     noise_seed: int = SystemConfig.seed,
     condition: Condition | None = None,
+    interventions: Sequence[Intervention] = (),
     progress: Progress | None = None,
     **options: Any,
 ) -> Recording:
@@ -203,6 +205,8 @@ def record(
         noise_seed: of the draws of a stochastic scheduler, and of random projections.
         condition: what the network is told beside x and t; else what the options `labels`, `condition` (a
             file) and `guidance_scale` say.
+        interventions: what is written into the network's states on the way, in this order; else the plan that
+            the option `intervene` names (a file). Layers are read behind them.
         options: the other fields of `InferenceConfig`, by name; the same as the command's flags.
             Among them: batch_size, samples in flight at once, rounded up to whole lanes;
             extract_states=False keeps the final images alone; flatten stores each state as one vector;
@@ -220,6 +224,6 @@ def record(
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
         raise TypeError(f"record() has no option {name!r}; the nearest are {', '.join(near)}")
     chosen = InferenceConfig(num_steps=steps, layers=tuple(layers or ()), **options)
-    job = Job.prepared(denoiser, x, Path(out), chosen, noise_seed, condition)
+    job = Job.prepared(denoiser, x, Path(out), chosen, noise_seed, condition, interventions)
     job.run(progress)
     return open(job.out)

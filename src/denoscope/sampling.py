@@ -16,10 +16,13 @@ from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
+from denoscope.interventions import Intervention
 from denoscope.layers import Layer
+from denoscope.moment import Moment
 from denoscope.schedulers import scaled, starting_sigma, stepped
 from denoscope.stages import Stage, stages
 from denoscope.taps import tapped
+from denoscope.writes import NONE, Run, Writes
 
 NoiseKind = Literal["common", "independent"]
 
@@ -66,8 +69,9 @@ class _Lanes:
         names: Sequence[str],
         loop: Loop,
         condition: Condition,
+        writes: Writes,
     ):
-        self.denoiser, self.names, self.loop = denoiser, tuple(names), loop
+        self.denoiser, self.names, self.loop, self.writes = denoiser, tuple(names), loop, writes
         dtype = loop.state_dtype(denoiser)
         self.scheduler = denoiser.new_scheduler(loop.steps, dtype=dtype)
         padding = x_T[-1:].expand(loop.lanes - len(x_T), *x_T.shape[1:])
@@ -81,7 +85,7 @@ class _Lanes:
     def step(self, entries: Sequence[tuple[int, Stage]], network: Tapped, draws: _Draws) -> Step:
         """All calls of one step; `entries` are their places in the scheduler's timesteps."""
         x_before, n = self.x, len(self.names)
-        calls = [self._call(index, network, draws) for index, _ in entries]
+        calls = [self._call(index, stage, network, draws) for index, stage in entries]
         output, estimate, _, _ = calls[0]
         states = [states for _, _, states, _ in calls]
         first = entries[0][0]
@@ -101,14 +105,18 @@ class _Lanes:
         )
 
     def _call(
-        self, index: int, network: Tapped, draws: _Draws
+        self, index: int, stage: Stage, network: Tapped, draws: _Draws
     ) -> tuple[torch.Tensor, torch.Tensor | None, States, Sequence[str]]:
         """One call of network and scheduler: model output, estimate of x_0, states, skipped layers."""
         scheduler, x, timestep = self.scheduler, self.x, self.scheduler.timesteps[index]
+        moment = Moment(
+            stage.step, stage.call, float(timestep), self.names, self.branches, lanes=self.loop.lanes
+        )
         with arithmetic.exact(x.device, tf32=self.loop.tf32):
             rows = scaled(scheduler, x, timestep).to(self.denoiser.dtype)
             if self.branches:
                 rows = torch.cat([rows] * len(self.branches))
+            self.writes.begin(moment)
             output, states = network(rows, timestep, self.inputs)
             output = self._guided(output).to(x.dtype)
             result = stepped(scheduler, index, output, x, draws.of_step(index, self.names, len(x)))
@@ -148,6 +156,15 @@ class Loop:
     sampler_dtype: Literal["auto", "float32", "float64"] = InferenceConfig.sampler_dtype
     tf32: bool = InferenceConfig.tf32
 
+    def writes(
+        self, denoiser: Denoiser, interventions: Sequence[Intervention], condition: Condition
+    ) -> Writes:
+        """The interventions, resolved and checked for such a run."""
+        if not interventions:
+            return NONE
+        run = Run.of(denoiser, condition, steps=self.steps, noise=self.noise, noise_seed=self.noise_seed)
+        return Writes.prepared(interventions, run, condition)
+
     def state_dtype(self, denoiser: Denoiser) -> torch.dtype:
         """The precision of the states between steps."""
         return denoiser.dtype if self.sampler_dtype == "auto" else getattr(torch, self.sampler_dtype)
@@ -177,6 +194,7 @@ def denoise(
     noise_seed: int = SystemConfig.seed,
     names: Sequence[str] | None = None,
     condition: Condition = NOTHING,
+    interventions: Sequence[Intervention] = (),
     lanes: int = InferenceConfig.lanes,
     sampler_dtype: Literal["auto", "float32", "float64"] = InferenceConfig.sampler_dtype,
     tf32: bool = InferenceConfig.tf32,
@@ -197,6 +215,8 @@ def denoise(
             sample, from (noise_seed, name, step).
         names: of the samples; needed for independent noise.
         condition: what the network is told beside x and t.
+        interventions: what is written into the network's states on the way, in this order; `layers` are read
+            behind them.
         lanes: rows of every network call.
         sampler_dtype: precision of the states between steps and of the schedule; "auto" is the network's.
         tf32: let CUDA round the factors of products to 10 bits.
@@ -209,9 +229,11 @@ def denoise(
         steps=steps, noise=noise, noise_seed=noise_seed, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32
     )
     chosen = denoiser.chosen_layers(layers, condition.inputs) if layers else []
-    return _denoise(denoiser, x_T, loop, chosen, names, condition)
+    writes = loop.writes(denoiser, interventions, condition)
+    return _denoise(denoiser, x_T, loop, chosen, names, condition, writes)
 
 
+@torch.no_grad()
 def _denoise(
     denoiser: Denoiser,
     x_T: torch.Tensor,
@@ -219,12 +241,12 @@ def _denoise(
     layers: Sequence[Layer],
     names: Sequence[str] | None,
     condition: Condition,
+    writes: Writes,
 ) -> Iterator[Step]:
-    with tapped(denoiser.network, denoiser.call, layers) as network:
-        yield from steps_of(denoiser, network, x_T, loop, names, condition)
+    with tapped(denoiser.network, denoiser.call, layers, writes=writes.visits) as network:
+        yield from steps_of(denoiser, network, x_T, loop, names, condition, writes)
 
 
-@torch.no_grad()
 def steps_of(
     denoiser: Denoiser,
     network: Tapped,
@@ -232,10 +254,12 @@ def steps_of(
     loop: Loop,
     names: Sequence[str] | None = None,
     condition: Condition = NOTHING,
+    writes: Writes = NONE,
 ) -> Iterator[Step]:
-    """The loop itself, over a network that is tapped already; see `denoise`."""
+    """The loop itself, over a network that is tapped already, with the visits of `writes`; see `denoise`."""
     names = _checked(denoiser, x_T, loop, names)
     denoiser.check(condition, len(x_T))
+    writes.check(names)
     draws = _Draws(loop.noise, loop.noise_seed)
     groups = [
         _Lanes(
@@ -244,6 +268,7 @@ def steps_of(
             names[first : first + loop.lanes],
             loop,
             condition.of(part),
+            writes,
         )
         for first in range(0, len(x_T), loop.lanes)
         for part in [range(len(x_T))[first : first + loop.lanes]]

@@ -175,6 +175,19 @@ class Selection:
         return [("feature", math.prod(size for _, size in axes))] if self.flatten and len(axes) > 1 else axes
 
 
+def places(text: str, size: int) -> list[int]:
+    """The places that a text such as "0:8", "::2" or "0,3,-1" names on an axis of `size`.
+
+    Raises: UserError if it is no such text, or names none of them.
+    """
+    choice = _parse(text)
+    if choice is None:
+        raise UserError(f"{text!r} names no places; allowed: {TEXTS}")
+    if not _count(choice, size):
+        raise UserError(f"{text!r} does not fit; allowed: what names at least one of 0 to {size - 1}")
+    return list(range(size)[choice]) if isinstance(choice, slice) else [index % size for index in choice]
+
+
 def names_of(inner: tuple[int, ...]) -> tuple[str, ...]:
     """The names of a state's own axes."""
     return NAMES.get(len(inner)) or tuple(f"axis_{axis}" for axis in range(len(inner)))

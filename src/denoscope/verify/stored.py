@@ -16,6 +16,7 @@ from denoscope.conditioning import Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser, load
 from denoscope.errors import UserError
+from denoscope.interventions import Intervention, from_plain
 from denoscope.job import Job
 from denoscope.noise import NoiseSet
 from denoscope.planning import condition_of, sample_names
@@ -128,12 +129,16 @@ def _recomputed(
         if name in known
     }
     layers = tuple(rec.attrs["fingerprint"]["layers"])
-    options = InferenceConfig(**values | {"batch_size": 1, "layers": layers})
+    options = InferenceConfig(**values | {"batch_size": 1, "layers": layers, "intervene": None})
     x = _noises_of(rec, chosen, inputs, denoiser)
     condition = _condition_of(rec, chosen, options, denoiser)
     stored = rec.attrs["fingerprint"]
     with threads_set_to(stored["threads"]):
-        job = Job.prepared(denoiser, x, rec.path, options, noise_seed, condition)
+        job = Job.prepared(denoiser, x, rec.path, options, noise_seed, condition, _interventions_of(rec))
+        if job.plan.attrs["fingerprint"]["interventions"] != stored.get("interventions"):
+            raise UserError(
+                f"{rec.path}: a value or a recording that its interventions take is not what it was"
+            )
         comparer = _Comparer(rec, job)
         job.run_into(comparer)
     notes = [
@@ -153,6 +158,14 @@ def _condition_of(
         )
     stored = rec.dataset["sample"].to_numpy().tolist()
     return condition_of(denoiser, options).of([stored.index(name) for name in chosen])
+
+
+def _interventions_of(rec: recording.Recording) -> list[Intervention]:
+    """What was written into the states of a recording, refused where it cannot be had again."""
+    try:
+        return from_plain(rec.attrs.get("interventions", []), Path())
+    except UserError as error:
+        raise UserError(f"{rec.path} cannot be computed again: {error}; leave out --recompute") from error
 
 
 def _noises_of(
