@@ -217,6 +217,7 @@ def save_denoiser(training: Training, folder: Path) -> None:
     from diffusers import DDIMScheduler
 
     model = training.average.to(memory_format=torch.contiguous_format)
+    model.register_to_config(_name_or_path=folder.name)  # not the place on this machine that it came from
     model.save_pretrained(folder)
     model.to(memory_format=torch.channels_last)
     scheduler: Any = DDIMScheduler(num_train_timesteps=TIMESTEPS, beta_schedule="linear")
