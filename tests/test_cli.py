@@ -88,6 +88,23 @@ def test_every_verb_has_a_help_with_its_flags(capsys, verb):
         assert f"--{flag}" in out or f"--{flag.replace('_', '-')}" in out
 
 
+@pytest.mark.parametrize("family", ["noise", "verify"])
+def test_the_help_of_several_verbs_lists_them(capsys, family):
+    main([family, "--help"])
+    out = capsys.readouterr().out
+    for name, verb in VERBS.items():
+        assert (f"  {name} " in out and verb.help in out) == name.startswith(family)
+
+
+@pytest.mark.usefixtures("inputs")
+def test_a_reader_that_leaves_early_is_no_error(model):
+    command = f"{sys.executable} -m denoscope record --model {model} --dry_run | true"
+    done = subprocess.run(
+        ["bash", "-c", command], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+
+
 def test_the_version_is_that_of_the_package(capsys):
     import importlib.metadata
 
@@ -214,7 +231,7 @@ def test_image_classify_and_compare_take_what_record_writes(here, capsys, refuse
     main(["image", "--folder-path", "outputs/sequences", "--all-steps", "--output-base-dir", "pictures"])
     assert len(names("pictures/sequences", "*.gif")) == 2
     refused("image", "--tensor-path", sequence, "--step", 2, match="step is 2")
-    refused("image", "--tensor-path", sequence, "--step", "last", match="step")
+    refused("image", "--tensor-path", sequence, "--step", "last", match="--step is 'last'; allowed: 0 to ")
     refused("image", match="--tensor-path")
     refused("image", "--folder_path", "nowhere", match="nowhere")
     main(["classify"])
@@ -261,6 +278,7 @@ def test_pipeline_goes_from_plane_to_picture_in_one_call():
         ("record --batch_size two", "batch_size"),
         ("record --batch_size", "batch_size"),
         ("record --num_steps 0", r"InferenceConfig\.num_steps is 0"),
+        ("record --output=", "--output is given an empty text"),
         ("record --device tpu", r"SystemConfig\.device is 'tpu'"),
         ("record --device cuda:99", "device"),
         ("record --noise shared", "noise"),
@@ -423,6 +441,11 @@ def test_a_bad_input_is_named_and_costs_no_earlier_result(model, inputs, refused
     assert not Path("ran").exists()
 
 
+def test_an_empty_text_is_no_place_for_results(refused, here):
+    refused("record", "--output", "", match="--output is given an empty text")
+    assert not list(here.iterdir())
+
+
 def test_an_empty_input_folder_is_named(model, here, refused):
     (here / "hollow").mkdir()
     refused("record", "--model", model, "--inputs", "hollow", match="hollow")
@@ -546,7 +569,11 @@ def test_what_config_says_holds_and_flags_override_it(checkout, here):
     ("old", "new", "match"),
     [
         ("InferenceConfig()", "InferenceConfig(batch_size=0)", r"InferenceConfig\.batch_size is 0"),
-        ("InferenceConfig()", "InferenceConfig(batchsize=2)", r"config\.py.*batchsize"),
+        (
+            "InferenceConfig()",
+            "InferenceConfig(batchsize=2)",
+            r"config\.py.*'batchsize'.* num_steps, batch_size",
+        ),
         ("InferenceConfig()", "InferenceConfig(", r"config\.py"),
         ("InferenceConfig()", "SystemConfig()", r"config\.py"),
         ("InferenceConfig()", "InferenceConf()", r"config\.py.*InferenceConf"),
@@ -589,6 +616,16 @@ def test_the_clean_scripts_act_on_their_own_folders_from_anywhere_and_keep_them(
     assert set((root / "outputs").rglob("*")) == kept and not list((root / "inputs").iterdir())
     assert (root / "kept.txt").exists() and (root / "main.py").exists()
     assert len([path for path in here.rglob("*") if path.is_file()]) == 5
+
+
+def test_a_clean_script_behind_a_link_acts_on_its_own_folders(checkout, here):
+    root = checkout("", "")
+    for folder in (root, here):
+        (folder / "outputs").mkdir()
+        (folder / "outputs" / "x.pt").write_text("")
+    (here / "clean").symlink_to(root / "clean_output.sh")
+    subprocess.run(["bash", str(here / "clean")], cwd=here, check=True)
+    assert (here / "outputs" / "x.pt").exists() and not (root / "outputs" / "x.pt").exists()
 
 
 @pytest.mark.usefixtures("here")

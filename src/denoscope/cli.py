@@ -6,10 +6,12 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import itertools
 import os
+import signal
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,6 +22,7 @@ from denoscope.errors import UserError
 if TYPE_CHECKING:
     from denoscope.noise import NoiseSet
 
+HELP = ("-h", "--help")
 PLANE = "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds"
 
 
@@ -46,29 +49,45 @@ class Verb:
         return triples
 
 
+@contextlib.contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    """End quietly when whoever reads the output, such as `head`, has read enough."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would try to write what is left once more, and complain, as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
+
+
+@_readers_may_leave()
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `denoscope` command."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help"):
-        print(_overview())
+    if not words or words[0] in HELP:
+        print(_overview(VERBS))
         return
     if words[0] == "--version":
         import importlib.metadata
 
         print(importlib.metadata.version("denoscope"))
         return
-    group = [name for name in VERBS if name.startswith(f"{words[0]} ")]
-    if group and words[1:] in (["-h"], ["--help"]):
-        print(_overview(group))
-        return
     for length in (2, 1):
         if (verb := " ".join(words[:length])) in VERBS:
             run(verb, words[length:], Settings(), f"denoscope {verb}")
             return
+    kin = {name: verb for name, verb in VERBS.items() if name.split()[0] == words[0]}
+    if kin and words[1:2] and words[1] in HELP:
+        print(_overview(kin))
+        return
     near = difflib.get_close_matches(" ".join(words[:2]), VERBS, n=3, cutoff=0.3)
     _fail(f"unknown command {words[0]!r}; did you mean {' or '.join(near or VERBS)}? See denoscope --help")
 
 
+@_readers_may_leave()
 def script(verb: str, path: str) -> None:
     """Run a verb as one of the scripts does: with the `config.py` beside it as the starting point."""
     try:
@@ -87,12 +106,8 @@ def run(verb: str, arguments: Sequence[str], settings: Settings, program: str) -
             **{item.name: getattr(parsed, item.name) for item in dataclasses.fields(chosen.own)}
         )
         chosen.run(_merged(chosen, settings, parsed), own)
-        sys.stdout.flush()
     except UserError as error:
         _fail(str(error))
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; what Python flushes at exit must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt as stop:
         print(f"\n{stop or 'stopped'}", file=sys.stderr)
         raise SystemExit(130) from None
@@ -101,6 +116,9 @@ def run(verb: str, arguments: Sequence[str], settings: Settings, program: str) -
 def _parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str) -> Any:
     import tyro
 
+    for flag, word in itertools.pairwise([program, *arguments]):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            _fail(f"{word.rstrip('=') or flag} is given an empty text; give it a value or leave it out")
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):
@@ -187,11 +205,9 @@ def _fail(message: str) -> typing.NoReturn:
     raise SystemExit(2)
 
 
-def _overview(names: Sequence[str] = ()) -> str:
-    """What the command does, or of a group of verbs those alone."""
-    listed = names or list(VERBS)
-    width = max(map(len, listed)) + 2
-    lines = [f"  {name:<{width}}{VERBS[name].help}" for name in listed]
+def _overview(verbs: Mapping[str, Verb]) -> str:
+    width = max(map(len, verbs)) + 2
+    lines = [f"  {name:<{width}}{verb.help}" for name, verb in verbs.items()]
     return "\n".join(
         [
             "usage: denoscope COMMAND [FLAGS]   (denoscope COMMAND --help lists the flags)",
@@ -336,8 +352,8 @@ class ImageFlags:
 
     tensor_path: Path | None = option(None, "One tensor file: a sequence or a final tensor.")
     folder_path: Path | None = option(None, "A folder of such files.")
-    step: int | Literal["noise"] = option(
-        -1, "State after denoising step K, 0 … num_steps−1; −1 is the last, x_0; noise is x_T."
+    step: str = option(
+        "-1", "State after denoising step K, 0 … num_steps−1; −1 is the last, x_0; noise is x_T."
     )
     all_steps: bool = option(False, "A strip and an animated GIF of the whole sequence.")
 
@@ -347,16 +363,26 @@ def _image(settings: Settings, own: ImageFlags) -> None:
 
     if (own.tensor_path is None) == (own.folder_path is None):
         raise UserError("name either --tensor-path FILE or --folder-path FOLDER")
+    step = _step(own.step)
     if own.folder_path is not None and not own.folder_path.is_dir():
         raise UserError(f"{own.folder_path}: no such folder (--folder-path)")
     paths = sorted(own.folder_path.glob("*.pt")) if own.folder_path else [typing.cast(Path, own.tensor_path)]
     if not paths:
         raise UserError(f"{own.folder_path}: holds no .pt tensors (--folder-path)")
     for path in paths:
-        written = images.render(
-            path, step=own.step, output_base_dir=settings.pictures, all_steps=own.all_steps
-        )
+        written = images.render(path, step=step, output_base_dir=settings.pictures, all_steps=own.all_steps)
         print("\n".join(map(str, written)))
+
+
+def _step(word: str) -> int | Literal["noise"]:
+    if word == "noise":
+        return "noise"
+    try:
+        return int(word)
+    except ValueError:
+        raise UserError(
+            f"--step is {word!r}; allowed: 0 to num_steps − 1, -1 for the last, noise for x_T"
+        ) from None
 
 
 def _classify(settings: Settings, _own: None) -> None:

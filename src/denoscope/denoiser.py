@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -265,9 +266,10 @@ def _load_folder(folder: Path, name: str) -> tuple[nn.Module, Any | None]:
     network_class = model_folder.network_class(network_folder, name)
     _steppable(known_family(network_class), name)
     try:
-        network, report = network_class.from_pretrained(
-            network_folder, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
-        )
+        with _silent_diffusers():
+            network, report = network_class.from_pretrained(
+                network_folder, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{name}: its weights cannot be loaded: {first_line(error)}") from error
     if missing := report["missing_keys"]:
@@ -289,13 +291,11 @@ def _load_folder(folder: Path, name: str) -> tuple[nn.Module, Any | None]:
 def _download(name: str) -> Path:
     """The local copy of a hub repository's pipeline files; weights as safetensors where it has them."""
     import diffusers
-    from diffusers.utils import logging
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # what went wrong is said once, below
     try:
-        return Path(diffusers.DiffusionPipeline.download(name))
+        with _silent_diffusers():
+            return Path(diffusers.DiffusionPipeline.download(name))
     except Exception as error:  # the hub's client raises over a dozen unrelated kinds
         causes = list(_chain(error))
         if any(isinstance(cause, GatedRepoError) for cause in causes):
@@ -310,6 +310,17 @@ def _download(name: str) -> Path:
             f"unknown model {name!r}: not bundled ({', '.join(zoo.names())}), no such folder, {reason}; "
             "--model mnist needs no network"
         ) from error
+
+
+@contextlib.contextmanager
+def _silent_diffusers() -> Iterator[None]:
+    """Without diffusers' own lines: what goes wrong is said once, by us."""
+    from diffusers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
     finally:
         logging.set_verbosity(verbosity)
 

@@ -74,4 +74,5 @@ if __name__ == "__main__":
             {"unet": unet, "average": average, "lenet": lenet, "quality": measure}, use_underscores=True
         )
     except UserError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
