@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from denoscope.labels import Labels as Labels
     from denoscope.labels import classify as classify
     from denoscope.noise import NoiseSet as NoiseSet
+    from denoscope.patching import patch as patch
     from denoscope.recording import Recording as Recording
     from denoscope.recording import open as open
     from denoscope.recording import record as record
@@ -39,6 +40,7 @@ _HOMES = {
     "read_plan": "interventions",
     "write_plan": "interventions",
     "NoiseSet": "noise",
+    "patch": "patching",
     "Recording": "recording",
     "open": "recording",
     "record": "recording",
