@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from denoscope.denoiser import Denoiser as Denoiser
     from denoscope.denoiser import load as load
     from denoscope.errors import UserError as UserError
+    from denoscope.gradients import gradient as gradient
     from denoscope.interventions import Intervention as Intervention
     from denoscope.interventions import read_plan as read_plan
     from denoscope.interventions import write_plan as write_plan
@@ -36,6 +37,7 @@ _HOMES = {
     "Condition": "conditioning",
     "Denoiser": "denoiser",
     "load": "denoiser",
+    "gradient": "gradients",
     "Intervention": "interventions",
     "read_plan": "interventions",
     "write_plan": "interventions",
