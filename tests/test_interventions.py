@@ -289,6 +289,30 @@ def test_a_recording_swapped_into_itself_changes_no_bit(tiny, x, tmp_path):
     assert again.sequence.to_numpy().tobytes() == plain.sequence.to_numpy().tobytes()
 
 
+@NUMPY_2
+def test_calls_and_branches_are_swapped_each_for_itself(guided, tmp_path):
+    pipe, condition, x = guided
+    denoiser = ds.load(pipe.network, scheduler="HeunDiscreteScheduler", device="cpu")
+    options = dict(steps=3, layers=[LAYER, "conv_out"], condition=condition)
+    plain = ds.record(denoiser, x, tmp_path / "a.zarr", **options)
+    assert {"call", "branch"} <= set(plain.states[LAYER].dims)
+    swap = Intervention([LAYER, "conv_out"], "swap", plain.path)
+    again = ds.record(denoiser, x, tmp_path / "b.zarr", interventions=[swap], **options)
+    other = ds.record(
+        denoiser,
+        ds.noise.random(2, denoiser.shape, seed=8),
+        tmp_path / "c.zarr",
+        interventions=[swap],
+        **options,
+    )
+    assert again.sequence.to_numpy().tobytes() == plain.sequence.to_numpy().tobytes()
+    for layer in options["layers"]:
+        assert np.array_equal(other.states[layer], plain.states[layer], equal_nan=True)
+    with pytest.raises(UserError, match=r"holds the branches \['uncond', 'cond'\], this run has \[\]"):
+        alone = ds.Condition(condition.inputs)
+        ds.sample(denoiser, x.batch([0, 1]), steps=3, condition=alone, names=x.names, interventions=[swap])
+
+
 def test_the_last_layer_of_another_makes_its_outputs_ones_own(tiny, x, donor):
     names = [f"sample_{k:04d}" for k in range(12)]
     swap = Intervention("conv_out", "swap", donor)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from denoscope.denoiser import Denoiser as Denoiser
     from denoscope.denoiser import load as load
     from denoscope.errors import UserError as UserError
+    from denoscope.gradients import gradient as gradient
     from denoscope.interventions import Intervention as Intervention
     from denoscope.interventions import read_plan as read_plan
     from denoscope.interventions import write_plan as write_plan
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from denoscope.labels import classify as classify
     from denoscope.latents import decode as decode
     from denoscope.noise import NoiseSet as NoiseSet
+    from denoscope.patching import patch as patch
     from denoscope.recording import Recording as Recording
     from denoscope.recording import open as open
     from denoscope.recording import record as record
@@ -37,10 +39,12 @@ _HOMES = {
     "Condition": "conditioning",
     "Denoiser": "denoiser",
     "load": "denoiser",
+    "gradient": "gradients",
     "Intervention": "interventions",
     "read_plan": "interventions",
     "write_plan": "interventions",
     "NoiseSet": "noise",
+    "patch": "patching",
     "Recording": "recording",
     "open": "recording",
     "record": "recording",

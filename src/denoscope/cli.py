@@ -347,6 +347,37 @@ def _record(settings: Settings, own: RecordFlags) -> None:
 
 
 @dataclass(frozen=True)
+class PatchFlags:
+    """Which recordings are patched, where, and where the map goes."""
+
+    a: Path = option(Path("a.zarr"), "The recording whose runs are patched.", positional=True)
+    b: Path = option(Path("b.zarr"), "The recording whose states are put there.", positional=True)
+    layers: tuple[str, ...] = option((), "Layers by queries; all that B holds unless set.")
+    steps: tuple[int, ...] = option((), "Steps; all unless set.")
+    output: Path = option(Path("patch.npz"), "The file of the map; what is finished is kept there.")
+
+
+def _patch(settings: Settings, own: PatchFlags) -> None:
+    from denoscope import patching, progress, recording, verify
+
+    a, inference = recording.open(own.a), settings.inference
+    found = patching.patch(
+        verify.denoiser_of(a, device=settings.system.device),
+        a,
+        own.b,
+        layers=own.layers or None,
+        steps=own.steps or None,
+        out=own.output,
+        batch_size=inference.batch_size,
+        resume=inference.resume,
+        overwrite=inference.overwrite,
+        progress=progress.Counter("patching"),
+    )
+    print(patching.table(found))
+    print(own.output)
+
+
+@dataclass(frozen=True)
 class ImageFlags:
     """Which tensors become pictures."""
 
@@ -505,6 +536,12 @@ VERBS: dict[str, Verb] = {
             "inference": " ".join(item.name for item in dataclasses.fields(InferenceConfig)),
         },
         RecordFlags,
+    ),
+    "patch": Verb(
+        _patch,
+        "Put one recording's states into the run of another, layer by layer and step by step.",
+        {"system": "device", "inference": "batch_size resume overwrite"},
+        PatchFlags,
     ),
     "layers": Verb(
         _layers,

@@ -65,7 +65,7 @@ class Donor:
         if layer.address not in self.dataset:
             names = [str(name) for name in self.dataset.data_vars]
             raise UserError(f"{self.path} does not hold layer {layer.address!r}; it holds {', '.join(names)}")
-        array = self.dataset[layer.address]
+        array = self._array(layer.address)
         found = tuple(
             array.sizes[dim] for dim in array.dims if dim not in ("sample", "step", "call", "branch")
         )
@@ -107,10 +107,15 @@ class Donor:
         branches = list(dict.fromkeys(branch for branch, _ in rows))
         return torch.from_numpy(np.stack([mean[branches.index(branch)] for branch, _ in rows]))
 
+    def _array(self, address: str) -> xarray.DataArray:
+        """A layer's states, their dimensions without the address."""
+        array = self.dataset[address]
+        return array.rename({dim: str(dim).removeprefix(f"{address}.") for dim in array.dims})
+
     def _at(self, address: str, step: int, call: int) -> xarray.DataArray:
         """A layer's states at one step and call."""
         place = self.dataset["step"].to_numpy().tolist().index(step)
-        array = self.dataset[address].isel(step=place)
+        array = self._array(address).isel(step=place)
         return array.isel(call=call) if "call" in array.dims else array
 
 

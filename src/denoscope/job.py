@@ -81,14 +81,7 @@ class Job:
             raise UserError("resume and overwrite contradict each other; take one of them")
         condition = condition or condition_of(denoiser, options)
         denoiser.check(condition, len(x))
-        loop = Loop(
-            steps=options.num_steps,
-            noise=options.noise,
-            noise_seed=noise_seed,
-            lanes=options.lanes,
-            sampler_dtype=options.sampler_dtype,
-            tf32=options.tf32,
-        )
+        loop = Loop.of(options, noise_seed)
         selection = selection_of(options, noise_seed)
         layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.extract_states else []
         interventions = _interventions(interventions, options)

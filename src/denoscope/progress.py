@@ -92,3 +92,18 @@ class Console:
                 "marked in the recording",
                 file=sys.stderr,
             )
+
+
+class Counter:
+    """A bar over pieces of work that are told as (finished, in all)."""
+
+    def __init__(self, what: str):
+        self.what = what
+        self.bar: tqdm | None = None
+
+    def __call__(self, finished: int, total: int) -> None:
+        if self.bar is None:
+            self.bar = tqdm(total=total, unit="cell", desc=self.what, dynamic_ncols=True)
+        self.bar.update(finished - self.bar.n)
+        if finished == total:
+            self.bar.close()

@@ -19,7 +19,7 @@ from denoscope.errors import UserError
 from denoscope.interventions import Intervention
 from denoscope.layers import Layer
 from denoscope.moment import Moment
-from denoscope.schedulers import scaled, starting_sigma, stepped
+from denoscope.schedulers import begun_at, scaled, starting_sigma, stepped
 from denoscope.stages import Stage, stages
 from denoscope.taps import tapped
 from denoscope.writes import NONE, Run, Writes
@@ -70,13 +70,16 @@ class _Lanes:
         loop: Loop,
         condition: Condition,
         writes: Writes,
+        begin: int | None,
     ):
         self.denoiser, self.names, self.loop, self.writes = denoiser, tuple(names), loop, writes
         dtype = loop.state_dtype(denoiser)
         self.scheduler = denoiser.new_scheduler(loop.steps, dtype=dtype)
         padding = x_T[-1:].expand(loop.lanes - len(x_T), *x_T.shape[1:])
         rows = torch.cat([x_T, padding]).to(device=denoiser.device, dtype=dtype)
-        self.x = rows * starting_sigma(self.scheduler)
+        self.x = rows * starting_sigma(self.scheduler) if begin is None else rows
+        if begin:
+            begun_at(self.scheduler, begin)
         self.branches = denoiser.branches if condition.guided else ()
         self.scale = condition.scale
         like = torch.empty(0, dtype=denoiser.dtype, device=denoiser.device)
@@ -156,6 +159,18 @@ class Loop:
     sampler_dtype: Literal["auto", "float32", "float64"] = InferenceConfig.sampler_dtype
     tf32: bool = InferenceConfig.tf32
 
+    @classmethod
+    def of(cls, options: InferenceConfig, noise_seed: int) -> Loop:
+        """The loop that these options ask for."""
+        return cls(
+            steps=options.num_steps,
+            noise=options.noise,
+            noise_seed=noise_seed,
+            lanes=options.lanes,
+            sampler_dtype=options.sampler_dtype,
+            tf32=options.tf32,
+        )
+
     def writes(
         self, denoiser: Denoiser, interventions: Sequence[Intervention], condition: Condition
     ) -> Writes:
@@ -224,10 +239,10 @@ def denoise(
     Raises:
         UserError: if the shape of x_T does not fit the denoiser, or an option is out of range.
     """
-    InferenceConfig(num_steps=steps, noise=noise, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32)
-    loop = Loop(
-        steps=steps, noise=noise, noise_seed=noise_seed, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32
+    options = InferenceConfig(
+        num_steps=steps, noise=noise, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32
     )
+    loop = Loop.of(options, noise_seed)
     chosen = denoiser.chosen_layers(layers, condition.inputs) if layers else []
     writes = loop.writes(denoiser, interventions, condition)
     return _denoise(denoiser, x_T, loop, chosen, names, condition, writes)
@@ -255,8 +270,13 @@ def steps_of(
     names: Sequence[str] | None = None,
     condition: Condition = NOTHING,
     writes: Writes = NONE,
+    begin: int | None = None,
 ) -> Iterator[Step]:
-    """The loop itself, over a network that is tapped already, with the visits of `writes`; see `denoise`."""
+    """The loop itself, over a network that is tapped already, with the visits of `writes`; see `denoise`.
+
+    With `begin`, what is given as x_T is the state before that step, `Step.x_before`, from which the scheduler
+    must be able to go on (see `schedulers.keeps_no_history`).
+    """
     names = _checked(denoiser, x_T, loop, names)
     denoiser.check(condition, len(x_T))
     writes.check(names)
@@ -269,6 +289,7 @@ def steps_of(
             loop,
             condition.of(part),
             writes,
+            begin,
         )
         for first in range(0, len(x_T), loop.lanes)
         for part in [range(len(x_T))[first : first + loop.lanes]]
@@ -276,6 +297,8 @@ def steps_of(
     planned = list(enumerate(stages(groups[0].scheduler, loop.steps)))
     for _, entries in itertools.groupby(planned, key=lambda entry: entry[1].step):
         calls = list(entries)
+        if calls[0][1].step < (begin or 0):
+            continue
         yield _joined([group.step(calls, network, draws) for group in groups])
 
 

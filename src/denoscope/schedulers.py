@@ -20,6 +20,13 @@ OTHER_STATES = {
     "HeliosDMDScheduler": "it steps through stages of growing resolution",
     "PiflowScheduler": "its network puts out a whole grid of predictions for each state",
 }
+WITHOUT_HISTORY = {
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "FlowMatchEulerDiscreteScheduler",
+}
 
 
 class Scheduler(Protocol):
@@ -95,6 +102,17 @@ def ready(scheduler: Scheduler, steps: int, *, device: torch.device, double: boo
     if double:
         schedule.after_set_timesteps(scheduler)
     return scheduler
+
+
+def keeps_no_history(scheduler: Scheduler) -> bool:
+    """Whether a run can go on from the state between two steps alone; known of those that tests run so."""
+    return type(scheduler).__name__ in WITHOUT_HISTORY
+
+
+def begun_at(scheduler: Scheduler, step: int) -> None:
+    """Tell a scheduler of one call a step that its run begins with step `step`."""
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(step)
 
 
 def starting_sigma(scheduler: Scheduler) -> Any:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from denoscope import noise, recording
-from denoscope.conditioning import Condition
-from denoscope.config import InferenceConfig, SystemConfig
+from denoscope.config import SystemConfig
 from denoscope.denoiser import Denoiser, load
 from denoscope.errors import UserError
-from denoscope.interventions import Intervention, from_plain
 from denoscope.job import Job
 from denoscope.noise import NoiseSet
-from denoscope.planning import condition_of, sample_names
+from denoscope.origin import condition_of, interventions_of, options_of
+from denoscope.planning import sample_names
 from denoscope.schedulers import scheduler_from, starting_sigma
 from denoscope.storage.inspection import inspect
 from denoscope.storage.marks import Mark
@@ -120,21 +118,13 @@ def _recomputed(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What differs in samples that are computed again with the recording's own options, and why it may."""
     denoiser = denoiser_of(rec)
-    config = dict(rec.attrs["config"])
-    noise_seed = config.pop("noise_seed")
-    known = {item.name for item in fields(InferenceConfig)}
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in config.items()
-        if name in known
-    }
-    layers = tuple(rec.attrs["fingerprint"]["layers"])
-    options = InferenceConfig(**values | {"batch_size": 1, "layers": layers, "intervene": None})
+    options = replace(options_of(rec), batch_size=1)
     x = _noises_of(rec, chosen, inputs, denoiser)
-    condition = _condition_of(rec, chosen, options, denoiser)
+    condition = condition_of(rec, chosen, denoiser)
     stored = rec.attrs["fingerprint"]
     with threads_set_to(stored["threads"]):
-        job = Job.prepared(denoiser, x, rec.path, options, noise_seed, condition, _interventions_of(rec))
+        noise_seed = rec.attrs["config"]["noise_seed"]
+        job = Job.prepared(denoiser, x, rec.path, options, noise_seed, condition, interventions_of(rec))
         if job.plan.attrs["fingerprint"]["interventions"] != stored.get("interventions"):
             raise UserError(
                 f"{rec.path}: a value or a recording that its interventions take is not what it was"
@@ -146,26 +136,6 @@ def _recomputed(
         for what in differences(stored, job.plan.attrs["fingerprint"])
     ]
     return tuple(comparer.problems), tuple(notes)
-
-
-def _condition_of(
-    rec: recording.Recording, chosen: Sequence[str], options: InferenceConfig, denoiser: Denoiser
-) -> Condition:
-    """What the chosen samples were denoised under: of classes and files it can be had again."""
-    if rec.attrs.get("condition") and not (options.labels or options.condition):
-        raise UserError(
-            f"{rec.path} was recorded under a condition given in Python, which it does not hold; leave out --recompute"
-        )
-    stored = rec.dataset["sample"].to_numpy().tolist()
-    return condition_of(denoiser, options).of([stored.index(name) for name in chosen])
-
-
-def _interventions_of(rec: recording.Recording) -> list[Intervention]:
-    """What was written into the states of a recording, refused where it cannot be had again."""
-    try:
-        return from_plain(rec.attrs.get("interventions", []), Path())
-    except UserError as error:
-        raise UserError(f"{rec.path} cannot be computed again: {error}; leave out --recompute") from error
 
 
 def _noises_of(

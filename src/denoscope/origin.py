@@ -1,0 +1,55 @@
+"""How a recording was made, from its attributes: to make its samples again, or others in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from denoscope import planning
+from denoscope.conditioning import Condition
+from denoscope.config import InferenceConfig
+from denoscope.denoiser import Denoiser
+from denoscope.errors import UserError
+from denoscope.interventions import Intervention, from_plain
+from denoscope.recording import Recording
+
+
+def options_of(rec: Recording) -> InferenceConfig:
+    """Its options, the layers by their addresses; what was written stands in `interventions_of`."""
+    known = {item.name for item in fields(InferenceConfig)}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in rec.attrs["config"].items()
+        if name in known
+    }
+    return InferenceConfig(
+        **values | {"layers": tuple(rec.attrs["fingerprint"]["layers"]), "intervene": None}
+    )
+
+
+def condition_of(rec: Recording, samples: Sequence[str], denoiser: Denoiser) -> Condition:
+    """What samples were denoised under, had again from classes and files.
+
+    Raises: UserError if it was given in Python.
+    """
+    options = options_of(rec)
+    if rec.attrs.get("condition") and not (options.labels or options.condition):
+        raise UserError(
+            f"{rec.path} was recorded under a condition given in Python, which it does not hold; its samples cannot "
+            "be computed again"
+        )
+    stored = rec.dataset["sample"].to_numpy().tolist()
+    return planning.condition_of(denoiser, options).of([stored.index(name) for name in samples])
+
+
+def interventions_of(rec: Recording) -> list[Intervention]:
+    """What was written into the states on the way.
+
+    Raises: UserError if a function did, or a tensor that no file holds.
+    """
+    try:
+        return from_plain(rec.attrs.get("interventions", []), Path())
+    except UserError as error:
+        raise UserError(f"{rec.path}: {error}; its samples cannot be computed again") from error

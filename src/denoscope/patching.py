@@ -1,0 +1,355 @@
+"""Activation patching: one recording's states in the run of another, layer by layer and step by step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from denoscope import recording
+from denoscope.config import InferenceConfig
+from denoscope.denoiser import Denoiser
+from denoscope.errors import UserError
+from denoscope.files import replacing
+from denoscope.interventions import Intervention
+from denoscope.labels import classify
+from denoscope.origin import condition_of, interventions_of, options_of
+from denoscope.recording import Recording
+from denoscope.sampling import Loop, steps_of
+from denoscope.schedulers import keeps_no_history
+from denoscope.storage.plan import COMPLETE
+from denoscope.taps import tapped
+
+if TYPE_CHECKING:
+    import xarray
+
+DIGIT = (1, 28, 28)
+Told = Callable[[int, int], None]
+Cell = tuple[int, int]
+"""A layer and a sample by their places."""
+
+
+def patch(
+    denoiser: Denoiser,
+    recording_a: Recording | str | os.PathLike[str],
+    recording_b: Recording | str | os.PathLike[str],
+    *,
+    layers: Sequence[str] | None = None,
+    steps: Sequence[int] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    batch_size: int = InferenceConfig.batch_size,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Told | None = None,
+) -> xarray.Dataset:
+    """How far x_0 moves from A's to B's when one layer in one step of A's run has B's states.
+
+    `moved` (layer, step, sample) is 1 − ‖x_0' − x_0^B‖ / ‖x_0^A − x_0^B‖ in L2: 0 where nothing moved, 1 where
+    x_0 became B's, below 0 where it went away, NaN where A and B end in the same image. `label` is the digit
+    that x_0' shows, where the model makes digits, beside `label_a` and `label_b`.
+
+    A sample of A is patched from the one of the same name in B, or, where the names differ, from the one at the
+    same place. Each run starts at the patched step from A's state, where the scheduler keeps nothing else
+    between steps, else from x_T; that changes no bit. A cell costs all steps that are left.
+
+    Args:
+        recording_a: with its sequence; its options are those of all runs.
+        recording_b: with the whole states of the layers, from the same model, schedule and number of steps.
+        layers: queries among those recorded in B; all of them unless given.
+        steps: all unless given.
+        out: a file (.npz) to which what is finished is written as it comes; `read` opens it.
+        resume: go on with what `out` holds. `overwrite` replaces it.
+        progress: told (cells finished, cells in all).
+
+    Raises: UserError if the recordings do not fit each other or the denoiser, or `out` is taken.
+    """
+    a, b = (
+        item if isinstance(item, Recording) else recording.open(item) for item in (recording_a, recording_b)
+    )
+    work = _Work.planned(denoiser, a, b, layers, steps)
+    grid = _Grid.begun(work, None if out is None else Path(out), resume=resume, overwrite=overwrite)
+    total = grid.done.size
+    with torch.inference_mode():
+        for step, cells in work.batches(grid.done, batch_size):
+            grid.put(step, cells, *work.compute(step, cells))
+            if progress:
+                progress(int(grid.done.sum()), total)
+    return grid.dataset()
+
+
+def read(path: str | os.PathLike[str]) -> xarray.Dataset:
+    """What `patch` has written to a file: cells that are not finished are NaN, their label −1."""
+    import xarray
+
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            content = {name: stored[name] for name in stored.files}
+        told = json.loads(str(content.pop("told")))
+        return xarray.Dataset(
+            {name: (told["dims"][name], values) for name, values in content.items()},
+            coords={name: (dim, np.array(values)) for name, (dim, values) in told["coords"].items()},
+            attrs=told["attrs"],
+        )
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or "it is no map of patches, or damaged"
+        raise UserError(f"cannot read {path}: {reason}; name a file that patch has written") from error
+
+
+def table(patched: xarray.Dataset) -> str:
+    """How far x_0 moved, in the mean over the samples: one line for each layer, one column for each step."""
+    mean = patched["moved"].mean("sample").to_numpy()
+    layers, steps = (patched[name].to_numpy().tolist() for name in ("layer", "step"))
+    width = max(map(len, ["moved", *layers]))
+    lines = [f"{'moved':<{width}}" + "".join(f"{f'step {step}':>9}" for step in steps)]
+    lines += [
+        f"{layer:<{width}}" + "".join(f"{value:9.3f}" for value in row)
+        for layer, row in zip(layers, mean, strict=True)
+    ]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """All that is computed: runs of A with states of B."""
+
+    denoiser: Denoiser
+    a: Recording
+    b: Recording
+    layers: tuple[str, ...]
+    steps: tuple[int, ...]
+    sources: Mapping[str, str]
+    """The sample of B for each of A."""
+    loop: Loop
+    own: Sequence[Intervention]
+    """What was written into A's states."""
+
+    @classmethod
+    def planned(
+        cls,
+        denoiser: Denoiser,
+        a: Recording,
+        b: Recording,
+        layers: Sequence[str] | None,
+        steps: Sequence[int] | None,
+    ) -> _Work:
+        if a.attrs["fingerprint"]["weights_sha256"] != denoiser.weights_hash:
+            raise UserError(f"{a.path} was recorded from another model: its weights are not the same")
+        names = [str(name) for name in a.dataset["sample"].to_numpy()]
+        chosen = denoiser.chosen_layers(layers or list(b.states), condition_of(a, names, denoiser).inputs)
+        count = a.sequence.sizes["state"] - 1
+        wanted = tuple(range(count)) if steps is None else tuple(steps)
+        if wrong := [step for step in wanted if not 0 <= step < count]:
+            raise UserError(f"steps names step {wrong[0]}; allowed: 0 to {count - 1}")
+        loop = Loop.of(options_of(a), a.attrs["config"]["noise_seed"])
+        addresses = tuple(layer.address for layer in chosen)
+        work = cls(denoiser, a, b, addresses, wanted, _sources(a, b), loop, interventions_of(a))
+        loop.writes(denoiser, work._swaps(wanted, {}), condition_of(a, names, denoiser)).check(names)
+        return work
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.sources)
+
+    def batches(self, done: np.ndarray, batch_size: int) -> Iterator[tuple[int, list[Cell]]]:
+        """The cells (layer, sample) of each step that are not done, as many as are in flight at once.
+
+        Samples that are told apart by their names share a batch only with those of the same layer.
+        """
+        at_once = -(-batch_size // self.loop.lanes) * self.loop.lanes
+        together = self.loop.noise == "common" and not self.own
+        for place in range(len(self.steps)):
+            left = [(int(layer), int(sample)) for layer, sample in np.argwhere(~done[:, place])]
+            groups = [left] if together else [[c for c in left if c[0] == k] for k in range(len(self.layers))]
+            for cells in groups:
+                for first in range(0, len(cells), at_once):
+                    yield place, cells[first : first + at_once]
+
+    def compute(self, place: int, cells: Sequence[Cell]) -> tuple[np.ndarray, np.ndarray | None]:
+        """How far each cell moved, and the digit that it came to."""
+        x_0 = self._run(self.steps[place], cells)
+        samples = [sample for _, sample in cells]
+        to_b, between = _norms(x_0 - self._final_b[samples]), _norms(self._final_a - self._final_b)[samples]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            moved = np.where(between > 0, 1 - to_b / between, np.nan)
+        return moved, _digits(x_0)
+
+    def _run(self, step: int, cells: Sequence[Cell]) -> np.ndarray:
+        """x_0 of A's run in which each cell's layer has B's state in `step`."""
+        named = {f"{self.names[sample]} at {self.layers[layer]}": (layer, sample) for layer, sample in cells}
+        alone = len({layer for layer, _ in cells}) == 1
+        names = [self.names[sample] for _, sample in cells] if alone else list(named)
+        begin = step if keeps_no_history(self.denoiser.scheduler) else 0
+        samples = [sample for _, sample in cells]
+        x = torch.from_numpy(self.a.sequence.isel(state=begin, sample=samples).to_numpy())
+        condition = condition_of(self.a, [self.names[sample] for sample in samples], self.denoiser)
+        swaps = self._swaps((step,), {} if alone else named, {layer for layer, _ in cells})
+        writes = self.loop.writes(self.denoiser, swaps, condition)
+        denoiser, x_0 = self.denoiser, x
+        with tapped(denoiser.network, denoiser.call, writes=writes.visits) as network:
+            for made in steps_of(denoiser, network, x, self.loop, names, condition, writes, begin):
+                x_0 = made.x_after
+        return x_0.double().cpu().numpy()
+
+    def _swaps(
+        self, steps: Sequence[int], named: Mapping[str, Cell], layers: set[int] | None = None
+    ) -> list[Intervention]:
+        """What is written: A's own interventions, then for each layer B's states, in the rows `named` as its."""
+        swaps = [
+            Intervention(
+                self.layers[layer],
+                "swap",
+                self.b.path,
+                steps=list(steps),
+                samples=[name for name, cell in named.items() if cell[0] == layer],
+                source=dict(self.sources)
+                | {name: self.sources[self.names[sample]] for name, (_, sample) in named.items()},
+            )
+            for layer in sorted(layers if layers is not None else range(len(self.layers)))
+        ]
+        return [*self.own, *swaps]
+
+    @property
+    def _final_a(self) -> np.ndarray:
+        return _in_double(self.a.final)
+
+    @property
+    def _final_b(self) -> np.ndarray:
+        """B's x_0 in the order of A's samples."""
+        return _in_double(self.b.final.sel(sample=list(self.sources.values())))
+
+    def labels(self) -> dict[str, np.ndarray]:
+        """The digits of A's and B's x_0, where they are digits."""
+        found = {"label_a": _digits(self._final_a), "label_b": _digits(self._final_b)}
+        return {name: digits for name, digits in found.items() if digits is not None}
+
+    def identity(self) -> str:
+        """SHA-256 of what decides every cell."""
+        told = [(rec.attrs["fingerprint"], rec.attrs["inputs_sha256"]) for rec in (self.a, self.b)]
+        plain = json.dumps([told, self.layers, self.steps, dict(self.sources)], sort_keys=True)
+        return hashlib.sha256(plain.encode()).hexdigest()
+
+
+@dataclass(eq=False)
+class _Grid:
+    """The cells, kept in a file as they are finished."""
+
+    work: _Work
+    path: Path | None
+    moved: np.ndarray
+    label: np.ndarray
+    done: np.ndarray
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def begun(cls, work: _Work, path: Path | None, *, resume: bool, overwrite: bool) -> _Grid:
+        """An empty grid, or the one that is there."""
+        shape = len(work.layers), len(work.steps), len(work.sources)
+        grid = cls(
+            work, path, np.full(shape, np.nan), np.full(shape, -1), np.zeros(shape, bool), work.labels()
+        )
+        if resume and overwrite:
+            raise UserError("resume and overwrite contradict each other; take one of them")
+        if path is None or not path.exists() or overwrite:
+            return grid
+        if not resume:
+            raise UserError(f"{path} exists; go on with it (resume), replace it (overwrite) or name another")
+        found = read(path)
+        if found.attrs.get("identity") != work.identity():
+            raise UserError(
+                f"{path} holds patches of other recordings, layers or steps; name another file, or overwrite it"
+            )
+        grid.moved, grid.done = found["moved"].to_numpy(), found["done"].to_numpy()
+        if "label" in found:
+            grid.label = found["label"].to_numpy()
+        return grid
+
+    def put(self, place: int, cells: Sequence[Cell], moved: np.ndarray, digits: np.ndarray | None) -> None:
+        """Take in what cells of one step came to, and write all that is finished."""
+        layers, samples = (list(part) for part in zip(*cells, strict=True))
+        self.moved[layers, place, samples] = moved
+        if digits is not None:
+            self.label[layers, place, samples] = digits
+        self.done[layers, place, samples] = True
+        if self.path is not None:
+            with replacing(self.path) as file:
+                np.savez(file, told=np.array(json.dumps(self._told())), **self._arrays())
+
+    def dataset(self) -> xarray.Dataset:
+        import xarray
+
+        told = self._told()
+        return xarray.Dataset(
+            {name: (told["dims"][name], values) for name, values in self._arrays().items()},
+            coords={name: (dim, np.array(values)) for name, (dim, values) in told["coords"].items()},
+            attrs=told["attrs"],
+        )
+
+    def _arrays(self) -> dict[str, Any]:
+        digits = {"label": self.label, **self.labels} if self.labels else {}
+        return {"moved": self.moved, "done": self.done, **digits}
+
+    def _told(self) -> dict[str, Any]:
+        """Dimensions, coordinates and attributes, as JSON."""
+        work, cell = self.work, ["layer", "step", "sample"]
+        timesteps = work.b.dataset["timestep"].sel(step=list(work.steps)).to_numpy().tolist()
+        return {
+            "dims": {
+                name: cell if values.ndim == 3 else ["sample"] for name, values in self._arrays().items()
+            },
+            "coords": {
+                "layer": ["layer", list(work.layers)],
+                "step": ["step", list(work.steps)],
+                "timestep": ["step", timesteps],
+                "sample": ["sample", work.names],
+                "source": ["sample", list(work.sources.values())],
+            },
+            "attrs": {
+                "recording_a": str(work.a.path),
+                "recording_b": str(work.b.path),
+                "model": work.denoiser.name,
+                "fingerprint": work.a.attrs["fingerprint"],
+                "identity": work.identity(),
+            },
+        }
+
+
+def _sources(a: Recording, b: Recording) -> dict[str, str]:
+    """The sample of B for each of A: that of the same name, or at the same place where the names differ."""
+    for rec in (a, b):
+        if not rec.dataset[COMPLETE].to_numpy().all():
+            raise UserError(f"{rec.path} is not finished; go on with --resume")
+    ours, theirs = ([str(name) for name in rec.dataset["sample"].to_numpy()] for rec in (a, b))
+    if set(ours) <= set(theirs):
+        return {name: name for name in ours}
+    if len(ours) != len(theirs):
+        raise UserError(
+            f"{a.path} has {len(ours)} samples and {b.path} {len(theirs)} of other names; needed are the same names "
+            "or the same number"
+        )
+    return dict(zip(ours, theirs, strict=True))
+
+
+def _in_double(images: xarray.DataArray) -> np.ndarray:
+    return images.to_numpy().astype(np.float64)
+
+
+def _norms(images: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(images.reshape(len(images), -1), axis=1)
+
+
+def _digits(x_0: np.ndarray) -> np.ndarray | None:
+    """The digit that each image shows; −1 where it is not finite, None where images are no digits."""
+    if x_0.shape[1:] != DIGIT:
+        return None
+    digits, fine = np.full(len(x_0), -1), np.isfinite(x_0).reshape(len(x_0), -1).all(1)
+    if fine.any():
+        digits[fine] = classify(x_0[fine]).label
+    return digits
