@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/layers.md", "docs/pipelines.md", "docs/reproducibility.md"]
+PAGES = [
+    "README.md",
+    "docs/layers.md",
+    "docs/interventions.md",
+    "docs/pipelines.md",
+    "docs/reproducibility.md",
+]
 # What sets up the environment that the tests already run in, and what other tests or this very run do.
 ELSEWHERE = ("make ", "source ", "pip install")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.M | re.S)
