@@ -29,6 +29,7 @@ from denoscope.storage.pt_layout import (
 )
 from denoscope.storage.target import (
     Existing,
+    as_written,
     inside,
     locked,
     readable_version,
@@ -146,7 +147,7 @@ def _permit(folder: Path, plan: Plan, existing: Existing) -> None:
 def _resumed(folder: Path, plan: Plan) -> dict[int, Mark]:
     """The finished groups of a recording to be gone on with; all that is left of the others is removed."""
     same_work(folder, attributes(folder), plan.attrs)
-    if any(damaged_layout(folder)):
+    if not as_written(folder, MANIFEST, damaged_layout(folder)):
         lay_out(folder, plan, attributes(folder))
     found = marks.read(marks_of(folder))
     finished = {group: mark for group, mark in found.items() if not any(damaged(folder, group, mark))}

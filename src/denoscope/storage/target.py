@@ -57,6 +57,18 @@ def same_work(target: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]
         )
 
 
+def as_written(target: Path, root: str, problems: Iterable[str]) -> bool:
+    """Whether the layout is whole.
+
+    Raises: UserError where `root`, which says what was asked for, is not as it was written: to go on would make its
+    damage official.
+    """
+    found = list(problems)
+    if wrong := next((line for line in found if line.startswith(f"{root} ")), None):
+        raise UserError(f"{target}: {wrong}; replace the recording with --overwrite, or name another output")
+    return not found
+
+
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """What two fingerprints disagree on, as "name: stored → wanted"."""
     names = dict.fromkeys([*stored, *wanted])

@@ -19,6 +19,7 @@ from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan, Plan, as_arra
 from denoscope.storage.shard import Shard
 from denoscope.storage.target import (
     Existing,
+    as_written,
     inside,
     locked,
     readable_version,
@@ -163,7 +164,7 @@ def _permit(path: Path, plan: Plan, existing: Existing, lock: Path) -> None:
 def _resumed(path: Path, plan: Plan) -> dict[int, Mark]:
     """The finished groups of a store to be gone on with; all that is left of the others is removed."""
     same_work(path, attributes(path), plan.attrs)
-    if any(damaged_layout(path)):
+    if not as_written(path, ROOT, damaged_layout(path)):
         lay_out(path, plan, attributes(path))
     found = marks.read(marks_of(path))
     finished = {group: mark for group, mark in found.items() if not any(damaged(path, group, mark))}
