@@ -88,6 +88,23 @@ def test_every_verb_has_a_help_with_its_flags(capsys, verb):
         assert f"--{flag}" in out or f"--{flag.replace('_', '-')}" in out
 
 
+@pytest.mark.parametrize("family", ["noise", "verify"])
+def test_the_help_of_several_verbs_lists_them(capsys, family):
+    main([family, "--help"])
+    out = capsys.readouterr().out
+    for name, verb in VERBS.items():
+        assert (f"  {name} " in out and verb.help in out) == name.startswith(family)
+
+
+@pytest.mark.usefixtures("inputs")
+def test_a_reader_that_leaves_early_is_no_error(model):
+    command = f"{sys.executable} -m denoscope record --model {model} --dry_run | true"
+    done = subprocess.run(
+        ["bash", "-c", command], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+
+
 def test_the_version_is_that_of_the_package(capsys):
     import importlib.metadata
 
@@ -214,7 +231,7 @@ def test_image_classify_and_compare_take_what_record_writes(here, capsys, refuse
     main(["image", "--folder-path", "outputs/sequences", "--all-steps", "--output-base-dir", "pictures"])
     assert len(names("pictures/sequences", "*.gif")) == 2
     refused("image", "--tensor-path", sequence, "--step", 2, match="step is 2")
-    refused("image", "--tensor-path", sequence, "--step", "last", match="step")
+    refused("image", "--tensor-path", sequence, "--step", "last", match="--step is 'last'; allowed: 0 to ")
     refused("image", match="--tensor-path")
     refused("image", "--folder_path", "nowhere", match="nowhere")
     main(["classify"])
@@ -261,6 +278,7 @@ def test_pipeline_goes_from_plane_to_picture_in_one_call():
         ("record --batch_size two", "batch_size"),
         ("record --batch_size", "batch_size"),
         ("record --num_steps 0", r"InferenceConfig\.num_steps is 0"),
+        ("record --output=", "--output is given an empty text"),
         ("record --device tpu", r"SystemConfig\.device is 'tpu'"),
         ("record --device cuda:99", "device"),
         ("record --noise shared", "noise"),
@@ -423,6 +441,11 @@ def test_a_bad_input_is_named_and_costs_no_earlier_result(model, inputs, refused
     assert not Path("ran").exists()
 
 
+def test_an_empty_text_is_no_place_for_results(refused, here):
+    refused("record", "--output", "", match="--output is given an empty text")
+    assert not list(here.iterdir())
+
+
 def test_an_empty_input_folder_is_named(model, here, refused):
     (here / "hollow").mkdir()
     refused("record", "--model", model, "--inputs", "hollow", match="hollow")
@@ -546,7 +569,11 @@ def test_what_config_says_holds_and_flags_override_it(checkout, here):
     ("old", "new", "match"),
     [
         ("InferenceConfig()", "InferenceConfig(batch_size=0)", r"InferenceConfig\.batch_size is 0"),
-        ("InferenceConfig()", "InferenceConfig(batchsize=2)", r"config\.py.*batchsize"),
+        (
+            "InferenceConfig()",
+            "InferenceConfig(batchsize=2)",
+            r"config\.py.*'batchsize'.* num_steps, batch_size",
+        ),
         ("InferenceConfig()", "InferenceConfig(", r"config\.py"),
         ("InferenceConfig()", "SystemConfig()", r"config\.py"),
         ("InferenceConfig()", "InferenceConf()", r"config\.py.*InferenceConf"),
@@ -591,6 +618,16 @@ def test_the_clean_scripts_act_on_their_own_folders_from_anywhere_and_keep_them(
     assert len([path for path in here.rglob("*") if path.is_file()]) == 5
 
 
+def test_a_clean_script_behind_a_link_acts_on_its_own_folders(checkout, here):
+    root = checkout("", "")
+    for folder in (root, here):
+        (folder / "outputs").mkdir()
+        (folder / "outputs" / "x.pt").write_text("")
+    (here / "clean").symlink_to(root / "clean_output.sh")
+    subprocess.run(["bash", str(here / "clean")], cwd=here, check=True)
+    assert (here / "outputs" / "x.pt").exists() and not (root / "outputs" / "x.pt").exists()
+
+
 @pytest.mark.usefixtures("here")
 def test_the_package_runs_as_a_module_and_as_a_command():
     for command in ([sys.executable, "-m", "denoscope"], [str(Path(sys.executable).with_name("denoscope"))]):
@@ -599,3 +636,109 @@ def test_the_package_runs_as_a_module_and_as_a_command():
         )
         assert done.returncode == 2
         one_line(done.stderr, "batch_size")
+
+
+def test_classify_can_be_run_again_also_after_a_pipeline():
+    call("pipeline --num_prompts_per_direction 2 2 --num_steps 1 --device cpu --lanes 4")
+    before = load("outputs/classifications_plane.pt")
+    call("classify")
+    call("classify")
+    assert torch.equal(load("outputs/classifications_plane.pt"), before)
+
+
+def test_a_sample_that_became_nan_is_classified_as_none_and_the_others_as_ever(here, capsys):
+    ds.noise.random(3, (1, 28, 28)).write(here / "inputs")
+    call("record --num_steps 1 --device cpu --no-extract_states")
+    broken = load("outputs/final_tensors/sample_0001.pt")
+    broken[0, 0, 0] = float("inf")
+    torch.save(broken, "outputs/final_tensors/sample_0001.pt")
+    call("classify")
+    assert "NaN or Inf: 1, labelled -1" in capsys.readouterr().out
+    found = json.loads(Path("outputs/predictions.json").read_text())
+    assert found["sample_0001"] | {"file": ""} == {
+        "file": "",
+        "label": -1,
+        "confidence": None,
+        "margin": None,
+    }
+    assert found["sample_0000"]["label"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("image", "match"),
+    [
+        (torch.zeros(1, 32, 32), r"b\.pt: images have shape \[1, 1, 32, 32\]"),
+        (torch.zeros(3, 28, 28), r"b\.pt: images have shape"),
+        (torch.zeros(1, 28, 28, dtype=torch.int32), r"b\.pt: images are int32"),
+        (torch.zeros(28, 28), r"b\.pt: holds shape \[28, 28\]"),
+    ],
+)
+def test_what_cannot_be_classified_is_named_by_its_file(here, refused, image, match):
+    torch.save(torch.zeros(1, 28, 28), here / "a.pt")
+    torch.save(image, here / "b.pt")
+    refused("classify", "--tensors", here, match=match)
+
+
+def test_lists_in_config_are_lists(checkout, here):
+    root = checkout("InferenceConfig()", "InferenceConfig(layers=['conv_in', 'mid_block'], num_steps=1)")
+    done = script("main.py", "--dry_run", "--device", "cpu", "--inputs", noise28(here), cwd=here, root=root)
+    assert done.returncode == 0 and "mid_block" in done.stdout
+    root = checkout(
+        "DefaultConfig()", "DefaultConfig(center_coords=[1.0, 2.0], num_prompts_per_direction=[2, 1])"
+    )
+    assert script("generate_plane_prompts.py", cwd=here, root=root).returncode == 0
+
+
+def noise28(folder: Path) -> str:
+    ds.noise.random(1, (1, 28, 28)).write(folder / "digits")
+    return "digits"
+
+
+@pytest.mark.parametrize("wrong", ["image_size=32", "channels=3"])
+def test_a_size_in_config_that_contradicts_the_model_stops_a_recording(checkout, here, wrong):
+    root = checkout("GenerationConfig()", f"GenerationConfig({wrong})")
+    done = script("main.py", "--device", "cpu", "--inputs", noise28(here), cwd=here, root=root)
+    assert done.returncode == 2
+    one_line(done.stderr, f"GenerationConfig.{wrong.replace('=', ' is ')}")
+    assert not Path("outputs").exists()
+
+
+def test_a_pipeline_checks_everything_before_it_denoises(here, refused, monkeypatch):
+    line = [
+        "pipeline",
+        "--num_prompts_per_direction",
+        "2",
+        "2",
+        "--num_steps",
+        "1",
+        "--device",
+        "cpu",
+        "--lanes",
+        "4",
+    ]
+    refused(*line, "--classifier_weights", "nofile", match="nofile")
+    (here / "taken").write_text("a file")
+    refused(*line, "--output_base_dir", "taken", match="taken")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    refused(*line, match=r"denoscope\[plots\]")
+    assert not Path("outputs/final_tensors").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    call(" ".join(line))
+    call(" ".join([*line, "--resume"]))
+
+
+def test_groups_of_commands_list_their_own(capsys):
+    for group in ("noise", "verify"):
+        main([group, "--help"])
+        told = capsys.readouterr().out
+        assert all(name in told for name in VERBS if name.startswith(f"{group} "))
+        assert "pipeline" not in told
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    program = f"{sys.executable} -m denoscope layers mnist | head -1"
+    done = subprocess.run(
+        ["bash", "-c", program], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("layer") and "Traceback" not in done.stderr and "Broken" not in done.stderr

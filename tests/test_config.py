@@ -79,7 +79,8 @@ def test_settings_hold_one_instance_of_each_class():
         (SystemConfig, "seed", -1, "at least 0"),
         (SystemConfig, "seed", 1.5, "whole number"),
         (SystemConfig, "seed", True, "whole number"),
-        (SystemConfig, "inputs", 3, "Path"),
+        (SystemConfig, "inputs", 3, "a path"),
+        (SystemConfig, "output", "", "a path"),
         (SystemConfig, "class_colors", ("#000000",) * 9, "ten colours"),
         (SystemConfig, "class_colors", ("red",) * 10, "#rrggbb"),
         (SystemConfig, "class_colors", (3,) * 10, "#rrggbb"),
@@ -106,11 +107,11 @@ def test_settings_hold_one_instance_of_each_class():
         (InferenceConfig, "state_dtype", "int8", "float16"),
         (InferenceConfig, "extract_states", 1, "True or False"),
         (InferenceConfig, "flatten", "yes", "True or False"),
-        (InferenceConfig, "layers", "conv_in", "list"),
+        (InferenceConfig, "layers", "conv_in", "a list of texts"),
         (InferenceConfig, "layers", (1,), "list"),
         (InferenceConfig, "noise", "shared", "common, independent"),
         (InferenceConfig, "output_format", "hdf5", "auto, pt, zarr"),
-        (ClassifierConfig, "classifier_weights", 3, "Path"),
+        (ClassifierConfig, "classifier_weights", 3, "a path"),
         (DefaultConfig, "epsilon", 0.0, "above 0"),
         (DefaultConfig, "epsilon", float("nan"), "above 0"),
         (DefaultConfig, "epsilon", float("inf"), "above 0"),
@@ -122,7 +123,7 @@ def test_settings_hold_one_instance_of_each_class():
         (DefaultConfig, "num_prompts_per_direction", 5, "at least 1"),
         (DefaultConfig, "len_per_direction", (5.0, -1.0), "above 0"),
         (DefaultConfig, "len_per_direction", (float("inf"), 1.0), "above 0"),
-        (DefaultConfig, "center_coords", (0.0, float("nan")), "2 values"),
+        (DefaultConfig, "center_coords", (0.0, float("nan")), "two finite numbers"),
         (DefaultConfig, "direction_seeds", (7, 7), "two different"),
         (DefaultConfig, "direction_seeds", (7, -7), "two different"),
     ],
@@ -134,6 +135,13 @@ def test_a_wrong_value_is_refused_with_its_field_itself_and_what_is_allowed(kind
     assert message.startswith(f"{kind.__name__}.{field} is {value!r}; allowed: ")
     assert allowed in message.partition("allowed: ")[2]
     assert "\n" not in message
+
+
+def test_a_field_that_there_is_not_is_told_with_those_that_there_are():
+    with pytest.raises(
+        UserError, match=r"GenerationConfig has no field 'samples'; its fields are num_samples, "
+    ):
+        GenerationConfig(samples=3)
 
 
 @pytest.mark.parametrize(

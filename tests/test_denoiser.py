@@ -261,6 +261,20 @@ def test_a_damaged_folder_is_refused(saved, kind):
     refused("flat|MyScheduler", str(saved / "flat"))
 
 
+def test_the_tensor_that_does_not_fit_is_named(saved):
+    broken(saved / "flat", "weights of another size")
+    refused(r"weights cannot be loaded: .*size mismatch for conv_out\.", str(saved / "flat"))
+
+
+def test_weights_of_before_safetensors_are_read_without_a_word(saved, make_unet, capfd):
+    make_unet(seed=3).save_pretrained(saved / "old", safe_serialization=False)
+    assert same_weights(
+        ds.load(str(saved / "old"), scheduler="ddim", shape=(2, 8, 8)).network, make_unet(seed=3)
+    )
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""
+
+
 def test_code_in_pickled_weights_is_refused_and_not_run(saved, tmp_path):
     import os
 

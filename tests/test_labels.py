@@ -9,7 +9,7 @@ import torch
 import xarray
 
 from denoscope.errors import UserError
-from denoscope.labels import classify, summary
+from denoscope.labels import classify, classify_finite, summary
 from denoscope.zoo import lenet
 
 
@@ -167,3 +167,14 @@ def test_the_summary_counts():
     text = summary(classify(images.repeat(2, 1, 1, 1)))
     for digit in range(10):
         assert f"digit {digit}: {2 if digit in digits else 0:6,d}" in text
+
+
+def test_images_that_are_not_finite_are_labelled_as_such_and_cost_the_others_nothing():
+    images = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    images[2, 0, 3, 3] = float("nan")
+    found, alone = classify_finite(images), classify(images[[0, 1, 3]])
+    assert found.label[2] == -1 and np.isnan(found.confidence[2])
+    assert np.array_equal(found.label[[0, 1, 3]], alone.label)
+    assert np.array_equal(found.confidence[[0, 1, 3]], alone.confidence)
+    assert "NaN or Inf: 1, labelled -1" in summary(found)
+    assert "NaN or Inf: 1" in summary(classify_finite(images[2:3]))

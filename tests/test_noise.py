@@ -355,3 +355,48 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file"):
         noise.random(1, SHAPE).write(tmp_path / "file" / "inputs")
+
+
+def test_sets_of_several_epsilons_around_one_base_lie_beside_each_other(tmp_path):
+    for epsilon in (500, 1, 0.12345, 1e-3):
+        noise.perturbed(2, SHAPE, epsilon=epsilon).write(tmp_path)
+    read = noise.read(tmp_path)
+    assert len(read) == 1 + 4 * 2 and set(read.coords["base"].tolist()) == {"set_0042_base"}
+    distance = [(read.tensor(k).double() - read.tensor(0).double()).norm().item() for k in range(len(read))]
+    np.testing.assert_allclose(distance, read.coords["epsilon"], rtol=2e-3)
+    assert "set_0042_pert_000_eps_0.12345" in read.names and "set_0042_pert_001_eps_0.0010" in read.names
+
+
+def test_small_epsilons_have_names_of_their_own_and_all_hold_their_distance_or_none_is_made():
+    names = {noise.perturbed(1, SHAPE, epsilon=epsilon).names[1] for epsilon in (4e-5, 4.5e-5, 5e-5)}
+    assert len(names) == 3
+    x = noise.perturbed(20, SHAPE, epsilon=3e-5)
+    for k in range(1, 21):
+        assert (x.tensor(k).double() - x.tensor(0).double()).norm().item() == pytest.approx(3e-5, rel=1e-3)
+    with pytest.raises(UserError, match="allowed: about 3e-05"):
+        noise.perturbed(20, SHAPE, epsilon=1e-5)
+    with pytest.raises(UserError, match="up to 1e"):
+        noise.perturbed(1, SHAPE, epsilon=1e300)
+
+
+def test_a_write_that_breaks_off_leaves_the_earlier_set_as_it_was(tmp_path, monkeypatch):
+    noise.random(5, SHAPE, seed=1).write(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    save, written = noise.tensors.save, []
+
+    def full(tensor, path):
+        written.append(path)
+        if len(written) > 3:
+            raise UserError(f"cannot write {path}: No space left on device")
+        save(tensor, path)
+
+    monkeypatch.setattr(noise.tensors, "save", full)
+    with pytest.raises(UserError, match="No space left"):
+        noise.random(7, SHAPE, seed=2).write(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_values_that_float32_cannot_step_are_refused(tmp_path):
+    torch.save(torch.full(SHAPE, 1e300, dtype=torch.float64), tmp_path / "huge.pt")
+    with pytest.raises(UserError, match=r"huge\.pt: holds values beyond"):
+        noise.read(tmp_path)

@@ -36,8 +36,9 @@ def test_the_weights_hash_is_sha_256_over_names_and_bytes(tiny):
 
 def test_every_option_is_in_the_fingerprint_or_said_to_have_no_effect(tiny):
     options = {item.name for item in dataclasses.fields(InferenceConfig)}
-    assert options - set(provenance.WITHOUT_EFFECT) <= set(mark_of(tiny))
-    assert set(provenance.WITHOUT_EFFECT) <= options
+    elsewhere = {*provenance.WITHOUT_EFFECT, *provenance.RESOLVED}
+    assert options - elsewhere <= set(mark_of(tiny))
+    assert elsewhere <= options
 
 
 OPTIONS = {
@@ -48,7 +49,7 @@ OPTIONS = {
 
 
 def test_the_table_of_options_is_whole():
-    assert set(OPTIONS) | set(provenance.WITHOUT_EFFECT) == {
+    assert set(OPTIONS) | {*provenance.WITHOUT_EFFECT, *provenance.RESOLVED} == {
         item.name for item in dataclasses.fields(InferenceConfig)
     }
 

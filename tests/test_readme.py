@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/layers.md", "docs/interventions.md", "docs/reproducibility.md"]
+PAGES = [
+    "README.md",
+    "docs/layers.md",
+    "docs/interventions.md",
+    "docs/pipelines.md",
+    "docs/reproducibility.md",
+]
 # What sets up the environment that the tests already run in, and what other tests or this very run do.
 ELSEWHERE = ("make ", "source ", "pip install")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.M | re.S)
@@ -64,7 +70,8 @@ def run(program: list[str], folder: Path) -> str:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
-        "PYTHONWARNINGS": "error",
+        # NumPy 2 of how some of diffusers' schedulers make arrays of tensors.
+        "PYTHONWARNINGS": "error,ignore:__array__ implementation doesn't:DeprecationWarning",
     }
     done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{program[-1]}: {done.stderr[-2000:]}\n{done.stdout[-2000:]}"

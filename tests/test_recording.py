@@ -541,3 +541,24 @@ def test_a_layer_that_is_left_out_in_a_step_is_nan_there_told_and_no_fault_of_th
     inside = rec.states["mid_block.resnets.0"]
     assert np.isnan(inside[:, 1]).all() and not np.isnan(inside[:, [0, 2]]).any()
     assert not np.isnan(rec.states["mid_block"]).any() and not rec.dataset.nonfinite.any()
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "npz"])
+def test_an_export_is_one_file_a_sample_that_others_read(tiny, tmp_path, kind):
+    from safetensors.numpy import load_file
+
+    x = ds.noise.random(3, tiny.shape, seed=0)
+    rec = ds.record(tiny, x, tmp_path / "run.zarr", steps=2, layers=["conv_in", "mid_block:diff"])
+    rec.export(tmp_path / "out", format=kind)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"sample_000{k}.{kind}" for k in range(3)
+    ]
+    path = tmp_path / "out" / f"sample_0001.{kind}"
+    found = load_file(path) if kind == "safetensors" else dict(np.load(path, allow_pickle=False))
+    assert set(found) == {"sequence", "conv_in", "mid_block:diff"}
+    assert np.array_equal(found["sequence"], rec.sequence[1])
+    assert np.array_equal(found["mid_block:diff"], rec.states["mid_block:diff"][1])
+    with pytest.raises(ds.UserError, match="exists"):
+        rec.export(tmp_path / "out", format=kind)
+    with pytest.raises(ds.UserError, match="allowed: pt, safetensors, npz"):
+        rec.export(tmp_path / "other", format="hdf5")

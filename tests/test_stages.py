@@ -12,7 +12,7 @@ from torch import nn
 import denoscope as ds
 from denoscope import schedule, schedulers
 from denoscope.seeds import stream_seed
-from denoscope.stages import Stage, stages
+from denoscope.stages import Stage, stages, stages_of_part
 
 pytestmark = [
     # diffusers makes arrays of tensors in a way that numpy is about to forbid,
@@ -392,3 +392,38 @@ def test_a_scheduler_that_needs_another_library_says_which(monkeypatch):
     with pytest.raises(ds.UserError, match="torchsde") as caught:
         denoiser_of("DPMSolverSDE")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_the_part_that_is_all_of_a_run_has_its_stages(name, options):
+    scheduler = set_to(steps_for(name), name, **options)
+    whole = stages(scheduler, steps_for(name))
+    assert stages_of_part(scheduler, float(scheduler.timesteps[0])) == (0, whole)
+    assert stages_of_part(scheduler, float(scheduler.timesteps[0]), len(whole)) == (0, whole)
+
+
+@pytest.mark.parametrize("name", ["DDIMScheduler", "HeunDiscreteScheduler", "PNDMScheduler"])
+def test_a_part_counts_its_own_steps(name):
+    options = {"skip_prk_steps": True} if name == "PNDMScheduler" else {}
+    scheduler = set_to(6, name, **options)
+    order = getattr(scheduler, "order", 1)
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(2 * order)
+    first, found = stages_of_part(
+        scheduler, float(scheduler.timesteps[2 * order]), len(scheduler.timesteps) - 2 * order
+    )
+    assert first == 2 * order and first + len(found) == len(scheduler.timesteps)
+    twice = {"DDIMScheduler": 0, "HeunDiscreteScheduler": 3, "PNDMScheduler": 1}[name]
+    assert [stage.step for stage in found if stage.call == 1] == list(range(twice))
+    assert [stage.step for stage in found if stage.last] == list(range(4))
+
+
+def test_a_part_without_the_end_ends_a_step():
+    scheduler = set_to(6, "HeunDiscreteScheduler")
+    _, found = stages_of_part(scheduler, float(scheduler.timesteps[0]), 3)
+    assert found == [Stage(0, 0, False), Stage(0, 1, True), Stage(1, 0, True)]
+
+
+def test_a_timestep_that_no_step_starts_from_begins_no_part():
+    with pytest.raises(ValueError, match=r"no step starts from timestep 1\.5"):
+        stages_of_part(set_to(6, "DDIMScheduler"), 1.5)

@@ -156,3 +156,11 @@ def test_a_full_disk_is_told_and_the_former_file_stands(tmp_path):
     assert "cannot write" in done.stdout and "x.pt" in done.stdout and "too large" in done.stdout
     assert torch.equal(tensors.load(tmp_path / "x.pt"), torch.ones(2))
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_tensors_without_values_of_their_own_are_refused_without_a_warning(tmp_path):
+    torch.save(torch.empty(2, device="meta"), tmp_path / "meta.pt")
+    torch.save(torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), tmp_path / "quantized.pt")
+    for name in ("meta", "quantized"):
+        with pytest.raises(UserError, match=rf"{name}\.pt holds a {name} tensor"):
+            tensors.load(tmp_path / f"{name}.pt")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from denoscope.interventions import write_plan as write_plan
     from denoscope.labels import Labels as Labels
     from denoscope.labels import classify as classify
+    from denoscope.latents import decode as decode
     from denoscope.noise import NoiseSet as NoiseSet
     from denoscope.patching import patch as patch
     from denoscope.recording import Recording as Recording
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from denoscope.sampling import Step as Step
     from denoscope.sampling import denoise as denoise
     from denoscope.sampling import sample as sample
+    from denoscope.watching import watch as watch
 
 _HOMES = {
     "Condition": "conditioning",
@@ -51,6 +53,8 @@ _HOMES = {
     "sample": "sampling",
     "Labels": "labels",
     "classify": "labels",
+    "watch": "watching",
+    "decode": "latents",
     "UserError": "errors",
 }
 

@@ -6,9 +6,12 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import itertools
+import os
+import signal
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,6 +22,7 @@ from denoscope.errors import UserError
 if TYPE_CHECKING:
     from denoscope.noise import NoiseSet
 
+HELP = ("-h", "--help")
 PLANE = "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds"
 
 
@@ -45,11 +49,26 @@ class Verb:
         return triples
 
 
+@contextlib.contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    """End quietly when whoever reads the output, such as `head`, has read enough."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would try to write what is left once more, and complain, as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
+
+
+@_readers_may_leave()
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `denoscope` command."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help"):
-        print(_overview())
+    if not words or words[0] in HELP:
+        print(_overview(VERBS))
         return
     if words[0] == "--version":
         import importlib.metadata
@@ -60,10 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if (verb := " ".join(words[:length])) in VERBS:
             run(verb, words[length:], Settings(), f"denoscope {verb}")
             return
+    kin = {name: verb for name, verb in VERBS.items() if name.split()[0] == words[0]}
+    if kin and words[1:2] and words[1] in HELP:
+        print(_overview(kin))
+        return
     near = difflib.get_close_matches(" ".join(words[:2]), VERBS, n=3, cutoff=0.3)
     _fail(f"unknown command {words[0]!r}; did you mean {' or '.join(near or VERBS)}? See denoscope --help")
 
 
+@_readers_may_leave()
 def script(verb: str, path: str) -> None:
     """Run a verb as one of the scripts does: with the `config.py` beside it as the starting point."""
     try:
@@ -92,6 +116,9 @@ def run(verb: str, arguments: Sequence[str], settings: Settings, program: str) -
 def _parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str) -> Any:
     import tyro
 
+    for flag, word in itertools.pairwise([program, *arguments]):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            _fail(f"{word.rstrip('=') or flag} is given an empty text; give it a value or leave it out")
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):
@@ -178,9 +205,9 @@ def _fail(message: str) -> typing.NoReturn:
     raise SystemExit(2)
 
 
-def _overview() -> str:
-    width = max(map(len, VERBS)) + 2
-    lines = [f"  {name:<{width}}{verb.help}" for name, verb in VERBS.items()]
+def _overview(verbs: Mapping[str, Verb]) -> str:
+    width = max(map(len, verbs)) + 2
+    lines = [f"  {name:<{width}}{verb.help}" for name, verb in verbs.items()]
     return "\n".join(
         [
             "usage: denoscope COMMAND [FLAGS]   (denoscope COMMAND --help lists the flags)",
@@ -206,11 +233,17 @@ def _load(settings: Settings) -> Any:
 
 
 def _noise_shape(settings: Settings) -> tuple[int, int, int]:
-    """The model's shape; a size or a number of channels that contradicts it is refused."""
+    """The shape of the model's states, which the settings do not contradict."""
     from denoscope.denoiser import shape_of
 
-    channels, height, width = shape_of(settings.model.model)
-    wanted = settings.generation
+    shape = shape_of(settings.model.model)
+    _check_shape(settings, shape)
+    return shape
+
+
+def _check_shape(settings: Settings, shape: tuple[int, int, int]) -> None:
+    """Refuse a size or a number of channels that contradicts the model's."""
+    (channels, height, width), wanted = shape, settings.generation
     if wanted.channels not in (None, channels):
         raise UserError(
             f"GenerationConfig.channels is {wanted.channels}; allowed: {channels}, as {settings.model.model} takes"
@@ -220,7 +253,6 @@ def _noise_shape(settings: Settings) -> tuple[int, int, int]:
             f"GenerationConfig.image_size is {wanted.image_size}; allowed: {height}"
             f"{'' if height == width else f' by {width}'}, as {settings.model.model} takes"
         )
-    return channels, height, width
 
 
 def _write_noise(x: NoiseSet, settings: Settings) -> None:
@@ -304,6 +336,7 @@ def _record(settings: Settings, own: RecordFlags) -> None:
 
     system = settings.system
     denoiser = _load(settings)
+    _check_shape(settings, denoiser.shape)
     x = noise.read(system.inputs, shape=denoiser.shape)
     job = Job.prepared(denoiser, x, system.output, settings.inference, system.seed)
     if own.dry_run:
@@ -350,8 +383,8 @@ class ImageFlags:
 
     tensor_path: Path | None = option(None, "One tensor file: a sequence or a final tensor.")
     folder_path: Path | None = option(None, "A folder of such files.")
-    step: int | Literal["noise"] = option(
-        -1, "State after denoising step K, 0 … num_steps−1; −1 is the last, x_0; noise is x_T."
+    step: str = option(
+        "-1", "State after denoising step K, 0 … num_steps−1; −1 is the last, x_0; noise is x_T."
     )
     all_steps: bool = option(False, "A strip and an animated GIF of the whole sequence.")
 
@@ -361,16 +394,26 @@ def _image(settings: Settings, own: ImageFlags) -> None:
 
     if (own.tensor_path is None) == (own.folder_path is None):
         raise UserError("name either --tensor-path FILE or --folder-path FOLDER")
+    step = _step(own.step)
     if own.folder_path is not None and not own.folder_path.is_dir():
         raise UserError(f"{own.folder_path}: no such folder (--folder-path)")
     paths = sorted(own.folder_path.glob("*.pt")) if own.folder_path else [typing.cast(Path, own.tensor_path)]
     if not paths:
         raise UserError(f"{own.folder_path}: holds no .pt tensors (--folder-path)")
     for path in paths:
-        written = images.render(
-            path, step=own.step, output_base_dir=settings.pictures, all_steps=own.all_steps
-        )
+        written = images.render(path, step=step, output_base_dir=settings.pictures, all_steps=own.all_steps)
         print("\n".join(map(str, written)))
+
+
+def _step(word: str) -> int | Literal["noise"]:
+    if word == "noise":
+        return "noise"
+    try:
+        return int(word)
+    except ValueError:
+        raise UserError(
+            f"--step is {word!r}; allowed: 0 to num_steps − 1, -1 for the last, noise for x_T"
+        ) from None
 
 
 def _classify(settings: Settings, _own: None) -> None:
@@ -465,7 +508,7 @@ _SHAPE = {"generation": "image_size channels", "model": "model"}
 _RUN = {
     "system": "output device seed",
     "model": "model scheduler",
-    "inference": "num_steps batch_size lanes noise overwrite",
+    "inference": "num_steps batch_size lanes noise resume overwrite",
 }
 
 VERBS: dict[str, Verb] = {

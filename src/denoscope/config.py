@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from denoscope.errors import UserError
 
@@ -72,18 +72,29 @@ def option(default: Any, help: str, rule: Rule | None = None, *, positional: boo
 
 
 class _Checked:
-    """Refuses a wrong value by the field's name, the value and what is allowed."""
+    """Refuses a wrong value by the field's name, the value and what is allowed, and a field there isn't."""
+
+    def __new__(cls, *_: Any, **values: Any) -> Self:
+        known = [item.name for item in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        if unknown := next((name for name in values if name not in known), None):
+            raise UserError(f"{cls.__name__} has no field {unknown!r}; its fields are {', '.join(known)}")
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
         for item in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, item.name)
-            if isinstance(value, str) and hints[item.name] in (Path, Path | None):
+            hint, given = hints[item.name], value
+            if isinstance(value, str) and value and hint in (Path, Path | None):
                 value = Path(value)
+            # A list would pass every check and then be no default of a flag.
+            if isinstance(value, list) and typing.get_origin(hint) is tuple:
+                value = tuple(value)
+            if value is not given:
                 object.__setattr__(self, item.name, value)
-            allowed = _what_is_wrong(value, hints[item.name], item.metadata.get("rule"))
+            allowed = _what_is_wrong(value, hint, item.metadata.get("rule"))
             if allowed:
-                raise UserError(f"{type(self).__name__}.{item.name} is {value!r}; allowed: {allowed}")
+                raise UserError(f"{type(self).__name__}.{item.name} is {given!r}; allowed: {allowed}")
 
 
 def _what_is_wrong(value: Any, hint: Any, rule: Rule | None) -> str | None:
@@ -121,11 +132,20 @@ def _describe(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return ", ".join(str(choice) for choice in arguments)
     if typing.get_origin(hint) is tuple:
-        return f"{len(arguments)} values" if arguments[-1] is not Ellipsis else "a list of values"
-    if arguments:
-        return " or ".join(_describe(choice) for choice in arguments)
-    names = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}
-    return names.get(hint, f"a {getattr(hint, '__name__', hint)}")
+        several = WORDS[arguments[0]][1]
+        return f"a list of {several}" if arguments[-1] is Ellipsis else f"{NUMBERS[len(arguments)]} {several}"
+    return WORDS[hint][0] if hint in WORDS else " or ".join(map(_describe, arguments))
+
+
+WORDS: dict[Any, tuple[str, str]] = {
+    int: ("a whole number", "whole numbers"),
+    float: ("a finite number", "finite numbers"),
+    bool: ("True or False", "True or False"),
+    str: ("a text", "texts"),
+    Path: ("a path", "paths"),
+}
+"""One value of a type, and several."""
+NUMBERS = ("no", "one", "two", "three")
 
 
 @dataclass(frozen=True, kw_only=True)

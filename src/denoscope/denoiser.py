@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -152,12 +153,7 @@ class Denoiser:
     @cached_property
     def weights_hash(self) -> str:
         """SHA-256 over the names and bytes of all weights and buffers."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.network.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            flat = tensor.detach().cpu().contiguous().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
-        return digest.hexdigest()
+        return weights_sha256(self.network)
 
 
 def load(
@@ -203,6 +199,16 @@ def load(
     )
 
 
+def weights_sha256(network: nn.Module) -> str:
+    """SHA-256 over the names and bytes of all weights and buffers of a network."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    return digest.hexdigest()
+
+
 def shape_of(source: str) -> Shape:
     """(C, H, W) of a model's states, from its configuration where the weights can stay unread."""
     folder = _local_folder(source)
@@ -232,7 +238,7 @@ def _take_apart(source: Any) -> tuple[nn.Module, Any | None, str]:
     if isinstance(source, nn.Module):
         return source, None, type(source).__name__
     if hasattr(source, "scheduler"):
-        return _network_of(source), source.scheduler, type(source).__name__
+        return network_of(source), source.scheduler, type(source).__name__
     name = str(source)
     return *_load_folder(_local_folder(name) or _download(name), name), name
 
@@ -242,7 +248,8 @@ def _local_folder(name: str) -> Path | None:
     return zoo.folder(name) or (Path(name) if name and Path(name).is_dir() else None)
 
 
-def _network_of(pipeline: Any) -> nn.Module:
+def network_of(pipeline: Any) -> nn.Module:
+    """The denoising network of a diffusers pipeline."""
     parts = [getattr(pipeline, part, None) for part in model_folder.PARTS]
     network = next((part for part in parts if isinstance(part, nn.Module)), None)
     if network is None:
@@ -259,9 +266,10 @@ def _load_folder(folder: Path, name: str) -> tuple[nn.Module, Any | None]:
     network_class = model_folder.network_class(network_folder, name)
     _steppable(known_family(network_class), name)
     try:
-        network, report = network_class.from_pretrained(
-            network_folder, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
-        )
+        with _silent_diffusers():
+            network, report = network_class.from_pretrained(
+                network_folder, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{name}: its weights cannot be loaded: {first_line(error)}") from error
     if missing := report["missing_keys"]:
@@ -283,13 +291,11 @@ def _load_folder(folder: Path, name: str) -> tuple[nn.Module, Any | None]:
 def _download(name: str) -> Path:
     """The local copy of a hub repository's pipeline files; weights as safetensors where it has them."""
     import diffusers
-    from diffusers.utils import logging
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # what went wrong is said once, below
     try:
-        return Path(diffusers.DiffusionPipeline.download(name))
+        with _silent_diffusers():
+            return Path(diffusers.DiffusionPipeline.download(name))
     except Exception as error:  # the hub's client raises over a dozen unrelated kinds
         causes = list(_chain(error))
         if any(isinstance(cause, GatedRepoError) for cause in causes):
@@ -304,6 +310,17 @@ def _download(name: str) -> Path:
             f"unknown model {name!r}: not bundled ({', '.join(zoo.names())}), no such folder, {reason}; "
             "--model mnist needs no network"
         ) from error
+
+
+@contextlib.contextmanager
+def _silent_diffusers() -> Iterator[None]:
+    """Without diffusers' own lines: what goes wrong is said once, by us."""
+    from diffusers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
     finally:
         logging.set_verbosity(verbosity)
 

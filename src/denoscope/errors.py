@@ -6,5 +6,11 @@ class UserError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of another library says, cut to fit into one line of ours."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """What an error of another library says, cut to fit into one line of ours.
+
+    A line that ends in a colon only announces the next one.
+    """
+    first, *rest = [line.strip() for line in str(error).splitlines() if line.strip()] or [
+        type(error).__name__
+    ]
+    return f"{first} {rest[0]}" if first.endswith(":") and rest else first

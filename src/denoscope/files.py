@@ -44,3 +44,11 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"cannot write {path}: {reason}; make room there or name another place") from error
+
+
+def writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written to; it is made where it is missing."""
+    trial = folder / f".{uuid.uuid4().hex}"
+    with replacing(trial):
+        pass
+    trial.unlink()

@@ -23,13 +23,13 @@ from denoscope.interventions import Intervention, read_plan
 from denoscope.layers import Layer
 from denoscope.noise import NoiseSet
 from denoscope.outbox import Outbox
-from denoscope.planning import condition_of, kept_steps, plan_of
+from denoscope.planning import condition_of, kept_steps, place_of, plan_of, selection_of
 from denoscope.sampling import Loop, Step, steps_of
 from denoscope.selection import Selection
 from denoscope.storage.plan import Plan, Unit, Writer
 from denoscope.storage.pt_folder import PtWriter
 from denoscope.storage.space import readable
-from denoscope.storage.target import Existing, inside
+from denoscope.storage.target import Existing
 from denoscope.storage.zarr_store import ZarrWriter
 from denoscope.taps import tapped
 from denoscope.writes import Writes
@@ -82,23 +82,13 @@ class Job:
         condition = condition or condition_of(denoiser, options)
         denoiser.check(condition, len(x))
         loop = Loop.of(options, noise_seed)
-        selection = Selection(
-            channels=options.channels,
-            height=options.height,
-            width=options.width,
-            reduce=options.reduce,
-            flatten=options.flatten,
-            seed=noise_seed,
-        )
+        selection = selection_of(options, noise_seed)
         layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.extract_states else []
         interventions = _interventions(interventions, options)
         writes = loop.writes(denoiser, interventions, condition)
         plan = plan_of(denoiser, x, layers, options, loop, selection, condition, out, writes)
         writes.check(plan.samples)
-        place = out
-        if options.output_format == "zarr" and out.suffix != ".zarr":
-            place = out / "recording.zarr"
-            inside(out, [place])
+        place = place_of(out, options)
         return cls(denoiser, x, condition, place, options, loop, plan, layers, selection, writes)
 
     def run(self, progress: Progress | None = None) -> None:
@@ -138,9 +128,7 @@ class Job:
         existing: Existing = (
             "resume" if self.options.resume else "overwrite" if self.options.overwrite else "refuse"
         )
-        if self.plan.format == "zarr":
-            return ZarrWriter.opened(self.out, self.plan, existing)
-        return PtWriter.opened(self.out, self.plan, existing)
+        return writer_of(self.out, self.plan, existing)
 
     def _run(
         self, writer: Writer, pending: list[int], nonfinite: dict[str, int], progress: Progress | None
@@ -205,8 +193,8 @@ class Job:
             )
 
         if step.index == 0:
-            outbox.send(_finite([step.x_before]), flag)
-        outbox.send(_finite(computed), flag)
+            outbox.send(finite([step.x_before]), flag)
+        outbox.send(finite(computed), flag)
 
     def _images(self, step: Step) -> list[tuple[str, torch.Tensor]]:
         """The states x that are stored of one step."""
@@ -248,6 +236,12 @@ class Job:
                 )
 
 
+def writer_of(place: Path, plan: Plan, existing: Existing) -> AbstractContextManager[Writer]:
+    """The writer of the kind that the plan names."""
+    kind = ZarrWriter if plan.format == "zarr" else PtWriter
+    return kind.opened(place, plan, existing)
+
+
 def _interventions(given: Sequence[Intervention], options: InferenceConfig) -> Sequence[Intervention]:
     """Those given, or those of the plan that the options name."""
     if given and options.intervene:
@@ -267,7 +261,7 @@ def _tell_skipped(progress: Progress | None, layer: str, step: int) -> None:
         warnings.warn(f"layer {layer} was not called as planned in step {step}: NaN there", stacklevel=2)
 
 
-def _finite(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+def finite(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """Which rows hold neither NaN nor Inf in any of the parts, [n] bool."""
     # Zero times a finite number is zero and cannot overflow: a quarter of the time of isfinite and all.
     return torch.stack([(part * 0).reshape(len(part), -1).sum(1) == 0 for part in parts]).all(0)

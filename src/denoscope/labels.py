@@ -69,14 +69,35 @@ def classify(images: Any, *, weights: str | Path | lenet.LeNet5 | None = None) -
     return Labels(label=label, confidence=first, margin=first - second, names=names)
 
 
+def classify_finite(images: torch.Tensor, *, weights: str | Path | lenet.LeNet5 | None = None) -> Labels:
+    """The labels of the images [n, 1, 28, 28] that are finite; of the others −1, with NaN as confidence."""
+    check_images(images)
+    finite = images.isfinite().flatten(1).all(1)
+    known, chosen = classify(images[finite], weights=weights), finite.numpy()
+    label = np.full(len(images), -1)
+    confidence, margin = (np.full(len(images), np.nan, np.float32) for _ in range(2))
+    label[chosen], confidence[chosen], margin[chosen] = known.label, known.confidence, known.margin
+    return Labels(label, confidence, margin)
+
+
+def check_images(images: Any) -> None:
+    """Refuse images of a shape or dtype that the classifier does not take."""
+    _rows(images)
+
+
 def summary(labels: Labels) -> str:
     """How many images show which digit, and the mean confidence, in a few lines."""
     if not len(labels):
         return "no images"
-    counts = np.bincount(labels.label, minlength=10)
+    finite = labels.label >= 0
+    counts = np.bincount(labels.label[finite], minlength=10)
     lines = [f"digit {digit}: {count:6,d}  {count / len(labels):6.1%}" for digit, count in enumerate(counts)]
+    if wrong := int((~finite).sum()):
+        lines.append(f"NaN or Inf: {wrong:,d}, labelled -1")
+    if not finite.any():
+        return "\n".join(lines)
     sure = np.mean(labels.confidence >= 0.9)
-    mean = np.mean(labels.confidence, dtype=np.float64)
+    mean = np.mean(labels.confidence[finite], dtype=np.float64)
     return "\n".join([*lines, f"mean confidence {mean:.3f}; at least 0.9 for {sure:.1%} of {len(labels):,}"])
 
 

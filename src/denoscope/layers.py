@@ -112,9 +112,31 @@ def _dry_run(named: Mapping[str, nn.Module], run: Callable[[int], Any], rows: in
     return seen
 
 
-def first_and_last_convolution(surveyed: Iterable[Layer]) -> list[str]:
-    """The addresses of the first and the last convolution, in call order."""
-    convolutions = [layer.address for layer in surveyed if layer.kind.startswith("Conv") and layer.shape]
+def modules_of(network: nn.Module) -> list[Layer]:
+    """All modules that can be called, in the order of their definition, where no run shall be made to see more.
+
+    Their shapes are not known, and of calls there are none yet.
+    """
+    return [
+        Layer(address, type(module).__name__, None, None, 0)
+        for address, module in network.named_modules()
+        if address and is_called(module)
+    ]
+
+
+def is_called(module: nn.Module) -> bool:
+    """Whether a module computes something itself: a list of modules does not."""
+    return type(module).forward is not nn.Module.forward
+
+
+def first_and_last_convolution(layers: Iterable[Layer]) -> list[str]:
+    """The addresses of the first and the last convolution, in the order of the layers."""
+    # Of a layer that no run has seen, nothing says that it has no row for each sample.
+    convolutions = [
+        layer.address
+        for layer in layers
+        if layer.kind.startswith("Conv") and (layer.shape or not layer.calls)
+    ]
     if not convolutions:
         raise UserError("this model has no convolution to record by default; name layers (--layers)")
     return [convolutions[0], convolutions[-1]]

@@ -6,6 +6,8 @@ import json
 import math
 import numbers
 import os
+import shutil
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,31 +66,42 @@ class NoiseSet:
     def write(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write each noise as NAME.pt, [1, C, H, W], and their coordinates as one JSON beside them.
 
-        An earlier set of the same stem is replaced: files that only it had are removed.
+        An earlier set of the same stem is replaced: files that only it had are removed. All files are written
+        before the first takes its name, and while they do no manifest stands that could tell of others.
+
+        Raises: UserError naming the file that cannot be written; the earlier set then stands as it was.
         """
         folder = Path(folder)
         manifest = folder / f"{self.stem}.json"
         former = {entry["name"] for entry in _entries(_read_manifest(manifest))}
-        paths = [folder / f"{name}.pt" for name in self.names]
-        for index, path in enumerate(paths):
-            tensors.save(self.tensor(index)[None], path)
-        for name in former - set(self.names):
-            if Path(name).name == name:  # a manifest speaks of its own folder alone
-                (folder / f"{name}.pt").unlink(missing_ok=True)
+        staged = folder / f".{uuid.uuid4().hex}.partial"
+        try:
+            for index, name in enumerate(self.names):
+                tensors.save(self.tensor(index)[None], staged / f"{name}.pt")
+            with replacing(staged / manifest.name) as file:
+                file.write((json.dumps(self._manifest(), indent=1) + "\n").encode())
+            manifest.unlink(missing_ok=True)
+            paths = [(staged / f"{name}.pt").replace(folder / f"{name}.pt") for name in self.names]
+            for name in former - set(self.names):
+                if Path(name).name == name:  # a manifest speaks of its own folder alone
+                    (folder / f"{name}.pt").unlink(missing_ok=True)
+            (staged / manifest.name).replace(manifest)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+        return paths
+
+    def _manifest(self) -> dict[str, Any]:
         columns = {name: values.tolist() for name, values in self.coords.items()}
         samples = [
             {"name": name, **{key: column[index] for key, column in columns.items()}}
             for index, name in enumerate(self.names)
         ]
-        content = {
+        return {
             "format": "denoscope noise 1",
             **self.parameters,
             "shape": list(self.shape),
             "samples": samples,
         }
-        with replacing(manifest) as file:
-            file.write((json.dumps(content, indent=1) + "\n").encode())
-        return paths
 
 
 def random(num_samples: int, shape: Shape, *, seed: int = SystemConfig.seed) -> NoiseSet:
@@ -128,7 +141,7 @@ def perturbed(
     shape = _checked_shape(shape)
     num_perturbations = _count(num_perturbations, "num_perturbations")
     base_seed, perturb_seed = _seed(base_seed), _seed(perturb_seed)
-    _need(0 < epsilon < math.inf, "epsilon", epsilon, "a finite number above 0")
+    _need(0 < epsilon <= LARGEST, "epsilon", epsilon, f"a number above 0, up to {LARGEST:.0e}")
     epsilon = float(epsilon)
     base = _normal(shape, "base", base_seed)
 
@@ -137,15 +150,13 @@ def perturbed(
             return base
         return _at_distance(base, _direction(shape, "perturbation", perturb_seed, index - 1), epsilon)
 
-    stem = f"set_{base_seed:04d}"
-    base_name = f"{stem}_base"
+    group, told = f"set_{base_seed:04d}", _written(epsilon)
+    base_name = f"{group}_base"
     count = num_perturbations + 1
-    tensor_of(1)
+    for index in range(1, count):
+        tensor_of(index)  # each is refused here where float32 cannot hold its distance
     return NoiseSet(
-        names=(
-            base_name,
-            *(f"{stem}_pert_{index:03d}_eps_{epsilon:.4f}" for index in range(num_perturbations)),
-        ),
+        names=(base_name, *(f"{group}_pert_{index:03d}_eps_{told}" for index in range(num_perturbations))),
         shape=shape,
         tensor_of=tensor_of,
         coords={
@@ -159,7 +170,7 @@ def perturbed(
             "base_seed": base_seed,
             "perturb_seed": perturb_seed,
         },
-        stem=stem,
+        stem=f"{group}_eps_{told}",
     )
 
 
@@ -297,6 +308,10 @@ def _read_one(path: Path, shape: Shape | None) -> torch.Tensor:
         raise UserError(f"{path}: holds a tensor of shape {list(found)}; needed is {wanted}")
     if not torch.isfinite(noise).all():
         raise UserError(f"{path}: holds NaN or Inf; every value of an initial noise must be finite")
+    if noise.abs().max() > LARGEST:
+        raise UserError(
+            f"{path}: holds values beyond ±{LARGEST:.0e}, which float32 cannot step; scale it down"
+        )
     return noise.reshape(inner)
 
 
@@ -353,9 +368,15 @@ def _at_distance(base: torch.Tensor, direction: torch.Tensor, epsilon: float) ->
     if error > 1e-3 * epsilon:
         raise UserError(
             f"epsilon is {epsilon}, below what float32 noises of this size resolve; allowed: about "
-            f"{1e-7 * wide.norm().item():.0e} and more"
+            f"{1e-6 * wide.norm().item():.0e} and more"
         )
     return best
+
+
+def _written(epsilon: float) -> str:
+    """An epsilon in a name: four decimals where they say all of it, so that two never share a name."""
+    short = f"{epsilon:.4f}"
+    return short if float(short) == epsilon else repr(epsilon)
 
 
 def _ticks(count: int, length: float, center: float) -> np.ndarray:

@@ -11,11 +11,13 @@ import torch
 from denoscope import images, plots, recording
 from denoscope.config import Settings
 from denoscope.denoiser import Denoiser
+from denoscope.files import writable
 from denoscope.job import Job, Progress
-from denoscope.labels import classify
+from denoscope.labels import check_images, classify_finite
 from denoscope.noise import NoiseSet
 from denoscope.predictions import Predictions
 from denoscope.storage.pt_layout import file_of
+from denoscope.zoo import lenet
 
 
 def run(
@@ -27,7 +29,11 @@ def run(
     images/classifications_plane.png; with `generate_png` also one picture for each cell, and all of them
     in their places as images/plane.png.
     """
-    output, inference = settings.system.output, settings.inference
+    output, inference, pictures = settings.system.output, settings.inference, settings.pictures
+    weights = lenet.load(settings.classifier.classifier_weights)
+    plots.check_library()
+    check_images(plane.tensor(0))
+    writable(pictures)
     options = replace(inference, extract_states=False, output_format="pt")
     job = Job.prepared(denoiser, plane, output, options, settings.system.seed)
     job.run(progress)
@@ -35,9 +41,8 @@ def run(
     predictions = Predictions(
         samples=plane.names,
         files=tuple(output / file_of("final", name, {}) for name in plane.names),
-        labels=classify(x_0, weights=settings.classifier.classifier_weights),
+        labels=classify_finite(x_0, weights=weights),
     )
-    pictures = settings.pictures
     written = predictions.write(output)
     written.append(_draw_classes(predictions, plane, settings.system.class_colors, pictures))
     if generate_png:

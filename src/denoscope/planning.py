@@ -20,6 +20,7 @@ from denoscope.sampling import Loop, noise_level
 from denoscope.selection import Selection
 from denoscope.stages import stages
 from denoscope.storage.plan import IMAGE_DIMS, ArrayPlan, Plan
+from denoscope.storage.target import inside
 from denoscope.writes import Writes
 
 
@@ -45,6 +46,27 @@ def condition_of(denoiser: Denoiser, options: InferenceConfig) -> Condition:
     return conditioning.NOTHING
 
 
+def selection_of(options: InferenceConfig, seed: int) -> Selection:
+    """What the options keep of each state; `seed` is that of projections."""
+    return Selection(
+        channels=options.channels,
+        height=options.height,
+        width=options.width,
+        reduce=options.reduce,
+        flatten=options.flatten,
+        seed=seed,
+    )
+
+
+def place_of(out: Path, options: InferenceConfig) -> Path:
+    """Where a recording lies: at `out`, or as a store in that folder."""
+    if options.output_format != "zarr" or out.suffix == ".zarr":
+        return out
+    place = out / "recording.zarr"
+    inside(out, [place])
+    return place
+
+
 def plan_of(
     denoiser: Denoiser,
     x: NoiseSet,
@@ -62,14 +84,14 @@ def plan_of(
     firsts = [entry for entry, stage in enumerate(schedule) if stage.call == 0]
     calls = 1 + max(stage.call for stage in schedule)
     branches = denoiser.branches if condition.guided else ()
-    count, image_dtype = len(firsts), _stored_dtype(loop.state_dtype(denoiser))
+    count, image_dtype = len(firsts), stored_dtype(loop.state_dtype(denoiser))
     kept = list(kept_steps(options, count))
     if options.extract_states:
         dtype = (
-            _stored_dtype(denoiser.dtype) if options.state_dtype == "auto" else np.dtype(options.state_dtype)
+            stored_dtype(denoiser.dtype) if options.state_dtype == "auto" else np.dtype(options.state_dtype)
         )
         arrays = [ArrayPlan("sequence", denoiser.shape, IMAGE_DIMS, image_dtype, "state", count + 1)]
-        arrays += [_layer_plan(layer, selection, dtype, len(kept), calls, len(branches)) for layer in layers]
+        arrays += [layer_plan(layer, selection, dtype, len(kept), calls, len(branches)) for layer in layers]
     else:
         arrays = [ArrayPlan("final", denoiser.shape, IMAGE_DIMS, image_dtype)]
     samples = sample_names(x.names)
@@ -92,7 +114,7 @@ def plan_of(
         arrays=tuple(arrays),
         coords=coords,
         attrs=attrs | {"layer_folders": folders},
-        format=_format(out, options),
+        format=format_of(out, options),
         codec=options.codec,
         in_flight=-(-options.batch_size // options.lanes) * options.lanes,
         layer_folders=folders,
@@ -101,13 +123,14 @@ def plan_of(
     return plan
 
 
-def _format(out: Path, options: InferenceConfig) -> Literal["zarr", "pt"]:
+def format_of(out: Path, options: InferenceConfig) -> Literal["zarr", "pt"]:
+    """How a recording at `out` lies on disk."""
     if options.output_format == "auto":
         return "zarr" if out.suffix == ".zarr" else "pt"
     return options.output_format
 
 
-def _layer_plan(
+def layer_plan(
     layer: Layer, selection: Selection, dtype: np.dtype[Any], count: int, calls: int, branches: int
 ) -> ArrayPlan:
     """One layer's array, with axes for calls and branches where there are several."""
@@ -129,7 +152,8 @@ def _layer_plan(
     )
 
 
-def _stored_dtype(dtype: torch.dtype) -> np.dtype[Any]:
+def stored_dtype(dtype: torch.dtype) -> np.dtype[Any]:
+    """What values of this precision are stored as where nothing else is asked for."""
     return np.dtype({torch.float64: "float64", torch.float16: "float16"}.get(dtype, "float32"))
 
 

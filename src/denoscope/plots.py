@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +24,15 @@ UNKNOWN = "#f2f2f2"
 GAP = 1
 
 
+def check_library() -> None:
+    """Refuse to go on without matplotlib, which draws everything here."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError('drawing needs matplotlib; install it with pip install "denoscope[plots]"')
+
+
 def figure(width: float = 8.0, height: float = 6.0) -> tuple[Figure, Axes]:
     """A figure of so many inches with one axis, apart from pyplot's global ones."""
+    check_library()
     from matplotlib.figure import Figure
 
     made = Figure(figsize=(width, height), layout="constrained")

@@ -14,7 +14,7 @@ import torch
 from denoscope import tensors
 from denoscope.errors import UserError
 from denoscope.files import replacing
-from denoscope.labels import Labels, classify
+from denoscope.labels import Labels, check_images, classify_finite
 from denoscope.storage import pt_layout
 
 CELL = re.compile(r"(?P<plane>plane_.+)_x(?P<x>\d+)_y(?P<y>\d+)")
@@ -39,8 +39,8 @@ class Predictions:
             sample: {
                 "file": str(file),
                 "label": int(self.labels.label[row]),
-                "confidence": float(self.labels.confidence[row]),
-                "margin": float(self.labels.margin[row]),
+                "confidence": _or_none(self.labels.confidence[row]),
+                "margin": _or_none(self.labels.margin[row]),
             }
             for row, (sample, file) in enumerate(zip(self.samples, self.files, strict=True))
         }
@@ -52,6 +52,11 @@ class Predictions:
             written.append(folder / f"classifications_{name if len(planes) > 1 else 'plane'}.pt")
             tensors.save(torch.from_numpy(grid), written[-1])
         return written
+
+
+def _or_none(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if np.isnan(value) else float(value)
 
 
 def plane_grids(samples: Sequence[str], values: np.ndarray) -> dict[str, np.ndarray]:
@@ -77,20 +82,31 @@ def predict(folder: Path, *, weights: Path | None = None) -> Predictions:
     Raises: UserError naming the folder that holds no tensors, or the file that holds no digit image.
     """
     found = _results(folder)
-    images = []
-    for path in found.values():
-        tensor = tensors.load(path)
-        if tensor.ndim not in (3, 4):
+    images = [_image(path) for path in found.values()]
+    for path, image in zip(found.values(), images, strict=True):
+        if image.shape != images[0].shape:
             raise UserError(
-                f"{path}: holds shape {list(tensor.shape)}; needed is [C, H, W] or [steps+1, C, H, W]"
+                f"{path}: its image has shape {list(image.shape)}, that of {next(iter(found.values()))} "
+                f"{list(images[0].shape)}; keep images of one shape in a folder"
             )
-        images.append(tensor if tensor.ndim == 3 else tensor[-1])
-        if images[-1].shape != images[0].shape or not torch.isfinite(images[-1]).all():
-            raise UserError(
-                f"{path}: its image is not finite or differs in shape {list(images[-1].shape)} from the rest"
-            )
-    labels = classify(torch.stack(images), weights=weights)
-    return Predictions(tuple(found), tuple(found.values()), labels)
+    return Predictions(
+        tuple(found), tuple(found.values()), classify_finite(torch.stack(images), weights=weights)
+    )
+
+
+def _image(path: Path) -> torch.Tensor:
+    """The x_0 that a file holds, refused where it is no image that the classifier takes."""
+    tensor = tensors.load(path)
+    if tensor.ndim not in (3, 4):
+        raise UserError(
+            f"{path}: holds shape {list(tensor.shape)}; needed is [C, H, W] or [steps+1, C, H, W]"
+        )
+    image = tensor if tensor.ndim == 3 else tensor[-1]
+    try:
+        check_images(image[None])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return image
 
 
 def _latest_first(folder: Path) -> tuple[str, ...]:
@@ -104,14 +120,18 @@ def _results(folder: Path) -> dict[str, Path]:
         raise UserError(
             f"{folder}: no such folder of tensors; record some with main.py or `denoscope record`"
         )
-    places = [folder] if any(folder.glob("*.pt")) else [folder / name for name in _latest_first(folder)]
+    own = _tensors_in(folder)
+    places = [own] if own else [_tensors_in(folder / name) for name in _latest_first(folder)]
     found: dict[str, Path] = {}
-    for place in places:
-        for path in sorted(place.glob("*.pt")):
-            if not path.name.startswith("classifications_"):
-                found.setdefault(path.stem.removesuffix("_sequence"), path)
+    for path in (path for place in places for path in place):
+        found.setdefault(path.stem.removesuffix("_sequence"), path)
     if not found:
         raise UserError(
             f"{folder}: holds no tensors, nor do its {' and '.join(RESULT_FOLDERS)}; record some with main.py"
         )
     return found
+
+
+def _tensors_in(folder: Path) -> list[Path]:
+    """The tensors of a folder, without the grids that a classification left there."""
+    return [path for path in sorted(folder.glob("*.pt")) if not path.name.startswith("classifications_")]

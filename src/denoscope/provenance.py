@@ -7,14 +7,15 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig
-from denoscope.denoiser import Denoiser
+from denoscope.denoiser import Denoiser, weights_sha256
 from denoscope.noise import NoiseSet
 from denoscope.storage.plan import FORMAT, FORMAT_VERSION
 from denoscope.writes import NONE, Writes
@@ -26,6 +27,9 @@ WITHOUT_EFFECT = ("batch_size", "output_format", "resume", "overwrite", "on_nonf
 
 RESOLVED = ("layers", "labels", "condition", "guidance_scale", "intervene")
 """Options that stand in the fingerprint as what they come to; what differs by sample is an input."""
+
+KEPT = ("every", "channels", "height", "width", "reduce", "flatten", "state_dtype", "codec")
+"""Options that say what is kept of a state, whoever computed it."""
 
 OCCASION = ("resume", "overwrite")
 """Options that say how to deal with what is there, not how a recording is made."""
@@ -109,6 +113,63 @@ def attributes(
             "inputs_sha256": inputs_sha256(x, condition),
             "versions": {"python": platform.python_version()}
             | {name: importlib.metadata.version(name) for name in LIBRARIES},
+        }
+    )
+
+
+def of_pipeline(
+    pipe: Any,
+    network: nn.Module,
+    layers: Sequence[str],
+    options: InferenceConfig,
+    noise_seed: int,
+    run: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The attributes of what was recorded of a pipeline's call, as plain JSON values.
+
+    What the pipeline was told, its prompts and random numbers, is not among them, so that such a recording cannot
+    be made again from what it says of itself.
+
+    Args:
+        run: what the call showed of itself, all of it for the fingerprint.
+    """
+    parameter = next(network.parameters(), torch.empty(0))
+    away = any(tensor.is_meta for tensor in network.state_dict().values())
+    chosen = {name: getattr(options, name) for name in KEPT}
+    made_by = {
+        "pipeline": type(pipe).__name__,
+        "network": type(network).__name__,
+        # Weights that wait elsewhere, to be loaded module by module, cannot be read from here.
+        "weights_sha256": None if away else weights_sha256(network),
+        "scheduler": type(pipe.scheduler).__name__,
+        "scheduler_config": dict(pipe.scheduler.config),
+        "layers": list(layers),
+        **run,
+        **chosen,
+        "noise_seed": noise_seed,
+        "dtype": str(parameter.dtype).removeprefix("torch."),
+        "device": device_name(parameter.device),
+        "threads": torch.get_num_threads(),
+        **{name: importlib.metadata.version(name) for name in NUMERIC},
+    }
+    return _plain(
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "model": type(pipe).__name__,
+            "pipeline": type(pipe).__name__,
+            "scheduler": type(pipe.scheduler).__name__,
+            "config": {
+                "layers": options.layers,
+                "num_steps": run["steps"],
+                **chosen,
+                "noise_seed": noise_seed,
+            },
+            "fingerprint": made_by,
+            "versions": {"python": platform.python_version()}
+            | {name: importlib.metadata.version(name) for name in LIBRARIES},
+            "layer_folders": {},
         }
     )
 

@@ -19,7 +19,7 @@ from denoscope.errors import UserError
 from denoscope.interventions import Intervention
 from denoscope.job import Job, Progress
 from denoscope.noise import NoiseSet
-from denoscope.storage import pt_layout, pt_reader, zarr_layout, zarr_reader
+from denoscope.storage import pt_layout, pt_reader, sample_files, zarr_layout, zarr_reader
 from denoscope.storage.plan import COMPLETE, IMAGES, NONFINITE, ArrayPlan, Plan, Unit
 from denoscope.storage.pt_folder import PtWriter
 
@@ -60,14 +60,33 @@ class Recording:
     def states(self) -> Mapping[str, xarray.DataArray]:
         return _States(self.dataset, [str(name) for name in self.dataset.data_vars if name not in IMAGES])
 
-    def export(self, folder: str | os.PathLike[str], *, format: Literal["pt"] = "pt") -> Path:
-        """Write every array as one file for each sample, in the layout that `main.py` writes.
+    def export(
+        self, folder: str | os.PathLike[str], *, format: Literal["pt", "safetensors", "npz"] = "pt"
+    ) -> Path:
+        """Write the finished samples for other programs.
 
-        Of an unfinished recording, the finished samples.
+        "pt" is the layout that `main.py` writes, a file for each sample and array. "safetensors" and "npz" are
+        one file for each sample, with all its arrays by their names: `sequence`, and each layer's address.
+
+        Raises: UserError for another format, and where a file would be replaced.
         """
-        if format != "pt":
-            raise UserError(f"format is {format!r}; allowed: pt")
-        folder, plan = Path(folder), self._as_plan()
+        folder = Path(folder)
+        if format in ("safetensors", "npz"):
+            sample_files.write(folder, format, self._finished_samples())
+        elif format == "pt":
+            self._export_pt(folder)
+        else:
+            raise UserError(f"format is {format!r}; allowed: pt, safetensors, npz")
+        return folder
+
+    def _finished_samples(self) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        """Name and arrays of each finished sample, read one after the other."""
+        for row in np.flatnonzero(self.dataset[COMPLETE].to_numpy()):
+            arrays = {str(name): self.dataset[name][row].to_numpy() for name in self.dataset.data_vars}
+            yield str(self.dataset["sample"].to_numpy()[row]), arrays
+
+    def _export_pt(self, folder: Path) -> None:
+        plan = self._as_plan()
         nonfinite = self.dataset[NONFINITE].to_numpy()
         complete = self.dataset[COMPLETE].to_numpy()
         with PtWriter.opened(folder, plan, "refuse") as writer:
@@ -77,7 +96,6 @@ class Recording:
                     continue
                 with writer.unit([group]) as unit:
                     self._copy(plan, samples, unit, nonfinite)
-        return folder
 
     def _copy(self, plan: Plan, samples: range, unit: Unit, nonfinite: np.ndarray) -> None:
         rows = slice(samples.start, samples.stop)

