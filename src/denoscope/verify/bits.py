@@ -97,7 +97,9 @@ def _all_numbers(denoiser: Denoiser, x_T: torch.Tensor, steps: int, lanes: int) 
     """
     layers = [layer.address for layer in denoiser.layers() if layer.shape is not None]
     parts = []
-    for step in denoise(denoiser, x_T, steps=steps, layers=list({*layers[:1], *layers[-1:]}), lanes=lanes):
+    for step in denoise(
+        denoiser, x_T, steps=steps, layers=list(dict.fromkeys([*layers[:1], *layers[-1:]])), lanes=lanes
+    ):
         parts += [state.flatten(1) for state in (step.x_after, *step.states.values())]
     return list(torch.cat([part.double() for part in parts], dim=1).cpu().numpy())
 
