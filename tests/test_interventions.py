@@ -451,6 +451,16 @@ def test_the_command_takes_a_plan_and_its_samples_can_be_computed_again(mine, tm
     capsys.readouterr()
 
 
+def test_a_dry_run_says_what_is_written_where(mine, tmp_path, capsys):
+    (tmp_path / "plan.json").write_text(
+        '{"interventions": [{"at": "*_blocks.0", "do": "scale", "value": 2}]}'
+    )
+    cli.main(
+        [*mine, "--output", str(tmp_path / "a"), "--intervene", str(tmp_path / "plan.json"), "--dry_run"]
+    )
+    assert "  written: scale at down_blocks.0, up_blocks.0\n" in capsys.readouterr().out
+
+
 def test_what_cannot_be_had_again_is_not_computed_again(model, tmp_path, vector):
     denoiser, x = ds.load(model, device="cpu"), ds.noise.random(2, (1, 8, 8))
     record(denoiser, x, tmp_path / "f.zarr", steps=1, interventions=[Intervention("mid_block", halve)])
@@ -500,6 +510,8 @@ UNFIT = [
     (dict(do="add", value=math.nan), "finite"),
     (dict(do="add", value=["a"]), "no number"),
     (dict(do="scale", value=1, channels="16:"), "channels '16:' does not fit; allowed: .* 0 to 15"),
+    (dict(do="ablate", channels="16:"), "channels '16:' does not fit"),
+    (dict(do="noise", value=1, tokens="0"), "has no tokens"),
     (dict(do="scale", value=1, channels="a"), "channels 'a' names no places"),
     (dict(do="scale", value=1, tokens="0"), "has no tokens"),
     (dict(do="scale", value=1, heads="0"), "has no heads"),
@@ -614,7 +626,8 @@ def test_no_hook_is_left_behind(tiny, x, hooks_of):
 
 
 def test_visitors_outside_of_a_run_change_nothing(tiny, x):
-    from denoscope.writes import Run, Writes
+    from denoscope.edits import Run
+    from denoscope.writes import Writes
 
     run = Run.of(tiny, Condition(), steps=1, noise="common", noise_seed=0)
     writes = Writes.prepared([Intervention(LAYER, "ablate")], run)

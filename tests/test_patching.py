@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import denoscope as ds
-from denoscope import cli, patching
+from denoscope import cli, patch_map, patching
 from denoscope.errors import UserError
 from denoscope.sampling import Loop, steps_of
 from denoscope.taps import tapped
@@ -147,14 +147,14 @@ def test_what_is_finished_is_kept_and_not_computed_again(tiny, pair, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         ds.patch(tiny, *pair, out=out, progress=stop)
     assert told == [(6, 18), (12, 18)]
-    half = patching.read(out)
+    half = patch_map.read(out)
     assert half["done"].to_numpy().all(axis=(0, 2)).tolist() == [True, True, False]
     with pytest.raises(UserError, match="exists; go on with it"):
         ds.patch(tiny, *pair, out=out)
     calls.clear()
     found = ds.patch(tiny, *pair, out=out, resume=True)
     assert len(calls) == 1, "one step was left"
-    for patched in (found, patching.read(out)):
+    for patched in (found, patch_map.read(out)):
         assert patched["moved"].identical(truth["moved"])
     with pytest.raises(UserError, match="other recordings, layers or steps"):
         ds.patch(tiny, *pair, layers=["conv_in"], out=out, resume=True)
@@ -169,7 +169,7 @@ def test_a_model_of_digits_tells_which_they_become(mnist, tmp_path, capsys):
     cli.main(["patch", *(str(tmp_path / f"{seed}.zarr") for seed in (1, 2)), "--output", str(out)])
     printed = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"moved +step 0 +step 1", printed[0]) and printed[1].startswith("conv_out")
-    found = patching.read(out)
+    found = patch_map.read(out)
     for name, seed in (("label_a", 1), ("label_b", 2)):
         assert (
             found[name].to_numpy().tolist()
@@ -199,4 +199,4 @@ def test_what_does_not_fit_is_refused(tiny, make_unet, make_scheduler, pair, tmp
             ds.patch(*arguments, **options)
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"cannot read .*zarr"):
-        patching.read(a.path)
+        patch_map.read(a.path)

@@ -358,7 +358,7 @@ class PatchFlags:
 
 
 def _patch(settings: Settings, own: PatchFlags) -> None:
-    from denoscope import patching, progress, recording, verify
+    from denoscope import patch_map, patching, progress, recording, verify
 
     a, inference = recording.open(own.a), settings.inference
     found = patching.patch(
@@ -373,7 +373,7 @@ def _patch(settings: Settings, own: PatchFlags) -> None:
         overwrite=inference.overwrite,
         progress=progress.Counter("patching"),
     )
-    print(patching.table(found))
+    print(patch_map.table(found))
     print(own.output)
 
 

@@ -13,13 +13,14 @@ from denoscope.compiled import States
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
+from denoscope.edits import Run
 from denoscope.errors import UserError
 from denoscope.interventions import Intervention
 from denoscope.layers import Layer
 from denoscope.moment import Moment
 from denoscope.sampling import Loop, NoiseKind, steps_of
 from denoscope.taps import tapped
-from denoscope.writes import Run, Writes
+from denoscope.writes import Writes
 
 Objective = Callable[[torch.Tensor], torch.Tensor]
 X_T = "x_T"

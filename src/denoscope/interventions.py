@@ -49,7 +49,7 @@ class Intervention:
 
     Where it applies, everywhere unless given: `steps`, `calls` of the network (as in a recording), `heads`,
     `channels` (of tokens their features) and `tokens` are "0:8", "::2", "0,3,-1", one number or several;
-    `branches` and `samples` are names.
+    `branches` and `samples` are names, those of samples as a recording has them (sample_0003).
 
     >>> Intervention("mid_block", "scale", 0.5, steps="0:10")
     >>> Intervention(["up_blocks.*"], "swap", "other.zarr", samples="sample_0003", source="sample_0000")

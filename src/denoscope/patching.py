@@ -6,18 +6,18 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from denoscope import recording
+from denoscope import patch_map, recording
 from denoscope.config import InferenceConfig
 from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
-from denoscope.files import replacing
 from denoscope.interventions import Intervention
 from denoscope.labels import classify
 from denoscope.origin import condition_of, interventions_of, options_of
@@ -64,7 +64,7 @@ def patch(
         recording_b: with the whole states of the layers, from the same model, schedule and number of steps.
         layers: queries among those recorded in B; all of them unless given.
         steps: all unless given.
-        out: a file (.npz) to which what is finished is written as it comes; `read` opens it.
+        out: a file (.npz) to which what is finished is written as it comes; `patch_map.read` opens it.
         resume: go on with what `out` holds. `overwrite` replaces it.
         progress: told (cells finished, cells in all).
 
@@ -74,46 +74,17 @@ def patch(
         item if isinstance(item, Recording) else recording.open(item) for item in (recording_a, recording_b)
     )
     work = _Work.planned(denoiser, a, b, layers, steps)
-    grid = _Grid.begun(work, None if out is None else Path(out), resume=resume, overwrite=overwrite)
-    total = grid.done.size
+    path = None if out is None else Path(out)
+    patched = patch_map.begun(work.empty(), path, resume=resume, overwrite=overwrite)
+    done = patched["done"].values
     with torch.inference_mode():
-        for step, cells in work.batches(grid.done, batch_size):
-            grid.put(step, cells, *work.compute(step, cells))
+        for step, cells in work.batches(done, batch_size):
+            patch_map.put(patched, step, cells, *work.compute(step, cells))
+            if path is not None:
+                patch_map.write(patched, path)
             if progress:
-                progress(int(grid.done.sum()), total)
-    return grid.dataset()
-
-
-def read(path: str | os.PathLike[str]) -> xarray.Dataset:
-    """What `patch` has written to a file: cells that are not finished are NaN, their label −1."""
-    import xarray
-
-    path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            content = {name: stored[name] for name in stored.files}
-        told = json.loads(str(content.pop("told")))
-        return xarray.Dataset(
-            {name: (told["dims"][name], values) for name, values in content.items()},
-            coords={name: (dim, np.array(values)) for name, (dim, values) in told["coords"].items()},
-            attrs=told["attrs"],
-        )
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or "it is no map of patches, or damaged"
-        raise UserError(f"cannot read {path}: {reason}; name a file that patch has written") from error
-
-
-def table(patched: xarray.Dataset) -> str:
-    """How far x_0 moved, in the mean over the samples: one line for each layer, one column for each step."""
-    mean = patched["moved"].mean("sample").to_numpy()
-    layers, steps = (patched[name].to_numpy().tolist() for name in ("layer", "step"))
-    width = max(map(len, ["moved", *layers]))
-    lines = [f"{'moved':<{width}}" + "".join(f"{f'step {step}':>9}" for step in steps)]
-    lines += [
-        f"{layer:<{width}}" + "".join(f"{value:9.3f}" for value in row)
-        for layer, row in zip(layers, mean, strict=True)
-    ]
-    return "\n".join(lines)
+                progress(int(done.sum()), done.size)
+    return patched
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,109 +187,42 @@ class _Work:
         ]
         return [*self.own, *swaps]
 
-    @property
+    @cached_property
     def _final_a(self) -> np.ndarray:
         return _in_double(self.a.final)
 
-    @property
+    @cached_property
     def _final_b(self) -> np.ndarray:
         """B's x_0 in the order of A's samples."""
         return _in_double(self.b.final.sel(sample=list(self.sources.values())))
 
-    def labels(self) -> dict[str, np.ndarray]:
-        """The digits of A's and B's x_0, where they are digits."""
-        found = {"label_a": _digits(self._final_a), "label_b": _digits(self._final_b)}
-        return {name: digits for name, digits in found.items() if digits is not None}
+    def empty(self) -> xarray.Dataset:
+        """The map in which nothing is finished."""
+        timesteps = self.b.dataset["timestep"].sel(step=list(self.steps)).to_numpy()
+        digits = {"label_a": _digits(self._final_a), "label_b": _digits(self._final_b)}
+        return patch_map.empty(
+            {
+                "layer": ("layer", list(self.layers)),
+                "step": ("step", list(self.steps)),
+                "timestep": ("step", timesteps),
+                "sample": ("sample", self.names),
+                "source": ("sample", list(self.sources.values())),
+            },
+            {name: found for name, found in digits.items() if found is not None},
+            {
+                "recording_a": str(self.a.path),
+                "recording_b": str(self.b.path),
+                "model": self.denoiser.name,
+                "fingerprint": self.a.attrs["fingerprint"],
+                "identity": self.identity(),
+            },
+        )
 
     def identity(self) -> str:
         """SHA-256 of what decides every cell."""
         told = [(rec.attrs["fingerprint"], rec.attrs["inputs_sha256"]) for rec in (self.a, self.b)]
         plain = json.dumps([told, self.layers, self.steps, dict(self.sources)], sort_keys=True)
         return hashlib.sha256(plain.encode()).hexdigest()
-
-
-@dataclass(eq=False)
-class _Grid:
-    """The cells, kept in a file as they are finished."""
-
-    work: _Work
-    path: Path | None
-    moved: np.ndarray
-    label: np.ndarray
-    done: np.ndarray
-    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    @classmethod
-    def begun(cls, work: _Work, path: Path | None, *, resume: bool, overwrite: bool) -> _Grid:
-        """An empty grid, or the one that is there."""
-        shape = len(work.layers), len(work.steps), len(work.sources)
-        grid = cls(
-            work, path, np.full(shape, np.nan), np.full(shape, -1), np.zeros(shape, bool), work.labels()
-        )
-        if resume and overwrite:
-            raise UserError("resume and overwrite contradict each other; take one of them")
-        if path is None or not path.exists() or overwrite:
-            return grid
-        if not resume:
-            raise UserError(f"{path} exists; go on with it (resume), replace it (overwrite) or name another")
-        found = read(path)
-        if found.attrs.get("identity") != work.identity():
-            raise UserError(
-                f"{path} holds patches of other recordings, layers or steps; name another file, or overwrite it"
-            )
-        grid.moved, grid.done = found["moved"].to_numpy(), found["done"].to_numpy()
-        if "label" in found:
-            grid.label = found["label"].to_numpy()
-        return grid
-
-    def put(self, place: int, cells: Sequence[Cell], moved: np.ndarray, digits: np.ndarray | None) -> None:
-        """Take in what cells of one step came to, and write all that is finished."""
-        layers, samples = (list(part) for part in zip(*cells, strict=True))
-        self.moved[layers, place, samples] = moved
-        if digits is not None:
-            self.label[layers, place, samples] = digits
-        self.done[layers, place, samples] = True
-        if self.path is not None:
-            with replacing(self.path) as file:
-                np.savez(file, told=np.array(json.dumps(self._told())), **self._arrays())
-
-    def dataset(self) -> xarray.Dataset:
-        import xarray
-
-        told = self._told()
-        return xarray.Dataset(
-            {name: (told["dims"][name], values) for name, values in self._arrays().items()},
-            coords={name: (dim, np.array(values)) for name, (dim, values) in told["coords"].items()},
-            attrs=told["attrs"],
-        )
-
-    def _arrays(self) -> dict[str, Any]:
-        digits = {"label": self.label, **self.labels} if self.labels else {}
-        return {"moved": self.moved, "done": self.done, **digits}
-
-    def _told(self) -> dict[str, Any]:
-        """Dimensions, coordinates and attributes, as JSON."""
-        work, cell = self.work, ["layer", "step", "sample"]
-        timesteps = work.b.dataset["timestep"].sel(step=list(work.steps)).to_numpy().tolist()
-        return {
-            "dims": {
-                name: cell if values.ndim == 3 else ["sample"] for name, values in self._arrays().items()
-            },
-            "coords": {
-                "layer": ["layer", list(work.layers)],
-                "step": ["step", list(work.steps)],
-                "timestep": ["step", timesteps],
-                "sample": ["sample", work.names],
-                "source": ["sample", list(work.sources.values())],
-            },
-            "attrs": {
-                "recording_a": str(work.a.path),
-                "recording_b": str(work.b.path),
-                "model": work.denoiser.name,
-                "fingerprint": work.a.attrs["fingerprint"],
-                "identity": work.identity(),
-            },
-        }
 
 
 def _sources(a: Recording, b: Recording) -> dict[str, str]:

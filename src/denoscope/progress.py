@@ -34,6 +34,8 @@ def describe(plan: Plan, out: Path) -> str:
             f"  {array.name} {list(array.shape)} {array.dtype} a sample: {size}"
             + (f", {array.note}" if array.note else "")
         )
+    for item in plan.attrs["fingerprint"].get("interventions", ()):
+        lines.append(f"  written: {item.get('do', item.get('function'))} at {', '.join(item['at'])}")
     flight = min(len(plan.samples), plan.in_flight)
     lines.append(
         f"  {readable(flight * plan.step_bytes)} in memory at once: one step of the {flight} samples in flight"

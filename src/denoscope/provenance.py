@@ -58,7 +58,7 @@ def fingerprint(
             "shape": denoiser.shape,
             "layers": list(layers),
             "guidance_scale": condition.scale if condition.guided else None,
-            "interventions": writes.plain or None,
+            **({"interventions": writes.plain} if writes.plain else {}),
             **chosen,
             "noise_seed": noise_seed,
             "dtype": str(denoiser.dtype).removeprefix("torch."),
@@ -109,7 +109,7 @@ def attributes(
             "fingerprint": fingerprint(denoiser, layers, options, noise_seed, condition, writes),
             "inputs": dict(x.parameters),
             "condition": list(condition.inputs),
-            "interventions": writes.asked,
+            **({"interventions": writes.asked} if writes.asked else {}),
             "inputs_sha256": inputs_sha256(x, condition),
             "versions": {"python": platform.python_version()}
             | {name: importlib.metadata.version(name) for name in LIBRARIES},

@@ -15,6 +15,7 @@ from denoscope.compiled import States, Tapped
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
+from denoscope.edits import Run
 from denoscope.errors import UserError
 from denoscope.interventions import Intervention
 from denoscope.layers import Layer
@@ -22,7 +23,7 @@ from denoscope.moment import Moment
 from denoscope.schedulers import begun_at, scaled, starting_sigma, stepped
 from denoscope.stages import Stage, stages
 from denoscope.taps import tapped
-from denoscope.writes import NONE, Run, Writes
+from denoscope.writes import NONE, Writes
 
 NoiseKind = Literal["common", "independent"]
 

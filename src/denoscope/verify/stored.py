@@ -125,7 +125,7 @@ def _recomputed(
     with threads_set_to(stored["threads"]):
         noise_seed = rec.attrs["config"]["noise_seed"]
         job = Job.prepared(denoiser, x, rec.path, options, noise_seed, condition, interventions_of(rec))
-        if job.plan.attrs["fingerprint"]["interventions"] != stored.get("interventions"):
+        if job.plan.attrs["fingerprint"].get("interventions") != stored.get("interventions"):
             raise UserError(
                 f"{rec.path}: a value or a recording that its interventions take is not what it was"
             )
