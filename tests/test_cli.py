@@ -408,7 +408,11 @@ def test_a_dry_run_prints_the_plan_alone(model, here, capsys, output):
     assert lines[0] == f"3 samples, 5 steps → {output}"
     assert lines[1].split() == ["sequence", "[6,", "1,", "8,", "8]", "float32", "a", "sample:", "4.5", "KiB"]
     assert lines[2].split() == ["conv_in", "[5,", "8,", "8,", "8]", "float32", "a", "sample:", "30.0", "KiB"]
-    assert "in memory at once" in lines[3] and "on disk in total" in lines[4] and "are free" in lines[4]
+    assert (
+        "in memory beside the network" in lines[3]
+        and "on disk in total" in lines[4]
+        and "are free" in lines[4]
+    )
     assert len(lines) == 5 and "denoising" not in told.err and sorted(here.rglob("*")) == before
 
 

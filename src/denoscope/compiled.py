@@ -158,9 +158,15 @@ def _everything(result: tuple[torch.Tensor, States]) -> States:
 
 
 def _gap(found: torch.Tensor, wanted: torch.Tensor) -> float:
-    """The largest difference, relative to the largest value; NaN where either is not finite."""
-    scale = wanted.double().abs().max().clamp(min=torch.finfo(torch.float32).tiny)
-    return float((found.double() - wanted.double()).abs().max() / scale)
+    """The largest difference, relative to the largest finite value; Inf where only one of the two is finite.
+
+    The same infinity, or NaN in both, is no difference: a sample that went wrong stays comparable.
+    """
+    found, wanted = found.double(), wanted.double()
+    same = (found == wanted) | (found.isnan() & wanted.isnan())
+    scale = wanted[wanted.isfinite()].abs().max() if wanted.isfinite().any() else wanted.new_tensor(0.0)
+    apart = torch.where(same, 0.0, found - wanted).abs().nan_to_num(nan=torch.inf)
+    return float(apart.max() / scale.clamp(min=torch.finfo(torch.float32).tiny))
 
 
 def _seconds(run: Callable[[], Any], device: torch.device) -> float:
