@@ -141,7 +141,10 @@ def hooks_of():
 
 @pytest.fixture
 def dies_at(request):
-    """Make a network raise at its call number `call`, counted from 0, until the test ends."""
+    """Make a network raise at its call number `call`, counted from 0, until the test ends.
+
+    The first call of a recording is the probe of its fingerprint, so that the loop begins with call 1.
+    """
 
     def arm(network: nn.Module, call: int) -> None:
         calls = iter(range(10_000))

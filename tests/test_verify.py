@@ -360,7 +360,7 @@ def test_missing_marks_are_counted_and_named(copy):
 def test_an_unfinished_recording_is_no_damaged_one(model, tmp_path, dies_at, capsys):
     denoiser = ds.load(model, device="cpu")
     denoiser.layers()
-    dies_at(denoiser.network, STEPS + 1)
+    dies_at(denoiser.network, STEPS + 2)
     x = ds.noise.random(6, denoiser.shape)
     with pytest.raises(RuntimeError, match="on purpose"):
         ds.record(denoiser, x, tmp_path / "run.zarr", steps=STEPS, lanes=4, batch_size=4)
@@ -401,7 +401,7 @@ def test_the_noise_floor_of_a_recording_takes_no_other_options(copy, capsys):
     assert "noise_floor" not in ds.open(path).attrs
 
 
-def test_a_recording_that_cannot_be_written_to_says_so_and_stays(copy, capsys, monkeypatch):
+def test_a_recording_that_cannot_be_written_to_says_so_and_stays(copy, monkeypatch):
     path = copy("run.zarr")
     before = (path / "zarr.json").read_bytes()
 
