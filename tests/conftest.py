@@ -13,6 +13,11 @@ from torch import nn
 import denoscope as ds
 
 
+def pytest_collection_modifyitems(items):
+    """The pages of the documentation first: they take longest, and run beside all the rest."""
+    items.sort(key=lambda item: item.path.stem != "test_readme")
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

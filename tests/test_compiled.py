@@ -137,6 +137,14 @@ def test_only_a_whole_graph_is_asked_for(tiny, x, compiling):
     assert run.compilation.gap == 0 and states["mid_block"].is_contiguous()
 
 
+def test_gradients_can_be_taken_after_a_fast_recording(make_unet, make_scheduler, x, tmp_path, compiling):
+    denoiser = ds.load(make_unet(), scheduler=make_scheduler("ddim"), device="cpu")
+    compiling(lambda network, **_: network)
+    ds.record(denoiser, x, tmp_path / "run.zarr", steps=2, fast=True)
+    assert not any(p.is_inference() for p in denoiser.network.parameters())
+    assert ds.gradient(denoiser, x.batch([0]), lambda x_0: x_0.square().sum(), steps=2).abs().max() > 0
+
+
 @pytest.mark.parametrize(("calls", "saved"), [(100, -20.0), (300, 0.0), (1000, 70.0)])
 def test_what_compiling_saves(calls, saved):
     compilation = Compilation(seconds=30, eager=0.4, compiled=0.3, gap=1e-6, floor=1e-6)

@@ -118,8 +118,9 @@ def test_outside_of_the_main_thread_nothing_is_changed():
 def test_a_recording_in_the_library_raises_keyboard_interrupt_when_the_flight_is_done(tiny, tmp_path):
     x = ds.noise.random(6, tiny.shape)
     tiny.layers()
-    handle = tiny.network.register_forward_pre_hook(lambda *_: press() if not pressed else None)
     pressed = []
+    # The first call is the probe of the fingerprint, the second the first of a flight.
+    handle = tiny.network.register_forward_pre_hook(lambda *_: press() if len(pressed) == 1 else None)
     handle2 = tiny.network.register_forward_hook(lambda *_: pressed.append(1))
     try:
         with pytest.raises(KeyboardInterrupt, match="stopped with 4 of 6 samples"):

@@ -136,11 +136,17 @@ class Compiled:
 @contextmanager
 def channels_last(network: nn.Module) -> Iterator[None]:
     """The network's weights with their channels last while the block runs."""
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _lay_out(network, torch.channels_last)
     try:
         yield
     finally:
-        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        _lay_out(network, torch.contiguous_format)
+
+
+def _lay_out(network: nn.Module, format: torch.memory_format) -> None:
+    # What is made in inference mode can never be derived by again.
+    with torch.inference_mode(False):
+        network.to(memory_format=format)  # type: ignore[call-overload]
 
 
 def _channels_last_in(run: Callable[..., Any]) -> Run:
