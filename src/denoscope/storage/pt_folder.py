@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from denoscope.errors import UserError
-from denoscope.storage import marks, space
+from denoscope.storage import marks, remedy, space
 from denoscope.storage.marks import Mark
 from denoscope.storage.plan import Plan, as_array
 from denoscope.storage.pt_file import PtFile
@@ -50,7 +50,7 @@ class PtWriter:
     def opened(cls, folder: Path, plan: Plan, existing: Existing) -> Iterator[PtWriter]:
         """A writer with the folder's lock held; recording.json says what the folder will hold."""
         _permit(folder, plan, existing)
-        with writing(folder), locked(marks_of(folder) / "lock", folder):
+        with writing(folder, plan.attrs), locked(marks_of(folder) / "lock", folder):
             # Once more, since another process may have come and gone in between.
             _permit(folder, plan, existing)
             if existing == "resume" and is_recording(folder):
@@ -126,7 +126,7 @@ def _permit(folder: Path, plan: Plan, existing: Existing) -> None:
         readable_version(folder, attributes(folder))
         if existing == "refuse":
             raise UserError(
-                f"{folder} already holds a recording; go on with it by --resume, replace it with --overwrite, "
+                f"{folder} already holds a recording; {remedy.of_taken(attributes(folder))}, "
                 "empty the folder with clean_output.sh, or name another output"
             )
     elif there and existing == "refuse":

@@ -13,7 +13,7 @@ import torch
 
 from denoscope.errors import UserError
 from denoscope.files import whole
-from denoscope.storage import marks, shard, space
+from denoscope.storage import marks, remedy, shard, space
 from denoscope.storage.marks import Mark
 from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan, Plan, as_array
 from denoscope.storage.shard import Shard
@@ -56,7 +56,7 @@ class ZarrWriter:
         """A writer with the store's lock held; a new store is laid out with all its metadata."""
         lock = path / COMPLETE / "lock"
         _permit(path, plan, existing, lock)
-        with writing(path), locked(lock, path):
+        with writing(path, plan.attrs), locked(lock, path):
             # Once more, since another process may have come and gone in between.
             _permit(path, plan, existing, lock)
             if existing == "resume" and is_laid_out(path):
@@ -149,8 +149,7 @@ def _permit(path: Path, plan: Plan, existing: Existing, lock: Path) -> None:
         readable_version(path, attributes(path))
         if existing == "refuse":
             raise UserError(
-                f"{path} already holds a recording; go on with it by --resume, replace it with --overwrite, "
-                "or name another output"
+                f"{path} already holds a recording; {remedy.of_taken(attributes(path))}, or name another output"
             )
     elif path.exists() and set(_files(path)) - {lock}:
         raise UserError(f"{path} exists and is no recording; name another output")
