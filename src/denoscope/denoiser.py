@@ -284,6 +284,7 @@ def _load_folder(folder: Path, name: str) -> tuple[nn.Module, Any | None]:
     )
     if scheduler_file is None:
         return network, None
+    model_folder.refuse_own_code(scheduler_file, name)
     config = model_folder.read_json(scheduler_file)
     return network, schedulers.scheduler_from(str(config.get("_class_name")), config)
 
@@ -298,6 +299,10 @@ def _download(name: str) -> Path:
             return Path(diffusers.DiffusionPipeline.download(name))
     except Exception as error:  # the hub's client raises over a dozen unrelated kinds
         causes = list(_chain(error))
+        if "trust_remote_code" in str(
+            error
+        ):  # what diffusers tells to pass it, in an error of no kind of its own
+            raise UserError(f"{name} {model_folder.asking_for_code('a custom pipeline or part')}") from error
         if any(isinstance(cause, GatedRepoError) for cause in causes):
             reason = "the hub gives it only to those who accepted its terms: log in with `hf auth login`"
         elif any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
