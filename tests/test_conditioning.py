@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 import denoscope as ds
 from denoscope import conditioning
+from denoscope.cli import main
 from denoscope.conditioning import Condition, of_labels
 
 # diffusers makes arrays of tensors in a way that numpy is about to forbid.
@@ -263,3 +264,59 @@ def test_a_network_that_was_told_nothing_it_needs_says_what(stable_diffusion, tm
     with pytest.raises(ds.UserError, match="encoder_hidden_states"):
         ds.record(denoiser, ds.noise.random(1, denoiser.shape), tmp_path / "run.zarr", steps=2)
     assert not (tmp_path / "run.zarr").exists()
+
+
+@pytest.fixture
+def prompted(tmp_path, monkeypatch):
+    """The words of a command that records under guidance, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    pipe, arguments = tiny_models.PIPELINES["stable_diffusion"]()
+    pipe.unet.save_pretrained("model/unet")
+    cond, uncond = (half["encoder_hidden_states"][:1] for half in halves(arguments))
+    save_file({"encoder_hidden_states": cond, "uncond.encoder_hidden_states": uncond}, "prompt.safetensors")
+    ds.noise.random(2, (4, 8, 8)).write("inputs")
+    save_file({"encoder_hidden_states": cond}, "plain.safetensors")
+    words = "record --model model --scheduler ddim --num_steps 1 --lanes 2 --layers mid_block"
+    return [*words.split(), "--condition", "prompt.safetensors", "--guidance_scale", "3"]
+
+
+def test_the_order_of_branches_can_be_stated_and_is_that_of_the_rows(prompted, monkeypatch):
+    from diffusers import UNet2DConditionModel
+
+    seen, forward = [], UNet2DConditionModel.forward
+
+    def spied(self, x, timestep, encoder_hidden_states, **options):
+        seen.append(encoder_hidden_states)
+        return forward(self, x, timestep, encoder_hidden_states, **options)
+
+    monkeypatch.setattr(UNet2DConditionModel, "forward", spied)
+    main([*prompted, "--output", "own.zarr"])
+    order = seen[-1]
+    main([*prompted, "--branches", "cond,uncond", "--output", "stated.zarr"])
+    assert len(order) == 4 and torch.equal(seen[-1], order.roll(2, 0)) and not torch.equal(order, seen[-1])
+    own, stated = (ds.open(name) for name in ("own.zarr", "stated.zarr"))
+    assert own.states["mid_block"]["branch"].to_numpy().tolist() == ["uncond", "cond"]
+    assert stated.states["mid_block"]["branch"].to_numpy().tolist() == ["cond", "uncond"]
+    for branch in ("cond", "uncond"):
+        ours, theirs = (rec.states["mid_block"].sel(branch=branch).to_numpy() for rec in (own, stated))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(own.final, stated.final, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_stated_of_branches_belongs_to_the_recording(prompted, capsys):
+    main([*prompted, "--output", "run.zarr", "--branches", "uncond,cond"])
+    main([*prompted, "--output", "run.zarr", "--resume"])
+    capsys.readouterr()
+    unguided = [word.replace("prompt.", "plain.") for word in prompted]
+    for words, match in (
+        ([*prompted, "--output", "run.zarr", "--resume", "--branches", "cond,uncond"], "cannot be resumed"),
+        (
+            [*prompted, "--branches", "cond,other"],
+            "branches is 'cond,other'; allowed: uncond,cond or cond,uncond",
+        ),
+        ([*unguided, "--branches", "cond,uncond"], "branches is given, but nothing guides this run"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        told = capsys.readouterr().err
+        assert stop.value.code == 2 and match in told and told.count("\n") == 1

@@ -275,7 +275,8 @@ def test_branches_in_calls_of_their_own_are_recorded_where_they_are_stated(tmp_p
     pipe, arguments = PIPELINES["flux"]()
     with (
         pytest.raises(
-            ds.UserError, match=r'2 and 2 rows .* states of 2.*branches=\("uncond", "cond"\).*--branches'
+            ds.UserError,
+            match=r'2 and 2 rows .* states of 2.*state it: ds\.watch\(…, branches="uncond,cond"\)',
         ),
         ds.watch(pipe, layers=["x_embedder"], out=tmp_path / "run.zarr"),
     ):
@@ -317,19 +318,20 @@ def unknown_pipeline():
         return Own(tiny_models.unet().eval(), DDIMScheduler())
 
 
-@pytest.mark.parametrize("doubled", [False, True])
-def test_the_order_of_an_unknown_pipeline_is_to_be_stated(doubled, tmp_path):
+@pytest.mark.parametrize(("doubled", "stated"), [(False, ("b", "a")), (True, "b,a")])
+def test_the_order_of_an_unknown_pipeline_is_to_be_stated(doubled, stated, tmp_path):
     pipe, x = unknown_pipeline(), torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     x_T = torch.cat([x, x]) if doubled else x
     if not doubled:
         with (
             pytest.raises(
-                ds.UserError, match="Own calls its network with 6 rows for states of 3, and in which"
+                ds.UserError,
+                match=r"Own calls its network with 6 rows .* state it: ds\.watch\(…, branches=\"uncond,",
             ),
             ds.watch(pipe, layers=["mid_block"], out=tmp_path / "run.zarr"),
         ):
             pipe(x_T)
-    with ds.watch(pipe, layers=["mid_block"], out=tmp_path / "run.zarr", branches=("b", "a")):
+    with ds.watch(pipe, layers=["mid_block"], out=tmp_path / "run.zarr", branches=stated):
         result = pipe(x_T, doubled)
     rec = ds.open(tmp_path / "run.zarr")
     assert rec.sequence.sizes["sample"] == 3 and equal(rec.final, result[:3])
@@ -350,7 +352,8 @@ def test_a_pipeline_that_is_derived_from_a_known_one_has_its_order(tmp_path):
         (("a", "b", "c"), "4 rows for states of 2, which are not those of branches a, b, c"),
         ((), "not those of branches none"),
         (("cond", "cond"), "branches is .'cond', 'cond'.; allowed: names that differ"),
-        ("uncond,cond", "branches is 'uncond,cond'; allowed"),
+        ("uncond,", "branches is 'uncond,'; allowed"),
+        ("cond,cond", "branches is 'cond,cond'; allowed: names that differ, as \"uncond,cond\""),
     ],
 )
 def test_branches_that_do_not_fit_are_refused(branches, match, tmp_path):

@@ -17,6 +17,7 @@ from denoscope.errors import UserError
 
 Inputs = Mapping[str, Any]
 UNCONDITIONAL = "uncond."
+GUIDED = ("uncond", "cond")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,14 +28,28 @@ class Condition:
     u + scale·(c − u), c being that of `inputs`: classifier-free guidance. A network that takes its inputs in a
     mapping (`added_cond_kwargs`) gets them in one.
 
+    Both are halves of one call. `branches` is their order, ("uncond", "cond") or the other way round; that of the
+    network's own pipelines unless given.
+
     >>> Condition({"encoder_hidden_states": prompt}, {"encoder_hidden_states": empty}, scale=7.5)
 
+    Raises: UserError if `branches` are others, or there are none.
     Source: Ho and Salimans, Classifier-Free Diffusion Guidance (2022), eq. 6 with scale = 1 + w.
     """
 
     inputs: Inputs = field(default_factory=dict)
     unconditional: Inputs | None = None
     scale: float = 1.0
+    branches: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.branches and sorted(self.branches) != sorted(GUIDED):
+            raise UserError(f"branches is {','.join(self.branches)!r}; allowed: uncond,cond or cond,uncond")
+        if self.branches and not self.guided:
+            raise UserError(
+                "branches is given, but nothing guides this run; give unconditional inputs, or labels with a "
+                "guidance_scale above 1, or leave it out"
+            )
 
     @property
     def guided(self) -> bool:
@@ -92,7 +107,7 @@ class Condition:
 
     def digest(self) -> str:
         """SHA-256 over names and values."""
-        found = hashlib.sha256(repr(self.scale).encode())
+        found = hashlib.sha256(repr(self.scale).encode() + ",".join(self.branches).encode())
         for part in (self.inputs, self.unconditional or {}):
             for name, value in sorted(_flat(part).items()):
                 told = (

@@ -16,7 +16,7 @@ from torch import nn
 
 from denoscope import arithmetic, families, model_folder, schedulers, zoo
 from denoscope.addresses import choose
-from denoscope.conditioning import Condition, of_labels
+from denoscope.conditioning import GUIDED, Condition, of_labels
 from denoscope.config import ModelConfig, SystemConfig
 from denoscope.errors import UserError, first_line
 from denoscope.families import ANY_MODULE, FAMILIES, Family, config_of, family_of, known_family
@@ -57,10 +57,9 @@ class Denoiser:
         """How networks of this kind are called."""
         return family_of(self.network)
 
-    @property
-    def branches(self) -> tuple[str, ...]:
-        """The order of the two halves of a guided call."""
-        return self.family.branches or ("uncond", "cond")
+    def branches(self, condition: Condition) -> tuple[str, ...]:
+        """The halves of a call under a condition in the order of their rows; none where nothing guides it."""
+        return (condition.branches or self.family.branches or GUIDED) if condition.guided else ()
 
     def check(self, condition: Condition, count: int) -> None:
         """Refuse a condition that does not fit the network or `count` samples."""

@@ -79,7 +79,7 @@ class Job:
             )
         if options.resume and options.overwrite:
             raise UserError("resume and overwrite contradict each other; take one of them")
-        condition = condition or condition_of(denoiser, options)
+        condition = condition_of(denoiser, options, condition)
         denoiser.check(condition, len(x))
         loop = Loop.of(options, noise_seed)
         selection = selection_of(options, noise_seed)

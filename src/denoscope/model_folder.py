@@ -64,8 +64,8 @@ def refuse_own_code(config: Path, name: str) -> None:
     asked = read_json(config).get("auto_map")
     if not asked and index.is_file():
         entry = read_json(index).get(place.name)
-        own = isinstance(entry, list) and (place / f"{entry[0]}.py").is_file()
-        asked = ".".join(map(str, entry)) if own else None
+        if isinstance(entry, list) and (place / f"{entry[0]}.py").is_file():
+            asked = ".".join(map(str, entry))
     if asked:
         told = ", ".join(map(str, asked.values())) if isinstance(asked, dict) else asked
         raise UserError(f"{name} {asking_for_code(str(told))}")
