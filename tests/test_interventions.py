@@ -461,6 +461,21 @@ def test_a_dry_run_says_what_is_written_where(mine, tmp_path, capsys):
     assert "  written: scale at down_blocks.0, up_blocks.0\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("samples", "told"),
+    [
+        (["sample_0003", "other"], " in 1 of 5 samples"),
+        ("noise_0003", ": nowhere, since no sample is named noise_0003 (the first is sample_0000)"),
+    ],
+)
+def test_a_dry_run_says_in_how_many_samples_something_is_written(mine, tmp_path, capsys, samples, told):
+    write_plan([Intervention("mid_block", "scale", 0.0, samples=samples)], tmp_path / "plan.json")
+    cli.main(
+        [*mine, "--output", str(tmp_path / "a"), "--intervene", str(tmp_path / "plan.json"), "--dry_run"]
+    )
+    assert f"  written: scale at mid_block{told}\n" in capsys.readouterr().out
+
+
 def test_what_cannot_be_had_again_is_not_computed_again(model, tmp_path, vector):
     denoiser, x = ds.load(model, device="cpu"), ds.noise.random(2, (1, 8, 8))
     record(denoiser, x, tmp_path / "f.zarr", steps=1, interventions=[Intervention("mid_block", halve)])

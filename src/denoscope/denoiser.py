@@ -133,7 +133,7 @@ class Denoiser:
             if layer.shape is None:
                 raise UserError(
                     f"layer {layer.address!r} has no tensor with a row for each sample, or one of another shape "
-                    "in each call; name another layer"
+                    f"in each call; leave it out (!{layer.address}) or name another layer"
                 )
         return chosen
 

@@ -39,7 +39,13 @@ def network_folder(folder: Path, name: str) -> Path:
     found = next((place for place in places if (place / "config.json").is_file()), None)
     if found is None:
         parts = " or ".join(f"{part}/" for part in PARTS)
-        raise UserError(f"{name}: no config.json in {folder} or its {parts}; needed is diffusers' layout")
+        there = (
+            ", ".join(sorted(f"{path.name}/" for path in folder.iterdir() if path.is_dir())) or "no folder"
+        )
+        raise UserError(
+            f"{name}: no config.json in {folder} or its {parts}, where there is {there}; needed is diffusers' layout "
+            "with one of these networks"
+        )
     return found
 
 
