@@ -1,6 +1,7 @@
 """Activation patching against runs from x_T with plain hooks, its file, and what is refused."""
 
 import re
+import signal
 
 import numpy as np
 import pytest
@@ -200,3 +201,17 @@ def test_what_does_not_fit_is_refused(tiny, make_unet, make_scheduler, pair, tmp
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"cannot read .*zarr"):
         patch_map.read(a.path)
+
+
+def test_a_map_is_gone_on_with_after_a_kill(model, recorder, tmp_path):
+    denoiser, out = ds.load(model, device="cpu"), tmp_path / "map.npz"
+    a, b = both(denoiser, tmp_path)
+    running = recorder.start("patch", a.path, b.path, "--output", out, pause=0.1)
+    # The survey of the layers takes two calls, the steps of a run that is patched in each three, two and one.
+    running.until("call 6\n")
+    running.send(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    done = patch_map.read(out)["done"].to_numpy()
+    assert done.all(axis=(0, 2)).tolist() == [True, False, False] and done.sum() == done[:, 0].size
+    found = ds.patch(denoiser, a, b, out=out, resume=True)
+    assert found["moved"].identical(ds.patch(denoiser, a, b)["moved"])
