@@ -84,6 +84,36 @@ def test_prompts_and_sizes_of_sdxl_go_in_as_its_pipeline_gives_them():
     assert torch.equal(found, truth)
 
 
+@pytest.mark.parametrize("name", ["stable_diffusion_3", "pixart_sigma", "pixart_alpha"])
+def test_prompts_of_transformers_are_guided_as_their_pipelines_do(name):
+    pipe, arguments = tiny_models.PIPELINES[name]()
+    latents = torch.randn(tiny_models.SAMPLES, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    seen = []
+    handle = pipe.transformer.register_forward_pre_hook(
+        lambda _m, _a, kwargs: seen.append(kwargs), with_kwargs=True
+    )
+    truth = in_pipeline(pipe, latents, arguments)
+    handle.remove()
+    told = {
+        key: value
+        for key, value in seen[0].items()
+        if key.startswith(("encoder", "pooled", "added")) and value is not None
+    }
+
+    def half(inputs, place):
+        return {
+            key: half(value, place) if isinstance(value, dict) else value.chunk(2)[place]
+            for key, value in inputs.items()
+            if value is not None
+        }
+
+    uncond, cond = half(told, 0), half(told, 1)
+    denoiser = ds.load(pipe, device="cpu", shape=(4, 8, 8))
+    options = dict(steps=arguments["num_inference_steps"], lanes=len(latents))
+    condition = Condition(cond, uncond, arguments["guidance_scale"])
+    assert torch.equal(ds.sample(denoiser, latents, condition=condition, **options), truth)
+
+
 def test_labels_of_dit_are_guided_as_its_pipeline_does():
     pipe, arguments = tiny_models.PIPELINES["dit"]()
     denoiser = ds.load(pipe, device="cpu")
