@@ -94,6 +94,16 @@ def test_an_address_is_written_as_it_is_read(text, address):
     assert parse(str(address)) == address
 
 
+@pytest.mark.parametrize("queries", [["!conv_in"], ["conv_in", "!conv_in"], ["**", "!**"]])
+def test_queries_that_leave_nothing_are_refused(queries):
+    with pytest.raises(
+        ds.UserError, match="leave nothing; name what stays in front of what is taken away"
+    ) as caught:
+        choose(queries, LAYERS)
+    assert "\n" not in str(caught.value)
+    assert choose([], LAYERS) == []
+
+
 @pytest.mark.parametrize(
     ("query", "message"),
     [
