@@ -179,6 +179,26 @@ def test_a_model_of_digits_tells_which_they_become(mnist, tmp_path, capsys):
     assert found["label"].shape == (1, 2, 2) and (found["label"] >= 0).all()
 
 
+def test_the_command_tells_which_share_became_the_other_digit():
+    moved = np.array([[[0.5, 1.0, 0.0], [0.0, 0.25, 0.5]]])
+    found = patch_map.empty(
+        {"layer": ("layer", ["conv"]), "step": ("step", [0, 4]), "sample": ("sample", ["a", "b", "c"])},
+        {"label_a": np.array([1, 2, 3]), "label_b": np.array([7, 2, 9])},
+        {},
+    )
+    patch_map.put(found, 0, [(0, 0), (0, 1), (0, 2)], moved[0, 0], np.array([7, 2, 3]))
+    patch_map.put(found, 1, [(0, 0), (0, 1), (0, 2)], moved[0, 1], np.array([1, 2, 8]))
+    told = [line.split() for line in patch_map.table(found).splitlines()]
+    assert told == [
+        ["moved", "step", "0", "step", "4"],
+        ["conv", "0.500", "0.250"],
+        ["digit", "of", "B", "step", "0", "step", "4"],
+        ["conv", "0.500", "0.000"],
+    ]
+    found["label_b"] = found["label_a"]
+    assert "digit" not in patch_map.table(found)
+
+
 def test_what_does_not_fit_is_refused(tiny, make_unet, make_scheduler, pair, tmp_path):
     a, b = pair
     other = ds.load(make_unet(seed=1), scheduler=make_scheduler("ddim"), device="cpu")
