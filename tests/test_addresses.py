@@ -113,7 +113,8 @@ def test_queries_that_leave_nothing_are_refused(queries):
         ("re:(", "no regular expression"),
         ("mid_block:probs[0]", "only :in and :out have elements"),
         ("!none", "unknown layer '!none'"),
-        ("mid_block:inn", "unknown layer 'mid_block:inn'"),
+        ("mid_block:inn", "unknown layer 'mid_block:inn'; behind a path may stand :in, :out, :diff, "),
+        ("h-space:prob", "unknown layer 'h-space:prob'; behind a path may stand :in, "),
         ("**.conv1:probs", "unknown layer"),
     ],
 )

@@ -127,6 +127,8 @@ def _matches(pattern: str, ending: Address, query: str, layers: Sequence[Layer])
         found = [path for path in known if _glob(pattern).fullmatch(path)]
     else:
         found = []
+    if not found and ":" in pattern and kind not in ("re", "type"):
+        raise UserError(f"unknown layer {query!r}; behind a path may stand {GRAMMAR}")
     if not found:
         names = sorted({layer.kind for layer in layers}) if kind == "type" else known
         near = difflib.get_close_matches(rest if kind == "type" else pattern, names, n=3, cutoff=0.0)
