@@ -1,6 +1,7 @@
 """Conditions and guidance against diffusers' own pipelines, bit for bit, and against loops written out."""
 
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -294,6 +295,60 @@ def test_a_network_that_was_told_nothing_it_needs_says_what(stable_diffusion, tm
     with pytest.raises(ds.UserError, match="encoder_hidden_states"):
         ds.record(denoiser, ds.noise.random(1, denoiser.shape), tmp_path / "run.zarr", steps=2)
     assert not (tmp_path / "run.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 4], "condition: class_labels names class 4; allowed: 0 to 3"),
+        ([-1], "condition: class_labels names class -1; allowed: 0 to 3"),
+        ([1.0], r"condition: class_labels are torch\.float32; needed are whole numbers"),
+    ],
+)
+def test_classes_of_a_condition_that_there_are_not_are_refused(labels, message):
+    denoiser = ds.load(tiny_models.unet(num_class_embeds=4).eval(), scheduler="ddim", device="cpu")
+    with pytest.raises(ds.UserError, match=message):
+        ds.sample(
+            denoiser,
+            torch.zeros(2, *denoiser.shape),
+            steps=1,
+            condition=Condition({"class_labels": torch.tensor(labels)}),
+        )
+
+
+@pytest.mark.parametrize(
+    ("cond", "uncond", "message"),
+    [
+        (
+            (1, 5, 9),
+            None,
+            r"this condition, encoder_hidden_states \[1, 5, 9\]: .*for example, .* \[1, 77, 8\]$",
+        ),
+        ((1, 5, 8), (1, 4, 8), r"\[1, 5, 8\], unconditional encoder_hidden_states \[1, 4, 8\]: "),
+        ((5, 8), None, r"encoder_hidden_states has shape \[5, 8\] for 2 samples"),
+    ],
+)
+def test_embeddings_of_other_shapes_are_refused_at_the_command_line(prompted, cond, uncond, message, capsys):
+    halves = {"encoder_hidden_states": cond, "uncond.encoder_hidden_states": uncond}
+    save_file({name: torch.zeros(shape) for name, shape in halves.items() if shape}, "prompt.safetensors")
+    for more in ([], ["--no-extract_states"]):
+        with pytest.raises(SystemExit) as stop:
+            main([*prompted, *more])
+        told = capsys.readouterr().err
+        assert stop.value.code == 2 and told.count("\n") == 1 and re.search(message, told.strip())
+
+
+def test_a_condition_and_labels_at_once_are_refused(tmp_path):
+    denoiser = ds.load(tiny_models.unet(num_class_embeds=4).eval(), scheduler="ddim", device="cpu")
+    condition = Condition({"class_labels": torch.tensor([1])})
+    for options in ({"labels": (2,)}, {"guidance_scale": 2.0}):
+        with pytest.raises(ds.UserError, match="condition is given, and so are labels"):
+            ds.record(
+                denoiser,
+                ds.noise.random(1, denoiser.shape),
+                tmp_path / "run.zarr",
+                **{"condition": condition} | options,
+            )
 
 
 @pytest.fixture

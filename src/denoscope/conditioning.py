@@ -100,6 +100,19 @@ class Condition:
         if self.guided and _flat(self.inputs).keys() != _flat(self.unconditional or {}).keys():
             raise UserError("condition: the unconditional inputs must have the names of the conditional ones")
 
+    def check_classes(self, classes: int | None) -> None:
+        """Refuse labels that are none of so many classes; None where the network knows none."""
+        for part in (self.inputs, self.unconditional or {}):
+            labels = part.get("class_labels")
+            if classes is None or not isinstance(labels, torch.Tensor):
+                continue
+            if labels.is_floating_point():
+                raise UserError(f"condition: class_labels are {labels.dtype}; needed are whole numbers")
+            if (wrong := labels[(labels < 0) | (labels >= classes)]).numel():
+                raise UserError(
+                    f"condition: class_labels names class {int(wrong[0])}; allowed: 0 to {classes - 1}"
+                )
+
     def coords(self, count: int) -> dict[str, np.ndarray]:
         """The classes of `count` samples, where they have one each."""
         labels = self.inputs.get("class_labels")
@@ -197,6 +210,15 @@ def _flat(inputs: Inputs) -> dict[str, Any]:
         else:
             found[name] = value
     return found
+
+
+def shapes(inputs: Inputs) -> str:
+    """The names of the inputs with the shapes of tensors among them."""
+    return ", ".join(
+        f"{name} {list(value.shape)}"
+        for name, value in _flat(inputs).items()
+        if isinstance(value, torch.Tensor)
+    )
 
 
 def _nested(named: Mapping[str, torch.Tensor]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch import nn
 
 from denoscope import arithmetic, families, model_folder, schedulers, zoo
 from denoscope.addresses import choose
-from denoscope.conditioning import GUIDED, Condition, of_labels
+from denoscope.conditioning import GUIDED, Condition, of_labels, shapes
 from denoscope.config import ModelConfig, SystemConfig
 from denoscope.errors import UserError, first_line
 from denoscope.families import ANY_MODULE, FAMILIES, Family, config_of, family_of, known_family
@@ -67,6 +67,28 @@ class Denoiser:
         x = torch.zeros(1, *self.shape, dtype=self.dtype)
         needed = self.family.example_inputs(config_of(self.network), x)
         condition.check(count, accepted, needed)
+        null = config_of(self.network).get("num_embeds_ada_norm")
+        condition.check_classes(config_of(self.network).get("num_class_embeds") if null is None else null + 1)
+
+    @torch.no_grad()
+    def try_out(self, condition: Condition) -> None:
+        """Call the network once under the condition of the first sample: what a shape alone does not tell.
+
+        Raises: UserError with the shapes that were given and examples of those that are needed.
+        """
+        branches, timestep = self.branches(condition), torch.zeros((), dtype=torch.long, device=self.device)
+        x = torch.zeros(max(1, len(branches)), *self.shape, dtype=self.dtype, device=self.device)
+        try:
+            self.predict(x, timestep, condition.of([0]).rows(1, branches, x))
+        except UserError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            needed = self.family.example_inputs(config_of(self.network), x[:1])
+            raise UserError(
+                f"the network cannot be called under this condition, {shapes(condition.inputs)}"
+                + (f", unconditional {shapes(condition.unconditional)}" if condition.unconditional else "")
+                + f": {first_line(error)}; it takes, for example, {shapes(needed)}"
+            ) from error
 
     def condition_of_labels(self, labels: Sequence[int], *, scale: float = 1.0) -> Condition:
         """The condition of class labels, one for all samples or one for each; see `conditioning.of_labels`."""

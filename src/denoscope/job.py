@@ -81,6 +81,8 @@ class Job:
             raise UserError("resume and overwrite contradict each other; take one of them")
         condition = condition_of(denoiser, options, condition)
         denoiser.check(condition, len(x))
+        if condition.inputs:
+            denoiser.try_out(condition)
         loop = Loop.of(options, noise_seed)
         selection = selection_of(options, noise_seed)
         layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.extract_states else []
