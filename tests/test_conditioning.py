@@ -1,6 +1,7 @@
 """Conditions and guidance against diffusers' own pipelines, bit for bit, and against loops written out."""
 
 import copy
+import dataclasses
 import re
 
 import numpy as np
@@ -386,6 +387,29 @@ def test_the_order_of_branches_can_be_stated_and_is_that_of_the_rows(prompted, m
         ours, theirs = (rec.states["mid_block"].sel(branch=branch).to_numpy() for rec in (own, stated))
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(own.final, stated.final, rtol=1e-4, atol=1e-5)
+
+
+def test_branches_are_stated_in_python_as_at_the_command_line(stable_diffusion, tmp_path):
+    pipe, arguments = stable_diffusion
+    denoiser = ds.load(pipe, scheduler="ddim", device="cpu")
+    x, condition = ds.noise.random(2, denoiser.shape, seed=1), guided(arguments)
+    for stated, options in (
+        (dataclasses.replace(condition, branches="cond,uncond"), {}),
+        (dataclasses.replace(condition, branches=("cond", "uncond")), {}),
+        (condition, {"branches": "cond,uncond"}),
+    ):
+        rec = ds.record(
+            denoiser, x, tmp_path / "run.zarr", steps=1, layers=["mid_block"], condition=stated,
+            overwrite=True, **options,
+        )  # fmt: skip
+        assert rec.states["mid_block"]["branch"].to_numpy().tolist() == ["cond", "uncond"]
+        (step,) = ds.denoise(
+            denoiser,
+            x.batch(range(2)),
+            steps=1,
+            condition=dataclasses.replace(stated, branches="cond,uncond"),
+        )
+        assert step.branches == ("cond", "uncond")
 
 
 def test_what_is_stated_of_branches_belongs_to_the_recording(prompted, capsys):

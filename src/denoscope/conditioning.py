@@ -28,7 +28,7 @@ class Condition:
     u + scale·(c − u), c being that of `inputs`: classifier-free guidance. A network that takes its inputs in a
     mapping (`added_cond_kwargs`) gets them in one.
 
-    Both are halves of one call. `branches` is their order, ("uncond", "cond") or the other way round; that of the
+    Both are halves of one call. `branches` is their order, "uncond,cond" or "cond,uncond"; that of the
     network's own pipelines unless given.
 
     >>> Condition({"encoder_hidden_states": prompt}, {"encoder_hidden_states": empty}, scale=7.5)
@@ -40,9 +40,11 @@ class Condition:
     inputs: Inputs = field(default_factory=dict)
     unconditional: Inputs | None = None
     scale: float = 1.0
-    branches: tuple[str, ...] = ()
+    branches: str | tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.branches, str):
+            object.__setattr__(self, "branches", tuple(self.branches.split(",")))
         if self.branches and sorted(self.branches) != sorted(GUIDED):
             raise UserError(f"branches is {','.join(self.branches)!r}; allowed: uncond,cond or cond,uncond")
         if self.branches and not self.guided:

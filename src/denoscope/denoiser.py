@@ -59,7 +59,7 @@ class Denoiser:
 
     def branches(self, condition: Condition) -> tuple[str, ...]:
         """The halves of a call under a condition in the order of their rows; none where nothing guides it."""
-        return (condition.branches or self.family.branches or GUIDED) if condition.guided else ()
+        return (tuple(condition.branches) or self.family.branches or GUIDED) if condition.guided else ()
 
     def check(self, condition: Condition, count: int) -> None:
         """Refuse a condition that does not fit the network or `count` samples."""

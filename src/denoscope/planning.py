@@ -39,7 +39,7 @@ def condition_of(denoiser: Denoiser, options: InferenceConfig, given: Condition 
     found = _unordered(denoiser, options) if given is None else given
     if options.branches is None:
         return found
-    ordered = replace(found, branches=tuple(options.branches.split(",")))
+    ordered = replace(found, branches=options.branches)
     # What comes to the same is the same recording.
     return found if denoiser.branches(ordered) == denoiser.branches(found) else ordered
 
