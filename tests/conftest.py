@@ -30,7 +30,7 @@ def make_unet() -> Callable[..., nn.Module]:
     """A random UNet2DModel of 8×8 pixels with `channels` channels, the same for the same seed."""
     from diffusers import UNet2DModel
 
-    def make(channels: int = 2, seed: int = 0) -> nn.Module:
+    def make(channels: int = 2, seed: int = 0, **config: object) -> nn.Module:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return UNet2DModel(
@@ -43,6 +43,7 @@ def make_unet() -> Callable[..., nn.Module]:
                 up_block_types=("AttnUpBlock2D", "UpBlock2D"),
                 norm_num_groups=4,
                 attention_head_dim=8,
+                **config,
             ).eval()
 
     return make
@@ -140,7 +141,10 @@ def hooks_of():
 
 @pytest.fixture
 def dies_at(request):
-    """Make a network raise at its call number `call`, counted from 0, until the test ends."""
+    """Make a network raise at its call number `call`, counted from 0, until the test ends.
+
+    The first call of a recording is the probe of its fingerprint, so that the loop begins with call 1.
+    """
 
     def arm(network: nn.Module, call: int) -> None:
         calls = iter(range(10_000))

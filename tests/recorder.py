@@ -76,7 +76,7 @@ class Recorder:
         """Begin a call of the command.
 
         `pause` makes every call of a network take so many seconds more, and say "call N" (the first two
-        are those of the survey of its layers); `dies_at` kills the process at
+        are those of the survey of its layers, the third is the fingerprint's probe); `dies_at` kills the process at
         its file event of that number, counted from 1 (one of FILE_EVENTS below the output).
         """
         self.count += 1

@@ -18,6 +18,7 @@ import zarr
 
 import denoscope as ds
 from denoscope.cli import VERBS, main
+from denoscope.storage import space
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
@@ -523,10 +524,71 @@ def test_a_dry_run_prints_the_plan_alone(model, here, capsys, output):
     told = capsys.readouterr()
     lines = told.out.splitlines()
     assert lines[0] == f"3 samples, 5 steps → {output}"
-    assert lines[1].split() == ["sequence", "[6,", "1,", "8,", "8]", "float32", "a", "sample:", "4.5", "KiB"]
-    assert lines[2].split() == ["conv_in", "[5,", "8,", "8,", "8]", "float32", "a", "sample:", "30.0", "KiB"]
-    assert "in memory at once" in lines[3] and "on disk in total" in lines[4] and "are free" in lines[4]
+    assert lines[1] == "  sequence: [6, 1, 8, 8] float32 for each sample, 4.5 KiB for all"
+    assert lines[2] == "  conv_in: [5, 8, 8, 8] float32 for each sample, 30.0 KiB for all"
+    # A row: x four times over, [1, 8, 8], and conv_in, [8, 8, 8]; eight rows.
+    assert lines[3].startswith("  at least 24.0 KiB in memory beside the network")
+    assert "on disk in total" in lines[4] and "are free" in lines[4]
     assert len(lines) == 5 and "denoising" not in told.err and sorted(here.rglob("*")) == before
+
+
+TOO_LONG = "a" * 300
+
+
+@pytest.mark.usefixtures("inputs")
+@pytest.mark.parametrize("dry", ["", " --dry_run"])
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("inputs", "inputs is not empty: it holds noise.json"),
+        ("notes", "notes is not empty: it holds a/note.txt"),
+        ("stores", "stores is not empty: it holds recording.zarr/zarr.json"),
+        (TOO_LONG, "name too long"),
+        (f"{TOO_LONG}.zarr", "name too long"),
+    ],
+)
+def test_an_output_that_cannot_take_it_is_refused_by_a_dry_run_too(model, here, capsys, output, told, dry):
+    (here / "notes" / "a").mkdir(parents=True)
+    (here / "notes" / "a" / "note.txt").write_text("mine")
+    (here / "stores" / "recording.zarr").mkdir(parents=True)
+    (here / "stores" / "recording.zarr" / "zarr.json").write_text("{}")
+    before = contents(here)
+    with pytest.raises(SystemExit) as caught:
+        call(f"record --model {model} --num_steps 2 --output {output}{dry}")
+    assert caught.value.code == 2 and contents(here) == before
+    assert told in capsys.readouterr().err.replace("File name", "name")
+
+
+@pytest.mark.usefixtures("inputs")
+def test_a_dry_run_refuses_what_cannot_fit_after_it_said_what_that_takes(model, capsys, monkeypatch):
+    monkeypatch.setattr(space, "free_bytes", lambda _path: 10_000)
+    with pytest.raises(SystemExit) as caught:
+        call(f"record --model {model} --num_steps 5 --output run.zarr --dry_run")
+    told = capsys.readouterr()
+    assert caught.value.code == 2 and "on disk in total" in told.out and "are to be written" in told.err
+
+
+@pytest.mark.usefixtures("inputs")
+def test_what_comes_of_recordings_may_lie_beside_one(model, here):
+    """Pictures and predictions of an earlier recording, folders that are empty, hidden files."""
+    output = here / "outputs"
+    for place in ("images/sequences/a.png", "predictions.json", "classifications_plane.pt", ".gitkeep"):
+        (output / place).parent.mkdir(parents=True, exist_ok=True)
+        (output / place).write_text("earlier")
+    (output / "layer1").mkdir()
+    call(f"record --model {model} --num_steps 2 --output outputs")
+    assert (output / "predictions.json").read_text() == "earlier" and (output / "sequences").is_dir()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_flag_of_one_command_alone_is_checked_too(capsys):
+    with pytest.raises(SystemExit) as caught:
+        call("verify store run.zarr --recompute -1")
+    assert caught.value.code == 2
+    assert "error: --recompute is -1; allowed: a whole number of at least 0" in capsys.readouterr().err
 
 
 class Evil:

@@ -86,6 +86,29 @@ def test_a_graph_that_skips_a_tap_is_refused(tiny, x, compiling):
         run(x.batch(range(2)), torch.tensor(500), {})
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_a_sample_that_went_wrong_is_compared_like_any_other(value, x, compiling):
+    """NaN in both is no difference; in one alone it is the largest there is."""
+
+    class Overflows(nn.Module):
+        def forward(self, x, timestep):  # noqa: ARG002
+            return torch.cat([x[:1] * value, x[1:]])
+
+    def finite(network: nn.Module, **_):
+        return lambda *arguments: (network(*arguments)[0].nan_to_num(0.5, 0.5, 0.5), {})
+
+    compiling(lambda network, **_: network)
+    with tapped(Overflows(), plain_call, fast=True) as run:
+        run(x.batch(range(2)), torch.tensor(500), {})
+        assert run.compilation.gap == 0
+    compiling(finite)
+    with (
+        pytest.raises(ds.UserError, match="the output differs by inf"),
+        tapped(Overflows(), plain_call, fast=True) as run,
+    ):
+        run(x.batch(range(2)), torch.tensor(500), {})
+
+
 def test_a_network_that_cannot_be_compiled_is_told_in_one_line(x):
     class Branches(nn.Module):
         def forward(self, x, timestep):  # noqa: ARG002

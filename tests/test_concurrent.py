@@ -37,7 +37,7 @@ def test_a_second_writer_is_refused_in_one_line_and_the_first_one_ends_well(
 ):
     flags = [flag] if flag else []
     first = recorder.start(*arguments, "--output", tmp_path / out, pause=0.05)
-    first.until("call 5\n")
+    first.until("call 6\n")
     second = recorder.run(*arguments, "--output", tmp_path / out, *flags)
     assert second.code == 2
     (line,) = second.said.splitlines()
@@ -63,7 +63,7 @@ def test_of_writers_that_start_together_one_writes_and_none_undoes_its_work(
 @pytest.mark.parametrize("out", OUTPUTS)
 def test_the_place_is_free_again_when_a_writer_is_gone(arguments, recorder, tmp_path, out):
     first = recorder.start(*arguments, "--output", tmp_path / out, pause=0.05)
-    first.until("call 4\n")
+    first.until("call 5\n")
     first.send(9)
     first.wait()
     assert recorder.run(*arguments, "--output", tmp_path / out, "--resume").code == 0
@@ -85,7 +85,7 @@ def test_a_reader_during_writing_sees_right_values_or_nan_and_complete_never_lie
 ):
     right = ds.open(unbroken / out).dataset.load()
     running = recorder.start(*arguments, "--output", tmp_path / out, pause=0.03)
-    running.until("call 3\n")
+    running.until("call 4\n")
     finished, ended = [], threading.Event()
     waiting = threading.Thread(target=lambda: (running.wait(), ended.set()))
     waiting.start()
@@ -110,7 +110,7 @@ def test_a_reader_during_writing_sees_right_values_or_nan_and_complete_never_lie
 @pytest.mark.parametrize("out", OUTPUTS)
 def test_a_reader_never_holds_a_writer_up(arguments, unbroken, recorder, contents, tmp_path, out):
     first = recorder.start(*arguments, "--output", tmp_path / out, pause=0.02)
-    first.until("call 8\n")
+    first.until("call 9\n")
     kept = ds.open(tmp_path / out)
     assert kept.sequence.values.shape[0] == COUNT
     assert first.wait() == 0

@@ -40,7 +40,7 @@ def test_one_ends_after_the_samples_in_flight_and_says_how_to_go_on(
     arguments, unbroken, recorder, contents, tmp_path, out
 ):
     running = recorder.start(*arguments, "--output", tmp_path / out, pause=0.15)
-    running.until("call 7\n")
+    running.until("call 8\n")
     running.send(signal.SIGINT)
     running.until("stopping after the samples in flight")
     assert running.wait() == 130
@@ -62,7 +62,7 @@ def test_a_second_one_stops_at_once_and_loses_the_samples_in_flight_alone(
 ):
     out = tmp_path / "run.zarr"
     running = recorder.start(*arguments, "--output", out, pause=0.15)
-    running.until("call 7\n")
+    running.until("call 8\n")
     running.send(signal.SIGINT)
     running.until("Ctrl-C again stops at once")
     running.send(signal.SIGINT)
@@ -79,7 +79,7 @@ def test_one_in_the_last_flight_lets_the_recording_end_well(
 ):
     out = tmp_path / "run.zarr"
     running = recorder.start(*arguments, "--output", out, pause=0.15)
-    running.until("call 10\n")
+    running.until("call 11\n")
     running.send(signal.SIGINT)
     assert running.wait() == 0
     assert contents(out) == contents(unbroken / "run.zarr")

@@ -72,13 +72,27 @@ def test_more_samples_in_flight_than_memory_holds_are_refused_before_anything_is
     tiny, tmp_path, monkeypatch
 ):
     x = ds.noise.random(100, tiny.shape)
-    one = (2 * 8 * 8 + 8 * 8 * 8) * 4  # of the sequence and of conv_in
+    # Of a row: x before and after, output and estimate, [2, 8, 8] each; conv_in is [8, 8, 8].
+    one = (4 * 2 * 8 * 8 + 8 * 8 * 8) * 4
     options = {"steps": 1, "lanes": 4, "layers": ["conv_in"]}
     monkeypatch.setattr(memory, "free_bytes", lambda _device: 20 * one)
-    with pytest.raises(ds.UserError, match=r"24 samples in flight .* smaller --batch_size"):
-        ds.record(tiny, x, tmp_path / "run.zarr", batch_size=22, **options)
+    with pytest.raises(ds.UserError, match=r"at least 96\.0 KiB .* 80\.0 KiB are free.*smaller --batch_size"):
+        ds.record(tiny, x, tmp_path / "run.zarr", batch_size=22, **options)  # which makes 24 in flight
     assert not list(tmp_path.iterdir())
     ds.record(tiny, x, tmp_path / "run.zarr", batch_size=20, **options)
+
+
+def test_states_count_whole_and_with_the_matrix_that_reduces_them(tiny, tmp_path, monkeypatch):
+    """What is kept of a state can be a thousandth of it; what is held is the state."""
+    x = ds.noise.random(1, tiny.shape)
+    one = (4 * 2 * 8 * 8 + 8 * 8 * 8) * 4
+    options = {"steps": 1, "lanes": 1, "batch_size": 1, "layers": ["conv_in"]}
+    for reduce, needed in (("norm", one), ("project:3", one + 3 * 8 * 8 * 8 * 4)):
+        monkeypatch.setattr(memory, "free_bytes", lambda _device, free=needed - 1: free)
+        with pytest.raises(ds.UserError, match="of memory"):
+            ds.record(tiny, x, tmp_path / f"{reduce}.zarr", reduce=reduce, **options)
+        monkeypatch.setattr(memory, "free_bytes", lambda _device, free=needed: free)
+        ds.record(tiny, x, tmp_path / f"{reduce}.zarr", reduce=reduce, **options)
 
 
 def test_free_memory_is_what_the_system_calls_available():

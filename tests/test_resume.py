@@ -32,7 +32,7 @@ def record(tiny, x, tmp_path):
 def broken(record, tiny, dies_at):
     """Begin a recording whose model raises in the given call; two flights of three are then unfinished."""
 
-    def run(out, call=STEPS + 1, **options):
+    def run(out, call=STEPS + 2, **options):
         tiny.layers()
         dies_at(tiny.network, call)
         with pytest.raises(RuntimeError, match="on purpose"):
@@ -52,7 +52,7 @@ def calls(tiny):
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-@pytest.mark.parametrize("call", [0, 1, STEPS, STEPS + 1, 2 * STEPS, 3 * STEPS - 1])
+@pytest.mark.parametrize("call", [1, 2, STEPS + 1, STEPS + 2, 2 * STEPS + 1, 3 * STEPS])
 def test_an_exception_then_a_resume_gives_the_bytes_of_an_unbroken_run(
     record, broken, contents, tmp_path, out, call
 ):
@@ -76,7 +76,7 @@ def test_an_exception_then_a_resume_gives_the_bytes_of_an_unbroken_run(
 )
 def test_so_it_does_with_what_is_kept_of_states(record, broken, contents, tmp_path, out, options):
     record(f"whole/{out}", **options)
-    broken(f"broken/{out}", 4, **options)
+    broken(f"broken/{out}", 5, **options)
     record(f"broken/{out}", resume=True, **options)
     assert contents(tmp_path / "broken" / out) == contents(tmp_path / "whole" / out)
 
@@ -85,7 +85,7 @@ def test_so_it_does_with_what_is_kept_of_states(record, broken, contents, tmp_pa
 def test_so_it_does_with_many_shards_a_group(record, broken, contents, tmp_path, monkeypatch, shard_bytes):
     monkeypatch.setattr(zarr_layout, "SHARD_BYTES", shard_bytes)
     record("whole.zarr")
-    broken("broken.zarr", 5)
+    broken("broken.zarr", 6)
     record("broken.zarr", resume=True)
     assert contents(tmp_path / "broken.zarr") == contents(tmp_path / "whole.zarr")
 
@@ -94,7 +94,7 @@ def test_so_it_does_with_many_shards_a_group(record, broken, contents, tmp_path,
 def test_so_it_does_with_a_stochastic_scheduler(record, tiny_ddpm, dies_at, contents, tmp_path, kind):
     record("whole.zarr", denoiser=tiny_ddpm, noise=kind)
     tiny_ddpm.layers()
-    dies_at(tiny_ddpm.network, 4)
+    dies_at(tiny_ddpm.network, 5)
     with pytest.raises(RuntimeError, match="on purpose"):
         record("broken.zarr", denoiser=tiny_ddpm, noise=kind)
     record("broken.zarr", denoiser=tiny_ddpm, noise=kind, resume=True)
@@ -115,9 +115,9 @@ def test_only_what_is_unfinished_is_done_again(record, broken, calls, out):
     broken(out)
     before = len(calls)
     record(out, resume=True)
-    assert len(calls) - before == 2 * STEPS, "one flight of three was finished"
+    assert len(calls) - before == 1 + 2 * STEPS, "a probe; one flight of three was finished"
     record(out, resume=True)
-    assert len(calls) - before == 2 * STEPS, "all were"
+    assert len(calls) - before == 2 + 2 * STEPS, "another probe; all were"
 
 
 class Told:
@@ -251,7 +251,7 @@ def test_the_same_layers_in_other_folders_are_refused(record, broken, tmp_path, 
 
 @pytest.mark.parametrize("out", OUTPUTS)
 def test_an_unfinished_recording_without_a_flag_is_refused(record, broken, contents, tmp_path, out):
-    broken(out, call=0)
+    broken(out, call=1)
     before = contents(tmp_path / out)
     for options in ({}, {"inputs": ds.noise.perturbed(3, (2, 8, 8))}, {"extract_states": False}):
         with pytest.raises(ds.UserError, match=r"--resume.*--overwrite"):
@@ -322,6 +322,19 @@ def test_a_link_to_where_nothing_is_yet_is_refused_too(record, tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.parametrize("name", ["recording.json", ".recording/lock", "sequences/sample_0000_sequence.pt"])
+@pytest.mark.parametrize("flag", ["resume", "overwrite"])
+def test_a_file_that_is_a_link_out_of_the_output_is_refused(record, broken, tmp_path, name, flag):
+    broken("run")
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(tmp_path / "run" / name, elsewhere)
+    (tmp_path / "run" / name).symlink_to(elsewhere)
+    before = elsewhere.read_bytes()
+    with pytest.raises(ds.UserError, match="leads out of"):
+        record("run", **{flag: True})
+    assert elsewhere.read_bytes() == before and (tmp_path / "run" / name).is_symlink()
+
+
 def test_a_sample_whose_name_leads_out_is_refused(record, x, tmp_path):
     named = ds.noise.NoiseSet(("../../evil",), x.shape, x.tensor_of)
     with pytest.raises(ds.UserError, match="leads out of"):
@@ -344,7 +357,7 @@ def test_samples_that_became_nan_before_are_told_at_the_end_too(record, x, out, 
     mark = x.tensor(1)[0, 0, 0].clone()
     denoiser = ds.load(Poisoned(), scheduler=tiny.scheduler, shape=(2, 8, 8), device="cpu")
     denoiser.layers()
-    dies_at(denoiser.network, STEPS + 1)
+    dies_at(denoiser.network, STEPS + 2)
     with pytest.raises(RuntimeError, match="on purpose"):
         record(out, denoiser=denoiser)
     told = Told()

@@ -1,8 +1,10 @@
 """What `verify` measures: broken promises fail, known noise floors are met, every damage is named."""
 
+import errno
 import itertools
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import torch
 
 import denoscope as ds
 from denoscope import cli, verify
+from denoscope.config import InferenceConfig
 from denoscope.storage import marks, shard
 from denoscope.verify import bits
 
@@ -24,9 +27,10 @@ class Scaled(torch.nn.Module):
     def __init__(self, spoil=lambda _: 0.0):
         super().__init__()
         self.weight, self.spoil = torch.nn.Parameter(torch.tensor(0.1)), spoil
+        self.last = torch.nn.Identity()
 
     def forward(self, x, timestep):  # noqa: ARG002
-        return self.weight * x + self.spoil(x)
+        return self.last(self.weight * x + self.spoil(x))
 
 
 @pytest.fixture
@@ -109,9 +113,39 @@ def test_another_process_is_asked_where_the_model_can_be_loaded_again(model):
     scheduler = ds.load(model, device="cpu").scheduler
     denoiser = ds.load(model, scheduler=type(scheduler)(beta_end=0.01), dtype="float64", device="cpu")
     assert denoiser.dtype == torch.float64
-    here = bits._all_numbers(denoiser, ds.noise.random(1, denoiser.shape, seed=3).batch([0]), 2, 4)[0]
-    there = bits._in_another_process(denoiser, 2, 4, 3)
+    options = InferenceConfig(num_steps=2, lanes=4, sampler_dtype="float64")
+    x = ds.noise.random(1, denoiser.shape, seed=3)
+    there = bits._in_another_process(denoiser, options, 3)
+    first, *_, last = [layer.address for layer in denoiser.layers() if layer.shape is not None]
+    parts = []
+    for step in ds.denoise(denoiser, x.batch([0]), steps=2, lanes=4, layers=[first, last]):
+        parts += [step.x_after, *step.states.values()]
+    here = torch.cat([part.flatten() for part in parts]).numpy()
     assert there.tobytes() == here.tobytes()
+
+
+def test_the_promise_is_measured_with_the_options_of_a_recording(tiny_ddpm, monkeypatch):
+    """Under independent noise a sample's name stays its own wherever it lies."""
+    asked = []
+
+    def noted(*arguments, **options):
+        asked.append((arguments[3], arguments[4]))
+        return steps_of(*arguments, **options)
+
+    steps_of = bits.steps_of
+    monkeypatch.setattr(bits, "steps_of", noted)
+    options = {"noise": "independent", "sampler_dtype": "float64", "tf32": True, "lanes": 4}
+    assert not failing(verify.determinism(tiny_ddpm, steps=2, **options))
+    assert all(loop.noise == "independent" and loop.sampler_dtype == "float64" for loop, _ in asked)
+    assert all(loop.tf32 and loop.steps == 2 for loop, _ in asked)
+    assert len({name for _, names in asked for name in names}) == bits.SAMPLES + 4
+
+
+def test_a_compiled_network_is_compiled_once_for_all_ways_of_running(tiny, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda network, **_: compiled.append(network) or network)
+    assert not failing(verify.determinism(tiny, steps=1, lanes=4, fast=True))
+    assert len(compiled) == 1
 
 
 def test_the_command_prints_a_table_and_ends_with_1_where_a_promise_does_not_hold(
@@ -145,6 +179,34 @@ def test_the_noise_floor_between_lane_counts_is_that_of_a_network_that_counts_ro
     floor = verify.precision(denoiser, steps=STEPS)
     assert floor.between_lane_counts == pytest.approx(max(expected), rel=1e-4)
     assert floor.per_state == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    # All 16 numbers of a sample are off by the same.
+    assert floor.per_state_l2 == pytest.approx([4 * gap for gap in expected], rel=1e-4, abs=1e-6)
+
+
+def test_the_noise_floor_of_layers_is_that_of_what_they_put_out(scaled):
+    """`last` puts out ε = a·x + c·rows; in step 0 x is the same, so 16 rows differ from 4 by 12 c."""
+    c = 2.0**-10
+    floor = verify.precision(scaled(lambda x: len(x) * c), steps=STEPS, layers=["last"], lanes=4)
+    (gaps,) = floor.layers.values()
+    assert len(gaps["largest"]) == STEPS
+    assert gaps["largest"][0] == pytest.approx(12 * c, rel=1e-4)
+    assert gaps["l2"][0] == pytest.approx(4 * 12 * c, rel=1e-4)
+
+
+def test_what_cannot_be_measured_is_said_to_be_not_measured(tiny_ddpm, make_unet, make_scheduler):
+    """A stochastic scheduler draws other numbers in double precision; and nothing is more precise than it."""
+    double = ds.load(make_unet(), scheduler=make_scheduler("ddim"), dtype="float64", device="cpu")
+    for denoiser, dtype in ((tiny_ddpm, "float32"), (double, "float64")):
+        floor = verify.precision(denoiser, steps=1)
+        assert floor.between_precisions is None and floor.value == floor.between_lane_counts
+        assert floor.dtype == dtype and f"{dtype} − float64" in str(floor) and "not measured" in str(floor)
+    assert verify.precision(double, steps=1).value < 1e-12
+
+
+def test_the_state_s_own_precision_changes_the_floor(tiny):
+    """With the sampler in float64 the network's rounding is all that is left."""
+    single, double = (verify.precision(tiny, steps=20, sampler_dtype=kind) for kind in ("auto", "float64"))
+    assert 0 < double.between_precisions != single.between_precisions > 0
 
 
 def ddim(now: float, then: float) -> tuple[float, float]:
@@ -298,7 +360,7 @@ def test_missing_marks_are_counted_and_named(copy):
 def test_an_unfinished_recording_is_no_damaged_one(model, tmp_path, dies_at, capsys):
     denoiser = ds.load(model, device="cpu")
     denoiser.layers()
-    dies_at(denoiser.network, STEPS + 1)
+    dies_at(denoiser.network, STEPS + 2)
     x = ds.noise.random(6, denoiser.shape)
     with pytest.raises(RuntimeError, match="on purpose"):
         ds.record(denoiser, x, tmp_path / "run.zarr", steps=STEPS, lanes=4, batch_size=4)
@@ -324,9 +386,52 @@ def test_the_noise_floor_of_a_recording_is_written_into_it(copy, capsys):
     path = copy("run.zarr")
     cli.main(["verify", "precision", "--path", str(path), "--device", "cpu"])
     assert "noise floor" in capsys.readouterr().out
-    floor = ds.open(path).attrs["noise_floor"]
+    rec = ds.open(path)
+    floor = rec.attrs["noise_floor"]
     assert 0 < floor["value"] < 1e-3 and len(floor["per_state"]) == STEPS + 1
+    assert list(floor["layers"]) == list(rec.states) and floor["lanes"] == rec.attrs["fingerprint"]["lanes"]
     assert verify.store(path).sound
+
+
+def test_the_noise_floor_of_a_recording_takes_no_other_options(copy, capsys):
+    path = copy("run.zarr")
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["verify", "precision", "--path", str(path), "--lanes", "4"])
+    assert caught.value.code == 2 and "leave the other flags out" in capsys.readouterr().err
+    assert "noise_floor" not in ds.open(path).attrs
+
+
+def test_a_recording_that_cannot_be_written_to_says_so_and_stays(copy, monkeypatch):
+    path = copy("run.zarr")
+    before = (path / "zarr.json").read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(ds.UserError, match=r"cannot write mine into .*No space left.*as it was"):
+        ds.recording.set_attribute(path, "mine", 1)
+    assert (path / "zarr.json").read_bytes() == before
+
+
+def test_a_module_made_in_python_is_given_to_be_computed_again(scaled, tmp_path):
+    x = ds.noise.random(3, (1, 4, 4))
+    ds.record(scaled(), x, tmp_path / "run.zarr", steps=STEPS, layers=["last"])
+    with pytest.raises(ds.UserError, match=r"recorded from a Scaled made in Python.*source=module"):
+        verify.store(tmp_path / "run.zarr", recompute=1)
+    assert verify.store(tmp_path / "run.zarr", recompute=3, source=Scaled()).sound
+    wrong = verify.store(tmp_path / "run.zarr", recompute=1, source=Scaled(lambda x: x * 0 + 1))
+    assert wrong.problems and any("probe_sha256" in note for note in wrong.notes)
+
+
+def test_a_model_in_a_folder_is_found_again_from_elsewhere(model, tmp_path, monkeypatch):
+    shutil.copytree(model, tmp_path / "models" / "mine")
+    monkeypatch.chdir(tmp_path)
+    denoiser = ds.load("models/mine", device="cpu")
+    ds.record(denoiser, ds.noise.random(2, denoiser.shape), "run.zarr", steps=STEPS)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert verify.store(tmp_path / "run.zarr", recompute=1).sound
 
 
 @pytest.mark.parametrize("out", OUTPUTS)

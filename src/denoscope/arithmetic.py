@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -26,24 +27,31 @@ def exact(device: torch.device, *, tf32: bool = False) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    former = (
-        torch.are_deterministic_algorithms_enabled(),
-        cudnn.benchmark,
-        cudnn.deterministic,
-        cudnn.allow_tf32,
-        matmul.allow_tf32,
-    )
-    _set(True, False, True, tf32, tf32)
+    settings = _settings(tf32)
+    former = [(place, name, getattr(place, name)) for place, name, _ in settings]
+    demanded = torch.are_deterministic_algorithms_enabled()
+    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    _set(settings)
     try:
         yield
     finally:
-        _set(*former)
+        _set(former)
+        torch.use_deterministic_algorithms(demanded, warn_only=only_warned)
 
 
-def _set(algorithms: bool, benchmark: bool, deterministic: bool, cudnn_tf32: bool, matmul_tf32: bool) -> None:
-    torch.use_deterministic_algorithms(algorithms)
-    torch.backends.cudnn.benchmark = benchmark
-    torch.backends.cudnn.deterministic = deterministic
-    torch.backends.cudnn.allow_tf32 = cudnn_tf32
-    torch.backends.cuda.matmul.allow_tf32 = matmul_tf32
+def _settings(tf32: bool) -> list[tuple[Any, str, Any]]:
+    """(place, name, value) of what decides how CUDA computes."""
+    cudnn: Any = torch.backends.cudnn
+    matmul = torch.backends.cuda.matmul
+    settings: list[tuple[Any, str, Any]] = [(cudnn, "benchmark", False), (cudnn, "deterministic", True)]
+    # PyTorch raises where its two ways to name a precision are mixed, so its newer one where there is one.
+    if hasattr(matmul, "fp32_precision"):
+        precision = "tf32" if tf32 else "ieee"
+        return settings + [(place, "fp32_precision", precision) for place in (matmul, cudnn.conv, cudnn.rnn)]
+    return [*settings, (cudnn, "allow_tf32", tf32), (matmul, "allow_tf32", tf32)]
+
+
+def _set(settings: list[tuple[Any, str, Any]]) -> None:
+    for place, name, value in settings:
+        setattr(place, name, value)

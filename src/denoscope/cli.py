@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from denoscope.config import InferenceConfig, Settings, at_least, option
+from denoscope.config import Checked, InferenceConfig, ModelConfig, Settings, at_least, option
 from denoscope.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,6 +47,14 @@ class Verb:
                 attribute, _, flag = name.partition(":")
                 triples.append((config, attribute, flag or attribute))
         return triples
+
+
+class OwnFlags(Checked):
+    """Flags that belong to one verb alone; wrong values are refused as those of the configurations are."""
+
+    @classmethod
+    def _told(cls, name: str) -> str:
+        return f"--{name}"
 
 
 @contextlib.contextmanager
@@ -303,7 +311,7 @@ def _noise_plane(settings: Settings, _own: None) -> None:
 
 
 @dataclass(frozen=True)
-class LayersFlags:
+class LayersFlags(OwnFlags):
     """Whose layers are listed, and which."""
 
     model: str = option(
@@ -324,7 +332,7 @@ def _layers(_settings: Settings, own: LayersFlags) -> None:
 
 
 @dataclass(frozen=True)
-class RecordFlags:
+class RecordFlags(OwnFlags):
     """What is asked of a recording beside its making."""
 
     dry_run: bool = option(False, "Print the plan, with its size on disk, and stop.")
@@ -341,13 +349,14 @@ def _record(settings: Settings, own: RecordFlags) -> None:
     job = Job.prepared(denoiser, x, system.output, settings.inference, system.seed)
     if own.dry_run:
         print(progress.describe(job.plan, job.out))
+        job.check()
         return
     job.run(progress.Console())
     print(f"recorded in {job.out}")
 
 
 @dataclass(frozen=True)
-class PatchFlags:
+class PatchFlags(OwnFlags):
     """Which recordings are patched, where, and where the map goes."""
 
     a: Path = option(Path("a.zarr"), "The recording whose runs are patched.", positional=True)
@@ -378,7 +387,7 @@ def _patch(settings: Settings, own: PatchFlags) -> None:
 
 
 @dataclass(frozen=True)
-class ImageFlags:
+class ImageFlags(OwnFlags):
     """Which tensors become pictures."""
 
     tensor_path: Path | None = option(None, "One tensor file: a sequence or a final tensor.")
@@ -433,7 +442,7 @@ def _compare(settings: Settings, _own: None) -> None:
 
 
 @dataclass(frozen=True)
-class PipelineFlags:
+class PipelineFlags(OwnFlags):
     """What the pipeline draws beside the plane of classes."""
 
     generate_png: bool = option(False, "Also one picture for each cell, and all of them in their places.")
@@ -451,14 +460,14 @@ def _pipeline(settings: Settings, own: PipelineFlags) -> None:
 
 
 @dataclass(frozen=True)
-class PrecisionFlags:
+class PrecisionFlags(OwnFlags):
     """Whose noise floor is measured."""
 
-    path: Path | None = option(None, "A recording: measured with its model and steps, and written into it.")
+    path: Path | None = option(None, "A recording: measured with its model and options, and written into it.")
 
 
 @dataclass(frozen=True)
-class StoreFlags:
+class StoreFlags(OwnFlags):
     """Which recording is read again."""
 
     path: Path = option(Path("run.zarr"), "The recording.", positional=True)
@@ -469,8 +478,9 @@ class StoreFlags:
 def _verify_determinism(settings: Settings, _own: None) -> None:
     from denoscope import verify
 
-    inference = settings.inference
-    checks = verify.determinism(_load(settings), steps=inference.num_steps, lanes=inference.lanes)
+    options = settings.inference
+    chosen = {name: getattr(options, name) for name in BITS.split()}
+    checks = verify.determinism(_load(settings), steps=options.num_steps, **chosen)
     print(f"{'way of running':<34}{'promised':<26}{'found':<14}")
     print("\n".join(map(str, checks)))
     if not all(check.holds for check in checks):
@@ -481,18 +491,19 @@ def _verify_precision(settings: Settings, own: PrecisionFlags) -> None:
     from denoscope import recording, verify
 
     if own.path is None:
-        denoiser, steps = _load(settings), settings.inference.num_steps
+        options = settings.inference
+        denoiser = _load(settings)
+        chosen = {name: getattr(options, name) for name in FLOOR.split()}
+        floor = verify.precision(denoiser, steps=options.num_steps, **chosen)
     else:
-        rec = recording.open(own.path)
-        denoiser = verify.denoiser_of(rec, device=settings.system.device)
-        steps = rec.attrs["config"]["num_steps"]
-    floor = verify.precision(denoiser, steps=steps)
-    print(f"largest difference between lane counts   {floor.between_lane_counts:.3g}")
-    print(f"largest difference float32 − float64     {floor.between_precisions:.3g}")
-    print(f"noise floor of {denoiser.name}, {steps} steps        {floor.value:.3g}")
-    if own.path is not None:
+        if (settings.model, settings.inference) != (ModelConfig(), InferenceConfig()):
+            raise UserError(
+                "--path measures with the recording's own model and options; leave the other flags out"
+            )
+        floor = verify.precision_of(recording.open(own.path), device=settings.system.device)
         recording.set_attribute(own.path, "noise_floor", floor.to_dict())
-        print(f"written into {own.path}")
+    print(floor)
+    print(f"noise floor of {own.path or settings.model.model}: {floor.value:.3g}")
 
 
 def _verify_store(_settings: Settings, own: StoreFlags) -> None:
@@ -503,6 +514,10 @@ def _verify_store(_settings: Settings, own: StoreFlags) -> None:
     if not report.sound:
         raise SystemExit(1)
 
+
+BITS = "lanes noise sampler_dtype fast tf32"
+FLOOR = "layers lanes sampler_dtype fast tf32"
+"""Options that the bits of what is computed depend on, and those of a noise floor."""
 
 _SHAPE = {"generation": "image_size channels", "model": "model"}
 _RUN = {
@@ -566,12 +581,12 @@ VERBS: dict[str, Verb] = {
     "verify determinism": Verb(
         _verify_determinism,
         "Measure whether the same samples get the same bits however they are run.",
-        {"system": "device", "model": "model scheduler dtype", "inference": "num_steps lanes"},
+        {"system": "device", "model": "model scheduler dtype", "inference": f"num_steps {BITS}"},
     ),
     "verify precision": Verb(
         _verify_precision,
         "Measure the noise floor: what rounding alone does to a trajectory.",
-        {"system": "device", "model": "model scheduler", "inference": "num_steps"},
+        {"system": "device", "model": "model scheduler dtype", "inference": f"num_steps {FLOOR}"},
         PrecisionFlags,
     ),
     "verify store": Verb(

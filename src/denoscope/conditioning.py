@@ -57,6 +57,11 @@ class Condition:
     def guided(self) -> bool:
         return self.unconditional is not None
 
+    @property
+    def blank(self) -> Inputs:
+        """Zeros in the place of all inputs: their names and sizes, whatever the samples are told."""
+        return _mapped(self.inputs, torch.zeros_like)
+
     def of(self, samples: Sequence[int]) -> Condition:
         """The condition of the chosen samples."""
 

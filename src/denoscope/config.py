@@ -71,7 +71,7 @@ def option(default: Any, help: str, rule: Rule | None = None, *, positional: boo
     return field(default=default, metadata=metadata)
 
 
-class _Checked:
+class Checked:
     """Refuses a wrong value by the field's name, the value and what is allowed, and a field there isn't."""
 
     def __new__(cls, *_: Any, **values: Any) -> Self:
@@ -94,7 +94,12 @@ class _Checked:
                 object.__setattr__(self, item.name, value)
             allowed = _what_is_wrong(value, hint, item.metadata.get("rule"))
             if allowed:
-                raise UserError(f"{type(self).__name__}.{item.name} is {given!r}; allowed: {allowed}")
+                raise UserError(f"{self._told(item.name)} is {given!r}; allowed: {allowed}")
+
+    @classmethod
+    def _told(cls, name: str) -> str:
+        """What a user knows a field by."""
+        return f"{cls.__name__}.{name}"
 
 
 def _what_is_wrong(value: Any, hint: Any, rule: Rule | None) -> str | None:
@@ -149,7 +154,7 @@ NUMBERS = ("no", "one", "two", "three")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SystemConfig(_Checked):
+class SystemConfig(Checked):
     """Where the work is done, where files lie, and what every random draw starts from."""
 
     device: str = option("auto", "auto takes cuda where there is one, else cpu.", DEVICE)
@@ -169,7 +174,7 @@ class SystemConfig(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationConfig(_Checked):
+class GenerationConfig(Checked):
     """Which initial noises are drawn; size and channels follow the model unless set."""
 
     num_samples: int = option(10, "How many random noises.", at_least(1))
@@ -178,7 +183,7 @@ class GenerationConfig(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig(_Checked):
+class ModelConfig(Checked):
     """Which model, and the names of its first and last convolution."""
 
     model: str = option("mnist", "A bundled model, a folder in diffusers' layout, or a hub id.")
@@ -200,7 +205,7 @@ class ModelConfig(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InferenceConfig(_Checked):
+class InferenceConfig(Checked):
     """How a recording is made."""
 
     num_steps: int = option(50, "Denoising steps.", at_least(1))
@@ -257,7 +262,7 @@ class InferenceConfig(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierConfig(_Checked):
+class ClassifierConfig(Checked):
     """What is classified, and by which weights."""
 
     tensors: Path = option(
@@ -269,7 +274,7 @@ class ClassifierConfig(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DefaultConfig(_Checked):
+class DefaultConfig(Checked):
     """Defaults of single scripts: perturbations, planes, pictures."""
 
     num_perturbations: int = option(5, "How many perturbed noises around the base.", at_least(1))

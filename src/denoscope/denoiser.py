@@ -176,6 +176,21 @@ class Denoiser:
         """SHA-256 over the names and bytes of all weights and buffers."""
         return weights_sha256(self.network)
 
+    def probe_hash(self, rows: int, inputs: Mapping[str, Any], *, tf32: bool = False) -> str:
+        """SHA-256 of what the network makes of `rows` fixed noises at timestep 0.
+
+        It tells apart what no name does: the code of the network, the processor's kernels, and every setting of
+        PyTorch or its libraries that changes a bit.
+
+        Args:
+            inputs: what the network is told besides, the first row for all; zeros where they say nothing.
+        """
+        noise = torch.randn(rows, *self.shape, generator=torch.Generator().manual_seed(0))
+        x = noise.to(device=self.device, dtype=self.dtype)
+        with torch.inference_mode(), arithmetic.exact(self.device, tf32=tf32):
+            output = families.example_call(self.network, x, inputs)
+        return _sha256({"output": output})
+
 
 def load(
     source: Any,
@@ -222,8 +237,12 @@ def load(
 
 def weights_sha256(network: nn.Module) -> str:
     """SHA-256 over the names and bytes of all weights and buffers of a network."""
+    return _sha256(network.state_dict())
+
+
+def _sha256(tensors: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")

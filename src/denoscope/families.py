@@ -133,20 +133,28 @@ def dry_run(
     Raises:
         UserError: if the network says no shape, or needs an input that denoscope does not know.
     """
-    family, config = known_family(type(network)), config_of(network)
-    chosen = shape or family.state_shape(config)
+    chosen = shape or known_family(type(network)).state_shape(config_of(network))
     if chosen is None:
         raise UserError(
             f"{type(network).__name__} does not say the shape of its states; give it: shape=(C, H, W)"
         )
     own = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
-    timestep = torch.zeros((), dtype=torch.long, device=own.device)
 
     def run(rows: int) -> None:
         x = torch.zeros(rows, *chosen, dtype=dtype or own.dtype, device=own.device)
-        family.call(network, x, timestep, family.example_inputs(config, x) | _repeated(inputs or {}, x))
+        example_call(network, x, inputs)
 
     return run
+
+
+def example_call(network: nn.Module, x: torch.Tensor, inputs: Inputs | None = None) -> torch.Tensor:
+    """The network's output for states x [rows, …] at timestep 0, told zeros where `inputs` say nothing.
+
+    Raises: UserError if the network needs an input that denoscope does not know.
+    """
+    family, timestep = known_family(type(network)), torch.zeros((), dtype=torch.long, device=x.device)
+    examples = family.example_inputs(config_of(network), x)
+    return family.call(network, x, timestep, examples | _repeated(inputs or {}, x))
 
 
 def _family_of_class(kind: type) -> Family:

@@ -26,10 +26,11 @@ from denoscope.outbox import Outbox
 from denoscope.planning import condition_of, kept_steps, place_of, plan_of, selection_of
 from denoscope.sampling import Loop, Step, steps_of
 from denoscope.selection import Selection
+from denoscope.storage import pt_folder, zarr_store
 from denoscope.storage.plan import Plan, Unit, Writer
 from denoscope.storage.pt_folder import PtWriter
 from denoscope.storage.space import readable
-from denoscope.storage.target import Existing
+from denoscope.storage.target import Existing, writing
 from denoscope.storage.zarr_store import ZarrWriter
 from denoscope.taps import tapped
 from denoscope.writes import Writes
@@ -93,10 +94,15 @@ class Job:
         place = place_of(out, options)
         return cls(denoiser, x, condition, place, options, loop, plan, layers, selection, writes)
 
+    def check(self) -> None:
+        """Refuse a plan that cannot be carried out here; nothing is touched."""
+        self._check_memory()
+        permit(self.out, self.plan, self._existing)
+
     def run(self, progress: Progress | None = None) -> None:
         """Do what is not finished yet."""
         self._check_memory()
-        with self._writer() as writer:
+        with writer_of(self.out, self.plan, self._existing) as writer:
             finished = writer.finished
             pending = [group for group in self.plan.groups if group not in finished]
             nonfinite = {
@@ -118,19 +124,16 @@ class Job:
 
     def _check_memory(self) -> None:
         """Refuse more samples in flight than memory holds."""
-        flight = min(len(self.plan.samples), self.plan.in_flight)
-        needed, free = flight * self.plan.step_bytes, memory.free_bytes(self.denoiser.device)
+        needed, free = self.plan.held_bytes, memory.free_bytes(self.denoiser.device)
         if needed > free:
             raise UserError(
-                f"one step of the {flight} samples in flight takes {readable(needed)} of memory and "
-                f"{readable(free)} are free; take a smaller --batch_size, fewer layers or less of each"
+                f"the samples in flight take at least {readable(needed)} of memory and {readable(free)} are free; "
+                "take a smaller --batch_size or --lanes, fewer layers, or a smaller projection"
             )
 
-    def _writer(self) -> AbstractContextManager[Writer]:
-        existing: Existing = (
-            "resume" if self.options.resume else "overwrite" if self.options.overwrite else "refuse"
-        )
-        return writer_of(self.out, self.plan, existing)
+    @property
+    def _existing(self) -> Existing:
+        return "resume" if self.options.resume else "overwrite" if self.options.overwrite else "refuse"
 
     def _run(
         self, writer: Writer, pending: list[int], nonfinite: dict[str, int], progress: Progress | None
@@ -238,10 +241,15 @@ class Job:
                 )
 
 
+def permit(place: Path, plan: Plan, existing: Existing) -> None:
+    """Refuse what is in the way of such a writer, and a plan that does not fit; nothing is touched."""
+    with writing(place, plan.attrs):
+        (zarr_store if plan.format == "zarr" else pt_folder).permit(place, plan, existing)
+
+
 def writer_of(place: Path, plan: Plan, existing: Existing) -> AbstractContextManager[Writer]:
     """The writer of the kind that the plan names."""
-    kind = ZarrWriter if plan.format == "zarr" else PtWriter
-    return kind.opened(place, plan, existing)
+    return (ZarrWriter if plan.format == "zarr" else PtWriter).opened(place, plan, existing)
 
 
 def _interventions(given: Sequence[Intervention], options: InferenceConfig) -> Sequence[Intervention]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +107,8 @@ def plan_of(
     else:
         arrays = [ArrayPlan("final", denoiser.shape, IMAGE_DIMS, image_dtype)]
     samples = sample_names(x.names)
+    in_flight = -(-options.batch_size // options.lanes) * options.lanes
+    rows = min(in_flight, -(-len(samples) // options.lanes) * options.lanes)
     coords = {
         "sample": ("sample", np.array(samples)),
         "state": ("state", np.arange(count + 1)),
@@ -127,11 +130,24 @@ def plan_of(
         attrs=attrs | {"layer_folders": folders},
         format=format_of(out, options),
         codec=options.codec,
-        in_flight=-(-options.batch_size // options.lanes) * options.lanes,
+        in_flight=in_flight,
+        held_bytes=rows * step_bytes(denoiser, layers, loop, calls * max(1, len(branches)))
+        + sum({shape: selection.matrix_bytes(shape) for layer in layers if (shape := layer.shape)}.values()),
         layer_folders=folders,
     )
     plan.check_names()
     return plan
+
+
+def step_bytes(denoiser: Denoiser, layers: Sequence[Layer], loop: Loop, calls: int) -> int:
+    """What one step of a row holds while it is computed: whole states, whatever is kept of them later.
+
+    Of the states x there are those before and after, the network's output and the estimate of x_0.
+    """
+    return (
+        calls * sum(layer.bytes for layer in layers)
+        + 4 * math.prod(denoiser.shape) * loop.state_dtype(denoiser).itemsize
+    )
 
 
 def format_of(out: Path, options: InferenceConfig) -> Literal["zarr", "pt"]:

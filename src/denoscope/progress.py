@@ -31,15 +31,15 @@ def describe(plan: Plan, out: Path) -> str:
     for array in plan.arrays:
         size = readable(array.count * array.entry_bytes * len(plan.samples))
         lines.append(
-            f"  {array.name} {list(array.shape)} {array.dtype} a sample: {size}"
-            + (f", {array.note}" if array.note else "")
+            f"  {array.name}: {list(array.shape)} {array.dtype} for each sample, {size} for all"
+            + (f"; {array.note}" if array.note else "")
         )
     for item in plan.attrs["fingerprint"].get("interventions", ()):
         told = f"  written: {item.get('do', item.get('function'))} at {', '.join(item['at'])}"
         lines.append(told + _in_which(item.get("samples"), plan.samples))
     flight = min(len(plan.samples), plan.in_flight)
     lines.append(
-        f"  {readable(flight * plan.step_bytes)} in memory at once: one step of the {flight} samples in flight"
+        f"  at least {readable(plan.held_bytes)} in memory beside the network: one step of {flight} samples in flight"
     )
     room = (pt_layout if plan.format == "pt" else zarr_store).disk_bytes(out, plan)
     lines.append(f"  {readable(room)} on disk in total; {readable(free_bytes(out))} are free")
@@ -61,7 +61,7 @@ class Console:
 
     def begin(self, plan: Plan, out: Path, finished: int) -> None:
         self.samples, self.bytes = len(plan.samples) - finished, plan.total_bytes
-        self.done, self.began = 0, time.perf_counter()
+        self.done, self.began, self.compiling = 0, time.perf_counter(), 0.0
         print(describe(plan, out), file=sys.stderr)
         if finished:
             print(f"  {finished} samples are finished already and match their checksums", file=sys.stderr)
@@ -70,6 +70,7 @@ class Console:
         )
 
     def compiled(self, compilation: Compilation, calls: int) -> None:
+        self.compiling = compilation.seconds
         self.bar.write(compilation.told(calls), sys.stderr)
 
     def skipped(self, layer: str, step: int) -> None:
@@ -84,7 +85,7 @@ class Console:
     def unit_done(self, samples: int, seconds: float) -> None:
         first = self.done == 0
         self.done += samples
-        left = (self.samples - self.done) * seconds / samples
+        left = (self.samples - self.done) * (seconds - self.compiling) / samples
         self.bar.write(
             f"{self.done}/{self.samples} samples: {samples} in {seconds:.2f} s ({samples / seconds:.2f} samples/s), "
             f"peak memory {peak_memory()}" + (f", about {left:.0f} s to go" if first and left else ""),

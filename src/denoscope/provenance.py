@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -52,7 +53,9 @@ def fingerprint(
     chosen = {name: value for name, value in vars(options).items() if name not in left_out}
     return _plain(
         {
+            "network": class_name(denoiser.network),
             "weights_sha256": denoiser.weights_hash,
+            "probe_sha256": denoiser.probe_hash(options.lanes, condition.blank, tf32=options.tf32),
             "scheduler": type(denoiser.scheduler).__name__,
             "scheduler_config": dict(denoiser.scheduler.config),
             "shape": denoiser.shape,
@@ -70,10 +73,15 @@ def fingerprint(
 
 
 def device_name(device: torch.device) -> str:
-    """The kind of device: two of one name compute alike."""
+    """The kind of device."""
     if device.type == "cuda":
         return f"cuda {torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
     return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def class_name(network: nn.Module) -> str:
+    """Where a network's class stands, and its name."""
+    return f"{type(network).__module__}.{type(network).__qualname__}"
 
 
 def inputs_sha256(x: NoiseSet, condition: Condition = NOTHING) -> str:
@@ -102,7 +110,7 @@ def attributes(
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "model": denoiser.name,
+            "model": _found_again(denoiser),
             "scheduler": type(denoiser.scheduler).__name__,
             "config": {name: value for name, value in vars(options).items() if name not in OCCASION}
             | {"noise_seed": noise_seed},
@@ -138,7 +146,7 @@ def of_pipeline(
     chosen = {name: getattr(options, name) for name in KEPT}
     made_by = {
         "pipeline": type(pipe).__name__,
-        "network": type(network).__name__,
+        "network": class_name(network),
         # Weights that wait elsewhere, to be loaded module by module, cannot be read from here.
         "weights_sha256": None if away else weights_sha256(network),
         "scheduler": type(pipe.scheduler).__name__,
@@ -172,6 +180,12 @@ def of_pipeline(
             "layer_folders": {},
         }
     )
+
+
+def _found_again(denoiser: Denoiser) -> str:
+    """A model's name; that of a folder says where it lies, whatever the folder one works in."""
+    folder = not denoiser.bundled and Path(denoiser.name).is_dir()
+    return str(Path(denoiser.name).resolve()) if folder else denoiser.name
 
 
 def _plain(content: dict[str, Any]) -> dict[str, Any]:

@@ -174,9 +174,18 @@ def open(path: str | os.PathLike[str]) -> Recording:
 
 
 def set_attribute(path: str | os.PathLike[str], name: str, value: Any) -> None:
-    """Write one attribute into a recording."""
+    """Write one attribute into a recording.
+
+    Raises: UserError where it cannot be written; the recording then is as it was.
+    """
     path = Path(path)
-    (pt_layout if pt_layout.is_recording(path) else zarr_layout).set_attribute(path, name, value)
+    try:
+        (pt_layout if pt_layout.is_recording(path) else zarr_layout).set_attribute(path, name, value)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {name} into {path}: {error.strerror or error}; the recording is as it was: make room, "
+            "or copy it to where you may write"
+        ) from error
 
 
 def record(

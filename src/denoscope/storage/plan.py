@@ -66,7 +66,7 @@ class Plan:
     """The arrays of a recording, its samples with their coordinates, and where it comes from.
 
     `lanes` samples make a group, which shares shards and is finished together; `in_flight` samples are
-    computed at once. `steps` counts the calls of the scheduler. `coords` maps a name to (dimension,
+    computed at once, which holds at least `held_bytes` of memory beside the network. `steps` counts the calls of the scheduler. `coords` maps a name to (dimension,
     values); `layer_folders` maps a layer to its folder in the layout of .pt files; `format` says how it
     all lies on disk.
     """
@@ -80,16 +80,12 @@ class Plan:
     format: Literal["zarr", "pt"]
     codec: str = "none"
     in_flight: int = 8
+    held_bytes: int = 0
     layer_folders: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def total_bytes(self) -> int:
         return len(self.samples) * sum(array.count * array.entry_bytes for array in self.arrays)
-
-    @property
-    def step_bytes(self) -> int:
-        """What one sample's entries of one step take while they are under way to the disk."""
-        return sum(array.entry_bytes for array in self.arrays)
 
     @property
     def groups(self) -> range:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,9 @@ from denoscope.storage.target import (
     writing,
 )
 
+COMPANIONS = ("images", "predictions.json", "classifications_plane.pt")
+"""What other commands put beside a recording's files."""
+
 
 class PtWriter:
     """Writes each sample's files entry by entry."""
@@ -49,10 +53,7 @@ class PtWriter:
     @contextmanager
     def opened(cls, folder: Path, plan: Plan, existing: Existing) -> Iterator[PtWriter]:
         """A writer with the folder's lock held; recording.json says what the folder will hold."""
-        _permit(folder, plan, existing)
-        with writing(folder, plan.attrs), locked(marks_of(folder) / "lock", folder):
-            # Once more, since another process may have come and gone in between.
-            _permit(folder, plan, existing)
+        with writing(folder, plan.attrs), _held(folder, plan, existing):
             if existing == "resume" and is_recording(folder):
                 finished = _resumed(folder, plan)
             else:
@@ -114,14 +115,26 @@ class _Unit:
                 file.discard()
 
 
-def _permit(folder: Path, plan: Plan, existing: Existing) -> None:
-    """Refuse what is in the way; nothing is touched."""
+@contextmanager
+def _held(folder: Path, plan: Plan, existing: Existing) -> Iterator[None]:
+    """Hold the place while the block runs; refused before the lock's file is made where it is taken already."""
+    permit(folder, plan, existing)
+    with locked(_lock_of(folder), folder):
+        # Once more, since another process may have come and gone in between.
+        permit(folder, plan, existing)
+        yield
+
+
+def permit(folder: Path, plan: Plan, existing: Existing) -> None:
+    """Refuse what is in the way, and a plan that does not fit; nothing is touched."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; name a folder or a store NAME.zarr as output")
     if (folder / "zarr.json").exists():
         raise UserError(f"{folder} is a Zarr store, where no .pt files go; name another output")
-    inside(folder, {marks_of(folder), *(path.parent for path in files_of(folder, plan))})
-    there = [path for path in (folder / MANIFEST, *files_of(folder, plan)) if path.exists()]
+    own = [folder / MANIFEST, *files_of(folder, plan)]
+    there = [path for path in own if os.path.lexists(path)]
+    links = (path for path in (*there, _lock_of(folder)) if path.is_symlink())
+    inside(folder, {marks_of(folder), *(path.parent for path in own), *links})
     if is_recording(folder):
         readable_version(folder, attributes(folder))
         if existing == "refuse":
@@ -129,24 +142,41 @@ def _permit(folder: Path, plan: Plan, existing: Existing) -> None:
                 f"{folder} already holds a recording; {remedy.of_taken(attributes(folder))}, "
                 "empty the folder with clean_output.sh, or name another output"
             )
-    elif there and existing == "refuse":
-        raise UserError(
-            f"{there[0]} exists, with {len(there) - 1} more of this recording's files; replace them with "
-            "--overwrite, empty the folder with clean_output.sh, or name another output"
-        )
+        if existing == "resume":
+            same_work(folder, attributes(folder), plan.attrs)
     elif there and existing == "resume":
         raise UserError(
             f"{folder} cannot be resumed: it has files of this recording but no sound {MANIFEST}; take "
             "--overwrite or name another output"
+        )
+    elif existing == "refuse" and (other := _other_file(folder)):
+        raise UserError(
+            f"{folder} is not empty: it holds {other.relative_to(folder)}; name another output, empty the folder "
+            "with clean_output.sh, or record beside what is there, replacing files of the same names, with --overwrite"
         )
     if existing != "resume":
         freed = sum(path.stat().st_size for path in {*there, *former_files(folder)})
         space.check(folder, disk_bytes(folder, plan), freed)
 
 
+def _other_file(folder: Path) -> Path | None:
+    """A file in the folder that neither is hidden nor comes from what is made of recordings."""
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        skipped = COMPANIONS if here == folder else ()
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in skipped)
+        for name in sorted(files):
+            if not name.startswith(".") and name not in skipped:
+                return here / name
+    return None
+
+
+def _lock_of(folder: Path) -> Path:
+    return marks_of(folder) / "lock"
+
+
 def _resumed(folder: Path, plan: Plan) -> dict[int, Mark]:
     """The finished groups of a recording to be gone on with; all that is left of the others is removed."""
-    same_work(folder, attributes(folder), plan.attrs)
     if not as_written(folder, MANIFEST, damaged_layout(folder)):
         lay_out(folder, plan, attributes(folder))
     found = marks.read(marks_of(folder))

@@ -44,4 +44,5 @@ def readable(count: float) -> str:
 
 
 def _existing(path: Path) -> Path:
-    return next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    # os.path: a name that is too long for the file system is no error here, but when it is written.
+    return next(parent for parent in (path.absolute(), *path.absolute().parents) if os.path.exists(parent))

@@ -54,16 +54,12 @@ class ZarrWriter:
     @contextmanager
     def opened(cls, path: Path, plan: Plan, existing: Existing) -> Iterator[ZarrWriter]:
         """A writer with the store's lock held; a new store is laid out with all its metadata."""
-        lock = path / COMPLETE / "lock"
-        _permit(path, plan, existing, lock)
-        with writing(path, plan.attrs), locked(lock, path):
-            # Once more, since another process may have come and gone in between.
-            _permit(path, plan, existing, lock)
+        with writing(path, plan.attrs), _held(path, plan, existing):
             if existing == "resume" and is_laid_out(path):
                 finished = _resumed(path, plan)
             else:
                 finished = {}
-                _begin(path, plan, lock)
+                _begin(path, plan)
             yield cls(path, plan, finished)
 
     @contextmanager
@@ -143,15 +139,27 @@ def disk_bytes(path: Path, plan: Plan, groups: Sequence[int] | None = None) -> i
     return space.on_disk(path, (size for group in groups for size in _sizes(plan, group)))
 
 
-def _permit(path: Path, plan: Plan, existing: Existing, lock: Path) -> None:
-    """Refuse what is in the way; nothing is touched."""
+@contextmanager
+def _held(path: Path, plan: Plan, existing: Existing) -> Iterator[None]:
+    """Hold the place while the block runs; refused before the lock's file is made where it is taken already."""
+    permit(path, plan, existing)
+    with locked(_lock_of(path), path):
+        # Once more, since another process may have come and gone in between.
+        permit(path, plan, existing)
+        yield
+
+
+def permit(path: Path, plan: Plan, existing: Existing) -> None:
+    """Refuse what is in the way, and a plan that does not fit; nothing is touched."""
     if is_recording(path):
         readable_version(path, attributes(path))
         if existing == "refuse":
             raise UserError(
                 f"{path} already holds a recording; {remedy.of_taken(attributes(path))}, or name another output"
             )
-    elif path.exists() and set(_files(path)) - {lock}:
+        if existing == "resume" and is_laid_out(path):
+            same_work(path, attributes(path), plan.attrs)
+    elif path.exists() and set(_files(path)) - {_lock_of(path)}:
         raise UserError(f"{path} exists and is no recording; name another output")
     links = (found for found in path.rglob("*") if found.is_symlink())
     inside(path, [*(path / array.name for array in plan.arrays), *links])
@@ -160,9 +168,12 @@ def _permit(path: Path, plan: Plan, existing: Existing, lock: Path) -> None:
         space.check(path, disk_bytes(path, plan), freed)
 
 
+def _lock_of(path: Path) -> Path:
+    return path / COMPLETE / "lock"
+
+
 def _resumed(path: Path, plan: Plan) -> dict[int, Mark]:
     """The finished groups of a store to be gone on with; all that is left of the others is removed."""
-    same_work(path, attributes(path), plan.attrs)
     if not as_written(path, ROOT, damaged_layout(path)):
         lay_out(path, plan, attributes(path))
     found = marks.read(marks_of(path))
@@ -183,8 +194,9 @@ def _withdraw(path: Path, plan: Plan, group: int) -> None:
         _remove(path / name / "c" / str(group))
 
 
-def _begin(path: Path, plan: Plan, lock: Path) -> None:
+def _begin(path: Path, plan: Plan) -> None:
     """Lay out a store, in the place of what was there."""
+    lock = _lock_of(path)
     claim(path)
     # Marks go first, so that none ever stands without what it marks.
     _remove(marks_of(path))

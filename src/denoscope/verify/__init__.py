@@ -2,6 +2,15 @@
 
 from denoscope.verify.bits import Check, determinism
 from denoscope.verify.floor import NoiseFloor, precision
-from denoscope.verify.stored import StoreReport, denoiser_of, store
+from denoscope.verify.stored import StoreReport, denoiser_of, precision_of, store
 
-__all__ = ["Check", "NoiseFloor", "StoreReport", "denoiser_of", "determinism", "precision", "store"]
+__all__ = [
+    "Check",
+    "NoiseFloor",
+    "StoreReport",
+    "denoiser_of",
+    "determinism",
+    "precision",
+    "precision_of",
+    "store",
+]

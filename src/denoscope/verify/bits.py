@@ -8,8 +8,9 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,8 +18,9 @@ import torch
 from denoscope import noise
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser, load
-from denoscope.sampling import denoise
+from denoscope.sampling import Loop, steps_of
 from denoscope.schedulers import scheduler_from
+from denoscope.taps import tapped
 from denoscope.verify.gap import gap
 
 SAMPLES = 19  # two full lanes of eight and a padded one
@@ -45,43 +47,51 @@ class Check:
 
 
 def determinism(
-    denoiser: Denoiser, *, steps: int, lanes: int = InferenceConfig.lanes, seed: int = SystemConfig.seed
+    denoiser: Denoiser, *, steps: int, seed: int = SystemConfig.seed, **options: Any
 ) -> list[Check]:
     """Run the same samples in many ways and compare every state and every step, bit for bit.
 
     The promise is that batch sizes, orders, neighbours, positions, repeats and processes change nothing.
     Other numbers of lanes and of threads are measured too; they may differ and belong to the fingerprint.
+
+    Args:
+        options: further fields of `InferenceConfig`: lanes, noise, sampler_dtype, tf32, fast.
     """
+    chosen = InferenceConfig(num_steps=steps, **options)
+    lanes = chosen.lanes
     x = noise.random(SAMPLES, denoiser.shape, seed=seed)
+    others = noise.random(lanes, denoiser.shape, seed=seed + 1)
     everything = range(SAMPLES)
+    with _running(denoiser, chosen) as numbers:
 
-    def run(rows: Sequence[int], lanes: int = lanes) -> dict[int, np.ndarray]:
-        return dict(zip(rows, _all_numbers(denoiser, x.batch(rows), steps, lanes), strict=True))
+        def run(rows: Sequence[int], lanes: int = lanes) -> dict[int, np.ndarray]:
+            names = [x.names[row] for row in rows]
+            return dict(zip(rows, numbers(x.batch(rows), names, lanes), strict=True))
 
-    reference = run(everything)
+        reference = run(everything)
 
-    def check(name: str, found: Mapping[int, np.ndarray], promised: bool = True) -> Check:
-        return _compared(name, [(values, reference[row]) for row, values in found.items()], promised)
+        def check(name: str, found: Mapping[int, np.ndarray], promised: bool = True) -> Check:
+            return _compared(name, [(values, reference[row]) for row, values in found.items()], promised)
 
-    checks = [check("the same again", run(everything))]
-    for size in dict.fromkeys((1, 3, lanes, 2 * lanes)):
-        parts = [run(everything[k : k + size]) for k in range(0, SAMPLES, size)]
-        checks.append(check(f"batch size {size}", {row: part[row] for part in parts for row in part}))
-    checks.append(check("reverse order", run(everything[::-1])))
-    others = noise.random(lanes, denoiser.shape, seed=seed + 1).batch(range(lanes))
-    placed = []
-    for place in range(lanes):
-        batch = torch.cat([others[:place], x.batch([0]), others[place + 1 :]])
-        placed.append((_all_numbers(denoiser, batch, steps, lanes)[place], reference[0]))
-    checks.append(_compared("other neighbours, every position", placed, True))
-    if denoiser.bundled or Path(denoiser.name).is_dir():
-        here, there = run([0])[0], _in_another_process(denoiser, steps, lanes, seed)
-        checks.append(_compared("another process", [(there, here)], True))
-    for count in OTHER_LANES:
-        if count != lanes:
-            checks.append(check(f"{count} lanes", run(everything, count), promised=False))
-    with threads_set_to(1 if torch.get_num_threads() > 1 else 2) as threads:
-        checks.append(check(f"{threads} threads", run(everything), promised=False))
+        checks = [check("the same again", run(everything))]
+        for size in dict.fromkeys((1, 3, lanes, 2 * lanes)):
+            parts = [run(everything[k : k + size]) for k in range(0, SAMPLES, size)]
+            checks.append(check(f"batch size {size}", {row: part[row] for part in parts for row in part}))
+        checks.append(check("reverse order", run(everything[::-1])))
+        placed = []
+        for place in range(lanes):
+            batch, names = others.batch(range(lanes)), [f"other {name}" for name in others.names]
+            batch[place], names[place] = x.tensor(0), x.names[0]
+            placed.append((numbers(batch, names, lanes)[place], reference[0]))
+        checks.append(_compared("other neighbours, every position", placed, True))
+        if denoiser.bundled or Path(denoiser.name).is_dir():
+            there = _in_another_process(denoiser, chosen, seed)
+            checks.append(_compared("another process", [(there, run([0])[0])], True))
+        for count in OTHER_LANES:
+            if count != lanes:
+                checks.append(check(f"{count} lanes", run(everything, count), promised=False))
+        with threads_set_to(1 if torch.get_num_threads() > 1 else 2) as threads:
+            checks.append(check(f"{threads} threads", run(everything), promised=False))
     return checks
 
 
@@ -90,21 +100,34 @@ def _compared(name: str, pairs: Sequence[tuple[np.ndarray, np.ndarray]], promise
     return Check(name, same, max(gap(found, wanted) for found, wanted in pairs), promised)
 
 
-def _all_numbers(denoiser: Denoiser, x_T: torch.Tensor, steps: int, lanes: int) -> list[np.ndarray]:
-    """For each sample, all its states and those of its first and last layer in one vector.
+class _Numbers(Protocol):
+    """For each sample, all its states and those of its first and last layer in one vector."""
 
-    In double precision, to which every other one widens without a loss.
-    """
-    layers = [layer.address for layer in denoiser.layers() if layer.shape is not None]
-    parts = []
-    for step in denoise(
-        denoiser, x_T, steps=steps, layers=list(dict.fromkeys([*layers[:1], *layers[-1:]])), lanes=lanes
+    def __call__(self, x_T: torch.Tensor, names: Sequence[str], lanes: int) -> list[np.ndarray]: ...
+
+
+@contextmanager
+def _running(denoiser: Denoiser, options: InferenceConfig) -> Iterator[_Numbers]:
+    """The loop as these options ask for it, over a network that is tapped, and compiled, only once."""
+    whole = [layer.address for layer in denoiser.layers() if layer.shape is not None]
+    ends = list(dict.fromkeys([*whole[:1], *whole[-1:]]))
+    layers = denoiser.chosen_layers(ends) if ends else []
+    with (
+        torch.inference_mode(),
+        tapped(denoiser.network, denoiser.call, layers, fast=options.fast) as network,
     ):
-        parts += [state.flatten(1) for state in (step.x_after, *step.states.values())]
-    return list(torch.cat([part.double() for part in parts], dim=1).cpu().numpy())
+
+        def numbers(x_T: torch.Tensor, names: Sequence[str], lanes: int) -> list[np.ndarray]:
+            loop, parts = Loop.of(replace(options, lanes=lanes), SystemConfig.seed), []
+            for step in steps_of(denoiser, network, x_T, loop, names):
+                parts += [state.flatten(1) for state in (step.x_after, *step.states.values())]
+            # In double precision, to which every other one widens without a loss.
+            return list(torch.cat([part.double() for part in parts], dim=1).cpu().numpy())
+
+        yield numbers
 
 
-def _in_another_process(denoiser: Denoiser, steps: int, lanes: int, seed: int) -> np.ndarray:
+def _in_another_process(denoiser: Denoiser, options: InferenceConfig, seed: int) -> np.ndarray:
     """All numbers of the first sample as a fresh process computes them."""
     wanted = {
         "threads": torch.get_num_threads(),
@@ -114,8 +137,7 @@ def _in_another_process(denoiser: Denoiser, steps: int, lanes: int, seed: int) -
         "shape": denoiser.shape,
         "dtype": str(denoiser.dtype).removeprefix("torch."),
         "device": str(denoiser.device),
-        "steps": steps,
-        "lanes": lanes,
+        "options": vars(options),
         "seed": seed,
     }
     program = "import sys; from denoscope.verify.bits import compute_alone; compute_alone(*sys.argv[1:])"
@@ -137,8 +159,9 @@ def compute_alone(wanted: str, target: str) -> None:
         dtype=told["dtype"],
         device=told["device"],
     )
-    x_T = noise.random(1, denoiser.shape, seed=told["seed"]).batch([0])
-    np.save(target, _all_numbers(denoiser, x_T, told["steps"], told["lanes"])[0])
+    x, options = noise.random(1, denoiser.shape, seed=told["seed"]), InferenceConfig(**told["options"])
+    with _running(denoiser, options) as numbers:
+        np.save(target, numbers(x.batch([0]), x.names, options.lanes)[0])
 
 
 @contextmanager

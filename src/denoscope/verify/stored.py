@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,13 +26,20 @@ from denoscope.storage.marks import Mark
 from denoscope.storage.plan import as_array
 from denoscope.storage.target import differences
 from denoscope.verify.bits import threads_set_to
+from denoscope.verify.floor import NoiseFloor, precision
 from denoscope.verify.gap import gap
 
 LISTED = 20  # missing marks, the others are counted
 
 
-def denoiser_of(rec: recording.Recording, *, device: str = SystemConfig.device) -> Denoiser:
+def denoiser_of(
+    rec: recording.Recording, *, source: Any = None, device: str = SystemConfig.device
+) -> Denoiser:
     """The denoiser that a recording was made with.
+
+    Args:
+        source: what it is loaded from, as `load` takes it; the model that the recording names unless given. One that
+            was made from a module in Python has to be given.
 
     Raises: UserError if a pipeline made it, or the weights are no longer the same.
     """
@@ -39,17 +48,42 @@ def denoiser_of(rec: recording.Recording, *, device: str = SystemConfig.device) 
             f"{rec.path} was recorded from a {pipeline} call, which cannot be made again from what is stored of it; "
             "its checksums can be checked: denoscope verify store, without --recompute"
         )
-    stored = rec.attrs["fingerprint"]
+    stored, name = rec.attrs["fingerprint"], rec.attrs["model"]
+    if source is None and name == stored["network"].rpartition(".")[2]:
+        raise UserError(
+            f"{rec.path} was recorded from a {name} made in Python, which it does not hold; give it: "
+            "ds.verify.store(path, recompute=N, source=module)"
+        )
     denoiser = load(
-        rec.attrs["model"],
+        name if source is None else source,
         scheduler=scheduler_from(stored["scheduler"], stored["scheduler_config"]),
         shape=tuple(stored["shape"]),
         dtype=stored["dtype"],
         device=device,
     )
     if denoiser.weights_hash != stored["weights_sha256"]:
-        raise UserError(f"{rec.path} was made with other weights than {rec.attrs['model']!r} has now")
+        raise UserError(f"{rec.path} was made with other weights than {name!r} has now")
     return denoiser
+
+
+def precision_of(rec: recording.Recording, *, device: str = SystemConfig.device) -> NoiseFloor:
+    """The noise floor of the model, layers and options that a recording was made with.
+
+    Of what its samples were told, the first one's stands for all.
+    """
+    denoiser, options = denoiser_of(rec, device=device), options_of(rec)
+    first = str(rec.dataset["sample"].to_numpy()[0])
+    with threads_set_to(rec.attrs["fingerprint"]["threads"]):
+        return precision(
+            denoiser,
+            steps=options.num_steps,
+            layers=options.layers,
+            condition=condition_of(rec, [first], denoiser),
+            lanes=options.lanes,
+            sampler_dtype=options.sampler_dtype,
+            tf32=options.tf32,
+            fast=options.fast,
+        )
 
 
 @dataclass(frozen=True)
@@ -83,10 +117,22 @@ class StoreReport:
         return "\n".join(lines)
 
 
-def store(path: Path, *, recompute: int = 0, inputs: Path | None = None, seed: int = 0) -> StoreReport:
+def store(
+    path: str | os.PathLike[str],
+    *,
+    recompute: int = 0,
+    inputs: str | os.PathLike[str] | None = None,
+    source: Any = None,
+    seed: int = 0,
+) -> StoreReport:
     """Re-read every checksum of a recording, and compute `recompute` random samples again.
 
     Those are chosen among the samples whose checksums hold.
+
+    Args:
+        inputs: the folder it was recorded from, where it does not hold x_T.
+        source: what its model is loaded from, where its name does not say it (see `denoiser_of`).
+        seed: of the choice of samples.
 
     Raises: UserError if there is no recording at `path`, or x_T of the samples to compute again is neither
     stored nor in `inputs`.
@@ -98,7 +144,7 @@ def store(path: Path, *, recompute: int = 0, inputs: Path | None = None, seed: i
     if recompute and chosen:
         picked = np.random.default_rng(seed).choice(len(chosen), min(recompute, len(chosen)), replace=False)
         chosen = [chosen[index] for index in sorted(picked)]
-        different, notes = _recomputed(recording.open(path), chosen, inputs)
+        different, notes = _recomputed(recording.open(path), chosen, inputs, source)
         problems += different
     return StoreReport(
         samples=found.samples,
@@ -112,10 +158,10 @@ def store(path: Path, *, recompute: int = 0, inputs: Path | None = None, seed: i
 
 
 def _recomputed(
-    rec: recording.Recording, chosen: Sequence[str], inputs: Path | None
+    rec: recording.Recording, chosen: Sequence[str], inputs: str | os.PathLike[str] | None, source: Any
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What differs in samples that are computed again with the recording's own options, and why it may."""
-    denoiser = denoiser_of(rec)
+    denoiser = denoiser_of(rec, source=source)
     options = replace(options_of(rec), batch_size=1)
     x = _noises_of(rec, chosen, inputs, denoiser)
     condition = condition_of(rec, chosen, denoiser)
@@ -130,14 +176,17 @@ def _recomputed(
         comparer = _Comparer(rec, job)
         job.run_into(comparer)
     notes = [
-        f"this machine differs ({what}); other bits are no fault of the store"
+        f"this differs now ({what}); other bits are no fault of the store"
         for what in differences(stored, job.plan.attrs["fingerprint"])
     ]
     return tuple(comparer.problems), tuple(notes)
 
 
 def _noises_of(
-    rec: recording.Recording, chosen: Sequence[str], inputs: Path | None, denoiser: Denoiser
+    rec: recording.Recording,
+    chosen: Sequence[str],
+    inputs: str | os.PathLike[str] | None,
+    denoiser: Denoiser,
 ) -> NoiseSet:
     names = list(chosen)
     if inputs is not None:
