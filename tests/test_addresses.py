@@ -94,6 +94,16 @@ def test_an_address_is_written_as_it_is_read(text, address):
     assert parse(str(address)) == address
 
 
+@pytest.mark.parametrize("queries", [["!conv_in"], ["conv_in", "!conv_in"], ["**", "!**"]])
+def test_queries_that_leave_nothing_are_refused(queries):
+    with pytest.raises(
+        ds.UserError, match="leave nothing; name what stays in front of what is taken away"
+    ) as caught:
+        choose(queries, LAYERS)
+    assert "\n" not in str(caught.value)
+    assert choose([], LAYERS) == []
+
+
 @pytest.mark.parametrize(
     ("query", "message"),
     [
@@ -103,7 +113,8 @@ def test_an_address_is_written_as_it_is_read(text, address):
         ("re:(", "no regular expression"),
         ("mid_block:probs[0]", "only :in and :out have elements"),
         ("!none", "unknown layer '!none'"),
-        ("mid_block:inn", "unknown layer 'mid_block:inn'"),
+        ("mid_block:inn", "unknown layer 'mid_block:inn'; behind a path may stand :in, :out, :diff, "),
+        ("h-space:prob", "unknown layer 'h-space:prob'; behind a path may stand :in, "),
         ("**.conv1:probs", "unknown layer"),
     ],
 )

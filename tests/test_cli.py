@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_models
 import torch
 import xarray
 import zarr
@@ -341,6 +342,122 @@ def test_what_cannot_be_recorded_is_refused_and_no_earlier_result_is_touched(mod
         words = f"record --model {model} --num_steps 3 --output {output} --overwrite {flags}".split()
         refused(*words, match=match)
         assert {path: path.read_bytes() for path in Path(output).rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.usefixtures("inputs")
+@pytest.mark.parametrize("output", ["run", "run.zarr"])
+def test_a_query_that_takes_more_than_the_disk_is_refused_with_the_figure(
+    model, here, refused, output, monkeypatch
+):
+    asked = sum(layer.bytes for layer in ds.load(model, device="cpu").layers()) * 3 * 900
+    monkeypatch.setattr("denoscope.storage.space.free_bytes", lambda _: 100 * 2**20)
+    before = sorted(here.rglob("*"))
+    words = f"record --model {model} --num_steps 900 --output {output} --layers ** !**.nonlinearity".split()
+    refused(
+        *words, match=rf"error: {output}: \d+\.\d MiB are to be written and 100\.0 MiB are free; record fewer"
+    )
+    with pytest.raises(ds.UserError) as caught:
+        ds.record(
+            ds.load(model, device="cpu"),
+            ds.noise.read("inputs"),
+            output,
+            steps=900,
+            layers=["**", "!**.nonlinearity"],
+        )
+    figure = float(re.search(r"([\d.]+) MiB are to be written", str(caught.value))[1]) * 2**20
+    assert asked < figure < 1.2 * asked and sorted(here.rglob("*")) == before
+
+
+WRONG_WRITES = [
+    ({"do": "swap", "value": "short.zarr"}, r"short\.zarr was recorded in 1 steps, this run takes 2"),
+    ({"do": "swap", "value": "other.zarr"}, r"other\.zarr was recorded from another model"),
+    ({"do": "swap", "value": "gone.zarr"}, r"gone\.zarr: no such recording"),
+    ({"do": "add", "value": [1, 2, 3]}, r"a value of shape \[3\] does not fit a state of which \[16, 4, 4\]"),
+    ({"do": "add", "value": 1, "branches": "cond"}, "there is no branch 'cond'; allowed: none"),
+    ({"do": "add", "value": 1, "steps": "2"}, "steps '2' does not fit; .* 0 to 1"),
+    ({"do": "add", "value": 1, "tokens": "0"}, r"state of shape \[16, 4, 4\] .* has no tokens"),
+]
+
+
+@pytest.mark.usefixtures("inputs")
+def test_what_cannot_be_written_is_refused_and_no_earlier_result_is_touched(model, here, make_unet, refused):
+    make_unet(1, seed=9).save_pretrained("other")
+    made = "--layers mid_block --num_steps"
+    call(f"record --model {model} {made} 1 --output short.zarr")
+    call(f"record --model other --scheduler ddim {made} 2 --output other.zarr")
+    call(f"record --model {model} {made} 2 --output run.zarr")
+    before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+    asked = (
+        f"record --model {model} --num_steps 2 --output run.zarr --overwrite --intervene plan.json".split()
+    )
+    for plan, match in WRONG_WRITES:
+        Path("plan.json").write_text(json.dumps({"interventions": [{"at": "mid_block", **plan}]}))
+        refused(*asked, match=match)
+    Path("plan.json").unlink()
+    refused("patch", "run.zarr", "short.zarr", match=r"short\.zarr was recorded in 1 steps, this run takes 2")
+    refused("patch", "run.zarr", "other.zarr", match=r"other\.zarr was recorded from another model")
+    assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == before
+
+
+# NumPy 2 of how diffusers' Heun makes arrays of tensors.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.usefixtures("inputs")
+def test_labels_are_recorded_and_those_that_there_are_not_refused(refused):
+    from diffusers import HeunDiscreteScheduler
+
+    tiny_models.unet(in_channels=1, out_channels=1, num_class_embeds=4).save_pretrained("classes")
+    asked = (
+        "record --model classes --scheduler HeunDiscrete --num_steps 2 --layers mid_block --output run.zarr"
+    )
+    for labels, match in (
+        ("--labels 4", "labels names class 4; allowed: 0 to 3"),
+        ("--labels 1 2", r"class_labels has shape \[2\] for 3 samples"),
+        ("--labels 1 --guidance_scale 2", "no class for 'none'"),
+        ("", "the network needs class_labels"),
+    ):
+        refused(*asked.split(), *labels.split(), match=match)
+    assert not Path("run.zarr").exists()
+    call(f"{asked} --labels 3 0 1")
+    rec = ds.open("run.zarr")
+    assert rec.dataset["class_label"].to_numpy().tolist() == [3, 0, 1]
+    state = rec.states["mid_block"]
+    assert dict(state.sizes) == {"sample": 3, "step": 2, "call": 2, "channel": 16, "height": 4, "width": 4}
+    assert state.isel(step=1, call=1).isnull().all()
+    network, scheduler, hooked = ds.load("classes", scheduler="ddim").network, HeunDiscreteScheduler(), []
+    network.mid_block.register_forward_hook(lambda _m, _a, output: hooked.append(output[:3]))
+    scheduler.set_timesteps(2)
+    x = torch.cat([load(path) for path in sorted(Path("inputs").glob("*.pt"))])
+    # In as many rows as the command calls it with.
+    x, classes = torch.cat([x, x[-1:].expand(5, -1, -1, -1)]) * scheduler.init_noise_sigma, [3, 0] + [1] * 6
+    with torch.no_grad():
+        for timestep in scheduler.timesteps:
+            seen = scheduler.scale_model_input(x, timestep)
+            output = network(seen, timestep, torch.tensor(classes)).sample
+            x = scheduler.step(output, timestep, x).prev_sample
+    for (step, made), by_hand in zip([(0, 0), (0, 1), (1, 0)], hooked, strict=True):
+        assert torch.equal(torch.from_numpy(state.isel(step=step, call=made).to_numpy()), by_hand)
+    assert torch.equal(torch.from_numpy(rec.final.to_numpy()), x[:3])
+
+
+def test_a_pipeline_with_a_part_that_is_not_known_is_refused(model, refused):
+    shutil.copytree(model, "folder")
+    config = Path("folder") / "config.json"
+    told = config.read_text()
+    for kind, match in (
+        ("NoSuchModel", "names the class 'NoSuchModel', which diffusers does not have"),
+        ("AutoencoderKL", "what a AutoencoderKL takes is not known; allowed: UNet2DModel"),
+    ):
+        config.write_text(told.replace("UNet2DModel", kind))
+        refused("record", "--model", "folder", match=match)
+        refused("layers", "folder")
+    (Path("pipe") / "prior").mkdir(parents=True)
+    config.rename(Path("pipe") / "prior" / "config.json")
+    for verb in (["record", "--model"], ["layers"], ["noise", "random", "--model"]):
+        refused(
+            *verb,
+            "pipe",
+            match=r"no config\.json in pipe or its unet/ or transformer/, where there is prior/",
+        )
 
 
 def in_the_way(kind: str, output: Path) -> str:

@@ -1,6 +1,8 @@
 """Conditions and guidance against diffusers' own pipelines, bit for bit, and against loops written out."""
 
 import copy
+import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from safetensors.torch import save_file
 
 import denoscope as ds
 from denoscope import conditioning
+from denoscope.cli import main
 from denoscope.conditioning import Condition, of_labels
 
 # diffusers makes arrays of tensors in a way that numpy is about to forbid.
@@ -81,6 +84,36 @@ def test_prompts_and_sizes_of_sdxl_go_in_as_its_pipeline_gives_them():
         denoiser, x_T, steps=arguments["num_inference_steps"], lanes=len(x_T), condition=condition
     )
     assert torch.equal(found, truth)
+
+
+@pytest.mark.parametrize("name", ["stable_diffusion_3", "pixart_sigma", "pixart_alpha"])
+def test_prompts_of_transformers_are_guided_as_their_pipelines_do(name):
+    pipe, arguments = tiny_models.PIPELINES[name]()
+    latents = torch.randn(tiny_models.SAMPLES, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    seen = []
+    handle = pipe.transformer.register_forward_pre_hook(
+        lambda _m, _a, kwargs: seen.append(kwargs), with_kwargs=True
+    )
+    truth = in_pipeline(pipe, latents, arguments)
+    handle.remove()
+    told = {
+        key: value
+        for key, value in seen[0].items()
+        if key.startswith(("encoder", "pooled", "added")) and value is not None
+    }
+
+    def half(inputs, place):
+        return {
+            key: half(value, place) if isinstance(value, dict) else value.chunk(2)[place]
+            for key, value in inputs.items()
+            if value is not None
+        }
+
+    uncond, cond = half(told, 0), half(told, 1)
+    denoiser = ds.load(pipe, device="cpu", shape=(4, 8, 8))
+    options = dict(steps=arguments["num_inference_steps"], lanes=len(latents))
+    condition = Condition(cond, uncond, arguments["guidance_scale"])
+    assert torch.equal(ds.sample(denoiser, latents, condition=condition, **options), truth)
 
 
 def test_labels_of_dit_are_guided_as_its_pipeline_does():
@@ -263,3 +296,136 @@ def test_a_network_that_was_told_nothing_it_needs_says_what(stable_diffusion, tm
     with pytest.raises(ds.UserError, match="encoder_hidden_states"):
         ds.record(denoiser, ds.noise.random(1, denoiser.shape), tmp_path / "run.zarr", steps=2)
     assert not (tmp_path / "run.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 4], "condition: class_labels names class 4; allowed: 0 to 3"),
+        ([-1], "condition: class_labels names class -1; allowed: 0 to 3"),
+        ([1.0], r"condition: class_labels are torch\.float32; needed are whole numbers"),
+    ],
+)
+def test_classes_of_a_condition_that_there_are_not_are_refused(labels, message):
+    denoiser = ds.load(tiny_models.unet(num_class_embeds=4).eval(), scheduler="ddim", device="cpu")
+    with pytest.raises(ds.UserError, match=message):
+        ds.sample(
+            denoiser,
+            torch.zeros(2, *denoiser.shape),
+            steps=1,
+            condition=Condition({"class_labels": torch.tensor(labels)}),
+        )
+
+
+@pytest.mark.parametrize(
+    ("cond", "uncond", "message"),
+    [
+        (
+            (1, 5, 9),
+            None,
+            r"this condition, encoder_hidden_states \[1, 5, 9\]: .*for example, .* \[1, 77, 8\]$",
+        ),
+        ((1, 5, 8), (1, 4, 8), r"\[1, 5, 8\], unconditional encoder_hidden_states \[1, 4, 8\]: "),
+        ((5, 8), None, r"encoder_hidden_states has shape \[5, 8\] for 2 samples"),
+    ],
+)
+def test_embeddings_of_other_shapes_are_refused_at_the_command_line(prompted, cond, uncond, message, capsys):
+    halves = {"encoder_hidden_states": cond, "uncond.encoder_hidden_states": uncond}
+    save_file({name: torch.zeros(shape) for name, shape in halves.items() if shape}, "prompt.safetensors")
+    for more in ([], ["--no-extract_states"]):
+        with pytest.raises(SystemExit) as stop:
+            main([*prompted, *more])
+        told = capsys.readouterr().err
+        assert stop.value.code == 2 and told.count("\n") == 1 and re.search(message, told.strip())
+
+
+def test_a_condition_and_labels_at_once_are_refused(tmp_path):
+    denoiser = ds.load(tiny_models.unet(num_class_embeds=4).eval(), scheduler="ddim", device="cpu")
+    condition = Condition({"class_labels": torch.tensor([1])})
+    for options in ({"labels": (2,)}, {"guidance_scale": 2.0}):
+        with pytest.raises(ds.UserError, match="condition is given, and so are labels"):
+            ds.record(
+                denoiser,
+                ds.noise.random(1, denoiser.shape),
+                tmp_path / "run.zarr",
+                **{"condition": condition} | options,
+            )
+
+
+@pytest.fixture
+def prompted(tmp_path, monkeypatch):
+    """The words of a command that records under guidance, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    pipe, arguments = tiny_models.PIPELINES["stable_diffusion"]()
+    pipe.unet.save_pretrained("model/unet")
+    cond, uncond = (half["encoder_hidden_states"][:1] for half in halves(arguments))
+    save_file({"encoder_hidden_states": cond, "uncond.encoder_hidden_states": uncond}, "prompt.safetensors")
+    ds.noise.random(2, (4, 8, 8)).write("inputs")
+    save_file({"encoder_hidden_states": cond}, "plain.safetensors")
+    words = "record --model model --scheduler ddim --num_steps 1 --lanes 2 --layers mid_block"
+    return [*words.split(), "--condition", "prompt.safetensors", "--guidance_scale", "3"]
+
+
+def test_the_order_of_branches_can_be_stated_and_is_that_of_the_rows(prompted, monkeypatch):
+    from diffusers import UNet2DConditionModel
+
+    seen, forward = [], UNet2DConditionModel.forward
+
+    def spied(self, x, timestep, encoder_hidden_states, **options):
+        seen.append(encoder_hidden_states)
+        return forward(self, x, timestep, encoder_hidden_states, **options)
+
+    monkeypatch.setattr(UNet2DConditionModel, "forward", spied)
+    main([*prompted, "--output", "own.zarr"])
+    order = seen[-1]
+    main([*prompted, "--branches", "cond,uncond", "--output", "stated.zarr"])
+    assert len(order) == 4 and torch.equal(seen[-1], order.roll(2, 0)) and not torch.equal(order, seen[-1])
+    own, stated = (ds.open(name) for name in ("own.zarr", "stated.zarr"))
+    assert own.states["mid_block"]["branch"].to_numpy().tolist() == ["uncond", "cond"]
+    assert stated.states["mid_block"]["branch"].to_numpy().tolist() == ["cond", "uncond"]
+    for branch in ("cond", "uncond"):
+        ours, theirs = (rec.states["mid_block"].sel(branch=branch).to_numpy() for rec in (own, stated))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(own.final, stated.final, rtol=1e-4, atol=1e-5)
+
+
+def test_branches_are_stated_in_python_as_at_the_command_line(stable_diffusion, tmp_path):
+    pipe, arguments = stable_diffusion
+    denoiser = ds.load(pipe, scheduler="ddim", device="cpu")
+    x, condition = ds.noise.random(2, denoiser.shape, seed=1), guided(arguments)
+    for stated, options in (
+        (dataclasses.replace(condition, branches="cond,uncond"), {}),
+        (dataclasses.replace(condition, branches=("cond", "uncond")), {}),
+        (condition, {"branches": "cond,uncond"}),
+    ):
+        rec = ds.record(
+            denoiser, x, tmp_path / "run.zarr", steps=1, layers=["mid_block"], condition=stated,
+            overwrite=True, **options,
+        )  # fmt: skip
+        assert rec.states["mid_block"]["branch"].to_numpy().tolist() == ["cond", "uncond"]
+        (step,) = ds.denoise(
+            denoiser,
+            x.batch(range(2)),
+            steps=1,
+            condition=dataclasses.replace(stated, branches="cond,uncond"),
+        )
+        assert step.branches == ("cond", "uncond")
+
+
+def test_what_is_stated_of_branches_belongs_to_the_recording(prompted, capsys):
+    main([*prompted, "--output", "run.zarr", "--branches", "uncond,cond"])
+    main([*prompted, "--output", "run.zarr", "--resume"])
+    capsys.readouterr()
+    unguided = [word.replace("prompt.", "plain.") for word in prompted]
+    for words, match in (
+        ([*prompted, "--output", "run.zarr", "--resume", "--branches", "cond,uncond"], "cannot be resumed"),
+        (
+            [*prompted, "--branches", "cond,other"],
+            "branches is 'cond,other'; allowed: uncond,cond or cond,uncond",
+        ),
+        ([*unguided, "--branches", "cond,uncond"], "branches is given, but nothing guides this run"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        told = capsys.readouterr().err
+        assert stop.value.code == 2 and match in told and told.count("\n") == 1

@@ -9,6 +9,7 @@ import torch
 
 import denoscope as ds
 from denoscope import zoo
+from denoscope.cli import main
 from denoscope.config import ModelConfig
 from denoscope.denoiser import resolve_device, shape_of
 
@@ -264,6 +265,66 @@ def test_a_damaged_folder_is_refused(saved, kind):
 def test_the_tensor_that_does_not_fit_is_named(saved):
     broken(saved / "flat", "weights of another size")
     refused(r"weights cannot be loaded: .*size mismatch for conv_out\.", str(saved / "flat"))
+
+
+RUNS = "from pathlib import Path; Path('ran').mkdir(); from diffusers import *; Own = object"
+
+
+def asking_for_code(pipeline, kind):
+    """Make the saved pipeline ask for code that lies in it, and runs loudly."""
+    index, config = pipeline / "model_index.json", pipeline / "unet" / "config.json"
+    content = json.loads(index.read_text())
+    match kind:
+        case "auto_map of the network":
+            told = json.loads(config.read_text()) | {"auto_map": {"AutoModel": "own.Own"}}
+            config.write_text(json.dumps(told))
+            (pipeline / "unet" / "own.py").write_text(RUNS)
+        case "network":
+            content["unet"] = ["own", "Own"]
+            config.write_text(config.read_text().replace("UNet2DModel", "Own"))
+            (pipeline / "unet" / "own.py").write_text(RUNS)
+        case "scheduler":
+            content["scheduler"] = ["own", "Own"]
+            (pipeline / "scheduler" / "own.py").write_text(RUNS)
+        case "pipeline":
+            content["_class_name"] = ["own", "Own"]
+            (pipeline / "own.py").write_text(RUNS)
+    index.write_text(json.dumps(content))
+    return str(pipeline)
+
+
+@pytest.mark.parametrize("kind", ["auto_map of the network", "network", "scheduler"])
+def test_a_model_that_asks_for_code_of_its_own_is_refused_and_none_is_run(saved, kind, monkeypatch, capsys):
+    monkeypatch.chdir(saved)
+    ds.noise.random(1, (2, 8, 8)).write("inputs")
+    name = asking_for_code(saved / "pipeline", kind)
+    verbs = ["record --num_steps 1 --model", *([] if kind == "scheduler" else ["layers"])]
+    for verb in verbs:
+        with pytest.raises(SystemExit) as stop:
+            main([*verb.split(), name])
+        told = capsys.readouterr().err
+        assert stop.value.code == 2 and told.count("\n") == 1
+        assert (
+            f"{name} asks for code of its own (own.Own), which denoscope never runs; if you trust it" in told
+        )
+    assert sorted(path.name for path in saved.iterdir()) == ["flat", "inputs", "pipeline"]
+
+
+def test_the_code_of_a_pipeline_whose_network_needs_none_is_not_run(saved, monkeypatch):
+    monkeypatch.chdir(saved)
+    ds.load(asking_for_code(saved / "pipeline", "pipeline"), device="cpu")
+    assert not (saved / "ran").exists()
+
+
+def test_a_hub_model_that_asks_for_code_is_refused_with_what_it_asks_for(monkeypatch):
+    """diffusers' own refusal, which here it gives without a hub to go to."""
+    from diffusers import DiffusionPipeline
+    from diffusers.utils.dynamic_modules_utils import get_cached_module_file
+
+    monkeypatch.setattr(
+        DiffusionPipeline, "download", lambda name: get_cached_module_file(name, "pipeline.py")
+    )
+    refused("some/model asks for code of its own .*which denoscope never runs", "some/model")
 
 
 def test_weights_of_before_safetensors_are_read_without_a_word(saved, make_unet, capfd):

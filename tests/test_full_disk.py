@@ -2,11 +2,13 @@
 
 import math
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 import denoscope as ds
 from denoscope.storage import space
@@ -156,3 +158,27 @@ def told_on_disk(said: str) -> float:
     (line,) = [line for line in said.splitlines() if "on disk in total" in line]
     number, unit = line.split()[:2]
     return (float(number) + 0.05) * {"KiB": 2**10, "MiB": 2**20}[unit]
+
+
+class Deep(nn.Module):
+    """Four thousand layers that do nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.ModuleList(nn.Identity() for _ in range(4000))
+
+    def forward(self, x, _timestep):
+        for part in self.parts:
+            x = part(x)
+        return x * 0.5
+
+
+def test_four_thousand_layers_and_terabytes_are_refused_with_the_figure(tmp_path, monkeypatch):
+    monkeypatch.setattr("denoscope.storage.space.free_bytes", lambda _: 2**40)
+    denoiser = ds.load(Deep(), scheduler="ddim", shape=(3, 32, 32), device="cpu")
+    x = ds.noise.random(50, denoiser.shape)
+    with pytest.raises(ds.UserError, match=r"run.zarr: 2\.\d TiB are to be written and 1\.0 TiB") as caught:
+        ds.record(denoiser, x, tmp_path / "run.zarr", steps=1000, layers=["parts.*"], batch_size=4, lanes=4)
+    figure = float(re.search(r"([\d.]+) TiB are to be written", str(caught.value))[1])
+    assert figure == pytest.approx(4000 * 3 * 32 * 32 * 4 * 1000 * 50 / 2**40, rel=0.03)
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())

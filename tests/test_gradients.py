@@ -108,7 +108,7 @@ def test_calls_and_branches_have_axes_of_their_own():
             )
             for s in (1, -1)
         ]  # fmt: skip
-        along = (found[:, 0, call, denoiser.branches.index(branch)] * direction).flatten(1).sum(1)
+        along = (found[:, 0, call, denoiser.branches(condition).index(branch)] * direction).flatten(1).sum(1)
         torch.testing.assert_close(along, (ends[0] - ends[1]) / (2 * h), rtol=1e-5, atol=1e-7)
 
 

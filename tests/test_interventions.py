@@ -231,6 +231,44 @@ def test_one_branch_of_guidance_is_written_alone(guided, branch, half):
     assert torch.equal(*steps)
 
 
+WRITES = {
+    "set": (0.3, lambda s, v: torch.full_like(s, v)),
+    "add": ([1.0, -2.0, 0.5], lambda s, _v: s + torch.tensor([1.0, -2.0, 0.5, *[0.0] * (s.shape[-1] - 3)])),
+    "scale": (-0.7, lambda s, v: s * v),
+    "ablate": (None, lambda s, _v: torch.zeros_like(s)),
+}
+
+
+@pytest.mark.parametrize("do", WRITES)
+def test_all_places_at_once_are_those_of_a_plain_hook_bit_for_bit(guided, do):
+    """Tokens and channels of a transformer block, in one branch of one sample, in some steps."""
+    denoiser, condition, x = guided
+    layer = "down_blocks.0.attentions.0.transformer_blocks.0"
+    value, change = WRITES[do]
+    places = dict(steps="1:", branches="cond", samples="noise_0001", channels="0:3", tokens=[0, 5])
+    options = dict(steps=3, lanes=2, names=x.names, condition=condition)
+    found = ds.sample(
+        denoiser, x.batch(range(2)), interventions=[Intervention(layer, do, value, **places)], **options
+    )
+    step = iter(range(3))
+
+    def hook(_module, _args, output):
+        if next(step) < 1:
+            return output
+        # Of the rows, those of uncond come first.
+        written = output.clone()
+        for token in (0, 5):
+            written[3, token, :3] = change(output, value)[3, token, :3]
+        return written
+
+    handle = denoiser.network.get_submodule(layer).register_forward_hook(hook)
+    by_hand = ds.sample(denoiser, x.batch(range(2)), **options)
+    handle.remove()
+    assert torch.equal(found, by_hand)
+    plain = ds.sample(denoiser, x.batch(range(2)), **options)
+    assert torch.equal(found[0], plain[0]) and not torch.equal(found[1], plain[1])
+
+
 @NUMPY_2
 def test_calls_of_a_step_are_written_one_by_one(make_unet, x):
     denoiser = ds.load(make_unet(), scheduler="HeunDiscreteScheduler", device="cpu")
@@ -459,6 +497,21 @@ def test_a_dry_run_says_what_is_written_where(mine, tmp_path, capsys):
         [*mine, "--output", str(tmp_path / "a"), "--intervene", str(tmp_path / "plan.json"), "--dry_run"]
     )
     assert "  written: scale at down_blocks.0, up_blocks.0\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("samples", "told"),
+    [
+        (["sample_0003", "other"], " in 1 of 5 samples"),
+        ("noise_0003", ": nowhere, since no sample is named noise_0003 (the first is sample_0000)"),
+    ],
+)
+def test_a_dry_run_says_in_how_many_samples_something_is_written(mine, tmp_path, capsys, samples, told):
+    write_plan([Intervention("mid_block", "scale", 0.0, samples=samples)], tmp_path / "plan.json")
+    cli.main(
+        [*mine, "--output", str(tmp_path / "a"), "--intervene", str(tmp_path / "plan.json"), "--dry_run"]
+    )
+    assert f"  written: scale at mid_block{told}\n" in capsys.readouterr().out
 
 
 def test_what_cannot_be_had_again_is_not_computed_again(model, tmp_path, vector):

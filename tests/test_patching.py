@@ -1,6 +1,7 @@
 """Activation patching against runs from x_T with plain hooks, its file, and what is refused."""
 
 import re
+import signal
 
 import numpy as np
 import pytest
@@ -178,6 +179,26 @@ def test_a_model_of_digits_tells_which_they_become(mnist, tmp_path, capsys):
     assert found["label"].shape == (1, 2, 2) and (found["label"] >= 0).all()
 
 
+def test_the_command_tells_which_share_became_the_other_digit():
+    moved = np.array([[[0.5, 1.0, 0.0], [0.0, 0.25, 0.5]]])
+    found = patch_map.empty(
+        {"layer": ("layer", ["conv"]), "step": ("step", [0, 4]), "sample": ("sample", ["a", "b", "c"])},
+        {"label_a": np.array([1, 2, 3]), "label_b": np.array([7, 2, 9])},
+        {},
+    )
+    patch_map.put(found, 0, [(0, 0), (0, 1), (0, 2)], moved[0, 0], np.array([7, 2, 3]))
+    patch_map.put(found, 1, [(0, 0), (0, 1), (0, 2)], moved[0, 1], np.array([1, 2, 8]))
+    told = [line.split() for line in patch_map.table(found).splitlines()]
+    assert told == [
+        ["moved", "step", "0", "step", "4"],
+        ["conv", "0.500", "0.250"],
+        ["digit", "of", "B", "step", "0", "step", "4"],
+        ["conv", "0.500", "0.000"],
+    ]
+    found["label_b"] = found["label_a"]
+    assert "digit" not in patch_map.table(found)
+
+
 def test_what_does_not_fit_is_refused(tiny, make_unet, make_scheduler, pair, tmp_path):
     a, b = pair
     other = ds.load(make_unet(seed=1), scheduler=make_scheduler("ddim"), device="cpu")
@@ -200,3 +221,17 @@ def test_what_does_not_fit_is_refused(tiny, make_unet, make_scheduler, pair, tmp
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"cannot read .*zarr"):
         patch_map.read(a.path)
+
+
+def test_a_map_is_gone_on_with_after_a_kill(model, recorder, tmp_path):
+    denoiser, out = ds.load(model, device="cpu"), tmp_path / "map.npz"
+    a, b = both(denoiser, tmp_path)
+    running = recorder.start("patch", a.path, b.path, "--output", out, pause=0.1)
+    # The survey of the layers takes two calls, the steps of a run that is patched in each three, two and one.
+    running.until("call 6\n")
+    running.send(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    done = patch_map.read(out)["done"].to_numpy()
+    assert done.all(axis=(0, 2)).tolist() == [True, False, False] and done.sum() == done[:, 0].size
+    found = ds.patch(denoiser, a, b, out=out, resume=True)
+    assert found["moved"].identical(ds.patch(denoiser, a, b)["moved"])

@@ -13,6 +13,7 @@ from tiny_models import PIPELINES, SAMPLES, STEPS
 
 import denoscope as ds
 from denoscope import verify
+from denoscope.cli import main
 from denoscope.denoiser import network_of
 from denoscope.layers import first_tensor
 from denoscope.outbox import Outbox
@@ -274,7 +275,8 @@ def test_branches_in_calls_of_their_own_are_recorded_where_they_are_stated(tmp_p
     pipe, arguments = PIPELINES["flux"]()
     with (
         pytest.raises(
-            ds.UserError, match=r'2 and 2 rows .* states of 2.*branches=\("uncond", "cond"\).*--branches'
+            ds.UserError,
+            match=r'2 and 2 rows .* states of 2.*state it: ds\.watch\(…, branches="uncond,cond"\)',
         ),
         ds.watch(pipe, layers=["x_embedder"], out=tmp_path / "run.zarr"),
     ):
@@ -316,19 +318,20 @@ def unknown_pipeline():
         return Own(tiny_models.unet().eval(), DDIMScheduler())
 
 
-@pytest.mark.parametrize("doubled", [False, True])
-def test_the_order_of_an_unknown_pipeline_is_to_be_stated(doubled, tmp_path):
+@pytest.mark.parametrize(("doubled", "stated"), [(False, ("b", "a")), (True, "b,a")])
+def test_the_order_of_an_unknown_pipeline_is_to_be_stated(doubled, stated, tmp_path):
     pipe, x = unknown_pipeline(), torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     x_T = torch.cat([x, x]) if doubled else x
     if not doubled:
         with (
             pytest.raises(
-                ds.UserError, match="Own calls its network with 6 rows for states of 3, and in which"
+                ds.UserError,
+                match=r"Own calls its network with 6 rows .* state it: ds\.watch\(…, branches=\"uncond,",
             ),
             ds.watch(pipe, layers=["mid_block"], out=tmp_path / "run.zarr"),
         ):
             pipe(x_T)
-    with ds.watch(pipe, layers=["mid_block"], out=tmp_path / "run.zarr", branches=("b", "a")):
+    with ds.watch(pipe, layers=["mid_block"], out=tmp_path / "run.zarr", branches=stated):
         result = pipe(x_T, doubled)
     rec = ds.open(tmp_path / "run.zarr")
     assert rec.sequence.sizes["sample"] == 3 and equal(rec.final, result[:3])
@@ -349,7 +352,8 @@ def test_a_pipeline_that_is_derived_from_a_known_one_has_its_order(tmp_path):
         (("a", "b", "c"), "4 rows for states of 2, which are not those of branches a, b, c"),
         ((), "not those of branches none"),
         (("cond", "cond"), "branches is .'cond', 'cond'.; allowed: names that differ"),
-        ("uncond,cond", "branches is 'uncond,cond'; allowed"),
+        ("uncond,", "branches is 'uncond,'; allowed"),
+        ("cond,cond", "branches is 'cond,cond'; allowed: names that differ, as \"uncond,cond\""),
     ],
 )
 def test_branches_that_do_not_fit_are_refused(branches, match, tmp_path):
@@ -757,3 +761,62 @@ def test_samples_that_diverge_are_marked(tmp_path):
         pipe(**arguments | {"output_type": "np"})
     flags = ds.open(tmp_path / "run.zarr").dataset["nonfinite"].to_numpy()
     assert flags.tolist() == [[False] * 4, [False, False, True, True]]
+
+
+@pytest.mark.parametrize("out", ["run.zarr", "run"])
+def test_a_call_is_never_said_to_be_resumable(out, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pipe, arguments = PIPELINES["stable_diffusion"]()
+    with (
+        pytest.raises(RuntimeError, match="on purpose"),
+        ds.watch(pipe, layers=["mid_block"], out=out),
+    ):
+        pipe(**arguments, callback_on_step_end=fail)
+    with pytest.raises(SystemExit):
+        main(["verify", "store", out])
+    anew = "record the StableDiffusionPipeline call anew (overwrite=True), since it cannot be gone on with"
+    assert capsys.readouterr().out.splitlines()[-1] == f"unfinished, {anew}"
+    tiny_models.unet().save_pretrained("model")
+    ds.noise.random(1, (3, 8, 8)).write("inputs")
+    asked = f"record --model model --scheduler ddim --num_steps 1 --output {out}".split()
+    for flags, match in (
+        (
+            ["--resume"],
+            f"{out} was recorded from a StableDiffusionPipeline call, which cannot be gone on with; ",
+        ),
+        ([], f"{out} already holds a recording; "),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main([*asked, *flags])
+        told = capsys.readouterr().err
+        assert stop.value.code == 2 and told.count("\n") == 1
+        assert match + "replace it with --overwrite" in told and "--resume" not in told
+    swap = ds.Intervention("mid_block", "swap", out)
+    with pytest.raises(ds.UserError) as refused:
+        ds.sample(
+            ds.load(pipe, scheduler="pndm"),
+            torch.zeros(2, 4, 8, 8),
+            steps=STEPS,
+            names=["sample_0000", "sample_0001"],
+            interventions=[swap],
+            condition=ds.Condition(
+                {"encoder_hidden_states": arguments["prompt_embeds"]},
+                {"encoder_hidden_states": arguments["negative_prompt_embeds"]},
+            ),
+        )
+    assert str(refused.value).endswith(f"sample 'sample_0000' is not finished; {anew}")
+
+
+def fail(*_):
+    raise RuntimeError("on purpose")
+
+
+def test_a_place_that_cannot_be_written_is_told_without_advice_to_resume(tmp_path, monkeypatch):
+    pipe, arguments = PIPELINES["ddim"]()
+    monkeypatch.setattr("denoscope.storage.zarr_store.lay_out", full)
+    with (
+        pytest.raises(ds.UserError, match=r"No space left.*record the DDIMPipeline call anew") as caught,
+        ds.watch(pipe, layers=["mid_block"], out=tmp_path / "run.zarr"),
+    ):
+        pipe(**arguments)
+    assert "--resume" not in str(caught.value) and "\n" not in str(caught.value)

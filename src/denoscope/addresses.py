@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -57,7 +57,7 @@ def parse(text: str) -> Address:
     return replace(ending, path=path)
 
 
-def choose(queries: Iterable[str], layers: Sequence[Layer]) -> list[Address]:
+def choose(queries: Sequence[str], layers: Sequence[Layer]) -> list[Address]:
     """The addresses that the queries name, each once: query by query, inside of each in the order of calls.
 
     A query is a module's path, with `*` for one part and `**` for any number of them; `re:PATTERN`, searched
@@ -66,7 +66,7 @@ def choose(queries: Iterable[str], layers: Sequence[Layer]) -> list[Address]:
     away from what the queries before it chose.
 
     Raises:
-        UserError: if a query names nothing, with the nearest names.
+        UserError: if a query names nothing, with the nearest names, or nothing is left of what they chose.
     """
     chosen: dict[Address, None] = {}
     for query in queries:
@@ -76,6 +76,11 @@ def choose(queries: Iterable[str], layers: Sequence[Layer]) -> list[Address]:
             chosen = {address: None for address in chosen if not _taken_away(address, found)}
         else:
             chosen |= dict.fromkeys(found)
+    if queries and not chosen:
+        raise UserError(
+            f"layers {' '.join(queries)} leave nothing; name what stays in front of what is taken away, as in "
+            "** !conv_in"
+        )
     return list(chosen)
 
 
@@ -122,6 +127,8 @@ def _matches(pattern: str, ending: Address, query: str, layers: Sequence[Layer])
         found = [path for path in known if _glob(pattern).fullmatch(path)]
     else:
         found = []
+    if not found and ":" in pattern and kind not in ("re", "type"):
+        raise UserError(f"unknown layer {query!r}; behind a path may stand {GRAMMAR}")
     if not found:
         names = sorted({layer.kind for layer in layers}) if kind == "type" else known
         near = difflib.get_close_matches(rest if kind == "type" else pattern, names, n=3, cutoff=0.0)

@@ -68,7 +68,7 @@ def branches_of(
             f"for states of {len(x)}"
             + (
                 ", and in which order the branches of guidance stand there is not known; state it: "
-                'branches=("uncond", "cond"), --branches uncond,cond'
+                'ds.watch(…, branches="uncond,cond"), or cond,uncond'
                 if stated is None
                 else f", which are not those of branches {', '.join(stated) or 'none'}; state others, or none"
             )
@@ -76,12 +76,13 @@ def branches_of(
     return found
 
 
-def check(stated: Sequence[str]) -> tuple[str, ...]:
-    """The branches that somebody states, refused if they are no names that differ."""
-    wrong = isinstance(stated, str) or not all(isinstance(name, str) and name for name in stated)
-    if wrong or len(set(stated)) < len(stated):
-        raise UserError(f'branches is {stated!r}; allowed: names that differ, as ("uncond", "cond")')
-    return tuple(stated)
+def check(stated: str | Sequence[str]) -> tuple[str, ...]:
+    """The branches that somebody states, in one text or several; refused if they are no names that differ."""
+    names = tuple(stated.split(",")) if isinstance(stated, str) else tuple(stated)
+    wrong = not all(isinstance(name, str) and name for name in names)
+    if wrong or len(set(names)) < len(names):
+        raise UserError(f'branches is {stated!r}; allowed: names that differ, as "uncond,cond"')
+    return names
 
 
 def _stated(calls: Sequence[Call], x: torch.Tensor, names: Sequence[str]) -> Branches | None:

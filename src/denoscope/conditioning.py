@@ -17,6 +17,7 @@ from denoscope.errors import UserError
 
 Inputs = Mapping[str, Any]
 UNCONDITIONAL = "uncond."
+GUIDED = ("uncond", "cond")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,14 +28,30 @@ class Condition:
     u + scale·(c − u), c being that of `inputs`: classifier-free guidance. A network that takes its inputs in a
     mapping (`added_cond_kwargs`) gets them in one.
 
+    Both are halves of one call. `branches` is their order, "uncond,cond" or "cond,uncond"; that of the
+    network's own pipelines unless given.
+
     >>> Condition({"encoder_hidden_states": prompt}, {"encoder_hidden_states": empty}, scale=7.5)
 
+    Raises: UserError if `branches` are others, or there are none.
     Source: Ho and Salimans, Classifier-Free Diffusion Guidance (2022), eq. 6 with scale = 1 + w.
     """
 
     inputs: Inputs = field(default_factory=dict)
     unconditional: Inputs | None = None
     scale: float = 1.0
+    branches: str | tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.branches, str):
+            object.__setattr__(self, "branches", tuple(self.branches.split(",")))
+        if self.branches and sorted(self.branches) != sorted(GUIDED):
+            raise UserError(f"branches is {','.join(self.branches)!r}; allowed: uncond,cond or cond,uncond")
+        if self.branches and not self.guided:
+            raise UserError(
+                "branches is given, but nothing guides this run; give unconditional inputs, or labels with a "
+                "guidance_scale above 1, or leave it out"
+            )
 
     @property
     def guided(self) -> bool:
@@ -90,6 +107,19 @@ class Condition:
         if self.guided and _flat(self.inputs).keys() != _flat(self.unconditional or {}).keys():
             raise UserError("condition: the unconditional inputs must have the names of the conditional ones")
 
+    def check_classes(self, classes: int | None) -> None:
+        """Refuse labels that are none of so many classes; None where the network knows none."""
+        for part in (self.inputs, self.unconditional or {}):
+            labels = part.get("class_labels")
+            if classes is None or not isinstance(labels, torch.Tensor):
+                continue
+            if labels.is_floating_point():
+                raise UserError(f"condition: class_labels are {labels.dtype}; needed are whole numbers")
+            if (wrong := labels[(labels < 0) | (labels >= classes)]).numel():
+                raise UserError(
+                    f"condition: class_labels names class {int(wrong[0])}; allowed: 0 to {classes - 1}"
+                )
+
     def coords(self, count: int) -> dict[str, np.ndarray]:
         """The classes of `count` samples, where they have one each."""
         labels = self.inputs.get("class_labels")
@@ -97,7 +127,7 @@ class Condition:
 
     def digest(self) -> str:
         """SHA-256 over names and values."""
-        found = hashlib.sha256(repr(self.scale).encode())
+        found = hashlib.sha256(repr(self.scale).encode() + ",".join(self.branches).encode())
         for part in (self.inputs, self.unconditional or {}):
             for name, value in sorted(_flat(part).items()):
                 told = (
@@ -187,6 +217,15 @@ def _flat(inputs: Inputs) -> dict[str, Any]:
         else:
             found[name] = value
     return found
+
+
+def shapes(inputs: Inputs) -> str:
+    """The names of the inputs with the shapes of tensors among them."""
+    return ", ".join(
+        f"{name} {list(value.shape)}"
+        for name, value in _flat(inputs).items()
+        if isinstance(value, torch.Tensor)
+    )
 
 
 def _nested(named: Mapping[str, torch.Tensor]) -> dict[str, Any]:

@@ -222,6 +222,9 @@ class InferenceConfig(Checked):
     guidance_scale: float = option(
         1.0, "Classifier-free guidance u + scale·(c − u); at 1 there is none.", AT_LEAST_ONE
     )
+    branches: str | None = option(
+        None, "Order of the halves of a guided call: uncond,cond or cond,uncond; the model's own unless set."
+    )
     intervene: Path | None = option(
         None, "Plan of interventions (JSON): what is written into which states while the network runs."
     )

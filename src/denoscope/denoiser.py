@@ -16,7 +16,7 @@ from torch import nn
 
 from denoscope import arithmetic, families, model_folder, schedulers, zoo
 from denoscope.addresses import choose
-from denoscope.conditioning import Condition, of_labels
+from denoscope.conditioning import GUIDED, Condition, of_labels, shapes
 from denoscope.config import ModelConfig, SystemConfig
 from denoscope.errors import UserError, first_line
 from denoscope.families import ANY_MODULE, FAMILIES, Family, config_of, family_of, known_family
@@ -57,10 +57,9 @@ class Denoiser:
         """How networks of this kind are called."""
         return family_of(self.network)
 
-    @property
-    def branches(self) -> tuple[str, ...]:
-        """The order of the two halves of a guided call."""
-        return self.family.branches or ("uncond", "cond")
+    def branches(self, condition: Condition) -> tuple[str, ...]:
+        """The halves of a call under a condition in the order of their rows; none where nothing guides it."""
+        return (tuple(condition.branches) or self.family.branches or GUIDED) if condition.guided else ()
 
     def check(self, condition: Condition, count: int) -> None:
         """Refuse a condition that does not fit the network or `count` samples."""
@@ -68,6 +67,28 @@ class Denoiser:
         x = torch.zeros(1, *self.shape, dtype=self.dtype)
         needed = self.family.example_inputs(config_of(self.network), x)
         condition.check(count, accepted, needed)
+        null = config_of(self.network).get("num_embeds_ada_norm")
+        condition.check_classes(config_of(self.network).get("num_class_embeds") if null is None else null + 1)
+
+    @torch.no_grad()
+    def try_out(self, condition: Condition) -> None:
+        """Call the network once under the condition of the first sample: what a shape alone does not tell.
+
+        Raises: UserError with the shapes that were given and examples of those that are needed.
+        """
+        branches, timestep = self.branches(condition), torch.zeros((), dtype=torch.long, device=self.device)
+        x = torch.zeros(max(1, len(branches)), *self.shape, dtype=self.dtype, device=self.device)
+        try:
+            self.predict(x, timestep, condition.of([0]).rows(1, branches, x))
+        except UserError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            needed = self.family.example_inputs(config_of(self.network), x[:1])
+            raise UserError(
+                f"the network cannot be called under this condition, {shapes(condition.inputs)}"
+                + (f", unconditional {shapes(condition.unconditional)}" if condition.unconditional else "")
+                + f": {first_line(error)}; it takes, for example, {shapes(needed)}"
+            ) from error
 
     def condition_of_labels(self, labels: Sequence[int], *, scale: float = 1.0) -> Condition:
         """The condition of class labels, one for all samples or one for each; see `conditioning.of_labels`."""
@@ -134,7 +155,7 @@ class Denoiser:
             if layer.shape is None:
                 raise UserError(
                     f"layer {layer.address!r} has no tensor with a row for each sample, or one of another shape "
-                    "in each call; name another layer"
+                    f"in each call; leave it out (!{layer.address}) or name another layer"
                 )
         return chosen
 
@@ -303,6 +324,7 @@ def _load_folder(folder: Path, name: str) -> tuple[nn.Module, Any | None]:
     )
     if scheduler_file is None:
         return network, None
+    model_folder.refuse_own_code(scheduler_file, name)
     config = model_folder.read_json(scheduler_file)
     return network, schedulers.scheduler_from(str(config.get("_class_name")), config)
 
@@ -317,6 +339,10 @@ def _download(name: str) -> Path:
             return Path(diffusers.DiffusionPipeline.download(name))
     except Exception as error:  # the hub's client raises over a dozen unrelated kinds
         causes = list(_chain(error))
+        if "trust_remote_code" in str(
+            error
+        ):  # what diffusers tells to pass it, in an error of no kind of its own
+            raise UserError(f"{name} {model_folder.asking_for_code('a custom pipeline or part')}") from error
         if any(isinstance(cause, GatedRepoError) for cause in causes):
             reason = "the hub gives it only to those who accepted its terms: log in with `hf auth login`"
         elif any(isinstance(cause, RepositoryNotFoundError) for cause in causes):

@@ -13,7 +13,7 @@ import torch
 
 from denoscope.errors import UserError
 from denoscope.layers import Layer
-from denoscope.storage import pt_layout, pt_reader, zarr_reader
+from denoscope.storage import pt_layout, pt_reader, remedy, zarr_reader
 from denoscope.storage.plan import COMPLETE
 
 if TYPE_CHECKING:
@@ -85,7 +85,9 @@ class Donor:
                     f"{self.path} has no sample {name!r}; name another of its samples as the source of the swap"
                 )
             if not complete[self.samples.index(name)]:
-                raise UserError(f"{self.path}: sample {name!r} is not finished; go on with --resume")
+                raise UserError(
+                    f"{self.path}: sample {name!r} is not finished; {remedy.of_unfinished(self.dataset.attrs)}"
+                )
 
     def states(
         self, address: str, step: int, call: int, rows: Sequence[tuple[str, str]], sources: Mapping[str, str]

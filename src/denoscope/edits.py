@@ -53,7 +53,7 @@ class Run:
         schedule = stages(scheduler, steps)
         timesteps = [float(scheduler.timesteps[k]) for k, stage in enumerate(schedule) if stage.call == 0]
         calls = 1 + max(stage.call for stage in schedule)
-        branches = denoiser.branches if condition.guided else ()
+        branches = denoiser.branches(condition)
         return cls(denoiser, tuple(timesteps), calls, branches, noise, noise_seed)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from denoscope.conditioning import GUIDED
 from denoscope.errors import UserError
 from denoscope.layers import Layer, first_tensor, survey
 
@@ -291,7 +292,6 @@ def _check(config: Config, name: str, allowed: tuple[str | None, ...]) -> None:
         )
 
 
-GUIDED = ("uncond", "cond")
 ANY_MODULE = Family("", (), _as_it_is, _nothing)
 FAMILIES = {
     family.name: family

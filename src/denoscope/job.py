@@ -80,8 +80,10 @@ class Job:
             )
         if options.resume and options.overwrite:
             raise UserError("resume and overwrite contradict each other; take one of them")
-        condition = condition or condition_of(denoiser, options)
+        condition = condition_of(denoiser, options, condition)
         denoiser.check(condition, len(x))
+        if condition.inputs:
+            denoiser.try_out(condition)
         loop = Loop.of(options, noise_seed)
         selection = selection_of(options, noise_seed)
         layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.extract_states else []
@@ -241,7 +243,7 @@ class Job:
 
 def permit(place: Path, plan: Plan, existing: Existing) -> None:
     """Refuse what is in the way of such a writer, and a plan that does not fit; nothing is touched."""
-    with writing(place):
+    with writing(place, plan.attrs):
         (zarr_store if plan.format == "zarr" else pt_folder).permit(place, plan, existing)
 
 

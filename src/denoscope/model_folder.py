@@ -39,7 +39,13 @@ def network_folder(folder: Path, name: str) -> Path:
     found = next((place for place in places if (place / "config.json").is_file()), None)
     if found is None:
         parts = " or ".join(f"{part}/" for part in PARTS)
-        raise UserError(f"{name}: no config.json in {folder} or its {parts}; needed is diffusers' layout")
+        there = (
+            ", ".join(sorted(f"{path.name}/" for path in folder.iterdir() if path.is_dir())) or "no folder"
+        )
+        raise UserError(
+            f"{name}: no config.json in {folder} or its {parts}, where there is {there}; needed is diffusers' layout "
+            "with one of these networks"
+        )
     return found
 
 
@@ -47,11 +53,36 @@ def network_class(place: Path, name: str) -> Any:
     """The class of diffusers that a network's config.json names; no other code is run."""
     import diffusers
 
+    refuse_own_code(place / "config.json", name)
     class_name = read_json(place / "config.json").get("_class_name")
     kind = getattr(diffusers, str(class_name), object)
     if not (isinstance(kind, type) and issubclass(kind, diffusers.ModelMixin)):
         raise UserError(f"{name}: config.json names the class {class_name!r}, which diffusers does not have")
     return kind
+
+
+def refuse_own_code(config: Path, name: str) -> None:
+    """Refuse a part of a model, by its configuration, that asks for code which comes with it.
+
+    It does so by `auto_map`, or by a module of the part's own folder in the model_index.json beside that.
+    """
+    place, index = config.parent, config.parent.with_name("model_index.json")
+    asked = read_json(config).get("auto_map")
+    if not asked and index.is_file():
+        entry = read_json(index).get(place.name)
+        if isinstance(entry, list) and (place / f"{entry[0]}.py").is_file():
+            asked = ".".join(map(str, entry))
+    if asked:
+        told = ", ".join(map(str, asked.values())) if isinstance(asked, dict) else asked
+        raise UserError(f"{name} {asking_for_code(str(told))}")
+
+
+def asking_for_code(what: str) -> str:
+    """What is said of a model that needs code which diffusers does not have."""
+    return (
+        f"asks for code of its own ({what}), which denoscope never runs; if you trust it, load it yourself and give "
+        "the object: ds.load(module, scheduler=…), ds.watch(pipe, …)"
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:

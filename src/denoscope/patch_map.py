@@ -102,13 +102,26 @@ def read(path: str | os.PathLike[str]) -> xarray.Dataset:
 
 
 def table(patched: xarray.Dataset) -> str:
-    """How far x_0 moved, in the mean over the samples: one line for each layer, one column for each step."""
-    mean = patched["moved"].mean("sample").to_numpy()
-    layers, steps = (patched[name].to_numpy().tolist() for name in ("layer", "step"))
-    width = max(map(len, ["moved", *layers]))
-    lines = [f"{'moved':<{width}}" + "".join(f"{f'step {step}':>9}" for step in steps)]
+    """How far x_0 moved, in the mean over the samples: one line for each layer, one column for each step.
+
+    Below it, where there are digits: the share of the samples that became B's digit, of those whose own was another.
+    """
+    blocks = [_block("moved", patched["moved"].mean("sample"))]
+    if "label" in patched:
+        differing = patched.isel(sample=(patched["label_a"] != patched["label_b"]).to_numpy())
+        if differing.sizes["sample"]:
+            became = differing["label"] == differing["label_b"]
+            blocks.append(_block("digit of B", became.mean("sample")))
+    return "\n".join(blocks)
+
+
+def _block(title: str, values: xarray.DataArray) -> str:
+    """Values (layer, step) under a heading."""
+    layers, steps = (values[name].to_numpy().tolist() for name in ("layer", "step"))
+    width = max(map(len, [title, *layers]))
+    lines = [f"{title:<{width}}" + "".join(f"{f'step {step}':>9}" for step in steps)]
     lines += [
         f"{layer:<{width}}" + "".join(f"{value:9.3f}" for value in row)
-        for layer, row in zip(layers, mean, strict=True)
+        for layer, row in zip(layers, values.to_numpy(), strict=True)
     ]
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +35,17 @@ def kept_steps(options: InferenceConfig, count: int) -> range | tuple[int, ...]:
     return tuple(sorted(options.every))
 
 
-def condition_of(denoiser: Denoiser, options: InferenceConfig) -> Condition:
+def condition_of(denoiser: Denoiser, options: InferenceConfig, given: Condition | None = None) -> Condition:
+    """What is given or the options tell the network beside x and t, in the order of branches that they state."""
+    found = _unordered(denoiser, options) if given is None else given
+    if options.branches is None:
+        return found
+    ordered = replace(found, branches=options.branches)
+    # What comes to the same is the same recording.
+    return found if denoiser.branches(ordered) == denoiser.branches(found) else ordered
+
+
+def _unordered(denoiser: Denoiser, options: InferenceConfig) -> Condition:
     """What the options tell the network beside x and t."""
     if options.condition and options.labels:
         raise UserError("condition and labels are both given; take one of them")
@@ -84,7 +95,7 @@ def plan_of(
     schedule = stages(scheduler, options.num_steps)
     firsts = [entry for entry, stage in enumerate(schedule) if stage.call == 0]
     calls = 1 + max(stage.call for stage in schedule)
-    branches = denoiser.branches if condition.guided else ()
+    branches = denoiser.branches(condition)
     count, image_dtype = len(firsts), stored_dtype(loop.state_dtype(denoiser))
     kept = list(kept_steps(options, count))
     if options.extract_states:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -35,7 +35,8 @@ def describe(plan: Plan, out: Path) -> str:
             + (f"; {array.note}" if array.note else "")
         )
     for item in plan.attrs["fingerprint"].get("interventions", ()):
-        lines.append(f"  written: {item.get('do', item.get('function'))} at {', '.join(item['at'])}")
+        told = f"  written: {item.get('do', item.get('function'))} at {', '.join(item['at'])}"
+        lines.append(told + _in_which(item.get("samples"), plan.samples))
     flight = min(len(plan.samples), plan.in_flight)
     lines.append(
         f"  at least {readable(plan.held_bytes)} in memory beside the network: one step of {flight} samples in flight"
@@ -43,6 +44,16 @@ def describe(plan: Plan, out: Path) -> str:
     room = (pt_layout if plan.format == "pt" else zarr_store).disk_bytes(out, plan)
     lines.append(f"  {readable(room)} on disk in total; {readable(free_bytes(out))} are free")
     return "\n".join(lines)
+
+
+def _in_which(named: Sequence[str] | None, samples: Sequence[str]) -> str:
+    """In how many of the samples something is written, where it is for those named alone."""
+    if named is None:
+        return ""
+    found = [name for name in named if name in samples]
+    if not found:
+        return f": nowhere, since no sample is named {' or '.join(named)} (the first is {samples[0]})"
+    return f" in {len(found)} of {len(samples)} samples"
 
 
 class Console:

@@ -26,7 +26,7 @@ NUMERIC = ("torch", "diffusers", "numpy")
 WITHOUT_EFFECT = ("batch_size", "output_format", "resume", "overwrite", "on_nonfinite")
 """Options that change no byte of a sample."""
 
-RESOLVED = ("layers", "labels", "condition", "guidance_scale", "intervene")
+RESOLVED = ("layers", "labels", "condition", "guidance_scale", "branches", "intervene")
 """Options that stand in the fingerprint as what they come to; what differs by sample is an input."""
 
 KEPT = ("every", "channels", "height", "width", "reduce", "flatten", "state_dtype", "codec")

@@ -81,7 +81,7 @@ class _Lanes:
         self.x = rows * starting_sigma(self.scheduler) if begin is None else rows
         if begin:
             begun_at(self.scheduler, begin)
-        self.branches = denoiser.branches if condition.guided else ()
+        self.branches = denoiser.branches(condition)
         self.scale = condition.scale
         like = torch.empty(0, dtype=denoiser.dtype, device=denoiser.device)
         self.inputs = condition.rows(loop.lanes, self.branches, like)

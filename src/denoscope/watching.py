@@ -40,7 +40,7 @@ def watch(
     *,
     layers: Sequence[str],
     out: str | os.PathLike[str],
-    branches: Sequence[str] | None = None,
+    branches: str | Sequence[str] | None = None,
     **options: Any,
 ) -> Iterator[None]:
     """Record the one call of a diffusers pipeline that is made in the block: its sequence and states of `layers`.
@@ -56,7 +56,7 @@ def watch(
 
     Args:
         layers: queries of what is read (see `addresses.choose`), in the order in which the network is defined.
-        branches: the order of the branches of guidance, as ("uncond", "cond"), for pipelines where it is not
+        branches: the order of the branches of guidance, as "uncond,cond", for pipelines where it is not
             known: in the rows of a call of the network or, where a step calls it for each, in its calls.
         options: of `InferenceConfig`, those that say what is kept and how: state_dtype, every, reduce, channels,
             height, width, flatten, codec, output_format, overwrite.
@@ -84,7 +84,7 @@ class _Watcher:
         pipe: Any,
         layers: Sequence[str],
         out: Path,
-        branches: Sequence[str] | None,
+        branches: str | Sequence[str] | None,
         options: dict[str, Any],
     ):
         if unknown := sorted(set(options) - set(OPTIONS)):

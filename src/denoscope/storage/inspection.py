@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from denoscope.errors import UserError
-from denoscope.storage import marks, pt_layout, zarr_check, zarr_layout
+from denoscope.storage import marks, pt_layout, remedy, zarr_check, zarr_layout
 from denoscope.storage.target import readable_version
 
 
@@ -15,7 +15,8 @@ from denoscope.storage.target import readable_version
 class Inspection:
     """The samples that a recording is to hold, those of its finished groups, and what is wrong with it.
 
-    `sound` are the finished samples whose every file matches; `missing` names the marks that are not there.
+    `sound` are the finished samples whose every file matches; `missing` names the marks that are not there;
+    `remedy` says how it comes to its end.
     """
 
     samples: int
@@ -23,6 +24,7 @@ class Inspection:
     sound: tuple[str, ...]
     missing: tuple[str, ...]
     problems: tuple[str, ...]
+    remedy: str
 
 
 def inspect(path: Path) -> Inspection:
@@ -35,6 +37,7 @@ def inspect(path: Path) -> Inspection:
     finished = marks.read(folder)
     damage = {group: list(kind.damaged(path, group, mark)) for group, mark in finished.items()}
     samples, lanes = kind.extent(path)
+    attributes = pt_layout.attributes if kind is pt_layout else zarr_layout.attributes
     unmarked = [group for group in range(-(-samples // lanes)) if group not in finished]
     named = folder.relative_to(path)
     return Inspection(
@@ -52,6 +55,7 @@ def inspect(path: Path) -> Inspection:
             ),
             *(problem for group in damage for problem in damage[group]),
         ),
+        remedy=remedy.of_unfinished(attributes(path)),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from denoscope.errors import UserError
-from denoscope.storage import marks, space
+from denoscope.storage import marks, remedy, space
 from denoscope.storage.marks import Mark
 from denoscope.storage.plan import Plan, as_array
 from denoscope.storage.pt_file import PtFile
@@ -53,7 +53,7 @@ class PtWriter:
     @contextmanager
     def opened(cls, folder: Path, plan: Plan, existing: Existing) -> Iterator[PtWriter]:
         """A writer with the folder's lock held; recording.json says what the folder will hold."""
-        with writing(folder), _held(folder, plan, existing):
+        with writing(folder, plan.attrs), _held(folder, plan, existing):
             if existing == "resume" and is_recording(folder):
                 finished = _resumed(folder, plan)
             else:
@@ -139,7 +139,7 @@ def permit(folder: Path, plan: Plan, existing: Existing) -> None:
         readable_version(folder, attributes(folder))
         if existing == "refuse":
             raise UserError(
-                f"{folder} already holds a recording; go on with it by --resume, replace it with --overwrite, "
+                f"{folder} already holds a recording; {remedy.of_taken(attributes(folder))}, "
                 "empty the folder with clean_output.sh, or name another output"
             )
         if existing == "resume":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from denoscope.errors import UserError
+from denoscope.storage import remedy
 from denoscope.storage.plan import FORMAT_VERSION
 
 Existing = Literal["refuse", "overwrite", "resume"]
@@ -29,19 +30,24 @@ def locked(path: Path, target: Path) -> Iterator[None]:
 
 
 @contextmanager
-def writing(target: Path) -> Iterator[None]:
-    """Tell a full disk or a missing permission in one line."""
+def writing(target: Path, attributes: Mapping[str, Any]) -> Iterator[None]:
+    """Tell a full disk or a missing permission in one line, where a recording with these attributes is written."""
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write {target}: {error.strerror or error}; what was finished is safe: mend that and go on "
-            "with --resume"
+            f"cannot write {target}: {error.strerror or error}; what was finished is safe: mend that and "
+            f"{remedy.of_unfinished(attributes)}"
         ) from error
 
 
 def same_work(target: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Refuse to go on with a recording that was begun with other options, models or inputs."""
+    if pipeline := stored.get("pipeline"):
+        raise UserError(
+            f"{target} was recorded from a {pipeline} call, which cannot be gone on with; {remedy.of_taken(stored)}, "
+            "or name another output"
+        )
     differs = differences(stored.get("fingerprint", {}), wanted["fingerprint"])
     folders = (
         {"folders of layers": stored.get("layer_folders")},

@@ -22,7 +22,9 @@ def open_store(path: Path) -> xarray.Dataset:
         raise UserError(f"{path} is no recording: it has no {ROOT} of the format {FORMAT!r}")
     readable_version(path, attributes(path))
     if not is_laid_out(path):
-        raise UserError(f"{path} holds nothing yet: its run ended before the first step; go on with --resume")
+        raise UserError(
+            f"{path} holds nothing yet: its run ended before the first step; replace it with --overwrite"
+        )
     try:
         return xarray.open_zarr(path, chunks=None)
     except Exception as error:  # a damaged file can make the readers fail in any way

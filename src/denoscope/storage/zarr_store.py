@@ -13,7 +13,7 @@ import torch
 
 from denoscope.errors import UserError
 from denoscope.files import whole
-from denoscope.storage import marks, shard, space
+from denoscope.storage import marks, remedy, shard, space
 from denoscope.storage.marks import Mark
 from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan, Plan, as_array
 from denoscope.storage.shard import Shard
@@ -54,7 +54,7 @@ class ZarrWriter:
     @contextmanager
     def opened(cls, path: Path, plan: Plan, existing: Existing) -> Iterator[ZarrWriter]:
         """A writer with the store's lock held; a new store is laid out with all its metadata."""
-        with writing(path), _held(path, plan, existing):
+        with writing(path, plan.attrs), _held(path, plan, existing):
             if existing == "resume" and is_laid_out(path):
                 finished = _resumed(path, plan)
             else:
@@ -155,8 +155,7 @@ def permit(path: Path, plan: Plan, existing: Existing) -> None:
         readable_version(path, attributes(path))
         if existing == "refuse":
             raise UserError(
-                f"{path} already holds a recording; go on with it by --resume, replace it with --overwrite, "
-                "or name another output"
+                f"{path} already holds a recording; {remedy.of_taken(attributes(path))}, or name another output"
             )
         if existing == "resume" and is_laid_out(path):
             same_work(path, attributes(path), plan.attrs)

@@ -88,10 +88,11 @@ def precision_of(rec: recording.Recording, *, device: str = SystemConfig.device)
 
 @dataclass(frozen=True)
 class StoreReport:
-    """What re-reading a recording found; `notes` are no faults of it."""
+    """What re-reading a recording found; `notes` are no faults of it, `remedy` says how it comes to its end."""
 
     samples: int
     finished: int
+    remedy: str
     missing: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -111,11 +112,7 @@ class StoreReport:
         lines += [f"  {line}" for line in (*self.problems, *self.notes)]
         if self.recomputed:
             lines.append(f"{self.recomputed} samples computed again")
-        wrong = (
-            f"NOT SOUND: {len(self.problems)} problems"
-            if self.problems
-            else "unfinished, go on with --resume"
-        )
+        wrong = f"NOT SOUND: {len(self.problems)} problems" if self.problems else f"unfinished, {self.remedy}"
         lines.append("sound" if self.sound else wrong)
         return "\n".join(lines)
 
@@ -152,6 +149,7 @@ def store(
     return StoreReport(
         samples=found.samples,
         finished=len(found.finished),
+        remedy=found.remedy,
         missing=found.missing,
         problems=problems,
         notes=notes,
