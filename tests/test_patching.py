@@ -12,6 +12,7 @@ from denoscope import cli, patch_map, patching
 from denoscope.errors import UserError
 from denoscope.sampling import Loop, steps_of
 from denoscope.taps import tapped
+from denoscope.verify.bits import threads_set_to
 
 STEPS, COUNT = 3, 3
 LAYERS = ["conv_in", "mid_block"]
@@ -233,5 +234,8 @@ def test_a_map_is_gone_on_with_after_a_kill(model, recorder, tmp_path):
     assert running.wait() == -signal.SIGKILL
     done = patch_map.read(out)["done"].to_numpy()
     assert done.all(axis=(0, 2)).tolist() == [True, False, False] and done.sum() == done[:, 0].size
-    found = ds.patch(denoiser, a, b, out=out, resume=True)
-    assert found["moved"].identical(ds.patch(denoiser, a, b)["moved"])
+    with threads_set_to(2), pytest.raises(ds.UserError, match="another device or number of threads"):
+        ds.patch(denoiser, a, b, out=out, resume=True)
+    with threads_set_to(1):  # as the killed process had
+        found = ds.patch(denoiser, a, b, out=out, resume=True)
+        assert found["moved"].identical(ds.patch(denoiser, a, b)["moved"])

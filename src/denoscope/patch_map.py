@@ -48,7 +48,8 @@ def begun(fresh: xarray.Dataset, path: Path | None, *, resume: bool, overwrite: 
     found = read(path)
     if found.attrs.get("identity") != fresh.attrs["identity"]:
         raise UserError(
-            f"{path} holds patches of other recordings, layers or steps; name another file, or overwrite it"
+            f"{path} holds patches of other recordings, layers or steps, or of another device or number of threads; name another "
+            "file, or overwrite it"
         )
     return found
 

@@ -21,6 +21,7 @@ from denoscope.errors import UserError
 from denoscope.interventions import Intervention
 from denoscope.labels import classify
 from denoscope.origin import condition_of, interventions_of, options_of
+from denoscope.provenance import device_name
 from denoscope.recording import Recording
 from denoscope.sampling import Loop, steps_of
 from denoscope.schedulers import keeps_no_history
@@ -222,7 +223,8 @@ class _Work:
     def identity(self) -> str:
         """SHA-256 of what decides every cell."""
         told = [(rec.attrs["fingerprint"], rec.attrs["inputs_sha256"]) for rec in (self.a, self.b)]
-        plain = json.dumps([told, self.layers, self.steps, dict(self.sources)], sort_keys=True)
+        computing = [device_name(self.denoiser.device), torch.get_num_threads()]
+        plain = json.dumps([told, computing, self.layers, self.steps, dict(self.sources)], sort_keys=True)
         return hashlib.sha256(plain.encode()).hexdigest()
 
 
