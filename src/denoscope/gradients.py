@@ -77,14 +77,14 @@ def gradient(
         writes = Writes.prepared([*interventions, nudges.intervention], run, condition)
         by = nudges.values
     with torch.enable_grad(), arithmetic.exact(denoiser.device, tf32=tf32):
-        x_0, network = x_T, _Checkpointed(denoiser, writes)
+        x_0, network = x_T, Checkpointed(denoiser, writes)
         for step in steps_of(denoiser, network, x_T, loop, names, condition, writes):
             x_0 = step.x_after
         found = _derived(objective, x_0, by)
     return found if nudges is None else nudges.as_recorded(found)
 
 
-class _Checkpointed:
+class Checkpointed:
     """A network whose activations are not kept but computed again on the way back, at the same moment.
 
     Each call has visitors of its own: the way back may be another thread's, which sees no attention else.

@@ -1,0 +1,208 @@
+"""Derivatives of the denoising map along given directions, forward and back, through the loop that recordings use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+from denoscope import arithmetic
+from denoscope.addresses import parse
+from denoscope.compiled import States
+from denoscope.conditioning import NOTHING, Condition
+from denoscope.denoiser import Denoiser
+from denoscope.errors import UserError
+from denoscope.gradients import Checkpointed
+from denoscope.hooks import visiting
+from denoscope.layers import Layer
+from denoscope.sampling import Loop, Step, steps_of
+from denoscope.schedulers import keeps_no_history, starting_sigma
+from denoscope.writes import NONE
+
+
+@dataclass(frozen=True, eq=False)
+class DenoisingMap:
+    """x_T → x_0 of one sample, its parts, and their derivatives.
+
+    A direction is a row [C, H, W]; several go through the network together, `loop.lanes` in a call. States and
+    directions have the precision of the loop's states: float32 resolves a direction that shrinks to about 1e-7 of the
+    one that grows most, float64 to 1e-16.
+
+    Derivatives are those of what is computed: where a scheduler clips its estimate of x_0, as diffusers' DDPM and DDIM
+    do unless told otherwise, nothing passes.
+    """
+
+    denoiser: Denoiser
+    loop: Loop = field(default_factory=Loop)
+    condition: Condition = NOTHING
+    name: str = "sample_0000"
+    """Of the sample, from which independent noise is drawn."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of the loop, each a map of its own."""
+        return self.loop.steps
+
+    @property
+    def first_factor(self) -> float:
+        """What x_T is multiplied with before the first step."""
+        return float(starting_sigma(self.denoiser.new_scheduler(self.loop.steps)))
+
+    def states(self, x_T: torch.Tensor) -> list[torch.Tensor]:
+        """x_T as the loop begins with it, to x_0: what each step starts from, and the last result, [1, C, H, W]."""
+        with self._computing():
+            found = list(steps_of(self.denoiser, _Plain(self.denoiser), x_T, *self._told(1)))
+        return [found[0].x_before, *(step.x_after for step in found)]
+
+    def push(self, x_T: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+        """∂x_0/∂x_T · v for each row v of `directions` [k, C, H, W], at x_T [1, C, H, W]."""
+
+        def last(rows: torch.Tensor) -> torch.Tensor:
+            for step in steps_of(self.denoiser, _Plain(self.denoiser), rows, *self._told(len(rows))):
+                rows = step.x_after
+            return rows
+
+        return self._pushed(last, x_T, directions)
+
+    def pull(self, x_T: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+        """uᵀ · ∂x_0/∂x_T for each row u of `directions` [k, C, H, W], at x_T [1, C, H, W].
+
+        The network runs again on the way back, so that memory holds one call's activations and one state a step.
+        """
+        with self._computing(), torch.enable_grad():
+            rows = x_T.to(directions).expand_as(directions).clone().requires_grad_()
+            x = rows
+            network = Checkpointed(self.denoiser, NONE)
+            for step in steps_of(self.denoiser, network, rows, *self._told(len(rows))):
+                x = step.x_after
+            return _derived(x, rows, directions)
+
+    def push_step(self, index: int, x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+        """∂x_{k+1}/∂x_k · v of step k = `index` alone, at what it starts from."""
+        return self._pushed(lambda rows: self._one(index, rows).x_after, x, directions)
+
+    def pull_step(self, index: int, x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+        """uᵀ · ∂x_{k+1}/∂x_k of step k = `index` alone, at what it starts from."""
+        with self._computing(), torch.enable_grad():
+            rows = x.to(directions).expand_as(directions).clone().requires_grad_()
+            return _derived(self._one(index, rows).x_after, rows, directions)
+
+    def push_layer(
+        self, x_T: torch.Tensor, layer: Layer, index: int, directions: torch.Tensor
+    ) -> torch.Tensor:
+        """∂h/∂x_T · v for what `layer` makes in the first call of step `index`, [k, …]."""
+        read: list[torch.Tensor] = []
+
+        def states(rows: torch.Tensor) -> torch.Tensor:
+            with visiting(self.denoiser.network, [(parse(layer.address), read.append)]):
+                run = steps_of(self.denoiser, _Reading(self.denoiser, read), rows, *self._told(len(rows)))
+                step = next(step for step in run if step.index == index)
+            return step.states[_Reading.LAYER]
+
+        return self._pushed(states, x_T, directions)
+
+    def need_single_steps(self) -> None:
+        """Refuse a scheduler whose step depends on more than the state it starts from."""
+        if not keeps_no_history(self.denoiser.scheduler):
+            raise UserError(
+                f"{type(self.denoiser.scheduler).__name__} remembers earlier steps, so that a single one has no "
+                "derivative of its own; allowed: DDIM, DDPM, Euler, EulerAncestral, FlowMatchEuler"
+            )
+
+    def _one(self, index: int, rows: torch.Tensor) -> Step:
+        """One step of the loop."""
+        run = steps_of(self.denoiser, _Plain(self.denoiser), rows, *self._told(len(rows)), begin=index)
+        return next(run)
+
+    def _pushed(self, run: Any, x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+        with self._computing(), forward_ad.dual_level():
+            rows = x.to(directions).expand_as(directions).contiguous()
+            result = forward_ad.unpack_dual(run(forward_ad.make_dual(rows, directions.contiguous())))
+            found = result.tangent
+            return torch.zeros_like(result.primal) if found is None else found.detach()
+
+    def _told(self, rows: int) -> tuple[Loop, list[str], Condition]:
+        return self.loop, [self.name] * rows, self.condition
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        with (
+            torch.no_grad(),
+            arithmetic.exact(self.denoiser.device, tf32=self.loop.tf32),
+            _Derivable(),
+            # Fused attention has no forward derivative.
+            sdpa_kernel(SDPBackend.MATH),
+        ):
+            yield
+
+
+class _Derivable(TorchFunctionMode):
+    """Spells out what PyTorch cannot derive forward as it stands: group norms of what is not contiguous."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is functional.group_norm:
+            args = (args[0].contiguous(), *args[1:])
+        return func(*args, **(kwargs or {}))
+
+
+class _Plain:
+    """The network alone, as a function of (x, timestep, inputs) that keeps what derivatives need."""
+
+    skipped: Sequence[str] = ()
+
+    def __init__(self, denoiser: Denoiser):
+        self.denoiser = denoiser
+
+    def __call__(
+        self, x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any]
+    ) -> tuple[torch.Tensor, States]:
+        return self.denoiser.predict(x, timestep, inputs), {}
+
+
+class _Reading(_Plain):
+    """The network with the one layer that a visitor reads, its first call."""
+
+    LAYER = "layer"
+
+    def __init__(self, denoiser: Denoiser, read: list[torch.Tensor]):
+        super().__init__(denoiser)
+        self.read = read
+
+    def __call__(
+        self, x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any]
+    ) -> tuple[torch.Tensor, States]:
+        self.read.clear()
+        output, _ = super().__call__(x, timestep, inputs)
+        return output, {self.LAYER: self.read[0].unsqueeze(1)}
+
+
+def map_of(
+    denoiser: Denoiser,
+    *,
+    condition: Condition = NOTHING,
+    name: str = DenoisingMap.name,
+    rows: int,
+    loop: Loop,
+) -> DenoisingMap:
+    """The map for directions that come `rows` at a time."""
+    lanes = rows if rows <= 4 else min(-(-rows // 4) * 4, MOST_LANES)
+    return DenoisingMap(denoiser, replace(loop, lanes=lanes), condition.of([0]), name)
+
+
+MOST_LANES = 32
+
+
+def _derived(result: torch.Tensor, by: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    if not result.requires_grad:
+        return torch.zeros_like(directions)
+    (found,) = torch.autograd.grad(result, by, directions, allow_unused=True)
+    return torch.zeros_like(directions) if found is None else found
