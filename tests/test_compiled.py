@@ -137,6 +137,15 @@ def test_only_a_whole_graph_is_asked_for(tiny, x, compiling):
     assert run.compilation.gap == 0 and states["mid_block"].is_contiguous()
 
 
+@pytest.mark.skipif(not shutil.which("g++"), reason="PyTorch compiles for the CPU with g++")
+def test_a_model_that_was_loaded_in_inference_mode_is_compiled_too(make_unet, make_scheduler, x, tmp_path):
+    with torch.inference_mode():
+        denoiser = ds.load(make_unet(), scheduler=make_scheduler("ddim"), device="cpu")
+        fast = ds.record(denoiser, x, tmp_path / "fast.zarr", steps=1, fast=True)
+    exact = ds.record(denoiser, x, tmp_path / "exact.zarr", steps=1)
+    np.testing.assert_allclose(fast.sequence, exact.sequence, atol=1e-5)
+
+
 def test_gradients_can_be_taken_after_a_fast_recording(make_unet, make_scheduler, x, tmp_path, compiling):
     denoiser = ds.load(make_unet(), scheduler=make_scheduler("ddim"), device="cpu")
     compiling(lambda network, **_: network)

@@ -144,8 +144,8 @@ def channels_last(network: nn.Module) -> Iterator[None]:
 
 
 def _lay_out(network: nn.Module, format: torch.memory_format) -> None:
-    # What is made in inference mode can never be derived by again.
-    with torch.inference_mode(False):
+    # What is made in inference mode can never be derived by again, and what was made there stays there.
+    with torch.inference_mode(any(p.is_inference() for p in network.parameters())):
         network.to(memory_format=format)  # type: ignore[call-overload]
 
 
