@@ -186,9 +186,10 @@ def _save(
 
 def nnsight(work: Work) -> Outcome:
     """nnsight traces each call and saves the same layers; files as by hand."""
+    network, scheduler = plain_model(work)
+    # After diffusers' schedulers, one of which cannot be imported once nnsight has put itself into PyTorch.
     from nnsight import NNsight
 
-    network, scheduler = plain_model(work)
     model = NNsight(network)
     x, out = noises(work).batch(range(work.samples)), Path(work.out)
 

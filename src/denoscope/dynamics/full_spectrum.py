@@ -10,7 +10,7 @@ import torch
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
-from denoscope.dynamics.derivative import DenoisingMap, map_of
+from denoscope.dynamics.denoising_map import DenoisingMap, map_of
 from denoscope.dynamics.jacobi import graded_svd
 from denoscope.dynamics.spectrum import Spectrum, Told, beyond_precision, logs, one_state, origin_of
 from denoscope.sampling import Loop, NoiseKind

@@ -32,7 +32,7 @@ def graded_svd(triangle: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torc
             order = torch.cat([order[:1], order[-1:], order[1:-1]])
         if largest <= small:
             break
-    values = rows.norm(dim=1)
+    values = _lengths(rows)
     by_size = values.argsort(descending=True)
     values, rows = values[by_size], rows[by_size]
     right = rows / values.clamp(min=torch.finfo(torch.float64).tiny)[:, None]
@@ -43,7 +43,7 @@ def _rotate(rows: torch.Tensor, turned: torch.Tensor, i: torch.Tensor, j: torch.
     """Make the rows i orthogonal to the rows j, pair by pair; the largest cosine that was there between two."""
     a, b = rows[i], rows[j]
     # Lengths apart from directions, so that no product of two small rows underflows.
-    long_a, long_b = a.norm(dim=1), b.norm(dim=1)
+    long_a, long_b = _lengths(a), _lengths(b)
     tiny = torch.finfo(torch.float64).tiny
     cosine = ((a / long_a.clamp(min=tiny)[:, None]) * (b / long_b.clamp(min=tiny)[:, None])).sum(1)
     ratio = long_b / long_a.clamp(min=tiny)
@@ -57,3 +57,10 @@ def _rotate(rows: torch.Tensor, turned: torch.Tensor, i: torch.Tensor, j: torch.
     a, b = turned[i], turned[j]
     turned[i], turned[j] = c[:, None] * a - s[:, None] * b, s[:, None] * a + c[:, None] * b
     return float(cosine.abs().max()) if len(cosine) else 0.0
+
+
+def _lengths(rows: torch.Tensor) -> torch.Tensor:
+    """The L2 norm of each row, also of those whose squares no float64 holds."""
+    largest = rows.abs().amax(1)
+    scale = largest.clamp(min=torch.finfo(torch.float64).tiny)
+    return scale * (rows / scale[:, None]).norm(dim=1)

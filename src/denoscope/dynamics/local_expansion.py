@@ -12,7 +12,7 @@ from denoscope import seeds
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
-from denoscope.dynamics.derivative import DenoisingMap, map_of
+from denoscope.dynamics.denoising_map import DenoisingMap, map_of
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.spectrum import Told, finite, logs, one_state, origin_of
 from denoscope.errors import UserError

@@ -14,7 +14,7 @@ from denoscope import provenance, seeds
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
-from denoscope.dynamics.derivative import DenoisingMap, map_of
+from denoscope.dynamics.denoising_map import DenoisingMap, map_of
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
 from denoscope.sampling import Loop, NoiseKind

@@ -61,6 +61,20 @@ class DenoisingMap:
             found = list(steps_of(self.denoiser, _Plain(self.denoiser), x_T, *self._told(1)))
         return [found[0].x_before, *(step.x_after for step in found)]
 
+    def noised(self, x_0: torch.Tensor, noise: torch.Tensor, index: int) -> torch.Tensor:
+        """Images x_0 [n, C, H, W] with noise, as step `index` starts from them."""
+        scheduler = self.denoiser.new_scheduler(self.loop.steps, dtype=self.loop.state_dtype(self.denoiser))
+        if not hasattr(scheduler, "add_noise"):
+            raise UserError(f"{type(scheduler).__name__} cannot noise images; take DDIM, DDPM or Euler")
+        return scheduler.add_noise(x_0, noise, scheduler.timesteps[index].expand(len(x_0)))
+
+    def from_step(self, index: int, x: torch.Tensor) -> torch.Tensor:
+        """x_0 [n, C, H, W] from what step `index` starts from; derivatives pass, if somebody asks for them."""
+        with self._deriving():
+            for step in steps_of(self.denoiser, _Plain(self.denoiser), x, *self._told(len(x)), begin=index):
+                x = step.x_after
+        return x
+
     def push(self, x_T: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
         """∂x_0/∂x_T · v for each row v of `directions` [k, C, H, W], at x_T [1, C, H, W]."""
 
@@ -133,8 +147,12 @@ class DenoisingMap:
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
+        with torch.no_grad(), self._deriving():
+            yield
+
+    @contextmanager
+    def _deriving(self) -> Iterator[None]:
         with (
-            torch.no_grad(),
             arithmetic.exact(self.denoiser.device, tf32=self.loop.tf32),
             _Derivable(),
             # Fused attention has no forward derivative.

@@ -1,0 +1,89 @@
+"""Noising and denoising as one map of images to images, to be iterated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from denoscope import seeds
+from denoscope.conditioning import NOTHING, Condition
+from denoscope.config import InferenceConfig
+from denoscope.denoiser import Denoiser
+from denoscope.dynamics.denoising_map import DenoisingMap
+from denoscope.errors import UserError
+from denoscope.sampling import Loop
+
+
+@dataclass(frozen=True, eq=False)
+class ClosedLoop:
+    """x ← denoise(noise x to a level): images [C, H, W] or [n, C, H, W] to images, differentiable.
+
+    With one noise for all iterations ("fixed") it is one map. With "common" noise it is another one at every iteration,
+    `at(iteration)`, the same for all images: a random dynamical system.
+    """
+
+    flow: DenoisingMap = field(repr=False)
+    begin: int
+    noise: Literal["fixed", "common"]
+    noise_seed: int
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """The next image of x, by the noise of iteration 0."""
+        return self._next(x, 0)
+
+    def at(self, iteration: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The map of an iteration, counted from 0."""
+        return lambda x: self._next(x, iteration if self.noise == "common" else 0)
+
+    def noised(self, x: torch.Tensor, iteration: int = 0) -> torch.Tensor:
+        """x [n, C, H, W] as denoising begins with it."""
+        draw = seeds.generator("closed loop", self.noise_seed, iteration)
+        noise = torch.randn(x.shape[1:], generator=draw).to(x).expand_as(x)
+        return self.flow.noised(x, noise, self.begin)
+
+    def _next(self, x: torch.Tensor, iteration: int) -> torch.Tensor:
+        rows = x.reshape(-1, *self.flow.denoiser.shape)
+        return self.flow.from_step(self.begin, self.noised(rows, iteration)).to(x.dtype).reshape(x.shape)
+
+
+def closed_loop(
+    denoiser: Denoiser,
+    level: float = 0.5,
+    *,
+    noise_seed: int = 0,
+    noise: Literal["fixed", "common"] = "fixed",
+    steps: int = InferenceConfig.num_steps,
+    condition: Condition = NOTHING,
+) -> ClosedLoop:
+    """The map that noises an image up to a level and denoises it again, for `lyapunov`, `orbit` and their kin.
+
+    >>> loop = closed_loop(denoiser, level=0.5)
+    >>> lyapunov(loop, x_0.double(), iterations=2000, k=2)
+
+    Args:
+        level: how far back, as a share of the steps: 1 starts from the noisiest level there is, at 0.5 half of the
+            `steps` are left. Rounded to a whole step.
+        noise: "fixed", one draw for all iterations; or "common", one for each, the same for all images.
+        noise_seed: of that noise, and of what a stochastic scheduler adds in its steps, which is the same in every
+            iteration.
+
+    Raises: UserError if the level leaves no step, or the scheduler remembers earlier steps.
+    """
+    if noise not in ("fixed", "common"):
+        raise UserError(f"noise is {noise!r}; allowed: fixed, common")
+    flow = DenoisingMap(denoiser, Loop(steps=steps, noise_seed=noise_seed), condition)
+    flow.need_single_steps()
+    return ClosedLoop(flow, begin_of(level, steps), noise, noise_seed)
+
+
+def begin_of(level: float, steps: int) -> int:
+    """The step from which a share `level` of the steps is left."""
+    left = round(level * steps) if isinstance(level, (int, float)) and 0 < level <= 1 else 0
+    if left < 1:
+        raise UserError(
+            f"level is {level!r}; allowed: {1 / steps:g} to 1, the share of {steps} steps that are left"
+        )
+    return steps - left

@@ -1,0 +1,247 @@
+"""Exponents of the denoising map: closed forms through diffusers' schedulers, and plain autograd on real networks."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from analytic import TwoGaussians, ddim_factors, ddpm_factor, denoiser_of, gaussian, scheduler_of
+
+import denoscope as ds
+from denoscope.dynamics.full_spectrum import full_spectrum
+from denoscope.dynamics.jacobi import graded_svd
+from denoscope.dynamics.local_expansion import local_expansion
+from denoscope.dynamics.spectrum import spectrum
+
+EIGENVALUES = (3.0, 1.0, 0.3, 0.01)
+# Published to ten digits.
+TABLE = {
+    ("ddim", 10): (1.4847272576, 0.8316958768),
+    ("ddim", 50): (1.6796220133, 0.9640792715),
+    ("ddim", 1000): (1.7292981858, 0.9981242940),
+    ("ddpm", 50): (0.0230480405, 0.00768358729),
+}
+
+
+def some(width: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(1, 1, 1, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def rotation(width: int, seed: int = 0) -> torch.Tensor:
+    draws = torch.Generator().manual_seed(seed)
+    return torch.linalg.qr(torch.randn(width, width, dtype=torch.float64, generator=draws)).Q
+
+
+@pytest.mark.parametrize(("kind", "steps"), TABLE)
+def test_gaussian_data_have_the_singular_values_of_the_table(kind, steps):
+    denoiser = gaussian((3.0, 1.0), kind)
+    for found in (spectrum(denoiser, some(2), 2, steps=steps), full_spectrum(denoiser, some(2), steps=steps)):
+        np.testing.assert_allclose(np.exp(found.exponents), TABLE[kind, steps], rtol=1e-9)
+        assert not found.warnings
+
+
+@pytest.mark.parametrize("kind", ["ddim", "ddpm"])
+def test_the_vectors_are_the_eigenvectors_of_the_covariance(kind):
+    q = rotation(4)
+    denoiser = gaussian(q @ torch.diag(torch.tensor(EIGENVALUES).double()) @ q.T, kind)
+    expected = [
+        math.log(ddpm_factor(value, 20)) if kind == "ddpm" else np.log(ddim_factors(value, 20)).sum()
+        for value in EIGENVALUES
+    ]
+    leading = spectrum(denoiser, some(4), 2, steps=20, tolerance=1e-12)
+    every = full_spectrum(denoiser, some(4), steps=20)
+    np.testing.assert_allclose(leading.exponents, expected[:2], rtol=1e-9)
+    np.testing.assert_allclose(every.exponents, expected, rtol=1e-9)
+    assert every.log_det == pytest.approx(sum(expected), rel=1e-9)
+    for found, tolerance in ((leading, 1e-5), (every, 1e-7)):
+        for index, vector in enumerate(found.right):
+            assert abs(vector.flatten() @ q[:, index]) == pytest.approx(1, abs=tolerance)
+            assert abs(found.left[index].flatten() @ q[:, index]) == pytest.approx(1, abs=tolerance)
+            assert vector.flatten() @ found.left[index].flatten() > 0  # the map turns nothing round
+    assert leading.residuals.max() < 1e-5
+
+
+def test_on_the_boundary_between_two_gaussians_the_exponent_is_huge():
+    """|m| = 3, s² = 0.04, 50 steps: 26.9569954 along m, −1.7361045 across, on a perfectly straight boundary."""
+    mean, scheduler = torch.tensor([3.0, 0.0, 0.0]), scheduler_of("ddim")
+    denoiser = denoiser_of(TwoGaussians(mean, 0.04, scheduler), scheduler, 3)
+    on_boundary = torch.tensor([0.0, 0.7, -0.2]).double().reshape(1, 1, 1, 3)
+    for found in (
+        spectrum(denoiser, on_boundary, 3, steps=50),
+        full_spectrum(denoiser, on_boundary, steps=50),
+    ):
+        np.testing.assert_allclose(found.exponents, [26.9569954, -1.7361045, -1.7361045], atol=2e-7)
+        assert abs(found.right[0].flatten()[0]) == pytest.approx(1)
+
+
+def test_ancestral_sampling_forgets_the_noise_where_ddim_keeps_it():
+    ddim, ddpm = (spectrum(gaussian(EIGENVALUES, kind), some(4), 1, steps=50) for kind in ("ddim", "ddpm"))
+    assert math.exp(ddim.exponents[0]) / math.exp(ddpm.exponents[0]) > 70
+
+
+@pytest.fixture(scope="module")
+def exact(make_unet, make_scheduler):
+    return ds.load(make_unet(), scheduler=make_scheduler("ddim"), dtype="float64", device="cpu")
+
+
+def plain_jacobian(denoiser, x_T, steps) -> torch.Tensor:
+    """∂x_0/∂x_T by plain reverse mode through a plain loop of diffusers."""
+    from copy import deepcopy
+
+    from denoscope.schedule import after_set_timesteps, in_double
+
+    def run(flat):
+        scheduler, x = deepcopy(denoiser.scheduler), flat.reshape(1, *denoiser.shape)
+        in_double(scheduler)
+        scheduler.set_timesteps(steps)
+        after_set_timesteps(scheduler)
+        for t in scheduler.timesteps:
+            x = scheduler.step(denoiser.network(x, t).sample, t, x).prev_sample
+        return x.flatten()
+
+    return torch.autograd.functional.jacobian(run, x_T.flatten())
+
+
+def test_on_a_real_network_all_agree_with_the_plain_jacobian(exact):
+    x_T = ds.noise.random(1, exact.shape, seed=1).batch([0]).double()
+    jacobian = plain_jacobian(exact, x_T, 4)
+    expected = torch.linalg.svdvals(jacobian).log().numpy()
+    leading = spectrum(exact, x_T, 4, steps=4, oversampling=20, tolerance=1e-9)
+    every = full_spectrum(exact, x_T, steps=4)
+    np.testing.assert_allclose(leading.exponents, expected[:4], atol=1e-8)
+    np.testing.assert_allclose(every.exponents, expected, atol=1e-8)
+    assert every.log_det == pytest.approx(float(torch.linalg.slogdet(jacobian).logabsdet), abs=1e-8)
+    moved = jacobian @ every.right.flatten(1).T
+    np.testing.assert_allclose(moved.T, np.exp(expected)[:, None] * every.left.flatten(1).numpy(), atol=1e-9)
+
+
+def test_the_leading_values_of_a_finite_map_are_not_the_sums_of_one_pass_of_qr(exact):
+    """The sum over a whole frame is ln|det|; that of a leading part is another number."""
+    x_T = ds.noise.random(1, exact.shape, seed=1).batch([0]).double()
+    size = math.prod(exact.shape)
+    whole = local_expansion(exact, x_T, size, steps=4)
+    assert whole.rates.shape == (4, size)
+    assert whole.rates.sum() == pytest.approx(full_spectrum(exact, x_T, steps=4).log_det, abs=1e-8)
+    few = local_expansion(exact, x_T, 2, steps=4)
+    assert few.rates.sum(0)[0] < spectrum(exact, x_T, 1, steps=4).exponents[0] - 0.05
+
+
+def test_gaussian_steps_stretch_by_their_own_factors():
+    rates = local_expansion(gaussian((2.0, 2.0)), some(2), 2, steps=10).rates
+    np.testing.assert_allclose(rates, np.log(ddim_factors(2.0, 10))[:, None].repeat(2, 1), rtol=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_graded_products_keep_every_digit(seed):
+    """Against the same product in 200 digits."""
+    mp = pytest.importorskip("mpmath")
+    n, draws = 6, torch.Generator().manual_seed(seed)
+    product, frame, triangle = mp.eye(n), torch.eye(n).double(), torch.eye(n).double()
+    with mp.workdps(200):
+        for _ in range(40):
+            factor = torch.randn(n, n, dtype=torch.float64, generator=draws) @ torch.diag(
+                10.0 ** -torch.arange(n).double()
+            )
+            product = mp.matrix(factor.tolist()) * product
+            frame, upper = torch.linalg.qr(factor @ frame)
+            triangle = upper @ triangle
+        expected = [float(mp.log(value)) for value in mp.svd_r(product, compute_uv=False)]
+    left, values, right = graded_svd(triangle)
+    np.testing.assert_allclose(values.log(), expected, atol=1e-11)
+    assert expected[0] - expected[-1] > 200  # an SVD that is right relative to the largest knows 36 of them
+    for q in (left, right):
+        np.testing.assert_allclose(q.T @ q, np.eye(n), atol=1e-13)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 12])
+def test_an_svd_of_any_square_matrix(n):
+    matrix = torch.randn(n, n, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+    left, values, right = graded_svd(matrix)
+    np.testing.assert_allclose(values, torch.linalg.svdvals(matrix), rtol=1e-12)
+    np.testing.assert_allclose(left @ torch.diag(values) @ right.T, matrix, atol=1e-13)
+
+
+def test_an_svd_of_a_singular_matrix_has_a_zero():
+    _, values, _ = graded_svd(torch.tensor([[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 0.0]]))
+    np.testing.assert_allclose(values, [5, 0, 0], atol=1e-15)
+
+
+def test_what_was_computed_is_told(exact):
+    found = spectrum(exact, torch.zeros(1, *exact.shape), 2, steps=2, seed=5)
+    told = found.to_dict()
+    assert told["origin"]["fingerprint"]["num_steps"] == 2 and told["origin"]["seed"] == 5
+    assert len(told["exponents"]) == 2 and "left" not in told and found.to_json()
+    again = spectrum(exact, torch.zeros(1, *exact.shape), 2, steps=2, seed=5)
+    assert again.exponents.tobytes() == found.exponents.tobytes()
+
+
+def test_too_few_iterations_and_too_few_digits_are_warned_of(tiny):
+    x_T = ds.noise.random(1, tiny.shape).batch([0])
+    (warning,) = spectrum(tiny, x_T, 2, steps=2, iterations=1, oversampling=0).warnings
+    assert "after 1 iterations" in warning
+    single = denoiser_of(gaussian((1.0, 1e-16)).network, scheduler_of("ddpm"), 2, "float32")
+    found = full_spectrum(single, some(2).float(), steps=50)
+    assert any("1 of 2 exponents lie more than 16 below" in line for line in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"k": 0}, "k is 0; allowed: 1 to 128"),
+        ({"k": 129}, "k is 129; allowed: 1 to 128"),
+        ({"x_T": torch.zeros(2, 2, 8, 8)}, r"x_T is \[2, 2, 8, 8\]; needed is one state"),
+        ({"x_T": torch.full((1, 2, 8, 8), math.nan)}, "x_T holds NaN or Inf"),
+        ({"x_T": "noise"}, "x_T is str"),
+    ],
+)
+def test_what_has_no_spectrum_is_refused(tiny, change, told):
+    options = {"x_T": torch.zeros(1, *tiny.shape), "k": 1} | change
+    for measure in (spectrum, local_expansion):
+        with pytest.raises(ds.UserError, match=told):
+            measure(tiny, options["x_T"], options["k"], steps=2)
+
+
+# Of arrays that a scheduler of diffusers makes of tensors.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning")
+def test_schedulers_with_a_memory_have_a_spectrum_but_no_steps_of_their_own(make_unet):
+    from diffusers import DPMSolverMultistepScheduler
+
+    denoiser = ds.load(make_unet(), scheduler=DPMSolverMultistepScheduler(), dtype="float64", device="cpu")
+    x_T = ds.noise.random(1, denoiser.shape, seed=1).batch([0]).double()
+    found = spectrum(denoiser, x_T, 1, steps=4)
+    along, h = found.right, 1e-4
+    above, below = (ds.sample(denoiser, x_T + sign * h * along, steps=4) for sign in (1, -1))
+    grown = float((above - below).norm() / (2 * h))
+    assert math.log(grown) == pytest.approx(found.exponents[0], abs=2e-3)
+    for measure in (full_spectrum, local_expansion):
+        with pytest.raises(ds.UserError, match="remembers earlier steps"):
+            measure(denoiser, x_T, steps=4)
+
+
+def test_a_derivative_that_is_not_finite_is_refused(make_scheduler):
+    class Root(torch.nn.Module):
+        def forward(self, x, timestep):  # noqa: ARG002
+            return x.abs().sqrt()
+
+    denoiser = ds.load(Root(), scheduler=make_scheduler("ddim"), shape=(1, 1, 2), device="cpu")
+    with pytest.raises(ds.UserError, match="is not finite along this trajectory"):
+        spectrum(denoiser, torch.zeros(1, 1, 1, 2), 1, steps=2)
+
+
+def test_forward_backward_and_differences_agree(exact):
+    """JVP against central differences to better than 1e-4, and the JVP's transpose is the VJP."""
+    from denoscope.dynamics.denoising_map import DenoisingMap
+    from denoscope.sampling import Loop
+
+    flow = DenoisingMap(exact, Loop(steps=4, lanes=4))
+    x_T = ds.noise.random(1, exact.shape, seed=1).batch([0]).double()
+    v, u = (ds.noise.random(3, exact.shape, seed=seed).batch(range(3)).double() for seed in (2, 3))
+    pushed, pulled, h = flow.push(x_T, v), flow.pull(x_T, u), 1e-5
+    above, below = (ds.sample(exact, x_T + sign * h * v, steps=4, lanes=4) for sign in (1, -1))
+    difference = (above - below) / (2 * h)
+    assert ((pushed - difference).norm() / difference.norm()).item() < 1e-8
+    for one, other in itertools.product(range(3), repeat=2):
+        assert float((u[one] * pushed[other]).sum()) == pytest.approx(
+            float((pulled[one] * v[other]).sum()), rel=1e-9
+        )
