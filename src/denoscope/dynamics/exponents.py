@@ -18,6 +18,8 @@ from denoscope.errors import UserError
 BATCHES = 20
 LEAST_ITERATIONS = 2 * BATCHES
 FEW_ITERATIONS = 1000
+SETTLING = 100
+"""The last iterations of those discarded also turn the frame, which starts in arbitrary directions."""
 HISTORY = 200
 """How many points of the convergence history are kept at most."""
 
@@ -66,7 +68,7 @@ def lyapunov(
         x0: where the orbit starts; float64 is asked for. Other dtypes are kept, as a network may need them, with a
             warning: the orbit then rounds, and short cycles of rounding can take the place of chaos.
         k: how many; never more than the state has numbers.
-        discard: iterations before measuring, for the transient.
+        discard: iterations before measuring, for the transient of the orbit and, in the last 100, of the frame.
         seed: of the first frame.
     Raises: UserError if a state or a derivative is not finite, naming the iteration; if there are too few iterations.
     Source: Benettin et al., Meccanica 15, 9 (1980); Shimada and Nagashima, Prog. Theor. Phys. 61, 1605 (1979);
@@ -76,11 +78,13 @@ def lyapunov(
     if k < 1:
         raise UserError(f"k={k}; at least one exponent must be asked for")
     x = first_state(x0)
-    for iteration in range(discard):
+    settling = min(discard, SETTLING)
+    begin = discard - settling
+    for iteration in range(begin):
         x = advance(step, x, iteration)
     frame = _random_frame(x.numel(), min(k, x.numel()), seed)
-    way, warnings = choose(map_at(step, discard), x, frame)
-    growth = _growth(step, x, frame, way=way, iterations=iterations, discard=discard)
+    way, warnings = choose(map_at(step, begin), x, frame)
+    growth = _growth(step, x, frame, way=way, iterations=range(begin, discard + iterations))[settling:]
     exponents, intervals = _means(growth, confidence)
     at = np.unique(np.linspace(1, iterations, min(HISTORY, iterations)).astype(int))
     return Lyapunov(
@@ -107,13 +111,11 @@ def _random_frame(numbers: int, k: int, seed: int) -> torch.Tensor:
     return torch.linalg.qr(torch.randn(numbers, k, generator=generator, dtype=torch.float64))[0]
 
 
-def _growth(
-    step: Step, x: torch.Tensor, frame: torch.Tensor, *, way: str, iterations: int, discard: int
-) -> np.ndarray:
+def _growth(step: Step, x: torch.Tensor, frame: torch.Tensor, *, way: str, iterations: range) -> np.ndarray:
     """ln R_ii [iterations, k] along the orbit; −∞ where the derivative is singular."""
     derivative = WAYS[way]
-    growth = np.empty((iterations, frame.shape[1]))
-    for iteration in range(discard, discard + iterations):
+    growth = np.empty((len(iterations), frame.shape[1]))
+    for row, iteration in enumerate(iterations):
         y, images = derivative(map_at(step, iteration), x, frame)
         x = check_state(y, x, iteration)
         if not images.isfinite().all():
@@ -123,7 +125,7 @@ def _growth(
             )
         frame, upper = torch.linalg.qr(images)
         with np.errstate(divide="ignore"):
-            growth[iteration - discard] = np.log(upper.diagonal().abs().numpy())
+            growth[row] = np.log(upper.diagonal().abs().numpy())
     return growth
 
 
@@ -228,8 +230,8 @@ def _descending(exponents: Any) -> np.ndarray:
     if given.ndim != 1 or not given.size:
         raise UserError(f"exponents have shape {list(given.shape)}; a list of at least one is needed: [k]")
     singular = np.isneginf(given) if given.dtype.kind == "f" else np.zeros(given.shape, bool)
-    values = as_array(np.where(singular, 0, given), "exponents")
-    return np.sort(np.where(singular, -np.inf, values))[::-1]
+    given = as_array(np.where(singular, 0, given) if singular.any() else given, "exponents")
+    return np.sort(np.where(singular, -np.inf, given))[::-1]
 
 
 def _dimension(values: np.ndarray) -> float:
