@@ -50,8 +50,9 @@ def correlation_dimension(
     the fitted range, by least squares. A pure number: 0 a cycle of a map, 1 a curve, 2 a surface; not an
     integer for a fractal set. Computed in float64, with memory bounded by blocks; time grows with n².
 
-    The range, unless given, runs from the radius that holds 200 pairs to the one that holds 2 % of all pairs, or 2000
-    pairs if that is more.
+    The range, unless given, runs from the radius within which a point has one neighbour on average (and which holds 200
+    pairs) to the one that holds 2 % of all pairs, or ten times the pairs of the lower end if that is more. Sharp edges
+    of a set lower the slope by a few per cent there.
     The interval joins the scatter from point to point (jackknife over 20 stretches of time, doubled as every pair
     counts at both ends) with half the difference of the slopes over the two halves of the range: where C is no
     straight line there is no dimension to speak of, and the interval is wide.
@@ -76,7 +77,7 @@ def correlation_dimension(
     counts, pairs = _counts(array, grid, theiler)
     _refuse_repeats(array, counts, pairs)
     sums = counts.sum(axis=0) / pairs
-    fitted = _fitted(grid, sums, pairs / 2, radii)
+    fitted = _fitted(grid, sums, radii, points=len(array), pairs=pairs / 2)
     value, halves = _slope(grid, sums, fitted), _halves(grid, sums, fitted)
     scatter = 2 * student_quantile(confidence, PARTS - 1) * _part_error(grid, counts, fitted)
     reach = float(np.hypot(scatter, (halves[0] - halves[1]) / 2))
@@ -135,12 +136,13 @@ def _counts(points: np.ndarray, grid: np.ndarray, theiler: int) -> tuple[np.ndar
 
 
 def _fitted(
-    grid: np.ndarray, sums: np.ndarray, pairs: float, radii: tuple[float, float] | None
+    grid: np.ndarray, sums: np.ndarray, radii: tuple[float, float] | None, *, points: int, pairs: float
 ) -> np.ndarray:
     """Which radii the slope is fitted over."""
     if radii is None:
-        share = min(max(SHARE, 10 * LEAST_PAIRS / pairs), 0.5)
-        fitted = (sums * pairs >= LEAST_PAIRS) & (sums <= share)
+        # Less than a neighbour a point is below what an orbit that fills its set regularly resolves.
+        lower = max(LEAST_PAIRS / pairs, 1 / points)
+        fitted = (sums >= lower) & (sums <= min(max(SHARE, 10 * lower), 0.5))
     else:
         fitted = (grid >= radii[0]) & (grid <= radii[1]) & (sums > 0)
     if np.count_nonzero(fitted) < LEAST_RADII:
