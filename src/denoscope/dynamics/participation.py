@@ -9,7 +9,7 @@ import numpy as np
 
 from denoscope.dynamics.points import as_trajectories
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.similarity import gram, unbiased_product
+from denoscope.dynamics.similarity import centered, gram, unbiased_product
 from denoscope.dynamics.standard_error import jackknife_error, student_quantile
 from denoscope.errors import UserError
 
@@ -106,8 +106,7 @@ def _reach(kernel: np.ndarray, confidence: float) -> float:
     left = []
     for part in range(parts):
         kept = part_of != part
-        rest = kernel[np.ix_(kept, kept)]
-        left.append(_ratio(rest - rest.mean(axis=0) - rest.mean(axis=1)[:, None] + rest.mean()))
+        left.append(_ratio(centered(kernel[np.ix_(kept, kept)])))
     reach = student_quantile(confidence, parts - 1) * float(jackknife_error(np.array(left)))
     # Without a number, one group held all that varies: the data do not bound it.
     return np.inf if np.isnan(reach) else reach

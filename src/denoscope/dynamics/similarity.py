@@ -14,6 +14,7 @@ from denoscope.dynamics.standard_error import jackknife_error, student_quantile
 from denoscope.errors import UserError
 
 LEAST_SAMPLES = 4
+ROUNDING = 1e-12
 PARTS = 20
 """Groups of samples that are left out in turn for the interval."""
 
@@ -112,13 +113,15 @@ def unbiased_product(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _cka(first: np.ndarray, second: np.ndarray) -> float:
-    a, b = _centered(first), _centered(second)
+    a, b = centered(first), centered(second)
     norms = np.linalg.norm(a) * np.linalg.norm(b)
     return float((a * b).sum() / norms) if norms > 0 else float("nan")
 
 
-def _centered(kernel: np.ndarray) -> np.ndarray:
-    return kernel - kernel.mean(axis=0) - kernel.mean(axis=1)[:, None] + kernel.mean()
+def centered(kernel: np.ndarray) -> np.ndarray:
+    """The Gram matrix of the same points about their own mean; zero where only rounding is left."""
+    found = kernel - kernel.mean(axis=0) - kernel.mean(axis=1)[:, None] + kernel.mean()
+    return found if np.linalg.norm(found) > ROUNDING * np.linalg.norm(kernel) else np.zeros_like(found)
 
 
 def _debiased(first: np.ndarray, second: np.ndarray) -> float:
@@ -128,6 +131,8 @@ def _debiased(first: np.ndarray, second: np.ndarray) -> float:
 
 def _check_samples(grams: list[np.ndarray]) -> None:
     counts = [len(one) for one in grams]
+    if not counts:
+        raise UserError("no states were given; at least one set of them is needed: [sample, …]")
     if len(set(counts)) != 1:
         raise UserError(
             f"states of {counts} samples were given; all must be of the same samples, in the same order"
