@@ -116,6 +116,18 @@ def test_a_rotation_that_shrinks_has_one_exponent_twice():
     assert found.exponents == pytest.approx(np.log([0.9, 0.9]), abs=1e-12)
 
 
+def test_exponents_that_are_nearly_equal_are_in_order():
+    change = np.random.default_rng(0).normal(size=(4, 4))
+    turn = np.array([[math.cos(1), -math.sin(1)], [math.sin(1), math.cos(1)]])
+    blocks = np.kron(np.diag([0.9, 0.9]), turn)
+    matrix = torch.from_numpy(change @ blocks @ np.linalg.inv(change))
+    for seed in range(5):
+        options = {"iterations": 40, "k": 4, "discard": 0, "seed": seed}
+        found = lyapunov(lambda x: matrix @ x, torch.ones(4, dtype=torch.float64), **options)
+        assert (np.diff(found.exponents) <= 0).all()
+        assert found.exponents.sum() == pytest.approx(4 * math.log(0.9), abs=1e-9)
+
+
 def test_any_shape_of_state_and_fewer_exponents_than_numbers():
     found = lyapunov(
         lambda x: henon(x.flatten()).reshape(1, 2, 1), torch.zeros(1, 2, 1).double(), iterations=400, k=1

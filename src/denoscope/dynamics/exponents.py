@@ -85,6 +85,8 @@ def lyapunov(
     frame = _random_frame(x.numel(), min(k, x.numel()), seed)
     way, warnings = choose(map_at(step, begin), x, frame)
     growth = _growth(step, x, frame, way=way, iterations=range(begin, discard + iterations))[settling:]
+    # Directions that grow alike come out of the frame in any order.
+    growth = growth[:, np.argsort(-growth.mean(axis=0), kind="stable")]
     exponents, intervals = _means(growth, confidence)
     at = np.unique(np.linspace(1, iterations, min(HISTORY, iterations)).astype(int))
     return Lyapunov(
