@@ -1,0 +1,69 @@
+"""Maps of states to states that are iterated: the same at every iteration, or driven by noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+
+from denoscope.errors import UserError
+
+Map = Callable[[torch.Tensor], torch.Tensor]
+"""A state to the next one, of the same shape; the same answer whenever it is asked for the same state."""
+
+
+class DrivenMap(Protocol):
+    """A map that noise drives: another one at every iteration, but the same for all states at that iteration."""
+
+    def at(self, iteration: int) -> Map:
+        """The map of an iteration, counted from 0 at x0."""
+
+
+Step = Map | DrivenMap
+
+
+def map_at(step: Step, iteration: int) -> Map:
+    """The map that turns state `iteration` into the next."""
+    return step.at(iteration) if hasattr(step, "at") else step
+
+
+def first_state(x0: torch.Tensor) -> torch.Tensor:
+    """A copy of x0 to start from."""
+    if not isinstance(x0, torch.Tensor) or not x0.is_floating_point():
+        got = x0.dtype if isinstance(x0, torch.Tensor) else type(x0).__name__
+        raise UserError(
+            f"x0 is {got}; a floating-point tensor is needed: torch.tensor(…, dtype=torch.float64)"
+        )
+    if not x0.numel() or not x0.isfinite().all():
+        raise UserError(f"x0 of shape {list(x0.shape)} is empty or not finite; start from finite numbers")
+    return x0.detach().clone()
+
+
+def check_state(state: torch.Tensor, like: torch.Tensor, iteration: int) -> torch.Tensor:
+    """The state as it came out of an iteration, which must be one that the map can be given again."""
+    if state.shape != like.shape or state.dtype != like.dtype:
+        raise UserError(
+            f"step turned {like.dtype} {list(like.shape)} into {state.dtype} {list(state.shape)};"
+            " a map that is iterated keeps shape and dtype"
+        )
+    if not state.isfinite().all():
+        raise UserError(
+            f"the orbit diverged: its state is not finite after iteration {iteration + 1};"
+            " start elsewhere or keep the map bounded"
+        )
+    return state
+
+
+@torch.no_grad()
+def advance(step: Step, state: torch.Tensor, iteration: int) -> torch.Tensor:
+    """The state after one iteration."""
+    return check_state(map_at(step, iteration)(state), state, iteration).detach()
+
+
+def check_counts(iterations: int, discard: int, *, least: int = 1) -> None:
+    """Refuse counts of iterations that measure nothing."""
+    if iterations < least or discard < 0:
+        raise UserError(
+            f"iterations={iterations}, discard={discard}; at least {least} iterations are needed, and discard ≥ 0"
+        )

@@ -1,0 +1,197 @@
+"""Orbits of a map that is iterated: their states, fixed points and cycles, and how they change with a parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from denoscope.dynamics.maps import Step, advance, check_counts, first_state
+from denoscope.dynamics.points import as_array
+from denoscope.dynamics.result import Result
+from denoscope.errors import UserError
+
+ROUNDS = 3
+"""How often a cycle must be seen to be one."""
+
+
+def orbit(step: Step, x0: torch.Tensor, *, iterations: int, discard: int = 0) -> torch.Tensor:
+    """The states [iterations, …] of an orbit: the first is x0 after `discard` iterations.
+
+    Raises: UserError naming the iteration after which a state is not finite.
+    """
+    check_counts(iterations, discard)
+    state = first_state(x0)
+    states = state.new_empty((iterations, *state.shape))
+    for iteration in range(discard):
+        state = advance(step, state, iteration)
+    states[0] = state
+    for k in range(1, iterations):
+        states[k] = state = advance(step, state, discard + k - 1)
+    return states
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Periodicity(Result):
+    """The shortest period an orbit has, or None, and the states [period, …] of the cycle.
+
+    `returns` [longest] is, for each period p = 1, 2, …, the largest distance between states that are p iterations
+    apart, over the size of the orbit.
+    """
+
+    period: int | None
+    cycle: np.ndarray
+    returns: np.ndarray
+
+
+def periodicity(states: Any, *, longest: int = 64, tolerance: float = 1e-6) -> Periodicity:
+    """The period of the end of an orbit [time, …]; 1 is a fixed point.
+
+    p is the smallest of 1 … longest with max ‖x_{n+p} − x_n‖ ≤ tolerance · size, over the last 3·longest states;
+    size is the root mean square norm of those states (1 where they are all zero), L2 throughout.
+    None means that the orbit has no period as short as that: it may be quasiperiodic, chaotic or still on its way.
+    A slow drift of less than the tolerance an iteration reads as a fixed point, and is warned of.
+
+    Raises: UserError if there are fewer than 3·longest states.
+    """
+    points = as_array(states, "states")
+    window = ROUNDS * longest
+    if longest < 1 or points.ndim == 0 or len(points) < window:
+        raise UserError(
+            f"states of shape {list(points.shape)} cannot show periods up to longest={longest}:"
+            f" {max(window, ROUNDS)} states are needed; iterate on or lower longest to {len(np.atleast_1d(points)) // ROUNDS}"
+        )
+    tail = points[-window:].reshape(window, -1)
+    size = _size(tail)
+    lags = range(1, longest + 1)
+    returns = np.array([np.linalg.norm(tail[p:] - tail[:-p], axis=1).max() for p in lags]) / size
+    periods = np.flatnonzero(returns <= tolerance)
+    period = int(periods[0]) + 1 if len(periods) else None
+    return Periodicity(
+        period=period,
+        cycle=points[-period:] if period else points[:0],
+        returns=returns,
+        origin={"longest": longest, "tolerance": tolerance, "states": len(points), "window": window},
+        warnings=_drift(tail, period, tolerance * size) if period else (),
+    )
+
+
+def _size(points: np.ndarray) -> float:
+    return float(np.sqrt((points**2).sum(axis=1).mean())) or 1.0
+
+
+def _drift(tail: np.ndarray, period: int, allowed: float) -> tuple[str, ...]:
+    """A warning if the cycle moves over the window by more than one return may be off."""
+    start = len(tail) % period
+    moved = np.linalg.norm(tail[-period:] - tail[start : start + period], axis=1).max()
+    if moved <= allowed:
+        return ()
+    return (
+        f"the cycle still moves: {moved:.3g} over {len(tail)} iterations, more than one return may be off;"
+        " take a longer discard or a smaller tolerance",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FixedPoints(Result):
+    """The points [found, …] that orbits settle on, and which one [start] each start reached; −1 for none."""
+
+    points: np.ndarray
+    reached: np.ndarray
+
+
+def fixed_points(
+    step: Step, starts: torch.Tensor, *, iterations: int = 1000, tolerance: float = 1e-6
+) -> FixedPoints:
+    """The attracting fixed points that orbits from several starts [start, …] settle on.
+
+    A start is settled after `iterations` if one more moves its state by no more than tolerance · (its norm, 1 if
+    zero), L2. Settled states closer to each other than 1000 times that are one point. Repelling fixed points and
+    saddles are not found, and neither is an attractor that no start leads to.
+
+    Raises: UserError if an orbit diverges, naming the iteration.
+    """
+    if not isinstance(starts, torch.Tensor) or starts.ndim < 1 or not len(starts):
+        raise UserError("starts must be a tensor [start, …] of at least one state")
+    ends = [orbit(step, start, iterations=2, discard=iterations) for start in starts]
+    before, after = (as_array(torch.stack([end[k] for end in ends]), "states") for k in (0, 1))
+    found: list[np.ndarray] = []
+    reached = np.full(len(starts), -1)
+    for k, (earlier, later) in enumerate(zip(before, after, strict=True)):
+        allowed = tolerance * (float(np.linalg.norm(later)) or 1.0)
+        if np.linalg.norm(later - earlier) <= allowed:
+            reached[k] = _place(later, found, 1000 * allowed)
+    missed = np.count_nonzero(reached < 0)
+    return FixedPoints(
+        points=np.array(found) if found else after[:0],
+        reached=reached,
+        origin={"starts": len(starts), "iterations": iterations, "tolerance": tolerance},
+        warnings=(f"{missed} of {len(starts)} starts did not settle on a fixed point",) if missed else (),
+    )
+
+
+def _place(state: np.ndarray, found: list[np.ndarray], near: float) -> int:
+    """The number of the point that a settled state is, which is a new one if none is near."""
+    for number, point in enumerate(found):
+        if np.linalg.norm(state - point) <= near:
+            return number
+    found.append(state)
+    return len(found) - 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OrbitDiagram(Result):
+    """What an observable takes on along the orbit at each parameter: values [parameter, iteration].
+
+    The row of a parameter whose orbit diverged is NaN, and told in `warnings`.
+    """
+
+    parameters: np.ndarray
+    values: np.ndarray
+
+
+def _mean(state: torch.Tensor) -> float:
+    return float(state.double().mean())
+
+
+def orbit_diagram(
+    step_of: Callable[[float], Step],
+    parameters: Sequence[float],
+    x0: torch.Tensor,
+    *,
+    observable: Callable[[torch.Tensor], float] = _mean,
+    iterations: int = 100,
+    discard: int = 500,
+    follow: bool = False,
+) -> OrbitDiagram:
+    """The values an observable takes on along the orbit of `step_of(parameter)`, for each parameter.
+
+    One value: a fixed point; a few: a cycle; a band: quasiperiodic or chaotic (the exponent tells which). The
+    observable is the mean of the state if no other is given. With `follow`, each parameter starts from the last state
+    of the one before instead of x0, which keeps to one attractor and shows hysteresis when the order is reversed.
+    Slow transients near a bifurcation look like bands: raise `discard`.
+
+    Source: May, Nature 261, 459 (1976).
+    """
+    values = np.full((len(parameters), iterations), np.nan)
+    warnings = []
+    start = x0
+    for row, parameter in enumerate(parameters):
+        try:
+            states = orbit(step_of(parameter), start, iterations=iterations, discard=discard)
+        except UserError as error:
+            if "diverged" not in str(error):
+                raise
+            warnings.append(f"parameter {parameter:g}: {error}")
+            continue
+        values[row] = [float(observable(state)) for state in states]
+        start = states[-1] if follow else x0
+    return OrbitDiagram(
+        parameters=as_array(parameters, "parameters"),
+        values=values,
+        origin={"iterations": iterations, "discard": discard, "follow": follow},
+        warnings=tuple(warnings),
+    )

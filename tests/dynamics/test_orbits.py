@@ -1,0 +1,89 @@
+"""Orbits, their cycles and fixed points, by what the logistic map is known to do."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from denoscope.dynamics.orbits import fixed_points, orbit, orbit_diagram, periodicity
+from denoscope.errors import UserError
+
+
+def start(*numbers):
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def logistic(r):
+    return lambda x: r * x * (1 - x)
+
+
+def test_an_orbit_begins_after_what_is_discarded():
+    states = orbit(lambda x: 2 * x, start(1.0), iterations=3, discard=2)
+    assert states.tolist() == [[4.0], [8.0], [16.0]]
+    assert orbit(lambda x: 2 * x, start(1.0), iterations=1).tolist() == [[1.0]]
+
+
+# Published: the logistic map's windows of period 1, 2, 4 and 3.
+@pytest.mark.parametrize(("r", "period"), [(2.8, 1), (3.2, 2), (3.5, 4), (3.83, 3), (4.0, None), (3.56, 8)])
+def test_the_period_of_the_logistic_map(r, period):
+    found = periodicity(orbit(logistic(r), start(0.3), iterations=200, discard=2000))
+    assert found.period == period
+    assert found.cycle.shape == (period or 0, 1)
+    assert not found.warnings
+
+
+def test_the_cycle_is_the_closed_form():
+    r = 3.2
+    found = periodicity(orbit(logistic(r), start(0.3), iterations=200, discard=2000))
+    root = math.sqrt((r - 3) * (r + 1))
+    assert np.sort(found.cycle[:, 0]) == pytest.approx([(r + 1 - root) / (2 * r), (r + 1 + root) / (2 * r)])
+
+
+def test_a_slow_drift_is_no_quiet_fixed_point():
+    found = periodicity(1 + 5e-7 * np.arange(200))
+    assert found.period == 1
+    assert "still moves" in found.warnings[0]
+
+
+def test_an_orbit_too_short_for_the_period_is_refused():
+    with pytest.raises(UserError, match="192 states are needed"):
+        periodicity(np.zeros((51, 4)))
+    assert periodicity(np.zeros((51, 4)), longest=17).period == 1
+
+
+def test_fixed_points_are_those_that_attract():
+    # x ← x − 0.1 (x³ − x): ±1 attract, 0 repels.
+    found = fixed_points(lambda x: x - 0.1 * (x**3 - x), start(-2, -0.5, 0.5, 0.7).reshape(4, 1))
+    assert found.points[:, 0] == pytest.approx([-1, 1])
+    assert found.reached.tolist() == [0, 0, 1, 1]
+    assert not found.warnings
+
+
+def test_starts_that_do_not_settle_are_told():
+    found = fixed_points(logistic(3.2), start(0.3, 0.4).reshape(2, 1))
+    assert not len(found.points) and found.reached.tolist() == [-1, -1]
+    assert "2 of 2" in found.warnings[0]
+
+
+def test_the_diagram_shows_the_cascade():
+    found = orbit_diagram(logistic, [2.8, 3.2, 3.5], start(0.3), iterations=64, discard=2000)
+    assert [len(np.unique(row.round(8))) for row in found.values] == [1, 2, 4]
+    assert found.values[0] == pytest.approx(np.full(64, 1 - 1 / 2.8))
+
+
+def test_the_diagram_takes_an_observable_and_follows_one_attractor():
+    # A double well with a tilt: following upward stays in the left well longer than starting on the right.
+    def tilted(force):
+        return lambda x: x - 0.1 * (x**3 - x - force)
+
+    forces = np.linspace(-0.2, 0.2, 5)
+    up = orbit_diagram(tilted, forces, start(-1.0), follow=True, observable=lambda x: x[0])
+    down = orbit_diagram(tilted, forces[::-1], start(1.0), follow=True, observable=lambda x: x[0])
+    assert (up.values < 0).all() and (down.values > 0).all()
+
+
+def test_the_diagram_tells_which_parameter_diverged():
+    found = orbit_diagram(logistic, [3.2, 4.5], start(0.3), discard=100)
+    assert np.isfinite(found.values[0]).all() and np.isnan(found.values[1]).all()
+    assert found.warnings[0].startswith("parameter 4.5: the orbit diverged")
