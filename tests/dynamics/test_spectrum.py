@@ -44,7 +44,7 @@ def test_gaussian_data_have_the_singular_values_of_the_table(kind, steps):
 @pytest.mark.parametrize("kind", ["ddim", "ddpm"])
 def test_the_vectors_are_the_eigenvectors_of_the_covariance(kind):
     q = rotation(4)
-    denoiser = gaussian(q @ torch.diag(torch.tensor(EIGENVALUES).double()) @ q.T, kind)
+    denoiser = gaussian(q @ torch.diag(torch.tensor(EIGENVALUES, dtype=torch.float64)) @ q.T, kind)
     expected = [
         math.log(ddpm_factor(value, 20)) if kind == "ddpm" else np.log(ddim_factors(value, 20)).sum()
         for value in EIGENVALUES

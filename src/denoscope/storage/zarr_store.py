@@ -159,13 +159,18 @@ def permit(path: Path, plan: Plan, existing: Existing) -> None:
             )
         if existing == "resume" and is_laid_out(path):
             same_work(path, attributes(path), plan.attrs)
-    elif path.exists() and set(_files(path)) - {_lock_of(path)}:
+    elif path.exists() and any(map(_of_another, _files(path))):
         raise UserError(f"{path} exists and is no recording; name another output")
     links = (found for found in path.rglob("*") if found.is_symlink())
     inside(path, [*(path / array.name for array in plan.arrays), *links])
     if existing != "resume":
         freed = sum(found.stat().st_size for found in _files(path)) if is_recording(path) else 0
         space.check(path, disk_bytes(path, plan), freed)
+
+
+def _of_another(file: Path) -> bool:
+    """Whether a file is neither a lock nor what a killed writer left before its store was known as ours."""
+    return file.parts[-2:] != (COMPLETE, "lock") and not file.match(".*.partial")
 
 
 def _lock_of(path: Path) -> Path:
