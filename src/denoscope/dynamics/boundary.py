@@ -110,7 +110,7 @@ def boundary_dimension(
         corner_counts=np.array([m[::s, ::s].sum() for m, s in zip(mixed, sides, strict=True)]),
         mixed_share=share,
         origin=described(labels, sides) | {"seed": seed},
-        warnings=_warnings(sides, share, common.sum(axis=0)),
+        warnings=_warnings(sides, share, common.sum(axis=0), fit.interval[0]),
     )
 
 
@@ -161,7 +161,9 @@ def _logs(counts: np.ndarray) -> np.ndarray:
     return np.log(np.where(counts > 0, counts, 1))
 
 
-def _warnings(sides: tuple[int, ...], share: np.ndarray, common: np.ndarray) -> tuple[str, ...]:
+def _warnings(
+    sides: tuple[int, ...], share: np.ndarray, common: np.ndarray, lowest: float
+) -> tuple[str, ...]:
     """What to beware of in the counts."""
     warnings = []
     if full := [side for side, part in zip(sides, share, strict=True) if part > FULL]:
@@ -173,7 +175,7 @@ def _warnings(sides: tuple[int, ...], share: np.ndarray, common: np.ndarray) -> 
         warnings.append(
             f"the boundary lies at the grid's edge: the spaced fit has no boxes of {_listed(empty)} cells"
         )
-    if math.log10((sides[-1] - 1) / (sides[0] - 1)) < 1:
+    if lowest > 1 and math.log10((sides[-1] - 1) / (sides[0] - 1)) < 1:
         warnings.append(
             f"boxes of {sides[0]} to {sides[-1]} cells span less than a decade: an exponent, but no evidence of a fractal"
         )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from denoscope.dynamics.disorder import NOISY, cell_disorder
 from denoscope.dynamics.label_plane import (
     REJECTED,
     checked_boxes,
@@ -61,7 +62,7 @@ def wada(
     second row and column of the labels give the same W at the same number of cells. Where classes meet at single
     points W is the share of boxes near those points: it falls with the side, and doubles when the resolution is
     halved. W below 1 at the smallest boxes is expected even of Wada basins: few cells hold few labels.
-    Misleads: noise gives 1 at every size, so ask `verdict` first; a class that only fills a corner makes W small, and
+    Misleads: noise that differs per cell gives 1 as well, so its reading is "undecided"; a class that only fills a corner makes W small, and
     with fewer than three classes there is nothing to ask. Pixels prove nothing below their size.
 
     The intervals are Wilson's, for as many boxes as lie side by side along the boundary.
@@ -83,6 +84,7 @@ def wada(
     fractions, apart = full / mixed, np.maximum(mixed / np.array(sides) ** 2, 1)
     ratio = next((f / c for f, c in zip(fractions, coarse, strict=True) if c > 0), None)
     seen_at = next((side for side, share in zip(sides, fractions, strict=True) if share >= SEEN), None)
+    noisy = cell_disorder(labels) >= NOISY
     return Wada(
         boxes=sides,
         fractions=fractions,
@@ -90,10 +92,10 @@ def wada(
         coarse_fractions=coarse,
         seen_at=seen_at,
         resolution_ratio=None if ratio is None else float(ratio),
-        reading=_reading(seen_at, ratio),
+        reading="undecided" if noisy else _reading(seen_at, ratio),
         confidence=confidence,
         origin=described(labels, sides) | {"wanted": list(wanted)},
-        warnings=_warnings(labels, wanted, apart[-1]),
+        warnings=_warnings(labels, wanted, apart[-1], noisy),
     )
 
 
@@ -101,7 +103,9 @@ def _wanted(labels: np.ndarray, classes: Sequence[int] | None) -> tuple[int, ...
     found = set(np.unique(labels).tolist())
     wanted = sorted(found - {REJECTED}) if classes is None else sorted(set(map(int, classes)))
     if missing := set(wanted) - found:
-        raise UserError(f"no cell has label {min(missing)}; the labels are {', '.join(map(str, sorted(found)))}")
+        raise UserError(
+            f"no cell has label {min(missing)}; the labels are {', '.join(map(str, sorted(found)))}"
+        )
     if len(wanted) < 3:
         raise UserError(
             f"{len(wanted)} classes to look for; allowed: at least 3, for every boundary point of two classes is one "
@@ -128,11 +132,17 @@ def _reading(seen_at: int | None, ratio: float | None) -> Literal["wada", "not w
     return "wada" if seen_at and ratio >= KEPT else "undecided"
 
 
-def _warnings(labels: np.ndarray, wanted: Sequence[int], boxes: float) -> tuple[str, ...]:
+def _warnings(labels: np.ndarray, wanted: Sequence[int], boxes: float, noisy: bool) -> tuple[str, ...]:
     warnings = []
+    if noisy:
+        warnings.append(
+            "neighbouring cells differ as in noise drawn per cell: no box size can show Wada basins"
+        )
     if rare := [label for label in wanted if np.mean(labels == label) < 1e-3]:
         named = ", ".join(map(str, rare))
-        warnings.append(f"less than a thousandth of the cells has label {named}: name `classes` to look without it")
+        warnings.append(
+            f"less than a thousandth of the cells has label {named}: name `classes` to look without it"
+        )
     if boxes < 10:
         warnings.append(f"only about {boxes:.0f} of the widest boxes lie side by side along the boundary")
     return tuple(warnings)
