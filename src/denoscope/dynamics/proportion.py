@@ -33,7 +33,7 @@ def normal_quantile(confidence: float) -> float:
 
 
 def percentiles(values: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float]:
-    """The middle part of the values that holds `confidence` of them."""
-    tail = (1 - confidence) / 2
-    low, high = np.nanquantile(values, [tail, 1 - tail])
-    return (float(low), float(high)) if math.isfinite(low) else (math.nan, math.nan)
+    """The middle part of the values that holds `confidence` of them; NaN where none is finite."""
+    finite, tail = values[np.isfinite(values)], (1 - confidence) / 2
+    low, high = np.quantile(finite, [tail, 1 - tail]) if finite.size else (math.nan, math.nan)
+    return float(low), float(high)

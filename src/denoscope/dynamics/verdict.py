@@ -234,7 +234,7 @@ def _why_undecided(
     slopes: np.ndarray, isolated: float, span: float, possible: float, limits: np.ndarray
 ) -> str:
     read = ", ".join(f"{slope:.2f}" for slope in slopes)
-    if slopes[0] <= limits[0]:
+    if isolated > ISOLATED and slopes[0] <= limits[0]:
         return f"{isolated:.0%} of the boundary's cells are isolated (local slopes {read}): noise on top of basins, or specks"
     if slopes[0] <= limits[0]:
         return f"neither straight nor clearly steeper at the cells (local slopes {read}): a finer plane may decide"

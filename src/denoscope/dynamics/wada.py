@@ -32,7 +32,7 @@ class Wada(Result):
     """The share of boundary boxes that hold all classes [b], its interval [b, 2], and the same at half the resolution.
 
     `seen_at` is the smallest side in cells at which 95 % of the boundary boxes hold all classes, None if no side does.
-    `resolution_ratio` is fine over coarse share at the smallest side that has one; `reading` sums them up.
+    `resolution_ratio` is the least share over that at half the resolution; `reading` sums them up.
     """
 
     boxes: tuple[int, ...]
@@ -82,7 +82,7 @@ def wada(
     half = labels[::2, ::2]
     coarse = np.array([_share(half, side, wanted) for side in sides])
     fractions, apart = full / mixed, np.maximum(mixed / np.array(sides) ** 2, 1)
-    ratio = next((f / c for f, c in zip(fractions, coarse, strict=True) if c > 0), None)
+    ratio = min((f / c for f, c in zip(fractions, coarse, strict=True) if c > 0), default=None)
     seen_at = next((side for side, share in zip(sides, fractions, strict=True) if share >= SEEN), None)
     noisy = cell_disorder(labels) >= NOISY
     return Wada(
