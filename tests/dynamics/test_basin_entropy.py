@@ -138,7 +138,7 @@ def test_fractions_of_independent_draws_have_wilson_intervals():
     result = basin_fractions(labels)
     assert result.classes == (0, 4)
     np.testing.assert_allclose(result.fractions, [0.25, 0.75])
-    # Newcombe, Statistics in Medicine 17, 857 (1998), Wilson by hand: 5 of 20.
+    # The roots of |5/20 − p| = 1.96 √(p(1−p)/20), solved by hand.
     np.testing.assert_allclose(result.intervals[0], [0.1119, 0.4687], atol=5e-5)
 
 

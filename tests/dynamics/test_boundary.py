@@ -16,10 +16,10 @@ def _slope(sides, counts):
     return np.polyfit(-np.log(sides), np.log(counts), 1)[0]
 
 
-def test_newton_has_the_published_dimension():
+def test_newton_has_its_known_dimension():
     sides = np.arange(5, 31)
     result = boundary_dimension(newton(), boxes=sides)
-    # As it is published: one tiling from the corner, all sides of 5 to 30 cells, a plain fit.
+    # The convention that gives these digits: one tiling from the corner, all sides of 5 to 30 cells, a plain fit.
     assert _slope(sides, result.corner_counts) == pytest.approx(1.385, abs=5e-4)
     assert boundary_dimension(newton()).value == pytest.approx(1.385, abs=0.01)
     assert result.interval[0] <= 1.385 <= result.interval[1]

@@ -57,6 +57,7 @@ def test_the_reject_class_is_asked_for_by_name_alone():
     [
         (half_plane(50, 0.3), {}, "2 classes to look for; allowed: at least 3"),
         (rays(50), {"classes": (0, 1, 7)}, "no cell has label 7"),
+        (rays(50), {"classes": "abc"}, "classes are 'abc'; allowed: three or more"),
         (rays(50), {"boxes": (3, 60)}, "boxes run from 3 to 60"),
         (rays(50).astype(float), {}, "labels are float64"),
     ],

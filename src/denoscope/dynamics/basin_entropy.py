@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from denoscope.dynamics.label_plane import checked_boxes, checked_labels, described
+from denoscope.dynamics.draws import as_array, checked_confidence
+from denoscope.dynamics.label_plane import checked_boxes, checked_labels, classes_of, described
 from denoscope.dynamics.proportion import wilson
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
@@ -60,16 +62,16 @@ def basin_entropy(labels: Any, *, box: int | Sequence[int] = 10, offsets: int = 
 
     Args:
         labels: whole numbers [ny, nx]; −1, what belongs to no class, is a class like any other.
-        box: side of a box in cells, or several.
+        box: side of a box in cells, or several; they come back smallest first.
         offsets: how many tilings each way the entropies are means over, shifted by box/offsets; 1 is the one that
             starts at the corner, as it is published.
 
-    Source: Daza, Wagemakers, Georgeot, Guéry-Odelin, Sanjuán, Scientific Reports 6, 31416 (2016), eqs. 3–6.
+    Source: Daza, Wagemakers, Georgeot, Guéry-Odelin, Sanjuán, Scientific Reports 6, 31416 (2016).
     """
     labels = checked_labels(labels)
     several = not np.isscalar(box)
     sides = checked_boxes(box if several else [box], labels.shape, least=1)
-    if not isinstance(offsets, (int, np.integer)) or offsets < 1:
+    if not isinstance(offsets, numbers.Integral) or isinstance(offsets, bool) or offsets < 1:
         raise UserError(f"offsets is {offsets!r}; allowed: a whole number of at least 1")
     measured = [_entropies(labels, side, int(offsets)) for side in sides]
     entropy, boundary, boxes, around, around_boundary = (
@@ -95,7 +97,8 @@ def _entropies(labels: np.ndarray, side: int, offsets: int) -> tuple[float, floa
     """Entropy, boundary entropy, boundary boxes, and the range of either entropy over tilings."""
     taken = _tilings(labels, side, offsets)
     total, mixed, boxes = taken.sum(axis=0)
-    around = np.concatenate([taken, _tilings(labels, side, max(offsets, LEAST_TILINGS))])
+    others = [] if offsets >= LEAST_TILINGS else [_tilings(labels, side, LEAST_TILINGS)]
+    around = np.concatenate([taken, *others])
     return (
         float(total / boxes),
         float(total / mixed) if mixed else math.nan,
@@ -121,7 +124,7 @@ def _tiling(labels: np.ndarray, side: int) -> tuple[float, float, float]:
     high, wide = (length // side for length in labels.shape)
     cells = labels[: high * side, : wide * side].reshape(high, side, wide, side)
     entropy, kinds = np.zeros((high, wide)), np.zeros((high, wide), dtype=int)
-    for label in np.unique(cells):
+    for label in classes_of(cells):
         share = np.count_nonzero(cells == label, axis=(1, 3)) / side**2
         entropy -= share * np.log(np.where(share > 0, share, 1))
         kinds += share > 0
@@ -169,14 +172,12 @@ def basin_fractions(labels: Any, *, confidence: float = 0.95) -> BasinFractions:
     Source: Menck, Heitzig, Marwan, Kurths, Nature Physics 9, 89 (2013); Wilson, J. Am. Stat. Assoc. 22, 209 (1927);
     design effect: Kish, Survey Sampling (1965), ch. 5.
     """
-    labels = np.asarray(labels)
+    labels = as_array(labels, "labels")
     plane = labels.ndim != 1
     if not labels.size:
         raise UserError("labels are empty; allowed: at least one label")
     labels = checked_labels(labels if plane else labels[None], least_classes=1)
-    if not 0 < confidence < 1:
-        raise UserError(f"confidence is {confidence}; allowed: a number between 0 and 1")
-    classes = np.unique(labels)
+    classes, confidence = classes_of(labels), checked_confidence(confidence)
     fractions = np.array([np.mean(labels == label) for label in classes])
     effective = np.array([_effective_number(labels == label) if plane else labels.size for label in classes])
     return BasinFractions(

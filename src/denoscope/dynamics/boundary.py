@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.dynamics.draws import checked_confidence, generator
 from denoscope.dynamics.label_plane import checked_boxes, checked_labels, described, mixed_windows
 from denoscope.dynamics.line_fit import weighted_line
 from denoscope.dynamics.proportion import percentiles
@@ -76,7 +77,7 @@ def boundary_dimension(
     where there is a scaling law.
     `spaced_value` is the better estimate. b cells span b − 1 spacings, so a straight boundary between cells reads
     about 0.92 in `value` with boxes of 5 to 30, and wide windows fall short at the grid's edge; the spaced fit takes
-    b − 1 as the side and only windows centred where the widest fits too, and reads 1. `value` is what is published.
+    b − 1 as the side and only windows centred where the widest fits too, and reads 1. `value` keeps to whole boxes, as is usual.
     Misleads: label noise reads up to 2; basins smaller than the boxes read 2; a curve that winds reads above 1 at the
     sizes of its turns. An exponent over less than a decade shows no fractal: see `verdict`.
 
@@ -91,9 +92,10 @@ def boundary_dimension(
         seed: of the draws of blocks.
 
     Source: McDonald, Grebogi, Ott, Yorke, Physica D 17, 125 (1985); the mean over tilings is the area of the
-    boundary's Minkowski sausage by squares, divided by b² (Falconer, Fractal Geometry, 3rd ed., sect. 2.1).
+    boundary's Minkowski sausage by squares, divided by b² (Falconer, Fractal Geometry, 3rd ed., ch. 2).
     """
     labels = checked_labels(labels)
+    confidence = checked_confidence(confidence)
     sides = checked_boxes(boxes, labels.shape, least=3)
     mixed = [mixed_windows(labels, side) for side in sides]
     everywhere = np.stack([_block_sums(m, labels.shape, 0) for m in mixed], axis=-1)
@@ -132,10 +134,7 @@ def _box_fit(blocks: np.ndarray, sides: np.ndarray, seed: int, confidence: float
     """The fit to counts [block, size] summed over blocks, with the intervals that drawing blocks anew gives."""
     counts, x = blocks.sum(axis=0), -np.log(sides)
     slope, intercept = weighted_line(x, _logs(counts), counts)
-    drawn = (
-        np.random.default_rng(seed).multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), DRAWS)
-        @ blocks
-    )
+    drawn = generator(seed).multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), DRAWS) @ blocks
     # A draw of empty blocks alone has no slope.
     drawn = drawn[(drawn > 0).all(axis=1)]
     local = _local_slopes(drawn, x)

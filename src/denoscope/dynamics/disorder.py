@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from denoscope.dynamics.label_plane import classes_of
+
 WINDOW = 4
 """Side of the windows within which cells are compared."""
 NOISY = 0.9
@@ -22,7 +24,7 @@ def cell_disorder(labels: np.ndarray) -> float:
     below = _window_sums(labels[1:] != labels[:-1], WINDOW - 1, WINDOW)
     neighbours, ordered_pairs = 2 * WINDOW * (WINDOW - 1), WINDOW**2 * (WINDOW**2 - 1)
     unlike = beside.size * ordered_pairs
-    for label in np.unique(labels):
+    for label in classes_of(labels):
         members = _window_sums(labels == label, WINDOW, WINDOW)
         unlike -= int((members * (members - 1)).sum())
     return int(beside.sum() + below.sum()) / neighbours / (unlike / ordered_pairs) if unlike else 0.0

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.dynamics.draws import as_array
 from denoscope.errors import UserError
 
 REJECTED = -1
 """The label of what belongs to no class."""
+COUNTED = 2**16
+"""Number of possible labels up to which they are counted to see which occur."""
 
 
 def checked_labels(labels: Any, *, least_classes: int = 2) -> np.ndarray:
@@ -18,7 +21,7 @@ def checked_labels(labels: Any, *, least_classes: int = 2) -> np.ndarray:
 
     The reject class −1 is a class like any other: what is no digit also has a basin and a boundary.
     """
-    labels = np.asarray(labels)
+    labels = as_array(labels, "labels")
     if labels.ndim != 2 or labels.dtype.kind not in "iub":
         raise UserError(
             f"labels are {labels.dtype} of shape {labels.shape}; allowed: whole numbers [ny, nx], "
@@ -29,7 +32,7 @@ def checked_labels(labels: Any, *, least_classes: int = 2) -> np.ndarray:
         raise UserError(
             f"labels run from {labels.min()} to {labels.max()}; allowed: 0 to {2**31 - 1}, −1 for no class"
         )
-    found = np.unique(labels)
+    found = classes_of(labels)
     if len(found) < least_classes:
         raise UserError(
             f"labels hold {len(found)} classes ({', '.join(map(str, found))}); allowed: at least {least_classes}; "
@@ -38,9 +41,17 @@ def checked_labels(labels: Any, *, least_classes: int = 2) -> np.ndarray:
     return labels.astype(np.int8 if found[-1] < 128 else np.int32)
 
 
+def classes_of(labels: np.ndarray) -> np.ndarray:
+    """The labels that occur, ascending."""
+    if not labels.size or labels.dtype.kind == "b" or int(labels.max()) >= COUNTED:
+        return np.unique(labels)
+    # Counting takes a tenth of the time of sorting a plane of millions of cells.
+    return np.flatnonzero(np.bincount(labels.ravel().astype(np.int64) - REJECTED)) + REJECTED
+
+
 def checked_boxes(boxes: Any, shape: tuple[int, ...], *, least: int, smallest: int = 2) -> tuple[int, ...]:
     """Different box sides in cells, smallest first, each of which fits into the grid."""
-    sides = np.asarray(boxes)
+    sides = as_array(boxes, "boxes")
     if sides.ndim != 1 or sides.dtype.kind not in "iu" or len(set(sides.tolist())) < max(least, 1):
         raise UserError(
             f"boxes are {boxes!r}; allowed: at least {least} different whole numbers of cells, as 5, 10, 20"
@@ -79,5 +90,5 @@ def _over_windows(
 
 def described(labels: np.ndarray, boxes: Sequence[int] = ()) -> dict[str, Any]:
     """What a result says of the plane it was computed from."""
-    grid = {"grid": list(labels.shape), "classes": np.unique(labels).tolist()}
+    grid = {"grid": list(labels.shape), "classes": classes_of(labels).tolist()}
     return grid | ({"boxes": list(boxes)} if boxes else {})

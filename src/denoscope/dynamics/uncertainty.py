@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.dynamics.draws import as_array, checked_confidence, generator
 from denoscope.dynamics.line_fit import weighted_line
 from denoscope.dynamics.proportion import percentiles, wilson
 from denoscope.dynamics.result import Estimate
@@ -73,7 +74,8 @@ def uncertainty_exponent(
     Source: Grebogi, McDonald, Ott, Yorke, Phys. Lett. A 99, 415 (1983); McDonald et al., Physica D 17, 125 (1985).
     """
     points, distances = _checked_points(points), _checked_epsilons(epsilons)
-    directions, bootstrap = np.random.default_rng(seed).spawn(2)
+    confidence = checked_confidence(confidence)
+    directions, bootstrap = generator(seed).spawn(2)
     here = _labels(label_of, points)
     uncertain = np.stack(
         [
@@ -105,7 +107,7 @@ def uncertainty_exponent(
 
 
 def _checked_points(points: Any) -> np.ndarray:
-    points = np.asarray(points)
+    points = as_array(points, "points")
     if points.ndim != 2 or points.dtype.kind not in "fiu" or len(points) < 2 or not points.shape[1]:
         raise UserError(
             f"points are {points.dtype} of shape {points.shape}; allowed: numbers [n, d], at least 2 of them"
@@ -118,7 +120,7 @@ def _checked_points(points: Any) -> np.ndarray:
 
 
 def _checked_epsilons(epsilons: Any) -> np.ndarray:
-    distances = np.asarray(epsilons)
+    distances = as_array(epsilons, "epsilons")
     if distances.ndim != 1 or distances.dtype.kind not in "fiu" or len(np.unique(distances)) < 3:
         raise UserError(
             f"epsilons are {epsilons!r}; allowed: at least 3 different distances, as [0.001, 0.01, 0.1]"
@@ -129,7 +131,7 @@ def _checked_epsilons(epsilons: Any) -> np.ndarray:
 
 
 def _labels(label_of: Callable[[np.ndarray], Any], points: np.ndarray) -> np.ndarray:
-    labels = np.asarray(label_of(points))
+    labels = as_array(label_of(points), "labels of label_of")
     if labels.shape != (len(points),) or labels.dtype.kind not in "iub":
         raise UserError(
             f"label_of gave {labels.dtype} of shape {labels.shape} for points {points.shape}; "
@@ -138,9 +140,9 @@ def _labels(label_of: Callable[[np.ndarray], Any], points: np.ndarray) -> np.nda
     return labels
 
 
-def _directions(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def _directions(draws: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Unit vectors, uniform on the sphere."""
-    drawn = generator.standard_normal(shape)
+    drawn = draws.standard_normal(shape)
     return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
 
 
@@ -189,12 +191,12 @@ def _local_slopes(x: np.ndarray, hits: np.ndarray, number: int, used: np.ndarray
 
 
 def _interval(
-    x: np.ndarray, uncertain: np.ndarray, used: np.ndarray, generator: np.random.Generator, confidence: float
+    x: np.ndarray, uncertain: np.ndarray, used: np.ndarray, draws: np.random.Generator, confidence: float
 ) -> tuple[float, float]:
     """Percentiles of the slope over bootstrap draws of the points."""
     # Points of the same pattern are exchangeable: few patterns are drawn where there are many points.
     patterns, times = np.unique(uncertain, axis=0, return_counts=True)
-    drawn = generator.multinomial(len(uncertain), times / len(uncertain), DRAWS) @ patterns.astype(float)
+    drawn = draws.multinomial(len(uncertain), times / len(uncertain), DRAWS) @ patterns.astype(float)
     return percentiles(_slope(x, drawn, len(uncertain), used)[0], confidence=confidence)
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from denoscope.dynamics.basin_entropy import basin_entropy
 from denoscope.dynamics.boundary import BoundaryDimension, boundary_dimension
 from denoscope.dynamics.disorder import NOISY, cell_disorder, isolated_share
+from denoscope.dynamics.draws import as_array, generator
 from denoscope.dynamics.label_nulls import cell_noise, shuffled, straight_boundaries
-from denoscope.dynamics.label_plane import checked_labels, described, mixed_windows
+from denoscope.dynamics.label_plane import checked_labels, classes_of, described, mixed_windows
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
 
@@ -96,7 +97,7 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
         growth: an exponent for each cell [ny, nx], as of a ridge map.
         seed: of the null models and of the intervals.
 
-    Source: local slopes and their plateau: Kantz, Schreiber, Nonlinear Time Series Analysis, 2nd ed. (2004), sect. 6.3;
+    Source: local slopes and their plateau: Kantz, Schreiber, Nonlinear Time Series Analysis, 2nd ed. (2004);
     nulls as surrogates: Theiler et al., Physica D 58, 77 (1992). The bounds are this project's, measured on the cases
     of its tests.
     """
@@ -134,7 +135,7 @@ def _sides(shape: tuple[int, ...]) -> list[int]:
 
 def _ridge(labels: np.ndarray, growth: Any) -> float:
     """Mean exponent of the cells at the boundary less the mean of the others."""
-    growth = np.asarray(growth)
+    growth = as_array(growth, "growth")
     if growth.shape != labels.shape or growth.dtype.kind not in "fiu" or not np.isfinite(growth).all():
         raise UserError(
             f"growth is {growth.dtype} of shape {growth.shape}; allowed: a finite number for each cell, {labels.shape}"
@@ -155,13 +156,13 @@ def _of_the_ridge(ridge: float | None, kind: Kind) -> str:
 
 
 def _nulls(labels: np.ndarray, sides: Sequence[int], seed: int) -> dict[str, Null]:
-    generator, classes = np.random.default_rng(seed), len(np.unique(labels))
+    draws, classes = generator(seed), len(classes_of(labels))
     return {
         "straight": _null(
-            [straight_boundaries(labels.shape, classes, generator) for _ in range(STRAIGHT_DRAWS)], sides
+            [straight_boundaries(labels.shape, classes, draws) for _ in range(STRAIGHT_DRAWS)], sides
         ),
-        "cell noise": _null([cell_noise(labels, generator)], sides),
-        "shuffle": _null([shuffled(labels, generator)], sides),
+        "cell noise": _null([cell_noise(labels, draws)], sides),
+        "shuffle": _null([shuffled(labels, draws)], sides),
     }
 
 

@@ -9,10 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from denoscope.dynamics.disorder import NOISY, cell_disorder
+from denoscope.dynamics.draws import as_array, checked_confidence
 from denoscope.dynamics.label_plane import (
     REJECTED,
     checked_boxes,
     checked_labels,
+    classes_of,
     described,
     mixed_windows,
     windows_with,
@@ -75,7 +77,7 @@ def wada(
     Source: Daza, Wagemakers, Sanjuán, Yorke, Scientific Reports 5, 16579 (2015), without its refinement between cells;
     merging: Daza, Wagemakers, Sanjuán, Scientific Reports 8, 9954 (2018).
     """
-    labels = checked_labels(labels)
+    labels, confidence = checked_labels(labels), checked_confidence(confidence)
     sides = checked_boxes(boxes, labels.shape, least=1)
     wanted = _wanted(labels, classes)
     full, mixed = np.array([_windows(labels, side, wanted) for side in sides]).T
@@ -100,8 +102,11 @@ def wada(
 
 
 def _wanted(labels: np.ndarray, classes: Sequence[int] | None) -> tuple[int, ...]:
-    found = set(np.unique(labels).tolist())
-    wanted = sorted(found - {REJECTED}) if classes is None else sorted(set(map(int, classes)))
+    found = set(classes_of(labels).tolist())
+    asked = as_array(list(found - {REJECTED}) if classes is None else classes, "classes")
+    if asked.ndim != 1 or asked.dtype.kind not in "iu":
+        raise UserError(f"classes are {classes!r}; allowed: three or more of the labels, as (0, 1, 2)")
+    wanted = sorted(set(asked.tolist()))
     if missing := set(wanted) - found:
         raise UserError(
             f"no cell has label {min(missing)}; the labels are {', '.join(map(str, sorted(found)))}"
