@@ -1,0 +1,204 @@
+"""How fast uncertainty about the label vanishes with the uncertainty about the initial condition."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from denoscope.dynamics.draws import as_array, checked_confidence, generator
+from denoscope.dynamics.line_fit import weighted_line
+from denoscope.dynamics.proportion import percentiles, wilson
+from denoscope.dynamics.result import Estimate
+from denoscope.errors import UserError
+
+DRAWS = 1000
+SATURATED = 0.75
+"""Share of the fraction that unrelated points would give, above which basins are smaller than epsilon."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UncertaintyExponent(Estimate):
+    """The exponent, and the fraction of uncertain pairs [e] with its Wilson interval [e, 2] at each epsilon [e].
+
+    `used` [e] marks the fractions in the fit, `residuals` [e] are those of ln fraction (NaN where not used);
+    `unrelated` is the fraction that pairs of unrelated points would give, 1 − Σ p_j².
+    """
+
+    epsilons: np.ndarray
+    fractions: np.ndarray
+    fraction_intervals: np.ndarray
+    used: np.ndarray
+    residuals: np.ndarray
+    local_slopes: np.ndarray
+    unrelated: float
+    dimension: int
+
+    @property
+    def boundary_dimension(self) -> float:
+        """D0 = d − alpha, d the dimension of the points."""
+        return self.dimension - self.value
+
+
+def uncertainty_exponent(
+    label_of: Callable[[np.ndarray], Any],
+    points: Any,
+    epsilons: Sequence[float],
+    *,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> UncertaintyExponent:
+    """The exponent alpha in f(ε) ~ εˆalpha, f the share of points that have another label at distance ε.
+
+    Every point is compared with one neighbour at distance ε in a random direction, drawn anew for every ε. alpha is the
+    slope of ln f over ln ε, each ε weighted by n f/(1 − f), the inverse binomial variance of ln f. Without unit.
+    D0 = d − alpha is the box-counting dimension of the boundary in a d-dimensional space.
+
+    How to read it: 1 is a smooth boundary: ten times the precision, a tenth of the uncertainty; alpha near 0 is a label
+    that no precision settles. To have the label ten times surer takes 10ˆ(1/alpha) times the precision.
+    Misleads: where ε exceeds the basins' width f levels off at `unrelated`, which is no small alpha; such ε are left out
+    unless all are of that kind, and then the label has no structure at these ε: noise or basins too fine. Fractions of 0
+    and 1 have no usable logarithm and are left out. The points' labels must be the same when asked again.
+
+    The interval is that of 1000 bootstrap draws of the points, each with its pairs at all ε.
+
+    Args:
+        label_of: labels [n] of points [n, d]; called once for the points and once for every ε.
+        points: where to look [n, d]; one point is one draw, so spread them as the question is put.
+        epsilons: three or more distances (L2), a decade or more apart from first to last.
+        seed: of the directions and of the bootstrap.
+
+    Source: Grebogi, McDonald, Ott, Yorke, Phys. Lett. A 99, 415 (1983); McDonald et al., Physica D 17, 125 (1985).
+    """
+    points, distances = _checked_points(points), _checked_epsilons(epsilons)
+    confidence = checked_confidence(confidence)
+    directions, bootstrap = generator(seed).spawn(2)
+    here = _labels(label_of, points)
+    uncertain = np.stack(
+        [
+            _labels(label_of, points + eps * _directions(directions, points.shape)) != here
+            for eps in distances
+        ],
+        axis=1,
+    )
+    number, hits = len(points), uncertain.sum(axis=0)
+    unrelated = 1 - float(((np.unique(here, return_counts=True)[1] / number) ** 2).sum())
+    used, warnings = _usable(hits, number, unrelated, distances)
+    x = np.log(distances)
+    slope, intercept = _slope(x, hits, number, used)
+    return UncertaintyExponent(
+        value=float(slope),
+        interval=_interval(x, uncertain, used, bootstrap, confidence) if math.isfinite(slope) else None,
+        confidence=confidence,
+        epsilons=distances,
+        fractions=hits / number,
+        fraction_intervals=wilson(hits, number, confidence=confidence),
+        used=used,
+        residuals=np.where(used, np.log(np.where(used, hits, 1) / number) - slope * x - intercept, np.nan),
+        local_slopes=_local_slopes(x, hits, number, used),
+        unrelated=unrelated,
+        dimension=points.shape[1],
+        origin={"points": number, "dimension": points.shape[1], "epsilons": distances.tolist(), "seed": seed},
+        warnings=warnings,
+    )
+
+
+def _checked_points(points: Any) -> np.ndarray:
+    points = as_array(points, "points")
+    if points.ndim != 2 or points.dtype.kind not in "fiu" or len(points) < 2 or not points.shape[1]:
+        raise UserError(
+            f"points are {points.dtype} of shape {points.shape}; allowed: numbers [n, d], at least 2 of them"
+        )
+    if wrong := int(np.count_nonzero(~np.isfinite(points).all(axis=1))):
+        raise UserError(
+            f"{wrong} of {len(points)} points are not finite; allowed: finite numbers; leave them out"
+        )
+    return points.astype(float)
+
+
+def _checked_epsilons(epsilons: Any) -> np.ndarray:
+    distances = as_array(epsilons, "epsilons")
+    if distances.ndim != 1 or distances.dtype.kind not in "fiu" or len(np.unique(distances)) < 3:
+        raise UserError(
+            f"epsilons are {epsilons!r}; allowed: at least 3 different distances, as [0.001, 0.01, 0.1]"
+        )
+    if not (np.isfinite(distances).all() and (distances > 0).all()):
+        raise UserError(f"epsilons are {distances.tolist()}; allowed: finite numbers above 0")
+    return np.unique(distances.astype(float))
+
+
+def _labels(label_of: Callable[[np.ndarray], Any], points: np.ndarray) -> np.ndarray:
+    labels = as_array(label_of(points), "labels of label_of")
+    if labels.shape != (len(points),) or labels.dtype.kind not in "iub":
+        raise UserError(
+            f"label_of gave {labels.dtype} of shape {labels.shape} for points {points.shape}; "
+            f"allowed: one whole number a point, shape ({len(points)},)"
+        )
+    return labels
+
+
+def _directions(draws: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Unit vectors, uniform on the sphere."""
+    drawn = draws.standard_normal(shape)
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def _usable(
+    hits: np.ndarray, number: int, unrelated: float, distances: np.ndarray
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Which fractions tell of the boundary, and a line for every kind that doesn't."""
+    warnings = []
+    extreme = (hits == 0) | (hits == number)
+    if extreme.any():
+        warnings.append(
+            f"no or all pairs differ at epsilon {_listed(distances[extreme])}: left out; take other epsilons"
+        )
+    level = hits >= SATURATED * unrelated * number
+    if level.all() and not extreme.all():
+        warnings.append(
+            "pairs differ as unrelated points do at every epsilon: noise, or basins finer than the epsilons"
+        )
+    elif (level & ~extreme).any():
+        warnings.append(f"epsilon {_listed(distances[level & ~extreme])} exceed the basins' width: left out")
+    used = ~extreme & (~level | level.all())
+    if used.sum() < 3:
+        warnings.append(
+            f"{used.sum()} usable fractions where a fit takes 3: no exponent; take other epsilons or more points"
+        )
+        return np.zeros_like(used), tuple(warnings)
+    if np.log10(distances[used].max() / distances[used].min()) < 1:
+        warnings.append(
+            "the usable epsilons span less than a decade: an exponent, but no evidence of a fractal"
+        )
+    return used, tuple(warnings)
+
+
+def _slope(x: np.ndarray, hits: np.ndarray, number: int, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and intercept of ln fraction [..., e] over x [e]."""
+    # Half a pair short of all keeps the weight finite in a bootstrap draw where all differ.
+    fraction = np.minimum(hits / number, 1 - 0.5 / number)
+    weights = np.where(used, number * fraction / (1 - fraction), 0.0)
+    return weighted_line(x, np.log(np.where(hits > 0, fraction, 1)), weights)
+
+
+def _local_slopes(x: np.ndarray, hits: np.ndarray, number: int, used: np.ndarray) -> np.ndarray:
+    """Slopes [e − 1] between neighbouring epsilons, NaN where one of the two is not used."""
+    steps = np.diff(np.log(np.where(hits > 0, hits, 1) / number)) / np.diff(x)
+    return np.where(used[:-1] & used[1:], steps, np.nan)
+
+
+def _interval(
+    x: np.ndarray, uncertain: np.ndarray, used: np.ndarray, draws: np.random.Generator, confidence: float
+) -> tuple[float, float]:
+    """Percentiles of the slope over bootstrap draws of the points."""
+    # Points of the same pattern are exchangeable: few patterns are drawn where there are many points.
+    patterns, times = np.unique(uncertain, axis=0, return_counts=True)
+    drawn = draws.multinomial(len(uncertain), times / len(uncertain), DRAWS) @ patterns.astype(float)
+    return percentiles(_slope(x, drawn, len(uncertain), used)[0], confidence=confidence)
+
+
+def _listed(values: np.ndarray) -> str:
+    return ", ".join(f"{value:g}" for value in values)

@@ -1,0 +1,139 @@
+"""Uncertainty exponents against boundaries of known dimension."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from label_planes import newton_labels
+
+from denoscope.dynamics.proportion import wilson
+from denoscope.dynamics.uncertainty import uncertainty_exponent
+from denoscope.errors import UserError
+
+EPSILONS = np.logspace(-4, -1, 8)
+
+
+def _half(points):
+    return (points[:, 0] > 0).astype(int)
+
+
+def _cantor(points):
+    """The first digit to base 3 that is a 1: the gaps of Cantor's set, labelled by their size."""
+    x, label = points[:, 0] % 1, np.zeros(len(points), dtype=int)
+    for digit in range(1, 20):
+        label[(label == 0) & (np.floor(3 * x) == 1)] = digit
+        x = (3 * x) % 1
+    return label
+
+
+def _uniform(number, seed=0, dimension=2):
+    return np.random.default_rng(seed).uniform(-1, 1, (number, dimension))
+
+
+def test_newton_has_the_published_exponent():
+    result = uncertainty_exponent(newton_labels, _uniform(40_000), EPSILONS)
+    assert result.value == pytest.approx(0.555, abs=0.02)
+    assert result.interval[0] < 0.555 < result.interval[1]
+    assert result.boundary_dimension == 2 - result.value
+    assert result.used.all() and result.warnings == ()
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 5])
+def test_a_flat_boundary_has_exponent_1_in_any_dimension(dimension):
+    result = uncertainty_exponent(_half, _uniform(60_000, dimension=dimension), np.logspace(-3, -0.5, 6))
+    assert result.value == pytest.approx(1, abs=0.05)
+    assert result.interval[0] <= 1 <= result.interval[1]
+
+
+def test_fractions_at_a_flat_boundary_are_those_of_the_closed_form():
+    result = uncertainty_exponent(_half, _uniform(100_000), [0.05, 0.1, 0.2])
+    # A neighbour at ε in direction a lies across with probability ε|cos a|/2 in a square of side 2; mean 2/π.
+    expected = np.array([0.05, 0.1, 0.2]) / np.pi
+    assert (result.fraction_intervals[:, 0] <= expected).all()
+    assert (expected <= result.fraction_intervals[:, 1]).all()
+
+
+def test_cantors_set_has_one_minus_its_dimension():
+    points = np.random.default_rng(0).uniform(0, 1, (60_000, 1))
+    result = uncertainty_exponent(_cantor, points, 3.0 ** -np.arange(2, 8))
+    assert result.value == pytest.approx(1 - math.log(2) / math.log(3), abs=0.04)
+
+
+def test_random_labels_have_exponent_0_and_are_flagged():
+    def scattered(points):
+        # A label for every number, without order: the fraction of a wild sine.
+        return (np.abs(np.sin(points @ [12.9898e6, 78.233e6]) * 43758.5453) % 1 > 0.5).astype(int)
+
+    result = uncertainty_exponent(scattered, _uniform(20_000), EPSILONS)
+    assert result.value == pytest.approx(0, abs=0.01)
+    assert result.unrelated == pytest.approx(0.5, abs=0.01)
+    assert "as unrelated points do at every epsilon" in result.warnings[0]
+
+
+def test_epsilons_beyond_the_basins_are_left_out():
+    def stripes(points):
+        return np.floor(points[:, 0] * 50).astype(int) % 2
+
+    result = uncertainty_exponent(stripes, _uniform(20_000), np.logspace(-5, 0, 11))
+    assert result.value == pytest.approx(1, abs=0.06)
+    assert result.used.tolist() == [True] * 7 + [False] * 4 or result.used[:6].all()
+    assert any("exceed the basins' width" in line for line in result.warnings)
+
+
+def test_epsilons_without_any_uncertain_pair_are_left_out():
+    result = uncertainty_exponent(_half, _uniform(2000), [1e-9, 0.01, 0.03, 0.1, 0.3])
+    assert result.used.tolist() == [False, True, True, True, True]
+    assert "no or all pairs differ at epsilon 1e-09" in result.warnings[0]
+    assert math.isnan(result.residuals[0]) and math.isnan(result.local_slopes[0])
+
+
+def test_no_exponent_is_flagged_and_never_silent():
+    result = uncertainty_exponent(_half, _uniform(200), [1e-9, 1e-8, 1e-7])
+    assert math.isnan(result.value) and result.interval is None
+    assert "0 usable fractions where a fit takes 3" in result.warnings[-1]
+    assert json.loads(result.to_json())["value"] is None
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    held = 0
+    for seed in range(200):
+        result = uncertainty_exponent(_half, _uniform(1500, seed), [0.01, 0.03, 0.1, 0.3], seed=seed)
+        held += result.interval[0] <= 1 <= result.interval[1]
+    assert 0.91 <= held / 200 <= 0.99
+
+
+def test_a_seed_repeats_the_draw():
+    first, again, other = (uncertainty_exponent(_half, _uniform(500), EPSILONS, seed=s) for s in (1, 1, 2))
+    assert first.to_json() == again.to_json() != other.to_json()
+
+
+def test_wilson_meets_published_intervals():
+    # Newcombe, Statistics in Medicine 17, 857 (1998), table I, method 3.
+    np.testing.assert_allclose(wilson(81, 263), [0.2553, 0.3662], atol=5e-5)
+    np.testing.assert_allclose(wilson(15, 148), [0.0624, 0.1605], atol=5e-5)
+    np.testing.assert_allclose(wilson(0, 20), [0.0, 0.1611], atol=5e-5)
+    np.testing.assert_allclose(wilson(1, 29), [0.0061, 0.1718], atol=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("label_of", "points", "epsilons", "line"),
+    [
+        (_half, np.zeros(5), EPSILONS, "points are float64 of shape (5,)"),
+        (_half, np.array([[0.0, np.nan], [1, 1]]), EPSILONS, "1 of 2 points are not finite"),
+        (_half, _uniform(9), [0.1, 0.2], "at least 3 different distances"),
+        (_half, _uniform(9), [0.1, 0.2, 0.0], "allowed: finite numbers above 0"),
+        (_half, _uniform(9), [0.1, 0.2, np.inf], "allowed: finite numbers above 0"),
+        (
+            lambda points: points,
+            _uniform(9),
+            EPSILONS,
+            "label_of gave float64 of shape (9, 2) for points (9, 2)",
+        ),
+        (lambda points: _half(points)[1:], _uniform(9), EPSILONS, "label_of gave int64 of shape (8,)"),
+    ],
+)
+def test_wrong_input_is_refused_in_a_line(label_of, points, epsilons, line):
+    with pytest.raises(UserError) as refused:
+        uncertainty_exponent(label_of, points, epsilons)
+    assert line in str(refused.value) and "\n" not in str(refused.value)
