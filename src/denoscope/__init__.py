@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from denoscope import dynamics as dynamics
     from denoscope import noise as noise
     from denoscope.conditioning import Condition as Condition
     from denoscope.denoiser import Denoiser as Denoiser
@@ -58,13 +59,15 @@ _HOMES = {
     "UserError": "errors",
 }
 
-__all__ = ["noise", *_HOMES]
+_PARTS = ("dynamics", "noise")
+
+__all__ = [*_PARTS, *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
     # PyTorch takes seconds to import, which `denoscope --help` has no use for.
-    if name == "noise":
-        return importlib.import_module("denoscope.noise")
+    if name in _PARTS:
+        return importlib.import_module(f"denoscope.{name}")
     if name in _HOMES:
         value = getattr(importlib.import_module(f"denoscope.{_HOMES[name]}"), name)
         globals()[name] = value

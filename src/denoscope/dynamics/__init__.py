@@ -1,1 +1,61 @@
-"""The denoising map as a dynamical system: arrays in, arrays out; every number with its interval and its limits."""
+"""The denoising map as a dynamical system: arrays in, arrays out; every number with its interval and its limits.
+
+>>> from denoscope import dynamics as d
+>>> d.spectrum(denoiser, x_T, k=8, steps=50).exponents
+>>> d.divergence(recording)
+>>> d.verdict(labels)
+"""
+
+# All at once: a function that has its module's name must be bound after the module is, or the module hides it.
+from denoscope.dynamics.basin_entropy import basin_entropy, basin_fractions
+from denoscope.dynamics.boundary import boundary_dimension
+from denoscope.dynamics.closed_loop import closed_loop
+from denoscope.dynamics.correlation_dimension import correlation_dimension
+from denoscope.dynamics.divergence import divergence
+from denoscope.dynamics.exponents import kaplan_yorke, lyapunov
+from denoscope.dynamics.full_spectrum import full_spectrum
+from denoscope.dynamics.local_expansion import local_expansion
+from denoscope.dynamics.orbits import fixed_points, orbit, orbit_diagram, periodicity
+from denoscope.dynamics.participation import participation
+from denoscope.dynamics.path_geometry import path_geometry
+from denoscope.dynamics.plane_growth import plane_growth
+from denoscope.dynamics.recurrence import recurrence
+from denoscope.dynamics.result import Estimate, Result
+from denoscope.dynamics.similarity import cka_matrix, linear_cka
+from denoscope.dynamics.spectrum import spectrum
+from denoscope.dynamics.trajectory_distances import trajectory_distances
+from denoscope.dynamics.uncertainty import uncertainty_exponent
+from denoscope.dynamics.verdict import verdict
+from denoscope.dynamics.wada import wada
+from denoscope.dynamics.zero_one import zero_one
+
+__all__ = [
+    "Estimate",
+    "Result",
+    "basin_entropy",
+    "basin_fractions",
+    "boundary_dimension",
+    "cka_matrix",
+    "closed_loop",
+    "correlation_dimension",
+    "divergence",
+    "fixed_points",
+    "full_spectrum",
+    "kaplan_yorke",
+    "linear_cka",
+    "local_expansion",
+    "lyapunov",
+    "orbit",
+    "orbit_diagram",
+    "participation",
+    "path_geometry",
+    "periodicity",
+    "plane_growth",
+    "recurrence",
+    "spectrum",
+    "trajectory_distances",
+    "uncertainty_exponent",
+    "verdict",
+    "wada",
+    "zero_one",
+]

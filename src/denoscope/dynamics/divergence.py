@@ -111,7 +111,9 @@ def _pairs(recording: Recording) -> list[tuple[int, int]]:
         )
     names = source["sample"].to_numpy().tolist()
     pairs = []
-    for row, (base, epsilon) in enumerate(zip(source["base"].to_numpy(), source["epsilon"].to_numpy(), strict=True)):
+    for row, (base, epsilon) in enumerate(
+        zip(source["base"].to_numpy(), source["epsilon"].to_numpy(), strict=True)
+    ):
         if not epsilon > 0:
             continue
         if base not in names:
@@ -119,7 +121,9 @@ def _pairs(recording: Recording) -> list[tuple[int, int]]:
         pairs.append((row, names.index(base)))
     unfinished = [names[row] for pair in pairs for row in pair if not bool(source[COMPLETE].to_numpy()[row])]
     if unfinished:
-        raise UserError(f"{unfinished[0]} of {recording.path} is not finished; go on with the recording (--resume)")
+        raise UserError(
+            f"{unfinished[0]} of {recording.path} is not finished; go on with the recording (--resume)"
+        )
     return pairs
 
 
