@@ -29,12 +29,15 @@ class Gaussian(torch.nn.Module):
         covariance = covariance.double()
         self.covariance = torch.diag(covariance) if covariance.ndim == 1 else covariance
         self.levels = torch.from_numpy(levels(scheduler))
+        self.last = torch.nn.Identity()
 
     def forward(self, x, timestep):
         level = self.levels[int(timestep)]
         whole = level * self.covariance + (1 - level) * torch.eye(len(self.covariance)).double()
         flat = x.double().flatten(1)
-        return ((1 - level).sqrt() * torch.linalg.solve(whole, flat.T).T).reshape(x.shape).to(x.dtype)
+        return self.last(
+            ((1 - level).sqrt() * torch.linalg.solve(whole, flat.T).T).reshape(x.shape).to(x.dtype)
+        )
 
 
 class TwoGaussians(torch.nn.Module):

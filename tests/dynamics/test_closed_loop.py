@@ -1,0 +1,88 @@
+"""Noising and denoising as one map: the loop written out, and exponents in closed form."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from analytic import ddim_factors, gaussian, levels, scheduler_of, timesteps
+
+import denoscope as ds
+from denoscope import dynamics
+
+EIGENVALUES = (3.0, 1.0, 0.3)
+
+
+def contraction(eigenvalue: float, left: int, steps: int) -> float:
+    """d x'/d x: √ᾱ of the level, times the factors of the steps that are left."""
+    t = timesteps(steps)[steps - left]
+    return math.sqrt(levels(scheduler_of("ddim"))[t]) * ddim_factors(eigenvalue, steps)[-left:].prod()
+
+
+@pytest.mark.parametrize("noise", ["fixed", "common"])
+def test_the_exponents_of_gaussian_data_are_those_of_a_linear_map(noise):
+    loop = dynamics.closed_loop(gaussian(EIGENVALUES), 0.5, steps=10, noise=noise)
+    found = dynamics.lyapunov(loop, torch.zeros(1, 1, 3).double(), iterations=40, k=3, discard=120)
+    expected = [math.log(contraction(value, 5, 10)) for value in EIGENVALUES]
+    np.testing.assert_allclose(found.exponents, expected, atol=1e-8)
+
+
+def test_it_is_the_loop_of_diffusers_written_out(tiny):
+    """With one noise drawn, the scheduler's own add_noise, and its last steps."""
+    import copy
+
+    loop = dynamics.closed_loop(tiny, 0.5, steps=4, noise_seed=3)
+    x = ds.noise.random(8, tiny.shape).batch(range(8))
+    scheduler = copy.deepcopy(tiny.scheduler)
+    scheduler.set_timesteps(4)
+    noised = loop.noised(x)
+    t = scheduler.timesteps[2]
+    level = scheduler.alphas_cumprod[t]
+    drawn = (noised - level.sqrt() * x) / (1 - level).sqrt()
+    assert (drawn - drawn[:1]).abs().max() < 1e-5  # the same for all
+    assert 0.7 < drawn[0].std() < 1.3
+    with torch.no_grad():
+        for t in scheduler.timesteps[2:]:
+            noised = scheduler.step(tiny.network(noised, t).sample, t, noised).prev_sample
+    torch.testing.assert_close(loop(x), noised, atol=1e-5, rtol=0)
+    torch.testing.assert_close(loop(x[0]), noised[0], atol=1e-5, rtol=0)
+
+
+def test_common_noise_is_another_in_each_iteration_and_fixed_noise_the_same(tiny):
+    x = ds.noise.random(1, tiny.shape).tensor(0)
+    common, fixed = (dynamics.closed_loop(tiny, 0.5, steps=2, noise=kind) for kind in ("common", "fixed"))
+    assert torch.equal(common.at(0)(x), fixed(x)) and torch.equal(fixed.at(7)(x), fixed(x))
+    assert not torch.equal(common.at(1)(x), common.at(0)(x))
+    assert torch.equal(common.at(1)(x), common.at(1)(x))
+
+
+def test_a_fixed_point_of_gaussian_data_is_where_noise_and_contraction_balance():
+    """x = a x + b, with b the denoised noise: the loop is linear, so one iteration from 0 gives b."""
+    loop = dynamics.closed_loop(gaussian(EIGENVALUES), 0.5, steps=10)
+    b = loop(torch.zeros(1, 1, 3).double()).flatten().numpy()
+    a = np.array([contraction(value, 5, 10) for value in EIGENVALUES])
+    orbit = dynamics.orbit(loop, torch.ones(1, 1, 3).double(), iterations=1, discard=300)
+    np.testing.assert_allclose(orbit[-1].flatten(), b / (1 - a), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"level": 0}, r"level is 0; allowed: 0.25 to 1"),
+        ({"level": 1.5}, r"level is 1.5; allowed: 0.25 to 1"),
+        ({"level": 0.01}, "the share of 4 steps that are left"),
+        ({"level": "half"}, "level is 'half'"),
+        ({"noise": "none"}, "noise is 'none'; allowed: fixed, common"),
+    ],
+)
+def test_what_is_no_loop_is_refused(tiny, options, told):
+    with pytest.raises(ds.UserError, match=told):
+        dynamics.closed_loop(tiny, **({"steps": 4} | options))
+
+
+def test_a_scheduler_with_a_memory_closes_no_loop(make_unet):
+    from diffusers import DPMSolverMultistepScheduler
+
+    denoiser = ds.load(make_unet(), scheduler=DPMSolverMultistepScheduler(), device="cpu")
+    with pytest.raises(ds.UserError, match="remembers earlier steps"):
+        dynamics.closed_loop(denoiser)
