@@ -17,6 +17,7 @@ PAGES = [
     "docs/interventions.md",
     "docs/pipelines.md",
     "docs/reproducibility.md",
+    "docs/dynamics.md",
 ]
 # What sets up the environment that the tests already run in, and what other tests or this very run do.
 ELSEWHERE = ("make ", "source ", "pip install")
@@ -56,10 +57,11 @@ def _line(line: str) -> str:
     return ".*?".join(re.escape(part) for part in line.rstrip().split("…")) + " *"
 
 
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
+@pytest.fixture
+def checkout(tmp_path):
     """A copy of the scripts in a folder of its own, as after a clone."""
-    folder = tmp_path_factory.mktemp("clone")
+    folder = tmp_path / "clone"
+    folder.mkdir()
     for pattern in ("*.py", "*.sh"):
         for path in ROOT.glob(pattern):
             shutil.copy(path, folder)

@@ -111,13 +111,14 @@ class Console:
 class Counter:
     """A bar over pieces of work that are told as (finished, in all)."""
 
-    def __init__(self, what: str):
-        self.what = what
+    def __init__(self, what: str, *, unit: str = "cell"):
+        self.what, self.unit = what, unit
         self.bar: tqdm | None = None
 
     def __call__(self, finished: int, total: int) -> None:
         if self.bar is None:
-            self.bar = tqdm(total=total, unit="cell", desc=self.what, dynamic_ncols=True)
+            self.bar = tqdm(total=total, unit=self.unit, desc=self.what, dynamic_ncols=True)
+        self.bar.total = total  # which may have been the most there could be
         self.bar.update(finished - self.bar.n)
         if finished == total:
             self.bar.close()

@@ -12,6 +12,7 @@ from denoscope.dynamics.boundary import boundary_dimension
 from denoscope.dynamics.closed_loop import closed_loop
 from denoscope.dynamics.correlation_dimension import correlation_dimension
 from denoscope.dynamics.divergence import divergence
+from denoscope.dynamics.drawings import draw_divergence, draw_exponents, draw_growth
 from denoscope.dynamics.exponents import kaplan_yorke, lyapunov
 from denoscope.dynamics.full_spectrum import full_spectrum
 from denoscope.dynamics.local_expansion import local_expansion
@@ -39,6 +40,9 @@ __all__ = [
     "closed_loop",
     "correlation_dimension",
     "divergence",
+    "draw_divergence",
+    "draw_exponents",
+    "draw_growth",
     "fixed_points",
     "full_spectrum",
     "kaplan_yorke",

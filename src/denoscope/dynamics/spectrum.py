@@ -79,7 +79,7 @@ def spectrum(
         x_T: float32 or float64; computed in the denoiser's own precision.
         seed: of the block's first directions.
         name: of the sample, from which independent noise is drawn.
-        progress: is told (iterations done, at most).
+        progress: is told (iterations done, at most), at the end twice the number done.
 
     Raises: UserError if k does not fit, or a derivative is not finite.
 
@@ -111,6 +111,8 @@ def spectrum(
             f"after {iterations} iterations an exponent still moved by {moved:.1e}, more than {tolerance:.0e}; "
             "give more iterations or more oversampling"
         )
+    if progress:
+        progress(done, done)
     off = back.double().flatten(1) - values[:, None].double() * right.double().flatten(1)
     residuals = (off.norm(dim=1) / values.double().clamp(min=torch.finfo(torch.float64).tiny))[:k].numpy()
     warnings += beyond_precision(exponents, denoiser.dtype)
