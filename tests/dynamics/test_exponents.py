@@ -11,7 +11,6 @@ from denoscope.dynamics.exponents import kaplan_yorke, lyapunov
 from denoscope.errors import UserError
 
 # What torch.func.jvp loads at its first use calls what PyTorch deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 
 GOLDEN = math.log((3 + math.sqrt(5)) / 2)
 """Of the cat map: the logarithm of its larger eigenvalue, 0.9624237."""

@@ -18,6 +18,7 @@ from denoscope.addresses import parse
 from denoscope.compiled import States
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.denoiser import Denoiser
+from denoscope.dynamics.forward_mode import make_ready
 from denoscope.errors import UserError
 from denoscope.gradients import Checkpointed
 from denoscope.hooks import visiting
@@ -136,6 +137,7 @@ class DenoisingMap:
         return next(run)
 
     def _pushed(self, run: Any, x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+        make_ready()
         with self._computing(), forward_ad.dual_level():
             rows = x.to(directions).expand_as(directions).contiguous()
             result = forward_ad.unpack_dual(run(forward_ad.make_dual(rows, directions.contiguous())))

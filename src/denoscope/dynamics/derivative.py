@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 
+from denoscope.dynamics.forward_mode import make_ready
 from denoscope.dynamics.maps import Map
 from denoscope.errors import UserError, first_line
 
@@ -33,6 +34,7 @@ def by_jacobian(step: Map, x: torch.Tensor, directions: torch.Tensor) -> tuple[t
 @torch.no_grad()
 def by_jvp(step: Map, x: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The images of directions by one forward-mode pass (torch.func.jvp) for each."""
+    make_ready()
     passes = [torch.func.jvp(step, (x,), (_shaped(u, x),)) for u in directions.T]
     images = torch.stack([found[1].reshape(-1) for found in passes], dim=1)
     return passes[0][0], images.to("cpu", torch.float64)
