@@ -18,6 +18,7 @@ PAGES = [
     "docs/pipelines.md",
     "docs/reproducibility.md",
     "docs/dynamics.md",
+    "docs/selfcheck.md",
 ]
 # What sets up the environment that the tests already run in, and what other tests or this very run do.
 ELSEWHERE = ("make ", "source ", "pip install")
@@ -72,8 +73,9 @@ def run(program: list[str], folder: Path) -> str:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
-        # NumPy 2 of how some of diffusers' schedulers make arrays of tensors.
-        "PYTHONWARNINGS": "error,ignore:__array__ implementation doesn't:DeprecationWarning",
+        # NumPy 2 of how some of diffusers' schedulers make arrays of tensors; PyTorch of its own forward derivatives.
+        "PYTHONWARNINGS": "error,ignore:__array__ implementation doesn't:DeprecationWarning,"
+        "ignore:`torch.jit.script:DeprecationWarning",
     }
     done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{program[-1]}: {done.stderr[-2000:]}\n{done.stdout[-2000:]}"

@@ -606,6 +606,27 @@ def _verify_store(_settings: Settings, own: StoreFlags) -> None:
         raise SystemExit(1)
 
 
+@dataclass(frozen=True)
+class SelfcheckFlags(OwnFlags):
+    """How much is checked."""
+
+    quick: bool = option(False, "What takes ten seconds: a smaller plane, and no long orbits.")
+
+
+def _selfcheck(_settings: Settings, own: SelfcheckFlags) -> None:
+    from denoscope import selfcheck
+
+    print(selfcheck.HEAD, flush=True)
+    checks = []
+    for check in selfcheck.run(quick=own.quick):
+        print(check, flush=True)
+        checks.append(check)
+    missed = sum(not check.holds for check in checks)
+    print(f"{len(checks)} quantities, {missed} of them missed")
+    if missed:
+        raise SystemExit(1)
+
+
 BITS = "lanes noise sampler_dtype fast tf32"
 FLOOR = "layers lanes sampler_dtype fast tf32"
 """Options that the bits of what is computed depend on, and those of a noise floor."""
@@ -703,6 +724,12 @@ VERBS: dict[str, Verb] = {
         "Read a recording again and check every checksum.",
         {},
         StoreFlags,
+    ),
+    "selfcheck": Verb(
+        _selfcheck,
+        "Measure systems whose numbers are known, and compare: exponents, basins, dimensions, a fake fractal.",
+        {},
+        SelfcheckFlags,
     ),
     "pipeline": Verb(
         _pipeline,

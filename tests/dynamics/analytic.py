@@ -1,4 +1,4 @@
-"""Networks whose denoising map is known in closed form, and what it is."""
+"""Denoisers whose map is known in closed form, and what it is: written down apart from the package."""
 
 import math
 
@@ -7,6 +7,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
 import denoscope as ds
+from denoscope.dynamics.analytic_models import Gaussian
 
 KINDS = {"ddim": DDIMScheduler, "ddpm": DDPMScheduler}
 
@@ -21,41 +22,6 @@ def levels(scheduler) -> np.ndarray:
     return np.cumprod(1 - betas)
 
 
-class Gaussian(torch.nn.Module):
-    """ε* for data N(0, Σ) with Σ given by its eigenvalues along pixels, or as a whole matrix."""
-
-    def __init__(self, covariance: torch.Tensor, scheduler):
-        super().__init__()
-        covariance = covariance.double()
-        self.covariance = torch.diag(covariance) if covariance.ndim == 1 else covariance
-        self.levels = torch.from_numpy(levels(scheduler))
-        self.last = torch.nn.Identity()
-
-    def forward(self, x, timestep):
-        level = self.levels[int(timestep)]
-        whole = level * self.covariance + (1 - level) * torch.eye(len(self.covariance)).double()
-        flat = x.double().flatten(1)
-        return self.last(
-            ((1 - level).sqrt() * torch.linalg.solve(whole, flat.T).T).reshape(x.shape).to(x.dtype)
-        )
-
-
-class TwoGaussians(torch.nn.Module):
-    """ε* for the even mixture of N(±m, s² I)."""
-
-    def __init__(self, mean: torch.Tensor, variance: float, scheduler):
-        super().__init__()
-        self.mean, self.variance = mean.double(), variance
-        self.levels = torch.from_numpy(levels(scheduler))
-
-    def forward(self, x, timestep):
-        level = self.levels[int(timestep)]
-        width = level * self.variance + 1 - level
-        flat, root = x.double().flatten(1), level.sqrt()
-        pull = torch.tanh(root * (flat @ self.mean) / width)[:, None] * self.mean
-        return ((1 - level).sqrt() / width * (flat - root * pull)).reshape(x.shape).to(x.dtype)
-
-
 def denoiser_of(module: torch.nn.Module, scheduler, width: int, dtype: str = "float64") -> ds.Denoiser:
     return ds.load(module, scheduler=scheduler, shape=(1, 1, width), dtype=dtype, device="cpu")
 
@@ -63,7 +29,8 @@ def denoiser_of(module: torch.nn.Module, scheduler, width: int, dtype: str = "fl
 def gaussian(covariance, kind: str = "ddim") -> ds.Denoiser:
     scheduler = scheduler_of(kind)
     covariance = torch.as_tensor(covariance, dtype=torch.float64)
-    return denoiser_of(Gaussian(covariance, scheduler), scheduler, len(covariance))
+    whole = torch.diag(covariance) if covariance.ndim == 1 else covariance
+    return denoiser_of(Gaussian(whole, scheduler), scheduler, len(covariance))
 
 
 def timesteps(steps: int) -> list[int]:

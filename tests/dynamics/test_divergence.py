@@ -25,7 +25,9 @@ def test_gaussian_data_separate_by_the_factors_of_each_step(tmp_path):
     """All eigenvalues alike, so that every direction grows by the same."""
     denoiser = gaussian(EIGENVALUES)
     x = ds.noise.perturbed(5, denoiser.shape, epsilon=0.01, base_seed=3)
-    found = dynamics.divergence(ds.record(denoiser, x, tmp_path / "run.zarr", steps=10, layers=["last"]))
+    found = dynamics.divergence(
+        ds.record(denoiser, x, tmp_path / "run.zarr", steps=10, layers=["prediction"])
+    )
     factors = ddim_factors(3.0, 10)
     assert found["separation"].dims == ("sample", "state") and found.sizes == {
         "sample": 5, "state": 11, "step": 10, "end": 2,

@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from analytic import TwoGaussians, ddim_factors, ddpm_factor, denoiser_of, gaussian, scheduler_of
+from analytic import ddim_factors, ddpm_factor, denoiser_of, gaussian, scheduler_of
 
 import denoscope as ds
+from denoscope.dynamics.analytic_models import TwoGaussians
 from denoscope.dynamics.full_spectrum import full_spectrum
 from denoscope.dynamics.jacobi import graded_svd
 from denoscope.dynamics.local_expansion import local_expansion

@@ -1,0 +1,70 @@
+"""Two Gaussians: a huge exponent on a boundary that is perfectly straight, and the fractal that noise paints there."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+
+from denoscope import dynamics, noise
+from denoscope.denoiser import Denoiser
+from denoscope.dynamics import analytic_models as models
+from denoscope.sampling import sample
+from denoscope.selfcheck.check import Check
+
+STEPS = 50
+SIZE, ALONG = 16, 3
+"""Numbers in a state; the one along which the means lie, where the plane's directions have components of −0.02 and 0.05."""
+ACROSS = 2000.0
+"""Half the width of the plane that shows the fake fractal."""
+
+
+def boundary() -> list[Check]:
+    """Growth on the boundary, and where the boundary is."""
+    ddim = _denoiser("ddim")
+    on_it = noise.random(1, ddim.shape, seed=1).batch([0]).double()
+    on_it[..., ALONG] = 0
+    grown = dynamics.spectrum(ddim, on_it, 2, steps=STEPS, tolerance=1e-9).exponents
+    near = noise.plane((60, 60), ddim.shape, lengths=(10.0, 10.0))
+    labels, x_T = _labels(ddim, near, "common"), near.batch(range(len(near)))[:, 0, 0, ALONG]
+    wrong = int(np.count_nonzero(labels.ravel() != (x_T > 0).numpy()))
+    told = f"two Gaussians, DDIM N={STEPS}"
+    return [
+        Check(f"{told}: exponent along m", 26.9569954, float(grown[0]), 1e-7),
+        Check(f"{told}: exponent across", -1.7361045, float(grown[1]), 1e-7),
+        Check(f"{told}: cells not on m·x_T's side, of 3600", 0, wrong),
+        Check(f"{told}: verdict", "smooth", dynamics.verdict(labels).verdict),
+    ]
+
+
+def fake_fractal(cells: int) -> list[Check]:
+    """DDPM on a plane of cells² noises: with common noise a straight line, with noise of each cell's own an artefact."""
+    ddpm = _denoiser("ddpm")
+    plane = noise.plane((cells, cells), ddpm.shape, lengths=(2 * ACROSS, 2 * ACROSS))
+    common, independent = (_labels(ddpm, plane, kind) for kind in ("common", "independent"))
+    x_T = plane.batch(range(len(plane)))[:, 0, 0, ALONG].numpy()
+    upper = common.ravel() == 1
+    wrong = int(np.count_nonzero(x_T[~upper] > x_T[upper].min()))
+    told = f"two Gaussians, DDPM, {cells}² cells"
+    straight = dynamics.boundary_dimension(common, boxes=(3, 5, 9)).spaced_value
+    return [
+        Check(f"{told}, common noise: cells off a line", 0, wrong),
+        Check(f"{told}, common noise: dimension", 1.0, straight, 0.05),
+        Check(f"{told}, common noise: verdict", "smooth", dynamics.verdict(common).verdict),
+        Check(f"{told}, noise per cell: verdict", "noise", dynamics.verdict(independent).verdict),
+    ]
+
+
+def _labels(denoiser: Denoiser, plane: noise.NoiseSet, kind: Literal["common", "independent"]) -> np.ndarray:
+    """Which of the two Gaussians each cell of a square plane ends at, [cells, cells]."""
+    x_T, side = plane.batch(range(len(plane))).double(), round(len(plane) ** 0.5)
+    # An analytic network has no reason to be called in small groups.
+    x_0 = sample(denoiser, x_T, steps=STEPS, noise=kind, names=plane.names, lanes=len(plane))
+    return (x_0[:, 0, 0, ALONG] > 0).numpy().astype(int).reshape(side, side)
+
+
+def _denoiser(kind: models.Kind) -> Denoiser:
+    own, mean = models.scheduler(kind), torch.zeros(SIZE)
+    mean[ALONG] = 3.0
+    return models.denoiser(models.TwoGaussians(mean, 0.04, own), own, (1, 1, SIZE))
