@@ -131,8 +131,8 @@ def test_common_noise_that_is_not_common_misses(monkeypatch):
     assert common.measured == "noise" and not common.holds and independent.holds
 
 
-def test_one_pass_of_qr_in_place_of_the_whole_map_misses(monkeypatch):
-    """Without orthonormal frames the second exponent of the cat map is lost."""
+def test_a_second_exponent_that_fell_in_with_the_first_misses(monkeypatch):
+    """As it does where directions are not kept orthonormal."""
 
     def naive(denoiser, x_T, **options):
         found = measure(denoiser, x_T, **options)

@@ -9,7 +9,7 @@ import torch
 from analytic import ddim_factors, ddpm_factor, denoiser_of, gaussian, scheduler_of
 
 import denoscope as ds
-from denoscope.dynamics.analytic_models import TwoGaussians
+from denoscope.dynamics.analytic_models import TwoGaussians, embedded, henon
 from denoscope.dynamics.full_spectrum import full_spectrum
 from denoscope.dynamics.jacobi import graded_svd
 from denoscope.dynamics.local_expansion import local_expansion
@@ -166,6 +166,16 @@ def test_an_svd_of_any_square_matrix(n):
 def test_an_svd_of_a_singular_matrix_has_a_zero():
     _, values, _ = graded_svd(torch.tensor([[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 0.0]]))
     np.testing.assert_allclose(values, [5, 0, 0], atol=1e-15)
+
+
+def test_an_orbit_that_escapes_has_no_exponents():
+    escaping, x_T = embedded(henon, 50, (2, 1, 1)), torch.full((1, 2, 1, 1), 2.0)
+    for measure in (
+        lambda: spectrum(escaping, x_T, 1, steps=50),
+        lambda: full_spectrum(escaping, x_T, steps=50),
+    ):
+        with pytest.raises(ds.UserError, match="a derivative of Embedded is not finite"):
+            measure()
 
 
 def test_what_was_computed_is_told(exact):

@@ -12,7 +12,7 @@ from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
 from denoscope.dynamics.denoising_map import DenoisingMap, map_of
 from denoscope.dynamics.jacobi import graded_svd
-from denoscope.dynamics.spectrum import Spectrum, Told, beyond_precision, logs, one_state, origin_of
+from denoscope.dynamics.spectrum import Spectrum, Told, beyond_precision, finite, logs, one_state, origin_of
 from denoscope.sampling import Loop, NoiseKind
 
 AT_ONCE = 32
@@ -82,5 +82,5 @@ def full_spectrum(
 def _jacobian(flow: DenoisingMap, index: int, x: torch.Tensor) -> torch.Tensor:
     """∂x_{k+1}/∂x_k of one step as a matrix [size, size], float64."""
     every = torch.eye(x.numel(), dtype=x.dtype, device=x.device).reshape(-1, *x.shape[1:])
-    rows = [flow.pull_step(index, x, part) for part in every.split(AT_ONCE)]
+    rows = [finite(flow.pull_step(index, x, part), flow.denoiser) for part in every.split(AT_ONCE)]
     return torch.cat(rows).flatten(1).double().cpu()
