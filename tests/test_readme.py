@@ -73,8 +73,8 @@ def run(program: list[str], folder: Path) -> str:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
-        # NumPy 2 of how some of diffusers' schedulers make arrays of tensors; PyTorch of its own forward derivatives.
-        "PYTHONWARNINGS": "error,ignore:__array__ implementation doesn't:DeprecationWarning,",
+        # NumPy 2 of how some of diffusers' schedulers make arrays of tensors.
+        "PYTHONWARNINGS": "error,ignore:__array__ implementation doesn't:DeprecationWarning",
     }
     done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{program[-1]}: {done.stderr[-2000:]}\n{done.stdout[-2000:]}"
