@@ -13,6 +13,7 @@ from denoscope.dynamics.closed_loop import closed_loop
 from denoscope.dynamics.correlation_dimension import correlation_dimension
 from denoscope.dynamics.divergence import divergence
 from denoscope.dynamics.drawings import draw_divergence, draw_exponents, draw_growth
+from denoscope.dynamics.epsilon_sweep import epsilon_sweep
 from denoscope.dynamics.exponents import kaplan_yorke, lyapunov
 from denoscope.dynamics.full_spectrum import full_spectrum
 from denoscope.dynamics.local_expansion import local_expansion
@@ -43,6 +44,7 @@ __all__ = [
     "draw_divergence",
     "draw_exponents",
     "draw_growth",
+    "epsilon_sweep",
     "fixed_points",
     "full_spectrum",
     "kaplan_yorke",

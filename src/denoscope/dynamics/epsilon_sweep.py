@@ -1,0 +1,124 @@
+"""Over which sizes of a perturbation its growth is that of the derivative."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from denoscope.dynamics.proportion import percentiles
+from denoscope.dynamics.result import Estimate
+from denoscope.errors import UserError
+
+if TYPE_CHECKING:
+    import xarray
+
+LEAST = 3
+"""Epsilons that a plateau has at least."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EpsilonSweep(Estimate):
+    """`value` is the mean of `growth` on the plateau: ln(separation/separation of x_T), for the whole map.
+
+    For each of `epsilons` [n], the smallest first: `growth` [n], the median over pairs; `spread` [n, 2], the middle half
+    of them; `usable` [n], whether all pairs lie above the noise floor; `linear` [n], whether it belongs to the plateau.
+    The interval is that of the median over pairs on the plateau, by bootstrap over pairs. `value` is NaN, with a
+    warning, where there is no plateau.
+    """
+
+    epsilons: np.ndarray
+    growth: np.ndarray
+    spread: np.ndarray
+    usable: np.ndarray
+    linear: np.ndarray
+
+
+def epsilon_sweep(
+    found: xarray.Dataset,
+    *,
+    state: int = -1,
+    tolerance: float = 0.05,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> EpsilonSweep:
+    """The linear plateau of a `divergence` of several epsilons: where growth does not depend on the perturbation's size.
+
+    For each epsilon the median over its pairs of ln(separation in `state` / separation in x_T), the whole map up to
+    there. The plateau is the longest run of neighbouring epsilons, three or more, that are usable and whose growths
+    differ by no more than `tolerance`.
+
+    How to read it: on the plateau a perturbation measures the derivative. Above it, growth bends as the perturbation
+    leaves the basin or reaches the size of the data; below it, rounding takes over, and what lies under the recording's
+    noise floor counts for nothing. When it misleads: with other directions for each epsilon the medians scatter; the
+    sets of `noise.perturbed` with one `perturb_seed` share theirs. A random direction's growth is a mean over all, and
+    far below the leading exponent (`spectrum`).
+
+    Args:
+        found: what `divergence` gave for a recording of sets with the same base and several epsilons.
+        state: up to which x_t; −1 is x_0.
+
+    Raises: UserError if there are fewer than three epsilons, or no such state.
+    """
+    epsilons = np.unique(found["epsilon"].to_numpy())
+    if len(epsilons) < LEAST:
+        raise UserError(
+            f"there are pairs of {len(epsilons)} epsilons; allowed: {LEAST} or more, recorded together"
+        )
+    states = found.sizes["state"]
+    if not (-states <= state < states and state % states):
+        raise UserError(f"state is {state}; allowed: 1 to {states - 1}, or -1 for x_0")
+    separation, usable = (found[name].to_numpy()[:, [0, state]] for name in ("separation", "usable"))
+    growths = np.log(separation[:, 1] / separation[:, 0])
+    groups = [growths[found["epsilon"].to_numpy() == epsilon] for epsilon in epsilons]
+    fine = np.array([usable[found["epsilon"].to_numpy() == epsilon].all() for epsilon in epsilons])
+    growth = np.array([np.median(group) for group in groups])
+    first, end = _longest_plateau(growth, fine, tolerance)
+    value, interval = _on_plateau(groups[first:end], seed, confidence)
+    warnings = list(found.attrs["warnings"])
+    if end == first:
+        warnings.append(
+            f"no {LEAST} neighbouring epsilons agree within {tolerance:g}: there is no linear range here"
+        )
+    return EpsilonSweep(
+        value=value,
+        interval=interval,
+        confidence=confidence,
+        epsilons=epsilons,
+        growth=growth,
+        spread=np.array([np.quantile(group, (0.25, 0.75)) for group in groups]),
+        usable=fine,
+        linear=(np.arange(len(epsilons)) >= first) & (np.arange(len(epsilons)) < end),
+        origin={name: found.attrs[name] for name in ("recording", "fingerprint")}
+        | {"state": state % states, "tolerance": tolerance, "seed": seed},
+        warnings=tuple(warnings),
+    )
+
+
+def _longest_plateau(growth: np.ndarray, usable: np.ndarray, tolerance: float) -> tuple[int, int]:
+    """First place and end of the longest run; the one of smaller epsilons where two are as long; (0, 0) if none."""
+    runs = [
+        (first, end)
+        for first in range(len(growth))
+        for end in range(first + LEAST, len(growth) + 1)
+        if usable[first:end].all() and np.ptp(growth[first:end]) <= tolerance
+    ]
+    return max(runs, key=lambda run: (run[1] - run[0], -run[0]), default=(0, 0))
+
+
+def _on_plateau(
+    groups: list[np.ndarray], seed: int, confidence: float
+) -> tuple[float, tuple[float, float] | None]:
+    """The mean of the medians, and its interval where there are pairs enough to draw from."""
+    if not groups:
+        return float("nan"), None
+    value = float(np.mean([np.median(group) for group in groups]))
+    pairs = min(map(len, groups))
+    if pairs < LEAST:
+        return value, None
+    rng = np.random.default_rng(seed)
+    # The same pairs of all epsilons, which share their directions.
+    drawn = rng.integers(0, pairs, (1000, pairs))
+    means = np.mean([np.median(group[drawn], axis=1) for group in groups], axis=0)
+    return value, percentiles(means, confidence=confidence)
