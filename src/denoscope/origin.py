@@ -9,11 +9,44 @@ from typing import Any
 
 from denoscope import planning
 from denoscope.conditioning import Condition
-from denoscope.config import InferenceConfig
-from denoscope.denoiser import Denoiser
+from denoscope.config import InferenceConfig, SystemConfig
+from denoscope.denoiser import Denoiser, load
 from denoscope.errors import UserError
 from denoscope.interventions import Intervention, from_plain
 from denoscope.recording import Recording
+from denoscope.schedulers import scheduler_from
+
+
+def denoiser_of(rec: Recording, *, source: Any = None, device: str = SystemConfig.device) -> Denoiser:
+    """The denoiser that a recording was made with.
+
+    Args:
+        source: what it is loaded from, as `load` takes it; the model that the recording names unless given. One that
+            was made from a module in Python has to be given.
+
+    Raises: UserError if a pipeline made it, or the weights are no longer the same.
+    """
+    if pipeline := rec.attrs.get("pipeline"):
+        raise UserError(
+            f"{rec.path} was recorded from a {pipeline} call, which cannot be made again from what is stored of it; "
+            "its checksums can be checked: denoscope verify store, without --recompute"
+        )
+    stored, name = rec.attrs["fingerprint"], rec.attrs["model"]
+    if source is None and name == stored["network"].rpartition(".")[2]:
+        raise UserError(
+            f"{rec.path} was recorded from a {name} made in Python, which it does not hold; give it: "
+            "ds.verify.store(path, recompute=N, source=module)"
+        )
+    denoiser = load(
+        name if source is None else source,
+        scheduler=scheduler_from(stored["scheduler"], stored["scheduler_config"]),
+        shape=tuple(stored["shape"]),
+        dtype=stored["dtype"],
+        device=device,
+    )
+    if denoiser.weights_hash != stored["weights_sha256"]:
+        raise UserError(f"{rec.path} was made with other weights than {name!r} has now")
+    return denoiser
 
 
 def options_of(rec: Recording) -> InferenceConfig:

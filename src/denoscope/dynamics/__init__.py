@@ -10,6 +10,7 @@
 from denoscope.dynamics.basin_entropy import basin_entropy, basin_fractions
 from denoscope.dynamics.boundary import boundary_dimension
 from denoscope.dynamics.closed_loop import closed_loop
+from denoscope.dynamics.commitment import commitment
 from denoscope.dynamics.correlation_dimension import correlation_dimension
 from denoscope.dynamics.divergence import divergence
 from denoscope.dynamics.drawings import draw_divergence, draw_exponents, draw_growth
@@ -26,6 +27,7 @@ from denoscope.dynamics.result import Estimate, Result
 from denoscope.dynamics.similarity import cka_matrix, linear_cka
 from denoscope.dynamics.spectrum import spectrum
 from denoscope.dynamics.trajectory_distances import trajectory_distances
+from denoscope.dynamics.u_turn import u_turn
 from denoscope.dynamics.uncertainty import uncertainty_exponent
 from denoscope.dynamics.verdict import verdict
 from denoscope.dynamics.wada import wada
@@ -39,6 +41,7 @@ __all__ = [
     "boundary_dimension",
     "cka_matrix",
     "closed_loop",
+    "commitment",
     "correlation_dimension",
     "divergence",
     "draw_divergence",
@@ -60,6 +63,7 @@ __all__ = [
     "recurrence",
     "spectrum",
     "trajectory_distances",
+    "u_turn",
     "uncertainty_exponent",
     "verdict",
     "wada",

@@ -14,13 +14,13 @@ import torch
 
 from denoscope import noise, recording
 from denoscope.config import SystemConfig
-from denoscope.denoiser import Denoiser, load
+from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
 from denoscope.job import Job
 from denoscope.noise import NoiseSet
-from denoscope.origin import condition_of, interventions_of, options_of
+from denoscope.origin import condition_of, denoiser_of, interventions_of, options_of
 from denoscope.planning import sample_names
-from denoscope.schedulers import scheduler_from, starting_sigma
+from denoscope.schedulers import starting_sigma
 from denoscope.storage.inspection import inspect
 from denoscope.storage.marks import Mark
 from denoscope.storage.plan import as_array
@@ -30,40 +30,6 @@ from denoscope.verify.floor import NoiseFloor, precision
 from denoscope.verify.gap import gap
 
 LISTED = 20  # missing marks, the others are counted
-
-
-def denoiser_of(
-    rec: recording.Recording, *, source: Any = None, device: str = SystemConfig.device
-) -> Denoiser:
-    """The denoiser that a recording was made with.
-
-    Args:
-        source: what it is loaded from, as `load` takes it; the model that the recording names unless given. One that
-            was made from a module in Python has to be given.
-
-    Raises: UserError if a pipeline made it, or the weights are no longer the same.
-    """
-    if pipeline := rec.attrs.get("pipeline"):
-        raise UserError(
-            f"{rec.path} was recorded from a {pipeline} call, which cannot be made again from what is stored of it; "
-            "its checksums can be checked: denoscope verify store, without --recompute"
-        )
-    stored, name = rec.attrs["fingerprint"], rec.attrs["model"]
-    if source is None and name == stored["network"].rpartition(".")[2]:
-        raise UserError(
-            f"{rec.path} was recorded from a {name} made in Python, which it does not hold; give it: "
-            "ds.verify.store(path, recompute=N, source=module)"
-        )
-    denoiser = load(
-        name if source is None else source,
-        scheduler=scheduler_from(stored["scheduler"], stored["scheduler_config"]),
-        shape=tuple(stored["shape"]),
-        dtype=stored["dtype"],
-        device=device,
-    )
-    if denoiser.weights_hash != stored["weights_sha256"]:
-        raise UserError(f"{rec.path} was made with other weights than {name!r} has now")
-    return denoiser
 
 
 def precision_of(rec: recording.Recording, *, device: str = SystemConfig.device) -> NoiseFloor:

@@ -1,0 +1,99 @@
+"""Noised and denoised again: closed forms on two Gaussians, and a plain loop of diffusers."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from analytic import denoiser_of, levels, scheduler_of, timesteps
+
+import denoscope as ds
+from denoscope import dynamics
+from denoscope.dynamics.analytic_models import TwoGaussians
+
+
+def side(images):
+    """Which Gaussian an image is nearer to."""
+    return (images.flatten(1)[:, 0] > 0).long()
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    scheduler = scheduler_of("ddim")
+    return denoiser_of(TwoGaussians(torch.tensor([2.0, 0.0, 0.0]), 0.1, scheduler), scheduler, 3)
+
+
+def test_on_two_gaussians_the_class_is_kept_as_often_as_noise_keeps_the_side(mixture):
+    """DDIM keeps the side of the noised image: Φ(√ᾱ x₁ / √(1−ᾱ))."""
+    from statistics import NormalDist
+
+    x_0 = torch.tensor([[2.0, 0.3, -0.1], [-1.5, 0.0, 0.2], [2.2, -0.1, 0.0]]).double().reshape(3, 1, 1, 3)
+    found = dynamics.u_turn(mixture, x_0, [0.1, 0.5, 1.0], draws=400, steps=10, label_of=side, lanes=400)
+    every = levels(scheduler_of("ddim"))
+    for column, left in enumerate((1, 5, 10)):
+        level = every[timesteps(10)[10 - left]]
+        for row in range(3):
+            reach = np.sqrt(level) * abs(float(x_0[row].flatten()[0])) / np.sqrt(1 - level)
+            expected = NormalDist().cdf(reach)
+            scatter = np.sqrt(expected * (1 - expected) / 400)
+            assert abs(found["same"].values[row, column] - expected) <= 4 * scatter + 1e-12
+    assert (found["same"].sel(level=0.1) == 1).all() and found["step"].values.tolist() == [9, 5, 0]
+    np.testing.assert_allclose(found["probability"], found["same"].mean("sample"))
+    low, high = found["interval"].values.T
+    assert (low <= found["probability"]).all() and (found["probability"] <= high).all()
+
+
+def test_it_is_the_loop_of_diffusers_written_out(tiny):
+    x_0 = ds.noise.random(2, tiny.shape).batch(range(2))
+    seen = []
+
+    def label_of(images):
+        seen.append(images)
+        return torch.zeros(len(images)).long()
+
+    found = dynamics.u_turn(tiny, x_0, [0.5], draws=8, steps=4, seed=3, label_of=label_of)
+    from denoscope.dynamics.u_turn import _noise
+
+    scheduler = copy.deepcopy(tiny.scheduler)
+    scheduler.set_timesteps(4)
+    for row in range(2):
+        noise = torch.stack([_noise(tiny, 3, row, 2, draw) for draw in range(8)])
+        x = scheduler.add_noise(x_0[row].expand(8, 2, 8, 8), noise, scheduler.timesteps[2].expand(8))
+        with torch.no_grad():
+            for t in scheduler.timesteps[2:]:
+                x = scheduler.step(tiny.network(x, t).sample, t, x).prev_sample
+        torch.testing.assert_close(seen[1 + row], x, atol=1e-5, rtol=0)
+        distance = (x - x_0[row]).flatten(1).norm(dim=1).square().mean().sqrt()
+        assert found["distance"].values[row, 0] == pytest.approx(float(distance), rel=1e-4)
+
+
+def test_an_image_s_draws_depend_on_nothing_else_that_is_asked_for(mixture):
+    x_0 = torch.tensor([[2.0, 0, 0], [-2.0, 0, 0]]).double().reshape(2, 1, 1, 3)
+    both = dynamics.u_turn(mixture, x_0, [0.3, 0.8], draws=5, steps=10, label_of=side)
+    one = dynamics.u_turn(mixture, x_0[:1], [0.8], draws=5, steps=10, label_of=side)
+    assert one["distance"].values[0, 0] == both["distance"].values[0, 1]
+    assert np.isnan(one["interval"]).all() and one.attrs["warnings"] == ["one image alone has no interval"]
+
+
+def test_a_digit_survives_little_noise(mnist):
+    x_0 = ds.sample(mnist, ds.noise.random(2, mnist.shape, seed=1).batch(range(2)), steps=10)
+    found = dynamics.u_turn(mnist, x_0, [0.1, 1.0], draws=4, steps=10)
+    assert found["probability"][0] >= found["probability"][1] and (found["label"] >= 0).all()
+    assert (found["distance"][:, 0] < found["distance"][:, 1]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"x_0": torch.zeros(3, 8, 8)}, r"x_0 has shape \[3, 8, 8\]; needed is \[n, 2, 8, 8\]"),
+        ({"x_0": torch.full((1, 2, 8, 8), torch.nan)}, "x_0 holds NaN or Inf"),
+        ({"levels": [0.0]}, "level is 0.0; allowed: 0.25 to 1"),
+        ({"levels": []}, "levels"),
+        ({"draws": 0}, "draws is 0"),
+        ({"label_of": None}, "which LeNet-5 cannot label"),
+    ],
+)
+def test_what_makes_no_turn_is_refused(tiny, options, told):
+    given = {"x_0": torch.zeros(1, 2, 8, 8), "levels": [0.5], "label_of": side} | options
+    with pytest.raises(ds.UserError, match=told):
+        dynamics.u_turn(tiny, given.pop("x_0"), given.pop("levels"), steps=4, **given)
