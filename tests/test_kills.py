@@ -103,7 +103,8 @@ def test_random_kills_lose_no_finished_sample_and_leave_the_bytes_of_an_unbroken
 ):
     whole, seconds = unbroken[format]
     rng, kills, runs, found = random.Random(f"{format} 1"), 0, 0, []
-    while kills < KILLS:
+    while kills < KILLS or len(set(found)) < 2:
+        assert runs < 4 * KILLS, f"all kills came at the same stage: {found}"
         path, former = place(tmp_path / str(runs), format), 0
         path.parent.mkdir()
         runs += 1
@@ -111,15 +112,16 @@ def test_random_kills_lose_no_finished_sample_and_leave_the_bytes_of_an_unbroken
             running = recorder.start(*arguments, "--output", path, "--resume")
             time.sleep(rng.uniform(0, seconds))
             running.send(signal.SIGKILL)
-            kills += running.wait() == -signal.SIGKILL
+            killed = running.wait() == -signal.SIGKILL
+            kills += killed
+            # The machine may be busier or idler than when it was timed: the times follow its pace.
+            seconds *= 1.3 if killed else 0.7
             if path.exists():
                 found.append(complete_samples_are_right(path, format, truth))
                 assert found[-1] >= former, "a finished sample was lost"
                 former = found[-1]
         went_on(recorder, arguments, path)
         assert contents(path) == contents(whole)
-    assert kills >= KILLS
-    assert len(set(found)) > 1, f"all kills came at the same stage: {found}"
 
 
 @pytest.mark.parametrize("format", FORMATS)
