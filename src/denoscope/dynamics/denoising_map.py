@@ -14,15 +14,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from denoscope import arithmetic
-from denoscope.addresses import parse
 from denoscope.compiled import States
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.denoiser import Denoiser
 from denoscope.dynamics.forward_mode import make_ready
 from denoscope.errors import UserError
 from denoscope.gradients import Checkpointed
-from denoscope.hooks import visiting
-from denoscope.layers import Layer
 from denoscope.sampling import Loop, Step, steps_of
 from denoscope.schedulers import keeps_no_history, starting_sigma
 from denoscope.writes import NONE
@@ -109,20 +106,6 @@ class DenoisingMap:
             rows = x.to(directions).expand_as(directions).clone().requires_grad_()
             return _derived(self._one(index, rows).x_after, rows, directions)
 
-    def push_layer(
-        self, x_T: torch.Tensor, layer: Layer, index: int, directions: torch.Tensor
-    ) -> torch.Tensor:
-        """∂h/∂x_T · v for what `layer` makes in the first call of step `index`, [k, …]."""
-        read: list[torch.Tensor] = []
-
-        def states(rows: torch.Tensor) -> torch.Tensor:
-            with visiting(self.denoiser.network, [(parse(layer.address), read.append)]):
-                run = steps_of(self.denoiser, _Reading(self.denoiser, read), rows, *self._told(len(rows)))
-                step = next(step for step in run if step.index == index)
-            return step.states[_Reading.LAYER]
-
-        return self._pushed(states, x_T, directions)
-
     def need_single_steps(self) -> None:
         """Refuse a scheduler whose step depends on more than the state it starts from."""
         if not keeps_no_history(self.denoiser.scheduler):
@@ -186,23 +169,6 @@ class _Plain:
         self, x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any]
     ) -> tuple[torch.Tensor, States]:
         return self.denoiser.predict(x, timestep, inputs), {}
-
-
-class _Reading(_Plain):
-    """The network with the one layer that a visitor reads, its first call."""
-
-    LAYER = "layer"
-
-    def __init__(self, denoiser: Denoiser, read: list[torch.Tensor]):
-        super().__init__(denoiser)
-        self.read = read
-
-    def __call__(
-        self, x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any]
-    ) -> tuple[torch.Tensor, States]:
-        self.read.clear()
-        output, _ = super().__call__(x, timestep, inputs)
-        return output, {self.LAYER: self.read[0].unsqueeze(1)}
 
 
 def map_of(
