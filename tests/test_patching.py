@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import denoscope as ds
-from denoscope import cli, patch_map, patching
+from denoscope import cli, kept, patch_map, patching
 from denoscope.errors import UserError
 from denoscope.sampling import Loop, steps_of
 from denoscope.taps import tapped
@@ -149,16 +149,16 @@ def test_what_is_finished_is_kept_and_not_computed_again(tiny, pair, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         ds.patch(tiny, *pair, out=out, progress=stop)
     assert told == [(6, 18), (12, 18)]
-    half = patch_map.read(out)
+    half = kept.read(out)
     assert half["done"].to_numpy().all(axis=(0, 2)).tolist() == [True, True, False]
     with pytest.raises(UserError, match="exists; go on with it"):
         ds.patch(tiny, *pair, out=out)
     calls.clear()
     found = ds.patch(tiny, *pair, out=out, resume=True)
     assert len(calls) == 1, "one step was left"
-    for patched in (found, patch_map.read(out)):
+    for patched in (found, kept.read(out)):
         assert patched["moved"].identical(truth["moved"])
-    with pytest.raises(UserError, match="other recordings, layers or steps"):
+    with pytest.raises(UserError, match="this differs: layers: "):
         ds.patch(tiny, *pair, layers=["conv_in"], out=out, resume=True)
     assert ds.patch(tiny, *pair, layers=["conv_in"], out=out, overwrite=True).sizes["layer"] == 1
 
@@ -171,7 +171,7 @@ def test_a_model_of_digits_tells_which_they_become(mnist, tmp_path, capsys):
     cli.main(["patch", *(str(tmp_path / f"{seed}.zarr") for seed in (1, 2)), "--output", str(out)])
     printed = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"moved +step 0 +step 1", printed[0]) and printed[1].startswith("conv_out")
-    found = patch_map.read(out)
+    found = kept.read(out)
     for name, seed in (("label_a", 1), ("label_b", 2)):
         assert (
             found[name].to_numpy().tolist()
@@ -221,7 +221,7 @@ def test_what_does_not_fit_is_refused(tiny, make_unet, make_scheduler, pair, tmp
             ds.patch(*arguments, **options)
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"cannot read .*zarr"):
-        patch_map.read(a.path)
+        kept.read(a.path)
 
 
 def test_a_map_is_gone_on_with_after_a_kill(model, recorder, tmp_path):
@@ -232,9 +232,9 @@ def test_a_map_is_gone_on_with_after_a_kill(model, recorder, tmp_path):
     running.until("call 6\n")
     running.send(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
-    done = patch_map.read(out)["done"].to_numpy()
+    done = kept.read(out)["done"].to_numpy()
     assert done.all(axis=(0, 2)).tolist() == [True, False, False] and done.sum() == done[:, 0].size
-    with threads_set_to(2), pytest.raises(ds.UserError, match="another device or number of threads"):
+    with threads_set_to(2), pytest.raises(ds.UserError, match="this differs: number of threads: 1 → 2"):
         ds.patch(denoiser, a, b, out=out, resume=True)
     with threads_set_to(1):  # as the killed process had
         found = ds.patch(denoiser, a, b, out=out, resume=True)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from denoscope import patch_map, recording
+from denoscope import kept, patch_map, recording
 from denoscope.config import InferenceConfig
 from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
@@ -66,7 +63,7 @@ def patch(
         recording_b: with the whole states of the layers, from the same model, schedule and number of steps.
         layers: queries among those recorded in B; all of them unless given.
         steps: all unless given.
-        out: a file (.npz) to which what is finished is written as it comes; `patch_map.read` opens it.
+        out: a file (.npz) to which what is finished is written as it comes; `kept.read` opens it.
         resume: go on with what `out` holds. `overwrite` replaces it.
         progress: told (cells finished, cells in all).
 
@@ -76,17 +73,14 @@ def patch(
         item if isinstance(item, Recording) else recording.open(item) for item in (recording_a, recording_b)
     )
     work = _Work.planned(denoiser, a, b, layers, steps)
-    path = None if out is None else Path(out)
-    patched = patch_map.begun(work.empty(), path, resume=resume, overwrite=overwrite)
-    done = patched["done"].values
-    with torch.inference_mode():
+    with kept.keeping(work.empty(), out, resume=resume, overwrite=overwrite) as file, torch.inference_mode():
+        done = file.data["done"].values
         for step, cells in work.batches(done, batch_size):
-            patch_map.put(patched, step, cells, *work.compute(step, cells))
-            if path is not None:
-                patch_map.write(patched, path)
+            patch_map.put(file.data, step, cells, *work.compute(step, cells))
+            file.save()
             if progress:
                 progress(int(done.sum()), done.size)
-    return patched
+    return file.data
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,16 +210,25 @@ class _Work:
                 "recording_b": str(self.b.path),
                 "model": self.denoiser.name,
                 "fingerprint": self.a.attrs["fingerprint"],
-                "identity": self.identity(),
+                kept.IDENTITY: self.identity(),
             },
         )
 
-    def identity(self) -> str:
-        """SHA-256 of what decides every cell."""
-        told = [(rec.attrs["fingerprint"], rec.attrs["inputs_sha256"]) for rec in (self.a, self.b)]
-        computing = [device_name(self.denoiser.device), torch.get_num_threads()]
-        plain = json.dumps([told, computing, self.layers, self.steps, dict(self.sources)], sort_keys=True)
-        return hashlib.sha256(plain.encode()).hexdigest()
+    def identity(self) -> dict[str, Any]:
+        """What decides every cell."""
+        of_a, of_b = (
+            {"made": rec.attrs["fingerprint"], "inputs": rec.attrs["inputs_sha256"]}
+            for rec in (self.a, self.b)
+        )
+        return {
+            "recording A": of_a,
+            "recording B": of_b,
+            "device": device_name(self.denoiser.device),
+            "number of threads": torch.get_num_threads(),
+            "layers": self.layers,
+            "steps": self.steps,
+            "sources": dict(self.sources),
+        }
 
 
 def _sources(a: Recording, b: Recording) -> dict[str, str]:

@@ -1,0 +1,128 @@
+"""A long computation in a file as far as it got, to be gone on with after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from denoscope.errors import UserError
+from denoscope.files import replacing
+from denoscope.storage.target import differences
+
+if TYPE_CHECKING:
+    import xarray
+
+SHARE = 0.02
+"""Of the time, at most, that writing takes."""
+IDENTITY = "identity"
+"""The attribute that says what decides the numbers: a dictionary of plain values."""
+
+
+class Kept:
+    """A dataset that fills up, and the file that holds as much of it as was finished."""
+
+    def __init__(self, data: xarray.Dataset, path: Path | None):
+        self.data, self._path = data, path
+        self._next = time.perf_counter()
+
+    def save(self) -> None:
+        """Write what is there, unless that was done so lately that writing would take more than its share."""
+        if self._path is None or time.perf_counter() < self._next:
+            return
+        began = time.perf_counter()
+        write(self.data, self._path)
+        ended = time.perf_counter()
+        self._next = ended + (ended - began) / SHARE
+
+
+@contextmanager
+def keeping(
+    fresh: xarray.Dataset, path: str | os.PathLike[str] | None, *, resume: bool, overwrite: bool
+) -> Iterator[Kept]:
+    """The fresh dataset, or what `path` (.npz) holds of the same work; in the file when the block ends, however it does.
+
+    Raises: UserError if the file is taken, holds something else (naming what differs), or cannot be written.
+    """
+    if resume and overwrite:
+        raise UserError("resume and overwrite contradict each other; take one of them")
+    place = None if path is None else Path(path)
+    if place is None and (resume or overwrite):
+        raise UserError("resume and overwrite speak of a file that none was named for; give out=…")
+    data = fresh if place is None or overwrite or not place.exists() else _begun(fresh, place, resume)
+    if place is not None:
+        write(data, place)  # what cannot be written is told before anything is computed
+    try:
+        yield Kept(data, place)
+    except BaseException:
+        if place is not None:
+            with suppress(UserError):  # the disk may be what failed
+                write(data, place)
+        raise
+    if place is not None:
+        write(data, place)
+
+
+def _begun(fresh: xarray.Dataset, path: Path, resume: bool) -> xarray.Dataset:
+    if not resume:
+        raise UserError(f"{path} exists; go on with it (resume), replace it (overwrite) or name another")
+    found = read(path)
+    stored, wanted = (dict(_flat(data.attrs.get(IDENTITY, {}))) for data in (found, fresh))
+    if apart := differences(stored, wanted):
+        raise UserError(
+            f"{path} cannot be gone on with, since this differs: {'; '.join(apart)}; name another file, or overwrite it"
+        )
+    return found
+
+
+def write(data: xarray.Dataset, path: Path) -> None:
+    """Write a dataset to a file (.npz), whole or not at all: each variable and coordinate as an array of its name,
+    and `told`, JSON of their dimensions and the attributes."""
+    arrays = {str(name): values.to_numpy() for name, values in data.variables.items()}
+    told = {
+        "dims": {str(name): list(values.dims) for name, values in data.variables.items()},
+        "coords": [str(name) for name in data.coords],
+        "attrs": plain(data.attrs),
+    }
+    with replacing(path) as file:
+        np.savez(file, told=np.array(json.dumps(told)), **arrays)  # type: ignore[arg-type]
+
+
+def read(path: str | os.PathLike[str]) -> xarray.Dataset:
+    """What `write` has written.
+
+    Raises: UserError if the file is missing, another's, or damaged.
+    """
+    import xarray
+
+    try:
+        # Opened here, for NumPy leaves open what it cannot read.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        told = json.loads(str(arrays.pop("told")))
+        variables = {name: (tuple(told["dims"][name]), values) for name, values in arrays.items()}
+        coords = {name: variables.pop(name) for name in told["coords"]}
+        return xarray.Dataset(variables, coords=coords, attrs=told["attrs"])
+    except Exception as error:  # a damaged file can make the reader fail in any way
+        reason = getattr(error, "strerror", None) or "it is no measurement that denoscope wrote, or damaged"
+        raise UserError(f"cannot read {path}: {reason}; name a file that one has been written to") from error
+
+
+def _flat(identity: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Any]]:
+    """The entries of a dictionary and of those in it, by names that say where they stand."""
+    for name, value in identity.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{of}{name}, ")
+        else:
+            yield f"{of}{name}", plain(value)
+
+
+def plain(value: Any) -> Any:
+    """A value as it comes out of JSON again, so that two can be compared."""
+    return json.loads(json.dumps(value))

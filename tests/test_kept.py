@@ -1,0 +1,100 @@
+"""Long computations in a file: as far as they got, gone on with, never half a file, never another's."""
+
+import time
+
+import numpy as np
+import pytest
+import xarray
+
+from denoscope import kept
+from denoscope.errors import UserError
+
+
+def fresh(count=4, **identity):
+    return xarray.Dataset(
+        {"value": ("cell", np.full(count, np.nan)), "done": ("cell", np.zeros(count, bool))},
+        coords={"cell": [f"cell {k}" for k in range(count)], "level": ("cell", np.arange(count) / 10)},
+        attrs={
+            "identity": {"steps": 50, "model": {"name": "mnist", "size": (1, 28)}} | identity,
+            "unit": "nat",
+        },
+    )
+
+
+def test_a_dataset_comes_back_as_it_was(tmp_path):
+    data = fresh()
+    data["value"].values[1] = 2.5
+    kept.write(data, tmp_path / "a.npz")
+    found = kept.read(tmp_path / "a.npz")
+    xarray.testing.assert_equal(found, data)
+    assert list(found.coords) == list(data.coords) and found.attrs["unit"] == "nat"
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as plain:
+        assert plain["value"][1] == 2.5, "plain NumPy reads it"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, UserError, MemoryError])
+def test_what_was_done_is_in_the_file_however_the_block_ends(tmp_path, stop):
+    out = tmp_path / "a.npz"
+    with pytest.raises(stop), kept.keeping(fresh(), out, resume=False, overwrite=False) as file:
+        file.data["done"].values[:2] = True
+        raise stop
+    with kept.keeping(fresh(), out, resume=True, overwrite=False) as file:
+        assert file.data["done"].to_numpy().tolist() == [True, True, False, False]
+        file.data["done"].values[:] = True
+    assert kept.read(out)["done"].all()
+    with kept.keeping(fresh(), out, resume=False, overwrite=True) as file:
+        assert not file.data["done"].any()
+
+
+def test_what_does_not_fit_is_refused_and_left_as_it_was(tmp_path):
+    out = tmp_path / "a.npz"
+    kept.write(fresh(), out)
+    before = out.read_bytes()
+    for data, options, match in (
+        (fresh(), {}, "exists; go on with it"),
+        (fresh(steps=20), {"resume": True}, "since this differs: steps: 50 → 20; name another"),
+        (fresh(model={"name": "x", "size": (1, 28)}), {"resume": True}, "differs: model, name: mnist → x;"),
+        (fresh(), {"resume": True, "overwrite": True}, "contradict"),
+    ):
+        with (
+            pytest.raises(UserError, match=match),
+            kept.keeping(data, out, **{"resume": False, "overwrite": False} | options),
+        ):
+            pytest.fail("the block must not run")
+    assert out.read_bytes() == before
+    with (
+        pytest.raises(UserError, match="none was named"),
+        kept.keeping(fresh(), None, resume=True, overwrite=False),
+    ):
+        pytest.fail("the block must not run")
+    out.write_bytes(before[: len(before) // 2])
+    with pytest.raises(UserError, match="or damaged"):
+        kept.read(out)
+    with pytest.raises(UserError, match="No such file"):
+        kept.read(tmp_path / "none.npz")
+
+
+def test_what_cannot_be_written_is_told_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(UserError, match="cannot write"),
+        kept.keeping(fresh(), tmp_path / "file" / "a.npz", resume=False, overwrite=False),
+    ):
+        pytest.fail("the block must not run")
+
+
+def test_saving_after_every_cell_writes_seldom(tmp_path, monkeypatch):
+    writes = []
+
+    def slow(data, path, write=kept.write):
+        writes.append(path)
+        time.sleep(0.01)
+        write(data, path)
+
+    monkeypatch.setattr(kept, "write", slow)
+    with kept.keeping(fresh(), tmp_path / "a.npz", resume=False, overwrite=False) as file:
+        for _ in range(1000):
+            file.save()
+    assert len(writes) == 3, (
+        "at the beginning, at the first call, and at the end: a write takes 2 % of the time"
+    )
