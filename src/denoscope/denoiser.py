@@ -159,6 +159,13 @@ class Denoiser:
                 )
         return chosen
 
+    def one_layer(self, query: str, inputs: Mapping[str, Any] | None = None) -> Layer:
+        """The one layer that a query names; several are refused."""
+        found = self.chosen_layers([query], inputs)
+        if len(found) != 1:
+            raise UserError(f"{query!r} names {len(found)} layers, {found[0].address} among them; name one")
+        return found[0]
+
     def _dry_run(self, inputs: Mapping[str, Any]) -> Callable[[int], None]:
         """A function that calls the network once on so many rows of zeros."""
         return families.dry_run(self.network, shape=self.shape, dtype=self.dtype, inputs=inputs)

@@ -73,7 +73,7 @@ def gradient(
         by = x_T = x_T.detach().to(denoiser.device, loop.state_dtype(denoiser)).clone().requires_grad_()
     else:
         run = Run.of(denoiser, condition, steps=steps, noise=noise, noise_seed=noise_seed)
-        nudges = _Nudges(_one_layer(denoiser, wrt, condition), run, names)
+        nudges = _Nudges(denoiser.one_layer(wrt, condition.inputs), run, names)
         writes = Writes.prepared([*interventions, nudges.intervention], run, condition)
         by = nudges.values
     with torch.enable_grad(), arithmetic.exact(denoiser.device, tf32=tf32):
@@ -149,13 +149,6 @@ def _different(names: Sequence[str] | None, count: int, noise: NoiseKind) -> Seq
     if len(set(names)) < len(names):
         raise UserError("names holds one name twice; give each sample its own")
     return names
-
-
-def _one_layer(denoiser: Denoiser, wrt: str, condition: Condition) -> Layer:
-    found = denoiser.chosen_layers([wrt], condition.inputs)
-    if len(found) != 1:
-        raise UserError(f"wrt {wrt!r} names {len(found)} layers; name one of them, or x_T")
-    return found[0]
 
 
 def _derived(objective: Objective, x_0: torch.Tensor, by: torch.Tensor) -> torch.Tensor:

@@ -26,9 +26,9 @@ class _TappedNetwork(nn.Module):
     So the states are outputs of the graph when it is compiled, not side effects of Python.
     """
 
-    def __init__(self, network: nn.Module, call: Call, layers: Sequence[Layer]):
+    def __init__(self, network: nn.Module, call: Call, layers: Sequence[Layer], *, attached: bool):
         super().__init__()
-        self.network, self.call, self.layers = network, call, layers
+        self.network, self.call, self.layers, self.attached = network, call, layers, attached
         self.read: dict[str, list[torch.Tensor]] = {}
         self.skipped: list[str] = []
 
@@ -39,8 +39,8 @@ class _TappedNetwork(nn.Module):
         def read(value: torch.Tensor) -> None:
             # A clone, since the network may change the value in place later in the same call; laid out as it
             # is stored, which costs nothing on the way.
-            copied = value.detach().clone(memory_format=torch.contiguous_format)
-            self.read.setdefault(address, []).append(copied)
+            found = value if self.attached else value.detach()
+            self.read.setdefault(address, []).append(found.clone(memory_format=torch.contiguous_format))
 
         return read
 
@@ -72,7 +72,13 @@ class _TappedNetwork(nn.Module):
 
 @contextmanager
 def tapped(
-    network: nn.Module, call: Call, layers: Sequence[Layer] = (), *, writes: Visits = (), fast: bool = False
+    network: nn.Module,
+    call: Call,
+    layers: Sequence[Layer] = (),
+    *,
+    writes: Visits = (),
+    fast: bool = False,
+    attached: bool = False,
 ) -> Iterator[Tapped]:
     """The network as a function of (x, timestep, inputs) that returns its output and the states of `layers`.
 
@@ -85,8 +91,9 @@ def tapped(
 
     Args:
         call: how the network is called, with (network, x, timestep, inputs).
+        attached: leave the states in the graph of derivatives, which holds on to what they were made of.
     """
-    wrapped = _TappedNetwork(network, call, layers)
+    wrapped = _TappedNetwork(network, call, layers, attached=attached)
     reads = wrapped.visits()
     early = [visit for visit in reads if visit[0].before]
     late = [visit for visit in reads if not visit[0].before]

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from analytic import ddim_factors, ddpm_factor, denoiser_of, gaussian, scheduler_of
+from analytic import ddim_factors, ddpm_factor, denoiser_of, gaussian, levels, scheduler_of, timesteps
 
 import denoscope as ds
 from denoscope.dynamics.analytic_models import TwoGaussians, embedded, henon
@@ -117,6 +117,74 @@ def test_on_a_real_network_all_agree_with_the_plain_jacobian(exact):
     np.testing.assert_allclose(moved.T, np.exp(expected)[:, None] * every.left.flatten(1).numpy(), atol=1e-9)
 
 
+def test_a_layer_s_state_has_a_spectrum_of_its_own():
+    """Gaussian data: ε* in step k is √(1−ᾱ)/(ᾱλ+1−ᾱ) times x_k, and x_k the product of the factors times x_T."""
+    eigenvalues, every = (3.0, 1.0, 0.3, 0.01), levels(scheduler_of("ddim"))
+    for step in (0, 3, -1):
+        t = timesteps(10)[step]
+        expected = [
+            math.sqrt(1 - every[t])
+            / (every[t] * value + 1 - every[t])
+            * ddim_factors(value, 10)[: step % 10].prod()
+            for value in eigenvalues
+        ]
+        found = spectrum(gaussian(eigenvalues), some(4), 4, steps=10, layer="prediction", step=step)
+        np.testing.assert_allclose(found.exponents, np.sort(np.log(expected))[::-1], rtol=1e-9)
+        assert (
+            found.origin["layer"] == "prediction"
+            and found.origin["step"] == step % 10
+            and found.log_det is None
+        )
+
+
+@pytest.mark.parametrize("layer", ["conv_in", "mid_block"])
+def test_the_derivative_of_a_layer_s_state_is_the_plain_jacobian_s(exact, layer):
+    x_T, scheduler = (
+        ds.noise.random(1, exact.shape, seed=1).batch([0]).double(),
+        exact.new_scheduler(4, dtype=torch.float64),
+    )
+    read = []
+
+    def state(flat):
+        x = flat.reshape(1, *exact.shape)
+        x = scheduler.step(
+            exact.network(x, scheduler.timesteps[0]).sample, scheduler.timesteps[0], x
+        ).prev_sample
+        handle = exact.network.get_submodule(layer).register_forward_hook(lambda *told: read.append(told[2]))
+        exact.network(x, scheduler.timesteps[1])
+        handle.remove()
+        return read.pop().flatten()
+
+    jacobian = torch.autograd.functional.jacobian(state, x_T.flatten())
+    found = spectrum(exact, x_T, 3, steps=4, layer=layer, step=1, oversampling=20, tolerance=1e-9)
+    np.testing.assert_allclose(found.exponents, torch.linalg.svdvals(jacobian).log()[:3], atol=1e-8)
+    assert found.left.shape[0] == 3 and found.left[0].numel() == len(jacobian)
+    moved = jacobian @ found.right.flatten(1).T
+    np.testing.assert_allclose(
+        moved.T, np.exp(found.exponents)[:, None] * found.left.flatten(1).numpy(), atol=1e-8
+    )
+
+
+def test_central_differences_agree_where_the_map_is_smooth_and_tell_where_it_is_not(exact):
+    x_T = ds.noise.random(1, exact.shape, seed=1).batch([0]).double()
+    for options in ({}, {"layer": "mid_block", "step": 2}):
+        found = spectrum(exact, x_T, 3, steps=4, differences=True, **options)
+        assert (
+            found.difference_errors.shape == (3,)
+            and found.difference_errors.max() < 1e-6
+            and not found.warnings
+        )
+    assert spectrum(exact, x_T, 1, steps=4).difference_errors is None
+
+    class Kinked(torch.nn.Module):
+        def forward(self, x, timestep):  # noqa: ARG002
+            return x.relu()
+
+    kinked = denoiser_of(Kinked(), scheduler_of("ddim"), 1)
+    found = spectrum(kinked, torch.zeros(1, 1, 1, 1), 1, steps=1, differences=True)
+    assert "central differences lie up to" in found.warnings[-1]
+
+
 def test_the_leading_values_of_a_finite_map_are_not_the_sums_of_one_pass_of_qr(exact):
     """The sum over a whole frame is ln|det|; that of a leading part is another number."""
     x_T = ds.noise.random(1, exact.shape, seed=1).batch([0]).double()
@@ -211,6 +279,20 @@ def test_what_has_no_spectrum_is_refused(tiny, change, told):
     for measure in (spectrum, local_expansion):
         with pytest.raises(ds.UserError, match=told):
             measure(tiny, options["x_T"], options["k"], steps=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"layer": "conv_nowhere"}, "unknown layer"),
+        ({"layer": "conv_*"}, "names [0-9]+ layers, conv_in among them; name one"),
+        ({"layer": "conv_in", "step": 2}, "step is 2; allowed: 0 to 1, or -1 for the last"),
+        ({"layer": "time_embedding", "k": 129}, "k is 129; allowed: 1 to 128"),
+    ],
+)
+def test_a_layer_that_is_none_is_refused(tiny, options, told):
+    with pytest.raises(ds.UserError, match=told):
+        spectrum(tiny, torch.zeros(1, *tiny.shape), **{"k": 1, "steps": 2} | options)
 
 
 # Of arrays that a scheduler of diffusers makes of tensors.

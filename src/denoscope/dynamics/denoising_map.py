@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,20 +15,30 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from denoscope import arithmetic
-from denoscope.compiled import States
+from denoscope.compiled import States, Tapped
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.denoiser import Denoiser
 from denoscope.dynamics.forward_mode import make_ready
 from denoscope.errors import UserError
 from denoscope.gradients import Checkpointed
+from denoscope.layers import Layer
 from denoscope.sampling import Loop, Step, steps_of
 from denoscope.schedulers import keeps_no_history, starting_sigma
+from denoscope.taps import tapped
 from denoscope.writes import NONE
+
+
+@dataclass(frozen=True)
+class Readout:
+    """A layer's state in one step: all its calls and branches there."""
+
+    layer: Layer
+    step: int
 
 
 @dataclass(frozen=True, eq=False)
 class DenoisingMap:
-    """x_T → x_0 of one sample, its parts, and their derivatives.
+    """x_T → x_0 of one sample, or x_T → a layer's state on the way, their parts, and their derivatives.
 
     A direction is a row [C, H, W]; several go through the network together, `loop.lanes` in a call. States and
     directions have the precision of the loop's states: float32 resolves a direction that shrinks to about 1e-7 of the
@@ -42,6 +53,8 @@ class DenoisingMap:
     condition: Condition = NOTHING
     name: str = "sample_0000"
     """Of the sample, from which independent noise is drawn."""
+    readout: Readout | None = None
+    """What x_T is mapped to; x_0 unless given."""
 
     @property
     def steps(self) -> int:
@@ -73,28 +86,42 @@ class DenoisingMap:
                 x = step.x_after
         return x
 
+    def __call__(self, x_T: torch.Tensor) -> torch.Tensor:
+        """What x_T [n, C, H, W] is mapped to, [n, …]."""
+        with self._computing():
+            return self._end(_Plain(self.denoiser), x_T)
+
     def push(self, x_T: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-        """∂x_0/∂x_T · v for each row v of `directions` [k, C, H, W], at x_T [1, C, H, W]."""
-
-        def last(rows: torch.Tensor) -> torch.Tensor:
-            for step in steps_of(self.denoiser, _Plain(self.denoiser), rows, *self._told(len(rows))):
-                rows = step.x_after
-            return rows
-
-        return self._pushed(last, x_T, directions)
+        """J·v for each row v of `directions` [k, C, H, W], at x_T [1, C, H, W]; J = ∂x_0/∂x_T, or that of the readout."""
+        return self._pushed(lambda rows: self._end(_Plain(self.denoiser), rows), x_T, directions)
 
     def pull(self, x_T: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-        """uᵀ · ∂x_0/∂x_T for each row u of `directions` [k, C, H, W], at x_T [1, C, H, W].
+        """uᵀ·J for each row u of `directions` [k, …], which are as x_0 or the readout, at x_T [1, C, H, W].
 
         The network runs again on the way back, so that memory holds one call's activations and one state a step.
         """
         with self._computing(), torch.enable_grad():
-            rows = x_T.to(directions).expand_as(directions).clone().requires_grad_()
-            x = rows
-            network = Checkpointed(self.denoiser, NONE)
-            for step in steps_of(self.denoiser, network, rows, *self._told(len(rows))):
-                x = step.x_after
-            return _derived(x, rows, directions)
+            rows = x_T.to(directions).expand(len(directions), *x_T.shape[1:]).clone().requires_grad_()
+            return _derived(self._end(Checkpointed(self.denoiser, NONE), rows), rows, directions)
+
+    def _end(self, network: Tapped, rows: torch.Tensor) -> torch.Tensor:
+        """x_0 from rows of x_T, or what is read on the way."""
+        run, x = steps_of(self.denoiser, network, rows, *self._told(len(rows))), rows * self.first_factor
+        for step in itertools.islice(run, self.readout.step if self.readout else None):
+            x = step.x_after
+        return x if self.readout is None else self._read(self.readout, x)
+
+    def _read(self, readout: Readout, x: torch.Tensor) -> torch.Tensor:
+        """The state that is read in the step that starts from x."""
+        denoiser, layer = self.denoiser, readout.layer
+        with tapped(denoiser.network, denoiser.call, [layer], attached=True) as network:
+            run = steps_of(denoiser, network, x, *self._told(len(x)), begin=readout.step)
+            step = next(run)
+        if step.skipped:
+            raise UserError(
+                f"layer {layer.address!r} is not called in step {readout.step}; name another step"
+            )
+        return step.states[layer.address]
 
     def push_step(self, index: int, x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
         """∂x_{k+1}/∂x_k · v of step k = `index` alone, at what it starts from."""
@@ -178,10 +205,19 @@ def map_of(
     name: str = DenoisingMap.name,
     rows: int,
     loop: Loop,
+    layer: str | None = None,
+    step: int = -1,
 ) -> DenoisingMap:
-    """The map for directions that come `rows` at a time."""
-    lanes = rows if rows <= 4 else min(-(-rows // 4) * 4, MOST_LANES)
-    return DenoisingMap(denoiser, replace(loop, lanes=lanes), condition.of([0]), name)
+    """The map for directions that come `rows` at a time; to x_0, or to the state of a layer in a step."""
+    lanes, condition = rows if rows <= 4 else min(-(-rows // 4) * 4, MOST_LANES), condition.of([0])
+    readout = None if layer is None else _readout(denoiser, layer, step, loop.steps, condition)
+    return DenoisingMap(denoiser, replace(loop, lanes=lanes), condition, name, readout)
+
+
+def _readout(denoiser: Denoiser, layer: str, step: int, steps: int, condition: Condition) -> Readout:
+    if not (isinstance(step, int) and -steps <= step < steps):
+        raise UserError(f"step is {step!r}; allowed: 0 to {steps - 1}, or -1 for the last")
+    return Readout(denoiser.one_layer(layer, condition.inputs), step % steps)
 
 
 MOST_LANES = 32
@@ -189,6 +225,6 @@ MOST_LANES = 32
 
 def _derived(result: torch.Tensor, by: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
     if not result.requires_grad:
-        return torch.zeros_like(directions)
+        return torch.zeros_like(by)
     (found,) = torch.autograd.grad(result, by, directions, allow_unused=True)
-    return torch.zeros_like(directions) if found is None else found
+    return torch.zeros_like(by) if found is None else found

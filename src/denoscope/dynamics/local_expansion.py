@@ -14,8 +14,7 @@ from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
 from denoscope.dynamics.denoising_map import DenoisingMap, map_of
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.spectrum import Told, finite, logs, one_state, origin_of
-from denoscope.errors import UserError
+from denoscope.dynamics.spectrum import Told, checked_count, finite, logs, one_state, origin_of
 from denoscope.sampling import Loop, NoiseKind
 
 
@@ -59,8 +58,7 @@ def local_expansion(
     Source: Benettin et al., Meccanica 15, 9 (1980), one pass of it.
     """
     x_T, size = one_state(denoiser, x_T), math.prod(denoiser.shape)
-    if not (isinstance(k, int) and 1 <= k <= size):
-        raise UserError(f"k is {k!r}; allowed: 1 to {size}, the numbers in one state")
+    checked_count(k, size)
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
     flow = map_of(denoiser, condition=condition, name=name, rows=k, loop=loop)
     flow.need_single_steps()

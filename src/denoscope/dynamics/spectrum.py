@@ -25,12 +25,14 @@ Told = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Spectrum(Result):
-    """The leading exponents of one sample's whole map x_T → x_0, the largest first.
+    """The leading exponents of one sample's whole map x_T → x_0, or x_T → a layer's state, the largest first.
 
     `exponents` [k] are natural logarithms of singular values, for the whole map: a small difference of x_T along
-    `right[i]` is exp(exponents[i]) times as large in x_0, where it lies along `left[i]`, both [k, C, H, W] of unit L2
-    norm. `residuals` [k] are ‖Jᵀu − σv‖/σ: about how far, relatively, a singular value may be off at first order
-    (the error is of second order in it). `log_det`, ln|det ∂x_0/∂x_T|, is there where all exponents are.
+    `right[i]` is exp(exponents[i]) times as large in x_0, where it lies along `left[i]`, both of unit L2 norm: right
+    [k, C, H, W], left [k, …] as x_0 or the layer's state. `residuals` [k] are ‖Jᵀu − σv‖/σ: about how far, relatively,
+    a singular value may be off at first order (the error is of second order in it). `log_det`, ln|det ∂x_0/∂x_T|, is
+    there where all exponents are. `difference_errors` [k], where asked for, are ‖Jv − Δ‖/‖Jv‖ with Δ a central
+    difference along `right[i]`.
     """
 
     exponents: np.ndarray
@@ -39,6 +41,7 @@ class Spectrum(Result):
     residuals: np.ndarray
     iterations: int
     log_det: float | None = None
+    difference_errors: np.ndarray | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Without the vectors, which are tensors to be saved as such."""
@@ -51,10 +54,13 @@ def spectrum(
     k: int = 8,
     *,
     steps: int = InferenceConfig.num_steps,
+    layer: str | None = None,
+    step: int = -1,
     seed: int = 0,
     oversampling: int = 4,
     tolerance: float = 1e-3,
     iterations: int = 20,
+    differences: bool = False,
     noise: NoiseKind = InferenceConfig.noise,
     noise_seed: int = SystemConfig.seed,
     name: str = DenoisingMap.name,
@@ -73,10 +79,14 @@ def spectrum(
     When it misleads: on a spectrum without gaps single vectors are arbitrary within their cluster, though the values
     are right. A scheduler that clips its estimate of x_0 (diffusers' default) is flat where it does, and so is this.
     In float32 an exponent more than ln 10⁷ ≈ 16 below the largest is rounding: load the denoiser with dtype="float64".
-    Exponents by one pass of QR along the trajectory (`local_expansion`) are not these.
+    Exponents by one pass of QR along the trajectory (`local_expansion`) are not these. Those of a layer's state are in
+    the units of that layer: compare them between steps, not between layers.
 
     Args:
         x_T: float32 or float64; computed in the denoiser's own precision.
+        layer: one layer by a query: then J = ∂h/∂x_T for its state h in step `step`, 0 or more, −1 for the last.
+        differences: also compare the derivatives with central differences of the map itself, which knows nothing of
+            automatic differentiation; a warning says where they do not agree. Takes 2k further denoisings.
         seed: of the block's first directions.
         name: of the sample, from which independent noise is drawn.
         progress: is told (iterations done, at most), at the end twice the number done.
@@ -87,15 +97,14 @@ def spectrum(
         Lorenz, Tellus 17, 321 (1965).
     """
     x_T, size = one_state(denoiser, x_T), math.prod(denoiser.shape)
-    if not (isinstance(k, int) and 1 <= k <= size):
-        raise UserError(f"k is {k!r}; allowed: 1 to {size}, the numbers in one state")
-    block = min(size, k + max(0, oversampling))
+    block = min(checked_count(k, size) + max(0, oversampling), size)
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
-    flow = map_of(denoiser, condition=condition, name=name, rows=block, loop=loop)
+    flow = map_of(denoiser, condition=condition, name=name, rows=block, loop=loop, layer=layer, step=step)
     q = _orthonormal(_random_block(denoiser, block, seed))
     former, moved, warnings = None, math.inf, []
     for done in range(1, iterations + 1):
         forward = finite(flow.push(x_T, q), denoiser)
+        checked_count(k, forward[0].numel())
         left, values, mix = _svd(forward)
         right = _mixed(q, mix)
         back = finite(flow.pull(x_T, left), denoiser)
@@ -116,16 +125,26 @@ def spectrum(
     off = back.double().flatten(1) - values[:, None].double() * right.double().flatten(1)
     residuals = (off.norm(dim=1) / values.double().clamp(min=torch.finfo(torch.float64).tiny))[:k].numpy()
     warnings += beyond_precision(exponents, denoiser.dtype)
+    errors = difference_errors(flow, x_T, right[:k]) if differences else None
+    warnings += _disagreeing(errors, denoiser.dtype)
     return Spectrum(
         exponents=exponents,
         left=left[:k],
         right=right[:k],
         residuals=residuals,
         iterations=done,
-        log_det=float(exponents.sum()) if k == size else None,
+        log_det=float(exponents.sum()) if k == size and layer is None else None,
+        difference_errors=errors,
         origin=origin_of(flow, seed=seed, block=block, tolerance=tolerance),
         warnings=tuple(warnings),
     )
+
+
+def checked_count(k: int, size: int) -> int:
+    """How many exponents are asked for, refused where there are not so many."""
+    if not (isinstance(k, int) and 1 <= k <= size):
+        raise UserError(f"k is {k!r}; allowed: 1 to {size}, the numbers in one state")
+    return k
 
 
 def one_state(denoiser: Denoiser, x_T: torch.Tensor) -> torch.Tensor:
@@ -168,13 +187,41 @@ def beyond_precision(exponents: np.ndarray, dtype: torch.dtype) -> list[str]:
     ]
 
 
+SEPARATIONS = {torch.float32: 1e-2, torch.float64: 1e-5}
+"""The L2 distance of central differences at which rounding and curvature cost least, by the map's precision."""
+AGREEING = {torch.float32: 0.05, torch.float64: 1e-4}
+"""How far a derivative and a central difference may lie apart, relatively, before it is warned of."""
+
+
+def difference_errors(flow: DenoisingMap, x_T: torch.Tensor, directions: torch.Tensor) -> np.ndarray:
+    """‖Jv − Δ‖/‖Jv‖ [k] with Δ = (Φ(x_T + hv) − Φ(x_T − hv))/2h for each row v of `directions`, Φ the map itself."""
+    h = SEPARATIONS.get(x_T.dtype, max(SEPARATIONS.values()))
+    above, below = (flow(x_T + sign * h * directions).double() for sign in (1, -1))
+    derived = flow.push(x_T, directions).double()
+    apart, size = ((part).flatten(1).norm(dim=1) for part in (derived - (above - below) / (2 * h), derived))
+    return (apart / size.clamp(min=torch.finfo(torch.float64).tiny)).cpu().numpy()
+
+
+def _disagreeing(errors: np.ndarray | None, dtype: torch.dtype) -> list[str]:
+    allowed = AGREEING.get(dtype, max(AGREEING.values()))
+    if errors is None or (errors <= allowed).all():
+        return []
+    return [
+        f"derivatives and central differences lie up to {errors.max():.1e} apart, relatively: the map has a kink near, such "
+        f"as where its scheduler clips, or is rounded; trust exponents to that"
+    ]
+
+
 def origin_of(flow: DenoisingMap, **further: Any) -> dict[str, Any]:
     """What a derivative of the map was computed from."""
     options = InferenceConfig(
         num_steps=flow.loop.steps, noise=flow.loop.noise, lanes=flow.loop.lanes, extract_states=False
     )
     told = provenance.fingerprint(flow.denoiser, [], options, flow.loop.noise_seed, flow.condition)
-    return {"model": flow.denoiser.name, "fingerprint": told, "sample": flow.name, **further}
+    of = {"layer": flow.readout.layer.address, "step": flow.readout.step} if flow.readout else {}
+    # Only independent noise is drawn from the sample's name.
+    of |= {"sample": flow.name} if flow.loop.noise == "independent" else {}
+    return {"model": flow.denoiser.name, "fingerprint": told, **of, **further}
 
 
 def _random_block(denoiser: Denoiser, count: int, seed: int) -> torch.Tensor:
