@@ -7,7 +7,7 @@ from analytic import ddim_factors, denoiser_of, gaussian, scheduler_of
 from test_spectrum import plain_jacobian
 
 import denoscope as ds
-from denoscope import dynamics, noise
+from denoscope import dynamics, kept, noise
 from denoscope.dynamics.analytic_models import TwoGaussians
 
 
@@ -51,10 +51,33 @@ def test_a_point_s_growth_is_that_of_the_plain_jacobian(make_unet, make_schedule
         np.testing.assert_allclose(found["growth"].values[index // 2, index % 2], values.log(), atol=1e-9)
 
 
-def test_the_batch_size_changes_nothing_to_speak_of(tiny):
+def test_the_batch_size_changes_no_bit(tiny):
     plane = noise.plane((3, 3), tiny.shape, lengths=(20.0, 20.0))
     one, other = (dynamics.plane_growth(tiny, plane, steps=2, batch_size=size) for size in (2, 9))
-    np.testing.assert_allclose(one["growth"], other["growth"], atol=1e-4)
+    assert one.identical(other)
+
+
+def test_a_plane_is_gone_on_with_where_it_was_left(tiny, tmp_path):
+    plane, out = noise.plane((3, 3), tiny.shape, lengths=(20.0, 20.0)), tmp_path / "growth.npz"
+    whole = dynamics.plane_growth(tiny, plane, steps=2)
+
+    def stop(finished, total):
+        assert (finished, total) == (4, 9)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dynamics.plane_growth(tiny, plane, steps=2, batch_size=4, out=out, progress=stop)
+    left = kept.read(out)
+    assert left["computed"].sum() == 4 and np.isnan(left["angle"].to_numpy()[~left["computed"]]).all()
+    told = []
+    found = dynamics.plane_growth(
+        tiny, plane, steps=2, out=out, resume=True, progress=lambda *counts: told.append(counts)
+    )
+    assert told == [(9, 9)], "five points were left, in one batch"
+    for resumed in (found, kept.read(out)):
+        assert resumed.drop_attrs().identical(whole.drop_attrs())
+    with pytest.raises(ds.UserError, match="this differs: num_steps: 2 → 3"):
+        dynamics.plane_growth(tiny, plane, steps=3, out=out, resume=True)
 
 
 def test_a_plane_read_from_a_folder_is_one_and_random_noises_are_none(tiny, tmp_path):

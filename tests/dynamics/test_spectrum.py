@@ -255,6 +255,27 @@ def test_what_was_computed_is_told(exact):
     assert again.exponents.tobytes() == found.exponents.tobytes()
 
 
+def test_a_full_spectrum_is_gone_on_with_where_it_was_left(exact, tmp_path):
+    x_T, out = ds.noise.random(1, exact.shape, seed=1).batch([0]), tmp_path / "product.npz"
+    whole = full_spectrum(exact, x_T, steps=3)
+
+    def stop(finished, total):
+        assert total == 3
+        if finished == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        full_spectrum(exact, x_T, steps=3, out=out, progress=stop)
+    told = []
+    found = full_spectrum(
+        exact, x_T, steps=3, out=out, resume=True, progress=lambda *counts: told.append(counts)
+    )
+    assert told == [(3, 3)]
+    assert found.exponents.tobytes() == whole.exponents.tobytes() and found.log_det == whole.log_det
+    with pytest.raises(ds.UserError, match="this differs: x_T: "):
+        full_spectrum(exact, -x_T, steps=3, out=out, resume=True)
+
+
 def test_too_few_iterations_and_too_few_digits_are_warned_of(tiny):
     x_T = ds.noise.random(1, tiny.shape).batch([0])
     (warning,) = spectrum(tiny, x_T, 2, steps=2, iterations=1, oversampling=0).warnings

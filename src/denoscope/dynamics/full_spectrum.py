@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,7 +16,11 @@ from denoscope.denoiser import Denoiser
 from denoscope.dynamics.denoising_map import DenoisingMap, map_of
 from denoscope.dynamics.jacobi import graded_svd
 from denoscope.dynamics.spectrum import Spectrum, Told, beyond_precision, finite, logs, one_state, origin_of
+from denoscope.kept import IDENTITY, keeping
 from denoscope.sampling import Loop, NoiseKind
+
+if TYPE_CHECKING:
+    import xarray
 
 AT_ONCE = 32
 """Directions that go through the network in one call."""
@@ -28,6 +35,9 @@ def full_spectrum(
     noise_seed: int = SystemConfig.seed,
     name: str = DenoisingMap.name,
     condition: Condition = NOTHING,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
     progress: Told | None = None,
 ) -> Spectrum:
     """All C·H·W finite-time exponents of x_T → x_0 at one x_T [1, C, H, W].
@@ -41,9 +51,11 @@ def full_spectrum(
     for `spectrum`.
 
     Args:
+        out: a file (.npz) in which the product is kept as far as it got.
+        resume: go on with what `out` holds. `overwrite` replaces it.
         progress: is told (steps done, all of them).
 
-    Raises: UserError if the scheduler remembers earlier steps, or a derivative is not finite.
+    Raises: UserError if the scheduler remembers earlier steps, a derivative is not finite, or `out` is taken.
 
     Source: Demmel et al., Linear Algebra and its Applications 299, 21 (1999), for graded matrices; Demmel and Veselić,
         SIAM J. Matrix Anal. Appl. 13, 1204 (1992), for one-sided Jacobi.
@@ -52,20 +64,24 @@ def full_spectrum(
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
     flow = map_of(denoiser, condition=condition, name=name, rows=AT_ONCE, loop=loop)
     flow.need_single_steps()
-    frame, product, log_det = torch.eye(size).double(), flow.first_factor * torch.eye(size).double(), 0.0
-    log_det += size * math.log(flow.first_factor)
-    for index, x in enumerate(flow.states(x_T)[:-1]):
-        jacobian = _jacobian(flow, index, x)
-        frame, triangle = torch.linalg.qr(jacobian @ frame)
-        product = triangle @ product
-        log_det += float(torch.linalg.slogdet(jacobian).logabsdet)
-        if progress:
-            progress(index + 1, steps)
+    with keeping(_begun(flow, x_T), out, resume=resume, overwrite=overwrite) as file:
+        frame, product = (torch.from_numpy(file.data[name].values) for name in ("frame", "product"))
+        log_det, done = file.data["log_det"].values, file.data["steps"].values
+        for index, x in list(enumerate(flow.states(x_T)[:-1]))[int(done) :]:
+            jacobian = _jacobian(flow, index, x)
+            turned, triangle = torch.linalg.qr(jacobian @ frame)
+            frame.copy_(turned)
+            product.copy_(triangle @ product)
+            log_det += float(torch.linalg.slogdet(jacobian).logabsdet)
+            done += 1
+            file.save()
+            if progress:
+                progress(index + 1, steps)
     left, values, right = graded_svd(product)
     exponents, warnings = logs(values), []
-    if not abs(float(exponents.sum()) - log_det) <= 1e-6 * max(1.0, float(np.abs(exponents).sum())):
+    if not abs(float(exponents.sum()) - float(log_det)) <= 1e-6 * max(1.0, float(np.abs(exponents).sum())):
         warnings.append(
-            f"the exponents add up to {exponents.sum():.6g}, ln|det| is {log_det:.6g}: some are rounding"
+            f"the exponents add up to {exponents.sum():.6g}, ln|det| is {float(log_det):.6g}: some are rounding"
         )
     return Spectrum(
         exponents=exponents,
@@ -73,9 +89,27 @@ def full_spectrum(
         right=right.T.reshape(-1, *denoiser.shape),
         residuals=np.zeros(size),
         iterations=1,
-        log_det=log_det,
+        log_det=float(log_det),
         origin=origin_of(flow),
         warnings=(*warnings, *beyond_precision(exponents, denoiser.dtype)),
+    )
+
+
+def _begun(flow: DenoisingMap, x_T: torch.Tensor) -> xarray.Dataset:
+    """The product before the first step."""
+    import xarray
+
+    size, square = x_T.numel(), ("row", "column")
+    drawn = hashlib.sha256(x_T.cpu().numpy().tobytes()).hexdigest()
+    identity: dict[str, Any] = {"x_T": drawn, "name": flow.name, **origin_of(flow)["fingerprint"]}
+    return xarray.Dataset(
+        {
+            "frame": (square, np.eye(size)),
+            "product": (square, flow.first_factor * np.eye(size)),
+            "log_det": ((), np.array(size * math.log(flow.first_factor))),
+            "steps": ((), np.array(0)),
+        },
+        attrs={IDENTITY: identity},
     )
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from denoscope import noise, provenance
+from denoscope import noise
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
 from denoscope.dynamics.denoising_map import DenoisingMap
-from denoscope.dynamics.spectrum import Told, finite
+from denoscope.dynamics.spectrum import Told, finite, logs, origin_of
 from denoscope.errors import UserError
+from denoscope.kept import IDENTITY, keeping
 from denoscope.noise import NoiseSet
 from denoscope.sampling import Loop
 
@@ -30,8 +32,12 @@ def plane_growth(
     *,
     steps: int = InferenceConfig.num_steps,
     batch_size: int = InferenceConfig.batch_size,
+    lanes: int = InferenceConfig.lanes,
     noise_seed: int = SystemConfig.seed,
     condition: Condition = NOTHING,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
     progress: Told | None = None,
 ) -> xarray.Dataset:
     """How much the denoising map stretches the plane itself at each of its points: `growth` (u, v, direction).
@@ -39,7 +45,7 @@ def plane_growth(
     At every point x_T of the plane J·[d1 d2] is computed, J = ∂x_0/∂x_T and d1, d2 the plane's orthonormal directions.
     `growth` holds the natural logarithms of its two singular values, the larger first, for the whole map of `steps`
     steps: an ellipse that small circles of the plane become in the space of images. `angle` is the direction in the
-    plane, in radians from u, that grows most.
+    plane, in radians from u, that grows most; `computed` (u, v) says which points are done.
 
     How to read it: ridges of `growth` run along boundaries between basins. When it misleads: a ridge is no fractal, the
     straight boundary between two Gaussians has one of 27; and growth across the plane says nothing about the other
@@ -49,45 +55,46 @@ def plane_growth(
 
     Args:
         plane: a noise plane, as `noise.plane` makes it or `noise.read` finds it.
-        batch_size: points at once, two rows of the network each.
+        batch_size: points at once, two rows of the network each; changes no bit.
+        lanes: rows of every network call, on which the last bits depend.
+        out: a file (.npz) in which what is finished is kept as it comes; `denoscope.kept.read` opens it.
+        resume: go on with what `out` holds. `overwrite` replaces it.
         progress: is told (points done, all of them).
 
     Returns: xarray.Dataset on the plane's grid, with its coordinates u and v (L2 distances).
 
-    Raises: UserError if the noises are no plane, or a derivative is not finite.
+    Raises: UserError if the noises are no plane, a derivative is not finite, or `out` is taken.
     """
     told = _plane_of(plane)
     shape = denoiser.shape
     if tuple(plane.shape) != tuple(shape):
         raise UserError(f"the plane has shape {list(plane.shape)}; {denoiser.name} takes {list(shape)}")
     both = torch.stack(noise.plane_directions(shape, tuple(told["direction_seeds"])))
-    loop = Loop(steps=steps, noise_seed=noise_seed, lanes=_lanes(batch_size))
-    flow = DenoisingMap(denoiser, loop, condition.of([0]))
-    growth, angle = np.empty((len(plane), DIRECTIONS)), np.empty(len(plane))
-    for first in range(0, len(plane), batch_size):
-        points = range(first, min(first + batch_size, len(plane)))
-        x_T = plane.batch(points).to(denoiser.device, denoiser.dtype)
-        directions = both.to(x_T).repeat(len(points), 1, 1, 1)
-        moved = finite(flow.push(x_T.repeat_interleave(DIRECTIONS, 0), directions), denoiser)
-        columns = moved.double().reshape(len(points), DIRECTIONS, -1).transpose(1, 2).cpu()
-        _, values, turned = torch.linalg.svd(columns, full_matrices=False)
-        with np.errstate(divide="ignore"):
-            growth[points] = np.log(values.numpy())
-        # A direction has no sign: the angle is one of the half circle.
-        angle[points] = torch.atan2(turned[:, 0, 1], turned[:, 0, 0]).remainder(torch.pi).numpy()
-        if progress:
-            progress(points.stop, len(plane))
-    options = InferenceConfig(num_steps=steps, lanes=loop.lanes, extract_states=False)
-    return _on_grid(
-        plane,
-        {"growth": growth, "angle": angle},
-        {
-            "model": denoiser.name,
-            "plane": {name: value for name, value in told.items() if name != "samples"},
-            "fingerprint": provenance.fingerprint(denoiser, [], options, noise_seed, condition),
-            "unit": "natural logarithm, whole map",
-        },
-    )
+    flow = DenoisingMap(denoiser, Loop(steps=steps, noise_seed=noise_seed, lanes=lanes), condition.of([0]))
+    fresh, places = _empty(plane, flow, told)
+    with keeping(fresh, out, resume=resume, overwrite=overwrite) as file:
+        growth, angle, computed = (file.data[name].values for name in ("growth", "angle", "computed"))
+        left = [index for index in range(len(plane)) if not computed[places[0][index], places[1][index]]]
+        for first in range(0, len(left), batch_size):
+            points = left[first : first + batch_size]
+            where = tuple(axis[points] for axis in places)
+            growth[where], angle[where] = _stretch(flow, plane.batch(points), both)
+            computed[where] = True
+            file.save()
+            if progress:
+                progress(int(computed.sum()), len(plane))
+    return file.data
+
+
+def _stretch(flow: DenoisingMap, x_T: torch.Tensor, both: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Growth [n, 2] and angle [n] at points [n, C, H, W] along both directions of the plane."""
+    x_T = x_T.to(flow.denoiser.device, flow.denoiser.dtype)
+    directions = both.to(x_T).repeat(len(x_T), 1, 1, 1)
+    moved = finite(flow.push(x_T.repeat_interleave(DIRECTIONS, 0), directions), flow.denoiser)
+    columns = moved.double().reshape(len(x_T), DIRECTIONS, -1).transpose(1, 2).cpu()
+    _, values, turned = torch.linalg.svd(columns, full_matrices=False)
+    # A direction has no sign: the angle is one of the half circle.
+    return logs(values), torch.atan2(turned[:, 0, 1], turned[:, 0, 0]).remainder(torch.pi).numpy()
 
 
 def _plane_of(plane: NoiseSet) -> Mapping[str, Any]:
@@ -100,20 +107,29 @@ def _plane_of(plane: NoiseSet) -> Mapping[str, Any]:
     return sets[0]
 
 
-def _lanes(batch_size: int) -> int:
-    rows = DIRECTIONS * batch_size
-    return rows if rows <= 4 else -(-rows // 4) * 4
-
-
-def _on_grid(plane: NoiseSet, found: Mapping[str, np.ndarray], attrs: Mapping[str, Any]) -> xarray.Dataset:
-    """The values of all points on the grid (u, v, …), wherever in the set a point stands."""
+def _empty(
+    plane: NoiseSet, flow: DenoisingMap, told: Mapping[str, Any]
+) -> tuple[xarray.Dataset, tuple[np.ndarray, np.ndarray]]:
+    """The grid (u, v) in which nothing is computed, and the place there of each noise of the plane."""
     import xarray
 
     u, x = np.unique(plane.coords["u"], return_inverse=True)
     v, y = np.unique(plane.coords["v"], return_inverse=True)
-    variables = {}
-    for name, values in found.items():
-        grid = np.full((len(u), len(v), *values.shape[1:]), np.nan)
-        grid[x, y] = values
-        variables[name] = (("u", "v", "direction")[: grid.ndim], grid)
-    return xarray.Dataset(variables, coords={"u": u, "v": v}, attrs=dict(attrs))
+    grid = (len(u), len(v))
+    made_with = {name: value for name, value in told.items() if name != "samples"}
+    origin = origin_of(flow)
+    data = xarray.Dataset(
+        {
+            "growth": (("u", "v", "direction"), np.full((*grid, DIRECTIONS), np.nan)),
+            "angle": (("u", "v"), np.full(grid, np.nan)),
+            "computed": (("u", "v"), np.zeros(grid, bool)),
+        },
+        coords={"u": u, "v": v},
+        attrs={
+            **origin,
+            "plane": made_with,
+            "unit": "natural logarithm, whole map",
+            IDENTITY: {"plane": made_with, **origin["fingerprint"]},
+        },
+    )
+    return data, (x, y)
