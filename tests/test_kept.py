@@ -46,6 +46,20 @@ def test_what_was_done_is_in_the_file_however_the_block_ends(tmp_path, stop):
         assert not file.data["done"].any()
 
 
+def test_of_chained_work_the_file_holds_what_was_saved(tmp_path):
+    out = tmp_path / "a.npz"
+    with (
+        pytest.raises(KeyboardInterrupt),
+        kept.keeping(fresh(), out, resume=False, overwrite=False, chained=True) as file,
+    ):
+        file.data["done"].values[0] = True
+        assert file.due
+        file.save()
+        file.data["done"].values[1] = True
+        raise KeyboardInterrupt
+    assert kept.read(out)["done"].to_numpy().tolist() == [True, False, False, False]
+
+
 def test_what_does_not_fit_is_refused_and_left_as_it_was(tmp_path):
     out = tmp_path / "a.npz"
     kept.write(fresh(), out)

@@ -32,9 +32,14 @@ class Kept:
         self.data, self._path = data, path
         self._next = time.perf_counter()
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write again: not so soon that writing would take more than its share."""
+        return self._path is not None and time.perf_counter() >= self._next
+
     def save(self) -> None:
-        """Write what is there, unless that was done so lately that writing would take more than its share."""
-        if self._path is None or time.perf_counter() < self._next:
+        """Write what is there, if that is due."""
+        if self._path is None or not self.due:
             return
         began = time.perf_counter()
         write(self.data, self._path)
@@ -44,9 +49,17 @@ class Kept:
 
 @contextmanager
 def keeping(
-    fresh: xarray.Dataset, path: str | os.PathLike[str] | None, *, resume: bool, overwrite: bool
+    fresh: xarray.Dataset,
+    path: str | os.PathLike[str] | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+    chained: bool = False,
 ) -> Iterator[Kept]:
-    """The fresh dataset, or what `path` (.npz) holds of the same work; in the file when the block ends, however it does.
+    """The fresh dataset, or what `path` (.npz) holds of the same work; in the file when the block ends.
+
+    So it is after an error or Ctrl-C too, unless the work is `chained`: where one state follows from another, only what
+    was saved is known to belong together.
 
     Raises: UserError if the file is taken, holds something else (naming what differs), or cannot be written.
     """
@@ -61,7 +74,7 @@ def keeping(
     try:
         yield Kept(data, place)
     except BaseException:
-        if place is not None:
+        if place is not None and not chained:
             with suppress(UserError):  # the disk may be what failed
                 write(data, place)
         raise

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from denoscope import kept
 from denoscope.dynamics import derivative, exponents
 from denoscope.dynamics.exponents import kaplan_yorke, lyapunov
 from denoscope.errors import UserError
@@ -84,6 +85,30 @@ def test_henon_and_its_dimension():
     assert dimension.value == pytest.approx(1.2583, abs=0.005)
     assert holds(dimension.interval, 1.2583)
     assert not found.warnings and not dimension.warnings
+
+
+def test_an_orbit_is_gone_on_with_where_it_was_saved(tmp_path):
+    out, options = tmp_path / "orbit.npz", {"iterations": 600, "seed": 3}
+    whole = lyapunov(henon, start(0, 0), **options)
+
+    def stop(finished, total):
+        assert total == 700, "the last hundred discarded turn the frame"
+        if finished == 400:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lyapunov(henon, start(0, 0), out=out, progress=stop, **options)
+    saved, told = int(kept.read(out)["done"]), []
+    assert 0 < saved <= 400
+    found = lyapunov(
+        henon, start(0, 0), out=out, resume=True, progress=lambda done, _: told.append(done), **options
+    )
+    assert told[0] == saved + 1 and told[-1] == 700
+    assert found.exponents.tobytes() == whole.exponents.tobytes()
+    assert found.history.tobytes() == whole.history.tobytes()
+    for other, differing in ((logistic(3.9), {}), (henon, {"iterations": 500}), (henon, {"seed": 1})):
+        with pytest.raises(UserError, match="cannot be gone on with, since this differs: "):
+            lyapunov(other, start(0, 0), out=out, resume=True, **options | differing)
 
 
 def test_lorenz_per_unit_of_time():

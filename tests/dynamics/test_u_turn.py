@@ -75,6 +75,33 @@ def test_an_image_s_draws_depend_on_nothing_else_that_is_asked_for(mixture):
     assert np.isnan(one["interval"]).all() and one.attrs["warnings"] == ["one image alone has no interval"]
 
 
+def test_a_u_turn_is_gone_on_with_where_it_was_left(mixture, tmp_path):
+    x_0 = torch.tensor([[2.0, 0, 0], [-2.0, 0, 0]]).double().reshape(2, 1, 1, 3)
+    out, options = tmp_path / "turn.npz", {"draws": 5, "steps": 10, "label_of": side}
+    whole = dynamics.u_turn(mixture, x_0, [0.3, 0.8], **options)
+
+    def stop(finished, total):
+        assert total == 4
+        if finished == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dynamics.u_turn(mixture, x_0, [0.3, 0.8], out=out, progress=stop, **options)
+    told = []
+    found = dynamics.u_turn(
+        mixture,
+        x_0,
+        [0.3, 0.8],
+        out=out,
+        resume=True,
+        progress=lambda *counts: told.append(counts),
+        **options,
+    )
+    assert told == [(4, 4)] and found.drop_attrs().identical(whole.drop_attrs())
+    with pytest.raises(ds.UserError, match="this differs: draws: 5 → 6"):
+        dynamics.u_turn(mixture, x_0, [0.3, 0.8], out=out, resume=True, **options | {"draws": 6})
+
+
 def test_a_digit_survives_little_noise(mnist):
     x_0 = ds.sample(mnist, ds.noise.random(2, mnist.shape, seed=1).batch(range(2)), steps=10)
     found = dynamics.u_turn(mnist, x_0, [0.1, 1.0], draws=4, steps=10)

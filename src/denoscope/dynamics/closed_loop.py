@@ -56,6 +56,7 @@ def closed_loop(
     noise_seed: int = 0,
     noise: Literal["fixed", "common"] = "fixed",
     steps: int = InferenceConfig.num_steps,
+    lanes: int = 1,
     condition: Condition = NOTHING,
 ) -> ClosedLoop:
     """The map that noises an image up to a level and denoises it again, for `lyapunov`, `orbit` and their kin.
@@ -69,12 +70,13 @@ def closed_loop(
         noise: "fixed", one draw for all iterations; or "common", one for each, the same for all images.
         noise_seed: of that noise, and of what a stochastic scheduler adds in its steps, which is the same in every
             iteration.
+        lanes: rows of every network call: 1 for the orbit of one image; more are faster for several at once.
 
     Raises: UserError if the level leaves no step, or the scheduler remembers earlier steps.
     """
     if noise not in ("fixed", "common"):
         raise UserError(f"noise is {noise!r}; allowed: fixed, common")
-    flow = DenoisingMap(denoiser, Loop(steps=steps, noise_seed=noise_seed), condition)
+    flow = DenoisingMap(denoiser, Loop(steps=steps, noise_seed=noise_seed, lanes=lanes), condition)
     flow.need_single_steps()
     return ClosedLoop(flow, begin_of(level, steps), noise, noise_seed)
 

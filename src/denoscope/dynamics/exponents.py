@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +17,10 @@ from denoscope.dynamics.points import as_array
 from denoscope.dynamics.result import Estimate, Result
 from denoscope.dynamics.standard_error import batch_error, student_quantile
 from denoscope.errors import UserError
+from denoscope.kept import IDENTITY, Kept, keeping
+
+if TYPE_CHECKING:
+    import xarray
 
 BATCHES = 20
 LEAST_ITERATIONS = 2 * BATCHES
@@ -47,6 +54,10 @@ def lyapunov(
     discard: int = 100,
     seed: int = 0,
     confidence: float = 0.95,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Lyapunov:
     """The k largest asymptotic Lyapunov exponents of a map, per iteration.
 
@@ -70,7 +81,11 @@ def lyapunov(
         k: how many; never more than the state has numbers.
         discard: iterations before measuring, for the transient of the orbit and, in the last 100, of the frame.
         seed: of the first frame.
-    Raises: UserError if a state or a derivative is not finite, naming the iteration; if there are too few iterations.
+        out: a file (.npz) in which orbit, frame and growth are kept as far as they got, once the transient is over.
+        resume: go on with what `out` holds. `overwrite` replaces it.
+        progress: is told (iterations done behind the transient, all of them).
+    Raises: UserError if a state or a derivative is not finite, naming the iteration; if there are too few iterations,
+        or `out` is taken.
     Source: Benettin et al., Meccanica 15, 9 (1980); Shimada and Nagashima, Prog. Theor. Phys. 61, 1605 (1979);
         Eckmann and Ruelle, Rev. Mod. Phys. 57, 617 (1985), sec. V.
     """
@@ -84,7 +99,19 @@ def lyapunov(
         x = advance(step, x, iteration)
     frame = _random_frame(x.numel(), min(k, x.numel()), seed)
     way, warnings = choose(map_at(step, begin), x, frame)
-    growth = _growth(step, x, frame, way=way, iterations=range(begin, discard + iterations))[settling:]
+    measured = range(begin, discard + iterations)
+    identity = {
+        "iterations": iterations,
+        "discard": discard,
+        "seed": seed,
+        "derivative": way,
+        "the orbit's state": _hash(x),
+        "the map there": _hash(map_at(step, begin)(x).detach()),
+    }
+    fresh = _begun(x, frame, measured, identity)
+    with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=True) as file:
+        _grow(step, x, file, way=way, iterations=measured, progress=progress)
+    growth = file.data["growth"].to_numpy()[settling:]
     # Directions that grow alike come out of the frame in any order.
     growth = growth[:, np.argsort(-growth.mean(axis=0), kind="stable")]
     exponents, intervals = _means(growth, confidence)
@@ -113,22 +140,59 @@ def _random_frame(numbers: int, k: int, seed: int) -> torch.Tensor:
     return torch.linalg.qr(torch.randn(numbers, k, generator=generator, dtype=torch.float64))[0]
 
 
-def _growth(step: Step, x: torch.Tensor, frame: torch.Tensor, *, way: str, iterations: range) -> np.ndarray:
-    """ln R_ii [iterations, k] along the orbit; −∞ where the derivative is singular."""
-    derivative = WAYS[way]
-    growth = np.empty((len(iterations), frame.shape[1]))
-    for row, iteration in enumerate(iterations):
-        y, images = derivative(map_at(step, iteration), x, frame)
-        x = check_state(y, x, iteration)
+def _begun(
+    x: torch.Tensor, frame: torch.Tensor, iterations: range, identity: dict[str, Any]
+) -> xarray.Dataset:
+    """State, frame and growth ln R_ii (iteration, direction), none of which is known yet."""
+    import xarray
+
+    return xarray.Dataset(
+        {
+            "x": ("number", x.reshape(-1).cpu().numpy().copy()),
+            "frame": (("number", "direction"), frame.numpy()),
+            "growth": (("iteration", "direction"), np.full((len(iterations), frame.shape[1]), np.nan)),
+            "done": ((), np.array(0)),
+        },
+        attrs={IDENTITY: identity},
+    )
+
+
+def _grow(
+    step: Step,
+    like: torch.Tensor,
+    file: Kept,
+    *,
+    way: str,
+    iterations: range,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Fill in the growth along the orbit; −∞ where the derivative is singular."""
+    derivative, growth, done = WAYS[way], file.data["growth"].values, file.data["done"].values
+    numbers, columns = (torch.from_numpy(file.data[name].values) for name in ("x", "frame"))
+    x, frame = numbers.clone().reshape(like.shape).to(like), columns.clone()
+    for row in range(int(done), len(iterations)):
+        y, images = derivative(map_at(step, iterations[row]), x, frame)
+        x = check_state(y, x, iterations[row])
         if not images.isfinite().all():
             raise UserError(
-                f"the derivative of step is not finite at iteration {iteration + 1}, though the state is;"
+                f"the derivative of step is not finite at iteration {iterations[row] + 1}, though the state is;"
                 " an operation such as a root or a norm at zero is not differentiable there"
             )
         frame, upper = torch.linalg.qr(images)
         with np.errstate(divide="ignore"):
             growth[row] = np.log(upper.diagonal().abs().numpy())
-    return growth
+        if file.due:
+            numbers.copy_(x.reshape(-1))
+            columns.copy_(frame)
+            done[...] = row + 1
+            file.save()
+        if progress:
+            progress(row + 1, len(iterations))
+    done[...] = len(iterations)
+
+
+def _hash(state: torch.Tensor) -> str:
+    return hashlib.sha256(state.cpu().numpy().tobytes()).hexdigest()
 
 
 def _means(growth: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:

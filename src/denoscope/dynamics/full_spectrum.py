@@ -64,7 +64,7 @@ def full_spectrum(
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
     flow = map_of(denoiser, condition=condition, name=name, rows=AT_ONCE, loop=loop)
     flow.need_single_steps()
-    with keeping(_begun(flow, x_T), out, resume=resume, overwrite=overwrite) as file:
+    with keeping(_begun(flow, x_T), out, resume=resume, overwrite=overwrite, chained=True) as file:
         frame, product = (torch.from_numpy(file.data[name].values) for name in ("frame", "product"))
         log_det, done = file.data["log_det"].values, file.data["steps"].values
         for index, x in list(enumerate(flow.states(x_T)[:-1]))[int(done) :]:

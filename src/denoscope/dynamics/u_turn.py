@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from denoscope import provenance, seeds
+from denoscope import seeds
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig
 from denoscope.denoiser import Denoiser
 from denoscope.dynamics.closed_loop import begin_of
 from denoscope.dynamics.commitment import LabelOf, digits_of
 from denoscope.dynamics.denoising_map import DenoisingMap
+from denoscope.dynamics.draws import generator
 from denoscope.dynamics.proportion import percentiles
+from denoscope.dynamics.spectrum import origin_of
 from denoscope.errors import UserError
+from denoscope.kept import IDENTITY, keeping
 from denoscope.sampling import Loop, noise_level
 
 if TYPE_CHECKING:
@@ -36,6 +41,9 @@ def u_turn(
     label_of: LabelOf | None = None,
     lanes: int = InferenceConfig.lanes,
     condition: Condition = NOTHING,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> xarray.Dataset:
     """The probability that images x_0 [n, C, H, W], noised back to a level and denoised again, keep their class.
@@ -44,6 +52,7 @@ def u_turn(
     (level) its mean over images, with `interval` (level, end), 95 %, by bootstrap over images: draws of one image depend
     on each other, so that they do not count as so many samples. `distance` (sample, level) is the root mean square over
     draws of ‖x_0' − x_0‖ (L2). `step` (level) is the step that denoising begins with, `sigma` its noise level.
+    `computed` (sample, level) is true for what is done.
 
     How to read it: 1 at small levels, and at large ones the share that the class has anyway. Where it falls between,
     the class is decided. When it misleads: with few images the interval is too narrow; a step of the stochastic
@@ -53,15 +62,15 @@ def u_turn(
         levels: each a share of the `steps`, as for `closed_loop`: at 1 all of the image is noised away.
         seed: of the noises, one for each image, level and draw, whatever else is asked for.
         label_of: images [n, C, H, W] to whole numbers [n], of images that are no digits; LeNet-5 unless given.
-        progress: is told (levels done, all of them).
+        out: a file (.npz) in which what is finished is kept as it comes; `denoscope.kept.read` opens it.
+        resume: go on with what `out` holds. `overwrite` replaces it.
+        progress: is told (images done at some level, all of them).
 
-    Raises: UserError if x_0 does not fit, a level leaves no step, or the scheduler remembers earlier steps.
+    Raises: UserError if x_0 does not fit, a level leaves no step, the scheduler remembers earlier steps, or `out` is taken.
 
     Source: Sclocchi, Favero and Wyart, PNAS 122, e2408799121 (2025), forward–backward experiments; Behjoo and
         Chertkov, U-turn diffusion (2023).
     """
-    import xarray
-
     if x_0.ndim != 4 or tuple(x_0.shape[1:]) != tuple(denoiser.shape) or not len(x_0):
         raise UserError(
             f"x_0 has shape {list(x_0.shape)}; needed is [n, {', '.join(map(str, denoiser.shape))}]"
@@ -76,39 +85,70 @@ def u_turn(
     begins = [begin_of(level, steps) for level in levels]
     x_0 = x_0.to(denoiser.device, denoiser.dtype)
     before = np.asarray(label_of(x_0.float().cpu()))
-    same, distance = np.empty((len(x_0), len(levels))), np.empty((len(x_0), len(levels)))
-    for column, begin in enumerate(begins):
-        for row, image in enumerate(x_0):
-            noise = torch.stack([_noise(denoiser, seed, row, begin, draw) for draw in range(draws)])
-            with torch.no_grad():
-                noised = flow.noised(image.expand(draws, *image.shape), noise.to(image), begin)
-                after = flow.from_step(begin, noised)
+    fresh = _empty(flow, x_0, levels, begins, before, {"draws": draws, "seed": seed})
+    with keeping(fresh, out, resume=resume, overwrite=overwrite) as file:
+        same, distance, computed = (file.data[name].values for name in ("same", "distance", "computed"))
+        for row, column in np.argwhere(~computed):
+            after = _back(flow, x_0[row], begins[column], draws, seed, int(row))
             same[row, column] = np.mean(np.asarray(label_of(after.float().cpu())) == before[row])
-            distance[row, column] = float((after - image).double().flatten(1).square().sum(1).mean().sqrt())
-        if progress:
-            progress(column + 1, len(levels))
-    scheduler, options = denoiser.new_scheduler(steps), InferenceConfig(num_steps=steps, lanes=lanes)
+            distance[row, column] = (after - x_0[row]).double().flatten(1).square().sum(1).mean().sqrt()
+            computed[row, column] = True
+            file.save()
+            if progress:
+                progress(int(computed.sum()), computed.size)
+    found: xarray.Dataset = file.data.assign(
+        probability=("level", same.mean(0)), interval=(("level", "end"), _intervals(same, seed))
+    )
+    return found
+
+
+def _empty(
+    flow: DenoisingMap,
+    x_0: torch.Tensor,
+    levels: Sequence[float],
+    begins: Sequence[int],
+    before: np.ndarray,
+    drawn: dict[str, int],
+) -> xarray.Dataset:
+    """The result in which nothing is computed."""
+    import xarray
+
+    scheduler, origin = flow.denoiser.new_scheduler(flow.steps), origin_of(flow, **drawn)
+    grid = (len(x_0), len(levels))
+    images = hashlib.sha256(x_0.cpu().numpy().tobytes()).hexdigest()
     return xarray.Dataset(
         {
-            "same": (("sample", "level"), same),
-            "probability": ("level", same.mean(0)),
-            "interval": (("level", "end"), _intervals(same, seed)),
-            "distance": (("sample", "level"), distance),
+            "same": (("sample", "level"), np.full(grid, np.nan)),
+            "distance": (("sample", "level"), np.full(grid, np.nan)),
+            "computed": (("sample", "level"), np.zeros(grid, bool)),
             "label": ("sample", before),
         },
         coords={
             "level": np.array(levels, dtype=float),
-            "step": ("level", begins),
+            "step": ("level", list(begins)),
             "sigma": ("level", [noise_level(scheduler, begin) for begin in begins]),
         },
         attrs={
-            "model": denoiser.name,
-            "fingerprint": provenance.fingerprint(denoiser, [], options, seed, condition),
-            "draws": draws,
-            "seed": seed,
+            **origin,
             "warnings": ["one image alone has no interval"] if len(x_0) == 1 else [],
+            IDENTITY: {
+                "x_0": images,
+                "labels": before.tolist(),
+                "steps begun with": list(begins),
+                **drawn,
+                **origin["fingerprint"],
+            },
         },
     )
+
+
+@torch.no_grad()
+def _back(
+    flow: DenoisingMap, image: torch.Tensor, begin: int, draws: int, seed: int, row: int
+) -> torch.Tensor:
+    """The images [draws, C, H, W] that come back after noising one image [C, H, W] up to step `begin`."""
+    noise = torch.stack([_noise(flow.denoiser, seed, row, begin, draw) for draw in range(draws)])
+    return flow.from_step(begin, flow.noised(image.expand(draws, *image.shape), noise.to(image), begin))
 
 
 def _noise(denoiser: Denoiser, seed: int, row: int, begin: int, draw: int) -> torch.Tensor:
@@ -121,5 +161,5 @@ def _intervals(same: np.ndarray, seed: int) -> np.ndarray:
     """Of the mean over images, [level, 2]; NaN where there is one image alone."""
     if len(same) == 1:
         return np.full((same.shape[1], 2), np.nan)
-    drawn = np.random.default_rng(seed).integers(0, len(same), (RESAMPLED, len(same)))
+    drawn = generator(seed).integers(0, len(same), (RESAMPLED, len(same)))
     return np.array([percentiles(column) for column in same[drawn].mean(1).T])
