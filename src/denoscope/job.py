@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,12 +25,10 @@ from denoscope.outbox import Outbox
 from denoscope.planning import condition_of, kept_steps, place_of, plan_of, selection_of
 from denoscope.sampling import Loop, Step, steps_of
 from denoscope.selection import Selection
-from denoscope.storage import pt_folder, zarr_store
 from denoscope.storage.plan import Plan, Unit, Writer
-from denoscope.storage.pt_folder import PtWriter
 from denoscope.storage.space import readable
 from denoscope.storage.target import Existing, writing
-from denoscope.storage.zarr_store import ZarrWriter
+from denoscope.storage.writers import WRITERS
 from denoscope.taps import tapped
 from denoscope.writes import Writes
 
@@ -97,12 +94,13 @@ class Job:
     def check(self) -> None:
         """Refuse a plan that cannot be carried out here; nothing is touched."""
         self._check_memory()
-        permit(self.out, self.plan, self._existing)
+        with writing(self.out, self.plan.attrs):
+            WRITERS[self.plan.format].permit(self.out, self.plan, self._existing)
 
     def run(self, progress: Progress | None = None) -> None:
         """Do what is not finished yet."""
         self._check_memory()
-        with writer_of(self.out, self.plan, self._existing) as writer:
+        with WRITERS[self.plan.format].opened(self.out, self.plan, self._existing) as writer:
             finished = writer.finished
             pending = [group for group in self.plan.groups if group not in finished]
             nonfinite = {
@@ -239,17 +237,6 @@ class Job:
                     f"{name} became NaN or Inf in step {index}; stopped, as on_nonfinite says. "
                     "Finished samples are safe"
                 )
-
-
-def permit(place: Path, plan: Plan, existing: Existing) -> None:
-    """Refuse what is in the way of such a writer, and a plan that does not fit; nothing is touched."""
-    with writing(place, plan.attrs):
-        (zarr_store if plan.format == "zarr" else pt_folder).permit(place, plan, existing)
-
-
-def writer_of(place: Path, plan: Plan, existing: Existing) -> AbstractContextManager[Writer]:
-    """The writer of the kind that the plan names."""
-    return (ZarrWriter if plan.format == "zarr" else PtWriter).opened(place, plan, existing)
 
 
 def _interventions(given: Sequence[Intervention], options: InferenceConfig) -> Sequence[Intervention]:

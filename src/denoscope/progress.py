@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from denoscope import memory
 from denoscope.compiled import Compilation
-from denoscope.storage import pt_layout, zarr_store
 from denoscope.storage.plan import Plan
 from denoscope.storage.space import free_bytes, readable
+from denoscope.storage.writers import WRITERS
 
 
 def peak_memory() -> str:
@@ -41,7 +41,7 @@ def describe(plan: Plan, out: Path) -> str:
     lines.append(
         f"  at least {readable(plan.held_bytes)} in memory beside the network: one step of {flight} samples in flight"
     )
-    room = (pt_layout if plan.format == "pt" else zarr_store).disk_bytes(out, plan)
+    room = WRITERS[plan.format].disk_bytes(out, plan)
     lines.append(f"  {readable(room)} on disk in total; {readable(free_bytes(out))} are free")
     return "\n".join(lines)
 
