@@ -12,7 +12,7 @@ from denoscope.denoiser import Denoiser
 from denoscope.dynamics.proportion import wilson
 from denoscope.dynamics.result import plain
 from denoscope.errors import UserError
-from denoscope.labels import classify_finite
+from denoscope.labels import DIGIT, classify_finite
 from denoscope.origin import condition_of, denoiser_of, options_of
 from denoscope.recording import Recording
 from denoscope.sampling import denoise, noise_level
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 LabelOf = Callable[[torch.Tensor], Any]
 """Images [n, C, H, W] to whole numbers [n], −1 for what has no class."""
-DIGIT = (1, 28, 28)
 
 
 def commitment(
