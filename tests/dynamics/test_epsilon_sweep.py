@@ -75,3 +75,6 @@ def test_too_few_epsilons_and_no_such_state_are_refused(tiny, tmp_path):
     for state in (0, 11, -12):
         with pytest.raises(ds.UserError, match=f"state is {state}; allowed: 1 to 10, or -1"):
             dynamics.epsilon_sweep(found, state=state)
+    for options in ({"seed": -1}, {"confidence": 95}):
+        with pytest.raises(ds.UserError, match=r"allowed: a (whole )?number"):
+            dynamics.epsilon_sweep(found, **options)
