@@ -116,9 +116,9 @@ class Job:
                 if progress:
                     progress.end(nonfinite)
 
-    def run_into(self, writer: Writer) -> None:
-        """Do all of it, for another writer than the plan's own."""
-        self._run(writer, list(self.plan.groups), {}, None)
+    def run_into(self, writer: Writer, *, begin: int | None = None) -> None:
+        """Do all of it, for another writer than the plan's own; see `steps_of` for `begin`."""
+        self._run(writer, list(self.plan.groups), {}, None, begin)
 
     def _check_memory(self) -> None:
         """Refuse more samples in flight than memory holds."""
@@ -134,7 +134,12 @@ class Job:
         return "resume" if self.options.resume else "overwrite" if self.options.overwrite else "refuse"
 
     def _run(
-        self, writer: Writer, pending: list[int], nonfinite: dict[str, int], progress: Progress | None
+        self,
+        writer: Writer,
+        pending: list[int],
+        nonfinite: dict[str, int],
+        progress: Progress | None,
+        begin: int | None = None,
     ) -> None:
         """Denoise flight by flight; an interrupt waits for the flight that is on its way."""
         at_once = -(-self.options.batch_size // self.options.lanes)
@@ -157,7 +162,9 @@ class Job:
                 began = time.perf_counter()
                 with writer.unit(groups) as unit, Outbox(self.denoiser.device) as outbox:
                     x_T, condition = self.x.batch(samples), self.condition.of(samples)
-                    for step in steps_of(denoiser, network, x_T, self.loop, names, condition, self.writes):
+                    for step in steps_of(
+                        denoiser, network, x_T, self.loop, names, condition, self.writes, begin
+                    ):
                         self._note(step, names, unit, outbox, nonfinite)
                         for layer in step.skipped if self._keeps(step) else ():
                             _tell_skipped(progress, layer, step.index)

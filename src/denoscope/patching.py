@@ -17,13 +17,11 @@ from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
 from denoscope.interventions import Intervention
 from denoscope.labels import DIGIT, classify_finite
-from denoscope.origin import condition_of, interventions_of, options_of
+from denoscope.origin import condition_of, interventions_of, need_finished, options_of
 from denoscope.provenance import device_name
 from denoscope.recording import Recording
 from denoscope.sampling import Loop, steps_of
 from denoscope.schedulers import keeps_no_history
-from denoscope.storage import remedy
-from denoscope.storage.plan import COMPLETE
 from denoscope.taps import tapped
 
 if TYPE_CHECKING:
@@ -233,8 +231,7 @@ class _Work:
 def _sources(a: Recording, b: Recording) -> dict[str, str]:
     """The sample of B for each of A: that of the same name, or at the same place where the names differ."""
     for rec in (a, b):
-        if not rec.dataset[COMPLETE].to_numpy().all():
-            raise UserError(f"{rec.path} is not finished; {remedy.of_unfinished(rec.attrs)}")
+        need_finished(rec)
     ours, theirs = ([str(name) for name in rec.dataset["sample"].to_numpy()] for rec in (a, b))
     if set(ours) <= set(theirs):
         return {name: name for name in ours}
