@@ -14,17 +14,6 @@ from denoscope import dynamics
 from denoscope.dynamics.analytic_models import TwoGaussians
 
 
-class Mixture(TwoGaussians):
-    """Two Gaussians whose prediction is a layer."""
-
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        self.prediction = torch.nn.Identity()
-
-    def forward(self, x, timestep):
-        return self.prediction(super().forward(x, timestep))
-
-
 def side(images):
     """Which Gaussian an image is nearer to."""
     return (images.flatten(1)[:, 0] > 0).long()
@@ -37,7 +26,7 @@ def pixels(images):
 @pytest.fixture(scope="module")
 def mixture():
     scheduler = scheduler_of("ddim")
-    network = Mixture(torch.tensor([2.0, 0.0, 0.0]), 0.1, scheduler)
+    network = TwoGaussians(torch.tensor([2.0, 0.0, 0.0]), 0.1, scheduler)
     return denoiser_of(network, scheduler, 3)
 
 
@@ -145,7 +134,9 @@ def test_other_bits_and_a_single_class_are_warned_of(mixture, tmp_path):
     rec = ds.record(
         mixture, ds.noise.random(3, mixture.shape), tmp_path / "run.zarr", steps=4, layers=["prediction"]
     )
-    other = denoiser_of(Mixture(torch.tensor([2.0, 0.0, 0.0]), 0.3, mixture.scheduler), mixture.scheduler, 3)
+    other = denoiser_of(
+        TwoGaussians(torch.tensor([2.0, 0.0, 0.0]), 0.3, mixture.scheduler), mixture.scheduler, 3
+    )
     found = dynamics.commitment(rec, denoiser=other, label_of=lambda images: torch.zeros(len(images)).long())
     assert "3 of 3 samples came to other bits" in found.attrs["warnings"][0]
     assert "all samples end in one class" in found.attrs["warnings"][1]
