@@ -1,7 +1,7 @@
 """Networks whose denoising map is known in closed form, to be run through diffusers' own schedulers.
 
-All predict ε in double precision and know the noise levels ᾱ_t of their scheduler. `denoiser` joins the two. A recording
-needs a layer: `prediction` is where theirs is read.
+All predict ε in double precision and know the noise levels ᾱ_t of their scheduler. `denoiser` joins the two.
+A recording needs a layer: `prediction` is where theirs is read.
 """
 
 from __future__ import annotations

@@ -78,7 +78,8 @@ class PtWriter:
         elif existing == "refuse" and (other := _other_file(folder)):
             raise UserError(
                 f"{folder} is not empty: it holds {other.relative_to(folder)}; name another output, empty the folder "
-                "with clean_output.sh, or record beside what is there, replacing files of the same names, with --overwrite"
+                "with clean_output.sh, or record beside what is there, replacing files of the same names, with "
+                "--overwrite"
             )
         if existing != "resume":
             freed = sum(path.stat().st_size for path in {*there, *former_files(folder)})
