@@ -109,16 +109,28 @@ class Console:
 
 
 class Counter:
-    """A bar over pieces of work that are told as (finished, in all)."""
+    """A bar over pieces of work that are told as (finished, at most), until its block ends.
+
+    >>> with Counter("patching") as counter:
+    ...     patch(denoiser, a, b, progress=counter)
+    """
 
     def __init__(self, what: str, *, unit: str = "cell"):
         self.what, self.unit = what, unit
         self.bar: tqdm | None = None
 
+    def __enter__(self) -> Counter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def __call__(self, finished: int, total: int) -> None:
         if self.bar is None:
             self.bar = tqdm(total=total, unit=self.unit, desc=self.what, dynamic_ncols=True)
-        self.bar.total = total  # which may have been the most there could be
         self.bar.update(finished - self.bar.n)
-        if finished == total:
+
+    def close(self) -> None:
+        """Leave the bar where it is: work can be done before all there could be is."""
+        if self.bar is not None:
             self.bar.close()
