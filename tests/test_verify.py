@@ -507,6 +507,18 @@ def test_final_images_are_computed_again_from_the_folder_of_inputs(recorded, mod
         verify.store(tmp_path / "run", recompute=6, inputs=tmp_path / "few")
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_noises_that_are_scaled_are_computed_again_from_the_states_that_are_stored(model, tmp_path):
+    """Euler begins with x_T times the largest σ, which float32 cannot divide by and come back in every bit."""
+    denoiser = ds.load(model, scheduler="eulerdiscrete", device="cpu")
+    x = ds.noise.random(6, denoiser.shape)
+    ds.record(denoiser, x, tmp_path / "run.zarr", steps=STEPS, lanes=4)
+    report = verify.store(tmp_path / "run.zarr", recompute=6)
+    assert report.sound and report.recomputed == 6
+    x.write(tmp_path / "inputs")
+    assert verify.store(tmp_path / "run.zarr", recompute=6, inputs=tmp_path / "inputs").sound
+
+
 def test_other_weights_under_the_models_name_are_told(recorded, make_unet, make_scheduler, model, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(model, folder)

@@ -371,18 +371,19 @@ def _patch(settings: Settings, own: PatchFlags) -> None:
     from denoscope import patch_map, patching, progress, recording, verify
 
     a, inference = recording.open(own.a), settings.inference
-    found = patching.patch(
-        verify.denoiser_of(a, device=settings.system.device),
-        a,
-        own.b,
-        layers=own.layers or None,
-        steps=own.steps or None,
-        out=own.output,
-        batch_size=inference.batch_size,
-        resume=inference.resume,
-        overwrite=inference.overwrite,
-        progress=progress.Counter("patching"),
-    )
+    with progress.Counter("patching") as counter:
+        found = patching.patch(
+            verify.denoiser_of(a, device=settings.system.device),
+            a,
+            own.b,
+            layers=own.layers or None,
+            steps=own.steps or None,
+            out=own.output,
+            batch_size=inference.batch_size,
+            resume=inference.resume,
+            overwrite=inference.overwrite,
+            progress=counter,
+        )
     print(patch_map.table(found))
     print(own.output)
 
@@ -410,16 +411,17 @@ def _dynamics_spectrum(settings: Settings, own: SpectrumFlags) -> None:
         )
     found = {}
     for index in range(own.samples):
-        found[x.names[index]] = dynamics.spectrum(
-            denoiser,
-            x.batch([index]),
-            own.k,
-            steps=settings.inference.num_steps,
-            noise=settings.inference.noise,
-            noise_seed=settings.system.seed,
-            name=x.names[index],
-            progress=progress.Counter(f"iterations of {x.names[index]}", unit="iteration"),
-        )
+        with progress.Counter(f"iterations of {x.names[index]}", unit="iteration") as counter:
+            found[x.names[index]] = dynamics.spectrum(
+                denoiser,
+                x.batch([index]),
+                own.k,
+                steps=settings.inference.num_steps,
+                noise=settings.inference.noise,
+                noise_seed=settings.system.seed,
+                name=x.names[index],
+                progress=counter,
+            )
         print(f"{x.names[index]}  " + "  ".join(f"{value:7.3f}" for value in found[x.names[index]].exponents))
         for warning in found[x.names[index]].warnings:
             print(f"warning: {warning}", file=sys.stderr)

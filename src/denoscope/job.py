@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,12 +25,10 @@ from denoscope.outbox import Outbox
 from denoscope.planning import condition_of, kept_steps, place_of, plan_of, selection_of
 from denoscope.sampling import Loop, Step, steps_of
 from denoscope.selection import Selection
-from denoscope.storage import pt_folder, zarr_store
 from denoscope.storage.plan import Plan, Unit, Writer
-from denoscope.storage.pt_folder import PtWriter
 from denoscope.storage.space import readable
 from denoscope.storage.target import Existing, writing
-from denoscope.storage.zarr_store import ZarrWriter
+from denoscope.storage.writers import WRITERS
 from denoscope.taps import tapped
 from denoscope.writes import Writes
 
@@ -97,12 +94,13 @@ class Job:
     def check(self) -> None:
         """Refuse a plan that cannot be carried out here; nothing is touched."""
         self._check_memory()
-        permit(self.out, self.plan, self._existing)
+        with writing(self.out, self.plan.attrs):
+            WRITERS[self.plan.format].permit(self.out, self.plan, self._existing)
 
     def run(self, progress: Progress | None = None) -> None:
         """Do what is not finished yet."""
         self._check_memory()
-        with writer_of(self.out, self.plan, self._existing) as writer:
+        with WRITERS[self.plan.format].opened(self.out, self.plan, self._existing) as writer:
             finished = writer.finished
             pending = [group for group in self.plan.groups if group not in finished]
             nonfinite = {
@@ -118,9 +116,9 @@ class Job:
                 if progress:
                     progress.end(nonfinite)
 
-    def run_into(self, writer: Writer) -> None:
-        """Do all of it, for another writer than the plan's own."""
-        self._run(writer, list(self.plan.groups), {}, None)
+    def run_into(self, writer: Writer, *, begin: int | None = None) -> None:
+        """Do all of it, for another writer than the plan's own; see `steps_of` for `begin`."""
+        self._run(writer, list(self.plan.groups), {}, None, begin)
 
     def _check_memory(self) -> None:
         """Refuse more samples in flight than memory holds."""
@@ -136,7 +134,12 @@ class Job:
         return "resume" if self.options.resume else "overwrite" if self.options.overwrite else "refuse"
 
     def _run(
-        self, writer: Writer, pending: list[int], nonfinite: dict[str, int], progress: Progress | None
+        self,
+        writer: Writer,
+        pending: list[int],
+        nonfinite: dict[str, int],
+        progress: Progress | None,
+        begin: int | None = None,
     ) -> None:
         """Denoise flight by flight; an interrupt waits for the flight that is on its way."""
         at_once = -(-self.options.batch_size // self.options.lanes)
@@ -159,7 +162,9 @@ class Job:
                 began = time.perf_counter()
                 with writer.unit(groups) as unit, Outbox(self.denoiser.device) as outbox:
                     x_T, condition = self.x.batch(samples), self.condition.of(samples)
-                    for step in steps_of(denoiser, network, x_T, self.loop, names, condition, self.writes):
+                    for step in steps_of(
+                        denoiser, network, x_T, self.loop, names, condition, self.writes, begin
+                    ):
                         self._note(step, names, unit, outbox, nonfinite)
                         for layer in step.skipped if self._keeps(step) else ():
                             _tell_skipped(progress, layer, step.index)
@@ -239,17 +244,6 @@ class Job:
                     f"{name} became NaN or Inf in step {index}; stopped, as on_nonfinite says. "
                     "Finished samples are safe"
                 )
-
-
-def permit(place: Path, plan: Plan, existing: Existing) -> None:
-    """Refuse what is in the way of such a writer, and a plan that does not fit; nothing is touched."""
-    with writing(place, plan.attrs):
-        (zarr_store if plan.format == "zarr" else pt_folder).permit(place, plan, existing)
-
-
-def writer_of(place: Path, plan: Plan, existing: Existing) -> AbstractContextManager[Writer]:
-    """The writer of the kind that the plan names."""
-    return (ZarrWriter if plan.format == "zarr" else PtWriter).opened(place, plan, existing)
 
 
 def _interventions(given: Sequence[Intervention], options: InferenceConfig) -> Sequence[Intervention]:

@@ -12,6 +12,8 @@ import torch
 from denoscope.errors import UserError
 from denoscope.zoo import lenet
 
+DIGIT = (1, 28, 28)
+"""The shape of an image that can be classified."""
 ROWS = 256
 """Of every network call. Matrix products of few or odd numbers of rows treat rows by their place."""
 AXES = ("sample", "channel", "height", "width")
@@ -116,7 +118,7 @@ def _rows(images: Any) -> tuple[Any, tuple[str, ...] | None]:
     elif not isinstance(images, torch.Tensor):
         images = np.asarray(images)
     shape = tuple(images.shape)
-    if shape[-3:] != (1, 28, 28) or len(shape) not in (3, 4):
+    if shape[-3:] != DIGIT or len(shape) not in (3, 4):
         hint = "; take one state of a sequence first" if len(shape) == 5 else ""
         raise UserError(
             f"images have shape {_written(shape)}; [n, 1, 28, 28] or [1, 28, 28] is needed, "
@@ -154,7 +156,7 @@ def _tensor(rows: Any, start: int, names: tuple[str, ...] | None) -> torch.Tenso
 def _top_two(model: lenet.LeNet5, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Label, top softmax and runner-up of each row."""
     # Matrix products of another height may add in another order, so the height is always the same.
-    filled = torch.zeros(ROWS, 1, 28, 28)
+    filled = torch.zeros(ROWS, *DIGIT)
     filled[: len(rows)] = rows
     training = model.training
     values, digits = model.eval()(filled).softmax(1)[: len(rows)].topk(2, dim=1)

@@ -19,8 +19,8 @@ class Layer:
     """One module, or what is read at an address of it, as a dry run saw it.
 
     `shape` is that of one sample's state, without the batch axis; None where there is no batch axis to tell
-    samples apart, or where it is another in each call, as of an activation that is shared. `calls` counts calls in one run of the network, `elements` the values in its output, of
-    which the first tensor is taken.
+    samples apart, or where it is another in each call, as of an activation that is shared. `calls` counts
+    calls in one run of the network, `elements` the values in its output, of which the first tensor is taken.
     """
 
     address: str

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from denoscope import planning
 from denoscope.conditioning import Condition
@@ -14,7 +16,11 @@ from denoscope.denoiser import Denoiser, load
 from denoscope.errors import UserError
 from denoscope.interventions import Intervention, from_plain
 from denoscope.recording import Recording
+from denoscope.sampling import Loop, Step, steps_of
 from denoscope.schedulers import scheduler_from
+from denoscope.storage import remedy
+from denoscope.storage.plan import COMPLETE
+from denoscope.taps import tapped
 
 
 def denoiser_of(rec: Recording, *, source: Any = None, device: str = SystemConfig.device) -> Denoiser:
@@ -26,16 +32,12 @@ def denoiser_of(rec: Recording, *, source: Any = None, device: str = SystemConfi
 
     Raises: UserError if a pipeline made it, or the weights are no longer the same.
     """
-    if pipeline := rec.attrs.get("pipeline"):
-        raise UserError(
-            f"{rec.path} was recorded from a {pipeline} call, which cannot be made again from what is stored of it; "
-            "its checksums can be checked: denoscope verify store, without --recompute"
-        )
+    need_loop(rec)
     stored, name = rec.attrs["fingerprint"], rec.attrs["model"]
     if source is None and name == stored["network"].rpartition(".")[2]:
         raise UserError(
-            f"{rec.path} was recorded from a {name} made in Python, which it does not hold; give it: "
-            "ds.verify.store(path, recompute=N, source=module)"
+            f"{rec.path} was recorded from a {name} made in Python, which it does not hold; give it in Python: as "
+            "source=module to ds.verify.store, or as denoiser=ds.load(module, …) to a measure"
         )
     denoiser = load(
         name if source is None else source,
@@ -86,3 +88,39 @@ def interventions_of(rec: Recording) -> list[Intervention]:
         return from_plain(rec.attrs.get("interventions", []), Path())
     except UserError as error:
         raise UserError(f"{rec.path}: {error}; its samples cannot be computed again") from error
+
+
+def need_loop(rec: Recording) -> None:
+    """Refuse a recording of a pipeline's call."""
+    if pipeline := rec.attrs.get("pipeline"):
+        raise UserError(
+            f"{rec.path} was recorded from a {pipeline} call, which cannot be made again from what is stored of it; "
+            "its checksums can be checked: denoscope verify store, without --recompute"
+        )
+
+
+def need_finished(rec: Recording) -> None:
+    """Refuse a recording that lacks samples."""
+    if not rec.dataset[COMPLETE].to_numpy().all():
+        raise UserError(f"{rec.path} is not finished; {remedy.of_unfinished(rec.attrs)}")
+
+
+def first_states(rec: Recording, samples: Sequence[str]) -> torch.Tensor:
+    """The states [n, C, H, W] before step 0, from which `steps_of` goes on with `begin=0`.
+
+    They are x_T times the scheduler's first σ: to divide by that and multiply again could change their last bits.
+
+    Raises: UserError if the recording holds final images only.
+    """
+    return torch.from_numpy(rec.sequence.isel(state=0).sel(sample=list(samples)).to_numpy())
+
+
+@torch.no_grad()
+def steps_again(rec: Recording, samples: Sequence[str], denoiser: Denoiser) -> Iterator[Step]:
+    """The steps of samples denoised again as they were, with all that they were told and that was written."""
+    need_loop(rec)
+    loop = Loop.of(options_of(rec), rec.attrs["config"]["noise_seed"])
+    x, condition = first_states(rec, samples), condition_of(rec, samples, denoiser)
+    writes = loop.writes(denoiser, interventions_of(rec), condition)
+    with tapped(denoiser.network, denoiser.call, writes=writes.visits) as network:
+        yield from steps_of(denoiser, network, x, loop, samples, condition, writes, begin=0)

@@ -16,20 +16,17 @@ from denoscope.config import InferenceConfig
 from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
 from denoscope.interventions import Intervention
-from denoscope.labels import classify
-from denoscope.origin import condition_of, interventions_of, options_of
+from denoscope.labels import DIGIT, classify_finite
+from denoscope.origin import condition_of, interventions_of, need_finished, options_of
 from denoscope.provenance import device_name
 from denoscope.recording import Recording
 from denoscope.sampling import Loop, steps_of
 from denoscope.schedulers import keeps_no_history
-from denoscope.storage import remedy
-from denoscope.storage.plan import COMPLETE
 from denoscope.taps import tapped
 
 if TYPE_CHECKING:
     import xarray
 
-DIGIT = (1, 28, 28)
 Told = Callable[[int, int], None]
 Cell = tuple[int, int]
 """A layer and a sample by their places."""
@@ -234,8 +231,7 @@ class _Work:
 def _sources(a: Recording, b: Recording) -> dict[str, str]:
     """The sample of B for each of A: that of the same name, or at the same place where the names differ."""
     for rec in (a, b):
-        if not rec.dataset[COMPLETE].to_numpy().all():
-            raise UserError(f"{rec.path} is not finished; {remedy.of_unfinished(rec.attrs)}")
+        need_finished(rec)
     ours, theirs = ([str(name) for name in rec.dataset["sample"].to_numpy()] for rec in (a, b))
     if set(ours) <= set(theirs):
         return {name: name for name in ours}
@@ -257,9 +253,4 @@ def _norms(images: np.ndarray) -> np.ndarray:
 
 def _digits(x_0: np.ndarray) -> np.ndarray | None:
     """The digit that each image shows; −1 where it is not finite, None where images are no digits."""
-    if x_0.shape[1:] != DIGIT:
-        return None
-    digits, fine = np.full(len(x_0), -1), np.isfinite(x_0).reshape(len(x_0), -1).all(1)
-    if fine.any():
-        digits[fine] = classify(x_0[fine]).label
-    return digits
+    return classify_finite(torch.from_numpy(x_0)).label if x_0.shape[1:] == DIGIT else None

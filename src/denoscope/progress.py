@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from denoscope import memory
 from denoscope.compiled import Compilation
-from denoscope.storage import pt_layout, zarr_store
 from denoscope.storage.plan import Plan
 from denoscope.storage.space import free_bytes, readable
+from denoscope.storage.writers import WRITERS
 
 
 def peak_memory() -> str:
@@ -41,7 +41,7 @@ def describe(plan: Plan, out: Path) -> str:
     lines.append(
         f"  at least {readable(plan.held_bytes)} in memory beside the network: one step of {flight} samples in flight"
     )
-    room = (pt_layout if plan.format == "pt" else zarr_store).disk_bytes(out, plan)
+    room = WRITERS[plan.format].disk_bytes(out, plan)
     lines.append(f"  {readable(room)} on disk in total; {readable(free_bytes(out))} are free")
     return "\n".join(lines)
 
@@ -109,16 +109,28 @@ class Console:
 
 
 class Counter:
-    """A bar over pieces of work that are told as (finished, in all)."""
+    """A bar over pieces of work that are told as (finished, at most), until its block ends.
+
+    >>> with Counter("patching") as counter:
+    ...     patch(denoiser, a, b, progress=counter)
+    """
 
     def __init__(self, what: str, *, unit: str = "cell"):
         self.what, self.unit = what, unit
         self.bar: tqdm | None = None
 
+    def __enter__(self) -> Counter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def __call__(self, finished: int, total: int) -> None:
         if self.bar is None:
             self.bar = tqdm(total=total, unit=self.unit, desc=self.what, dynamic_ncols=True)
-        self.bar.total = total  # which may have been the most there could be
         self.bar.update(finished - self.bar.n)
-        if finished == total:
+
+    def close(self) -> None:
+        """Leave the bar where it is: work can be done before all there could be is."""
+        if self.bar is not None:
             self.bar.close()

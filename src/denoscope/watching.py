@@ -22,12 +22,12 @@ from denoscope.calls import Call, Calls
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import network_of
 from denoscope.errors import UserError
-from denoscope.job import writer_of
 from denoscope.layers import modules_of
 from denoscope.outbox import Outbox
 from denoscope.planning import kept_steps, place_of, selection_of
 from denoscope.provenance import KEPT
 from denoscope.storage import pt_layout, zarr_layout
+from denoscope.storage.writers import WRITERS
 from denoscope.watched import Watched
 from denoscope.watched_run import Run
 
@@ -170,7 +170,7 @@ class _Watcher:
     def _begun(self, timestep: float, x: torch.Tensor, calls: Sequence[Call]) -> Run:
         watched = Watched.seen(self.pipe, self.network, timestep, x, calls, self.stated)
         plan = watched.plan(self.options, self.selection, self.out)
-        writer = self.stack.enter_context(writer_of(self.place, plan, self.existing))
+        writer = self.stack.enter_context(WRITERS[plan.format].opened(self.place, plan, self.existing))
         unit = self.stack.enter_context(writer.unit(list(plan.groups)))
         outbox = self.stack.enter_context(Outbox(x.device))
         return Run(watched, plan, self.selection, kept_steps(self.options, watched.steps), unit, outbox)

@@ -31,20 +31,9 @@ def test_a_linear_map_is_linear_at_every_epsilon(tmp_path):
     assert low <= sweep.value <= high and sweep.to_json()
 
 
-class Mixture(TwoGaussians):
-    """Two Gaussians whose prediction is a layer."""
-
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        self.prediction = torch.nn.Identity()
-
-    def forward(self, x, timestep):
-        return self.prediction(super().forward(x, timestep))
-
-
 def test_on_two_gaussians_large_perturbations_leave_the_plateau(tmp_path):
     scheduler = scheduler_of("ddim")
-    network = Mixture(torch.tensor([1.0, 0.0, 0.0, 0.0]), 0.3, scheduler)
+    network = TwoGaussians(torch.tensor([1.0, 0.0, 0.0, 0.0]), 0.3, scheduler)
     found = dynamics.divergence(recorded(denoiser_of(network, scheduler, 4), tmp_path))
     sweep = dynamics.epsilon_sweep(found)
     assert sweep.linear.tolist()[:3] == [True] * 3 and not sweep.linear[-1]
@@ -75,3 +64,6 @@ def test_too_few_epsilons_and_no_such_state_are_refused(tiny, tmp_path):
     for state in (0, 11, -12):
         with pytest.raises(ds.UserError, match=f"state is {state}; allowed: 1 to 10, or -1"):
             dynamics.epsilon_sweep(found, state=state)
+    for options in ({"seed": -1}, {"confidence": 95}):
+        with pytest.raises(ds.UserError, match=r"allowed: a (whole )?number"):
+            dynamics.epsilon_sweep(found, **options)

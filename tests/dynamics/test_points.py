@@ -33,7 +33,7 @@ def test_shapes_are_flattened():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([[1, 2], [3]], "different lengths"),
+        ([[1, 2], [3]], "x: rows of unequal length"),
         (["a"], "real numbers"),
         (torch.tensor([1j]), "real numbers"),
         ([1.0, np.nan, np.inf], r"2 of 3 numbers that are not finite, the first at \[1\]"),

@@ -359,3 +359,18 @@ def test_forward_backward_and_differences_agree(exact):
         assert float((u[one] * pushed[other]).sum()) == pytest.approx(
             float((pulled[one] * v[other]).sum()), rel=1e-9
         )
+
+
+def test_iterations_are_told_of_the_most_that_are_allowed():
+    told = []
+    found = spectrum(
+        gaussian((9.0, 4.0, 1.0, 0.25, 0.1, 0.01)),
+        torch.zeros(1, 1, 1, 6),
+        k=1,
+        oversampling=1,
+        steps=5,
+        iterations=30,
+        progress=lambda *pieces: told.append(pieces),
+    )
+    assert 1 < found.iterations < 30
+    assert told == [(done, 30) for done in range(1, found.iterations + 1)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from denoscope.dynamics.standard_error import batch_error, jackknife_error, student_quantile
+from denoscope.dynamics.standard_error import batch_error, jackknife_error, jackknife_reach, student_quantile
 from denoscope.errors import UserError
 
 
@@ -35,6 +35,25 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     assert jackknife_error(left) == pytest.approx(stats.sem(values))
 
 
-def test_a_confidence_that_is_none_is_refused():
-    with pytest.raises(UserError, match="between 0 and 1"):
-        student_quantile(95, 19)
+@pytest.mark.parametrize("samples", [7, 20, 60])
+def test_the_reach_of_a_mean_is_that_of_the_means_of_its_groups(samples):
+    values = np.random.default_rng(1).normal(size=samples)
+    groups = values.reshape(min(samples, 20), -1).mean(axis=1)
+    expected = stats.t.ppf(0.95, len(groups) - 1) * stats.sem(groups)
+    found = jackknife_reach(lambda kept: values[kept].mean(), samples, confidence=0.9)
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_reach_is_infinite_where_one_group_held_all_that_varies():
+    values = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
+
+    def skewness(kept):
+        return stats.skew(values[kept]) if np.ptp(values[kept]) else np.nan
+
+    assert jackknife_reach(skewness, 5, confidence=0.95) == np.inf
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95, np.nan, "high"])
+def test_a_confidence_that_is_none_is_refused(confidence):
+    with pytest.raises(UserError, match=r"confidence is .*; allowed: a number between 0 and 1"):
+        student_quantile(confidence, 19)

@@ -117,6 +117,7 @@ def test_a_digit_survives_little_noise(mnist):
         ({"levels": [0.0]}, "level is 0.0; allowed: 0.25 to 1"),
         ({"levels": []}, "levels"),
         ({"draws": 0}, "draws is 0"),
+        ({"seed": -1}, "seed is -1; allowed: a whole number"),
         ({"label_of": None}, "which LeNet-5 cannot label"),
     ],
 )

@@ -101,3 +101,8 @@ def test_refuses_what_cannot_be_tested(series, message):
 def test_refuses_too_few_frequencies():
     with pytest.raises(UserError, match="frequencies=5"):
         zero_one(noise(), frequencies=5)
+
+
+def test_refuses_a_seed_that_is_none():
+    with pytest.raises(UserError, match="seed is -1; allowed: a whole number"):
+        zero_one(noise(), seed=-1)

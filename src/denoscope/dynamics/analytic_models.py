@@ -1,6 +1,7 @@
 """Networks whose denoising map is known in closed form, to be run through diffusers' own schedulers.
 
 All predict ε in double precision and know the noise levels ᾱ_t of their scheduler. `denoiser` joins the two.
+A recording needs a layer: `prediction` is where theirs is read.
 """
 
 from __future__ import annotations
@@ -55,7 +56,6 @@ class Gaussian(nn.Module):
     def __init__(self, covariance: torch.Tensor, own: Any):
         super().__init__()
         self.covariance, self.levels = covariance.double(), levels(own)
-        # An address for what is predicted: a recording needs a layer.
         self.prediction = nn.Identity()
 
     def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
@@ -77,13 +77,15 @@ class TwoGaussians(nn.Module):
     def __init__(self, mean: torch.Tensor, variance: float, own: Any):
         super().__init__()
         self.mean, self.variance, self.levels = mean.double(), variance, levels(own)
+        self.prediction = nn.Identity()
 
     def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         level = self.levels[int(timestep)]
         width, root = level * self.variance + 1 - level, level.sqrt()
         flat = x.double().flatten(1)
         pull = torch.tanh(root * (flat @ self.mean) / width)[:, None] * self.mean
-        return ((1 - level).sqrt() / width * (flat - root * pull)).reshape(x.shape).to(x.dtype)
+        noise = (1 - level).sqrt() / width * (flat - root * pull)
+        return self.prediction(noise.reshape(x.shape).to(x.dtype))
 
 
 class Embedded(nn.Module):
@@ -99,13 +101,14 @@ class Embedded(nn.Module):
     def __init__(self, step: Map, own: Any, steps: int):
         super().__init__()
         self.step, self.levels, self.stride = step, levels(own), len(levels(own)) // steps
+        self.prediction = nn.Identity()
 
     def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         before = int(timestep)
         now = float(self.levels[before])
         then = float(self.levels[before - self.stride]) if before >= self.stride else 1.0
         a, b = math.sqrt(then / now), math.sqrt(1 - then) - math.sqrt(then * (1 - now) / now)
-        return (self.step(x) - a * x) / b
+        return self.prediction((self.step(x) - a * x) / b)
 
 
 def embedded(step: Map, steps: int, shape: Shape) -> Denoiser:

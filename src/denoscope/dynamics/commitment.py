@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,18 +12,16 @@ from denoscope.denoiser import Denoiser
 from denoscope.dynamics.proportion import wilson
 from denoscope.dynamics.result import plain
 from denoscope.errors import UserError
-from denoscope.labels import classify_finite
-from denoscope.origin import condition_of, denoiser_of, options_of
+from denoscope.labels import DIGIT, classify_finite
+from denoscope.origin import denoiser_of, need_finished, steps_again
 from denoscope.recording import Recording
-from denoscope.sampling import denoise, noise_level
-from denoscope.schedulers import starting_sigma
+from denoscope.storage.plan import as_array
 
 if TYPE_CHECKING:
     import xarray
 
 LabelOf = Callable[[torch.Tensor], Any]
 """Images [n, C, H, W] to whole numbers [n], −1 for what has no class."""
-DIGIT = (1, 28, 28)
 
 
 def commitment(
@@ -36,8 +34,9 @@ def commitment(
 ) -> xarray.Dataset:
     """At which step each sample of a recording is decided: from when on the class of its x_0 estimate is the last one's.
 
-    The estimates are not stored, so the samples are denoised again from the x_T that the recording holds, with its own
-    model and options; `same_bits` (sample) says whether that came to the recording's x_0, bit for bit.
+    The estimates are not stored, so the samples are denoised again from the first states that the recording holds,
+    with its own model, options and interventions; `same_bits` (sample) says whether that came to the recording's x_0,
+    bit for bit.
 
     `label` (sample, step) is the class of the estimate of x_0 made in a step, which belongs to the state before it;
     `final_label` (sample) that of x_0. `commitment_step` (sample) is the first step from which all labels are the final
@@ -54,57 +53,30 @@ def commitment(
         label_of: of images that are no digits; LeNet-5 unless given.
         progress: is told (samples done, all of them).
 
-    Raises: UserError if the recording holds no x_T, its scheduler makes no estimate of x_0, or nothing can label it.
+    Raises: UserError if the recording is not finished or holds no sequence, a function or a tensor that no file holds was
+        written into it, its scheduler makes no estimate of x_0, or nothing can label it.
 
     Source: Miller, in Information Theory in Psychology (1955), for the entropy's bias; Biroli et al., Nature
         Communications 15, 9957 (2024), for the speciation that it shows.
     """
     import xarray
 
+    need_finished(recording)
     denoiser = denoiser or denoiser_of(recording)
     label_of = label_of or digits_of(denoiser)
-    options, stored = options_of(recording), recording.sequence
-    if starting_sigma(denoiser.new_scheduler(options.num_steps)) != 1:
-        raise UserError(
-            f"{recording.path} begins with x_T times the largest σ; allowed: schedulers that begin with x_T"
-        )
     names = [str(name) for name in recording.dataset["sample"].to_numpy()]
-    labels, final, same = [], [], []
+    parts = []
     for first in range(0, len(names), batch_size):
         part = names[first : first + batch_size]
-        states = torch.from_numpy(stored[first : first + batch_size].to_numpy())
-        run = denoise(
-            denoiser,
-            states[:, 0],
-            steps=options.num_steps,
-            noise=options.noise,
-            noise_seed=recording.attrs["config"]["noise_seed"],
-            names=part,
-            condition=condition_of(recording, part, denoiser),
-            lanes=options.lanes,
-            sampler_dtype=options.sampler_dtype,
-            tf32=options.tf32,
-        )
-        found = []
-        for step in run:
-            if step.x_0_estimate is None:
-                raise UserError(
-                    f"{type(denoiser.scheduler).__name__} makes no estimate of x_0; allowed: DDIM, DDPM, Euler"
-                )
-            found.append(np.asarray(label_of(step.x_0_estimate.float().cpu())))
-            x_0 = step.x_after
-        labels.append(np.stack(found, axis=1))
-        final.append(np.asarray(label_of(x_0.float().cpu())))
-        same += [
-            torch.equal(one, other) for one, other in zip(x_0.cpu().to(states), states[:, -1], strict=True)
-        ]
+        parts.append(_labels_again(recording, part, denoiser, label_of))
         if progress:
             progress(first + len(part), len(names))
-    label, last = np.concatenate(labels), np.concatenate(final)
+    labels, finals, bits, sigmas = zip(*parts, strict=True)
+    label, last, same = np.concatenate(labels), np.concatenate(finals), np.concatenate(bits)
     agrees = np.logical_and.accumulate((label == last[:, None])[:, ::-1], axis=1)[:, ::-1]
     steps = label.shape[1]
     committed = np.where(agrees.any(1), agrees.argmax(1), steps)
-    sigma = np.append(_sigmas(denoiser, options.num_steps), 0.0)
+    sigma = np.append(sigmas[0], 0.0)
     decided = agrees.sum(0)
     return xarray.Dataset(
         {
@@ -115,13 +87,13 @@ def commitment(
             "decided": ("step", decided / len(names)),
             "decided_interval": (("step", "end"), wilson(decided, len(names))),
             "entropy": ("step", np.array([_entropy(column) for column in label.T])),
-            "same_bits": ("sample", np.array(same)),
+            "same_bits": ("sample", same),
         },
         coords={"sample": names, "step": np.arange(steps), "sigma": ("step", sigma[:-1])},
         attrs={
             "recording": str(recording.path),
             "fingerprint": plain(recording.attrs["fingerprint"]),
-            "warnings": _beware(np.array(same), last),
+            "warnings": _beware(same, last),
         },
     )
 
@@ -135,10 +107,23 @@ def digits_of(denoiser: Denoiser) -> LabelOf:
     return lambda images: classify_finite(images).label
 
 
-def _sigmas(denoiser: Denoiser, steps: int) -> np.ndarray:
-    """The noise level of each step."""
-    scheduler = denoiser.new_scheduler(steps)
-    return np.array([noise_level(scheduler, index) for index in range(steps)])
+def _labels_again(
+    recording: Recording, samples: Sequence[str], denoiser: Denoiser, label_of: LabelOf
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The labels of the estimates [n, step] and of x_0 [n], whether that has the recording's bits [n], σ [step]."""
+    found, sigma = [], []
+    for step in steps_again(recording, samples, denoiser):
+        if step.x_0_estimate is None:
+            raise UserError(
+                f"{type(denoiser.scheduler).__name__} makes no estimate of x_0; allowed: DDIM, DDPM, Euler"
+            )
+        found.append(np.asarray(label_of(step.x_0_estimate.float().cpu())))
+        sigma.append(step.sigma)
+        x_0 = step.x_after
+    stored = recording.final.sel(sample=list(samples)).to_numpy()
+    pairs = zip(as_array(x_0, stored.dtype), stored, strict=True)
+    same = np.array([one.tobytes() == other.tobytes() for one, other in pairs])
+    return np.stack(found, axis=1), np.asarray(label_of(x_0.float().cpu())), same, np.array(sigma)
 
 
 def _entropy(labels: np.ndarray) -> float:

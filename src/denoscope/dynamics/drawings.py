@@ -34,6 +34,8 @@ def draw_divergence(ax: Axes, found: xarray.Dataset) -> Axes:
 
 def draw_exponents(ax: Axes, spectra: Mapping[str, np.ndarray]) -> Axes:
     """Exponents by rank: for each name one line a row of [x_T, k]; a dashed line where nothing grows."""
+    from matplotlib.ticker import MaxNLocator
+
     for number, (name, exponents) in enumerate(spectra.items()):
         rows = np.atleast_2d(exponents)
         lines = ax.plot(
@@ -41,7 +43,8 @@ def draw_exponents(ax: Axes, spectra: Mapping[str, np.ndarray]) -> Axes:
         )
         lines[0].set_label(name)
     ax.axhline(0, color="#333333", linewidth=0.8, linestyle="--")
-    ax.set(xlabel="rank", ylabel="exponent of the whole map (ln)", xticks=np.arange(1, rows.shape[1] + 1))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="rank", ylabel="exponent of the whole map (ln)")
     ax.legend(frameon=False, fontsize="small")
     return ax
 

@@ -15,9 +15,7 @@ def as_array(values: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(values)
     except ValueError:
-        raise UserError(
-            f"{name} have rows of unequal length; allowed: an array, all rows equally long"
-        ) from None
+        raise UserError(f"{name}: rows of unequal length; allowed: an array, all rows equally long") from None
 
 
 def generator(seed: Any) -> np.random.Generator:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from denoscope.dynamics.draws import checked_confidence, generator
 from denoscope.dynamics.proportion import percentiles
 from denoscope.dynamics.result import Estimate
 from denoscope.errors import UserError
@@ -59,8 +60,9 @@ def epsilon_sweep(
         found: what `divergence` gave for a recording of sets with the same base and several epsilons.
         state: up to which x_t; −1 is x_0.
 
-    Raises: UserError if there are fewer than three epsilons, or no such state.
+    Raises: UserError if there are fewer than three epsilons or no such state, or the seed or confidence is none.
     """
+    rng, confidence = generator(seed), checked_confidence(confidence)
     epsilons = np.unique(found["epsilon"].to_numpy())
     if len(epsilons) < LEAST:
         raise UserError(
@@ -75,7 +77,7 @@ def epsilon_sweep(
     fine = np.array([usable[found["epsilon"].to_numpy() == epsilon].all() for epsilon in epsilons])
     growth = np.array([np.median(group) for group in groups])
     first, end = _longest_plateau(growth, fine, tolerance)
-    value, interval = _on_plateau(groups[first:end], seed, confidence)
+    value, interval = _on_plateau(groups[first:end], rng, confidence)
     warnings = list(found.attrs["warnings"])
     if end == first:
         warnings.append(
@@ -108,7 +110,7 @@ def _longest_plateau(growth: np.ndarray, usable: np.ndarray, tolerance: float) -
 
 
 def _on_plateau(
-    groups: list[np.ndarray], seed: int, confidence: float
+    groups: list[np.ndarray], rng: np.random.Generator, confidence: float
 ) -> tuple[float, tuple[float, float] | None]:
     """The mean of the medians, and its interval where there are pairs enough to draw from."""
     if not groups:
@@ -117,7 +119,6 @@ def _on_plateau(
     pairs = min(map(len, groups))
     if pairs < LEAST:
         return value, None
-    rng = np.random.default_rng(seed)
     # The same pairs of all epsilons, which share their directions.
     drawn = rng.integers(0, pairs, (1000, pairs))
     means = np.mean([np.median(group[drawn], axis=1) for group in groups], axis=0)

@@ -10,12 +10,10 @@ import numpy as np
 from denoscope.dynamics.points import as_trajectories
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.similarity import centered, gram, unbiased_product
-from denoscope.dynamics.standard_error import jackknife_error, student_quantile
+from denoscope.dynamics.standard_error import jackknife_reach
 from denoscope.errors import UserError
 
 LEAST_SAMPLES = 5
-PARTS = 20
-"""Groups of samples that are left out in turn for the interval."""
 CLOSE = 0.3
 """From this share of its limit n − 1 on, the participation ratio tells more of the samples than of the states."""
 
@@ -101,15 +99,9 @@ def _ratio(kernel: np.ndarray) -> float:
 
 def _reach(kernel: np.ndarray, confidence: float) -> float:
     """Half of the interval of the ratio."""
-    parts = min(PARTS, len(kernel))
-    part_of = np.arange(len(kernel)) * parts // len(kernel)
-    left = []
-    for part in range(parts):
-        kept = part_of != part
-        left.append(_ratio(centered(kernel[np.ix_(kept, kept)])))
-    reach = student_quantile(confidence, parts - 1) * float(jackknife_error(np.array(left)))
-    # Without a number, one group held all that varies: the data do not bound it.
-    return np.inf if np.isnan(reach) else reach
+    return jackknife_reach(
+        lambda kept: _ratio(centered(kernel[np.ix_(kept, kept)])), len(kernel), confidence=confidence
+    )
 
 
 def _corrected(kernel: np.ndarray) -> float:

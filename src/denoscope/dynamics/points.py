@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from denoscope.dynamics import draws
 from denoscope.errors import UserError
 
 
@@ -16,10 +17,7 @@ def as_array(values: Any, name: str) -> np.ndarray:
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = (values if values.is_complex() else values.double()).numpy()
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        raise UserError(f"{name} has rows of different lengths; all must have the same shape") from None
+    array = draws.as_array(values, name)
     if array.dtype.kind not in "biuf":
         raise UserError(f"{name} holds {array.dtype}; real numbers are needed")
     array = array.astype(np.float64)

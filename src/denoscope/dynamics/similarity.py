@@ -10,13 +10,11 @@ import numpy as np
 
 from denoscope.dynamics.points import as_points
 from denoscope.dynamics.result import Estimate, Result
-from denoscope.dynamics.standard_error import jackknife_error, student_quantile
+from denoscope.dynamics.standard_error import jackknife_reach
 from denoscope.errors import UserError
 
 LEAST_SAMPLES = 4
 ROUNDING = 1e-12
-PARTS = 20
-"""Groups of samples that are left out in turn for the interval."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,17 +43,12 @@ def linear_cka(x: Any, y: Any, *, confidence: float = 0.95) -> Similarity:
         gram(as_points(y, name="y", least=LEAST_SAMPLES)),
     )
     _check_samples([first, second])
-    parts = min(PARTS, len(first))
-    part_of = np.arange(len(first)) * parts // len(first)
-    left = [
-        _cka(first[np.ix_(kept, kept)], second[np.ix_(kept, kept)])
-        for kept in (part_of != part for part in range(parts))
-    ]
     value, debiased = _cka(first, second), _debiased(first, second)
-    reach = student_quantile(confidence, parts - 1) * float(jackknife_error(np.array(left)))
-    if np.isnan(reach):
-        # One group held all that varies: the data do not bound it.
-        reach = np.inf
+    reach = jackknife_reach(
+        lambda kept: _cka(first[np.ix_(kept, kept)], second[np.ix_(kept, kept)]),
+        len(first),
+        confidence=confidence,
+    )
     return Similarity(
         value=value,
         debiased=debiased,

@@ -20,7 +20,7 @@ from denoscope.errors import UserError
 from denoscope.sampling import Loop, NoiseKind
 
 Told = Callable[[int, int], None]
-"""Is told (finished, in all) pieces of work."""
+"""Is told (finished, at most) pieces of work."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,7 +89,7 @@ def spectrum(
             automatic differentiation; a warning says where they do not agree. Takes 2k further denoisings.
         seed: of the block's first directions.
         name: of the sample, from which independent noise is drawn.
-        progress: is told (iterations done, at most), at the end twice the number done.
+        progress: is told (iterations done, at most).
 
     Raises: UserError if k does not fit, or a derivative is not finite.
 
@@ -120,8 +120,6 @@ def spectrum(
             f"after {iterations} iterations an exponent still moved by {moved:.1e}, more than {tolerance:.0e}; "
             "give more iterations or more oversampling"
         )
-    if progress:
-        progress(done, done)
     off = back.double().flatten(1) - values[:, None].double() * right.double().flatten(1)
     residuals = (off.norm(dim=1) / values.double().clamp(min=torch.finfo(torch.float64).tiny))[:k].numpy()
     warnings += beyond_precision(exponents, denoiser.dtype)

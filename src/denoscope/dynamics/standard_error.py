@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from statistics import NormalDist
+from collections.abc import Callable
 
 import numpy as np
 
-from denoscope.errors import UserError
+from denoscope.dynamics.draws import checked_confidence
+from denoscope.dynamics.proportion import normal_quantile
+
+GROUPS = 20
+"""Of samples, that the jackknife leaves out in turn; as many as there are samples where those are fewer."""
 
 
 def batch_error(series: np.ndarray, *, batches: int) -> np.ndarray:
@@ -31,14 +35,25 @@ def jackknife_error(estimates: np.ndarray) -> np.ndarray:
     return np.sqrt((g - 1) / g * ((estimates - estimates.mean(axis=0)) ** 2).sum(axis=0))
 
 
+def jackknife_reach(estimate_of: Callable[[np.ndarray], float], samples: int, *, confidence: float) -> float:
+    """Half of the interval of an estimate from samples, by the jackknife over groups of them.
+
+    `estimate_of` makes the estimate of the samples that are kept, which it is told as [sample] bool. Infinite where one
+    of these estimates is NaN: the group that is left out held all that varies, so that the data do not bound it.
+    """
+    groups = min(GROUPS, samples)
+    group_of = np.arange(samples) * groups // samples
+    left = np.array([estimate_of(group_of != group) for group in range(groups)])
+    reach = student_quantile(confidence, groups - 1) * float(jackknife_error(left))
+    return np.inf if np.isnan(reach) else reach
+
+
 def student_quantile(confidence: float, degrees: int) -> float:
     """The t that |Student's t| of so many degrees of freedom stays below with the given confidence.
 
     Right to 1e-3 from 5 degrees of freedom on. Source: Abramowitz and Stegun (1964), 26.7.5.
     """
-    if not 0 < confidence < 1:
-        raise UserError(f"confidence is {confidence:g}; it lies between 0 and 1, such as 0.95")
-    z, n = NormalDist().inv_cdf((1 + confidence) / 2), degrees
+    z, n = normal_quantile(checked_confidence(confidence)), degrees
     return (
         z
         + (z**3 + z) / (4 * n)

@@ -79,7 +79,7 @@ def u_turn(
         raise UserError("x_0 holds NaN or Inf; leave those images out")
     if not (isinstance(draws, int) and draws >= 1 and len(levels)):
         raise UserError(f"draws is {draws!r}, levels {list(levels)!r}; allowed: 1 or more of either")
-    label_of = label_of or digits_of(denoiser)
+    rng, label_of = generator(seed), label_of or digits_of(denoiser)
     flow = DenoisingMap(denoiser, Loop(steps=steps, noise_seed=seed, lanes=lanes), condition.of([0]))
     flow.need_single_steps()
     begins = [begin_of(level, steps) for level in levels]
@@ -97,7 +97,7 @@ def u_turn(
             if progress:
                 progress(int(computed.sum()), computed.size)
     found: xarray.Dataset = file.data.assign(
-        probability=("level", same.mean(0)), interval=(("level", "end"), _intervals(same, seed))
+        probability=("level", same.mean(0)), interval=(("level", "end"), _intervals(same, rng))
     )
     return found
 
@@ -157,9 +157,9 @@ def _noise(denoiser: Denoiser, seed: int, row: int, begin: int, draw: int) -> to
     return torch.randn(denoiser.shape, generator=generator)
 
 
-def _intervals(same: np.ndarray, seed: int) -> np.ndarray:
+def _intervals(same: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Of the mean over images, [level, 2]; NaN where there is one image alone."""
     if len(same) == 1:
         return np.full((same.shape[1], 2), np.nan)
-    drawn = generator(seed).integers(0, len(same), (RESAMPLED, len(same)))
+    drawn = rng.integers(0, len(same), (RESAMPLED, len(same)))
     return np.array([percentiles(column) for column in same[drawn].mean(1).T])

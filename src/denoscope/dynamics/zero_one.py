@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.dynamics.draws import generator
 from denoscope.dynamics.points import as_series
 from denoscope.dynamics.result import Estimate
 from denoscope.errors import UserError
@@ -56,7 +57,7 @@ def zero_one(series: Any, *, seed: int = 0, frequencies: int = 100, damping: flo
         raise UserError(
             f"frequencies={frequencies}, damping={damping:g}; at least 10 and at least 0 are needed"
         )
-    drawn = np.sort(np.random.default_rng(seed).uniform(*FREQUENCIES, frequencies))
+    drawn = np.sort(generator(seed).uniform(*FREQUENCIES, frequencies))
     growth = _displacement(values, drawn)
     lags = np.arange(1, growth.shape[1] + 1)
     growth += damping * values.var() * np.sin(np.sqrt(2) * lags)

@@ -66,9 +66,9 @@ class Plan:
     """The arrays of a recording, its samples with their coordinates, and where it comes from.
 
     `lanes` samples make a group, which shares shards and is finished together; `in_flight` samples are
-    computed at once, which holds at least `held_bytes` of memory beside the network. `steps` counts the calls of the scheduler. `coords` maps a name to (dimension,
-    values); `layer_folders` maps a layer to its folder in the layout of .pt files; `format` says how it
-    all lies on disk.
+    computed at once, which holds at least `held_bytes` of memory beside the network. `steps` counts those
+    of denoising, whatever calls each takes. `coords` maps a name to (dimension, values); `layer_folders` maps a layer to its
+    folder in the layout of .pt files; `format` says how it all lies on disk.
     """
 
     samples: tuple[str, ...]

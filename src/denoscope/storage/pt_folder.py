@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,12 @@ from denoscope.errors import UserError
 from denoscope.storage import marks, remedy, space
 from denoscope.storage.marks import Mark
 from denoscope.storage.plan import Plan, as_array
-from denoscope.storage.pt_file import PtFile
+from denoscope.storage.pt_file import OVERHEAD, PtFile
 from denoscope.storage.pt_layout import (
     MANIFEST,
     attributes,
     damaged,
     damaged_layout,
-    disk_bytes,
     file_of,
     files_of,
     former_files,
@@ -32,13 +32,14 @@ from denoscope.storage.target import (
     Existing,
     as_written,
     inside,
-    locked,
     readable_version,
     remove_partial,
     same_work,
-    writing,
+    taken,
 )
 
+MARK_BYTES = 64  # of one file, with its name
+MANIFEST_BYTES = 200  # of one sample, with its coordinates
 COMPANIONS = ("images", "predictions.json", "classifications_plane.pt")
 """What other commands put beside a recording's files."""
 
@@ -49,11 +50,60 @@ class PtWriter:
     def __init__(self, folder: Path, plan: Plan, finished: Mapping[int, Mark]):
         self.folder, self.plan, self.finished = folder, plan, finished
 
+    @staticmethod
+    def permit(folder: Path, plan: Plan, existing: Existing) -> None:
+        """Refuse what is in the way, and a plan that does not fit; nothing is touched."""
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder} is a file; name a folder or a store NAME.zarr as output")
+        if (folder / "zarr.json").exists():
+            raise UserError(f"{folder} is a Zarr store, where no .pt files go; name another output")
+        own = [folder / MANIFEST, *files_of(folder, plan)]
+        there = [path for path in own if os.path.lexists(path)]
+        links = (path for path in (*there, _lock_of(folder)) if path.is_symlink())
+        inside(folder, {marks_of(folder), *(path.parent for path in own), *links})
+        if is_recording(folder):
+            readable_version(folder, attributes(folder))
+            if existing == "refuse":
+                raise UserError(
+                    f"{folder} already holds a recording; {remedy.of_taken(attributes(folder))}, "
+                    "empty the folder with clean_output.sh, or name another output"
+                )
+            if existing == "resume":
+                same_work(folder, attributes(folder), plan.attrs)
+        elif there and existing == "resume":
+            raise UserError(
+                f"{folder} cannot be resumed: it has files of this recording but no sound {MANIFEST}; take "
+                "--overwrite or name another output"
+            )
+        elif existing == "refuse" and (other := _other_file(folder)):
+            raise UserError(
+                f"{folder} is not empty: it holds {other.relative_to(folder)}; name another output, empty the folder "
+                "with clean_output.sh, or record beside what is there, replacing files of the same names, with "
+                "--overwrite"
+            )
+        if existing != "resume":
+            freed = sum(path.stat().st_size for path in {*there, *former_files(folder)})
+            space.check(folder, PtWriter.disk_bytes(folder, plan), freed)
+
+    @staticmethod
+    def disk_bytes(folder: Path, plan: Plan, groups: Sequence[int] | None = None) -> int:
+        """What these groups take on the disk of `folder`, or the whole recording."""
+        if groups is None:
+            manifest = [MANIFEST_BYTES * (1 + len(plan.samples)), *[1] * (len(plan.arrays) + 2)]
+            return space.on_disk(folder, manifest) + PtWriter.disk_bytes(folder, plan, plan.groups)
+        sizes = [array.count * array.entry_bytes + OVERHEAD for array in plan.arrays]
+        one = space.on_disk(folder, sizes)
+        return sum(
+            len(plan.samples_of(group)) * one
+            + space.on_disk(folder, [MARK_BYTES * len(plan.samples_of(group)) * len(sizes)])
+            for group in groups
+        )
+
     @classmethod
     @contextmanager
     def opened(cls, folder: Path, plan: Plan, existing: Existing) -> Iterator[PtWriter]:
         """A writer with the folder's lock held; recording.json says what the folder will hold."""
-        with writing(folder, plan.attrs), _held(folder, plan, existing):
+        with taken(folder, _lock_of(folder), plan.attrs, partial(cls.permit, folder, plan, existing)):
             if existing == "resume" and is_recording(folder):
                 finished = _resumed(folder, plan)
             else:
@@ -115,50 +165,6 @@ class _Unit:
                 file.discard()
 
 
-@contextmanager
-def _held(folder: Path, plan: Plan, existing: Existing) -> Iterator[None]:
-    """Hold the place while the block runs; refused before the lock's file is made where it is taken already."""
-    permit(folder, plan, existing)
-    with locked(_lock_of(folder), folder):
-        # Once more, since another process may have come and gone in between.
-        permit(folder, plan, existing)
-        yield
-
-
-def permit(folder: Path, plan: Plan, existing: Existing) -> None:
-    """Refuse what is in the way, and a plan that does not fit; nothing is touched."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; name a folder or a store NAME.zarr as output")
-    if (folder / "zarr.json").exists():
-        raise UserError(f"{folder} is a Zarr store, where no .pt files go; name another output")
-    own = [folder / MANIFEST, *files_of(folder, plan)]
-    there = [path for path in own if os.path.lexists(path)]
-    links = (path for path in (*there, _lock_of(folder)) if path.is_symlink())
-    inside(folder, {marks_of(folder), *(path.parent for path in own), *links})
-    if is_recording(folder):
-        readable_version(folder, attributes(folder))
-        if existing == "refuse":
-            raise UserError(
-                f"{folder} already holds a recording; {remedy.of_taken(attributes(folder))}, "
-                "empty the folder with clean_output.sh, or name another output"
-            )
-        if existing == "resume":
-            same_work(folder, attributes(folder), plan.attrs)
-    elif there and existing == "resume":
-        raise UserError(
-            f"{folder} cannot be resumed: it has files of this recording but no sound {MANIFEST}; take "
-            "--overwrite or name another output"
-        )
-    elif existing == "refuse" and (other := _other_file(folder)):
-        raise UserError(
-            f"{folder} is not empty: it holds {other.relative_to(folder)}; name another output, empty the folder "
-            "with clean_output.sh, or record beside what is there, replacing files of the same names, with --overwrite"
-        )
-    if existing != "resume":
-        freed = sum(path.stat().st_size for path in {*there, *former_files(folder)})
-        space.check(folder, disk_bytes(folder, plan), freed)
-
-
 def _other_file(folder: Path) -> Path | None:
     """A file in the folder that neither is hidden nor comes from what is made of recordings."""
     for place, folders, files in os.walk(folder):
@@ -189,7 +195,7 @@ def _resumed(folder: Path, plan: Plan) -> dict[int, Mark]:
                 path = folder / file_of(array.name, plan.samples[index], plan.layer_folders)
                 path.unlink(missing_ok=True)
     _remove_partial(folder, plan)
-    space.check(folder, disk_bytes(folder, plan, pending))
+    space.check(folder, PtWriter.disk_bytes(folder, plan, pending))
     return finished
 
 

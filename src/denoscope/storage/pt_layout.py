@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from denoscope.files import whole
-from denoscope.storage import layout, space
+from denoscope.storage import layout
 from denoscope.storage.marks import Mark
 from denoscope.storage.plan import FORMAT, Plan
-from denoscope.storage.pt_file import OVERHEAD
 
 MANIFEST, MARKS = "recording.json", ".recording"
-MARK_BYTES = 64  # of one file, with its name
-MANIFEST_BYTES = 200  # of one sample, with its coordinates
 
 
 def file_of(array: str, sample: str, layer_folders: Mapping[str, str]) -> Path:
@@ -131,17 +128,3 @@ def damaged(folder: Path, _group: int, mark: Mark) -> Iterator[str]:
     for name, (expected,) in mark.files.items():
         if what := layout.mismatch(folder / name, expected):
             yield f"{name} {what}"
-
-
-def disk_bytes(folder: Path, plan: Plan, groups: Sequence[int] | None = None) -> int:
-    """What these groups take on the disk of `folder`, or the whole recording."""
-    if groups is None:
-        manifest = [MANIFEST_BYTES * (1 + len(plan.samples)), *[1] * (len(plan.arrays) + 2)]
-        return space.on_disk(folder, manifest) + disk_bytes(folder, plan, plan.groups)
-    sizes = [array.count * array.entry_bytes + OVERHEAD for array in plan.arrays]
-    one = space.on_disk(folder, sizes)
-    return sum(
-        len(plan.samples_of(group)) * one
-        + space.on_disk(folder, [MARK_BYTES * len(plan.samples_of(group)) * len(sizes)])
-        for group in groups
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -16,17 +16,17 @@ Existing = Literal["refuse", "overwrite", "resume"]
 
 
 @contextmanager
-def locked(path: Path, target: Path) -> Iterator[None]:
-    """Hold the lock file at `path` while the block runs; it is free again even after a kill."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"{target} is being written by another process; wait for it or name another output"
-            ) from error
-        yield
+def taken(
+    target: Path, lock: Path, attributes: Mapping[str, Any], permit: Callable[[], None]
+) -> Iterator[None]:
+    """Hold the place of a recording while the block runs, where `permit` does not refuse it."""
+    with writing(target, attributes):
+        # Before the lock's file is made: what is refused is not touched.
+        permit()
+        with _locked(lock, target):
+            # Once more, since another process may have come and gone in between.
+            permit()
+            yield
 
 
 @contextmanager
@@ -39,6 +39,20 @@ def writing(target: Path, attributes: Mapping[str, Any]) -> Iterator[None]:
             f"cannot write {target}: {error.strerror or error}; what was finished is safe: mend that and "
             f"{remedy.of_unfinished(attributes)}"
         ) from error
+
+
+@contextmanager
+def _locked(path: Path, target: Path) -> Iterator[None]:
+    """Hold the lock file at `path` while the block runs; it is free again even after a kill."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"{target} is being written by another process; wait for it or name another output"
+            ) from error
+        yield
 
 
 def same_work(target: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

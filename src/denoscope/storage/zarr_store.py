@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,10 @@ from denoscope.storage.target import (
     Existing,
     as_written,
     inside,
-    locked,
     readable_version,
     remove_partial,
     same_work,
-    writing,
+    taken,
 )
 from denoscope.storage.zarr_check import damaged, damaged_layout, flag_chunks
 from denoscope.storage.zarr_layout import (
@@ -50,11 +50,37 @@ class ZarrWriter:
     def __init__(self, path: Path, plan: Plan, finished: Mapping[int, Mark]):
         self.path, self.plan, self.finished = path, plan, finished
 
+    @staticmethod
+    def permit(path: Path, plan: Plan, existing: Existing) -> None:
+        """Refuse what is in the way, and a plan that does not fit; nothing is touched."""
+        if is_recording(path):
+            readable_version(path, attributes(path))
+            if existing == "refuse":
+                raise UserError(
+                    f"{path} already holds a recording; {remedy.of_taken(attributes(path))}, or name another output"
+                )
+            if existing == "resume" and is_laid_out(path):
+                same_work(path, attributes(path), plan.attrs)
+        elif path.exists() and any(map(_of_another, _files(path))):
+            raise UserError(f"{path} exists and is no recording; name another output")
+        links = (found for found in path.rglob("*") if found.is_symlink())
+        inside(path, [*(path / array.name for array in plan.arrays), *links])
+        if existing != "resume":
+            freed = sum(found.stat().st_size for found in _files(path)) if is_recording(path) else 0
+            space.check(path, ZarrWriter.disk_bytes(path, plan), freed)
+
+    @staticmethod
+    def disk_bytes(path: Path, plan: Plan, groups: Sequence[int] | None = None) -> int:
+        """What these groups take on the disk of `path`, or the whole recording; a codec only makes it less."""
+        if groups is None:
+            return space.on_disk(path, _layout_sizes(plan)) + ZarrWriter.disk_bytes(path, plan, plan.groups)
+        return space.on_disk(path, (size for group in groups for size in _sizes(plan, group)))
+
     @classmethod
     @contextmanager
     def opened(cls, path: Path, plan: Plan, existing: Existing) -> Iterator[ZarrWriter]:
         """A writer with the store's lock held; a new store is laid out with all its metadata."""
-        with writing(path, plan.attrs), _held(path, plan, existing):
+        with taken(path, _lock_of(path), plan.attrs, partial(cls.permit, path, plan, existing)):
             if existing == "resume" and is_laid_out(path):
                 finished = _resumed(path, plan)
             else:
@@ -132,42 +158,6 @@ class _Unit:
         return Shard(path, self.plan.lanes * per_shard, self.encode)
 
 
-def disk_bytes(path: Path, plan: Plan, groups: Sequence[int] | None = None) -> int:
-    """What these groups take on the disk of `path`, or the whole recording; a codec only makes it less."""
-    if groups is None:
-        return space.on_disk(path, _layout_sizes(plan)) + disk_bytes(path, plan, plan.groups)
-    return space.on_disk(path, (size for group in groups for size in _sizes(plan, group)))
-
-
-@contextmanager
-def _held(path: Path, plan: Plan, existing: Existing) -> Iterator[None]:
-    """Hold the place while the block runs; refused before the lock's file is made where it is taken already."""
-    permit(path, plan, existing)
-    with locked(_lock_of(path), path):
-        # Once more, since another process may have come and gone in between.
-        permit(path, plan, existing)
-        yield
-
-
-def permit(path: Path, plan: Plan, existing: Existing) -> None:
-    """Refuse what is in the way, and a plan that does not fit; nothing is touched."""
-    if is_recording(path):
-        readable_version(path, attributes(path))
-        if existing == "refuse":
-            raise UserError(
-                f"{path} already holds a recording; {remedy.of_taken(attributes(path))}, or name another output"
-            )
-        if existing == "resume" and is_laid_out(path):
-            same_work(path, attributes(path), plan.attrs)
-    elif path.exists() and any(map(_of_another, _files(path))):
-        raise UserError(f"{path} exists and is no recording; name another output")
-    links = (found for found in path.rglob("*") if found.is_symlink())
-    inside(path, [*(path / array.name for array in plan.arrays), *links])
-    if existing != "resume":
-        freed = sum(found.stat().st_size for found in _files(path)) if is_recording(path) else 0
-        space.check(path, disk_bytes(path, plan), freed)
-
-
 def _of_another(file: Path) -> bool:
     """Whether a file is neither a lock nor what a killed writer left before its store was known as ours."""
     return file.parts[-2:] != (COMPLETE, "lock") and not file.match(".*.partial")
@@ -187,7 +177,7 @@ def _resumed(path: Path, plan: Plan) -> dict[int, Mark]:
     for group in pending:
         _withdraw(path, plan, group)
     remove_partial([path])
-    space.check(path, disk_bytes(path, plan, pending))
+    space.check(path, ZarrWriter.disk_bytes(path, plan, pending))
     return finished
 
 

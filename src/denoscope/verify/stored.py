@@ -18,9 +18,8 @@ from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
 from denoscope.job import Job
 from denoscope.noise import NoiseSet
-from denoscope.origin import condition_of, denoiser_of, interventions_of, options_of
+from denoscope.origin import condition_of, denoiser_of, first_states, interventions_of, options_of
 from denoscope.planning import sample_names
-from denoscope.schedulers import starting_sigma
 from denoscope.storage.inspection import inspect
 from denoscope.storage.marks import Mark
 from denoscope.storage.plan import as_array
@@ -129,7 +128,7 @@ def _recomputed(
     """What differs in samples that are computed again with the recording's own options, and why it may."""
     denoiser = denoiser_of(rec, source=source)
     options = replace(options_of(rec), batch_size=1)
-    x = _noises_of(rec, chosen, inputs, denoiser)
+    x = _states_of(rec, chosen, denoiser) if inputs is None else _noises_of(inputs, chosen, denoiser)
     condition = condition_of(rec, chosen, denoiser)
     stored = rec.attrs["fingerprint"]
     with threads_set_to(stored["threads"]):
@@ -140,7 +139,7 @@ def _recomputed(
                 f"{rec.path}: a value or a recording that its interventions take is not what it was"
             )
         comparer = _Comparer(rec, job)
-        job.run_into(comparer)
+        job.run_into(comparer, begin=0 if inputs is None else None)
     notes = [
         f"this differs now ({what}); other bits are no fault of the store"
         for what in differences(stored, job.plan.attrs["fingerprint"])
@@ -148,26 +147,21 @@ def _recomputed(
     return tuple(comparer.problems), tuple(notes)
 
 
-def _noises_of(
-    rec: recording.Recording,
-    chosen: Sequence[str],
-    inputs: str | os.PathLike[str] | None,
-    denoiser: Denoiser,
-) -> NoiseSet:
-    names = list(chosen)
-    if inputs is not None:
-        x = noise.read(inputs, shape=denoiser.shape)
-        own = sample_names(x.names)
-        if lacking := [name for name in names if name not in own]:
-            raise UserError(
-                f"{inputs} lacks the noise of {lacking[0]}; name the folder recorded from (--inputs)"
-            )
-        return x.subset([own.index(name) for name in names])
-    scale = float(starting_sigma(denoiser.new_scheduler(rec.attrs["config"]["num_steps"])))
-    if "sequence" not in rec.dataset or scale != 1:
+def _states_of(rec: recording.Recording, chosen: Sequence[str], denoiser: Denoiser) -> NoiseSet:
+    """The states that the recording begins with."""
+    if "sequence" not in rec.dataset:
         raise UserError(f"{rec.path} does not hold x_T; name the folder it was recorded from (--inputs)")
-    first = rec.sequence.isel(state=0).sel(sample=names).to_numpy()
-    return NoiseSet(tuple(names), denoiser.shape, lambda index: torch.from_numpy(first[index]))
+    first = first_states(rec, chosen)
+    return NoiseSet(tuple(chosen), denoiser.shape, lambda index: first[index])
+
+
+def _noises_of(inputs: str | os.PathLike[str], chosen: Sequence[str], denoiser: Denoiser) -> NoiseSet:
+    """The noises of a folder, x_T, by the names that samples have."""
+    x = noise.read(inputs, shape=denoiser.shape)
+    own = sample_names(x.names)
+    if lacking := [name for name in chosen if name not in own]:
+        raise UserError(f"{inputs} lacks the noise of {lacking[0]}; name the folder recorded from (--inputs)")
+    return x.subset([own.index(name) for name in chosen])
 
 
 class _Comparer:

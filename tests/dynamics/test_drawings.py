@@ -1,0 +1,76 @@
+"""Drawn measures: every number where its rank, its step or its coordinates say."""
+
+import numpy as np
+import pytest
+import xarray
+from matplotlib.colors import to_hex
+
+from denoscope import dynamics, plots
+
+
+@pytest.fixture
+def ax():
+    return plots.figure()[1]
+
+
+def test_exponents_are_drawn_by_rank_one_line_a_row(ax):
+    spectra = {"two x_T": np.array([[3.0, 1.0, -0.5, -2.0], [2.5, 0.5, -np.inf, -np.inf]]), "one": [0.3, 0.1]}
+    assert dynamics.draw_exponents(ax, spectra) is ax
+    *lines, zero = ax.lines
+    rows = [*spectra["two x_T"], spectra["one"]]
+    for line, row, color in zip(lines, rows, ["C0", "C0", "C1"], strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), np.arange(len(row)) + 1)
+        np.testing.assert_array_equal(line.get_ydata(), row)
+        assert to_hex(line.get_color()) == to_hex(color)
+    assert list(zero.get_ydata()) == [0, 0] and zero.get_linestyle() == "--"
+    assert [text.get_text() for text in ax.get_legend().texts] == list(spectra)
+    assert "rank" in ax.get_xlabel() and "whole map" in ax.get_ylabel()
+
+
+@pytest.mark.parametrize("count", [2, 5, 784])
+def test_ranks_are_whole_numbers_that_can_be_told_apart(ax, count):
+    dynamics.draw_exponents(ax, {"all": -np.arange(float(count)), "the first": np.zeros(2)})
+    low, high = ax.get_xlim()
+    ticks = [tick for tick in ax.get_xticks() if low <= tick <= high]
+    assert 2 <= len(ticks) <= 12 and all(tick == round(tick) for tick in ticks)
+    assert max(ticks) > 0.7 * count
+
+
+def test_growth_is_drawn_around_the_coordinates_of_each_point(ax):
+    u, v = np.array([-1.0, 0.0, 1.0]), np.array([10.0, 14.0])
+    growth = np.arange(12.0).reshape(3, 2, 2)
+    growth[2, 1] = np.nan
+    found = xarray.Dataset({"growth": (("u", "v", "direction"), growth)}, coords={"u": u, "v": v})
+    assert dynamics.draw_growth(ax, found) is ax
+    (mesh,) = ax.collections
+    drawn, corners = mesh.get_array(), mesh.get_coordinates()
+    for row in range(2):
+        for column in range(3):
+            around = corners[row : row + 2, column : column + 2].reshape(4, 2)
+            np.testing.assert_allclose(around.mean(0), [u[column], v[row]])
+            np.testing.assert_allclose(np.ptp(around, axis=0), [1.0, 4.0])
+            value = growth[column, row, 0]
+            assert np.ma.is_masked(drawn[row, column]) if np.isnan(value) else drawn[row, column] == value
+    assert ax.get_xlabel().startswith("u") and ax.get_ylabel().startswith("v")
+    assert [other.get_ylabel() for other in ax.figure.axes if other is not ax] == ["growth (ln, whole map)"]
+
+
+def test_separations_are_drawn_by_step_with_their_middle_half(ax):
+    relative = np.exp(np.random.default_rng(0).normal(size=(5, 4)))
+    layer = np.exp(np.random.default_rng(1).normal(size=(5, 3)))
+    found = xarray.Dataset(
+        {"relative": (("sample", "state"), relative), "conv_in relative": (("sample", "step"), layer)},
+        coords={"state": np.arange(4), "step": np.arange(3)},
+    )
+    assert dynamics.draw_divergence(ax, found) is ax
+    of_x, of_layer = ax.lines
+    # Of five numbers the third is the median, the second and the fourth the quartiles.
+    ordered = np.sort(relative, axis=0)
+    np.testing.assert_allclose(of_x.get_xydata(), np.stack([np.arange(4), ordered[2]], 1))
+    np.testing.assert_allclose(of_layer.get_xydata(), np.stack([np.arange(3), np.sort(layer, axis=0)[2]], 1))
+    band = ax.collections[0].get_paths()[0].vertices
+    for state in range(4):
+        heights = band[band[:, 0] == state, 1]
+        np.testing.assert_allclose([heights.min(), heights.max()], ordered[[1, 3], state])
+    assert [text.get_text() for text in ax.get_legend().texts] == ["x_t", "conv_in"]
+    assert ax.get_yscale() == "log"
