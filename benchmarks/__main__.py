@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks import measure
+from benchmarks import maps, measure
+from benchmarks.bar import Bar
 from benchmarks.ways import WAYS, Outcome, Work
 
 MEMORY = {
@@ -28,19 +29,8 @@ class Options:
     ways: tuple[str, ...] = tuple(WAYS)
     memory: bool = True
     """Also peak memory over steps and samples, on a tiny network."""
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A ratio or a time that must not be exceeded."""
-
-    name: str
-    found: float
-    allowed: float
-
-    def __str__(self) -> str:
-        verdict = "ok" if self.found <= self.allowed else "MISSED"
-        return f"{self.name:<66}{self.found:>8.3f}{self.allowed:>8.2f}  {verdict}"
+    maps: bool = True
+    """Also what derivatives of the denoising map cost."""
 
 
 def table(outcomes: Mapping[str, Outcome]) -> Iterator[str]:
@@ -98,12 +88,14 @@ def main(options: Options) -> None:
     with tempfile.TemporaryDirectory() as folder:
         outcomes = measure.interleaved(ways, Work(folder, options.samples, options.steps), options.repeats)
         print("\n".join(table(outcomes)), end="\n\n")
-        print(f"{'bar':<66}{'found':>8}{'allowed':>8}")
+        print(f"{'bar':<66}{'found':>10}{'allowed':>10}")
         for bar in time_bars(outcomes):
             print(bar)
         for bar in start_bars(options.repeats):
             print(bar)
         for bar in memory_bars(folder) if options.memory else ():
+            print(bar)
+        for bar in maps.bars(options.repeats) if options.maps else ():
             print(bar)
 
 

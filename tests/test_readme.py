@@ -18,6 +18,7 @@ PAGES = [
     "docs/pipelines.md",
     "docs/reproducibility.md",
     "docs/dynamics.md",
+    "docs/closed_loop.md",
     "docs/selfcheck.md",
 ]
 # What sets up the environment that the tests already run in, and what other tests or this very run do.

@@ -12,50 +12,20 @@ import os
 import signal
 import sys
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from denoscope.config import Checked, InferenceConfig, ModelConfig, Settings, at_least, option
+from denoscope.config import InferenceConfig, ModelConfig, Settings, at_least, option
 from denoscope.errors import UserError
+from denoscope.verbs import measures
+from denoscope.verbs.verb import PLANE, OwnFlags, Verb, load, plane_of
 
 if TYPE_CHECKING:
     from denoscope.noise import NoiseSet
 
 HELP = ("-h", "--help")
-PLANE = "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds"
-
-
-@dataclass(frozen=True)
-class Verb:
-    """One thing the command does.
-
-    `flags` names, for each configuration (a field of Settings), the fields that become flags, as
-    "field" or "field:flag"; `own` is a dataclass of flags that belong to this verb alone.
-    """
-
-    run: Callable[[Settings, Any], None]
-    help: str
-    flags: dict[str, str]
-    own: type | None = None
-
-    def fields(self) -> list[tuple[str, str, str]]:
-        """(configuration, field, flag) of every flag that stands for a configuration's field."""
-        triples = []
-        for config, names in self.flags.items():
-            for name in names.split():
-                attribute, _, flag = name.partition(":")
-                triples.append((config, attribute, flag or attribute))
-        return triples
-
-
-class OwnFlags(Checked):
-    """Flags that belong to one verb alone; wrong values are refused as those of the configurations are."""
-
-    @classmethod
-    def _told(cls, name: str) -> str:
-        return f"--{name}"
 
 
 @contextlib.contextmanager
@@ -228,19 +198,6 @@ def _overview(verbs: Mapping[str, Verb]) -> str:
     )
 
 
-def _load(settings: Settings) -> Any:
-    from denoscope import denoiser
-
-    model = settings.model
-    return denoiser.load(
-        model.model,
-        scheduler=model.scheduler,
-        dtype=model.dtype,
-        device=settings.system.device,
-        config=model,
-    )
-
-
 def _noise_shape(settings: Settings) -> tuple[int, int, int]:
     """The shape of the model's states, which the settings do not contradict."""
     from denoscope.denoiser import shape_of
@@ -293,22 +250,8 @@ def _noise_perturbed(settings: Settings, _own: None) -> None:
     _write_noise(x, settings)
 
 
-def _plane(settings: Settings) -> NoiseSet:
-    from denoscope import noise
-
-    default = settings.default
-    return noise.plane(
-        default.num_prompts_per_direction,
-        _noise_shape(settings),
-        lengths=default.len_per_direction,
-        center=default.center_coords,
-        base_seed=default.plane_base_seed,
-        direction_seeds=default.direction_seeds,
-    )
-
-
 def _noise_plane(settings: Settings, _own: None) -> None:
-    _write_noise(_plane(settings), settings)
+    _write_noise(plane_of(settings, _noise_shape(settings)), settings)
 
 
 @dataclass(frozen=True)
@@ -344,7 +287,7 @@ def _record(settings: Settings, own: RecordFlags) -> None:
     from denoscope.job import Job
 
     system = settings.system
-    denoiser = _load(settings)
+    denoiser = load(settings)
     _check_shape(settings, denoiser.shape)
     x = noise.read(system.inputs, shape=denoiser.shape)
     job = Job.prepared(denoiser, x, system.output, settings.inference, system.seed)
@@ -403,7 +346,7 @@ def _dynamics_spectrum(settings: Settings, own: SpectrumFlags) -> None:
     from denoscope import dynamics, files, noise, progress
 
     files.writable(own.output.parent)
-    denoiser = _load(settings)
+    denoiser = load(settings)
     x = noise.read(settings.system.inputs, shape=denoiser.shape)
     if own.samples > len(x):
         raise UserError(
@@ -544,8 +487,8 @@ class PipelineFlags(OwnFlags):
 def _pipeline(settings: Settings, own: PipelineFlags) -> None:
     from denoscope import pipeline, progress
 
-    plane = _plane(settings)
-    denoiser = _load(settings)
+    plane = plane_of(settings, _noise_shape(settings))
+    denoiser = load(settings)
     written = pipeline.run(
         denoiser, plane, settings, generate_png=own.generate_png, progress=progress.Console()
     )
@@ -573,7 +516,7 @@ def _verify_determinism(settings: Settings, _own: None) -> None:
 
     options = settings.inference
     chosen = {name: getattr(options, name) for name in BITS.split()}
-    checks = verify.determinism(_load(settings), steps=options.num_steps, **chosen)
+    checks = verify.determinism(load(settings), steps=options.num_steps, **chosen)
     print(f"{'way of running':<34}{'promised':<26}{'found':<14}")
     print("\n".join(map(str, checks)))
     if not all(check.holds for check in checks):
@@ -585,7 +528,7 @@ def _verify_precision(settings: Settings, own: PrecisionFlags) -> None:
 
     if own.path is None:
         options = settings.inference
-        denoiser = _load(settings)
+        denoiser = load(settings)
         chosen = {name: getattr(options, name) for name in FLOOR.split()}
         floor = verify.precision(denoiser, steps=options.num_steps, **chosen)
     else:
@@ -690,6 +633,7 @@ VERBS: dict[str, Verb] = {
         {},
         VerdictFlags,
     ),
+    **measures.VERBS,
     "layers": Verb(
         _layers,
         "List the layers of a model that queries name, with shapes and sizes; needs no weights.",

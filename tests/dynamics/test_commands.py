@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import denoscope as ds
-from denoscope import cli, dynamics
+from denoscope import cli, dynamics, kept
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +54,77 @@ def test_verdict_says_what_a_plane_shows(here, capsys):
     torch.save((rows + 2 * columns > 130).long(), here / "plane.pt")
     cli.main(["dynamics", "verdict", "plane.pt"])
     assert capsys.readouterr().out.startswith("smooth: ")
+
+
+def test_growth_writes_the_ridge_map_of_a_plane_and_goes_on_with_it(model, here, capsys):
+    line = (
+        f"dynamics growth --model {model} --device cpu --num_steps 2 --num_prompts_per_direction 3 2"
+        " --len_per_direction 8 4 --base_seed 1"
+    )
+    cli.main(line.split())
+    denoiser, plane = (
+        ds.load(model, device="cpu"),
+        ds.noise.plane((3, 2), (1, 8, 8), lengths=(8, 4), base_seed=1),
+    )
+    expected = dynamics.plane_growth(denoiser, plane, steps=2)
+    np.testing.assert_array_equal(kept.read(here / "growth.npz")["growth"], expected["growth"])
+    assert (here / "growth.png").stat().st_size > 1000
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("growth of the plane, ln over the whole map: ")
+    assert told[1:] == ["growth.npz", "growth.png"]
+    assert "growth.npz exists; go on with it" in refused(capsys, line)
+    cli.main([*line.split(), "--resume"])
+    assert "this differs: num_steps: 2 → 3" in refused(
+        capsys, line.replace("steps 2", "steps 3") + " --resume"
+    )
+
+
+def test_basins_prints_shares_and_entropies_of_a_plane(here, capsys):
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    plane = torch.where(rows + 2 * columns > 90, 3, -1)
+    torch.save(plane, here / "plane.pt")
+    cli.main(["dynamics", "basins", "plane.pt", "--boxes", "2", "4", "8"])
+    told, written = capsys.readouterr().out, json.loads((here / "basins.json").read_text())
+    assert f"class   3  {float((plane == 3).double().mean()):7.2%}" in told
+    entropy = dynamics.basin_entropy(plane.numpy(), box=(2, 4, 8))
+    assert written["entropy"]["entropy"] == pytest.approx(entropy.entropy.tolist())
+    assert written["dimension"]["spaced_fit"]["slope"] == pytest.approx(1, abs=0.05)
+    assert "boundary dimension" in told and told.endswith("basins.json\n")
+
+
+def test_lyapunov_iterates_the_loop_of_the_first_noise(model, here, capsys):
+    x = ds.noise.random(2, (1, 8, 8), seed=1)
+    x.write(here / "inputs")
+    line = f"dynamics lyapunov --model {model} --device cpu --num_steps 2 --iterations 60 --discard 5 --k 1"
+    cli.main(line.split())
+    denoiser = ds.load(model, device="cpu")
+    x_0 = ds.sample(denoiser, x.batch([0]), steps=2)[0]
+    loop = dynamics.closed_loop(denoiser, 0.5, steps=2, noise_seed=42)
+    expected = dynamics.lyapunov(loop, x_0, iterations=60, discard=5, k=1)
+    written = json.loads((here / "lyapunov.json").read_text())
+    assert written["exponents"] == expected.exponents.tolist()
+    told = capsys.readouterr()
+    assert (
+        told.out.startswith(f"exponent 1: {expected.exponents[0]:+.4f} per iteration")
+        and "60 iterations" in told.err
+    )
+
+
+def test_u_turn_takes_the_images_of_a_recording(mnist, here, capsys):
+    ds.record(
+        mnist, ds.noise.random(2, mnist.shape, seed=1), here / "run.zarr", steps=5, extract_states=False
+    )
+    cli.main(["dynamics", "u_turn", "run.zarr", "--levels", "0.2", "1", "--draws", "2", "--device", "cpu"])
+    rec = ds.open(here / "run.zarr")
+    expected = dynamics.u_turn(
+        mnist, torch.from_numpy(rec.final.to_numpy()), (0.2, 1.0), draws=2, steps=5, seed=42
+    )
+    np.testing.assert_array_equal(kept.read(here / "u_turn.npz")["same"], expected["same"])
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in told[:2]] == ["0.20", "1.00"] and told[2:] == [
+        "u_turn.npz",
+        "u_turn.png",
+    ]
 
 
 def test_mistakes_are_one_line(model, tiny, here, capsys):

@@ -13,11 +13,17 @@ from denoscope.dynamics.closed_loop import closed_loop
 from denoscope.dynamics.commitment import commitment
 from denoscope.dynamics.correlation_dimension import correlation_dimension
 from denoscope.dynamics.divergence import divergence
-from denoscope.dynamics.drawings import draw_divergence, draw_exponents, draw_growth
+from denoscope.dynamics.drawings import draw_divergence, draw_exponents, draw_growth, draw_u_turn
 from denoscope.dynamics.epsilon_sweep import epsilon_sweep
 from denoscope.dynamics.exponents import kaplan_yorke, lyapunov
 from denoscope.dynamics.full_spectrum import full_spectrum
 from denoscope.dynamics.local_expansion import local_expansion
+from denoscope.dynamics.loop_drawings import (
+    draw_correlation_sum,
+    draw_lyapunov,
+    draw_orbit_diagram,
+    draw_recurrence,
+)
 from denoscope.dynamics.orbits import fixed_points, orbit, orbit_diagram, periodicity
 from denoscope.dynamics.participation import participation
 from denoscope.dynamics.path_geometry import path_geometry
@@ -44,9 +50,14 @@ __all__ = [
     "commitment",
     "correlation_dimension",
     "divergence",
+    "draw_correlation_sum",
     "draw_divergence",
     "draw_exponents",
     "draw_growth",
+    "draw_lyapunov",
+    "draw_orbit_diagram",
+    "draw_recurrence",
+    "draw_u_turn",
     "epsilon_sweep",
     "fixed_points",
     "full_spectrum",

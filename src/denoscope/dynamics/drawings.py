@@ -56,3 +56,15 @@ def draw_growth(ax: Axes, found: xarray.Dataset) -> Axes:
     ax.figure.colorbar(mesh, ax=ax, label="growth (ln, whole map)")
     ax.set(xlabel="u  (L2 distance along direction 1)", ylabel="v  (L2 distance along direction 2)")
     return ax
+
+
+def draw_u_turn(ax: Axes, found: xarray.Dataset) -> Axes:
+    """The probability that a `u_turn` ends in the same class, by level, with its interval."""
+    level, low, high = found["level"].to_numpy(), *found["interval"].to_numpy().T
+    order = np.argsort(level)
+    ax.fill_between(level[order], low[order], high[order], alpha=0.2, linewidth=0)
+    ax.plot(level[order], found["probability"].to_numpy()[order], "o-", markersize=4)
+    ax.set(
+        xlabel="level (share of the steps gone back)", ylabel="probability of the same class", ylim=(0, 1.05)
+    )
+    return ax

@@ -1,0 +1,70 @@
+"""Measures of closed loops drawn on a given matplotlib axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from denoscope.dynamics.correlation_dimension import CorrelationDimension
+from denoscope.dynamics.exponents import Lyapunov
+from denoscope.dynamics.orbits import OrbitDiagram
+from denoscope.dynamics.recurrence import Recurrence
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw_orbit_diagram(ax: Axes, found: OrbitDiagram) -> Axes:
+    """All values that an `orbit_diagram` holds, above their parameters."""
+    columns = np.repeat(found.parameters, found.values.shape[1])
+    ax.plot(columns, found.values.ravel(), ".", markersize=2, alpha=0.4, markeredgewidth=0)
+    ax.set(xlabel="parameter", ylabel="observable along the orbit")
+    return ax
+
+
+def draw_lyapunov(ax: Axes, found: Mapping[float, Lyapunov], *, label: str | None = None) -> Axes:
+    """The largest exponent of each parameter with its interval; a dashed line where neighbours neither part nor meet."""
+    parameters = sorted(found)
+    values = np.array([found[parameter].exponents[0] for parameter in parameters])
+    ends = np.array([found[parameter].intervals[0] for parameter in parameters])
+    ax.errorbar(
+        parameters,
+        values,
+        np.abs(ends.T - values),
+        fmt="o-",
+        markersize=4,
+        linewidth=1,
+        capsize=2,
+        label=label,
+    )
+    ax.axhline(0, color="#333333", linewidth=0.8, linestyle="--")
+    ax.set(xlabel="parameter", ylabel="largest exponent (ln, per iteration)")
+    if label:
+        ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def draw_recurrence(ax: Axes, found: Recurrence) -> Axes:
+    """The recurrence matrix: a dot for each pair of times whose states are near."""
+    ax.imshow(found.matrix, origin="lower", cmap="binary", interpolation="nearest")
+    ax.set(xlabel="iteration", ylabel="iteration")
+    return ax
+
+
+def draw_correlation_sum(ax: Axes, found: CorrelationDimension) -> Axes:
+    """The correlation sum by radius, both logarithmic, the fitted range thick, its slope in the legend."""
+    seen = found.sums > 0
+    low, high = found.fit_range
+    fitted = seen & (found.radii >= low) & (found.radii <= high)
+    ax.plot(found.radii[seen], found.sums[seen], linewidth=1)
+    ax.plot(
+        found.radii[fitted],
+        found.sums[fitted],
+        linewidth=3,
+        label=f"slope {found.value:.2f}, bound {found.bound:.1f}",
+    )
+    ax.set(xscale="log", yscale="log", xlabel="radius (L2)", ylabel="share of pairs within it")
+    ax.legend(frameon=False, fontsize="small")
+    return ax
