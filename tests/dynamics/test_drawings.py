@@ -38,9 +38,11 @@ def test_ranks_are_whole_numbers_that_can_be_told_apart(ax, count):
 
 def test_growth_is_drawn_around_the_coordinates_of_each_point(ax):
     u, v = np.array([-1.0, 0.0, 1.0]), np.array([10.0, 14.0])
-    growth = np.arange(12.0).reshape(3, 2, 2)
-    growth[2, 1] = np.nan
-    found = xarray.Dataset({"growth": (("u", "v", "direction"), growth)}, coords={"u": u, "v": v})
+    growth = np.arange(12.0).reshape(2, 3, 2)
+    growth[1, 2] = np.nan
+    found = xarray.Dataset(
+        {"growth": (("y", "x", "direction"), growth)}, coords={"u": ("x", u), "v": ("y", v)}
+    )
     assert dynamics.draw_growth(ax, found) is ax
     (mesh,) = ax.collections
     drawn, corners = mesh.get_array(), mesh.get_coordinates()
@@ -49,7 +51,7 @@ def test_growth_is_drawn_around_the_coordinates_of_each_point(ax):
             around = corners[row : row + 2, column : column + 2].reshape(4, 2)
             np.testing.assert_allclose(around.mean(0), [u[column], v[row]])
             np.testing.assert_allclose(np.ptp(around, axis=0), [1.0, 4.0])
-            value = growth[column, row, 0]
+            value = growth[row, column, 0]
             assert np.ma.is_masked(drawn[row, column]) if np.isnan(value) else drawn[row, column] == value
     assert ax.get_xlabel().startswith("u") and ax.get_ylabel().startswith("v")
     assert [other.get_ylabel() for other in ax.figure.axes if other is not ax] == ["growth (ln, whole map)"]
@@ -74,3 +76,16 @@ def test_separations_are_drawn_by_step_with_their_middle_half(ax):
         np.testing.assert_allclose([heights.min(), heights.max()], ordered[[1, 3], state])
     assert [text.get_text() for text in ax.get_legend().texts] == ["x_t", "conv_in"]
     assert ax.get_yscale() == "log"
+
+
+def test_a_u_turn_is_drawn_by_level_with_its_interval(ax):
+    found = xarray.Dataset(
+        {"probability": ("level", [0.2, 1.0]), "interval": (("level", "end"), [[0.1, 0.4], [0.9, 1.0]])},
+        coords={"level": [0.8, 0.2]},
+    )
+    assert dynamics.draw_u_turn(ax, found) is ax
+    (line,) = ax.lines
+    assert list(line.get_xdata()) == [0.2, 0.8] and list(line.get_ydata()) == [1.0, 0.2]
+    (band,) = ax.collections
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.round(9).tolist()}
+    assert {(0.2, 0.9), (0.2, 1.0), (0.8, 0.1), (0.8, 0.4)} <= corners

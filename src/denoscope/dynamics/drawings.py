@@ -52,7 +52,7 @@ def draw_exponents(ax: Axes, spectra: Mapping[str, np.ndarray]) -> Axes:
 def draw_growth(ax: Axes, found: xarray.Dataset) -> Axes:
     """The larger exponent of a `plane_growth` at every point of the plane."""
     growth = found["growth"].isel(direction=0)
-    mesh = ax.pcolormesh(found["u"], found["v"], growth.to_numpy().T, shading="nearest", cmap="magma")
+    mesh = ax.pcolormesh(found["u"], found["v"], growth.to_numpy(), shading="nearest", cmap="magma")
     ax.figure.colorbar(mesh, ax=ax, label="growth (ln, whole map)")
     ax.set(xlabel="u  (L2 distance along direction 1)", ylabel="v  (L2 distance along direction 2)")
     return ax

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from denoscope.dynamics.spectrum import Told, finite, logs, origin_of
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping
 from denoscope.noise import NoiseSet
+from denoscope.plane_grid import PlaneGrid
 from denoscope.sampling import Loop
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ def plane_growth(
     overwrite: bool = False,
     progress: Told | None = None,
 ) -> xarray.Dataset:
-    """How much the denoising map stretches the plane itself at each of its points: `growth` (u, v, direction).
+    """How much the denoising map stretches the plane itself at each of its points: `growth` (y, x, direction).
 
     At every point x_T of the plane J·[d1 d2] is computed, J = ∂x_0/∂x_T and d1, d2 the plane's orthonormal directions.
     `growth` holds the natural logarithms of its two singular values, the larger first, for the whole map of `steps`
     steps: an ellipse that small circles of the plane become in the space of images. `angle` is the direction in the
-    plane, in radians from u, that grows most; `computed` (u, v) says which points are done.
+    plane, in radians from u, that grows most; `computed` (y, x) says which points are done.
 
     How to read it: ridges of `growth` run along boundaries between basins. When it misleads: a ridge is no fractal, the
     straight boundary between two Gaussians has one of 27; and growth across the plane says nothing about the other
@@ -61,23 +61,22 @@ def plane_growth(
         resume: go on with what `out` holds. `overwrite` replaces it.
         progress: is told (points done, all of them).
 
-    Returns: xarray.Dataset on the plane's grid, with its coordinates u and v (L2 distances).
+    Returns: xarray.Dataset on the plane's grid, as the labels of a plane are: rows y with coordinate v, columns x with u
+        (L2 distances).
 
     Raises: UserError if the noises are no plane, a derivative is not finite, or `out` is taken.
     """
-    told = _plane_of(plane)
-    shape = denoiser.shape
+    grid, shape = PlaneGrid.of(plane), denoiser.shape
     if tuple(plane.shape) != tuple(shape):
         raise UserError(f"the plane has shape {list(plane.shape)}; {denoiser.name} takes {list(shape)}")
-    both = torch.stack(noise.plane_directions(shape, tuple(told["direction_seeds"])))
+    both = torch.stack(noise.plane_directions(shape, tuple(grid.made_with["direction_seeds"])))
     flow = DenoisingMap(denoiser, Loop(steps=steps, noise_seed=noise_seed, lanes=lanes), condition.of([0]))
-    fresh, places = _empty(plane, flow, told)
-    with keeping(fresh, out, resume=resume, overwrite=overwrite) as file:
+    with keeping(_empty(grid, flow), out, resume=resume, overwrite=overwrite) as file:
         growth, angle, computed = (file.data[name].values for name in ("growth", "angle", "computed"))
-        left = [index for index in range(len(plane)) if not computed[places[0][index], places[1][index]]]
+        left = np.flatnonzero(~computed[grid.rows, grid.columns])
         for first in range(0, len(left), batch_size):
             points = left[first : first + batch_size]
-            where = tuple(axis[points] for axis in places)
+            where = grid.rows[points], grid.columns[points]
             growth[where], angle[where] = _stretch(flow, plane.batch(points), both)
             computed[where] = True
             file.save()
@@ -97,39 +96,22 @@ def _stretch(flow: DenoisingMap, x_T: torch.Tensor, both: torch.Tensor) -> tuple
     return logs(values), torch.atan2(turned[:, 0, 1], turned[:, 0, 0]).remainder(torch.pi).numpy()
 
 
-def _plane_of(plane: NoiseSet) -> Mapping[str, Any]:
-    """What a plane was made with."""
-    sets = plane.parameters.get("sets", [plane.parameters])
-    if len(sets) != 1 or sets[0].get("kind") != "plane" or {"u", "v"} - set(plane.coords):
-        raise UserError(
-            "these noises are no plane; make one: noise.plane((25, 41), denoiser.shape), or denoscope noise plane"
-        )
-    return sets[0]
-
-
-def _empty(
-    plane: NoiseSet, flow: DenoisingMap, told: Mapping[str, Any]
-) -> tuple[xarray.Dataset, tuple[np.ndarray, np.ndarray]]:
-    """The grid (u, v) in which nothing is computed, and the place there of each noise of the plane."""
+def _empty(grid: PlaneGrid, flow: DenoisingMap) -> xarray.Dataset:
+    """The map in which nothing is computed."""
     import xarray
 
-    u, x = np.unique(plane.coords["u"], return_inverse=True)
-    v, y = np.unique(plane.coords["v"], return_inverse=True)
-    grid = (len(u), len(v))
-    made_with = {name: value for name, value in told.items() if name != "samples"}
     origin = origin_of(flow)
-    data = xarray.Dataset(
+    return xarray.Dataset(
         {
-            "growth": (("u", "v", "direction"), np.full((*grid, DIRECTIONS), np.nan)),
-            "angle": (("u", "v"), np.full(grid, np.nan)),
-            "computed": (("u", "v"), np.zeros(grid, bool)),
+            "growth": (("y", "x", "direction"), np.full((*grid.shape, DIRECTIONS), np.nan)),
+            "angle": (("y", "x"), np.full(grid.shape, np.nan)),
+            "computed": (("y", "x"), np.zeros(grid.shape, bool)),
         },
-        coords={"u": u, "v": v},
+        coords=grid.coords,
         attrs={
             **origin,
-            "plane": made_with,
+            "plane": grid.made_with,
             "unit": "natural logarithm, whole map",
-            IDENTITY: {"plane": made_with, **origin["fingerprint"]},
+            IDENTITY: {"plane": grid.made_with, **origin["fingerprint"]},
         },
     )
-    return data, (x, y)
