@@ -18,6 +18,8 @@ PAGES = [
     "docs/pipelines.md",
     "docs/reproducibility.md",
     "docs/dynamics.md",
+    "docs/divergence.md",
+    "docs/exponents.md",
     "docs/closed_loop.md",
     "docs/selfcheck.md",
 ]
