@@ -120,7 +120,17 @@ def test_exponents_that_are_a_millionth_off_miss(monkeypatch):
 
     monkeypatch.setattr(dynamics, "spectrum", wrong)
     missed = {check.name for check in gaussian_data.checks() if not check.holds}
-    assert len(missed) == 8 and all("singular value" in name for name in missed)
+    assert len(missed) == 9 and sum("singular value" in name for name in missed) == 8
+    assert "Gaussian, DDIM N=50, ε in step 25: exponent" in missed
+
+
+def test_a_turn_that_comes_back_too_often_misses(monkeypatch):
+    measure = dynamics.u_turn
+    monkeypatch.setattr(
+        dynamics, "u_turn", lambda *args, **o: measure(*args, **o).assign(probability=("level", [0.7]))
+    )
+    decides, back = mixture.decided()
+    assert decides.holds and not back.holds
 
 
 def test_common_noise_that_is_not_common_misses(monkeypatch):

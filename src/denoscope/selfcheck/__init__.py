@@ -36,6 +36,7 @@ def _groups(quick: bool) -> dict[str, Group]:
     groups: dict[str, Group] = {
         "Gaussian data": gaussian_data.checks,
         "boundary of two Gaussians": mixture.boundary,
+        "sides of two Gaussians": mixture.decided,
         "maps of fifty steps": maps.finite_maps,
         "series of states": maps.series,
         "Newton's basins": newton.checks,

@@ -23,7 +23,14 @@ LAYER = "prediction"
 
 
 def checks() -> list[Check]:
-    return [*_singular_values(), *_all_exponents(), *_plane(), *_divergence(), *_closed_loop()]
+    return [
+        *_singular_values(),
+        *_all_exponents(),
+        *_layer(),
+        *_plane(),
+        *_divergence(),
+        *_closed_loop(),
+    ]
 
 
 def _singular_values() -> list[Check]:
@@ -53,6 +60,23 @@ def _all_exponents() -> list[Check]:
         Check(f"{told}: ln|det| by LU of each step", exact.sum(), every.log_det, 1e-9),
         Check(f"{told}: sum of all exponents", exact.sum(), every.exponents.sum(), 1e-9),
         Check(f"{told}: sum of local expansion (QR)", exact.sum(), steps.rates.sum(), 1e-9),
+    ]
+
+
+def _layer() -> list[Check]:
+    """The derivative of what the network predicts half way, which is linear in x_t, and a central difference of it."""
+    step, eigenvalue = STEPS // 2, EIGENVALUES[0]
+    found = dynamics.spectrum(
+        _isotropic(4, eigenvalue), _some()[..., :4], 1, steps=STEPS, layer=LAYER, step=step, differences=True
+    )
+    level = LEVELS[timesteps(STEPS)[step]]
+    own = math.sqrt(1 - level) / (level * eigenvalue + 1 - level)
+    exact = math.log(own) + np.log(ddim_factors(eigenvalue, STEPS)[:step]).sum()
+    assert found.difference_errors is not None
+    told = f"Gaussian, DDIM N={STEPS}, ε in step {step}"
+    return [
+        Check(f"{told}: exponent", float(exact), float(found.exponents[0]), 1e-9),
+        Check(f"{told}: derivative off a difference", 0.0, float(found.difference_errors[0]), 1e-8),
     ]
 
 
@@ -99,9 +123,9 @@ def _denoiser(kind: models.Kind) -> Denoiser:
     return models.denoiser(models.Gaussian(covariance, own), own, (1, 1, size))
 
 
-def _isotropic(size: int) -> Denoiser:
+def _isotropic(size: int, variance: float = ISOTROPIC) -> Denoiser:
     own = models.scheduler("ddim")
-    covariance = ISOTROPIC * torch.eye(size, dtype=torch.float64)
+    covariance = variance * torch.eye(size, dtype=torch.float64)
     return models.denoiser(models.Gaussian(covariance, own), own, (1, 1, size))
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
+from pathlib import Path
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 import torch
 
-from denoscope import dynamics, noise
+from denoscope import dynamics, noise, recording
 from denoscope.denoiser import Denoiser
 from denoscope.dynamics import analytic_models as models
 from denoscope.sampling import sample
 from denoscope.selfcheck.check import Check
+from denoscope.selfcheck.closed_forms import LEVELS, timesteps
 
 STEPS = 50
 SIZE, ALONG = 16, 3
 """Numbers in a state; the one along which the means lie, where the plane's directions have components of −0.02 and 0.05."""
+DRAWS = 4000
 ACROSS = 2000.0
 """Half the width of the plane that shows the fake fractal."""
 
@@ -36,6 +42,33 @@ def boundary() -> list[Check]:
         Check(f"{told}: cells not on m·x_T's side, of 3600", 0, wrong),
         Check(f"{told}: verdict", "smooth", dynamics.verdict(labels).verdict),
     ]
+
+
+def decided() -> list[Check]:
+    """DDIM keeps the side that x_t is on: decided in the first step, and lost to noise by Gauss's integral."""
+    ddim, steps = _denoiser("ddim"), 10
+    x, image = noise.random(64, ddim.shape, seed=2), torch.zeros(1, *ddim.shape, dtype=torch.float64)
+    image[..., ALONG] = 3.0
+    with tempfile.TemporaryDirectory() as folder:
+        made = recording.record(ddim, x, Path(folder) / "run.zarr", steps=steps, layers=["prediction"])
+        latest = dynamics.commitment(made, denoiser=ddim, label_of=_side)["commitment_step"].max()
+    turned = dynamics.u_turn(ddim, image, [0.8], draws=DRAWS, steps=steps, label_of=_side, lanes=DRAWS)
+    level = LEVELS[timesteps(steps)[2]]
+    kept = NormalDist().cdf(3.0 * math.sqrt(level / (1 - level)))
+    return [
+        Check(f"two Gaussians, DDIM N={steps}: last step that decides, of 64", 0, int(latest)),
+        Check(
+            f"two Gaussians, DDIM N={steps}: back on the same side after noise",
+            kept,
+            float(turned["probability"][0]),
+            4 * math.sqrt(kept * (1 - kept) / DRAWS),
+        ),
+    ]
+
+
+def _side(images: torch.Tensor) -> torch.Tensor:
+    """Which of the two Gaussians images are nearer to."""
+    return (images[:, 0, 0, ALONG] > 0).long()
 
 
 def fake_fractal(cells: int) -> list[Check]:
@@ -61,7 +94,7 @@ def _labels(denoiser: Denoiser, plane: noise.NoiseSet, kind: Literal["common", "
     x_T, side = plane.batch(range(len(plane))).double(), round(len(plane) ** 0.5)
     # An analytic network has no reason to be called in small groups.
     x_0 = sample(denoiser, x_T, steps=STEPS, noise=kind, names=plane.names, lanes=len(plane))
-    return (x_0[:, 0, 0, ALONG] > 0).numpy().astype(int).reshape(side, side)
+    return _side(x_0).numpy().reshape(side, side)
 
 
 def _denoiser(kind: models.Kind) -> Denoiser:
