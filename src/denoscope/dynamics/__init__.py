@@ -17,6 +17,7 @@ from denoscope.dynamics.drawings import draw_divergence, draw_exponents, draw_gr
 from denoscope.dynamics.epsilon_sweep import epsilon_sweep
 from denoscope.dynamics.exponents import kaplan_yorke, lyapunov
 from denoscope.dynamics.full_spectrum import full_spectrum
+from denoscope.dynamics.gaussian_theory import covariance_spectrum, gaussian_theory
 from denoscope.dynamics.local_expansion import local_expansion
 from denoscope.dynamics.loop_drawings import (
     draw_correlation_sum,
@@ -31,6 +32,7 @@ from denoscope.dynamics.plane_growth import plane_growth
 from denoscope.dynamics.recurrence import recurrence
 from denoscope.dynamics.result import Estimate, Result
 from denoscope.dynamics.similarity import cka_matrix, linear_cka
+from denoscope.dynamics.speciation import speciation
 from denoscope.dynamics.spectrum import spectrum
 from denoscope.dynamics.trajectory_distances import trajectory_distances
 from denoscope.dynamics.u_turn import u_turn
@@ -49,6 +51,7 @@ __all__ = [
     "closed_loop",
     "commitment",
     "correlation_dimension",
+    "covariance_spectrum",
     "divergence",
     "draw_correlation_sum",
     "draw_divergence",
@@ -61,6 +64,7 @@ __all__ = [
     "epsilon_sweep",
     "fixed_points",
     "full_spectrum",
+    "gaussian_theory",
     "kaplan_yorke",
     "linear_cka",
     "local_expansion",
@@ -72,6 +76,7 @@ __all__ = [
     "periodicity",
     "plane_growth",
     "recurrence",
+    "speciation",
     "spectrum",
     "trajectory_distances",
     "u_turn",
