@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import xarray
+from analytic import gaussian
 from matplotlib.colors import to_hex
 
 from denoscope import dynamics, plots
@@ -78,14 +79,19 @@ def test_separations_are_drawn_by_step_with_their_middle_half(ax):
     assert ax.get_yscale() == "log"
 
 
-def test_a_u_turn_is_drawn_by_level_with_its_interval(ax):
+def test_theory_is_laid_over_exponents_and_separations(ax):
+    eigenvalues, scheduler = np.array([3.0, 0.5, 0.1]), gaussian((1.0,))
+    theory = dynamics.gaussian_theory(scheduler, eigenvalues, steps=4)
+    dynamics.draw_exponents(ax, {"one": [0.3, 0.1]}, theory={"one": theory})
+    _, expected, _ = ax.lines
+    np.testing.assert_allclose(expected.get_ydata(), theory.exponents[:2])
+    assert expected.get_color() == ax.lines[0].get_color()
+    relative = np.full((2, 5), 0.5)
     found = xarray.Dataset(
-        {"probability": ("level", [0.2, 1.0]), "interval": (("level", "end"), [[0.1, 0.4], [0.9, 1.0]])},
-        coords={"level": [0.8, 0.2]},
+        {"relative": (("sample", "state"), relative), "separation": (("sample", "state"), relative * 10)},
+        coords={"state": np.arange(5)},
     )
-    assert dynamics.draw_u_turn(ax, found) is ax
-    (line,) = ax.lines
-    assert list(line.get_xdata()) == [0.2, 0.8] and list(line.get_ydata()) == [1.0, 0.2]
-    (band,) = ax.collections
-    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.round(9).tolist()}
-    assert {(0.2, 0.9), (0.2, 1.0), (0.8, 0.1), (0.8, 0.4)} <= corners
+    below = plots.figure()[1]
+    dynamics.draw_divergence(below, found, theory=theory)
+    line = next(line for line in below.lines if "Gaussian" in str(line.get_label()))
+    np.testing.assert_allclose(line.get_ydata(), 0.5 * theory.separation)

@@ -12,12 +12,14 @@ from denoscope.dynamics.boundary import boundary_dimension
 from denoscope.dynamics.closed_loop import closed_loop
 from denoscope.dynamics.commitment import commitment
 from denoscope.dynamics.correlation_dimension import correlation_dimension
+from denoscope.dynamics.decided_drawings import draw_commitment, draw_entropy, draw_u_turn
 from denoscope.dynamics.divergence import divergence
-from denoscope.dynamics.drawings import draw_divergence, draw_exponents, draw_growth, draw_u_turn
+from denoscope.dynamics.drawings import draw_divergence, draw_exponents, draw_growth
 from denoscope.dynamics.epsilon_sweep import epsilon_sweep
 from denoscope.dynamics.exponents import kaplan_yorke, lyapunov
 from denoscope.dynamics.full_spectrum import full_spectrum
 from denoscope.dynamics.gaussian_theory import covariance_spectrum, gaussian_theory
+from denoscope.dynamics.geometry_drawings import draw_participation, draw_path, draw_similarity
 from denoscope.dynamics.local_expansion import local_expansion
 from denoscope.dynamics.loop_drawings import (
     draw_correlation_sum,
@@ -53,13 +55,18 @@ __all__ = [
     "correlation_dimension",
     "covariance_spectrum",
     "divergence",
+    "draw_commitment",
     "draw_correlation_sum",
     "draw_divergence",
+    "draw_entropy",
     "draw_exponents",
     "draw_growth",
     "draw_lyapunov",
     "draw_orbit_diagram",
+    "draw_participation",
+    "draw_path",
     "draw_recurrence",
+    "draw_similarity",
     "draw_u_turn",
     "epsilon_sweep",
     "fixed_points",

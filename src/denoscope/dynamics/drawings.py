@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from denoscope.dynamics.divergence import X
+from denoscope.dynamics.gaussian_theory import GaussianTheory
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
 
 
-def draw_divergence(ax: Axes, found: xarray.Dataset) -> Axes:
+def draw_divergence(ax: Axes, found: xarray.Dataset, *, theory: GaussianTheory | None = None) -> Axes:
     """The median relative separation of a `divergence` by step, in x_t and in each layer, on a logarithmic axis.
 
-    The band around x_t spans the middle half of the pairs.
+    The band around x_t spans the middle half of the pairs. With `theory`, a dashed line shows what random perturbations
+    of these trajectories would do if the data were Gaussian.
     """
     steps = found["state"].to_numpy()
     low, middle, high = np.nanquantile(found["relative"].to_numpy(), (0.25, 0.5, 0.75), axis=0)
@@ -27,13 +29,22 @@ def draw_divergence(ax: Axes, found: xarray.Dataset) -> Axes:
         layer, _, measure = str(name).rpartition(" ")
         if layer and measure == "relative":
             ax.plot(found["step"], np.median(found[name].to_numpy(), axis=0), label=layer)
+    if theory is not None:
+        begun, lengths = found["separation"].to_numpy()[:, :1], found["separation"] / found["relative"]
+        expected = np.median(begun * theory.separation / lengths.to_numpy(), axis=0)
+        ax.plot(steps, expected, color="#333333", linestyle="--", linewidth=1, label=f"{X}_t, Gaussian data")
     ax.set(yscale="log", xlabel="denoising step", ylabel="‖h − h_base‖ / ‖h_base‖, median")
     ax.legend(frameon=False, fontsize="small")
     return ax
 
 
-def draw_exponents(ax: Axes, spectra: Mapping[str, np.ndarray]) -> Axes:
-    """Exponents by rank: for each name one line a row of [x_T, k]; a dashed line where nothing grows."""
+def draw_exponents(
+    ax: Axes, spectra: Mapping[str, np.ndarray], *, theory: Mapping[str, GaussianTheory] | None = None
+) -> Axes:
+    """Exponents by rank: for each name one line a row of [x_T, k]; a dashed line where nothing grows.
+
+    With `theory`, a dotted line in a name's colour shows those of Gaussian data.
+    """
     from matplotlib.ticker import MaxNLocator
 
     for number, (name, exponents) in enumerate(spectra.items()):
@@ -42,6 +53,10 @@ def draw_exponents(ax: Axes, spectra: Mapping[str, np.ndarray]) -> Axes:
             np.arange(1, rows.shape[1] + 1), rows.T, "o-", color=f"C{number}", markersize=4, linewidth=1
         )
         lines[0].set_label(name)
+        if theory and name in theory:
+            expected = theory[name].exponents[: rows.shape[1]]
+            ranks = np.arange(1, len(expected) + 1)
+            ax.plot(ranks, expected, ":", color=f"C{number}", label=f"{name}, Gaussian data")
     ax.axhline(0, color="#333333", linewidth=0.8, linestyle="--")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="rank", ylabel="exponent of the whole map (ln)")
@@ -55,16 +70,4 @@ def draw_growth(ax: Axes, found: xarray.Dataset) -> Axes:
     mesh = ax.pcolormesh(found["u"], found["v"], growth.to_numpy(), shading="nearest", cmap="magma")
     ax.figure.colorbar(mesh, ax=ax, label="growth (ln, whole map)")
     ax.set(xlabel="u  (L2 distance along direction 1)", ylabel="v  (L2 distance along direction 2)")
-    return ax
-
-
-def draw_u_turn(ax: Axes, found: xarray.Dataset) -> Axes:
-    """The probability that a `u_turn` ends in the same class, by level, with its interval."""
-    level, low, high = found["level"].to_numpy(), *found["interval"].to_numpy().T
-    order = np.argsort(level)
-    ax.fill_between(level[order], low[order], high[order], alpha=0.2, linewidth=0)
-    ax.plot(level[order], found["probability"].to_numpy()[order], "o-", markersize=4)
-    ax.set(
-        xlabel="level (share of the steps gone back)", ylabel="probability of the same class", ylim=(0, 1.05)
-    )
     return ax

@@ -1,0 +1,63 @@
+"""When images are decided, drawn on a given matplotlib axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from denoscope.dynamics.speciation import Speciation
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
+
+
+def draw_commitment(ax: Axes, found: xarray.Dataset, *, level: Speciation | None = None) -> Axes:
+    """How many samples of a `commitment` are decided in which step: a bar a step, and a line for the share so far.
+
+    A dashed line stands at the level of speciation, where that is given.
+    """
+    steps = found.sizes["step"]
+    counts = np.bincount(found["commitment_step"].to_numpy(), minlength=steps + 1)
+    ax.bar(np.arange(steps + 1), counts / counts.sum(), width=1, alpha=0.5, label="decided in this step")
+    low, high = found["decided_interval"].to_numpy().T
+    ax.fill_between(found["step"], low, high, color="C1", alpha=0.2, linewidth=0)
+    ax.plot(found["step"], found["decided"], color="C1", label="decided by then")
+    ax.set(xlabel="denoising step", ylabel="share of the samples", ylim=(0, 1.05))
+    _mark(ax, None if level is None else level.step)
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def draw_entropy(ax: Axes, found: xarray.Dataset, *, level: Speciation | None = None) -> Axes:
+    """The entropy of the classes of a `commitment`'s estimates by noise level, which falls to the right."""
+    ax.plot(found["sigma"], found["entropy"], ".-", markersize=4)
+    ax.set(xscale="log", xlabel="noise level σ", ylabel="entropy of the classes (nats)")
+    ax.invert_xaxis()
+    _mark(ax, None if level is None else level.sigma)
+    return ax
+
+
+def draw_u_turn(ax: Axes, found: xarray.Dataset, *, level: Speciation | None = None) -> Axes:
+    """The probability that a `u_turn` ends in the same class, by noise level, with its interval."""
+    sigma, (low, high) = found["sigma"].to_numpy(), found["interval"].to_numpy().T
+    order = np.argsort(sigma)
+    ax.fill_between(sigma[order], low[order], high[order], alpha=0.2, linewidth=0)
+    ax.plot(sigma[order], found["probability"].to_numpy()[order], "o-", markersize=4)
+    ax.set(
+        xscale="log",
+        xlabel="noise level σ gone back to",
+        ylabel="probability of the same class",
+        ylim=(0, 1.05),
+    )
+    _mark(ax, None if level is None else level.sigma)
+    return ax
+
+
+def _mark(ax: Axes, place: float | None) -> None:
+    """A dashed line at the level of speciation."""
+    if place is not None:
+        ax.axvline(place, color="#333333", linewidth=0.8, linestyle="--")
+        ax.annotate("speciation", (place, 1), xycoords=("data", "axes fraction"), xytext=(4, -10),
+                    textcoords="offset points", fontsize="small")  # fmt: skip

@@ -1,0 +1,58 @@
+"""The geometry of trajectories and states drawn on a given matplotlib axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from denoscope.dynamics.participation import Participation
+from denoscope.dynamics.path_geometry import PathGeometry
+from denoscope.dynamics.similarity import SimilarityMatrix
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw_path(ax: Axes, found: PathGeometry) -> Axes:
+    """The length of every step of a `path_geometry`, and on a second axis the angle between it and the next: medians
+    over samples, with bands over their middle half."""
+    beside = ax.twinx()
+    angles = np.degrees(found.turning_angles)
+    for axis, values, name, color in (
+        (ax, found.step_lengths, "length of the step (L2)", "C0"),
+        (beside, angles, "turn to the next (degrees)", "C1"),
+    ):
+        low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=0)
+        steps = np.arange(values.shape[1])
+        axis.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
+        axis.plot(steps, middle, color=color)
+        axis.set_ylabel(name, color=color)
+        axis.set_ylim(bottom=0)
+    ax.set_xlabel("denoising step")
+    return ax
+
+
+def draw_participation(ax: Axes, found: Participation, *, label: str | None = None) -> Axes:
+    """The participation ratio by state, with its interval."""
+    states = np.arange(len(found.ratio))
+    low, high = found.intervals.T
+    (line,) = ax.plot(states, found.ratio, label=label)
+    ax.fill_between(
+        states, low, np.where(np.isfinite(high), high, low), color=line.get_color(), alpha=0.2, linewidth=0
+    )
+    ax.set(xlabel="state", ylabel="participation ratio", ylim=(0, None))
+    if label:
+        ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def draw_similarity(ax: Axes, found: SimilarityMatrix, *, names: Sequence[str] = ()) -> Axes:
+    """The debiased linear CKA of every set of states with every other; `names` one for each set."""
+    image = ax.imshow(np.clip(found.debiased, 0, 1), vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+    ax.figure.colorbar(image, ax=ax, label="linear CKA, debiased")
+    if names:
+        ax.set_xticks(range(len(names)), names, rotation=90, fontsize="small")
+        ax.set_yticks(range(len(names)), names, fontsize="small")
+    return ax
