@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from denoscope import basins as basins
     from denoscope import dynamics as dynamics
     from denoscope import noise as noise
     from denoscope.conditioning import Condition as Condition
@@ -59,7 +60,7 @@ _HOMES = {
     "UserError": "errors",
 }
 
-_PARTS = ("dynamics", "noise")
+_PARTS = ("basins", "dynamics", "noise")
 
 __all__ = [*_PARTS, *_HOMES]
 

@@ -1,0 +1,126 @@
+"""The figures of the documentation, made of the bundled model: `python examples/figures.py decided geometry`.
+
+What takes long is kept in figures/ and not computed again. All of it takes about two hours on two cores.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+import denoscope as ds
+from denoscope import dynamics, kept, plots
+from denoscope.progress import Console, Counter
+
+KEPT, IMAGES = Path("figures"), Path("docs/images")
+STEPS = 50
+LAYERS = ("conv_in", "mid_block", "up_blocks.1", "conv_out")
+
+
+def panels(rows: int, columns: int, width: float = 5.0, height: float = 3.6) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(columns * width, rows * height), layout="constrained", dpi=100)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def recorded(name: str, x: ds.NoiseSet, **options: Any) -> ds.Recording:
+    """A recording of the bundled model, gone on with where it was left."""
+    path = KEPT / f"{name}.zarr"
+    options = {
+        "steps": STEPS,
+        "layers": ["mid_block"],
+        "resume": path.exists(),
+        "progress": Console(),
+    } | options
+    return ds.record(ds.load("mnist"), x, path, **options)
+
+
+def samples() -> ds.Recording:
+    """Three hundred random noises with their sequences."""
+    denoiser = ds.load("mnist")
+    return recorded("samples", ds.noise.random(300, denoiser.shape, seed=42), layers=["conv_in", "mid_block", "up_blocks.1"],
+                    reduce="spatial_mean")  # fmt: skip
+
+
+def covariance() -> Any:
+    """That of the model's own images."""
+    return dynamics.covariance_spectrum(samples().final.to_numpy())
+
+
+def out(name: str) -> dict[str, Any]:
+    """Where a measure keeps what it has finished."""
+    path = KEPT / f"{name}.npz"
+    return {"out": path, "resume": path.exists()}
+
+
+def divergence(picture: Path) -> None:
+    """Fifteen pairs in x_t and four layers, and what Gaussian data would do."""
+    denoiser = ds.load("mnist")
+    pairs = recorded("pairs", ds.noise.perturbed(15, denoiser.shape, epsilon=0.01), layers=LAYERS)
+    figure, ax = plots.figure()
+    theory = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
+    dynamics.draw_divergence(ax, dynamics.divergence(pairs), theory=theory)
+    plots.save(figure, picture)
+
+
+def decided(picture: Path) -> None:
+    """When samples are decided: commitment, entropy by noise level, U-turns; with the level of speciation."""
+    denoiser, made = ds.load("mnist"), samples()
+    path = KEPT / "commitment.npz"
+    if not path.exists():
+        with Counter("commitment", unit="sample") as told:
+            kept.write(dynamics.commitment(made, progress=told), path)
+    found = kept.read(path)
+    level = dynamics.speciation(denoiser, covariance(), steps=STEPS)
+    images = torch.from_numpy(made.final[:24].to_numpy())
+    with Counter("U-turns", unit="image") as told:
+        turned = dynamics.u_turn(
+            denoiser, images, [k / 10 for k in range(1, 11)], progress=told, **out("u_turn")
+        )
+    figure, axes = panels(1, 3)
+    dynamics.draw_commitment(axes[0, 0], found, level=level)
+    dynamics.draw_entropy(axes[0, 1], found, level=level)
+    dynamics.draw_u_turn(axes[0, 2], turned, level=level)
+    plots.save(figure, picture)
+    print(
+        f"σ {level.sigma:.2f}, step {level.step}; median commitment step {np.median(found['commitment_step'])}"
+    )
+
+
+def geometry(picture: Path) -> None:
+    """Steps and turns of trajectories, participation by state, similarity of layers and steps, distances."""
+    made = samples()
+    paths = made.sequence.to_numpy()
+    states = {"x_t": paths[:, :-1], **{name: array.to_numpy() for name, array in made.states.items()}}
+    chosen = range(0, STEPS, 10)
+    sets = {f"{name}, step {step}": values[:, step] for name, values in states.items() for step in chosen}
+    figure, axes = panels(2, 2)
+    dynamics.draw_path(axes[0, 0], dynamics.path_geometry(paths))
+    for name, values in states.items():
+        dynamics.draw_participation(axes[0, 1], dynamics.participation(values), label=name)
+    dynamics.draw_similarity(axes[1, 0], dynamics.cka_matrix(list(sets.values())), names=list(sets))
+    apart = dynamics.trajectory_distances(paths[:40], metric="euclidean").values
+    order = np.argsort(ds.classify(made.final[:40]).label, kind="stable")
+    image = axes[1, 1].imshow(apart[np.ix_(order, order)], cmap="magma")
+    figure.colorbar(image, ax=axes[1, 1], label="distance of trajectories (L2)")
+    axes[1, 1].set(xlabel="sample, by digit", ylabel="sample, by digit")
+    plots.save(figure, picture)
+
+
+FIGURES: dict[str, Callable[[Path], None]] = {made.__name__: made for made in (divergence, decided, geometry)}
+
+
+def main(names: list[str]) -> None:
+    KEPT.mkdir(exist_ok=True)
+    for name in names or FIGURES:
+        FIGURES[name](IMAGES / f"{name}.png")
+        print(IMAGES / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
