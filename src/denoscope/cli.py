@@ -7,7 +7,6 @@ import dataclasses
 import difflib
 import io
 import itertools
-import json
 import os
 import signal
 import sys
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from denoscope.config import InferenceConfig, ModelConfig, Settings, at_least, option
 from denoscope.errors import UserError
-from denoscope.verbs import measures
+from denoscope.verbs import basins, measures
 from denoscope.verbs.verb import PLANE, OwnFlags, Verb, load, plane_of
 
 if TYPE_CHECKING:
@@ -332,97 +331,6 @@ def _patch(settings: Settings, own: PatchFlags) -> None:
 
 
 @dataclass(frozen=True)
-class SpectrumFlags(OwnFlags):
-    """Whose exponents are computed, how many of them, and where they go."""
-
-    samples: int = option(1, "How many of the noises in --inputs, the first ones.", at_least(1))
-    k: int = option(8, "How many exponents, the largest.", at_least(1))
-    output: Path = option(
-        Path("spectrum.json"), "The file of the exponents, with what they were computed from."
-    )
-
-
-def _dynamics_spectrum(settings: Settings, own: SpectrumFlags) -> None:
-    from denoscope import dynamics, files, noise, progress
-
-    files.writable(own.output.parent)
-    denoiser = load(settings)
-    x = noise.read(settings.system.inputs, shape=denoiser.shape)
-    if own.samples > len(x):
-        raise UserError(
-            f"--samples is {own.samples}; allowed: 1 to {len(x)}, the noises in {settings.system.inputs}"
-        )
-    found = {}
-    for index in range(own.samples):
-        with progress.Counter(f"iterations of {x.names[index]}", unit="iteration") as counter:
-            found[x.names[index]] = dynamics.spectrum(
-                denoiser,
-                x.batch([index]),
-                own.k,
-                steps=settings.inference.num_steps,
-                noise=settings.inference.noise,
-                noise_seed=settings.system.seed,
-                name=x.names[index],
-                progress=counter,
-            )
-        print(f"{x.names[index]}  " + "  ".join(f"{value:7.3f}" for value in found[x.names[index]].exponents))
-        for warning in found[x.names[index]].warnings:
-            print(f"warning: {warning}", file=sys.stderr)
-    with files.replacing(own.output) as file:
-        file.write(json.dumps({name: one.to_dict() for name, one in found.items()}, indent=1).encode())
-    print(own.output)
-
-
-@dataclass(frozen=True)
-class DivergenceFlags(OwnFlags):
-    """Which recording's pairs are compared, and where the result goes."""
-
-    path: Path = option(Path("run.zarr"), "A recording of perturbed noises.", positional=True)
-    threshold: float = option(2.0, "Factor of x_T's separation from which a pair counts as diverged.")
-    output: Path = option(Path("divergence.png"), "The picture of separations by step (.png, .pdf, .svg).")
-
-
-def _dynamics_divergence(_settings: Settings, own: DivergenceFlags) -> None:
-    from denoscope import dynamics, plots, recording
-
-    found = dynamics.divergence(recording.open(own.path), threshold=own.threshold)
-    figure, ax = plots.figure()
-    dynamics.draw_divergence(ax, found)
-    plots.save(figure, own.output)
-    for pair, rate, first in zip(
-        found["sample"].values, found["growth_rate"].values, found["diverged_at"].values, strict=True
-    ):
-        told = f"diverged at state {first}" if first >= 0 else "not diverged"
-        print(f"{pair}  growth {rate:+.4f} per step, {told}")
-    for warning in found.attrs["warnings"]:
-        print(f"warning: {warning}", file=sys.stderr)
-    print(own.output)
-
-
-@dataclass(frozen=True)
-class VerdictFlags(OwnFlags):
-    """Which plane of labels is judged."""
-
-    path: Path = option(
-        Path("outputs/classifications_plane.pt"),
-        "Labels of a plane, as classify writes them.",
-        positional=True,
-    )
-
-
-def _dynamics_verdict(_settings: Settings, own: VerdictFlags) -> None:
-    from denoscope import dynamics, tensors
-
-    found = dynamics.verdict(tensors.load(own.path).numpy())
-    print(found)
-    print(
-        f"boundary dimension {found.dimension.spaced_value:.3f}, disorder of neighbouring cells {found.disorder:.2f}"
-    )
-    for warning in found.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-
-
-@dataclass(frozen=True)
 class ImageFlags(OwnFlags):
     """Which tensors become pictures."""
 
@@ -615,25 +523,8 @@ VERBS: dict[str, Verb] = {
         {"system": "device", "inference": "batch_size resume overwrite"},
         PatchFlags,
     ),
-    "dynamics spectrum": Verb(
-        _dynamics_spectrum,
-        "Finite-time Lyapunov exponents of the whole map x_T → x_0, the largest ones.",
-        {"system": "inputs device seed", "model": "model scheduler dtype", "inference": "num_steps noise"},
-        SpectrumFlags,
-    ),
-    "dynamics divergence": Verb(
-        _dynamics_divergence,
-        "How perturbed trajectories of a recording leave their base, in x_t and in every layer.",
-        {},
-        DivergenceFlags,
-    ),
-    "dynamics verdict": Verb(
-        _dynamics_verdict,
-        "Whether a plane of classes shows a fractal boundary, a smooth one, or noise.",
-        {},
-        VerdictFlags,
-    ),
     **measures.VERBS,
+    **basins.VERBS,
     "layers": Verb(
         _layers,
         "List the layers of a model that queries name, with shapes and sizes; needs no weights.",

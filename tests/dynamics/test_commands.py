@@ -39,6 +39,38 @@ def test_spectrum_writes_the_exponents_of_the_first_noises(model, here, capsys):
     assert [line.split()[0] for line in lines] == ["noise_0000", "noise_0001", "spectrum.json"]
 
 
+def test_spectrum_of_a_layer_and_its_directions(model, here, capsys):
+    x = ds.noise.random(1, (1, 8, 8), seed=1)
+    x.write(here / "inputs")
+    line = (
+        f"dynamics spectrum --model {model} --k 2 --num_steps 2 --device cpu --layer conv_in --layer_step 1"
+    )
+    cli.main([*line.split(), "--differences", "--vectors", "vectors"])
+    expected = dynamics.spectrum(
+        ds.load(model, device="cpu"), x.batch([0]), 2, steps=2, layer="conv_in", step=1, differences=True
+    )
+    found = json.loads((here / "spectrum.json").read_text())["noise_0000"]
+    assert found["exponents"] == expected.exponents.tolist()
+    assert found["difference_errors"] == expected.difference_errors.tolist()
+    assert torch.equal(torch.load(here / "vectors" / "noise_0000.pt", weights_only=True), expected.right)
+    assert "names" in refused(capsys, line.replace("conv_in", "conv_*"))
+
+
+def test_basins_maps_a_plane_that_the_measures_read(here, capsys):
+    line = "basins map --device cpu --num_steps 1 --num_prompts_per_direction 26 25 --len_per_direction 60 60"
+    cli.main(line.split())
+    found = kept.read(here / "basins.npz")
+    assert found["label"].shape == (25, 26) and found["computed"].all()
+    assert (here / "basins.png").stat().st_size > 1000
+    assert capsys.readouterr().out.splitlines() == ["basins.npz", "basins.png"]
+    for verb in ("basins", "verdict"):
+        cli.main(["dynamics", verb, "basins.npz"])
+    assert "boundary dimension" in capsys.readouterr().out
+    np.savez(here / "other.npz", told=np.array('{"dims": {}, "coords": [], "attrs": {}}'))
+    assert "holds no labels" in refused(capsys, "dynamics verdict other.npz")
+    assert "exists; go on with it" in refused(capsys, line)
+
+
 def test_divergence_prints_each_pair_and_draws(tiny, here, capsys):
     x = ds.noise.perturbed(2, tiny.shape, epsilon=1.0)
     ds.record(tiny, x, here / "run.zarr", steps=3, layers=["conv_in", "mid_block"])

@@ -21,6 +21,104 @@ KEPT = "resume overwrite"
 
 
 @dataclass(frozen=True)
+class SpectrumFlags(OwnFlags):
+    """Whose exponents are computed, of what, how many of them, and where they go."""
+
+    samples: int = option(1, "How many of the noises in --inputs, the first ones.", at_least(1))
+    k: int = option(8, "How many exponents, the largest.", at_least(1))
+    layer: str | None = option(None, "Of this layer's state instead of x_0.")
+    layer_step: int = option(-1, "In this step; -1 is the last.")
+    differences: bool = option(False, "Also compare the derivatives with central differences.")
+    vectors: Path | None = option(None, "A folder for the directions in x_T, NAME.pt [k, C, H, W].")
+    output: Path = option(
+        Path("spectrum.json"), "The file of the exponents, with what they were computed from."
+    )
+
+
+def _spectrum(settings: Settings, own: SpectrumFlags) -> None:
+    from denoscope import dynamics, files, noise, progress, tensors
+
+    files.writable(own.output.parent)
+    denoiser, inference = load(settings), settings.inference
+    x = noise.read(settings.system.inputs, shape=denoiser.shape)
+    if own.samples > len(x):
+        raise UserError(
+            f"--samples is {own.samples}; allowed: 1 to {len(x)}, the noises in {settings.system.inputs}"
+        )
+    found: dict[str, Any] = {}
+    for index, name in enumerate(x.names[: own.samples]):
+        with progress.Counter(f"iterations of {name}", unit="iteration") as told:
+            one = dynamics.spectrum(
+                denoiser,
+                x.batch([index]),
+                own.k,
+                steps=inference.num_steps,
+                layer=own.layer,
+                step=own.layer_step,
+                differences=own.differences,
+                noise=inference.noise,
+                noise_seed=settings.system.seed,
+                name=name,
+                progress=told,
+            )
+        print(f"{name}  " + "  ".join(f"{value:7.3f}" for value in one.exponents))
+        _warn(one.warnings)
+        found[name] = one.to_dict()
+        # After each noise, so that no other is lost with a later one.
+        _write(own.output, found)
+        if own.vectors is not None:
+            tensors.save(one.right, own.vectors / f"{name}.pt")
+    print(own.output)
+
+
+@dataclass(frozen=True)
+class DivergenceFlags(OwnFlags):
+    """Which recording's pairs are compared, and where the result goes."""
+
+    path: Path = option(Path("run.zarr"), "A recording of perturbed noises.", positional=True)
+    threshold: float = option(2.0, "Factor of x_T's separation from which a pair counts as diverged.")
+    output: Path = option(Path("divergence.png"), "The picture of separations by step (.png, .pdf, .svg).")
+
+
+def _divergence(_settings: Settings, own: DivergenceFlags) -> None:
+    from denoscope import dynamics, plots, recording
+
+    found = dynamics.divergence(recording.open(own.path), threshold=own.threshold)
+    figure, ax = plots.figure()
+    dynamics.draw_divergence(ax, found)
+    plots.save(figure, own.output)
+    for pair, rate, first in zip(
+        found["sample"].values, found["growth_rate"].values, found["diverged_at"].values, strict=True
+    ):
+        told = f"diverged at state {first}" if first >= 0 else "not diverged"
+        print(f"{pair}  growth {rate:+.4f} per step, {told}")
+    _warn(found.attrs["warnings"])
+    print(own.output)
+
+
+@dataclass(frozen=True)
+class VerdictFlags(OwnFlags):
+    """Which plane of labels is judged."""
+
+    path: Path = option(
+        Path("outputs/classifications_plane.pt"),
+        "Labels of a plane, as classify writes them, or a map of basins (.npz).",
+        positional=True,
+    )
+
+
+def _verdict(_settings: Settings, own: VerdictFlags) -> None:
+    from denoscope import dynamics
+
+    found = dynamics.verdict(labels_of(own.path))
+    print(found)
+    print(
+        f"boundary dimension {found.dimension.spaced_value:.3f}, disorder of neighbouring cells {found.disorder:.2f}"
+    )
+    _warn(found.warnings)
+
+
+@dataclass(frozen=True)
 class GrowthFlags(OwnFlags):
     """Where the ridge map goes."""
 
@@ -146,6 +244,7 @@ def _lyapunov(settings: Settings, own: LyapunovFlags) -> None:
         print(f"exponent {number}: {value:+.4f} per iteration  [{low:+.4f}, {high:+.4f}]")
     _warn(found.warnings)
     _write(own.output, found.to_dict())
+    print(own.output)
 
 
 @dataclass(frozen=True)
@@ -183,11 +282,12 @@ def _basins(_settings: Settings, own: BasinsFlags) -> None:
     _warn([*fractions.warnings, *entropy.warnings, *dimension.warnings])
     found = {"fractions": fractions, "entropy": entropy, "dimension": dimension}
     _write(own.output, {name: one.to_dict() for name, one in found.items()})
+    print(own.output)
 
 
 def _boxes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Sides that double from 2 cells to a quarter of the plane."""
-    return tuple(2**power for power in range(1, 12) if 2**power <= max(min(shape) // 4, 4))
+    """Sides that double from 2 cells to a third of the plane."""
+    return tuple(2**power for power in range(1, 12) if 2**power <= min(shape) // 3)
 
 
 def labels_of(path: Path) -> np.ndarray:
@@ -211,15 +311,32 @@ def _warn(warnings: Iterable[str]) -> None:
 
 
 def _write(path: Path, content: Any) -> None:
-    """The numbers as JSON, and where they lie."""
+    """The numbers as JSON."""
     from denoscope import files
 
     with files.replacing(path) as file:
         file.write(json.dumps(content, indent=1).encode())
-    print(path)
 
 
 VERBS: dict[str, Verb] = {
+    "dynamics spectrum": Verb(
+        _spectrum,
+        "Finite-time Lyapunov exponents of the whole map x_T → x_0, the largest ones.",
+        {"system": "inputs device seed", "model": "model scheduler dtype", "inference": "num_steps noise"},
+        SpectrumFlags,
+    ),
+    "dynamics divergence": Verb(
+        _divergence,
+        "How perturbed trajectories of a recording leave their base, in x_t and in every layer.",
+        {},
+        DivergenceFlags,
+    ),
+    "dynamics verdict": Verb(
+        _verdict,
+        "Whether a plane of classes shows a fractal boundary, a smooth one, or noise.",
+        {},
+        VerdictFlags,
+    ),
     "dynamics growth": Verb(
         _growth,
         "How much the map x_T → x_0 stretches a plane of noises, point by point: ridges and flats.",
