@@ -400,3 +400,55 @@ def test_values_that_float32_cannot_step_are_refused(tmp_path):
     torch.save(torch.full(SHAPE, 1e300, dtype=torch.float64), tmp_path / "huge.pt")
     with pytest.raises(UserError, match=r"huge\.pt: holds values beyond"):
         noise.read(tmp_path)
+
+
+SMALL = (1, 2, 3)
+
+
+def offsets(x):
+    """What each perturbation adds to the base, over epsilon, in float64 of the float32 tensors as stored."""
+    base = x.tensor(0).double()
+    return torch.stack(
+        [(x.tensor(k).double() - base).flatten() / x.coords["epsilon"][k] for k in range(1, len(x))]
+    )
+
+
+@pytest.mark.parametrize("count", [2, 4, 7])
+def test_a_simplex_has_equal_angles_and_no_mean(count):
+    x = noise.perturbed(count, SMALL, epsilon=0.5, directions="simplex")
+    found = offsets(x)
+    expected = torch.eye(count).double() * count / (count - 1) - 1 / (count - 1)
+    torch.testing.assert_close(found @ found.T, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.sum(0), torch.zeros(6).double(), atol=1e-5, rtol=0)
+    again, other = (
+        noise.perturbed(count, SMALL, epsilon=0.5, directions="simplex", perturb_seed=s) for s in (69, 70)
+    )
+    assert torch.equal(x.tensor(1), again.tensor(1)) and not torch.equal(x.tensor(1), other.tensor(1))
+    assert x.names[1] == "set_0042_simplex_000_eps_0.5000" and x.coords["base"][1] == "set_0042_base"
+
+
+def test_given_directions_are_gone_along(tmp_path):
+    rows = torch.randn(3, *SMALL, generator=torch.Generator().manual_seed(0))
+    torch.save(rows, tmp_path / "rows.pt")
+    units = rows.double().flatten(1) / rows.double().flatten(1).norm(dim=1, keepdim=True)
+    for given in (rows, tmp_path / "rows.pt", str(tmp_path / "rows.pt")):
+        x = noise.perturbed(2, SMALL, epsilon=0.25, directions=given)
+        torch.testing.assert_close(offsets(x), units[:2], atol=1e-5, rtol=0)
+        assert len(x.parameters["directions_sha256"]) == 64 and x.names[2] == "set_0042_along_001_eps_0.2500"
+
+
+@pytest.mark.parametrize(
+    ("count", "given", "told"),
+    [
+        (8, "simplex", "num_perturbations is 8; allowed: 2 to 7"),
+        (1, "simplex", "num_perturbations is 1; allowed: 2 to 7"),
+        (3, torch.ones(2, *SMALL), r"needed is random, simplex, or floating point \[3 or more, 1, 2, 3\]"),
+        (1, torch.ones(1, 1, 3, 2), r"directions are torch.float32 \[1, 1, 3, 2\]"),
+        (1, torch.zeros(1, *SMALL), "one that is zero, NaN or Inf"),
+        (1, torch.full((1, *SMALL), math.nan), "one that is zero, NaN or Inf"),
+        (1, "nowhere.pt", "nowhere.pt"),
+    ],
+)
+def test_directions_that_do_not_fit_are_refused(count, given, told):
+    with pytest.raises(UserError, match=told):
+        noise.perturbed(count, SMALL, epsilon=0.5, directions=given)

@@ -245,6 +245,7 @@ def _noise_perturbed(settings: Settings, _own: None) -> None:
         epsilon=default.epsilon,
         base_seed=default.base_seed,
         perturb_seed=default.perturb_seed,
+        directions=default.directions,
     )
     _write_noise(x, settings)
 
@@ -500,7 +501,11 @@ VERBS: dict[str, Verb] = {
     "noise perturbed": Verb(
         _noise_perturbed,
         "Write a base noise and small perturbations of it.",
-        {"system": "inputs", **_SHAPE, "default": "num_perturbations epsilon base_seed perturb_seed"},
+        {
+            "system": "inputs",
+            **_SHAPE,
+            "default": "num_perturbations epsilon base_seed perturb_seed directions",
+        },
     ),
     "noise plane": Verb(
         _noise_plane,

@@ -281,6 +281,9 @@ class DefaultConfig(Checked):
     epsilon: float = option(500.0, "L2 norm of each perturbation.", POSITIVE)
     base_seed: int = option(42, "Seed of the base noise.", SEED)
     perturb_seed: int = option(69, "Seed of the perturbations' directions.", SEED)
+    directions: str = option(
+        "random", "Of the perturbations: random, simplex (equal angles), or a file of them, .pt [n, C, H, W]."
+    )
     num_prompts_per_direction: tuple[int, int] = option((25, 41), "Cells along u and along v.", COUNTS)
     len_per_direction: tuple[float, float] = option(
         (2000.0, 3000.0), "Full side lengths of the plane along u and along v (L2).", LENGTHS

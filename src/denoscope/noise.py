@@ -18,6 +18,7 @@ import torch
 
 from denoscope import seeds, tensors
 from denoscope.config import DefaultConfig, SystemConfig
+from denoscope.directions import Directions, direction, directions_of, normal
 from denoscope.errors import UserError
 from denoscope.files import replacing
 
@@ -119,7 +120,7 @@ def random(num_samples: int, shape: Shape, *, seed: int = SystemConfig.seed) -> 
     return NoiseSet(
         names=tuple(f"noise_{index:04d}" for index in range(num_samples)),
         shape=shape,
-        tensor_of=lambda index: _normal(shape, "random", seed, index),
+        tensor_of=lambda index: normal(shape, "random", seed, index),
         coords={"seed": np.array([seeds.stream_seed("random", seed, index) for index in range(num_samples)])},
         parameters={"kind": "random", "num_samples": num_samples, "seed": seed},
     )
@@ -132,23 +133,30 @@ def perturbed(
     epsilon: float = DefaultConfig.epsilon,
     base_seed: int = DefaultConfig.base_seed,
     perturb_seed: int = DefaultConfig.perturb_seed,
+    directions: Directions = DefaultConfig.directions,
 ) -> NoiseSet:
-    """A base noise and perturbed copies of it, each at L2 distance `epsilon` in a random direction.
+    """A base noise and perturbed copies of it, each at L2 distance `epsilon` in a direction of its own.
 
     The distance is that between the float32 tensors as stored: the step is corrected for their rounding.
-    Raises UserError where float32 cannot hold the distance to one part in a thousand.
+
+    Args:
+        directions: "random": independent, uniform on the sphere. "simplex": the corners of a regular simplex, turned at
+            random, any two of which have the same angle and all of which sum to zero; 2 to C·H·W + 1 of them. Or a
+            tensor [n, C, H, W], or a .pt file of one, of which the first are taken, such as `spectrum(…).right`.
+        perturb_seed: of directions that are drawn.
+
+    Raises: UserError where float32 cannot hold the distance to one part in a thousand, or directions don't fit.
     """
     shape = _checked_shape(shape)
     num_perturbations = _count(num_perturbations, "num_perturbations")
     base_seed, perturb_seed = _seed(base_seed), _seed(perturb_seed)
     _need(0 < epsilon <= LARGEST, "epsilon", epsilon, f"a number above 0, up to {LARGEST:.0e}")
     epsilon = float(epsilon)
-    base = _normal(shape, "base", base_seed)
+    base = normal(shape, "base", base_seed)
+    kind, direction_of, told_of = directions_of(directions, shape, num_perturbations, perturb_seed)
 
     def tensor_of(index: int) -> torch.Tensor:
-        if index == 0:
-            return base
-        return _at_distance(base, _direction(shape, "perturbation", perturb_seed, index - 1), epsilon)
+        return base if index == 0 else _at_distance(base, direction_of(index - 1), epsilon)
 
     group, told = f"set_{base_seed:04d}", _written(epsilon)
     base_name = f"{group}_base"
@@ -156,7 +164,7 @@ def perturbed(
     for index in range(1, count):
         tensor_of(index)  # each is refused here where float32 cannot hold its distance
     return NoiseSet(
-        names=(base_name, *(f"{group}_pert_{index:03d}_eps_{told}" for index in range(num_perturbations))),
+        names=(base_name, *(f"{group}_{kind}_{index:03d}_eps_{told}" for index in range(num_perturbations))),
         shape=shape,
         tensor_of=tensor_of,
         coords={
@@ -168,9 +176,9 @@ def perturbed(
             "num_perturbations": num_perturbations,
             "epsilon": float(epsilon),
             "base_seed": base_seed,
-            "perturb_seed": perturb_seed,
+            **told_of,
         },
-        stem=f"{group}_eps_{told}",
+        stem=f"{group}_eps_{told}" if kind == "pert" else f"{group}_{kind}_eps_{told}",
     )
 
 
@@ -208,7 +216,7 @@ def plane(
     direction_seeds = (_seed(direction_seeds[0]), _seed(direction_seeds[1]))
     base_seed = _seed(base_seed)
     first, second = plane_directions(shape, direction_seeds)
-    base = _normal(shape, "base", base_seed).double()
+    base = normal(shape, "base", base_seed).double()
     u, v = (_ticks(*axis) for axis in zip(counts, lengths, center, strict=True))
     cells = [(x, y) for x in range(counts[0]) for y in range(counts[1])]
     stem = "plane_{:04d}_{}_{}".format(base_seed, *direction_seeds)
@@ -238,7 +246,7 @@ def plane_directions(shape: Shape, direction_seeds: tuple[int, int]) -> tuple[to
     """The two orthonormal directions of a plane, each [C, H, W] float64 of unit L2 norm."""
     _need(math.prod(shape) >= 2, "shape", shape, "at least two numbers, so that two directions exist")
     _need(len(set(direction_seeds)) == 2, "direction_seeds", direction_seeds, "two different seeds")
-    first, second = (_direction(shape, "direction", seed) for seed in direction_seeds)
+    first, second = (direction(shape, "direction", seed) for seed in direction_seeds)
     for _ in range(2):  # the second pass removes what the rounding of the first left
         second = second - (second * first).sum() * first
         second = second / second.norm()
@@ -256,7 +264,7 @@ def sphere(
     return NoiseSet(
         names=tuple(f"sphere_{index:04d}" for index in range(num_samples)),
         shape=shape,
-        tensor_of=lambda index: (norm * _direction(shape, "sphere", seed, index)).float(),
+        tensor_of=lambda index: (norm * direction(shape, "sphere", seed, index)).float(),
         parameters={"kind": "sphere", "num_samples": num_samples, "radius": norm, "seed": seed},
         stem="sphere",
     )
@@ -342,15 +350,6 @@ def _merged_coords(names: tuple[str, ...], manifests: list[dict[str, Any]]) -> d
     keys = dict.fromkeys(key for entry in found for key in entry if key != "name")
     blank = {"base": ""}
     return {key: np.array([entry.get(key, blank.get(key, math.nan)) for entry in found]) for key in keys}
-
-
-def _normal(shape: Shape, purpose: str, seed: int, index: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=seeds.generator(purpose, seed, index))
-
-
-def _direction(shape: Shape, purpose: str, seed: int, index: int = 0) -> torch.Tensor:
-    drawn = _normal(shape, purpose, seed, index).double()
-    return drawn / drawn.norm()
 
 
 def _at_distance(base: torch.Tensor, direction: torch.Tensor, epsilon: float) -> torch.Tensor:

@@ -142,6 +142,32 @@ def test_lyapunov_iterates_the_loop_of_the_first_noise(model, here, capsys):
     )
 
 
+def test_commitment_and_geometry_of_a_recording(mnist, here, capsys):
+    rec = ds.record(
+        mnist, ds.noise.random(6, mnist.shape, seed=1), here / "run.zarr", steps=4, layers=["conv_in"]
+    )
+    cli.main(["dynamics", "commitment", "run.zarr", "--device", "cpu"])
+    expected = dynamics.commitment(rec)
+    assert kept.read(here / "commitment.npz").drop_attrs().identical(expected.drop_attrs())
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in told[:4]] == ["0", "1", "2", "3"]
+    assert told[3].split()[5] == f"{float(expected['decided'][3]):.1%}" and told[4:] == [
+        "commitment.npz",
+        "commitment.png",
+    ]
+    cli.main(["dynamics", "geometry", "run.zarr"])
+    written, path = (
+        json.loads((here / "geometry.json").read_text()),
+        dynamics.path_geometry(rec.sequence.to_numpy()),
+    )
+    assert written["path"]["lengths"] == path.lengths.tolist()
+    told = capsys.readouterr()
+    assert (
+        told.out.startswith(f"length {np.median(path.lengths):.4g}") and "6 samples show at most" in told.err
+    )
+    assert (here / "geometry.png").stat().st_size > 1000
+
+
 def test_u_turn_takes_the_images_of_a_recording(mnist, here, capsys):
     ds.record(
         mnist, ds.noise.random(2, mnist.shape, seed=1), here / "run.zarr", steps=5, extract_states=False

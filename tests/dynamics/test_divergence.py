@@ -37,6 +37,17 @@ def test_gaussian_data_separate_by_the_factors_of_each_step(tmp_path):
     np.testing.assert_allclose(found["growth_rate"], np.log(factors).sum() / 10, atol=1e-10)
 
 
+def test_along_singular_directions_pairs_grow_by_the_exponents(make_unet, make_scheduler, tmp_path):
+    denoiser = ds.load(make_unet(), scheduler=make_scheduler("ddim"), dtype="float64", device="cpu")
+    x = ds.noise.perturbed(1, denoiser.shape, epsilon=1.0, base_seed=3)
+    exponents = dynamics.spectrum(denoiser, x.batch([0]), 2, steps=4, tolerance=1e-9)
+    along = ds.noise.perturbed(2, denoiser.shape, epsilon=0.01, base_seed=3, directions=exponents.right)
+    found = dynamics.divergence(
+        ds.record(denoiser, along, tmp_path / "run.zarr", steps=4, layers=["conv_in"])
+    )
+    np.testing.assert_allclose(4 * found["growth_rate"], exponents.exponents, atol=2e-3)
+
+
 def test_every_measure_is_that_of_plain_numpy_over_what_is_stored(recorded):
     found, source = dynamics.divergence(recorded), recorded.dataset
     names = source["sample"].to_numpy().tolist()

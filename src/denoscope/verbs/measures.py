@@ -154,6 +154,69 @@ def _growth(settings: Settings, own: GrowthFlags) -> None:
 
 
 @dataclass(frozen=True)
+class CommitmentFlags(OwnFlags):
+    """Whose samples are looked at, and where the result goes."""
+
+    path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True)
+    output: Path = option(Path("commitment.npz"), "The file of labels, steps and shares.")
+    picture: Path = option(Path("commitment.png"), "Their picture (.png, .pdf, .svg).")
+
+
+def _commitment(settings: Settings, own: CommitmentFlags) -> None:
+    from denoscope import dynamics, files, kept, origin, plots, progress, recording
+
+    plots.check_library()
+    files.writable(own.output.parent)
+    rec = recording.open(own.path)
+    with progress.Counter("commitment", unit="sample") as told:
+        denoiser = origin.denoiser_of(rec, device=settings.system.device)
+        found = dynamics.commitment(rec, denoiser=denoiser, progress=told)
+    kept.write(found, own.output)
+    figure, ax = plots.figure()
+    dynamics.draw_commitment(ax, found)
+    plots.save(figure, own.picture)
+    steps = found.sizes["step"]
+    for step in sorted({0, steps // 4, steps // 2, 3 * steps // 4, steps - 1}):
+        share, (low, high) = float(found["decided"][step]), found["decided_interval"][step].values
+        print(
+            f"step {step:>4}  σ {float(found['sigma'][step]):8.3f}  decided {share:6.1%}  [{low:.1%}, {high:.1%}]"
+        )
+    _warn(found.attrs["warnings"])
+    print(own.output, own.picture, sep="\n")
+
+
+@dataclass(frozen=True)
+class GeometryFlags(OwnFlags):
+    """Whose trajectories are measured, and where the result goes."""
+
+    path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True)
+    output: Path = option(Path("geometry.json"), "The file of the numbers.")
+    picture: Path = option(Path("geometry.png"), "Steps and turns by step (.png, .pdf, .svg).")
+
+
+def _geometry(_settings: Settings, own: GeometryFlags) -> None:
+    import numpy as np
+
+    from denoscope import dynamics, plots, recording
+
+    plots.check_library()
+    rec = recording.open(own.path)
+    paths = rec.sequence.to_numpy()
+    path, spread = dynamics.path_geometry(paths), dynamics.participation(paths)
+    figure, ax = plots.figure()
+    dynamics.draw_path(ax, path)
+    plots.save(figure, own.picture)
+    print(f"length {np.median(path.lengths):.4g}, chord {np.median(path.chords):.4g}, straightness "
+          f"{np.nanmedian(path.straightness):.3f} (medians of {len(paths)} samples, L2)")  # fmt: skip
+    for state in sorted({0, (len(spread.ratio) - 1) // 2, len(spread.ratio) - 1}):
+        low, high = spread.intervals[state]
+        print(f"state {state:>4}  participation ratio {spread.ratio[state]:.2f}  [{low:.2f}, {high:.2f}]")
+    _warn([*path.warnings, *spread.warnings])
+    _write(own.output, {"path": path.to_dict(), "participation": spread.to_dict()})
+    print(own.output, own.picture, sep="\n")
+
+
+@dataclass(frozen=True)
 class TurnFlags(OwnFlags):
     """Which images are noised and denoised again, up to which levels."""
 
@@ -348,6 +411,18 @@ VERBS: dict[str, Verb] = {
         "Shares of the classes on a plane, entropy and dimension of the boundaries between them.",
         {},
         BasinsFlags,
+    ),
+    "dynamics commitment": Verb(
+        _commitment,
+        "In which step each sample of a recording is decided, by the class of its estimates of x_0.",
+        {"system": "device"},
+        CommitmentFlags,
+    ),
+    "dynamics geometry": Verb(
+        _geometry,
+        "Lengths, turns and dimensions of the trajectories of a recording.",
+        {},
+        GeometryFlags,
     ),
     "dynamics u_turn": Verb(
         _u_turn,
