@@ -21,6 +21,8 @@ PAGES = [
     "docs/divergence.md",
     "docs/exponents.md",
     "docs/closed_loop.md",
+    "docs/decided.md",
+    "docs/geometry.md",
     "docs/selfcheck.md",
 ]
 # What sets up the environment that the tests already run in, and what other tests or this very run do.
