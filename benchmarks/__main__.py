@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks import maps, measure
+from benchmarks import maps, measure, reading
 from benchmarks.bar import Bar
 from benchmarks.ways import WAYS, Outcome, Work
 
@@ -29,8 +29,8 @@ class Options:
     ways: tuple[str, ...] = tuple(WAYS)
     memory: bool = True
     """Also peak memory over steps and samples, on a tiny network."""
-    maps: bool = True
-    """Also what derivatives of the denoising map cost."""
+    dynamics: bool = True
+    """Also what derivatives of the denoising map and measures of a recording cost."""
 
 
 def table(outcomes: Mapping[str, Outcome]) -> Iterator[str]:
@@ -73,6 +73,11 @@ def memory_bars(folder: str) -> Iterator[Bar]:
             yield Bar(f"{way}: peak memory, {counts}", peaks[1] / peaks[0], 1.05)
 
 
+def dynamics_bars(folder: str, repeats: int) -> Iterator[Bar]:
+    yield from reading.bars(folder, repeats)
+    yield from maps.bars(repeats)
+
+
 def start_bars(repeats: int) -> Iterator[Bar]:
     yield Bar("denoscope --help, s", measure.seconds_to_help(repeats), 0.4)
     yield Bar("denoscope record to the first network call, s", measure.seconds_to_first_call(repeats), 6.0)
@@ -95,7 +100,7 @@ def main(options: Options) -> None:
             print(bar)
         for bar in memory_bars(folder) if options.memory else ():
             print(bar)
-        for bar in maps.bars(options.repeats) if options.maps else ():
+        for bar in dynamics_bars(folder, options.repeats) if options.dynamics else ():
             print(bar)
 
 

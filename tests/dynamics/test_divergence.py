@@ -1,5 +1,7 @@
 """How perturbed trajectories leave their base: closed forms, plain numpy over what is stored, and floors."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -154,3 +156,21 @@ def test_a_sample_that_went_wrong_is_named(make_scheduler, tmp_path):
     rec = ds.record(denoiser, x, tmp_path / "run.zarr", steps=2, layers=["last"])
     with pytest.raises(ds.UserError, match=r"x of set_0042_pert_000.* is NaN or Inf at entry 1"):
         dynamics.divergence(rec)
+
+
+def test_memory_does_not_grow_with_the_number_of_pairs(tiny, tmp_path):
+    """Of 4 and of 40 pairs: what is held at most is one sample's states of one layer, beside the results."""
+    peaks, held = (
+        [],
+        20 * 8 * 64 * 4,
+    )  # bytes of one sample's states in conv_in: steps, channels, pixels, float32
+    for count in (4, 40):
+        x = ds.noise.perturbed(count, tiny.shape, epsilon=1.0)
+        rec = ds.record(tiny, x, tmp_path / f"{count}.zarr", steps=20, layers=["conv_in"], lanes=4)
+        dynamics.divergence(rec)  # what is imported late is there now
+        tracemalloc.start()
+        dynamics.divergence(ds.open(rec.path))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    results = 36 * (3 * 21 + 3 * 20 + 20) * 8
+    assert peaks[1] - peaks[0] < 4 * results + 4 * held < 0.5 * 36 * held, peaks
