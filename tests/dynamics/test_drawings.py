@@ -7,6 +7,7 @@ from analytic import gaussian
 from matplotlib.colors import to_hex
 
 from denoscope import dynamics, plots
+from denoscope.errors import UserError
 
 
 @pytest.fixture
@@ -95,3 +96,11 @@ def test_theory_is_laid_over_exponents_and_separations(ax):
     dynamics.draw_divergence(below, found, theory=theory)
     line = next(line for line in below.lines if "Gaussian" in str(line.get_label()))
     np.testing.assert_allclose(line.get_ydata(), 0.5 * theory.separation)
+
+
+def test_a_theory_of_other_steps_is_refused(ax):
+    ones = (("sample", "state"), np.ones((3, 11)))
+    found = xarray.Dataset({"relative": ones, "separation": ones}, coords={"state": np.arange(11)})
+    theory = dynamics.gaussian_theory(gaussian((1.0,)), [1.0], steps=4)
+    with pytest.raises(UserError, match=r"the theory has 4 steps and the separations 10; give .* steps=10"):
+        dynamics.draw_divergence(ax, found, theory=theory)

@@ -7,10 +7,21 @@ import numpy as np
 import pytest
 import torch
 from analytic import ddim_factors, ddpm_factor, denoiser_of, gaussian, levels, scheduler_of
-from diffusers import DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+)
 
 import denoscope as ds
 from denoscope import dynamics
+from denoscope.dynamics.analytic_models import TwoGaussians
+
+# Of arrays that a scheduler of diffusers makes of tensors.
+OF_TENSORS = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning")
 
 TABLE = {
     ("ddim", 10): (1.4847272576, 0.8316958768),
@@ -56,8 +67,7 @@ def test_what_the_scheduler_takes_makes_no_difference(kind):
     np.testing.assert_allclose(found.gains[0, -1], ddpm_factor(2.0, 20), rtol=1e-8)
 
 
-# Of arrays that a scheduler of diffusers makes of tensors.
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning")
+@OF_TENSORS
 def test_a_scheduler_with_sigmas_is_run_by_its_own_steps():
     """Euler in x = √ᾱ⁻¹ x_t: along λ the flow multiplies by √((λ + σ'²)/(λ + σ²)), to first order in each step."""
     own = EulerDiscreteScheduler(timestep_spacing="leading")
@@ -137,6 +147,50 @@ def test_two_gaussians_part_near_the_level_of_speciation():
     assert maxima(0.95 * found.alpha_cumprod) == 1 and maxima(1.05 * found.alpha_cumprod) == 2
 
 
+@pytest.mark.parametrize(("mean", "variance"), [(6.0, 0.04), (3.0, 0.04), (1.5, 0.9)])
+def test_two_gaussians_part_exactly_where_the_docstring_says(mean, variance):
+    """x = 0 repels along m from the first timestep with ᾱ (|m|² − s² + 1) > 1 on: the score has there the sign of x."""
+    network = TwoGaussians(torch.tensor([mean]), variance, scheduler_of("ddim"))
+    near = torch.full((1, 1, 1, 1), 1e-7, dtype=torch.float64)
+    repels = [float(network(near, torch.tensor(t))) < 0 for t in range(1000)]
+    assert repels == (levels(scheduler_of("ddim")) * (mean**2 - variance + 1) > 1).tolist()
+    assert 0 < sum(repels) < 1000
+
+
+@OF_TENSORS
+def test_a_step_of_two_calls_counts_once():
+    """Heun's levels, each but the last twice in its schedule, stand at every second place."""
+    own = HeunDiscreteScheduler(timestep_spacing="leading")
+    found = dynamics.speciation(denoiser_of(torch.nn.Identity(), own, 1, "float32"), [1.5], steps=20)
+    plain = copy.deepcopy(own)
+    plain.set_timesteps(20)
+    levels_of_steps = plain.sigmas.numpy()[0:39:2]
+    step = math.floor(found.step)
+    assert levels_of_steps[step] >= math.sqrt(0.5) >= levels_of_steps[step + 1] and not found.warnings
+
+
+def test_a_schedule_that_begins_with_noise_alone_has_finite_numbers():
+    """Whatever is noised to ᾱ = 0 comes back as another image: two independent ones, by the sum of variances."""
+    own = DDIMScheduler(
+        clip_sample=False,
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        prediction_type="v_prediction",
+    )
+    denoiser = denoiser_of(torch.nn.Identity(), own, 2)
+    found = dynamics.gaussian_theory(denoiser, [3.0, 0.5], steps=20)
+    assert np.isinf(found.sigmas[0])
+    assert found.turn_distance[0] == pytest.approx(math.sqrt(3.5 + (found.gains[:, -1] ** 2).sum()), rel=1e-6)
+    assert 0 < dynamics.speciation(denoiser, [1e9], steps=20).step < 1
+
+
+@OF_TENSORS
+def test_a_scheduler_that_remembers_steps_has_no_turns():
+    own = DPMSolverMultistepScheduler(timestep_spacing="leading")
+    found = dynamics.gaussian_theory(denoiser_of(torch.nn.Identity(), own, 1, "float32"), [2.0], steps=10)
+    assert found.remembers and np.isnan(found.turn_distance).all() and np.isfinite(found.exponents).all()
+
+
 @pytest.mark.parametrize(
     ("call", "told"),
     [
@@ -156,3 +210,5 @@ def test_flows_have_no_closed_form_here():
     flow = denoiser_of(torch.nn.Identity(), FlowMatchEulerDiscreteScheduler(), 1, "float32")
     with pytest.raises(ds.UserError, match="FlowMatchEulerDiscreteScheduler has no closed form here"):
         dynamics.gaussian_theory(flow, [1.0])
+    with pytest.raises(ds.UserError, match="FlowMatchEulerDiscreteScheduler has no closed form here"):
+        dynamics.speciation(flow, [1.5])

@@ -9,6 +9,7 @@ import numpy as np
 
 from denoscope.dynamics.divergence import X
 from denoscope.dynamics.gaussian_theory import GaussianTheory
+from denoscope.errors import UserError
 
 if TYPE_CHECKING:
     import xarray
@@ -20,7 +21,14 @@ def draw_divergence(ax: Axes, found: xarray.Dataset, *, theory: GaussianTheory |
 
     The band around x_t spans the middle half of the pairs. With `theory`, a dashed line shows what random perturbations
     of these trajectories would do if the data were Gaussian.
+
+    Raises: UserError if the theory is of another number of steps.
     """
+    if theory is not None and len(theory.separation) != found.sizes["state"]:
+        raise UserError(
+            f"the theory has {len(theory.separation) - 1} steps and the separations {found.sizes['state'] - 1}; give "
+            f"gaussian_theory steps={found.sizes['state'] - 1}"
+        )
     steps = found["state"].to_numpy()
     low, middle, high = np.nanquantile(found["relative"].to_numpy(), (0.25, 0.5, 0.75), axis=0)
     ax.fill_between(steps, low, high, alpha=0.2, linewidth=0)

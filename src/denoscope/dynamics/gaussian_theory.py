@@ -17,6 +17,7 @@ from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
 from denoscope.sampling import denoise
 from denoscope.schedule import in_double
+from denoscope.schedulers import keeps_no_history
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 
@@ -73,7 +74,8 @@ class GaussianTheory(Result):
 
     `gains` [d, state] is what a difference of x_T along an eigenvector is multiplied with up to each state (in state 0
     by the largest σ, where the scheduler begins with x_T times that). `timesteps` [step] and `sigmas` [step], noise levels
-    √((1−ᾱ)/ᾱ), are those that each step begins with. `stochastic` says whether steps add noise.
+    √((1−ᾱ)/ᾱ), are those that each step begins with. `stochastic` says whether steps add noise, `remembers` whether they
+    depend on earlier ones.
     """
 
     eigenvalues: np.ndarray
@@ -81,6 +83,7 @@ class GaussianTheory(Result):
     timesteps: np.ndarray
     sigmas: np.ndarray
     stochastic: bool
+    remembers: bool
 
     @property
     def exponents(self) -> np.ndarray:
@@ -98,16 +101,20 @@ class GaussianTheory(Result):
     @property
     def turn_distance(self) -> np.ndarray:
         """‖x_0' − x_0‖ [step], L2 in the root mean square over data and noises, of images that are noised to the level of
-        a step and denoised again: to lie over the distances of `u_turn`. NaN where steps add noise of their own.
+        a step and denoised again: to lie over the distances of `u_turn`. NaN where steps add noise of their own, or where
+        the scheduler remembers earlier steps, so that it does not go on from a level as it came by it.
 
-        With G the gain of the steps that are left and images noised to a x_0 + a σ ε, Σ_λ (G a − 1)² λ + G² a² σ²; a is
-        √ᾱ, or 1 where the scheduler's states are x_0 + σ ε.
+        With G the gain of the steps that are left and images noised to a x_0 + b ε, Σ_λ (G a − 1)² λ + G² b²; a is √ᾱ and
+        b √(1−ᾱ), or 1 and σ where the scheduler's states are x_0 + σ ε.
         """
-        if self.stochastic:
+        if self.stochastic or self.remembers:
             return np.full(len(self.sigmas), np.nan)
         left = self.gains[:, -1:] / self.gains[:, :-1]
-        scale = 1 / np.sqrt(1 + self.sigmas**2) if self.gains[0, 0] == 1 else 1.0
-        squared = (left * scale - 1) ** 2 * self.eigenvalues[:, None] + (left * scale * self.sigmas) ** 2
+        a, b = np.ones_like(self.sigmas), self.sigmas
+        if self.gains[0, 0] == 1:
+            a = 1 / np.sqrt(1 + self.sigmas**2)
+            b = np.sqrt(1 - a**2)  # not a σ, for at ᾱ = 0 that is 0 · ∞
+        squared = (left * a - 1) ** 2 * self.eigenvalues[:, None] + (left * b) ** 2
         return np.sqrt(squared.sum(0))
 
 
@@ -153,6 +160,7 @@ def gaussian_theory(
         timesteps=np.array([step.timestep for step in runs[0]]),
         sigmas=np.array([step.sigma for step in runs[0]]),
         stochastic=bool(np.any(states[1] != 0)),
+        remembers=not keeps_no_history(own),
         origin={"scheduler": type(own).__name__, "steps": steps, "numbers": len(values)},
         warnings=covariance.warnings if isinstance(covariance, CovarianceSpectrum) else (),
     )
@@ -176,14 +184,19 @@ def eigenvalues_of(covariance: Any) -> np.ndarray:
     return np.sort(np.maximum(array, 0))[::-1].copy()
 
 
-def _unclipped(scheduler: Any) -> Any:
-    """The scheduler with no bound on its estimate of x_0, refused where it has no ᾱ."""
+def need_levels(scheduler: Any) -> None:
+    """Refuse a scheduler that has no ᾱ."""
     kind = scheduler.config.get("prediction_type", "epsilon")
     if not isinstance(getattr(scheduler, "alphas_cumprod", None), torch.Tensor) or kind not in PREDICTIONS:
         raise UserError(
             f"{type(scheduler).__name__} has no closed form here; allowed: schedulers with alphas_cumprod that take "
             f"{', '.join(PREDICTIONS)}, such as DDIM and DDPM"
         )
+
+
+def _unclipped(scheduler: Any) -> Any:
+    """The scheduler with no bound on its estimate of x_0, refused where it has no ᾱ."""
+    need_levels(scheduler)
     free = {"clip_sample": False, "thresholding": False}
     changes = {name: value for name, value in free.items() if name in scheduler.config}
     return type(scheduler).from_config(scheduler.config, **changes)

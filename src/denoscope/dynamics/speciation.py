@@ -10,10 +10,11 @@ import numpy as np
 
 from denoscope.config import InferenceConfig
 from denoscope.denoiser import Denoiser
-from denoscope.dynamics.gaussian_theory import CovarianceSpectrum, eigenvalues_of
+from denoscope.dynamics.gaussian_theory import CovarianceSpectrum, eigenvalues_of, need_levels
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
 from denoscope.sampling import noise_level
+from denoscope.stages import stages
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,10 +45,12 @@ def speciation(denoiser: Denoiser, covariance: Any, *, steps: int = InferenceCon
     Args:
         covariance: eigenvalues [d], a `covariance_spectrum`, or a matrix [d, d], of the data or the model's samples.
 
-    Raises: UserError if Λ is at most 1, where noise hides all classes from the beginning to the end.
+    Raises: UserError if Λ is at most 1, where noise hides all classes from the beginning to the end, or the scheduler has
+        no ᾱ.
 
     Source: Biroli, Bonnaire, de Bortoli and Mézard, Nature Communications 15, 9957 (2024), eq. 4.
     """
+    need_levels(denoiser.scheduler)
     largest = float(eigenvalues_of(covariance)[0])
     if largest <= 1:
         raise UserError(
@@ -56,7 +59,9 @@ def speciation(denoiser: Denoiser, covariance: Any, *, steps: int = InferenceCon
         )
     sigma = math.sqrt(largest - 1)
     scheduler = denoiser.new_scheduler(steps)
-    sigmas = np.array([noise_level(scheduler, index) for index in range(steps)])
+    # A step of order 2 has two entries in the schedule.
+    begins = [index for index, stage in enumerate(stages(scheduler, steps)) if stage.call == 0]
+    sigmas = np.array([noise_level(scheduler, index) for index in begins])
     inside = sigmas[-1] <= sigma <= sigmas[0]
     warnings = list(covariance.warnings) if isinstance(covariance, CovarianceSpectrum) else []
     if not inside:
@@ -66,8 +71,10 @@ def speciation(denoiser: Denoiser, covariance: Any, *, steps: int = InferenceCon
     return Speciation(
         sigma=sigma,
         alpha_cumprod=1 / largest,
-        # Steps run from large levels to small ones.
-        step=float(np.interp(-math.log(sigma), -np.log(sigmas), np.arange(steps))) if inside else None,
+        # Steps run from large levels to small ones; the angle arctan σ, unlike ln σ, is finite at ᾱ = 0.
+        step=float(np.interp(-math.atan(sigma), -np.arctan(sigmas), np.arange(len(sigmas))))
+        if inside
+        else None,
         origin={"model": denoiser.name, "steps": steps, "largest_eigenvalue": largest},
         warnings=tuple(warnings),
     )
