@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray
 from matplotlib.figure import Figure
 
 import denoscope as ds
 from denoscope import dynamics, kept, plots
+from denoscope.config import SystemConfig
+from denoscope.dynamics.orbits import OrbitDiagram
 from denoscope.progress import Console, Counter
 
 KEPT, IMAGES = Path("figures"), Path("docs/images")
@@ -112,7 +115,74 @@ def geometry(picture: Path) -> None:
     plots.save(figure, picture)
 
 
-FIGURES: dict[str, Callable[[Path], None]] = {made.__name__: made for made in (divergence, decided, geometry)}
+def closed_loop(picture: Path) -> None:
+    """Loops of 20 steps: what orbits settle on by level, exponents, two images that meet under common noise, recurrence."""
+    denoiser = ds.load("mnist")
+    x_T = ds.noise.random(2, denoiser.shape, seed=42).batch(range(2))
+    x_0 = ds.sample(denoiser, x_T, steps=20)
+
+    def loop(level: float, noise: Any) -> Any:
+        return dynamics.closed_loop(denoiser, level, steps=20, noise=noise)
+
+    figure, axes = panels(2, 2)
+    diagram = KEPT / "orbit_diagram.npz"
+    if not diagram.exists():
+        levels = [k / 20 for k in range(1, 21)]
+        found = dynamics.orbit_diagram(
+            lambda level: loop(level, "fixed"), levels, x_0[0], iterations=30, discard=100
+        )
+        kept.write(
+            xarray.Dataset({"values": (("level", "iteration"), found.values)}, coords={"level": levels}),
+            diagram,
+        )
+    stored = kept.read(diagram)
+    dynamics.draw_orbit_diagram(
+        axes[0, 0],
+        OrbitDiagram(parameters=stored["level"].to_numpy(), values=stored["values"].to_numpy()),
+    )
+    axes[0, 0].set(xlabel="level", ylabel="mean of the image, 30 iterations")
+    for noise in ("fixed", "common"):
+        exponents = {}
+        for level in (0.1, 0.3, 0.5, 0.7, 0.9):
+            with Counter(f"{noise} {level}", unit="iteration") as told:
+                exponents[level] = dynamics.lyapunov(
+                    loop(level, noise), x_0[0], iterations=100, discard=60, k=1, progress=told,
+                    **out(f"lyapunov_{noise}_{level}"),
+                )  # fmt: skip
+        dynamics.draw_lyapunov(axes[0, 1], exponents, label=f"{noise} noise")
+    axes[0, 1].set_xlabel("level")
+    for level in (0.3, 0.5, 0.7):
+        orbits = [dynamics.orbit(loop(level, "common"), x, iterations=60) for x in x_0]
+        apart = (orbits[0] - orbits[1]).flatten(1).norm(dim=1)
+        axes[1, 0].plot(apart, label=f"level {level}")
+    axes[1, 0].set(yscale="log", xlabel="iteration, common noise", ylabel="distance of two orbits (L2)")
+    axes[1, 0].legend(frameon=False, fontsize="small")
+    orbit = dynamics.orbit(loop(0.4, "common"), x_0[0], iterations=150)
+    dynamics.draw_recurrence(axes[1, 1], dynamics.recurrence(orbit, rate=0.1))
+    axes[1, 1].set_title("recurrence, common noise, level 0.4", fontsize="medium")
+    plots.save(figure, picture)
+
+
+def ridges(picture: Path) -> None:
+    """Classes of a plane of noises and the growth of the map on the same grid."""
+    denoiser = ds.load("mnist")
+    plane = ds.noise.plane((36, 36), denoiser.shape, lengths=(60.0, 60.0))
+    with Counter("basins") as told:
+        labels = ds.basins.map(denoiser, plane, steps=20, progress=told, **out("basins"))
+    with Counter("ridges", unit="point") as told:
+        growth = dynamics.plane_growth(denoiser, plane, steps=20, progress=told, **out("ridges"))
+    figure, axes = panels(1, 2, width=6.2, height=4.6)
+    u, v = labels["u"].to_numpy(), labels["v"].to_numpy()
+    plots.draw_plane(axes[0, 0], labels["label"].to_numpy(), u, v, colors=SystemConfig().class_colors)
+    dynamics.draw_growth(axes[0, 1], growth)
+    axes[0, 1].set_aspect("equal")
+    plots.save(figure, picture)
+    print(dynamics.verdict(labels["label"], growth=growth["growth"].isel(direction=0)))
+
+
+FIGURES: dict[str, Callable[[Path], None]] = {
+    made.__name__: made for made in (divergence, decided, geometry, closed_loop, ridges)
+}
 
 
 def main(names: list[str]) -> None:
