@@ -27,6 +27,7 @@ def checks() -> list[Check]:
         *_singular_values(),
         *_all_exponents(),
         *_layer(),
+        *_theory(),
         *_plane(),
         *_divergence(),
         *_closed_loop(),
@@ -80,6 +81,23 @@ def _layer() -> list[Check]:
     ]
 
 
+def _theory() -> list[Check]:
+    """What is laid over measurements: gains of the whole map, by the scheduler itself."""
+    cases: list[tuple[models.Kind, float]] = [
+        ("ddim", float(np.prod(ddim_factors(EIGENVALUES[0], STEPS)))),
+        ("ddpm", ddpm_factor(EIGENVALUES[0], STEPS)),
+    ]
+    return [
+        Check(
+            f"Gaussian theory, {kind.upper()} N={STEPS}: gain at λ={EIGENVALUES[0]:g}",
+            exact,
+            float(dynamics.gaussian_theory(_denoiser(kind), EIGENVALUES, steps=STEPS).gains[0, -1]),
+            1e-9,
+        )
+        for kind, exact in cases
+    ]
+
+
 def _plane() -> list[Check]:
     """The growth of a plane's two directions, both alike for isotropic data."""
     plane = noise.plane((3, 3), (1, 1, 4), lengths=(10.0, 10.0))
@@ -92,15 +110,19 @@ def _plane() -> list[Check]:
 def _divergence() -> list[Check]:
     """Recorded trajectories, whose differences a linear map treats alike however large they are."""
     with tempfile.TemporaryDirectory() as folder:
-        x, place = noise.perturbed(1, (1, 1, 16), epsilon=1e-2), Path(folder) / "run.zarr"
+        for epsilon in (1.0, 1e-1, 1e-2):
+            noise.perturbed(3, (1, 1, 16), epsilon=epsilon).write(Path(folder) / "inputs")
+        x, place = noise.read(Path(folder) / "inputs"), Path(folder) / "run.zarr"
         made = recording.record(_isotropic(16), x, place, steps=STEPS, layers=[LAYER])
-        apart = dynamics.divergence(made).isel(sample=0)
+        found = dynamics.divergence(made)
+        sweep, apart = dynamics.epsilon_sweep(found), found.isel(sample=0)
         rate = float(apart.growth_rate)
         share = float(apart[f"{LAYER} separation"][-1] / apart.separation[-2])
     exact, last = float(np.log(ddim_factors(ISOTROPIC, STEPS)).mean()), LEVELS[0]
     told = f"Gaussian, DDIM N={STEPS}, recorded pair"
     return [
         Check(f"{told}: growth rate per step", exact, rate, 1e-7),
+        Check(f"{told}: on the plateau", exact * STEPS, sweep.value, 1e-6),
         Check(f"{told}: in ε against in x_t", (1 - last) ** 0.5 / (last * ISOTROPIC + 1 - last), share, 1e-7),
     ]
 
