@@ -47,6 +47,26 @@ def test_digits_are_those_of_plain_sampling_at_any_batch_size(mnist):
     assert found.attrs["classifier"] == "lenet" and found.attrs["fingerprint"]["num_steps"] == 3
 
 
+def test_labels_between_the_cells_are_those_of_the_plane(mixture, mnist):
+    plane = ds.noise.plane((4, 3), mixture.shape, lengths=(8.0, 6.0), base_seed=1)
+    cells = np.stack([plane.coords["u"], plane.coords["v"]], 1)
+    where = ds.basins.label_of(mixture, plane, steps=10, classifier=side)
+    mapped = ds.basins.map(mixture, plane, steps=10, classifier=side)["label"].to_numpy()
+    np.testing.assert_array_equal(where(cells), mapped.T.ravel())
+    points = np.random.default_rng(0).uniform(-4, 4, (300, 2))
+    found = ds.dynamics.uncertainty_exponent(where, points, [0.3, 0.6, 1.2])
+    assert found.interval[0] - 0.2 < 1 < found.interval[1] + 0.2, "the boundary is straight"
+    with pytest.raises(ds.UserError, match=r"points is \[3\]; allowed: \[n, 2\]"):
+        where(np.zeros(3))
+    with pytest.raises(ds.UserError, match="NaN or Inf"):
+        where(np.full((1, 2), np.nan))
+    own = ds.noise.plane((2, 2), mnist.shape, lengths=(9.0, 9.0))
+    labels = ds.classify(ds.sample(mnist, own.batch(range(4)), steps=2)).label
+    np.testing.assert_array_equal(
+        ds.basins.label_of(mnist, own, steps=2)(np.stack([own.coords["u"], own.coords["v"]], 1)), labels
+    )
+
+
 def test_a_map_is_gone_on_with_where_it_was_left(mnist, tmp_path):
     plane, out = ds.noise.plane((4, 5), mnist.shape, lengths=(40.0, 40.0)), tmp_path / "map.npz"
     whole = ds.basins.map(mnist, plane, steps=1)

@@ -18,7 +18,7 @@ from denoscope.denoiser import Denoiser
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping
 from denoscope.labels import DIGIT, Labels, classify_finite
-from denoscope.noise import NoiseSet
+from denoscope.noise import NoiseSet, plane_points
 from denoscope.plane_grid import PlaneGrid
 from denoscope.sampling import sample
 from denoscope.zoo import lenet
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Classifier = str | os.PathLike[str] | Callable[[torch.Tensor], Any]
 LENET = "lenet"
+AT_ONCE = 4
+"""Groups of lanes that are denoised together where points are asked for one by one."""
 
 
 def map(
@@ -102,6 +104,45 @@ def map(
                 progress(int(computed.sum()), len(plane))
         file.data.attrs["warnings"] = _beware(file.data)
     return file.data
+
+
+def label_of(
+    denoiser: Denoiser,
+    plane: NoiseSet,
+    *,
+    steps: int = InferenceConfig.num_steps,
+    classifier: Classifier = LENET,
+    lanes: int = InferenceConfig.lanes,
+    noise_seed: int = SystemConfig.seed,
+    condition: Condition = NOTHING,
+) -> Callable[[Any], np.ndarray]:
+    """The class of any points (u, v) of a plane, between its cells too, as a function of [n, 2] to whole numbers [n].
+
+    What `dynamics.uncertainty_exponent` asks for; the options are those of `map`.
+
+    >>> where = ds.basins.label_of(denoiser, plane, steps=20)
+    >>> ds.dynamics.uncertainty_exponent(where, points, [0.1, 1, 10])
+    """
+    made_with = PlaneGrid.of(plane).made_with
+    classify, _ = _classifier(classifier, denoiser)
+
+    def labels(points: Any) -> np.ndarray:
+        at = torch.as_tensor(np.asarray(points, dtype=np.float64))
+        x_T = plane_points(at, denoiser.shape, made_with["base_seed"], made_with["direction_seeds"])
+        found = []
+        for rows in x_T.split(lanes * AT_ONCE):
+            x_0 = sample(
+                denoiser,
+                rows,
+                steps=steps,
+                noise_seed=noise_seed,
+                condition=condition.of([0] * len(rows)),
+                lanes=lanes,
+            )
+            found.append(classify(x_0.float().cpu()).label)
+        return np.concatenate(found)
+
+    return labels
 
 
 def _classifier(classifier: Classifier, denoiser: Denoiser) -> tuple[Callable[[torch.Tensor], Any], str]:

@@ -8,7 +8,7 @@ import numbers
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -215,15 +215,15 @@ def plane(
     center = (float(center[0]), float(center[1]))
     direction_seeds = (_seed(direction_seeds[0]), _seed(direction_seeds[1]))
     base_seed = _seed(base_seed)
-    first, second = plane_directions(shape, direction_seeds)
-    base = normal(shape, "base", base_seed).double()
     u, v = (_ticks(*axis) for axis in zip(counts, lengths, center, strict=True))
     cells = [(x, y) for x in range(counts[0]) for y in range(counts[1])]
     stem = "plane_{:04d}_{}_{}".format(base_seed, *direction_seeds)
 
+    point_of = _point_of(shape, base_seed, direction_seeds)
+
     def tensor_of(index: int) -> torch.Tensor:
         x, y = cells[index]
-        return (base + u[x] * first + v[y] * second).float()
+        return point_of(float(u[x]), float(v[y]))
 
     return NoiseSet(
         names=tuple(f"{stem}_x{x:03d}_y{y:03d}" for x, y in cells),
@@ -240,6 +240,26 @@ def plane(
         },
         stem=stem,
     )
+
+
+def plane_points(
+    points: torch.Tensor, shape: Shape, base_seed: int, direction_seeds: Sequence[int]
+) -> torch.Tensor:
+    """The noises [n, C, H, W] at points (u, v) [n, 2] of the plane that `plane` makes with these seeds."""
+    _need(points.ndim == 2 and points.shape[1] == 2, "points", list(points.shape), "[n, 2], u and v of each")
+    _need(bool(points.isfinite().all()), "points", "NaN or Inf", "finite coordinates")
+    first, second = direction_seeds
+    point_of = _point_of(shape, base_seed, (first, second))
+    return torch.stack([point_of(u, v) for u, v in points.tolist()])
+
+
+def _point_of(
+    shape: Shape, base_seed: int, direction_seeds: tuple[int, int]
+) -> Callable[[float, float], torch.Tensor]:
+    """The noise at (u, v) of a plane."""
+    first, second = plane_directions(shape, direction_seeds)
+    base = normal(shape, "base", base_seed).double()
+    return lambda u, v: (base + u * first + v * second).float()
 
 
 def plane_directions(shape: Shape, direction_seeds: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,6 +9,7 @@
 # All at once: a function that has its module's name must be bound after the module is, or the module hides it.
 from denoscope.dynamics.basin_entropy import basin_entropy, basin_fractions
 from denoscope.dynamics.boundary import boundary_dimension
+from denoscope.dynamics.boundary_drawings import draw_boundary_dimension, draw_uncertainty
 from denoscope.dynamics.closed_loop import closed_loop
 from denoscope.dynamics.commitment import commitment
 from denoscope.dynamics.correlation_dimension import correlation_dimension
@@ -55,6 +56,7 @@ __all__ = [
     "correlation_dimension",
     "covariance_spectrum",
     "divergence",
+    "draw_boundary_dimension",
     "draw_commitment",
     "draw_correlation_sum",
     "draw_divergence",
@@ -68,6 +70,7 @@ __all__ = [
     "draw_recurrence",
     "draw_similarity",
     "draw_u_turn",
+    "draw_uncertainty",
     "epsilon_sweep",
     "fixed_points",
     "full_spectrum",
