@@ -65,7 +65,7 @@ def divergence(picture: Path) -> None:
     """Fifteen pairs in x_t and four layers, and what Gaussian data would do."""
     denoiser = ds.load("mnist")
     pairs = recorded("pairs", ds.noise.perturbed(15, denoiser.shape, epsilon=0.01), layers=LAYERS)
-    figure, ax = plots.figure()
+    figure, ax = plots.figure(7, 4)
     theory = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
     dynamics.draw_divergence(ax, dynamics.divergence(pairs), theory=theory)
     plots.save(figure, picture)
@@ -96,22 +96,20 @@ def decided(picture: Path) -> None:
 
 
 def geometry(picture: Path) -> None:
-    """Steps and turns of trajectories, participation by state, similarity of layers and steps, distances."""
+    """Steps and turns of trajectories, participation by state, similarity of layers and steps, recurrence."""
     made = samples()
     paths = made.sequence.to_numpy()
     states = {"x_t": paths[:, :-1], **{name: array.to_numpy() for name, array in made.states.items()}}
-    chosen = range(0, STEPS, 10)
+    chosen = (0, 20, 40)
     sets = {f"{name}, step {step}": values[:, step] for name, values in states.items() for step in chosen}
     figure, axes = panels(2, 2)
     dynamics.draw_path(axes[0, 0], dynamics.path_geometry(paths))
     for name, values in states.items():
         dynamics.draw_participation(axes[0, 1], dynamics.participation(values), label=name)
     dynamics.draw_similarity(axes[1, 0], dynamics.cka_matrix(list(sets.values())), names=list(sets))
-    apart = dynamics.trajectory_distances(paths[:40], metric="euclidean").values
-    order = np.argsort(ds.classify(made.final[:40]).label, kind="stable")
-    image = axes[1, 1].imshow(apart[np.ix_(order, order)], cmap="magma")
-    figure.colorbar(image, ax=axes[1, 1], label="distance of trajectories (L2)")
-    axes[1, 1].set(xlabel="sample, by digit", ylabel="sample, by digit")
+    axes[0, 1].set_yscale("log")
+    dynamics.draw_recurrence(axes[1, 1], dynamics.recurrence(paths[0], rate=0.1))
+    axes[1, 1].set(xlabel="state", ylabel="state", title="recurrence of one trajectory")
     plots.save(figure, picture)
 
 

@@ -14,19 +14,21 @@ if TYPE_CHECKING:
 
 
 def draw_commitment(ax: Axes, found: xarray.Dataset, *, level: Speciation | None = None) -> Axes:
-    """How many samples of a `commitment` are decided in which step: a bar a step, and a line for the share so far.
+    """How many samples of a `commitment` are decided in which step, and on a second axis the share decided by then.
 
     A dashed line stands at the level of speciation, where that is given.
     """
     steps = found.sizes["step"]
     counts = np.bincount(found["commitment_step"].to_numpy(), minlength=steps + 1)
-    ax.bar(np.arange(steps + 1), counts / counts.sum(), width=1, alpha=0.5, label="decided in this step")
-    low, high = found["decided_interval"].to_numpy().T
-    ax.fill_between(found["step"], low, high, color="C1", alpha=0.2, linewidth=0)
-    ax.plot(found["step"], found["decided"], color="C1", label="decided by then")
-    ax.set(xlabel="denoising step", ylabel="share of the samples", ylim=(0, 1.05))
+    ax.bar(np.arange(steps + 1), counts, width=1, color="C0", alpha=0.6)
+    ax.set(xlabel="denoising step", ylabel="samples decided in it")
+    ax.yaxis.label.set_color("C0")
+    beside, (low, high) = ax.twinx(), found["decided_interval"].to_numpy().T
+    beside.fill_between(found["step"], low, high, color="C1", alpha=0.2, linewidth=0)
+    beside.plot(found["step"], found["decided"], color="C1")
+    beside.set(ylim=(0, 1.02))
+    beside.set_ylabel("share decided by then", color="C1")
     _mark(ax, None if level is None else level.step)
-    ax.legend(frameon=False, fontsize="small")
     return ax
 
 
@@ -59,5 +61,5 @@ def _mark(ax: Axes, place: float | None) -> None:
     """A dashed line at the level of speciation."""
     if place is not None:
         ax.axvline(place, color="#333333", linewidth=0.8, linestyle="--")
-        ax.annotate("speciation", (place, 1), xycoords=("data", "axes fraction"), xytext=(4, -10),
-                    textcoords="offset points", fontsize="small")  # fmt: skip
+        ax.annotate("speciation", (place, 0.5), xycoords=("data", "axes fraction"), xytext=(3, 0), va="center",
+                    rotation=90, textcoords="offset points", fontsize="small")  # fmt: skip

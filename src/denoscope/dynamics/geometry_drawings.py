@@ -42,7 +42,7 @@ def draw_participation(ax: Axes, found: Participation, *, label: str | None = No
     ax.fill_between(
         states, low, np.where(np.isfinite(high), high, low), color=line.get_color(), alpha=0.2, linewidth=0
     )
-    ax.set(xlabel="state", ylabel="participation ratio", ylim=(0, None))
+    ax.set(xlabel="state", ylabel="participation ratio")
     if label:
         ax.legend(frameon=False, fontsize="small")
     return ax
