@@ -178,8 +178,28 @@ def ridges(picture: Path) -> None:
     print(dynamics.verdict(labels["label"], growth=growth["growth"].isel(direction=0)))
 
 
+def basins(picture: Path) -> None:
+    """Classes of a plane, the box counts of their boundary, and how uncertain its points are."""
+    denoiser, rng = ds.load("mnist"), np.random.default_rng(0)
+    plane = ds.noise.plane((85, 85), denoiser.shape, lengths=(60.0, 60.0))
+    with Counter("basins") as told:
+        found = ds.basins.map(denoiser, plane, steps=20, progress=told, **out("plane"))
+    labels, u, v = found["label"].to_numpy(), found["u"].to_numpy(), found["v"].to_numpy()
+    where = ds.basins.label_of(denoiser, plane, steps=20)
+    uncertain = dynamics.uncertainty_exponent(
+        where, rng.uniform(-30, 30, (400, 2)), [0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
+    )
+    dimension = dynamics.boundary_dimension(labels, boxes=(2, 3, 5, 9, 17))
+    figure, axes = panels(1, 3, height=4.2)
+    plots.draw_plane(axes[0, 0], labels, u, v, colors=SystemConfig().class_colors)
+    dynamics.draw_boundary_dimension(axes[0, 1], dimension)
+    dynamics.draw_uncertainty(axes[0, 2], uncertain)
+    plots.save(figure, picture)
+    print(dynamics.verdict(labels), dynamics.wada(labels).reading, dimension.spaced_value, uncertain.value)
+
+
 FIGURES: dict[str, Callable[[Path], None]] = {
-    made.__name__: made for made in (divergence, decided, geometry, closed_loop, ridges)
+    made.__name__: made for made in (divergence, decided, geometry, closed_loop, ridges, basins)
 }
 
 

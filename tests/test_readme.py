@@ -17,7 +17,7 @@ PAGES = [
     "docs/interventions.md",
     "docs/pipelines.md",
     "docs/reproducibility.md",
-    "docs/dynamics.md",
+    "docs/basins.md",
     "docs/divergence.md",
     "docs/exponents.md",
     "docs/closed_loop.md",
