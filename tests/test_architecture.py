@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "denoscope"
 # Programs that train the bundled models stand beside what they made and use everything.
-PROGRAMS = {"zoo.train", "zoo.train_unet", "zoo.train_lenet", "zoo.quality", "zoo.card", "zoo.mnist_data"}
+PROGRAMS = {
+    "zoo.train", "zoo.train_unet", "zoo.train_lenet", "zoo.fit_likeness", "zoo.quality", "zoo.card", "zoo.mnist_data",
+}  # fmt: skip
 FRONTS = {"", "__main__"}
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py") if path.name != "config.py")
 

@@ -19,6 +19,7 @@ import zarr
 import denoscope as ds
 from denoscope.cli import VERBS, main
 from denoscope.storage import space
+from denoscope.zoo import lenet
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
@@ -253,6 +254,29 @@ def test_classify_takes_the_results_of_the_last_recording(here):
     assert not torch.equal(load("outputs/final_tensors/sample_0000.pt"), x_0)
     entry = json.loads(Path("outputs/predictions.json").read_text())["sample_0000"]
     assert entry["confidence"] == ds.classify(x_0[None]).confidence.item()
+
+
+def test_what_is_no_digit_is_rejected_on_request(here, refused, capsys):
+    torch.save(torch.randn(1, 28, 28, generator=torch.Generator().manual_seed(0)), here / "noise.pt")
+    for flags, label in (("", range(10)), (" --reject", [-1])):
+        call(f"classify --tensors {here}{flags}")
+        entry = json.loads(Path("outputs/predictions.json").read_text())["noise"]
+        assert entry["label"] in label and ("likeness" in entry) == bool(flags)
+    assert entry["likeness"] < 1 and entry["confidence"] > 0.1
+    assert "no digit: 1, labelled -1" in capsys.readouterr().out
+    for verb in (f"classify --tensors {here}", "pipeline --device cpu"):
+        refused(
+            *verb.split(),
+            "--reject",
+            "--classifier_weights",
+            lenet.WEIGHTS,
+            match="leave out the weights, or reject",
+        )
+    call(
+        "pipeline --num_prompts_per_direction 2 2 --num_steps 1 --device cpu --lanes 4 --reject --output far --len_per_direction 9000 9000"
+    )
+    found = load("far/classifications_plane.pt")
+    assert (found == -1).any() and found.shape == (2, 2)
 
 
 def test_the_pictures_of_a_pipeline_lie_in_its_output_folder():

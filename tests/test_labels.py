@@ -9,7 +9,7 @@ import torch
 import xarray
 
 from denoscope.errors import UserError
-from denoscope.labels import classify, classify_finite, summary
+from denoscope.labels import Classifier, classify, classify_finite, summary
 from denoscope.zoo import lenet
 
 
@@ -178,3 +178,36 @@ def test_images_that_are_not_finite_are_labelled_as_such_and_cost_the_others_not
     assert np.array_equal(found.confidence[[0, 1, 3]], alone.confidence)
     assert "NaN or Inf: 1, labelled -1" in summary(found)
     assert "NaN or Inf: 1" in summary(classify_finite(images[2:3]))
+
+
+def test_what_is_no_digit_is_rejected_and_digits_are_not():
+    digits, images = drawn()
+    grey = torch.linspace(-1, 1, 5).reshape(-1, 1, 1, 1).expand(-1, 1, 28, 28)
+    none = torch.cat([noise(40).clamp(-1, 1), noise(40), 100 * noise(40), -images, grey])
+    found = classify(torch.cat([images, none]), reject=True)
+    assert found.label.tolist() == digits + [-1] * len(none)
+    assert found.likeness.dtype == np.float32 and ((found.likeness >= 1) == (found.label >= 0)).all()
+    plain = classify(torch.cat([images, none]))
+    np.testing.assert_array_equal(found.confidence, plain.confidence)
+    np.testing.assert_array_equal(found.margin, plain.margin)
+    assert plain.likeness is None and (plain.label >= 0).all()
+    text = summary(
+        classify_finite(torch.cat([images, none, none[:1] * torch.nan]), Classifier.of(reject=True))
+    )
+    assert f"no digit: {len(none)}, labelled -1" in text and "NaN or Inf: 1, labelled -1" in text
+    assert f"digit 8: {1:6,d}" in text
+
+
+def test_a_likeness_does_not_depend_on_the_other_rows():
+    images = torch.cat([noise(260), drawn()[1]])
+    whole = classify(images, reject=True)
+    for k in (0, 7, 255, 256, 262):
+        alone = classify(images[k], reject=True)
+        assert alone.likeness[0] == whole.likeness[k] and alone.label[0] == whole.label[k]
+
+
+def test_other_weights_cannot_reject():
+    for weights in (lenet.WEIGHTS, lenet.load()):
+        with pytest.raises(UserError, match="leave out the weights, or reject") as caught:
+            classify(noise(1), weights=weights, reject=True)
+        assert "\n" not in str(caught.value)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
 
 from denoscope import plots
@@ -66,11 +66,28 @@ def test_the_legend_counts_the_classes_present():
         text.get_text(): patch
         for text, patch in zip(ax.get_legend().texts, ax.get_legend().get_patches(), strict=True)
     }
-    assert list(entries) == ["3  (2)", "7  (3)", "none  (1)"]
+    assert list(entries) == ["3  (2)", "7  (3)", "no class  (1)"]
     assert to_hex(entries["7  (3)"].get_facecolor()) == COLORS[7]
-    assert colour_at(2.0, 1.0) == plots.UNKNOWN
+    around = {
+        colour_at(2.0 + du, 1.0 + dv) for du in np.linspace(-0.4, 0.4, 9) for dv in np.linspace(-0.4, 0.4, 9)
+    }
+    assert plots.UNKNOWN in around and len(around) > 1, "hatched"
+    assert not around & set(COLORS)
     assert ax.get_title(loc="left") == "a plane"
     assert ax.get_xlabel().startswith("u") and ax.get_ylabel().startswith("v")
+
+
+def test_a_cell_is_paler_the_less_certain_its_class_is():
+    labels, certainty = np.array([[3, 3, 3], [7, 7, -1]]), np.array([[1.0, 0.5, 0.0], [1.0, 0.0, np.nan]])
+    figure, ax = plots.figure()
+    plots.draw_plane(ax, labels, np.arange(3.0), np.arange(2.0), colors=COLORS, certainty=certainty)
+    colour_at = rendered(figure, ax)
+    for (y, x), label in np.ndenumerate(labels):
+        if label >= 0:
+            full = np.array(to_rgb(COLORS[label]))
+            share = 1 - 0.75 * (1 - certainty[y, x])
+            expected = share * full + (1 - share)
+            np.testing.assert_allclose(to_rgb(colour_at(x, y)), expected, atol=1.1 / 255)
 
 
 @pytest.mark.parametrize(

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from denoscope import provenance
+from denoscope import labels, provenance
 from denoscope.conditioning import NOTHING, Condition
-from denoscope.config import InferenceConfig, SystemConfig
-from denoscope.denoiser import Denoiser
+from denoscope.config import ClassifierConfig, InferenceConfig, SystemConfig
+from denoscope.denoiser import Denoiser, weights_sha256
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping
-from denoscope.labels import DIGIT, Labels, classify_finite
+from denoscope.labels import DIGIT, REJECTED, classify_finite
 from denoscope.noise import NoiseSet, plane_points
 from denoscope.plane_grid import PlaneGrid
 from denoscope.sampling import sample
-from denoscope.zoo import lenet
 
 if TYPE_CHECKING:
     import xarray
 
 Classifier = str | os.PathLike[str] | Callable[[torch.Tensor], Any]
+Answers = dict[str, np.ndarray]
+"""What a classifier says of images: label, confidence, …, each [n]."""
 LENET = "lenet"
 AT_ONCE = 4
 """Groups of lanes that are denoised together where points are asked for one by one."""
@@ -38,6 +40,7 @@ def map(
     *,
     steps: int = InferenceConfig.num_steps,
     classifier: Classifier = LENET,
+    reject: bool = ClassifierConfig.reject,
     batch_size: int = InferenceConfig.batch_size,
     lanes: int = InferenceConfig.lanes,
     noise_seed: int = SystemConfig.seed,
@@ -47,24 +50,27 @@ def map(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> xarray.Dataset:
-    """The class that every noise of a plane becomes: `label`, `confidence`, `margin` and `computed`, all (y, x).
+    """The class that every noise of a plane becomes: `label` (y, x), and beside it how sure that is.
 
-    Rows y run along v and columns x along u, the coordinates of the plane (L2 distances). `label` is −1 where x_0 is NaN
-    or Inf, and where nothing is computed yet; `confidence` and `margin` (to the runner-up) are softmaxes of the
-    classifier, NaN there. With a classifier of your own there are labels alone.
+    Rows y run along v and columns x along u, the coordinates of the plane (L2 distances). Over the same cells there are
+    `confidence` and `margin` (to the runner-up), softmaxes of the classifier; with `reject` also `likeness`
+    (`ds.classify`); `nonfinite`, where x_0 is NaN or Inf; and `computed`. `label` is −1 where x_0 is rejected or not
+    finite, and where nothing is computed yet. With a classifier of your own there is no confidence, nor margin.
 
     >>> found = ds.basins.map(denoiser, ds.noise.plane((64, 64), denoiser.shape, lengths=(60, 60)), steps=20)
     >>> ds.dynamics.basin_fractions(found["label"]), ds.dynamics.verdict(found["label"])
 
     How to read it: basins of the map x_T → x_0 in this plane, through the base noise. When it misleads: the softmax
-    is no probability of being right, and a classifier gives some class to what is none. Noise of a stochastic
+    is no probability of being right, and unless it may reject, a classifier gives some class to what is none. Noise of a stochastic
     scheduler is common to all cells; noise of each cell's own would paint fractals that are not there.
 
     Args:
-        classifier: "lenet"; a file of LeNet-5 weights; or a function of images [n, C, H, W] to whole numbers [n], −1 for
-            what is no class.
+        classifier: "lenet"; a file of LeNet-5 weights; or a function of images [n, C, H, W], all finite, to whole
+            numbers [n], −1 for what is no class. Of a function a file knows the name alone: go on with the same.
+        reject: let "lenet" label −1 what is no digit.
         batch_size: cells in flight; changes no bit.
         lanes: rows of every network call, on which the last bits depend.
+        condition: what all cells are told; of several samples' that of the first.
         out: a file (.npz) in which what is finished is kept as it comes; `denoscope.kept.read` opens it.
         resume: go on with what `out` holds. `overwrite` replaces it.
         progress: is told (cells done, all of them).
@@ -76,33 +82,35 @@ def map(
         raise UserError(
             f"the plane has shape {list(plane.shape)}; {denoiser.name} takes {list(denoiser.shape)}"
         )
-    classify, told = _classifier(classifier, denoiser)
-    options = InferenceConfig(num_steps=steps, lanes=lanes, extract_states=False)
-    fingerprint = provenance.fingerprint(denoiser, [], options, noise_seed, condition)
-    fresh = _empty(grid, {"model": denoiser.name, "classifier": told, "fingerprint": fingerprint}, classifier)
-    with keeping(fresh, out, resume=resume, overwrite=overwrite) as file:
-        computed = file.data["computed"].values
+    options = InferenceConfig(num_steps=steps, batch_size=batch_size, lanes=lanes, extract_states=False)
+    classify, told = _classifier(classifier, reject, denoiser)
+    run = _run(denoiser, condition, steps=steps, noise_seed=noise_seed, lanes=lanes)
+    origin = {
+        "model": denoiser.name,
+        **told,
+        "plane": grid.made_with,
+        "condition": condition.of([0]).digest() if condition.inputs else None,
+        "fingerprint": provenance.fingerprint(denoiser, [], options, noise_seed, condition),
+    }
+    nothing = classify(torch.empty(0, *denoiser.shape))
+    with keeping(_empty(grid, origin, nothing), out, resume=resume, overwrite=overwrite) as file:
+        computed, nonfinite = (file.data[name].values for name in ("computed", "nonfinite"))
         left = np.flatnonzero(~computed[grid.rows, grid.columns])
         at_once = -(-batch_size // lanes) * lanes
         for first in range(0, len(left), at_once):
             cells = left[first : first + at_once]
-            x_0 = sample(
-                denoiser,
-                plane.batch(cells.tolist()),
-                steps=steps,
-                noise_seed=noise_seed,
-                condition=condition.of([0] * len(cells)),
-                lanes=lanes,
-            )
-            found = classify(x_0.float().cpu())
-            where = grid.rows[cells], grid.columns[cells]
-            for name in set(file.data.data_vars) - {"computed"}:
-                file.data[name].values[where] = getattr(found, str(name))
+            where, x_0 = (grid.rows[cells], grid.columns[cells]), run(plane.batch(cells.tolist()))
+            for name, values in classify(x_0).items():
+                file.data[name].values[where] = values
+            nonfinite[where] = ~x_0.float().isfinite().flatten(1).all(1).numpy()
             computed[where] = True
             file.save()
             if progress:
                 progress(int(computed.sum()), len(plane))
-        file.data.attrs["warnings"] = _beware(file.data)
+        lost = int(nonfinite.sum())
+        file.data.attrs["warnings"] = (
+            [f"{lost} of {nonfinite.size} cells became NaN or Inf and have the label −1"] if lost else []
+        )
     return file.data
 
 
@@ -112,6 +120,7 @@ def label_of(
     *,
     steps: int = InferenceConfig.num_steps,
     classifier: Classifier = LENET,
+    reject: bool = ClassifierConfig.reject,
     lanes: int = InferenceConfig.lanes,
     noise_seed: int = SystemConfig.seed,
     condition: Condition = NOTHING,
@@ -124,74 +133,78 @@ def label_of(
     >>> ds.dynamics.uncertainty_exponent(where, points, [0.1, 1, 10])
     """
     made_with = PlaneGrid.of(plane).made_with
-    classify, _ = _classifier(classifier, denoiser)
+    classify, _ = _classifier(classifier, reject, denoiser)
+    run = _run(denoiser, condition, steps=steps, noise_seed=noise_seed, lanes=lanes)
 
-    def labels(points: Any) -> np.ndarray:
+    def label(points: Any) -> np.ndarray:
         at = torch.as_tensor(np.asarray(points, dtype=np.float64))
         x_T = plane_points(at, denoiser.shape, made_with["base_seed"], made_with["direction_seeds"])
-        found = []
-        for rows in x_T.split(lanes * AT_ONCE):
-            x_0 = sample(
-                denoiser,
-                rows,
-                steps=steps,
-                noise_seed=noise_seed,
-                condition=condition.of([0] * len(rows)),
-                lanes=lanes,
-            )
-            found.append(classify(x_0.float().cpu()).label)
-        return np.concatenate(found)
+        return np.concatenate([classify(run(rows))["label"] for rows in x_T.split(lanes * AT_ONCE)])
 
-    return labels
+    return label
 
 
-def _classifier(classifier: Classifier, denoiser: Denoiser) -> tuple[Callable[[torch.Tensor], Any], str]:
-    """Images to their labels, and what is told of it."""
+def _run(denoiser: Denoiser, condition: Condition, **options: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """x_T to x_0 on the CPU, all told the same."""
+    return lambda x_T: sample(denoiser, x_T, condition=condition.of([0]), **options).cpu()
+
+
+def _classifier(
+    classifier: Classifier, reject: bool, denoiser: Denoiser
+) -> tuple[Callable[[torch.Tensor], Answers], dict[str, Any]]:
+    """Images to their labels, whether finite or not, and what is told of it."""
     if callable(classifier):
-        label_of = classifier
+        if reject:
+            raise UserError("reject is for LeNet-5; a classifier of your own rejects by the label −1")
         name = getattr(classifier, "__qualname__", type(classifier).__name__)
-        return lambda images: _labels(label_of(images), len(images)), name
+        return partial(_by_your_own, classifier), {"classifier": name, "reject": False}
     if tuple(denoiser.shape) != DIGIT:
         raise UserError(
             f"{denoiser.name} makes images {list(denoiser.shape)}, which LeNet-5 cannot label; give classifier=, "
             "a function of images"
         )
-    bundled = classifier == LENET
-    weights = lenet.load(None if bundled else Path(classifier))
-    told = LENET if bundled else hashlib.sha256(Path(classifier).read_bytes()).hexdigest()
-    return lambda images: classify_finite(images, weights=weights), told
+    weights = None if classifier == LENET else Path(classifier)
+    by = labels.Classifier.of(weights, reject=reject)
+    parts = nn.ModuleList([part for part in (by.network, by.likeness) if part is not None])
+    told = {"classifier": LENET, "classifier_sha256": weights_sha256(parts), "reject": reject}
+    return partial(_by_lenet, by), told
 
 
-def _labels(given: Any, count: int) -> Labels:
-    """What a classifier of the user's answered."""
+def _by_lenet(by: labels.Classifier, images: torch.Tensor) -> Answers:
+    found = classify_finite(images.float(), by)
+    like = {} if found.likeness is None else {"likeness": found.likeness}
+    return {"label": found.label, "confidence": found.confidence, "margin": found.margin} | like
+
+
+def _by_your_own(label_of: Callable[[torch.Tensor], Any], images: torch.Tensor) -> Answers:
+    """What a classifier of the user's says of the images that are finite."""
+    finite = images.float().isfinite().flatten(1).all(1).numpy()
+    label = np.full(len(images), REJECTED)
+    if finite.any():
+        label[finite] = _checked(label_of(images[finite]), int(finite.sum()))
+    return {"label": label}
+
+
+def _checked(given: Any, count: int) -> np.ndarray:
     label = np.asarray(given.cpu() if isinstance(given, torch.Tensor) else given)
     if label.shape != (count,) or label.dtype.kind not in "iub":
         raise UserError(
             f"the classifier returned {label.dtype} {list(label.shape)} for {count} images; needed is one whole number each"
         )
-    none = np.full(count, np.nan, np.float32)
-    return Labels(label=label, confidence=none, margin=none)
+    return label
 
 
-def _empty(grid: PlaneGrid, origin: dict[str, Any], classifier: Classifier) -> xarray.Dataset:
+def _empty(grid: PlaneGrid, origin: dict[str, Any], answers: Answers) -> xarray.Dataset:
     """The map in which nothing is computed."""
     import xarray
 
-    plane = ("y", "x")
-    cells = {"label": (plane, np.full(grid.shape, -1))}
-    if not callable(classifier):
-        cells |= {name: (plane, np.full(grid.shape, np.nan, np.float32)) for name in ("confidence", "margin")}
-    cells["computed"] = (plane, np.zeros(grid.shape, bool))
-    identity = {"plane": grid.made_with, "classifier": origin["classifier"], **origin["fingerprint"]}
+    cells = {
+        name: np.full(grid.shape, REJECTED if name == "label" else np.nan, values.dtype)
+        for name, values in answers.items()
+    } | {name: np.zeros(grid.shape, bool) for name in ("nonfinite", "computed")}
+    identity = {name: value for name, value in origin.items() if name not in ("model", "fingerprint")}
     return xarray.Dataset(
-        cells,
+        {name: (("y", "x"), values) for name, values in cells.items()},
         coords=grid.coords,
-        attrs={**origin, "plane": grid.made_with, "warnings": [], IDENTITY: identity},
+        attrs={**origin, "warnings": [], IDENTITY: {**identity, **origin["fingerprint"]}},
     )
-
-
-def _beware(found: xarray.Dataset) -> list[str]:
-    if "confidence" not in found:
-        return []
-    lost = int(np.isnan(found["confidence"].to_numpy()).sum())
-    return [f"{lost} of {found['label'].size} cells became NaN or Inf and have the label −1"] if lost else []

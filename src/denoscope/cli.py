@@ -371,10 +371,11 @@ def _step(word: str) -> int | Literal["noise"]:
 
 
 def _classify(settings: Settings, _own: None) -> None:
-    from denoscope.labels import summary
+    from denoscope.labels import Classifier, summary
     from denoscope.predictions import predict
 
-    predictions = predict(settings.classifier.tensors, weights=settings.classifier.classifier_weights)
+    asked = settings.classifier
+    predictions = predict(asked.tensors, Classifier.of(asked.classifier_weights, reject=asked.reject))
     written = predictions.write(settings.system.output)
     print(summary(predictions.labels))
     print("\n".join(map(str, written)))
@@ -545,7 +546,7 @@ VERBS: dict[str, Verb] = {
     "classify": Verb(
         _classify,
         "Say which digit each result shows.",
-        {"classifier": "tensors classifier_weights", "system": "output"},
+        {"classifier": "tensors classifier_weights reject", "system": "output"},
     ),
     "compare": Verb(
         _compare, "Say which tensors of a folder are equal.", {"default": "compare_folder:folder"}
@@ -579,7 +580,7 @@ VERBS: dict[str, Verb] = {
         {
             **_RUN,
             "generation": "image_size channels",
-            "classifier": "classifier_weights",
+            "classifier": "classifier_weights reject",
             "default": f"{PLANE} image_output_dir:output_base_dir",
         },
         PipelineFlags,

@@ -271,6 +271,7 @@ class ClassifierConfig(Checked):
     classifier_weights: Path | None = option(
         None, "LeNet-5 weights (.safetensors); the bundled ones unless set."
     )
+    reject: bool = option(False, "Label −1 what is no digit; of real digits 1 % are lost.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from denoscope.config import ClassifierConfig
 from denoscope.errors import UserError
 from denoscope.zoo import lenet
+from denoscope.zoo.likeness import Likeness
 
 DIGIT = (1, 28, 28)
 """The shape of an image that can be classified."""
+REJECTED = -1
+"""The label of what belongs to no class."""
 ROWS = 256
 """Of every network call. Matrix products of few or odd numbers of rows treat rows by their place."""
 AXES = ("sample", "channel", "height", "width")
@@ -24,11 +28,13 @@ class Labels:
     """The answers for n images, one row each."""
 
     label: np.ndarray
-    """[n] int64, the digit."""
+    """[n] int64, the digit; −1 for what was rejected, or is NaN or Inf (`classify_finite`)."""
     confidence: np.ndarray
-    """[n] float32, the digit's softmax."""
+    """[n] float32, the softmax of the best digit."""
     margin: np.ndarray
-    """[n] float32, the digit's softmax less that of the runner-up."""
+    """[n] float32, that softmax less the runner-up's."""
+    likeness: np.ndarray | None = None
+    """[n] float32, below 1 for what is rejected (`zoo.likeness`); where rejecting was asked for."""
     names: tuple[str, ...] | None = None
     """The samples' names, where the images came with them."""
 
@@ -42,44 +48,97 @@ class Labels:
             "label": self.label.tolist(),
             "confidence": self.confidence.tolist(),
             "margin": self.margin.tolist(),
+            "likeness": None if self.likeness is None else self.likeness.tolist(),
         }
 
 
-def classify(images: Any, *, weights: str | Path | lenet.LeNet5 | None = None) -> Labels:
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """LeNet-5, and where it is to reject, what it knows of digits: images [n, 1, 28, 28] to their labels."""
+
+    network: lenet.LeNet5
+    likeness: Likeness | None = None
+
+    @classmethod
+    def of(
+        cls,
+        weights: str | Path | lenet.LeNet5 | None = None,
+        *,
+        reject: bool = ClassifierConfig.reject,
+    ) -> Classifier:
+        """The bundled network, or one with weights of your own, which cannot reject."""
+        if reject and weights is not None:
+            raise UserError(
+                "reject needs statistics of digits, which there are for the bundled classifier alone; leave out the "
+                "weights, or reject"
+            )
+        network = weights if isinstance(weights, lenet.LeNet5) else lenet.load(weights)
+        return cls(network, Likeness.read() if reject else None)
+
+    def __call__(self, images: Any) -> Labels:
+        """Those of images that are all finite."""
+        rows, names = _rows(images)
+        parts = [
+            self._answers(_tensor(rows[start : start + ROWS], start, names))
+            for start in range(0, len(rows), ROWS)
+        ]
+        columns: list[np.ndarray] = [torch.cat(column).numpy() for column in zip(*parts, strict=True)]
+        label, first, second, like = columns or _NONE
+        if self.likeness is None:
+            return Labels(label, first, first - second, names=names)
+        return Labels(np.where(like >= 1, label, REJECTED), first, first - second, like, names)
+
+    @torch.no_grad()
+    def _answers(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Label, top softmax, runner-up and likeness of each row."""
+        # Matrix products of another height may add in another order, so the height is always the same.
+        filled = torch.zeros(ROWS, *DIGIT)
+        filled[: len(rows)] = rows
+        training = self.network.training
+        logits = self.network.eval()(filled)
+        self.network.train(training)
+        values, digits = logits.softmax(1)[: len(rows)].topk(2, dim=1)
+        like = torch.ones(ROWS) if self.likeness is None else self.likeness(filled, logits).float()
+        return digits[:, 0], values[:, 0], values[:, 1], like[: len(rows)]
+
+
+def classify(
+    images: Any,
+    *,
+    weights: str | Path | lenet.LeNet5 | None = None,
+    reject: bool = ClassifierConfig.reject,
+) -> Labels:
     """The digit shown by each image, with the classifier's confidence.
 
     The softmax says how sure this network is, which is no probability of being right: an image that is no
-    digit gets a label too, often a confident one. An image's answer never depends on the images beside it:
-    the network always gets the same number of rows, the last call filled up.
+    digit gets a label too, often a confident one, unless it is rejected. An image's answer never depends on the
+    images beside it: the network always gets the same number of rows, the last call filled up.
 
     Args:
         images: [n, 1, 28, 28] or [1, 28, 28], white on black in [-1, 1]; a floating-point tensor, numpy
             array or xarray.DataArray. Of the last, a `sample` coordinate gives the names.
         weights: a state dict (.safetensors or .pt) or a LeNet5; the bundled weights unless given.
+        reject: label −1 what is unlike the digits of MNIST, with the best digit's confidence and margin; `likeness`
+            says how unlike, and `zoo.likeness` what that misses. Of real digits 1 % are rejected.
 
-    Raises: UserError if the shape or dtype is another, or an image holds NaN or Inf.
+    Raises: UserError if the shape or dtype is another, or an image holds NaN or Inf, or other weights are to reject.
     """
-    rows, names = _rows(images)
-    model = weights if isinstance(weights, lenet.LeNet5) else lenet.load(weights)
-    parts = [
-        _top_two(model, _tensor(rows[start : start + ROWS], start, names))
-        for start in range(0, len(rows), ROWS)
-    ]
-    label, first, second = (
-        (torch.cat(column).numpy() for column in zip(*parts, strict=True)) if parts else _NONE
-    )
-    return Labels(label=label, confidence=first, margin=first - second, names=names)
+    return Classifier.of(weights, reject=reject)(images)
 
 
-def classify_finite(images: torch.Tensor, *, weights: str | Path | lenet.LeNet5 | None = None) -> Labels:
+def classify_finite(images: torch.Tensor, by: Classifier | None = None) -> Labels:
     """The labels of the images [n, 1, 28, 28] that are finite; of the others −1, with NaN as confidence."""
     check_images(images)
     finite = images.isfinite().flatten(1).all(1)
-    known, chosen = classify(images[finite], weights=weights), finite.numpy()
-    label = np.full(len(images), -1)
-    confidence, margin = (np.full(len(images), np.nan, np.float32) for _ in range(2))
-    label[chosen], confidence[chosen], margin[chosen] = known.label, known.confidence, known.margin
-    return Labels(label, confidence, margin)
+    known, chosen = (by or Classifier.of())(images[finite]), finite.numpy()
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        every = np.full(len(images), REJECTED if values.dtype.kind == "i" else np.nan, values.dtype)
+        every[chosen] = values
+        return every
+
+    like = None if known.likeness is None else spread(known.likeness)
+    return Labels(spread(known.label), spread(known.confidence), spread(known.margin), like)
 
 
 def check_images(images: Any) -> None:
@@ -91,19 +150,21 @@ def summary(labels: Labels) -> str:
     """How many images show which digit, and the mean confidence, in a few lines."""
     if not len(labels):
         return "no images"
-    finite = labels.label >= 0
-    counts = np.bincount(labels.label[finite], minlength=10)
+    digits, lost = labels.label != REJECTED, np.isnan(labels.confidence)
+    counts = np.bincount(labels.label[digits], minlength=10)
     lines = [f"digit {digit}: {count:6,d}  {count / len(labels):6.1%}" for digit, count in enumerate(counts)]
-    if wrong := int((~finite).sum()):
+    if none := int((~digits & ~lost).sum()):
+        lines.append(f"no digit: {none:,d}, labelled -1")
+    if wrong := int(lost.sum()):
         lines.append(f"NaN or Inf: {wrong:,d}, labelled -1")
-    if not finite.any():
+    if not digits.any():
         return "\n".join(lines)
-    sure = np.mean(labels.confidence >= 0.9)
-    mean = np.mean(labels.confidence[finite], dtype=np.float64)
+    sure = np.mean(labels.confidence[digits] >= 0.9) * digits.mean()
+    mean = np.mean(labels.confidence[digits], dtype=np.float64)
     return "\n".join([*lines, f"mean confidence {mean:.3f}; at least 0.9 for {sure:.1%} of {len(labels):,}"])
 
 
-_NONE = np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32)
+_NONE: list[np.ndarray] = [np.empty(0, kind) for kind in (np.int64, np.float32, np.float32, np.float32)]
 
 
 def _rows(images: Any) -> tuple[Any, tuple[str, ...] | None]:
@@ -150,18 +211,6 @@ def _tensor(rows: Any, start: int, names: tuple[str, ...] | None) -> torch.Tenso
             f"{which} holds NaN or values beyond float32; finite values in [-1, 1] are needed: leave it out"
         )
     return rows
-
-
-@torch.no_grad()
-def _top_two(model: lenet.LeNet5, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Label, top softmax and runner-up of each row."""
-    # Matrix products of another height may add in another order, so the height is always the same.
-    filled = torch.zeros(ROWS, *DIGIT)
-    filled[: len(rows)] = rows
-    training = model.training
-    values, digits = model.eval()(filled).softmax(1)[: len(rows)].topk(2, dim=1)
-    model.train(training)
-    return digits[:, 0], values[:, 0], values[:, 1]
 
 
 def _written(shape: tuple[int, ...]) -> str:

@@ -13,11 +13,10 @@ from denoscope.config import Settings
 from denoscope.denoiser import Denoiser
 from denoscope.files import writable
 from denoscope.job import Job, Progress
-from denoscope.labels import check_images, classify_finite
+from denoscope.labels import Classifier, check_images, classify_finite
 from denoscope.noise import NoiseSet
 from denoscope.predictions import Predictions
 from denoscope.storage.pt_layout import file_of
-from denoscope.zoo import lenet
 
 
 def run(
@@ -30,7 +29,7 @@ def run(
     in their places as images/plane.png.
     """
     output, inference, pictures = settings.system.output, settings.inference, settings.pictures
-    weights = lenet.load(settings.classifier.classifier_weights)
+    by = Classifier.of(settings.classifier.classifier_weights, reject=settings.classifier.reject)
     plots.check_library()
     check_images(plane.tensor(0))
     writable(pictures)
@@ -41,7 +40,7 @@ def run(
     predictions = Predictions(
         samples=plane.names,
         files=tuple(output / file_of("final", name, {}) for name in plane.names),
-        labels=classify_finite(x_0, weights=weights),
+        labels=classify_finite(x_0, by),
     )
     written = predictions.write(output)
     written.append(_draw_classes(predictions, plane, settings.system.class_colors, pictures))

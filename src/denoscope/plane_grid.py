@@ -39,6 +39,11 @@ class PlaneGrid:
         u, columns = np.unique(plane.coords["u"], return_inverse=True)
         v, rows = np.unique(plane.coords["v"], return_inverse=True)
         made_with = {name: value for name, value in sets[0].items() if name != "samples"}
+        if [len(u), len(v)] != list(made_with["counts"]) or len(plane) != len(u) * len(v):
+            along_u, along_v = made_with["counts"]
+            raise UserError(
+                f"these {len(plane)} noises are a part of a plane of {along_u}×{along_v}; give all of it"
+            )
         return cls(u, v, rows, columns, made_with)
 
     @property

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "#333333"
-UNKNOWN = "#f2f2f2"
-"""Colour of cells that have no class (a negative label)."""
+UNKNOWN, HATCHED, HATCH = "#f2f2f2", "#8c8c8c", "////"
+"""What cells look like that have no class (a negative label)."""
+PALEST = 0.75
+"""How far the colour of a cell goes to white where nothing is certain."""
 GAP = 1
 
 
@@ -79,6 +81,7 @@ def draw_plane(
     v: np.ndarray,
     *,
     colors: Sequence[str],
+    certainty: np.ndarray | None = None,
     title: str | None = None,
 ) -> Axes:
     """Draw a grid of classes, each cell centred on its coordinates, with a legend of the classes' counts.
@@ -87,9 +90,10 @@ def draw_plane(
         labels: [ny, nx] integers, row by v and column by u; negative where there is no class.
         u, v: [nx] and [ny] evenly spaced coordinates of the columns and the rows.
         colors: one colour a class.
+        certainty: [ny, nx] from 0, where the class's colour is at its palest, to 1, where it is full.
     Raises: UserError if labels, coordinates and colours don't fit together.
     """
-    from matplotlib.colors import to_rgb
+    from matplotlib.colors import to_rgba
     from matplotlib.patches import Patch
 
     labels = np.asarray(labels)
@@ -100,9 +104,13 @@ def draw_plane(
             f"class {labels.max()} has no colour; there are {len(colors)}: give one colour a class"
         )
     extent = _extent(labels.shape, u, v)
-    palette = np.array([to_rgb(color) for color in [*colors, UNKNOWN]])
-    cells = palette[np.where(labels < 0, len(colors), labels)]
+    cells = np.array([to_rgba(color) for color in colors])[np.maximum(labels, 0)]
+    if certainty is not None:
+        cells[..., :3] += PALEST * (1 - np.asarray(certainty)[..., None]) * (1 - cells[..., :3])
+    # What has no class is a hole, through which the hatched ground is seen.
+    cells[labels < 0] = 0
     ax.imshow(cells, origin="lower", extent=extent, interpolation="nearest")
+    ax.patch.set(facecolor=UNKNOWN, edgecolor=HATCHED, hatch=HATCH, linewidth=0)
     width, height = extent[1] - extent[0], extent[3] - extent[2]
     # True proportions, unless they would leave a hair's breadth.
     if not 1 / 8 < width / height < 8:
@@ -112,7 +120,10 @@ def draw_plane(
         Patch(facecolor=colors[k], edgecolor=INK, lw=0.4, label=f"{k}  ({n:,})") for k, n in counts.items()
     ]
     if unknown := int((labels < 0).sum()):
-        entries.append(Patch(facecolor=UNKNOWN, edgecolor=INK, lw=0.4, label=f"none  ({unknown:,})"))
+        none = Patch(
+            facecolor=UNKNOWN, edgecolor=HATCHED, hatch=HATCH, lw=0.4, label=f"no class  ({unknown:,})"
+        )
+        entries.append(none)
     ax.legend(
         handles=entries,
         title="class (cells)",

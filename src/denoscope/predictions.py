@@ -14,7 +14,7 @@ import torch
 from denoscope import tensors
 from denoscope.errors import UserError
 from denoscope.files import replacing
-from denoscope.labels import Labels, check_images, classify_finite
+from denoscope.labels import Classifier, Labels, check_images, classify_finite
 from denoscope.storage import pt_layout
 
 CELL = re.compile(r"(?P<plane>plane_.+)_x(?P<x>\d+)_y(?P<y>\d+)")
@@ -30,7 +30,7 @@ class Predictions:
     labels: Labels
 
     def planes(self) -> dict[str, np.ndarray]:
-        """Each plane's label grid [ny, nx] by the plane's name; −1 where a cell is missing."""
+        """Each plane's label grid [ny, nx] by the plane's name; −1 where a cell is missing, or no digit."""
         return plane_grids(self.samples, self.labels.label)
 
     def write(self, folder: Path) -> list[Path]:
@@ -42,6 +42,7 @@ class Predictions:
                 "confidence": _or_none(self.labels.confidence[row]),
                 "margin": _or_none(self.labels.margin[row]),
             }
+            | ({} if self.labels.likeness is None else {"likeness": _or_none(self.labels.likeness[row])})
             for row, (sample, file) in enumerate(zip(self.samples, self.files, strict=True))
         }
         written = [folder / "predictions.json"]
@@ -73,7 +74,7 @@ def plane_grids(samples: Sequence[str], values: np.ndarray) -> dict[str, np.ndar
     return grids
 
 
-def predict(folder: Path, *, weights: Path | None = None) -> Predictions:
+def predict(folder: Path, by: Classifier | None = None) -> Predictions:
     """Classify the x_0 of every sample in a folder of final tensors or sequences.
 
     An output folder stands for its final_tensors/ and sequences/; a sample in both is read from the one that
@@ -89,9 +90,7 @@ def predict(folder: Path, *, weights: Path | None = None) -> Predictions:
                 f"{path}: its image has shape {list(image.shape)}, that of {next(iter(found.values()))} "
                 f"{list(images[0].shape)}; keep images of one shape in a folder"
             )
-    return Predictions(
-        tuple(found), tuple(found.values()), classify_finite(torch.stack(images), weights=weights)
-    )
+    return Predictions(tuple(found), tuple(found.values()), classify_finite(torch.stack(images), by))
 
 
 def _image(path: Path) -> torch.Tensor:

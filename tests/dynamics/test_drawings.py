@@ -104,3 +104,19 @@ def test_a_theory_of_other_steps_is_refused(ax):
     theory = dynamics.gaussian_theory(gaussian((1.0,)), [1.0], steps=4)
     with pytest.raises(UserError, match=r"the theory has 4 steps and the separations 10; give .* steps=10"):
         dynamics.draw_divergence(ax, found, theory=theory)
+
+
+def test_basins_are_drawn_where_they_lie_paler_where_unsure_and_hatched_where_there_is_none(ax):
+    label, confidence = np.array([[2, 2, 5], [2, 5, -1]]), np.array([[1, 0.5, 0.9], [0.2, 1, np.nan]])
+    cells = {name: (("y", "x"), values) for name, values in (("label", label), ("confidence", confidence))}
+    axes = {"u": ("x", np.array([-1.0, 0.0, 1.0])), "v": ("y", np.array([5.0, 7.0]))}
+    found = xarray.Dataset(cells, coords=axes)
+    assert dynamics.draw_basins(ax, found) is ax
+    drawn = ax.images[0].get_array()
+    assert ax.images[0].get_extent() == [-1.5, 1.5, 4.0, 8.0]
+    assert to_hex(drawn[0, 0]) == "#228833" and drawn[1, 2, 3] == 0 and (drawn[label >= 0, 3] == 1).all()
+    assert drawn[0, 0, :3].sum() < drawn[0, 1, :3].sum() < drawn[1, 0, :3].sum() < 3
+    assert [text.get_text() for text in ax.get_legend().texts] == ["2  (3)", "5  (2)", "no class  (1)"]
+    plain = plots.figure()[1]
+    dynamics.draw_basins(plain, found.drop_vars("confidence"), colors=["#000000"] * 6)
+    assert (plain.images[0].get_array()[label >= 0] == (0, 0, 0, 1)).all()

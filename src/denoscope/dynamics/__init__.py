@@ -15,7 +15,7 @@ from denoscope.dynamics.commitment import commitment
 from denoscope.dynamics.correlation_dimension import correlation_dimension
 from denoscope.dynamics.decided_drawings import draw_commitment, draw_entropy, draw_u_turn
 from denoscope.dynamics.divergence import divergence
-from denoscope.dynamics.drawings import draw_divergence, draw_exponents, draw_growth
+from denoscope.dynamics.drawings import draw_basins, draw_divergence, draw_exponents, draw_growth
 from denoscope.dynamics.epsilon_sweep import epsilon_sweep
 from denoscope.dynamics.exponents import kaplan_yorke, lyapunov
 from denoscope.dynamics.full_spectrum import full_spectrum
@@ -56,6 +56,7 @@ __all__ = [
     "correlation_dimension",
     "covariance_spectrum",
     "divergence",
+    "draw_basins",
     "draw_boundary_dimension",
     "draw_commitment",
     "draw_correlation_sum",

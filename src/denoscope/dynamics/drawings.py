@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from denoscope import plots
+from denoscope.config import SystemConfig
 from denoscope.dynamics.divergence import X
 from denoscope.dynamics.gaussian_theory import GaussianTheory
 from denoscope.errors import UserError
@@ -70,6 +72,18 @@ def draw_exponents(
     ax.set(xlabel="rank", ylabel="exponent of the whole map (ln)")
     ax.legend(frameon=False, fontsize="small")
     return ax
+
+
+def draw_basins(
+    ax: Axes, found: xarray.Dataset, *, colors: Sequence[str] = SystemConfig.class_colors
+) -> Axes:
+    """A map of basins (`basins.map`): each cell in its class's colour, paler where the classifier is less confident.
+
+    Cells without a class, rejected or not finite or not computed yet, are hatched.
+    """
+    certainty = found["confidence"].to_numpy() if "confidence" in found else None
+    labels, u, v = (found[name].to_numpy() for name in ("label", "u", "v"))
+    return plots.draw_plane(ax, labels, u, v, colors=colors, certainty=certainty)
 
 
 def draw_growth(ax: Axes, found: xarray.Dataset) -> Axes:

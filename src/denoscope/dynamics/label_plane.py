@@ -9,9 +9,8 @@ import numpy as np
 
 from denoscope.dynamics.draws import as_array
 from denoscope.errors import UserError
+from denoscope.labels import REJECTED
 
-REJECTED = -1
-"""The label of what belongs to no class."""
 COUNTED = 2**16
 """Number of possible labels up to which they are counted to see which occur."""
 

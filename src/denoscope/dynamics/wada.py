@@ -11,7 +11,6 @@ import numpy as np
 from denoscope.dynamics.disorder import NOISY, cell_disorder
 from denoscope.dynamics.draws import as_array, checked_confidence
 from denoscope.dynamics.label_plane import (
-    REJECTED,
     checked_boxes,
     checked_labels,
     classes_of,
@@ -22,6 +21,7 @@ from denoscope.dynamics.label_plane import (
 from denoscope.dynamics.proportion import wilson
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
+from denoscope.labels import REJECTED
 
 SEEN = 0.95
 """Share of the boundary boxes that counts as all of them: the cells cut the finest structure off."""

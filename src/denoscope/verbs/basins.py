@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.config import Settings, option
-from denoscope.verbs.verb import PLANE, OwnFlags, Verb, load, plane_of
+from denoscope.verbs.verb import PLANE, OwnFlags, Verb, load, plane_of, warn
 
 
 @dataclass(frozen=True)
@@ -18,16 +18,17 @@ class MapFlags(OwnFlags):
 
 
 def _map(settings: Settings, own: MapFlags) -> None:
-    from denoscope import basins, plots, progress
+    from denoscope import basins, dynamics, plots, progress
 
     plots.check_library()
-    denoiser, inference, weights = load(settings), settings.inference, settings.classifier.classifier_weights
+    denoiser, inference, asked = load(settings), settings.inference, settings.classifier
     with progress.Counter("map of basins") as told:
         found = basins.map(
             denoiser,
             plane_of(settings, denoiser.shape),
             steps=inference.num_steps,
-            classifier=basins.LENET if weights is None else weights,
+            classifier=asked.classifier_weights or basins.LENET,
+            reject=asked.reject,
             batch_size=inference.batch_size,
             lanes=inference.lanes,
             noise_seed=settings.system.seed,
@@ -37,9 +38,9 @@ def _map(settings: Settings, own: MapFlags) -> None:
             progress=told,
         )
     figure, ax = plots.figure()
-    colors = settings.system.class_colors
-    plots.draw_plane(ax, found["label"].to_numpy(), found["u"].values, found["v"].values, colors=colors)
+    dynamics.draw_basins(ax, found, colors=settings.system.class_colors)
     plots.save(figure, own.picture)
+    warn(found.attrs["warnings"])
     print(own.output, own.picture, sep="\n")
 
 
@@ -51,7 +52,7 @@ VERBS: dict[str, Verb] = {
             "system": "device seed",
             "model": "model scheduler dtype",
             "inference": "num_steps batch_size lanes resume overwrite",
-            "classifier": "classifier_weights",
+            "classifier": "classifier_weights reject",
             "default": PLANE,
         },
         MapFlags,

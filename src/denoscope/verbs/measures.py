@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoscope.config import POSITIVE, Settings, at_least, option
 from denoscope.errors import UserError
-from denoscope.verbs.verb import PLANE, OwnFlags, Verb, load, plane_of
+from denoscope.verbs.verb import PLANE, OwnFlags, Verb, load, plane_of, warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +60,7 @@ def _spectrum(settings: Settings, own: SpectrumFlags) -> None:
                 progress=told,
             )
         print(f"{name}  " + "  ".join(f"{value:7.3f}" for value in one.exponents))
-        _warn(one.warnings)
+        warn(one.warnings)
         found[name] = one.to_dict()
         # After each noise, so that no other is lost with a later one.
         _write(own.output, found)
@@ -92,7 +90,7 @@ def _divergence(_settings: Settings, own: DivergenceFlags) -> None:
     ):
         told = f"diverged at state {first}" if first >= 0 else "not diverged"
         print(f"{pair}  growth {rate:+.4f} per step, {told}")
-    _warn(found.attrs["warnings"])
+    warn(found.attrs["warnings"])
     print(own.output)
 
 
@@ -115,7 +113,7 @@ def _verdict(_settings: Settings, own: VerdictFlags) -> None:
     print(
         f"boundary dimension {found.dimension.spaced_value:.3f}, disorder of neighbouring cells {found.disorder:.2f}"
     )
-    _warn(found.warnings)
+    warn(found.warnings)
 
 
 @dataclass(frozen=True)
@@ -181,7 +179,7 @@ def _commitment(settings: Settings, own: CommitmentFlags) -> None:
         print(
             f"step {step:>4}  σ {float(found['sigma'][step]):8.3f}  decided {share:6.1%}  [{low:.1%}, {high:.1%}]"
         )
-    _warn(found.attrs["warnings"])
+    warn(found.attrs["warnings"])
     print(own.output, own.picture, sep="\n")
 
 
@@ -211,7 +209,7 @@ def _geometry(_settings: Settings, own: GeometryFlags) -> None:
     for state in sorted({0, (len(spread.ratio) - 1) // 2, len(spread.ratio) - 1}):
         low, high = spread.intervals[state]
         print(f"state {state:>4}  participation ratio {spread.ratio[state]:.2f}  [{low:.2f}, {high:.2f}]")
-    _warn([*path.warnings, *spread.warnings])
+    warn([*path.warnings, *spread.warnings])
     _write(own.output, {"path": path.to_dict(), "participation": spread.to_dict()})
     print(own.output, own.picture, sep="\n")
 
@@ -258,7 +256,7 @@ def _u_turn(settings: Settings, own: TurnFlags) -> None:
         found["level"].values, found["probability"].values, found["interval"].values, strict=True
     ):
         print(f"level {level:.2f}  same class {share:.3f}  [{low:.3f}, {high:.3f}]")
-    _warn(found.attrs["warnings"])
+    warn(found.attrs["warnings"])
     print(own.output, own.picture, sep="\n")
 
 
@@ -305,7 +303,7 @@ def _lyapunov(settings: Settings, own: LyapunovFlags) -> None:
         )
     for number, (value, (low, high)) in enumerate(zip(found.exponents, found.intervals, strict=True), 1):
         print(f"exponent {number}: {value:+.4f} per iteration  [{low:+.4f}, {high:+.4f}]")
-    _warn(found.warnings)
+    warn(found.warnings)
     _write(own.output, found.to_dict())
     print(own.output)
 
@@ -342,7 +340,7 @@ def _basins(_settings: Settings, own: BasinsFlags) -> None:
     print(
         f"boundary dimension {dimension.spaced_value:.3f}  [{low:.3f}, {high:.3f}]  over boxes {boxes[0]} to {boxes[-1]}"
     )
-    _warn([*fractions.warnings, *entropy.warnings, *dimension.warnings])
+    warn([*fractions.warnings, *entropy.warnings, *dimension.warnings])
     found = {"fractions": fractions, "entropy": entropy, "dimension": dimension}
     _write(own.output, {name: one.to_dict() for name, one in found.items()})
     print(own.output)
@@ -366,11 +364,6 @@ def labels_of(path: Path) -> np.ndarray:
         raise UserError(f"{path} is not finished; go on with it (--resume)")
     labels: np.ndarray = found["label"].to_numpy()
     return labels
-
-
-def _warn(warnings: Iterable[str]) -> None:
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _write(path: Path, content: Any) -> None:

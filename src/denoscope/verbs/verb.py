@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,3 +75,9 @@ def plane_of(settings: Settings, shape: tuple[int, int, int]) -> NoiseSet:
         base_seed=default.plane_base_seed,
         direction_seeds=default.direction_seeds,
     )
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Tell where numbers end to mean what they seem to, beside what is printed."""
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)

