@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def draw_orbit_diagram(ax: Axes, found: OrbitDiagram) -> Axes:
     """All values that an `orbit_diagram` holds, above their parameters."""
     columns = np.repeat(found.parameters, found.values.shape[1])
-    ax.plot(columns, found.values.ravel(), ".", markersize=2, alpha=0.4, markeredgewidth=0)
+    ax.plot(columns, found.values.ravel(), ".", markersize=4, alpha=0.5, markeredgewidth=0)
     ax.set(xlabel="parameter", ylabel="observable along the orbit")
     return ax
 
