@@ -187,7 +187,7 @@ def basins(picture: Path) -> None:
     labels, u, v = found["label"].to_numpy(), found["u"].to_numpy(), found["v"].to_numpy()
     where = ds.basins.label_of(denoiser, plane, steps=20)
     uncertain = dynamics.uncertainty_exponent(
-        where, rng.uniform(-30, 30, (200, 2)), [0.1, 0.5, 2.0, 8.0, 30.0]
+        where, rng.uniform(-30, 30, (400, 2)), [0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
     )
     dimension = dynamics.boundary_dimension(labels, boxes=(2, 3, 5, 9, 17))
     figure, axes = panels(1, 3, height=4.2)
