@@ -152,7 +152,7 @@ def test_the_command_prints_a_table_and_ends_with_1_where_a_promise_does_not_hol
     scaled, monkeypatch, capsys
 ):
     for spoil, code in ((lambda _: 0.0, 0), (BROKEN["depends on its neighbours"][0], 1)):
-        monkeypatch.setattr(cli, "_load", lambda _settings, spoil=spoil: scaled(spoil))
+        monkeypatch.setattr(cli, "load", lambda _settings, spoil=spoil: scaled(spoil))
         try:
             cli.main(["verify", "determinism", "--num_steps", "2", "--lanes", "4"])
             ended = 0
