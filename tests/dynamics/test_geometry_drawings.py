@@ -26,8 +26,10 @@ def test_a_path_shows_the_median_step_and_turn(ax):
 def test_participation_is_drawn_by_state(ax):
     found = dynamics.participation(PATHS)
     dynamics.draw_participation(ax, found, label="x_t")
-    (line,) = ax.lines
+    line, corrected = ax.lines
     np.testing.assert_array_equal(line.get_ydata(), found.ratio)
+    np.testing.assert_array_equal(corrected.get_ydata(), found.corrected)
+    assert corrected.get_linestyle() == "--" and corrected.get_color() == line.get_color()
     assert ax.get_legend().texts[0].get_text() == "x_t"
 
 

@@ -35,14 +35,16 @@ def draw_path(ax: Axes, found: PathGeometry) -> Axes:
 
 
 def draw_participation(ax: Axes, found: Participation, *, label: str | None = None) -> Axes:
-    """The participation ratio by state, with its interval."""
+    """The participation ratio by state with its interval, and dashed the one corrected for the number of samples: where
+    the two part, the ratio tells of the samples rather than of the states."""
     states = np.arange(len(found.ratio))
     low, high = found.intervals.T
     (line,) = ax.plot(states, found.ratio, label=label)
     ax.fill_between(
         states, low, np.where(np.isfinite(high), high, low), color=line.get_color(), alpha=0.2, linewidth=0
     )
-    ax.set(xlabel="state", ylabel="participation ratio")
+    ax.plot(states, found.corrected, color=line.get_color(), linewidth=0.8, linestyle="--")
+    ax.set(xlabel="state", ylabel="participation ratio (dashed: corrected)")
     if label:
         ax.legend(frameon=False, fontsize="small")
     return ax
