@@ -5,6 +5,9 @@ import datetime
 import hashlib
 import importlib.metadata
 import json
+import os
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -211,3 +214,27 @@ def test_another_process_finds_the_same_fingerprint(recorder, model, tmp_path):
     there = zarr.open_group(tmp_path / "run.zarr", mode="r").attrs["fingerprint"]
     with threads_set_to(there["threads"]):
         assert there == mark_of(ds.load(model, device="cpu"), seed=7, num_steps=2)
+
+
+def test_the_fingerprint_is_the_same_in_every_process():
+    """diffusers lists what a scheduler was not given in the order of a set, which Python shuffles by process."""
+    program = (
+        "import json, denoscope as ds; from denoscope import provenance; from denoscope.config import InferenceConfig;"
+        "from diffusers import EulerDiscreteScheduler;"
+        "d = ds.load('mnist', scheduler=EulerDiscreteScheduler(), device='cpu');"
+        "print(json.dumps(provenance.fingerprint(d, [], InferenceConfig(), 0)))"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    first, second = (
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-c", program],
+                env=environment | {"PYTHONHASHSEED": str(seed)},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+        for seed in (1, 2)
+    )
+    assert first == second and len(first["scheduler_config"]["_use_default_values"]) > 3

@@ -18,6 +18,7 @@ from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig
 from denoscope.denoiser import Denoiser, weights_sha256
 from denoscope.noise import NoiseSet
+from denoscope.schedulers import config_of
 from denoscope.storage.plan import FORMAT, FORMAT_VERSION
 from denoscope.writes import NONE, Writes
 
@@ -57,7 +58,7 @@ def fingerprint(
             "weights_sha256": denoiser.weights_hash,
             "probe_sha256": denoiser.probe_hash(options.lanes, condition.blank, tf32=options.tf32),
             "scheduler": type(denoiser.scheduler).__name__,
-            "scheduler_config": dict(denoiser.scheduler.config),
+            "scheduler_config": config_of(denoiser.scheduler),
             "shape": denoiser.shape,
             "layers": list(layers),
             "guidance_scale": condition.scale if condition.guided else None,
@@ -150,7 +151,7 @@ def of_pipeline(
         # Weights that wait elsewhere, to be loaded module by module, cannot be read from here.
         "weights_sha256": None if away else weights_sha256(network),
         "scheduler": type(pipe.scheduler).__name__,
-        "scheduler_config": dict(pipe.scheduler.config),
+        "scheduler_config": config_of(pipe.scheduler),
         "layers": list(layers),
         **run,
         **chosen,

@@ -63,6 +63,13 @@ def scheduler_from(name: str, config: Any) -> Scheduler:
         raise UserError(first_line(error)) from error
 
 
+def config_of(scheduler: Any) -> dict[str, Any]:
+    """A scheduler's configuration, the same in every process: diffusers lists what was left out in any order."""
+    config = dict(scheduler.config)
+    left_out = "_use_default_values"
+    return config | ({left_out: sorted(config[left_out])} if left_out in config else {})
+
+
 def able(scheduler: Any) -> Any:
     """The scheduler (or its class), refused where the loop cannot run it."""
     reason = _unfit(scheduler)

@@ -19,7 +19,7 @@ from denoscope import noise
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser, load
 from denoscope.sampling import Loop, steps_of
-from denoscope.schedulers import scheduler_from
+from denoscope.schedulers import config_of, scheduler_from
 from denoscope.taps import tapped
 from denoscope.verify.gap import gap
 
@@ -133,7 +133,7 @@ def _in_another_process(denoiser: Denoiser, options: InferenceConfig, seed: int)
         "threads": torch.get_num_threads(),
         "model": denoiser.name,
         "scheduler": type(denoiser.scheduler).__name__,
-        "scheduler_config": dict(denoiser.scheduler.config),
+        "scheduler_config": config_of(denoiser.scheduler),
         "shape": denoiser.shape,
         "dtype": str(denoiser.dtype).removeprefix("torch."),
         "device": str(denoiser.device),
