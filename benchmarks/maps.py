@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from statistics import median
+from collections.abc import Iterator
 
 import numpy as np
 
 import denoscope as ds
 from benchmarks.bar import Bar
+from benchmarks.clock import interleaved
 from denoscope.dynamics.denoising_map import DenoisingMap
 from denoscope.sampling import Loop
 
@@ -34,7 +33,7 @@ def bars(repeats: int) -> Iterator[Bar]:
         ds.dynamics.plane_growth(denoiser, plane, steps=STEPS)
 
     plain(1)
-    eight, one, leading, growth = _interleaved([lambda: plain(8), lambda: plain(1), spectrum, ridge], repeats)
+    eight, one, leading, growth = interleaved([lambda: plain(8), lambda: plain(1), spectrum, ridge], repeats)
     yield Bar("top-8 spectrum ÷ a plain denoising of 8", leading / eight, 60)
     exact = ds.dynamics.spectrum(denoiser, x.batch([0]), k=8, steps=STEPS, tolerance=1e-7, iterations=60)
     yield Bar(
@@ -42,18 +41,6 @@ def bars(repeats: int) -> Iterator[Bar]:
     )
     yield Bar("ridge map, a point ÷ a plain denoising of it", growth / (GRID[0] * GRID[1]) / one, 8)
     yield Bar("JVP ÷ central differences − 1, float64", _disagreement(), 1e-4)
-
-
-def _interleaved(works: list[Callable[[], None]], repeats: int) -> list[float]:
-    """The median time of each over rounds in which each is done once."""
-    rounds = [[_seconds(work) for work in works] for _ in range(repeats)]
-    return [median(column) for column in zip(*rounds, strict=True)]
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def _disagreement() -> float:

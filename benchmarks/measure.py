@@ -10,9 +10,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
+from benchmarks import clock
 from benchmarks.ways import Outcome, Work
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +50,8 @@ def interleaved(ways: Sequence[str], work: Work, repeats: int) -> dict[str, Outc
 
 def seconds_to_help(repeats: int) -> float:
     """The median time of `denoscope --help`."""
-    return median(_seconds([sys.executable, "-m", "denoscope", "--help"]) for _ in range(repeats))
+    work = partial(_run, [sys.executable, "-m", "denoscope", "--help"])
+    return median(clock.seconds(work) for _ in range(repeats))
 
 
 def seconds_to_first_call(repeats: int) -> float:
@@ -62,12 +65,6 @@ def seconds_to_first_call(repeats: int) -> float:
             called = _run([sys.executable, "-c", FIRST_CALL, "record", "--output", f"{number}.zarr"], here)
             times.append(float(called.splitlines()[-1]) - began)
     return median(times)
-
-
-def _seconds(program: Sequence[str]) -> float:
-    began = time.perf_counter()
-    _run(program)
-    return time.perf_counter() - began
 
 
 def _run(program: Sequence[str], here: Path = ROOT) -> str:

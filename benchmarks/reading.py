@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 import xarray
 
 import denoscope as ds
 from benchmarks.bar import Bar
+from benchmarks.clock import interleaved
 from benchmarks.ways import LAYERS
 
 PAIRS, STEPS = 63, 50
@@ -30,12 +29,5 @@ def bars(folder: str, repeats: int) -> Iterator[Bar]:
     def measure() -> None:
         ds.dynamics.divergence(ds.open(path))
 
-    rounds = [(_seconds(read), _seconds(measure)) for _ in range(repeats)]
-    reading, measuring = (median(column) for column in zip(*rounds, strict=True))
+    reading, measuring = interleaved([read, measure], repeats)
     yield Bar("divergence of a recording ÷ reading it", measuring / reading, 2)
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
