@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from denoscope.config import InferenceConfig, ModelConfig, Settings, at_least, option
 from denoscope.errors import UserError
-from denoscope.verbs import basins, measures
+from denoscope.verbs import basins, sensitivity, trajectories
 from denoscope.verbs.verb import PLANE, OwnFlags, Verb, load, plane_of
 
 if TYPE_CHECKING:
@@ -529,8 +529,9 @@ VERBS: dict[str, Verb] = {
         {"system": "device", "inference": "batch_size resume overwrite"},
         PatchFlags,
     ),
-    **measures.VERBS,
+    **sensitivity.VERBS,
     **basins.VERBS,
+    **trajectories.VERBS,
     "layers": Verb(
         _layers,
         "List the layers of a model that queries name, with shapes and sizes; needs no weights.",

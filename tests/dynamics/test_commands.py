@@ -105,7 +105,9 @@ def test_growth_writes_the_ridge_map_of_a_plane_and_goes_on_with_it(model, here,
     assert told[0].startswith("growth of the plane, ln over the whole map: ")
     assert told[1:] == ["growth.npz", "growth.png"]
     assert "growth.npz exists; go on with it" in refused(capsys, line)
-    cli.main([*line.split(), "--resume"])
+    cli.main([*line.split(), "--resume", "--picture", "pictures/ridges.pdf"])
+    assert (here / "pictures" / "ridges.pdf").read_bytes()[:4] == b"%PDF"
+    assert "--output and --picture are both" in refused(capsys, line + " --output growth.png")
     assert "this differs: num_steps: 2 → 3" in refused(
         capsys, line.replace("steps 2", "steps 3") + " --resume"
     )

@@ -1,26 +1,31 @@
-"""`denoscope basins …`: maps of basins."""
+"""`denoscope basins map`, and `denoscope dynamics …` of planes of labels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from denoscope.config import Settings, option
-from denoscope.verbs.verb import PLANE, OwnFlags, Verb, load, plane_of, warn
+from denoscope.errors import UserError
+from denoscope.verbs.output import Pictured, warn, write_json
+from denoscope.verbs.verb import KEPT, MODEL, PLANE, OwnFlags, Verb, load, plane_of
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
-class MapFlags(OwnFlags):
+class MapFlags(Pictured):
     """Where the map goes."""
 
     output: Path = option(Path("basins.npz"), "The file of the map; what is finished is kept there.")
-    picture: Path = option(Path("basins.png"), "Its picture (.png, .pdf, .svg).")
 
 
 def _map(settings: Settings, own: MapFlags) -> None:
-    from denoscope import basins, dynamics, plots, progress
+    from denoscope import basins, dynamics, progress
 
-    plots.check_library()
+    own.check()
     denoiser, inference, asked = load(settings), settings.inference, settings.classifier
     with progress.Counter("map of basins") as told:
         found = basins.map(
@@ -37,11 +42,84 @@ def _map(settings: Settings, own: MapFlags) -> None:
             overwrite=inference.overwrite,
             progress=told,
         )
-    figure, ax = plots.figure()
-    dynamics.draw_basins(ax, found, colors=settings.system.class_colors)
-    plots.save(figure, own.picture)
+    own.draw(dynamics.draw_basins, found, colors=settings.system.class_colors)
     warn(found.attrs["warnings"])
-    print(own.output, own.picture, sep="\n")
+    own.tell()
+
+
+@dataclass(frozen=True)
+class LabelFlags(OwnFlags):
+    """Which plane of labels is looked at."""
+
+    path: Path = option(
+        Path("outputs/classifications_plane.pt"),
+        "Labels of a plane, as classify writes them, or a map of basins (.npz).",
+        positional=True,
+    )
+
+
+def _verdict(_settings: Settings, own: LabelFlags) -> None:
+    from denoscope import dynamics
+
+    found = dynamics.verdict(_labels_of(own.path))
+    print(found)
+    print(
+        f"boundary dimension {found.dimension.spaced_value:.3f}, disorder of neighbouring cells {found.disorder:.2f}"
+    )
+    warn(found.warnings)
+
+
+@dataclass(frozen=True)
+class BasinsFlags(LabelFlags):
+    """By which boxes it is measured."""
+
+    boxes: tuple[int, ...] = option((), "Sides of the boxes in cells; some that suit the plane unless set.")
+    output: Path = option(Path("basins.json"), "The file of the numbers, with what they were computed from.")
+
+
+def _basins(_settings: Settings, own: BasinsFlags) -> None:
+    from denoscope import dynamics
+
+    labels = _labels_of(own.path)
+    boxes = own.boxes or _boxes(labels.shape)
+    fractions = dynamics.basin_fractions(labels)
+    for label, share, (low, high) in zip(
+        fractions.classes, fractions.fractions, fractions.intervals, strict=True
+    ):
+        print(f"class {label:>3}  {share:7.2%}  [{low:.2%}, {high:.2%}]")
+    entropy = dynamics.basin_entropy(labels, box=boxes)
+    print(f"{'box':>9}  basin entropy  boundary entropy (nats)")
+    for box, inner, boundary in zip(boxes, entropy.entropy, entropy.boundary_entropy, strict=True):
+        print(f"{box:>9}  {inner:13.4f}  {boundary:16.4f}")
+    dimension = dynamics.boundary_dimension(labels, boxes=boxes)
+    low, high = dimension.spaced_interval
+    print(
+        f"boundary dimension {dimension.spaced_value:.3f}  [{low:.3f}, {high:.3f}]  over boxes {boxes[0]} to {boxes[-1]}"
+    )
+    warn([*fractions.warnings, *entropy.warnings, *dimension.warnings])
+    found = {"fractions": fractions, "entropy": entropy, "dimension": dimension}
+    write_json(own.output, {name: one.to_dict() for name, one in found.items()})
+    print(own.output)
+
+
+def _boxes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Sides that double from 2 cells to a third of the plane."""
+    return tuple(2**power for power in range(1, 12) if 2**power <= min(shape) // 3)
+
+
+def _labels_of(path: Path) -> np.ndarray:
+    """The labels [ny, nx] in a file of either kind."""
+    from denoscope import kept, tensors
+
+    if path.suffix != ".npz":
+        return tensors.load(path).numpy()
+    found = kept.read(path)
+    if "label" not in found:
+        raise UserError(f"{path}: holds no labels but {', '.join(map(str, found.data_vars))}")
+    if not found["computed"].all():
+        raise UserError(f"{path} is not finished; go on with it (--resume)")
+    labels: np.ndarray = found["label"].to_numpy()
+    return labels
 
 
 VERBS: dict[str, Verb] = {
@@ -50,11 +128,23 @@ VERBS: dict[str, Verb] = {
         "Which class each noise of a plane becomes, with confidence and margin.",
         {
             "system": "device seed",
-            "model": "model scheduler dtype",
-            "inference": "num_steps batch_size lanes resume overwrite",
+            "model": MODEL,
+            "inference": f"num_steps batch_size lanes {KEPT}",
             "classifier": "classifier_weights reject",
             "default": PLANE,
         },
         MapFlags,
+    ),
+    "dynamics basins": Verb(
+        _basins,
+        "Shares of the classes on a plane, entropy and dimension of the boundaries between them.",
+        {},
+        BasinsFlags,
+    ),
+    "dynamics verdict": Verb(
+        _verdict,
+        "Whether a plane of classes shows a fractal boundary, a smooth one, or noise.",
+        {},
+        LabelFlags,
     ),
 }

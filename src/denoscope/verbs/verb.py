@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
 
 PLANE = "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds"
 """Fields of the default configuration that make a plane."""
+MODEL = "model scheduler dtype"
+KEPT = "resume overwrite"
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,3 @@ def plane_of(settings: Settings, shape: tuple[int, int, int]) -> NoiseSet:
         base_seed=default.plane_base_seed,
         direction_seeds=default.direction_seeds,
     )
-
-
-def warn(warnings: Iterable[str]) -> None:
-    """Tell where numbers end to mean what they seem to, beside what is printed."""
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)

@@ -1,0 +1,132 @@
+"""`denoscope dynamics …` of a recording's trajectories: when they are decided, and their shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from denoscope.config import Settings, at_least, option
+from denoscope.verbs.output import Pictured, warn, write_json
+from denoscope.verbs.verb import KEPT, Verb
+
+
+@dataclass(frozen=True)
+class CommitmentFlags(Pictured):
+    """Whose samples are looked at, and where the result goes."""
+
+    path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True)
+    output: Path = option(Path("commitment.npz"), "The file of labels, steps and shares.")
+
+
+def _commitment(settings: Settings, own: CommitmentFlags) -> None:
+    from denoscope import dynamics, files, kept, origin, progress, recording
+
+    own.check()
+    files.writable(own.output.parent)
+    rec = recording.open(own.path)
+    with progress.Counter("commitment", unit="sample") as told:
+        denoiser = origin.denoiser_of(rec, device=settings.system.device)
+        found = dynamics.commitment(rec, denoiser=denoiser, progress=told)
+    kept.write(found, own.output)
+    own.draw(dynamics.draw_commitment, found)
+    steps = found.sizes["step"]
+    for step in sorted({0, steps // 4, steps // 2, 3 * steps // 4, steps - 1}):
+        share, (low, high) = float(found["decided"][step]), found["decided_interval"][step].values
+        print(
+            f"step {step:>4}  σ {float(found['sigma'][step]):8.3f}  decided {share:6.1%}  [{low:.1%}, {high:.1%}]"
+        )
+    warn(found.attrs["warnings"])
+    own.tell()
+
+
+@dataclass(frozen=True)
+class TurnFlags(Pictured):
+    """Which images are noised and denoised again, up to which levels."""
+
+    path: Path = option(Path("run.zarr"), "A recording, whose x_0 are taken.", positional=True)
+    levels: tuple[float, ...] = option(
+        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), "Shares of the steps that are gone back."
+    )
+    draws: int = option(16, "Noises for each image and level.", at_least(1))
+    samples: int | None = option(None, "How many of the images, the first ones; all unless set.", at_least(1))
+    output: Path = option(Path("u_turn.npz"), "The file of the curve; what is finished is kept there.")
+
+
+def _u_turn(settings: Settings, own: TurnFlags) -> None:
+    import torch
+
+    from denoscope import dynamics, origin, progress, recording
+
+    own.check()
+    rec, inference = recording.open(own.path), settings.inference
+    x_0 = torch.from_numpy(rec.final[: own.samples].to_numpy())
+    with progress.Counter("U-turns", unit="image") as told:
+        found = dynamics.u_turn(
+            origin.denoiser_of(rec, device=settings.system.device),
+            x_0,
+            own.levels,
+            draws=own.draws,
+            steps=origin.options_of(rec).num_steps,
+            seed=settings.system.seed,
+            out=own.output,
+            resume=inference.resume,
+            overwrite=inference.overwrite,
+            progress=told,
+        )
+    own.draw(dynamics.draw_u_turn, found)
+    for level, share, (low, high) in zip(
+        found["level"].values, found["probability"].values, found["interval"].values, strict=True
+    ):
+        print(f"level {level:.2f}  same class {share:.3f}  [{low:.3f}, {high:.3f}]")
+    warn(found.attrs["warnings"])
+    own.tell()
+
+
+@dataclass(frozen=True)
+class GeometryFlags(Pictured):
+    """Whose trajectories are measured, and where the result goes."""
+
+    path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True)
+    output: Path = option(Path("geometry.json"), "The file of the numbers.")
+
+
+def _geometry(_settings: Settings, own: GeometryFlags) -> None:
+    import numpy as np
+
+    from denoscope import dynamics, recording
+
+    own.check()
+    rec = recording.open(own.path)
+    paths = rec.sequence.to_numpy()
+    path, spread = dynamics.path_geometry(paths), dynamics.participation(paths)
+    own.draw(dynamics.draw_path, path)
+    print(f"length {np.median(path.lengths):.4g}, chord {np.median(path.chords):.4g}, straightness "
+          f"{np.nanmedian(path.straightness):.3f} (medians of {len(paths)} samples, L2)")  # fmt: skip
+    for state in sorted({0, (len(spread.ratio) - 1) // 2, len(spread.ratio) - 1}):
+        low, high = spread.intervals[state]
+        print(f"state {state:>4}  participation ratio {spread.ratio[state]:.2f}  [{low:.2f}, {high:.2f}]")
+    warn([*path.warnings, *spread.warnings])
+    write_json(own.output, {"path": path.to_dict(), "participation": spread.to_dict()})
+    own.tell()
+
+
+VERBS: dict[str, Verb] = {
+    "dynamics commitment": Verb(
+        _commitment,
+        "In which step each sample of a recording is decided, by the class of its estimates of x_0.",
+        {"system": "device"},
+        CommitmentFlags,
+    ),
+    "dynamics u_turn": Verb(
+        _u_turn,
+        "How often images come back as the same class after they are noised part of the way.",
+        {"system": "device seed", "inference": KEPT},
+        TurnFlags,
+    ),
+    "dynamics geometry": Verb(
+        _geometry,
+        "Lengths, turns and dimensions of the trajectories of a recording.",
+        {},
+        GeometryFlags,
+    ),
+}
