@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 
 import denoscope as ds
 from denoscope import dynamics, kept, plots
-from denoscope.config import SystemConfig
 from denoscope.dynamics.orbits import OrbitDiagram
 from denoscope.progress import Console, Counter
 
@@ -69,6 +68,23 @@ def divergence(picture: Path) -> None:
     theory = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
     dynamics.draw_divergence(ax, dynamics.divergence(pairs), theory=theory)
     plots.save(figure, picture)
+
+
+def exponents(picture: Path) -> None:
+    """The four largest exponents of three noises, by DDIM and by DDPM with common noise, over those of Gaussian data."""
+    found, theory = {}, {}
+    for name, scheduler in (("DDIM", "ddim"), ("DDPM, common noise", "ddpm")):
+        denoiser, path = ds.load("mnist", scheduler=scheduler), KEPT / f"exponents_{scheduler}.npz"
+        if not path.exists():
+            x = ds.noise.random(3, denoiser.shape, seed=42)
+            rows = [dynamics.spectrum(denoiser, x.batch([k]), 4, steps=STEPS).exponents for k in range(3)]
+            kept.write(xarray.Dataset({"exponents": (("sample", "rank"), np.array(rows))}), path)
+        found[name] = kept.read(path)["exponents"].to_numpy()
+        theory[name] = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
+    figure, ax = plots.figure(7, 4)
+    dynamics.draw_exponents(ax, found, theory=theory)
+    plots.save(figure, picture)
+    print({name: rows.round(2).tolist() for name, rows in found.items()})
 
 
 def decided(picture: Path) -> None:
@@ -170,8 +186,7 @@ def ridges(picture: Path) -> None:
     with Counter("ridges", unit="point") as told:
         growth = dynamics.plane_growth(denoiser, plane, steps=20, progress=told, **out("ridges"))
     figure, axes = panels(1, 2, width=6.2, height=4.6)
-    u, v = labels["u"].to_numpy(), labels["v"].to_numpy()
-    plots.draw_plane(axes[0, 0], labels["label"].to_numpy(), u, v, colors=SystemConfig().class_colors)
+    dynamics.draw_basins(axes[0, 0], labels)
     dynamics.draw_growth(axes[0, 1], growth)
     axes[0, 1].set_aspect("equal")
     plots.save(figure, picture)
@@ -184,14 +199,14 @@ def basins(picture: Path) -> None:
     plane = ds.noise.plane((85, 85), denoiser.shape, lengths=(60.0, 60.0))
     with Counter("basins") as told:
         found = ds.basins.map(denoiser, plane, steps=20, progress=told, **out("plane"))
-    labels, u, v = found["label"].to_numpy(), found["u"].to_numpy(), found["v"].to_numpy()
+    labels = found["label"].to_numpy()
     where = ds.basins.label_of(denoiser, plane, steps=20)
     uncertain = dynamics.uncertainty_exponent(
         where, rng.uniform(-30, 30, (400, 2)), [0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
     )
     dimension = dynamics.boundary_dimension(labels, boxes=(2, 3, 5, 9, 17))
     figure, axes = panels(1, 3, height=4.2)
-    plots.draw_plane(axes[0, 0], labels, u, v, colors=SystemConfig().class_colors)
+    dynamics.draw_basins(axes[0, 0], found)
     dynamics.draw_boundary_dimension(axes[0, 1], dimension)
     dynamics.draw_uncertainty(axes[0, 2], uncertain)
     plots.save(figure, picture)
@@ -199,7 +214,7 @@ def basins(picture: Path) -> None:
 
 
 FIGURES: dict[str, Callable[[Path], None]] = {
-    made.__name__: made for made in (divergence, decided, geometry, closed_loop, ridges, basins)
+    made.__name__: made for made in (divergence, exponents, decided, geometry, closed_loop, ridges, basins)
 }
 
 

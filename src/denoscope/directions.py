@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Callable
@@ -49,8 +48,7 @@ def directions_of(
     if not (torch.isfinite(lengths) & (lengths > 0)).all():
         raise UserError("directions hold one that is zero, NaN or Inf; leave it out")
     units = rows / lengths[:, None, None, None]
-    digest = hashlib.sha256(units.numpy().tobytes()).hexdigest()
-    return "along", lambda index: units[index], {"directions_sha256": digest}
+    return "along", lambda index: units[index], {"directions_sha256": tensors.sha256(units)}
 
 
 def _simplex(shape: tuple[int, ...], count: int, seed: int) -> torch.Tensor:

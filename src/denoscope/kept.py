@@ -14,6 +14,7 @@ import numpy as np
 
 from denoscope.errors import UserError
 from denoscope.files import replacing
+from denoscope.plain import plain
 from denoscope.storage.target import differences
 
 if TYPE_CHECKING:
@@ -134,8 +135,3 @@ def _flat(identity: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Any]
             yield from _flat(value, f"{of}{name}, ")
         else:
             yield f"{of}{name}", plain(value)
-
-
-def plain(value: Any) -> Any:
-    """A value as it comes out of JSON again, so that two can be compared."""
-    return json.loads(json.dumps(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from pathlib import Path
 
@@ -91,3 +92,8 @@ def _loaded(path: Path, mmap: bool) -> object:
         except RuntimeError:
             pass  # files of before torch 1.6 can't be mapped
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def sha256(tensor: torch.Tensor) -> str:
+    """SHA-256 of a tensor's numbers, in their own precision."""
+    return hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()

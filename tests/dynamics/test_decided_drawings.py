@@ -49,6 +49,7 @@ def test_a_u_turn_is_drawn_by_level_with_its_interval(ax):
     assert dynamics.draw_u_turn(ax, found) is ax
     (line,) = ax.lines
     assert list(line.get_xdata()) == [0.5, 8.0] and list(line.get_ydata()) == [1.0, 0.2]
+    assert ax.xaxis_inverted(), "as of the entropy"
     (band,) = ax.collections
     corners = {tuple(corner) for corner in band.get_paths()[0].vertices.round(9).tolist()}
     assert {(0.5, 0.9), (0.5, 1.0), (8.0, 0.1), (8.0, 0.4)} <= corners

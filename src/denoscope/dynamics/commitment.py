@@ -10,10 +10,10 @@ import torch
 
 from denoscope.denoiser import Denoiser
 from denoscope.dynamics.proportion import wilson
-from denoscope.dynamics.result import plain
 from denoscope.errors import UserError
 from denoscope.labels import DIGIT, classify_finite
 from denoscope.origin import denoiser_of, need_finished, steps_again
+from denoscope.plain import plain
 from denoscope.recording import Recording
 from denoscope.storage.plan import as_array
 

@@ -42,7 +42,7 @@ def draw_entropy(ax: Axes, found: xarray.Dataset, *, level: Speciation | None = 
 
 
 def draw_u_turn(ax: Axes, found: xarray.Dataset, *, level: Speciation | None = None) -> Axes:
-    """The probability that a `u_turn` ends in the same class, by noise level, with its interval."""
+    """The probability that a `u_turn` ends in the same class, by noise level, which falls to the right, with its interval."""
     sigma, (low, high) = found["sigma"].to_numpy(), found["interval"].to_numpy().T
     order = np.argsort(sigma)
     ax.fill_between(sigma[order], low[order], high[order], alpha=0.2, linewidth=0)
@@ -53,6 +53,7 @@ def draw_u_turn(ax: Axes, found: xarray.Dataset, *, level: Speciation | None = N
         ylabel="probability of the same class",
         ylim=(0, 1.05),
     )
+    ax.invert_xaxis()
     _mark(ax, None if level is None else level.sigma)
     return ax
 

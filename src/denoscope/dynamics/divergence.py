@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denoscope.dynamics.proportion import wilson
-from denoscope.dynamics.result import plain
 from denoscope.errors import UserError
+from denoscope.plain import plain
 from denoscope.recording import Recording
 from denoscope.storage.plan import COMPLETE
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from denoscope import tensors
 from denoscope.dynamics.derivative import WAYS, choose
 from denoscope.dynamics.maps import Step, advance, check_counts, check_state, first_state, map_at
 from denoscope.dynamics.points import as_array
@@ -105,8 +105,8 @@ def lyapunov(
         "discard": discard,
         "seed": seed,
         "derivative": way,
-        "the orbit's state": _hash(x),
-        "the map there": _hash(map_at(step, begin)(x).detach()),
+        "the orbit's state": tensors.sha256(x),
+        "the map there": tensors.sha256(map_at(step, begin)(x)),
     }
     fresh = _begun(x, frame, measured, identity)
     with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=True) as file:
@@ -189,10 +189,6 @@ def _grow(
         if progress:
             progress(row + 1, len(iterations))
     done[...] = len(iterations)
-
-
-def _hash(state: torch.Tensor) -> str:
-    return hashlib.sha256(state.cpu().numpy().tobytes()).hexdigest()
 
 
 def _means(growth: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from denoscope import tensors
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
@@ -100,8 +100,11 @@ def _begun(flow: DenoisingMap, x_T: torch.Tensor) -> xarray.Dataset:
     import xarray
 
     size, square = x_T.numel(), ("row", "column")
-    drawn = hashlib.sha256(x_T.cpu().numpy().tobytes()).hexdigest()
-    identity: dict[str, Any] = {"x_T": drawn, "name": flow.name, **origin_of(flow)["fingerprint"]}
+    identity: dict[str, Any] = {
+        "x_T": tensors.sha256(x_T),
+        "name": flow.name,
+        **origin_of(flow)["fingerprint"],
+    }
     return xarray.Dataset(
         {
             "frame": (square, np.eye(size)),

@@ -15,6 +15,7 @@ from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
 from denoscope.dynamics.denoising_map import DenoisingMap, map_of
+from denoscope.dynamics.derivative import separation
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
 from denoscope.sampling import Loop, NoiseKind
@@ -185,18 +186,16 @@ def beyond_precision(exponents: np.ndarray, dtype: torch.dtype) -> list[str]:
     ]
 
 
-SEPARATIONS = {torch.float32: 1e-2, torch.float64: 1e-5}
-"""The L2 distance of central differences at which rounding and curvature cost least, by the map's precision."""
 AGREEING = {torch.float32: 0.05, torch.float64: 1e-4}
 """How far a derivative and a central difference may lie apart, relatively, before it is warned of."""
 
 
 def difference_errors(flow: DenoisingMap, x_T: torch.Tensor, directions: torch.Tensor) -> np.ndarray:
     """‖Jv − Δ‖/‖Jv‖ [k] with Δ = (Φ(x_T + hv) − Φ(x_T − hv))/2h for each row v of `directions`, Φ the map itself."""
-    h = SEPARATIONS.get(x_T.dtype, max(SEPARATIONS.values()))
+    h = separation(x_T)
     above, below = (flow(x_T + sign * h * directions).double() for sign in (1, -1))
     derived = flow.push(x_T, directions).double()
-    apart, size = ((part).flatten(1).norm(dim=1) for part in (derived - (above - below) / (2 * h), derived))
+    apart, size = (part.flatten(1).norm(dim=1) for part in (derived - (above - below) / (2 * h), derived))
     return (apart / size.clamp(min=torch.finfo(torch.float64).tiny)).cpu().numpy()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from denoscope import seeds
+from denoscope import seeds, tensors
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig
 from denoscope.denoiser import Denoiser
@@ -115,7 +114,6 @@ def _empty(
 
     scheduler, origin = flow.denoiser.new_scheduler(flow.steps), origin_of(flow, **drawn)
     grid = (len(x_0), len(levels))
-    images = hashlib.sha256(x_0.cpu().numpy().tobytes()).hexdigest()
     return xarray.Dataset(
         {
             "same": (("sample", "level"), np.full(grid, np.nan)),
@@ -132,7 +130,7 @@ def _empty(
             **origin,
             "warnings": ["one image alone has no interval"] if len(x_0) == 1 else [],
             IDENTITY: {
-                "x_0": images,
+                "x_0": tensors.sha256(x_0),
                 "labels": before.tolist(),
                 "steps begun with": list(begins),
                 **drawn,
