@@ -61,9 +61,11 @@ def out(name: str) -> dict[str, Any]:
 
 
 def divergence(picture: Path) -> None:
-    """Fifteen pairs in x_t and four layers, and what Gaussian data would do."""
+    """Fifteen pairs in x_t, the estimate of x_0 and four layers, and what Gaussian data would do."""
     denoiser = ds.load("mnist")
-    pairs = recorded("pairs", ds.noise.perturbed(15, denoiser.shape, epsilon=0.01), layers=LAYERS)
+    pairs = recorded(
+        "pairs", ds.noise.perturbed(15, denoiser.shape, epsilon=0.01), layers=LAYERS, extract_estimates=True
+    )
     figure, ax = plots.figure(7, 4)
     theory = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
     dynamics.draw_divergence(ax, dynamics.divergence(pairs), theory=theory)

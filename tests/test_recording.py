@@ -11,6 +11,7 @@ import xarray
 import zarr
 
 import denoscope as ds
+from denoscope import verify
 from denoscope.storage import zarr_layout
 
 STEPS, LANES, COUNT = 3, 4, 10
@@ -194,6 +195,59 @@ def test_a_store_exports_the_files_that_a_folder_recording_writes(record, tmp_pa
     )
 
 
+def plain_estimates(denoiser, sequence, timesteps):
+    """(x − √(1−ᾱ) ε)/√ᾱ of every state but the last, from one call of the network each."""
+    found = []
+    for entry, timestep in enumerate(timesteps):
+        level = denoiser.scheduler.alphas_cumprod[int(timestep)].double()
+        state = torch.from_numpy(np.asarray(sequence[:, entry]))
+        with torch.no_grad():
+            output = denoiser.network(state, timestep).sample
+        found.append((state - (1 - level).sqrt() * output) / level.sqrt())
+    return torch.stack(found, 1)
+
+
+@pytest.mark.parametrize("out", ["run.zarr", "run"])
+def test_estimates_of_x_0_are_kept_when_asked_for(record, tiny, tmp_path, out):
+    rec = record(out, extract_estimates=True)
+    assert rec.estimates.dims == ("sample", "step", "channel", "height", "width")
+    expected = plain_estimates(tiny, rec.sequence, rec.dataset["timestep"].values)
+    torch.testing.assert_close(
+        torch.from_numpy(rec.estimates.to_numpy()), expected.float(), rtol=1e-4, atol=1e-4
+    )
+    # The scheduler's last step goes to the estimate itself.
+    assert np.array_equal(rec.estimates[:, -1], rec.final)
+    assert set(rec.states) == set(LAYERS)
+    assert verify.store(tmp_path / out, recompute=2, source=tiny.network).sound
+
+
+def test_estimates_come_of_the_steps_whose_states_are_kept_and_at_any_batch_size(record):
+    every = record("every.zarr", extract_estimates=True, batch_size=1)
+    some = record("some", extract_estimates=True, every=(0, 2), batch_size=100)
+    assert some.estimates.shape[1] == 2 and some.sequence.shape[1] == STEPS + 1
+    assert np.array_equal(some.estimates, every.estimates[:, [0, 2]])
+
+
+def test_estimates_lie_in_a_folder_of_their_own_and_are_exported(record, tmp_path):
+    rec = record("run.zarr", extract_estimates=True)
+    rec.export(tmp_path / "pt")
+    one = torch.load(tmp_path / "pt" / "x_0_estimates" / "sample_0003.pt", weights_only=True)
+    assert same(rec.estimates[3], one)
+    rec.export(tmp_path / "npz", format="npz")
+    assert np.array_equal(np.load(tmp_path / "npz" / "sample_0003.npz")["x_0_estimates"], rec.estimates[3])
+    with pytest.raises(ds.UserError, match="holds no estimates of x_0; record with extract_estimates"):
+        assert record("without.zarr").estimates
+
+
+def test_estimates_that_no_scheduler_makes_are_refused_before_anything_is_written(make_unet, tmp_path):
+    from diffusers import PNDMScheduler
+
+    denoiser = ds.load(make_unet(), scheduler=PNDMScheduler(), device="cpu")
+    with pytest.raises(ds.UserError, match=r"PNDMScheduler makes no estimate of x_0; allowed: .* DDIM"):
+        ds.record(denoiser, ds.noise.random(1, denoiser.shape), tmp_path / "run", extract_estimates=True)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("batch_size", [1, 4, 7, 100])
 @pytest.mark.parametrize("kind", ["ddim", "common", "independent"])
 def test_the_batch_size_changes_no_stored_value(tiny, tiny_ddpm, x, tmp_path, kind, batch_size):
@@ -346,7 +400,9 @@ class Named(torch.nn.Module):
 
 
 @pytest.mark.parametrize("out", ["run.zarr", "run"])
-@pytest.mark.parametrize("address", ["step", "timestep", "sequence", "final", "complete", "sample", "seed"])
+@pytest.mark.parametrize(
+    "address", ["step", "timestep", "sequence", "final", "x_0_estimates", "complete", "sample", "seed"]
+)
 def test_a_layer_named_as_what_a_recording_holds_anyway_is_refused_with_the_earlier_one_kept(
     record, x, tmp_path, make_scheduler, out, address
 ):

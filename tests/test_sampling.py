@@ -202,6 +202,59 @@ def test_each_step_says_what_it_did(tiny, make_scheduler, x):
         assert torch.equal(step.states["conv_out"], step.model_output)
 
 
+class TowardsPoint(torch.nn.Module):
+    """The best velocity ε − x_0 or noise ε for data of one point alone, whose every estimate is that point."""
+
+    def __init__(self, point, level_of):
+        super().__init__()
+        self.point, self.level_of = point, level_of
+
+    def forward(self, x, timestep):
+        mean, spread = self.level_of(float(timestep))
+        noise = (x - mean * self.point) / spread
+        return noise - self.point if mean == 1 - spread else noise
+
+
+def alone(name, point):
+    """A denoiser of that point under a scheduler of diffusers'."""
+    import diffusers
+
+    scheduler = getattr(diffusers, name)()
+    if name.startswith("FlowMatch"):
+        return ds.load(
+            TowardsPoint(point, lambda t: (1 - t / 1000, t / 1000)), scheduler=scheduler, shape=point.shape
+        )
+    levels = scheduler.alphas_cumprod.double()
+    return ds.load(
+        TowardsPoint(point, lambda t: (float(levels[int(t)].sqrt()), float((1 - levels[int(t)]).sqrt()))),
+        scheduler=scheduler,
+        shape=point.shape,
+        dtype="float64",
+    )
+
+
+@pytest.mark.parametrize("name", ["DDIMScheduler", "DDPMScheduler", "FlowMatchEulerDiscreteScheduler",
+                                  "FlowMatchHeunDiscreteScheduler"])  # fmt: skip
+def test_every_estimate_of_a_single_point_is_that_point(name):
+    point = torch.linspace(-0.9, 0.9, 12).reshape(1, 3, 4)
+    denoiser = alone(name, point)
+    for step in ds.denoise(denoiser, torch.randn(2, 1, 3, 4, generator=torch.manual_seed(0)), steps=7):
+        assert step.x_0_estimate is not None
+        torch.testing.assert_close(
+            step.x_0_estimate.double(), point.double().expand(2, -1, -1, -1), atol=2e-4, rtol=0
+        )
+
+
+def test_the_estimate_of_a_consistency_model_is_what_it_denoises_to(make_unet):
+    """LCM's last step goes to it, without noise."""
+    from diffusers import LCMScheduler
+
+    denoiser = ds.load(make_unet(), scheduler=LCMScheduler(), device="cpu")
+    steps = list(ds.denoise(denoiser, ds.noise.random(2, denoiser.shape).batch(range(2)), steps=3))
+    assert torch.equal(steps[-1].x_0_estimate, steps[-1].x_after)
+    assert not torch.equal(steps[0].x_0_estimate, steps[0].x_after)
+
+
 def gain(levels, pairs, variance):
     """∏ g_t(λ) over the pairs (t, s); ᾱ is 1 below t = 0."""
     product = 1.0

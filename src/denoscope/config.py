@@ -212,6 +212,9 @@ class InferenceConfig(Checked):
     batch_size: int = option(8, "Samples in flight at once; never changes a result.", at_least(1))
     lanes: int = option(8, "Rows of every network call; part of what fixes the last bits.", LANES)
     extract_states: bool = option(True, "Record states and sequences; without, only the final image.")
+    extract_estimates: bool = option(
+        False, "Record the scheduler's estimates of x_0 too, of the same steps as states."
+    )
     layers: tuple[str, ...] = option(
         (), "What to record, by queries (see `denoscope layers`); the first and last convolution unless set."
     )

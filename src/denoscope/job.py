@@ -25,7 +25,7 @@ from denoscope.outbox import Outbox
 from denoscope.planning import condition_of, kept_steps, place_of, plan_of, selection_of
 from denoscope.sampling import Loop, Step, steps_of
 from denoscope.selection import Selection
-from denoscope.storage.plan import Plan, Unit, Writer
+from denoscope.storage.plan import ESTIMATES, Plan, Unit, Writer
 from denoscope.storage.space import readable
 from denoscope.storage.target import Existing, writing
 from denoscope.storage.writers import WRITERS
@@ -207,10 +207,14 @@ class Job:
         outbox.send(finite(computed), flag)
 
     def _images(self, step: Step) -> list[tuple[str, torch.Tensor]]:
-        """The states x that are stored of one step."""
+        """The states x and the estimate of x_0 that are stored of one step."""
         if not self.options.extract_states:
             return [("final", step.x_after)] if step.index + 1 == self.plan.steps else []
-        return [("sequence", x) for x in ([step.x_before] if step.index == 0 else []) + [step.x_after]]
+        images = [("sequence", x) for x in ([step.x_before] if step.index == 0 else []) + [step.x_after]]
+        if self.options.extract_estimates and self._keeps(step):
+            assert step.x_0_estimate is not None
+            images.append((ESTIMATES, step.x_0_estimate))
+        return images
 
     def _keeps(self, step: Step) -> bool:
         """Whether the layers' states of this step are stored."""

@@ -72,15 +72,16 @@ def keeping(
     data = fresh if place is None or overwrite or not place.exists() else _begun(fresh, place, resume)
     if place is not None:
         write(data, place)  # what cannot be written is told before anything is computed
+    kept = Kept(data, place)
     try:
-        yield Kept(data, place)
+        yield kept
     except BaseException:
         if place is not None and not chained:
             with suppress(UserError):  # the disk may be what failed
-                write(data, place)
+                write(kept.data, place)
         raise
     if place is not None:
-        write(data, place)
+        write(kept.data, place)
 
 
 def _begun(fresh: xarray.Dataset, path: Path, resume: bool) -> xarray.Dataset:
@@ -98,7 +99,7 @@ def _begun(fresh: xarray.Dataset, path: Path, resume: bool) -> xarray.Dataset:
 def write(data: xarray.Dataset, path: Path) -> None:
     """Write a dataset to a file (.npz), whole or not at all: each variable and coordinate as an array of its name,
     and `told`, JSON of their dimensions and the attributes."""
-    arrays = {str(name): values.to_numpy() for name, values in data.variables.items()}
+    arrays = {str(name): _plain_text(values.to_numpy()) for name, values in data.variables.items()}
     told = {
         "dims": {str(name): list(values.dims) for name, values in data.variables.items()},
         "coords": [str(name) for name in data.coords],
@@ -106,6 +107,11 @@ def write(data: xarray.Dataset, path: Path) -> None:
     }
     with replacing(path) as file:
         np.savez(file, told=np.array(json.dumps(told)), **arrays)  # type: ignore[arg-type]
+
+
+def _plain_text(values: np.ndarray) -> np.ndarray:
+    """The values, of texts as an array of fixed width: NumPy would write its newer kind as a pickle."""
+    return np.array(values.tolist()) if values.dtype.kind == "T" else values
 
 
 def read(path: str | os.PathLike[str]) -> xarray.Dataset:

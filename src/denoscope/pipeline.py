@@ -33,7 +33,7 @@ def run(
     plots.check_library()
     check_images(plane.tensor(0))
     writable(pictures)
-    options = replace(inference, extract_states=False, output_format="pt")
+    options = replace(inference, extract_states=False, extract_estimates=False, output_format="pt")
     job = Job.prepared(denoiser, plane, output, options, settings.system.seed)
     job.run(progress)
     x_0 = torch.from_numpy(recording.open(job.out).final.to_numpy())

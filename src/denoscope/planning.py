@@ -19,9 +19,10 @@ from denoscope.errors import UserError
 from denoscope.layers import Layer
 from denoscope.noise import NoiseSet
 from denoscope.sampling import Loop, noise_level
+from denoscope.schedulers import need_estimates
 from denoscope.selection import Selection
 from denoscope.stages import stages
-from denoscope.storage.plan import IMAGE_DIMS, ArrayPlan, Plan
+from denoscope.storage.plan import ESTIMATES, IMAGE_DIMS, ArrayPlan, Plan
 from denoscope.storage.target import inside
 from denoscope.writes import Writes
 
@@ -103,7 +104,12 @@ def plan_of(
             stored_dtype(denoiser.dtype) if options.state_dtype == "auto" else np.dtype(options.state_dtype)
         )
         arrays = [ArrayPlan("sequence", denoiser.shape, IMAGE_DIMS, image_dtype, "state", count + 1)]
+        if options.extract_estimates:
+            need_estimates(scheduler, denoiser.shape)
+            arrays.append(ArrayPlan(ESTIMATES, denoiser.shape, IMAGE_DIMS, image_dtype, "step", len(kept)))
         arrays += [layer_plan(layer, selection, dtype, len(kept), calls, len(branches)) for layer in layers]
+    elif options.extract_estimates:
+        raise UserError("extract_estimates is given without extract_states, which keeps final images alone")
     else:
         arrays = [ArrayPlan("final", denoiser.shape, IMAGE_DIMS, image_dtype)]
     samples = sample_names(x.names)
@@ -135,7 +141,7 @@ def plan_of(
         + sum({shape: selection.matrix_bytes(shape) for layer in layers if (shape := layer.shape)}.values()),
         layer_folders=folders,
     )
-    plan.check_names()
+    plan.check_names(addresses)
     return plan
 
 

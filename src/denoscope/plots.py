@@ -43,12 +43,25 @@ def figure(width: float = 8.0, height: float = 6.0) -> tuple[Figure, Axes]:
 
 def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> None:
     """Write the figure whole or not at all; the name's ending (.png, .pdf, .svg) tells the format."""
-    form = Path(path).suffix.lower().removeprefix(".")
-    allowed = sorted(figure.canvas.get_supported_filetypes())
-    if form not in allowed:
-        raise UserError(f"{path} has no ending that tells a picture's format; allowed: {', '.join(allowed)}")
+    form = form_of(path)
     with replacing(path) as file:
         figure.savefig(file, format=form, dpi=dpi, facecolor="white", bbox_inches="tight")
+
+
+def form_of(path: str | Path) -> str:
+    """The format of a picture by its name's ending.
+
+    Raises: UserError if matplotlib writes none of that ending.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    form, allowed = (
+        Path(path).suffix.lower().removeprefix("."),
+        sorted(FigureCanvasBase.get_supported_filetypes()),
+    )
+    if form not in allowed:
+        raise UserError(f"{path} has no ending that tells a picture's format; allowed: {', '.join(allowed)}")
+    return form
 
 
 def draw_contact_sheet(

@@ -20,7 +20,7 @@ from denoscope.interventions import Intervention
 from denoscope.job import Job, Progress
 from denoscope.noise import NoiseSet
 from denoscope.storage import pt_layout, pt_reader, sample_files, zarr_layout, zarr_reader
-from denoscope.storage.plan import COMPLETE, IMAGES, NONFINITE, ArrayPlan, Plan, Unit
+from denoscope.storage.plan import COMPLETE, ESTIMATES, IMAGES, NONFINITE, ArrayPlan, Plan, Unit
 from denoscope.storage.pt_folder import PtWriter
 
 if TYPE_CHECKING:
@@ -52,6 +52,18 @@ class Recording:
         return self.dataset["sequence"]
 
     @property
+    def estimates(self) -> xarray.DataArray:
+        """The scheduler's estimates of x_0 (sample, step, channel, height, width); entry k was made in step k, of state k.
+
+        Raises: UserError if they were not recorded.
+        """
+        if ESTIMATES not in self.dataset:
+            raise UserError(
+                f"{self.path} holds no estimates of x_0; record with extract_estimates (--extract_estimates) to get them"
+            )
+        return self.dataset[ESTIMATES]
+
+    @property
     def final(self) -> xarray.DataArray:
         """x_0 (sample, channel, height, width)."""
         return self.dataset["final"] if "final" in self.dataset else self.sequence.isel(state=-1)
@@ -66,7 +78,8 @@ class Recording:
         """Write the finished samples for other programs.
 
         "pt" is the layout that `main.py` writes, a file for each sample and array. "safetensors" and "npz" are
-        one file for each sample, with all its arrays by their names: `sequence`, and each layer's address.
+        one file for each sample, with all its arrays by their names: `sequence`, `x_0_estimates` where they were
+        recorded, and each layer's address.
 
         Raises: UserError for another format, and where a file would be replaced.
         """
@@ -218,7 +231,8 @@ def record(
             the option `intervene` names (a file). Layers are read behind them.
         options: the other fields of `InferenceConfig`, by name; the same as the command's flags.
             Among them: batch_size, samples in flight at once, rounded up to whole lanes;
-            extract_states=False keeps the final images alone; flatten stores each state as one vector;
+            extract_states=False keeps the final images alone; extract_estimates=True also keeps the scheduler's
+            estimates of x_0 (`Recording.estimates`); flatten stores each state as one vector;
             output_format is "zarr" (one store), "pt" (one file for each sample and array) or "auto"
             (zarr where `out` ends in .zarr); resume goes on with what is there; overwrite replaces it.
 

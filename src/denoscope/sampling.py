@@ -20,7 +20,7 @@ from denoscope.errors import UserError
 from denoscope.interventions import Intervention
 from denoscope.layers import Layer
 from denoscope.moment import Moment
-from denoscope.schedulers import begun_at, scaled, starting_sigma, stepped
+from denoscope.schedulers import begun_at, estimate_of, scaled, starting_sigma, stepped
 from denoscope.stages import Stage, stages
 from denoscope.taps import tapped
 from denoscope.writes import NONE, Writes
@@ -35,7 +35,8 @@ class Step:
     States x are [n, C, H, W]. `states` maps each tapped layer to what was read there: [n, …], with an axis
     [n, call, …] in front where a step calls the layer more than once, and then one for `branches` where
     guidance has two; NaN stands for a call that was not made. `model_output` and `x_0_estimate`, the
-    scheduler's guess of x_0 (None where it makes none), belong to `x_before`: to the first call of the step.
+    scheduler's guess of x_0 (None where it makes none, see `schedulers.estimate_of`), belong to `x_before`: to the
+    first call of the step.
     """
 
     index: int
@@ -125,7 +126,8 @@ class _Lanes:
             output = self._guided(output).to(x.dtype)
             result = stepped(scheduler, index, output, x, draws.of_step(index, self.names, len(x)))
         self.x = result.prev_sample
-        return output, getattr(result, "pred_original_sample", None), states, tuple(network.skipped)
+        estimate = estimate_of(scheduler, index, output, x, result)
+        return output, estimate, states, tuple(network.skipped)
 
     def _guided(self, output: torch.Tensor) -> torch.Tensor:
         if not self.branches:

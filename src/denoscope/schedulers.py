@@ -27,6 +27,8 @@ WITHOUT_HISTORY = {
     "EulerAncestralDiscreteScheduler",
     "FlowMatchEulerDiscreteScheduler",
 }
+FLOWS = {"FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler", "FlowMatchLCMScheduler"}
+"""Their states are (1 − σ) x_0 + σ ε, and their networks' outputs ε − x_0."""
 
 
 class Scheduler(Protocol):
@@ -157,6 +159,34 @@ def stepped(
     if type(scheduler).__name__ == "DDPMWuerstchenScheduler":  # the one that wants a timestep for each row
         timestep = timestep.expand(len(x))
     return scheduler.step(model_output, timestep, x, **options)
+
+
+def estimate_of(
+    scheduler: Scheduler, index: int, model_output: torch.Tensor, x: torch.Tensor, result: Any
+) -> torch.Tensor | None:
+    """The estimate of x_0 in a step, from what `stepped` was given and has returned; None where there is none.
+
+    It is the scheduler's own where it tells one. Flow matching, which does not, estimates x − σ v from the velocity v.
+    """
+    for name in ("pred_original_sample", "denoised"):
+        if (own := getattr(result, name, None)) is not None:
+            return own
+    if type(scheduler).__name__ not in FLOWS or scheduler.config.get("invert_sigmas"):
+        return None
+    return x - scheduler.sigmas[index].to(x.device, x.dtype) * model_output  # type: ignore[attr-defined]
+
+
+def need_estimates(scheduler: Scheduler, shape: Sequence[int]) -> None:
+    """Refuse a scheduler, set to its timesteps, that makes no estimate of x_0; `shape` is that of a state."""
+    tried, x = copy.deepcopy(scheduler), torch.zeros(1, *shape, device=scheduler.timesteps.device)
+    learned = str(scheduler.config.get("variance_type")).startswith("learned")
+    output = torch.cat([x, x], 1) if learned else x
+    result = stepped(tried, 0, output, x, [torch.Generator().manual_seed(0)])
+    if estimate_of(tried, 0, output, x, result) is None:
+        raise UserError(
+            f"{type(scheduler).__name__} makes no estimate of x_0; allowed: schedulers that do, such as DDIM, DDPM, "
+            "Euler, LCM and, for flow matching, FlowMatchEulerDiscrete"
+        )
 
 
 def adds_noise(scheduler: Scheduler) -> bool:

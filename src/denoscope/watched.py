@@ -101,7 +101,7 @@ class Watched:
             codec=options.codec,
             in_flight=n,
         )
-        plan.check_names()
+        plan.check_names(addresses)
         return plan
 
     def _array(self, layer: Layer, options: InferenceConfig, selection: Selection, count: int) -> ArrayPlan:

@@ -74,11 +74,16 @@ def test_basins_maps_a_plane_that_the_measures_read(here, capsys):
 def test_divergence_prints_each_pair_and_draws(tiny, here, capsys):
     x = ds.noise.perturbed(2, tiny.shape, epsilon=1.0)
     ds.record(tiny, x, here / "run.zarr", steps=3, layers=["conv_in", "mid_block"])
-    cli.main(["dynamics", "divergence", "run.zarr", "--output", "curves.pdf", "--threshold", "1.5"])
+    cli.main(["dynamics", "divergence", "run.zarr", "--picture", "curves.pdf", "--threshold", "1.5"])
     told = capsys.readouterr()
     pairs = [line for line in told.out.splitlines() if line.startswith("set_0042_pert_")]
     assert len(pairs) == 2 and all("per step" in line and "diverged" in line for line in pairs)
     assert "no noise floor was measured" in told.err and (here / "curves.pdf").read_bytes()[:4] == b"%PDF"
+    expected = dynamics.divergence(ds.open(here / "run.zarr"), threshold=1.5)
+    written = kept.read(here / "divergence.npz")
+    assert set(written) == set(expected) and all(
+        np.array_equal(written[name], expected[name], equal_nan=True) for name in expected
+    )
 
 
 def test_verdict_says_what_a_plane_shows(here, capsys):
@@ -107,7 +112,12 @@ def test_growth_writes_the_ridge_map_of_a_plane_and_goes_on_with_it(model, here,
     assert "growth.npz exists; go on with it" in refused(capsys, line)
     cli.main([*line.split(), "--resume", "--picture", "pictures/ridges.pdf"])
     assert (here / "pictures" / "ridges.pdf").read_bytes()[:4] == b"%PDF"
-    assert "--output and --picture are both" in refused(capsys, line + " --output growth.png")
+    assert "--output is growth.pdf; allowed: a name that ends in .npz" in refused(
+        capsys, line + " --output growth.pdf"
+    )
+    assert "a.docx has no ending that tells a picture's format" in refused(
+        capsys, line + " --resume --picture a.docx"
+    )
     assert "this differs: num_steps: 2 → 3" in refused(
         capsys, line.replace("steps 2", "steps 3") + " --resume"
     )

@@ -10,7 +10,7 @@ import torch
 from analytic import denoiser_of, scheduler_of
 
 import denoscope as ds
-from denoscope import dynamics
+from denoscope import dynamics, kept
 from denoscope.dynamics.analytic_models import TwoGaussians
 
 
@@ -68,6 +68,60 @@ def test_labels_are_those_of_the_estimates_of_a_plain_loop(tiny_ddpm, tmp_path, 
         assert found["commitment_sigma"][row] == ([*found["sigma"].values, 0.0][first])
     decided = [(found["commitment_step"].values <= k).mean() for k in range(6)]
     np.testing.assert_allclose(found["decided"], decided)
+
+
+@pytest.mark.parametrize("out", ["run.zarr", "run"])
+def test_recorded_estimates_give_the_same_without_a_denoiser(tiny_ddpm, tmp_path, out):
+    x = ds.noise.random(11, tiny_ddpm.shape, seed=3)
+    without = ds.record(tiny_ddpm, x, tmp_path / "without.zarr", steps=6, layers=["conv_in"])
+    rec = ds.record(tiny_ddpm, x, tmp_path / out, steps=6, layers=["conv_in"], extract_estimates=True)
+    again = dynamics.commitment(without, denoiser=tiny_ddpm, label_of=pixels)
+    stored = dynamics.commitment(rec, label_of=pixels, batch_size=4)
+    assert again.drop_attrs().identical(stored.drop_attrs())
+
+
+def test_estimates_of_some_steps_are_not_enough(tiny, tmp_path):
+    x = ds.noise.random(3, tiny.shape, seed=3)
+    rec = ds.record(tiny, x, tmp_path / "run.zarr", steps=4, extract_estimates=True, every=(2,))
+    with pytest.raises(ds.UserError, match="made in Python"):
+        dynamics.commitment(rec, label_of=pixels)
+    assert dynamics.commitment(rec, denoiser=tiny, label_of=pixels)["label"].shape == (3, 4)
+
+
+def test_what_is_finished_is_not_denoised_again(tiny, tmp_path):
+    x = ds.noise.random(7, tiny.shape, seed=3)
+    rec = ds.record(tiny, x, tmp_path / "run.zarr", steps=4, layers=["conv_in"])
+    whole = dynamics.commitment(rec, denoiser=tiny, label_of=pixels)
+
+    class Killed(Exception):
+        pass
+
+    def killed(done, _all):
+        if done >= 4:
+            raise Killed
+
+    out = tmp_path / "commitment.npz"
+    with pytest.raises(Killed):
+        dynamics.commitment(rec, denoiser=tiny, label_of=pixels, batch_size=2, out=out, progress=killed)
+    assert kept.read(out)["computed"].sum() == 4
+    with pytest.raises(ds.UserError, match="exists; go on with it"):
+        dynamics.commitment(rec, denoiser=tiny, label_of=pixels, out=out)
+    with pytest.raises(ds.UserError, match="labels of x_0"):
+        dynamics.commitment(rec, denoiser=tiny, label_of=side, out=out, resume=True)
+    calls = []
+    handle = tiny.network.register_forward_pre_hook(lambda *_: calls.append(1))
+    found = dynamics.commitment(rec, denoiser=tiny, label_of=pixels, batch_size=2, out=out, resume=True)
+    handle.remove()
+    assert len(calls) == 2 * 4  # three samples in flights of two, four steps each
+    assert found.drop_attrs().identical(whole.drop_attrs())
+    assert kept.read(out).drop_attrs().identical(whole.drop_attrs())
+
+
+def test_a_scheduler_without_estimates_is_refused(make_unet, tmp_path):
+    denoiser = ds.load(make_unet(), scheduler=diffusers.PNDMScheduler(), device="cpu")
+    rec = ds.record(denoiser, ds.noise.random(2, denoiser.shape), tmp_path / "run.zarr", steps=10)
+    with pytest.raises(ds.UserError, match="PNDMScheduler makes no estimate of x_0"):
+        dynamics.commitment(rec, denoiser=denoiser, label_of=pixels)
 
 
 def plainly(denoiser, x_T, steps, label_of):

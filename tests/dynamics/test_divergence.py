@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from analytic import ddim_factors, gaussian
+from analytic import ddim_factors, gaussian, levels, timesteps
 
 import denoscope as ds
 from denoscope import dynamics
@@ -48,6 +48,42 @@ def test_along_singular_directions_pairs_grow_by_the_exponents(make_unet, make_s
         ds.record(denoiser, along, tmp_path / "run.zarr", steps=4, layers=["conv_in"])
     )
     np.testing.assert_allclose(4 * found["growth_rate"], exponents.exponents, atol=2e-3)
+
+
+def test_estimates_and_layers_of_gaussian_data_separate_as_the_closed_form_says(tmp_path):
+    """The estimate of x_0 is √ᾱ λ x/(ᾱλ + 1 − ᾱ), and the network's output √(1−ᾱ) x/(ᾱλ + 1 − ᾱ)."""
+    denoiser, steps = gaussian(EIGENVALUES), 10
+    x = ds.noise.perturbed(4, denoiser.shape, epsilon=0.01, base_seed=3)
+    rec = ds.record(
+        denoiser, x, tmp_path / "run.zarr", steps=steps, layers=["prediction"], extract_estimates=True
+    )
+    found = dynamics.divergence(rec)
+    level = levels(denoiser.scheduler)[timesteps(steps)]
+    denominator = level * 3.0 + 1 - level
+    sizes = np.concatenate([[1.0], np.cumprod(ddim_factors(3.0, steps))[:-1]])
+    expected = {
+        "x_0_estimate": 0.01 * sizes * np.sqrt(level) * 3.0 / denominator,
+        "prediction": 0.01 * sizes * np.sqrt(1 - level) / denominator,
+    }
+    for place, separation in expected.items():
+        assert found[f"{place} growth"].dims == ("sample", "step")
+        np.testing.assert_allclose(found[f"{place} separation"], separation[None].repeat(4, 0), rtol=1e-3)
+        np.testing.assert_allclose(
+            found[f"{place} growth"][:, :-1], np.diff(np.log(separation))[None].repeat(4, 0), atol=1e-6
+        )
+        assert np.isnan(found[f"{place} growth"][:, -1]).all()
+    np.testing.assert_allclose(found["x_0_estimate separation"][:, -1], found["separation"][:, -1], rtol=1e-9)
+
+
+def test_a_layer_that_does_not_depend_on_x_t_is_told(tiny, tmp_path):
+    x = ds.noise.perturbed(2, tiny.shape, epsilon=1.0)
+    rec = ds.record(tiny, x, tmp_path / "run.zarr", steps=3, layers=["conv_in", "time_embedding"])
+    found = dynamics.divergence(rec)
+    assert np.isnan(found["time_embedding growth"]).all()
+    assert np.isfinite(found["conv_in growth"][:, :-1]).all()
+    assert "time_embedding: 6 of 6 states are their base's, bit for bit: growth is NaN there" in found.attrs[
+        "warnings"
+    ]  # fmt: skip
 
 
 def test_every_measure_is_that_of_plain_numpy_over_what_is_stored(recorded):

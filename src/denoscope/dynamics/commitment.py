@@ -2,128 +2,189 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from denoscope.config import SystemConfig
 from denoscope.denoiser import Denoiser
 from denoscope.dynamics.proportion import wilson
 from denoscope.errors import UserError
+from denoscope.kept import IDENTITY, keeping
 from denoscope.labels import DIGIT, classify_finite
-from denoscope.origin import denoiser_of, need_finished, steps_again
+from denoscope.origin import denoiser_of, need_finished, need_loop, steps_again
 from denoscope.plain import plain
 from denoscope.recording import Recording
-from denoscope.storage.plan import as_array
+from denoscope.schedulers import need_estimates
+from denoscope.storage.plan import ESTIMATES, as_array
 
 if TYPE_CHECKING:
     import xarray
 
 LabelOf = Callable[[torch.Tensor], Any]
 """Images [n, C, H, W] to whole numbers [n], −1 for what has no class."""
+Labelled = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Of some samples the labels [n, step] of their estimates, whether x_0 has the recording's bits [n], and σ [step]."""
 
 
 def commitment(
     recording: Recording,
     *,
     denoiser: Denoiser | None = None,
+    device: str = SystemConfig.device,
     label_of: LabelOf | None = None,
     batch_size: int = 8,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> xarray.Dataset:
     """At which step each sample of a recording is decided: from when on the class of its x_0 estimate is the last one's.
 
-    The estimates are not stored, so the samples are denoised again from the first states that the recording holds,
-    with its own model, options and interventions; `same_bits` (sample) says whether that came to the recording's x_0,
-    bit for bit.
+    The estimates are the recording's own where it holds them of every step (`extract_estimates`). Otherwise the samples
+    are denoised again from the first states that the recording holds, with its own model, options and interventions;
+    `same_bits` (sample) says whether that came to the recording's x_0, bit for bit.
 
     `label` (sample, step) is the class of the estimate of x_0 made in a step, which belongs to the state before it;
     `final_label` (sample) that of x_0. `commitment_step` (sample) is the first step from which all labels are the final
     one, the number of steps where not even the last estimate is; `commitment_sigma` its noise level. `decided` (step) is
     the share of samples decided by then, with its 95 % Wilson interval. `entropy` (step) is that of the labels' shares,
     −Σ p ln p + (m − 1)/2n in nats, m classes seen among n samples: the second part is Miller and Madow's for the bias.
+    `computed` (sample) is true for what is done.
 
     How to read it: the histogram of `commitment_step` shows when images are decided, often within few steps.
     When it misleads: early estimates are blurred means of many images, whose class is the classifier's guess; and a
     classifier without a reject class is never undecided. Few samples make the entropy too small even so corrected.
 
     Args:
-        denoiser: where the recording's own cannot be loaded again by its name.
+        denoiser: where estimates are missing and the recording's own cannot be loaded again by its name.
+        device: where the recording's own denoises again.
         label_of: of images that are no digits; LeNet-5 unless given.
+        batch_size: samples that are read or denoised at once; never changes a result.
+        out: a file (.npz) in which what is finished is kept as it comes; `denoscope.kept.read` opens it.
+        resume: go on with what `out` holds. `overwrite` replaces it.
         progress: is told (samples done, all of them).
 
     Raises: UserError if the recording is not finished or holds no sequence, a function or a tensor that no file holds was
-        written into it, its scheduler makes no estimate of x_0, or nothing can label it.
+        written into it, its scheduler makes no estimate of x_0, nothing can label it, or `out` is taken.
 
     Source: Miller, in Information Theory in Psychology (1955), for the entropy's bias; Biroli et al., Nature
         Communications 15, 9957 (2024), for the speciation that it shows.
     """
+    need_finished(recording)
+    labels_at: Callable[[np.ndarray, LabelOf], Labelled]
+    if ESTIMATES in recording.dataset and recording.dataset.sizes["step"] == _steps(recording):
+        labels_at = partial(_labels_stored, recording)
+    else:
+        need_loop(recording)
+        denoiser = denoiser or denoiser_of(recording, device=device)
+        need_estimates(denoiser.new_scheduler(_steps(recording)), denoiser.shape)
+        labels_at = partial(_labels_again, recording, denoiser)
+    label_of = label_of or digits_of(recording.final.shape[1:], recording.attrs["model"])
+    with keeping(_empty(recording, label_of, batch_size), out, resume=resume, overwrite=overwrite) as file:
+        label, same, sigma, computed = (
+            file.data[name].values for name in ("label", "same_bits", "sigma", "computed")
+        )
+        pending = np.flatnonzero(~computed)
+        for first in range(0, len(pending), batch_size):
+            rows = pending[first : first + batch_size]
+            label[rows], same[rows], sigma[:] = labels_at(rows, label_of)
+            computed[rows] = True
+            file.save()
+            if progress:
+                progress(int(computed.sum()), len(computed))
+        file.data = _decided(file.data)
+    return file.data
+
+
+def digits_of(shape: Sequence[int], name: str) -> LabelOf:
+    """The digits that LeNet-5 sees in images of a shape, which must be its own; `name` says whose images."""
+    if tuple(shape) != DIGIT:
+        raise UserError(f"{name} makes images {list(shape)}, which LeNet-5 cannot label; give label_of=…")
+    return lambda images: classify_finite(images).label
+
+
+def _steps(recording: Recording) -> int:
+    return recording.dataset.sizes["state"] - 1
+
+
+def _empty(recording: Recording, label_of: LabelOf, batch_size: int) -> xarray.Dataset:
+    """The result in which only x_0 have labels, which tell one function of images from another."""
     import xarray
 
-    need_finished(recording)
-    denoiser = denoiser or denoiser_of(recording)
-    label_of = label_of or digits_of(denoiser)
-    names = [str(name) for name in recording.dataset["sample"].to_numpy()]
-    parts = []
-    for first in range(0, len(names), batch_size):
-        part = names[first : first + batch_size]
-        parts.append(_labels_again(recording, part, denoiser, label_of))
-        if progress:
-            progress(first + len(part), len(names))
-    labels, finals, bits, sigmas = zip(*parts, strict=True)
-    label, last, same = np.concatenate(labels), np.concatenate(finals), np.concatenate(bits)
-    agrees = np.logical_and.accumulate((label == last[:, None])[:, ::-1], axis=1)[:, ::-1]
-    steps = label.shape[1]
-    committed = np.where(agrees.any(1), agrees.argmax(1), steps)
-    sigma = np.append(sigmas[0], 0.0)
-    decided = agrees.sum(0)
+    samples, steps = recording.dataset["sample"].to_numpy(), _steps(recording)
+    parts = range(0, len(samples), batch_size)
+    final = np.concatenate(
+        [_labels_of(recording.final[part : part + batch_size].to_numpy(), label_of) for part in parts]
+    )
+    made_by = plain(recording.attrs["fingerprint"])
     return xarray.Dataset(
         {
-            "label": (("sample", "step"), label),
-            "final_label": ("sample", last),
-            "commitment_step": ("sample", committed),
-            "commitment_sigma": ("sample", sigma[committed]),
-            "decided": ("step", decided / len(names)),
-            "decided_interval": (("step", "end"), wilson(decided, len(names))),
-            "entropy": ("step", np.array([_entropy(column) for column in label.T])),
-            "same_bits": ("sample", same),
+            "label": (("sample", "step"), np.zeros((len(samples), steps), final.dtype)),
+            "final_label": ("sample", final),
+            "same_bits": ("sample", np.zeros(len(samples), bool)),
+            "computed": ("sample", np.zeros(len(samples), bool)),
         },
-        coords={"sample": names, "step": np.arange(steps), "sigma": ("step", sigma[:-1])},
+        coords={
+            "sample": [str(name) for name in samples],
+            "step": np.arange(steps),
+            "sigma": ("step", np.full(steps, np.nan)),
+        },
         attrs={
             "recording": str(recording.path),
-            "fingerprint": plain(recording.attrs["fingerprint"]),
-            "warnings": _beware(same, last),
+            "fingerprint": made_by,
+            IDENTITY: {
+                "inputs": recording.attrs.get("inputs_sha256", recording.attrs.get("created")),
+                "labels of x_0": final.tolist(),
+                **made_by,
+            },
         },
     )
 
 
-def digits_of(denoiser: Denoiser) -> LabelOf:
-    """The digits that LeNet-5 sees in the images of a denoiser, which must be of its size."""
-    if tuple(denoiser.shape) != DIGIT:
-        raise UserError(
-            f"{denoiser.name} makes images {list(denoiser.shape)}, which LeNet-5 cannot label; give label_of=…"
-        )
-    return lambda images: classify_finite(images).label
+def _labels_of(images: np.ndarray, label_of: LabelOf) -> np.ndarray:
+    return np.asarray(label_of(torch.from_numpy(images).float()))
 
 
-def _labels_again(
-    recording: Recording, samples: Sequence[str], denoiser: Denoiser, label_of: LabelOf
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The labels of the estimates [n, step] and of x_0 [n], whether that has the recording's bits [n], σ [step]."""
+def _labels_stored(recording: Recording, rows: np.ndarray, label_of: LabelOf) -> Labelled:
+    """Those of the estimates that the recording holds."""
+    estimates = recording.estimates[rows].to_numpy()
+    labels = _labels_of(estimates.reshape(-1, *estimates.shape[2:]), label_of)
+    return labels.reshape(len(rows), -1), np.ones(len(rows), bool), recording.dataset["sigma"].to_numpy()
+
+
+def _labels_again(recording: Recording, denoiser: Denoiser, rows: np.ndarray, label_of: LabelOf) -> Labelled:
+    """Those of the estimates of samples denoised again."""
     found, sigma = [], []
-    for step in steps_again(recording, samples, denoiser):
-        if step.x_0_estimate is None:
-            raise UserError(
-                f"{type(denoiser.scheduler).__name__} makes no estimate of x_0; allowed: DDIM, DDPM, Euler"
-            )
+    for step in steps_again(recording, recording.dataset["sample"].to_numpy()[rows].tolist(), denoiser):
+        assert step.x_0_estimate is not None
         found.append(np.asarray(label_of(step.x_0_estimate.float().cpu())))
         sigma.append(step.sigma)
         x_0 = step.x_after
-    stored = recording.final.sel(sample=list(samples)).to_numpy()
+    stored = recording.final[rows].to_numpy()
     pairs = zip(as_array(x_0, stored.dtype), stored, strict=True)
     same = np.array([one.tobytes() == other.tobytes() for one, other in pairs])
-    return np.stack(found, axis=1), np.asarray(label_of(x_0.float().cpu())), same, np.array(sigma)
+    return np.stack(found, axis=1), same, np.array(sigma)
+
+
+def _decided(found: xarray.Dataset) -> xarray.Dataset:
+    """The labels with what they say: when each sample is decided, and how many are by when."""
+    label, last, same = (found[name].to_numpy() for name in ("label", "final_label", "same_bits"))
+    agrees = np.logical_and.accumulate((label == last[:, None])[:, ::-1], axis=1)[:, ::-1]
+    committed = np.where(agrees.any(1), agrees.argmax(1), label.shape[1])
+    decided = agrees.sum(0)
+    sigma = np.append(found["sigma"].to_numpy(), 0.0)
+    return found.assign(
+        commitment_step=("sample", committed),
+        commitment_sigma=("sample", sigma[committed]),
+        decided=("step", decided / len(label)),
+        decided_interval=(("step", "end"), wilson(decided, len(label))),
+        entropy=("step", np.array([_entropy(column) for column in label.T])),
+    ).assign_attrs(warnings=_beware(same, last))
 
 
 def _entropy(labels: np.ndarray) -> float:

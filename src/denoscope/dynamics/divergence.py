@@ -1,4 +1,4 @@
-"""How perturbed trajectories leave their base: in x_t and in every recorded layer, step by step."""
+"""How perturbed trajectories leave their base: in x_t, in the estimate of x_0 and in every recorded layer, step by step."""
 
 from __future__ import annotations
 
@@ -11,26 +11,31 @@ from denoscope.dynamics.proportion import wilson
 from denoscope.errors import UserError
 from denoscope.plain import plain
 from denoscope.recording import Recording
-from denoscope.storage.plan import COMPLETE
+from denoscope.storage.plan import COMPLETE, ESTIMATES
 
 if TYPE_CHECKING:
     import xarray
 
 X = "x"
 """The states x_t among the places where trajectories are compared."""
+ESTIMATE = "x_0_estimate"
+"""The scheduler's estimate of x_0 among them."""
 MEASURES = ("separation", "cosine", "relative")
 
 
 def divergence(
     recording: Recording, *, threshold: float = 2.0, layers: Sequence[str] | None = None
 ) -> xarray.Dataset:
-    """How far each perturbed trajectory of a recording is from its base, in x_t and in every recorded layer.
+    """How far each perturbed trajectory of a recording is from its base, in x_t, the estimate of x_0 and every layer.
 
     For the state h of a sample and h_b of its base:
     `separation` ‖h − h_b‖, L2, in the units of the state; `cosine` 1 − h·h_b/(‖h‖‖h_b‖), without a unit;
     `relative` ‖h − h_b‖/‖h_b‖. Of these in x_t, over (sample, state): `growth` ln(separation_{k+1}/separation_k), per
     step, (sample, step); `growth_rate` ln(separation_N/separation_0)/N, per step. Layers are over (sample, step), named
-    "ADDRESS separation" and so on; a step whose states were not kept is NaN there.
+    "ADDRESS separation" and so on, and so is the estimate of x_0 where it was recorded (`extract_estimates`), as
+    "x_0_estimate separation". Their growth, "ADDRESS growth" (sample, step), is that from a step to the next, NaN in the
+    last one. A step whose states were not kept is NaN; so is growth from or to it, or from or to identical states, of
+    which `warnings` tells.
 
     `diverged_at` is the first state whose separation is more than `threshold` times that of x_T, −1 where none is;
     `survival` (state) the share of the pairs not diverged up to there, with its 95 % Wilson interval.
@@ -57,24 +62,27 @@ def divergence(
     if not threshold > 1:
         raise UserError(f"threshold is {threshold!r}; allowed: a number above 1")
     pairs, source = _pairs(recording), recording.dataset
-    chosen = list(recording.states) if layers is None else list(layers)
-    if unknown := [name for name in chosen if name not in recording.states]:
-        recorded = ", ".join(recording.states) or "none"
-        raise UserError(f"layer {unknown[0]!r} was not recorded; recorded were: {recorded}")
+    places = _places(recording, layers)
     x = _measured(recording.sequence, pairs, X)
     separation, steps = x[0], x.shape[2] - 1
     _need_apart(separation, source["sample"].to_numpy()[[row for row, _ in pairs]])
     variables: dict[str, Any] = {
         name: (("sample", "state"), values) for name, values in zip(MEASURES, x, strict=True)
     }
-    for place in chosen:
+    warnings = []
+    for place, array in places.items():
         measured = np.full((len(MEASURES), len(pairs), steps), np.nan)
-        measured[:, :, source["step"].to_numpy()] = _measured(recording.states[place], pairs, place)
+        measured[:, :, source["step"].to_numpy()] = _measured(array, pairs, place)
         for name, values in zip(MEASURES, measured, strict=True):
             variables[f"{place} {name}"] = (("sample", "step"), values)
+        variables[f"{place} growth"] = (("sample", "step"), _growth(measured[0]))
+        if same := int((measured[0] == 0).sum()):
+            warnings.append(
+                f"{place}: {same} of {measured[0].size} states are their base's, bit for bit: growth is NaN there"
+            )
     logs, diverged = np.log(separation), separation > threshold * separation[:, :1]
     together = 1 - np.maximum.accumulate(diverged, axis=1)
-    usable, warnings = _above_floor(recording, separation)
+    usable, told = _above_floor(recording, separation)
     variables |= {
         "growth": (("sample", "step"), np.diff(logs, axis=1)),
         "growth_rate": ("sample", (logs[:, -1] - logs[:, 0]) / steps),
@@ -97,9 +105,25 @@ def divergence(
             "recording": str(recording.path),
             "fingerprint": plain(recording.attrs["fingerprint"]),
             "threshold": threshold,
-            "warnings": warnings,
+            "warnings": [*told, *warnings],
         },
     )
+
+
+def _places(recording: Recording, layers: Sequence[str] | None) -> dict[str, xarray.DataArray]:
+    """Where trajectories are compared beside x_t, by name."""
+    chosen = list(recording.states) if layers is None else list(layers)
+    if unknown := [name for name in chosen if name not in recording.states]:
+        recorded = ", ".join(recording.states) or "none"
+        raise UserError(f"layer {unknown[0]!r} was not recorded; recorded were: {recorded}")
+    estimates = {ESTIMATE: recording.estimates} if ESTIMATES in recording.dataset else {}
+    return estimates | {name: recording.states[name] for name in chosen}
+
+
+def _growth(separation: np.ndarray) -> np.ndarray:
+    """ln of the factor from each step to the next [pair, step]; NaN in the last, and where one of both is 0."""
+    logs = np.log(separation, out=np.full(separation.shape, np.nan), where=separation > 0)
+    return np.diff(logs, axis=1, append=np.nan)
 
 
 def _pairs(recording: Recording) -> list[tuple[int, int]]:

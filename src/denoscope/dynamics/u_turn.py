@@ -78,7 +78,7 @@ def u_turn(
         raise UserError("x_0 holds NaN or Inf; leave those images out")
     if not (isinstance(draws, int) and draws >= 1 and len(levels)):
         raise UserError(f"draws is {draws!r}, levels {list(levels)!r}; allowed: 1 or more of either")
-    rng, label_of = generator(seed), label_of or digits_of(denoiser)
+    rng, label_of = generator(seed), label_of or digits_of(denoiser.shape, denoiser.name)
     flow = DenoisingMap(denoiser, Loop(steps=steps, noise_seed=seed, lanes=lanes), condition.of([0]))
     flow.need_single_steps()
     begins = [begin_of(level, steps) for level in levels]
@@ -95,10 +95,10 @@ def u_turn(
             file.save()
             if progress:
                 progress(int(computed.sum()), computed.size)
-    found: xarray.Dataset = file.data.assign(
-        probability=("level", same.mean(0)), interval=(("level", "end"), _intervals(same, rng))
-    )
-    return found
+        file.data = file.data.assign(
+            probability=("level", same.mean(0)), interval=(("level", "end"), _intervals(same, rng))
+        )
+    return file.data
 
 
 def _empty(

@@ -16,7 +16,8 @@ from denoscope.storage.marks import Mark
 
 FORMAT = "denoscope recording"
 FORMAT_VERSION = 1
-IMAGES = ("sequence", "final")
+ESTIMATES = "x_0_estimates"
+IMAGES = ("sequence", "final", ESTIMATES)
 IMAGE_DIMS = ("channel", "height", "width")
 COMPLETE, NONFINITE = "complete", "nonfinite"
 BRANCH = "branch"
@@ -95,9 +96,8 @@ class Plan:
         """Indices of the samples in one group."""
         return range(group * self.lanes, min((group + 1) * self.lanes, len(self.samples)))
 
-    def check_names(self) -> None:
+    def check_names(self, layers: Sequence[str]) -> None:
         """Refuse layers whose names a recording needs for something else."""
-        layers = [array.name for array in self.arrays if array.time_dim == "step"]
         taken = {*IMAGES, *DIMS, COMPLETE, NONFINITE, *self.coords}
         if clash := sorted(taken.intersection(layers)):
             raise UserError(

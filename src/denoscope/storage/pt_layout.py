@@ -10,7 +10,7 @@ from typing import Any
 from denoscope.files import whole
 from denoscope.storage import layout
 from denoscope.storage.marks import Mark
-from denoscope.storage.plan import FORMAT, Plan
+from denoscope.storage.plan import ESTIMATES, FORMAT, Plan
 
 MANIFEST, MARKS = "recording.json", ".recording"
 
@@ -21,6 +21,8 @@ def file_of(array: str, sample: str, layer_folders: Mapping[str, str]) -> Path:
         return Path("sequences") / f"{sample}_sequence.pt"
     if array == "final":
         return Path("final_tensors") / f"{sample}.pt"
+    if array == ESTIMATES:
+        return Path(ESTIMATES) / f"{sample}.pt"
     return Path(layer_folders.get(array, array)) / f"{sample}_trajectory.pt"
 
 

@@ -33,8 +33,11 @@ class Pictured(OwnFlags):
         from denoscope import files, plots
 
         plots.check_library()
-        if self.place == self.output:
-            raise UserError(f"--output and --picture are both {self.output}; name the numbers .npz or .json")
+        if self.output.suffix != (ending := type(self).output.suffix):
+            raise UserError(
+                f"--output is {self.output}; allowed: a name that ends in {ending}; --picture names the picture"
+            )
+        plots.form_of(self.place)
         for folder in {self.output.parent, self.place.parent}:
             files.writable(folder)
 

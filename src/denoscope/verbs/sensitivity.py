@@ -64,28 +64,28 @@ def _spectrum(settings: Settings, own: SpectrumFlags) -> None:
 
 
 @dataclass(frozen=True)
-class DivergenceFlags(OwnFlags):
+class DivergenceFlags(Pictured):
     """Which recording's pairs are compared, and where the result goes."""
 
     path: Path = option(Path("run.zarr"), "A recording of perturbed noises.", positional=True)
     threshold: float = option(2.0, "Factor of x_T's separation from which a pair counts as diverged.")
-    output: Path = option(Path("divergence.png"), "The picture of separations by step (.png, .pdf, .svg).")
+    output: Path = option(Path("divergence.npz"), "The file of separations, growth and survival.")
 
 
 def _divergence(_settings: Settings, own: DivergenceFlags) -> None:
-    from denoscope import dynamics, plots, recording
+    from denoscope import dynamics, kept, recording
 
+    own.check()
     found = dynamics.divergence(recording.open(own.path), threshold=own.threshold)
-    figure, ax = plots.figure()
-    dynamics.draw_divergence(ax, found)
-    plots.save(figure, own.output)
+    kept.write(found, own.output)
+    own.draw(dynamics.draw_divergence, found)
     for pair, rate, first in zip(
         found["sample"].values, found["growth_rate"].values, found["diverged_at"].values, strict=True
     ):
         told = f"diverged at state {first}" if first >= 0 else "not diverged"
         print(f"{pair}  growth {rate:+.4f} per step, {told}")
     warn(found.attrs["warnings"])
-    print(own.output)
+    own.tell()
 
 
 @dataclass(frozen=True)

@@ -15,19 +15,25 @@ class CommitmentFlags(Pictured):
     """Whose samples are looked at, and where the result goes."""
 
     path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True)
-    output: Path = option(Path("commitment.npz"), "The file of labels, steps and shares.")
+    output: Path = option(
+        Path("commitment.npz"), "The file of labels, steps and shares; what is finished is kept there."
+    )
 
 
 def _commitment(settings: Settings, own: CommitmentFlags) -> None:
-    from denoscope import dynamics, files, kept, origin, progress, recording
+    from denoscope import dynamics, progress, recording
 
     own.check()
-    files.writable(own.output.parent)
-    rec = recording.open(own.path)
+    inference = settings.inference
     with progress.Counter("commitment", unit="sample") as told:
-        denoiser = origin.denoiser_of(rec, device=settings.system.device)
-        found = dynamics.commitment(rec, denoiser=denoiser, progress=told)
-    kept.write(found, own.output)
+        found = dynamics.commitment(
+            recording.open(own.path),
+            device=settings.system.device,
+            out=own.output,
+            resume=inference.resume,
+            overwrite=inference.overwrite,
+            progress=told,
+        )
     own.draw(dynamics.draw_commitment, found)
     steps = found.sizes["step"]
     for step in sorted({0, steps // 4, steps // 2, 3 * steps // 4, steps - 1}):
@@ -114,7 +120,7 @@ VERBS: dict[str, Verb] = {
     "dynamics commitment": Verb(
         _commitment,
         "In which step each sample of a recording is decided, by the class of its estimates of x_0.",
-        {"system": "device"},
+        {"system": "device", "inference": KEPT},
         CommitmentFlags,
     ),
     "dynamics u_turn": Verb(
