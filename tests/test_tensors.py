@@ -1,5 +1,6 @@
 """Tensor files: read without running code, written whole, and their own bytes only."""
 
+import hashlib
 import os
 import pickle
 import subprocess
@@ -23,6 +24,16 @@ def test_what_is_written_is_read(tmp_path, dtype, mmap):
     read = tensors.load(tmp_path / "x.pt", mmap=mmap)
     assert read.dtype == dtype and torch.equal(read, x)
     assert torch.equal(torch.load(tmp_path / "x.pt", weights_only=True), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool])
+def test_the_hash_is_that_of_the_numbers_bytes(dtype):
+    x = torch.tensor([[0, 1, 0], [1, 1, 0]], dtype=dtype)
+    ones = {torch.float32: "0000803f", torch.bfloat16: "803f", torch.int64: "01" + 7 * "00", torch.bool: "01"}
+    one = bytes.fromhex(ones[dtype])
+    written = b"".join(one if bit else bytes(len(one)) for bit in (0, 1, 1, 1, 0, 0))
+    assert tensors.sha256(x.T) == hashlib.sha256(written).hexdigest()
+    assert tensors.sha256(x[0, 1]) == hashlib.sha256(one).hexdigest()
 
 
 @pytest.mark.parametrize("mmap", [False, True])

@@ -13,9 +13,7 @@ import torch
 
 def plain(value: Any) -> Any:
     """A value as it would come out of JSON again: arrays and tuples as lists, what is not finite as None."""
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
-    if isinstance(value, (np.ndarray, np.generic)):
+    if isinstance(value, (torch.Tensor, np.ndarray, np.generic)):
         value = value.tolist()
     if isinstance(value, float):
         return value if math.isfinite(value) else None

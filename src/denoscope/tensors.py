@@ -96,4 +96,6 @@ def _loaded(path: Path, mmap: bool) -> object:
 
 def sha256(tensor: torch.Tensor) -> str:
     """SHA-256 of a tensor's numbers, in their own precision."""
-    return hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+    # As bytes, since NumPy has not every precision.
+    numbers = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return hashlib.sha256(numbers.numpy().tobytes()).hexdigest()
