@@ -87,3 +87,17 @@ def test_the_diagram_tells_which_parameter_diverged():
     found = orbit_diagram(logistic, [3.2, 4.5], start(0.3), discard=100)
     assert np.isfinite(found.values[0]).all() and np.isnan(found.values[1]).all()
     assert found.warnings[0].startswith("parameter 4.5: the orbit diverged")
+
+
+def test_iterations_are_told_as_they_come():
+    told, tell = [], lambda *counts: told.append(counts)
+    orbit(logistic(3.2), start(0.3), iterations=2, discard=3, progress=tell)
+    assert told == [(done, 5) for done in range(1, 6)]
+    told.clear()
+    fixed_points(lambda x: x / 2, start(1, 2).reshape(2, 1), iterations=3, progress=tell)
+    assert told == [(done, 10) for done in range(1, 11)]
+    told.clear()
+    orbit_diagram(logistic, [3.2, 4.5, 2.8], start(0.3), iterations=10, discard=90, progress=tell)
+    counts = [done for done, every in told]
+    assert {every for _, every in told} == {300} and counts == sorted(counts)
+    assert counts[:100] == list(range(1, 101)) and counts[-100:] == list(range(201, 301))

@@ -14,24 +14,37 @@ from denoscope.dynamics.points import as_array
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
 
+Told = Callable[[int, int], None]
 ROUNDS = 3
 """How often a cycle must be seen to be one."""
 
 
-def orbit(step: Step, x0: torch.Tensor, *, iterations: int, discard: int = 0) -> torch.Tensor:
+def orbit(
+    step: Step, x0: torch.Tensor, *, iterations: int, discard: int = 0, progress: Told | None = None
+) -> torch.Tensor:
     """The states [iterations, …] of an orbit: the first is x0 after `discard` iterations.
+
+    Args:
+        progress: is told (states done, those discarded among them, all of them).
 
     Raises: UserError naming the iteration after which a state is not finite.
     """
     check_counts(iterations, discard)
     state = first_state(x0)
     states = state.new_empty((iterations, *state.shape))
-    for iteration in range(discard):
-        state = advance(step, state, iteration)
-    states[0] = state
-    for k in range(1, iterations):
-        states[k] = state = advance(step, state, discard + k - 1)
+    for k in range(discard + iterations):
+        if k > 0:
+            state = advance(step, state, k - 1)
+        if k >= discard:
+            states[k - discard] = state
+        if progress:
+            progress(k + 1, discard + iterations)
     return states
+
+
+def _part(progress: Told | None, number: int, count: int) -> Told | None:
+    """Tells the progress of one of `count` orbits as that of all."""
+    return progress and (lambda done, every: progress(number * every + done, count * every))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,7 +117,12 @@ class FixedPoints(Result):
 
 
 def fixed_points(
-    step: Step, starts: torch.Tensor, *, iterations: int = 1000, tolerance: float = 1e-6
+    step: Step,
+    starts: torch.Tensor,
+    *,
+    iterations: int = 1000,
+    tolerance: float = 1e-6,
+    progress: Told | None = None,
 ) -> FixedPoints:
     """The attracting fixed points that orbits from several starts [start, …] settle on.
 
@@ -112,11 +130,17 @@ def fixed_points(
     zero), L2. Settled states closer to each other than 1000 times that are one point. Repelling fixed points and
     saddles are not found, and neither is an attractor that no start leads to.
 
+    Args:
+        progress: is told (states done of all orbits, all of them).
+
     Raises: UserError if an orbit diverges, naming the iteration.
     """
     if not isinstance(starts, torch.Tensor) or starts.ndim < 1 or not len(starts):
         raise UserError("starts must be a tensor [start, …] of at least one state")
-    ends = [orbit(step, start, iterations=2, discard=iterations) for start in starts]
+    ends = [
+        orbit(step, start, iterations=2, discard=iterations, progress=_part(progress, row, len(starts)))
+        for row, start in enumerate(starts)
+    ]
     before, after = (as_array(torch.stack([end[k] for end in ends]), "states") for k in (0, 1))
     found: list[np.ndarray] = []
     reached = np.full(len(starts), -1)
@@ -166,6 +190,7 @@ def orbit_diagram(
     iterations: int = 100,
     discard: int = 500,
     follow: bool = False,
+    progress: Told | None = None,
 ) -> OrbitDiagram:
     """The values an observable takes on along the orbit of `step_of(parameter)`, for each parameter.
 
@@ -174,6 +199,9 @@ def orbit_diagram(
     of the one before instead of x0, which keeps to one attractor and shows hysteresis when the order is reversed.
     Slow transients near a bifurcation look like bands: raise `discard`.
 
+    Args:
+        progress: is told (states done of all parameters' orbits, all of them).
+
     Source: May, Nature 261, 459 (1976).
     """
     values = np.full((len(parameters), iterations), np.nan)
@@ -181,7 +209,8 @@ def orbit_diagram(
     start = x0
     for row, parameter in enumerate(parameters):
         try:
-            states = orbit(step_of(parameter), start, iterations=iterations, discard=discard)
+            told = _part(progress, row, len(parameters))
+            states = orbit(step_of(parameter), start, iterations=iterations, discard=discard, progress=told)
         except UserError as error:
             if "diverged" not in str(error):
                 raise
