@@ -9,6 +9,8 @@ import torch
 from analytic import ddim_factors, ddpm_factor, denoiser_of, gaussian, levels, scheduler_of, timesteps
 
 import denoscope as ds
+from denoscope import kept
+from denoscope.conditioning import Condition
 from denoscope.dynamics.analytic_models import TwoGaussians, embedded, henon
 from denoscope.dynamics.full_spectrum import full_spectrum
 from denoscope.dynamics.jacobi import graded_svd
@@ -276,6 +278,159 @@ def test_a_full_spectrum_is_gone_on_with_where_it_was_left(exact, tmp_path):
         full_spectrum(exact, -x_T, steps=3, out=out, resume=True)
 
 
+def same_bits(one, other) -> None:
+    """All numbers of two results, and all that is told of them."""
+    assert one.exponents.tobytes() == other.exponents.tobytes()
+    assert one.residuals.tobytes() == other.residuals.tobytes()
+    assert torch.equal(one.left, other.left) and torch.equal(one.right, other.right)
+    assert one.left.dtype == other.left.dtype and one.right.dtype == other.right.dtype
+    assert one.to_dict() == other.to_dict()
+
+
+def killed_after(count: int, measure) -> None:
+    def stop(finished, _most):
+        if finished == count:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(progress=stop)
+
+
+@pytest.fixture
+def saves_always(monkeypatch):
+    """Every iteration is written, however little time it took."""
+    monkeypatch.setattr(kept, "SHARE", math.inf)
+
+
+@pytest.mark.usefixtures("saves_always")
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [
+        ("float32", {"k": 2}),
+        ("float64", {"k": 2, "differences": True}),
+        ("bfloat16", {"k": 1}),
+        ("float32", {"k": 2, "layer": "mid_block", "step": 1}),
+        ("float32", {"k": 2, "noise": "independent", "name": "other"}),
+    ],
+)
+def test_a_spectrum_is_gone_on_with_to_the_same_bits(make_unet, make_scheduler, tmp_path, dtype, options):
+    denoiser = ds.load(make_unet(), scheduler=make_scheduler("ddpm"), dtype=dtype, device="cpu")
+    x_T, out = ds.noise.random(1, denoiser.shape, seed=1).batch([0]), tmp_path / "block.npz"
+
+    def measure(**further):
+        return spectrum(
+            denoiser, x_T, **options | {"steps": 2, "iterations": 4, "tolerance": 0.0, "out": out} | further
+        )
+
+    whole = measure(out=None)
+    killed_after(2, measure)
+    left = kept.read(out)
+    assert int(left["iterations"]) == 2 and np.isfinite(left["exponents"]).all()
+    told = []
+    same_bits(measure(resume=True, progress=lambda *counts: told.append(counts)), whole)
+    assert told == [(3, 4), (4, 4)]
+
+    def nothing(*_):
+        pytest.fail("what is finished is computed again")
+
+    before = dict(kept.read(out).variables)
+    same_bits(measure(resume=True, progress=nothing), whole)
+    assert all(np.array_equal(before[name], values) for name, values in kept.read(out).variables.items())
+
+
+def test_a_finished_spectrum_takes_no_call_of_the_map_but_what_is_asked_for_anew(
+    exact, tmp_path, monkeypatch
+):
+    from denoscope.dynamics.denoising_map import DenoisingMap
+
+    x_T, out = ds.noise.random(1, exact.shape, seed=1).batch([0]), tmp_path / "block.npz"
+    options = {"k": 2, "steps": 2, "iterations": 3, "out": out}
+    spectrum(exact, x_T, **options)
+    compared = spectrum(exact, x_T, differences=True, resume=True, **options)
+    assert compared.difference_errors.max() < 1e-6
+    for name in ("push", "pull", "__call__"):
+        monkeypatch.setattr(DenoisingMap, name, lambda *_: pytest.fail("computed again"))
+    same_bits(spectrum(exact, x_T, differences=True, resume=True, **options), compared)
+    assert spectrum(exact, x_T, resume=True, **options).difference_errors is None
+
+
+@pytest.mark.usefixtures("saves_always")
+def test_a_spectrum_that_is_another_work_or_damaged_is_not_gone_on_with(tiny, tmp_path):
+    x_T, out = ds.noise.random(1, tiny.shape, seed=1).batch([0]), tmp_path / "block.npz"
+    options = {"x_T": x_T, "k": 2, "steps": 2, "out": out}
+    killed_after(1, lambda **further: spectrum(tiny, **options, **further))
+    before = out.read_bytes()
+    for change, told in (
+        ({"x_T": -x_T}, "this differs: x_T: "),
+        ({"k": 3}, "this differs: k: 2 → 3; block: 6 → 7; name another"),
+        ({"steps": 3}, "this differs: num_steps: 2 → 3"),
+        ({"seed": 1}, "this differs: seed: 0 → 1"),
+        ({"tolerance": 0.1}, "this differs: tolerance: 0.001 → 0.1"),
+        ({"iterations": 30}, "this differs: iterations: 20 → 30"),
+        ({"oversampling": 5}, "this differs: block: 6 → 7"),
+        ({"layer": "conv_in"}, "this differs: layer: None → conv_in; step: None → 1"),
+        ({"noise": "independent"}, "this differs: noise: common → independent; sample: None → sample_0000"),
+        ({"noise_seed": 5}, "this differs: noise_seed: 42 → 5"),
+    ):
+        with pytest.raises(ds.UserError, match=told):
+            spectrum(tiny, **options | change, resume=True)
+    with pytest.raises(ds.UserError, match="exists; go on with it"):
+        spectrum(tiny, **options)
+    assert out.read_bytes() == before
+    out.write_bytes(before[: len(before) // 2])
+    with pytest.raises(ds.UserError, match="or damaged"):
+        spectrum(tiny, **options, resume=True)
+    assert spectrum(tiny, **options, overwrite=True).iterations == int(kept.read(out)["iterations"])
+
+
+def test_what_a_sample_is_told_decides_what_can_be_gone_on_with(make_unet, make_scheduler, tmp_path):
+    network = make_unet(num_class_embeds=3)
+    denoiser = ds.load(network, scheduler=make_scheduler("ddim"), device="cpu")
+    x_T, plane = torch.zeros(1, *denoiser.shape), ds.noise.plane((2, 2), denoiser.shape)
+    one, other = (Condition({"class_labels": torch.tensor([label])}) for label in (0, 1))
+    for number, measure in enumerate(
+        (
+            lambda **further: spectrum(denoiser, x_T, 1, steps=1, **further),
+            lambda **further: full_spectrum(denoiser, x_T, steps=1, **further),
+            lambda **further: ds.dynamics.plane_growth(denoiser, plane, steps=1, **further),
+            lambda **further: ds.dynamics.u_turn(
+                denoiser, x_T, [1.0], draws=1, steps=1, label_of=lambda x: [0] * len(x), **further
+            ),
+        )
+    ):
+        out = tmp_path / f"{number}.npz"
+        measure(condition=one, out=out)
+        measure(condition=one, out=out, resume=True)
+        with pytest.raises(ds.UserError, match="this differs: condition_sha256: "):
+            measure(condition=other, out=out, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"),
+    [
+        # Fewer numbers than the block has directions.
+        (torch.diag(torch.tensor([3.0, 0.5]))[:, [0, 1, 1, 1, 1, 1]].double(), (3.0, 0.5 * math.sqrt(5))),
+        # A direction that is lost altogether stands still.
+        (torch.diag(torch.tensor([2.0, 0, 0, 0, 0, 0])).double(), (2.0, 0.0)),
+    ],
+)
+def test_a_layer_that_loses_directions_has_the_singular_values_of_its_matrix(weight, expected):
+    class Reading(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.reading = torch.nn.Linear(6, len(weight), bias=False, dtype=torch.float64)
+            self.reading.weight.data.copy_(weight)
+
+        def forward(self, x, timestep):  # noqa: ARG002
+            self.reading(x.flatten(1))
+            return x * 0
+
+    denoiser = denoiser_of(Reading(), scheduler_of("ddim"), 6)
+    found = spectrum(denoiser, some(6), 2, oversampling=3, steps=2, layer="reading", step=0)
+    np.testing.assert_allclose(np.exp(found.exponents), expected, rtol=1e-9)
+    assert found.iterations < 20
+
+
 def test_too_few_iterations_and_too_few_digits_are_warned_of(tiny):
     x_T = ds.noise.random(1, tiny.shape).batch([0])
     (warning,) = spectrum(tiny, x_T, 2, steps=2, iterations=1, oversampling=0).warnings
@@ -283,6 +438,8 @@ def test_too_few_iterations_and_too_few_digits_are_warned_of(tiny):
     single = denoiser_of(gaussian((1.0, 1e-16)).network, scheduler_of("ddpm"), 2, "float32")
     found = full_spectrum(single, some(2).float(), steps=50)
     assert any("1 of 2 exponents lie more than 16 below" in line for line in found.warnings)
+    with pytest.raises(ds.UserError, match="iterations is 0; allowed: 1 or more"):
+        spectrum(tiny, x_T, 2, steps=2, iterations=0)
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,16 @@ def map_of(
     return DenoisingMap(denoiser, replace(loop, lanes=lanes), condition, name, readout)
 
 
+def finite(directions: torch.Tensor, denoiser: Denoiser) -> torch.Tensor:
+    """The derivatives, refused where they are not finite."""
+    if not torch.isfinite(directions).all():
+        raise UserError(
+            f"a derivative of {denoiser.name} is not finite along this trajectory; look at it first (ds.denoise), or "
+            "load the denoiser with dtype='float64'"
+        )
+    return directions
+
+
 def _readout(denoiser: Denoiser, layer: str, step: int, steps: int, condition: Condition) -> Readout:
     if not (isinstance(step, int) and -steps <= step < steps):
         raise UserError(f"step is {step!r}; allowed: 0 to {steps - 1}, or -1 for the last")

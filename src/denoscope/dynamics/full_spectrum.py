@@ -13,9 +13,17 @@ from denoscope import tensors
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
-from denoscope.dynamics.denoising_map import DenoisingMap, map_of
+from denoscope.dynamics.denoising_map import DenoisingMap, finite, map_of
 from denoscope.dynamics.jacobi import graded_svd
-from denoscope.dynamics.spectrum import Spectrum, Told, beyond_precision, finite, logs, one_state, origin_of
+from denoscope.dynamics.spectrum import (
+    Spectrum,
+    Told,
+    beyond_precision,
+    identity_of,
+    logs,
+    one_state,
+    origin_of,
+)
 from denoscope.kept import IDENTITY, keeping
 from denoscope.sampling import Loop, NoiseKind
 
@@ -64,7 +72,8 @@ def full_spectrum(
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
     flow = map_of(denoiser, condition=condition, name=name, rows=AT_ONCE, loop=loop)
     flow.need_single_steps()
-    with keeping(_begun(flow, x_T), out, resume=resume, overwrite=overwrite, chained=True) as file:
+    origin = origin_of(flow)
+    with keeping(_begun(flow, x_T, origin), out, resume=resume, overwrite=overwrite, chained=True) as file:
         frame, product = (torch.from_numpy(file.data[name].values) for name in ("frame", "product"))
         log_det, done = file.data["log_det"].values, file.data["steps"].values
         for index, x in list(enumerate(flow.states(x_T)[:-1]))[int(done) :]:
@@ -90,21 +99,16 @@ def full_spectrum(
         residuals=np.zeros(size),
         iterations=1,
         log_det=float(log_det),
-        origin=origin_of(flow),
+        origin=origin,
         warnings=(*warnings, *beyond_precision(exponents, denoiser.dtype)),
     )
 
 
-def _begun(flow: DenoisingMap, x_T: torch.Tensor) -> xarray.Dataset:
+def _begun(flow: DenoisingMap, x_T: torch.Tensor, origin: dict[str, Any]) -> xarray.Dataset:
     """The product before the first step."""
     import xarray
 
     size, square = x_T.numel(), ("row", "column")
-    identity: dict[str, Any] = {
-        "x_T": tensors.sha256(x_T),
-        "name": flow.name,
-        **origin_of(flow)["fingerprint"],
-    }
     return xarray.Dataset(
         {
             "frame": (square, np.eye(size)),
@@ -112,7 +116,7 @@ def _begun(flow: DenoisingMap, x_T: torch.Tensor) -> xarray.Dataset:
             "log_det": ((), np.array(size * math.log(flow.first_factor))),
             "steps": ((), np.array(0)),
         },
-        attrs={IDENTITY: identity},
+        attrs={IDENTITY: {"x_T": tensors.sha256(x_T), **identity_of(origin)}},
     )
 
 

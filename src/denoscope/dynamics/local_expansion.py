@@ -12,9 +12,9 @@ from denoscope import seeds
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
-from denoscope.dynamics.denoising_map import DenoisingMap, map_of
+from denoscope.dynamics.denoising_map import DenoisingMap, finite, map_of
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.spectrum import Told, checked_count, finite, logs, one_state, origin_of
+from denoscope.dynamics.spectrum import Told, checked_count, logs, one_state, origin_of
 from denoscope.sampling import Loop, NoiseKind
 
 

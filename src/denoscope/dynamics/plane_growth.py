@@ -12,8 +12,8 @@ from denoscope import noise
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
-from denoscope.dynamics.denoising_map import DenoisingMap
-from denoscope.dynamics.spectrum import Told, finite, logs, origin_of
+from denoscope.dynamics.denoising_map import DenoisingMap, finite
+from denoscope.dynamics.spectrum import Told, identity_of, logs, origin_of
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping
 from denoscope.noise import NoiseSet
@@ -112,6 +112,6 @@ def _empty(grid: PlaneGrid, flow: DenoisingMap) -> xarray.Dataset:
             **origin,
             "plane": grid.made_with,
             "unit": "natural logarithm, whole map",
-            IDENTITY: {"plane": grid.made_with, **origin["fingerprint"]},
+            IDENTITY: {"plane": grid.made_with, **identity_of(origin)},
         },
     )

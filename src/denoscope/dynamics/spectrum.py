@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from denoscope import provenance, seeds
+from denoscope import provenance, tensors
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
+from denoscope.dynamics.central_differences import difference_errors, disagreeing
 from denoscope.dynamics.denoising_map import DenoisingMap, map_of
-from denoscope.dynamics.derivative import separation
 from denoscope.dynamics.result import Result
+from denoscope.dynamics.subspace import first_block, turned
 from denoscope.errors import UserError
+from denoscope.kept import IDENTITY, keeping
 from denoscope.sampling import Loop, NoiseKind
+
+if TYPE_CHECKING:
+    import xarray
 
 Told = Callable[[int, int], None]
 """Is told (finished, at most) pieces of work."""
@@ -66,6 +72,9 @@ def spectrum(
     noise_seed: int = SystemConfig.seed,
     name: str = DenoisingMap.name,
     condition: Condition = NOTHING,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
     progress: Told | None = None,
 ) -> Spectrum:
     """The k largest finite-time Lyapunov exponents of x_T → x_0 at one x_T [1, C, H, W], by block subspace iteration.
@@ -90,53 +99,109 @@ def spectrum(
             automatic differentiation; a warning says where they do not agree. Takes 2k further denoisings.
         seed: of the block's first directions.
         name: of the sample, from which independent noise is drawn.
+        out: a file (.npz) in which the block and what it shows are kept as they stood after an iteration.
+        resume: go on with what `out` holds, to the bits of a run that nothing interrupted. `overwrite` replaces it.
         progress: is told (iterations done, at most).
 
-    Raises: UserError if k does not fit, or a derivative is not finite.
+    Raises: UserError if k does not fit, a derivative is not finite, or `out` is taken.
 
     Source: Halko, Martinsson and Tropp, SIAM Review 53, 217 (2011), algorithm 4.4; finite-time exponents after
         Lorenz, Tellus 17, 321 (1965).
     """
     x_T, size = one_state(denoiser, x_T), math.prod(denoiser.shape)
     block = min(checked_count(k, size) + max(0, oversampling), size)
+    if iterations < 1:
+        raise UserError(f"iterations is {iterations}; allowed: 1 or more")
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
     flow = map_of(denoiser, condition=condition, name=name, rows=block, loop=loop, layer=layer, step=step)
-    q = _orthonormal(_random_block(denoiser, block, seed))
-    former, moved, warnings = None, math.inf, []
-    for done in range(1, iterations + 1):
-        forward = finite(flow.push(x_T, q), denoiser)
-        checked_count(k, forward[0].numel())
-        left, values, mix = _svd(forward)
-        right = _mixed(q, mix)
-        back = finite(flow.pull(x_T, left), denoiser)
-        exponents = logs(values[:k])
-        if progress:
-            progress(done, iterations)
-        moved = math.inf if former is None else float(np.max(np.abs(exponents - former)))
-        if moved <= tolerance or block == size:
-            break
-        former, q = exponents, _orthonormal(back)
-    else:
-        warnings.append(
-            f"after {iterations} iterations an exponent still moved by {moved:.1e}, more than {tolerance:.0e}; "
-            "give more iterations or more oversampling"
-        )
-    off = back.double().flatten(1) - values[:, None].double() * right.double().flatten(1)
-    residuals = (off.norm(dim=1) / values.double().clamp(min=torch.finfo(torch.float64).tiny))[:k].numpy()
-    warnings += beyond_precision(exponents, denoiser.dtype)
-    errors = difference_errors(flow, x_T, right[:k]) if differences else None
-    warnings += _disagreeing(errors, denoiser.dtype)
+    origin = origin_of(flow, seed=seed, block=block, tolerance=tolerance)
+    asked = {"x_T": tensors.sha256(x_T), "k": k, "iterations": iterations, **identity_of(origin)}
+    fresh = _begun(first_block(denoiser, block, seed), k, asked)
+    with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=True) as file:
+        data = file.data
+        while not data["moved"] <= tolerance and data["iterations"] < iterations:
+            data.update(_iterated(flow, x_T, data))
+            file.save()
+            if progress:
+                progress(int(data["iterations"]), iterations)
+        left, right = (torch.tensor(data[name].to_numpy()).to(x_T) for name in ("left", "right"))
+        if differences and "difference_errors" not in data:
+            data["difference_errors"] = "exponent", difference_errors(flow, x_T, right)
+    exponents, moved = data["exponents"].to_numpy(), float(data["moved"])
+    errors = data["difference_errors"].to_numpy() if differences else None
     return Spectrum(
         exponents=exponents,
-        left=left[:k],
-        right=right[:k],
-        residuals=residuals,
-        iterations=done,
+        left=left,
+        right=right,
+        residuals=data["residuals"].to_numpy(),
+        iterations=int(data["iterations"]),
         log_det=float(exponents.sum()) if k == size and layer is None else None,
         difference_errors=errors,
-        origin=origin_of(flow, seed=seed, block=block, tolerance=tolerance),
-        warnings=tuple(warnings),
+        origin=origin,
+        warnings=(
+            *_still_moving(moved, tolerance, iterations),
+            *beyond_precision(exponents, denoiser.dtype),
+            *disagreeing(errors, denoiser.dtype),
+        ),
     )
+
+
+def _begun(block: torch.Tensor, k: int, identity: dict[str, Any]) -> xarray.Dataset:
+    """The block before its first iteration, which shows nothing yet."""
+    import xarray
+
+    return xarray.Dataset(
+        {
+            "directions": (("direction", "channel", "height", "width"), _numbers(block)),
+            "exponents": ("exponent", np.full(k, np.nan)),
+            "moved": ((), np.array(np.inf)),
+            "iterations": ((), np.array(0)),
+        },
+        attrs={IDENTITY: identity},
+    )
+
+
+def _iterated(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Dataset) -> dict[str, Any]:
+    """What stands in the place of what the dataset holds after one more iteration."""
+    block, k = torch.tensor(data["directions"].to_numpy()).to(x_T), data.sizes["exponent"]
+    left, values, right, residuals, following = turned(flow, x_T, block)
+    checked_count(k, left[0].numel())
+    exponents = logs(values[:k])
+    # A block of all directions misses none.
+    moved = 0.0 if len(block) == x_T.numel() else _moved(exponents, data["exponents"].to_numpy())
+    axes = ("channel", "height", "width")
+    return {
+        "directions": (("direction", *axes), _numbers(following)),
+        "exponents": ("exponent", exponents),
+        "left": (("exponent", *(f"left_{axis}" for axis in range(left.ndim - 1))), _numbers(left[:k])),
+        "right": (("exponent", *axes), _numbers(right[:k])),
+        "residuals": ("exponent", _numbers(residuals[:k])),
+        "moved": ((), np.array(moved)),
+        "iterations": ((), data["iterations"].to_numpy() + 1),
+    }
+
+
+def _moved(exponents: np.ndarray, former: np.ndarray) -> float:
+    """The most that an exponent differs from what it was; ∞ where that is not known."""
+    with np.errstate(invalid="ignore"):  # of −∞ − (−∞), which is no move
+        moves = np.where(exponents == former, 0.0, np.abs(exponents - former))
+    return float(np.nan_to_num(moves, nan=np.inf).max())
+
+
+def _numbers(tensor: torch.Tensor) -> np.ndarray:
+    """The numbers of a tensor of any precision, to be kept."""
+    numbers: np.ndarray = tensor.double().cpu().contiguous().numpy()
+    return numbers
+
+
+def _still_moving(moved: float, tolerance: float, iterations: int) -> list[str]:
+    """A warning where iterations ended before the exponents stood."""
+    if moved <= tolerance:
+        return []
+    return [
+        f"after {iterations} iterations an exponent still moved by {moved:.1e}, more than {tolerance:.0e}; "
+        "give more iterations or more oversampling"
+    ]
 
 
 def checked_count(k: int, size: int) -> int:
@@ -155,16 +220,6 @@ def one_state(denoiser: Denoiser, x_T: torch.Tensor) -> torch.Tensor:
     if not torch.isfinite(x_T).all():
         raise UserError("x_T holds NaN or Inf; a derivative there means nothing")
     return x_T.detach().reshape(1, *shape).to(denoiser.device, denoiser.dtype)
-
-
-def finite(directions: torch.Tensor, denoiser: Denoiser) -> torch.Tensor:
-    """The derivatives, refused where they are not finite."""
-    if not torch.isfinite(directions).all():
-        raise UserError(
-            f"a derivative of {denoiser.name} is not finite along this trajectory; look at it first (ds.denoise), or "
-            "load the denoiser with dtype='float64'"
-        )
-    return directions
 
 
 def logs(values: torch.Tensor) -> np.ndarray:
@@ -186,29 +241,6 @@ def beyond_precision(exponents: np.ndarray, dtype: torch.dtype) -> list[str]:
     ]
 
 
-AGREEING = {torch.float32: 0.05, torch.float64: 1e-4}
-"""How far a derivative and a central difference may lie apart, relatively, before it is warned of."""
-
-
-def difference_errors(flow: DenoisingMap, x_T: torch.Tensor, directions: torch.Tensor) -> np.ndarray:
-    """‖Jv − Δ‖/‖Jv‖ [k] with Δ = (Φ(x_T + hv) − Φ(x_T − hv))/2h for each row v of `directions`, Φ the map itself."""
-    h = separation(x_T)
-    above, below = (flow(x_T + sign * h * directions).double() for sign in (1, -1))
-    derived = flow.push(x_T, directions).double()
-    apart, size = (part.flatten(1).norm(dim=1) for part in (derived - (above - below) / (2 * h), derived))
-    return (apart / size.clamp(min=torch.finfo(torch.float64).tiny)).cpu().numpy()
-
-
-def _disagreeing(errors: np.ndarray | None, dtype: torch.dtype) -> list[str]:
-    allowed = AGREEING.get(dtype, max(AGREEING.values()))
-    if errors is None or (errors <= allowed).all():
-        return []
-    return [
-        f"derivatives and central differences lie up to {errors.max():.1e} apart, relatively: the map has a kink near, such "
-        f"as where its scheduler clips, or is rounded; trust exponents to that"
-    ]
-
-
 def origin_of(flow: DenoisingMap, **further: Any) -> dict[str, Any]:
     """What a derivative of the map was computed from."""
     options = InferenceConfig(
@@ -218,29 +250,12 @@ def origin_of(flow: DenoisingMap, **further: Any) -> dict[str, Any]:
     of = {"layer": flow.readout.layer.address, "step": flow.readout.step} if flow.readout else {}
     # Only independent noise is drawn from the sample's name.
     of |= {"sample": flow.name} if flow.loop.noise == "independent" else {}
+    # In a fingerprint what samples are told is an input, like their noises.
+    of |= {"condition_sha256": flow.condition.digest()} if flow.condition.inputs else {}
     return {"model": flow.denoiser.name, "fingerprint": told, **of, **further}
 
 
-def _random_block(denoiser: Denoiser, count: int, seed: int) -> torch.Tensor:
-    drawn = [
-        torch.randn(denoiser.shape, generator=seeds.generator("spectrum", seed, index))
-        for index in range(count)
-    ]
-    return torch.stack(drawn).to(denoiser.device, denoiser.dtype)
-
-
-def _orthonormal(rows: torch.Tensor) -> torch.Tensor:
-    """Directions [k, C, H, W] made orthonormal, in double precision."""
-    q = torch.linalg.qr(rows.double().flatten(1).T).Q
-    return q.T.reshape(rows.shape).to(rows.dtype)
-
-
-def _svd(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Left vectors [k, C, H, W], values [k] and the mixing [k, k] of the columns that `rows` are."""
-    u, values, mix = torch.linalg.svd(rows.double().flatten(1).T, full_matrices=False)
-    return u.T.reshape(rows.shape).to(rows.dtype), values, mix
-
-
-def _mixed(rows: torch.Tensor, mix: torch.Tensor) -> torch.Tensor:
-    """The combinations of directions [k, C, H, W] that belong to an SVD's values."""
-    return (mix @ rows.double().flatten(1)).reshape(rows.shape).to(rows.dtype)
+def identity_of(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an origin decides the numbers: not what the model is called, but what is in it."""
+    rest = {name: value for name, value in origin.items() if name not in ("model", "fingerprint")}
+    return {**origin["fingerprint"], **rest}

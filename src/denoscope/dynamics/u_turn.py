@@ -18,7 +18,7 @@ from denoscope.dynamics.commitment import LabelOf, digits_of
 from denoscope.dynamics.denoising_map import DenoisingMap
 from denoscope.dynamics.draws import generator
 from denoscope.dynamics.proportion import percentiles
-from denoscope.dynamics.spectrum import origin_of
+from denoscope.dynamics.spectrum import identity_of, origin_of
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping
 from denoscope.sampling import Loop, noise_level
@@ -133,8 +133,7 @@ def _empty(
                 "x_0": tensors.sha256(x_0),
                 "labels": before.tolist(),
                 "steps begun with": list(begins),
-                **drawn,
-                **origin["fingerprint"],
+                **identity_of(origin),
             },
         },
     )
