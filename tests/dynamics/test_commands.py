@@ -1,6 +1,7 @@
 """The commands of the measures: what they print and write, and one line for every mistake."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -53,7 +54,74 @@ def test_spectrum_of_a_layer_and_its_directions(model, here, capsys):
     assert found["exponents"] == expected.exponents.tolist()
     assert found["difference_errors"] == expected.difference_errors.tolist()
     assert torch.equal(torch.load(here / "vectors" / "noise_0000.pt", weights_only=True), expected.right)
-    assert "names" in refused(capsys, line.replace("conv_in", "conv_*"))
+    assert "names" in refused(capsys, line.replace("conv_in", "conv_*") + " --output other.json")
+
+
+def test_a_spectrum_is_gone_on_with_after_a_kill_and_replaced_on_request_alone(model, recorder, here):
+    ds.noise.random(3, (1, 8, 8), seed=1).write(here / "inputs")
+    line = [*f"dynamics spectrum --model {model} --k 2 --num_steps 2 --device cpu".split(), "--output"]
+    whole = recorder.run(*line, "whole.json", "--samples", 2, "--vectors", "whole")
+    assert whole.code == 0, whole.said
+    running = recorder.start(*line, "spectrum.json", "--samples", 2, pause=0.05)
+    running.until("noise_0001, 2 of 2")
+    running.send(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    assert list(json.loads((here / "spectrum.json").read_text())) == ["noise_0000"]
+    left = int(kept.read(here / "spectrum.kept" / "noise_0001.npz")["iterations"])
+    unbroken = kept.read(here / "whole.kept" / "noise_0001.npz")
+    assert 1 <= left < int(unbroken["iterations"])
+
+    before = {path: path.read_bytes() for path in here.rglob("spectrum*/*")}
+    for flags, told in (
+        ([], "spectrum.json exists; go on with it (--resume), replace it (--overwrite)"),
+        (
+            ["--resume", "--num_steps", 3],
+            "noise_0000.npz cannot be gone on with, since this differs: num_steps: 2 → 3",
+        ),
+        (["--resume", "--k", 3], "since this differs: k: 2 → 3"),
+        (["--resume", "--overwrite"], "contradict"),
+        (["--overwrite", "--samples", 4], "--samples is 4; allowed: 1 to 3"),
+    ):
+        refused = recorder.run(*line, "spectrum.json", *flags)
+        assert refused.code == 2 and told in refused.said, refused.said
+        assert "Traceback" not in refused.said
+    assert before == {path: path.read_bytes() for path in here.rglob("spectrum*/*")}
+
+    went_on = recorder.run(*line, "spectrum.json", "--samples", 2, "--vectors", "vectors", "--resume")
+    assert went_on.code == 0, went_on.said
+    assert "noise_0000, 1 of 2" not in went_on.said and "noise_0001, 2 of 2" in went_on.said
+    assert (here / "spectrum.json").read_bytes() == (here / "whole.json").read_bytes()
+    for name in ("noise_0000", "noise_0001"):
+        directions, expected = (
+            torch.load(here / of / f"{name}.pt", weights_only=True) for of in ("vectors", "whole")
+        )
+        assert torch.equal(directions, expected)
+    more = recorder.run(*line, "spectrum.json", "--samples", 3, "--resume")
+    assert more.code == 0 and "noise_0002, 3 of 3" in more.said and "noise_0001, 2 of 3" not in more.said
+    assert list(json.loads((here / "spectrum.json").read_text())) == [f"noise_000{k}" for k in range(3)]
+
+    replaced = recorder.run(*line, "spectrum.json", "--num_steps", 1, "--overwrite")
+    assert replaced.code == 0, replaced.said
+    # Of the former work nothing is left that would stand in the way of the new.
+    more = recorder.run(*line, "spectrum.json", "--num_steps", 1, "--samples", 2, "--resume")
+    assert more.code == 0, more.said
+    for written in json.loads((here / "spectrum.json").read_text()).values():
+        assert written["origin"]["fingerprint"]["num_steps"] == 1
+
+
+def test_exponents_of_which_nothing_was_kept_are_not_gone_on_with(model, here, capsys):
+    ds.noise.random(1, (1, 8, 8), seed=1).write(here / "inputs")
+    (here / "spectrum.json").write_text("{}")
+    line = f"dynamics spectrum --model {model} --k 2 --num_steps 1 --device cpu"
+    assert "spectrum.json exists; go on with it" in refused(capsys, line)
+    assert "since spectrum.kept holds nothing of it" in refused(capsys, f"{line} --resume")
+    assert (here / "spectrum.json").read_text() == "{}"
+    cli.main([*line.split(), "--overwrite"])
+    (here / "spectrum.json").unlink()
+    assert "noise_0000.npz exists; go on with it" in refused(capsys, line)
+    (here / "spectrum.kept" / "noise_0000.npz").write_bytes(b"half")
+    assert "or damaged" in refused(capsys, f"{line} --resume")
+    cli.main([*line.split(), "--overwrite"])
 
 
 def test_basins_maps_a_plane_that_the_measures_read(here, capsys):

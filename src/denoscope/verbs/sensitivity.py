@@ -23,8 +23,32 @@ class SpectrumFlags(OwnFlags):
     differences: bool = option(False, "Also compare the derivatives with central differences.")
     vectors: Path | None = option(None, "A folder for the directions in x_T, NAME.pt [k, C, H, W].")
     output: Path = option(
-        Path("spectrum.json"), "The file of the exponents, with what they were computed from."
+        Path("spectrum.json"),
+        "The file of the exponents, with what they were computed from. What is finished is kept in NAME.kept beside it.",
     )
+
+    @property
+    def kept(self) -> Path:
+        """The folder in which each noise has a file, as far as it got."""
+        return self.output.with_suffix(".kept")
+
+    def claim(self, *, resume: bool, overwrite: bool) -> None:
+        """Take the place of the exponents, where it is free, may be made free or can be gone on with."""
+        kept = list(self.kept.glob("*.npz"))
+        taken = next((place for place in (self.output, *kept) if place.exists()), None)
+        if taken and not (resume or overwrite):
+            raise UserError(
+                f"{taken} exists; go on with it (--resume), replace it (--overwrite) or name another --output"
+            )
+        if resume and taken and not kept:
+            raise UserError(
+                f"{self.output} cannot be gone on with, since {self.kept} holds nothing of it; replace it (--overwrite) "
+                "or name another --output"
+            )
+        if overwrite and not resume:
+            # All at once: a later --resume must not meet those of former work.
+            for file in kept:
+                file.unlink()
 
 
 def _spectrum(settings: Settings, own: SpectrumFlags) -> None:
@@ -37,9 +61,10 @@ def _spectrum(settings: Settings, own: SpectrumFlags) -> None:
         raise UserError(
             f"--samples is {own.samples}; allowed: 1 to {len(x)}, the noises in {settings.system.inputs}"
         )
+    own.claim(resume=inference.resume, overwrite=inference.overwrite)
     found: dict[str, Any] = {}
     for index, name in enumerate(x.names[: own.samples]):
-        with progress.Counter(f"iterations of {name}", unit="iteration") as told:
+        with progress.Counter(f"{name}, {index + 1} of {own.samples}", unit="iteration") as told:
             one = dynamics.spectrum(
                 denoiser,
                 x.batch([index]),
@@ -51,6 +76,9 @@ def _spectrum(settings: Settings, own: SpectrumFlags) -> None:
                 noise=inference.noise,
                 noise_seed=settings.system.seed,
                 name=name,
+                out=own.kept / f"{name}.npz",
+                resume=inference.resume,
+                overwrite=inference.overwrite,
                 progress=told,
             )
         print(f"{name}  " + "  ".join(f"{value:7.3f}" for value in one.exponents))
@@ -172,7 +200,7 @@ VERBS: dict[str, Verb] = {
     "dynamics spectrum": Verb(
         _spectrum,
         "Finite-time Lyapunov exponents of the whole map x_T → x_0, the largest ones.",
-        {"system": "inputs device seed", "model": MODEL, "inference": "num_steps noise"},
+        {"system": "inputs device seed", "model": MODEL, "inference": f"num_steps noise {KEPT}"},
         SpectrumFlags,
     ),
     "dynamics divergence": Verb(
