@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 import xarray
 from analytic import gaussian
 from matplotlib.colors import to_hex
 
 from denoscope import dynamics, plots
+from denoscope.dynamics.epsilon_sweep import EpsilonSweep
 from denoscope.errors import UserError
 
 
@@ -27,6 +29,42 @@ def test_exponents_are_drawn_by_rank_one_line_a_row(ax):
     assert list(zero.get_ydata()) == [0, 0] and zero.get_linestyle() == "--"
     assert [text.get_text() for text in ax.get_legend().texts] == list(spectra)
     assert "rank" in ax.get_xlabel() and "whole map" in ax.get_ylabel()
+
+
+def test_local_expansion_is_drawn_by_step_one_line_a_direction(ax):
+    found = dynamics.local_expansion(gaussian((3.0, 1.0, 0.5)), torch.zeros(1, 1, 1, 3), 2, steps=6)
+    *lines, zero = dynamics.draw_expansion(ax, found).lines
+    assert len(lines) == 2 and list(zero.get_ydata()) == [0, 0]
+    for line, rates in zip(lines, found.rates.T, strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), np.arange(6))
+        np.testing.assert_array_equal(line.get_ydata(), rates)
+    assert "per step" in ax.get_ylabel()
+
+
+def test_a_sweep_is_drawn_with_its_plateau_and_what_lies_below_the_floor(ax):
+    found = EpsilonSweep(
+        value=1.0,
+        epsilons=np.array([0.001, 0.01, 0.1, 1.0, 10.0]),
+        growth=np.array([2.0, 1.0, 1.0, 1.02, 0.3]),
+        spread=np.array([[1.0, 3.0], [0.9, 1.1], [0.9, 1.2], [1.0, 1.1], [0.2, 0.4]]),
+        usable=np.array([False, True, True, True, True]),
+        linear=np.array([False, True, True, True, False]),
+        origin={},
+    )
+    dynamics.draw_sweep(ax, found)
+    above, below = (container.lines[0] for container in ax.containers)
+    np.testing.assert_array_equal(above.get_xdata(), found.epsilons[1:])
+    np.testing.assert_array_equal(above.get_ydata(), found.growth[1:])
+    assert list(below.get_xdata()) == [0.001] and below.get_markerfacecolor() == "white"
+    ends = [segment[:, 1] for segment in ax.containers[0].lines[2][0].get_segments()]
+    np.testing.assert_allclose(ends, found.spread[1:])
+    (plateau,) = ax.patches
+    assert (plateau.get_x(), plateau.get_x() + plateau.get_width()) == pytest.approx((0.01, 1.0))
+    assert ax.get_xscale() == "log"
+    assert sorted(text.get_text() for text in ax.get_legend().texts) == [
+        "below the noise floor",
+        "linear, growth 1.00",
+    ]
 
 
 @pytest.mark.parametrize("count", [2, 5, 784])

@@ -15,7 +15,14 @@ from denoscope.dynamics.commitment import commitment
 from denoscope.dynamics.correlation_dimension import correlation_dimension
 from denoscope.dynamics.decided_drawings import draw_commitment, draw_entropy, draw_u_turn
 from denoscope.dynamics.divergence import divergence
-from denoscope.dynamics.drawings import draw_basins, draw_divergence, draw_exponents, draw_growth
+from denoscope.dynamics.drawings import (
+    draw_basins,
+    draw_divergence,
+    draw_expansion,
+    draw_exponents,
+    draw_growth,
+    draw_sweep,
+)
 from denoscope.dynamics.epsilon_sweep import epsilon_sweep
 from denoscope.dynamics.exponents import kaplan_yorke, lyapunov
 from denoscope.dynamics.full_spectrum import full_spectrum
@@ -62,6 +69,7 @@ __all__ = [
     "draw_correlation_sum",
     "draw_divergence",
     "draw_entropy",
+    "draw_expansion",
     "draw_exponents",
     "draw_growth",
     "draw_lyapunov",
@@ -70,6 +78,7 @@ __all__ = [
     "draw_path",
     "draw_recurrence",
     "draw_similarity",
+    "draw_sweep",
     "draw_u_turn",
     "draw_uncertainty",
     "epsilon_sweep",

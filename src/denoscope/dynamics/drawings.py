@@ -10,7 +10,9 @@ import numpy as np
 from denoscope import plots
 from denoscope.config import SystemConfig
 from denoscope.dynamics.divergence import X
+from denoscope.dynamics.epsilon_sweep import EpsilonSweep
 from denoscope.dynamics.gaussian_theory import GaussianTheory
+from denoscope.dynamics.local_expansion import LocalExpansion
 from denoscope.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,6 +50,27 @@ def draw_divergence(ax: Axes, found: xarray.Dataset, *, theory: GaussianTheory |
     return ax
 
 
+def draw_sweep(ax: Axes, found: EpsilonSweep) -> Axes:
+    """The growth of an `epsilon_sweep` by epsilon, with the middle half of the pairs; its plateau shaded.
+
+    Hollow are epsilons whose separations lie below the noise floor.
+    """
+    distances = np.abs(found.spread.T - found.growth)
+    for usable, face in ((True, "C0"), (False, "white")):
+        chosen = found.usable == usable
+        ax.errorbar(
+            found.epsilons[chosen], found.growth[chosen], distances[:, chosen], fmt="o", color="C0",
+            markerfacecolor=face, markersize=5, linewidth=1, capsize=2,
+            label=None if usable or not chosen.any() else "below the noise floor",
+        )  # fmt: skip
+    if found.linear.any():
+        ends = found.epsilons[found.linear][[0, -1]]
+        ax.axvspan(*ends, color="C2", alpha=0.15, linewidth=0, label=f"linear, growth {found.value:.2f}")
+    ax.set(xscale="log", xlabel="epsilon (L2)", ylabel="growth (ln, whole map), median")
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
 def draw_exponents(
     ax: Axes, spectra: Mapping[str, np.ndarray], *, theory: Mapping[str, GaussianTheory] | None = None
 ) -> Axes:
@@ -70,6 +93,16 @@ def draw_exponents(
     ax.axhline(0, color="#333333", linewidth=0.8, linestyle="--")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="rank", ylabel="exponent of the whole map (ln)")
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def draw_expansion(ax: Axes, found: LocalExpansion) -> Axes:
+    """The rates of a `local_expansion` by step, one line for each direction of the frame."""
+    for index, rates in enumerate(found.rates.T):
+        ax.plot(rates, linewidth=1, label=f"direction {index + 1}")
+    ax.axhline(0, color="#333333", linewidth=0.8, linestyle="--")
+    ax.set(xlabel="denoising step", ylabel="local expansion (ln, per step)")
     ax.legend(frameon=False, fontsize="small")
     return ax
 
