@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 import xarray
+from diffusers import DDIMScheduler
 from matplotlib.figure import Figure
 
 import denoscope as ds
-from denoscope import dynamics, kept, plots
+from denoscope import dynamics, kept, plots, verify
 from denoscope.dynamics.orbits import OrbitDiagram
 from denoscope.progress import Console, Counter
+from denoscope.recording import set_attribute
 
 KEPT, IMAGES = Path("figures"), Path("docs/images")
 STEPS = 50
+EPSILONS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 LAYERS = ("conv_in", "mid_block", "up_blocks.1", "conv_out")
 
 
@@ -61,32 +64,63 @@ def out(name: str) -> dict[str, Any]:
 
 
 def divergence(picture: Path) -> None:
-    """Fifteen pairs in x_t, the estimate of x_0 and four layers, and what Gaussian data would do."""
+    """Fifteen pairs in x_t, the estimate of x_0 and four layers, and what Gaussian data would do; a sweep of epsilon."""
     denoiser = ds.load("mnist")
     pairs = recorded(
-        "pairs", ds.noise.perturbed(15, denoiser.shape, epsilon=0.01), layers=LAYERS, extract_estimates=True
+        "pairs",
+        ds.noise.perturbed(15, denoiser.shape, epsilon=0.01),
+        layers=LAYERS,
+        extract_estimates=True,
     )
-    figure, ax = plots.figure(7, 4)
+    for epsilon in EPSILONS:
+        ds.noise.perturbed(5, denoiser.shape, epsilon=epsilon).write(KEPT / "sweep")
+    sweep = recorded("sweep", ds.noise.read(KEPT / "sweep"))
+    if "noise_floor" not in sweep.attrs:
+        set_attribute(sweep.path, "noise_floor", verify.precision_of(sweep).to_dict())
+        sweep = ds.open(sweep.path)
+    found = dynamics.epsilon_sweep(dynamics.divergence(sweep))
+    figure, axes = panels(1, 2, width=6.5, height=4.2)
     theory = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
-    dynamics.draw_divergence(ax, dynamics.divergence(pairs), theory=theory)
+    dynamics.draw_divergence(axes[0, 0], dynamics.divergence(pairs), theory=theory)
+    dynamics.draw_sweep(axes[0, 1], found)
     plots.save(figure, picture)
+    print(found.to_dict())
 
 
 def exponents(picture: Path) -> None:
-    """The four largest exponents of three noises, by DDIM and by DDPM with common noise, over those of Gaussian data."""
-    found, theory = {}, {}
-    for name, scheduler in (("DDIM", "ddim"), ("DDPM, common noise", "ddpm")):
-        denoiser, path = ds.load("mnist", scheduler=scheduler), KEPT / f"exponents_{scheduler}.npz"
+    """The four largest exponents of three noises by DDIM and by DDPM, all of one noise, and the local expansion."""
+    denoisers = {
+        "DDIM": ds.load("mnist", scheduler="ddim"),
+        "DDPM, common noise": ds.load("mnist", scheduler="ddpm"),
+    }
+    x, found = ds.noise.random(3, denoisers["DDIM"].shape, seed=42), {}
+    for name, denoiser in denoisers.items():
+        path = KEPT / f"exponents_{name[:4].lower()}.npz"
         if not path.exists():
-            x = ds.noise.random(3, denoiser.shape, seed=42)
             rows = [dynamics.spectrum(denoiser, x.batch([k]), 4, steps=STEPS).exponents for k in range(3)]
             kept.write(xarray.Dataset({"exponents": (("sample", "rank"), np.array(rows))}), path)
         found[name] = kept.read(path)["exponents"].to_numpy()
-        theory[name] = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
-    figure, ax = plots.figure(7, 4)
-    dynamics.draw_exponents(ax, found, theory=theory)
+    theory = {
+        name: dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
+        for name, denoiser in denoisers.items()
+    }
+    free = DDIMScheduler.from_config(denoisers["DDIM"].scheduler.config, clip_sample=False)
+    unclipped = ds.load("mnist", scheduler=free, dtype="float64")
+    with Counter("all exponents", unit="step") as told:
+        every = dynamics.full_spectrum(
+            unclipped, x.batch([0]), steps=STEPS, progress=told, **out("full_spectrum")
+        )
+    figure, axes = panels(1, 3)
+    dynamics.draw_exponents(axes[0, 0], found, theory=theory)
+    name = "DDIM, float64, unclipped"
+    dynamics.draw_exponents(axes[0, 1], {name: every.exponents}, theory={name: theory["DDIM"]})
+    dynamics.draw_expansion(
+        axes[0, 2], dynamics.local_expansion(denoisers["DDIM"], x.batch([0]), 4, steps=STEPS)
+    )
     plots.save(figure, picture)
     print({name: rows.round(2).tolist() for name, rows in found.items()})
+    print(every.exponents[[0, 1, -2, -1]], every.exponents.sum(), every.log_det, every.warnings)
+    print(dynamics.kaplan_yorke(every.exponents))
 
 
 def decided(picture: Path) -> None:
@@ -140,7 +174,7 @@ def closed_loop(picture: Path) -> None:
     def loop(level: float, noise: Any) -> Any:
         return dynamics.closed_loop(denoiser, level, steps=20, noise=noise)
 
-    figure, axes = panels(2, 2)
+    figure, axes = panels(2, 3)
     diagram = KEPT / "orbit_diagram.npz"
     if not diagram.exists():
         levels = [k / 20 for k in range(1, 21)]
@@ -173,9 +207,28 @@ def closed_loop(picture: Path) -> None:
         axes[1, 0].plot(apart, label=f"level {level}")
     axes[1, 0].set(yscale="log", xlabel="iteration, common noise", ylabel="distance of two orbits (L2)")
     axes[1, 0].legend(frameon=False, fontsize="small")
-    orbit = dynamics.orbit(loop(0.4, "common"), x_0[0], iterations=150)
-    dynamics.draw_recurrence(axes[1, 1], dynamics.recurrence(orbit, rate=0.1))
-    axes[1, 1].set_title("recurrence, common noise, level 0.4", fontsize="medium")
+    orbits_kept = KEPT / "orbits.npz"
+    if not orbits_kept.exists():
+        runs = {
+            noise: dynamics.orbit(loop(0.4, noise), x_0[0], iterations=600) for noise in ("fixed", "common")
+        }
+        kept.write(
+            xarray.Dataset({n: (("iteration", "pixel"), run.flatten(1).numpy()) for n, run in runs.items()}),
+            orbits_kept,
+        )
+    runs = kept.read(orbits_kept)
+    dynamics.draw_recurrence(axes[0, 2], dynamics.recurrence(runs["common"].to_numpy()[:150], rate=0.1))
+    axes[0, 2].set_title("recurrence, common noise, level 0.4", fontsize="medium")
+    settled = runs["common"].to_numpy()[100:]
+    dynamics.draw_correlation_sum(axes[1, 1], dynamics.correlation_dimension(settled, theiler=10))
+    axes[1, 1].set_title("correlation sum, common noise, level 0.4", fontsize="medium")
+    for noise in runs:
+        tested = dynamics.zero_one(runs[noise].to_numpy()[100:].mean(1), seed=0)
+        axes[1, 2].plot(
+            tested.frequencies, tested.correlations, ".", label=f"{noise} noise, K = {tested.value:.2f}"
+        )
+    axes[1, 2].set(xlabel="frequency c", ylabel="$K_c$ of the mean pixel, level 0.4", ylim=(-1.05, 1.05))
+    axes[1, 2].legend(frameon=False, fontsize="small")
     plots.save(figure, picture)
 
 

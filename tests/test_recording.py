@@ -228,6 +228,13 @@ def test_estimates_come_of_the_steps_whose_states_are_kept_and_at_any_batch_size
     assert np.array_equal(some.estimates, every.estimates[:, [0, 2]])
 
 
+def test_a_recording_with_estimates_is_not_gone_on_with_without_them(record):
+    record("run.zarr", extract_estimates=True)
+    with pytest.raises(ds.UserError, match=r"this differs: extract_estimates: True → None"):
+        record("run.zarr", resume=True)
+    assert record("run.zarr", extract_estimates=True, resume=True).estimates.shape[1] == STEPS
+
+
 def test_estimates_lie_in_a_folder_of_their_own_and_are_exported(record, tmp_path):
     rec = record("run.zarr", extract_estimates=True)
     rec.export(tmp_path / "pt")

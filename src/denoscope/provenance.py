@@ -27,7 +27,9 @@ NUMERIC = ("torch", "diffusers", "numpy")
 WITHOUT_EFFECT = ("batch_size", "output_format", "resume", "overwrite", "on_nonfinite")
 """Options that change no byte of a sample."""
 
-RESOLVED = ("layers", "labels", "condition", "guidance_scale", "branches", "intervene")
+RESOLVED = (
+    "layers", "labels", "condition", "guidance_scale", "branches", "intervene", "extract_estimates",
+)  # fmt: skip
 """Options that stand in the fingerprint as what they come to; what differs by sample is an input."""
 
 KEPT = ("every", "channels", "height", "width", "reduce", "flatten", "state_dtype", "codec")
@@ -62,7 +64,9 @@ def fingerprint(
             "shape": denoiser.shape,
             "layers": list(layers),
             "guidance_scale": condition.scale if condition.guided else None,
+            # What came to be later stands only where it is asked for, so that earlier recordings can be gone on with.
             **({"interventions": writes.plain} if writes.plain else {}),
+            **({"extract_estimates": True} if options.extract_estimates else {}),
             **chosen,
             "noise_seed": noise_seed,
             "dtype": str(denoiser.dtype).removeprefix("torch."),
