@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 import denoscope as ds
 from denoscope import dynamics, kept, plots, verify
 from denoscope.dynamics.orbits import OrbitDiagram
+from denoscope.dynamics.trajectory_distances import METRICS
 from denoscope.progress import Console, Counter
 from denoscope.recording import set_attribute
 
@@ -148,21 +149,46 @@ def decided(picture: Path) -> None:
 
 
 def geometry(picture: Path) -> None:
-    """Steps and turns of trajectories, participation by state, similarity of layers and steps, recurrence."""
+    """Steps, turns and speed of trajectories, participation by state, similarity of layers and steps, distances of
+    trajectories, recurrence."""
     made = samples()
     paths = made.sequence.to_numpy()
     states = {"x_t": paths[:, :-1], **{name: array.to_numpy() for name, array in made.states.items()}}
     chosen = (0, 20, 40)
-    sets = {f"{name}, step {step}": values[:, step] for name, values in states.items() for step in chosen}
-    figure, axes = panels(2, 2)
+    sets = {f"{name} {step}": values[:, step] for name, values in states.items() for step in chosen}
+    sigmas = np.append(made.dataset["sigma"], 0.0)
+    grown = paths * np.sqrt(1 + sigmas**2)[:, None, None, None]
+    figure, axes = panels(3, 2)
     dynamics.draw_path(axes[0, 0], dynamics.path_geometry(paths))
+    for name, values in {"x_t": paths, "x_t / √ᾱ": grown}.items():
+        dynamics.draw_speed(axes[0, 1], dynamics.path_geometry(values, sigmas=sigmas), label=name)
     for name, values in states.items():
-        dynamics.draw_participation(axes[0, 1], dynamics.participation(values), label=name)
-    dynamics.draw_similarity(axes[1, 0], dynamics.cka_matrix(list(sets.values())), names=list(sets))
-    axes[0, 1].set_yscale("log")
-    dynamics.draw_recurrence(axes[1, 1], dynamics.recurrence(paths[0], rate=0.1))
-    axes[1, 1].set(xlabel="state", ylabel="state", title="recurrence of one trajectory")
+        dynamics.draw_participation(axes[1, 0], dynamics.participation(values), label=name)
+    axes[1, 0].set_yscale("log")
+    dynamics.draw_similarity(axes[1, 1], dynamics.cka_matrix(list(sets.values())), names=list(sets))
+    axes[1, 1].set_title("layers by step", fontsize="medium")
+    found = _distances(made)
+    dynamics.draw_distances(axes[2, 0], found["dtw"])
+    axes[2, 0].set_title("trajectories by their digit", fontsize="medium")
+    dynamics.draw_recurrence(axes[2, 1], dynamics.recurrence(paths[0], rate=0.1))
+    axes[2, 1].set(xlabel="state", ylabel="state")
+    axes[2, 1].set_title("recurrence of one trajectory", fontsize="medium")
     plots.save(figure, picture)
+
+
+def _distances(made: ds.Recording, count: int = 60) -> dict[str, Any]:
+    """All distances of some trajectories in the order of their digits; told is how like those of x_T and x_0 they rank."""
+    chosen = np.argsort(ds.classify(made.final[:count]).label, kind="stable")
+    paths, pairs = made.sequence[:count].to_numpy()[chosen], np.triu_indices(count, 1)
+    found = {metric: dynamics.trajectory_distances(paths, metric=metric) for metric in METRICS}
+    ends = [dynamics.trajectory_distances(paths[:, state]) for state in ([0], [-1])]
+    ranks = [each.values[pairs].argsort().argsort() for each in (*found.values(), *ends)]
+    for metric, row in zip(METRICS, np.corrcoef(ranks), strict=False):
+        low, high = np.quantile(found[metric].values[pairs], (0.05, 0.95))
+        print(
+            f"{metric}: {low:.4g} to {high:.4g}; rank correlation with x_T {row[-2]:.2f}, x_0 {row[-1]:.2f}"
+        )
+    return found
 
 
 def closed_loop(picture: Path) -> None:

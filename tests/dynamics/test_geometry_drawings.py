@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from denoscope import dynamics, plots
+from denoscope.errors import UserError
 
 PATHS = np.random.default_rng(0).normal(size=(12, 6, 5)).cumsum(axis=1)
 
@@ -21,6 +22,43 @@ def test_a_path_shows_the_median_step_and_turn(ax):
     np.testing.assert_allclose(
         beside.lines[0].get_ydata(), np.degrees(np.median(found.turning_angles, axis=0))
     )
+
+
+def test_speed_stands_over_the_noise_level_that_a_step_begins_with(ax):
+    """States 5 σ from the origin move by 5 a σ, whatever the steps."""
+    sigmas = [8.0, 3.0, 0.5, 0.0]
+    line = np.array(sigmas)[None, :, None] * np.array([3.0, 4.0])
+    found = dynamics.path_geometry(np.concatenate([line, 2 * line, 3 * line]), sigmas=sigmas)
+    assert dynamics.draw_speed(ax, found, label="x_t") is ax
+    (drawn,) = ax.lines
+    assert list(drawn.get_xdata()) == [8.0, 3.0, 0.5] and drawn.get_ydata() == pytest.approx([10, 10, 10])
+    (band,) = ax.collections
+    assert {7.5, 12.5} <= set(band.get_paths()[0].vertices[:, 1].round(9)), "the middle half of 5, 10 and 15"
+    faster = dynamics.path_geometry(10 * line, sigmas=sigmas)
+    dynamics.draw_speed(ax, faster)
+    assert ax.get_ylim()[0] == 0 and ax.get_ylim()[1] > 50
+    assert ax.xaxis_inverted() and ax.get_xscale() == "log" and ax.get_legend().texts[0].get_text() == "x_t"
+    with pytest.raises(UserError, match="has no speeds; make it with sigmas="):
+        dynamics.draw_speed(ax, dynamics.path_geometry(line))
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "dtw"])
+def test_distances_are_a_picture_whose_zeros_take_no_colour(ax, metric):
+    """Of straight lines of four states at 0, 3 and 7, whose states are 3, 4 and 7 apart."""
+    lines = np.array([0.0, 3.0, 7.0])[:, None, None] * np.ones((3, 4, 1))
+    factor = {"euclidean": 2, "dtw": 4}[metric]
+    dynamics.draw_distances(ax, dynamics.trajectory_distances(lines, metric=metric))
+    (image,) = ax.images
+    drawn = np.ma.filled(image.get_array(), np.nan)
+    np.testing.assert_allclose(drawn, factor * np.array([[np.nan, 3, 7], [3, np.nan, 4], [7, 4, np.nan]]))
+    assert image.get_clim() == (3 * factor, 7 * factor)
+    assert ax.figure.axes[1].get_ylabel() == f"{metric} distance"
+
+
+def test_distances_to_another_set_are_drawn_whole(ax):
+    lines = np.array([0.0, 3.0, 7.0])[:, None, None] * np.ones((3, 4, 1))
+    dynamics.draw_distances(ax, dynamics.trajectory_distances(lines[:2], lines, metric="frechet"))
+    np.testing.assert_allclose(ax.images[0].get_array(), [[0, 3, 7], [3, 0, 4]])
 
 
 def test_participation_is_drawn_by_state(ax):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from analytic import levels, scheduler_of, timesteps
 
 from denoscope.dynamics.path_geometry import path_geometry
 from denoscope.errors import UserError
@@ -51,8 +52,30 @@ def test_independent_steps_in_many_dimensions_are_at_right_angles():
 def test_speed_is_length_over_the_change_of_noise_level():
     sigmas = [4.0, 2.0, 0.5, 0.0]
     path = np.array(sigmas)[None, :, None] * np.array([3.0, 4.0])
-    assert path_geometry(path, sigmas=sigmas).speeds == pytest.approx(np.full((1, 3), 5))
-    assert path_geometry(path).speeds is None
+    found = path_geometry(path, sigmas=sigmas)
+    assert found.speeds == pytest.approx(np.full((1, 3), 5)) and found.sigmas.tolist() == sigmas
+    assert path_geometry(path).speeds is None and path_geometry(path).sigmas is None
+
+
+def test_ddim_that_clips_nothing_moves_by_the_predicted_noise():
+    """x_t/√ᾱ goes Δσ times ε, whatever the network says: the norms of what it says are the speeds."""
+    scheduler, steps = scheduler_of("ddim"), 5
+    said = []
+
+    def network(x, _timestep):
+        said.append(torch.sin(3 * x))
+        return said[-1]
+
+    every = np.append(levels(scheduler)[timesteps(steps)], 1)
+    scheduler.set_timesteps(steps)
+    x = torch.randn(4, 1, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    states = [x]
+    for t in scheduler.timesteps:
+        states.append(scheduler.step(network(states[-1], t), t, states[-1]).prev_sample)
+    paths = torch.stack(states, 1).numpy() / np.sqrt(every)[None, :, None, None, None]
+    found = path_geometry(paths, sigmas=np.sqrt((1 - every) / every))
+    norms = torch.stack(said, 1).flatten(2).norm(dim=2)
+    np.testing.assert_allclose(found.speeds, norms, rtol=1e-3)  # the scheduler's tables are float32
 
 
 def test_steps_that_stand_still_are_told():

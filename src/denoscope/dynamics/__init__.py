@@ -27,7 +27,13 @@ from denoscope.dynamics.epsilon_sweep import epsilon_sweep
 from denoscope.dynamics.exponents import kaplan_yorke, lyapunov
 from denoscope.dynamics.full_spectrum import full_spectrum
 from denoscope.dynamics.gaussian_theory import covariance_spectrum, gaussian_theory
-from denoscope.dynamics.geometry_drawings import draw_participation, draw_path, draw_similarity
+from denoscope.dynamics.geometry_drawings import (
+    draw_distances,
+    draw_participation,
+    draw_path,
+    draw_similarity,
+    draw_speed,
+)
 from denoscope.dynamics.local_expansion import local_expansion
 from denoscope.dynamics.loop_drawings import (
     draw_correlation_sum,
@@ -67,6 +73,7 @@ __all__ = [
     "draw_boundary_dimension",
     "draw_commitment",
     "draw_correlation_sum",
+    "draw_distances",
     "draw_divergence",
     "draw_entropy",
     "draw_expansion",
@@ -78,6 +85,7 @@ __all__ = [
     "draw_path",
     "draw_recurrence",
     "draw_similarity",
+    "draw_speed",
     "draw_sweep",
     "draw_u_turn",
     "draw_uncertainty",

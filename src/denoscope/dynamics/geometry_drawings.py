@@ -10,6 +10,8 @@ import numpy as np
 from denoscope.dynamics.participation import Participation
 from denoscope.dynamics.path_geometry import PathGeometry
 from denoscope.dynamics.similarity import SimilarityMatrix
+from denoscope.dynamics.trajectory_distances import TrajectoryDistances
+from denoscope.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +33,43 @@ def draw_path(ax: Axes, found: PathGeometry) -> Axes:
         axis.set_ylabel(name, color=color)
         axis.set_ylim(bottom=0)
     ax.set_xlabel("denoising step")
+    return ax
+
+
+def draw_speed(ax: Axes, found: PathGeometry, *, label: str | None = None) -> Axes:
+    """The speed in noise level of a `path_geometry` over the level that each step begins with, which falls to the right:
+    the median over samples, with a band over their middle half.
+
+    Raises: UserError if the geometry was made without sigmas.
+    """
+    if found.speeds is None or found.sigmas is None:
+        raise UserError(
+            "this path_geometry has no speeds; make it with sigmas=, the noise level of every state"
+        )
+    low, middle, high = np.quantile(found.speeds, (0.25, 0.5, 0.75), axis=0)
+    sigma = found.sigmas[:-1]
+    (line,) = ax.plot(sigma, middle, ".-", markersize=4, label=label)
+    ax.fill_between(sigma, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    ax.set(xscale="log", xlabel="noise level σ", ylabel="speed (L2 per σ)")
+    # Not bottom=0 alone, which would fix the top at that of what is drawn first.
+    ax.set_ylim(0, 1.05 * ax.dataLim.y1)
+    ax.xaxis.set_inverted(True)
+    if label:
+        ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def draw_distances(ax: Axes, found: TrajectoryDistances) -> Axes:
+    """The `trajectory_distances` of every trajectory of a (rows) to every one of b (columns), or to those of the same set,
+    whose diagonal is left white: its zeros would take up most of the colours.
+    """
+    same_set = found.origin["b"] is None
+    values = (
+        np.where(np.eye(len(found.values), dtype=bool), np.nan, found.values) if same_set else found.values
+    )
+    image = ax.imshow(values, cmap="viridis", interpolation="nearest")
+    ax.figure.colorbar(image, ax=ax, label=f"{found.metric} distance")
+    ax.set(xlabel="trajectory", ylabel="trajectory")
     return ax
 
 

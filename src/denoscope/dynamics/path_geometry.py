@@ -15,7 +15,8 @@ from denoscope.errors import UserError
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PathGeometry(Result):
     """Of each trajectory: step lengths [sample, step], turning angles in radians [sample, step − 1] between a step and
-    the next, length, chord and straightness [sample] of the whole, and the speed [sample, step] if sigmas were given.
+    the next, length, chord and straightness [sample] of the whole, and the speed [sample, step] if sigmas [state] were
+    given.
 
     NaN where a direction or ratio does not exist, always told in `warnings`.
     """
@@ -26,6 +27,7 @@ class PathGeometry(Result):
     chords: np.ndarray
     straightness: np.ndarray
     speeds: np.ndarray | None = None
+    sigmas: np.ndarray | None = None
 
 
 def path_geometry(trajectories: Any, *, sigmas: Any = None) -> PathGeometry:
@@ -34,6 +36,7 @@ def path_geometry(trajectories: Any, *, sigmas: Any = None) -> PathGeometry:
     With v_k = x_{k+1} − x_k: step length ‖v_k‖; length Σ ‖v_k‖ and chord ‖x_N − x_0‖ of the whole trajectory;
     straightness chord/length, 1 for a straight line; turning angle between v_k and v_{k+1}, 0 straight on, π/2 for
     independent steps in many dimensions, π back; speed in noise level ‖v_k‖/|σ_{k+1} − σ_k|, with sigmas [state].
+    Where DDIM clips nothing, that of x_t/√alphas_cumprod is the norm of the predicted noise: √numbers where it is white.
 
     The length grows with the number of steps on any path that isn't smooth (stochastic schedulers), and so does its
     turning: compare only at the same steps. On a variance-preserving schedule x_t also shrinks by a known factor, which
@@ -43,6 +46,7 @@ def path_geometry(trajectories: Any, *, sigmas: Any = None) -> PathGeometry:
     Raises: UserError under 2 states, or if the noise level stands still.
     """
     paths = as_trajectories(trajectories, name="trajectories", least=2)
+    levels = None if sigmas is None else _levels(sigmas, paths.shape[1])
     steps = np.diff(paths, axis=1)
     step_lengths = np.linalg.norm(steps, axis=2)
     lengths = step_lengths.sum(axis=1)
@@ -53,7 +57,8 @@ def path_geometry(trajectories: Any, *, sigmas: Any = None) -> PathGeometry:
         lengths=lengths,
         chords=chords,
         straightness=np.divide(chords, lengths, out=np.full(len(paths), np.nan), where=lengths > 0),
-        speeds=None if sigmas is None else step_lengths / _changes(sigmas, paths.shape[1]),
+        speeds=None if levels is None else step_lengths / np.abs(np.diff(levels)),
+        sigmas=levels,
         origin={"samples": len(paths), "states": paths.shape[1], "numbers": paths.shape[2]},
         warnings=_standing(step_lengths),
     )
@@ -68,20 +73,21 @@ def _turning(steps: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.where(moving[:, :-1] & moving[:, 1:], angles, np.nan)
 
 
-def _changes(sigmas: Any, states: int) -> np.ndarray:
+def _levels(sigmas: Any, states: int) -> np.ndarray:
+    """The noise level of every state, refused where two in a row are the same."""
     levels = as_array(sigmas, "sigmas")
     if levels.shape != (states,):
         raise UserError(
             f"sigmas has shape {list(levels.shape)}; trajectories of {states} states need [{states}]"
         )
-    changes = np.abs(np.diff(levels))
-    if not changes.all():
-        step = int(np.argmin(changes))
+    still = np.flatnonzero(np.diff(levels) == 0)
+    if len(still):
+        step = int(still[0])
         raise UserError(
             f"sigmas stands still at {levels[step]:g} over step {step}: there is no speed in noise level; leave that"
             " state out"
         )
-    return changes
+    return levels
 
 
 def _standing(step_lengths: np.ndarray) -> tuple[str, ...]:
