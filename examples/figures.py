@@ -125,7 +125,8 @@ def exponents(picture: Path) -> None:
 
 
 def decided(picture: Path) -> None:
-    """When samples are decided: commitment, entropy by noise level, U-turns; with the level of speciation."""
+    """When samples are decided: commitment, entropy by noise level, U-turns and how far they end from where they began;
+    with the level of speciation and the distance of Gaussian data."""
     denoiser, made = ds.load("mnist"), samples()
     path = KEPT / "commitment.npz"
     if not path.exists():
@@ -138,14 +139,19 @@ def decided(picture: Path) -> None:
         turned = dynamics.u_turn(
             denoiser, images, [k / 10 for k in range(1, 11)], progress=told, **out("u_turn")
         )
-    figure, axes = panels(1, 3)
+    theory = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
+    figure, axes = panels(2, 2)
     dynamics.draw_commitment(axes[0, 0], found, level=level)
     dynamics.draw_entropy(axes[0, 1], found, level=level)
-    dynamics.draw_u_turn(axes[0, 2], turned, level=level)
+    dynamics.draw_u_turn(axes[1, 0], turned, level=level)
+    dynamics.draw_turn_distance(axes[1, 1], turned, theory=theory, level=level)
     plots.save(figure, picture)
     print(
         f"σ {level.sigma:.2f}, step {level.step}; median commitment step {np.median(found['commitment_step'])}"
     )
+    expected = theory.turn_distance[turned["step"].to_numpy()]
+    for sigma, distance, gaussian in zip(turned["sigma"], turned["turn_distance"], expected, strict=True):
+        print(f"U-turn from σ {float(sigma):.2f}: {float(distance):.1f}, of Gaussian data {gaussian:.1f}")
 
 
 def geometry(picture: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from analytic import denoiser_of, levels, scheduler_of, timesteps
 
 import denoscope as ds
-from denoscope import dynamics
+from denoscope import dynamics, kept
 from denoscope.dynamics.analytic_models import TwoGaussians
 
 
@@ -39,8 +39,10 @@ def test_on_two_gaussians_the_class_is_kept_as_often_as_noise_keeps_the_side(mix
             assert abs(found["same"].values[row, column] - expected) <= 4 * scatter + 1e-12
     assert (found["same"].sel(level=0.1) == 1).all() and found["step"].values.tolist() == [9, 5, 0]
     np.testing.assert_allclose(found["probability"], found["same"].mean("sample"))
-    low, high = found["interval"].values.T
-    assert (low <= found["probability"]).all() and (found["probability"] <= high).all()
+    np.testing.assert_allclose(found["turn_distance"], np.sqrt((found["distance"] ** 2).mean("sample")))
+    for middle, interval in (("probability", "interval"), ("turn_distance", "turn_distance_interval")):
+        low, high = found[interval].values.T
+        assert (low <= found[middle]).all() and (found[middle] <= high).all()
 
 
 def test_it_is_the_loop_of_diffusers_written_out(tiny):
@@ -72,7 +74,8 @@ def test_an_image_s_draws_depend_on_nothing_else_that_is_asked_for(mixture):
     both = dynamics.u_turn(mixture, x_0, [0.3, 0.8], draws=5, steps=10, label_of=side)
     one = dynamics.u_turn(mixture, x_0[:1], [0.8], draws=5, steps=10, label_of=side)
     assert one["distance"].values[0, 0] == both["distance"].values[0, 1]
-    assert np.isnan(one["interval"]).all() and one.attrs["warnings"] == ["one image alone has no interval"]
+    assert np.isnan(one["interval"]).all() and np.isnan(one["turn_distance_interval"]).all()
+    assert one.attrs["warnings"] == ["one image alone has no interval"]
 
 
 def test_a_u_turn_is_gone_on_with_where_it_was_left(mixture, tmp_path):
@@ -98,6 +101,7 @@ def test_a_u_turn_is_gone_on_with_where_it_was_left(mixture, tmp_path):
         **options,
     )
     assert told == [(4, 4)] and found.drop_attrs().identical(whole.drop_attrs())
+    assert kept.read(out).drop_attrs().identical(whole.drop_attrs()), "with what drawings show"
     with pytest.raises(ds.UserError, match="this differs: draws: 5 → 6"):
         dynamics.u_turn(mixture, x_0, [0.3, 0.8], out=out, resume=True, **options | {"draws": 6})
 

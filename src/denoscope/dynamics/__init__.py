@@ -13,7 +13,12 @@ from denoscope.dynamics.boundary_drawings import draw_boundary_dimension, draw_u
 from denoscope.dynamics.closed_loop import closed_loop
 from denoscope.dynamics.commitment import commitment
 from denoscope.dynamics.correlation_dimension import correlation_dimension
-from denoscope.dynamics.decided_drawings import draw_commitment, draw_entropy, draw_u_turn
+from denoscope.dynamics.decided_drawings import (
+    draw_commitment,
+    draw_entropy,
+    draw_turn_distance,
+    draw_u_turn,
+)
 from denoscope.dynamics.divergence import divergence
 from denoscope.dynamics.drawings import (
     draw_basins,
@@ -87,6 +92,7 @@ __all__ = [
     "draw_similarity",
     "draw_speed",
     "draw_sweep",
+    "draw_turn_distance",
     "draw_u_turn",
     "draw_uncertainty",
     "epsilon_sweep",

@@ -50,7 +50,8 @@ def u_turn(
     `same` (sample, level) is the share of `draws` independent noises after which the class is that of x_0; `probability`
     (level) its mean over images, with `interval` (level, end), 95 %, by bootstrap over images: draws of one image depend
     on each other, so that they do not count as so many samples. `distance` (sample, level) is the root mean square over
-    draws of ‖x_0' − x_0‖ (L2). `step` (level) is the step that denoising begins with, `sigma` its noise level.
+    draws of ‖x_0' − x_0‖ (L2), `turn_distance` (level) that over draws and images, `turn_distance_interval` (level, end)
+    as the other. `step` (level) is the step that denoising begins with, `sigma` its noise level.
     `computed` (sample, level) is true for what is done.
 
     How to read it: 1 at small levels, and at large ones the share that the class has anyway. Where it falls between,
@@ -96,7 +97,10 @@ def u_turn(
             if progress:
                 progress(int(computed.sum()), computed.size)
         file.data = file.data.assign(
-            probability=("level", same.mean(0)), interval=(("level", "end"), _intervals(same, rng))
+            probability=("level", same.mean(0)),
+            interval=(("level", "end"), _intervals(same, rng)),
+            turn_distance=("level", np.sqrt((distance**2).mean(0))),
+            turn_distance_interval=(("level", "end"), np.sqrt(_intervals(distance**2, rng))),
         )
     return file.data
 
@@ -154,9 +158,9 @@ def _noise(denoiser: Denoiser, seed: int, row: int, begin: int, draw: int) -> to
     return torch.randn(denoiser.shape, generator=generator)
 
 
-def _intervals(same: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Of the mean over images, [level, 2]; NaN where there is one image alone."""
-    if len(same) == 1:
-        return np.full((same.shape[1], 2), np.nan)
-    drawn = rng.integers(0, len(same), (RESAMPLED, len(same)))
-    return np.array([percentiles(column) for column in same[drawn].mean(1).T])
+def _intervals(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Of the mean over images of values [image, level], [level, 2]; NaN where there is one image alone."""
+    if len(values) == 1:
+        return np.full((values.shape[1], 2), np.nan)
+    drawn = rng.integers(0, len(values), (RESAMPLED, len(values)))
+    return np.array([percentiles(column) for column in values[drawn].mean(1).T])

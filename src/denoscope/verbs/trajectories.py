@@ -80,10 +80,11 @@ def _u_turn(settings: Settings, own: TurnFlags) -> None:
             progress=told,
         )
     own.draw(dynamics.draw_u_turn, found)
-    for level, share, (low, high) in zip(
-        found["level"].values, found["probability"].values, found["interval"].values, strict=True
-    ):
-        print(f"level {level:.2f}  same class {share:.3f}  [{low:.3f}, {high:.3f}]")
+    shown = ("level", "probability", "interval", "turn_distance")
+    for level, share, (low, high), distance in zip(*(found[name].values for name in shown), strict=True):
+        print(
+            f"level {level:.2f}  same class {share:.3f}  [{low:.3f}, {high:.3f}]  distance {distance:.3g} (L2)"
+        )
     warn(found.attrs["warnings"])
     own.tell()
 
