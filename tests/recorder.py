@@ -1,4 +1,4 @@
-"""The command in processes of their own, forked from one that has imported everything: 0.1 s each, not 10.
+"""Commands and code in processes of their own, forked from one that has imported everything: 0.1 s each, not 10.
 
 Run as a program, this is that process: it takes requests as lines of JSON and answers each with one.
 """
@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,23 @@ class Recorder:
         running.wait()
         return running
 
+    def block(self, folder: Path, *, code: str = "", arguments: Sequence[str] = ()) -> tuple[int, str, str]:
+        """Code, or a call of the command, run in a folder with warnings as errors: exit code, what it printed, what it
+        said beside that."""
+        self.count += 1
+        told, beside = (self.folder / f"{self.count}.{stream}.txt" for stream in ("out", "err"))
+        for file in (told, beside):
+            file.touch()
+        request = {
+            "arguments": list(arguments),
+            "code": code,
+            "told": str(told),
+            "beside": str(beside),
+            "cwd": str(folder),
+        }
+        ended = Running(self, self.ask(request)["pid"], told).wait()
+        return ended, told.read_text(), beside.read_text()
+
     def close(self) -> None:
         self.process.stdin.close()
         self.process.wait()
@@ -107,12 +125,13 @@ class Recorder:
 def serve() -> None:
     """Answer requests until there are no more."""
     import diffusers
+    import matplotlib.figure  # noqa: F401
     import numcodecs.zstd  # noqa: F401
     import xarray  # noqa: F401
     import zarr  # noqa: F401
     from diffusers import DDIMScheduler, UNet2DModel  # noqa: F401
 
-    from denoscope import cli, noise, progress, recording, verify  # noqa: F401
+    from denoscope import basins, cli, dynamics, noise, plots, progress, recording, verify  # noqa: F401
 
     diffusers.utils.logging.disable_progress_bar()
     for line in sys.stdin:
@@ -126,23 +145,29 @@ def serve() -> None:
 
 
 def call(request: dict) -> None:
-    """Be the command, and end."""
+    """Be the command, or the code, and end."""
     from denoscope import cli
 
     told = os.open(request["told"], os.O_WRONLY | os.O_APPEND)
+    beside = os.open(request["beside"], os.O_WRONLY | os.O_APPEND) if "beside" in request else told
     null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (told, 1), (told, 2)):
+    for source, target in ((null, 0), (told, 1), (beside, 2)):
         os.dup2(source, target)
     os.chdir(request["cwd"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if request["pause"]:
+    if "beside" in request:
+        be_strict()
+    if request.get("pause"):
         slow_down(request["pause"])
-    if request["dies_at"]:
+    if request.get("dies_at"):
         output = request["arguments"][request["arguments"].index("--output") + 1]
         die_at_event(request["dies_at"], output)
     code = 1
     try:
-        cli.main(request["arguments"])
+        if request.get("code"):
+            exec(compile(request["code"], "<block>", "exec"), {"__name__": "__main__"})
+        else:
+            cli.main(request["arguments"])
         code = 0
     except SystemExit as stop:
         code = stop.code or 0
@@ -154,6 +179,15 @@ def call(request: dict) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def be_strict() -> None:
+    """Make warnings errors, but NumPy 2's of how some of diffusers' schedulers make arrays of tensors."""
+    import warnings
+
+    warnings.resetwarnings()
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", "__array__ implementation doesn't", DeprecationWarning)
 
 
 def slow_down(seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from recorder import Recorder
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -27,6 +29,8 @@ PAGES = [
 ]
 # What sets up the environment that the tests already run in, and what other tests or this very run do.
 ELSEWHERE = ("make ", "source ", "pip install")
+# A call of the command in which the shell has nothing to do.
+PLAIN = re.compile(r"denoscope [\w ./:,=+-]+")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.M | re.S)
 
 
@@ -74,7 +78,33 @@ def checkout(tmp_path):
     return folder
 
 
-def run(program: list[str], folder: Path) -> str:
+def run(block: Block, folder: Path, recorder: Recorder | None) -> str:
+    """What a block prints: run as a user would, or in processes that a recorder forks, where that can be done."""
+    if block.language == "python":
+        return of_code(block.content, folder, recorder)
+    lines = block.content.splitlines()
+    return "".join(of_line(line, folder, recorder) for line in lines if not line.startswith(ELSEWHERE))
+
+
+def of_code(code: str, folder: Path, recorder: Recorder | None) -> str:
+    if recorder is None:
+        return run_program([sys.executable, "-c", code], folder)
+    return forked(recorder, folder, code=code)
+
+
+def of_line(line: str, folder: Path, recorder: Recorder | None) -> str:
+    if recorder is None or not PLAIN.fullmatch(line):
+        return run_program(["bash", "-c", line], folder)
+    return forked(recorder, folder, arguments=shlex.split(line)[1:])
+
+
+def forked(recorder: Recorder, folder: Path, **what) -> str:
+    code, printed, beside = recorder.block(folder, **what)
+    assert code == 0, f"{what}: {beside[-2000:]}\n{printed[-2000:]}"
+    return printed
+
+
+def run_program(program: list[str], folder: Path) -> str:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
@@ -87,14 +117,13 @@ def run(program: list[str], folder: Path) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_block_of_a_page_runs_in_the_order_of_the_page(page, checkout):
+def test_every_block_of_a_page_runs_in_the_order_of_the_page(page, checkout, recorder):
     for block in blocks(page):
-        if block.language == "python":
-            printed = run([sys.executable, "-c", block.content], checkout)
-        else:
-            assert block.language == "bash", f"{page} holds a block in {block.language}, which nothing runs"
-            commands = [line for line in block.content.splitlines() if not line.startswith(ELSEWHERE)]
-            printed = "".join(run(["bash", "-c", command], checkout) for command in commands)
+        assert block.language in ("python", "bash"), (
+            f"{page} holds a block in {block.language}: nothing runs it"
+        )
+        # The README's as a user would; of the other pages most of the time would go to imports.
+        printed = run(block, checkout, None if page == "README.md" else recorder)
         if block.output is not None:
             assert re.fullmatch(pattern_of(block.output), printed), f"{block} printed:\n{printed}"
 
