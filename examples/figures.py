@@ -113,7 +113,7 @@ def exponents(picture: Path) -> None:
         )
     figure, axes = panels(1, 3)
     dynamics.draw_exponents(axes[0, 0], found, theory=theory)
-    name = "DDIM, float64, unclipped"
+    name = "DDIM, unclipped"
     dynamics.draw_exponents(axes[0, 1], {name: every.exponents}, theory={name: theory["DDIM"]})
     dynamics.draw_expansion(
         axes[0, 2], dynamics.local_expansion(denoisers["DDIM"], x.batch([0]), 4, steps=STEPS)

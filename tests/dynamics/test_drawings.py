@@ -125,6 +125,11 @@ def test_theory_is_laid_over_exponents_and_separations(ax):
     _, expected, _ = ax.lines
     np.testing.assert_allclose(expected.get_ydata(), theory.exponents[:2])
     assert expected.get_color() == ax.lines[0].get_color()
+    few = dynamics.gaussian_theory(scheduler, np.array([3.0, 0.5, 0.0, 0.0]), steps=4)
+    dynamics.draw_exponents(ax, {"all": -np.arange(60.0)}, theory={"all": few})
+    every, known, _ = ax.lines[-3:]
+    assert every.get_marker() == "None" and list(known.get_xdata()) == [1, 2]
+    np.testing.assert_allclose(known.get_ydata(), few.exponents[:2])
     relative = np.full((2, 5), 0.5)
     found = xarray.Dataset(
         {"relative": (("sample", "state"), relative), "separation": (("sample", "state"), relative * 10)},

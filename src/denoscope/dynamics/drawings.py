@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
 
+MARKED = 50
+"""Up to so many exponents each has a mark."""
+
 
 def draw_divergence(ax: Axes, found: xarray.Dataset, *, theory: GaussianTheory | None = None) -> Axes:
     """The median relative separation of a `divergence` by step, in x_t and in each layer, on a logarithmic axis.
@@ -76,20 +79,21 @@ def draw_exponents(
 ) -> Axes:
     """Exponents by rank: for each name one line a row of [x_T, k]; a dashed line where nothing grows.
 
-    With `theory`, a dotted line in a name's colour shows those of Gaussian data.
+    With `theory`, a dotted line in a name's colour shows those of Gaussian data, as many as their covariance has
+    eigenvalues above 0.
     """
     from matplotlib.ticker import MaxNLocator
 
     for number, (name, exponents) in enumerate(spectra.items()):
         rows = np.atleast_2d(exponents)
-        lines = ax.plot(
-            np.arange(1, rows.shape[1] + 1), rows.T, "o-", color=f"C{number}", markersize=4, linewidth=1
-        )
+        form = "o-" if rows.shape[1] <= MARKED else "-"
+        ranks = np.arange(1, rows.shape[1] + 1)
+        lines = ax.plot(ranks, rows.T, form, color=f"C{number}", markersize=4, linewidth=1)
         lines[0].set_label(name)
         if theory and name in theory:
-            expected = theory[name].exponents[: rows.shape[1]]
-            ranks = np.arange(1, len(expected) + 1)
-            ax.plot(ranks, expected, ":", color=f"C{number}", label=f"{name}, Gaussian data")
+            known = int((theory[name].eigenvalues > 0).sum())
+            expected = theory[name].exponents[: min(known, rows.shape[1])]
+            ax.plot(ranks[: len(expected)], expected, ":", color=f"C{number}", label=f"{name}, Gaussian data")
     ax.axhline(0, color="#333333", linewidth=0.8, linestyle="--")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="rank", ylabel="exponent of the whole map (ln)")
