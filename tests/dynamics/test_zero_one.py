@@ -106,3 +106,11 @@ def test_refuses_too_few_frequencies():
 def test_refuses_a_seed_that_is_none():
     with pytest.raises(UserError, match="seed is -1; allowed: a whole number"):
         zero_one(noise(), seed=-1)
+
+
+def test_a_settled_series_that_only_rounding_moves_is_warned_of():
+    rng = np.random.default_rng(0)
+    settled = (0.5 + 1e-7 * rng.normal(size=2000)).astype(np.float32)
+    assert any("as rounding does" in warning for warning in zero_one(settled, seed=0).warnings)
+    moving = 0.5 + 1e-3 * rng.normal(size=2000)
+    assert not any("rounding" in warning for warning in zero_one(moving, seed=0).warnings)

@@ -55,6 +55,8 @@ def draw_recurrence(ax: Axes, found: Recurrence) -> Axes:
 
 def draw_correlation_sum(ax: Axes, found: CorrelationDimension) -> Axes:
     """The correlation sum by radius, both logarithmic, the fitted range thick, its slope in the legend."""
+    from matplotlib.ticker import LogFormatter
+
     seen = found.sums > 0
     low, high = found.fit_range
     fitted = seen & (found.radii >= low) & (found.radii <= high)
@@ -66,5 +68,7 @@ def draw_correlation_sum(ax: Axes, found: CorrelationDimension) -> Axes:
         label=f"slope {found.value:.2f}, bound {found.bound:.1f}",
     )
     ax.set(xscale="log", yscale="log", xlabel="radius (L2)", ylabel="share of pairs within it")
+    # Radii seldom span two decades: short labels between them as well.
+    ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     ax.legend(frameon=False, fontsize="small")
     return ax

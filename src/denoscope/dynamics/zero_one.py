@@ -18,6 +18,8 @@ FREQUENCIES = (np.pi / 5, 4 * np.pi / 5)
 """Where frequencies are drawn: nearer to 0 or π, resonances with the series and its mean disturb the test."""
 SMOOTH = 0.95
 """A correlation of neighbours above this says that a series is sampled too finely for the test."""
+ROUNDED = 1e-5
+"""Values that differ by less of their size may do so by the rounding of float32 alone, added up over some steps."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,6 +115,11 @@ def _beware(values: np.ndarray) -> tuple[str, ...]:
     if len(values) < FEW_POINTS:
         warnings.append(
             f"{len(values)} values are few: the test is asked to have {FEW_POINTS} or more, and K may lie anywhere"
+        )
+    spread = np.ptp(values) / np.abs(values).max() if np.ptp(values) else 0.0
+    if 0 < spread < ROUNDED:
+        warnings.append(
+            f"the values differ by {spread:.1g} of their size, as rounding does: K says nothing of the dynamics then"
         )
     alike = _correlation(values[1:], values[:-1])
     if alike > SMOOTH:
