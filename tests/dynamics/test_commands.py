@@ -277,3 +277,20 @@ def test_mistakes_are_one_line(model, tiny, here, capsys):
     assert "no such recording" in refused(capsys, "dynamics divergence none.zarr")
     assert "labels hold 1 classes" in refused(capsys, "dynamics verdict one.pt")
     assert not (here / "spectrum.json").exists() and not (here / "divergence.png").exists()
+
+
+def test_the_plane_that_is_measured_is_never_the_output(here, capsys):
+    rows, columns = torch.meshgrid(torch.arange(40), torch.arange(40), indexing="ij")
+    torch.save((rows + 2 * columns > 60).long(), here / "plane.pt")
+    before = (here / "plane.pt").read_bytes()
+    told = refused(capsys, "dynamics basins plane.pt --output plane.pt")
+    assert "--output is plane.pt; allowed: a name that ends in .json" in told
+    assert (here / "plane.pt").read_bytes() == before
+    cli.main(["dynamics", "basins", "plane.pt", "--boxes", "4", "2", "4", "8"])
+    assert json.loads((here / "basins.json").read_text())["entropy"]["origin"]["boxes"] == [2, 4, 8]
+
+
+def test_a_commitment_that_is_refused_leaves_no_file(mnist, here, capsys):
+    ds.record(mnist, ds.noise.random(2, mnist.shape), here / "final.zarr", steps=2, extract_states=False)
+    assert "holds final images only" in refused(capsys, "dynamics commitment final.zarr --device cpu")
+    assert not (here / "commitment.npz").exists()

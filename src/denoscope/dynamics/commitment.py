@@ -109,7 +109,7 @@ def digits_of(shape: Sequence[int], name: str) -> LabelOf:
 
 
 def _steps(recording: Recording) -> int:
-    return recording.dataset.sizes["state"] - 1
+    return recording.sequence.sizes["state"] - 1
 
 
 def _empty(recording: Recording, label_of: LabelOf, batch_size: int) -> xarray.Dataset:

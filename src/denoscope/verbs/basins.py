@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from denoscope.config import Settings, option
 from denoscope.errors import UserError
-from denoscope.verbs.output import Pictured, warn, write_json
+from denoscope.verbs.output import Pictured, check_ending, warn, write_json
 from denoscope.verbs.verb import KEPT, MODEL, PLANE, OwnFlags, Verb, load, plane_of
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ class BasinsFlags(LabelFlags):
 def _basins(_settings: Settings, own: BasinsFlags) -> None:
     from denoscope import dynamics
 
+    check_ending(own.output, BasinsFlags.output)
     labels = _labels_of(own.path)
-    boxes = own.boxes or _boxes(labels.shape)
+    boxes = tuple(sorted(set(own.boxes))) or _boxes(labels.shape)
     fractions = dynamics.basin_fractions(labels)
     for label, share, (low, high) in zip(
         fractions.classes, fractions.fractions, fractions.intervals, strict=True

@@ -33,10 +33,7 @@ class Pictured(OwnFlags):
         from denoscope import files, plots
 
         plots.check_library()
-        if self.output.suffix != (ending := type(self).output.suffix):
-            raise UserError(
-                f"--output is {self.output}; allowed: a name that ends in {ending}; --picture names the picture"
-            )
+        check_ending(self.output, type(self).output)
         plots.form_of(self.place)
         for folder in {self.output.parent, self.place.parent}:
             files.writable(folder)
@@ -52,6 +49,15 @@ class Pictured(OwnFlags):
     def tell(self) -> None:
         """Where both lie."""
         print(self.output, self.place, sep="\n")
+
+
+def check_ending(output: Path, usual: Path) -> None:
+    """Refuse an output that does not end as the usual one: it might be what is read, or meant as a picture."""
+    if output.suffix != usual.suffix:
+        raise UserError(
+            f"--output is {output}; allowed: a name that ends in {usual.suffix}"
+            + ("" if usual.suffix == ".json" else "; --picture names the picture")
+        )
 
 
 def warn(warnings: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from denoscope.config import POSITIVE, Settings, at_least, option
 from denoscope.errors import UserError
-from denoscope.verbs.output import Pictured, warn, write_json
+from denoscope.verbs.output import Pictured, check_ending, warn, write_json
 from denoscope.verbs.verb import KEPT, MODEL, PLANE, OwnFlags, Verb, load, plane_of
 
 
@@ -54,6 +54,7 @@ class SpectrumFlags(OwnFlags):
 def _spectrum(settings: Settings, own: SpectrumFlags) -> None:
     from denoscope import dynamics, files, noise, progress, tensors
 
+    check_ending(own.output, SpectrumFlags.output)
     files.writable(own.output.parent)
     denoiser, inference = load(settings), settings.inference
     x = noise.read(settings.system.inputs, shape=denoiser.shape)
@@ -166,6 +167,7 @@ class LyapunovFlags(OwnFlags):
 def _lyapunov(settings: Settings, own: LyapunovFlags) -> None:
     from denoscope import dynamics, files, noise, progress, sampling
 
+    check_ending(own.output, LyapunovFlags.output)
     files.writable(own.output.parent)
     denoiser, inference = load(settings), settings.inference
     x_T = noise.read(settings.system.inputs, shape=denoiser.shape).batch([0])
