@@ -62,6 +62,21 @@ def cantor_bars(level: int) -> np.ndarray:
     return np.tile(row, (len(row), 1))
 
 
+def cantor_stripes(size: int, generator: np.random.Generator) -> np.ndarray:
+    """The gaps of Cantor's middle-third set, those of even level 0 and of odd level 1, in a random direction."""
+    x, y = grid(size)
+    angle = generator.uniform(0, 2 * np.pi)
+    place = (x * np.cos(angle) + y * np.sin(angle)) * generator.uniform(0.3, 0.4) + generator.uniform(
+        0.3, 0.5
+    )
+    labels, open_ = np.zeros((size, size), dtype=int), (place > 0) & (place < 1)
+    for level in range(12):
+        gap = open_ & (place > 1 / 3) & (place < 2 / 3)
+        labels[gap], open_ = level % 2, open_ & ~gap
+        place = np.where(place >= 2 / 3, 3 * place - 2, 3 * place)
+    return labels
+
+
 def koch(size: int, level: int = 6) -> np.ndarray:
     """The inside of Koch's snowflake, of levels finer than the cells."""
     corner = np.exp(2j * np.pi * np.array([0.25, -1 / 12, -5 / 12, 0.25])) * 0.9

@@ -5,7 +5,18 @@ import math
 
 import numpy as np
 import pytest
-from label_planes import cantor_bars, carpet, disk, gasket, half_plane, koch, newton, rough_surface
+from label_planes import (
+    cantor_bars,
+    cantor_stripes,
+    carpet,
+    disk,
+    gasket,
+    grid,
+    half_plane,
+    koch,
+    newton,
+    rough_surface,
+)
 
 from denoscope.dynamics.boundary import boundary_dimension
 from denoscope.dynamics.label_plane import mixed_windows
@@ -102,6 +113,37 @@ def test_intervals_hold_what_other_parts_of_the_boundary_read():
     assert held >= 0.85
 
 
+def _random_disk(size, generator):
+    x, y = grid(size)
+    centre, radius = generator.uniform(-0.3, 0.3, 2), generator.uniform(0.3, 0.6)
+    return (np.hypot(x - centre[0], y - centre[1]) < radius).astype(int)
+
+
+@pytest.mark.parametrize("size", [100, 200])
+@pytest.mark.parametrize(
+    ("draw", "dimension"),
+    [(_random_disk, 1), (cantor_stripes, 1 + math.log(2) / math.log(3))],
+    ids=["disk", "cantor"],
+)
+def test_the_interval_holds_the_known_dimension(draw, dimension, size):
+    generator = np.random.default_rng(2)
+    results = [boundary_dimension(draw(size, generator)) for _ in range(12)]
+    held = [result.interval[0] <= dimension <= result.interval[1] for result in results]
+    assert sum(held) >= 11
+    # It is no interval that holds everything: neither another boundary's dimension nor the plane's.
+    assert np.mean([result.interval[1] - result.interval[0] for result in results]) < (
+        0.75 if size == 100 else 0.4
+    )
+
+
+def test_structure_cut_off_at_the_cells_is_flagged():
+    plane = cantor_stripes(200, np.random.default_rng(0))
+    found = boundary_dimension(plane, boxes=(2, 3, 5, 9, 17, 33))
+    assert any("no one exponent holds" in line for line in found.warnings)
+    assert found.spaced_interval[1] == found.spaced_fit.local_slopes.max()
+    assert not any("no one exponent holds" in line for line in boundary_dimension(plane).warnings)
+
+
 def test_mixed_windows_are_those_found_one_by_one():
     labels = np.random.default_rng(0).integers(0, 2, (19, 23)).cumsum(axis=1) // 9
     for side in (1, 2, 5, 8, 19):
@@ -126,7 +168,9 @@ def test_a_boundary_at_the_edge_is_flagged():
     plane[0, 0] = 1
     result = boundary_dimension(plane)
     assert "the boundary lies at the grid's edge" in result.warnings[0]
-    assert json.loads(result.to_json())["spaced_fit"]["slope"] is None
+    told = json.loads(result.to_json())
+    assert told["spaced_value"] is None and told["spaced_interval"] == [None, None]
+    assert result.interval[0] <= result.value <= result.interval[1]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +180,8 @@ def test_a_boundary_at_the_edge_is_flagged():
         (np.ones((40, 40), dtype=int), (5, 10, 20), "labels hold 1 classes"),
         (np.eye(40, dtype=int), (5, 10), "at least 3 different whole numbers"),
         (np.eye(40, dtype=int), (5, 5, 10), "at least 3 different whole numbers"),
-        (np.eye(20, dtype=int), (5, 10, 30), "boxes run from 5 to 30 cells; allowed: 2 to 20"),
+        (np.eye(20, dtype=int), (5, 10, 30), "boxes run from 5 to 30 cells; allowed: 2 to 10"),
+        (np.eye(40, dtype=int), (5, 10, 20, 30), "boxes run from 5 to 30 cells; allowed: 2 to 20"),
     ],
 )
 def test_wrong_input_is_refused_in_a_line(labels, boxes, line):

@@ -112,6 +112,21 @@ def test_basins_of_a_few_cells_are_no_fractal():
     assert verdict(blobs).verdict == "undecided"
 
 
+@pytest.mark.parametrize("cells", [1, 2])
+def test_too_little_boundary_is_undecided(cells):
+    plane = np.zeros((100, 100), dtype=int)
+    plane[50, 50 : 50 + cells] = 1
+    found = verdict(plane)
+    assert found.verdict == "undecided" and f"{2 + 4 * cells - cells} cells touch" in found.reason
+
+
+def test_a_boundary_along_the_edge_is_undecided():
+    plane = np.zeros((100, 100), dtype=int)
+    plane[:, 0] = 1
+    found = verdict(plane)
+    assert found.verdict == "undecided" and "at the grid's edge: shift the plane" in found.reason
+
+
 def test_a_fractal_on_a_grid_too_small_for_a_decade_is_undecided():
     found = verdict(newton(60))
     assert found.verdict == "undecided" and "85×85" in found.reason

@@ -30,13 +30,21 @@ def cell_disorder(labels: np.ndarray) -> float:
     return int(beside.sum() + below.sum()) / neighbours / (unlike / ordered_pairs) if unlike else 0.0
 
 
+def touching_cells(labels: np.ndarray) -> int:
+    """How many cells differ from any of their four neighbours; edges left out."""
+    return int(_differing(labels).any(axis=0).sum())
+
+
 def isolated_share(labels: np.ndarray) -> float:
     """The share of cells that differ from all four neighbours, among those that differ from any; edges left out."""
-    inner = labels[1:-1, 1:-1]
+    touching = touching_cells(labels)
+    return float(_differing(labels).all(axis=0).sum() / touching) if touching else 0.0
+
+
+def _differing(labels: np.ndarray) -> np.ndarray:
+    """Whether each inner cell differs from the one above, below, left and right of it [4, ny − 2, nx − 2]."""
     around = (labels[:-2, 1:-1], labels[2:, 1:-1], labels[1:-1, :-2], labels[1:-1, 2:])
-    different = np.stack([inner != other for other in around])
-    touching = np.count_nonzero(different.any(axis=0))
-    return float(np.count_nonzero(different.all(axis=0)) / touching) if touching else 0.0
+    return np.stack([labels[1:-1, 1:-1] != other for other in around])
 
 
 def _window_sums(marked: np.ndarray, high: int, wide: int) -> np.ndarray:

@@ -48,17 +48,30 @@ def classes_of(labels: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.bincount(labels.ravel().astype(np.int64) - REJECTED)) + REJECTED
 
 
-def checked_boxes(boxes: Any, shape: tuple[int, ...], *, least: int, smallest: int = 2) -> tuple[int, ...]:
-    """Different box sides in cells, smallest first, each of which fits into the grid."""
+def doubling_boxes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Sides in cells of boxes that span 1, 2, 4, … spacings, up to a fifth of the grid; three at least."""
+    sides = tuple(2**k + 1 for k in range(10) if 2**k + 1 <= min(shape) / 5)
+    if len(sides) < 3:
+        raise UserError(
+            f"the grid has {shape[0]}×{shape[1]} cells; allowed: at least 25×25, and 85×85 to see a fractal"
+        )
+    return sides
+
+
+def checked_boxes(
+    boxes: Any, shape: tuple[int, ...], *, least: int, smallest: int = 2, part: int = 1
+) -> tuple[int, ...]:
+    """Different box sides in cells, smallest first, none wider than the grid divided by `part`."""
     sides = as_array(boxes, "boxes")
     if sides.ndim != 1 or sides.dtype.kind not in "iu" or len(set(sides.tolist())) < max(least, 1):
         raise UserError(
             f"boxes are {boxes!r}; allowed: at least {least} different whole numbers of cells, as 5, 10, 20"
         )
     ordered = tuple(sorted(set(map(int, sides))))
-    if ordered[0] < smallest or ordered[-1] > min(shape):
+    widest = min(shape) // part
+    if ordered[0] < smallest or ordered[-1] > widest:
         raise UserError(
-            f"boxes run from {ordered[0]} to {ordered[-1]} cells; allowed: {smallest} to {min(shape)}, "
+            f"boxes run from {ordered[0]} to {ordered[-1]} cells; allowed: {smallest} to {widest}, "
             f"for the grid has {shape[0]}×{shape[1]} cells; take smaller boxes or a finer grid"
         )
     return ordered

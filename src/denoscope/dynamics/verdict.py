@@ -11,10 +11,16 @@ import numpy as np
 
 from denoscope.dynamics.basin_entropy import basin_entropy
 from denoscope.dynamics.boundary import BoundaryDimension, boundary_dimension
-from denoscope.dynamics.disorder import NOISY, cell_disorder, isolated_share
+from denoscope.dynamics.disorder import NOISY, cell_disorder, isolated_share, touching_cells
 from denoscope.dynamics.draws import as_array, generator
 from denoscope.dynamics.label_nulls import cell_noise, shuffled, straight_boundaries
-from denoscope.dynamics.label_plane import checked_labels, classes_of, described, mixed_windows
+from denoscope.dynamics.label_plane import (
+    checked_labels,
+    classes_of,
+    described,
+    doubling_boxes,
+    mixed_windows,
+)
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
 
@@ -29,6 +35,8 @@ FILLING = 1.9
 """Local slope above which boxes of that size tell of the plane rather than of its boundary."""
 ISOLATED = 0.02
 """Share of isolated cells above which a boundary is not smooth at the cells."""
+LITTLE = 25
+"""Boundary cells below which nothing can be told: the least grid's side."""
 DECADE = 10.0
 
 
@@ -83,7 +91,7 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
     smooth: the slope at the shortest lengths is that of straight boundaries or at most 1.05, and hardly a cell is isolated.
     fractal: local slopes above both 1.1 and those of straight boundaries, with their intervals, that agree within 0.25
     over a decade or more, starting at the cells; it is claimed for `scales` and for nothing beyond.
-    undecided: none of these.
+    undecided: none of these, or fewer than 25 cells at the boundary, or a boundary at the plane's edge alone.
 
     How to read it: a growth exponent, however large, is no argument. Two Gaussians have exponent 27 on a perfectly
     straight boundary; with `growth`, `ridge` tells how far the boundary's exponents rise above the rest, and the
@@ -102,12 +110,12 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
     of its tests.
     """
     labels = checked_labels(labels)
-    sides = _sides(labels.shape)
+    sides = doubling_boxes(labels.shape)
     ridge = None if growth is None else _ridge(labels, growth)
     dimension = boundary_dimension(labels, boxes=sides, seed=seed)
     nulls = _nulls(labels, sides, seed)
     disorder, isolated = cell_disorder(labels), isolated_share(labels)
-    kind, reason, scales = _judge(dimension, nulls, disorder, isolated)
+    kind, reason, scales = _judge(dimension, nulls, touching_cells(labels), disorder, isolated)
     return Verdict(
         verdict=kind,
         reason=reason + _of_the_ridge(ridge, kind),
@@ -121,16 +129,6 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
         origin=described(labels, sides) | {"seed": seed},
         warnings=dimension.warnings,
     )
-
-
-def _sides(shape: tuple[int, ...]) -> list[int]:
-    """Windows that span 1, 2, 4, … cells, up to a fifth of the grid."""
-    sides = [2**k + 1 for k in range(10) if 2**k + 1 <= min(shape) / 5]
-    if len(sides) < 3:
-        raise UserError(
-            f"the grid has {shape[0]}×{shape[1]} cells; allowed: at least 25×25, and 85×85 to see a fractal"
-        )
-    return sides
 
 
 def _ridge(labels: np.ndarray, growth: Any) -> float:
@@ -182,9 +180,17 @@ def _ends(values: list[float]) -> tuple[float, float]:
 
 
 def _judge(
-    dimension: BoundaryDimension, nulls: dict[str, Null], disorder: float, isolated: float
+    dimension: BoundaryDimension, nulls: dict[str, Null], touching: int, disorder: float, isolated: float
 ) -> tuple[Kind, str, tuple[float, float] | None]:
     """The kind, the reason, and the scales of a fractal."""
+    if touching < LITTLE:
+        return (
+            "undecided",
+            f"{touching} cells touch another class, and {LITTLE} are needed: too little boundary",
+            None,
+        )
+    if not np.isfinite(dimension.spaced_fit.local_slopes).all():
+        return "undecided", "the boundary lies at the grid's edge: shift the plane", None
     fit, limits = dimension.spaced_fit, np.maximum(nulls["straight"].local_slopes[:, 1], STEEP)
     finest = fit.local_slopes[0]
     if disorder >= NOISY:
