@@ -347,6 +347,33 @@ def test_a_flipped_byte_in_a_chunk_is_named_by_layer_sample_and_step(copy):
     )
 
 
+@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("harm", ["gone", "truncated", "first byte"])
+def test_a_recording_checks_the_arrays_that_are_to_be_read(copy, out, harm):
+    path = copy(out)
+    layer = next(file for file in files(path) if file.parts[0] == "conv_in" and file.name != "zarr.json")
+    harmed(path / layer, harm)
+    rec = ds.open(path)
+    rec.check("sequence")
+    for arrays in (["conv_in"], ["sequence", "conv_in"], []):
+        with pytest.raises(
+            ds.UserError, match="is damaged: conv_in.*verify store.*go on with --resume"
+        ) as refused:
+            rec.check(*arrays)
+        assert "\n" not in str(refused.value)
+    x = ds.noise.random(6, ds.load(rec.attrs["model"], device="cpu").shape, seed=5)
+    ds.record(
+        ds.load(rec.attrs["model"], device="cpu"),
+        x,
+        path,
+        steps=STEPS,
+        lanes=4,
+        layers=["conv_in"],
+        resume=True,
+    )
+    ds.open(path).check()
+
+
 def test_missing_marks_are_counted_and_named(copy):
     path = copy("run.zarr")
     (path / "complete" / "marks" / "1.json").unlink()

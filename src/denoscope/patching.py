@@ -22,6 +22,7 @@ from denoscope.provenance import device_name
 from denoscope.recording import Recording
 from denoscope.sampling import Loop, steps_of
 from denoscope.schedulers import keeps_no_history
+from denoscope.storage.plan import IMAGES
 from denoscope.taps import tapped
 
 if TYPE_CHECKING:
@@ -64,12 +65,14 @@ def patch(
         resume: go on with what `out` holds. `overwrite` replaces it.
         progress: told (cells finished, cells in all).
 
-    Raises: UserError if the recordings do not fit each other or the denoiser, or `out` is taken.
+    Raises: UserError if the recordings do not fit each other or the denoiser, are damaged, or `out` is taken.
     """
     a, b = (
         item if isinstance(item, Recording) else recording.open(item) for item in (recording_a, recording_b)
     )
     work = _Work.planned(denoiser, a, b, layers, steps)
+    a.check("sequence")
+    b.check(*work.layers, *(name for name in IMAGES if name in b.dataset))
     with kept.keeping(work.empty(), out, resume=resume, overwrite=overwrite) as file, torch.inference_mode():
         done = file.data["done"].values
         for step, cells in work.batches(done, batch_size):

@@ -19,7 +19,15 @@ from denoscope.errors import UserError
 from denoscope.interventions import Intervention
 from denoscope.job import Job, Progress
 from denoscope.noise import NoiseSet
-from denoscope.storage import pt_layout, pt_reader, sample_files, zarr_layout, zarr_reader
+from denoscope.storage import (
+    inspection,
+    pt_layout,
+    pt_reader,
+    remedy,
+    sample_files,
+    zarr_layout,
+    zarr_reader,
+)
 from denoscope.storage.plan import COMPLETE, ESTIMATES, IMAGES, NONFINITE, ArrayPlan, Plan, Unit
 from denoscope.storage.pt_folder import PtWriter
 
@@ -71,6 +79,22 @@ class Recording:
     @property
     def states(self) -> Mapping[str, xarray.DataArray]:
         return _States(self.dataset, [str(name) for name in self.dataset.data_vars if name not in IMAGES])
+
+    def check(self, *arrays: str) -> None:
+        """Read the files of these arrays once, of all unless some are named, and compare each with its checksum.
+
+        >>> rec.check("sequence", "mid_block")
+
+        Measures do so before they read; `denoscope verify store` checks all else too, and lists what is wrong.
+
+        Raises: UserError if one is damaged, of which it names the first.
+        """
+        wanted = arrays or tuple(map(str, self.dataset.data_vars))
+        if problem := inspection.first_damage(self.path, wanted):
+            raise UserError(
+                f"{self.path} is damaged: {problem}; `denoscope verify store {self.path}` lists all that is; to mend it, "
+                f"{remedy.of_unfinished(self.attrs)}"
+            )
 
     def export(
         self, folder: str | os.PathLike[str], *, format: Literal["pt", "safetensors", "npz"] = "pt"

@@ -1,5 +1,6 @@
 """How perturbed trajectories leave their base: closed forms, plain numpy over what is stored, and floors."""
 
+import shutil
 import tracemalloc
 
 import numpy as np
@@ -21,6 +22,19 @@ def recorded(tiny, tmp_path_factory):
         ds.noise.perturbed(3, tiny.shape, epsilon=epsilon, base_seed=seed).write(folder / "inputs")
     x = ds.noise.read(folder / "inputs")
     return ds.record(tiny, x, folder / "run.zarr", steps=4, layers=["conv_in", "mid_block"], lanes=4)
+
+
+@pytest.mark.parametrize("array", ["sequence", "mid_block"])
+def test_a_flipped_bit_is_refused_where_it_would_be_read(recorded, tmp_path, array):
+    path = shutil.copytree(recorded.path, tmp_path / "run.zarr")
+    shard = next(file for file in (path / array / "c").rglob("*") if file.is_file())
+    content = bytearray(shard.read_bytes())
+    content[100] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(ds.UserError, match=f"is damaged: {array}, sample .* does not match its checksum"):
+        dynamics.divergence(ds.open(path))
+    if array == "mid_block":
+        assert "conv_in separation" in dynamics.divergence(ds.open(path), layers=["conv_in"])
 
 
 def test_gaussian_data_separate_by_the_factors_of_each_step(tmp_path):

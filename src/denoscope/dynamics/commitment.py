@@ -20,7 +20,7 @@ from denoscope.origin import denoiser_of, need_finished, need_loop, steps_again
 from denoscope.plain import plain
 from denoscope.recording import Recording
 from denoscope.schedulers import need_estimates
-from denoscope.storage.plan import ESTIMATES, as_array
+from denoscope.storage.plan import ESTIMATES, IMAGES, as_array
 
 if TYPE_CHECKING:
     import xarray
@@ -69,7 +69,7 @@ def commitment(
         resume: go on with what `out` holds. `overwrite` replaces it.
         progress: is told (samples done, all of them).
 
-    Raises: UserError if the recording is not finished or holds no sequence, a function or a tensor that no file holds was
+    Raises: UserError if the recording is not finished, damaged or holds no sequence, a function or a tensor that no file holds was
         written into it, its scheduler makes no estimate of x_0, nothing can label it, or `out` is taken.
 
     Source: Miller, in Information Theory in Psychology (1955), for the entropy's bias; Biroli et al., Nature
@@ -77,6 +77,7 @@ def commitment(
     """
     need_finished(recording)
     labels_at: Callable[[np.ndarray, LabelOf], Labelled]
+    recording.check(*(name for name in IMAGES if name in recording.dataset))
     if ESTIMATES in recording.dataset and recording.dataset.sizes["step"] == _steps(recording):
         labels_at = partial(_labels_stored, recording)
     else:

@@ -55,7 +55,8 @@ def divergence(
         threshold: factor of x_T's separation from which a pair counts as diverged.
         layers: addresses; all that were recorded unless given.
 
-    Raises: UserError if the recording has no perturbed noises, lacks a layer or a base, or is not finite.
+    Raises: UserError if the recording has no perturbed noises, lacks a layer or a base, is not finite, or
+        damaged.
     """
     import xarray
 
@@ -63,6 +64,7 @@ def divergence(
         raise UserError(f"threshold is {threshold!r}; allowed: a number above 1")
     pairs, source = _pairs(recording), recording.dataset
     places = _places(recording, layers)
+    recording.check("sequence", *(ESTIMATES if place == ESTIMATE else place for place in places))
     x = _measured(recording.sequence, pairs, X)
     separation, steps = x[0], x.shape[2] - 1
     _need_apart(separation, source["sample"].to_numpy()[[row for row, _ in pairs]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -57,6 +58,15 @@ def inspect(path: Path) -> Inspection:
         ),
         remedy=remedy.of_unfinished(attributes(path)),
     )
+
+
+def first_damage(path: Path, arrays: Collection[str]) -> str:
+    """The first thing found wrong with what is finished of some of the arrays; nothing where all checksums match."""
+    kind = _kind(path)
+    for group, mark in marks.read(kind.marks_of(path)).items():
+        for problem in kind.damaged(path, group, kind.part_of(path, mark, arrays)):
+            return str(problem)
+    return ""
 
 
 def _kind(path: Path) -> ModuleType:

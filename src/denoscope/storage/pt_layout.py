@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,10 @@ def damaged(folder: Path, _group: int, mark: Mark) -> Iterator[str]:
     for name, (expected,) in mark.files.items():
         if what := layout.mismatch(folder / name, expected):
             yield f"{name} {what}"
+
+
+def part_of(folder: Path, mark: Mark, arrays: Collection[str]) -> Mark:
+    """What a mark says of some of the arrays."""
+    folders = content(folder)["layer_folders"]
+    wanted = {file_of(array, sample, folders).as_posix() for array in arrays for sample in mark.samples}
+    return replace(mark, files={name: sums for name, sums in mark.files.items() if name in wanted})

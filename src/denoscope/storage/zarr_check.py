@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,13 @@ def damaged(path: Path, group: int, mark: Mark) -> Iterator[str]:
             if "/" in place:
                 entry += int(place.split("/")[1]) * per_shard
             yield f"{array}, sample {mark.samples[lane]}, entry {entry}: {what} (in {name})"
+
+
+def part_of(_path: Path, mark: Mark, arrays: Collection[str]) -> Mark:
+    """What a mark says of some of the arrays."""
+    return replace(
+        mark, files={name: sums for name, sums in mark.files.items() if name.partition("/c/")[0] in arrays}
+    )
 
 
 def flag_chunks(group: int, mark: Mark, lanes: int, states: int) -> dict[str, bytes]:
