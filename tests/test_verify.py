@@ -357,7 +357,7 @@ def test_a_recording_checks_the_arrays_that_are_to_be_read(copy, out, harm):
     rec.check("sequence")
     for arrays in (["conv_in"], ["sequence", "conv_in"], []):
         with pytest.raises(
-            ds.UserError, match="is damaged: conv_in.*verify store.*go on with --resume"
+            ds.UserError, match=r"is damaged: conv_in.*verify store.*go on with --resume"
         ) as refused:
             rec.check(*arrays)
         assert "\n" not in str(refused.value)

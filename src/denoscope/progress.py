@@ -16,6 +16,9 @@ from denoscope.storage.plan import Plan
 from denoscope.storage.space import free_bytes, readable
 from denoscope.storage.writers import WRITERS
 
+IN_A_FILE = 10.0
+"""Seconds between two states of a bar where they are kept rather than shown."""
+
 
 def peak_memory() -> str:
     """The most memory this process has held so far, and the most its CUDA device has."""
@@ -56,6 +59,12 @@ def _in_which(named: Sequence[str] | None, samples: Sequence[str]) -> str:
     return f" in {len(found)} of {len(samples)} samples"
 
 
+def _bar(what: str, total: int, unit: str, **options: float) -> tqdm:
+    """A bar that moves on a terminal, and in a file, which keeps every state of it, says something now and then."""
+    often = 0.1 if sys.stderr.isatty() else IN_A_FILE
+    return tqdm(desc=what, total=total, unit=unit, dynamic_ncols=True, mininterval=often, **options)
+
+
 class Console:
     """The plan, a bar over all denoising steps of all samples, and a line for each batch and the whole."""
 
@@ -65,9 +74,7 @@ class Console:
         print(describe(plan, out), file=sys.stderr)
         if finished:
             print(f"  {finished} samples are finished already and match their checksums", file=sys.stderr)
-        self.bar = tqdm(
-            total=self.samples * plan.steps, unit="step", desc="denoising", dynamic_ncols=True, smoothing=0.1
-        )
+        self.bar = _bar("denoising", self.samples * plan.steps, "step", smoothing=0.1)
 
     def compiled(self, compilation: Compilation, calls: int) -> None:
         self.compiling = compilation.seconds
@@ -127,7 +134,7 @@ class Counter:
 
     def __call__(self, finished: int, total: int) -> None:
         if self.bar is None:
-            self.bar = tqdm(total=total, unit=self.unit, desc=self.what, dynamic_ncols=True)
+            self.bar = _bar(self.what, total, self.unit)
         self.bar.update(finished - self.bar.n)
 
     def close(self) -> None:
