@@ -290,6 +290,30 @@ def test_the_plane_that_is_measured_is_never_the_output(here, capsys):
     assert json.loads((here / "basins.json").read_text())["entropy"]["origin"]["boxes"] == [2, 4, 8]
 
 
+@pytest.mark.parametrize("out", ["run.zarr", "run"])
+def test_a_damaged_recording_is_told_in_one_line(mnist, here, capsys, out):
+    ds.record(
+        mnist,
+        ds.noise.perturbed(5, mnist.shape, epsilon=1.0),
+        here / out,
+        steps=2,
+        layers=["conv_in"],
+    )
+    damaged = max(
+        (here / out / "sequence" if out == "run.zarr" else here / out / "sequences").rglob("*"),
+        key=lambda path: path.stat().st_size if path.is_file() else 0,
+    )
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    for measure in ("divergence", "geometry", "commitment --device cpu", "u_turn --levels 1 --device cpu"):
+        told = refused(capsys, f"dynamics {measure} {out}")
+        assert told == f"error: {out} cannot be read; `denoscope verify store {out}` names what is damaged"
+    with pytest.raises(ds.UserError, match="cannot be read"):
+        ds.open(here / out).final.to_numpy()
+    with pytest.raises(SystemExit) as found:
+        cli.main(["verify", "store", out])
+    assert found.value.code == 1 and damaged.name in capsys.readouterr().out
+
+
 def test_a_commitment_that_is_refused_leaves_no_file(mnist, here, capsys):
     ds.record(mnist, ds.noise.random(2, mnist.shape), here / "final.zarr", steps=2, extract_states=False)
     assert "holds final images only" in refused(capsys, "dynamics commitment final.zarr --device cpu")

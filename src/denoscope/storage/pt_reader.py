@@ -10,6 +10,7 @@ import numpy as np
 
 from denoscope import tensors
 from denoscope.storage import marks
+from denoscope.storage.lazy_array import Key, lazy_array
 from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan
 from denoscope.storage.pt_layout import attributes, content, file_of, marks_of
 from denoscope.storage.target import readable_version
@@ -29,7 +30,7 @@ def open_folder(folder: Path) -> xarray.Dataset:
     for entry in found["arrays"]:
         array = _array_of(entry)
         paths = [folder / file_of(array.name, sample, found["layer_folders"]) for sample in samples]
-        variables[array.name] = xarray.Variable(array.stored_dims, _lazily(paths, array))
+        variables[array.name] = xarray.Variable(array.stored_dims, _lazily(folder, paths, array))
     coords = {name: (dim, np.array(values)) for name, (dim, values) in found["coords"].items()}
     dataset = xarray.Dataset(variables, coords=coords, attrs=found["attrs"])
     finished = marks.read(marks_of(folder)).values()
@@ -55,41 +56,29 @@ def _array_of(entry: Mapping[str, Any]) -> ArrayPlan:
     )
 
 
-def _lazily(paths: list[Path], array: ArrayPlan) -> Any:
+def _lazily(folder: Path, paths: list[Path], array: ArrayPlan) -> Any:
     """An array over one file a sample that reads only what is indexed."""
-    from xarray.backends import BackendArray
-    from xarray.core import indexing
+    shape = (len(paths), *array.shape)
 
-    class SampleFiles(BackendArray):
-        shape = (len(paths), *array.shape)
-        dtype = array.dtype
+    def read(key: Key) -> np.ndarray:
+        chosen, rest = key[0], key[1:]
+        if not isinstance(chosen, (slice, np.ndarray)):
+            return np.asarray(_part(_one(paths[chosen], array), rest))
+        rows = [_part(_one(paths[row], array), rest) for row in np.arange(len(paths))[chosen]]
+        return np.stack(rows) if rows else _part(np.empty((0, *shape[1:]), array.dtype), (slice(None), *rest))
 
-        def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-            return indexing.explicit_indexing_adapter(
-                key, self.shape, indexing.IndexingSupport.OUTER, self._read
-            )
-
-        def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-            chosen, rest = key[0], key[1:]
-            if not isinstance(chosen, (slice, np.ndarray)):
-                return np.asarray(_part(self._one(paths[chosen]), rest))
-            rows = [_part(self._one(paths[row]), rest) for row in np.arange(len(paths))[chosen]]
-            return (
-                np.stack(rows)
-                if rows
-                else _part(np.empty((0, *self.shape[1:]), self.dtype), (slice(None), *rest))
-            )
-
-        def _one(self, path: Path) -> np.ndarray:
-            if not path.exists():  # a sample that the recording did not come to
-                return np.full(array.shape, np.nan, array.dtype)
-            return tensors.load(path, mmap=True).numpy()
-
-    return indexing.LazilyIndexedArray(SampleFiles())
+    return lazy_array(folder, shape, array.dtype, read)
 
 
-def _part(values: np.ndarray, key: tuple[Any, ...]) -> np.ndarray:
-    """What the key (a number, a slice or an array for each axis) chooses, each axis for itself."""
+def _one(path: Path, array: ArrayPlan) -> np.ndarray:
+    """One sample's values."""
+    if not path.exists():  # a sample that the recording did not come to
+        return np.full(array.shape, np.nan, array.dtype)
+    return tensors.load(path, mmap=True).numpy()
+
+
+def _part(values: np.ndarray, key: Key) -> np.ndarray:
+    """What the key chooses."""
     lists = [(axis, item) for axis, item in enumerate(key) if isinstance(item, np.ndarray)]
     part = values[tuple(slice(None) if isinstance(item, np.ndarray) else item for item in key)]
     for axis, item in lists:

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+from denoscope.errors import UserError
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Tell in one line that the recording at `path` is damaged, which makes readers fail in any way."""
+    try:
+        yield
+    except (MemoryError, IndexError):  # of the machine, and of an index that was asked for
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{path} cannot be read; `denoscope verify store {path}` names what is damaged"
+        ) from error
 
 
 def of_unfinished(attributes: Mapping[str, Any]) -> str:

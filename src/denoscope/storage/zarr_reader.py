@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from denoscope.errors import UserError
+from denoscope.storage.lazy_array import lazy_array
 from denoscope.storage.plan import FORMAT
+from denoscope.storage.remedy import reading
 from denoscope.storage.target import readable_version
 from denoscope.storage.zarr_layout import ROOT, attributes, is_laid_out, is_recording
 
@@ -25,9 +27,21 @@ def open_store(path: Path) -> xarray.Dataset:
         raise UserError(
             f"{path} holds nothing yet: its run ended before the first step; replace it with --overwrite"
         )
-    try:
-        return xarray.open_zarr(path, chunks=None)
-    except Exception as error:  # a damaged file can make the readers fail in any way
-        raise UserError(
-            f"{path} cannot be read; `denoscope verify store {path}` names what is damaged"
-        ) from error
+    with reading(path):
+        stored = xarray.open_zarr(path, chunks=None)
+    variables = {
+        name: array if name in stored.xindexes else _telling(path, array)
+        for name, array in stored.variables.items()
+    }
+    data, coords = ({name: variables[name] for name in names} for names in (stored.data_vars, stored.coords))
+    return xarray.Dataset(data, coords, stored.attrs)
+
+
+def _telling(path: Path, stored: xarray.Variable) -> xarray.Variable:
+    """A variable that tells of damage in one line when it is read; as xarray's own it is kept once it is read whole."""
+    import xarray
+    from xarray.core import indexing
+
+    values = lazy_array(path, stored.shape, stored.dtype, lambda key: stored[key].to_numpy())
+    kept: Any = indexing.MemoryCachedArray(values)
+    return xarray.Variable(stored.dims, indexing.CopyOnWriteArray(kept), stored.attrs, stored.encoding)
