@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from denoscope.config import InferenceConfig, ModelConfig, Settings, at_least, option
 from denoscope.errors import UserError
 from denoscope.verbs import basins, sensitivity, trajectories
-from denoscope.verbs.verb import PLANE, OwnFlags, Verb, load, plane_of
+from denoscope.verbs.output import NPZ, Measured
+from denoscope.verbs.verb import KEPT, PLANE, OwnFlags, Verb, load, plane_of
 
 if TYPE_CHECKING:
     from denoscope.noise import NoiseSet
@@ -300,21 +301,22 @@ def _record(settings: Settings, own: RecordFlags) -> None:
 
 
 @dataclass(frozen=True)
-class PatchFlags(OwnFlags):
+class PatchFlags(Measured):
     """Which recordings are patched, where, and where the map goes."""
 
     a: Path = option(Path("a.zarr"), "The recording whose runs are patched.", positional=True)
     b: Path = option(Path("b.zarr"), "The recording whose states are put there.", positional=True)
     layers: tuple[str, ...] = option((), "Layers by queries; all that B holds unless set.")
     steps: tuple[int, ...] = option((), "Steps; all unless set.")
-    output: Path = option(Path("patch.npz"), "The file of the map; what is finished is kept there.")
+    output: Path = option(Path("patch.npz"), "The file of the map; what is finished is kept there.", NPZ)
 
 
 def _patch(settings: Settings, own: PatchFlags) -> None:
     from denoscope import patch_map, patching, progress, recording, verify
 
-    a, inference = recording.open(own.a), settings.inference
-    with progress.Counter("patching") as counter:
+    inference = settings.inference
+    with own.claimed(inference, kept=own.output), progress.Counter("patching") as counter:
+        a = recording.open(own.a)
         found = patching.patch(
             verify.denoiser_of(a, device=settings.system.device),
             a,
@@ -490,7 +492,7 @@ _SHAPE = {"generation": "image_size channels", "model": "model"}
 _RUN = {
     "system": "output device seed",
     "model": "model scheduler",
-    "inference": "num_steps batch_size lanes noise resume overwrite",
+    "inference": f"num_steps batch_size lanes noise {KEPT}",
 }
 
 VERBS: dict[str, Verb] = {
@@ -526,7 +528,7 @@ VERBS: dict[str, Verb] = {
     "patch": Verb(
         _patch,
         "Put one recording's states into the run of another, layer by layer and step by step.",
-        {"system": "device", "inference": "batch_size resume overwrite"},
+        {"system": "device", "inference": f"batch_size {KEPT}"},
         PatchFlags,
     ),
     **sensitivity.VERBS,

@@ -94,7 +94,8 @@ class Checked:
                 object.__setattr__(self, item.name, value)
             allowed = _what_is_wrong(value, hint, item.metadata.get("rule"))
             if allowed:
-                raise UserError(f"{self._told(item.name)} is {given!r}; allowed: {allowed}")
+                shown = given if isinstance(given, Path) else repr(given)
+                raise UserError(f"{self._told(item.name)} is {shown}; allowed: {allowed}")
 
     @classmethod
     def _told(cls, name: str) -> str:
@@ -260,8 +261,13 @@ class InferenceConfig(Checked):
     on_nonfinite: Literal["mark", "stop"] = option(
         "mark", "Where NaN or Inf arises: mark it and go on, or stop."
     )
-    resume: bool = option(False, "Go on with an earlier recording: what is finished stays, the rest is done.")
-    overwrite: bool = option(False, "Replace an earlier recording at the same place.")
+    resume: bool = option(False, "Go on with earlier work: what is finished stays, the rest is done.")
+    overwrite: bool = option(False, "Replace what earlier work left at the same place.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resume and self.overwrite:
+            raise UserError("resume and overwrite contradict each other; take one of them")
 
 
 @dataclass(frozen=True, kw_only=True)

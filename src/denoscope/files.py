@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,17 +40,28 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
     Raises: UserError naming `path` where it can't be written (no permission, disk full, …).
     """
+    with _telling(path), whole(Path(path)) as file:
+        yield file
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that cannot be written, before there is anything to write: nothing is made.
+
+    Raises: UserError as `replacing` does.
+    """
+    with _telling(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        with tempfile.TemporaryFile(dir=there):
+            pass
+
+
+@contextlib.contextmanager
+def _telling(path: str | Path) -> Iterator[None]:
+    """Tell in one line why the file that was asked for can't be written."""
     try:
-        with whole(Path(path)) as file:
-            yield file
+        yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"cannot write {path}: {reason}; make room there or name another place") from error
-
-
-def writable(folder: Path) -> None:
-    """Refuse a folder that cannot be written to; it is made where it is missing."""
-    trial = folder / f".{uuid.uuid4().hex}"
-    with replacing(trial):
-        pass
-    trial.unlink()

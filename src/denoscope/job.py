@@ -75,8 +75,6 @@ class Job:
             raise UserError(
                 f"the noises have shape {list(x.shape)}; {denoiser.name} takes {list(denoiser.shape)}"
             )
-        if options.resume and options.overwrite:
-            raise UserError("resume and overwrite contradict each other; take one of them")
         condition = condition_of(denoiser, options, condition)
         denoiser.check(condition, len(x))
         if condition.inputs:

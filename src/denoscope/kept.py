@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denoscope.errors import UserError
-from denoscope.files import replacing
+from denoscope.files import check_writable, replacing
 from denoscope.plain import plain
 from denoscope.storage.target import differences
 
@@ -31,6 +31,8 @@ class Kept:
 
     def __init__(self, data: xarray.Dataset, path: Path | None):
         self.data, self._path = data, path
+        self.begun = False
+        """Whether anything was finished here."""
         self._next = time.perf_counter()
 
     @property
@@ -39,7 +41,8 @@ class Kept:
         return self._path is not None and time.perf_counter() >= self._next
 
     def save(self) -> None:
-        """Write what is there, if that is due."""
+        """Write what is there, now that more is finished, if that is due."""
+        self.begun = True
         if self._path is None or not self.due:
             return
         began = time.perf_counter()
@@ -60,7 +63,8 @@ def keeping(
     """The fresh dataset, or what `path` (.npz) holds of the same work; in the file when the block ends.
 
     So it is after an error or Ctrl-C too, unless the work is `chained`: where one state follows from another, only what
-    was saved is known to belong together.
+    was saved is known to belong together. Until something is finished nothing is written, so that what is refused
+    leaves no file, and replaces none.
 
     Raises: UserError if the file is taken, holds something else (naming what differs), or cannot be written.
     """
@@ -71,12 +75,12 @@ def keeping(
         raise UserError("resume and overwrite speak of a file that none was named for; give out=…")
     data = fresh if place is None or overwrite or not place.exists() else _begun(fresh, place, resume)
     if place is not None:
-        write(data, place)  # what cannot be written is told before anything is computed
+        check_writable(place)  # before anything is computed
     kept = Kept(data, place)
     try:
         yield kept
     except BaseException:
-        if place is not None and not chained:
+        if place is not None and kept.begun and not chained:
             with suppress(UserError):  # the disk may be what failed
                 write(kept.data, place)
         raise

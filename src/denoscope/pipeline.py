@@ -11,12 +11,14 @@ import torch
 from denoscope import images, plots, recording
 from denoscope.config import Settings
 from denoscope.denoiser import Denoiser
-from denoscope.files import writable
+from denoscope.files import check_writable
 from denoscope.job import Job, Progress
 from denoscope.labels import Classifier, check_images, classify_finite
 from denoscope.noise import NoiseSet
 from denoscope.predictions import Predictions
 from denoscope.storage.pt_layout import file_of
+
+PLANE = "classifications_plane.png"
 
 
 def run(
@@ -32,7 +34,7 @@ def run(
     by = Classifier.of(settings.classifier.classifier_weights, reject=settings.classifier.reject)
     plots.check_library()
     check_images(plane.tensor(0))
-    writable(pictures)
+    check_writable(pictures / PLANE)
     options = replace(inference, extract_states=False, extract_estimates=False, output_format="pt")
     job = Job.prepared(denoiser, plane, output, options, settings.system.seed)
     job.run(progress)
@@ -52,7 +54,7 @@ def run(
 
 
 def _draw_classes(predictions: Predictions, plane: NoiseSet, colors: tuple[str, ...], folder: Path) -> Path:
-    path = folder / "classifications_plane.png"
+    path = folder / PLANE
     (labels,) = predictions.planes().values()
     figure, axes = plots.figure()
     plots.draw_plane(axes, labels, *_axes(plane), colors=colors)

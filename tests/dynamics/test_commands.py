@@ -113,8 +113,8 @@ def test_exponents_of_which_nothing_was_kept_are_not_gone_on_with(model, here, c
     ds.noise.random(1, (1, 8, 8), seed=1).write(here / "inputs")
     (here / "spectrum.json").write_text("{}")
     line = f"dynamics spectrum --model {model} --k 2 --num_steps 1 --device cpu"
-    assert "spectrum.json exists; go on with it" in refused(capsys, line)
-    assert "since spectrum.kept holds nothing of it" in refused(capsys, f"{line} --resume")
+    assert "spectrum.json exists; replace it (--overwrite)" in refused(capsys, line)
+    assert "since nothing of it is kept in spectrum.kept" in refused(capsys, f"{line} --resume")
     assert (here / "spectrum.json").read_text() == "{}"
     cli.main([*line.split(), "--overwrite"])
     (here / "spectrum.json").unlink()
@@ -135,7 +135,7 @@ def test_basins_maps_a_plane_that_the_measures_read(here, capsys):
         cli.main(["dynamics", verb, "basins.npz"])
     assert "boundary dimension" in capsys.readouterr().out
     np.savez(here / "other.npz", told=np.array('{"dims": {}, "coords": [], "attrs": {}}'))
-    assert "holds no labels" in refused(capsys, "dynamics verdict other.npz")
+    assert "holds no labels" in refused(capsys, "dynamics verdict other.npz --overwrite")
     assert "exists; go on with it" in refused(capsys, line)
 
 
@@ -288,6 +288,93 @@ def test_the_plane_that_is_measured_is_never_the_output(here, capsys):
     assert (here / "plane.pt").read_bytes() == before
     cli.main(["dynamics", "basins", "plane.pt", "--boxes", "4", "2", "4", "8"])
     assert json.loads((here / "basins.json").read_text())["entropy"]["origin"]["boxes"] == [2, 4, 8]
+
+
+@pytest.fixture
+def measures(model, tiny, here):
+    """The line of each measure on something to measure, and the files that it writes."""
+    ds.noise.random(1, (1, 8, 8), seed=1).write(here / "inputs")
+    ds.record(tiny, ds.noise.perturbed(5, tiny.shape, epsilon=1.0), here / "run.zarr", steps=3)
+    rows, columns = torch.meshgrid(torch.arange(40), torch.arange(40), indexing="ij")
+    torch.save((rows + 2 * columns > 60).long(), here / "plane.pt")
+    of_model = f"--model {model} --device cpu --num_steps 2"
+    plane = "--num_prompts_per_direction 3 2 --len_per_direction 8 4"
+    return {
+        f"dynamics spectrum {of_model} --k 2 --vectors vectors": [
+            "spectrum.json",
+            "spectrum.kept/noise_0000.npz",
+            "vectors/noise_0000.pt",
+        ],
+        "dynamics divergence run.zarr": ["divergence.npz", "divergence.png"],
+        f"dynamics growth {of_model} {plane} --picture ridges.svg": ["growth.npz", "ridges.svg"],
+        f"dynamics lyapunov {of_model} --iterations 40 --discard 0": ["lyapunov.json", "lyapunov.npz"],
+        "dynamics geometry run.zarr": ["geometry.json", "geometry.png"],
+        "dynamics basins plane.pt": ["basins.json"],
+        "dynamics verdict plane.pt": ["verdict.json"],
+    }
+
+
+def test_no_file_is_replaced_unless_that_is_asked_for(measures, here, capsys):
+    for line, files in measures.items():
+        for name in files:
+            (here / name).parent.mkdir(exist_ok=True)
+            (here / name).write_bytes(b"mine")
+            told = refused(capsys, line)
+            assert f"{name} exists; " in told and "(--overwrite) or name another --" in told
+            if "--num_steps" in line and "--resume" not in told:
+                assert f"{name} cannot be gone on with" in refused(capsys, f"{line} --resume")
+            assert (here / name).read_bytes() == b"mine"
+            assert not [other for other in files if other != name and (here / other).exists()]
+            (here / name).unlink()
+        cli.main(line.split())
+        assert all((here / name).exists() for name in files)
+        (here / files[-1]).write_bytes(b"mine")
+        cli.main([*line.split(), "--overwrite"])
+        assert (here / files[-1]).read_bytes() != b"mine"
+
+
+def test_the_noises_that_are_measured_are_never_the_output(measures, here, capsys):
+    before = (here / "inputs" / "noise_0000.pt").read_bytes()
+    line = f"{next(iter(measures))} --overwrite --vectors {here}/inputs/../inputs"
+    assert "inputs, which is read; name another folder" in refused(capsys, line)
+    assert (here / "inputs" / "noise_0000.pt").read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_is_named_before_anything_is_measured(measures, here, capsys):
+    (here / "file").write_text("")
+    (here / "folder.json").mkdir()
+    spectrum, divergence, growth, lyapunov, *_ = measures
+    for line, place in (
+        (f"{spectrum} --vectors /proc/v", "/proc/v/*.pt"),
+        (f"{spectrum} --output file/s.json", "file/s.json"),
+        (f"{divergence} --picture file/p.png", "file/p.png"),
+        (f"{growth} --output file/g.npz", "file/g.npz"),
+        (f"{lyapunov} --output folder.json --overwrite", "folder.json"),
+        (f"{lyapunov} --kept file/l.npz", "file/l.npz"),
+    ):
+        assert f"cannot write {place}: " in refused(capsys, line)
+    for line, allowed in ((spectrum, ".json"), (growth, ".npz"), (lyapunov, ".json")):
+        for place in (".", "/", "inputs"):
+            told = refused(capsys, f"{line} --output {place}")
+            assert f"--output is {place}; allowed: a name that ends in {allowed}" in told
+    assert "--kept is a.json; allowed: " in refused(capsys, f"{lyapunov} --output a.json --kept a.json")
+    assert sorted(path.name for path in here.iterdir()) == sorted(
+        ["inputs", "run.zarr", "plane.pt", "file", "folder.json"]
+    )
+
+
+def test_what_is_refused_as_it_begins_leaves_and_replaces_nothing(measures, here, capsys):
+    lines = [line for line in measures if "--num_steps" in line]
+    before = sorted(here.rglob("*"))
+    for line in lines:
+        assert "1001" in refused(capsys, line.replace("--num_steps 2", "--num_steps 1001"))
+    assert sorted(here.rglob("*")) == before
+    for line in lines:
+        cli.main(line.split())
+    written = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+    for line in lines:
+        refused(capsys, line.replace("--num_steps 2", "--num_steps 1001") + " --overwrite")
+    assert written == {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("out", ["run.zarr", "run"])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from denoscope.config import Settings, option
 from denoscope.errors import UserError
-from denoscope.verbs.output import Pictured, check_ending, warn, write_json
-from denoscope.verbs.verb import KEPT, MODEL, PLANE, OwnFlags, Verb, load, plane_of
+from denoscope.verbs.output import JSON, NPZ, Measured, Pictured, warn, write_json
+from denoscope.verbs.verb import KEPT, MODEL, PLANE, Verb, load, plane_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 class MapFlags(Pictured):
     """Where the map goes."""
 
-    output: Path = option(Path("basins.npz"), "The file of the map; what is finished is kept there.")
+    output: Path = option(Path("basins.npz"), "The file of the map; what is finished is kept there.", NPZ)
 
 
 def _map(settings: Settings, own: MapFlags) -> None:
     from denoscope import basins, dynamics, progress
 
-    own.check()
-    denoiser, inference, asked = load(settings), settings.inference, settings.classifier
-    with progress.Counter("map of basins") as told:
+    inference, asked = settings.inference, settings.classifier
+    with own.claimed(inference, kept=own.output), progress.Counter("map of basins") as told:
+        denoiser = load(settings)
         found = basins.map(
             denoiser,
             plane_of(settings, denoiser.shape),
@@ -48,7 +48,7 @@ def _map(settings: Settings, own: MapFlags) -> None:
 
 
 @dataclass(frozen=True)
-class LabelFlags(OwnFlags):
+class LabelFlags(Measured):
     """Which plane of labels is looked at."""
 
     path: Path = option(
@@ -58,15 +58,25 @@ class LabelFlags(OwnFlags):
     )
 
 
-def _verdict(_settings: Settings, own: LabelFlags) -> None:
+@dataclass(frozen=True)
+class VerdictFlags(LabelFlags):
+    """Where the verdict goes."""
+
+    output: Path = option(Path("verdict.json"), "The file of the verdict, with all that it rests on.", JSON)
+
+
+def _verdict(settings: Settings, own: VerdictFlags) -> None:
     from denoscope import dynamics
 
-    found = dynamics.verdict(_labels_of(own.path))
+    with own.claimed(settings.inference):
+        found = dynamics.verdict(_labels_of(own.path))
+    write_json(own.output, found.to_dict())
     print(found)
     print(
         f"boundary dimension {found.dimension.spaced_value:.3f}, disorder of neighbouring cells {found.disorder:.2f}"
     )
     warn(found.warnings)
+    print(own.output)
 
 
 @dataclass(frozen=True)
@@ -74,14 +84,16 @@ class BasinsFlags(LabelFlags):
     """By which boxes it is measured."""
 
     boxes: tuple[int, ...] = option((), "Sides of the boxes in cells; some that suit the plane unless set.")
-    output: Path = option(Path("basins.json"), "The file of the numbers, with what they were computed from.")
+    output: Path = option(
+        Path("basins.json"), "The file of the numbers, with what they were computed from.", JSON
+    )
 
 
-def _basins(_settings: Settings, own: BasinsFlags) -> None:
+def _basins(settings: Settings, own: BasinsFlags) -> None:
     from denoscope import dynamics
 
-    check_ending(own.output, BasinsFlags.output)
-    labels = _labels_of(own.path)
+    with own.claimed(settings.inference):
+        labels = _labels_of(own.path)
     boxes = tuple(sorted(set(own.boxes))) or _boxes(labels.shape)
     fractions = dynamics.basin_fractions(labels)
     for label, share, (low, high) in zip(
@@ -139,13 +151,13 @@ VERBS: dict[str, Verb] = {
     "dynamics basins": Verb(
         _basins,
         "Shares of the classes on a plane, entropy and dimension of the boundaries between them.",
-        {},
+        {"inference": "overwrite"},
         BasinsFlags,
     ),
     "dynamics verdict": Verb(
         _verdict,
         "Whether a plane of classes shows a fractal boundary, a smooth one, or noise.",
-        {},
-        LabelFlags,
+        {"inference": "overwrite"},
+        VerdictFlags,
     ),
 }

@@ -4,23 +4,93 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from denoscope.config import option
+from denoscope.config import InferenceConfig, Rule, option
 from denoscope.errors import UserError
 from denoscope.verbs.verb import OwnFlags
 
 
+def ending(suffix: str) -> Rule:
+    """Of an output: with another ending it might be what is read, or meant as a picture."""
+    return f"a name that ends in {suffix}", lambda path: path.suffix == suffix
+
+
+NPZ, JSON = ending(".npz"), ending(".json")
+
+
 @dataclass(frozen=True)
-class Pictured(OwnFlags):
+class Measured(OwnFlags):
+    """Flags of a measure that leaves its numbers behind, and further files where its `places` say so."""
+
+    output: Path = option(
+        Path("measure.json"), "The file of the numbers, with what they were computed from.", JSON
+    )
+
+    @property
+    def places(self) -> list[tuple[str, Path]]:
+        """Each file that is written, behind the flag that names it; FOLDER/*.pt stands for those of a folder."""
+        return [("--output", self.output)]
+
+    @contextmanager
+    def claimed(
+        self, asked: InferenceConfig, *, reads: Path | None = None, kept: Path | None = None
+    ) -> Iterator[None]:
+        """Hold the places while the block measures, having refused those that it may not write, or cannot.
+
+        A file that exists is replaced with --overwrite alone, or with --resume where work goes on that lies in `kept`;
+        one that the block `reads` never is. After Ctrl-C it is told where the work is kept.
+        """
+        self.check()
+        for flag, place in self.places:
+            if reads is not None and place.resolve() == reads.resolve():
+                raise UserError(f"{flag} is {place.parent}, which is read; name another folder")
+            self._check_free(flag, place, asked, kept)
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            if kept is None or not _files(kept):
+                raise
+            raise KeyboardInterrupt(
+                f"stopped; what was finished is kept in {kept}: go on with --resume"
+            ) from stop
+
+    def check(self) -> None:
+        """Refuse what could not be written, before it is measured."""
+        from denoscope import files
+
+        for _, place in self.places:
+            files.check_writable(place)
+
+    def _check_free(self, flag: str, place: Path, asked: InferenceConfig, kept: Path | None) -> None:
+        """Refuse a place that is taken, unless it was asked to be written anew."""
+        begun = kept is not None and bool(_files(kept))
+        taken = _files(place)
+        if not taken or asked.overwrite or (asked.resume and begun):
+            return
+        wrong = f"cannot be gone on with, since nothing of it is kept in {kept}" if asked.resume else "exists"
+        go_on = "go on with it (--resume), " if begun else ""
+        raise UserError(f"{taken[0]} {wrong}; {go_on}replace it (--overwrite) or name another {flag}")
+
+
+def _files(place: Path) -> list[Path]:
+    """The files that there are at a place."""
+    if place.name.startswith("*."):
+        return sorted(place.parent.glob(place.name))
+    return [place] if place.exists() else []
+
+
+@dataclass(frozen=True)
+class Pictured(Measured):
     """Flags of a measure that writes its numbers and draws them."""
 
-    output: Path = option(Path("measure.npz"), "The file of the numbers.")
     picture: Path | None = option(
-        None, "The picture (.png, .pdf, .svg); NAME.png beside the output unless set."
+        None,
+        "The picture, .png, .pdf, .svg or another ending that matplotlib writes; NAME.png beside the output unless set.",
     )
 
     @property
@@ -28,15 +98,17 @@ class Pictured(OwnFlags):
         """Of the picture."""
         return self.picture or self.output.with_suffix(".png")
 
+    @property
+    def places(self) -> list[tuple[str, Path]]:
+        return [*super().places, ("--picture", self.place)]
+
     def check(self) -> None:
-        """Refuse what could not be drawn or written, before it is measured."""
-        from denoscope import files, plots
+        """Refuse what could not be drawn either."""
+        from denoscope import plots
 
         plots.check_library()
-        check_ending(self.output, type(self).output)
         plots.form_of(self.place)
-        for folder in {self.output.parent, self.place.parent}:
-            files.writable(folder)
+        super().check()
 
     def draw(self, draw: Callable[..., Any], found: Any, **options: Any) -> None:
         """Save what `draw` makes of the numbers on an axis."""
@@ -49,15 +121,6 @@ class Pictured(OwnFlags):
     def tell(self) -> None:
         """Where both lie."""
         print(self.output, self.place, sep="\n")
-
-
-def check_ending(output: Path, usual: Path) -> None:
-    """Refuse an output that does not end as the usual one: it might be what is read, or meant as a picture."""
-    if output.suffix != usual.suffix:
-        raise UserError(
-            f"--output is {output}; allowed: a name that ends in {usual.suffix}"
-            + ("" if usual.suffix == ".json" else "; --picture names the picture")
-        )
 
 
 def warn(warnings: Iterable[str]) -> None:

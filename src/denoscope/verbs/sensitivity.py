@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from denoscope.config import POSITIVE, Settings, at_least, option
 from denoscope.errors import UserError
-from denoscope.verbs.output import Pictured, check_ending, warn, write_json
-from denoscope.verbs.verb import KEPT, MODEL, PLANE, OwnFlags, Verb, load, plane_of
+from denoscope.verbs.output import JSON, NPZ, Measured, Pictured, warn, write_json
+from denoscope.verbs.verb import KEPT, MODEL, PLANE, Verb, load, plane_of
+
+if TYPE_CHECKING:
+    from denoscope.denoiser import Denoiser
+    from denoscope.dynamics.spectrum import Spectrum
+    from denoscope.noise import NoiseSet
 
 
 @dataclass(frozen=True)
-class SpectrumFlags(OwnFlags):
+class SpectrumFlags(Measured):
     """Whose exponents are computed, of what, how many of them, and where they go."""
 
     samples: int = option(1, "How many of the noises in --inputs, the first ones.", at_least(1))
@@ -25,71 +30,75 @@ class SpectrumFlags(OwnFlags):
     output: Path = option(
         Path("spectrum.json"),
         "The file of the exponents, with what they were computed from. What is finished is kept in NAME.kept beside it.",
+        JSON,
     )
 
     @property
     def kept(self) -> Path:
-        """The folder in which each noise has a file, as far as it got."""
-        return self.output.with_suffix(".kept")
+        """The files in which each noise is kept as far as it got."""
+        return self.output.with_suffix(".kept") / "*.npz"
 
-    def claim(self, *, resume: bool, overwrite: bool) -> None:
-        """Take the place of the exponents, where it is free, may be made free or can be gone on with."""
-        kept = list(self.kept.glob("*.npz"))
-        taken = next((place for place in (self.output, *kept) if place.exists()), None)
-        if taken and not (resume or overwrite):
-            raise UserError(
-                f"{taken} exists; go on with it (--resume), replace it (--overwrite) or name another --output"
-            )
-        if resume and taken and not kept:
-            raise UserError(
-                f"{self.output} cannot be gone on with, since {self.kept} holds nothing of it; replace it (--overwrite) "
-                "or name another --output"
-            )
-        if overwrite and not resume:
-            # All at once: a later --resume must not meet those of former work.
-            for file in kept:
-                file.unlink()
+    @property
+    def places(self) -> list[tuple[str, Path]]:
+        directions = [("--vectors", self.vectors / "*.pt")] if self.vectors else []
+        return [*super().places, ("--output", self.kept), *directions]
 
 
 def _spectrum(settings: Settings, own: SpectrumFlags) -> None:
-    from denoscope import dynamics, files, noise, progress, tensors
+    from denoscope import noise, tensors
 
-    check_ending(own.output, SpectrumFlags.output)
-    files.writable(own.output.parent)
-    denoiser, inference = load(settings), settings.inference
-    x = noise.read(settings.system.inputs, shape=denoiser.shape)
-    if own.samples > len(x):
-        raise UserError(
-            f"--samples is {own.samples}; allowed: 1 to {len(x)}, the noises in {settings.system.inputs}"
-        )
-    own.claim(resume=inference.resume, overwrite=inference.overwrite)
-    found: dict[str, Any] = {}
-    for index, name in enumerate(x.names[: own.samples]):
-        with progress.Counter(f"{name}, {index + 1} of {own.samples}", unit="iteration") as told:
-            one = dynamics.spectrum(
-                denoiser,
-                x.batch([index]),
-                own.k,
-                steps=inference.num_steps,
-                layer=own.layer,
-                step=own.layer_step,
-                differences=own.differences,
-                noise=inference.noise,
-                noise_seed=settings.system.seed,
-                name=name,
-                out=own.kept / f"{name}.npz",
-                resume=inference.resume,
-                overwrite=inference.overwrite,
-                progress=told,
-            )
-        print(f"{name}  " + "  ".join(f"{value:7.3f}" for value in one.exponents))
-        warn(one.warnings)
-        found[name] = one.to_dict()
-        # After each noise, so that no other is lost with a later one.
-        write_json(own.output, found)
-        if own.vectors is not None:
-            tensors.save(one.right, own.vectors / f"{name}.pt")
+    inference, inputs, found = settings.inference, settings.system.inputs, {}
+    with own.claimed(inference, reads=inputs / "*.pt", kept=own.kept):
+        denoiser = load(settings)
+        x = noise.read(inputs, shape=denoiser.shape)
+        if own.samples > len(x):
+            raise UserError(f"--samples is {own.samples}; allowed: 1 to {len(x)}, the noises in {inputs}")
+        former = list(own.kept.parent.glob(own.kept.name)) if inference.overwrite else []
+        for index, name in enumerate(x.names[: own.samples]):
+            one = _spectrum_of(settings, own, denoiser, x, index, former)
+            print(f"{name}  " + "  ".join(f"{value:7.3f}" for value in one.exponents))
+            warn(one.warnings)
+            found[name] = one.to_dict()
+            # After each noise, so that no other is lost with a later one.
+            write_json(own.output, found)
+            if own.vectors is not None:
+                tensors.save(one.right, own.vectors / f"{name}.pt")
     print(own.output)
+
+
+def _spectrum_of(
+    settings: Settings, own: SpectrumFlags, denoiser: Denoiser, x: NoiseSet, index: int, former: list[Path]
+) -> Spectrum:
+    """The exponents of one noise; once there is something to put there, what is kept of `former` work is gone."""
+    from denoscope import dynamics, progress
+
+    inference, name = settings.inference, x.names[index]
+    place = own.kept.with_name(f"{name}.npz")
+
+    def told(done: int, at_most: int) -> None:
+        # All at once, so that a later --resume meets nothing of it; the noise under way has replaced its own.
+        while former:
+            if (file := former.pop()) != place:
+                file.unlink()
+        counter(done, at_most)
+
+    with progress.Counter(f"{name}, {index + 1} of {own.samples}", unit="iteration") as counter:
+        return dynamics.spectrum(
+            denoiser,
+            x.batch([index]),
+            own.k,
+            steps=inference.num_steps,
+            layer=own.layer,
+            step=own.layer_step,
+            differences=own.differences,
+            noise=inference.noise,
+            noise_seed=settings.system.seed,
+            name=name,
+            out=place,
+            resume=inference.resume,
+            overwrite=inference.overwrite,
+            progress=told,
+        )
 
 
 @dataclass(frozen=True)
@@ -98,14 +107,14 @@ class DivergenceFlags(Pictured):
 
     path: Path = option(Path("run.zarr"), "A recording of perturbed noises.", positional=True)
     threshold: float = option(2.0, "Factor of x_T's separation from which a pair counts as diverged.")
-    output: Path = option(Path("divergence.npz"), "The file of separations, growth and survival.")
+    output: Path = option(Path("divergence.npz"), "The file of separations, growth and survival.", NPZ)
 
 
-def _divergence(_settings: Settings, own: DivergenceFlags) -> None:
+def _divergence(settings: Settings, own: DivergenceFlags) -> None:
     from denoscope import dynamics, kept, recording
 
-    own.check()
-    found = dynamics.divergence(recording.open(own.path), threshold=own.threshold)
+    with own.claimed(settings.inference):
+        found = dynamics.divergence(recording.open(own.path), threshold=own.threshold)
     kept.write(found, own.output)
     own.draw(dynamics.draw_divergence, found)
     for pair, rate, first in zip(
@@ -121,15 +130,15 @@ def _divergence(_settings: Settings, own: DivergenceFlags) -> None:
 class GrowthFlags(Pictured):
     """Where the ridge map goes."""
 
-    output: Path = option(Path("growth.npz"), "The file of the map; what is finished is kept there.")
+    output: Path = option(Path("growth.npz"), "The file of the map; what is finished is kept there.", NPZ)
 
 
 def _growth(settings: Settings, own: GrowthFlags) -> None:
     from denoscope import dynamics, progress
 
-    own.check()
-    denoiser, inference = load(settings), settings.inference
-    with progress.Counter("ridge map", unit="point") as told:
+    inference = settings.inference
+    with own.claimed(inference, kept=own.output), progress.Counter("ridge map", unit="point") as told:
+        denoiser = load(settings)
         found = dynamics.plane_growth(
             denoiser,
             plane_of(settings, denoiser.shape),
@@ -150,7 +159,7 @@ def _growth(settings: Settings, own: GrowthFlags) -> None:
 
 
 @dataclass(frozen=True)
-class LyapunovFlags(OwnFlags):
+class LyapunovFlags(Measured):
     """Which closed loop is iterated, and how long."""
 
     level: float = option(0.5, "How far back each iteration noises, as a share of the steps.", POSITIVE)
@@ -159,38 +168,42 @@ class LyapunovFlags(OwnFlags):
     k: int = option(2, "How many exponents, the largest.", at_least(1))
     loop_noise: str = option("fixed", "fixed: one draw for all iterations; common: one for each.")
     output: Path = option(
-        Path("lyapunov.json"), "The file of the exponents, with what they were computed from."
+        Path("lyapunov.json"), "The file of the exponents, with what they were computed from.", JSON
     )
-    kept: Path = option(Path("lyapunov.npz"), "The file in which the orbit is kept as far as it got.")
+    kept: Path = option(Path("lyapunov.npz"), "The file in which the orbit is kept as far as it got.", NPZ)
+
+    @property
+    def places(self) -> list[tuple[str, Path]]:
+        return [*super().places, ("--kept", self.kept)]
 
 
 def _lyapunov(settings: Settings, own: LyapunovFlags) -> None:
-    from denoscope import dynamics, files, noise, progress, sampling
+    from denoscope import dynamics, noise, progress, sampling
 
-    check_ending(own.output, LyapunovFlags.output)
-    files.writable(own.output.parent)
-    denoiser, inference = load(settings), settings.inference
-    x_T = noise.read(settings.system.inputs, shape=denoiser.shape).batch([0])
-    x_0 = sampling.sample(denoiser, x_T, steps=inference.num_steps, noise_seed=settings.system.seed)
-    loop = dynamics.closed_loop(
-        denoiser,
-        own.level,
-        noise_seed=settings.system.seed,
-        noise=own.loop_noise,  # type: ignore[arg-type]
-        steps=inference.num_steps,
-    )
-    with progress.Counter("closed loop", unit="iteration") as told:
-        found = dynamics.lyapunov(
-            loop,
-            x_0[0],
-            iterations=own.iterations,
-            k=own.k,
-            discard=own.discard,
-            out=own.kept,
-            resume=inference.resume,
-            overwrite=inference.overwrite,
-            progress=told,
+    inference = settings.inference
+    with own.claimed(inference, kept=own.kept):
+        denoiser = load(settings)
+        x_T = noise.read(settings.system.inputs, shape=denoiser.shape).batch([0])
+        x_0 = sampling.sample(denoiser, x_T, steps=inference.num_steps, noise_seed=settings.system.seed)
+        loop = dynamics.closed_loop(
+            denoiser,
+            own.level,
+            noise_seed=settings.system.seed,
+            noise=own.loop_noise,  # type: ignore[arg-type]
+            steps=inference.num_steps,
         )
+        with progress.Counter("closed loop", unit="iteration") as told:
+            found = dynamics.lyapunov(
+                loop,
+                x_0[0],
+                iterations=own.iterations,
+                k=own.k,
+                discard=own.discard,
+                out=own.kept,
+                resume=inference.resume,
+                overwrite=inference.overwrite,
+                progress=told,
+            )
     for number, (value, (low, high)) in enumerate(zip(found.exponents, found.intervals, strict=True), 1):
         print(f"exponent {number}: {value:+.4f} per iteration  [{low:+.4f}, {high:+.4f}]")
     warn(found.warnings)
@@ -208,7 +221,7 @@ VERBS: dict[str, Verb] = {
     "dynamics divergence": Verb(
         _divergence,
         "How perturbed trajectories of a recording leave their base, in x_t and in every layer.",
-        {},
+        {"inference": "overwrite"},
         DivergenceFlags,
     ),
     "dynamics growth": Verb(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.config import Settings, at_least, option
-from denoscope.verbs.output import Pictured, warn, write_json
+from denoscope.verbs.output import JSON, NPZ, Pictured, warn, write_json
 from denoscope.verbs.verb import KEPT, Verb
 
 
@@ -16,16 +16,18 @@ class CommitmentFlags(Pictured):
 
     path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True)
     output: Path = option(
-        Path("commitment.npz"), "The file of labels, steps and shares; what is finished is kept there."
+        Path("commitment.npz"), "The file of labels, steps and shares; what is finished is kept there.", NPZ
     )
 
 
 def _commitment(settings: Settings, own: CommitmentFlags) -> None:
     from denoscope import dynamics, progress, recording
 
-    own.check()
     inference = settings.inference
-    with progress.Counter("commitment", unit="sample") as told:
+    with (
+        own.claimed(inference, kept=own.output),
+        progress.Counter("commitment", unit="sample") as told,
+    ):
         found = dynamics.commitment(
             recording.open(own.path),
             device=settings.system.device,
@@ -55,7 +57,7 @@ class TurnFlags(Pictured):
     )
     draws: int = option(16, "Noises for each image and level.", at_least(1))
     samples: int | None = option(None, "How many of the images, the first ones; all unless set.", at_least(1))
-    output: Path = option(Path("u_turn.npz"), "The file of the curve; what is finished is kept there.")
+    output: Path = option(Path("u_turn.npz"), "The file of the curve; what is finished is kept there.", NPZ)
 
 
 def _u_turn(settings: Settings, own: TurnFlags) -> None:
@@ -63,10 +65,10 @@ def _u_turn(settings: Settings, own: TurnFlags) -> None:
 
     from denoscope import dynamics, origin, progress, recording
 
-    own.check()
-    rec, inference = recording.open(own.path), settings.inference
-    x_0 = torch.from_numpy(rec.final[: own.samples].to_numpy())
-    with progress.Counter("U-turns", unit="image") as told:
+    inference = settings.inference
+    with own.claimed(inference, kept=own.output), progress.Counter("U-turns", unit="image") as told:
+        rec = recording.open(own.path)
+        x_0 = torch.from_numpy(rec.final[: own.samples].to_numpy())
         found = dynamics.u_turn(
             origin.denoiser_of(rec, device=settings.system.device),
             x_0,
@@ -94,18 +96,17 @@ class GeometryFlags(Pictured):
     """Whose trajectories are measured, and where the result goes."""
 
     path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True)
-    output: Path = option(Path("geometry.json"), "The file of the numbers.")
+    output: Path = option(Path("geometry.json"), "The file of the numbers.", JSON)
 
 
-def _geometry(_settings: Settings, own: GeometryFlags) -> None:
+def _geometry(settings: Settings, own: GeometryFlags) -> None:
     import numpy as np
 
     from denoscope import dynamics, recording
 
-    own.check()
-    rec = recording.open(own.path)
-    paths = rec.sequence.to_numpy()
-    path, spread = dynamics.path_geometry(paths), dynamics.participation(paths)
+    with own.claimed(settings.inference):
+        paths = recording.open(own.path).sequence.to_numpy()
+        path, spread = dynamics.path_geometry(paths), dynamics.participation(paths)
     own.draw(dynamics.draw_path, path)
     print(f"length {np.median(path.lengths):.4g}, chord {np.median(path.chords):.4g}, straightness "
           f"{np.nanmedian(path.straightness):.3f} (medians of {len(paths)} samples, L2)")  # fmt: skip
@@ -133,7 +134,7 @@ VERBS: dict[str, Verb] = {
     "dynamics geometry": Verb(
         _geometry,
         "Lengths, turns and dimensions of the trajectories of a recording.",
-        {},
+        {"inference": "overwrite"},
         GeometryFlags,
     ),
 }
