@@ -72,7 +72,7 @@ def patch(
     )
     work = _Work.planned(denoiser, a, b, layers, steps)
     a.check("sequence")
-    b.check(*work.layers, *(name for name in IMAGES if name in b.dataset))
+    b.check(*work.layers, *IMAGES)
     with kept.keeping(work.empty(), out, resume=resume, overwrite=overwrite) as file, torch.inference_mode():
         done = file.data["done"].values
         for step, cells in work.batches(done, batch_size):

@@ -85,7 +85,8 @@ class Recording:
 
         >>> rec.check("sequence", "mid_block")
 
-        Measures do so before they read; `denoscope verify store` checks all else too, and lists what is wrong.
+        Those that the recording does not hold count for nothing. Measures do so before they read; `denoscope verify
+        store` checks all else too, and lists what is wrong.
 
         Raises: UserError if one is damaged, of which it names the first.
         """

@@ -77,7 +77,7 @@ def commitment(
     """
     need_finished(recording)
     labels_at: Callable[[np.ndarray, LabelOf], Labelled]
-    recording.check(*(name for name in IMAGES if name in recording.dataset))
+    recording.check(*IMAGES)
     if ESTIMATES in recording.dataset and recording.dataset.sizes["step"] == _steps(recording):
         labels_at = partial(_labels_stored, recording)
     else:

@@ -64,10 +64,12 @@ def _u_turn(settings: Settings, own: TurnFlags) -> None:
     import torch
 
     from denoscope import dynamics, origin, progress, recording
+    from denoscope.storage.plan import IMAGES
 
     inference = settings.inference
     with own.claimed(inference, kept=own.output), progress.Counter("U-turns", unit="image") as told:
         rec = recording.open(own.path)
+        rec.check(*IMAGES)
         x_0 = torch.from_numpy(rec.final[: own.samples].to_numpy())
         found = dynamics.u_turn(
             origin.denoiser_of(rec, device=settings.system.device),
@@ -105,7 +107,9 @@ def _geometry(settings: Settings, own: GeometryFlags) -> None:
     from denoscope import dynamics, recording
 
     with own.claimed(settings.inference):
-        paths = recording.open(own.path).sequence.to_numpy()
+        rec = recording.open(own.path)
+        rec.check("sequence")
+        paths = rec.sequence.to_numpy()
         path, spread = dynamics.path_geometry(paths), dynamics.participation(paths)
     own.draw(dynamics.draw_path, path)
     print(f"length {np.median(path.lengths):.4g}, chord {np.median(path.chords):.4g}, straightness "
