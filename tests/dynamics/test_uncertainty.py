@@ -137,3 +137,29 @@ def test_wrong_input_is_refused_in_a_line(label_of, points, epsilons, line):
     with pytest.raises(UserError) as refused:
         uncertainty_exponent(label_of, points, epsilons)
     assert line in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_labels_asked_in_parts_and_after_a_stop_give_the_same_result(tmp_path):
+    points, asked = _uniform(500), []
+
+    def stopping(points):
+        asked.append(len(points))
+        if len(asked) == 9:
+            raise KeyboardInterrupt
+        return newton_labels(points)
+
+    whole = uncertainty_exponent(newton_labels, points, EPSILONS)
+    options = {"batch_size": 100, "out": tmp_path / "labels.npz"}
+    with pytest.raises(KeyboardInterrupt):
+        uncertainty_exponent(stopping, points, EPSILONS, **options)
+    assert asked == [100] * 9
+    told = []
+    again = uncertainty_exponent(
+        newton_labels, points, EPSILONS, **options, resume=True, progress=lambda *done: told.append(done)
+    )
+    assert again.to_json() == whole.to_json()
+    assert told[-1] == (9 * 500, 9 * 500) and told[7][0] == 800
+    # Of another function of points, and of other points.
+    for label_of, others in ((_half, points), (newton_labels, _uniform(500, seed=1))):
+        with pytest.raises(UserError, match="cannot be gone on with"):
+            uncertainty_exponent(label_of, others, EPSILONS, **options, resume=True)

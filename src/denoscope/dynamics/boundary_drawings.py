@@ -25,7 +25,8 @@ def draw_boundary_dimension(ax: Axes, found: BoundaryDimension) -> Axes:
 
 
 def draw_uncertainty(ax: Axes, found: UncertaintyExponent) -> Axes:
-    """The share of points whose neighbour at distance ε has another label, with intervals; fitted ones are filled."""
+    """The share of points whose neighbour at distance ε has another label, with intervals; fitted ones are filled,
+    and there is a line where there is an exponent."""
     below, above = np.abs(found.fraction_intervals.T - found.fractions)
     for used, fill in ((True, "full"), (False, "none")):
         at = found.used == used
@@ -33,11 +34,10 @@ def draw_uncertainty(ax: Axes, found: UncertaintyExponent) -> Axes:
             found.epsilons[at], found.fractions[at], (below[at], above[at]), fmt="o", color="C0", markersize=4,
             capsize=2, fillstyle=fill,
         )  # fmt: skip
-    logs = np.log(found.fractions[found.used]) - found.residuals[found.used]
-    told = f"exponent {found.value:.2f}"
     if found.interval is not None:
-        told += f"  [{found.interval[0]:.2f}, {found.interval[1]:.2f}]"
-    ax.plot(found.epsilons[found.used], np.exp(logs), color="C1", linewidth=1, label=told)
+        logs = np.log(found.fractions[found.used]) - found.residuals[found.used]
+        told = f"exponent {found.value:.2f}  [{found.interval[0]:.2f}, {found.interval[1]:.2f}]"
+        ax.plot(found.epsilons[found.used], np.exp(logs), color="C1", linewidth=1, label=told)
     ax.axhline(found.unrelated, color="#333333", linewidth=0.8, linestyle="--", label="unrelated points")
     ax.set(xscale="log", yscale="log", xlabel="ε (L2)", ylabel="share of uncertain points")
     ax.legend(frameon=False, fontsize="small")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +16,11 @@ from denoscope.dynamics.line_fit import weighted_line
 from denoscope.dynamics.proportion import percentiles, wilson
 from denoscope.dynamics.result import Estimate
 from denoscope.errors import UserError
+from denoscope.kept import IDENTITY, keeping
+from denoscope.storage.checksum import checksum_of
+
+if TYPE_CHECKING:
+    import xarray
 
 DRAWS = 1000
 SATURATED = 0.75
@@ -50,6 +57,11 @@ def uncertainty_exponent(
     *,
     seed: int = 0,
     confidence: float = 0.95,
+    batch_size: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> UncertaintyExponent:
     """The exponent alpha in f(ε) ~ εˆalpha, f the share of points that have another label at distance ε.
 
@@ -66,24 +78,37 @@ def uncertainty_exponent(
     The interval is that of 1000 bootstrap draws of the points, each with its pairs at all ε.
 
     Args:
-        label_of: labels [n] of points [n, d]; called once for the points and once for every ε.
+        label_of: labels [n] of points [n, d], asked for the points and for their neighbours at every ε.
         points: where to look [n, d]; one point is one draw, so spread them as the question is put.
         epsilons: three or more distances (L2), a decade or more apart from first to last.
         seed: of the directions and of the bootstrap.
+        batch_size: points that label_of is asked for at once; all unless given. What is finished is kept so often.
+        out: a file (.npz) in which the labels are kept as they come.
+        resume: go on with what `out` holds. `overwrite` replaces it.
+        progress: is told (labels had, all of them).
+
+    Raises: UserError if points or epsilons are too few or not finite, label_of gives no label for each point, or `out` is
+        taken or holds the labels of others.
 
     Source: Grebogi, McDonald, Ott, Yorke, Phys. Lett. A 99, 415 (1983); McDonald et al., Physica D 17, 125 (1985).
     """
     points, distances = _checked_points(points), _checked_epsilons(epsilons)
     confidence = checked_confidence(confidence)
     directions, bootstrap = generator(seed).spawn(2)
-    here = _labels(label_of, points)
-    uncertain = np.stack(
-        [
-            _labels(label_of, points + eps * _directions(directions, points.shape)) != here
-            for eps in distances
-        ],
-        axis=1,
-    )
+    asked = np.stack([points, *(points + eps * _directions(directions, points.shape) for eps in distances)])
+    parts = range(0, len(points), batch_size or len(points))
+    fresh = _unlabelled(label_of, asked, parts.step, {"epsilons": distances.tolist(), "seed": seed})
+    with keeping(fresh, out, resume=resume, overwrite=overwrite) as file:
+        label, computed = (file.data[name].values for name in ("label", "computed"))
+        for row, first in itertools.product(range(len(asked)), parts):
+            part = row, slice(first, first + parts.step)
+            if not computed[part].all():
+                label[part], computed[part] = _labels(label_of, asked[part]), True
+                file.save()
+            if progress:
+                progress(int(computed.sum()), computed.size)
+    here = label[0]
+    uncertain = (label[1:] != here).T
     number, hits = len(points), uncertain.sum(axis=0)
     unrelated = 1 - float(((np.unique(here, return_counts=True)[1] / number) ** 2).sum())
     used, warnings = _usable(hits, number, unrelated, distances)
@@ -128,6 +153,23 @@ def _checked_epsilons(epsilons: Any) -> np.ndarray:
     if not (np.isfinite(distances).all() and (distances > 0).all()):
         raise UserError(f"epsilons are {distances.tolist()}; allowed: finite numbers above 0")
     return np.unique(distances.astype(float))
+
+
+def _unlabelled(
+    label_of: Callable[[np.ndarray], Any], asked: np.ndarray, batch_size: int, settings: dict[str, Any]
+) -> xarray.Dataset:
+    """Labels (ask, point) of points [ask, point, d], of which the first are known: they tell one label_of from another."""
+    import xarray
+
+    first = _labels(label_of, asked[0, :batch_size])
+    label = np.zeros(asked.shape[:2], first.dtype)
+    computed = np.zeros(asked.shape[:2], bool)
+    label[0, :batch_size], computed[0, :batch_size] = first, True
+    identity = {"points": checksum_of(asked[0].tolist()), "labels of the first": first.tolist(), **settings}
+    return xarray.Dataset(
+        {"label": (("ask", "point"), label), "computed": (("ask", "point"), computed)},
+        attrs={IDENTITY: identity},
+    )
 
 
 def _labels(label_of: Callable[[np.ndarray], Any], points: np.ndarray) -> np.ndarray:

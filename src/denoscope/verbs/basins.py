@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from denoscope.config import Settings, option
+from denoscope.config import Settings, at_least, option
 from denoscope.errors import UserError
 from denoscope.verbs.output import JSON, NPZ, Measured, Pictured, warn, write_json
 from denoscope.verbs.verb import KEPT, MODEL, PLANE, Verb, load, plane_of
@@ -135,6 +135,66 @@ def _labels_of(path: Path) -> np.ndarray:
     return labels
 
 
+@dataclass(frozen=True)
+class UncertaintyFlags(Pictured):
+    """At how many points of the plane it is asked, how far around each, and where the result goes."""
+
+    epsilons: tuple[float, ...] = option(
+        (0.1, 0.3, 1.0, 3.0, 10.0), "Distances (L2) at which a neighbour of each point is looked at."
+    )
+    points: int = option(400, "Points drawn at random from the plane.", at_least(2))
+    output: Path = option(
+        Path("uncertainty.json"), "The file of the exponent, with what it was computed from.", JSON
+    )
+    kept: Path = option(Path("uncertainty.npz"), "The file in which the labels are kept as they come.", NPZ)
+
+    @property
+    def places(self) -> list[tuple[str, Path]]:
+        return [*super().places, ("--kept", self.kept)]
+
+
+def _uncertainty(settings: Settings, own: UncertaintyFlags) -> None:
+    import numpy as np
+
+    from denoscope import basins, dynamics, progress
+
+    inference, asked, seed = settings.inference, settings.classifier, settings.system.seed
+    with own.claimed(inference, kept=own.kept), progress.Counter("uncertainty", unit="label") as told:
+        denoiser = load(settings)
+        plane = plane_of(settings, denoiser.shape)
+        low, high = (np.array([end(plane.coords[axis]) for axis in "uv"]) for end in (np.min, np.max))
+        found = dynamics.uncertainty_exponent(
+            basins.label_of(
+                denoiser,
+                plane,
+                steps=inference.num_steps,
+                classifier=asked.classifier_weights or basins.LENET,
+                reject=asked.reject,
+                lanes=inference.lanes,
+                noise_seed=seed,
+            ),
+            np.random.default_rng(seed).uniform(low, high, (own.points, 2)),
+            own.epsilons,
+            seed=seed,
+            batch_size=inference.batch_size,
+            out=own.kept,
+            resume=inference.resume,
+            overwrite=inference.overwrite,
+            progress=told,
+        )
+    write_json(own.output, found.to_dict())
+    own.draw(dynamics.draw_uncertainty, found)
+    for epsilon, share, (least, most) in zip(
+        found.epsilons, found.fractions, found.fraction_intervals, strict=True
+    ):
+        print(f"epsilon {epsilon:<8g} uncertain {share:7.2%}  [{least:.2%}, {most:.2%}]")
+    if found.interval is not None:
+        least, most = found.interval
+        print(f"uncertainty exponent {found.value:.3f}  [{least:.3f}, {most:.3f}]")
+    warn(found.warnings)
+    own.tell()
+
+
 VERBS: dict[str, Verb] = {
     "basins map": Verb(
         _map,
@@ -153,6 +213,18 @@ VERBS: dict[str, Verb] = {
         "Shares of the classes on a plane, entropy and dimension of the boundaries between them.",
         {"inference": "overwrite"},
         BasinsFlags,
+    ),
+    "dynamics uncertainty": Verb(
+        _uncertainty,
+        "How fast the share of noises whose class is uncertain falls with the distance to the next: the uncertainty exponent.",
+        {
+            "system": "device seed",
+            "model": MODEL,
+            "inference": f"num_steps batch_size lanes {KEPT}",
+            "classifier": "classifier_weights reject",
+            "default": PLANE,
+        },
+        UncertaintyFlags,
     ),
     "dynamics verdict": Verb(
         _verdict,

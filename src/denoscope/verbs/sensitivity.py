@@ -102,6 +102,49 @@ def _spectrum_of(
 
 
 @dataclass(frozen=True)
+class FullSpectrumFlags(Pictured):
+    """Where the product of all steps is kept, and where the exponents go."""
+
+    output: Path = option(
+        Path("full_spectrum.json"), "The file of the exponents, with what they were computed from.", JSON
+    )
+    kept: Path = option(
+        Path("full_spectrum.npz"), "The file in which the product of the steps is kept as far as it got.", NPZ
+    )
+
+    @property
+    def places(self) -> list[tuple[str, Path]]:
+        return [*super().places, ("--kept", self.kept)]
+
+
+def _full_spectrum(settings: Settings, own: FullSpectrumFlags) -> None:
+    from denoscope import dynamics, noise, progress
+
+    inference = settings.inference
+    with own.claimed(inference, kept=own.kept), progress.Counter("full spectrum", unit="step") as told:
+        denoiser = load(settings)
+        found = dynamics.full_spectrum(
+            denoiser,
+            noise.read(settings.system.inputs, shape=denoiser.shape).batch([0]),
+            steps=inference.num_steps,
+            noise=inference.noise,
+            noise_seed=settings.system.seed,
+            out=own.kept,
+            resume=inference.resume,
+            overwrite=inference.overwrite,
+            progress=told,
+        )
+    write_json(own.output, found.to_dict())
+    own.draw(dynamics.draw_exponents, {type(denoiser.scheduler).__name__: found.exponents})
+    values = found.exponents
+    print(f"{len(values)} exponents, {(values > 0).sum()} above 0, {values[0]:.3f} to {values[-1]:.3f}")
+    print(f"sum {values.sum():.10g}, ln|det| {found.log_det:.10g}")
+    print(f"Kaplan–Yorke dimension {dynamics.kaplan_yorke(values).value:.2f}")
+    warn(found.warnings)
+    own.tell()
+
+
+@dataclass(frozen=True)
 class DivergenceFlags(Pictured):
     """Which recording's pairs are compared, and where the result goes."""
 
@@ -123,6 +166,34 @@ def _divergence(settings: Settings, own: DivergenceFlags) -> None:
         told = f"diverged at state {first}" if first >= 0 else "not diverged"
         print(f"{pair}  growth {rate:+.4f} per step, {told}")
     warn(found.attrs["warnings"])
+    own.tell()
+
+
+@dataclass(frozen=True)
+class SweepFlags(Pictured):
+    """Whose sizes of perturbation are compared, and where the result goes."""
+
+    path: Path = option(
+        Path("run.zarr"), "A recording of sets with several epsilons around one base.", positional=True
+    )
+    tolerance: float = option(0.05, "By how much growth (ln) may differ on the plateau.", POSITIVE)
+    output: Path = option(Path("sweep.json"), "The file of the numbers.", JSON)
+
+
+def _sweep(settings: Settings, own: SweepFlags) -> None:
+    from denoscope import dynamics, recording
+
+    with own.claimed(settings.inference):
+        apart = dynamics.divergence(recording.open(own.path), layers=[])
+        found = dynamics.epsilon_sweep(apart, tolerance=own.tolerance)
+    write_json(own.output, found.to_dict())
+    own.draw(dynamics.draw_sweep, found)
+    for epsilon, growth, (low, high), usable, linear in zip(
+        found.epsilons, found.growth, found.spread, found.usable, found.linear, strict=True
+    ):
+        told = "linear" if linear else "" if usable else "below the noise floor"
+        print(f"epsilon {epsilon:<8g} growth {growth:6.2f}  [{low:.2f}, {high:.2f}]  {told}".rstrip())
+    warn(found.warnings)
     own.tell()
 
 
@@ -217,6 +288,18 @@ VERBS: dict[str, Verb] = {
         "Finite-time Lyapunov exponents of the whole map x_T → x_0, the largest ones.",
         {"system": "inputs device seed", "model": MODEL, "inference": f"num_steps noise {KEPT}"},
         SpectrumFlags,
+    ),
+    "dynamics full_spectrum": Verb(
+        _full_spectrum,
+        "All finite-time Lyapunov exponents of the whole map x_T → x_0, of the first noise.",
+        {"system": "inputs device seed", "model": MODEL, "inference": f"num_steps noise {KEPT}"},
+        FullSpectrumFlags,
+    ),
+    "dynamics sweep": Verb(
+        _sweep,
+        "Over which sizes of a perturbation its growth is that of the derivative.",
+        {"inference": "overwrite"},
+        SweepFlags,
     ),
     "dynamics divergence": Verb(
         _divergence,

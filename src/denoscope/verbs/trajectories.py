@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from denoscope.config import Settings, at_least, option
+from denoscope.errors import UserError
 from denoscope.verbs.output import JSON, NPZ, Pictured, warn, write_json
 from denoscope.verbs.verb import KEPT, Verb
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from denoscope.recording import Recording
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,60 @@ def _geometry(settings: Settings, own: GeometryFlags) -> None:
     own.tell()
 
 
+@dataclass(frozen=True)
+class SimilarityFlags(Pictured):
+    """Which states are compared, and where the result goes."""
+
+    path: Path = option(Path("run.zarr"), "A recording with layers.", positional=True)
+    layers: tuple[str, ...] = option((), "Layers; all that were recorded unless set.")
+    steps: tuple[int, ...] = option((-1,), "Steps in which they are compared; -1 is the last.")
+    output: Path = option(Path("similarity.json"), "The file of the numbers.", JSON)
+
+
+def _similarity(settings: Settings, own: SimilarityFlags) -> None:
+    from denoscope import dynamics, recording
+
+    with own.claimed(settings.inference):
+        sets = _sets(recording.open(own.path), own.layers, own.steps)
+        found = dynamics.cka_matrix(list(sets.values()))
+    names = list(sets)
+    write_json(own.output, {"sets": names, **found.to_dict()})
+    own.draw(dynamics.draw_similarity, found, names=names)
+    for row, name in enumerate(names):
+        others = found.debiased[row].copy()
+        others[row] = -math.inf
+        nearest = int(others.argmax())
+        print(f"{name}  most like {names[nearest]}: linear CKA {others[nearest]:.3f}, debiased")
+    warn(found.warnings)
+    own.tell()
+
+
+def _sets(rec: Recording, layers: Sequence[str], steps: Sequence[int]) -> dict[str, np.ndarray]:
+    """The states [sample, …] of each layer in each step, by names that say so."""
+    from denoscope import origin
+
+    recorded = [int(step) for step in rec.dataset["step"].to_numpy()]
+    if unknown := [layer for layer in layers if layer not in rec.states]:
+        raise UserError(f"{rec.path} has no layer {unknown[0]!r}; it has {', '.join(rec.states) or 'none'}")
+    if unheld := [step for step in steps if step not in (-1, *recorded)]:
+        raise UserError(
+            f"{rec.path} holds no states of step {unheld[0]}; it has {', '.join(map(str, recorded))}"
+        )
+    chosen = list(layers) or list(rec.states)
+    at = list(dict.fromkeys(recorded[-1] if step == -1 else step for step in steps))
+    if len(chosen) * len(at) < 2:
+        raise UserError(
+            f"{' '.join(chosen) or 'no layer'} in one step can be compared with nothing; name several --layers or --steps"
+        )
+    origin.need_finished(rec)
+    rec.check(*chosen)
+    return {
+        f"{layer}, step {step}" if len(at) > 1 else layer: rec.states[layer].sel(step=step).to_numpy()
+        for layer in chosen
+        for step in at
+    }
+
+
 VERBS: dict[str, Verb] = {
     "dynamics commitment": Verb(
         _commitment,
@@ -134,6 +197,12 @@ VERBS: dict[str, Verb] = {
         "How often images come back as the same class after they are noised part of the way.",
         {"system": "device seed", "inference": KEPT},
         TurnFlags,
+    ),
+    "dynamics similarity": Verb(
+        _similarity,
+        "How alike the recorded layers and steps are: linear centered kernel alignment.",
+        {"inference": "overwrite"},
+        SimilarityFlags,
     ),
     "dynamics geometry": Verb(
         _geometry,
