@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+import xarray
 
 import denoscope as ds
 from denoscope import cli, dynamics, kept
@@ -134,8 +135,18 @@ def test_basins_maps_a_plane_that_the_measures_read(here, capsys):
     for verb in ("basins", "verdict"):
         cli.main(["dynamics", verb, "basins.npz"])
     assert "boundary dimension" in capsys.readouterr().out
-    np.savez(here / "other.npz", told=np.array('{"dims": {}, "coords": [], "attrs": {}}'))
-    assert "holds no labels" in refused(capsys, "dynamics verdict other.npz --overwrite")
+    for name, held in (("other", "nothing"), ("turned", "label (sample), same (sample)")):
+        labels = xarray.Dataset({of: ("sample", np.zeros(3, int)) for of in ("label", "same")})
+        kept.write(labels if name == "turned" else xarray.Dataset(), here / f"{name}.npz")
+        for verb in ("basins", "verdict"):
+            told = refused(capsys, f"dynamics {verb} {name}.npz --overwrite")
+            assert (
+                f"{name}.npz holds no plane of labels but {held}; " in told
+                and "`denoscope basins map`" in told
+            )
+    for place, why in (("none.npz", "there is no such file"), (".", "it is a folder")):
+        told = refused(capsys, f"dynamics basins {place} --overwrite")
+        assert f"cannot read {place}: {why}; name a plane of labels" in told and "(.npz)" in told
     assert "exists; go on with it" in refused(capsys, line)
 
 
@@ -202,6 +213,25 @@ def test_basins_prints_shares_and_entropies_of_a_plane(here, capsys):
     assert written["entropy"]["entropy"] == pytest.approx(entropy.entropy.tolist())
     assert written["dimension"]["spaced_fit"]["slope"] == pytest.approx(1, abs=0.05)
     assert "boundary dimension" in told and told.endswith("basins.json\n")
+
+
+def test_basins_takes_a_plane_of_one_class_and_tells_what_does_not_fit(here, capsys):
+    torch.save(torch.full((30, 30), 7), here / "one.pt")
+    cli.main(["dynamics", "basins", "one.pt"])
+    told, written = capsys.readouterr(), json.loads((here / "basins.json").read_text())
+    assert "class   7  100.00%" in told.out and "there is no boundary to measure" in told.out
+    assert written.keys() == {"fractions"} and written["fractions"]["classes"] == [7]
+    torch.save(torch.arange(16).reshape(4, 4), here / "small.pt")
+    torch.save(torch.arange(900).reshape(30, 30) % 7, here / "plane.pt")
+    for line, wrong in (
+        ("small.pt", "the plane has 4×4 cells, too few for 3 boxes"),
+        ("small.pt", "take at least 24×24 cells, or name boxes that fit (--boxes)"),
+        ("plane.pt --boxes 0", "--boxes is (0,); allowed: at least 3 different whole numbers of at least 2"),
+        ("plane.pt --boxes 2 4 31", "boxes run from 2 to 31 cells; allowed: 2 to 30"),
+    ):
+        assert wrong in refused(capsys, f"dynamics basins {line} --overwrite")
+    assert not capsys.readouterr().out
+    cli.main(["dynamics", "basins", "small.pt", "--boxes", "2", "3", "4", "--overwrite"])
 
 
 def test_lyapunov_iterates_the_loop_of_the_first_noise(model, here, capsys):
@@ -272,6 +302,7 @@ def test_mistakes_are_one_line(model, tiny, here, capsys):
     spectrum = f"dynamics spectrum --model {model} --num_steps 2 --device cpu"
     assert "--samples is 2; allowed: 1 to 1" in refused(capsys, f"{spectrum} --samples 2")
     assert "--k is 0; allowed: a whole number of at least 1" in refused(capsys, f"{spectrum} --k 0")
+    assert "--layer_step is 1, and no layer is named" in refused(capsys, f"{spectrum} --layer_step 1")
     assert "k is 65; allowed: 1 to 64" in refused(capsys, f"{spectrum} --k 65")
     assert "holds no perturbed noises" in refused(capsys, "dynamics divergence random.zarr")
     assert "no such recording" in refused(capsys, "dynamics divergence none.zarr")

@@ -136,7 +136,8 @@ def _entropy_warnings(side: int, labels: np.ndarray, boundary: float, mixed: flo
     boxes = math.prod(length // side for length in labels.shape)
     if not mixed:
         return [
-            f"no box of {side} cells holds two labels in these tilings: no boundary entropy; raise offsets"
+            f"no box of {side} cells holds two labels in these tilings: no boundary entropy; take larger "
+            "boxes, or the mean over more tilings (offsets of basin_entropy)"
         ]
     if boundary > math.log(2) and mixed > 0.5 * boxes:
         return [

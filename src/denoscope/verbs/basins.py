@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from denoscope.config import Settings, at_least, option
+from denoscope.config import Rule, Settings, at_least, option
 from denoscope.errors import UserError
 from denoscope.verbs.output import JSON, NPZ, Measured, Pictured, warn, write_json
 from denoscope.verbs.verb import KEPT, MODEL, PLANE, Verb, load, plane_of
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from denoscope.dynamics.basin_entropy import BasinEntropy
+    from denoscope.dynamics.boundary import BoundaryDimension
+
+LEAST_BOXES = 3
+"""Through which a dimension is fitted."""
+PLANES = "as `denoscope basins map` (.npz) and `denoscope classify` (.pt) write them"
 
 
 @dataclass(frozen=True)
@@ -79,11 +86,19 @@ def _verdict(settings: Settings, own: VerdictFlags) -> None:
     print(own.output)
 
 
+SIDES: Rule = (
+    f"at least {LEAST_BOXES} different whole numbers of at least 2",
+    lambda sides: not sides or (len(set(sides)) >= LEAST_BOXES and min(sides) >= 2),
+)
+
+
 @dataclass(frozen=True)
 class BasinsFlags(LabelFlags):
     """By which boxes it is measured."""
 
-    boxes: tuple[int, ...] = option((), "Sides of the boxes in cells; some that suit the plane unless set.")
+    boxes: tuple[int, ...] = option(
+        (), "Sides of the boxes in cells; some that suit the plane unless set.", SIDES
+    )
     output: Path = option(
         Path("basins.json"), "The file of the numbers, with what they were computed from.", JSON
     )
@@ -94,44 +109,70 @@ def _basins(settings: Settings, own: BasinsFlags) -> None:
 
     with own.claimed(settings.inference):
         labels = _labels_of(own.path)
-    boxes = tuple(sorted(set(own.boxes))) or _boxes(labels.shape)
-    fractions = dynamics.basin_fractions(labels)
+        fractions = dynamics.basin_fractions(labels)
+        boundary: dict[str, Any] = {}
+        if len(fractions.classes) > 1:
+            boxes = own.boxes or _boxes(labels.shape)
+            boundary = {
+                "entropy": dynamics.basin_entropy(labels, box=boxes),
+                "dimension": dynamics.boundary_dimension(labels, boxes=boxes),
+            }
+    found = {"fractions": fractions, **boundary}
+    write_json(own.output, {name: one.to_dict() for name, one in found.items()})
     for label, share, (low, high) in zip(
         fractions.classes, fractions.fractions, fractions.intervals, strict=True
     ):
         print(f"class {label:>3}  {share:7.2%}  [{low:.2%}, {high:.2%}]")
-    entropy = dynamics.basin_entropy(labels, box=boxes)
+    if boundary:
+        _print_boundary(**boundary)
+    else:
+        print("all cells are of one class: there is no boundary to measure")
+    warn(warning for one in found.values() for warning in one.warnings)
+    print(own.output)
+
+
+def _print_boundary(entropy: BasinEntropy, dimension: BoundaryDimension) -> None:
+    boxes = dimension.origin["boxes"]
     print(f"{'box':>9}  basin entropy  boundary entropy (nats)")
     for box, inner, boundary in zip(boxes, entropy.entropy, entropy.boundary_entropy, strict=True):
         print(f"{box:>9}  {inner:13.4f}  {boundary:16.4f}")
-    dimension = dynamics.boundary_dimension(labels, boxes=boxes)
     low, high = dimension.spaced_interval
     print(
-        f"boundary dimension {dimension.spaced_value:.3f}  [{low:.3f}, {high:.3f}]  over boxes {boxes[0]} to {boxes[-1]}"
+        f"boundary dimension {dimension.spaced_value:.3f}  [{low:.3f}, {high:.3f}]  "
+        f"over boxes {boxes[0]} to {boxes[-1]}"
     )
-    warn([*fractions.warnings, *entropy.warnings, *dimension.warnings])
-    found = {"fractions": fractions, "entropy": entropy, "dimension": dimension}
-    write_json(own.output, {name: one.to_dict() for name, one in found.items()})
-    print(own.output)
 
 
 def _boxes(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Sides that double from 2 cells to a third of the plane."""
-    return tuple(2**power for power in range(1, 12) if 2**power <= min(shape) // 3)
+    sides = tuple(2**power for power in range(1, 12) if 2**power <= min(shape) // 3)
+    if len(sides) < LEAST_BOXES:
+        least = 3 * 2**LEAST_BOXES
+        raise UserError(
+            f"the plane has {shape[0]}×{shape[1]} cells, too few for {LEAST_BOXES} boxes that double up to a third of it; "
+            f"take at least {least}×{least} cells, or name boxes that fit (--boxes)"
+        )
+    return sides
 
 
 def _labels_of(path: Path) -> np.ndarray:
     """The labels [ny, nx] in a file of either kind."""
     from denoscope import kept, tensors
 
+    if not path.is_file():
+        found = "it is a folder" if path.is_dir() else "there is no such file"
+        raise UserError(f"cannot read {path}: {found}; name a plane of labels, {PLANES}")
     if path.suffix != ".npz":
         return tensors.load(path).numpy()
-    found = kept.read(path)
-    if "label" not in found:
-        raise UserError(f"{path}: holds no labels but {', '.join(map(str, found.data_vars))}")
-    if not found["computed"].all():
-        raise UserError(f"{path} is not finished; go on with it (--resume)")
-    labels: np.ndarray = found["label"].to_numpy()
+    stored = kept.read(path)
+    if "label" not in stored or stored["label"].dims != ("y", "x"):
+        held = ", ".join(
+            f"{name} ({', '.join(map(str, array.dims))})" for name, array in stored.data_vars.items()
+        )
+        raise UserError(f"{path} holds no plane of labels but {held or 'nothing'}; name one, {PLANES}")
+    if not stored["computed"].all():
+        raise UserError(f"{path} is not finished; go on with it: denoscope basins map --resume")
+    labels: np.ndarray = stored["label"].to_numpy()
     return labels
 
 

@@ -24,7 +24,7 @@ class SpectrumFlags(Measured):
     samples: int = option(1, "How many of the noises in --inputs, the first ones.", at_least(1))
     k: int = option(8, "How many exponents, the largest.", at_least(1))
     layer: str | None = option(None, "Of this layer's state instead of x_0.")
-    layer_step: int = option(-1, "In this step; -1 is the last.")
+    layer_step: int = option(-1, "In this step of that layer; -1 is the last.")
     differences: bool = option(False, "Also compare the derivatives with central differences.")
     vectors: Path | None = option(None, "A folder for the directions in x_T, NAME.pt [k, C, H, W].")
     output: Path = option(
@@ -32,6 +32,13 @@ class SpectrumFlags(Measured):
         "The file of the exponents, with what they were computed from. What is finished is kept in NAME.kept beside it.",
         JSON,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layer is None and self.layer_step != SpectrumFlags.layer_step:
+            raise UserError(
+                f"--layer_step is {self.layer_step}, and no layer is named; name one (--layer), or leave the step out"
+            )
 
     @property
     def kept(self) -> Path:
