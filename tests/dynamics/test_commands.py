@@ -110,6 +110,27 @@ def test_a_spectrum_is_gone_on_with_after_a_kill_and_replaced_on_request_alone(m
         assert written["origin"]["fingerprint"]["num_steps"] == 1
 
 
+@pytest.mark.parametrize(
+    ("measure", "begun", "kept_in"),
+    [
+        ("spectrum --samples 2 --k 2", "noise_0001, 2 of 2", "spectrum.kept/*.npz"),
+        ("growth --batch_size 1 --num_prompts_per_direction 5 5", "call 15\n", "growth.npz"),
+        ("lyapunov --iterations 60 --discard 0", "call 60\n", "lyapunov.npz"),
+    ],
+)
+def test_ctrl_c_tells_where_the_work_is_kept(model, recorder, here, measure, begun, kept_in):
+    ds.noise.random(2, (1, 8, 8), seed=1).write(here / "inputs")
+    line = f"dynamics {measure} --model {model} --device cpu --num_steps 2".split()
+    running = recorder.start(*line, pause=0.005)
+    running.until(begun)
+    running.send(signal.SIGINT)
+    assert running.wait() == 130
+    assert running.said.endswith(f"stopped; what was finished is kept in {kept_in}: go on with --resume\n")
+    assert "Traceback" not in running.said
+    went_on = recorder.run(*line, "--resume")
+    assert went_on.code == 0, went_on.said
+
+
 def test_exponents_of_which_nothing_was_kept_are_not_gone_on_with(model, here, capsys):
     ds.noise.random(1, (1, 8, 8), seed=1).write(here / "inputs")
     (here / "spectrum.json").write_text("{}")
