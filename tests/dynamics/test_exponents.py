@@ -106,9 +106,19 @@ def test_an_orbit_is_gone_on_with_where_it_was_saved(tmp_path):
     assert told[0] == saved + 1 and told[-1] == 700
     assert found.exponents.tobytes() == whole.exponents.tobytes()
     assert found.history.tobytes() == whole.history.tobytes()
-    for other, differing in ((logistic(3.9), {}), (henon, {"iterations": 500}), (henon, {"seed": 1})):
+    for other, differing in ((logistic(3.9), {}), (henon, {"k": 1}), (henon, {"seed": 1})):
         with pytest.raises(UserError, match="cannot be gone on with, since this differs: "):
             lyapunov(other, start(0, 0), out=out, resume=True, **options | differing)
+
+
+def test_an_orbit_is_gone_on_with_to_more_iterations_and_measured_to_fewer(tmp_path):
+    out, options = tmp_path / "orbit.npz", {"seed": 3}
+    for iterations, done in ((300, 400), (700, 800), (400, 800)):
+        found = lyapunov(henon, start(0, 0), iterations=iterations, out=out, resume=out.exists(), **options)
+        expected = lyapunov(henon, start(0, 0), iterations=iterations, **options)
+        assert found.exponents.tobytes() == expected.exponents.tobytes()
+        assert found.history.tobytes() == expected.history.tobytes()
+        assert kept.read(out)["done"] == done
 
 
 def test_lorenz_per_unit_of_time():

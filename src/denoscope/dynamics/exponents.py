@@ -82,7 +82,8 @@ def lyapunov(
         discard: iterations before measuring, for the transient of the orbit and, in the last 100, of the frame.
         seed: of the first frame.
         out: a file (.npz) in which orbit, frame and growth are kept as far as they got, once the transient is over.
-        resume: go on with what `out` holds. `overwrite` replaces it.
+        resume: go on with what `out` holds, also to more iterations than were asked for before; of an orbit that is
+            longer already its beginning is measured. `overwrite` replaces it.
         progress: is told (iterations done behind the transient, all of them).
     Raises: UserError if a state or a derivative is not finite, naming the iteration; if there are too few iterations,
         or `out` is taken.
@@ -101,7 +102,7 @@ def lyapunov(
     way, warnings = choose(map_at(step, begin), x, frame)
     measured = range(begin, discard + iterations)
     identity = {
-        "iterations": iterations,
+        "k": frame.shape[1],
         "discard": discard,
         "seed": seed,
         "derivative": way,
@@ -110,8 +111,9 @@ def lyapunov(
     }
     fresh = _begun(x, frame, measured, identity)
     with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=True) as file:
+        file.data = _long_enough(file.data, fresh)
         _grow(step, x, file, way=way, iterations=measured, progress=progress)
-    growth = file.data["growth"].to_numpy()[settling:]
+    growth = file.data["growth"].to_numpy()[settling : settling + iterations]
     # Directions that grow alike come out of the frame in any order.
     growth = growth[:, np.argsort(-growth.mean(axis=0), kind="stable")]
     exponents, intervals = _means(growth, confidence)
@@ -157,6 +159,12 @@ def _begun(
     )
 
 
+def _long_enough(kept: xarray.Dataset, fresh: xarray.Dataset) -> xarray.Dataset:
+    """What is kept of an orbit, with room for as many iterations as a fresh one has."""
+    more = fresh["growth"][kept.sizes["iteration"] :]
+    return kept.assign(growth=(more.dims, np.concatenate([kept["growth"], more])))
+
+
 def _grow(
     step: Step,
     like: torch.Tensor,
@@ -170,6 +178,12 @@ def _grow(
     derivative, growth, done = WAYS[way], file.data["growth"].values, file.data["done"].values
     numbers, columns = (torch.from_numpy(file.data[name].values) for name in ("x", "frame"))
     x, frame = numbers.clone().reshape(like.shape).to(like), columns.clone()
+
+    def note(count: int) -> None:
+        numbers.copy_(x.reshape(-1))
+        columns.copy_(frame)
+        done[...] = count
+
     for row in range(int(done), len(iterations)):
         y, images = derivative(map_at(step, iterations[row]), x, frame)
         x = check_state(y, x, iterations[row])
@@ -182,13 +196,11 @@ def _grow(
         with np.errstate(divide="ignore"):
             growth[row] = np.log(upper.diagonal().abs().numpy())
         if file.due:
-            numbers.copy_(x.reshape(-1))
-            columns.copy_(frame)
-            done[...] = row + 1
+            note(row + 1)
             file.save()
         if progress:
             progress(row + 1, len(iterations))
-    done[...] = len(iterations)
+    note(max(int(done), len(iterations)))
 
 
 def _means(growth: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
