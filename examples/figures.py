@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray
-from diffusers import DDIMScheduler
 from matplotlib.figure import Figure
 
 import denoscope as ds
@@ -105,8 +104,7 @@ def exponents(picture: Path) -> None:
         name: dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
         for name, denoiser in denoisers.items()
     }
-    free = DDIMScheduler.from_config(denoisers["DDIM"].scheduler.config, clip_sample=False)
-    unclipped = ds.load("mnist", scheduler=free, dtype="float64")
+    unclipped = ds.load("mnist", clip_sample=False, dtype="float64")
     with Counter("all exponents", unit="step") as told:
         every = dynamics.full_spectrum(
             unclipped, x.batch([0]), steps=STEPS, progress=told, **out("full_spectrum")

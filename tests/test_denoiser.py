@@ -42,6 +42,23 @@ def test_a_folder_saved_by_diffusers_gives_its_weights_and_scheduler(saved, make
     assert [layer.address for layer in denoiser.chosen_layers(None)] == ["conv_in", "conv_out"]
 
 
+@pytest.mark.parametrize("clip_sample", [True, False, None])
+def test_clipping_of_x_0_is_switched_as_diffusers_own_option_does(mnist, clip_sample):
+    from diffusers import DDIMScheduler
+
+    told = {} if clip_sample is None else {"clip_sample": clip_sample}
+    found = ds.load("mnist", clip_sample=clip_sample, device="cpu").scheduler
+    assert dict(found.config) == dict(DDIMScheduler.from_config(mnist.scheduler.config, **told).config)
+    assert found.config.clip_sample is (clip_sample is not False)
+
+
+def test_a_scheduler_that_cannot_clip_is_not_told_to():
+    # Its configuration, taken from one that clips, still holds the word.
+    assert not ds.load("mnist", scheduler="eulerdiscrete", clip_sample=False, device="cpu").is_stochastic
+    with pytest.raises(ds.UserError, match="EulerDiscreteScheduler has no such option; leave it out"):
+        ds.load("mnist", scheduler="eulerdiscrete", clip_sample=True, device="cpu")
+
+
 def test_a_pipeline_gives_its_own_network_and_scheduler(saved):
     from diffusers import DDPMPipeline
 

@@ -20,7 +20,7 @@ from denoscope.config import InferenceConfig, ModelConfig, Settings, at_least, o
 from denoscope.errors import UserError
 from denoscope.verbs import basins, sensitivity, trajectories
 from denoscope.verbs.output import NPZ, Measured
-from denoscope.verbs.verb import KEPT, PLANE, OwnFlags, Verb, load, plane_of
+from denoscope.verbs.verb import KEPT, MODEL, PLANE, OwnFlags, Verb, load, plane_of
 
 if TYPE_CHECKING:
     from denoscope.noise import NoiseSet
@@ -491,7 +491,7 @@ FLOOR = "layers lanes sampler_dtype fast tf32"
 _SHAPE = {"generation": "image_size channels", "model": "model"}
 _RUN = {
     "system": "output device seed",
-    "model": "model scheduler",
+    "model": "model scheduler clip_sample",
     "inference": f"num_steps batch_size lanes noise {KEPT}",
 }
 
@@ -520,7 +520,7 @@ VERBS: dict[str, Verb] = {
         "Denoise the noises of a folder and record sequences and hidden states.",
         {
             "system": "inputs output device seed",
-            "model": "model scheduler dtype",
+            "model": MODEL,
             "inference": " ".join(item.name for item in dataclasses.fields(InferenceConfig)),
         },
         RecordFlags,
@@ -557,12 +557,12 @@ VERBS: dict[str, Verb] = {
     "verify determinism": Verb(
         _verify_determinism,
         "Measure whether the same samples get the same bits however they are run.",
-        {"system": "device", "model": "model scheduler dtype", "inference": f"num_steps {BITS}"},
+        {"system": "device", "model": MODEL, "inference": f"num_steps {BITS}"},
     ),
     "verify precision": Verb(
         _verify_precision,
         "Measure the noise floor: what rounding alone does to a trajectory.",
-        {"system": "device", "model": "model scheduler dtype", "inference": f"num_steps {FLOOR}"},
+        {"system": "device", "model": MODEL, "inference": f"num_steps {FLOOR}"},
         PrecisionFlags,
     ),
     "verify store": Verb(

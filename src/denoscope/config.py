@@ -191,6 +191,9 @@ class ModelConfig(Checked):
     scheduler: str | None = option(
         None, "ddim, ddpm or any diffusers scheduler class; the model's own unless set."
     )
+    clip_sample: bool | None = option(
+        None, "Whether the scheduler clips its estimate of x_0; as the model's own does unless set."
+    )
     dtype: Literal["auto", "float16", "bfloat16", "float32", "float64"] = option(
         "auto", "Precision of the network; auto is that of its weights. float64 doubles the schedule too."
     )

@@ -206,6 +206,7 @@ def load(
     shape: Shape | None = None,
     dtype: torch.dtype | str | None = None,
     device: str = SystemConfig.device,
+    clip_sample: bool | None = None,
     config: ModelConfig | None = None,
 ) -> Denoiser:
     """A denoiser from a bundled name, a folder, a hub id, a diffusers pipeline, or any torch module.
@@ -220,6 +221,8 @@ def load(
         shape: (C, H, W) of a state; needed for a bare module, else the model's own.
         dtype: of the network's weights and of the states.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        clip_sample: whether the scheduler clips its estimate of x_0 to [-1, 1]; as the source has it unless given.
+            Where it clips the map x_T → x_0 is flat, and has no derivative at the edge of that.
 
     Raises:
         UserError: if the source cannot be found, with the places that were looked at.
@@ -234,7 +237,7 @@ def load(
     known = (config or ModelConfig()).first_last_layers
     return Denoiser(
         network=network,
-        scheduler=schedulers.resolve(scheduler, own_scheduler, name),
+        scheduler=schedulers.with_clipping(schedulers.resolve(scheduler, own_scheduler, name), clip_sample),
         shape=_resolve_shape(shape, family, config_of(network), name),
         name=name,
         first_last_layers=known.get(name),

@@ -57,6 +57,20 @@ def resolve(wanted: Any, own: Any | None, name: str) -> Scheduler:
     return scheduler_from(wanted, own.config if own is not None else {})
 
 
+def with_clipping(scheduler: Scheduler, clip_sample: bool | None) -> Scheduler:
+    """The scheduler with its estimate of x_0 clipped to [-1, 1] or not; as it is unless told."""
+    kind, config = type(scheduler), config_of(scheduler)
+    # A configuration also holds what other schedulers' classes take; what clips by other names stays as it is.
+    clips = "clip_sample" in inspect.signature(kind).parameters
+    if clip_sample and not clips:
+        raise UserError(
+            f"clip_sample is True, but {kind.__name__} has no such option; leave it out, or name another scheduler, as ddim"
+        )
+    if clip_sample is None or not clips or config["clip_sample"] == clip_sample:
+        return scheduler
+    return kind.from_config(config | {"clip_sample": clip_sample})  # type: ignore[attr-defined]
+
+
 def scheduler_from(name: str, config: Any) -> Scheduler:
     """The diffusers scheduler of a class name with a given configuration."""
     try:

@@ -245,14 +245,28 @@ def test_basins_takes_a_plane_of_one_class_and_tells_what_does_not_fit(here, cap
     torch.save(torch.arange(16).reshape(4, 4), here / "small.pt")
     torch.save(torch.arange(900).reshape(30, 30) % 7, here / "plane.pt")
     for line, wrong in (
-        ("small.pt", "the plane has 4×4 cells, too few for 3 boxes"),
-        ("small.pt", "take at least 24×24 cells, or name boxes that fit (--boxes)"),
+        ("small.pt", "the plane has 4×4 cells; allowed: at least 25×25"),
         ("plane.pt --boxes 0", "--boxes is (0,); allowed: at least 3 different whole numbers of at least 2"),
-        ("plane.pt --boxes 2 4 31", "boxes run from 2 to 31 cells; allowed: 2 to 30"),
+        ("plane.pt --boxes 2 4 31", "boxes run from 2 to 31 cells; allowed: 2 to 15"),
+        ("small.pt --boxes 2 3 4", "boxes run from 2 to 4 cells; allowed: 2 to 2"),
     ):
         assert wrong in refused(capsys, f"dynamics basins {line} --overwrite")
     assert not capsys.readouterr().out
-    cli.main(["dynamics", "basins", "small.pt", "--boxes", "2", "3", "4", "--overwrite"])
+
+
+def test_basins_measures_with_boxes_that_suit_the_plane(here, capsys):
+    rows, columns = torch.meshgrid(torch.arange(100), torch.arange(100), indexing="ij")
+    torch.save((rows > 50).long() + (columns > 50) * (rows > 50), here / "three.pt")
+    torch.save((rows > 40)[:50, :30].long(), here / "few.pt")
+    cli.main(["dynamics", "basins", "three.pt"])
+    told, written = capsys.readouterr().out, json.loads((here / "basins.json").read_text())
+    low, high = written["dimension"]["spaced_interval"]
+    line = f"boundary dimension {written['dimension']['spaced_value']:.3f}  [{low:.3f}, {high:.3f}]"
+    assert f"{line}  over 4 to 16 spacings" in told and "basins: not wada" in told
+    assert written["wada"]["boxes"] == [5, 9, 17] == written["entropy"]["origin"]["boxes"]
+    cli.main(["dynamics", "basins", "few.pt", "--overwrite"])
+    assert "wada" not in capsys.readouterr().out
+    assert json.loads((here / "basins.json").read_text())["entropy"]["origin"]["boxes"] == [2, 3, 5]
 
 
 def test_lyapunov_iterates_the_loop_of_the_first_noise(model, here, capsys):

@@ -200,7 +200,7 @@ def test_a_verdict_is_told_in_json_and_repeats_itself():
 @pytest.mark.parametrize(
     ("labels", "options", "line"),
     [
-        (rays(24), {}, "the grid has 24×24 cells; allowed: at least 25×25"),
+        (rays(24), {}, "the plane has 24×24 cells; allowed: at least 25×25"),
         (np.zeros((50, 50), dtype=int), {}, "labels hold 1 classes"),
         (rays(50), {"growth": np.zeros((5, 5))}, "growth is float64 of shape (5, 5)"),
         (rays(50), {"growth": np.full((50, 50), np.nan)}, "a finite number for each cell"),

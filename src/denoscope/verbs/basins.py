@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from denoscope.dynamics.basin_entropy import BasinEntropy
     from denoscope.dynamics.boundary import BoundaryDimension
+    from denoscope.dynamics.wada import Wada
 
 LEAST_BOXES = 3
 """Through which a dimension is fitted."""
@@ -78,9 +79,11 @@ def _verdict(settings: Settings, own: VerdictFlags) -> None:
     with own.claimed(settings.inference):
         found = dynamics.verdict(_labels_of(own.path))
     write_json(own.output, found.to_dict())
+    sides = found.dimension.spaced_fit.sides
     print(found)
     print(
-        f"boundary dimension {found.dimension.spaced_value:.3f}, disorder of neighbouring cells {found.disorder:.2f}"
+        f"boundary dimension {found.dimension.spaced_value:.3f} over {sides[0]:g} to {sides[-1]:g} spacings of cells, "
+        f"disorder of neighbouring cells {found.disorder:.2f}"
     )
     warn(found.warnings)
     print(own.output)
@@ -106,6 +109,7 @@ class BasinsFlags(LabelFlags):
 
 def _basins(settings: Settings, own: BasinsFlags) -> None:
     from denoscope import dynamics
+    from denoscope.labels import REJECTED
 
     with own.claimed(settings.inference):
         labels = _labels_of(own.path)
@@ -114,9 +118,11 @@ def _basins(settings: Settings, own: BasinsFlags) -> None:
         if len(fractions.classes) > 1:
             boxes = own.boxes or _boxes(labels.shape)
             boundary = {
-                "entropy": dynamics.basin_entropy(labels, box=boxes),
                 "dimension": dynamics.boundary_dimension(labels, boxes=boxes),
+                "entropy": dynamics.basin_entropy(labels, box=boxes),
             }
+            if len(set(fractions.classes) - {REJECTED}) >= 3:
+                boundary["wada"] = dynamics.wada(labels, boxes=boxes)
     found = {"fractions": fractions, **boundary}
     write_json(own.output, {name: one.to_dict() for name, one in found.items()})
     for label, share, (low, high) in zip(
@@ -131,28 +137,30 @@ def _basins(settings: Settings, own: BasinsFlags) -> None:
     print(own.output)
 
 
-def _print_boundary(entropy: BasinEntropy, dimension: BoundaryDimension) -> None:
-    boxes = dimension.origin["boxes"]
-    print(f"{'box':>9}  basin entropy  boundary entropy (nats)")
-    for box, inner, boundary in zip(boxes, entropy.entropy, entropy.boundary_entropy, strict=True):
-        print(f"{box:>9}  {inner:13.4f}  {boundary:16.4f}")
-    low, high = dimension.spaced_interval
+def _print_boundary(entropy: BasinEntropy, dimension: BoundaryDimension, wada: Wada | None = None) -> None:
+    boxes, shares = dimension.origin["boxes"], [""] * len(entropy.entropy)
+    if wada is not None:
+        shares = [f"{share:14.2%}" for share in wada.fractions]
+    print(f"{'box':>9}  basin entropy  boundary entropy (nats){'  all classes' if wada else ''}")
+    for box, inner, boundary, share in zip(
+        boxes, entropy.entropy, entropy.boundary_entropy, shares, strict=True
+    ):
+        print(f"{box:>9}  {inner:13.4f}  {boundary:23.4f}{share}")
+    (low, high), sides = dimension.spaced_interval, dimension.spaced_fit.sides
     print(
         f"boundary dimension {dimension.spaced_value:.3f}  [{low:.3f}, {high:.3f}]  "
-        f"over boxes {boxes[0]} to {boxes[-1]}"
+        f"over {sides[0]:g} to {sides[-1]:g} spacings of cells (spaced_value)"
     )
+    if wada is not None:
+        print(f"basins: {wada.reading}")
 
 
 def _boxes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Sides that double from 2 cells to a third of the plane."""
-    sides = tuple(2**power for power in range(1, 12) if 2**power <= min(shape) // 3)
-    if len(sides) < LEAST_BOXES:
-        least = 3 * 2**LEAST_BOXES
-        raise UserError(
-            f"the plane has {shape[0]}×{shape[1]} cells, too few for {LEAST_BOXES} boxes that double up to a third of it; "
-            f"take at least {least}×{least} cells, or name boxes that fit (--boxes)"
-        )
-    return sides
+    """Sides that double: from 5 cells on, below which cells cut structure off, where the plane has room for them."""
+    from denoscope.dynamics.label_plane import doubling_boxes
+
+    sides = doubling_boxes(shape)
+    return sides[2:] if len(sides) >= 2 + LEAST_BOXES else sides
 
 
 def _labels_of(path: Path) -> np.ndarray:

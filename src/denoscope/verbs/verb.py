@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PLANE = "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds"
 """Fields of the default configuration that make a plane."""
-MODEL = "model scheduler dtype"
+MODEL = "model scheduler clip_sample dtype"
 KEPT = "resume overwrite"
 
 
@@ -59,6 +59,7 @@ def load(settings: Settings) -> Denoiser:
         scheduler=model.scheduler,
         dtype=model.dtype,
         device=settings.system.device,
+        clip_sample=model.clip_sample,
         config=model,
     )
 
