@@ -317,7 +317,13 @@ def test_u_turn_takes_the_images_of_a_recording(mnist, here, capsys):
     ds.record(
         mnist, ds.noise.random(2, mnist.shape, seed=1), here / "run.zarr", steps=5, extract_states=False
     )
-    cli.main(["dynamics", "u_turn", "run.zarr", "--levels", "0.2", "1", "--draws", "2", "--device", "cpu"])
+    line = "dynamics u_turn run.zarr --draws 2 --device cpu"
+    told = refused(capsys, f"{line} --levels 0.05")
+    assert "level is 0.05; allowed: 0.2 to 1, the share of 5 steps that are left (--level, --levels)" in told
+    cli.main([*line.split(), "--output", "each_step.npz"])
+    assert kept.read(here / "each_step.npz")["level"].to_numpy().tolist() == [0.2, 0.4, 0.6, 0.8, 1]
+    capsys.readouterr()
+    cli.main([*line.split(), "--levels", "0.2", "1"])
     rec = ds.open(here / "run.zarr")
     expected = dynamics.u_turn(
         mnist, torch.from_numpy(rec.final.to_numpy()), (0.2, 1.0), draws=2, steps=5, seed=42

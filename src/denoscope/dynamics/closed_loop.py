@@ -86,6 +86,6 @@ def begin_of(level: float, steps: int) -> int:
     left = round(level * steps) if isinstance(level, (int, float)) and 0 < level <= 1 else 0
     if left < 1:
         raise UserError(
-            f"level is {level!r}; allowed: {1 / steps:g} to 1, the share of {steps} steps that are left"
+            f"level is {level!r}; allowed: {1 / steps:g} to 1, the share of {steps} steps that are left (--level, --levels)"
         )
     return steps - left

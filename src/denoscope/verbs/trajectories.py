@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from denoscope.recording import Recording
 
+TENTHS = 10
+
 
 @dataclass(frozen=True)
 class CommitmentFlags(Pictured):
@@ -62,7 +64,8 @@ class TurnFlags(Pictured):
 
     path: Path = option(Path("run.zarr"), "A recording, whose x_0 are taken.", positional=True)
     levels: tuple[float, ...] = option(
-        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), "Shares of the steps that are gone back."
+        (),
+        "Shares of the steps that are gone back; 0.1 to 1 in tenths, or in steps where there are fewer, unless set.",
     )
     draws: int = option(16, "Noises for each image and level.", at_least(1))
     samples: int | None = option(None, "How many of the images, the first ones; all unless set.", at_least(1))
@@ -79,13 +82,14 @@ def _u_turn(settings: Settings, own: TurnFlags) -> None:
     with own.claimed(inference, kept=own.output), progress.Counter("U-turns", unit="image") as told:
         rec = recording.open(own.path)
         rec.check(*IMAGES)
-        x_0 = torch.from_numpy(rec.final[: own.samples].to_numpy())
+        denoiser = origin.denoiser_of(rec, device=settings.system.device)
+        x_0, steps = torch.from_numpy(rec.final[: own.samples].to_numpy()), origin.options_of(rec).num_steps
         found = dynamics.u_turn(
-            origin.denoiser_of(rec, device=settings.system.device),
+            denoiser,
             x_0,
-            own.levels,
+            own.levels or _levels(steps),
             draws=own.draws,
-            steps=origin.options_of(rec).num_steps,
+            steps=steps,
             seed=settings.system.seed,
             out=own.output,
             resume=inference.resume,
@@ -100,6 +104,12 @@ def _u_turn(settings: Settings, own: TurnFlags) -> None:
         )
     warn(found.attrs["warnings"])
     own.tell()
+
+
+def _levels(steps: int) -> list[float]:
+    """Shares from one step or a tenth of them to all."""
+    count = min(steps, TENTHS)
+    return [(k + 1) / count for k in range(count)]
 
 
 @dataclass(frozen=True)
