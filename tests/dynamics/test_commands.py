@@ -408,7 +408,7 @@ def test_no_file_is_replaced_unless_that_is_asked_for(measures, here, capsys):
 def test_the_noises_that_are_measured_are_never_the_output(measures, here, capsys):
     before = (here / "inputs" / "noise_0000.pt").read_bytes()
     line = f"{next(iter(measures))} --overwrite --vectors {here}/inputs/../inputs"
-    assert "inputs, which is read; name another folder" in refused(capsys, line)
+    assert "inputs/*.pt, which is read; name another place" in refused(capsys, line)
     assert (here / "inputs" / "noise_0000.pt").read_bytes() == before
 
 

@@ -48,7 +48,7 @@ class Measured(OwnFlags):
         self.check()
         for flag, place in self.places:
             if reads is not None and place.resolve() == reads.resolve():
-                raise UserError(f"{flag} is {place.parent}, which is read; name another folder")
+                raise UserError(f"{flag} would replace {place}, which is read; name another place")
             self._check_free(flag, place, asked, kept)
         try:
             yield
