@@ -14,6 +14,7 @@ import torch
 
 from denoscope import tensors
 from denoscope.errors import UserError
+from denoscope.scalars import told
 
 Inputs = Mapping[str, Any]
 UNCONDITIONAL = "uncond."
@@ -145,6 +146,20 @@ class Condition:
 
 
 NOTHING = Condition()
+
+
+def need_condition(given: Any) -> None:
+    """Refuse what is no condition, such as the inputs alone."""
+    if not isinstance(given, Condition):
+        raise UserError(
+            f"condition is {told(given)}; needed is a Condition: ds.Condition({{name: tensor, …}})"
+        )
+
+
+def of_first(condition: Condition) -> Condition:
+    """The condition of the first sample, for all to be told the same."""
+    need_condition(condition)
+    return condition.of([0])
 
 
 def read(path: str | os.PathLike[str], *, scale: float = 1.0) -> Condition:

@@ -16,11 +16,12 @@ from torch import nn
 
 from denoscope import arithmetic, families, model_folder, schedulers, zoo
 from denoscope.addresses import choose
-from denoscope.conditioning import GUIDED, Condition, of_labels, shapes
+from denoscope.conditioning import GUIDED, Condition, need_condition, of_labels, shapes
 from denoscope.config import ModelConfig, SystemConfig
 from denoscope.errors import UserError, first_line
 from denoscope.families import ANY_MODULE, FAMILIES, Family, config_of, family_of, known_family
 from denoscope.layers import Layer, first_and_last_convolution, survey
+from denoscope.scalars import told
 from denoscope.schedulers import Scheduler
 from denoscope.taps import layers_at
 
@@ -61,8 +62,19 @@ class Denoiser:
         """The halves of a call under a condition in the order of their rows; none where nothing guides it."""
         return (tuple(condition.branches) or self.family.branches or GUIDED) if condition.guided else ()
 
+    def need_states(self, given: Any, name: str) -> None:
+        """Refuse what is no floating-point tensor [n, C, H, W] of states, with what it is called."""
+        needed = f"{self.name} takes floating point [n, {', '.join(map(str, self.shape))}]"
+        if not isinstance(given, torch.Tensor):
+            raise UserError(f"{name} is {told(given)}; {needed}")
+        if given.ndim != 4 or tuple(given.shape[1:]) != tuple(self.shape) or not len(given):
+            raise UserError(f"{name} has shape {list(given.shape)}; {needed}")
+        if not given.is_floating_point():
+            raise UserError(f"{name} is {given.dtype}; {needed}: give {name}.float()")
+
     def check(self, condition: Condition, count: int) -> None:
         """Refuse a condition that does not fit the network or `count` samples."""
+        need_condition(condition)
         accepted = inspect.signature(self.network.forward).parameters
         x = torch.zeros(1, *self.shape, dtype=self.dtype)
         needed = self.family.example_inputs(config_of(self.network), x)
@@ -243,6 +255,13 @@ def load(
         first_last_layers=known.get(name),
         plain_dtype=precision or torch.float32,
     )
+
+
+def need_denoiser(given: Any) -> None:
+    """Refuse what is no denoiser, such as the name of a model."""
+    if not isinstance(given, Denoiser):
+        source = told(given) if isinstance(given, str) else "'mnist'"
+        raise UserError(f"denoiser is {told(given)}; needed is one that is loaded: ds.load({source})")
 
 
 def weights_sha256(network: nn.Module) -> str:

@@ -14,12 +14,13 @@ from denoscope import arithmetic, seeds
 from denoscope.compiled import States, Tapped
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
-from denoscope.denoiser import Denoiser
+from denoscope.denoiser import Denoiser, need_denoiser
 from denoscope.edits import Run
 from denoscope.errors import UserError
 from denoscope.interventions import Intervention
 from denoscope.layers import Layer
 from denoscope.moment import Moment
+from denoscope.scalars import whole
 from denoscope.schedulers import begun_at, estimate_of, scaled, starting_sigma, stepped
 from denoscope.stages import Stage, stages
 from denoscope.taps import tapped
@@ -162,6 +163,13 @@ class Loop:
     sampler_dtype: Literal["auto", "float32", "float64"] = InferenceConfig.sampler_dtype
     tf32: bool = InferenceConfig.tf32
 
+    def __post_init__(self) -> None:
+        whole(self.steps, "steps", least=1)
+        whole(self.noise_seed, "noise_seed")
+        InferenceConfig(
+            noise=self.noise, lanes=self.lanes, sampler_dtype=self.sampler_dtype, tf32=self.tf32
+        )  # refuses what is none of these
+
     @classmethod
     def of(cls, options: InferenceConfig, noise_seed: int) -> Loop:
         """The loop that these options ask for."""
@@ -242,10 +250,10 @@ def denoise(
     Raises:
         UserError: if the shape of x_T does not fit the denoiser, or an option is out of range.
     """
-    options = InferenceConfig(
-        num_steps=steps, noise=noise, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32
+    need_denoiser(denoiser)
+    loop = Loop(
+        steps=steps, noise=noise, noise_seed=noise_seed, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32
     )
-    loop = Loop.of(options, noise_seed)
     chosen = denoiser.chosen_layers(layers, condition.inputs) if layers else []
     writes = loop.writes(denoiser, interventions, condition)
     return _denoise(denoiser, x_T, loop, chosen, names, condition, writes)
@@ -307,9 +315,7 @@ def steps_of(
 
 def _checked(denoiser: Denoiser, x_T: torch.Tensor, loop: Loop, names: Sequence[str] | None) -> Sequence[str]:
     """The samples' names; what does not fit the denoiser is refused."""
-    if x_T.ndim != 4 or tuple(x_T.shape[1:]) != tuple(denoiser.shape) or len(x_T) == 0:
-        needed = f"[n, {', '.join(map(str, denoiser.shape))}]"
-        raise UserError(f"x_T has shape {list(x_T.shape)}; {denoiser.name} takes {needed}")
+    denoiser.need_states(x_T, "x_T")
     if names is None:
         if loop.noise == "independent":
             raise UserError("independent noise is drawn from the samples' names; give names=[…]")

@@ -12,6 +12,7 @@ import torch
 
 from denoscope import schedule
 from denoscope.errors import UserError, first_line
+from denoscope.scalars import whole
 
 GIVEN = {"self", "model_output", "timestep", "sample"}
 # What no signature tells.
@@ -105,9 +106,9 @@ def ready(scheduler: Scheduler, steps: int, *, device: torch.device, double: boo
     Its tables are computed in double precision where `double` is true.
     """
     name, most = type(scheduler).__name__, scheduler.config.get("num_train_timesteps")
-    if steps < 1 or (most is not None and steps > most):
-        allowed = "1 or more" if most is None else f"1 to {most}, the model's training timesteps"
-        raise UserError(f"num_steps is {steps}; allowed: {allowed}")
+    whole(
+        steps, "num_steps", least=1, most=most, what="" if most is None else "the model's training timesteps"
+    )
     if scheduler.config.get("use_dynamic_shifting"):
         raise UserError(
             f"{name} shifts its noise levels by the size of the image (use_dynamic_shifting), which this loop "

@@ -285,7 +285,15 @@ def test_a_derivative_that_is_not_finite_is_refused():
     [
         ({"iterations": 39}, "at least 40"),
         ({"discard": -1}, "discard"),
-        ({"k": 0}, "k=0"),
+        ({"k": 0}, "k is 0; allowed: 1 to 2, the numbers in one state"),
+        ({"k": 3}, "k is 3; allowed: 1 to 2"),
+        ({"k": 1.5}, "k is 1.5; allowed: whole numbers 1 to 2"),
+        ({"k": "2"}, "k is '2'"),
+        ({"k": True}, "k is True"),
+        ({"iterations": math.nan}, "iterations is nan; allowed: a whole number of at least 40"),
+        ({"iterations": 50.5}, "iterations is 50.5"),
+        ({"discard": 2.5}, "discard is 2.5"),
+        ({"seed": -1}, "seed is -1"),
         ({"confidence": 1.5}, "confidence"),
     ],
 )
@@ -299,8 +307,29 @@ def test_refuses_states_that_are_none():
         lyapunov(henon, torch.zeros(2, dtype=torch.int64))
     with pytest.raises(UserError, match="not finite"):
         lyapunov(henon, start(0, math.nan))
-    with pytest.raises(UserError, match="keeps shape"):
-        lyapunov(lambda x: x[:1], start(0, 0))
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (None, "step is None; needed is a function"),
+        (3.0, "step is 3.0; needed is a function"),
+        (lambda _: 0.5, "step turned a tensor .* into 0.5; a map"),
+        (lambda x: x.tolist(), "into \\[0.0, 0.0\\]; a map"),
+        (lambda x: x[:1], "keeps shape"),
+        (lambda x: x.float(), "keeps shape and dtype"),
+    ],
+)
+@pytest.mark.parametrize("discard", [0, 3])
+def test_refuses_steps_that_are_none(step, message, discard):
+    with pytest.raises(UserError, match=message):
+        lyapunov(step, start(0, 0), iterations=40, discard=discard)
+
+
+def test_a_state_of_one_number_has_one_exponent_unless_more_are_asked_for():
+    assert len(lyapunov(lambda x: 0.5 * x, start(1.0), iterations=40).exponents) == 1
+    with pytest.raises(UserError, match="k is 2; allowed: 1 to 1"):
+        lyapunov(lambda x: 0.5 * x, start(1.0), iterations=40, k=2)
 
 
 @pytest.mark.parametrize(

@@ -438,7 +438,7 @@ def test_too_few_iterations_and_too_few_digits_are_warned_of(tiny):
     single = denoiser_of(gaussian((1.0, 1e-16)).network, scheduler_of("ddpm"), 2, "float32")
     found = full_spectrum(single, some(2).float(), steps=50)
     assert any("1 of 2 exponents lie more than 16 below" in line for line in found.warnings)
-    with pytest.raises(ds.UserError, match="iterations is 0; allowed: 1 or more"):
+    with pytest.raises(ds.UserError, match="iterations is 0; allowed: a whole number of at least 1"):
         spectrum(tiny, x_T, 2, steps=2, iterations=0)
 
 
@@ -447,9 +447,10 @@ def test_too_few_iterations_and_too_few_digits_are_warned_of(tiny):
     [
         ({"k": 0}, "k is 0; allowed: 1 to 128"),
         ({"k": 129}, "k is 129; allowed: 1 to 128"),
-        ({"x_T": torch.zeros(2, 2, 8, 8)}, r"x_T is \[2, 2, 8, 8\]; needed is one state"),
+        ({"x_T": torch.zeros(2, 2, 8, 8)}, r"x_T is torch.float32 \[2, 2, 8, 8\]; needed is one state"),
+        ({"x_T": torch.zeros(1, 2, 8, 8, dtype=torch.int64)}, r"x_T is torch.int64 .*floating point"),
         ({"x_T": torch.full((1, 2, 8, 8), math.nan)}, "x_T holds NaN or Inf"),
-        ({"x_T": "noise"}, "x_T is str"),
+        ({"x_T": "noise"}, "x_T is 'noise'"),
     ],
 )
 def test_what_has_no_spectrum_is_refused(tiny, change, told):
@@ -464,7 +465,7 @@ def test_what_has_no_spectrum_is_refused(tiny, change, told):
     [
         ({"layer": "conv_nowhere"}, "unknown layer"),
         ({"layer": "conv_*"}, "names [0-9]+ layers, conv_in among them; name one"),
-        ({"layer": "conv_in", "step": 2}, "step is 2; allowed: 0 to 1, or -1 for the last"),
+        ({"layer": "conv_in", "step": 2}, "step is 2; allowed: -2 to 1, counted from the end below 0"),
         ({"layer": "time_embedding", "k": 129}, "k is 129; allowed: 1 to 128"),
     ],
 )

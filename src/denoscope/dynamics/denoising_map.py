@@ -16,13 +16,14 @@ from torch.overrides import TorchFunctionMode
 
 from denoscope import arithmetic
 from denoscope.compiled import States, Tapped
-from denoscope.conditioning import NOTHING, Condition
-from denoscope.denoiser import Denoiser
+from denoscope.conditioning import NOTHING, Condition, of_first
+from denoscope.denoiser import Denoiser, need_denoiser
 from denoscope.dynamics.forward_mode import make_ready
 from denoscope.errors import UserError
 from denoscope.gradients import Checkpointed
 from denoscope.layers import Layer
 from denoscope.sampling import Loop, Step, steps_of
+from denoscope.scalars import whole
 from denoscope.schedulers import keeps_no_history, starting_sigma
 from denoscope.taps import tapped
 from denoscope.writes import NONE
@@ -55,6 +56,9 @@ class DenoisingMap:
     """Of the sample, from which independent noise is drawn."""
     readout: Readout | None = None
     """What x_T is mapped to; x_0 unless given."""
+
+    def __post_init__(self) -> None:
+        need_denoiser(self.denoiser)
 
     @property
     def steps(self) -> int:
@@ -209,7 +213,7 @@ def map_of(
     step: int = -1,
 ) -> DenoisingMap:
     """The map for directions that come `rows` at a time; to x_0, or to the state of a layer in a step."""
-    lanes, condition = rows if rows <= 4 else min(-(-rows // 4) * 4, MOST_LANES), condition.of([0])
+    lanes, condition = rows if rows <= 4 else min(-(-rows // 4) * 4, MOST_LANES), of_first(condition)
     readout = None if layer is None else _readout(denoiser, layer, step, loop.steps, condition)
     return DenoisingMap(denoiser, replace(loop, lanes=lanes), condition, name, readout)
 
@@ -225,8 +229,7 @@ def finite(directions: torch.Tensor, denoiser: Denoiser) -> torch.Tensor:
 
 
 def _readout(denoiser: Denoiser, layer: str, step: int, steps: int, condition: Condition) -> Readout:
-    if not (isinstance(step, int) and -steps <= step < steps):
-        raise UserError(f"step is {step!r}; allowed: 0 to {steps - 1}, or -1 for the last")
+    whole(step, "step", least=-steps, most=steps - 1, what="counted from the end below 0")
     return Readout(denoiser.one_layer(layer, condition.inputs), step % steps)
 
 

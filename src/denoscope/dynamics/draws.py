@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 import numpy as np
 
 from denoscope.errors import UserError
+from denoscope.scalars import real, whole
 
 
 def as_array(values: Any, name: str) -> np.ndarray:
@@ -20,13 +20,9 @@ def as_array(values: Any, name: str) -> np.ndarray:
 
 def generator(seed: Any) -> np.random.Generator:
     """A stream of random numbers that the seed repeats."""
-    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool) or seed < 0:
-        raise UserError(f"seed is {seed!r}; allowed: a whole number of at least 0")
-    return np.random.default_rng(int(seed))
+    return np.random.default_rng(whole(seed, "seed"))
 
 
 def checked_confidence(confidence: Any) -> float:
     """A confidence, refused where it is none."""
-    if not isinstance(confidence, numbers.Real) or not 0 < float(confidence) < 1:
-        raise UserError(f"confidence is {confidence!r}; allowed: a number between 0 and 1, as 0.95")
-    return float(confidence)
+    return real(confidence, "confidence", above=0, below=1, example="0.95")

@@ -12,12 +12,22 @@ import torch
 
 from denoscope import tensors
 from denoscope.dynamics.derivative import WAYS, choose
-from denoscope.dynamics.maps import Step, advance, check_counts, check_state, first_state, map_at
+from denoscope.dynamics.draws import checked_confidence
+from denoscope.dynamics.maps import (
+    Step,
+    advance,
+    check_counts,
+    check_state,
+    checked_count,
+    first_state,
+    map_at,
+)
 from denoscope.dynamics.points import as_array
 from denoscope.dynamics.result import Estimate, Result
 from denoscope.dynamics.standard_error import batch_error, student_quantile
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, Kept, keeping
+from denoscope.scalars import whole
 
 if TYPE_CHECKING:
     import xarray
@@ -50,7 +60,7 @@ def lyapunov(
     x0: torch.Tensor,
     *,
     iterations: int = 10_000,
-    k: int = 2,
+    k: int | None = None,
     discard: int = 100,
     seed: int = 0,
     confidence: float = 0.95,
@@ -78,27 +88,29 @@ def lyapunov(
             works or agrees with them. `origin["derivative"]` says which it was.
         x0: where the orbit starts; float64 is asked for. Other dtypes are kept, as a network may need them, with a
             warning: the orbit then rounds, and short cycles of rounding can take the place of chaos.
-        k: how many; never more than the state has numbers.
+        k: how many, at most as many as the state has numbers; two where it has them, unless given.
         discard: iterations before measuring, for the transient of the orbit and, in the last 100, of the frame.
         seed: of the first frame.
         out: a file (.npz) in which orbit, frame and growth are kept as far as they got, once the transient is over.
         resume: go on with what `out` holds, also to more iterations than were asked for before; of an orbit that is
             longer already its beginning is measured. `overwrite` replaces it.
         progress: is told (iterations done behind the transient, all of them).
-    Raises: UserError if a state or a derivative is not finite, naming the iteration; if there are too few iterations,
-        or `out` is taken.
+    Raises: UserError if a state or a derivative is not finite, naming the iteration; if there are too few iterations
+        or numbers for k exponents, the step gives no state, or `out` is taken.
     Source: Benettin et al., Meccanica 15, 9 (1980); Shimada and Nagashima, Prog. Theor. Phys. 61, 1605 (1979);
         Eckmann and Ruelle, Rev. Mod. Phys. 57, 617 (1985), sec. V.
     """
     check_counts(iterations, discard, least=LEAST_ITERATIONS)
-    if k < 1:
-        raise UserError(f"k={k}; at least one exponent must be asked for")
+    checked_confidence(confidence)
+    whole(seed, "seed")
     x = first_state(x0)
+    k = checked_count(min(2, x.numel()) if k is None else k, x.numel())
     settling = min(discard, SETTLING)
     begin = discard - settling
     for iteration in range(begin):
         x = advance(step, x, iteration)
-    frame = _random_frame(x.numel(), min(k, x.numel()), seed)
+    following = advance(step, x, begin)
+    frame = _random_frame(x.numel(), k, seed)
     way, warnings = choose(map_at(step, begin), x, frame)
     measured = range(begin, discard + iterations)
     identity = {
@@ -107,7 +119,7 @@ def lyapunov(
         "seed": seed,
         "derivative": way,
         "the orbit's state": tensors.sha256(x),
-        "the map there": tensors.sha256(map_at(step, begin)(x)),
+        "the map there": tensors.sha256(following),
     }
     fresh = _begun(x, frame, measured, identity)
     with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=True) as file:

@@ -13,9 +13,11 @@ from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
 from denoscope.dynamics.denoising_map import DenoisingMap, finite, map_of
+from denoscope.dynamics.maps import checked_count
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.spectrum import Told, checked_count, logs, one_state, origin_of
+from denoscope.dynamics.spectrum import Told, logs, one_state, origin_of
 from denoscope.sampling import Loop, NoiseKind
+from denoscope.scalars import whole
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,6 +61,7 @@ def local_expansion(
     """
     x_T, size = one_state(denoiser, x_T), math.prod(denoiser.shape)
     checked_count(k, size)
+    whole(seed, "seed")
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
     flow = map_of(denoiser, condition=condition, name=name, rows=k, loop=loop)
     flow.need_single_steps()

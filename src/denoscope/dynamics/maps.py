@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 
 from denoscope.errors import UserError
+from denoscope.scalars import told, whole
 
 Map = Callable[[torch.Tensor], torch.Tensor]
 """A state to the next one, of the same shape; the same answer whenever it is asked for the same state."""
@@ -25,7 +26,13 @@ Step = Map | DrivenMap
 
 def map_at(step: Step, iteration: int) -> Map:
     """The map that turns state `iteration` into the next."""
-    return step.at(iteration) if hasattr(step, "at") else step
+    found = step.at(iteration) if hasattr(step, "at") else step
+    if not callable(found):
+        raise UserError(
+            f"step is {told(step)}; needed is a function of a state to the next one, or an object whose at(iteration) "
+            "gives it"
+        )
+    return found
 
 
 def first_state(x0: torch.Tensor) -> torch.Tensor:
@@ -42,6 +49,10 @@ def first_state(x0: torch.Tensor) -> torch.Tensor:
 
 def check_state(state: torch.Tensor, like: torch.Tensor, iteration: int) -> torch.Tensor:
     """The state as it came out of an iteration, which must be one that the map can be given again."""
+    if not isinstance(state, torch.Tensor):
+        raise UserError(
+            f"step turned a tensor {list(like.shape)} into {told(state)}; a map that is iterated gives such a tensor again"
+        )
     if state.shape != like.shape or state.dtype != like.dtype:
         raise UserError(
             f"step turned {like.dtype} {list(like.shape)} into {state.dtype} {list(state.shape)};"
@@ -63,7 +74,10 @@ def advance(step: Step, state: torch.Tensor, iteration: int) -> torch.Tensor:
 
 def check_counts(iterations: int, discard: int, *, least: int = 1) -> None:
     """Refuse counts of iterations that measure nothing."""
-    if iterations < least or discard < 0:
-        raise UserError(
-            f"iterations={iterations}, discard={discard}; at least {least} iterations are needed, and discard ≥ 0"
-        )
+    whole(iterations, "iterations", least=least)
+    whole(discard, "discard")
+
+
+def checked_count(k: int, size: int) -> int:
+    """How many exponents are asked for, refused where a state has not so many numbers."""
+    return whole(k, "k", least=1, most=size, what="the numbers in one state")

@@ -14,14 +14,16 @@ import torch
 from denoscope import provenance, tensors
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
-from denoscope.denoiser import Denoiser
+from denoscope.denoiser import Denoiser, need_denoiser
 from denoscope.dynamics.central_differences import difference_errors, disagreeing
 from denoscope.dynamics.denoising_map import DenoisingMap, map_of
+from denoscope.dynamics.maps import checked_count
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.subspace import first_block, turned
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping
 from denoscope.sampling import Loop, NoiseKind
+from denoscope.scalars import real, told, whole
 
 if TYPE_CHECKING:
     import xarray
@@ -109,9 +111,10 @@ def spectrum(
         Lorenz, Tellus 17, 321 (1965).
     """
     x_T, size = one_state(denoiser, x_T), math.prod(denoiser.shape)
-    block = min(checked_count(k, size) + max(0, oversampling), size)
-    if iterations < 1:
-        raise UserError(f"iterations is {iterations}; allowed: 1 or more")
+    block = min(checked_count(k, size) + whole(oversampling, "oversampling"), size)
+    whole(iterations, "iterations", least=1)
+    whole(seed, "seed")
+    real(tolerance, "tolerance", least=0)
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
     flow = map_of(denoiser, condition=condition, name=name, rows=block, loop=loop, layer=layer, step=step)
     origin = origin_of(flow, seed=seed, block=block, tolerance=tolerance)
@@ -204,19 +207,16 @@ def _still_moving(moved: float, tolerance: float, iterations: int) -> list[str]:
     ]
 
 
-def checked_count(k: int, size: int) -> int:
-    """How many exponents are asked for, refused where there are not so many."""
-    if not (isinstance(k, int) and 1 <= k <= size):
-        raise UserError(f"k is {k!r}; allowed: 1 to {size}, the numbers in one state")
-    return k
-
-
 def one_state(denoiser: Denoiser, x_T: torch.Tensor) -> torch.Tensor:
     """x_T [1, C, H, W] in the denoiser's precision, from that or [C, H, W]."""
+    need_denoiser(denoiser)
     shape = tuple(denoiser.shape)
-    if not isinstance(x_T, torch.Tensor) or tuple(x_T.shape) not in (shape, (1, *shape)):
-        found = list(x_T.shape) if isinstance(x_T, torch.Tensor) else type(x_T).__name__
-        raise UserError(f"x_T is {found}; needed is one state {[1, *shape]}: take x.batch([k])")
+    fits = isinstance(x_T, torch.Tensor) and x_T.is_floating_point()
+    if not fits or tuple(x_T.shape) not in (shape, (1, *shape)):
+        found = f"{x_T.dtype} {list(x_T.shape)}" if isinstance(x_T, torch.Tensor) else told(x_T)
+        raise UserError(
+            f"x_T is {found}; needed is one state in floating point, {[1, *shape]}: take x.batch([k])"
+        )
     if not torch.isfinite(x_T).all():
         raise UserError("x_T holds NaN or Inf; a derivative there means nothing")
     return x_T.detach().reshape(1, *shape).to(denoiser.device, denoiser.dtype)
