@@ -22,17 +22,17 @@ def test_what_is_no_whole_number_is_refused(value):
 
 
 def test_the_line_names_the_bounds():
-    with pytest.raises(UserError, match="^n is 5; allowed: 1 to 4, the numbers in one state$"):
+    with pytest.raises(UserError, match=r"^n is 5; allowed: 1 to 4, the numbers in one state$"):
         whole(5, "n", least=1, most=4, what="the numbers in one state")
-    with pytest.raises(UserError, match="^n is 1.5; allowed: whole numbers 1 to 4$"):
+    with pytest.raises(UserError, match=r"^n is 1.5; allowed: whole numbers 1 to 4$"):
         whole(1.5, "n", least=1, most=4)
-    with pytest.raises(UserError, match="^x is 0; allowed: a number above 0 and up to 1, as 0.9$"):
+    with pytest.raises(UserError, match=r"^x is 0; allowed: a number above 0 and up to 1, as 0.9$"):
         real(0, "x", above=0, most=1, example="0.9")
-    with pytest.raises(UserError, match="^x is -1; allowed: a number of at least 0$"):
+    with pytest.raises(UserError, match=r"^x is -1; allowed: a number of at least 0$"):
         real(-1, "x", least=0)
-    with pytest.raises(UserError, match="^x is 2; allowed: a number between 0 and 1$"):
+    with pytest.raises(UserError, match=r"^x is 2; allowed: a number between 0 and 1$"):
         real(2, "x", above=0, below=1)
-    with pytest.raises(UserError, match="^x is a list; allowed: a number that is finite$"):
+    with pytest.raises(UserError, match=r"^x is a list; allowed: a number that is finite$"):
         real(list(range(100)), "x")
 
 

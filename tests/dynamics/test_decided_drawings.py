@@ -82,7 +82,7 @@ def closed_form(step):
 
 
 def test_measured_distances_of_u_turns_lie_on_the_line_of_theory(ax, turned):
-    theory = dynamics.gaussian_theory(gaussian((1.0,)), VALUES, steps=STEPS)
+    theory = dynamics.gaussian_theory(gaussian(VALUES), VALUES, steps=STEPS)
     assert dynamics.draw_turn_distance(ax, turned, theory=theory, level=LEVEL) is ax
     measured, line, mark = ax.lines
     expected, sigmas = np.array([closed_form(step) for step in range(STEPS)]).T
@@ -110,7 +110,7 @@ def test_measured_distances_of_u_turns_lie_on_the_line_of_theory(ax, turned):
     ],
 )
 def test_a_theory_of_something_else_is_refused(ax, turned, kind, steps, told):
-    theory = dynamics.gaussian_theory(gaussian((1.0,), kind), VALUES, steps=steps)
+    theory = dynamics.gaussian_theory(gaussian(VALUES, kind), VALUES, steps=steps)
     with pytest.raises(UserError, match=told):
         dynamics.draw_turn_distance(ax, turned, theory=theory)
 

@@ -119,13 +119,13 @@ def test_separations_are_drawn_by_step_with_their_middle_half(ax):
 
 
 def test_theory_is_laid_over_exponents_and_separations(ax):
-    eigenvalues, scheduler = np.array([3.0, 0.5, 0.1]), gaussian((1.0,))
+    eigenvalues, scheduler = np.array([3.0, 0.5, 0.1]), gaussian((1.0,) * 3)
     theory = dynamics.gaussian_theory(scheduler, eigenvalues, steps=4)
     dynamics.draw_exponents(ax, {"one": [0.3, 0.1]}, theory={"one": theory})
     _, expected, _ = ax.lines
     np.testing.assert_allclose(expected.get_ydata(), theory.exponents[:2])
     assert expected.get_color() == ax.lines[0].get_color()
-    few = dynamics.gaussian_theory(scheduler, np.array([3.0, 0.5, 0.0, 0.0]), steps=4)
+    few = dynamics.gaussian_theory(gaussian((1.0,) * 4), np.array([3.0, 0.5, 0.0, 0.0]), steps=4)
     dynamics.draw_exponents(ax, {"all": -np.arange(60.0)}, theory={"all": few})
     every, known, _ = ax.lines[-3:]
     assert every.get_marker() == "None" and list(known.get_xdata()) == [1, 2]

@@ -33,14 +33,14 @@ TABLE = {
 
 @pytest.mark.parametrize(("kind", "steps"), TABLE)
 def test_the_whole_map_has_the_published_gains(kind, steps):
-    found = dynamics.gaussian_theory(gaussian((1.0,), kind), [1.0, 3.0], steps=steps)
+    found = dynamics.gaussian_theory(gaussian((1.0,) * 2, kind), [1.0, 3.0], steps=steps)
     assert found.eigenvalues.tolist() == [3.0, 1.0], "the largest first"
     np.testing.assert_allclose(found.gains[:, -1], TABLE[kind, steps], rtol=1e-9)
     np.testing.assert_allclose(found.exponents, np.log(TABLE[kind, steps]), rtol=1e-8)
 
 
 def test_every_state_s_gain_is_the_product_of_the_steps():
-    found = dynamics.gaussian_theory(gaussian((1.0,)), [3.0, 0.01, 0.0], steps=10)
+    found = dynamics.gaussian_theory(gaussian((1.0,) * 3), [3.0, 0.01, 0.0], steps=10)
     for row, value in enumerate((3.0, 0.01, 0.0)):
         products = np.cumprod(np.append(1.0, ddim_factors(value, 10)))
         np.testing.assert_allclose(found.gains[row], products, rtol=1e-9, atol=1e-15)
@@ -86,9 +86,9 @@ def test_a_scheduler_with_sigmas_is_run_by_its_own_steps():
 
 def test_steps_that_add_noise_have_no_distance_of_u_turns():
     """What others have is measured, and the closed form, in test_decided_drawings."""
-    ancestral = dynamics.gaussian_theory(gaussian((1.0,), "ddpm"), [4.0, 0.5], steps=10)
+    ancestral = dynamics.gaussian_theory(gaussian((1.0,) * 2, "ddpm"), [4.0, 0.5], steps=10)
     assert ancestral.stochastic and np.isnan(ancestral.turn_distance).all()
-    assert not dynamics.gaussian_theory(gaussian((1.0,)), [4.0, 0.5], steps=10).stochastic
+    assert not dynamics.gaussian_theory(gaussian((1.0,) * 2), [4.0, 0.5], steps=10).stochastic
 
 
 def test_the_covariance_of_samples_is_numpy_s():
@@ -102,7 +102,7 @@ def test_the_covariance_of_samples_is_numpy_s():
     assert (few.eigenvalues[3:] == 0).all() and (few.eigenvalues[:3] > 0).all()
     assert few.eigenvalues.sum() == pytest.approx(np.trace(np.cov(images[:4].reshape(4, 6), rowvar=False)))
     assert "4 images of 6 numbers" in few.warnings[0] and "3 of them exactly 0" in few.warnings[0]
-    assert dynamics.gaussian_theory(gaussian((1.0,)), few, steps=2).warnings == few.warnings
+    assert dynamics.gaussian_theory(gaussian((1.0,) * 6), few, steps=2).warnings == few.warnings
 
 
 def test_speciation_is_where_the_level_times_the_largest_eigenvalue_is_one():
@@ -182,6 +182,12 @@ def test_a_scheduler_that_remembers_steps_has_no_turns():
         (lambda d: dynamics.gaussian_theory(d, [[1.0, 2.0]]), r"covariance has shape \[1, 2\]"),
         (lambda d: dynamics.gaussian_theory(d, [1.0, -0.5]), "has the eigenvalue -0.5"),
         (lambda d: dynamics.gaussian_theory(d, [np.nan]), "not finite"),
+        (lambda d: dynamics.gaussian_theory(d, [3.0, 1.0]), "covariance has 2 eigenvalues, and .* 1 numbers"),
+        (lambda d: dynamics.gaussian_theory(d, np.eye(4)), "covariance has 4 eigenvalues"),
+        (lambda d: dynamics.gaussian_theory(d, "cov.npy"), "covariance holds"),
+        (lambda d: dynamics.gaussian_theory(d, [1.0], steps=2.5), "steps is 2.5"),
+        (lambda _: dynamics.gaussian_theory("mnist", [1.0]), r"denoiser is 'mnist'; .* ds.load\('mnist'\)"),
+        (lambda _: dynamics.speciation("mnist", [2.0]), "denoiser is 'mnist'"),
         (lambda d: dynamics.speciation(d, [0.5]), "largest eigenvalue of the covariance is 0.5"),
         (lambda _: dynamics.covariance_spectrum(np.zeros((1, 4))), "at least two are needed"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from denoscope.config import InferenceConfig
-from denoscope.denoiser import Denoiser, load
+from denoscope.denoiser import Denoiser, load, need_denoiser
 from denoscope.dynamics.points import as_array
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
@@ -137,13 +138,19 @@ def gaussian_theory(
 
     Args:
         denoiser: whose scheduler is run; its network is not asked.
-        covariance: eigenvalues [d], a CovarianceSpectrum, or a matrix [d, d].
+        covariance: all eigenvalues [d], a CovarianceSpectrum, or a matrix [d, d], of d = C·H·W.
 
-    Raises: UserError if the scheduler has no ᾱ, or the covariance is none.
+    Raises: UserError if the scheduler has no ᾱ, or the covariance is none, or one of images of another size.
 
     Source: Song et al., ICLR 2021, for the score; Wang and Vastola, TMLR (2024), for the solution along eigenvectors.
     """
-    values = eigenvalues_of(covariance)
+    need_levels(denoiser)
+    values, numbers = eigenvalues_of(covariance), math.prod(denoiser.shape)
+    if len(values) != numbers:
+        raise UserError(
+            f"covariance has {len(values)} eigenvalues, and the images of {denoiser.name} {list(denoiser.shape)} have "
+            f"{numbers} numbers; give that of such images: covariance_spectrum(images)"
+        )
     own = _unclipped(denoiser.scheduler)
     network = _Diagonal(values, own)
     linear = load(network, scheduler=own, shape=(1, 1, len(values)), dtype="float64", device="cpu")
@@ -184,8 +191,10 @@ def eigenvalues_of(covariance: Any) -> np.ndarray:
     return np.sort(np.maximum(array, 0))[::-1].copy()
 
 
-def need_levels(scheduler: Any) -> None:
-    """Refuse a scheduler that has no ᾱ."""
+def need_levels(denoiser: Denoiser) -> None:
+    """Refuse a denoiser whose scheduler has no ᾱ."""
+    need_denoiser(denoiser)
+    scheduler: Any = denoiser.scheduler
     kind = scheduler.config.get("prediction_type", "epsilon")
     if not isinstance(getattr(scheduler, "alphas_cumprod", None), torch.Tensor) or kind not in PREDICTIONS:
         raise UserError(
@@ -195,8 +204,7 @@ def need_levels(scheduler: Any) -> None:
 
 
 def _unclipped(scheduler: Any) -> Any:
-    """The scheduler with no bound on its estimate of x_0, refused where it has no ᾱ."""
-    need_levels(scheduler)
+    """The scheduler with no bound on its estimate of x_0."""
     free = {"clip_sample": False, "thresholding": False}
     changes = {name: value for name, value in free.items() if name in scheduler.config}
     return type(scheduler).from_config(scheduler.config, **changes)

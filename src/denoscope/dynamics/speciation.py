@@ -43,14 +43,14 @@ def speciation(denoiser: Denoiser, covariance: Any, *, steps: int = InferenceCon
     Λ = |m|² + s²: the same where |m|² is large.
 
     Args:
-        covariance: eigenvalues [d], a `covariance_spectrum`, or a matrix [d, d], of the data or the model's samples.
+        covariance: eigenvalues, the largest among them, a `covariance_spectrum`, or a matrix [d, d], of the data or the model's samples.
 
     Raises: UserError if Λ is at most 1, where noise hides all classes from the beginning to the end, or the scheduler has
         no ᾱ.
 
     Source: Biroli, Bonnaire, de Bortoli and Mézard, Nature Communications 15, 9957 (2024), eq. 4.
     """
-    need_levels(denoiser.scheduler)
+    need_levels(denoiser)
     largest = float(eigenvalues_of(covariance)[0])
     if largest <= 1:
         raise UserError(
