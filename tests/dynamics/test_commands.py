@@ -478,3 +478,75 @@ def test_a_commitment_that_is_refused_leaves_no_file(mnist, here, capsys):
     ds.record(mnist, ds.noise.random(2, mnist.shape), here / "final.zarr", steps=2, extract_states=False)
     assert "holds final images only" in refused(capsys, "dynamics commitment final.zarr --device cpu")
     assert not (here / "commitment.npz").exists()
+
+
+def test_a_sweep_of_epsilons_is_that_of_the_library(mnist, here, capsys):
+    for epsilon in (0.003, 0.01, 0.03, 10):
+        ds.noise.perturbed(3, mnist.shape, epsilon=epsilon).write(here / "inputs")
+    rec = ds.record(mnist, ds.noise.read(here / "inputs"), here / "run.zarr", steps=3, layers=["conv_in"])
+    cli.main(["dynamics", "sweep", "run.zarr"])
+    found = dynamics.epsilon_sweep(dynamics.divergence(rec))
+    assert json.loads((here / "sweep.json").read_text())["growth"] == found.growth.tolist()
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        [line.endswith("linear") for line in lines[:4]] == found.linear.tolist() == [True, True, True, False]
+    )
+    assert lines[4:] == ["sweep.json", "sweep.png"]
+    ds.noise.perturbed(3, mnist.shape, epsilon=1).write(here / "one")
+    ds.record(mnist, ds.noise.read(here / "one"), here / "one.zarr", steps=1, layers=["conv_in"])
+    assert "pairs of 1 epsilons; allowed: 3 or more" in refused(capsys, "dynamics sweep one.zarr --overwrite")
+
+
+def test_similarity_compares_layers_and_steps(tiny, here, capsys):
+    rec = ds.record(
+        tiny, ds.noise.random(9, tiny.shape), here / "run.zarr", steps=3, layers=["conv_in", "mid_block"]
+    )
+    cli.main(["dynamics", "similarity", "run.zarr", "--steps", "0", "-1"])
+    written = json.loads((here / "similarity.json").read_text())
+    assert written["sets"] == ["conv_in, step 0", "conv_in, step 2", "mid_block, step 0", "mid_block, step 2"]
+    states = [rec.states[layer][:, step].to_numpy() for layer in ("conv_in", "mid_block") for step in (0, 2)]
+    assert written["debiased"] == dynamics.cka_matrix(states).debiased.tolist()
+    assert "conv_in, step 0  most like " in capsys.readouterr().out and (here / "similarity.png").exists()
+    for flags, line in (
+        ("--layers conv_out", "run.zarr has no layer 'conv_out'; it has conv_in, mid_block"),
+        ("--steps 3", "holds no states of step 3; it has 0, 1, 2"),
+        (
+            "--layers conv_in",
+            "conv_in in one step can be compared with nothing; name several --layers or --steps",
+        ),
+    ):
+        assert line in refused(capsys, f"dynamics similarity run.zarr {flags} --overwrite")
+
+
+def test_a_full_spectrum_adds_up_to_its_determinant(model, here, capsys):
+    x = ds.noise.random(1, (1, 8, 8), seed=1)
+    x.write(here / "inputs")
+    line = f"dynamics full_spectrum --model {model} --device cpu --num_steps 2 --dtype float64 --clip_sample False"
+    cli.main(line.split())
+    denoiser = ds.load(model, device="cpu", dtype="float64", clip_sample=False)
+    expected = dynamics.full_spectrum(denoiser, x.batch([0]), steps=2)
+    written = json.loads((here / "full_spectrum.json").read_text())
+    np.testing.assert_allclose(written["exponents"], expected.exponents, rtol=1e-12)
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith(f"64 exponents, {(expected.exponents > 0).sum()} above 0")
+    assert told[1] == f"sum {expected.exponents.sum():.10g}, ln|det| {expected.log_det:.10g}"
+    assert told[3:] == ["full_spectrum.json", "full_spectrum.png"] and (here / "full_spectrum.npz").exists()
+    assert "full_spectrum.json exists; go on with it (--resume)" in refused(capsys, line)
+
+
+def test_uncertainty_asks_random_points_of_a_plane(here, capsys):
+    flags = "--num_prompts_per_direction 3 3 --len_per_direction 60 60 --num_steps 1 --device cpu"
+    line = f"dynamics uncertainty {flags} --points 40 --epsilons 3 10 30 --seed 2"
+    cli.main(line.split())
+    denoiser = ds.load("mnist", device="cpu")
+    plane = ds.noise.plane((3, 3), denoiser.shape, lengths=(60, 60))
+    points = np.random.default_rng(2).uniform(-30, 30, (40, 2))
+    where = ds.basins.label_of(denoiser, plane, steps=1, noise_seed=2)
+    expected = dynamics.uncertainty_exponent(where, points, [3, 10, 30], seed=2)
+    written = json.loads((here / "uncertainty.json").read_text())
+    assert written["fractions"] == expected.fractions.tolist()
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("epsilon 3 ") and told[-2:] == ["uncertainty.json", "uncertainty.png"]
+    cli.main([*line.split(), "--resume"])
+    assert json.loads((here / "uncertainty.json").read_text()) == written
+    assert "--points is 1; allowed: a whole number of at least 2" in refused(capsys, line.replace("40", "1"))
