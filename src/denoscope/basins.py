@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from denoscope import labels, provenance
-from denoscope.conditioning import NOTHING, Condition
+from denoscope import labels, provenance, scalars
+from denoscope.conditioning import NOTHING, Condition, of_first
 from denoscope.config import ClassifierConfig, InferenceConfig, SystemConfig
-from denoscope.denoiser import Denoiser, weights_sha256
+from denoscope.denoiser import Denoiser, need_denoiser, weights_sha256
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping
 from denoscope.labels import DIGIT, REJECTED, classify_finite
@@ -77,6 +77,7 @@ def map(
 
     Raises: UserError if the noises are no plane, the classifier does not fit, or `out` is taken.
     """
+    need_denoiser(denoiser)
     grid = PlaneGrid.of(plane)
     if tuple(plane.shape) != tuple(denoiser.shape):
         raise UserError(
@@ -132,6 +133,7 @@ def label_of(
     >>> where = ds.basins.label_of(denoiser, plane, steps=20)
     >>> ds.dynamics.uncertainty_exponent(where, points, [0.1, 1, 10])
     """
+    need_denoiser(denoiser)
     made_with = PlaneGrid.of(plane).made_with
     classify, _ = _classifier(classifier, reject, denoiser)
     run = _run(denoiser, condition, steps=steps, noise_seed=noise_seed, lanes=lanes)
@@ -146,7 +148,8 @@ def label_of(
 
 def _run(denoiser: Denoiser, condition: Condition, **options: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     """x_T to x_0 on the CPU, all told the same."""
-    return lambda x_T: sample(denoiser, x_T, condition=condition.of([0]), **options).cpu()
+    first = of_first(condition)
+    return lambda x_T: sample(denoiser, x_T, condition=first, **options).cpu()
 
 
 def _classifier(
@@ -158,6 +161,10 @@ def _classifier(
             raise UserError("reject is for LeNet-5; a classifier of your own rejects by the label −1")
         name = getattr(classifier, "__qualname__", type(classifier).__name__)
         return partial(_by_your_own, classifier), {"classifier": name, "reject": False}
+    if not isinstance(classifier, (str, os.PathLike)):
+        raise UserError(
+            f"classifier is {scalars.told(classifier)}; allowed: 'lenet', a file of its weights, or a function of images"
+        )
     if tuple(denoiser.shape) != DIGIT:
         raise UserError(
             f"{denoiser.name} makes images {list(denoiser.shape)}, which LeNet-5 cannot label; give classifier=, "
@@ -181,17 +188,8 @@ def _by_your_own(label_of: Callable[[torch.Tensor], Any], images: torch.Tensor) 
     finite = images.float().isfinite().flatten(1).all(1).numpy()
     label = np.full(len(images), REJECTED)
     if finite.any():
-        label[finite] = _checked(label_of(images[finite]), int(finite.sum()))
+        label[finite] = labels.of_images(label_of, images[finite])
     return {"label": label}
-
-
-def _checked(given: Any, count: int) -> np.ndarray:
-    label = np.asarray(given.cpu() if isinstance(given, torch.Tensor) else given)
-    if label.shape != (count,) or label.dtype.kind not in "iub":
-        raise UserError(
-            f"the classifier returned {label.dtype} {list(label.shape)} for {count} images; needed is one whole number each"
-        )
-    return label
 
 
 def _empty(grid: PlaneGrid, origin: dict[str, Any], answers: Answers) -> xarray.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from denoscope.config import ClassifierConfig
 from denoscope.errors import UserError
+from denoscope.scalars import told
 from denoscope.zoo import lenet
 from denoscope.zoo.likeness import Likeness
 
@@ -124,6 +126,23 @@ def classify(
     Raises: UserError if the shape or dtype is another, or an image holds NaN or Inf, or other weights are to reject.
     """
     return Classifier.of(weights, reject=reject)(images)
+
+
+def of_images(label_of: Callable[[torch.Tensor], Any], images: torch.Tensor) -> np.ndarray:
+    """The whole numbers [n] that a function of the user's makes of images [n, C, H, W]."""
+    if not callable(label_of):
+        raise UserError(f"label_of is {told(label_of)}; needed is a function of images to whole numbers")
+    given = label_of(images)
+    try:
+        label = np.asarray(given.cpu() if isinstance(given, torch.Tensor) else given)
+    except ValueError:  # of rows of unequal length
+        label = np.asarray(None)
+    if label.shape != (len(images),) or label.dtype.kind not in "iub":
+        raise UserError(
+            f"the classifier returned {label.dtype} {list(label.shape)} for {len(images)} images; needed is one whole "
+            "number each"
+        )
+    return label
 
 
 def classify_finite(images: torch.Tensor, by: Classifier | None = None) -> Labels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 
-from denoscope import planning
+from denoscope import planning, recording
 from denoscope.conditioning import Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser, load
@@ -17,10 +18,22 @@ from denoscope.errors import UserError
 from denoscope.interventions import Intervention, from_plain
 from denoscope.recording import Recording
 from denoscope.sampling import Loop, Step, steps_of
+from denoscope.scalars import told
 from denoscope.schedulers import scheduler_from
 from denoscope.storage import remedy
 from denoscope.storage.plan import COMPLETE
 from denoscope.taps import tapped
+
+
+def opened(rec: Recording | str | os.PathLike[str]) -> Recording:
+    """A recording, from that or its path."""
+    if isinstance(rec, Recording):
+        return rec
+    if not isinstance(rec, (str, os.PathLike)):
+        raise UserError(
+            f"recording is {told(rec)}; needed is one as ds.open and ds.record give it, or its path"
+        )
+    return recording.open(rec)
 
 
 def denoiser_of(rec: Recording, *, source: Any = None, device: str = SystemConfig.device) -> Denoiser:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from denoscope import kept, patch_map, recording
+from denoscope import kept, patch_map
 from denoscope.config import InferenceConfig
-from denoscope.denoiser import Denoiser
+from denoscope.denoiser import Denoiser, need_denoiser
 from denoscope.errors import UserError
 from denoscope.interventions import Intervention
 from denoscope.labels import DIGIT, classify_finite
-from denoscope.origin import condition_of, interventions_of, need_finished, options_of
+from denoscope.origin import condition_of, interventions_of, need_finished, opened, options_of
 from denoscope.provenance import device_name
 from denoscope.recording import Recording
 from denoscope.sampling import Loop, steps_of
@@ -67,9 +67,8 @@ def patch(
 
     Raises: UserError if the recordings do not fit each other or the denoiser, are damaged, or `out` is taken.
     """
-    a, b = (
-        item if isinstance(item, Recording) else recording.open(item) for item in (recording_a, recording_b)
-    )
+    need_denoiser(denoiser)
+    a, b = opened(recording_a), opened(recording_b)
     work = _Work.planned(denoiser, a, b, layers, steps)
     a.check("sequence")
     b.check(*work.layers, *IMAGES)

@@ -10,6 +10,7 @@ import numpy as np
 
 from denoscope.errors import UserError
 from denoscope.noise import NoiseSet
+from denoscope.scalars import told
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,10 @@ class PlaneGrid:
 
         Raises: UserError if the noises are no plane.
         """
+        if not isinstance(plane, NoiseSet):
+            raise UserError(
+                f"plane is {told(plane)}; needed is a plane of noises: noise.plane((25, 41), denoiser.shape)"
+            )
         sets = plane.parameters.get("sets", [plane.parameters])
         if len(sets) != 1 or sets[0].get("kind") != "plane" or {"u", "v"} - set(plane.coords):
             raise UserError(

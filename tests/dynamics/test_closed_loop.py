@@ -72,12 +72,42 @@ def test_a_fixed_point_of_gaussian_data_is_where_noise_and_contraction_balance()
         ({"level": 1.5}, r"level is 1.5; allowed: 0.25 to 1"),
         ({"level": 0.01}, "the share of 4 steps that are left"),
         ({"level": "half"}, "level is 'half'"),
+        ({"level": math.nan}, "level is nan; allowed: 0.25 to 1"),
+        ({"level": True}, "level is True"),
         ({"noise": "none"}, "noise is 'none'; allowed: fixed, common"),
+        ({"steps": 0}, "steps is 0; allowed: a whole number of at least 1"),
+        ({"steps": math.nan}, "steps is nan"),
+        ({"noise_seed": -1}, "noise_seed is -1"),
+        ({"lanes": 0}, "lanes is 0"),
     ],
 )
 def test_what_is_no_loop_is_refused(tiny, options, told):
     with pytest.raises(ds.UserError, match=told):
         dynamics.closed_loop(tiny, **({"steps": 4} | options))
+
+
+@pytest.mark.parametrize(
+    ("x", "told"),
+    [
+        (torch.zeros(1, 28, 28), r"x has shape \[1, 1, 28, 28\]; .* takes floating point \[n, 2, 8, 8\]"),
+        (torch.zeros(128), r"x has shape \[128\]"),
+        (torch.zeros(2, 8, 8).long(), "x is torch.int64"),
+        (torch.full((2, 8, 8), math.nan), "x holds NaN or Inf"),
+        ("image", "x is 'image'"),
+    ],
+)
+def test_a_loop_goes_round_with_images_alone(tiny, x, told):
+    loop = dynamics.closed_loop(tiny, 0.5, steps=2)
+    for turn in (loop, loop.at(3), loop.noised):
+        with pytest.raises(ds.UserError, match=told):
+            turn(x)
+
+
+def test_a_name_closes_no_loop():
+    with pytest.raises(
+        ds.UserError, match=r"denoiser is 'mnist'; needed is one that is loaded: ds.load\('mnist'\)"
+    ):
+        dynamics.closed_loop("mnist")
 
 
 def test_a_scheduler_with_a_memory_closes_no_loop(make_unet):

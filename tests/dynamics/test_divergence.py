@@ -160,12 +160,27 @@ def test_flattened_states_and_folders_of_pt_files_give_the_same(recorded, tiny, 
     ("options", "told"),
     [
         ({"threshold": 1.0}, "threshold is 1.0; allowed: a number above 1"),
+        ({"threshold": np.nan}, "threshold is nan"),
+        ({"threshold": "2"}, "threshold is '2'"),
         ({"layers": ["conv_out"]}, "layer 'conv_out' was not recorded; recorded were: conv_in, mid_block"),
     ],
 )
 def test_wrong_options_are_refused(recorded, options, told):
     with pytest.raises(ds.UserError, match=told):
         dynamics.divergence(recorded, **options)
+
+
+def test_a_recording_is_given_or_named(recorded):
+    expected = dynamics.divergence(ds.open(recorded.path))
+    for named in (recorded.path, str(recorded.path)):
+        assert dynamics.divergence(named).identical(expected)
+    for measure in (dynamics.divergence, dynamics.commitment):
+        with pytest.raises(ds.UserError, match=r"nowhere.zarr: no such recording"):
+            measure("nowhere.zarr")
+        with pytest.raises(
+            ds.UserError, match=r"recording is .*; needed is one as ds.open and ds.record give it"
+        ):
+            measure(recorded.final)
 
 
 def test_recordings_without_pairs_are_refused(tiny, tmp_path):

@@ -61,9 +61,12 @@ def test_too_few_epsilons_and_no_such_state_are_refused(tiny, tmp_path):
     with pytest.raises(ds.UserError, match="pairs of 1 epsilons; allowed: 3 or more"):
         dynamics.epsilon_sweep(found)
     found = dynamics.divergence(recorded(gaussian((3.0,) * 4), tmp_path / "more", pairs=1))
-    for state in (0, 11, -12):
+    for state in (0, 11, -12, 1.5, True):
         with pytest.raises(ds.UserError, match=f"state is {state}; allowed: 1 to 10, or -1"):
             dynamics.epsilon_sweep(found, state=state)
-    for options in ({"seed": -1}, {"confidence": 95}):
+    for options in ({"seed": -1}, {"confidence": 95}, {"tolerance": -1}, {"tolerance": np.nan}):
         with pytest.raises(ds.UserError, match=r"allowed: a (whole )?number"):
             dynamics.epsilon_sweep(found, **options)
+    for wrong in (tmp_path / "run.zarr", ds.open(tmp_path / "run.zarr"), found["separation"]):
+        with pytest.raises(ds.UserError, match=r"without .*; give what divergence\(recording\) gives"):
+            dynamics.epsilon_sweep(wrong)

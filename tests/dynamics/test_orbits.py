@@ -101,3 +101,41 @@ def test_iterations_are_told_as_they_come():
     counts = [done for done, every in told]
     assert {every for _, every in told} == {300} and counts == sorted(counts)
     assert counts[:100] == list(range(1, 101)) and counts[-100:] == list(range(201, 301))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda f, x: orbit(f, x, iterations=2.5),
+            "iterations is 2.5; allowed: a whole number of at least 1",
+        ),
+        (lambda f, x: orbit(f, x, iterations=0), "iterations is 0"),
+        (lambda f, x: orbit(f, x, iterations=2, discard="3"), "discard is '3'"),
+        (lambda _, x: orbit("map", x, iterations=2), "step is 'map'; needed is a function"),
+        (lambda f, _: orbit(f, 0.3, iterations=2), "x0 is float; a floating-point tensor is needed"),
+        (lambda f, x: orbit(f, x.long(), iterations=2), "x0 is torch.int64"),
+        (
+            lambda f, x: fixed_points(f, x, tolerance=math.nan),
+            "tolerance is nan; allowed: a number of at least 0",
+        ),
+        (lambda f, x: fixed_points(f, x, tolerance=-1), "tolerance is -1"),
+        (lambda f, x: fixed_points(f, x, iterations=0), "iterations is 0"),
+        (lambda f, x: periodicity(orbit(f, x, iterations=9), longest=2.5), "longest is 2.5"),
+        (lambda f, x: periodicity(orbit(f, x, iterations=9), longest=2, tolerance=-1), "tolerance is -1"),
+        (lambda _, x: orbit_diagram(logistic, 3.2, x), r"parameters has shape \[\]"),
+        (
+            lambda _, x: orbit_diagram(logistic, [math.nan], x),
+            "parameters has 1 of 1 numbers that are not finite",
+        ),
+        (lambda _, x: orbit_diagram(logistic, [3.2], x, iterations=2.5), "iterations is 2.5"),
+        (lambda f, x: orbit_diagram(f, [3.2], x), r"step is -?[0-9.]+; needed is a function"),
+        (
+            lambda _, x: orbit_diagram(logistic, [3.2], x, observable=lambda _: None),
+            "observable turned .* into None",
+        ),
+    ],
+)
+def test_what_is_no_orbit_is_refused(call, message):
+    with pytest.raises(UserError, match=message):
+        call(logistic(3.2), start(0.3))

@@ -88,5 +88,9 @@ def test_a_plane_read_from_a_folder_is_one_and_random_noises_are_none(tiny, tmp_
     for none in (noise.random(2, tiny.shape), noise.read(tmp_path / "random")):
         with pytest.raises(ds.UserError, match="these noises are no plane; make one"):
             dynamics.plane_growth(tiny, none, steps=1)
+    with pytest.raises(ds.UserError, match=r"plane is .*; needed is a plane of noises: noise.plane"):
+        dynamics.plane_growth(tiny, torch.zeros(4, 2, 8, 8), steps=1)
+    with pytest.raises(ds.UserError, match="batch_size is 0"):
+        dynamics.plane_growth(tiny, noise.plane((2, 2), tiny.shape), steps=1, batch_size=0)
     with pytest.raises(ds.UserError, match=r"the plane has shape \[1, 4, 4\]; UNet2DModel takes \[2, 8, 8\]"):
         dynamics.plane_growth(tiny, noise.plane((2, 2), (1, 4, 4)), steps=1)

@@ -5,7 +5,10 @@ import pytest
 import torch
 import xarray
 
+from denoscope.dynamics.participation import participation
+from denoscope.dynamics.path_geometry import path_geometry
 from denoscope.dynamics.points import as_array, as_points, as_trajectories
+from denoscope.dynamics.trajectory_distances import trajectory_distances
 from denoscope.errors import UserError
 
 
@@ -42,6 +45,25 @@ def test_shapes_are_flattened():
 def test_refuses(given, message):
     with pytest.raises(UserError, match=message):
         as_array(given, "x")
+
+
+@pytest.mark.parametrize("measure", [path_geometry, participation, trajectory_distances])
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_states_whose_squares_no_number_holds_are_refused(measure, size):
+    paths = size * np.random.default_rng(0).normal(size=(6, 4, 3))
+    with pytest.raises(UserError, match=r"numbers of up to .*e.200, .* divide all of them by"):
+        measure(paths)
+
+
+def test_states_of_the_largest_size_that_is_allowed_are_measured_right():
+    paths = np.random.default_rng(0).normal(size=(6, 4, 3))
+    paths /= np.abs(paths).max()
+    for size in (1e59, 1e-59):
+        large = path_geometry(size * paths)
+        np.testing.assert_allclose(large.straightness, path_geometry(paths).straightness)
+        for name in ("ratio", "corrected", "shares", "intervals"):
+            found, expected = (getattr(participation(scale * paths), name) for scale in (size, 1))
+            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_no_points_are_refused():

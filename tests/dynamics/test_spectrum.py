@@ -463,6 +463,33 @@ def test_what_has_no_spectrum_is_refused(tiny, change, told):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
+        ({"tolerance": math.nan}, "tolerance is nan; allowed: a number of at least 0"),
+        ({"tolerance": -1}, "tolerance is -1"),
+        ({"iterations": 1.5}, "iterations is 1.5"),
+        ({"oversampling": -1}, "oversampling is -1"),
+        ({"seed": 0.5}, "seed is 0.5"),
+        ({"steps": 2.5}, "steps is 2.5"),
+        ({"noise": "none"}, "noise is 'none'; allowed: common, independent"),
+        ({"noise_seed": None}, "noise_seed is None"),
+        ({"condition": torch.zeros(1)}, "condition is .* needed is a Condition"),
+    ],
+)
+def test_options_that_are_none_are_refused(tiny, options, told):
+    with pytest.raises(ds.UserError, match=told):
+        spectrum(tiny, torch.zeros(1, *tiny.shape), 1, **{"steps": 2, **options})
+
+
+@pytest.mark.parametrize("measure", [spectrum, local_expansion, full_spectrum])
+def test_the_name_of_a_model_is_no_denoiser(measure):
+    with pytest.raises(
+        ds.UserError, match=r"denoiser is 'mnist'; needed is one that is loaded: ds.load\('mnist'\)"
+    ):
+        measure("mnist", torch.zeros(1, 1, 28, 28))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
         ({"layer": "conv_nowhere"}, "unknown layer"),
         ({"layer": "conv_*"}, "names [0-9]+ layers, conv_in among them; name one"),
         ({"layer": "conv_in", "step": 2}, "step is 2; allowed: -2 to 1, counted from the end below 0"),

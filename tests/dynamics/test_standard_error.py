@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from denoscope.dynamics.standard_error import batch_error, jackknife_error, jackknife_reach, student_quantile
+from denoscope.dynamics.proportion import wilson
+from denoscope.dynamics.standard_error import (
+    batch_error,
+    clustered_interval,
+    jackknife_error,
+    jackknife_reach,
+    student_quantile,
+)
 from denoscope.errors import UserError
 
 
@@ -57,3 +64,27 @@ def test_the_reach_is_infinite_where_one_group_held_all_that_varies():
 def test_a_confidence_that_is_none_is_refused(confidence):
     with pytest.raises(UserError, match=r"confidence is .*; allowed: a number between 0 and 1"):
         student_quantile(confidence, 19)
+
+
+@pytest.mark.parametrize("clusters", [2, 3, 8, 30])
+@pytest.mark.parametrize("alike", [0.02, 0.3, 0.9])
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.97])
+def test_the_interval_of_clusters_covers_the_share_however_alike_their_draws_are(clusters, alike, share):
+    """Beta-binomial draws: `alike` is the correlation of two draws of one cluster."""
+    draws, rng, number = 16, np.random.default_rng(0), 2000
+    of_clusters = rng.beta(share * (1 / alike - 1), (1 - share) * (1 / alike - 1), (clusters, number))
+    low, high = clustered_interval(rng.binomial(draws, of_clusters) / draws, draws).T
+    assert np.mean((low <= share) & (share <= high)) > 0.88
+    assert (high - low > 0).all()
+
+
+def test_the_interval_of_clusters_that_do_not_differ_is_nearly_that_of_their_draws():
+    shares = np.random.default_rng(0).binomial(16, 0.3, (100, 500)) / 16
+    widths = np.diff(clustered_interval(shares, 16), axis=-1)
+    assert np.median(widths) == pytest.approx(np.diff(wilson(480.0, 1600.0))[0], rel=0.1)
+
+
+def test_clusters_that_agree_count_as_one_trial_each():
+    for share in (0.0, 1.0):
+        np.testing.assert_allclose(clustered_interval(np.full((7, 1), share), 50)[0], wilson(7 * share, 7.0))
+    np.testing.assert_allclose(clustered_interval(np.array([0.25]), 8), wilson(2.0, 8.0))

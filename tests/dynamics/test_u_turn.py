@@ -5,11 +5,13 @@ import copy
 import numpy as np
 import pytest
 import torch
+import xarray
 from analytic import denoiser_of, levels, scheduler_of, timesteps
 
 import denoscope as ds
 from denoscope import dynamics, kept
 from denoscope.dynamics.analytic_models import TwoGaussians
+from denoscope.dynamics.proportion import wilson
 
 
 def side(images):
@@ -74,8 +76,32 @@ def test_an_image_s_draws_depend_on_nothing_else_that_is_asked_for(mixture):
     both = dynamics.u_turn(mixture, x_0, [0.3, 0.8], draws=5, steps=10, label_of=side)
     one = dynamics.u_turn(mixture, x_0[:1], [0.8], draws=5, steps=10, label_of=side)
     assert one["distance"].values[0, 0] == both["distance"].values[0, 1]
-    assert np.isnan(one["interval"]).all() and np.isnan(one["turn_distance_interval"]).all()
-    assert one.attrs["warnings"] == ["one image alone has no interval"]
+
+
+def test_one_image_has_the_interval_of_its_draws_and_says_that_others_are_unknown(mixture):
+    x_0 = torch.tensor([[2.0, 0, 0]]).double().reshape(1, 1, 1, 3)
+    one = dynamics.u_turn(mixture, x_0, [0.1, 0.8], draws=5, steps=10, label_of=side)
+    np.testing.assert_allclose(one["interval"], wilson(one["same"].values[0] * 5, 5))
+    assert (
+        one["same"][0, 0] == 1
+        and one["interval"][0, 0] < 0.6
+        and np.isnan(one["turn_distance_interval"]).all()
+    )
+    assert "nothing is known of other images" in one.attrs["warnings"][0]
+
+
+def test_images_that_all_come_back_leave_an_interval_of_their_number(mixture):
+    x_0 = torch.tensor([[2.0, 0, 0]]).double().reshape(1, 1, 1, 3).expand(6, 1, 1, 3)
+    found = dynamics.u_turn(mixture, x_0, [0.1], draws=5, steps=10, label_of=side)
+    assert (found["same"] == 1).all()
+    np.testing.assert_allclose(found["interval"].values[0], wilson(6.0, 6.0))
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor.numpy, lambda x: xarray.DataArray(x.numpy())])
+def test_images_come_as_arrays_too(mixture, kind):
+    x_0, options = torch.tensor([[2.0, 0, 0]]).double().reshape(1, 1, 1, 3), {"draws": 2, "steps": 10}
+    found = dynamics.u_turn(mixture, kind(x_0), np.array([0.3]), label_of=side, **options)
+    assert found.identical(dynamics.u_turn(mixture, x_0, [0.3], label_of=side, **options))
 
 
 def test_a_u_turn_is_gone_on_with_where_it_was_left(mixture, tmp_path):
@@ -116,7 +142,25 @@ def test_a_digit_survives_little_noise(mnist):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"x_0": torch.zeros(3, 8, 8)}, r"x_0 has shape \[3, 8, 8\]; needed is \[n, 2, 8, 8\]"),
+        ({"x_0": torch.zeros(3, 8, 8)}, r"x_0 has shape \[3, 8, 8\]; .* takes floating point \[n, 2, 8, 8\]"),
+        ({"x_0": [[0.0]]}, r"x_0 is \[\[0.0\]\]; .* takes"),
+        ({"x_0": np.array([["a"]])}, "x_0 is "),
+        (
+            {"x_0": ds.Recording("run.zarr", None)},
+            "x_0 is the recording run.zarr; give its images: recording.final",
+        ),
+        ({"x_0": torch.zeros(1, 2, 8, 8).long()}, "x_0 is torch.int64"),
+        ({"levels": 0.5}, r"levels has shape \[\]; allowed: one or more shares"),
+        ({"levels": ["high"]}, "levels holds"),
+        ({"levels": [0.5, 0.5]}, "levels 0.5 and 0.5 both begin with step 2 of 4"),
+        ({"levels": [0.3, 0.2, 1]}, "levels 0.3 and 0.2 both begin with step 3 of 4"),
+        ({"levels": [1.5]}, "level is 1.5; allowed: 0.25 to 1"),
+        ({"draws": 2.5}, "draws is 2.5"),
+        ({"steps": 0}, "steps is 0; allowed: a whole number of at least 1"),
+        ({"lanes": 3.0}, "lanes is 3.0"),
+        ({"condition": {"class_labels": 1}}, "condition is .* needed is a Condition"),
+        ({"label_of": 5}, "label_of is 5; needed is a function"),
+        ({"label_of": lambda images: images}, "one whole number each"),
         ({"x_0": torch.full((1, 2, 8, 8), torch.nan)}, "x_0 holds NaN or Inf"),
         ({"levels": [0.0]}, "level is 0.0; allowed: 0.25 to 1"),
         ({"levels": []}, "levels"),
@@ -128,4 +172,4 @@ def test_a_digit_survives_little_noise(mnist):
 def test_what_makes_no_turn_is_refused(tiny, options, told):
     given = {"x_0": torch.zeros(1, 2, 8, 8), "levels": [0.5], "label_of": side} | options
     with pytest.raises(ds.UserError, match=told):
-        dynamics.u_turn(tiny, given.pop("x_0"), given.pop("levels"), steps=4, **given)
+        dynamics.u_turn(tiny, given.pop("x_0"), given.pop("levels"), **{"steps": 4, **given})

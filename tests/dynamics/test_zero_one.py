@@ -99,7 +99,7 @@ def test_refuses_what_cannot_be_tested(series, message):
 
 
 def test_refuses_too_few_frequencies():
-    with pytest.raises(UserError, match="frequencies=5"):
+    with pytest.raises(UserError, match="frequencies is 5; allowed: a whole number of at least 10"):
         zero_one(noise(), frequencies=5)
 
 

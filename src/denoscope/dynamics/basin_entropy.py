@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from denoscope.dynamics.label_plane import checked_boxes, checked_labels, classe
 from denoscope.dynamics.proportion import wilson
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
+from denoscope.scalars import whole
 
 Interval = tuple[float, float]
 LEAST_TILINGS = 4
@@ -71,8 +71,7 @@ def basin_entropy(labels: Any, *, box: int | Sequence[int] = 10, offsets: int = 
     labels = checked_labels(labels)
     several = not np.isscalar(box)
     sides = checked_boxes(box if several else [box], labels.shape, least=1)
-    if not isinstance(offsets, numbers.Integral) or isinstance(offsets, bool) or offsets < 1:
-        raise UserError(f"offsets is {offsets!r}; allowed: a whole number of at least 1")
+    whole(offsets, "offsets", least=1)
     measured = [_entropies(labels, side, int(offsets)) for side in sides]
     entropy, boundary, boxes, around, around_boundary = (
         np.array(column) if several else column[0] for column in zip(*measured, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,11 +16,12 @@ from denoscope.denoiser import Denoiser
 from denoscope.dynamics.denoising_map import DenoisingMap
 from denoscope.errors import UserError
 from denoscope.sampling import Loop
+from denoscope.scalars import told
 
 
 @dataclass(frozen=True, eq=False)
 class ClosedLoop:
-    """x ← denoise(noise x to a level): images [C, H, W] or [n, C, H, W] to images, differentiable.
+    """x ← denoise(noise x to a level): finite images [C, H, W] or [n, C, H, W] to images, differentiable.
 
     With one noise for all iterations ("fixed") it is one map. With "common" noise it is another one at every iteration,
     `at(iteration)`, the same for all images: a random dynamical system.
@@ -39,14 +41,23 @@ class ClosedLoop:
         return lambda x: self._next(x, iteration if self.noise == "common" else 0)
 
     def noised(self, x: torch.Tensor, iteration: int = 0) -> torch.Tensor:
-        """x [n, C, H, W] as denoising begins with it."""
+        """x [n, C, H, W], or [C, H, W], as denoising begins with it: [n, C, H, W]."""
+        x = self._rows(x)
         draw = seeds.generator("closed loop", self.noise_seed, iteration)
         noise = torch.randn(x.shape[1:], generator=draw).to(x).expand_as(x)
         return self.flow.noised(x, noise, self.begin)
 
     def _next(self, x: torch.Tensor, iteration: int) -> torch.Tensor:
-        rows = x.reshape(-1, *self.flow.denoiser.shape)
-        return self.flow.from_step(self.begin, self.noised(rows, iteration)).to(x.dtype).reshape(x.shape)
+        noised = self.noised(x, iteration)
+        return self.flow.from_step(self.begin, noised).to(x.dtype).reshape(x.shape)
+
+    def _rows(self, x: torch.Tensor) -> torch.Tensor:
+        """The images as [n, C, H, W], refused where they are none."""
+        rows = x[None] if isinstance(x, torch.Tensor) and x.ndim == 3 else x
+        self.flow.denoiser.need_states(rows, "x")
+        if not rows.isfinite().all():
+            raise UserError("x holds NaN or Inf; start from finite images, or at a level that keeps them so")
+        return rows
 
 
 def closed_loop(
@@ -83,9 +94,11 @@ def closed_loop(
 
 def begin_of(level: float, steps: int) -> int:
     """The step from which a share `level` of the steps is left."""
-    left = round(level * steps) if isinstance(level, (int, float)) and 0 < level <= 1 else 0
+    fits = isinstance(level, numbers.Real) and not isinstance(level, bool) and 0 < level <= 1
+    left = round(float(level) * steps) if fits else 0
     if left < 1:
         raise UserError(
-            f"level is {level!r}; allowed: {1 / steps:g} to 1, the share of {steps} steps that are left (--level, --levels)"
+            f"level is {told(level)}; allowed: {1 / steps:g} to 1, the share of {steps} steps that are left (--level, "
+            "--levels)"
         )
     return steps - left

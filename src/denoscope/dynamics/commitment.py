@@ -11,14 +11,15 @@ import numpy as np
 import torch
 
 from denoscope.config import SystemConfig
-from denoscope.denoiser import Denoiser
+from denoscope.denoiser import Denoiser, need_denoiser
 from denoscope.dynamics.proportion import wilson
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping
-from denoscope.labels import DIGIT, classify_finite
-from denoscope.origin import denoiser_of, need_finished, need_loop, steps_again
+from denoscope.labels import DIGIT, classify_finite, of_images
+from denoscope.origin import denoiser_of, need_finished, need_loop, opened, steps_again
 from denoscope.plain import plain
 from denoscope.recording import Recording
+from denoscope.scalars import whole
 from denoscope.schedulers import need_estimates
 from denoscope.storage.plan import ESTIMATES, IMAGES, as_array
 
@@ -32,7 +33,7 @@ Labelled = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def commitment(
-    recording: Recording,
+    recording: Recording | str | os.PathLike[str],
     *,
     denoiser: Denoiser | None = None,
     device: str = SystemConfig.device,
@@ -61,6 +62,7 @@ def commitment(
     classifier without a reject class is never undecided. Few samples make the entropy too small even so corrected.
 
     Args:
+        recording: with its sequences; or its path.
         denoiser: where estimates are missing and the recording's own cannot be loaded again by its name.
         device: where the recording's own denoises again.
         label_of: of images that are no digits; LeNet-5 unless given.
@@ -75,6 +77,8 @@ def commitment(
     Source: Miller, in Information Theory in Psychology (1955), for the entropy's bias; Biroli et al., Nature
         Communications 15, 9957 (2024), for the speciation that it shows.
     """
+    recording = opened(recording)
+    whole(batch_size, "batch_size", least=1)
     need_finished(recording)
     labels_at: Callable[[np.ndarray, LabelOf], Labelled]
     recording.check(*IMAGES)
@@ -82,7 +86,8 @@ def commitment(
         labels_at = partial(_labels_stored, recording)
     else:
         need_loop(recording)
-        denoiser = denoiser or denoiser_of(recording, device=device)
+        denoiser = denoiser_of(recording, device=device) if denoiser is None else denoiser
+        need_denoiser(denoiser)
         need_estimates(denoiser.new_scheduler(_steps(recording)), denoiser.shape)
         labels_at = partial(_labels_again, recording, denoiser)
     label_of = label_of or digits_of(recording.final.shape[1:], recording.attrs["model"])
@@ -148,7 +153,7 @@ def _empty(recording: Recording, label_of: LabelOf, batch_size: int) -> xarray.D
 
 
 def _labels_of(images: np.ndarray, label_of: LabelOf) -> np.ndarray:
-    return np.asarray(label_of(torch.from_numpy(images).float()))
+    return of_images(label_of, torch.from_numpy(images).float())
 
 
 def _labels_stored(recording: Recording, rows: np.ndarray, label_of: LabelOf) -> Labelled:
@@ -163,7 +168,7 @@ def _labels_again(recording: Recording, denoiser: Denoiser, rows: np.ndarray, la
     found, sigma = [], []
     for step in steps_again(recording, recording.dataset["sample"].to_numpy()[rows].tolist(), denoiser):
         assert step.x_0_estimate is not None
-        found.append(np.asarray(label_of(step.x_0_estimate.float().cpu())))
+        found.append(of_images(label_of, step.x_0_estimate.float().cpu()))
         sigma.append(step.sigma)
         x_0 = step.x_after
     stored = recording.final[rows].to_numpy()

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.dynamics.draws import checked_confidence
 from denoscope.dynamics.pairwise import blocks, check_theiler, extent
-from denoscope.dynamics.points import as_points
+from denoscope.dynamics.points import as_array, as_points
 from denoscope.dynamics.result import Estimate
 from denoscope.dynamics.standard_error import jackknife_error, student_quantile
 from denoscope.errors import UserError
+from denoscope.scalars import told
 
 LEAST_POINTS = 200
 RADII = 400
@@ -72,6 +74,8 @@ def correlation_dimension(
     array = as_points(points, name="points", least=1)
     _refuse_few(len(array))
     check_theiler(theiler, len(array))
+    checked_confidence(confidence)
+    _check_radii(radii)
     smallest, diameter = extent(array, theiler)
     grid = np.geomspace(smallest, diameter, RADII)
     counts, pairs = _counts(array, grid, theiler)
@@ -107,6 +111,15 @@ def _refuse_few(points: int) -> None:
             f"points has {points} points; at least {LEAST_POINTS} are needed: over a single decade of radii no more than"
             f" D₂ = 2 log₁₀ {points} = {bound:.1f} could show (Eckmann and Ruelle)"
         )
+
+
+def _check_radii(radii: Any) -> None:
+    """Refuse radii that are no range."""
+    if radii is None:
+        return
+    ends = as_array(radii, "radii")
+    if ends.shape != (2,) or not 0 < ends[0] < ends[1]:
+        raise UserError(f"radii is {told(radii)}; allowed: (low, high) with 0 < low < high")
 
 
 def _refuse_repeats(points: np.ndarray, counts: np.ndarray, pairs: int) -> None:

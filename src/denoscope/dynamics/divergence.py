@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,10 @@ import numpy as np
 
 from denoscope.dynamics.proportion import wilson
 from denoscope.errors import UserError
+from denoscope.origin import opened
 from denoscope.plain import plain
 from denoscope.recording import Recording
+from denoscope.scalars import real
 from denoscope.storage.plan import COMPLETE, ESTIMATES
 
 if TYPE_CHECKING:
@@ -24,7 +27,10 @@ MEASURES = ("separation", "cosine", "relative")
 
 
 def divergence(
-    recording: Recording, *, threshold: float = 2.0, layers: Sequence[str] | None = None
+    recording: Recording | str | os.PathLike[str],
+    *,
+    threshold: float = 2.0,
+    layers: Sequence[str] | None = None,
 ) -> xarray.Dataset:
     """How far each perturbed trajectory of a recording is from its base, in x_t, the estimate of x_0 and every layer.
 
@@ -51,7 +57,7 @@ def divergence(
     Reads one sample of one array at a time: memory is flat in the number of samples.
 
     Args:
-        recording: of noises made by `noise.perturbed`, one or several sets.
+        recording: of noises made by `noise.perturbed`, one or several sets; or its path.
         threshold: factor of x_T's separation from which a pair counts as diverged.
         layers: addresses; all that were recorded unless given.
 
@@ -60,8 +66,8 @@ def divergence(
     """
     import xarray
 
-    if not threshold > 1:
-        raise UserError(f"threshold is {threshold!r}; allowed: a number above 1")
+    real(threshold, "threshold", above=1)
+    recording = opened(recording)
     pairs, source = _pairs(recording), recording.dataset
     places = _places(recording, layers)
     recording.check("sequence", *(ESTIMATES if place == ESTIMATE else place for place in places))
@@ -114,6 +120,8 @@ def divergence(
 
 def _places(recording: Recording, layers: Sequence[str] | None) -> dict[str, xarray.DataArray]:
     """Where trajectories are compared beside x_t, by name."""
+    if isinstance(layers, str):
+        layers = [layers]
     chosen = list(recording.states) if layers is None else list(layers)
     if unknown := [name for name in chosen if name not in recording.states]:
         recorded = ", ".join(recording.states) or "none"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from denoscope.dynamics.draws import checked_confidence, generator
 from denoscope.dynamics.proportion import percentiles
 from denoscope.dynamics.result import Estimate
 from denoscope.errors import UserError
+from denoscope.scalars import real, told
 
 if TYPE_CHECKING:
     import xarray
@@ -63,14 +65,17 @@ def epsilon_sweep(
     Raises: UserError if there are fewer than three epsilons or no such state, or the seed or confidence is none.
     """
     rng, confidence = generator(seed), checked_confidence(confidence)
+    real(tolerance, "tolerance", least=0)
+    _need_divergence(found)
     epsilons = np.unique(found["epsilon"].to_numpy())
     if len(epsilons) < LEAST:
         raise UserError(
             f"there are pairs of {len(epsilons)} epsilons; allowed: {LEAST} or more, recorded together"
         )
     states = found.sizes["state"]
-    if not (-states <= state < states and state % states):
-        raise UserError(f"state is {state}; allowed: 1 to {states - 1}, or -1 for x_0")
+    is_whole = isinstance(state, numbers.Integral) and not isinstance(state, bool)
+    if not (is_whole and -states <= state < states and state % states):
+        raise UserError(f"state is {told(state)}; allowed: 1 to {states - 1}, or -1 for x_0")
     separation, usable = (found[name].to_numpy()[:, [0, state]] for name in ("separation", "usable"))
     growths = np.log(separation[:, 1] / separation[:, 0])
     groups = [growths[found["epsilon"].to_numpy() == epsilon] for epsilon in epsilons]
@@ -96,6 +101,15 @@ def epsilon_sweep(
         | {"state": state % states, "tolerance": tolerance, "seed": seed},
         warnings=tuple(warnings),
     )
+
+
+def _need_divergence(found: Any) -> None:
+    """Refuse what `divergence` did not give, such as the recording itself."""
+    given = set(getattr(found, "variables", ()))
+    if missing := [name for name in ("separation", "usable", "epsilon") if name not in given]:
+        raise UserError(
+            f"found is a {type(found).__name__} without {missing[0]}; give what divergence(recording) gives"
+        )
 
 
 def _longest_plateau(growth: np.ndarray, usable: np.ndarray, tolerance: float) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from denoscope.dynamics.maps import Step, advance, check_counts, first_state
 from denoscope.dynamics.points import as_array
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
+from denoscope.scalars import real, told, whole
 
 Told = Callable[[int, int], None]
 ROUNDS = 3
@@ -71,8 +73,9 @@ def periodicity(states: Any, *, longest: int = 64, tolerance: float = 1e-6) -> P
     Raises: UserError if there are fewer than 3·longest states.
     """
     points = as_array(states, "states")
-    window = ROUNDS * longest
-    if longest < 1 or points.ndim == 0 or len(points) < window:
+    window = ROUNDS * whole(longest, "longest", least=1)
+    real(tolerance, "tolerance", least=0)
+    if points.ndim == 0 or len(points) < window:
         raise UserError(
             f"states of shape {list(points.shape)} cannot show periods up to longest={longest}:"
             f" {max(window, ROUNDS)} states are needed; iterate on or lower longest to {len(np.atleast_1d(points)) // ROUNDS}"
@@ -135,6 +138,8 @@ def fixed_points(
 
     Raises: UserError if an orbit diverges, naming the iteration.
     """
+    whole(iterations, "iterations", least=1)
+    real(tolerance, "tolerance", least=0)
     if not isinstance(starts, torch.Tensor) or starts.ndim < 1 or not len(starts):
         raise UserError("starts must be a tensor [start, …] of at least one state")
     ends = [
@@ -181,6 +186,18 @@ def _mean(state: torch.Tensor) -> float:
     return float(state.double().mean())
 
 
+def _observed(observable: Callable[[torch.Tensor], float], state: torch.Tensor) -> float:
+    """What the observable takes on at a state, which must be one finite number."""
+    found = observable(state)
+    try:
+        number = float(found)
+    except (TypeError, ValueError, RuntimeError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"observable turned a state into {told(found)}; needed is one finite number")
+    return number
+
+
 def orbit_diagram(
     step_of: Callable[[float], Step],
     parameters: Sequence[float],
@@ -204,22 +221,26 @@ def orbit_diagram(
 
     Source: May, Nature 261, 459 (1976).
     """
-    values = np.full((len(parameters), iterations), np.nan)
+    given = as_array(parameters, "parameters")
+    if given.ndim != 1 or not given.size:
+        raise UserError(f"parameters has shape {list(given.shape)}; a list of at least one is needed")
+    check_counts(iterations, discard)
+    values = np.full((len(given), iterations), np.nan)
     warnings = []
     start = x0
-    for row, parameter in enumerate(parameters):
+    for row, parameter in enumerate(given.tolist()):
         try:
-            told = _part(progress, row, len(parameters))
-            states = orbit(step_of(parameter), start, iterations=iterations, discard=discard, progress=told)
+            part = _part(progress, row, len(given))
+            states = orbit(step_of(parameter), start, iterations=iterations, discard=discard, progress=part)
         except UserError as error:
             if "diverged" not in str(error):
                 raise
             warnings.append(f"parameter {parameter:g}: {error}")
             continue
-        values[row] = [float(observable(state)) for state in states]
+        values[row] = [_observed(observable, state) for state in states]
         start = states[-1] if follow else x0
     return OrbitDiagram(
-        parameters=as_array(parameters, "parameters"),
+        parameters=given,
         values=values,
         origin={"iterations": iterations, "discard": discard, "follow": follow},
         warnings=tuple(warnings),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from denoscope.errors import UserError
+from denoscope.scalars import whole
 
 BLOCK_NUMBERS = 1 << 22
 """Distances held at a time: 32 MB."""
@@ -28,11 +28,13 @@ def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def check_theiler(theiler: int, points: int) -> None:
     """Refuse a Theiler window that is none or leaves no pairs."""
-    if not 0 <= theiler < points // 2:
-        raise UserError(
-            f"theiler={theiler} with {points} points; it lies between 0 and {points // 2 - 1}: pairs closer in time"
-            " than that are left out"
-        )
+    most = points // 2 - 1
+    whole(
+        theiler,
+        "theiler",
+        most=most,
+        what=f"for {points} points: pairs closer in time than that are left out",
+    )
 
 
 def blocks(points: np.ndarray, theiler: int) -> Iterator[tuple[slice, np.ndarray]]:

@@ -12,6 +12,7 @@ from denoscope.dynamics.result import Result
 from denoscope.dynamics.similarity import centered, gram, unbiased_product
 from denoscope.dynamics.standard_error import jackknife_reach
 from denoscope.errors import UserError
+from denoscope.scalars import real
 
 LEAST_SAMPLES = 5
 CLOSE = 0.3
@@ -76,8 +77,7 @@ def _check(paths: np.ndarray, variance: float) -> None:
             f"trajectories has {len(paths)} samples; at least {LEAST_SAMPLES} are needed, and n samples show at most"
             " n − 1 directions"
         )
-    if not 0 < variance <= 1:
-        raise UserError(f"variance is {variance:g}; it is a share above 0 and up to 1, such as 0.9")
+    real(variance, "variance", above=0, most=1, example="0.9")
     same = (paths == paths[:1]).all(axis=(0, 2))
     if same.any():
         raise UserError(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from denoscope import noise
-from denoscope.conditioning import NOTHING, Condition
+from denoscope.conditioning import NOTHING, Condition, of_first
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
 from denoscope.dynamics.denoising_map import DenoisingMap, finite
@@ -19,6 +19,7 @@ from denoscope.kept import IDENTITY, keeping
 from denoscope.noise import NoiseSet
 from denoscope.plane_grid import PlaneGrid
 from denoscope.sampling import Loop
+from denoscope.scalars import whole
 
 if TYPE_CHECKING:
     import xarray
@@ -66,11 +67,13 @@ def plane_growth(
 
     Raises: UserError if the noises are no plane, a derivative is not finite, or `out` is taken.
     """
+    loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes)
+    flow = DenoisingMap(denoiser, loop, of_first(condition))
+    whole(batch_size, "batch_size", least=1)
     grid, shape = PlaneGrid.of(plane), denoiser.shape
     if tuple(plane.shape) != tuple(shape):
         raise UserError(f"the plane has shape {list(plane.shape)}; {denoiser.name} takes {list(shape)}")
     both = torch.stack(noise.plane_directions(shape, tuple(grid.made_with["direction_seeds"])))
-    flow = DenoisingMap(denoiser, Loop(steps=steps, noise_seed=noise_seed, lanes=lanes), condition.of([0]))
     with keeping(_empty(grid, flow), out, resume=resume, overwrite=overwrite) as file:
         growth, angle, computed = (file.data[name].values for name in ("growth", "angle", "computed"))
         left = np.flatnonzero(~computed[grid.rows, grid.columns])

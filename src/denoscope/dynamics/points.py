@@ -11,9 +11,13 @@ import torch
 from denoscope.dynamics import draws
 from denoscope.errors import UserError
 
+SMALLEST, LARGEST = 1e-60, 1e60
+"""Between these fourth powers of numbers, and sums of them, are finite and not 0."""
+
 
 def as_array(values: Any, name: str) -> np.ndarray:
-    """The numbers of a tensor, an array of numpy or xarray, or a list, in float64; all must be finite."""
+    """The numbers of a tensor, an array of numpy or xarray, or a list, in float64; all must be finite, and so
+    must their fourth powers."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = (values if values.is_complex() else values.double()).numpy()
@@ -29,7 +33,22 @@ def as_array(values: Any, name: str) -> np.ndarray:
             f"{name} has {np.count_nonzero(~finite)} of {array.size} numbers that are not finite,"
             f" the first at [{place}]; leave them out or record anew"
         )
+    if (largest := float(np.abs(array).max(initial=0))) > LARGEST:
+        _refuse_size(largest, name)
     return array
+
+
+def _refuse_size(largest: float, name: str) -> None:
+    raise UserError(
+        f"{name} holds numbers of up to {largest:.0e}, whose products float64 does not hold; allowed: up to "
+        f"{LARGEST:.0e}, and of states from {SMALLEST:.0e} on: divide all of them by {largest:.0e}"
+    )
+
+
+def _refuse_tiny(points: np.ndarray, name: str) -> None:
+    """Refuse states whose distances would all be 0."""
+    if 0 < (largest := float(np.abs(points).max(initial=0))) < SMALLEST:
+        _refuse_size(largest, name)
 
 
 def as_series(values: Any, *, name: str, least: int) -> np.ndarray:
@@ -50,6 +69,7 @@ def as_points(values: Any, *, name: str, least: int) -> np.ndarray:
         raise UserError(f"{name} has shape {list(points.shape)}; points are needed: [n] or [n, …]")
     points = points.reshape(len(points), -1)
     _enough(len(points), "points", name, least)
+    _refuse_tiny(points, name)
     if (points == points[0]).all():
         raise UserError(f"all {len(points)} rows of {name} are the same; there is nothing to measure")
     return points
@@ -65,6 +85,7 @@ def as_trajectories(values: Any, *, name: str, least: int) -> np.ndarray:
         )
     trajectories = array.reshape(*array.shape[:2], math.prod(array.shape[2:]))
     _enough(trajectories.shape[1], "states a trajectory", name, least)
+    _refuse_tiny(trajectories, name)
     return trajectories
 
 

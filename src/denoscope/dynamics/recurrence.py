@@ -11,6 +11,7 @@ from denoscope.dynamics.pairwise import blocks, check_theiler, distance_quantile
 from denoscope.dynamics.points import as_points
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
+from denoscope.scalars import real, whole
 
 LEAST_POINTS = 10
 MOST_POINTS = 20_000
@@ -65,7 +66,10 @@ def recurrence(
     Source: Marwan, Romano, Thiel and Kurths, Physics Reports 438, 237 (2007), sec. 3.5.
     """
     array = as_points(points, name="points", least=LEAST_POINTS)
-    _check(len(array), rate, shortest_diagonal, shortest_vertical)
+    real(rate, "rate", above=0, below=1, example="0.05")
+    whole(shortest_diagonal, "shortest_diagonal", least=1)
+    whole(shortest_vertical, "shortest_vertical", least=1)
+    _refuse_many(len(array))
     check_theiler(theiler, len(array))
     threshold = distance_quantile(array, rate, theiler)
     matrix = np.concatenate([block <= threshold for _, block in blocks(array, theiler)])
@@ -88,16 +92,12 @@ def recurrence(
     )
 
 
-def _check(points: int, rate: float, *shortest: int) -> None:
+def _refuse_many(points: int) -> None:
     if points > MOST_POINTS:
         raise UserError(
             f"points has {points} points, whose matrix takes {points**2 / 1e9:.1f} GB; give at most {MOST_POINTS},"
             " such as every few-th"
         )
-    if not 0 < rate < 1:
-        raise UserError(f"rate is {rate:g}; it is a share between 0 and 1, such as 0.05")
-    if min(shortest) < 1:
-        raise UserError(f"the shortest line is {min(shortest)}; it is 1 at least, 2 as a rule")
 
 
 def _runs(cells: np.ndarray) -> np.ndarray:

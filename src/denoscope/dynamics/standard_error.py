@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from denoscope.dynamics.draws import checked_confidence
-from denoscope.dynamics.proportion import normal_quantile
+from denoscope.dynamics.proportion import normal_quantile, wilson
 
 GROUPS = 20
 """Of samples, that the jackknife leaves out in turn; as many as there are samples where those are fewer."""
@@ -46,6 +46,27 @@ def jackknife_reach(estimate_of: Callable[[np.ndarray], float], samples: int, *,
     left = np.array([estimate_of(group_of != group) for group in range(groups)])
     reach = student_quantile(confidence, groups - 1) * float(jackknife_error(left))
     return np.inf if np.isnan(reach) else reach
+
+
+def clustered_interval(shares: np.ndarray, draws: int, *, confidence: float = 0.95) -> np.ndarray:
+    """The interval [..., 2] of a probability, from the shares [cluster, ...] of successes in `draws` of each cluster.
+
+    Wilson's, of as many independent trials as would scatter like the means of the clusters do: p(1−p)/v, v the variance
+    of their mean, fewer by (z/t)² for that v rests on few clusters. Never more than all draws, nor less than one. Where
+    all clusters agree and v is 0, a cluster counts as one trial, and so it has a width at 0 and 1 too. Of one cluster
+    its draws are the trials: they say nothing of other clusters.
+    Source: Dean and Pagano, J. Survey Statistics and Methodology 3, 484 (2015); the degrees of freedom: Korn and
+        Graubard, Survey Methodology 24, 193 (1998); all clusters agreeing is treated here as if draws of one were copies.
+    """
+    clusters, mean = len(shares), shares.mean(axis=0)
+    if clusters == 1:
+        return wilson(mean * draws, draws, confidence=confidence)
+    variance = shares.var(axis=0, ddof=1) / clusters
+    ratio = (normal_quantile(confidence) / student_quantile(confidence, clusters - 1)) ** 2
+    scattered = mean * (1 - mean) / np.where(variance > 0, variance, 1)
+    trials = np.where(variance > 0, np.minimum(scattered, clusters * draws) * ratio, clusters)
+    trials = np.maximum(trials, 1)
+    return wilson(mean * trials, trials, confidence=confidence)
 
 
 def student_quantile(confidence: float, degrees: int) -> float:

@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from denoscope import seeds, tensors
-from denoscope.conditioning import NOTHING, Condition
+from denoscope.conditioning import NOTHING, Condition, of_first
 from denoscope.config import InferenceConfig
 from denoscope.denoiser import Denoiser
 from denoscope.dynamics.closed_loop import begin_of
 from denoscope.dynamics.commitment import LabelOf, digits_of
 from denoscope.dynamics.denoising_map import DenoisingMap
 from denoscope.dynamics.draws import generator
+from denoscope.dynamics.points import as_array
 from denoscope.dynamics.proportion import percentiles
 from denoscope.dynamics.spectrum import identity_of, origin_of
+from denoscope.dynamics.standard_error import clustered_interval
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping
+from denoscope.labels import of_images
+from denoscope.recording import Recording
 from denoscope.sampling import Loop, noise_level
+from denoscope.scalars import whole
 
 if TYPE_CHECKING:
     import xarray
 
 RESAMPLED = 1000
+ALONE = (
+    "one image alone: the interval of its probability is over its draws, its distance has none, and nothing is known of "
+    "other images"
+)
 
 
 def u_turn(
     denoiser: Denoiser,
-    x_0: torch.Tensor,
+    x_0: Any,
     levels: Sequence[float],
     *,
     draws: int = 16,
@@ -48,49 +57,48 @@ def u_turn(
     """The probability that images x_0 [n, C, H, W], noised back to a level and denoised again, keep their class.
 
     `same` (sample, level) is the share of `draws` independent noises after which the class is that of x_0; `probability`
-    (level) its mean over images, with `interval` (level, end), 95 %, by bootstrap over images: draws of one image depend
-    on each other, so that they do not count as so many samples. `distance` (sample, level) is the root mean square over
-    draws of ‖x_0' − x_0‖ (L2), `turn_distance` (level) that over draws and images, `turn_distance_interval` (level, end)
-    as the other. `step` (level) is the step that denoising begins with, `sigma` its noise level.
-    `computed` (sample, level) is true for what is done.
+    (level) its mean over images. `interval` (level, end), 95 %, is Wilson's, of as many independent draws as would scatter
+    like the images do, for draws of one image depend on each other; where all images agree, each counts as one draw.
+    `distance` (sample, level) is the root mean square over draws of ‖x_0' − x_0‖ (L2), `turn_distance` (level) that over
+    draws and images, with `turn_distance_interval` (level, end), 95 %, by bootstrap over images. `step` (level) is the step
+    that denoising begins with, `sigma` its noise level. `computed` (sample, level) is true for what is done.
 
     How to read it: 1 at small levels, and at large ones the share that the class has anyway. Where it falls between,
-    the class is decided. When it misleads: with few images the interval is too narrow; a step of the stochastic
-    schedulers adds noise of its own, which here is common to all images and draws.
+    the class is decided. When it misleads: with few images the interval of the distance is too narrow, and of one image
+    there is none; that of the probability then is over its draws alone. A step of the stochastic schedulers adds noise
+    of its own, which here is common to all images and draws.
 
     Args:
-        levels: each a share of the `steps`, as for `closed_loop`: at 1 all of the image is noised away.
+        x_0: a tensor, or an array of numpy or xarray, such as `recording.final`.
+        levels: each a share of the `steps`, as for `closed_loop`: at 1 all of the image is noised away. No two may begin
+            with the same step.
         seed: of the noises, one for each image, level and draw, whatever else is asked for.
         label_of: images [n, C, H, W] to whole numbers [n], of images that are no digits; LeNet-5 unless given.
         out: a file (.npz) in which what is finished is kept as it comes; `denoscope.kept.read` opens it.
         resume: go on with what `out` holds. `overwrite` replaces it.
         progress: is told (images done at some level, all of them).
 
-    Raises: UserError if x_0 does not fit, a level leaves no step, the scheduler remembers earlier steps, or `out` is taken.
+    Raises: UserError if x_0 does not fit, a level leaves no step or that of another, the scheduler remembers earlier
+        steps, or `out` is taken.
 
     Source: Sclocchi, Favero and Wyart, PNAS 122, e2408799121 (2025), forward–backward experiments; Behjoo and
-        Chertkov, U-turn diffusion (2023).
+        Chertkov, U-turn diffusion (2023). The interval: Dean and Pagano, J. Survey Statistics and Methodology 3, 484
+        (2015), with the degrees of freedom of Korn and Graubard, Survey Methodology 24, 193 (1998).
     """
-    if x_0.ndim != 4 or tuple(x_0.shape[1:]) != tuple(denoiser.shape) or not len(x_0):
-        raise UserError(
-            f"x_0 has shape {list(x_0.shape)}; needed is [n, {', '.join(map(str, denoiser.shape))}]"
-        )
-    if not torch.isfinite(x_0).all():
-        raise UserError("x_0 holds NaN or Inf; leave those images out")
-    if not (isinstance(draws, int) and draws >= 1 and len(levels)):
-        raise UserError(f"draws is {draws!r}, levels {list(levels)!r}; allowed: 1 or more of either")
-    rng, label_of = generator(seed), label_of or digits_of(denoiser.shape, denoiser.name)
-    flow = DenoisingMap(denoiser, Loop(steps=steps, noise_seed=seed, lanes=lanes), condition.of([0]))
+    rng, draws = generator(seed), whole(draws, "draws", least=1)
+    flow = DenoisingMap(denoiser, Loop(steps=steps, noise_seed=seed, lanes=lanes), of_first(condition))
     flow.need_single_steps()
-    begins = [begin_of(level, steps) for level in levels]
-    x_0 = x_0.to(denoiser.device, denoiser.dtype)
-    before = np.asarray(label_of(x_0.float().cpu()))
-    fresh = _empty(flow, x_0, levels, begins, before, {"draws": draws, "seed": seed})
+    shares = as_array(levels, "levels")
+    begins = _begins(shares, steps)
+    x_0 = _images(denoiser, x_0)
+    label_of = label_of or digits_of(denoiser.shape, denoiser.name)
+    before = of_images(label_of, x_0.float().cpu())
+    fresh = _empty(flow, x_0, shares, begins, before, {"draws": draws, "seed": seed})
     with keeping(fresh, out, resume=resume, overwrite=overwrite) as file:
         same, distance, computed = (file.data[name].values for name in ("same", "distance", "computed"))
         for row, column in np.argwhere(~computed):
             after = _back(flow, x_0[row], begins[column], draws, seed, int(row))
-            same[row, column] = np.mean(np.asarray(label_of(after.float().cpu())) == before[row])
+            same[row, column] = np.mean(of_images(label_of, after.float().cpu()) == before[row])
             distance[row, column] = (after - x_0[row]).double().flatten(1).square().sum(1).mean().sqrt()
             computed[row, column] = True
             file.save()
@@ -98,17 +106,49 @@ def u_turn(
                 progress(int(computed.sum()), computed.size)
         file.data = file.data.assign(
             probability=("level", same.mean(0)),
-            interval=(("level", "end"), _intervals(same, rng)),
+            interval=(("level", "end"), clustered_interval(same, draws)),
             turn_distance=("level", np.sqrt((distance**2).mean(0))),
             turn_distance_interval=(("level", "end"), np.sqrt(_intervals(distance**2, rng))),
         )
     return file.data
 
 
+def _images(denoiser: Denoiser, given: Any) -> torch.Tensor:
+    """The images as the denoiser has them, refused where they are none."""
+    if isinstance(given, Recording):
+        raise UserError(f"x_0 is the recording {given.path}; give its images: recording.final")
+    if hasattr(given, "to_numpy"):
+        given = given.to_numpy()
+    if isinstance(given, np.ndarray) and given.dtype.kind in "fiub":
+        given = torch.from_numpy(given.copy())
+    denoiser.need_states(given, "x_0")
+    if not torch.isfinite(given).all():
+        raise UserError("x_0 holds NaN or Inf; leave those images out")
+    return given.to(denoiser.device, denoiser.dtype)
+
+
+def _begins(levels: np.ndarray, steps: int) -> list[int]:
+    """The step that each level begins with, all different."""
+    if levels.ndim != 1 or not len(levels):
+        raise UserError(
+            f"levels has shape {list(levels.shape)}; allowed: one or more shares of the steps, as [0.2, 0.5, 1]"
+        )
+    begins: dict[int, float] = {}
+    for level in levels.tolist():
+        step = begin_of(level, steps)
+        if step in begins:
+            raise UserError(
+                f"levels {begins[step]:g} and {level:g} both begin with step {step} of {steps}; leave one of them out "
+                "or take more steps"
+            )
+        begins[step] = level
+    return list(begins)
+
+
 def _empty(
     flow: DenoisingMap,
     x_0: torch.Tensor,
-    levels: Sequence[float],
+    levels: np.ndarray,
     begins: Sequence[int],
     before: np.ndarray,
     drawn: dict[str, int],
@@ -126,13 +166,13 @@ def _empty(
             "label": ("sample", before),
         },
         coords={
-            "level": np.array(levels, dtype=float),
+            "level": levels,
             "step": ("level", list(begins)),
             "sigma": ("level", [noise_level(scheduler, begin) for begin in begins]),
         },
         attrs={
             **origin,
-            "warnings": ["one image alone has no interval"] if len(x_0) == 1 else [],
+            "warnings": [ALONE] if len(x_0) == 1 else [],
             IDENTITY: {
                 "x_0": tensors.sha256(x_0),
                 "labels": before.tolist(),

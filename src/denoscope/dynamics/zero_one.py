@@ -10,7 +10,7 @@ import numpy as np
 from denoscope.dynamics.draws import generator
 from denoscope.dynamics.points import as_series
 from denoscope.dynamics.result import Estimate
-from denoscope.errors import UserError
+from denoscope.scalars import real, whole
 
 LEAST_POINTS = 200
 FEW_POINTS = 1000
@@ -55,10 +55,8 @@ def zero_one(series: Any, *, seed: int = 0, frequencies: int = 100, damping: flo
         damping: Dawes and Freeland, "The '0–1 test for chaos' and strange nonchaotic attractors" (2008).
     """
     values = as_series(series, name="series", least=LEAST_POINTS)
-    if frequencies < 10 or damping < 0:
-        raise UserError(
-            f"frequencies={frequencies}, damping={damping:g}; at least 10 and at least 0 are needed"
-        )
+    whole(frequencies, "frequencies", least=10)
+    real(damping, "damping", least=0)
     drawn = np.sort(generator(seed).uniform(*FREQUENCIES, frequencies))
     growth = _displacement(values, drawn)
     lags = np.arange(1, growth.shape[1] + 1)
