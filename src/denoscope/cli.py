@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from denoscope.config import InferenceConfig, ModelConfig, Settings, at_least, option
 from denoscope.errors import UserError
-from denoscope.verbs import basins, sensitivity, trajectories
+from denoscope.verbs import basins, loops, sensitivity, trajectories
 from denoscope.verbs.output import NPZ, Measured
 from denoscope.verbs.verb import KEPT, MODEL, PLANE, OwnFlags, Verb, load, plane_of
 
@@ -532,6 +532,7 @@ VERBS: dict[str, Verb] = {
         PatchFlags,
     ),
     **sensitivity.VERBS,
+    **loops.VERBS,
     **basins.VERBS,
     **trajectories.VERBS,
     "layers": Verb(

@@ -100,6 +100,13 @@ def _begun(fresh: xarray.Dataset, path: Path, resume: bool) -> xarray.Dataset:
     return found
 
 
+def with_room(found: xarray.Dataset, fresh: xarray.Dataset, name: str, *, along: str) -> xarray.Dataset:
+    """What is kept of work, with room in one variable for as much along a dimension as the fresh one has."""
+    more = fresh[name].isel({along: slice(found.sizes[along], None)})
+    axis = more.dims.index(along)
+    return found.assign({name: (more.dims, np.concatenate([found[name], more], axis))})
+
+
 def write(data: xarray.Dataset, path: Path) -> None:
     """Write a dataset to a file (.npz), whole or not at all: each variable and coordinate as an array of its name,
     and `told`, JSON of their dimensions and the attributes."""

@@ -550,3 +550,21 @@ def test_uncertainty_asks_random_points_of_a_plane(here, capsys):
     cli.main([*line.split(), "--resume"])
     assert json.loads((here / "uncertainty.json").read_text()) == written
     assert "--points is 1; allowed: a whole number of at least 2" in refused(capsys, line.replace("40", "1"))
+
+
+def test_an_orbit_is_kept_and_measured(model, here, capsys):
+    x = ds.noise.random(1, (1, 8, 8), seed=1)
+    x.write(here / "inputs")
+    line = f"dynamics orbit --model {model} --device cpu --num_steps 2 --discard 3 --loop_noise common"
+    cli.main(f"{line} --iterations 150".split())
+    told, denoiser = capsys.readouterr(), ds.load(model, device="cpu")
+    assert "period: not measured, " in told.out and "correlation dimension: not measured" in told.out
+    loop = dynamics.closed_loop(denoiser, 0.5, noise_seed=42, noise="common", steps=2)
+    x_0 = ds.sample(denoiser, x.batch([0]), steps=2)[0]
+    states = dynamics.orbit(loop, x_0, iterations=220, discard=3)
+    np.testing.assert_array_equal(kept.read("orbit.npz")["state"], states[:150])
+    cli.main(f"{line} --iterations 220 --resume".split())
+    np.testing.assert_array_equal(kept.read("orbit.npz")["state"], states)
+    written, told = json.loads((here / "orbit.json").read_text()), capsys.readouterr().out
+    assert written["recurrence"]["determinism"] == dynamics.recurrence(states, theiler=10).determinism
+    assert told.splitlines()[-2:] == ["orbit.json", "orbit.png"] and "recurrence: determinism" in told

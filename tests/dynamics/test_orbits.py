@@ -89,6 +89,26 @@ def test_the_diagram_tells_which_parameter_diverged():
     assert found.warnings[0].startswith("parameter 4.5: the orbit diverged")
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_an_orbit_goes_on_after_a_stop_and_to_more_iterations(tmp_path, dtype):
+    def stopping(done, _every):
+        if done == 40:
+            raise KeyboardInterrupt
+
+    x0, out = torch.tensor([0.3], dtype=dtype), tmp_path / "orbit.npz"
+    whole = orbit(logistic(3.9), x0, iterations=90, discard=7)
+    with pytest.raises(KeyboardInterrupt):
+        orbit(logistic(3.9), x0, iterations=50, discard=7, out=out, progress=stopping)
+    for iterations in (50, 90, 20):
+        again = orbit(logistic(3.9), x0, iterations=iterations, discard=7, out=out, resume=True)
+        assert torch.equal(again, whole[:iterations]) and again.dtype == dtype
+    for x, options in ((x0 + 0.1, {"discard": 7}), (x0, {"discard": 8})):
+        with pytest.raises(UserError, match="cannot be gone on with"):
+            orbit(logistic(3.9), x, iterations=50, out=out, resume=True, **options)
+    with pytest.raises(UserError, match="cannot be gone on with, since this differs: the map there"):
+        orbit(logistic(3.8), x0, iterations=50, discard=7, out=out, resume=True)
+
+
 def test_iterations_are_told_as_they_come():
     told, tell = [], lambda *counts: told.append(counts)
     orbit(logistic(3.2), start(0.3), iterations=2, discard=3, progress=tell)

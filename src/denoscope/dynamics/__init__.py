@@ -43,6 +43,7 @@ from denoscope.dynamics.local_expansion import local_expansion
 from denoscope.dynamics.loop_drawings import (
     draw_correlation_sum,
     draw_lyapunov,
+    draw_orbit,
     draw_orbit_diagram,
     draw_recurrence,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "draw_exponents",
     "draw_growth",
     "draw_lyapunov",
+    "draw_orbit",
     "draw_orbit_diagram",
     "draw_participation",
     "draw_path",

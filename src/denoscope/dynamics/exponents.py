@@ -26,7 +26,7 @@ from denoscope.dynamics.points import as_array
 from denoscope.dynamics.result import Estimate, Result
 from denoscope.dynamics.standard_error import batch_error, student_quantile
 from denoscope.errors import UserError
-from denoscope.kept import IDENTITY, Kept, keeping
+from denoscope.kept import IDENTITY, Kept, keeping, with_room
 from denoscope.scalars import whole
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def lyapunov(
     }
     fresh = _begun(x, frame, measured, identity)
     with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=True) as file:
-        file.data = _long_enough(file.data, fresh)
+        file.data = with_room(file.data, fresh, "growth", along="iteration")
         _grow(step, x, file, way=way, iterations=measured, progress=progress)
     growth = file.data["growth"].to_numpy()[settling : settling + iterations]
     # Directions that grow alike come out of the frame in any order.
@@ -169,12 +169,6 @@ def _begun(
         },
         attrs={IDENTITY: identity},
     )
-
-
-def _long_enough(kept: xarray.Dataset, fresh: xarray.Dataset) -> xarray.Dataset:
-    """What is kept of an orbit, with room for as many iterations as a fresh one has."""
-    more = fresh["growth"][kept.sizes["iteration"] :]
-    return kept.assign(growth=(more.dims, np.concatenate([kept["growth"], more])))
 
 
 def _grow(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from denoscope.dynamics.correlation_dimension import CorrelationDimension
 from denoscope.dynamics.exponents import Lyapunov
 from denoscope.dynamics.orbits import OrbitDiagram
+from denoscope.dynamics.points import as_points
 from denoscope.dynamics.recurrence import Recurrence
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ def draw_orbit_diagram(ax: Axes, found: OrbitDiagram) -> Axes:
     columns = np.repeat(found.parameters, found.values.shape[1])
     ax.plot(columns, found.values.ravel(), ".", markersize=4, alpha=0.5, markeredgewidth=0)
     ax.set(xlabel="parameter", ylabel="observable along the orbit")
+    return ax
+
+
+def draw_orbit(ax: Axes, states: Any) -> Axes:
+    """How far each iteration of an orbit [iteration, …] moves its state: it falls where the orbit settles, down to rounding."""
+    points = as_points(states, name="states", least=2)
+    ax.plot(np.arange(1, len(points)), np.linalg.norm(np.diff(points, axis=0), axis=1), linewidth=1)
+    ax.set(yscale="log", xlabel="iteration", ylabel="distance from the state before (L2)")
     return ax
 
 

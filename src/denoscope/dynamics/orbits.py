@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from denoscope import tensors
 from denoscope.dynamics.maps import Step, advance, check_counts, first_state
 from denoscope.dynamics.points import as_array
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
+from denoscope.kept import IDENTITY, keeping, with_room
 from denoscope.scalars import real, told, whole
+
+if TYPE_CHECKING:
+    import xarray
 
 Told = Callable[[int, int], None]
 ROUNDS = 3
@@ -22,26 +28,60 @@ ROUNDS = 3
 
 
 def orbit(
-    step: Step, x0: torch.Tensor, *, iterations: int, discard: int = 0, progress: Told | None = None
+    step: Step,
+    x0: torch.Tensor,
+    *,
+    iterations: int,
+    discard: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Told | None = None,
 ) -> torch.Tensor:
     """The states [iterations, …] of an orbit: the first is x0 after `discard` iterations.
 
     Args:
+        out: a file (.npz) in which the states are kept as they come, once the transient is over.
+        resume: go on with what `out` holds, also to more iterations than were asked for before. `overwrite` replaces it.
         progress: is told (states done, those discarded among them, all of them).
 
-    Raises: UserError naming the iteration after which a state is not finite.
+    Raises: UserError naming the iteration after which a state is not finite, or if `out` is taken.
     """
     check_counts(iterations, discard)
-    state = first_state(x0)
-    states = state.new_empty((iterations, *state.shape))
-    for k in range(discard + iterations):
-        if k > 0:
-            state = advance(step, state, k - 1)
-        if k >= discard:
-            states[k - discard] = state
-        if progress:
-            progress(k + 1, discard + iterations)
-    return states
+    first = first_state(x0)
+    fresh = _unvisited(step, first, iterations, discard)
+    with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=True) as file:
+        file.data = with_room(file.data, fresh, "state", along="iteration")
+        states, done = torch.from_numpy(file.data["state"].values), file.data["done"].values
+        state, begun = (states[done - 1].to(first), discard + int(done)) if done else (first, 0)
+        for k in range(begun, discard + iterations):
+            if k > 0:
+                state = advance(step, state, k - 1)
+            if k >= discard:
+                states[k - discard] = state
+                done[...] = k - discard + 1
+                file.save()
+            if progress:
+                progress(k + 1, discard + iterations)
+    return states[:iterations].to(first)
+
+
+def _unvisited(step: Step, first: torch.Tensor, iterations: int, discard: int) -> xarray.Dataset:
+    """The states of an orbit none of which is known yet, and what tells it from others."""
+    import xarray
+
+    # NumPy has no bfloat16, all of whose numbers float32 has.
+    dtype = torch.float32 if first.dtype == torch.bfloat16 else first.dtype
+    states = torch.full((iterations, *first.shape), math.nan, dtype=dtype)
+    dims = ("iteration", *(f"axis_{axis}" for axis in range(first.ndim)))
+    identity = {
+        "discard": discard,
+        "x0": tensors.sha256(first),
+        "the map there": tensors.sha256(advance(step, first, 0)),
+    }
+    return xarray.Dataset(
+        {"state": (dims, states.numpy()), "done": ((), np.array(0))}, attrs={IDENTITY: identity}
+    )
 
 
 def _part(progress: Told | None, number: int, count: int) -> Told | None:

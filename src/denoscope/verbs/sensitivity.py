@@ -1,4 +1,4 @@
-"""`denoscope dynamics …` of how small differences grow: exponents, divergence, ridges, closed loops."""
+"""`denoscope dynamics …` of how small differences grow: exponents, divergence, ridges."""
 
 from __future__ import annotations
 
@@ -236,59 +236,6 @@ def _growth(settings: Settings, own: GrowthFlags) -> None:
     own.tell()
 
 
-@dataclass(frozen=True)
-class LyapunovFlags(Measured):
-    """Which closed loop is iterated, and how long."""
-
-    level: float = option(0.5, "How far back each iteration noises, as a share of the steps.", POSITIVE)
-    iterations: int = option(1000, "Iterations that are measured.", at_least(1))
-    discard: int = option(100, "Iterations before, for the transient.", at_least(0))
-    k: int = option(2, "How many exponents, the largest.", at_least(1))
-    loop_noise: str = option("fixed", "fixed: one draw for all iterations; common: one for each.")
-    output: Path = option(
-        Path("lyapunov.json"), "The file of the exponents, with what they were computed from.", JSON
-    )
-    kept: Path = option(Path("lyapunov.npz"), "The file in which the orbit is kept as far as it got.", NPZ)
-
-    @property
-    def places(self) -> list[tuple[str, Path]]:
-        return [*super().places, ("--kept", self.kept)]
-
-
-def _lyapunov(settings: Settings, own: LyapunovFlags) -> None:
-    from denoscope import dynamics, noise, progress, sampling
-
-    inference = settings.inference
-    with own.claimed(inference, kept=own.kept):
-        denoiser = load(settings)
-        x_T = noise.read(settings.system.inputs, shape=denoiser.shape).batch([0])
-        x_0 = sampling.sample(denoiser, x_T, steps=inference.num_steps, noise_seed=settings.system.seed)
-        loop = dynamics.closed_loop(
-            denoiser,
-            own.level,
-            noise_seed=settings.system.seed,
-            noise=own.loop_noise,  # type: ignore[arg-type]
-            steps=inference.num_steps,
-        )
-        with progress.Counter("closed loop", unit="iteration") as told:
-            found = dynamics.lyapunov(
-                loop,
-                x_0[0],
-                iterations=own.iterations,
-                k=own.k,
-                discard=own.discard,
-                out=own.kept,
-                resume=inference.resume,
-                overwrite=inference.overwrite,
-                progress=told,
-            )
-    for number, (value, (low, high)) in enumerate(zip(found.exponents, found.intervals, strict=True), 1):
-        print(f"exponent {number}: {value:+.4f} per iteration  [{low:+.4f}, {high:+.4f}]")
-    warn(found.warnings)
-    write_json(own.output, found.to_dict())
-    print(own.output)
-
-
 VERBS: dict[str, Verb] = {
     "dynamics spectrum": Verb(
         _spectrum,
@@ -324,11 +271,5 @@ VERBS: dict[str, Verb] = {
             "default": PLANE,
         },
         GrowthFlags,
-    ),
-    "dynamics lyapunov": Verb(
-        _lyapunov,
-        "Asymptotic Lyapunov exponents of noising and denoising an image again and again.",
-        {"system": "inputs device seed", "model": MODEL, "inference": f"num_steps {KEPT}"},
-        LyapunovFlags,
     ),
 }

@@ -1,0 +1,182 @@
+"""`denoscope dynamics …` of noising and denoising an image again and again: exponents and orbits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from denoscope.config import POSITIVE, Settings, at_least, option
+from denoscope.errors import UserError
+from denoscope.verbs.output import JSON, NPZ, Measured, Pictured, warn, write_json
+from denoscope.verbs.verb import KEPT, MODEL, OwnFlags, Verb, load
+
+if TYPE_CHECKING:
+    import torch
+
+    from denoscope.dynamics.closed_loop import ClosedLoop
+    from denoscope.dynamics.result import Estimate
+
+FLAGS = {"system": "inputs device seed", "model": MODEL, "inference": f"num_steps {KEPT}"}
+
+
+@dataclass(frozen=True)
+class LoopFlags(OwnFlags):
+    """Which closed loop is iterated, and how long."""
+
+    level: float = option(0.5, "How far back each iteration noises, as a share of the steps.", POSITIVE)
+    iterations: int = option(1000, "Iterations that are measured.", at_least(1))
+    discard: int = option(100, "Iterations before, for the transient.", at_least(0))
+    loop_noise: Literal["fixed", "common"] = option(
+        "fixed", "fixed: one draw for all iterations; common: one for each."
+    )
+
+
+def _loop(settings: Settings, own: LoopFlags) -> tuple[ClosedLoop, torch.Tensor]:
+    """The loop, and the image [C, H, W] that it begins with: what the first noise becomes."""
+    from denoscope import dynamics, noise, sampling
+
+    denoiser, steps, seed = load(settings), settings.inference.num_steps, settings.system.seed
+    x_T = noise.read(settings.system.inputs, shape=denoiser.shape).batch([0])
+    x_0 = sampling.sample(denoiser, x_T, steps=steps, noise_seed=seed)
+    loop = dynamics.closed_loop(denoiser, own.level, noise_seed=seed, noise=own.loop_noise, steps=steps)
+    return loop, x_0[0]
+
+
+@dataclass(frozen=True)
+class LyapunovFlags(LoopFlags, Measured):
+    """Which closed loop is iterated, and how long."""
+
+    k: int = option(2, "How many exponents, the largest.", at_least(1))
+    output: Path = option(
+        Path("lyapunov.json"), "The file of the exponents, with what they were computed from.", JSON
+    )
+    kept: Path = option(Path("lyapunov.npz"), "The file in which the orbit is kept as far as it got.", NPZ)
+
+    @property
+    def places(self) -> list[tuple[str, Path]]:
+        return [*super().places, ("--kept", self.kept)]
+
+
+def _lyapunov(settings: Settings, own: LyapunovFlags) -> None:
+    from denoscope import dynamics, progress
+
+    inference = settings.inference
+    with own.claimed(inference, kept=own.kept):
+        loop, x_0 = _loop(settings, own)
+        with progress.Counter("closed loop", unit="iteration") as told:
+            found = dynamics.lyapunov(
+                loop,
+                x_0,
+                iterations=own.iterations,
+                k=own.k,
+                discard=own.discard,
+                out=own.kept,
+                resume=inference.resume,
+                overwrite=inference.overwrite,
+                progress=told,
+            )
+    for number, (value, (low, high)) in enumerate(zip(found.exponents, found.intervals, strict=True), 1):
+        print(f"exponent {number}: {value:+.4f} per iteration  [{low:+.4f}, {high:+.4f}]")
+    warn(found.warnings)
+    write_json(own.output, found.to_dict())
+    print(own.output)
+
+
+@dataclass(frozen=True)
+class OrbitFlags(LoopFlags, Pictured):
+    """What is asked of the orbit, and where it goes."""
+
+    theiler: int = option(10, "States nearer in time than so many iterations are no neighbours.", at_least(0))
+    output: Path = option(Path("orbit.json"), "The file of what is measured of the orbit.", JSON)
+    kept: Path = option(Path("orbit.npz"), "The file of the orbit's states, as far as it got.", NPZ)
+
+    @property
+    def places(self) -> list[tuple[str, Path]]:
+        return [*super().places, ("--kept", self.kept)]
+
+
+def _orbit(settings: Settings, own: OrbitFlags) -> None:
+    from denoscope import dynamics, progress
+
+    inference, seed = settings.inference, settings.system.seed
+    with own.claimed(inference, kept=own.kept):
+        loop, x_0 = _loop(settings, own)
+        with progress.Counter("closed loop", unit="iteration") as told:
+            states = dynamics.orbit(
+                loop,
+                x_0,
+                iterations=own.iterations,
+                discard=own.discard,
+                out=own.kept,
+                resume=inference.resume,
+                overwrite=inference.overwrite,
+                progress=told,
+            ).cpu()
+    own.draw(dynamics.draw_orbit, states)
+    found = {}
+    for name, measure, in_words in _measures(states, own.theiler, seed):
+        try:
+            one = measure()
+        except UserError as error:  # of an orbit that is too short for it, or stands still
+            print(f"{name}: not measured, {error}")
+            continue
+        print(f"{name}: {in_words(one)}")
+        warn(f"{name}: {line}" for line in one.warnings)
+        # The matrix is as long as the orbit is squared, and made again from the states.
+        found[name] = {field: value for field, value in one.to_dict().items() if field != "matrix"}
+    write_json(own.output, found)
+    own.tell()
+
+
+def _measures(
+    states: torch.Tensor, theiler: int, seed: int
+) -> list[tuple[str, Callable[[], Any], Callable[[Any], str]]]:
+    """What is asked of the states [iteration, C, H, W] of an orbit: its name, the measure, and its result in a line."""
+    from denoscope import dynamics
+
+    return [
+        (
+            "period",
+            lambda: dynamics.periodicity(states),
+            lambda found: f"{found.period or f'none of up to {len(found.returns)}'} iterations",
+        ),
+        (
+            "0-1 test of the mean pixel",
+            lambda: dynamics.zero_one(states.flatten(1).double().mean(1), seed=seed),
+            lambda found: f"K {_within(found)}",
+        ),
+        (
+            "correlation dimension",
+            lambda: dynamics.correlation_dimension(states, theiler=theiler),
+            lambda found: f"{_within(found)}, at most {found.bound:.2f} can be shown",
+        ),
+        (
+            "recurrence",
+            lambda: dynamics.recurrence(states, theiler=theiler),
+            lambda found: f"determinism {found.determinism:.3f}, laminarity {found.laminarity:.3f}",
+        ),
+    ]
+
+
+def _within(found: Estimate) -> str:
+    low, high = found.interval or (math.nan, math.nan)
+    return f"{found.value:.3f}  [{low:.3f}, {high:.3f}]"
+
+
+VERBS: dict[str, Verb] = {
+    "dynamics lyapunov": Verb(
+        _lyapunov,
+        "Asymptotic Lyapunov exponents of noising and denoising an image again and again.",
+        FLAGS,
+        LyapunovFlags,
+    ),
+    "dynamics orbit": Verb(
+        _orbit,
+        "Whether noising and denoising an image again and again settles, recurs or wanders: period, 0–1 test, dimension.",
+        FLAGS,
+        OrbitFlags,
+    ),
+}
