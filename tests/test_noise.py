@@ -123,6 +123,23 @@ def test_a_plane_of_one_cell_is_its_centre():
     assert norm(x.tensor(0).double() - base.double()) == pytest.approx(5, rel=1e-6)
 
 
+@pytest.mark.parametrize(("center", "finest"), [((0.0, 0.0), 1e-5), ((1e6, 0.0), 0.2)])
+def test_a_plane_finer_than_float32_is_refused_with_the_least_length_that_works(center, finest):
+    """Least: where rounding moves cells by a tenth of their distance, as measured on the cells themselves."""
+    for lengths in ((1e-30, 1e-30), (1e-30, 60.0), (60.0, finest)):
+        axis = "u" if lengths[0] < 1 else "v"
+        with pytest.raises(
+            UserError, match=rf"cells along {axis} lie .* float32 does not resolve"
+        ) as refused:
+            noise.plane((5, 5), SHAPE, lengths=lengths, center=center)
+    least = float(str(refused.value).partition("allowed: about ")[2].split()[0])
+    x = noise.plane((5, 5), SHAPE, lengths=(60.0, 1.05 * least), center=center)
+    _, second = noise.plane_directions(SHAPE, (100, 200))
+    off = x.tensor(1).double() - x.tensor(0).double() - 1.05 * least / 4 * second
+    assert 0.08 < norm(off) / (1.05 * least / 4) < 0.12
+    noise.plane((1, 5), SHAPE, lengths=(1e-30, 60.0))  # one cell has no neighbour
+
+
 def test_plane_files_and_their_json_are_as_documented(tmp_path):
     x = noise.plane((2, 3), SHAPE, lengths=(2.0, 4.0), center=(1.0, 0.0), base_seed=420)
     written = x.write(tmp_path)
@@ -334,6 +351,17 @@ def test_a_missing_or_empty_folder_is_refused_by_its_name(tmp_path):
         (lambda: noise.perturbed(1, SHAPE, epsilon=1e41), "epsilon is 1e"),
         (lambda: noise.plane((0, 2), SHAPE), "counts"),
         (lambda: noise.plane((2,), SHAPE), "counts"),
+        (lambda: noise.plane(2, SHAPE), "counts is 2; allowed: two numbers"),
+        (lambda: noise.plane((2, True), SHAPE), "counts is True"),
+        (lambda: noise.plane((2, 2), SHAPE, lengths=60), "lengths is 60; allowed: two numbers"),
+        (
+            lambda: noise.plane((2, 2), SHAPE, lengths=("wide", 2)),
+            "lengths is 'wide'; allowed: a number above 0",
+        ),
+        (lambda: noise.plane((2, 2), SHAPE, direction_seeds=5), "direction_seeds is 5"),
+        (lambda: noise.plane((2, 2), 28), "shape is 28"),
+        (lambda: noise.perturbed(1, SHAPE, epsilon="1"), "epsilon is '1'; allowed: a number above 0"),
+        (lambda: noise.random(1, SHAPE, seed=1.5), "seed is 1.5"),
         (lambda: noise.plane((2, 2), SHAPE, center=(0.0,)), "center"),
         (lambda: noise.plane((2, 2), SHAPE, lengths=(0.0, 1.0)), "lengths"),
         (lambda: noise.plane((2, 2), SHAPE, lengths=(1.0, math.nan)), "lengths"),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import numbers
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,8 +20,10 @@ from denoscope.config import DefaultConfig, SystemConfig
 from denoscope.directions import Directions, direction, directions_of, normal
 from denoscope.errors import UserError
 from denoscope.files import replacing
+from denoscope.scalars import real, told, whole
 
 Shape = tuple[int, int, int]
+Number = TypeVar("Number", int, float)
 LARGEST = 1e30  # float32 holds 3e38; sums and squares of noises must stay finite
 
 
@@ -116,7 +117,7 @@ def random(num_samples: int, shape: Shape, *, seed: int = SystemConfig.seed) -> 
     torch.Size([4, 1, 28, 28])
     """
     shape = _checked_shape(shape)
-    num_samples, seed = _count(num_samples, "num_samples"), _seed(seed)
+    num_samples, seed = _count(num_samples, "num_samples"), whole(seed, "seed")
     return NoiseSet(
         names=tuple(f"noise_{index:04d}" for index in range(num_samples)),
         shape=shape,
@@ -149,22 +150,21 @@ def perturbed(
     """
     shape = _checked_shape(shape)
     num_perturbations = _count(num_perturbations, "num_perturbations")
-    base_seed, perturb_seed = _seed(base_seed), _seed(perturb_seed)
-    _need(0 < epsilon <= LARGEST, "epsilon", epsilon, f"a number above 0, up to {LARGEST:.0e}")
-    epsilon = float(epsilon)
+    base_seed, perturb_seed = whole(base_seed, "base_seed"), whole(perturb_seed, "perturb_seed")
+    epsilon = _length(epsilon, "epsilon")
     base = normal(shape, "base", base_seed)
     kind, direction_of, told_of = directions_of(directions, shape, num_perturbations, perturb_seed)
 
     def tensor_of(index: int) -> torch.Tensor:
         return base if index == 0 else _at_distance(base, direction_of(index - 1), epsilon)
 
-    group, told = f"set_{base_seed:04d}", _written(epsilon)
+    group, size = f"set_{base_seed:04d}", _written(epsilon)
     base_name = f"{group}_base"
     count = num_perturbations + 1
     for index in range(1, count):
         tensor_of(index)  # each is refused here where float32 cannot hold its distance
     return NoiseSet(
-        names=(base_name, *(f"{group}_{kind}_{index:03d}_eps_{told}" for index in range(num_perturbations))),
+        names=(base_name, *(f"{group}_{kind}_{index:03d}_eps_{size}" for index in range(num_perturbations))),
         shape=shape,
         tensor_of=tensor_of,
         coords={
@@ -178,7 +178,7 @@ def perturbed(
             "base_seed": base_seed,
             **told_of,
         },
-        stem=f"{group}_eps_{told}" if kind == "pert" else f"{group}_{kind}_eps_{told}",
+        stem=f"{group}_eps_{size}" if kind == "pert" else f"{group}_{kind}_eps_{size}",
     )
 
 
@@ -195,31 +195,22 @@ def plane(
 
     `counts` = (cells along u, cells along v), evenly spaced over `lengths` around `center`, both ends
     included; a single cell sits at the centre. Cell (x, y) is noise `x * counts[1] + y`.
+
+    Raises: UserError where float32 rounds the cells by more than a tenth of their distance, with the least length.
     """
     shape = _checked_shape(shape)
-    _need(len(counts) == 2, "counts", counts, "two whole numbers of at least 1")
-    counts = (_count(counts[0], "counts"), _count(counts[1], "counts"))
-    _need(
-        len(lengths) == 2 and all(0 < length <= LARGEST for length in lengths),
-        "lengths",
-        lengths,
-        f"two numbers above 0, up to {LARGEST:.0e}",
+    counts = _pair(counts, "counts", _count)
+    lengths, center = _pair(lengths, "lengths", _length), _pair(center, "center", _offset)
+    direction_seeds, base_seed = (
+        _pair(direction_seeds, "direction_seeds", whole),
+        whole(base_seed, "base_seed"),
     )
-    _need(
-        len(center) == 2 and all(abs(offset) <= LARGEST for offset in center),
-        "center",
-        center,
-        f"two numbers within ±{LARGEST:.0e}",
-    )
-    lengths = (float(lengths[0]), float(lengths[1]))
-    center = (float(center[0]), float(center[1]))
-    direction_seeds = (_seed(direction_seeds[0]), _seed(direction_seeds[1]))
-    base_seed = _seed(base_seed)
     u, v = (_ticks(*axis) for axis in zip(counts, lengths, center, strict=True))
     cells = [(x, y) for x in range(counts[0]) for y in range(counts[1])]
     stem = "plane_{:04d}_{}_{}".format(base_seed, *direction_seeds)
 
     point_of = _point_of(shape, base_seed, direction_seeds)
+    _need_apart(point_of(float(u[0]), float(v[0])), counts, lengths)
 
     def tensor_of(index: int) -> torch.Tensor:
         x, y = cells[index]
@@ -240,6 +231,22 @@ def plane(
         },
         stem=stem,
     )
+
+
+def _need_apart(cell: torch.Tensor, counts: tuple[int, int], lengths: tuple[float, float]) -> None:
+    """Refuse a plane whose neighbouring cells rounding brings out of place, or makes one.
+
+    Each number is rounded evenly within half of its spacing s, so that a step from cell to cell is off by √(Σ s²/6), L2.
+    """
+    spacing = np.spacing(cell.abs().numpy()).astype(np.float64)
+    least = 10 * math.sqrt((spacing**2).sum() / 6)
+    for axis, count, length in zip("uv", counts, lengths, strict=True):
+        if count > 1 and length < least * (count - 1):
+            raise UserError(
+                f"lengths are {lengths[0]:g} and {lengths[1]:g}: neighbouring cells along {axis} lie "
+                f"{length / (count - 1):.1e} apart, which float32 does not resolve here; allowed: about "
+                f"{least * (count - 1):.1e} and more for {count} cells along {axis}"
+            )
 
 
 def plane_points(
@@ -279,8 +286,8 @@ def sphere(
     """Noises of one L2 norm in uniformly random directions; the radius is √(C·H·W) unless given."""
     shape = _checked_shape(shape)
     norm = math.sqrt(math.prod(shape)) if radius is None else radius
-    num_samples, seed = _count(num_samples, "num_samples"), _seed(seed)
-    _need(0 < norm < math.inf, "radius", radius, "a finite number above 0")
+    num_samples, seed = _count(num_samples, "num_samples"), whole(seed, "seed")
+    _length(norm, "radius")
     return NoiseSet(
         names=tuple(f"sphere_{index:04d}" for index in range(num_samples)),
         shape=shape,
@@ -405,23 +412,33 @@ def _ticks(count: int, length: float, center: float) -> np.ndarray:
 
 
 def _checked_shape(shape: Shape) -> Shape:
-    ok = len(shape) == 3 and all(isinstance(size, int) and size >= 1 for size in shape)
+    sizes = shape if isinstance(shape, Sequence) else ()
+    ok = len(sizes) == 3 and all(isinstance(size, int) and size >= 1 for size in sizes)
     _need(ok, "shape", shape, "three whole numbers (channels, height, width)")
     return tuple(shape)  # type: ignore[return-value]
 
 
+def _pair(values: Any, name: str, of: Callable[[Any, str], Number]) -> tuple[Number, Number]:
+    """Two numbers, one along u and one along v."""
+    try:
+        first, second = values
+    except (TypeError, ValueError):
+        raise UserError(f"{name} is {told(values)}; allowed: two numbers, along u and along v") from None
+    return of(first, name), of(second, name)
+
+
 def _count(value: Any, name: str) -> int:
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 1
-    _need(whole, name, value, "a whole number of at least 1")
-    return int(value)
+    return whole(value, name, least=1)
 
 
-def _seed(value: Any) -> int:
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 0
-    _need(whole, "seed", value, "a whole number of at least 0")
-    return int(value)
+def _length(value: Any, name: str) -> float:
+    return real(value, name, above=0, most=LARGEST)
+
+
+def _offset(value: Any, name: str) -> float:
+    return real(value, name, least=-LARGEST, most=LARGEST)
 
 
 def _need(fine: bool, name: str, value: Any, allowed: str) -> None:
     if not fine:
-        raise UserError(f"{name} is {value!r}; allowed: {allowed}")
+        raise UserError(f"{name} is {told(value)}; allowed: {allowed}")
