@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from denoscope import labels, provenance, scalars
+from denoscope import arguments, labels, provenance
 from denoscope.conditioning import NOTHING, Condition, of_first
 from denoscope.config import ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser, need_denoiser, weights_sha256
@@ -21,7 +21,7 @@ from denoscope.kept import IDENTITY, keeping
 from denoscope.labels import DIGIT, REJECTED, classify_finite
 from denoscope.noise import NoiseSet, plane_points
 from denoscope.plane_grid import PlaneGrid
-from denoscope.sampling import sample
+from denoscope.sampling import Loop, sample
 
 if TYPE_CHECKING:
     import xarray
@@ -149,6 +149,7 @@ def label_of(
 def _run(denoiser: Denoiser, condition: Condition, **options: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     """x_T to x_0 on the CPU, all told the same."""
     first = of_first(condition)
+    Loop(**options)  # refuses what is none before a function of points is given back
     return lambda x_T: sample(denoiser, x_T, condition=first, **options).cpu()
 
 
@@ -163,7 +164,7 @@ def _classifier(
         return partial(_by_your_own, classifier), {"classifier": name, "reject": False}
     if not isinstance(classifier, (str, os.PathLike)):
         raise UserError(
-            f"classifier is {scalars.told(classifier)}; allowed: 'lenet', a file of its weights, or a function of images"
+            f"classifier is {arguments.told(classifier)}; allowed: 'lenet', a file of its weights, or a function of images"
         )
     if tuple(denoiser.shape) != DIGIT:
         raise UserError(

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from denoscope import tensors
+from denoscope.arguments import told
 from denoscope.errors import UserError
-from denoscope.scalars import told
 
 Inputs = Mapping[str, Any]
 UNCONDITIONAL = "uncond."

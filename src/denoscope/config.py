@@ -11,7 +11,7 @@ import math
 import numbers
 import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -116,7 +116,7 @@ def _what_is_wrong(value: Any, hint: Any, rule: Rule | None) -> str | None:
 def _fits(value: Any, hint: Any) -> bool:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
-        return value in arguments
+        return isinstance(value, Hashable) and value in arguments
     if origin is tuple:
         if not isinstance(value, (tuple, list)):
             return False

@@ -16,12 +16,12 @@ from torch import nn
 
 from denoscope import arithmetic, families, model_folder, schedulers, zoo
 from denoscope.addresses import choose
+from denoscope.arguments import told
 from denoscope.conditioning import GUIDED, Condition, need_condition, of_labels, shapes
 from denoscope.config import ModelConfig, SystemConfig
 from denoscope.errors import UserError, first_line
 from denoscope.families import ANY_MODULE, FAMILIES, Family, config_of, family_of, known_family
 from denoscope.layers import Layer, first_and_last_convolution, survey
-from denoscope.scalars import told
 from denoscope.schedulers import Scheduler
 from denoscope.taps import layers_at
 
@@ -173,6 +173,8 @@ class Denoiser:
 
     def one_layer(self, query: str, inputs: Mapping[str, Any] | None = None) -> Layer:
         """The one layer that a query names; several are refused."""
+        if not isinstance(query, str):
+            raise UserError(f"layer is {told(query)}; needed is the query of one layer, such as 'mid_block'")
         found = self.chosen_layers([query], inputs)
         if len(found) != 1:
             raise UserError(f"{query!r} names {len(found)} layers, {found[0].address} among them; name one")

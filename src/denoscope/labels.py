@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from denoscope.arguments import function
 from denoscope.config import ClassifierConfig
 from denoscope.errors import UserError
-from denoscope.scalars import told
 from denoscope.zoo import lenet
 from denoscope.zoo.likeness import Likeness
 
@@ -130,8 +130,7 @@ def classify(
 
 def of_images(label_of: Callable[[torch.Tensor], Any], images: torch.Tensor) -> np.ndarray:
     """The whole numbers [n] that a function of the user's makes of images [n, C, H, W]."""
-    if not callable(label_of):
-        raise UserError(f"label_of is {told(label_of)}; needed is a function of images to whole numbers")
+    function(label_of, "label_of", "images to whole numbers")
     given = label_of(images)
     try:
         label = np.asarray(given.cpu() if isinstance(given, torch.Tensor) else given)

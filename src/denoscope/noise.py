@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from denoscope import seeds, tensors
+from denoscope.arguments import real, told, whole
 from denoscope.config import DefaultConfig, SystemConfig
 from denoscope.directions import Directions, direction, directions_of, normal
 from denoscope.errors import UserError
 from denoscope.files import replacing
-from denoscope.scalars import real, told, whole
 
 Shape = tuple[int, int, int]
 Number = TypeVar("Number", int, float)

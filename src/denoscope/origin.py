@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from denoscope import planning, recording
+from denoscope.arguments import told
 from denoscope.conditioning import Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser, load
@@ -18,7 +19,6 @@ from denoscope.errors import UserError
 from denoscope.interventions import Intervention, from_plain
 from denoscope.recording import Recording
 from denoscope.sampling import Loop, Step, steps_of
-from denoscope.scalars import told
 from denoscope.schedulers import scheduler_from
 from denoscope.storage import remedy
 from denoscope.storage.plan import COMPLETE

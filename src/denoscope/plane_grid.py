@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.arguments import told
 from denoscope.errors import UserError
 from denoscope.noise import NoiseSet
-from denoscope.scalars import told
 
 
 @dataclass(frozen=True, eq=False)

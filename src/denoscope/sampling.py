@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from denoscope import arithmetic, seeds
+from denoscope.arguments import whole
 from denoscope.compiled import States, Tapped
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
@@ -20,7 +21,6 @@ from denoscope.errors import UserError
 from denoscope.interventions import Intervention
 from denoscope.layers import Layer
 from denoscope.moment import Moment
-from denoscope.scalars import whole
 from denoscope.schedulers import begun_at, estimate_of, scaled, starting_sigma, stepped
 from denoscope.stages import Stage, stages
 from denoscope.taps import tapped

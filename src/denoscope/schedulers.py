@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import torch
 
 from denoscope import schedule
+from denoscope.arguments import whole
 from denoscope.errors import UserError, first_line
-from denoscope.scalars import whole
 
 GIVEN = {"self", "model_output", "timestep", "sample"}
 # What no signature tells.

@@ -160,6 +160,8 @@ def test_flattened_states_and_folders_of_pt_files_give_the_same(recorded, tiny, 
     ("options", "told"),
     [
         ({"threshold": 1.0}, "threshold is 1.0; allowed: a number above 1"),
+        ({"layers": "conv_in"}, "layers is 'conv_in'; needed is a list of addresses"),
+        ({"layers": 5}, "layers is 5; needed is a list of addresses"),
         ({"threshold": np.nan}, "threshold is nan"),
         ({"threshold": "2"}, "threshold is '2'"),
         ({"layers": ["conv_out"]}, "layer 'conv_out' was not recorded; recorded were: conv_in, mid_block"),

@@ -490,6 +490,7 @@ def test_the_name_of_a_model_is_no_denoiser(measure):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
+        ({"layer": 5}, "layer is 5; needed is the query of one layer"),
         ({"layer": "conv_nowhere"}, "unknown layer"),
         ({"layer": "conv_*"}, "names [0-9]+ layers, conv_in among them; name one"),
         ({"layer": "conv_in", "step": 2}, "step is 2; allowed: -2 to 1, counted from the end below 0"),

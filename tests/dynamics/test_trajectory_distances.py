@@ -104,7 +104,7 @@ def test_identical_trajectories_are_named():
 @pytest.mark.parametrize(
     ("a", "b", "metric", "message"),
     [
-        (paths(2, 3), None, "manhattan", "one of euclidean, cosine, dtw, frechet, hausdorff"),
+        (paths(2, 3), None, "manhattan", "allowed: euclidean, cosine, dtw, frechet, hausdorff"),
         (paths(2, 3), paths(2, 3, 4), "dtw", "3 numbers, those of b 4"),
         (paths(2, 3), paths(2, 4), "euclidean", "use dtw, frechet or hausdorff"),
         (np.zeros((2, 3, 1)), None, "cosine", "zero throughout"),

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.arguments import whole
 from denoscope.dynamics.draws import as_array, checked_confidence
 from denoscope.dynamics.label_plane import checked_boxes, checked_labels, classes_of, described
 from denoscope.dynamics.proportion import wilson
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
-from denoscope.scalars import whole
 
 Interval = tuple[float, float]
 LEAST_TILINGS = 4

@@ -10,13 +10,13 @@ from typing import Literal
 import torch
 
 from denoscope import seeds
+from denoscope.arguments import one_of, told
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig
 from denoscope.denoiser import Denoiser
 from denoscope.dynamics.denoising_map import DenoisingMap
 from denoscope.errors import UserError
 from denoscope.sampling import Loop
-from denoscope.scalars import told
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +85,7 @@ def closed_loop(
 
     Raises: UserError if the level leaves no step, or the scheduler remembers earlier steps.
     """
-    if noise not in ("fixed", "common"):
-        raise UserError(f"noise is {noise!r}; allowed: fixed, common")
+    one_of(noise, "noise", ("fixed", "common"))
     flow = DenoisingMap(denoiser, Loop(steps=steps, noise_seed=noise_seed, lanes=lanes), condition)
     flow.need_single_steps()
     return ClosedLoop(flow, begin_of(level, steps), noise, noise_seed)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from denoscope.arguments import whole
 from denoscope.config import SystemConfig
 from denoscope.denoiser import Denoiser, need_denoiser
 from denoscope.dynamics.proportion import wilson
@@ -19,7 +20,6 @@ from denoscope.labels import DIGIT, classify_finite, of_images
 from denoscope.origin import denoiser_of, need_finished, need_loop, opened, steps_again
 from denoscope.plain import plain
 from denoscope.recording import Recording
-from denoscope.scalars import whole
 from denoscope.schedulers import need_estimates
 from denoscope.storage.plan import ESTIMATES, IMAGES, as_array
 
@@ -90,7 +90,8 @@ def commitment(
         need_denoiser(denoiser)
         need_estimates(denoiser.new_scheduler(_steps(recording)), denoiser.shape)
         labels_at = partial(_labels_again, recording, denoiser)
-    label_of = label_of or digits_of(recording.final.shape[1:], recording.attrs["model"])
+    if label_of is None:
+        label_of = digits_of(recording.final.shape[1:], recording.attrs["model"])
     with keeping(_empty(recording, label_of, batch_size), out, resume=resume, overwrite=overwrite) as file:
         label, same, sigma, computed = (
             file.data[name].values for name in ("label", "same_bits", "sigma", "computed")

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.arguments import told
 from denoscope.dynamics.draws import checked_confidence
 from denoscope.dynamics.pairwise import blocks, check_theiler, extent
 from denoscope.dynamics.points import as_array, as_points
 from denoscope.dynamics.result import Estimate
 from denoscope.dynamics.standard_error import jackknife_error, student_quantile
 from denoscope.errors import UserError
-from denoscope.scalars import told
 
 LEAST_POINTS = 200
 RADII = 400

@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from denoscope import arithmetic
+from denoscope.arguments import whole
 from denoscope.compiled import States, Tapped
 from denoscope.conditioning import NOTHING, Condition, of_first
 from denoscope.denoiser import Denoiser, need_denoiser
@@ -23,7 +24,6 @@ from denoscope.errors import UserError
 from denoscope.gradients import Checkpointed
 from denoscope.layers import Layer
 from denoscope.sampling import Loop, Step, steps_of
-from denoscope.scalars import whole
 from denoscope.schedulers import keeps_no_history, starting_sigma
 from denoscope.taps import tapped
 from denoscope.writes import NONE

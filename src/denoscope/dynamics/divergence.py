@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from denoscope.arguments import real, told
 from denoscope.dynamics.proportion import wilson
 from denoscope.errors import UserError
 from denoscope.origin import opened
 from denoscope.plain import plain
 from denoscope.recording import Recording
-from denoscope.scalars import real
 from denoscope.storage.plan import COMPLETE, ESTIMATES
 
 if TYPE_CHECKING:
@@ -120,9 +120,9 @@ def divergence(
 
 def _places(recording: Recording, layers: Sequence[str] | None) -> dict[str, xarray.DataArray]:
     """Where trajectories are compared beside x_t, by name."""
-    if isinstance(layers, str):
-        layers = [layers]
-    chosen = list(recording.states) if layers is None else list(layers)
+    if isinstance(layers, str) or not isinstance(layers, Iterable | None):
+        raise UserError(f"layers is {told(layers)}; needed is a list of addresses, or None for all")
+    chosen = list(recording.states) if layers is None else [str(name) for name in layers]
     if unknown := [name for name in chosen if name not in recording.states]:
         recorded = ", ".join(recording.states) or "none"
         raise UserError(f"layer {unknown[0]!r} was not recorded; recorded were: {recorded}")

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.arguments import real, whole
 from denoscope.errors import UserError
-from denoscope.scalars import real, whole
 
 
 def as_array(values: Any, name: str) -> np.ndarray:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from denoscope.arguments import real, told
 from denoscope.dynamics.draws import checked_confidence, generator
 from denoscope.dynamics.proportion import percentiles
 from denoscope.dynamics.result import Estimate
 from denoscope.errors import UserError
-from denoscope.scalars import real, told
 
 if TYPE_CHECKING:
     import xarray

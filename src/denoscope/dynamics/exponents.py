@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from denoscope import tensors
+from denoscope.arguments import whole
+from denoscope.dynamics import draws
 from denoscope.dynamics.derivative import WAYS, choose
 from denoscope.dynamics.draws import checked_confidence
 from denoscope.dynamics.maps import (
@@ -27,7 +29,6 @@ from denoscope.dynamics.result import Estimate, Result
 from denoscope.dynamics.standard_error import batch_error, student_quantile
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, Kept, keeping, with_room
-from denoscope.scalars import whole
 
 if TYPE_CHECKING:
     import xarray
@@ -306,7 +307,9 @@ def kaplan_yorke(exponents: Any) -> KaplanYorke:
 
 def _descending(exponents: Any) -> np.ndarray:
     """The exponents from the largest; −∞ is one that a singular derivative has."""
-    given = np.asarray(exponents.detach().cpu() if isinstance(exponents, torch.Tensor) else exponents)
+    if isinstance(exponents, torch.Tensor):
+        exponents = exponents.detach().cpu()
+    given = draws.as_array(exponents, "exponents")
     if given.ndim != 1 or not given.size:
         raise UserError(f"exponents have shape {list(given.shape)}; a list of at least one is needed: [k]")
     singular = np.isneginf(given) if given.dtype.kind == "f" else np.zeros(given.shape, bool)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from denoscope import seeds
+from denoscope.arguments import whole
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
@@ -17,7 +18,6 @@ from denoscope.dynamics.maps import checked_count
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.spectrum import Told, logs, one_state, origin_of
 from denoscope.sampling import Loop, NoiseKind
-from denoscope.scalars import whole
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import torch
 
+from denoscope.arguments import told, whole
 from denoscope.errors import UserError
-from denoscope.scalars import told, whole
 
 Map = Callable[[torch.Tensor], torch.Tensor]
 """A state to the next one, of the same shape; the same answer whenever it is asked for the same state."""

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from denoscope import tensors
+from denoscope.arguments import function, real, told, whole
 from denoscope.dynamics.maps import Step, advance, check_counts, first_state
 from denoscope.dynamics.points import as_array
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping, with_room
-from denoscope.scalars import real, told, whole
 
 if TYPE_CHECKING:
     import xarray
@@ -265,6 +265,8 @@ def orbit_diagram(
     if given.ndim != 1 or not given.size:
         raise UserError(f"parameters has shape {list(given.shape)}; a list of at least one is needed")
     check_counts(iterations, discard)
+    function(step_of, "step_of", "a parameter to the map that it has")
+    function(observable, "observable", "a state to a number")
     values = np.full((len(given), iterations), np.nan)
     warnings = []
     start = x0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from denoscope.scalars import whole
+from denoscope.arguments import whole
 
 BLOCK_NUMBERS = 1 << 22
 """Distances held at a time: 32 MB."""

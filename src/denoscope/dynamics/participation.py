@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.arguments import real
 from denoscope.dynamics.points import as_trajectories
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.similarity import centered, gram, unbiased_product
 from denoscope.dynamics.standard_error import jackknife_reach
 from denoscope.errors import UserError
-from denoscope.scalars import real
 
 LEAST_SAMPLES = 5
 CLOSE = 0.3

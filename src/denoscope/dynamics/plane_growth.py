@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from denoscope import noise
+from denoscope.arguments import whole
 from denoscope.conditioning import NOTHING, Condition, of_first
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser
@@ -19,7 +20,6 @@ from denoscope.kept import IDENTITY, keeping
 from denoscope.noise import NoiseSet
 from denoscope.plane_grid import PlaneGrid
 from denoscope.sampling import Loop
-from denoscope.scalars import whole
 
 if TYPE_CHECKING:
     import xarray

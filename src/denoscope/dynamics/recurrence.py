@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.arguments import real, whole
 from denoscope.dynamics.pairwise import blocks, check_theiler, distance_quantile
 from denoscope.dynamics.points import as_points
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
-from denoscope.scalars import real, whole
 
 LEAST_POINTS = 10
 MOST_POINTS = 20_000

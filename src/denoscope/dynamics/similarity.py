@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from denoscope.arguments import told
 from denoscope.dynamics.points import as_points
 from denoscope.dynamics.result import Estimate, Result
 from denoscope.dynamics.standard_error import jackknife_reach
@@ -72,6 +73,8 @@ def cka_matrix(states: Sequence[Any]) -> SimilarityMatrix:
 
     Each set is reduced once to the inner products of its samples, so memory is that of samples², whatever the features.
     """
+    if not isinstance(states, Iterable):
+        raise UserError(f"states is {told(states)}; needed is a list of sets of states, each [sample, …]")
     grams = [gram(as_points(one, name=f"states[{k}]", least=LEAST_SAMPLES)) for k, one in enumerate(states)]
     _check_samples(grams)
     values = np.array([[_cka(a, b) for b in grams] for a in grams])

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from denoscope import provenance, tensors
+from denoscope.arguments import real, told, whole
 from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.denoiser import Denoiser, need_denoiser
@@ -23,7 +24,6 @@ from denoscope.dynamics.subspace import first_block, turned
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping
 from denoscope.sampling import Loop, NoiseKind
-from denoscope.scalars import real, told, whole
 
 if TYPE_CHECKING:
     import xarray

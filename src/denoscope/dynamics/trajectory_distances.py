@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.arguments import one_of
 from denoscope.dynamics.pairwise import distances
 from denoscope.dynamics.points import as_trajectories
 from denoscope.dynamics.result import Result
@@ -132,8 +133,7 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 def _check(a: np.ndarray, b: np.ndarray, metric: str) -> None:
-    if metric not in METRICS:
-        raise UserError(f"metric is {metric!r}; it is one of {', '.join(METRICS)}")
+    one_of(metric, "metric", METRICS)
     if a.shape[2] != b.shape[2]:
         raise UserError(
             f"states of a have {a.shape[2]} numbers, those of b {b.shape[2]}; both must be of the same shape"

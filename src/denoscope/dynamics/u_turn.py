@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from denoscope import seeds, tensors
+from denoscope.arguments import whole
 from denoscope.conditioning import NOTHING, Condition, of_first
 from denoscope.config import InferenceConfig
 from denoscope.denoiser import Denoiser
@@ -26,7 +27,6 @@ from denoscope.kept import IDENTITY, keeping
 from denoscope.labels import of_images
 from denoscope.recording import Recording
 from denoscope.sampling import Loop, noise_level
-from denoscope.scalars import whole
 
 if TYPE_CHECKING:
     import xarray
@@ -91,7 +91,8 @@ def u_turn(
     shares = as_array(levels, "levels")
     begins = _begins(shares, steps)
     x_0 = _images(denoiser, x_0)
-    label_of = label_of or digits_of(denoiser.shape, denoiser.name)
+    if label_of is None:
+        label_of = digits_of(denoiser.shape, denoiser.name)
     before = of_images(label_of, x_0.float().cpu())
     fresh = _empty(flow, x_0, shares, begins, before, {"draws": draws, "seed": seed})
     with keeping(fresh, out, resume=resume, overwrite=overwrite) as file:

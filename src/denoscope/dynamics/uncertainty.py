@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from denoscope.arguments import function
 from denoscope.dynamics.draws import as_array, checked_confidence, generator
 from denoscope.dynamics.line_fit import weighted_line
 from denoscope.dynamics.proportion import percentiles, wilson
@@ -94,6 +95,7 @@ def uncertainty_exponent(
     """
     points, distances = _checked_points(points), _checked_epsilons(epsilons)
     confidence = checked_confidence(confidence)
+    function(label_of, "label_of", "points to whole numbers")
     directions, bootstrap = generator(seed).spawn(2)
     asked = np.stack([points, *(points + eps * _directions(directions, points.shape) for eps in distances)])
     parts = range(0, len(points), batch_size or len(points))

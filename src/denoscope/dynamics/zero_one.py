@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.arguments import real, whole
 from denoscope.dynamics.draws import generator
 from denoscope.dynamics.points import as_series
 from denoscope.dynamics.result import Estimate
-from denoscope.scalars import real, whole
 
 LEAST_POINTS = 200
 FEW_POINTS = 1000

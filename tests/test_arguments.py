@@ -1,12 +1,12 @@
-"""Single numbers: what counts as whole or real, and the line that refuses the rest."""
+"""What counts as a whole number, a real one, a function or a word, and the line that refuses the rest."""
 
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from denoscope.arguments import function, one_of, real, whole
 from denoscope.errors import UserError
-from denoscope.scalars import real, whole
 
 
 def test_numbers_of_every_kind_become_python_s_own():
@@ -40,3 +40,16 @@ def test_the_line_names_the_bounds():
 def test_what_is_no_finite_number_is_refused(value):
     with pytest.raises(UserError, match="x is "):
         real(value, "x")
+
+
+@pytest.mark.parametrize("value", ["c", "", None, 1, ["a"], np.array(["a"])])
+def test_a_word_is_one_of_those_that_are_allowed(value):
+    assert one_of("a", "word", ("a", "b")) == "a"
+    with pytest.raises(UserError, match=r"^word is .*; allowed: a, b$"):
+        one_of(value, "word", ("a", "b"))
+
+
+def test_what_cannot_be_called_is_no_function():
+    function(len, "label_of", "points to labels")
+    with pytest.raises(UserError, match=r"^label_of is 5; needed is a function of points to labels$"):
+        function(5, "label_of", "points to labels")

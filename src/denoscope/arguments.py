@@ -1,9 +1,10 @@
-"""Single numbers that are asked for: whole ones and real ones, refused by name where they are none or out of bounds."""
+"""Arguments that are numbers, functions or one of several words: refused by name where they are none of these."""
 
 from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterable
 from typing import Any
 
 from denoscope.errors import UserError
@@ -41,6 +42,20 @@ def real(
             f"{name} is {told(value)}; allowed: a number {allowed}{example and ', as ' + example}"
         )
     return float(value)
+
+
+def function(value: Any, name: str, what: str) -> None:
+    """Refuse what cannot be called; `what` says what it should make of what."""
+    if not callable(value):
+        raise UserError(f"{name} is {told(value)}; needed is a function of {what}")
+
+
+def one_of(value: Any, name: str, words: Iterable[str]) -> str:
+    """One of several words."""
+    allowed = tuple(words)
+    if not isinstance(value, str) or value not in allowed:
+        raise UserError(f"{name} is {told(value)}; allowed: {', '.join(allowed)}")
+    return value
 
 
 def _is_finite(value: Any) -> bool:
