@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from denoscope.config import Rule, Settings, at_least, option
 from denoscope.errors import UserError
-from denoscope.verbs.output import JSON, NPZ, Measured, Pictured, warn, write_json
+from denoscope.verbs.output import JSON, NPZ, Keeping, Measured, Pictured, warn, write_json
 from denoscope.verbs.verb import KEPT, MODEL, PLANE, Verb, load, plane_of
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _labels_of(path: Path) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class UncertaintyFlags(Pictured):
+class UncertaintyFlags(Keeping, Pictured):
     """At how many points of the plane it is asked, how far around each, and where the result goes."""
 
     epsilons: tuple[float, ...] = option(
@@ -196,10 +196,6 @@ class UncertaintyFlags(Pictured):
         Path("uncertainty.json"), "The file of the exponent, with what it was computed from.", JSON
     )
     kept: Path = option(Path("uncertainty.npz"), "The file in which the labels are kept as they come.", NPZ)
-
-    @property
-    def places(self) -> list[tuple[str, Path]]:
-        return [*super().places, ("--kept", self.kept)]
 
 
 def _uncertainty(settings: Settings, own: UncertaintyFlags) -> None:

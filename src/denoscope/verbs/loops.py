@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from denoscope.config import POSITIVE, Settings, at_least, option
 from denoscope.errors import UserError
-from denoscope.verbs.output import JSON, NPZ, Measured, Pictured, warn, write_json
+from denoscope.verbs.output import JSON, NPZ, Keeping, Pictured, warn, write_json
 from denoscope.verbs.verb import KEPT, MODEL, OwnFlags, Verb, load
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _loop(settings: Settings, own: LoopFlags) -> tuple[ClosedLoop, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class LyapunovFlags(LoopFlags, Measured):
+class LyapunovFlags(LoopFlags, Keeping):
     """Which closed loop is iterated, and how long."""
 
     k: int = option(2, "How many exponents, the largest.", at_least(1))
@@ -54,10 +54,6 @@ class LyapunovFlags(LoopFlags, Measured):
         Path("lyapunov.json"), "The file of the exponents, with what they were computed from.", JSON
     )
     kept: Path = option(Path("lyapunov.npz"), "The file in which the orbit is kept as far as it got.", NPZ)
-
-    @property
-    def places(self) -> list[tuple[str, Path]]:
-        return [*super().places, ("--kept", self.kept)]
 
 
 def _lyapunov(settings: Settings, own: LyapunovFlags) -> None:
@@ -86,16 +82,12 @@ def _lyapunov(settings: Settings, own: LyapunovFlags) -> None:
 
 
 @dataclass(frozen=True)
-class OrbitFlags(LoopFlags, Pictured):
+class OrbitFlags(LoopFlags, Keeping, Pictured):
     """What is asked of the orbit, and where it goes."""
 
     theiler: int = option(10, "States nearer in time than so many iterations are no neighbours.", at_least(0))
     output: Path = option(Path("orbit.json"), "The file of what is measured of the orbit.", JSON)
     kept: Path = option(Path("orbit.npz"), "The file of the orbit's states, as far as it got.", NPZ)
-
-    @property
-    def places(self) -> list[tuple[str, Path]]:
-        return [*super().places, ("--kept", self.kept)]
 
 
 def _orbit(settings: Settings, own: OrbitFlags) -> None:

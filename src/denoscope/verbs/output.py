@@ -123,6 +123,17 @@ class Pictured(Measured):
         print(self.output, self.place, sep="\n")
 
 
+@dataclass(frozen=True)
+class Keeping(Measured):
+    """Flags of a measure that keeps what is finished in a file of its own, to be gone on with."""
+
+    kept: Path = option(Path("measure.npz"), "The file in which what is finished is kept.", NPZ)
+
+    @property
+    def places(self) -> list[tuple[str, Path]]:
+        return [*super().places, ("--kept", self.kept)]
+
+
 def warn(warnings: Iterable[str]) -> None:
     """Tell where numbers end to mean what they seem to, beside what is printed."""
     for warning in warnings:

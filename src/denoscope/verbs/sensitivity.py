@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from denoscope.config import POSITIVE, Settings, at_least, option
 from denoscope.errors import UserError
-from denoscope.verbs.output import JSON, NPZ, Measured, Pictured, warn, write_json
+from denoscope.verbs.output import JSON, NPZ, Keeping, Measured, Pictured, warn, write_json
 from denoscope.verbs.verb import KEPT, MODEL, PLANE, Verb, load, plane_of
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _spectrum_of(
 
 
 @dataclass(frozen=True)
-class FullSpectrumFlags(Pictured):
+class FullSpectrumFlags(Keeping, Pictured):
     """Where the product of all steps is kept, and where the exponents go."""
 
     output: Path = option(
@@ -118,10 +118,6 @@ class FullSpectrumFlags(Pictured):
     kept: Path = option(
         Path("full_spectrum.npz"), "The file in which the product of the steps is kept as far as it got.", NPZ
     )
-
-    @property
-    def places(self) -> list[tuple[str, Path]]:
-        return [*super().places, ("--kept", self.kept)]
 
 
 def _full_spectrum(settings: Settings, own: FullSpectrumFlags) -> None:
