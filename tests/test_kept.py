@@ -104,6 +104,11 @@ def test_what_does_not_fit_is_refused_and_left_as_it_was(tmp_path):
     out.write_bytes(before[: len(before) // 2])
     with pytest.raises(UserError, match="or damaged"):
         kept.read(out)
+    with (
+        pytest.raises(UserError, match=r"cannot be gone on with: .* or damaged; replace it \(overwrite\)"),
+        kept.keeping(fresh(), out, resume=True, overwrite=False),
+    ):
+        pytest.fail("the block must not run")
     with pytest.raises(UserError, match="No such file"):
         kept.read(tmp_path / "none.npz")
 

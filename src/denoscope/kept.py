@@ -91,7 +91,13 @@ def keeping(
 def _begun(fresh: xarray.Dataset, path: Path, resume: bool) -> xarray.Dataset:
     if not resume:
         raise UserError(f"{path} exists; go on with it (resume), replace it (overwrite) or name another")
-    found = read(path)
+    try:
+        found = read(path)
+    except UserError as error:
+        raise UserError(
+            f"{path} cannot be gone on with: it is no measurement that denoscope wrote, or damaged; replace it "
+            "(overwrite) or name another"
+        ) from error
     stored, wanted = (dict(_flat(data.attrs.get(IDENTITY, {}))) for data in (found, fresh))
     if apart := differences(stored, wanted):
         raise UserError(
