@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY := PASSIVE
 help:
 	@echo "make demo       record and classify digits of the bundled model; about two minutes"
 	@echo "make test       run the tests (make test-slow: those that take minutes)"
-	@echo "make bench      what recording costs, beside denoising alone and other ways; half an hour"
+	@echo "make bench      what recording and derivatives cost, beside denoising alone; about an hour"
 	@echo "make check      formatting, lint and types"
 	@echo "make setup      only make the environment in .venv"
 
