@@ -86,13 +86,7 @@ def map(
     options = InferenceConfig(num_steps=steps, batch_size=batch_size, lanes=lanes, extract_states=False)
     classify, told = _classifier(classifier, reject, denoiser)
     run = _run(denoiser, condition, steps=steps, noise_seed=noise_seed, lanes=lanes)
-    origin = {
-        "model": denoiser.name,
-        **told,
-        "plane": grid.made_with,
-        "condition": condition.of([0]).digest() if condition.inputs else None,
-        "fingerprint": provenance.fingerprint(denoiser, [], options, noise_seed, condition),
-    }
+    origin = _origin(denoiser, told, grid, options, noise_seed, condition)
     nothing = classify(torch.empty(0, *denoiser.shape))
     with keeping(_empty(grid, origin, nothing), out, resume=resume, overwrite=overwrite) as file:
         computed, nonfinite = (file.data[name].values for name in ("computed", "nonfinite"))
@@ -134,8 +128,9 @@ def label_of(
     >>> ds.dynamics.uncertainty_exponent(where, points, [0.1, 1, 10])
     """
     need_denoiser(denoiser)
-    made_with = PlaneGrid.of(plane).made_with
-    classify, _ = _classifier(classifier, reject, denoiser)
+    grid = PlaneGrid.of(plane)
+    made_with, options = grid.made_with, InferenceConfig(num_steps=steps, lanes=lanes, extract_states=False)
+    classify, told = _classifier(classifier, reject, denoiser)
     run = _run(denoiser, condition, steps=steps, noise_seed=noise_seed, lanes=lanes)
 
     def label(points: Any) -> np.ndarray:
@@ -143,7 +138,27 @@ def label_of(
         x_T = plane_points(at, denoiser.shape, made_with["base_seed"], made_with["direction_seeds"])
         return np.concatenate([classify(run(rows))["label"] for rows in x_T.split(lanes * AT_ONCE)])
 
+    # For what is measured with it: a function does not say what it was made with.
+    label.origin = _origin(denoiser, told, grid, options, noise_seed, condition)  # type: ignore[attr-defined]
     return label
+
+
+def _origin(
+    denoiser: Denoiser,
+    told: dict[str, Any],
+    grid: PlaneGrid,
+    options: InferenceConfig,
+    noise_seed: int,
+    condition: Condition,
+) -> dict[str, Any]:
+    """All that decides the labels of a plane's points."""
+    return {
+        "model": denoiser.name,
+        **told,
+        "plane": grid.made_with,
+        "condition": condition.of([0]).digest() if condition.inputs else None,
+        "fingerprint": provenance.fingerprint(denoiser, [], options, noise_seed, condition),
+    }
 
 
 def _run(denoiser: Denoiser, condition: Condition, **options: Any) -> Callable[[torch.Tensor], torch.Tensor]:

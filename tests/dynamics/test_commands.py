@@ -549,6 +549,10 @@ def test_uncertainty_asks_random_points_of_a_plane(here, capsys):
     assert told[0].startswith("epsilon 3 ") and told[-2:] == ["uncertainty.json", "uncertainty.png"]
     cli.main([*line.split(), "--resume"])
     assert json.loads((here / "uncertainty.json").read_text()) == written
+    for other in ("--reject", "--scheduler ddpm", "--clip_sample False"):
+        assert "cannot be gone on with, since this differs" in refused(capsys, f"{line} --resume {other}")
+    cli.main([*line.split(), "--resume", "--batch_size", "3"])
+    assert written["origin"]["fingerprint"]["num_steps"] == 1
     assert "--points is 1; allowed: a whole number of at least 2" in refused(capsys, line.replace("40", "1"))
 
 
@@ -568,3 +572,14 @@ def test_an_orbit_is_kept_and_measured(model, here, capsys):
     written, told = json.loads((here / "orbit.json").read_text()), capsys.readouterr().out
     assert written["recurrence"]["determinism"] == dynamics.recurrence(states, theiler=10).determinism
     assert told.splitlines()[-2:] == ["orbit.json", "orbit.png"] and "recurrence: determinism" in told
+
+
+def test_no_part_of_the_recording_that_is_read_is_an_output(tiny, here, capsys):
+    ds.record(
+        tiny, ds.noise.random(5, tiny.shape), here / "run.zarr", steps=2, layers=["conv_in", "mid_block"]
+    )
+    told = refused(capsys, "dynamics geometry run.zarr --output run.zarr/zarr.json --overwrite")
+    assert "--output is run.zarr/zarr.json, a part of run.zarr, which is read" in told
+    ds.open(here / "run.zarr").check()
+    flags = "--layers conv_in conv_in"
+    assert "can be compared with nothing" in refused(capsys, f"dynamics similarity run.zarr {flags}")

@@ -152,13 +152,13 @@ def test_labels_asked_in_parts_and_after_a_stop_give_the_same_result(tmp_path):
     options = {"batch_size": 100, "out": tmp_path / "labels.npz"}
     with pytest.raises(KeyboardInterrupt):
         uncertainty_exponent(stopping, points, EPSILONS, **options)
-    assert asked == [100] * 9
+    assert asked == [16] + [100] * 8
     told = []
     again = uncertainty_exponent(
         newton_labels, points, EPSILONS, **options, resume=True, progress=lambda *done: told.append(done)
     )
     assert again.to_json() == whole.to_json()
-    assert told[-1] == (9 * 500, 9 * 500) and told[7][0] == 800
+    assert told[-1] == (9 * 500, 9 * 500) and told[6][0] == 700
     # Of another function of points, and of other points.
     for label_of, others in ((_half, points), (newton_labels, _uniform(500, seed=1))):
         with pytest.raises(UserError, match="cannot be gone on with"):

@@ -53,7 +53,7 @@ def test_every_frequency_as_the_definition_has_it():
     series = logistic(3.9, 1000)
     found = zero_one(series, frequencies=12, seed=3)
     assert found.correlations == pytest.approx(
-        [by_definition(series, c) for c in found.frequencies], abs=1e-9
+        [by_definition(series - series.mean(), c) for c in found.frequencies], abs=1e-9
     )
     assert found.value == np.median(found.correlations)
     assert (found.frequencies > np.pi / 5).all() and (found.frequencies < 4 * np.pi / 5).all()
@@ -114,3 +114,13 @@ def test_a_settled_series_that_only_rounding_moves_is_warned_of():
     assert any("as rounding does" in warning for warning in zero_one(settled, seed=0).warnings)
     moving = 0.5 + 1e-3 * rng.normal(size=2000)
     assert not any("rounding" in warning for warning in zero_one(moving, seed=0).warnings)
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1, 1e4), (1e-4, -0.8), (1, 1e3)])
+def test_an_offset_changes_nothing(factor, offset):
+    x = [0.3]
+    for _ in range(2999):
+        x.append(4 * x[-1] * (1 - x[-1]))
+    assert zero_one(factor * np.array(x) + offset, seed=0).value == pytest.approx(
+        zero_one(x, seed=0).value, abs=1e-3
+    )

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import xarray
 
 DRAWS = 1000
+PROBED = 16
+"""Points whose labels tell one function of points from another."""
 SATURATED = 0.75
 """Share of the fraction that unrelated points would give, above which basins are smaller than epsilon."""
 
@@ -79,7 +81,8 @@ def uncertainty_exponent(
     The interval is that of 1000 bootstrap draws of the points, each with its pairs at all ε.
 
     Args:
-        label_of: labels [n] of points [n, d], asked for the points and for their neighbours at every ε.
+        label_of: labels [n] of points [n, d], asked for the points and for their neighbours at every ε. Where it has an
+            `origin`, a dictionary of what it was made with, as that of `basins.label_of` has, the result holds that too.
         points: where to look [n, d]; one point is one draw, so spread them as the question is put.
         epsilons: three or more distances (L2), a decade or more apart from first to last.
         seed: of the directions and of the bootstrap.
@@ -99,7 +102,8 @@ def uncertainty_exponent(
     directions, bootstrap = generator(seed).spawn(2)
     asked = np.stack([points, *(points + eps * _directions(directions, points.shape) for eps in distances)])
     parts = range(0, len(points), batch_size or len(points))
-    fresh = _unlabelled(label_of, asked, parts.step, {"epsilons": distances.tolist(), "seed": seed})
+    made_with = dict(getattr(label_of, "origin", {}))
+    fresh = _unlabelled(label_of, asked, {"epsilons": distances.tolist(), "seed": seed, **made_with})
     with keeping(fresh, out, resume=resume, overwrite=overwrite) as file:
         label, computed = (file.data[name].values for name in ("label", "computed"))
         for row, first in itertools.product(range(len(asked)), parts):
@@ -128,7 +132,8 @@ def uncertainty_exponent(
         local_slopes=_local_slopes(x, hits, number, used),
         unrelated=unrelated,
         dimension=points.shape[1],
-        origin={"points": number, "dimension": points.shape[1], "epsilons": distances.tolist(), "seed": seed},
+        origin={"points": number, "dimension": points.shape[1], "epsilons": distances.tolist(), "seed": seed}
+        | made_with,
         warnings=warnings,
     )
 
@@ -158,15 +163,15 @@ def _checked_epsilons(epsilons: Any) -> np.ndarray:
 
 
 def _unlabelled(
-    label_of: Callable[[np.ndarray], Any], asked: np.ndarray, batch_size: int, settings: dict[str, Any]
+    label_of: Callable[[np.ndarray], Any], asked: np.ndarray, settings: dict[str, Any]
 ) -> xarray.Dataset:
     """Labels (ask, point) of points [ask, point, d], of which the first are known: they tell one label_of from another."""
     import xarray
 
-    first = _labels(label_of, asked[0, :batch_size])
+    first = _labels(label_of, asked[0, :PROBED])
     label = np.zeros(asked.shape[:2], first.dtype)
     computed = np.zeros(asked.shape[:2], bool)
-    label[0, :batch_size], computed[0, :batch_size] = first, True
+    label[0, : len(first)], computed[0, : len(first)] = first, True
     identity = {"points": checksum_of(asked[0].tolist()), "labels of the first": first.tolist(), **settings}
     return xarray.Dataset(
         {"label": (("ask", "point"), label), "computed": (("ask", "point"), computed)},
@@ -200,7 +205,9 @@ def _usable(
         warnings.append(
             f"no or all pairs differ at epsilon {_listed(distances[extreme])}: left out; take other epsilons"
         )
-    level = hits >= SATURATED * unrelated * number
+    if not unrelated:
+        warnings.append("all points have one label: take points from a wider region")
+    level = (hits >= SATURATED * unrelated * number) & (unrelated > 0)
     if level.all() and not extreme.all():
         warnings.append(
             "pairs differ as unrelated points do at every epsilon: noise, or basins finer than the epsilons"

@@ -33,10 +33,11 @@ class ZeroOne(Estimate):
 def zero_one(series: Any, *, seed: int = 0, frequencies: int = 100, damping: float = 0.0) -> ZeroOne:
     """K of the 0–1 test: near 0 for regular, near 1 for chaotic dynamics.
 
-    For a frequency c, z_n = Σ_{j≤n} φ_j e^{ijc}; M(n) is the mean of |z_{j+n} − z_j|² over j ≤ N − N/10, and
-    D(n) = M(n) − (mean φ)² (1 − cos nc)/(1 − cos c). K_c is the correlation of D(n) with n for n = 1 … N/10, and K
-    the median of K_c over frequencies drawn from (π/5, 4π/5). z stays bounded for regular series, diffuses for
-    chaotic ones. A pure number; the series has no unit of time.
+    Of the series φ less its mean, so that an offset changes nothing: for a frequency c, z_n = Σ_{j≤n} φ_j e^{ijc}; D(n)
+    is the mean of |z_{j+n} − z_j|² over j ≤ N − N/10, whose term of the mean, (mean φ)² (1 − cos nc)/(1 − cos c), is 0.
+    K_c is the correlation of D(n) with n for n = 1 … N/10, and K the median of K_c over frequencies drawn from
+    (π/5, 4π/5). z stays bounded for regular series, diffuses for chaotic ones. A pure number; the series has no unit of
+    time.
 
     It cannot tell noise from chaos: white noise gives 1 as well, so it says something only of a series that is known
     to be deterministic. A value between is no "weak chaos" but a series too short, at the edge of chaos or with noise.
@@ -58,7 +59,8 @@ def zero_one(series: Any, *, seed: int = 0, frequencies: int = 100, damping: flo
     whole(frequencies, "frequencies", least=10)
     real(damping, "damping", least=0)
     drawn = np.sort(generator(seed).uniform(*FREQUENCIES, frequencies))
-    growth = _displacement(values, drawn)
+    # Without its mean the term of it is 0, which would take a large offset out again in theory alone.
+    growth = _displacement(values - values.mean(), drawn)
     lags = np.arange(1, growth.shape[1] + 1)
     growth += damping * values.var() * np.sin(np.sqrt(2) * lags)
     correlations = np.array([_correlation(lags, row) for row in growth])
@@ -89,8 +91,7 @@ def _displacement(values: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
         for n in range(1, lags + 1):
             moved = path[n : n + kept] - path[:kept]
             growth[row, n - 1] = np.vdot(moved, moved).real / kept
-    phases = np.outer(frequencies, np.arange(1, lags + 1))
-    return growth - values.mean() ** 2 * (1 - np.cos(phases)) / (1 - np.cos(frequencies[:, None]))
+    return growth
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:

@@ -27,7 +27,7 @@ class LoopFlags(OwnFlags):
     """Which closed loop is iterated, and how long."""
 
     level: float = option(0.5, "How far back each iteration noises, as a share of the steps.", POSITIVE)
-    iterations: int = option(1000, "Iterations that are measured.", at_least(1))
+    iterations: int = option(1000, "Iterations that are measured.", at_least(2))
     discard: int = option(100, "Iterations before, for the transient.", at_least(0))
     loop_noise: Literal["fixed", "common"] = option(
         "fixed", "fixed: one draw for all iterations; common: one for each."

@@ -49,6 +49,11 @@ class Measured(OwnFlags):
         for flag, place in self.places:
             if reads is not None and place.resolve() == reads.resolve():
                 raise UserError(f"{flag} would replace {place}, which is read; name another place")
+            # A recording is a folder of files, some of which end as numbers do.
+            source: Path = getattr(self, "path", Path("none"))
+            marked = any((source / name).exists() for name in ("zarr.json", "recording.json"))
+            if marked and place.resolve().is_relative_to(source.resolve()):
+                raise UserError(f"{flag} is {place}, a part of {source}, which is read; name another place")
             self._check_free(flag, place, asked, kept)
         try:
             yield

@@ -180,7 +180,7 @@ def _sets(rec: Recording, layers: Sequence[str], steps: Sequence[int]) -> dict[s
         raise UserError(
             f"{rec.path} holds no states of step {unheld[0]}; it has {', '.join(map(str, recorded))}"
         )
-    chosen = list(layers) or list(rec.states)
+    chosen = list(dict.fromkeys(layers)) or list(rec.states)
     at = list(dict.fromkeys(recorded[-1] if step == -1 else step for step in steps))
     if len(chosen) * len(at) < 2:
         raise UserError(
