@@ -105,7 +105,7 @@ def test_what_does_not_fit_is_refused_and_left_as_it_was(tmp_path):
     with pytest.raises(UserError, match="or damaged"):
         kept.read(out)
     with (
-        pytest.raises(UserError, match=r"cannot be gone on with: .* or damaged; replace it \(overwrite\)"),
+        pytest.raises(UserError, match=r"cannot read .* or damaged; replace it \(overwrite\)"),
         kept.keeping(fresh(), out, resume=True, overwrite=False),
     ):
         pytest.fail("the block must not run")

@@ -312,10 +312,10 @@ class PatchFlags(Measured):
 
 
 def _patch(settings: Settings, own: PatchFlags) -> None:
-    from denoscope import patch_map, patching, progress, recording, verify
+    from denoscope import patch_map, patching, recording, verify
 
     inference = settings.inference
-    with own.claimed(inference, kept=own.output), progress.Counter("patching") as counter:
+    with own.at_work(inference, "patching", unit="cell", kept=own.output, reads=[own.a, own.b]) as work:
         a = recording.open(own.a)
         found = patching.patch(
             verify.denoiser_of(a, device=settings.system.device),
@@ -323,11 +323,8 @@ def _patch(settings: Settings, own: PatchFlags) -> None:
             own.b,
             layers=own.layers or None,
             steps=own.steps or None,
-            out=own.output,
             batch_size=inference.batch_size,
-            resume=inference.resume,
-            overwrite=inference.overwrite,
-            progress=counter,
+            **work,
         )
     print(patch_map.table(found))
     print(own.output)

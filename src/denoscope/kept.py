@@ -91,13 +91,7 @@ def keeping(
 def _begun(fresh: xarray.Dataset, path: Path, resume: bool) -> xarray.Dataset:
     if not resume:
         raise UserError(f"{path} exists; go on with it (resume), replace it (overwrite) or name another")
-    try:
-        found = read(path)
-    except UserError as error:
-        raise UserError(
-            f"{path} cannot be gone on with: it is no measurement that denoscope wrote, or damaged; replace it "
-            "(overwrite) or name another"
-        ) from error
+    found = read(path, advice="replace it (overwrite) or name another")
     stored, wanted = (dict(_flat(data.attrs.get(IDENTITY, {}))) for data in (found, fresh))
     if apart := differences(stored, wanted):
         raise UserError(
@@ -109,6 +103,8 @@ def _begun(fresh: xarray.Dataset, path: Path, resume: bool) -> xarray.Dataset:
 def with_room(found: xarray.Dataset, fresh: xarray.Dataset, name: str, *, along: str) -> xarray.Dataset:
     """What is kept of work, with room in one variable for as much along a dimension as the fresh one has."""
     more = fresh[name].isel({along: slice(found.sizes[along], None)})
+    if not more.sizes[along]:
+        return found
     axis = more.dims.index(along)
     return found.assign({name: (more.dims, np.concatenate([found[name], more], axis))})
 
@@ -131,8 +127,10 @@ def _plain_text(values: np.ndarray) -> np.ndarray:
     return np.array(values.tolist()) if values.dtype.kind == "T" else values
 
 
-def read(path: str | os.PathLike[str]) -> xarray.Dataset:
-    """What `write` has written.
+def read(
+    path: str | os.PathLike[str], *, advice: str = "name a file that one has been written to"
+) -> xarray.Dataset:
+    """What `write` has written; else `advice` says what to do.
 
     Raises: UserError if the file is missing, another's, or damaged.
     """
@@ -148,7 +146,7 @@ def read(path: str | os.PathLike[str]) -> xarray.Dataset:
         return xarray.Dataset(variables, coords=coords, attrs=told["attrs"])
     except Exception as error:  # a damaged file can make the reader fail in any way
         reason = getattr(error, "strerror", None) or "it is no measurement that denoscope wrote, or damaged"
-        raise UserError(f"cannot read {path}: {reason}; name a file that one has been written to") from error
+        raise UserError(f"cannot read {path}: {reason}; {advice}") from error
 
 
 def _flat(identity: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Any]]:

@@ -49,7 +49,9 @@ def orbit(
     """
     check_counts(iterations, discard)
     first = first_state(x0)
-    fresh = _unvisited(step, first, iterations, discard)
+    # Of an orbit that no file is asked for nothing has to be told from others.
+    identity = {} if out is None else _identity(step, first, discard)
+    fresh = _unvisited(first, iterations, identity)
     with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=True) as file:
         file.data = with_room(file.data, fresh, "state", along="iteration")
         states, done = torch.from_numpy(file.data["state"].values), file.data["done"].values
@@ -66,19 +68,23 @@ def orbit(
     return states[:iterations].to(first)
 
 
-def _unvisited(step: Step, first: torch.Tensor, iterations: int, discard: int) -> xarray.Dataset:
-    """The states of an orbit none of which is known yet, and what tells it from others."""
+def _identity(step: Step, first: torch.Tensor, discard: int) -> dict[str, Any]:
+    """What tells an orbit from others."""
+    return {
+        "discard": discard,
+        "x0": tensors.sha256(first),
+        "the map there": tensors.sha256(advance(step, first, 0)),
+    }
+
+
+def _unvisited(first: torch.Tensor, iterations: int, identity: dict[str, Any]) -> xarray.Dataset:
+    """The states of an orbit, none of which is known yet."""
     import xarray
 
     # NumPy has no bfloat16, all of whose numbers float32 has.
     dtype = torch.float32 if first.dtype == torch.bfloat16 else first.dtype
     states = torch.full((iterations, *first.shape), math.nan, dtype=dtype)
     dims = ("iteration", *(f"axis_{axis}" for axis in range(first.ndim)))
-    identity = {
-        "discard": discard,
-        "x0": tensors.sha256(first),
-        "the map there": tensors.sha256(advance(step, first, 0)),
-    }
     return xarray.Dataset(
         {"state": (dims, states.numpy()), "done": ((), np.array(0))}, attrs={IDENTITY: identity}
     )

@@ -107,9 +107,9 @@ def uncertainty_exponent(
     with keeping(fresh, out, resume=resume, overwrite=overwrite) as file:
         label, computed = (file.data[name].values for name in ("label", "computed"))
         for row, first in itertools.product(range(len(asked)), parts):
-            part = row, slice(first, first + parts.step)
-            if not computed[part].all():
-                label[part], computed[part] = _labels(label_of, asked[part]), True
+            left = first + np.flatnonzero(~computed[row, first : first + parts.step])
+            if left.size:
+                label[row, left], computed[row, left] = _labels(label_of, asked[row, left]), True
                 file.save()
             if progress:
                 progress(int(computed.sum()), computed.size)

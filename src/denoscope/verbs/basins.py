@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from denoscope.dynamics.boundary import BoundaryDimension
     from denoscope.dynamics.wada import Wada
 
+CLASSIFIED_PLANE = {
+    "system": "device seed",
+    "model": MODEL,
+    "inference": f"num_steps batch_size lanes {KEPT}",
+    "classifier": "classifier_weights reject",
+    "default": PLANE,
+}
+"""Flags of what asks for the class of noises of a plane."""
 LEAST_BOXES = 3
 """Through which a dimension is fitted."""
 PLANES = "as `denoscope basins map` (.npz) and `denoscope classify` (.pt) write them"
@@ -31,10 +39,10 @@ class MapFlags(Pictured):
 
 
 def _map(settings: Settings, own: MapFlags) -> None:
-    from denoscope import basins, dynamics, progress
+    from denoscope import basins, dynamics
 
     inference, asked = settings.inference, settings.classifier
-    with own.claimed(inference, kept=own.output), progress.Counter("map of basins") as told:
+    with own.at_work(inference, "map of basins", unit="cell", kept=own.output) as work:
         denoiser = load(settings)
         found = basins.map(
             denoiser,
@@ -45,10 +53,7 @@ def _map(settings: Settings, own: MapFlags) -> None:
             batch_size=inference.batch_size,
             lanes=inference.lanes,
             noise_seed=settings.system.seed,
-            out=own.output,
-            resume=inference.resume,
-            overwrite=inference.overwrite,
-            progress=told,
+            **work,
         )
     own.draw(dynamics.draw_basins, found, colors=settings.system.class_colors)
     warn(found.attrs["warnings"])
@@ -201,10 +206,10 @@ class UncertaintyFlags(Keeping, Pictured):
 def _uncertainty(settings: Settings, own: UncertaintyFlags) -> None:
     import numpy as np
 
-    from denoscope import basins, dynamics, progress
+    from denoscope import basins, dynamics
 
     inference, asked, seed = settings.inference, settings.classifier, settings.system.seed
-    with own.claimed(inference, kept=own.kept), progress.Counter("uncertainty", unit="label") as told:
+    with own.at_work(inference, "uncertainty", unit="label", kept=own.kept) as work:
         denoiser = load(settings)
         plane = plane_of(settings, denoiser.shape)
         low, high = (np.array([end(plane.coords[axis]) for axis in "uv"]) for end in (np.min, np.max))
@@ -222,10 +227,7 @@ def _uncertainty(settings: Settings, own: UncertaintyFlags) -> None:
             own.epsilons,
             seed=seed,
             batch_size=inference.batch_size,
-            out=own.kept,
-            resume=inference.resume,
-            overwrite=inference.overwrite,
-            progress=told,
+            **work,
         )
     write_json(own.output, found.to_dict())
     own.draw(dynamics.draw_uncertainty, found)
@@ -244,13 +246,7 @@ VERBS: dict[str, Verb] = {
     "basins map": Verb(
         _map,
         "Which class each noise of a plane becomes, with confidence and margin.",
-        {
-            "system": "device seed",
-            "model": MODEL,
-            "inference": f"num_steps batch_size lanes {KEPT}",
-            "classifier": "classifier_weights reject",
-            "default": PLANE,
-        },
+        CLASSIFIED_PLANE,
         MapFlags,
     ),
     "dynamics basins": Verb(
@@ -262,13 +258,7 @@ VERBS: dict[str, Verb] = {
     "dynamics uncertainty": Verb(
         _uncertainty,
         "How fast the share of noises whose class is uncertain falls with the distance to the next: the uncertainty exponent.",
-        {
-            "system": "device seed",
-            "model": MODEL,
-            "inference": f"num_steps batch_size lanes {KEPT}",
-            "classifier": "classifier_weights reject",
-            "default": PLANE,
-        },
+        CLASSIFIED_PLANE,
         UncertaintyFlags,
     ),
     "dynamics verdict": Verb(

@@ -57,23 +57,19 @@ class LyapunovFlags(LoopFlags, Keeping):
 
 
 def _lyapunov(settings: Settings, own: LyapunovFlags) -> None:
-    from denoscope import dynamics, progress
+    from denoscope import dynamics
 
     inference = settings.inference
-    with own.claimed(inference, kept=own.kept):
+    with own.at_work(inference, "closed loop", unit="iteration", kept=own.kept) as work:
         loop, x_0 = _loop(settings, own)
-        with progress.Counter("closed loop", unit="iteration") as told:
-            found = dynamics.lyapunov(
-                loop,
-                x_0,
-                iterations=own.iterations,
-                k=own.k,
-                discard=own.discard,
-                out=own.kept,
-                resume=inference.resume,
-                overwrite=inference.overwrite,
-                progress=told,
-            )
+        found = dynamics.lyapunov(
+            loop,
+            x_0,
+            iterations=own.iterations,
+            k=own.k,
+            discard=own.discard,
+            **work,
+        )
     for number, (value, (low, high)) in enumerate(zip(found.exponents, found.intervals, strict=True), 1):
         print(f"exponent {number}: {value:+.4f} per iteration  [{low:+.4f}, {high:+.4f}]")
     warn(found.warnings)
@@ -91,22 +87,18 @@ class OrbitFlags(LoopFlags, Keeping, Pictured):
 
 
 def _orbit(settings: Settings, own: OrbitFlags) -> None:
-    from denoscope import dynamics, progress
+    from denoscope import dynamics
 
     inference, seed = settings.inference, settings.system.seed
-    with own.claimed(inference, kept=own.kept):
+    with own.at_work(inference, "closed loop", unit="iteration", kept=own.kept) as work:
         loop, x_0 = _loop(settings, own)
-        with progress.Counter("closed loop", unit="iteration") as told:
-            states = dynamics.orbit(
-                loop,
-                x_0,
-                iterations=own.iterations,
-                discard=own.discard,
-                out=own.kept,
-                resume=inference.resume,
-                overwrite=inference.overwrite,
-                progress=told,
-            ).cpu()
+        states = dynamics.orbit(
+            loop,
+            x_0,
+            iterations=own.iterations,
+            discard=own.discard,
+            **work,
+        ).cpu()
     own.draw(dynamics.draw_orbit, states)
     found = {}
     for name, measure, in_words in _measures(states, own.theiler, seed):

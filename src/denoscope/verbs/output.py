@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,22 +38,18 @@ class Measured(OwnFlags):
 
     @contextmanager
     def claimed(
-        self, asked: InferenceConfig, *, reads: Path | None = None, kept: Path | None = None
+        self, asked: InferenceConfig, *, reads: Sequence[Path] = (), kept: Path | None = None
     ) -> Iterator[None]:
         """Hold the places while the block measures, having refused those that it may not write, or cannot.
 
         A file that exists is replaced with --overwrite alone, or with --resume where work goes on that lies in `kept`;
-        one that the block `reads` never is. After Ctrl-C it is told where the work is kept.
+        one that the block `reads` never is, nor one in a recording, a folder, that it reads. After Ctrl-C it is told
+        where the work is kept.
         """
         self.check()
         for flag, place in self.places:
-            if reads is not None and place.resolve() == reads.resolve():
-                raise UserError(f"{flag} would replace {place}, which is read; name another place")
-            # A recording is a folder of files, some of which end as numbers do.
-            source: Path = getattr(self, "path", Path("none"))
-            marked = any((source / name).exists() for name in ("zarr.json", "recording.json"))
-            if marked and place.resolve().is_relative_to(source.resolve()):
-                raise UserError(f"{flag} is {place}, a part of {source}, which is read; name another place")
+            if source := next((one for one in reads if place.resolve().is_relative_to(one.resolve())), None):
+                raise UserError(f"{flag} would write {place}, where {source} is read; name another place")
             self._check_free(flag, place, asked, kept)
         try:
             yield
@@ -63,6 +59,16 @@ class Measured(OwnFlags):
             raise KeyboardInterrupt(
                 f"stopped; what was finished is kept in {kept}: go on with --resume"
             ) from stop
+
+    @contextmanager
+    def at_work(
+        self, asked: InferenceConfig, what: str, *, unit: str, kept: Path, reads: Sequence[Path] = ()
+    ) -> Iterator[dict[str, Any]]:
+        """The places `claimed`, and what a measure takes to keep its work in a file and to tell how far it is."""
+        from denoscope import progress
+
+        with self.claimed(asked, reads=reads, kept=kept), progress.Counter(what, unit=unit) as told:
+            yield {"out": kept, "resume": asked.resume, "overwrite": asked.overwrite, "progress": told}
 
     def check(self) -> None:
         """Refuse what could not be written, before it is measured."""

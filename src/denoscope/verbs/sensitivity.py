@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from denoscope.dynamics.spectrum import Spectrum
     from denoscope.noise import NoiseSet
 
+SPECTRUM = {"system": "inputs device seed", "model": MODEL, "inference": f"num_steps noise {KEPT}"}
+"""Flags of the exponents of a noise of a folder."""
+
 
 @dataclass(frozen=True)
 class SpectrumFlags(Measured):
@@ -55,7 +58,7 @@ def _spectrum(settings: Settings, own: SpectrumFlags) -> None:
     from denoscope import noise, tensors
 
     inference, inputs, found = settings.inference, settings.system.inputs, {}
-    with own.claimed(inference, reads=inputs / "*.pt", kept=own.kept):
+    with own.claimed(inference, reads=[inputs / "*.pt"], kept=own.kept):
         denoiser = load(settings)
         x = noise.read(inputs, shape=denoiser.shape)
         if own.samples > len(x):
@@ -121,10 +124,10 @@ class FullSpectrumFlags(Keeping, Pictured):
 
 
 def _full_spectrum(settings: Settings, own: FullSpectrumFlags) -> None:
-    from denoscope import dynamics, noise, progress
+    from denoscope import dynamics, noise
 
     inference = settings.inference
-    with own.claimed(inference, kept=own.kept), progress.Counter("full spectrum", unit="step") as told:
+    with own.at_work(inference, "full spectrum", unit="step", kept=own.kept) as work:
         denoiser = load(settings)
         found = dynamics.full_spectrum(
             denoiser,
@@ -132,10 +135,7 @@ def _full_spectrum(settings: Settings, own: FullSpectrumFlags) -> None:
             steps=inference.num_steps,
             noise=inference.noise,
             noise_seed=settings.system.seed,
-            out=own.kept,
-            resume=inference.resume,
-            overwrite=inference.overwrite,
-            progress=told,
+            **work,
         )
     write_json(own.output, found.to_dict())
     own.draw(dynamics.draw_exponents, {type(denoiser.scheduler).__name__: found.exponents})
@@ -159,7 +159,7 @@ class DivergenceFlags(Pictured):
 def _divergence(settings: Settings, own: DivergenceFlags) -> None:
     from denoscope import dynamics, kept, recording
 
-    with own.claimed(settings.inference):
+    with own.claimed(settings.inference, reads=[own.path]):
         found = dynamics.divergence(recording.open(own.path), threshold=own.threshold)
     kept.write(found, own.output)
     own.draw(dynamics.draw_divergence, found)
@@ -186,7 +186,7 @@ class SweepFlags(Pictured):
 def _sweep(settings: Settings, own: SweepFlags) -> None:
     from denoscope import dynamics, recording
 
-    with own.claimed(settings.inference):
+    with own.claimed(settings.inference, reads=[own.path]):
         apart = dynamics.divergence(recording.open(own.path), layers=[])
         found = dynamics.epsilon_sweep(apart, tolerance=own.tolerance)
     write_json(own.output, found.to_dict())
@@ -208,10 +208,10 @@ class GrowthFlags(Pictured):
 
 
 def _growth(settings: Settings, own: GrowthFlags) -> None:
-    from denoscope import dynamics, progress
+    from denoscope import dynamics
 
     inference = settings.inference
-    with own.claimed(inference, kept=own.output), progress.Counter("ridge map", unit="point") as told:
+    with own.at_work(inference, "ridge map", unit="point", kept=own.output) as work:
         denoiser = load(settings)
         found = dynamics.plane_growth(
             denoiser,
@@ -220,10 +220,7 @@ def _growth(settings: Settings, own: GrowthFlags) -> None:
             batch_size=inference.batch_size,
             lanes=inference.lanes,
             noise_seed=settings.system.seed,
-            out=own.output,
-            resume=inference.resume,
-            overwrite=inference.overwrite,
-            progress=told,
+            **work,
         )
     own.draw(dynamics.draw_growth, found)
     leading = found["growth"].isel(direction=0)
@@ -236,13 +233,13 @@ VERBS: dict[str, Verb] = {
     "dynamics spectrum": Verb(
         _spectrum,
         "Finite-time Lyapunov exponents of the whole map x_T → x_0, the largest ones.",
-        {"system": "inputs device seed", "model": MODEL, "inference": f"num_steps noise {KEPT}"},
+        SPECTRUM,
         SpectrumFlags,
     ),
     "dynamics full_spectrum": Verb(
         _full_spectrum,
         "All finite-time Lyapunov exponents of the whole map x_T → x_0, of the first noise.",
-        {"system": "inputs device seed", "model": MODEL, "inference": f"num_steps noise {KEPT}"},
+        SPECTRUM,
         FullSpectrumFlags,
     ),
     "dynamics sweep": Verb(

@@ -32,20 +32,14 @@ class CommitmentFlags(Pictured):
 
 
 def _commitment(settings: Settings, own: CommitmentFlags) -> None:
-    from denoscope import dynamics, progress, recording
+    from denoscope import dynamics, recording
 
     inference = settings.inference
-    with (
-        own.claimed(inference, kept=own.output),
-        progress.Counter("commitment", unit="sample") as told,
-    ):
+    with own.at_work(inference, "commitment", unit="sample", kept=own.output, reads=[own.path]) as work:
         found = dynamics.commitment(
             recording.open(own.path),
             device=settings.system.device,
-            out=own.output,
-            resume=inference.resume,
-            overwrite=inference.overwrite,
-            progress=told,
+            **work,
         )
     own.draw(dynamics.draw_commitment, found)
     steps = found.sizes["step"]
@@ -75,11 +69,11 @@ class TurnFlags(Pictured):
 def _u_turn(settings: Settings, own: TurnFlags) -> None:
     import torch
 
-    from denoscope import dynamics, origin, progress, recording
+    from denoscope import dynamics, origin, recording
     from denoscope.storage.plan import IMAGES
 
     inference = settings.inference
-    with own.claimed(inference, kept=own.output), progress.Counter("U-turns", unit="image") as told:
+    with own.at_work(inference, "U-turns", unit="image", kept=own.output, reads=[own.path]) as work:
         rec = recording.open(own.path)
         rec.check(*IMAGES)
         denoiser = origin.denoiser_of(rec, device=settings.system.device)
@@ -91,10 +85,7 @@ def _u_turn(settings: Settings, own: TurnFlags) -> None:
             draws=own.draws,
             steps=steps,
             seed=settings.system.seed,
-            out=own.output,
-            resume=inference.resume,
-            overwrite=inference.overwrite,
-            progress=told,
+            **work,
         )
     own.draw(dynamics.draw_u_turn, found)
     shown = ("level", "probability", "interval", "turn_distance")
@@ -125,7 +116,7 @@ def _geometry(settings: Settings, own: GeometryFlags) -> None:
 
     from denoscope import dynamics, recording
 
-    with own.claimed(settings.inference):
+    with own.claimed(settings.inference, reads=[own.path]):
         rec = recording.open(own.path)
         rec.check("sequence")
         paths = rec.sequence.to_numpy()
@@ -154,7 +145,7 @@ class SimilarityFlags(Pictured):
 def _similarity(settings: Settings, own: SimilarityFlags) -> None:
     from denoscope import dynamics, recording
 
-    with own.claimed(settings.inference):
+    with own.claimed(settings.inference, reads=[own.path]):
         sets = _sets(recording.open(own.path), own.layers, own.steps)
         found = dynamics.cka_matrix(list(sets.values()))
     names = list(sets)
