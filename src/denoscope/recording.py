@@ -19,6 +19,7 @@ from denoscope.errors import UserError
 from denoscope.interventions import Intervention
 from denoscope.job import Job, Progress
 from denoscope.noise import NoiseSet
+from denoscope.plain import plain
 from denoscope.storage import (
     inspection,
     pt_layout,
@@ -50,6 +51,11 @@ class Recording:
     def attrs(self) -> dict[str, Any]:
         """Where the recording comes from: model, scheduler, options, fingerprint, versions."""
         return self.dataset.attrs
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What a measure of the recording was computed from: its path and fingerprint, as plain values."""
+        return {"recording": str(self.path), "fingerprint": plain(self.attrs["fingerprint"])}
 
     @property
     def sequence(self) -> xarray.DataArray:

@@ -241,7 +241,7 @@ def test_basins_takes_a_plane_of_one_class_and_tells_what_does_not_fit(here, cap
     cli.main(["dynamics", "basins", "one.pt"])
     told, written = capsys.readouterr(), json.loads((here / "basins.json").read_text())
     assert "class   7  100.00%" in told.out and "there is no boundary to measure" in told.out
-    assert written.keys() == {"fractions"} and written["fractions"]["classes"] == [7]
+    assert written.keys() == {"computed_from", "fractions"} and written["fractions"]["classes"] == [7]
     torch.save(torch.arange(16).reshape(4, 4), here / "small.pt")
     torch.save(torch.arange(900).reshape(30, 30) % 7, here / "plane.pt")
     for line, wrong in (
@@ -552,6 +552,7 @@ def test_uncertainty_asks_random_points_of_a_plane(here, capsys):
     for other in ("--reject", "--scheduler ddpm", "--clip_sample False"):
         assert "cannot be gone on with, since this differs" in refused(capsys, f"{line} --resume {other}")
     cli.main([*line.split(), "--resume", "--batch_size", "3"])
+    assert json.loads((here / "uncertainty.json").read_text()) == written
     assert written["origin"]["fingerprint"]["num_steps"] == 1
     assert "--points is 1; allowed: a whole number of at least 2" in refused(capsys, line.replace("40", "1"))
 
@@ -562,7 +563,10 @@ def test_an_orbit_is_kept_and_measured(model, here, capsys):
     line = f"dynamics orbit --model {model} --device cpu --num_steps 2 --discard 3 --loop_noise common"
     cli.main(f"{line} --iterations 150".split())
     told, denoiser = capsys.readouterr(), ds.load(model, device="cpu")
-    assert "period: not measured, " in told.out and "correlation dimension: not measured" in told.out
+    assert (
+        "period: none of up to 50 iterations" in told.out
+        and "correlation dimension: not measured" in told.out
+    )
     loop = dynamics.closed_loop(denoiser, 0.5, noise_seed=42, noise="common", steps=2)
     x_0 = ds.sample(denoiser, x.batch([0]), steps=2)[0]
     states = dynamics.orbit(loop, x_0, iterations=220, discard=3)
@@ -583,3 +587,47 @@ def test_no_part_of_the_recording_that_is_read_is_an_output(tiny, here, capsys):
     ds.open(here / "run.zarr").check()
     flags = "--layers conv_in conv_in"
     assert "can be compared with nothing" in refused(capsys, f"dynamics similarity run.zarr {flags}")
+
+
+def test_results_say_what_they_were_computed_from(mnist, model, here):
+    rec = ds.record(
+        mnist, ds.noise.random(5, mnist.shape), here / "run.zarr", steps=2, layers=["conv_in", "mid_block"]
+    )
+    ds.noise.random(1, (1, 8, 8), seed=1).write(here / "inputs")
+    grid = "--num_prompts_per_direction 26 25 --len_per_direction 60 60 --num_steps 1 --device cpu"
+    loop = f"--model {model} --device cpu --num_steps 2 --iterations 60 --discard 0 --loop_noise common"
+    for line in (
+        "geometry run.zarr", "similarity run.zarr", f"lyapunov {loop} --k 1", f"orbit {loop}", "basins basins.npz",
+        "verdict basins.npz",
+    ):  # fmt: skip
+        if "basins.npz" in line and not (here / "basins.npz").exists():
+            cli.main(f"basins map {grid}".split())
+        cli.main(f"dynamics {line}".split())
+    found = {path.stem: json.loads(path.read_text()) for path in here.glob("*.json")}
+    for name in ("geometry", "similarity"):
+        assert found[name]["computed_from"] == {
+            "recording": "run.zarr",
+            "fingerprint": rec.attrs["fingerprint"],
+        }
+    for origin in (found["orbit"]["computed_from"], found["lyapunov"]["origin"]):
+        assert origin["fingerprint"]["num_steps"] == 2 and (origin["begin"], origin["loop_noise"]) == (
+            1,
+            "common",
+        )
+    for name in ("basins", "verdict"):
+        origin = found[name]["computed_from"]
+        assert origin["plane"] == "basins.npz" and origin["map"]["plane"]["counts"] == [26, 25]
+        assert origin["map"]["num_steps"] == 1
+
+
+def test_an_unfinished_recording_is_no_one_s_nan(mnist, here, recorder, capsys):
+    ds.noise.random(8, mnist.shape).write(here / "inputs")
+    line = "record --inputs inputs --output run.zarr --num_steps 2 --batch_size 4 --lanes 4 --device cpu"
+    running = recorder.run(*line.split(), dies_at=150)
+    assert running.code != 0 and not ds.open(here / "run.zarr").dataset["complete"].all()
+    for measure in ("geometry", "u_turn --levels 1 --device cpu", "commitment --device cpu"):
+        told = refused(capsys, f"dynamics {measure} run.zarr")
+        assert "run.zarr is not finished; go on with --resume" in told
+    assert recorder.run(*line.split(), "--resume").code == 0
+    told = refused(capsys, "dynamics u_turn run.zarr --levels 1 --device cpu --samples 9")
+    assert "--samples is 9; allowed: 1 to 8, the images in run.zarr" in told

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -15,6 +15,7 @@ from denoscope.conditioning import NOTHING, Condition
 from denoscope.config import InferenceConfig
 from denoscope.denoiser import Denoiser
 from denoscope.dynamics.denoising_map import DenoisingMap
+from denoscope.dynamics.spectrum import origin_of
 from denoscope.errors import UserError
 from denoscope.sampling import Loop
 
@@ -31,6 +32,11 @@ class ClosedLoop:
     begin: int
     noise: Literal["fixed", "common"]
     noise_seed: int
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What a measure of its orbits was computed from."""
+        return origin_of(self.flow, begin=self.begin, loop_noise=self.noise, loop_noise_seed=self.noise_seed)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """The next image of x, by the noise of iteration 0."""

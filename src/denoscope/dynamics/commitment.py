@@ -18,7 +18,6 @@ from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping
 from denoscope.labels import DIGIT, classify_finite, of_images
 from denoscope.origin import denoiser_of, need_finished, need_loop, opened, steps_again
-from denoscope.plain import plain
 from denoscope.recording import Recording
 from denoscope.schedulers import need_estimates
 from denoscope.storage.plan import ESTIMATES, IMAGES, as_array
@@ -128,7 +127,6 @@ def _empty(recording: Recording, label_of: LabelOf, batch_size: int) -> xarray.D
     final = np.concatenate(
         [_labels_of(recording.final[part : part + batch_size].to_numpy(), label_of) for part in parts]
     )
-    made_by = plain(recording.attrs["fingerprint"])
     return xarray.Dataset(
         {
             "label": (("sample", "step"), np.zeros((len(samples), steps), final.dtype)),
@@ -142,12 +140,11 @@ def _empty(recording: Recording, label_of: LabelOf, batch_size: int) -> xarray.D
             "sigma": ("step", np.full(steps, np.nan)),
         },
         attrs={
-            "recording": str(recording.path),
-            "fingerprint": made_by,
+            **recording.origin,
             IDENTITY: {
                 "inputs": recording.attrs.get("inputs_sha256", recording.attrs.get("created")),
                 "labels of x_0": final.tolist(),
-                **made_by,
+                **recording.origin["fingerprint"],
             },
         },
     )

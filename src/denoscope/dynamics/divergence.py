@@ -12,7 +12,6 @@ from denoscope.arguments import real, told
 from denoscope.dynamics.proportion import wilson
 from denoscope.errors import UserError
 from denoscope.origin import opened
-from denoscope.plain import plain
 from denoscope.recording import Recording
 from denoscope.storage.plan import COMPLETE, ESTIMATES
 
@@ -109,12 +108,7 @@ def divergence(
             "state": np.arange(steps + 1),
             "step": np.arange(steps),
         },
-        attrs={
-            "recording": str(recording.path),
-            "fingerprint": plain(recording.attrs["fingerprint"]),
-            "threshold": threshold,
-            "warnings": [*told, *warnings],
-        },
+        attrs={**recording.origin, "threshold": threshold, "warnings": [*told, *warnings]},
     )
 
 

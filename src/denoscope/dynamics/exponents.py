@@ -84,7 +84,7 @@ def lyapunov(
 
     Args:
         step: `step(x) -> x` on tensors of any one shape, or an object whose `at(iteration)` gives such a map (noise
-            common to all states). It must answer the same for the same state. Differentiated by the whole Jacobian
+            common to all states); where it has an `origin`, as a closed loop does, the result holds that too. It must answer the same for the same state. Differentiated by the whole Jacobian
             in reverse mode up to 16 numbers a state, else by torch.func.jvp; by central differences if neither
             works or agrees with them. `origin["derivative"]` says which it was.
         x0: where the orbit starts; float64 is asked for. Other dtypes are kept, as a network may need them, with a
@@ -145,6 +145,7 @@ def lyapunov(
             "derivative": way,
             "batches": BATCHES,
             "seed": seed,
+            **getattr(step, "origin", {}),
         },
         warnings=(*warnings, *_beware(growth, x.dtype)),
     )

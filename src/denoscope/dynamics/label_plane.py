@@ -53,8 +53,7 @@ def doubling_boxes(shape: tuple[int, ...]) -> tuple[int, ...]:
     sides = tuple(2**k + 1 for k in range(10) if 2**k + 1 <= min(shape) / 5)
     if len(sides) < 3:
         raise UserError(
-            f"the plane has {shape[0]}×{shape[1]} cells; allowed: at least 25×25, and 85×85 to see a fractal, "
-            "unless boxes are named"
+            f"the plane has {shape[0]}×{shape[1]} cells; allowed: at least 25×25, and 85×85 to see a fractal"
         )
     return sides
 

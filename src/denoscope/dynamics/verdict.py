@@ -197,7 +197,7 @@ def _judge(
         noise = nulls["cell noise"]
         return (
             "noise",
-            f"neighbouring cells differ as labels drawn per cell do (disorder {disorder:.2f}, such noise "
+            f"neighbouring cells differ at least about as often as labels drawn per cell do (disorder {disorder:.2f}, such noise "
             f"{noise.disorder[0]:.2f}, straight boundaries {nulls['straight'].disorder[1]:.2f}): the slope of "
             f"{fit.slope:.2f} is an artefact; use noise common to all cells",
             None,

@@ -82,8 +82,9 @@ def _verdict(settings: Settings, own: VerdictFlags) -> None:
     from denoscope import dynamics
 
     with own.claimed(settings.inference):
-        found = dynamics.verdict(_labels_of(own.path))
-    write_json(own.output, found.to_dict())
+        labels, origin = _plane_in(own.path)
+        found = dynamics.verdict(labels)
+    write_json(own.output, {"computed_from": origin, **found.to_dict()})
     sides = found.dimension.spaced_fit.sides
     print(found)
     print(
@@ -117,7 +118,7 @@ def _basins(settings: Settings, own: BasinsFlags) -> None:
     from denoscope.labels import REJECTED
 
     with own.claimed(settings.inference):
-        labels = _labels_of(own.path)
+        labels, origin = _plane_in(own.path)
         fractions = dynamics.basin_fractions(labels)
         boundary: dict[str, Any] = {}
         if len(fractions.classes) > 1:
@@ -129,7 +130,8 @@ def _basins(settings: Settings, own: BasinsFlags) -> None:
             if len(set(fractions.classes) - {REJECTED}) >= 3:
                 boundary["wada"] = dynamics.wada(labels, boxes=boxes)
     found = {"fractions": fractions, **boundary}
-    write_json(own.output, {name: one.to_dict() for name, one in found.items()})
+    measured = {name: one.to_dict() for name, one in found.items()}
+    write_json(own.output, {"computed_from": origin, **measured})
     for label, share, (low, high) in zip(
         fractions.classes, fractions.fractions, fractions.intervals, strict=True
     ):
@@ -168,15 +170,16 @@ def _boxes(shape: tuple[int, ...]) -> tuple[int, ...]:
     return sides[2:] if len(sides) >= 2 + LEAST_BOXES else sides
 
 
-def _labels_of(path: Path) -> np.ndarray:
-    """The labels [ny, nx] in a file of either kind."""
+def _plane_in(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """The labels [ny, nx] in a file of either kind, and what is known of where they come from."""
     from denoscope import kept, tensors
 
+    origin = {"plane": str(path)}
     if not path.is_file():
         found = "it is a folder" if path.is_dir() else "there is no such file"
         raise UserError(f"cannot read {path}: {found}; name a plane of labels, {PLANES}")
     if path.suffix != ".npz":
-        return tensors.load(path).numpy()
+        return tensors.load(path).numpy(), origin
     stored = kept.read(path)
     if "label" not in stored or stored["label"].dims != ("y", "x"):
         held = ", ".join(
@@ -185,8 +188,7 @@ def _labels_of(path: Path) -> np.ndarray:
         raise UserError(f"{path} holds no plane of labels but {held or 'nothing'}; name one, {PLANES}")
     if not stored["computed"].all():
         raise UserError(f"{path} is not finished; go on with it: denoscope basins map --resume")
-    labels: np.ndarray = stored["label"].to_numpy()
-    return labels
+    return stored["label"].to_numpy(), origin | {"map": stored.attrs.get(kept.IDENTITY)}
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def _orbit(settings: Settings, own: OrbitFlags) -> None:
             **work,
         ).cpu()
     own.draw(dynamics.draw_orbit, states)
-    found = {}
+    found = {"computed_from": loop.origin}
     for name, measure, in_words in _measures(states, own.theiler, seed):
         try:
             one = measure()
@@ -124,7 +124,7 @@ def _measures(
     return [
         (
             "period",
-            lambda: dynamics.periodicity(states),
+            lambda: dynamics.periodicity(states, longest=max(1, min(64, len(states) // 3))),
             lambda found: f"{found.period or f'none of up to {len(found.returns)}'} iterations",
         ),
         (

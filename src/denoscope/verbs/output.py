@@ -49,7 +49,7 @@ class Measured(OwnFlags):
         self.check()
         for flag, place in self.places:
             if source := next((one for one in reads if place.resolve().is_relative_to(one.resolve())), None):
-                raise UserError(f"{flag} would write {place}, where {source} is read; name another place")
+                raise UserError(f"{flag} is {place}, a part of {source}, which is read; name another place")
             self._check_free(flag, place, asked, kept)
         try:
             yield

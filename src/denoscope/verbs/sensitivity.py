@@ -67,6 +67,10 @@ def _spectrum(settings: Settings, own: SpectrumFlags) -> None:
         for index, name in enumerate(x.names[: own.samples]):
             one = _spectrum_of(settings, own, denoiser, x, index, former)
             print(f"{name}  " + "  ".join(f"{value:7.3f}" for value in one.exponents))
+            if one.difference_errors is not None:
+                print(
+                    f"{name}  central differences lie up to {one.difference_errors.max():.1e} apart, relatively"
+                )
             warn(one.warnings)
             found[name] = one.to_dict()
             # After each noise, so that no other is lost with a later one.

@@ -75,7 +75,12 @@ def _u_turn(settings: Settings, own: TurnFlags) -> None:
     inference = settings.inference
     with own.at_work(inference, "U-turns", unit="image", kept=own.output, reads=[own.path]) as work:
         rec = recording.open(own.path)
+        origin.need_finished(rec)
         rec.check(*IMAGES)
+        if own.samples is not None and own.samples > rec.final.sizes["sample"]:
+            raise UserError(
+                f"--samples is {own.samples}; allowed: 1 to {rec.final.sizes['sample']}, the images in {own.path}"
+            )
         denoiser = origin.denoiser_of(rec, device=settings.system.device)
         x_0, steps = torch.from_numpy(rec.final[: own.samples].to_numpy()), origin.options_of(rec).num_steps
         found = dynamics.u_turn(
@@ -114,10 +119,11 @@ class GeometryFlags(Pictured):
 def _geometry(settings: Settings, own: GeometryFlags) -> None:
     import numpy as np
 
-    from denoscope import dynamics, recording
+    from denoscope import dynamics, origin, recording
 
     with own.claimed(settings.inference, reads=[own.path]):
         rec = recording.open(own.path)
+        origin.need_finished(rec)
         rec.check("sequence")
         paths = rec.sequence.to_numpy()
         path, spread = dynamics.path_geometry(paths), dynamics.participation(paths)
@@ -128,7 +134,8 @@ def _geometry(settings: Settings, own: GeometryFlags) -> None:
         low, high = spread.intervals[state]
         print(f"state {state:>4}  participation ratio {spread.ratio[state]:.2f}  [{low:.2f}, {high:.2f}]")
     warn([*path.warnings, *spread.warnings])
-    write_json(own.output, {"path": path.to_dict(), "participation": spread.to_dict()})
+    found = {"computed_from": rec.origin, "path": path.to_dict(), "participation": spread.to_dict()}
+    write_json(own.output, found)
     own.tell()
 
 
@@ -146,10 +153,11 @@ def _similarity(settings: Settings, own: SimilarityFlags) -> None:
     from denoscope import dynamics, recording
 
     with own.claimed(settings.inference, reads=[own.path]):
-        sets = _sets(recording.open(own.path), own.layers, own.steps)
+        rec = recording.open(own.path)
+        sets = _sets(rec, own.layers, own.steps)
         found = dynamics.cka_matrix(list(sets.values()))
     names = list(sets)
-    write_json(own.output, {"sets": names, **found.to_dict()})
+    write_json(own.output, {"computed_from": rec.origin, "sets": names, **found.to_dict()})
     own.draw(dynamics.draw_similarity, found, names=names)
     for row, name in enumerate(names):
         others = found.debiased[row].copy()
