@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 
 import denoscope as ds
 from denoscope import dynamics, kept, plots, verify
-from denoscope.dynamics.orbits import OrbitDiagram
 from denoscope.dynamics.trajectory_distances import METRICS
 from denoscope.progress import Console, Counter
 from denoscope.recording import set_attribute
@@ -205,21 +204,12 @@ def closed_loop(picture: Path) -> None:
         return dynamics.closed_loop(denoiser, level, steps=20, noise=noise)
 
     figure, axes = panels(2, 2)
-    diagram = KEPT / "orbit_diagram.npz"
-    if not diagram.exists():
-        levels = [k / 20 for k in range(1, 21)]
-        found = dynamics.orbit_diagram(
-            lambda level: loop(level, "fixed"), levels, x_0[0], iterations=30, discard=100
-        )
-        kept.write(
-            xarray.Dataset({"values": (("level", "iteration"), found.values)}, coords={"level": levels}),
-            diagram,
-        )
-    stored = kept.read(diagram)
-    dynamics.draw_orbit_diagram(
-        axes[0, 0],
-        OrbitDiagram(parameters=stored["level"].to_numpy(), values=stored["values"].to_numpy()),
-    )
+    with Counter("orbit diagram", unit="iteration") as told:
+        diagram = dynamics.orbit_diagram(
+            lambda level: loop(level, "fixed"), [k / 20 for k in range(1, 21)], x_0[0], iterations=30, discard=100,
+            progress=told, **out("orbit_diagram"),
+        )  # fmt: skip
+    dynamics.draw_orbit_diagram(axes[0, 0], diagram)
     axes[0, 0].set(xlabel="level", ylabel="mean of the image, 30 iterations")
     for noise in ("fixed", "common"):
         exponents = {}

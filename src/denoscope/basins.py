@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from denoscope.denoiser import Denoiser, need_denoiser, weights_sha256
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping
 from denoscope.labels import DIGIT, REJECTED, classify_finite
-from denoscope.noise import NoiseSet, plane_points
+from denoscope.noise import NoiseSet, plane_points, resolution
 from denoscope.plane_grid import PlaneGrid
 from denoscope.sampling import Loop, sample
 
@@ -32,6 +33,22 @@ Answers = dict[str, np.ndarray]
 LENET = "lenet"
 AT_ONCE = 4
 """Groups of lanes that are denoised together where points are asked for one by one."""
+
+
+@dataclass(frozen=True, eq=False)
+class PointLabels:
+    """A function of points (u, v) [n, 2] of a plane to their classes [n], that says what it was made with.
+
+    `origin` is all that decides the labels; `resolution` the least distance (L2) of two points that float32 resolves.
+    """
+
+    label: Callable[[Any], np.ndarray] = field(repr=False)
+    origin: dict[str, Any]
+    resolution: float
+
+    def __call__(self, points: Any) -> np.ndarray:
+        """The labels [n] of points [n, 2]."""
+        return self.label(points)
 
 
 def map(
@@ -119,7 +136,7 @@ def label_of(
     lanes: int = InferenceConfig.lanes,
     noise_seed: int = SystemConfig.seed,
     condition: Condition = NOTHING,
-) -> Callable[[Any], np.ndarray]:
+) -> PointLabels:
     """The class of any points (u, v) of a plane, between its cells too, as a function of [n, 2] to whole numbers [n].
 
     What `dynamics.uncertainty_exponent` asks for; the options are those of `map`.
@@ -138,9 +155,8 @@ def label_of(
         x_T = plane_points(at, denoiser.shape, made_with["base_seed"], made_with["direction_seeds"])
         return np.concatenate([classify(run(rows))["label"] for rows in x_T.split(lanes * AT_ONCE)])
 
-    # For what is measured with it: a function does not say what it was made with.
-    label.origin = _origin(denoiser, told, grid, options, noise_seed, condition)  # type: ignore[attr-defined]
-    return label
+    origin = _origin(denoiser, told, grid, options, noise_seed, condition)
+    return PointLabels(label, origin, resolution(plane.tensor(0)))
 
 
 def _origin(

@@ -234,12 +234,8 @@ def plane(
 
 
 def _need_apart(cell: torch.Tensor, counts: tuple[int, int], lengths: tuple[float, float]) -> None:
-    """Refuse a plane whose neighbouring cells rounding brings out of place, or makes one.
-
-    Each number is rounded evenly within half of its spacing s, so that a step from cell to cell is off by √(Σ s²/6), L2.
-    """
-    spacing = np.spacing(cell.abs().numpy()).astype(np.float64)
-    least = 10 * math.sqrt((spacing**2).sum() / 6)
+    """Refuse a plane whose neighbouring cells rounding brings out of place, or makes one."""
+    least = resolution(cell)
     for axis, count, length in zip("uv", counts, lengths, strict=True):
         if count > 1 and length < least * (count - 1):
             raise UserError(
@@ -247,6 +243,15 @@ def _need_apart(cell: torch.Tensor, counts: tuple[int, int], lengths: tuple[floa
                 f"{length / (count - 1):.1e} apart, which float32 does not resolve here; allowed: about "
                 f"{least * (count - 1):.1e} and more for {count} cells along {axis}"
             )
+
+
+def resolution(noise: torch.Tensor) -> float:
+    """The least distance (L2) from a noise at which another is where it should be, to a tenth of the distance.
+
+    Each number is rounded evenly within half of its spacing s, so that a step to another noise is off by √(Σ s²/6), L2.
+    """
+    spacing = np.spacing(noise.abs().numpy()).astype(np.float64)
+    return 10 * math.sqrt((spacing**2).sum() / 6)
 
 
 def plane_points(

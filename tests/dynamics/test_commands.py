@@ -29,14 +29,14 @@ def refused(capsys, line: str) -> str:
 def test_spectrum_writes_the_exponents_of_the_first_noises(model, here, capsys):
     x = ds.noise.random(3, (1, 8, 8), seed=1)
     x.write(here / "inputs")
-    cli.main(f"dynamics spectrum --model {model} --samples 2 --k 3 --num_steps 2 --device cpu".split())
+    cli.main(f"dynamics spectrum --model {model} --samples 2 --k 3 --num_steps 1 --device cpu".split())
     written = json.loads((here / "spectrum.json").read_text())
     denoiser = ds.load(model, device="cpu")
     assert list(written) == ["noise_0000", "noise_0001"]
     for index, (name, found) in enumerate(written.items()):
-        expected = dynamics.spectrum(denoiser, x.batch([index]), 3, steps=2, name=name)
+        expected = dynamics.spectrum(denoiser, x.batch([index]), 3, steps=1, name=name)
         np.testing.assert_allclose(found["exponents"], expected.exponents, atol=1e-6)
-        assert found["origin"]["fingerprint"]["num_steps"] == 2
+        assert found["origin"]["fingerprint"]["num_steps"] == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["noise_0000", "noise_0001", "spectrum.json"]
 
@@ -60,7 +60,7 @@ def test_spectrum_of_a_layer_and_its_directions(model, here, capsys):
 
 def test_a_spectrum_is_gone_on_with_after_a_kill_and_replaced_on_request_alone(model, recorder, here):
     ds.noise.random(3, (1, 8, 8), seed=1).write(here / "inputs")
-    line = [*f"dynamics spectrum --model {model} --k 2 --num_steps 2 --device cpu".split(), "--output"]
+    line = [*f"dynamics spectrum --model {model} --k 2 --num_steps 1 --device cpu".split(), "--output"]
     whole = recorder.run(*line, "whole.json", "--samples", 2, "--vectors", "whole")
     assert whole.code == 0, whole.said
     running = recorder.start(*line, "spectrum.json", "--samples", 2, pause=0.05)
@@ -76,8 +76,8 @@ def test_a_spectrum_is_gone_on_with_after_a_kill_and_replaced_on_request_alone(m
     for flags, told in (
         ([], "spectrum.json exists; go on with it (--resume), replace it (--overwrite)"),
         (
-            ["--resume", "--num_steps", 3],
-            "noise_0000.npz cannot be gone on with, since this differs: num_steps: 2 → 3",
+            ["--resume", "--num_steps", 2],
+            "noise_0000.npz cannot be gone on with, since this differs: num_steps: 1 → 2",
         ),
         (["--resume", "--k", 3], "since this differs: k: 2 → 3"),
         (["--resume", "--overwrite"], "contradict"),
@@ -101,13 +101,13 @@ def test_a_spectrum_is_gone_on_with_after_a_kill_and_replaced_on_request_alone(m
     assert more.code == 0 and "noise_0002, 3 of 3" in more.said and "noise_0001, 2 of 3" not in more.said
     assert list(json.loads((here / "spectrum.json").read_text())) == [f"noise_000{k}" for k in range(3)]
 
-    replaced = recorder.run(*line, "spectrum.json", "--num_steps", 1, "--overwrite")
+    replaced = recorder.run(*line, "spectrum.json", "--num_steps", 2, "--overwrite")
     assert replaced.code == 0, replaced.said
     # Of the former work nothing is left that would stand in the way of the new.
-    more = recorder.run(*line, "spectrum.json", "--num_steps", 1, "--samples", 2, "--resume")
+    more = recorder.run(*line, "spectrum.json", "--num_steps", 2, "--samples", 2, "--resume")
     assert more.code == 0, more.said
     for written in json.loads((here / "spectrum.json").read_text()).values():
-        assert written["origin"]["fingerprint"]["num_steps"] == 1
+        assert written["origin"]["fingerprint"]["num_steps"] == 2
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,12 @@ def test_basins_maps_a_plane_that_the_measures_read(here, capsys):
     for verb in ("basins", "verdict"):
         cli.main(["dynamics", verb, "basins.npz"])
     assert "boundary dimension" in capsys.readouterr().out
-    for name, held in (("other", "nothing"), ("turned", "label (sample), same (sample)")):
-        labels = xarray.Dataset({of: ("sample", np.zeros(3, int)) for of in ("label", "same")})
+    several = ("label", "same", "a", "b", "c", "d")
+    for name, held in (
+        ("other", "nothing"),
+        ("turned", "label (sample), same (sample), a (sample), b (sample) and 2 more"),
+    ):
+        labels = xarray.Dataset({of: ("sample", np.zeros(3, int)) for of in several})
         kept.write(labels if name == "turned" else xarray.Dataset(), here / f"{name}.npz")
         for verb in ("basins", "verdict"):
             told = refused(capsys, f"dynamics {verb} {name}.npz --overwrite")
@@ -242,10 +246,13 @@ def test_basins_takes_a_plane_of_one_class_and_tells_what_does_not_fit(here, cap
     told, written = capsys.readouterr(), json.loads((here / "basins.json").read_text())
     assert "class   7  100.00%" in told.out and "there is no boundary to measure" in told.out
     assert written.keys() == {"computed_from", "fractions"} and written["fractions"]["classes"] == [7]
-    torch.save(torch.arange(16).reshape(4, 4), here / "small.pt")
+    torch.save(torch.arange(16).reshape(4, 4) % 2, here / "small.pt")
     torch.save(torch.arange(900).reshape(30, 30) % 7, here / "plane.pt")
+    cli.main(["dynamics", "basins", "small.pt", "--overwrite"])
+    told, written = capsys.readouterr(), json.loads((here / "basins.json").read_text())
+    assert "class   1   50.00%" in told.out and written.keys() == {"computed_from", "fractions"}
+    assert "boundary: not measured, the plane has 4×4 cells; allowed: at least 25×25" in told.out
     for line, wrong in (
-        ("small.pt", "the plane has 4×4 cells; allowed: at least 25×25"),
         ("plane.pt --boxes 0", "--boxes is (0,); allowed: at least 3 different whole numbers of at least 2"),
         ("plane.pt --boxes 2 4 31", "boxes run from 2 to 31 cells; allowed: 2 to 15"),
         ("small.pt --boxes 2 3 4", "boxes run from 2 to 4 cells; allowed: 2 to 2"),
@@ -369,7 +376,7 @@ def measures(model, tiny, here):
     ds.record(tiny, ds.noise.perturbed(5, tiny.shape, epsilon=1.0), here / "run.zarr", steps=3)
     rows, columns = torch.meshgrid(torch.arange(40), torch.arange(40), indexing="ij")
     torch.save((rows + 2 * columns > 60).long(), here / "plane.pt")
-    of_model = f"--model {model} --device cpu --num_steps 2"
+    of_model = f"--model {model} --device cpu --num_steps 1"
     plane = "--num_prompts_per_direction 3 2 --len_per_direction 8 4"
     return {
         f"dynamics spectrum {of_model} --k 2 --vectors vectors": [
@@ -379,7 +386,10 @@ def measures(model, tiny, here):
         ],
         "dynamics divergence run.zarr": ["divergence.npz", "divergence.png"],
         f"dynamics growth {of_model} {plane} --picture ridges.svg": ["growth.npz", "ridges.svg"],
-        f"dynamics lyapunov {of_model} --iterations 40 --discard 0": ["lyapunov.json", "lyapunov.npz"],
+        f"dynamics lyapunov {of_model} --level 1 --iterations 40 --discard 0": [
+            "lyapunov.json",
+            "lyapunov.npz",
+        ],
         "dynamics geometry run.zarr": ["geometry.json", "geometry.png"],
         "dynamics basins plane.pt": ["basins.json"],
         "dynamics verdict plane.pt": ["verdict.json"],
@@ -439,13 +449,13 @@ def test_what_is_refused_as_it_begins_leaves_and_replaces_nothing(measures, here
     lines = [line for line in measures if "--num_steps" in line]
     before = sorted(here.rglob("*"))
     for line in lines:
-        assert "1001" in refused(capsys, line.replace("--num_steps 2", "--num_steps 1001"))
+        assert "1001" in refused(capsys, line.replace("--num_steps 1", "--num_steps 1001"))
     assert sorted(here.rglob("*")) == before
     for line in lines:
         cli.main(line.split())
     written = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
     for line in lines:
-        refused(capsys, line.replace("--num_steps 2", "--num_steps 1001") + " --overwrite")
+        refused(capsys, line.replace("--num_steps 1", "--num_steps 1001") + " --overwrite")
     assert written == {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
 
 
@@ -555,6 +565,11 @@ def test_uncertainty_asks_random_points_of_a_plane(here, capsys):
     assert json.loads((here / "uncertainty.json").read_text()) == written
     assert written["origin"]["fingerprint"]["num_steps"] == 1
     assert "--points is 1; allowed: a whole number of at least 2" in refused(capsys, line.replace("40", "1"))
+    told = refused(
+        capsys, line.replace("epsilons 3", "epsilons 1e-9 3") + " --output other.json --kept other.npz"
+    )
+    assert "epsilon 1e-09 is too small: label_of resolves points that are" in told
+    assert not (here / "other.npz").exists()
 
 
 def test_an_orbit_is_kept_and_measured(model, here, capsys):
@@ -576,6 +591,74 @@ def test_an_orbit_is_kept_and_measured(model, here, capsys):
     written, told = json.loads((here / "orbit.json").read_text()), capsys.readouterr().out
     assert written["recurrence"]["determinism"] == dynamics.recurrence(states, theiler=10).determinism
     assert told.splitlines()[-2:] == ["orbit.json", "orbit.png"] and "recurrence: determinism" in told
+
+
+def test_an_orbit_diagram_is_that_of_the_library(model, here, capsys):
+    x = ds.noise.random(1, (1, 8, 8), seed=1)
+    x.write(here / "inputs")
+    line = f"dynamics orbit_diagram --model {model} --device cpu --num_steps 4 --discard 5 --iterations 7"
+    cli.main(f"{line} --levels 0.25 1".split())
+    denoiser = ds.load(model, device="cpu")
+    x_0 = ds.sample(denoiser, x.batch([0]), steps=4)[0]
+    written, told = (
+        json.loads((here / "orbit_diagram.json").read_text()),
+        capsys.readouterr().out.splitlines(),
+    )
+    for row, level in enumerate((0.25, 1.0)):
+        loop = dynamics.closed_loop(denoiser, level, noise_seed=42, steps=4)
+        states = dynamics.orbit(loop, x_0, iterations=7, discard=5)
+        means = states.double().flatten(1).mean(1).tolist()
+        assert written["values"][row] == means and written["computed_from"][str(level)]["begin"] == loop.begin
+        assert told[row] == f"level {level:<5g} mean pixel {min(means):+.6f} to {max(means):+.6f}"
+    assert told[2:] == ["orbit_diagram.json", "orbit_diagram.png"]
+    assert "orbit_diagram.json exists; go on with it (--resume)" in refused(capsys, line)
+    told = refused(capsys, f"{line} --levels 0.5 2 --output other.json --kept other.npz --picture other.png")
+    assert "level is 2.0; allowed: 0.25 to 1" in told and not (here / "other.npz").exists()
+
+
+def test_local_expansion_prints_each_step(model, here, capsys):
+    x = ds.noise.random(1, (1, 8, 8), seed=1)
+    x.write(here / "inputs")
+    line = f"dynamics local_expansion --model {model} --device cpu --num_steps 3 --k 2"
+    cli.main(line.split())
+    expected = dynamics.local_expansion(ds.load(model, device="cpu"), x.batch([0]), 2, steps=3)
+    written = json.loads((here / "local_expansion.json").read_text())
+    assert written["rates"] == expected.rates.tolist() and written["origin"]["fingerprint"]["num_steps"] == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert [float(rate) for line in lines[:3] for rate in line.split()[2:]] == pytest.approx(
+        expected.rates.ravel().tolist(), abs=5e-4
+    )
+    assert lines[3:] == ["local_expansion.json", "local_expansion.png"]
+    assert "k is 65; allowed: 1 to 64" in refused(capsys, line.replace("--k 2", "--k 65 --overwrite"))
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "dtw", "frechet", "hausdorff"])
+def test_distances_name_the_nearest_trajectory(tiny, here, capsys, metric):
+    rec = ds.record(tiny, ds.noise.random(4, tiny.shape), here / "run.zarr", steps=3)
+    cli.main(["dynamics", "distances", "run.zarr", "--metric", metric])
+    expected = dynamics.trajectory_distances(rec.sequence.to_numpy(), metric=metric).values
+    written = json.loads((here / "distances.json").read_text())
+    assert written["values"] == expected.tolist()
+    assert written["computed_from"]["fingerprint"] == rec.origin["fingerprint"]
+    nearest = (expected + np.diag([np.inf] * 4)).argmin(1)
+    assert capsys.readouterr().out.splitlines() == [
+        *(f"{written['samples'][k]}  nearest {written['samples'][nearest[k]]}: {expected[k, nearest[k]]:.4g} ({metric})" for k in range(4)),
+        "distances.json",
+        "distances.png",
+    ]  # fmt: skip
+
+
+def test_distances_of_what_cannot_be_compared_are_refused(tiny, here, capsys):
+    ds.record(tiny, ds.noise.random(1, tiny.shape), here / "one.zarr", steps=2)
+    assert "one.zarr holds one sample; needed are two or more" in refused(
+        capsys, "dynamics distances one.zarr"
+    )
+    ds.record(tiny, ds.noise.random(2, tiny.shape), here / "final.zarr", steps=2, extract_states=False)
+    assert "final.zarr" in refused(capsys, "dynamics distances final.zarr")
+    ds.record(tiny, ds.noise.random(2, tiny.shape), here / "run.zarr", steps=2)
+    told = refused(capsys, "dynamics distances run.zarr --metric manhattan")
+    assert "metric is 'manhattan'; allowed: euclidean, cosine, dtw, frechet, hausdorff" in told
+    assert not (here / "distances.json").exists()
 
 
 def test_no_part_of_the_recording_that_is_read_is_an_output(tiny, here, capsys):

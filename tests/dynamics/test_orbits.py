@@ -89,6 +89,46 @@ def test_the_diagram_tells_which_parameter_diverged():
     assert found.warnings[0].startswith("parameter 4.5: the orbit diverged")
 
 
+@pytest.mark.parametrize("follow", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_diagram_goes_on_after_a_stop_with_what_diverged(tmp_path, dtype, follow):
+    def stopping(done, _every):
+        if done == 350:
+            raise KeyboardInterrupt
+
+    # From 0.3 the second parameter's orbit diverges, and from where the first one's ends; not from 0, where the last
+    # parameter's ends.
+    rates, out = [3.2, 4.5, 3.9, 0.5], tmp_path / "diagram.npz"
+    x0, options = torch.tensor([0.3], dtype=dtype), {"iterations": 20, "discard": 80, "follow": follow}
+    whole = orbit_diagram(logistic, rates, x0, **options)
+    assert len(whole.warnings) == 1 and np.isnan(whole.values[1]).all()
+    with pytest.raises(KeyboardInterrupt):
+        orbit_diagram(logistic, rates, x0, out=out, progress=stopping, **options)
+    with pytest.raises(UserError, match="exists; go on with it"):
+        orbit_diagram(logistic, rates, x0, out=out, **options)
+    told = []
+    found = orbit_diagram(
+        logistic, rates, x0, out=out, resume=True, progress=lambda *counts: told.append(counts), **options
+    )
+    np.testing.assert_array_equal(found.values, whole.values)
+    assert found.warnings == whole.warnings
+    if not follow:
+        assert told[0] == (301, 400)
+    again = orbit_diagram(logistic, rates, x0, out=out, resume=True, **options)
+    np.testing.assert_array_equal(again.values, whole.values)
+    assert again.warnings == whole.warnings
+    for wrong, differs in (
+        (dict(step_of=lambda r: logistic(r + 0.1)), "the maps there"),
+        (dict(parameters=[3.2, 4.5, 3.9, 0.6]), "parameters"),
+        (dict(x0=x0 + 0.1), "x0"),
+        (dict(observable=lambda x: x[0] ** 2), "observable of x0"),
+        (dict(discard=81), "discard"),
+    ):
+        given = {"step_of": logistic, "parameters": rates, "x0": x0, **options, **wrong}
+        with pytest.raises(UserError, match=f"cannot be gone on with, since this differs: .*{differs}"):
+            orbit_diagram(**given, out=out, resume=True)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_an_orbit_goes_on_after_a_stop_and_to_more_iterations(tmp_path, dtype):
     def stopping(done, _every):

@@ -24,6 +24,17 @@ class DrivenMap(Protocol):
 Step = Map | DrivenMap
 
 
+class Diverged(UserError):
+    """An orbit whose state is not finite after so many iterations."""
+
+    def __init__(self, iterations: int):
+        self.iterations = iterations
+        super().__init__(
+            f"the orbit diverged: its state is not finite after iteration {iterations};"
+            " start elsewhere or keep the map bounded"
+        )
+
+
 def map_at(step: Step, iteration: int) -> Map:
     """The map that turns state `iteration` into the next."""
     found = step.at(iteration) if hasattr(step, "at") else step
@@ -59,10 +70,7 @@ def check_state(state: torch.Tensor, like: torch.Tensor, iteration: int) -> torc
             " a map that is iterated keeps shape and dtype"
         )
     if not state.isfinite().all():
-        raise UserError(
-            f"the orbit diverged: its state is not finite after iteration {iteration + 1};"
-            " start elsewhere or keep the map bounded"
-        )
+        raise Diverged(iteration + 1)
     return state
 
 

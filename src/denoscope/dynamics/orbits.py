@@ -13,7 +13,7 @@ import torch
 
 from denoscope import tensors
 from denoscope.arguments import function, real, told, whole
-from denoscope.dynamics.maps import Step, advance, check_counts, first_state
+from denoscope.dynamics.maps import Diverged, Step, advance, check_counts, first_state
 from denoscope.dynamics.points import as_array
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
@@ -81,13 +81,21 @@ def _unvisited(first: torch.Tensor, iterations: int, identity: dict[str, Any]) -
     """The states of an orbit, none of which is known yet."""
     import xarray
 
-    # NumPy has no bfloat16, all of whose numbers float32 has.
-    dtype = torch.float32 if first.dtype == torch.bfloat16 else first.dtype
-    states = torch.full((iterations, *first.shape), math.nan, dtype=dtype)
-    dims = ("iteration", *(f"axis_{axis}" for axis in range(first.ndim)))
+    states = torch.full((iterations, *first.shape), math.nan, dtype=_storable(first).dtype)
     return xarray.Dataset(
-        {"state": (dims, states.numpy()), "done": ((), np.array(0))}, attrs={IDENTITY: identity}
+        {"state": (("iteration", *_axes(first)), states.numpy()), "done": ((), np.array(0))},
+        attrs={IDENTITY: identity},
     )
+
+
+def _storable(state: torch.Tensor) -> torch.Tensor:
+    """The state in a dtype that NumPy has too: not in bfloat16, all of whose numbers float32 has."""
+    return state.float() if state.dtype == torch.bfloat16 else state
+
+
+def _axes(state: torch.Tensor) -> tuple[str, ...]:
+    """The dimensions of a state in a dataset."""
+    return tuple(f"axis_{axis}" for axis in range(state.ndim))
 
 
 def _part(progress: Told | None, number: int, count: int) -> Told | None:
@@ -253,6 +261,9 @@ def orbit_diagram(
     iterations: int = 100,
     discard: int = 500,
     follow: bool = False,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
     progress: Told | None = None,
 ) -> OrbitDiagram:
     """The values an observable takes on along the orbit of `step_of(parameter)`, for each parameter.
@@ -263,8 +274,11 @@ def orbit_diagram(
     Slow transients near a bifurcation look like bands: raise `discard`.
 
     Args:
+        out: a file (.npz) in which the values are kept, parameter by parameter.
+        resume: go on with what `out` holds. `overwrite` replaces it.
         progress: is told (states done of all parameters' orbits, all of them).
 
+    Raises: UserError if step_of gives no map, observable no number, or `out` is taken.
     Source: May, Nature 261, 459 (1976).
     """
     given = as_array(parameters, "parameters")
@@ -273,23 +287,72 @@ def orbit_diagram(
     check_counts(iterations, discard)
     function(step_of, "step_of", "a parameter to the map that it has")
     function(observable, "observable", "a state to a number")
-    values = np.full((len(given), iterations), np.nan)
-    warnings = []
-    start = x0
-    for row, parameter in enumerate(given.tolist()):
-        try:
-            part = _part(progress, row, len(given))
-            states = orbit(step_of(parameter), start, iterations=iterations, discard=discard, progress=part)
-        except UserError as error:
-            if "diverged" not in str(error):
-                raise
-            warnings.append(f"parameter {parameter:g}: {error}")
-            continue
-        values[row] = [_observed(observable, state) for state in states]
-        start = states[-1] if follow else x0
+    settings = {"iterations": iterations, "discard": discard, "follow": follow}
+    first = first_state(x0)
+    identity = {} if out is None else _diagram_identity(step_of, given, first, observable, settings)
+    fresh = _unobserved(given, iterations, first, identity)
+    with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=follow) as file:
+        values, last, diverged_after, computed = (
+            file.data[name].values for name in ("values", "last", "diverged_after", "computed")
+        )
+        for row in np.flatnonzero(~computed):
+            start = torch.from_numpy(last).to(first) if follow else first
+            part = _part(progress, int(row), len(given))
+            step = step_of(given[row].item())
+            try:
+                states = orbit(step, start, iterations=iterations, discard=discard, progress=part)
+                values[row] = [_observed(observable, state) for state in states]
+                last[...] = _storable(states[-1])
+            except Diverged as error:
+                diverged_after[row] = error.iterations
+            computed[row] = True
+            file.save()
+    lost = np.flatnonzero(diverged_after >= 0)
     return OrbitDiagram(
         parameters=given,
         values=values,
-        origin={"iterations": iterations, "discard": discard, "follow": follow},
-        warnings=tuple(warnings),
+        origin=settings,
+        warnings=tuple(f"parameter {given[row]:g}: {Diverged(int(diverged_after[row]))}" for row in lost),
+    )
+
+
+def _diagram_identity(
+    step_of: Callable[[float], Step],
+    parameters: np.ndarray,
+    first: torch.Tensor,
+    observable: Callable[[torch.Tensor], float],
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """What tells a diagram from others; a map is told by what it makes of x0."""
+    maps = []
+    for parameter in parameters.tolist():
+        try:
+            maps.append(tensors.sha256(advance(step_of(parameter), first, 0)))
+        except Diverged:
+            maps.append("diverged")
+    return {
+        "parameters": parameters.tolist(),
+        "x0": tensors.sha256(first),
+        "observable of x0": _observed(observable, first),
+        "the maps there": maps,
+        **settings,
+    }
+
+
+def _unobserved(
+    parameters: np.ndarray, iterations: int, first: torch.Tensor, identity: dict[str, Any]
+) -> xarray.Dataset:
+    """The diagram in which nothing is observed; `last` is the state that a parameter which follows starts from."""
+    import xarray
+
+    state = _storable(first).numpy()
+    return xarray.Dataset(
+        {
+            "values": (("parameter", "iteration"), np.full((len(parameters), iterations), np.nan)),
+            "last": (_axes(first), state.copy()),
+            "diverged_after": ("parameter", np.full(len(parameters), -1)),
+            "computed": ("parameter", np.zeros(len(parameters), bool)),
+        },
+        coords={"parameter": parameters},
+        attrs={IDENTITY: identity},
     )

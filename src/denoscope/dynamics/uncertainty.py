@@ -82,7 +82,8 @@ def uncertainty_exponent(
 
     Args:
         label_of: labels [n] of points [n, d], asked for the points and for their neighbours at every ε. Where it has an
-            `origin`, a dictionary of what it was made with, as that of `basins.label_of` has, the result holds that too.
+            `origin`, a dictionary of what it was made with, as that of `basins.label_of` has, the result holds that too;
+            where it has a `resolution`, no epsilon may be less.
         points: where to look [n, d]; one point is one draw, so spread them as the question is put.
         epsilons: three or more distances (L2), a decade or more apart from first to last.
         seed: of the directions and of the bootstrap.
@@ -99,6 +100,10 @@ def uncertainty_exponent(
     points, distances = _checked_points(points), _checked_epsilons(epsilons)
     confidence = checked_confidence(confidence)
     function(label_of, "label_of", "points to whole numbers")
+    if distances[0] < (least := getattr(label_of, "resolution", 0.0)):
+        raise UserError(
+            f"epsilon {distances[0]:g} is too small: label_of resolves points that are {least:.1e} apart; allowed: no less"
+        )
     directions, bootstrap = generator(seed).spawn(2)
     asked = np.stack([points, *(points + eps * _directions(directions, points.shape) for eps in distances)])
     parts = range(0, len(points), batch_size or len(points))

@@ -28,6 +28,8 @@ CLASSIFIED_PLANE = {
 """Flags of what asks for the class of noises of a plane."""
 LEAST_BOXES = 3
 """Through which a dimension is fitted."""
+TOLD = 4
+"""How many of the arrays in a file are told where none of them is a plane."""
 PLANES = "as `denoscope basins map` (.npz) and `denoscope classify` (.pt) write them"
 
 
@@ -121,8 +123,10 @@ def _basins(settings: Settings, own: BasinsFlags) -> None:
         labels, origin = _plane_in(own.path)
         fractions = dynamics.basin_fractions(labels)
         boundary: dict[str, Any] = {}
-        if len(fractions.classes) > 1:
-            boxes = own.boxes or _boxes(labels.shape)
+        boxes, unmeasured = _boxes(labels.shape, own.boxes)
+        if len(fractions.classes) == 1:
+            unmeasured = "all cells are of one class: there is no boundary to measure"
+        if not unmeasured:
             boundary = {
                 "dimension": dynamics.boundary_dimension(labels, boxes=boxes),
                 "entropy": dynamics.basin_entropy(labels, box=boxes),
@@ -139,7 +143,7 @@ def _basins(settings: Settings, own: BasinsFlags) -> None:
     if boundary:
         _print_boundary(**boundary)
     else:
-        print("all cells are of one class: there is no boundary to measure")
+        print(unmeasured)
     warn(warning for one in found.values() for warning in one.warnings)
     print(own.output)
 
@@ -162,12 +166,20 @@ def _print_boundary(entropy: BasinEntropy, dimension: BoundaryDimension, wada: W
         print(f"basins: {wada.reading}")
 
 
-def _boxes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Sides that double: from 5 cells on, below which cells cut structure off, where the plane has room for them."""
+def _boxes(shape: tuple[int, ...], asked: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
+    """The sides that are asked for; else such as double, and why not where the plane has no room for any.
+
+    They begin with 5 cells, below which cells cut structure off, where the plane has room for enough of these.
+    """
     from denoscope.dynamics.label_plane import doubling_boxes
 
-    sides = doubling_boxes(shape)
-    return sides[2:] if len(sides) >= 2 + LEAST_BOXES else sides
+    if asked:
+        return asked, ""
+    try:
+        sides = doubling_boxes(shape)
+    except UserError as error:
+        return (), f"boundary: not measured, {error}; or name --boxes"
+    return sides[2:] if len(sides) >= 2 + LEAST_BOXES else sides, ""
 
 
 def _plane_in(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
@@ -182,10 +194,9 @@ def _plane_in(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
         return tensors.load(path).numpy(), origin
     stored = kept.read(path)
     if "label" not in stored or stored["label"].dims != ("y", "x"):
-        held = ", ".join(
-            f"{name} ({', '.join(map(str, array.dims))})" for name, array in stored.data_vars.items()
-        )
-        raise UserError(f"{path} holds no plane of labels but {held or 'nothing'}; name one, {PLANES}")
+        held = [f"{name} ({', '.join(map(str, array.dims))})" for name, array in stored.data_vars.items()]
+        told = ", ".join(held[:TOLD]) + (f" and {len(held) - TOLD} more" if held[TOLD:] else "")
+        raise UserError(f"{path} holds no plane of labels but {told or 'nothing'}; name one, {PLANES}")
     if not stored["computed"].all():
         raise UserError(f"{path} is not finished; go on with it: denoscope basins map --resume")
     return stored["label"].to_numpy(), origin | {"map": stored.attrs.get(kept.IDENTITY)}

@@ -24,9 +24,8 @@ FLAGS = {"system": "inputs device seed", "model": MODEL, "inference": f"num_step
 
 @dataclass(frozen=True)
 class LoopFlags(OwnFlags):
-    """Which closed loop is iterated, and how long."""
+    """How long a closed loop is iterated, and by which noise."""
 
-    level: float = option(0.5, "How far back each iteration noises, as a share of the steps.", POSITIVE)
     iterations: int = option(1000, "Iterations that are measured.", at_least(2))
     discard: int = option(100, "Iterations before, for the transient.", at_least(0))
     loop_noise: Literal["fixed", "common"] = option(
@@ -34,19 +33,29 @@ class LoopFlags(OwnFlags):
     )
 
 
-def _loop(settings: Settings, own: LoopFlags) -> tuple[ClosedLoop, torch.Tensor]:
-    """The loop, and the image [C, H, W] that it begins with: what the first noise becomes."""
+@dataclass(frozen=True)
+class OneLoopFlags(LoopFlags):
+    """Which closed loop is iterated, and how long."""
+
+    level: float = option(0.5, "How far back each iteration noises, as a share of the steps.", POSITIVE)
+
+
+def _loops(settings: Settings, own: LoopFlags) -> tuple[Callable[[float], ClosedLoop], torch.Tensor]:
+    """The loop at each level, and the image [C, H, W] that it begins with: what the first noise becomes."""
     from denoscope import dynamics, noise, sampling
 
     denoiser, steps, seed = load(settings), settings.inference.num_steps, settings.system.seed
     x_T = noise.read(settings.system.inputs, shape=denoiser.shape).batch([0])
     x_0 = sampling.sample(denoiser, x_T, steps=steps, noise_seed=seed)
-    loop = dynamics.closed_loop(denoiser, own.level, noise_seed=seed, noise=own.loop_noise, steps=steps)
-    return loop, x_0[0]
+
+    def loop_at(level: float) -> ClosedLoop:
+        return dynamics.closed_loop(denoiser, level, noise_seed=seed, noise=own.loop_noise, steps=steps)
+
+    return loop_at, x_0[0]
 
 
 @dataclass(frozen=True)
-class LyapunovFlags(LoopFlags, Keeping):
+class LyapunovFlags(OneLoopFlags, Keeping):
     """Which closed loop is iterated, and how long."""
 
     k: int = option(2, "How many exponents, the largest.", at_least(1))
@@ -61,9 +70,9 @@ def _lyapunov(settings: Settings, own: LyapunovFlags) -> None:
 
     inference = settings.inference
     with own.at_work(inference, "closed loop", unit="iteration", kept=own.kept) as work:
-        loop, x_0 = _loop(settings, own)
+        loop_at, x_0 = _loops(settings, own)
         found = dynamics.lyapunov(
-            loop,
+            loop_at(own.level),
             x_0,
             iterations=own.iterations,
             k=own.k,
@@ -78,7 +87,7 @@ def _lyapunov(settings: Settings, own: LyapunovFlags) -> None:
 
 
 @dataclass(frozen=True)
-class OrbitFlags(LoopFlags, Keeping, Pictured):
+class OrbitFlags(OneLoopFlags, Keeping, Pictured):
     """What is asked of the orbit, and where it goes."""
 
     theiler: int = option(10, "States nearer in time than so many iterations are no neighbours.", at_least(0))
@@ -91,7 +100,8 @@ def _orbit(settings: Settings, own: OrbitFlags) -> None:
 
     inference, seed = settings.inference, settings.system.seed
     with own.at_work(inference, "closed loop", unit="iteration", kept=own.kept) as work:
-        loop, x_0 = _loop(settings, own)
+        loop_at, x_0 = _loops(settings, own)
+        loop = loop_at(own.level)
         states = dynamics.orbit(
             loop,
             x_0,
@@ -150,6 +160,42 @@ def _within(found: Estimate) -> str:
     return f"{found.value:.3f}  [{low:.3f}, {high:.3f}]"
 
 
+@dataclass(frozen=True)
+class DiagramFlags(LoopFlags, Keeping, Pictured):
+    """Which closed loops are iterated, how long, and where the diagram goes."""
+
+    levels: tuple[float, ...] = option(
+        tuple(k / 10 for k in range(1, 11)), "How far back each loop noises, as shares of the steps."
+    )
+    iterations: int = option(100, "Iterations that are shown.", at_least(2))
+    output: Path = option(Path("orbit_diagram.json"), "The file of the values along each orbit.", JSON)
+    kept: Path = option(
+        Path("orbit_diagram.npz"), "The file in which the values are kept, level by level.", NPZ
+    )
+
+
+def _orbit_diagram(settings: Settings, own: DiagramFlags) -> None:
+    from denoscope import dynamics
+
+    with own.at_work(settings.inference, "closed loops", unit="iteration", kept=own.kept) as work:
+        loop_at, x_0 = _loops(settings, own)
+        # All of them before the first, so that a level that is none is refused at once.
+        loops = {level: loop_at(level) for level in own.levels}
+        found = dynamics.orbit_diagram(
+            loops.__getitem__, own.levels, x_0, iterations=own.iterations, discard=own.discard, **work
+        )
+    origin = {str(level): loop.origin for level, loop in loops.items()}
+    write_json(own.output, {"computed_from": origin, **found.to_dict()})
+    own.draw(
+        lambda ax, found: dynamics.draw_orbit_diagram(ax, found).set(xlabel="level", ylabel="mean pixel"),
+        found,
+    )
+    for level, values in zip(own.levels, found.values, strict=True):
+        print(f"level {level:<5g} mean pixel {values.min():+.6f} to {values.max():+.6f}")
+    warn(found.warnings)
+    own.tell()
+
+
 VERBS: dict[str, Verb] = {
     "dynamics lyapunov": Verb(
         _lyapunov,
@@ -162,5 +208,11 @@ VERBS: dict[str, Verb] = {
         "Whether noising and denoising an image again and again settles, recurs or wanders: period, 0–1 test, dimension.",
         FLAGS,
         OrbitFlags,
+    ),
+    "dynamics orbit_diagram": Verb(
+        _orbit_diagram,
+        "What the mean pixel takes on when images are noised and denoised again and again, level by level.",
+        FLAGS,
+        DiagramFlags,
     ),
 }

@@ -152,6 +152,38 @@ def _full_spectrum(settings: Settings, own: FullSpectrumFlags) -> None:
 
 
 @dataclass(frozen=True)
+class ExpansionFlags(Pictured):
+    """Along how many directions each step is looked at, and where the rates go."""
+
+    k: int = option(8, "How many directions are carried along.", at_least(1))
+    output: Path = option(
+        Path("local_expansion.json"), "The file of the rates, with what they were computed from.", JSON
+    )
+
+
+def _local_expansion(settings: Settings, own: ExpansionFlags) -> None:
+    from denoscope import dynamics, noise, progress
+
+    inference = settings.inference
+    with own.claimed(inference), progress.Counter("local expansion", unit="step") as told:
+        denoiser = load(settings)
+        found = dynamics.local_expansion(
+            denoiser,
+            noise.read(settings.system.inputs, shape=denoiser.shape).batch([0]),
+            own.k,
+            steps=inference.num_steps,
+            noise=inference.noise,
+            noise_seed=settings.system.seed,
+            progress=told,
+        )
+    write_json(own.output, found.to_dict())
+    own.draw(dynamics.draw_expansion, found)
+    for step, rates in enumerate(found.rates):
+        print(f"step {step:>4}  " + "  ".join(f"{rate:+7.3f}" for rate in rates))
+    own.tell()
+
+
+@dataclass(frozen=True)
 class DivergenceFlags(Pictured):
     """Which recording's pairs are compared, and where the result goes."""
 
@@ -245,6 +277,12 @@ VERBS: dict[str, Verb] = {
         "All finite-time Lyapunov exponents of the whole map x_T → x_0, of the first noise.",
         SPECTRUM,
         FullSpectrumFlags,
+    ),
+    "dynamics local_expansion": Verb(
+        _local_expansion,
+        "How much each step stretches a frame of directions that is carried along from the first noise.",
+        {**SPECTRUM, "inference": "num_steps noise overwrite"},
+        ExpansionFlags,
     ),
     "dynamics sweep": Verb(
         _sweep,

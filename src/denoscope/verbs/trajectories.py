@@ -119,12 +119,10 @@ class GeometryFlags(Pictured):
 def _geometry(settings: Settings, own: GeometryFlags) -> None:
     import numpy as np
 
-    from denoscope import dynamics, origin, recording
+    from denoscope import dynamics
 
     with own.claimed(settings.inference, reads=[own.path]):
-        rec = recording.open(own.path)
-        origin.need_finished(rec)
-        rec.check("sequence")
+        rec = _with_sequences(own.path)
         paths = rec.sequence.to_numpy()
         path, spread = dynamics.path_geometry(paths), dynamics.participation(paths)
     own.draw(dynamics.draw_path, path)
@@ -137,6 +135,45 @@ def _geometry(settings: Settings, own: GeometryFlags) -> None:
     found = {"computed_from": rec.origin, "path": path.to_dict(), "participation": spread.to_dict()}
     write_json(own.output, found)
     own.tell()
+
+
+@dataclass(frozen=True)
+class DistancesFlags(Pictured):
+    """Whose trajectories are compared, by which distance, and where the result goes."""
+
+    path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True)
+    metric: str = option("euclidean", "euclidean, cosine, dtw, frechet or hausdorff.")
+    output: Path = option(Path("distances.json"), "The file of the numbers.", JSON)
+
+
+def _distances(settings: Settings, own: DistancesFlags) -> None:
+    from denoscope import dynamics
+
+    with own.claimed(settings.inference, reads=[own.path]):
+        rec = _with_sequences(own.path)
+        if len(rec.sequence) < 2:
+            raise UserError(f"{own.path} holds one sample; needed are two or more that can be compared")
+        found = dynamics.trajectory_distances(rec.sequence.to_numpy(), metric=own.metric)
+    names = [str(name) for name in rec.sequence["sample"].to_numpy()]
+    write_json(own.output, {"computed_from": rec.origin, "samples": names, **found.to_dict()})
+    own.draw(dynamics.draw_distances, found)
+    for row, name in enumerate(names):
+        others = found.values[row].copy()
+        others[row] = math.inf
+        nearest = int(others.argmin())
+        print(f"{name}  nearest {names[nearest]}: {others[nearest]:.4g} ({own.metric})")
+    warn(found.warnings)
+    own.tell()
+
+
+def _with_sequences(path: Path) -> Recording:
+    """The recording at a path, finished and with its sequences as they were written."""
+    from denoscope import origin, recording
+
+    rec = recording.open(path)
+    origin.need_finished(rec)
+    rec.check("sequence")
+    return rec
 
 
 @dataclass(frozen=True)
@@ -212,6 +249,12 @@ VERBS: dict[str, Verb] = {
         "How alike the recorded layers and steps are: linear centered kernel alignment.",
         {"inference": "overwrite"},
         SimilarityFlags,
+    ),
+    "dynamics distances": Verb(
+        _distances,
+        "How far the trajectories of a recording are from each other, by one of five distances.",
+        {"inference": "overwrite"},
+        DistancesFlags,
     ),
     "dynamics geometry": Verb(
         _geometry,
