@@ -612,6 +612,8 @@ def test_an_orbit_diagram_is_that_of_the_library(model, here, capsys):
         assert told[row] == f"level {level:<5g} mean pixel {min(means):+.6f} to {max(means):+.6f}"
     assert told[2:] == ["orbit_diagram.json", "orbit_diagram.png"]
     assert "orbit_diagram.json exists; go on with it (--resume)" in refused(capsys, line)
+    cli.main(f"{line} --output each.json --kept each.npz".split())
+    assert json.loads((here / "each.json").read_text())["parameters"] == [0.25, 0.5, 0.75, 1]
     told = refused(capsys, f"{line} --levels 0.5 2 --output other.json --kept other.npz --picture other.png")
     assert "level is 2.0; allowed: 0.25 to 1" in told and not (here / "other.npz").exists()
 

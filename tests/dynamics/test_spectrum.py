@@ -472,6 +472,7 @@ def test_what_has_no_spectrum_is_refused(tiny, change, told):
         ({"noise": "none"}, "noise is 'none'; allowed: common, independent"),
         ({"noise_seed": None}, "noise_seed is None"),
         ({"condition": torch.zeros(1)}, "condition is .* needed is a Condition"),
+        ({"step": 1}, "step is 1, and no layer is named; name one"),
     ],
 )
 def test_options_that_are_none_are_refused(tiny, options, told):

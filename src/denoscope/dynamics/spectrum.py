@@ -115,6 +115,10 @@ def spectrum(
     whole(iterations, "iterations", least=1)
     whole(seed, "seed")
     real(tolerance, "tolerance", least=0)
+    if layer is None and step != -1:
+        raise UserError(
+            f"step is {told(step)}, and no layer is named; name one (layer=…), or leave the step out"
+        )
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
     flow = map_of(denoiser, condition=condition, name=name, rows=block, loop=loop, layer=layer, step=step)
     origin = origin_of(flow, seed=seed, block=block, tolerance=tolerance)

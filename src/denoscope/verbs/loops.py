@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from denoscope.config import POSITIVE, Settings, at_least, option
 from denoscope.errors import UserError
 from denoscope.verbs.output import JSON, NPZ, Keeping, Pictured, warn, write_json
-from denoscope.verbs.verb import KEPT, MODEL, OwnFlags, Verb, load
+from denoscope.verbs.verb import KEPT, LEVELS, MODEL, OwnFlags, Verb, levels_of, load
 
 if TYPE_CHECKING:
     import torch
@@ -164,9 +164,7 @@ def _within(found: Estimate) -> str:
 class DiagramFlags(LoopFlags, Keeping, Pictured):
     """Which closed loops are iterated, how long, and where the diagram goes."""
 
-    levels: tuple[float, ...] = option(
-        tuple(k / 10 for k in range(1, 11)), "How far back each loop noises, as shares of the steps."
-    )
+    levels: tuple[float, ...] = option((), LEVELS)
     iterations: int = option(100, "Iterations that are shown.", at_least(2))
     output: Path = option(Path("orbit_diagram.json"), "The file of the values along each orbit.", JSON)
     kept: Path = option(
@@ -177,12 +175,13 @@ class DiagramFlags(LoopFlags, Keeping, Pictured):
 def _orbit_diagram(settings: Settings, own: DiagramFlags) -> None:
     from denoscope import dynamics
 
-    with own.at_work(settings.inference, "closed loops", unit="iteration", kept=own.kept) as work:
+    inference = settings.inference
+    with own.at_work(inference, "closed loops", unit="iteration", kept=own.kept) as work:
         loop_at, x_0 = _loops(settings, own)
         # All of them before the first, so that a level that is none is refused at once.
-        loops = {level: loop_at(level) for level in own.levels}
+        loops = {level: loop_at(level) for level in own.levels or levels_of(inference.num_steps)}
         found = dynamics.orbit_diagram(
-            loops.__getitem__, own.levels, x_0, iterations=own.iterations, discard=own.discard, **work
+            loops.__getitem__, list(loops), x_0, iterations=own.iterations, discard=own.discard, **work
         )
     origin = {str(level): loop.origin for level, loop in loops.items()}
     write_json(own.output, {"computed_from": origin, **found.to_dict()})
@@ -190,8 +189,9 @@ def _orbit_diagram(settings: Settings, own: DiagramFlags) -> None:
         lambda ax, found: dynamics.draw_orbit_diagram(ax, found).set(xlabel="level", ylabel="mean pixel"),
         found,
     )
-    for level, values in zip(own.levels, found.values, strict=True):
-        print(f"level {level:<5g} mean pixel {values.min():+.6f} to {values.max():+.6f}")
+    for level, values in zip(loops, found.values, strict=True):
+        told = f"mean pixel {values.min():+.6f} to {values.max():+.6f}"
+        print(f"level {level:<5g} {told if math.isfinite(values[0]) else 'diverged'}")
     warn(found.warnings)
     own.tell()
 

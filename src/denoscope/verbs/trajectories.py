@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 from denoscope.config import Settings, at_least, option
 from denoscope.errors import UserError
 from denoscope.verbs.output import JSON, NPZ, Pictured, warn, write_json
-from denoscope.verbs.verb import KEPT, Verb
+from denoscope.verbs.verb import KEPT, LEVELS, Verb, levels_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from denoscope.recording import Recording
-
-TENTHS = 10
 
 
 @dataclass(frozen=True)
@@ -57,10 +55,7 @@ class TurnFlags(Pictured):
     """Which images are noised and denoised again, up to which levels."""
 
     path: Path = option(Path("run.zarr"), "A recording, whose x_0 are taken.", positional=True)
-    levels: tuple[float, ...] = option(
-        (),
-        "Shares of the steps that are gone back; 0.1 to 1 in tenths, or in steps where there are fewer, unless set.",
-    )
+    levels: tuple[float, ...] = option((), LEVELS)
     draws: int = option(16, "Noises for each image and level.", at_least(1))
     samples: int | None = option(None, "How many of the images, the first ones; all unless set.", at_least(1))
     output: Path = option(Path("u_turn.npz"), "The file of the curve; what is finished is kept there.", NPZ)
@@ -86,7 +81,7 @@ def _u_turn(settings: Settings, own: TurnFlags) -> None:
         found = dynamics.u_turn(
             denoiser,
             x_0,
-            own.levels or _levels(steps),
+            own.levels or levels_of(steps),
             draws=own.draws,
             steps=steps,
             seed=settings.system.seed,
@@ -100,12 +95,6 @@ def _u_turn(settings: Settings, own: TurnFlags) -> None:
         )
     warn(found.attrs["warnings"])
     own.tell()
-
-
-def _levels(steps: int) -> list[float]:
-    """Shares from one step or a tenth of them to all."""
-    count = min(steps, TENTHS)
-    return [(k + 1) / count for k in range(count)]
 
 
 @dataclass(frozen=True)

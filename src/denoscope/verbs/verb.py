@@ -16,6 +16,7 @@ PLANE = "num_prompts_per_direction len_per_direction center_coords plane_base_se
 """Fields of the default configuration that make a plane."""
 MODEL = "model scheduler clip_sample dtype"
 KEPT = "resume overwrite"
+LEVELS = "Shares of the steps that are gone back; 0.1 to 1 in tenths, or in steps where there are fewer, unless set."
 
 
 @dataclass(frozen=True)
@@ -77,3 +78,9 @@ def plane_of(settings: Settings, shape: tuple[int, int, int]) -> NoiseSet:
         base_seed=default.plane_base_seed,
         direction_seeds=default.direction_seeds,
     )
+
+
+def levels_of(steps: int) -> list[float]:
+    """Shares of the steps, from one of them or a tenth to all."""
+    count = min(steps, 10)
+    return [(k + 1) / count for k in range(count)]
