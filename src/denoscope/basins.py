@@ -152,6 +152,8 @@ def label_of(
 
     def label(points: Any) -> np.ndarray:
         at = torch.as_tensor(np.asarray(points, dtype=np.float64))
+        if at.ndim == 2 and not len(at):
+            return np.zeros(0, int)
         x_T = plane_points(at, denoiser.shape, made_with["base_seed"], made_with["direction_seeds"])
         return np.concatenate([classify(run(rows))["label"] for rows in x_T.split(lanes * AT_ONCE)])
 
@@ -216,12 +218,7 @@ def _by_lenet(by: labels.Classifier, images: torch.Tensor) -> Answers:
 
 
 def _by_your_own(label_of: Callable[[torch.Tensor], Any], images: torch.Tensor) -> Answers:
-    """What a classifier of the user's says of the images that are finite."""
-    finite = images.float().isfinite().flatten(1).all(1).numpy()
-    label = np.full(len(images), REJECTED)
-    if finite.any():
-        label[finite] = labels.of_images(label_of, images[finite])
-    return {"label": label}
+    return {"label": labels.of_images(label_of, images)}
 
 
 def _empty(grid: PlaneGrid, origin: dict[str, Any], answers: Answers) -> xarray.Dataset:

@@ -129,16 +129,25 @@ def classify(
 
 
 def of_images(label_of: Callable[[torch.Tensor], Any], images: torch.Tensor) -> np.ndarray:
-    """The whole numbers [n] that a function of the user's makes of images [n, C, H, W]."""
+    """The whole numbers [n] that a function of the user's makes of images [n, C, H, W]; −1 of those that are not finite,
+    which it is not asked for."""
     function(label_of, "label_of", "images to whole numbers")
-    given = label_of(images)
+    finite = images.float().isfinite().flatten(1).all(1)
+    label = np.full(len(images), REJECTED)
+    if finite.any():
+        label[finite.numpy()] = _labels_given(label_of(images[finite]), int(finite.sum()))
+    return label
+
+
+def _labels_given(given: Any, images: int) -> np.ndarray:
+    """What a function of the user's gave as labels, refused where it is none."""
     try:
         label = np.asarray(given.cpu() if isinstance(given, torch.Tensor) else given)
     except ValueError:  # of rows of unequal length
         label = np.asarray(None)
-    if label.shape != (len(images),) or label.dtype.kind not in "iub":
+    if label.shape != (images,) or label.dtype.kind not in "iub":
         raise UserError(
-            f"the classifier returned {label.dtype} {list(label.shape)} for {len(images)} images; needed is one whole "
+            f"the classifier returned {label.dtype} {list(label.shape)} for {images} images; needed is one whole "
             "number each"
         )
     return label

@@ -8,11 +8,12 @@ from analytic import ddim_factors, denoiser_of, gaussian, scheduler_of
 import denoscope as ds
 from denoscope import dynamics
 from denoscope.dynamics.analytic_models import TwoGaussians
+from denoscope.dynamics.proportion import median_interval
 
 EPSILONS = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
 
 
-def recorded(denoiser, folder, pairs: int = 5):
+def recorded(denoiser, folder, pairs: int = 6):
     for epsilon in EPSILONS:
         ds.noise.perturbed(pairs, denoiser.shape, epsilon=epsilon, base_seed=4).write(folder / "inputs")
     return ds.record(
@@ -64,9 +65,20 @@ def test_too_few_epsilons_and_no_such_state_are_refused(tiny, tmp_path):
     for state in (0, 11, -12, 1.5, True):
         with pytest.raises(ds.UserError, match=f"state is {state}; allowed: 1 to 10, or -1"):
             dynamics.epsilon_sweep(found, state=state)
-    for options in ({"seed": -1}, {"confidence": 95}, {"tolerance": -1}, {"tolerance": np.nan}):
+    for options in ({"confidence": 95}, {"tolerance": -1}, {"tolerance": np.nan}):
         with pytest.raises(ds.UserError, match=r"allowed: a (whole )?number"):
             dynamics.epsilon_sweep(found, **options)
     for wrong in (tmp_path / "run.zarr", ds.open(tmp_path / "run.zarr"), found["separation"]):
         with pytest.raises(ds.UserError, match=r"without .*; give what divergence\(recording\) gives"):
             dynamics.epsilon_sweep(wrong)
+
+
+def test_the_interval_of_a_median_covers_it_or_is_not_given():
+    draws = np.random.default_rng(0)
+    for pairs in (6, 9, 20):
+        within = []
+        for _ in range(400):
+            low, high = median_interval(draws.standard_normal(pairs))
+            within.append(low <= 0 <= high)
+        assert np.mean(within) > 0.93
+    assert median_interval(draws.standard_normal(5)) is None

@@ -360,3 +360,30 @@ def test_kaplan_yorke_warns_where_volume_does_not_shrink():
 def test_kaplan_yorke_refuses_what_are_no_exponents(given):
     with pytest.raises(UserError, match="exponents"):
         kaplan_yorke(given)
+
+
+def test_maps_that_agree_in_one_state_are_not_mixed(tmp_path):
+    def henon(a, b=0.3):
+        return lambda x: torch.stack((1 - a * x[0] ** 2 + x[1], b * x[0]))
+
+    x0, out = torch.zeros(2, dtype=torch.float64), tmp_path / "lyapunov.npz"
+    lyapunov(henon(1.4), x0, iterations=100, out=out)
+    for other in (henon(1.2), henon(1.4, 0.1)):
+        with pytest.raises(UserError, match="this differs: the map there"):
+            lyapunov(other, x0, iterations=200, out=out, resume=True)
+
+
+def test_bfloat16_states_are_iterated_and_gone_on_with(tmp_path):
+    x0, step = torch.tensor([0.3], dtype=torch.bfloat16), lambda x: 3.9 * x * (1 - x)
+    whole = lyapunov(step, x0, iterations=100, discard=10)
+    lyapunov(step, x0, iterations=60, discard=10, out=tmp_path / "f.npz")
+    found = lyapunov(step, x0, iterations=100, discard=10, out=tmp_path / "f.npz", resume=True)
+    assert found.exponents.tolist() == whole.exponents.tolist()
+
+
+def test_a_start_where_the_map_jumps_costs_no_exact_derivative():
+    found = lyapunov(lambda x: 2 * x % 1, torch.tensor([0.5], dtype=torch.float64), iterations=40, discard=0)
+    assert found.exponents[0] == pytest.approx(math.log(2), abs=1e-12)
+    cat = torch.tensor([[2.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
+    found = lyapunov(lambda x: cat @ x % 1, torch.tensor([0.25, 0.5], dtype=torch.float64), iterations=40)
+    assert found.exponents == pytest.approx([0.9624237, -0.9624237], abs=1e-6)

@@ -121,7 +121,7 @@ def test_a_diagram_goes_on_after_a_stop_with_what_diverged(tmp_path, dtype, foll
         (dict(step_of=lambda r: logistic(r + 0.1)), "the maps there"),
         (dict(parameters=[3.2, 4.5, 3.9, 0.6]), "parameters"),
         (dict(x0=x0 + 0.1), "x0"),
-        (dict(observable=lambda x: x[0] ** 2), "observable of x0"),
+        (dict(observable=lambda x: x[0] ** 2), "observable"),
         (dict(discard=81), "discard"),
     ):
         given = {"step_of": logistic, "parameters": rates, "x0": x0, **options, **wrong}
@@ -200,3 +200,74 @@ def test_iterations_are_told_as_they_come():
 def test_what_is_no_orbit_is_refused(call, message):
     with pytest.raises(UserError, match=message):
         call(logistic(3.2), start(0.3))
+
+
+def henon(a, b=0.3):
+    return lambda x: torch.stack((1 - a * x[0] ** 2 + x[1], b * x[0]))
+
+
+def test_maps_that_agree_in_one_state_are_told_apart(tmp_path):
+    # From zero Hénon's map goes to (1, 0) whatever its parameters.
+    x0, out = start(0, 0), tmp_path / "orbit.npz"
+    orbit(henon(1.4), x0, iterations=20, out=out)
+    for other in (henon(1.2), henon(1.4, 0.1)):
+        with pytest.raises(UserError, match="this differs: the map there"):
+            orbit(other, x0, iterations=20, out=out, resume=True)
+    out, options = tmp_path / "diagram.npz", {"iterations": 5, "discard": 50}
+    orbit_diagram(henon, [1.0, 1.2], x0, observable=lambda s: s[0], out=out, **options)
+    with pytest.raises(UserError, match="this differs: observable"):
+        orbit_diagram(henon, [1.0, 1.2], x0, observable=lambda s: s[1], out=out, resume=True, **options)
+    with pytest.raises(UserError, match="this differs: the maps there"):
+        orbit_diagram(
+            lambda a: henon(a, 0.1),
+            [1.0, 1.2],
+            x0,
+            observable=lambda s: s[0],
+            out=out,
+            resume=True,
+            **options,
+        )
+
+
+def test_a_file_changes_no_number(tmp_path):
+    def in_place(rate):
+        return lambda x: x.mul_(rate * (1 - x))
+
+    x0 = start(0.3)
+    expected = orbit(logistic(3.9), x0, iterations=9)
+    found = orbit(in_place(3.9), x0, iterations=9, out=tmp_path / "orbit.npz")
+    assert torch.allclose(found, expected, rtol=1e-12) and x0.tolist() == [0.3]
+    rates = [3.2, 3.9]
+    plain = orbit_diagram(in_place, rates, x0, iterations=5, discard=0)
+    stored = orbit_diagram(in_place, rates, x0, iterations=5, discard=0, out=tmp_path / "diagram.npz")
+    np.testing.assert_array_equal(plain.values, stored.values)
+
+
+def test_an_observable_need_not_be_defined_at_the_start(tmp_path):
+    options = {"iterations": 5, "discard": 50, "observable": lambda s: math.log(abs(s[0]))}
+    plain = orbit_diagram(henon, [1.2], start(0, 0), **options)
+    stored = orbit_diagram(henon, [1.2], start(0, 0), out=tmp_path / "diagram.npz", **options)
+    np.testing.assert_array_equal(plain.values, stored.values)
+
+
+@pytest.mark.parametrize("center", [0.0, 1e-3, 1.0, 10.0])
+def test_a_fixed_point_is_found_wherever_it_lies(center):
+    starts = torch.full((1, 3), center + 1, dtype=torch.float64)
+    found = fixed_points(lambda x: center + 0.5 * (x - center), starts, iterations=60)
+    assert found.reached.tolist() == [0] and not found.warnings
+    assert found.points[0] == pytest.approx([center] * 3, abs=1e-9)
+
+
+@pytest.mark.parametrize("step", [lambda x: x + 1e-7, lambda x: x - 1e-4 * (x - 1)])
+def test_starts_that_move_slowly_are_warned_of(step):
+    found = fixed_points(step, start(0.99, 1.005).reshape(2, 1), tolerance=1e-6)
+    assert "2 of 2 starts still move" in found.warnings[0]
+
+
+def test_an_orbit_on_an_offset_is_warned_of_as_a_fixed_point():
+    states = orbit(logistic(3.9), start(0.3), iterations=300, discard=100)
+    assert periodicity(states).period is None
+    offset = periodicity(states + 1e6)
+    assert offset.period == 1 and "orbit on a large offset" in offset.warnings[0]
+    shrinking = orbit(lambda x: x / 2, start(1.0), iterations=300)
+    assert periodicity(shrinking).period == 1 and not periodicity(shrinking).warnings

@@ -561,3 +561,40 @@ def test_iterations_are_told_of_the_most_that_are_allowed():
     )
     assert 1 < found.iterations < 30
     assert told == [(done, 30) for done in range(1, found.iterations + 1)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_leading_direction_that_the_block_hardly_holds_is_found(seed):
+    # One eigenvalue of 1.3 among ones: of 64 directions a block of five holds a thirteenth of the leading one.
+    eigenvalues = torch.ones(64, dtype=torch.float64)
+    eigenvalues[0] = 1.3
+    denoiser, x_T = gaussian(tuple(eigenvalues.tolist())), some(64)
+    expected = full_spectrum(denoiser, x_T, steps=10).exponents[0]
+    assert spectrum(denoiser, x_T, 1, steps=10, seed=seed).exponents[0] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_values_without_gaps_are_right_or_warned_of(seed):
+    denoiser, x_T = gaussian(tuple(np.linspace(3, 1, 400))), some(400)
+    expected = full_spectrum(denoiser, x_T, steps=4).exponents[:4]
+    found = spectrum(denoiser, x_T, 4, steps=4, seed=seed)
+    allowed = 1e-3 if not found.warnings else 4e-3
+    assert (found.exponents <= expected + 1e-9).all()
+    np.testing.assert_allclose(found.exponents, expected, atol=allowed)
+
+
+class Scaled(torch.nn.Module):
+    def forward(self, x, _timestep):
+        return 0.3 * x + 0.1 * x.roll(1, -1)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # diffusers' Euler under NumPy 2
+def test_the_first_factor_belongs_to_the_first_step():
+    from diffusers import EulerDiscreteScheduler
+
+    # A network of its input alone, whatever the level: its Jacobian does not matter here.
+    denoiser = ds.load(
+        Scaled(), scheduler=EulerDiscreteScheduler(), shape=(1, 1, 4), dtype="float64", device="cpu"
+    )
+    local = local_expansion(denoiser, some(4), 4, steps=10)
+    assert local.rates.sum() == pytest.approx(full_spectrum(denoiser, some(4), steps=10).log_det, abs=1e-6)

@@ -81,17 +81,20 @@ def test_epsilons_beyond_the_basins_are_left_out():
     assert any("exceed the basins' width" in line for line in result.warnings)
 
 
-def test_epsilons_without_any_uncertain_pair_are_left_out():
+def test_epsilons_without_any_uncertain_pair_are_data_too():
     result = uncertainty_exponent(_half, _uniform(2000), [1e-9, 0.01, 0.03, 0.1, 0.3])
-    assert result.used.tolist() == [False, True, True, True, True]
-    assert "no or all pairs differ at epsilon 1e-09" in result.warnings[0]
+    assert result.used.all() and not result.warnings and result.fractions[0] == 0
+    assert result.value == pytest.approx(
+        uncertainty_exponent(_half, _uniform(2000), [1e-8, 0.01, 0.03, 0.1, 0.3]).value, abs=0.1
+    )
     assert math.isnan(result.residuals[0]) and math.isnan(result.local_slopes[0])
 
 
 def test_no_exponent_is_flagged_and_never_silent():
     result = uncertainty_exponent(_half, _uniform(200), [1e-9, 1e-8, 1e-7])
     assert math.isnan(result.value) and result.interval is None
-    assert "0 usable fractions where a fit takes 3" in result.warnings[-1]
+    assert "no pairs differ at any epsilon" in result.warnings[0]
+    assert "0 of them above 0, where a fit takes 3 and 2: no exponent" in result.warnings[-1]
     assert json.loads(result.to_json())["value"] is None
 
 
@@ -163,3 +166,44 @@ def test_labels_asked_in_parts_and_after_a_stop_give_the_same_result(tmp_path):
     for label_of, others in ((_half, points), (newton_labels, _uniform(500, seed=1))):
         with pytest.raises(UserError, match="cannot be gone on with"):
             uncertainty_exponent(label_of, others, EPSILONS, **options, resume=True)
+
+
+@pytest.mark.parametrize("size", [0, -5, 2.5, "a"])
+def test_a_batch_size_that_is_none_is_refused(size):
+    with pytest.raises(UserError, match=r"batch_size is .*; allowed: a whole number of at least 1"):
+        uncertainty_exponent(
+            lambda p: (p[:, 0] > 0).astype(int), np.zeros((9, 2)), [0.1, 1, 2], batch_size=size
+        )
+
+
+def test_few_hits_do_not_bend_the_exponent_of_a_straight_boundary():
+    def half(points):
+        return (points[:, 0] > 0).astype(int)
+
+    found = []
+    for seed in range(120):
+        points = np.random.default_rng(seed).uniform(-1, 1, (400, 2))
+        found.append(uncertainty_exponent(half, points, np.geomspace(0.001, 0.1, 5), seed=seed))
+    assert np.nanmedian([one.value for one in found]) == pytest.approx(1, abs=0.06)
+    missed = np.mean([not one.interval[0] <= 1 <= one.interval[1] for one in found if one.interval])
+    assert missed < 0.12
+
+
+def test_the_fit_is_the_most_likely_one():
+    def half(points):
+        return (points[:, 0] > 0).astype(int)
+
+    points, epsilons = np.random.default_rng(3).uniform(-1, 1, (300, 2)), np.array([0.003, 0.02, 0.1, 0.4])
+    found = uncertainty_exponent(half, points, epsilons)
+    hits, x = (found.fractions * 300).round(), np.log(epsilons)
+
+    def likelihood(slope, intercept):
+        f = np.exp(slope * x + intercept)
+        return (hits * np.log(f) + (300 - hits) * np.log1p(-f)).sum()
+
+    intercepts = np.linspace(-3, -0.2, 1500)
+    best = max(
+        (likelihood(slope, intercept), slope) for slope in np.linspace(0.7, 1.4, 701) for intercept in intercepts
+        if np.exp(slope * x[-1] + intercept) < 1
+    )  # fmt: skip
+    assert found.value == pytest.approx(best[1], abs=3e-3)

@@ -210,3 +210,14 @@ def test_wrong_input_is_refused_in_a_line(labels, options, line):
     with pytest.raises(UserError) as refused:
         verdict(labels, **options)
     assert line in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cell_noise_over_a_steep_ramp_is_no_fractal(seed):
+    # Each cell is drawn on its own; its probability rises from 0 to 1 over a few cells.
+    draws, n = np.random.default_rng(seed), 400
+    angle = draws.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[:n, :n] - (n - 1) / 2
+    along = np.cos(angle) * x + np.sin(angle) * y + draws.uniform(-n / 6, n / 6)
+    labels = (draws.random((n, n)) < 1 / (1 + np.exp(-along))).astype(int)
+    assert verdict(labels).verdict in ("noise", "undecided")

@@ -66,3 +66,16 @@ def test_wrong_input_is_refused_in_a_line(labels, options, line):
     with pytest.raises(UserError) as refused:
         wada(labels, **options)
     assert line in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_resolution_that_cannot_be_halved_is_undecided():
+    labels = np.add.outer(np.arange(60) // 2, np.arange(60) // 3) % 3
+    found = wada(labels, boxes=(33, 45))
+    assert found.reading == "undecided" and "at half the resolution no box fits" in found.warnings[0]
+
+
+def test_specks_of_other_labels_are_no_boundary_of_the_classes():
+    y, x = np.mgrid[:120, :120]
+    labels = np.where(x < 60, 0, np.where(y < 60, 1, 2))
+    specks = np.where(np.random.default_rng(0).random(labels.shape) < 5e-4, 3, labels)
+    np.testing.assert_allclose(wada(specks, classes=(0, 1, 2)).fractions, wada(labels).fractions, rtol=0.02)

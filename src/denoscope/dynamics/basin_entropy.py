@@ -12,15 +12,18 @@ import numpy as np
 from denoscope.arguments import whole
 from denoscope.dynamics.draws import as_array, checked_confidence
 from denoscope.dynamics.label_plane import checked_boxes, checked_labels, classes_of, described
-from denoscope.dynamics.proportion import wilson
+from denoscope.dynamics.proportion import normal_quantile, wilson
 from denoscope.dynamics.result import Result
+from denoscope.dynamics.standard_error import student_quantile
 from denoscope.errors import UserError
 
 Interval = tuple[float, float]
 LEAST_TILINGS = 4
 """Shifts each way that the interval of an entropy is taken over."""
-BLOCKS = 10
+BLOCKS = (3, 5, 10)
 """Blocks each way that the shares of a plane are compared between."""
+CORRELATED = 18
+"""Independent draws below which basins are as wide as the widest blocks."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,7 +55,8 @@ def basin_entropy(labels: Any, *, box: int | Sequence[int] = 10, offsets: int = 
 
     How to read it: S_b is 0 for one basin and ln(number of classes) where all labels are mixed everywhere; it falls
     with the box as boxˆ(2 − D), D the dimension of the boundary, so compare planes at one box size only. A straight
-    boundary gives S_bb ≈ 0.40. S_bb > ln 2 means that the boxes of the boundary hold, on average, more than what two
+    boundary gives S_bb = 0.40 in boxes of many cells, and more in smaller ones: 0.62, 0.54, 0.48, 0.44 and 0.42 at 2, 3, 5,
+    10 and 20 cells, in the mean over its directions. S_bb > ln 2 means that the boxes of the boundary hold, on average, more than what two
     equally mixed classes can give; a smooth boundary reaches that only where three classes meet, which is at points, so
     it shows a fractal boundary. It is sufficient, not necessary: Newton's fractal at boxes of 10 cells has 0.672.
     Misleads: labels that are random from cell to cell (a sampler with its own noise in every cell) exceed ln 2 too,
@@ -164,10 +168,10 @@ def basin_fractions(labels: Any, *, confidence: float = 0.95) -> BasinFractions:
 
     f_j = n_j / n, without unit. Labels [n] are taken as independent draws, as those of n random x_T are: then f_j is
     the volume of basin j under the noise's own distribution. Neighbouring cells of a plane [ny, nx] depend on each
-    other, so their interval counts n_eff = f(1−f)/v independent draws in place of the cells, v the variance of the
-    mean as 10×10 blocks of the plane show it.
+    other, so their interval counts n_eff = f(1−f)/v independent draws in place of the cells, v the largest variance of the
+    mean that 3×3, 5×5 or 10×10 blocks of the plane show, larger by (t/z)² for that so few blocks know it.
     Misleads: a plane shows the shares in this plane, around its base, and nothing about noise at large; where basins are
-    wider than a tenth of the plane the blocks depend on each other too and the interval is too narrow.
+    wider than a third of the plane the blocks depend on each other too and the interval is too narrow.
 
     Source: Menck, Heitzig, Marwan, Kurths, Nature Physics 9, 89 (2013); Wilson, J. Am. Stat. Assoc. 22, 209 (1927);
     design effect: Kish, Survey Sampling (1965), ch. 5.
@@ -179,7 +183,9 @@ def basin_fractions(labels: Any, *, confidence: float = 0.95) -> BasinFractions:
     labels = checked_labels(labels if plane else labels[None], least_classes=1)
     classes, confidence = classes_of(labels), checked_confidence(confidence)
     fractions = np.array([np.mean(labels == label) for label in classes])
-    effective = np.array([_effective_number(labels == label) if plane else labels.size for label in classes])
+    effective = np.array(
+        [_effective_number(labels == label, confidence) if plane else labels.size for label in classes]
+    )
     return BasinFractions(
         classes=tuple(classes.tolist()),
         fractions=fractions,
@@ -187,26 +193,33 @@ def basin_fractions(labels: Any, *, confidence: float = 0.95) -> BasinFractions:
         effective_number=effective,
         confidence=confidence,
         origin=described(labels),
-        warnings=_fraction_warnings(labels, classes, effective) if plane else (),
+        warnings=_fraction_warnings(classes, effective) if plane else (),
     )
 
 
-def _effective_number(member: np.ndarray) -> float:
+def _effective_number(member: np.ndarray, confidence: float) -> float:
     """How many independent draws would leave the share as uncertain as the blocks of the plane do."""
-    rows = np.array_split(member.astype(float), min(BLOCKS, member.shape[0]), axis=0)
-    means = np.array(
-        [part.mean() for row in rows for part in np.array_split(row, min(BLOCKS, row.shape[1]), axis=1)]
-    )
-    variance = means.var(ddof=1) / means.size if means.size > 1 else 0.0
+    variance = max(_variance(member, blocks, confidence) for blocks in BLOCKS)
     share = member.mean()
     return float(np.clip(share * (1 - share) / variance, 1, member.size)) if variance else float(member.size)
 
 
-def _fraction_warnings(labels: np.ndarray, classes: np.ndarray, effective: np.ndarray) -> tuple[str, ...]:
+def _variance(member: np.ndarray, blocks: int, confidence: float) -> float:
+    """That of the mean as so many blocks each way show it, larger by what a few of them leave open; 0 of a single block."""
+    rows = np.array_split(member.astype(float), min(blocks, member.shape[0]), axis=0)
+    means = np.array(
+        [part.mean() for row in rows for part in np.array_split(row, min(blocks, row.shape[1]), axis=1)]
+    )
+    if means.size < 2:
+        return 0.0
+    open_ = student_quantile(confidence, means.size - 1) / normal_quantile(confidence)
+    return float(open_**2 * means.var(ddof=1) / means.size)
+
+
+def _fraction_warnings(classes: np.ndarray, effective: np.ndarray) -> tuple[str, ...]:
     if len(classes) == 1:
         return (f"all cells have label {classes[0]}: the interval takes the cells as independent draws",)
-    coarse = classes[effective < 2 * BLOCKS**2]
-    if len(coarse) and labels.size > 2 * BLOCKS**2:
+    if len(coarse := classes[effective < CORRELATED]):
         named = ", ".join(map(str, coarse))
         return (f"basins of {named} are as wide as the blocks compared: their intervals are too narrow",)
     return ()

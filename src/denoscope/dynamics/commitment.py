@@ -123,14 +123,17 @@ def _empty(recording: Recording, label_of: LabelOf, batch_size: int) -> xarray.D
     import xarray
 
     samples, steps = recording.dataset["sample"].to_numpy(), _steps(recording)
-    parts = range(0, len(samples), batch_size)
-    final = np.concatenate(
-        [_labels_of(recording.final[part : part + batch_size].to_numpy(), label_of) for part in parts]
-    )
+    labels, finite = [], []
+    for first in range(0, len(samples), batch_size):
+        part = recording.final[first : first + batch_size].to_numpy()
+        labels.append(_labels_of(part, label_of))
+        finite.append(np.isfinite(part).reshape(len(part), -1).all(1))
+    final = np.concatenate(labels)
     return xarray.Dataset(
         {
             "label": (("sample", "step"), np.zeros((len(samples), steps), final.dtype)),
             "final_label": ("sample", final),
+            "nonfinite": ("sample", ~np.concatenate(finite)),
             "same_bits": ("sample", np.zeros(len(samples), bool)),
             "computed": ("sample", np.zeros(len(samples), bool)),
         },
@@ -188,7 +191,7 @@ def _decided(found: xarray.Dataset) -> xarray.Dataset:
         decided=("step", decided / len(label)),
         decided_interval=(("step", "end"), wilson(decided, len(label))),
         entropy=("step", np.array([_entropy(column) for column in label.T])),
-    ).assign_attrs(warnings=_beware(same, last))
+    ).assign_attrs(warnings=_beware(same, last, found["nonfinite"].to_numpy()))
 
 
 def _entropy(labels: np.ndarray) -> float:
@@ -198,8 +201,12 @@ def _entropy(labels: np.ndarray) -> float:
     return float(-(shares * np.log(shares)).sum() + (len(counts) - 1) / (2 * len(labels)))
 
 
-def _beware(same: np.ndarray, final: np.ndarray) -> list[str]:
+def _beware(same: np.ndarray, final: np.ndarray, nonfinite: np.ndarray) -> list[str]:
     warnings = []
+    if nonfinite.any():
+        warnings.append(
+            f"{nonfinite.sum()} of {len(final)} samples became NaN or Inf and count as the class −1; look at the others"
+        )
     if not same.all():
         warnings.append(
             f"{(~same).sum()} of {len(same)} samples came to other bits of x_0 than the recording holds"

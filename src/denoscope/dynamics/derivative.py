@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from denoscope.dynamics.forward_mode import make_ready
-from denoscope.dynamics.maps import Map
+from denoscope.dynamics.maps import Map, size_of
 from denoscope.errors import UserError, first_line
 
 Derivative = Callable[[Map, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -16,6 +16,9 @@ Derivative = Callable[[Map, torch.Tensor, torch.Tensor], tuple[torch.Tensor, tor
 
 FEW_NUMBERS = 16
 """Up to so many numbers a state, the whole Jacobian takes less time than two directions by forward mode."""
+
+BESIDE = 0.01
+"""How far beside a state derivatives are compared, in its size."""
 
 TOLERANCE = 0.05
 """How far an exact derivative and a central difference may lie apart, relative to their size."""
@@ -58,27 +61,26 @@ WAYS: dict[str, Derivative] = {
 
 def separation(x: torch.Tensor) -> float:
     """The h of central differences: ε^(1/3) for the dtype's ε, times the root mean square of x (1 where x is 0)."""
-    size = float(x.double().square().mean().sqrt())
-    return torch.finfo(x.dtype).eps ** (1 / 3) * (size or 1.0)
+    return torch.finfo(x.dtype).eps ** (1 / 3) * size_of(x)
 
 
 def choose(step: Map, x: torch.Tensor, directions: torch.Tensor) -> tuple[str, list[str]]:
     """The name of the first way that works on this map, and a warning for each exact way that should have.
 
     A way works that raises nothing and agrees with central differences: where a map detaches its state or leaves
-    gradient mode inside, automatic differentiation gives zeros and no error.
+    gradient mode inside, automatic differentiation gives zeros and no error. Where they disagree at x, it is looked
+    beside x too, for x may lie where the map jumps and central differences are wrong.
     """
     warnings = []
-    _, expected = by_differences(step, x, directions)
     for name in list(WAYS)[x.numel() > FEW_NUMBERS : -1]:
         try:
-            _, images = WAYS[name](step, x, directions)
+            agree = any(_agree(WAYS[name], step, state, directions) for state in _around(x))
         except UserError:
             raise
         except (RuntimeError, NotImplementedError, TypeError) as error:
             warnings.append(f"step has no derivative by {name}: {first_line(error)}")
             continue
-        if _agree(images, expected, step, x):
+        if agree:
             return name, warnings
         warnings.append(
             f"the derivative of step by {name} and by central differences disagree:"
@@ -86,13 +88,21 @@ def choose(step: Map, x: torch.Tensor, directions: torch.Tensor) -> tuple[str, l
         )
     return "central differences", [
         *warnings,
-        f"derivatives are central differences of separation {separation(x):.1g}, right to a few digits only",
+        f"derivatives are central differences of separation {separation(x):.1g}, right to a few digits only, and wrong where step jumps",
     ]
 
 
+def _around(x: torch.Tensor) -> list[torch.Tensor]:
+    """A state and two beside it."""
+    draw = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(x.shape, generator=draw, dtype=torch.float64) for _ in range(2)]
+    return [x, *(x + (BESIDE * size_of(x) * noise).to(x) for noise in drawn)]
+
+
 @torch.no_grad()
-def _agree(images: torch.Tensor, expected: torch.Tensor, step: Map, x: torch.Tensor) -> bool:
-    """Whether both are the same derivative, as far as rounding lets a central difference tell."""
+def _agree(way: Derivative, step: Map, x: torch.Tensor, directions: torch.Tensor) -> bool:
+    """Whether a way's derivative is that of central differences, as far as rounding lets them tell."""
+    images, expected = way(step, x, directions)[1], by_differences(step, x, directions)[1]
     rounding = torch.finfo(x.dtype).eps * float(step(x).double().norm()) / separation(x)
     allowed = TOLERANCE * math.sqrt(float(images.norm()) * float(expected.norm())) + 10 * rounding
     return float((images - expected).norm()) <= allowed

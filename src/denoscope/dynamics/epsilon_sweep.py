@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denoscope.arguments import real, told
-from denoscope.dynamics.draws import checked_confidence, generator
-from denoscope.dynamics.proportion import percentiles
+from denoscope.dynamics.draws import checked_confidence
+from denoscope.dynamics.proportion import median_interval
 from denoscope.dynamics.result import Estimate
 from denoscope.errors import UserError
 
@@ -27,8 +27,8 @@ class EpsilonSweep(Estimate):
 
     For each of `epsilons` [n], the smallest first: `growth` [n], the median over pairs; `spread` [n, 2], the middle half
     of them; `usable` [n], whether all pairs lie above the noise floor; `linear` [n], whether it belongs to the plateau.
-    The interval is that of the median over pairs on the plateau, by bootstrap over pairs. `value` is NaN, with a
-    warning, where there is no plateau.
+    The interval is that of the median over pairs, from order statistics, in the mean over the plateau; None, with a
+    warning, where pairs are too few (6 for 95 %). `value` is NaN, with a warning, where there is no plateau.
     """
 
     epsilons: np.ndarray
@@ -43,7 +43,6 @@ def epsilon_sweep(
     *,
     state: int = -1,
     tolerance: float = 0.05,
-    seed: int = 0,
     confidence: float = 0.95,
 ) -> EpsilonSweep:
     """The linear plateau of a `divergence` of several epsilons: where growth does not depend on the perturbation's size.
@@ -62,9 +61,9 @@ def epsilon_sweep(
         found: what `divergence` gave for a recording of sets with the same base and several epsilons.
         state: up to which x_t; −1 is x_0.
 
-    Raises: UserError if there are fewer than three epsilons or no such state, or the seed or confidence is none.
+    Raises: UserError if there are fewer than three epsilons or no such state, or the confidence is none.
     """
-    rng, confidence = generator(seed), checked_confidence(confidence)
+    confidence = checked_confidence(confidence)
     real(tolerance, "tolerance", least=0)
     _need_divergence(found)
     epsilons = np.unique(found["epsilon"].to_numpy())
@@ -82,8 +81,12 @@ def epsilon_sweep(
     fine = np.array([usable[found["epsilon"].to_numpy() == epsilon].all() for epsilon in epsilons])
     growth = np.array([np.median(group) for group in groups])
     first, end = _longest_plateau(growth, fine, tolerance)
-    value, interval = _on_plateau(groups[first:end], rng, confidence)
+    value, interval = _on_plateau(groups[first:end], confidence)
     warnings = list(found.attrs["warnings"])
+    if end > first and interval is None:
+        warnings.append(
+            f"{min(map(len, groups[first:end]))} pairs are too few for an interval of their median; take more"
+        )
     if end == first:
         warnings.append(
             f"no {LEAST} neighbouring epsilons agree within {tolerance:g}: there is no linear range here"
@@ -98,7 +101,7 @@ def epsilon_sweep(
         usable=fine,
         linear=(np.arange(len(epsilons)) >= first) & (np.arange(len(epsilons)) < end),
         origin={name: found.attrs[name] for name in ("recording", "fingerprint")}
-        | {"state": state % states, "tolerance": tolerance, "seed": seed},
+        | {"state": state % states, "tolerance": tolerance},
         warnings=tuple(warnings),
     )
 
@@ -123,17 +126,14 @@ def _longest_plateau(growth: np.ndarray, usable: np.ndarray, tolerance: float) -
     return max(runs, key=lambda run: (run[1] - run[0], -run[0]), default=(0, 0))
 
 
-def _on_plateau(
-    groups: list[np.ndarray], rng: np.random.Generator, confidence: float
-) -> tuple[float, tuple[float, float] | None]:
-    """The mean of the medians, and its interval where there are pairs enough to draw from."""
+def _on_plateau(groups: list[np.ndarray], confidence: float) -> tuple[float, tuple[float, float] | None]:
+    """The mean of the medians, and that of their intervals: groups share their directions, so that they err alike."""
     if not groups:
         return float("nan"), None
     value = float(np.mean([np.median(group) for group in groups]))
-    pairs = min(map(len, groups))
-    if pairs < LEAST:
+    intervals = [median_interval(group, confidence=confidence) for group in groups]
+    known = [interval for interval in intervals if interval is not None]
+    if len(known) < len(groups):
         return value, None
-    # The same pairs of all epsilons, which share their directions.
-    drawn = rng.integers(0, pairs, (1000, pairs))
-    means = np.mean([np.median(group[drawn], axis=1) for group in groups], axis=0)
-    return value, percentiles(means, confidence=confidence)
+    low, high = np.mean(known, axis=0)
+    return value, (float(low), float(high))

@@ -23,6 +23,8 @@ from denoscope.dynamics.maps import (
     checked_count,
     first_state,
     map_at,
+    probed,
+    storable,
 )
 from denoscope.dynamics.points import as_array
 from denoscope.dynamics.result import Estimate, Result
@@ -110,7 +112,7 @@ def lyapunov(
     begin = discard - settling
     for iteration in range(begin):
         x = advance(step, x, iteration)
-    following = advance(step, x, begin)
+    advance(step, x, begin)  # a step that gives no state is refused before its derivative is asked for
     frame = _random_frame(x.numel(), k, seed)
     way, warnings = choose(map_at(step, begin), x, frame)
     measured = range(begin, discard + iterations)
@@ -120,7 +122,7 @@ def lyapunov(
         "seed": seed,
         "derivative": way,
         "the orbit's state": tensors.sha256(x),
-        "the map there": tensors.sha256(following),
+        "the map there": probed(map_at(step, begin), x),
     }
     fresh = _begun(x, frame, measured, identity)
     with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=True) as file:
@@ -164,7 +166,7 @@ def _begun(
 
     return xarray.Dataset(
         {
-            "x": ("number", x.reshape(-1).cpu().numpy().copy()),
+            "x": ("number", storable(x).reshape(-1).numpy().copy()),
             "frame": (("number", "direction"), frame.numpy()),
             "growth": (("iteration", "direction"), np.full((len(iterations), frame.shape[1]), np.nan)),
             "done": ((), np.array(0)),

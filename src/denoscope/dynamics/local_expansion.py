@@ -22,7 +22,8 @@ from denoscope.sampling import Loop, NoiseKind
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LocalExpansion(Result):
-    """`rates` [steps, k]: the natural logarithm by which each step stretches the i-th direction of the frame.
+    """`rates` [steps, k]: the natural logarithm by which each step stretches the i-th direction of the frame; the first
+    step's with that by which x_T is multiplied before it, which some schedulers (Euler) do.
 
     The frame is made orthonormal after each step, so that rates[:, :j].sum() is the growth of a j-dimensional volume
     over the whole map, for that one starting frame.
@@ -74,4 +75,5 @@ def local_expansion(
         rates.append(logs(triangle.diagonal().abs()))
         if progress:
             progress(index + 1, steps)
+    rates[0] += math.log(flow.first_factor)
     return LocalExpansion(rates=np.array(rates), origin=origin_of(flow, seed=seed))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
+from denoscope import tensors
 from denoscope.arguments import told, whole
 from denoscope.errors import UserError
 
@@ -22,6 +23,8 @@ class DrivenMap(Protocol):
 
 
 Step = Map | DrivenMap
+PROBES = (0.0, 0.01, 1.0)
+"""How far from a state, in its size (1 where it is zero), functions of states are looked at to tell one from another."""
 
 
 class Diverged(UserError):
@@ -44,6 +47,31 @@ def map_at(step: Step, iteration: int) -> Map:
             "gives it"
         )
     return found
+
+
+def probed(function: Callable[[torch.Tensor], Any], state: torch.Tensor) -> list[str]:
+    """What a function makes of a state and of others around it, as hashes: two functions agree in one state easily."""
+    drawn = torch.randn(state.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return [_told(function, state + (distance * size_of(state) * drawn).to(state)) for distance in PROBES]
+
+
+def size_of(state: torch.Tensor) -> float:
+    """The root mean square of a state; 1 where it is zero."""
+    return float(state.double().square().mean().sqrt()) or 1.0
+
+
+@torch.no_grad()
+def _told(function: Callable[[torch.Tensor], Any], state: torch.Tensor) -> str:
+    try:
+        # Of a copy, for a map may work in place.
+        return tensors.sha256(storable(torch.as_tensor(function(state.clone()))))
+    except Exception:  # whatever a user's function raises where it is not defined
+        return "undefined"
+
+
+def storable(state: torch.Tensor) -> torch.Tensor:
+    """The state as NumPy can have it: on the CPU, and not in bfloat16, all of whose numbers float32 has."""
+    return (state.float() if state.dtype == torch.bfloat16 else state).cpu()
 
 
 def first_state(x0: torch.Tensor) -> torch.Tensor:

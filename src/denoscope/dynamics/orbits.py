@@ -13,7 +13,16 @@ import torch
 
 from denoscope import tensors
 from denoscope.arguments import function, real, told, whole
-from denoscope.dynamics.maps import Diverged, Step, advance, check_counts, first_state
+from denoscope.dynamics.maps import (
+    Diverged,
+    Step,
+    advance,
+    check_counts,
+    first_state,
+    map_at,
+    probed,
+    storable,
+)
 from denoscope.dynamics.points import as_array
 from denoscope.dynamics.result import Result
 from denoscope.errors import UserError
@@ -23,6 +32,10 @@ if TYPE_CHECKING:
     import xarray
 
 Told = Callable[[int, int], None]
+ROUNDING = 1e-12
+"""Of the size of states: less than this is the rounding of float64."""
+NEAR = 1000
+"""Times the tolerance, within which settled states are one."""
 ROUNDS = 3
 """How often a cycle must be seen to be one."""
 
@@ -73,7 +86,7 @@ def _identity(step: Step, first: torch.Tensor, discard: int) -> dict[str, Any]:
     return {
         "discard": discard,
         "x0": tensors.sha256(first),
-        "the map there": tensors.sha256(advance(step, first, 0)),
+        "the map there": probed(map_at(step, 0), first),
     }
 
 
@@ -81,16 +94,11 @@ def _unvisited(first: torch.Tensor, iterations: int, identity: dict[str, Any]) -
     """The states of an orbit, none of which is known yet."""
     import xarray
 
-    states = torch.full((iterations, *first.shape), math.nan, dtype=_storable(first).dtype)
+    states = torch.full((iterations, *first.shape), math.nan, dtype=storable(first).dtype)
     return xarray.Dataset(
         {"state": (("iteration", *_axes(first)), states.numpy()), "done": ((), np.array(0))},
         attrs={IDENTITY: identity},
     )
-
-
-def _storable(state: torch.Tensor) -> torch.Tensor:
-    """The state in a dtype that NumPy has too: not in bfloat16, all of whose numbers float32 has."""
-    return state.float() if state.dtype == torch.bfloat16 else state
 
 
 def _axes(state: torch.Tensor) -> tuple[str, ...]:
@@ -120,7 +128,8 @@ def periodicity(states: Any, *, longest: int = 64, tolerance: float = 1e-6) -> P
     """The period of the end of an orbit [time, …]; 1 is a fixed point.
 
     p is the smallest of 1 … longest with max ‖x_{n+p} − x_n‖ ≤ tolerance · size, over the last 3·longest states;
-    size is the root mean square norm of those states (1 where they are all zero), L2 throughout.
+    size is the largest norm of all states given (1 where they are all zero), L2 throughout: of an orbit that shrinks to
+    zero, give the beginning too.
     None means that the orbit has no period as short as that: it may be quasiperiodic, chaotic or still on its way.
     A slow drift of less than the tolerance an iteration reads as a fixed point, and is warned of.
 
@@ -135,7 +144,7 @@ def periodicity(states: Any, *, longest: int = 64, tolerance: float = 1e-6) -> P
             f" {max(window, ROUNDS)} states are needed; iterate on or lower longest to {len(np.atleast_1d(points)) // ROUNDS}"
         )
     tail = points[-window:].reshape(window, -1)
-    size = _size(tail)
+    size = float(np.linalg.norm(points.reshape(len(points), -1), axis=1).max()) or 1.0
     lags = range(1, longest + 1)
     returns = np.array([np.linalg.norm(tail[p:] - tail[:-p], axis=1).max() for p in lags]) / size
     periods = np.flatnonzero(returns <= tolerance)
@@ -145,12 +154,20 @@ def periodicity(states: Any, *, longest: int = 64, tolerance: float = 1e-6) -> P
         cycle=points[-period:] if period else points[:0],
         returns=returns,
         origin={"longest": longest, "tolerance": tolerance, "states": len(points), "window": window},
-        warnings=_drift(tail, period, tolerance * size) if period else (),
+        warnings=(*_drift(tail, period, tolerance * size), *_unseen(tail, period, size)) if period else (),
     )
 
 
-def _size(points: np.ndarray) -> float:
-    return float(np.sqrt((points**2).sum(axis=1).mean())) or 1.0
+def _unseen(tail: np.ndarray, period: int, size: float) -> tuple[str, ...]:
+    """A warning if what moves below the tolerance does not return: it may be rounding, or dynamics on a large offset."""
+    left = np.linalg.norm(tail[period:] - tail[:-period], axis=1).max()
+    spread = np.linalg.norm(tail - tail.mean(axis=0), axis=1).max()
+    if left <= ROUNDING * size or left <= spread / 10:
+        return ()
+    return (
+        f"below the tolerance states still differ, by {left / size:.0e} of their size, and do not return: rounding, or an "
+        "orbit on a large offset; take its mean off and look again",
+    )
 
 
 def _drift(tail: np.ndarray, period: int, allowed: float) -> tuple[str, ...]:
@@ -183,9 +200,10 @@ def fixed_points(
 ) -> FixedPoints:
     """The attracting fixed points that orbits from several starts [start, …] settle on.
 
-    A start is settled after `iterations` if one more moves its state by no more than tolerance · (its norm, 1 if
-    zero), L2. Settled states closer to each other than 1000 times that are one point. Repelling fixed points and
-    saddles are not found, and neither is an attractor that no start leads to.
+    A start is settled after `iterations` if one more moves its state by no more than tolerance · (its norm or that of the
+    start, whichever is larger; 1 if both are zero), L2. Settled states closer to each other than 1000 times that are one
+    point; a warning says where, by the pace of the last moves, they are further than that from where they would settle.
+    Repelling fixed points and saddles are not found, and neither is an attractor that no start leads to.
 
     Args:
         progress: is told (states done of all orbits, all of them).
@@ -197,22 +215,33 @@ def fixed_points(
     if not isinstance(starts, torch.Tensor) or starts.ndim < 1 or not len(starts):
         raise UserError("starts must be a tensor [start, …] of at least one state")
     ends = [
-        orbit(step, start, iterations=2, discard=iterations, progress=_part(progress, row, len(starts)))
+        orbit(step, start, iterations=3, discard=iterations - 1, progress=_part(progress, row, len(starts)))
         for row, start in enumerate(starts)
     ]
-    before, after = (as_array(torch.stack([end[k] for end in ends]), "states") for k in (0, 1))
+    earliest, before, after = (as_array(torch.stack([end[k] for end in ends]), "states") for k in range(3))
+    begun = as_array(starts, "starts")
     found: list[np.ndarray] = []
-    reached = np.full(len(starts), -1)
-    for k, (earlier, later) in enumerate(zip(before, after, strict=True)):
-        allowed = tolerance * (float(np.linalg.norm(later)) or 1.0)
-        if np.linalg.norm(later - earlier) <= allowed:
-            reached[k] = _place(later, found, 1000 * allowed)
+    reached, on_the_way = np.full(len(starts), -1), 0
+    for k, later in enumerate(after):
+        size = float(max(np.linalg.norm(begun[k]), np.linalg.norm(later))) or 1.0
+        near, rounding = NEAR * tolerance * size, 10 * torch.finfo(starts.dtype).eps * size
+        former, move = (float(np.linalg.norm(one)) for one in (before[k] - earliest[k], later - before[k]))
+        if move <= tolerance * size:
+            reached[k] = _place(later, found, near)
+            # As a geometric series goes on; moves that are rounding do not.
+            on_the_way += move > rounding and move**2 > near * max(former - move, 0.0)
     missed = np.count_nonzero(reached < 0)
+    warnings = [f"{missed} of {len(starts)} starts did not settle on a fixed point"] if missed else []
+    if on_the_way:
+        warnings.append(
+            f"{on_the_way} of {len(starts)} starts still move, slowly: what they are told to have reached may be far from where "
+            "they settle, if they do; take more iterations or a smaller tolerance"
+        )
     return FixedPoints(
         points=np.array(found) if found else after[:0],
         reached=reached,
         origin={"starts": len(starts), "iterations": iterations, "tolerance": tolerance},
-        warnings=(f"{missed} of {len(starts)} starts did not settle on a fixed point",) if missed else (),
+        warnings=tuple(warnings),
     )
 
 
@@ -302,7 +331,7 @@ def orbit_diagram(
             try:
                 states = orbit(step, start, iterations=iterations, discard=discard, progress=part)
                 values[row] = [_observed(observable, state) for state in states]
-                last[...] = _storable(states[-1])
+                last[...] = storable(states[-1]).numpy()
             except Diverged as error:
                 diverged_after[row] = error.iterations
             computed[row] = True
@@ -323,18 +352,12 @@ def _diagram_identity(
     observable: Callable[[torch.Tensor], float],
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """What tells a diagram from others; a map is told by what it makes of x0."""
-    maps = []
-    for parameter in parameters.tolist():
-        try:
-            maps.append(tensors.sha256(advance(step_of(parameter), first, 0)))
-        except Diverged:
-            maps.append("diverged")
+    """What tells a diagram from others."""
     return {
         "parameters": parameters.tolist(),
         "x0": tensors.sha256(first),
-        "observable of x0": _observed(observable, first),
-        "the maps there": maps,
+        "observable": probed(observable, first),
+        "the maps there": [probed(map_at(step_of(value), 0), first) for value in parameters.tolist()],
         **settings,
     }
 
@@ -345,7 +368,7 @@ def _unobserved(
     """The diagram in which nothing is observed; `last` is the state that a parameter which follows starts from."""
     import xarray
 
-    state = _storable(first).numpy()
+    state = storable(first).numpy()
     return xarray.Dataset(
         {
             "values": (("parameter", "iteration"), np.full((len(parameters), iterations), np.nan)),

@@ -32,6 +32,20 @@ def normal_quantile(confidence: float) -> float:
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
+def median_interval(values: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float] | None:
+    """The interval of the median behind independent values, between two of them; None where there are too few.
+
+    From the j-th smallest to the j-th largest, with the largest j for which fewer than j of n fair coins show heads with
+    a probability of at most (1 − confidence)/2: at least 6 values for 95 %. No law of the values is assumed.
+    Source: Conover, Practical Nonparametric Statistics, 3rd ed. (1999), sec. 3.2.
+    """
+    n, below, j = len(values), 0.0, 0
+    while (below := below + math.comb(n, j) / 2**n) <= (1 - confidence) / 2:
+        j += 1
+    ordered = np.sort(values)
+    return (float(ordered[j - 1]), float(ordered[n - j])) if j else None
+
+
 def percentiles(values: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float]:
     """The middle part of the values that holds `confidence` of them; NaN where none is finite."""
     finite, tail = values[np.isfinite(values)], (1 - confidence) / 2

@@ -20,7 +20,7 @@ from denoscope.dynamics.central_differences import difference_errors, disagreein
 from denoscope.dynamics.denoising_map import DenoisingMap, map_of
 from denoscope.dynamics.maps import checked_count
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.subspace import first_block, turned
+from denoscope.dynamics.subspace import Span, extended, first_block, leading
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping
 from denoscope.sampling import Loop, NoiseKind
@@ -28,6 +28,7 @@ from denoscope.sampling import Loop, NoiseKind
 if TYPE_CHECKING:
     import xarray
 
+BY = "block Krylov iteration"
 Told = Callable[[int, int], None]
 """Is told (finished, at most) pieces of work."""
 
@@ -79,12 +80,15 @@ def spectrum(
     overwrite: bool = False,
     progress: Told | None = None,
 ) -> Spectrum:
-    """The k largest finite-time Lyapunov exponents of x_T → x_0 at one x_T [1, C, H, W], by block subspace iteration.
+    """The k largest finite-time Lyapunov exponents of x_T → x_0 at one x_T [1, C, H, W], by block Krylov iteration.
 
     σ_i are the singular values of J = ∂x_0/∂x_T, the exponents ln σ_i, for the whole map of `steps` steps. A random
     block of k + `oversampling` directions goes forward through J (forward-mode derivatives) and back through Jᵀ
-    (reverse mode, the network run again), orthonormalised in between, until no leading exponent moves by more than
-    `tolerance` (absolute: relative in σ).
+    (reverse mode, the network run again); what is new in it joins the span of all before, in which J's singular values
+    are taken: they grow towards the true ones, with or without gaps between these. It ends when what is left to come is
+    below `tolerance` (absolute: relative in σ) for all k. Without gaps that falls as 1/n² with n iterations, and is then
+    n/2 times the last move; it is taken for that, of the larger of the last two moves, or for the largest of the last move
+    and of the residuals, if that is less.
 
     How to read it: above 0, differences of the noise grow on the way to the image. A large value says "sensitive", not
     "fractal": on the straight boundary between two Gaussians it is 27 (see `verdict`).
@@ -101,14 +105,15 @@ def spectrum(
             automatic differentiation; a warning says where they do not agree. Takes 2k further denoisings.
         seed: of the block's first directions.
         name: of the sample, from which independent noise is drawn.
-        out: a file (.npz) in which the block and what it shows are kept as they stood after an iteration.
+        out: a file (.npz) in which the span and what it shows are kept as they stood after an iteration.
         resume: go on with what `out` holds, to the bits of a run that nothing interrupted. `overwrite` replaces it.
         progress: is told (iterations done, at most).
 
     Raises: UserError if k does not fit, a derivative is not finite, or `out` is taken.
 
-    Source: Halko, Martinsson and Tropp, SIAM Review 53, 217 (2011), algorithm 4.4; finite-time exponents after
-        Lorenz, Tellus 17, 321 (1965).
+    Source: Golub, Luk and Overton, ACM Trans. Math. Softw. 7, 149 (1981); convergence without gaps: Musco and Musco,
+        Advances in Neural Information Processing Systems 28 (2015). Finite-time exponents after Lorenz, Tellus 17, 321
+        (1965).
     """
     x_T, size = one_state(denoiser, x_T), math.prod(denoiser.shape)
     block = min(checked_count(k, size) + whole(oversampling, "oversampling"), size)
@@ -122,19 +127,21 @@ def spectrum(
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
     flow = map_of(denoiser, condition=condition, name=name, rows=block, loop=loop, layer=layer, step=step)
     origin = origin_of(flow, seed=seed, block=block, tolerance=tolerance)
-    asked = {"x_T": tensors.sha256(x_T), "k": k, "iterations": iterations, **identity_of(origin)}
+    asked = {"x_T": tensors.sha256(x_T), "k": k, "iterations": iterations, "by": BY, **identity_of(origin)}
     fresh = _begun(first_block(denoiser, block, seed), k, asked)
     with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=True) as file:
-        data = file.data
-        while not data["moved"] <= tolerance and data["iterations"] < iterations:
-            data.update(_iterated(flow, x_T, data))
+        while not file.data["left_to_come"] <= tolerance and file.data["iterations"] < iterations:
+            file.data = _iterated(flow, x_T, file.data)
             file.save()
             if progress:
-                progress(int(data["iterations"]), iterations)
+                progress(int(file.data["iterations"]), iterations)
+        data = file.data
         left, right = (torch.tensor(data[name].to_numpy()).to(x_T) for name in ("left", "right"))
         if differences and "difference_errors" not in data:
-            data["difference_errors"] = "exponent", difference_errors(flow, x_T, right)
-    exponents, moved = data["exponents"].to_numpy(), float(data["moved"])
+            file.data = data = data.assign(
+                difference_errors=("exponent", difference_errors(flow, x_T, right))
+            )
+    exponents, left_to_come = data["exponents"].to_numpy(), float(data["left_to_come"])
     errors = data["difference_errors"].to_numpy() if differences else None
     return Spectrum(
         exponents=exponents,
@@ -146,7 +153,7 @@ def spectrum(
         difference_errors=errors,
         origin=origin,
         warnings=(
-            *_still_moving(moved, tolerance, iterations),
+            *_still_moving(left_to_come, tolerance, iterations),
             *beyond_precision(exponents, denoiser.dtype),
             *disagreeing(errors, denoiser.dtype),
         ),
@@ -154,37 +161,56 @@ def spectrum(
 
 
 def _begun(block: torch.Tensor, k: int, identity: dict[str, Any]) -> xarray.Dataset:
-    """The block before its first iteration, which shows nothing yet."""
+    """The span before its first iteration, which shows nothing yet."""
     import xarray
 
+    none = torch.zeros(0, *block.shape[1:], dtype=torch.float64)
     return xarray.Dataset(
         {
-            "directions": (("direction", "channel", "height", "width"), _numbers(block)),
+            **_kept(Span(block, none, none, none)),
             "exponents": ("exponent", np.full(k, np.nan)),
-            "moved": ((), np.array(np.inf)),
+            "move": ((), np.array(np.inf)),
+            "left_to_come": ((), np.array(np.inf)),
             "iterations": ((), np.array(0)),
         },
         attrs={IDENTITY: identity},
     )
 
 
-def _iterated(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Dataset) -> dict[str, Any]:
-    """What stands in the place of what the dataset holds after one more iteration."""
-    block, k = torch.tensor(data["directions"].to_numpy()).to(x_T), data.sizes["exponent"]
-    left, values, right, residuals, following = turned(flow, x_T, block)
-    checked_count(k, left[0].numel())
-    exponents = logs(values[:k])
-    # A block of all directions misses none.
-    moved = 0.0 if len(block) == x_T.numel() else _moved(exponents, data["exponents"].to_numpy())
+def _iterated(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Dataset) -> xarray.Dataset:
+    """The dataset after one more iteration."""
+    k = data.sizes["exponent"]
+    span = extended(flow, x_T, Span(*(torch.tensor(data[name].to_numpy()) for name in Span._fields)))
+    shown = leading(span)
+    checked_count(k, span.images[0].numel())
+    exponents = logs(shown.values[:k])
+    move, done = _moved(exponents, data["exponents"].to_numpy()), int(data["iterations"]) + 1
+    # Of two moves: in one nothing may show because the block has hardly met the leading direction yet.
+    by_moves = done / 2 * max(move, float(data["move"]))
+    left_to_come = 0.0 if span.exhausted else min(by_moves, max(move, float(shown.residuals[:k].max())))
     axes = ("channel", "height", "width")
+    return data.drop_vars([*Span._fields, "left", "right", "residuals"], errors="ignore").assign(
+        {
+            **_kept(span),
+            "exponents": ("exponent", exponents),
+            "left": (
+                ("exponent", *(f"left_{axis}" for axis in range(shown.left.ndim - 1))),
+                shown.left[:k].numpy(),
+            ),
+            "right": (("exponent", *axes), shown.right[:k].numpy()),
+            "residuals": ("exponent", shown.residuals[:k].numpy()),
+            "move": ((), np.array(move)),
+            "left_to_come": ((), np.array(left_to_come)),
+            "iterations": ((), np.array(done)),
+        }
+    )
+
+
+def _kept(span: Span) -> dict[str, Any]:
+    """The span as variables of a dataset."""
     return {
-        "directions": (("direction", *axes), _numbers(following)),
-        "exponents": ("exponent", exponents),
-        "left": (("exponent", *(f"left_{axis}" for axis in range(left.ndim - 1))), _numbers(left[:k])),
-        "right": (("exponent", *axes), _numbers(right[:k])),
-        "residuals": ("exponent", _numbers(residuals[:k])),
-        "moved": ((), np.array(moved)),
-        "iterations": ((), data["iterations"].to_numpy() + 1),
+        name: ([f"{name}_{axis}" for axis in range(rows.ndim)], rows.numpy())
+        for name, rows in span._asdict().items()
     }
 
 
@@ -195,18 +221,12 @@ def _moved(exponents: np.ndarray, former: np.ndarray) -> float:
     return float(np.nan_to_num(moves, nan=np.inf).max())
 
 
-def _numbers(tensor: torch.Tensor) -> np.ndarray:
-    """The numbers of a tensor of any precision, to be kept."""
-    numbers: np.ndarray = tensor.double().cpu().contiguous().numpy()
-    return numbers
-
-
-def _still_moving(moved: float, tolerance: float, iterations: int) -> list[str]:
+def _still_moving(left_to_come: float, tolerance: float, iterations: int) -> list[str]:
     """A warning where iterations ended before the exponents stood."""
-    if moved <= tolerance:
+    if left_to_come <= tolerance:
         return []
     return [
-        f"after {iterations} iterations an exponent still moved by {moved:.1e}, more than {tolerance:.0e}; "
+        f"after {iterations} iterations an exponent may still grow by about {left_to_come:.1e}, more than {tolerance:.0e}; "
         "give more iterations or more oversampling"
     ]
 
@@ -239,9 +259,14 @@ def beyond_precision(exponents: np.ndarray, dtype: torch.dtype) -> list[str]:
     if not lost:
         return []
     told = str(dtype).removeprefix("torch.")
+    advice = (
+        "full_spectrum keeps their digits"
+        if dtype == torch.float64
+        else "load the denoiser with dtype='float64'"
+    )
     return [
         f"{lost} of {len(exponents)} exponents lie more than {depth:.0f} below the largest, where {told} has only "
-        "rounding; load the denoiser with dtype='float64'"
+        f"rounding; {advice}"
     ]
 
 

@@ -105,7 +105,7 @@ def u_turn(
             file.save()
             if progress:
                 progress(int(computed.sum()), computed.size)
-        file.data = file.data.assign(
+        file.data = file.data.assign_attrs(warnings=_beware(distance)).assign(
             probability=("level", same.mean(0)),
             interval=(("level", "end"), clustered_interval(same, draws)),
             turn_distance=("level", np.sqrt((distance**2).mean(0))),
@@ -173,7 +173,7 @@ def _empty(
         },
         attrs={
             **origin,
-            "warnings": [ALONE] if len(x_0) == 1 else [],
+            "warnings": [],
             IDENTITY: {
                 "x_0": tensors.sha256(x_0),
                 "labels": before.tolist(),
@@ -199,9 +199,21 @@ def _noise(denoiser: Denoiser, seed: int, row: int, begin: int, draw: int) -> to
     return torch.randn(denoiser.shape, generator=generator)
 
 
+def _beware(distance: np.ndarray) -> list[str]:
+    """What makes distances [image, level], and the probabilities beside them, less than they look."""
+    warnings = [ALONE] if len(distance) == 1 else []
+    if lost := int(np.isnan(distance).sum()):
+        warnings.append(
+            f"{lost} of {distance.size} images and levels came back NaN or Inf in some draws: these count as another class, "
+            "and the distance there is NaN"
+        )
+    return warnings
+
+
 def _intervals(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Of the mean over images of values [image, level], [level, 2]; NaN where there is one image alone."""
     if len(values) == 1:
         return np.full((values.shape[1], 2), np.nan)
     drawn = rng.integers(0, len(values), (RESAMPLED, len(values)))
-    return np.array([percentiles(column) for column in values[drawn].mean(1).T])
+    intervals = np.array([percentiles(column) for column in values[drawn].mean(1).T])
+    return np.where(np.isnan(values.mean(0))[:, None], np.nan, intervals)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denoscope.arguments import function
+from denoscope.arguments import function, whole
 from denoscope.dynamics.draws import as_array, checked_confidence, generator
 from denoscope.dynamics.line_fit import weighted_line
-from denoscope.dynamics.proportion import percentiles, wilson
+from denoscope.dynamics.proportion import normal_quantile, percentiles, wilson
 from denoscope.dynamics.result import Estimate
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 DRAWS = 1000
 PROBED = 16
 """Points whose labels tell one function of points from another."""
+ROUNDS = 30
+"""Of the fit; it stands after five or six."""
+LEAST_LOG = -100.0
 SATURATED = 0.75
 """Share of the fraction that unrelated points would give, above which basins are smaller than epsilon."""
 
@@ -34,7 +37,7 @@ SATURATED = 0.75
 class UncertaintyExponent(Estimate):
     """The exponent, and the fraction of uncertain pairs [e] with its Wilson interval [e, 2] at each epsilon [e].
 
-    `used` [e] marks the fractions in the fit, `residuals` [e] are those of ln fraction (NaN where not used);
+    `used` [e] marks the fractions in the fit, `residuals` [e] are those of ln fraction (NaN where not used or 0);
     `unrelated` is the fraction that pairs of unrelated points would give, 1 − Σ p_j².
     """
 
@@ -69,16 +72,17 @@ def uncertainty_exponent(
     """The exponent alpha in f(ε) ~ εˆalpha, f the share of points that have another label at distance ε.
 
     Every point is compared with one neighbour at distance ε in a random direction, drawn anew for every ε. alpha is the
-    slope of ln f over ln ε, each ε weighted by n f/(1 − f), the inverse binomial variance of ln f. Without unit.
+    slope of ln f over ln ε under which the counts are most likely (binomial): a fit weighted by n f/(1 − f), the inverse
+    variance of ln f, with f the fitted line itself, so that counts of 0 count and small ones don't bend it. Without unit.
     D0 = d − alpha is the box-counting dimension of the boundary in a d-dimensional space.
 
     How to read it: 1 is a smooth boundary: ten times the precision, a tenth of the uncertainty; alpha near 0 is a label
     that no precision settles. To have the label ten times surer takes 10ˆ(1/alpha) times the precision.
     Misleads: where ε exceeds the basins' width f levels off at `unrelated`, which is no small alpha; such ε are left out
-    unless all are of that kind, and then the label has no structure at these ε: noise or basins too fine. Fractions of 0
-    and 1 have no usable logarithm and are left out. The points' labels must be the same when asked again.
+    unless all are of that kind, and then the label has no structure at these ε: noise or basins too fine. Fractions of 1
+    are left out too. The points' labels must be the same when asked again.
 
-    The interval is that of 1000 bootstrap draws of the points, each with its pairs at all ε.
+    The interval holds that of 1000 bootstrap draws of the points, each with its pairs at all ε, and that of the likelihood.
 
     Args:
         label_of: labels [n] of points [n, d], asked for the points and for their neighbours at every ε. Where it has an
@@ -106,7 +110,8 @@ def uncertainty_exponent(
         )
     directions, bootstrap = generator(seed).spawn(2)
     asked = np.stack([points, *(points + eps * _directions(directions, points.shape) for eps in distances)])
-    parts = range(0, len(points), batch_size or len(points))
+    at_once = len(points) if batch_size is None else whole(batch_size, "batch_size", least=1)
+    parts = range(0, len(points), at_once)
     made_with = dict(getattr(label_of, "origin", {}))
     fresh = _unlabelled(label_of, asked, {"epsilons": distances.tolist(), "seed": seed, **made_with})
     with keeping(fresh, out, resume=resume, overwrite=overwrite) as file:
@@ -124,17 +129,21 @@ def uncertainty_exponent(
     unrelated = 1 - float(((np.unique(here, return_counts=True)[1] / number) ** 2).sum())
     used, warnings = _usable(hits, number, unrelated, distances)
     x = np.log(distances)
-    slope, intercept = _slope(x, hits, number, used)
+    slope, intercept, error = _fit(x, hits, number, used)
     return UncertaintyExponent(
         value=float(slope),
-        interval=_interval(x, uncertain, used, bootstrap, confidence) if math.isfinite(slope) else None,
+        interval=_interval(x, uncertain, used, bootstrap, (slope, error), confidence)
+        if math.isfinite(slope)
+        else None,
         confidence=confidence,
         epsilons=distances,
         fractions=hits / number,
         fraction_intervals=wilson(hits, number, confidence=confidence),
         used=used,
-        residuals=np.where(used, np.log(np.where(used, hits, 1) / number) - slope * x - intercept, np.nan),
-        local_slopes=_local_slopes(x, hits, number, used),
+        residuals=np.where(
+            used & (hits > 0), np.log(np.where(hits > 0, hits, 1) / number) - slope * x - intercept, np.nan
+        ),
+        local_slopes=_local_slopes(x, hits, number, used & (hits > 0)),
         unrelated=unrelated,
         dimension=points.shape[1],
         origin={"points": number, "dimension": points.shape[1], "epsilons": distances.tolist(), "seed": seed}
@@ -205,39 +214,57 @@ def _usable(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Which fractions tell of the boundary, and a line for every kind that doesn't."""
     warnings = []
-    extreme = (hits == 0) | (hits == number)
-    if extreme.any():
+    every = hits == number
+    if every.any():
         warnings.append(
-            f"no or all pairs differ at epsilon {_listed(distances[extreme])}: left out; take other epsilons"
+            f"all pairs differ at epsilon {_listed(distances[every])}: left out; take other epsilons"
         )
+    if not hits.any():
+        warnings.append("no pairs differ at any epsilon: take larger ones")
     if not unrelated:
         warnings.append("all points have one label: take points from a wider region")
     level = (hits >= SATURATED * unrelated * number) & (unrelated > 0)
-    if level.all() and not extreme.all():
+    if level.all() and not every.all():
         warnings.append(
             "pairs differ as unrelated points do at every epsilon: noise, or basins finer than the epsilons"
         )
-    elif (level & ~extreme).any():
-        warnings.append(f"epsilon {_listed(distances[level & ~extreme])} exceed the basins' width: left out")
-    used = ~extreme & (~level | level.all())
-    if used.sum() < 3:
+    elif (level & ~every).any():
+        warnings.append(f"epsilon {_listed(distances[level & ~every])} exceed the basins' width: left out")
+    used = ~every & (~level | level.all())
+    told = distances[used & (hits > 0)]
+    if used.sum() < 3 or len(told) < 2:
         warnings.append(
-            f"{used.sum()} usable fractions where a fit takes 3: no exponent; take other epsilons or more points"
+            f"{used.sum()} usable fractions, {len(told)} of them above 0, where a fit takes 3 and 2: no exponent; take "
+            "other epsilons or more points"
         )
         return np.zeros_like(used), tuple(warnings)
-    if np.log10(distances[used].max() / distances[used].min()) < 1:
+    if np.log10(told.max() / told.min()) < 1:
         warnings.append(
             "the usable epsilons span less than a decade: an exponent, but no evidence of a fractal"
         )
     return used, tuple(warnings)
 
 
-def _slope(x: np.ndarray, hits: np.ndarray, number: int, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slope and intercept of ln fraction [..., e] over x [e]."""
-    # Half a pair short of all keeps the weight finite in a bootstrap draw where all differ.
-    fraction = np.minimum(hits / number, 1 - 0.5 / number)
-    weights = np.where(used, number * fraction / (1 - fraction), 0.0)
-    return weighted_line(x, np.log(np.where(hits > 0, fraction, 1)), weights)
+def _fit(x: np.ndarray, hits: np.ndarray, number: int, used: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Slope and intercept [...] of ln fraction over x [e] that make counts [..., e] of pairs most likely, and the slope's
+    standard error by Fisher's information; NaN where fewer than two counts are above 0.
+
+    Iteratively reweighted least squares (McCullagh and Nelder, Generalized Linear Models, 1989), binomial with log link.
+    """
+    share = hits / number
+    fraction = (hits + 0.5) / (number + 1)
+    for _ in range(ROUNDS):
+        weights = np.where(used, number * fraction / (1 - fraction), 0.0)
+        slope, intercept = weighted_line(x, np.log(fraction) + share / fraction - 1, weights)
+        line = slope[..., None] * x + intercept[..., None]
+        # Half a pair short of all keeps the weight finite where the line passes 1.
+        fraction = np.exp(np.clip(line, LEAST_LOG, math.log1p(-0.5 / number)))
+    known = (used & (hits > 0)).sum(axis=-1) >= 2
+    middle = (weights * x).sum(axis=-1) / weights.sum(axis=-1).clip(min=1e-300)
+    information = (weights * (x - middle[..., None]) ** 2).sum(axis=-1)
+    return tuple(
+        np.where(known, one, np.nan) for one in (slope, intercept, information.clip(min=1e-300) ** -0.5)
+    )
 
 
 def _local_slopes(x: np.ndarray, hits: np.ndarray, number: int, used: np.ndarray) -> np.ndarray:
@@ -247,13 +274,20 @@ def _local_slopes(x: np.ndarray, hits: np.ndarray, number: int, used: np.ndarray
 
 
 def _interval(
-    x: np.ndarray, uncertain: np.ndarray, used: np.ndarray, draws: np.random.Generator, confidence: float
+    x: np.ndarray,
+    uncertain: np.ndarray,
+    used: np.ndarray,
+    draws: np.random.Generator,
+    fitted: tuple[np.ndarray, np.ndarray],
+    confidence: float,
 ) -> tuple[float, float]:
-    """Percentiles of the slope over bootstrap draws of the points."""
+    """Percentiles of the slope over bootstrap draws of the points, and slope ± z·error: a count of 0 is 0 in every draw."""
     # Points of the same pattern are exchangeable: few patterns are drawn where there are many points.
     patterns, times = np.unique(uncertain, axis=0, return_counts=True)
     drawn = draws.multinomial(len(uncertain), times / len(uncertain), DRAWS) @ patterns.astype(float)
-    return percentiles(_slope(x, drawn, len(uncertain), used)[0], confidence=confidence)
+    low, high = percentiles(_fit(x, drawn, len(uncertain), used)[0], confidence=confidence)
+    slope, reach = float(fitted[0]), normal_quantile(confidence) * float(fitted[1])
+    return float(np.fmin(low, slope - reach)), float(np.fmax(high, slope + reach))
 
 
 def _listed(values: np.ndarray) -> str:

@@ -31,6 +31,9 @@ SMOOTH, STEEP = 1.05, 1.1
 """Slope at the cells up to which a boundary is smooth (curved ones read a little above 1), and from which it is steeper."""
 LEVEL = 0.25
 """By how much the local slopes of a scaling law may differ: Newton's do by 0.06, those of basins ten cells wide by 0.9."""
+FALLING, UNRELATED = 0.1, 0.6
+"""By how much local slopes may fall with the side where neighbouring cells are as disordered as that, or more: those of
+noise over a smooth boundary a few cells wide fall by 0.2 to 0.3, with a disorder of 0.8 and more."""
 FILLING = 1.9
 """Local slope above which boxes of that size tell of the plane rather than of its boundary."""
 ISOLATED = 0.02
@@ -91,7 +94,8 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
     smooth: the slope at the shortest lengths is that of straight boundaries or at most 1.05, and hardly a cell is isolated.
     fractal: local slopes above both 1.1 and those of straight boundaries, with their intervals, that agree within 0.25
     over a decade or more, starting at the cells; it is claimed for `scales` and for nothing beyond.
-    undecided: none of these, or fewer than 25 cells at the boundary, or a boundary at the plane's edge alone.
+    undecided: none of these; or disordered cells (R of 0.6) whose slopes fall as boxes grow, as those of noise over a
+    smooth boundary do; or fewer than 25 cells at the boundary, or a boundary at the plane's edge alone.
 
     How to read it: a growth exponent, however large, is no argument. Two Gaussians have exponent 27 on a perfectly
     straight boundary; with `growth`, `ridge` tells how far the boundary's exponents rise above the rest, and the
@@ -206,6 +210,15 @@ def _judge(
         return "smooth", _why_smooth(fit.local_slopes, limits), None
     octaves = _scaling_octaves(fit.local_slopes, fit.local_intervals[:, 0], limits)
     span = fit.sides[octaves] / fit.sides[0]
+    told = fit.local_slopes[fit.local_slopes < FILLING]
+    falls = float(told[:4].max() - told[-1]) if len(told) else 0.0
+    if falls > FALLING and disorder >= UNRELATED:
+        return (
+            "undecided",
+            f"the local slopes fall by {falls:.2f} as boxes grow and neighbouring cells are disordered ({disorder:.2f}): so does "
+            "noise over a smooth boundary; use noise common to all cells, or a finer plane",
+            None,
+        )
     if span >= DECADE:
         return (
             "fractal",

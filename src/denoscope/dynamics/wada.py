@@ -15,7 +15,6 @@ from denoscope.dynamics.label_plane import (
     checked_labels,
     classes_of,
     described,
-    mixed_windows,
     windows_with,
 )
 from denoscope.dynamics.proportion import wilson
@@ -56,7 +55,8 @@ def wada(
 ) -> Wada:
     """The share of boundary boxes that hold all classes, for each box size: 1 down to the cells if the basins are Wada.
 
-    W(b) = (boxes of b² cells with every class) / (boxes with more than one), over the boxes at all places of the grid.
+    W(b) = (boxes of b² cells with every class) / (boxes with more than one of them), over the boxes at all places of the
+    grid; of classes that are not asked for, what else lies in a box is no matter.
     For three classes and more a box holds them all exactly when it holds a piece of the boundary of each class against
     the rest, so W is both the grid test and, with b as the fattening, the merging test. Without unit.
 
@@ -83,10 +83,12 @@ def wada(
     full, mixed = np.array([_windows(labels, side, wanted) for side in sides]).T
     half = labels[::2, ::2]
     coarse = np.array([_share(half, side, wanted) for side in sides])
-    fractions, apart = full / mixed, np.maximum(mixed / np.array(sides) ** 2, 1)
+    apart = np.maximum(mixed / np.array(sides) ** 2, 1)
+    with np.errstate(invalid="ignore"):  # of sides along which no two of the classes meet
+        fractions = full / mixed
     ratio = min((f / c for f, c in zip(fractions, coarse, strict=True) if c > 0), default=None)
     seen_at = next((side for side, share in zip(sides, fractions, strict=True) if share >= SEEN), None)
-    noisy = cell_disorder(labels) >= NOISY
+    noisy, unseen = cell_disorder(labels) >= NOISY, bool(np.isnan(coarse).all())
     return Wada(
         boxes=sides,
         fractions=fractions,
@@ -94,10 +96,10 @@ def wada(
         coarse_fractions=coarse,
         seen_at=seen_at,
         resolution_ratio=None if ratio is None else float(ratio),
-        reading="undecided" if noisy else _reading(seen_at, ratio),
+        reading="undecided" if noisy or unseen else _reading(seen_at, ratio),
         confidence=confidence,
         origin=described(labels, sides) | {"wanted": list(wanted)},
-        warnings=_warnings(labels, wanted, apart[-1], noisy),
+        warnings=_warnings(labels, wanted, apart[-1], noisy, unseen),
     )
 
 
@@ -120,9 +122,9 @@ def _wanted(labels: np.ndarray, classes: Sequence[int] | None) -> tuple[int, ...
 
 
 def _windows(labels: np.ndarray, side: int, wanted: Sequence[int]) -> tuple[int, int]:
-    """How many windows hold all wanted classes, and how many more than one label."""
-    full = np.logical_and.reduce([windows_with(labels == label, side) for label in wanted])
-    return int(full.sum()), int(mixed_windows(labels, side).sum())
+    """How many windows hold all wanted classes, and how many more than one of them."""
+    held = np.sum([windows_with(labels == label, side) for label in wanted], axis=0)
+    return int((held == len(wanted)).sum()), int((held > 1).sum())
 
 
 def _share(labels: np.ndarray, side: int, wanted: Sequence[int]) -> float:
@@ -137,8 +139,15 @@ def _reading(seen_at: int | None, ratio: float | None) -> Literal["wada", "not w
     return "wada" if seen_at and ratio >= KEPT else "undecided"
 
 
-def _warnings(labels: np.ndarray, wanted: Sequence[int], boxes: float, noisy: bool) -> tuple[str, ...]:
+def _warnings(
+    labels: np.ndarray, wanted: Sequence[int], boxes: float, noisy: bool, unseen: bool
+) -> tuple[str, ...]:
     warnings = []
+    if unseen:
+        warnings.append(
+            "at half the resolution no box fits that holds two of the classes, so that nothing tells Wada basins from "
+            "others; take smaller boxes"
+        )
     if noisy:
         warnings.append(
             "neighbouring cells differ as in noise drawn per cell: no box size can show Wada basins"

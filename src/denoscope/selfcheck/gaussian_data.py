@@ -35,7 +35,7 @@ def checks() -> list[Check]:
 
 
 def _singular_values() -> list[Check]:
-    """Those of the whole map, by block subspace iteration."""
+    """Those of the whole map, by block Krylov iteration."""
     found = []
     cases: list[tuple[models.Kind, int]] = [("ddim", 10), ("ddim", 50), ("ddpm", 10), ("ddpm", 50)]
     for kind, steps in cases:
