@@ -203,3 +203,11 @@ def test_flows_have_no_closed_form_here():
         dynamics.gaussian_theory(flow, [1.0])
     with pytest.raises(ds.UserError, match="FlowMatchEulerDiscreteScheduler has no closed form here"):
         dynamics.speciation(flow, [1.5])
+
+
+def test_a_direction_in_which_data_do_not_vary_is_lost_altogether():
+    theory = dynamics.gaussian_theory(
+        gaussian((1.0, 1.0, 1.0, 1.0)), np.array([2.0, 1.0, 0.5, 0.0]), steps=50
+    )
+    # The last level has no noise, so that √(ᾱ'ᾱ) λ + √((1−ᾱ')(1−ᾱ)) is 0 there.
+    assert theory.exponents[-1] == -np.inf and np.isfinite(theory.exponents[:-1]).all()

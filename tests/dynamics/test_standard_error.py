@@ -15,11 +15,11 @@ from denoscope.dynamics.standard_error import (
 from denoscope.errors import UserError
 
 
-@pytest.mark.parametrize("degrees", [5, 9, 19, 100])
-@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95])
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 9, 19, 100, 2001])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
 def test_quantiles_are_scipys(degrees, confidence):
     expected = stats.t.ppf((1 + confidence) / 2, degrees)
-    assert student_quantile(confidence, degrees) == pytest.approx(expected, abs=1e-3)
+    assert student_quantile(confidence, degrees) == pytest.approx(expected, rel=1e-9)
 
 
 def test_batches_see_the_correlation_of_a_series():

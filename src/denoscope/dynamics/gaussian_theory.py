@@ -23,6 +23,10 @@ from denoscope.schedulers import keeps_no_history
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 
 
+LOST = 1e-14
+"""Share of a direction's largest gain, below which its last one is rounding."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CovarianceSpectrum(Result):
     """Eigenvalues [numbers] of the covariance of images, the largest first, and the images' mean [C, H, W]."""
@@ -74,7 +78,7 @@ class GaussianTheory(Result):
     """The denoising of Gaussian data, along the eigenvectors of their covariance, the largest `eigenvalues` [d] first.
 
     `gains` [d, state] is what a difference of x_T along an eigenvector is multiplied with up to each state (in state 0
-    by the largest σ, where the scheduler begins with x_T times that). `timesteps` [step] and `sigmas` [step], noise levels
+    by what the scheduler multiplies x_T with before its first step, such as Euler's σ or √(σ² + 1)). `timesteps` [step] and `sigmas` [step], noise levels
     √((1−ᾱ)/ᾱ), are those that each step begins with. `stochastic` says whether steps add noise, `remembers` whether they
     depend on earlier ones.
     """
@@ -88,9 +92,11 @@ class GaussianTheory(Result):
 
     @property
     def exponents(self) -> np.ndarray:
-        """Natural logarithms of the whole map's singular values [d], the largest first, as `spectrum` measures them."""
+        """Natural logarithms of the whole map's singular values [d], the largest first, as `spectrum` measures them; −∞
+        where only rounding is left, as along directions in which the data do not vary at all."""
+        sizes = np.abs(self.gains)
         with np.errstate(divide="ignore"):
-            return np.sort(np.log(np.abs(self.gains[:, -1])))[::-1]
+            return np.sort(np.log(np.where(sizes[:, -1] > LOST * sizes.max(1), sizes[:, -1], 0)))[::-1]
 
     @property
     def separation(self) -> np.ndarray:

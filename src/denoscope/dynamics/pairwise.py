@@ -68,7 +68,8 @@ def distance_quantile(points: np.ndarray, share: float, theiler: int) -> float:
     counts = np.zeros(BINS, dtype=np.int64)
     for _, block in blocks(points, theiler):
         counts += np.bincount(_bins(block[np.isfinite(block)], largest), minlength=BINS)
-    rank = max(int(np.ceil(share * counts.sum())), 1)
+    # Rounding of the product must not ask for one pair more than the share.
+    rank = max(int(np.ceil(share * counts.sum() * (1 - 1e-12))), 1)
     found = int(np.searchsorted(np.cumsum(counts), rank))
     inside = []
     for _, block in blocks(points, theiler):
