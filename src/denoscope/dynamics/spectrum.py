@@ -20,7 +20,7 @@ from denoscope.dynamics.central_differences import difference_errors, disagreein
 from denoscope.dynamics.denoising_map import DenoisingMap, map_of
 from denoscope.dynamics.maps import checked_count
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.subspace import Span, extended, first_block, leading
+from denoscope.dynamics.subspace import Leading, Span, extended, first_block, leading, refined
 from denoscope.errors import UserError
 from denoscope.kept import IDENTITY, keeping
 from denoscope.sampling import Loop, NoiseKind
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     import xarray
 
 BY = "block Krylov iteration"
+FINE = 1e-5
+"""Relative error by rounding, above which values are computed once more."""
+LARGEST_LOG = 700.0
+"""Whose exponential float64 holds."""
 Told = Callable[[int, int], None]
 """Is told (finished, at most) pieces of work."""
 
@@ -135,6 +139,8 @@ def spectrum(
             file.save()
             if progress:
                 progress(int(file.data["iterations"]), iterations)
+        if _fine_values_are_lost(file.data, x_T.dtype):
+            file.data = _refined(flow, x_T, file.data)
         data = file.data
         left, right = (torch.tensor(data[name].to_numpy()).to(x_T) for name in ("left", "right"))
         if differences and "difference_errors" not in data:
@@ -202,6 +208,33 @@ def _iterated(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Dataset) -> xa
             "move": ((), np.array(move)),
             "left_to_come": ((), np.array(left_to_come)),
             "iterations": ((), np.array(done)),
+        }
+    )
+
+
+def _fine_values_are_lost(data: xarray.Dataset, dtype: torch.dtype) -> bool:
+    """Whether rounding of the largest value may have changed the smallest that is asked for."""
+    largest, smallest = (float(data["exponents"][k]) for k in (0, -1))
+    if "refined" in data or math.isinf(largest):
+        return False
+    return torch.finfo(dtype).eps * math.exp(min(largest - smallest, LARGEST_LOG)) > FINE
+
+
+def _refined(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Dataset) -> xarray.Dataset:
+    """The dataset with the exponents of its vectors sent through the map once more."""
+    names = ("left", "right")
+    left, right = (torch.tensor(data[name].to_numpy()) for name in names)
+    shown = refined(flow, x_T, Leading(left, torch.empty(0), right, torch.empty(0)))
+    vectors = {
+        name: (data[name].dims, one.numpy())
+        for name, one in zip(names, (shown.left, shown.right), strict=True)
+    }
+    return data.assign(
+        {
+            **vectors,
+            "exponents": ("exponent", logs(shown.values)),
+            "residuals": ("exponent", shown.residuals.numpy()),
+            "refined": ((), np.array(True)),
         }
     )
 
