@@ -608,7 +608,7 @@ def test_an_orbit_diagram_is_that_of_the_library(model, here, capsys):
         loop = dynamics.closed_loop(denoiser, level, noise_seed=42, steps=4)
         states = dynamics.orbit(loop, x_0, iterations=7, discard=5)
         means = states.double().flatten(1).mean(1).tolist()
-        assert written["values"][row] == means and written["computed_from"][str(level)]["begin"] == loop.begin
+        assert written["values"][row] == means and written["computed_from"]["begin"][str(level)] == loop.begin
         assert told[row] == f"level {level:<5g} mean pixel {min(means):+.6f} to {max(means):+.6f}"
     assert told[2:] == ["orbit_diagram.json", "orbit_diagram.png"]
     assert "orbit_diagram.json exists; go on with it (--resume)" in refused(capsys, line)

@@ -56,9 +56,9 @@ def basin_entropy(labels: Any, *, box: int | Sequence[int] = 10, offsets: int = 
     How to read it: S_b is 0 for one basin and ln(number of classes) where all labels are mixed everywhere; it falls
     with the box as boxˆ(2 − D), D the dimension of the boundary, so compare planes at one box size only. A straight
     boundary gives S_bb = 0.40 in boxes of many cells, and more in smaller ones: 0.62, 0.54, 0.48, 0.44 and 0.42 at 2, 3, 5,
-    10 and 20 cells, in the mean over its directions. S_bb > ln 2 means that the boxes of the boundary hold, on average, more than what two
-    equally mixed classes can give; a smooth boundary reaches that only where three classes meet, which is at points, so
-    it shows a fractal boundary. It is sufficient, not necessary: Newton's fractal at boxes of 10 cells has 0.672.
+    10 and 20 cells, in the mean over its directions. S_bb > ln 2 means that the boxes of the boundary hold, on average,
+    more than what two equally mixed classes can give; a smooth boundary reaches that only where three classes meet, which
+    is at points, so it shows a fractal boundary. It is sufficient, not necessary: Newton's fractal at boxes of 10 cells has 0.672.
     Misleads: labels that are random from cell to cell (a sampler with its own noise in every cell) exceed ln 2 too,
     as do basins smaller than the box; two classes alone can never exceed it. `verdict` tells these apart.
 

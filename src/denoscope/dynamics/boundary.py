@@ -86,8 +86,8 @@ def boundary_dimension(
     any one size left out: what another part of the boundary would give, and what other sizes would. `spaced_interval`
     holds the local slopes besides, and `interval` all of these.
     With sides of 5 cells and more it holds the known dimension of disks, lines, Cantor stripes and Newton's planes of
-    100² to 400² cells, 16 drawn of each; of level lines that are rough below the cells (1.5), in three of five or more. The graph of a rough function (Weierstrass's)
-    is read low, 1.32 where it has 1.5, and its dimension lies outside.
+    100² to 400² cells, 16 drawn of each; of level lines that are rough below the cells (1.5), in three of five or more.
+    The graph of a rough function (Weierstrass's) is read low, 1.32 where it has 1.5, and its dimension lies outside.
 
     Args:
         labels: whole numbers [ny, nx]; −1, what belongs to no class, is a class like any other.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from denoscope.dynamics.forward_mode import make_ready
-from denoscope.dynamics.maps import Map, size_of
+from denoscope.dynamics.maps import Map, around, size_of
 from denoscope.errors import UserError, first_line
 
 Derivative = Callable[[Map, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -17,8 +17,8 @@ Derivative = Callable[[Map, torch.Tensor, torch.Tensor], tuple[torch.Tensor, tor
 FEW_NUMBERS = 16
 """Up to so many numbers a state, the whole Jacobian takes less time than two directions by forward mode."""
 
-BESIDE = 0.01
-"""How far beside a state derivatives are compared, in its size."""
+BESIDE = (0.0, 0.01, -0.01)
+"""How far from a state derivatives are compared, in its size."""
 
 TOLERANCE = 0.05
 """How far an exact derivative and a central difference may lie apart, relative to their size."""
@@ -74,7 +74,7 @@ def choose(step: Map, x: torch.Tensor, directions: torch.Tensor) -> tuple[str, l
     warnings = []
     for name in list(WAYS)[x.numel() > FEW_NUMBERS : -1]:
         try:
-            agree = any(_agree(WAYS[name], step, state, directions) for state in _around(x))
+            agree = any(_agree(WAYS[name], step, state, directions) for state in around(x, BESIDE))
         except UserError:
             raise
         except (RuntimeError, NotImplementedError, TypeError) as error:
@@ -88,15 +88,9 @@ def choose(step: Map, x: torch.Tensor, directions: torch.Tensor) -> tuple[str, l
         )
     return "central differences", [
         *warnings,
-        f"derivatives are central differences of separation {separation(x):.1g}, right to a few digits only, and wrong where step jumps",
+        f"derivatives are central differences of separation {separation(x):.1g}, right to a few digits only, and wrong"
+        " where step jumps",
     ]
-
-
-def _around(x: torch.Tensor) -> list[torch.Tensor]:
-    """A state and two beside it."""
-    draw = torch.Generator().manual_seed(0)
-    drawn = [torch.randn(x.shape, generator=draw, dtype=torch.float64) for _ in range(2)]
-    return [x, *(x + (BESIDE * size_of(x) * noise).to(x) for noise in drawn)]
 
 
 @torch.no_grad()

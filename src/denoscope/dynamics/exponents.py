@@ -116,14 +116,19 @@ def lyapunov(
     frame = _random_frame(x.numel(), k, seed)
     way, warnings = choose(map_at(step, begin), x, frame)
     measured = range(begin, discard + iterations)
-    identity = {
-        "k": frame.shape[1],
-        "discard": discard,
-        "seed": seed,
-        "derivative": way,
-        "the orbit's state": tensors.sha256(x),
-        "the map there": probed(map_at(step, begin), x),
-    }
+    # Of exponents that no file is asked for nothing has to be told from others.
+    identity = (
+        {}
+        if out is None
+        else {
+            "k": frame.shape[1],
+            "discard": discard,
+            "seed": seed,
+            "derivative": way,
+            "the orbit's state": tensors.sha256(x),
+            "the map there": probed(map_at(step, begin), x),
+        }
+    )
     fresh = _begun(x, frame, measured, identity)
     with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=True) as file:
         file.data = with_room(file.data, fresh, "growth", along="iteration")

@@ -21,8 +21,6 @@ from denoscope.schedule import in_double
 from denoscope.schedulers import keeps_no_history
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
-
-
 LOST = 1e-14
 """Share of a direction's largest gain, below which its last one is rounding."""
 
@@ -78,9 +76,9 @@ class GaussianTheory(Result):
     """The denoising of Gaussian data, along the eigenvectors of their covariance, the largest `eigenvalues` [d] first.
 
     `gains` [d, state] is what a difference of x_T along an eigenvector is multiplied with up to each state (in state 0
-    by what the scheduler multiplies x_T with before its first step, such as Euler's σ or √(σ² + 1)). `timesteps` [step] and `sigmas` [step], noise levels
-    √((1−ᾱ)/ᾱ), are those that each step begins with. `stochastic` says whether steps add noise, `remembers` whether they
-    depend on earlier ones.
+    by what the scheduler multiplies x_T with before its first step, such as Euler's σ or √(σ² + 1)). `timesteps` [step]
+    and `sigmas` [step], noise levels √((1−ᾱ)/ᾱ), are those that each step begins with. `stochastic` says whether steps
+    add noise, `remembers` whether they depend on earlier ones.
     """
 
     eigenvalues: np.ndarray

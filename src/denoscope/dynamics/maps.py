@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -51,8 +51,13 @@ def map_at(step: Step, iteration: int) -> Map:
 
 def probed(function: Callable[[torch.Tensor], Any], state: torch.Tensor) -> list[str]:
     """What a function makes of a state and of others around it, as hashes: two functions agree in one state easily."""
+    return [_told(function, one) for one in around(state, PROBES)]
+
+
+def around(state: torch.Tensor, distances: Sequence[float]) -> list[torch.Tensor]:
+    """States at some distances from one, in its size, along a direction that is always the same."""
     drawn = torch.randn(state.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return [_told(function, state + (distance * size_of(state) * drawn).to(state)) for distance in PROBES]
+    return [state + (distance * size_of(state) * drawn).to(state) for distance in distances]
 
 
 def size_of(state: torch.Tensor) -> float:

@@ -299,8 +299,8 @@ def orbit_diagram(
 
     One value: a fixed point; a few: a cycle; a band: quasiperiodic or chaotic (the exponent tells which). The
     observable is the mean of the state if no other is given. With `follow`, each parameter starts from the last state
-    of the one before that did not diverge instead of x0, which keeps to one attractor and shows hysteresis when the order is reversed.
-    Slow transients near a bifurcation look like bands: raise `discard`.
+    of the one before that did not diverge instead of x0, which keeps to one attractor and shows hysteresis when the order
+    is reversed. Slow transients near a bifurcation look like bands: raise `discard`.
 
     Args:
         out: a file (.npz) in which the values are kept, parameter by parameter.

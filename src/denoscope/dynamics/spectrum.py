@@ -189,22 +189,16 @@ def _iterated(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Dataset) -> xa
     span = extended(flow, x_T, Span(*(torch.tensor(data[name].to_numpy()) for name in Span._fields)))
     shown = leading(span)
     checked_count(k, span.images[0].numel())
-    exponents = logs(shown.values[:k])
+    variables = _shown(shown, k)
+    exponents = variables["exponents"][1]
     move, done = _moved(exponents, data["exponents"].to_numpy()), int(data["iterations"]) + 1
     # Of two moves: in one nothing may show because the block has hardly met the leading direction yet.
     by_moves = done / 2 * max(move, float(data["move"]))
     left_to_come = 0.0 if span.exhausted else min(by_moves, max(move, float(shown.residuals[:k].max())))
-    axes = ("channel", "height", "width")
-    return data.drop_vars([*Span._fields, "left", "right", "residuals"], errors="ignore").assign(
+    return data.drop_vars(Span._fields).assign(
         {
             **_kept(span),
-            "exponents": ("exponent", exponents),
-            "left": (
-                ("exponent", *(f"left_{axis}" for axis in range(shown.left.ndim - 1))),
-                shown.left[:k].numpy(),
-            ),
-            "right": (("exponent", *axes), shown.right[:k].numpy()),
-            "residuals": ("exponent", shown.residuals[:k].numpy()),
+            **variables,
             "move": ((), np.array(move)),
             "left_to_come": ((), np.array(left_to_come)),
             "iterations": ((), np.array(done)),
@@ -222,21 +216,19 @@ def _fine_values_are_lost(data: xarray.Dataset, dtype: torch.dtype) -> bool:
 
 def _refined(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Dataset) -> xarray.Dataset:
     """The dataset with the exponents of its vectors sent through the map once more."""
-    names = ("left", "right")
-    left, right = (torch.tensor(data[name].to_numpy()) for name in names)
-    shown = refined(flow, x_T, Leading(left, torch.empty(0), right, torch.empty(0)))
-    vectors = {
-        name: (data[name].dims, one.numpy())
-        for name, one in zip(names, (shown.left, shown.right), strict=True)
+    shown = refined(flow, x_T, torch.tensor(data["right"].to_numpy()))
+    return data.assign({**_shown(shown, data.sizes["exponent"]), "refined": ((), np.array(True))})
+
+
+def _shown(found: Leading, k: int) -> dict[str, Any]:
+    """The first k of what a span shows as variables of a dataset."""
+    inner = {
+        name: [f"{name}_{axis}" for axis in range(rows.ndim - 1)] for name, rows in found._asdict().items()
     }
-    return data.assign(
-        {
-            **vectors,
-            "exponents": ("exponent", logs(shown.values)),
-            "residuals": ("exponent", shown.residuals.numpy()),
-            "refined": ((), np.array(True)),
-        }
-    )
+    kept = {"exponents": logs(found.values[:k])} | {
+        name: getattr(found, name)[:k].numpy() for name in ("left", "right", "residuals")
+    }
+    return {name: (("exponent", *inner.get(name, ())), rows) for name, rows in kept.items()}
 
 
 def _kept(span: Span) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from denoscope.denoiser import Denoiser
 from denoscope.dynamics.denoising_map import DenoisingMap, finite
 
 NOTHING_NEW = 10.0
-"""Times rounding, relative to the largest singular value: what lies no further outside of a span belongs to it."""
+"""Times rounding, relative to all images: what lies no further outside of a span belongs to it."""
 
 
 class Span(NamedTuple):
@@ -58,67 +58,67 @@ def extended(flow: DenoisingMap, x_T: torch.Tensor, span: Span) -> Span:
 
     Block bidiagonalization (Golub, Kahan), orthonormalised against all that was there before.
     """
-    images = _through(flow.push, flow, x_T, span.directions[len(span.images) :])
-    images = torch.cat([span.images.reshape(-1, *images.shape[1:]), images])
-    largest = float(torch.linalg.matrix_norm(images.flatten(1), 2))
-    new_lefts = _outside(
-        images[len(span.images) :], span.lefts.reshape(-1, *images.shape[1:]), largest, x_T.dtype
+    new = _pushed(flow, x_T, span.directions[len(span.images) :])
+    # In the first iteration there are none before, and their shape is not known yet.
+    images, lefts = (one.reshape(-1, *new.shape[1:]) for one in (span.images, span.lefts))
+    images = torch.cat([images, new])
+    rounding = NOTHING_NEW * torch.finfo(x_T.dtype).eps * float(images.norm())
+    new_lefts = _outside(new, lefts, rounding)
+    pulled = _pulled(flow, x_T, new_lefts)
+    return Span(
+        torch.cat([span.directions, _outside(pulled, span.directions, rounding)]),
+        images,
+        torch.cat([lefts, new_lefts]),
+        torch.cat([span.pulled, pulled]),
     )
-    lefts = torch.cat([span.lefts.reshape(-1, *images.shape[1:]), new_lefts])
-    if not len(new_lefts):
-        return Span(span.directions, images, lefts, span.pulled)
-    pulled = _through(flow.pull, flow, x_T, new_lefts)
-    new = _outside(pulled, span.directions, largest, x_T.dtype)
-    return Span(torch.cat([span.directions, new]), images, lefts, torch.cat([span.pulled, pulled]))
 
 
 def leading(span: Span) -> Leading:
     """The singular values and vectors of J within the directions whose images are known."""
-    images = span.images.flatten(1)
-    left, values, mix = torch.linalg.svd(images.T, full_matrices=False)
-    right = mix @ span.directions[: len(images)].flatten(1)
-    back = (left.T @ span.lefts.flatten(1).T) @ span.pulled.flatten(1)
-    residuals = (back - values[:, None] * right).norm(dim=1) / values.clamp(
-        min=torch.finfo(values.dtype).tiny
-    )
-    return Leading(
-        left.T.reshape(-1, *span.images.shape[1:]),
-        values,
-        right.reshape(-1, *span.directions.shape[1:]),
-        residuals,
-    )
+
+    def back(left: torch.Tensor) -> torch.Tensor:
+        shares = left.flatten(1) @ span.lefts.flatten(1).T
+        return (shares @ span.pulled.flatten(1)).reshape(-1, *span.directions.shape[1:])
+
+    return _decomposed(span.directions[: len(span.images)], span.images, back)
 
 
-def refined(flow: DenoisingMap, x_T: torch.Tensor, shown: Leading) -> Leading:
-    """The same of the right vectors sent through J anew: of an image in the span, which all directions mix, rounding leaves
-    no digits of values far below the largest; of their own images it does."""
-    images = _through(flow.push, flow, x_T, shown.right)
+def refined(flow: DenoisingMap, x_T: torch.Tensor, right: torch.Tensor) -> Leading:
+    """The same within right vectors [n, C, H, W], sent through J anew: of their images in a span, which all of its
+    directions mix, rounding leaves no digits of values far below the largest."""
+    return _decomposed(right, _pushed(flow, x_T, right), lambda left: _pulled(flow, x_T, left))
+
+
+def _decomposed(
+    directions: torch.Tensor, images: torch.Tensor, back: Callable[[torch.Tensor], torch.Tensor]
+) -> Leading:
+    """The singular values of J, of which directions and their images are known, and of Jᵀ what it makes of left vectors."""
     left, values, mix = torch.linalg.svd(images.flatten(1).T, full_matrices=False)
-    left, right = left.T, mix @ shown.right.flatten(1)
-    back = _through(flow.pull, flow, x_T, left.reshape(images.shape)).flatten(1)
-    residuals = (back - values[:, None] * right).norm(dim=1) / values.clamp(
-        min=torch.finfo(values.dtype).tiny
-    )
-    return Leading(left.reshape(images.shape), values, right.reshape(shown.right.shape), residuals)
+    left = left.T.reshape(-1, *images.shape[1:])
+    right = (mix @ directions.flatten(1)).reshape(-1, *directions.shape[1:])
+    off = back(left).flatten(1) - values[:, None] * right.flatten(1)
+    return Leading(left, values, right, off.norm(dim=1) / values.clamp(min=torch.finfo(values.dtype).tiny))
 
 
-def _through(
-    way: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    flow: DenoisingMap,
-    x_T: torch.Tensor,
-    rows: torch.Tensor,
-) -> torch.Tensor:
-    """What J or Jᵀ makes of rows, computed in the denoiser's precision."""
-    return finite(way(x_T, rows.to(x_T)), flow.denoiser).double().cpu()
+def _pushed(flow: DenoisingMap, x_T: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """J of each row, computed in the denoiser's precision."""
+    return finite(flow.push(x_T, rows.to(x_T)), flow.denoiser).double().cpu()
 
 
-def _outside(rows: torch.Tensor, span: torch.Tensor, largest: float, dtype: torch.dtype) -> torch.Tensor:
+def _pulled(flow: DenoisingMap, x_T: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Jᵀ of each row, if there are any, computed in the denoiser's precision."""
+    if not len(rows):
+        return torch.zeros(0, *x_T.shape[1:], dtype=torch.float64)
+    return finite(flow.pull(x_T, rows.to(x_T)), flow.denoiser).double().cpu()
+
+
+def _outside(rows: torch.Tensor, span: torch.Tensor, rounding: float) -> torch.Tensor:
     """Orthonormal directions of what of the rows [n, …] lies outside of an orthonormal span [m, …]; fewer than rows where
     some lie within it, up to rounding."""
     rest, within = rows.flatten(1), span.flatten(1)
     for _ in range(2):  # the second pass removes what the rounding of the first left
         rest = rest - (rest @ within.T) @ within
     _, sizes, axes = torch.linalg.svd(rest, full_matrices=False)
-    found = axes[sizes > NOTHING_NEW * torch.finfo(dtype).eps * largest]
+    found = axes[sizes > rounding]
     found = found - (found @ within.T) @ within
     return torch.linalg.qr(found.T).Q.T.reshape(-1, *rows.shape[1:])

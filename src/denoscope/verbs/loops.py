@@ -183,8 +183,10 @@ def _orbit_diagram(settings: Settings, own: DiagramFlags) -> None:
         found = dynamics.orbit_diagram(
             loops.__getitem__, list(loops), x_0, iterations=own.iterations, discard=own.discard, **work
         )
-    origin = {str(level): loop.origin for level, loop in loops.items()}
-    write_json(own.output, {"computed_from": origin, **found.to_dict()})
+    begins = {str(level): loop.begin for level, loop in loops.items()}
+    write_json(
+        own.output, {"computed_from": {**loop_at(max(loops)).origin, "begin": begins}, **found.to_dict()}
+    )
     own.draw(
         lambda ax, found: dynamics.draw_orbit_diagram(ax, found).set(xlabel="level", ylabel="mean pixel"),
         found,
