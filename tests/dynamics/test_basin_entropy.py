@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 from label_planes import half_plane, newton
-from scipy import integrate
+from scipy import integrate, ndimage
 
 from denoscope.dynamics.basin_entropy import basin_entropy, basin_fractions
 from denoscope.errors import UserError
@@ -179,3 +179,19 @@ def test_fractions_of_one_class_and_of_wide_basins_are_flagged():
 def test_wrong_fractions_are_refused(labels, options, line):
     with pytest.raises(UserError, match=line):
         basin_fractions(labels, **options)
+
+
+@pytest.mark.parametrize(("size", "width"), [(14, 1), (26, 1), (40, 1), (100, 3)])
+def test_fraction_intervals_of_small_basins_hold_the_share(size, width):
+    """Fields of noise that is smoothed over some cells, cut at their mean: half of them on the whole."""
+    draws, held = np.random.default_rng(0), 0
+    for _ in range(100):
+        field = ndimage.gaussian_filter(draws.standard_normal((size + 40,) * 2), width)[20:-20, 20:-20]
+        low, high = basin_fractions((field > 0).astype(int)).intervals[1]
+        held += low <= 0.5 <= high
+    assert held >= 88
+
+
+def test_basins_that_few_blocks_tell_of_are_flagged_on_small_planes_too():
+    half = (np.arange(14)[:, None] * np.ones(14) < 7).astype(int)
+    assert "as wide as the blocks compared" in basin_fractions(half).warnings[0]

@@ -188,3 +188,11 @@ def test_wrong_input_is_refused_in_a_line(labels, boxes, line):
     with pytest.raises(UserError) as refused:
         boundary_dimension(labels, boxes=boxes)
     assert line in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("rows", "flagged"), [(15, True), (50, False), (100, False)])
+def test_a_boundary_along_the_edge_is_flagged(rows, flagged):
+    labels = np.zeros((200, 200), int)
+    labels[:rows] = 1
+    told = [line for line in boundary_dimension(labels).warnings if "so near the grid's edge" in line]
+    assert bool(told) == flagged

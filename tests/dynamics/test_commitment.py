@@ -225,3 +225,27 @@ def test_what_is_not_finished_or_was_written_by_a_function_is_refused(tiny, tmp_
         ds.record(tiny, x, tmp_path / "cut.zarr", steps=2, lanes=1, batch_size=1, layers=["conv_in"])
     with pytest.raises(ds.UserError, match=r"cut\.zarr is not finished; go on with"):
         dynamics.commitment(ds.open(tmp_path / "cut.zarr"), denoiser=tiny, label_of=pixels)
+
+
+class Lost(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.prediction = torch.nn.Identity()
+
+    def forward(self, x, _timestep):
+        return self.prediction(torch.where(x.flatten(1)[:, :1, None, None] > 0, torch.nan, 0.1 * x))
+
+
+def test_samples_that_become_nan_have_no_class_and_are_told(tmp_path):
+    denoiser = ds.load(Lost(), scheduler=scheduler_of("ddim"), shape=(1, 1, 3), device="cpu")
+    rec = ds.record(
+        denoiser, ds.noise.random(12, denoiser.shape), tmp_path / "run.zarr", steps=2, layers=["prediction"]
+    )
+    found = dynamics.commitment(
+        rec, denoiser=denoiser, label_of=lambda images: torch.zeros(len(images)).long()
+    )
+    lost = ~np.isfinite(rec.final.to_numpy()).reshape(12, -1).all(1)
+    assert 0 < lost.sum() < 12
+    assert found["final_label"].values.tolist() == np.where(lost, -1, 0).tolist()
+    assert found["nonfinite"].values.tolist() == lost.tolist()
+    assert f"{lost.sum()} of 12 samples became NaN or Inf" in found.attrs["warnings"][0]

@@ -141,3 +141,9 @@ def test_two_scales_are_no_straight_line():
 def test_refuses_what_has_no_dimension_to_show(points, options, message):
     with pytest.raises(UserError, match=message):
         correlation_dimension(points, **options)
+
+
+def test_a_value_near_the_bound_is_flagged():
+    found = correlation_dimension(np.random.default_rng(0).standard_normal((2000, 6)))
+    assert 0.8 * found.bound < found.value <= found.bound
+    assert "is near" in found.warnings[0] and "it may be too small" in found.warnings[0]

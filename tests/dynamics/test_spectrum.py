@@ -598,3 +598,19 @@ def test_the_first_factor_belongs_to_the_first_step():
     )
     local = local_expansion(denoiser, some(4), 4, steps=10)
     assert local.rates.sum() == pytest.approx(full_spectrum(denoiser, some(4), steps=10).log_det, abs=1e-6)
+
+
+def test_digits_far_below_the_largest_are_kept_and_no_warning_says_otherwise():
+    x_T, scheduler = torch.zeros(1, 1, 1, 4, dtype=torch.float64), scheduler_of("ddim")
+
+    def between(distance):
+        network = TwoGaussians(torch.tensor([distance, 0.0, 0.0, 0.0]), 0.04, scheduler)
+        return denoiser_of(network, scheduler, 4)
+
+    full, found = full_spectrum(between(3.0), x_T, steps=50), spectrum(between(3.0), x_T, 4, steps=50)
+    assert full.exponents == pytest.approx([26.9569954, *[-1.7361045] * 3], abs=1e-7)
+    np.testing.assert_allclose(found.exponents, full.exponents, atol=1e-6)
+    # Further apart still they lie more than the digits of float64 below, which costs the product of steps none.
+    assert not full_spectrum(between(5.0), x_T, steps=50).warnings
+    (warning,) = spectrum(between(5.0), x_T, 4, steps=50).warnings
+    assert "where float64 has only rounding; full_spectrum keeps their digits" in warning

@@ -173,3 +173,32 @@ def test_what_makes_no_turn_is_refused(tiny, options, told):
     given = {"x_0": torch.zeros(1, 2, 8, 8), "levels": [0.5], "label_of": side} | options
     with pytest.raises(ds.UserError, match=told):
         dynamics.u_turn(tiny, given.pop("x_0"), given.pop("levels"), **{"steps": 4, **given})
+
+
+class Lost(torch.nn.Module):
+    """Noise is predicted for states near the origin alone; elsewhere it is NaN."""
+
+    def forward(self, x, _timestep):
+        far = x.flatten(1).norm(dim=1) > 1.5
+        return torch.where(far[:, None, None, None], torch.nan, 0.1 * x)
+
+
+def test_images_that_become_nan_are_another_class_and_told():
+    denoiser = ds.load(Lost(), scheduler=scheduler_of("ddim"), shape=(1, 1, 3), dtype="float64", device="cpu")
+    asked = []
+
+    def label_of(images):
+        asked.append(images)
+        return torch.zeros(len(images)).long()
+
+    x_0 = torch.tensor([[0.1, 0.2, 0.0], [0.0, -0.2, 0.3]]).double().reshape(2, 1, 1, 3)
+    found = dynamics.u_turn(denoiser, x_0, [0.1, 1.0], draws=40, steps=10, label_of=label_of)
+    assert all(images.isfinite().all() for images in asked)
+    # All noises of three numbers are not short, so that at the noisiest level some draws are lost.
+    assert (found["same"].sel(level=1.0) < 1).all() and (found["same"].sel(level=0.1) == 1).all()
+    assert np.isfinite(found["turn_distance_interval"].sel(level=0.1)).all()
+    assert np.isnan(found["turn_distance"].sel(level=1.0))
+    assert np.isnan(found["turn_distance_interval"].sel(level=1.0)).all()
+    assert found.attrs["warnings"][0].startswith(
+        "2 of 4 images and levels came back NaN or Inf in some draws"
+    )

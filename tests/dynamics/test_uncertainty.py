@@ -207,3 +207,14 @@ def test_the_fit_is_the_most_likely_one():
         if np.exp(slope * x[-1] + intercept) < 1
     )  # fmt: skip
     assert found.value == pytest.approx(best[1], abs=3e-3)
+
+
+def test_labels_that_outgrow_the_dtype_of_the_first_are_kept_whole():
+    def label_of(points):
+        labels = np.floor(np.abs(points[:, 0]) * 1000).astype(int)
+        return labels.astype(np.min_scalar_type(labels.max()))
+
+    points = np.linspace(0, 0.9, 300)[:, None]
+    found = uncertainty_exponent(label_of, points, [1e-4, 1e-3, 1e-2])
+    wide = uncertainty_exponent(lambda p: label_of(p).astype(int), points, [1e-4, 1e-3, 1e-2])
+    assert found.unrelated == wide.unrelated and found.fractions.tolist() == wide.fractions.tolist()

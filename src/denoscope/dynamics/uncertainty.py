@@ -183,7 +183,7 @@ def _unlabelled(
     import xarray
 
     first = _labels(label_of, asked[0, :PROBED])
-    label = np.zeros(asked.shape[:2], first.dtype)
+    label = np.zeros(asked.shape[:2], np.int64)  # labels to come may not fit in the dtype of the first
     computed = np.zeros(asked.shape[:2], bool)
     label[0, : len(first)], computed[0, : len(first)] = first, True
     identity = {"points": checksum_of(asked[0].tolist()), "labels of the first": first.tolist(), **settings}
