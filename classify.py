@@ -1,6 +1,6 @@
 """Say which digit each result in outputs/ shows: `denoscope classify`."""
 
-from denoscope.cli import script
+from denoscope.cli.command import script
 
 if __name__ == "__main__":
     script("classify", __file__)

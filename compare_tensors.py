@@ -1,6 +1,6 @@
 """Say which tensors of a folder are equal: `denoscope compare`."""
 
-from denoscope.cli import script
+from denoscope.cli.command import script
 
 if __name__ == "__main__":
     script("compare", __file__)

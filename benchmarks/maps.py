@@ -9,8 +9,8 @@ import numpy as np
 import denoscope as ds
 from benchmarks.bar import Bar
 from benchmarks.clock import interleaved
-from denoscope.dynamics.denoising_map import DenoisingMap
-from denoscope.sampling import Loop
+from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
+from denoscope.sampling.loop import Loop
 
 STEPS = 50
 GRID = (4, 4)

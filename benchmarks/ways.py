@@ -44,10 +44,10 @@ def plain_model(work: Work) -> tuple[Any, Any]:
     """Network and scheduler as diffusers alone loads them."""
     from diffusers import DDIMScheduler, UNet2DModel
 
-    from denoscope import zoo
+    from denoscope.models import bundled
 
     if not work.tiny:
-        folder = zoo.folder("mnist")
+        folder = bundled.folder("mnist")
         return UNet2DModel.from_pretrained(folder).eval(), DDIMScheduler.from_pretrained(folder)
     torch.manual_seed(0)
     blocks = dict(down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2)
@@ -221,7 +221,7 @@ def raw(work: Work) -> Outcome:
     """Write as many bytes as the recording holds, one after the other."""
     import denoscope as ds
     from denoscope.config import InferenceConfig
-    from denoscope.job import Job
+    from denoscope.recording.job import Job
 
     network, scheduler = plain_model(work)
     x = noises(work)

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import denoscope as ds
-from denoscope import images, plots
+from denoscope.cli.progress import Console
 from denoscope.config import SystemConfig
-from denoscope.progress import Console
+from denoscope.figures import images, plots
 
 OUT = Path("demo")
 SIDE, STEPS, LENGTH = 32, 20, 60.0

@@ -16,10 +16,13 @@ import xarray
 from matplotlib.figure import Figure
 
 import denoscope as ds
-from denoscope import dynamics, kept, plots, verify
-from denoscope.dynamics.trajectory_distances import METRICS
-from denoscope.progress import Console, Counter
-from denoscope.recording import set_attribute
+from denoscope import dynamics, figures
+from denoscope.cli.progress import Console, Counter
+from denoscope.dynamics.trajectories.trajectory_distances import METRICS
+from denoscope.figures import plots
+from denoscope.foundation import checkpoint
+from denoscope.recording import verify
+from denoscope.recording.recording import set_attribute
 
 KEPT, IMAGES = Path("figures"), Path("docs/images")
 STEPS = 50
@@ -80,8 +83,8 @@ def divergence(picture: Path) -> None:
     found = dynamics.epsilon_sweep(dynamics.divergence(sweep))
     figure, axes = panels(1, 2, width=6.5, height=4.2)
     theory = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
-    dynamics.draw_divergence(axes[0, 0], dynamics.divergence(pairs), theory=theory)
-    dynamics.draw_sweep(axes[0, 1], found)
+    figures.draw_divergence(axes[0, 0], dynamics.divergence(pairs), theory=theory)
+    figures.draw_sweep(axes[0, 1], found)
     plots.save(figure, picture)
     print(found.to_dict())
 
@@ -97,8 +100,8 @@ def exponents(picture: Path) -> None:
         path = KEPT / f"exponents_{name[:4].lower()}.npz"
         if not path.exists():
             rows = [dynamics.spectrum(denoiser, x.batch([k]), 4, steps=STEPS).exponents for k in range(3)]
-            kept.write(xarray.Dataset({"exponents": (("sample", "rank"), np.array(rows))}), path)
-        found[name] = kept.read(path)["exponents"].to_numpy()
+            checkpoint.write(xarray.Dataset({"exponents": (("sample", "rank"), np.array(rows))}), path)
+        found[name] = checkpoint.read(path)["exponents"].to_numpy()
     theory = {
         name: dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
         for name, denoiser in denoisers.items()
@@ -109,10 +112,10 @@ def exponents(picture: Path) -> None:
             unclipped, x.batch([0]), steps=STEPS, progress=told, **out("full_spectrum")
         )
     figure, axes = panels(1, 3)
-    dynamics.draw_exponents(axes[0, 0], found, theory=theory)
+    figures.draw_exponents(axes[0, 0], found, theory=theory)
     name = "DDIM, unclipped"
-    dynamics.draw_exponents(axes[0, 1], {name: every.exponents}, theory={name: theory["DDIM"]})
-    dynamics.draw_expansion(
+    figures.draw_exponents(axes[0, 1], {name: every.exponents}, theory={name: theory["DDIM"]})
+    figures.draw_expansion(
         axes[0, 2], dynamics.local_expansion(denoisers["DDIM"], x.batch([0]), 4, steps=STEPS)
     )
     plots.save(figure, picture)
@@ -128,8 +131,8 @@ def decided(picture: Path) -> None:
     path = KEPT / "commitment.npz"
     if not path.exists():
         with Counter("commitment", unit="sample") as told:
-            kept.write(dynamics.commitment(made, progress=told), path)
-    found = kept.read(path)
+            checkpoint.write(dynamics.commitment(made, progress=told), path)
+    found = checkpoint.read(path)
     level = dynamics.speciation(denoiser, covariance(), steps=STEPS)
     images = torch.from_numpy(made.final[:24].to_numpy())
     with Counter("U-turns", unit="image") as told:
@@ -138,10 +141,10 @@ def decided(picture: Path) -> None:
         )
     theory = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
     figure, axes = panels(2, 2)
-    dynamics.draw_commitment(axes[0, 0], found, level=level)
-    dynamics.draw_entropy(axes[0, 1], found, level=level)
-    dynamics.draw_u_turn(axes[1, 0], turned, level=level)
-    dynamics.draw_turn_distance(axes[1, 1], turned, theory=theory, level=level)
+    figures.draw_commitment(axes[0, 0], found, level=level)
+    figures.draw_entropy(axes[0, 1], found, level=level)
+    figures.draw_u_turn(axes[1, 0], turned, level=level)
+    figures.draw_turn_distance(axes[1, 1], turned, theory=theory, level=level)
     plots.save(figure, picture)
     print(
         f"σ {level.sigma:.2f}, step {level.step}; median commitment step {np.median(found['commitment_step'])}"
@@ -162,18 +165,18 @@ def geometry(picture: Path) -> None:
     sigmas = np.append(made.dataset["sigma"], 0.0)
     grown = paths * np.sqrt(1 + sigmas**2)[:, None, None, None]
     figure, axes = panels(3, 2)
-    dynamics.draw_path(axes[0, 0], dynamics.path_geometry(paths))
+    figures.draw_path(axes[0, 0], dynamics.path_geometry(paths))
     for name, values in {"x_t": paths, "x_t / √ᾱ": grown}.items():
-        dynamics.draw_speed(axes[0, 1], dynamics.path_geometry(values, sigmas=sigmas), label=name)
+        figures.draw_speed(axes[0, 1], dynamics.path_geometry(values, sigmas=sigmas), label=name)
     for name, values in states.items():
-        dynamics.draw_participation(axes[1, 0], dynamics.participation(values), label=name)
+        figures.draw_participation(axes[1, 0], dynamics.participation(values), label=name)
     axes[1, 0].set_yscale("log")
-    dynamics.draw_similarity(axes[1, 1], dynamics.cka_matrix(list(sets.values())), names=list(sets))
+    figures.draw_similarity(axes[1, 1], dynamics.cka_matrix(list(sets.values())), names=list(sets))
     axes[1, 1].set_title("layers by step", fontsize="medium")
     found = _distances(made)
-    dynamics.draw_distances(axes[2, 0], found["dtw"])
+    figures.draw_distances(axes[2, 0], found["dtw"])
     axes[2, 0].set_title("trajectories by their digit", fontsize="medium")
-    dynamics.draw_recurrence(axes[2, 1], dynamics.recurrence(paths[0], rate=0.1))
+    figures.draw_recurrence(axes[2, 1], dynamics.recurrence(paths[0], rate=0.1))
     axes[2, 1].set(xlabel="state", ylabel="state")
     axes[2, 1].set_title("recurrence of one trajectory", fontsize="medium")
     plots.save(figure, picture)
@@ -209,7 +212,7 @@ def closed_loop(picture: Path) -> None:
             lambda level: loop(level, "fixed"), [k / 20 for k in range(1, 21)], x_0[0], iterations=30, discard=100,
             progress=told, **out("orbit_diagram"),
         )  # fmt: skip
-    dynamics.draw_orbit_diagram(axes[0, 0], diagram)
+    figures.draw_orbit_diagram(axes[0, 0], diagram)
     axes[0, 0].set(xlabel="level", ylabel="mean of the image, 30 iterations")
     for noise in ("fixed", "common"):
         exponents = {}
@@ -219,7 +222,7 @@ def closed_loop(picture: Path) -> None:
                     loop(level, noise), x_0[0], iterations=100, discard=60, k=1, progress=told,
                     **out(f"lyapunov_{noise}_{level}"),
                 )  # fmt: skip
-        dynamics.draw_lyapunov(axes[0, 1], exponents, label=f"{noise} noise")
+        figures.draw_lyapunov(axes[0, 1], exponents, label=f"{noise} noise")
     axes[0, 1].set_xlabel("level")
     for level in (0.3, 0.5, 0.7):
         orbits = [dynamics.orbit(loop(level, "common"), x, iterations=60) for x in x_0]
@@ -228,7 +231,7 @@ def closed_loop(picture: Path) -> None:
     axes[1, 0].set(yscale="log", xlabel="iteration, common noise", ylabel="distance of two orbits (L2)")
     axes[1, 0].legend(frameon=False, fontsize="small")
     orbit = dynamics.orbit(loop(0.4, "common"), x_0[0], iterations=150)
-    dynamics.draw_recurrence(axes[1, 1], dynamics.recurrence(orbit, rate=0.1))
+    figures.draw_recurrence(axes[1, 1], dynamics.recurrence(orbit, rate=0.1))
     axes[1, 1].set_title("recurrence, common noise, level 0.4", fontsize="medium")
     plots.save(figure, picture)
 
@@ -243,13 +246,13 @@ def orbits(picture: Path) -> None:
         }
         runs = {noise: dynamics.orbit(loop, x_0, iterations=600)[100:] for noise, loop in loops.items()}
         found = {noise: (("iteration", "pixel"), run.flatten(1).numpy()) for noise, run in runs.items()}
-        kept.write(xarray.Dataset(found), path)
+        checkpoint.write(xarray.Dataset(found), path)
     figure, axes = panels(1, 2)
-    for noise, run in kept.read(path).items():
+    for noise, run in checkpoint.read(path).items():
         tested = dynamics.zero_one(run.to_numpy().mean(1), seed=0)
         label = f"{noise} noise, K = {tested.value:.2f}"
         axes[0, 1].plot(tested.frequencies, tested.correlations, ".", label=label)
-    dynamics.draw_correlation_sum(axes[0, 0], dynamics.correlation_dimension(run.to_numpy(), theiler=10))
+    figures.draw_correlation_sum(axes[0, 0], dynamics.correlation_dimension(run.to_numpy(), theiler=10))
     axes[0, 1].set(xlabel="frequency c", ylabel="$K_c$ of the mean pixel", ylim=(-1.05, 1.05))
     axes[0, 1].legend(frameon=False, fontsize="small")
     plots.save(figure, picture)
@@ -264,8 +267,8 @@ def ridges(picture: Path) -> None:
     with Counter("ridges", unit="point") as told:
         growth = dynamics.plane_growth(denoiser, plane, steps=20, progress=told, **out("ridges"))
     figure, axes = panels(1, 2, width=6.2, height=4.6)
-    dynamics.draw_basins(axes[0, 0], labels)
-    dynamics.draw_growth(axes[0, 1], growth)
+    figures.draw_basins(axes[0, 0], labels)
+    figures.draw_growth(axes[0, 1], growth)
     axes[0, 1].set_aspect("equal")
     plots.save(figure, picture)
     print(dynamics.verdict(labels["label"], growth=growth["growth"].isel(direction=0)))
@@ -284,9 +287,9 @@ def basins(picture: Path) -> None:
     )
     dimension = dynamics.boundary_dimension(labels, boxes=(2, 3, 5, 9, 17))
     figure, axes = panels(1, 3, height=4.2)
-    dynamics.draw_basins(axes[0, 0], found)
-    dynamics.draw_boundary_dimension(axes[0, 1], dimension)
-    dynamics.draw_uncertainty(axes[0, 2], uncertain)
+    figures.draw_basins(axes[0, 0], found)
+    figures.draw_boundary_dimension(axes[0, 1], dimension)
+    figures.draw_uncertainty(axes[0, 2], uncertain)
     plots.save(figure, picture)
     print(dynamics.verdict(labels), dynamics.wada(labels).reading, dimension.spaced_value, uncertain.value)
 

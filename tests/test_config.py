@@ -15,7 +15,7 @@ from denoscope.config import (
     Settings,
     SystemConfig,
 )
-from denoscope.errors import UserError
+from denoscope.foundation.errors import UserError
 
 CLASSES = [SystemConfig, GenerationConfig, ModelConfig, InferenceConfig, ClassifierConfig, DefaultConfig]
 

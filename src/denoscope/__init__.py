@@ -7,70 +7,81 @@
 >>> labels = ds.classify(rec.final)
 """
 
-from __future__ import annotations
+import importlib as _importlib
+import typing as _typing
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from denoscope import basins as basins
     from denoscope import dynamics as dynamics
+    from denoscope import figures as figures
     from denoscope import noise as noise
-    from denoscope.conditioning import Condition as Condition
-    from denoscope.denoiser import Denoiser as Denoiser
-    from denoscope.denoiser import load as load
-    from denoscope.errors import UserError as UserError
-    from denoscope.gradients import gradient as gradient
-    from denoscope.interventions import Intervention as Intervention
-    from denoscope.interventions import read_plan as read_plan
-    from denoscope.interventions import write_plan as write_plan
-    from denoscope.labels import Labels as Labels
-    from denoscope.labels import classify as classify
-    from denoscope.latents import decode as decode
-    from denoscope.noise import NoiseSet as NoiseSet
-    from denoscope.patching import patch as patch
-    from denoscope.recording import Recording as Recording
-    from denoscope.recording import open as open
-    from denoscope.recording import record as record
-    from denoscope.sampling import Step as Step
-    from denoscope.sampling import denoise as denoise
-    from denoscope.sampling import sample as sample
-    from denoscope.watching import watch as watch
+    from denoscope.foundation.errors import UserError as UserError
+    from denoscope.interventions.spec import Intervention as Intervention
+    from denoscope.interventions.spec import read_plan as read_plan
+    from denoscope.interventions.spec import write_plan as write_plan
+    from denoscope.models.classifier.labels import Labels as Labels
+    from denoscope.models.classifier.labels import classify as classify
+    from denoscope.models.conditioning import Condition as Condition
+    from denoscope.models.denoiser import Denoiser as Denoiser
+    from denoscope.models.denoiser import load as load
+    from denoscope.models.latents import decode as decode
+    from denoscope.noise.noises import NoiseSet as NoiseSet
+    from denoscope.recording.patching.patching import patch as patch
+    from denoscope.recording.pipelines.watching import watch as watch
+    from denoscope.recording.recording import Recording as Recording
+    from denoscope.recording.recording import open as open
+    from denoscope.recording.recording import record as record
+    from denoscope.sampling.gradients import gradient as gradient
+    from denoscope.sampling.loop import Step as Step
+    from denoscope.sampling.loop import denoise as denoise
+    from denoscope.sampling.loop import sample as sample
 
-_HOMES = {
-    "Condition": "conditioning",
-    "Denoiser": "denoiser",
-    "load": "denoiser",
-    "gradient": "gradients",
-    "Intervention": "interventions",
-    "read_plan": "interventions",
-    "write_plan": "interventions",
-    "NoiseSet": "noise",
-    "patch": "patching",
-    "Recording": "recording",
-    "open": "recording",
-    "record": "recording",
-    "Step": "sampling",
-    "denoise": "sampling",
-    "sample": "sampling",
-    "Labels": "labels",
-    "classify": "labels",
-    "watch": "watching",
-    "decode": "latents",
-    "UserError": "errors",
+    __version__: str
+
+_PACKAGES = ("basins", "dynamics", "figures", "noise")
+
+_MODULES = {
+    "Condition": "models.conditioning",
+    "Denoiser": "models.denoiser",
+    "Intervention": "interventions.spec",
+    "Labels": "models.classifier.labels",
+    "NoiseSet": "noise.noises",
+    "Recording": "recording.recording",
+    "Step": "sampling.loop",
+    "UserError": "foundation.errors",
+    "classify": "models.classifier.labels",
+    "decode": "models.latents",
+    "denoise": "sampling.loop",
+    "gradient": "sampling.gradients",
+    "load": "models.denoiser",
+    "open": "recording.recording",
+    "patch": "recording.patching.patching",
+    "read_plan": "interventions.spec",
+    "record": "recording.recording",
+    "sample": "sampling.loop",
+    "watch": "recording.pipelines.watching",
+    "write_plan": "interventions.spec",
 }
+"""The module that defines each public name."""
 
-_PARTS = ("basins", "dynamics", "noise")
-
-__all__ = [*_PARTS, *_HOMES]
+__all__ = [*_PACKAGES, *_MODULES]
 
 
-def __getattr__(name: str) -> Any:
-    # PyTorch takes seconds to import, which `denoscope --help` has no use for.
-    if name in _PARTS:
-        return importlib.import_module(f"denoscope.{name}")
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"denoscope.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'denoscope' has no attribute {name!r}")
+def __getattr__(name: str) -> _typing.Any:
+    # Importing PyTorch takes seconds, which `denoscope --help` does not need.
+    if name in _PACKAGES:
+        return _importlib.import_module(f"denoscope.{name}")
+    if name in _MODULES:
+        value = getattr(_importlib.import_module(f"denoscope.{_MODULES[name]}"), name)
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        value = version("denoscope")
+    else:
+        raise AttributeError(f"module 'denoscope' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

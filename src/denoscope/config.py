@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from denoscope.errors import UserError
+from denoscope.foundation.errors import UserError
 
 Rule = tuple[str, Callable[[Any], bool]]
 

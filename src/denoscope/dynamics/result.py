@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from denoscope.plain import plain
+from denoscope.foundation.json_values import plain
 
 SHOWN = 6
 """How many numbers are shown of an array or a tuple that is longer: those at its ends."""

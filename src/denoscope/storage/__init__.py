@@ -1,1 +1,1 @@
-"""How recordings lie on disk: a Zarr store, or a folder of .pt files."""
+"""Recordings on disk: their plan, their formats, and which of their samples are complete."""

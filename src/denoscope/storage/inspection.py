@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from denoscope.errors import UserError
-from denoscope.storage import marks, pt_layout, remedy, zarr_check, zarr_layout
-from denoscope.storage.target import readable_version
+from denoscope.foundation.errors import UserError
+from denoscope.storage import completion, remedy
+from denoscope.storage.output_lock import readable_version
+from denoscope.storage.pt import layout as pt_layout
+from denoscope.storage.zarr import check
+from denoscope.storage.zarr import layout as zarr_layout
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ def inspect(path: Path) -> Inspection:
     """
     kind = _kind(path)
     folder = kind.marks_of(path)
-    finished = marks.read(folder)
+    finished = completion.read(folder)
     damage = {group: list(kind.damaged(path, group, mark)) for group, mark in finished.items()}
     samples, lanes = kind.extent(path)
     attributes = pt_layout.attributes if kind is pt_layout else zarr_layout.attributes
@@ -48,7 +51,7 @@ def inspect(path: Path) -> Inspection:
         missing=tuple(f"{named}/{group}.json" for group in unmarked),
         problems=(
             *kind.damaged_layout(path),
-            *(f"{named}/{what}" for what in marks.damaged(folder)),
+            *(f"{named}/{what}" for what in completion.damaged(folder)),
             *(
                 f"{name} says more than the marks"
                 for group in unmarked
@@ -63,7 +66,7 @@ def inspect(path: Path) -> Inspection:
 def first_damage(path: Path, arrays: Collection[str]) -> str:
     """The first thing found wrong with what is finished of some of the arrays; nothing where all checksums match."""
     kind = _kind(path)
-    for group, mark in marks.read(kind.marks_of(path)).items():
+    for group, mark in completion.read(kind.marks_of(path)).items():
         for problem in kind.damaged(path, group, kind.part_of(path, mark, arrays)):
             return str(problem)
     return ""
@@ -76,7 +79,7 @@ def _kind(path: Path) -> ModuleType:
         return pt_layout
     if zarr_layout.is_laid_out(path):
         readable_version(path, zarr_layout.attributes(path))
-        return zarr_check
+        return check
     if not path.exists():
         raise UserError(f"{path}: no such recording")
     named = pt_layout.MANIFEST if pt_layout.marks_of(path).exists() else zarr_layout.ROOT

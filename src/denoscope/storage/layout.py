@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from denoscope.files import whole
-from denoscope.storage.checksum import checksum, checksum_of, checksum_of_file
+from denoscope.foundation.atomic_files import whole
+from denoscope.foundation.checksum import checksum, checksum_of, checksum_of_file
 
 NAME = "layout.json"
 OPEN = "created"

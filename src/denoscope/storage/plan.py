@@ -11,8 +11,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 
-from denoscope.errors import UserError
-from denoscope.storage.marks import Mark
+from denoscope.foundation.errors import UserError
+from denoscope.storage.completion import Mark
 
 FORMAT = "denoscope recording"
 FORMAT_VERSION = 1

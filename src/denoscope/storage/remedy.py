@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from denoscope.errors import UserError
+from denoscope.foundation.errors import UserError
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from denoscope.errors import UserError
+from denoscope.foundation.errors import UserError
 
 
 def free_bytes(path: Path) -> int:

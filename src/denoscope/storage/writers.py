@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from denoscope.storage.output_lock import Existing
 from denoscope.storage.plan import Plan, Writer
-from denoscope.storage.pt_folder import PtWriter
-from denoscope.storage.target import Existing
-from denoscope.storage.zarr_store import ZarrWriter
+from denoscope.storage.pt.folder import PtWriter
+from denoscope.storage.zarr.store import ZarrWriter
 
 
 class Kind(Protocol):

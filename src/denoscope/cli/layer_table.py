@@ -1,0 +1,42 @@
+"""The layers of a model that queries name, listed with what recording them takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from denoscope.hooks.addresses import choose
+from denoscope.hooks.module_survey import Layer
+from denoscope.hooks.taps import layers_at
+from denoscope.models import bundled, families
+from denoscope.models.denoiser import load
+from denoscope.models.model_folder import blueprint
+from denoscope.storage.space import readable
+
+HEADING = ("layer", "class", "shape", "dtype", "calls", "bytes a step and sample")
+
+
+def find(model: str, queries: Sequence[str]) -> list[Layer]:
+    """The layers of a bundled model, a folder (its weights stay unread) or a hub id that the queries name."""
+    folder = bundled.folder(model) or (Path(model) if Path(model).is_dir() else None)
+    network = load(model, device="cpu").network if folder is None else blueprint(folder)
+    surveyed = families.layers_of(network)
+    return layers_at(network, choose(queries, surveyed), surveyed, families.dry_run(network))
+
+
+def table(layers: Sequence[Layer]) -> str:
+    """One line for each layer, and what all of them take together."""
+    rows = [HEADING, *map(_row, layers)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADING))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    total = readable(sum(layer.bytes for layer in layers))
+    return "\n".join([*lines, f"{len(layers)} layers, {total} a step and sample"])
+
+
+def _row(layer: Layer) -> tuple[str, ...]:
+    shape = "not recordable" if layer.shape is None else str(list(layer.shape))
+    shape += f" (first of {layer.elements})" if layer.elements > 1 else ""
+    dtype = "" if layer.dtype is None else str(layer.dtype).removeprefix("torch.")
+    return layer.address, layer.kind, shape, dtype, str(layer.calls), str(layer.bytes)

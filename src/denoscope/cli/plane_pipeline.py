@@ -1,0 +1,76 @@
+"""From a plane of noises to a coloured plane of classes, in one process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from denoscope.config import Settings
+from denoscope.figures import images, plots
+from denoscope.foundation.atomic_files import check_writable
+from denoscope.models.classifier.labels import Classifier, check_images, classify_finite
+from denoscope.models.denoiser import Denoiser
+from denoscope.noise.noises import NoiseSet
+from denoscope.recording import recording
+from denoscope.recording.job import Job, Progress
+from denoscope.recording.predictions import Predictions
+from denoscope.storage.pt.layout import file_of
+
+PLANE = "classifications_plane.png"
+
+
+def run(
+    denoiser: Denoiser, plane: NoiseSet, settings: Settings, *, generate_png: bool, progress: Progress | None
+) -> list[Path]:
+    """Denoise a plane, classify every cell and draw the classes; returns what was written.
+
+    Below the output folder appear final_tensors/, predictions.json, classifications_plane.pt and
+    images/classifications_plane.png; with `generate_png` also one picture for each cell, and all of them
+    in their places as images/plane.png.
+    """
+    output, inference, pictures = settings.system.output, settings.inference, settings.pictures
+    by = Classifier.of(settings.classifier.classifier_weights, reject=settings.classifier.reject)
+    plots.check_library()
+    check_images(plane.tensor(0))
+    check_writable(pictures / PLANE)
+    options = replace(inference, extract_states=False, extract_estimates=False, output_format="pt")
+    job = Job.prepared(denoiser, plane, output, options, settings.system.seed)
+    job.run(progress)
+    x_0 = torch.from_numpy(recording.open(job.out).final.to_numpy())
+    predictions = Predictions(
+        samples=plane.names,
+        files=tuple(output / file_of("final", name, {}) for name in plane.names),
+        labels=classify_finite(x_0, by),
+    )
+    written = predictions.write(output)
+    written.append(_draw_classes(predictions, plane, settings.system.class_colors, pictures))
+    if generate_png:
+        for path in predictions.files:
+            images.render(path, output_base_dir=pictures)
+        written += [pictures / "final_tensors", _draw_cells(x_0, plane, pictures)]
+    return written
+
+
+def _draw_classes(predictions: Predictions, plane: NoiseSet, colors: tuple[str, ...], folder: Path) -> Path:
+    path = folder / PLANE
+    (labels,) = predictions.planes().values()
+    figure, axes = plots.figure()
+    plots.draw_plane(axes, labels, *_axes(plane), colors=colors)
+    plots.save(figure, path)
+    return path
+
+
+def _draw_cells(x_0: torch.Tensor, plane: NoiseSet, folder: Path) -> Path:
+    path, (u, v) = folder / "plane.png", _axes(plane)
+    grid = x_0.reshape(len(u), len(v), *plane.shape).transpose(0, 1)
+    figure, axes = plots.figure()
+    plots.draw_images_plane(axes, grid, u, v)
+    plots.save(figure, path)
+    return path
+
+
+def _axes(plane: NoiseSet) -> tuple[np.ndarray, np.ndarray]:
+    return np.unique(plane.coords["u"]), np.unique(plane.coords["v"])

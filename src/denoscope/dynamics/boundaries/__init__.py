@@ -1,0 +1,1 @@
+"""Basins in a plane of labels: entropy, dimension, uncertainty, verdict."""

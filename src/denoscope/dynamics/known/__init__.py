@@ -1,0 +1,1 @@
+"""Systems whose numbers are known, and the self-check that measures them."""

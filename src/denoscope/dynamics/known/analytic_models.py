@@ -1,0 +1,147 @@
+"""Networks whose denoising map is known in closed form, to be run through diffusers' own schedulers.
+
+All predict ε in double precision and know the noise levels ᾱ_t of their scheduler. `denoiser` joins the two.
+A recording needs a layer: `prediction` is where theirs is read.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from denoscope.models.denoiser import Denoiser, Shape, load
+from denoscope.models.schedule import in_double
+
+Kind = Literal["ddim", "ddpm"]
+Map = Callable[[torch.Tensor], torch.Tensor]
+"""Points, their coordinates on axis 1 of [n, C, H, W], to points of the same shape."""
+
+
+def scheduler(kind: Kind) -> Any:
+    """diffusers' scheduler as the closed forms have it: 1000 linear betas, ε-prediction, nothing clipped."""
+    import diffusers
+
+    kinds = {"ddim": diffusers.DDIMScheduler, "ddpm": diffusers.DDPMScheduler}
+    return kinds[kind](clip_sample=False)
+
+
+def denoiser(network: nn.Module, own: Any, shape: Shape) -> Denoiser:
+    """An analytic network with the scheduler whose noise levels it knows, in float64 on the CPU."""
+    return load(network, scheduler=own, shape=shape, dtype="float64", device="cpu")
+
+
+def levels(own: Any) -> torch.Tensor:
+    """ᾱ_t [1000] of a scheduler in float64; it is left as it was."""
+    exact = copy.deepcopy(own)
+    in_double(exact)
+    return exact.alphas_cumprod
+
+
+class Gaussian(nn.Module):
+    """ε* for data N(0, Σ), Σ the covariance [numbers, numbers] of a flattened state, for which it is exact.
+
+    ε*(x, t) = √(1−ᾱ) · (ᾱ Σ + (1−ᾱ) I)⁻¹ x. The denoising map is linear: along an eigenvector of Σ with eigenvalue
+    λ one step of DDIM from ᾱ to ᾱ' multiplies by [√(ᾱ'ᾱ) λ + √((1−ᾱ')(1−ᾱ))] / (ᾱ λ + 1 − ᾱ), and all of
+    DDPM under common noise by √ᾱ_T λ / (ᾱ_T λ + 1 − ᾱ_T), ᾱ_T that of the first step, however many there are.
+
+    Source: ε* = −√(1−ᾱ) ∇ ln p_t of the noised density N(0, ᾱ Σ + (1−ᾱ) I) (Song et al., ICLR 2021).
+    """
+
+    def __init__(self, covariance: torch.Tensor, own: Any):
+        super().__init__()
+        self.covariance, self.levels = covariance.double(), levels(own)
+        self.prediction = nn.Identity()
+
+    def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        level = self.levels[int(timestep)]
+        noised = level * self.covariance + (1 - level) * torch.eye(len(self.covariance), dtype=torch.float64)
+        solved = torch.linalg.solve(noised, x.double().flatten(1).T).T
+        return self.prediction(((1 - level).sqrt() * solved).reshape(x.shape).to(x.dtype))
+
+
+class TwoGaussians(nn.Module):
+    """ε* for the even mixture of N(m, s² I) and N(−m, s² I), `mean` m [numbers] and `variance` s².
+
+    With Δ = ᾱ s² + 1 − ᾱ, ε*(x, t) = √(1−ᾱ)/Δ · (x − √ᾱ m tanh(√ᾱ m·x/Δ)). The boundary between the two basins of
+    DDIM is the hyperplane m·x_T = 0, whatever the number of steps, though differences along m grow hugely on it.
+
+    Source: the gradient of the noised mixture's log density, as for `Gaussian`.
+    """
+
+    def __init__(self, mean: torch.Tensor, variance: float, own: Any):
+        super().__init__()
+        self.mean, self.variance, self.levels = mean.double(), variance, levels(own)
+        self.prediction = nn.Identity()
+
+    def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        level = self.levels[int(timestep)]
+        width, root = level * self.variance + 1 - level, level.sqrt()
+        flat = x.double().flatten(1)
+        pull = torch.tanh(root * (flat @ self.mean) / width)[:, None] * self.mean
+        noise = (1 - level).sqrt() / width * (flat - root * pull)
+        return self.prediction(noise.reshape(x.shape).to(x.dtype))
+
+
+class Embedded(nn.Module):
+    """A map F of points in a network with which each of the `steps` steps of DDIM applies F once.
+
+    A step of DDIM is x' = a x + b ε with a = √(ᾱ'/ᾱ), b = √(1−ᾱ') − √(ᾱ'(1−ᾱ)/ᾱ), so ε(x, t) = (F(x) − a x)/b does it.
+    Every pixel of a state [C, H, W] is a point of its own, whose C coordinates are the channels: one state can hold a
+    whole plane of points.
+
+    Source: the step is eq. 12 of Song, Meng and Ermon, Denoising Diffusion Implicit Models (2021), with σ = 0.
+    """
+
+    def __init__(self, step: Map, own: Any, steps: int):
+        super().__init__()
+        self.step, self.levels, self.stride = step, levels(own), len(levels(own)) // steps
+        self.prediction = nn.Identity()
+
+    def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        before = int(timestep)
+        now = float(self.levels[before])
+        then = float(self.levels[before - self.stride]) if before >= self.stride else 1.0
+        a, b = math.sqrt(then / now), math.sqrt(1 - then) - math.sqrt(then * (1 - now) / now)
+        return self.prediction((self.step(x) - a * x) / b)
+
+
+def embedded(step: Map, steps: int, shape: Shape) -> Denoiser:
+    """The denoiser, DDIM, whose map x_T → x_0 in `steps` steps is F iterated as often."""
+    own = scheduler("ddim")
+    return denoiser(Embedded(step, own, steps), own, shape)
+
+
+def henon(x: torch.Tensor) -> torch.Tensor:
+    """(p, q) → (1 − 1.4 p² + q, 0.3 p). Source: Hénon, Commun. Math. Phys. 50, 69 (1976)."""
+    p, q = x.unbind(1)
+    return torch.stack((1 - 1.4 * p**2 + q, 0.3 * p), 1)
+
+
+def cat(x: torch.Tensor) -> torch.Tensor:
+    """(p, q) → (2p + q, p + q) modulo 1. Source: Arnold and Avez, Ergodic Problems of Classical Mechanics (1968)."""
+    p, q = x.unbind(1)
+    return torch.stack((2 * p + q, p + q), 1) % 1
+
+
+def newton(x: torch.Tensor) -> torch.Tensor:
+    """z → z − (z³ − 1)/(3z²), z = p + iq: Newton's method for the cube roots of 1."""
+    z = torch.complex(*x.unbind(1))
+    z = z - (z**3 - 1) / (3 * z**2)
+    return torch.stack((z.real, z.imag), 1)
+
+
+def logistic(r: float) -> Map:
+    """x → r x (1 − x). Source: May, Nature 261, 459 (1976)."""
+    return lambda x: r * x * (1 - x)
+
+
+def nearest_root(x: np.ndarray) -> np.ndarray:
+    """Which of the cube roots of 1 is nearest, 0, 1 or 2, of points [2, …]."""
+    roots = np.exp(2j * np.pi * np.arange(3) / 3)
+    return np.abs((x[0] + 1j * x[1])[..., None] - roots).argmin(-1)

@@ -1,0 +1,1 @@
+"""Closed loops: Lyapunov exponents, orbits, recurrence, dimensions."""

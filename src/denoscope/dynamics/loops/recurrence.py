@@ -1,0 +1,149 @@
+"""When an orbit comes back to where it was: recurrence plots and their quantification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from denoscope.dynamics.result import Result
+from denoscope.dynamics.statistics.pairwise import blocks, check_theiler, distance_quantile
+from denoscope.dynamics.statistics.points import as_points
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import real, whole
+
+LEAST_POINTS = 10
+MOST_POINTS = 20_000
+FEW_POINTS = 500
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recurrence(Result):
+    """The recurrence matrix [n, n] at a threshold, and the statistics of its lines.
+
+    Lengths and times are in steps, entropy in natural units; what has no lines to be computed from is None.
+    """
+
+    matrix: np.ndarray
+    threshold: float
+    recurrence_rate: float
+    determinism: float | None
+    mean_diagonal: float | None
+    longest_diagonal: int
+    entropy: float | None
+    laminarity: float | None
+    trapping_time: float | None
+    longest_vertical: int
+
+
+def recurrence(
+    points: Any,
+    *,
+    rate: float = 0.05,
+    theiler: int = 0,
+    shortest_diagonal: int = 2,
+    shortest_vertical: int = 2,
+) -> Recurrence:
+    """Which pairs of points [n, …] (or [n]) in order of time are near each other, and in which patterns.
+
+    R_ij = 1 if ‖x_i − x_j‖ ≤ threshold (L2), with the threshold chosen such that the share `rate` of the pairs
+    |i − j| > theiler is recurrent; nearer pairs are False in the matrix and count nowhere. P(l) diagonal lines (a stretch
+    of orbit runs along an earlier one) and P(v) vertical lines (the orbit stays where it is) of each length give
+
+    - recurrence rate: share of recurrent pairs
+    - determinism Σ_{l ≥ l_min} l P(l) / Σ_l l P(l): share of recurrent pairs that lie on diagonals
+    - mean and longest diagonal: how long two stretches run along each other; 1/longest goes with the largest exponent
+    - entropy −Σ p ln p, p the share of each length among diagonals l ≥ l_min
+    - laminarity Σ_{v ≥ v_min} v P(v) / Σ_v v P(v), trapping time (mean vertical length)
+
+    White noise at rate ρ has determinism 1 − (1 − ρ)² and mean diagonal 2 + ρ/(1 − ρ), not 0: compare with that,
+    or with a shuffled series. Points sampled finely are determinate whatever they are: set `theiler`. All lines depend
+    on the rate; compare only at the same. Statistics need hundreds of points: those of a trajectory of 50 steps come
+    with a warning, and only its matrix is worth looking at. Time and the matrix grow with n².
+
+    Raises: UserError under 10 or above 20000 points, or if all points are the same.
+    Source: Marwan, Romano, Thiel and Kurths, Physics Reports 438, 237 (2007), sec. 3.5.
+    """
+    array = as_points(points, name="points", least=LEAST_POINTS)
+    real(rate, "rate", above=0, below=1, example="0.05")
+    whole(shortest_diagonal, "shortest_diagonal", least=1)
+    whole(shortest_vertical, "shortest_vertical", least=1)
+    _refuse_many(len(array))
+    check_theiler(theiler, len(array))
+    threshold = distance_quantile(array, rate, theiler)
+    matrix = np.concatenate([block <= threshold for _, block in blocks(array, theiler)])
+    found = matrix.sum() / ((len(array) - theiler) * (len(array) - theiler - 1))
+    return Recurrence(
+        matrix=matrix,
+        threshold=threshold,
+        recurrence_rate=float(found),
+        **_of_diagonals(_diagonals(matrix, theiler), shortest_diagonal),
+        **_of_verticals(_verticals(matrix), shortest_vertical),
+        origin={
+            "points": len(array),
+            "numbers": array.shape[1],
+            "rate": rate,
+            "theiler": theiler,
+            "shortest_diagonal": shortest_diagonal,
+            "shortest_vertical": shortest_vertical,
+        },
+        warnings=_beware(len(array), rate, float(found)),
+    )
+
+
+def _refuse_many(points: int) -> None:
+    if points > MOST_POINTS:
+        raise UserError(
+            f"points has {points} points, whose matrix takes {points**2 / 1e9:.1f} GB; give at most {MOST_POINTS},"
+            " such as every few-th"
+        )
+
+
+def _runs(cells: np.ndarray) -> np.ndarray:
+    """The lengths of the runs of True in a row of cells."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], cells, [False]])))
+    return edges[1::2] - edges[::2]
+
+
+def _diagonals(matrix: np.ndarray, theiler: int) -> np.ndarray:
+    """The lengths of all diagonal lines above the diagonal; those below are the same."""
+    return np.concatenate([_runs(matrix.diagonal(gap)) for gap in range(theiler + 1, len(matrix))])
+
+
+def _verticals(matrix: np.ndarray) -> np.ndarray:
+    """The lengths of all vertical lines; the matrix is symmetric, so rows serve as columns."""
+    return np.concatenate([_runs(row) for row in matrix])
+
+
+def _of_diagonals(lengths: np.ndarray, shortest: int) -> dict[str, Any]:
+    lines = lengths[lengths >= shortest]
+    shares = np.unique(lines, return_counts=True)[1] / max(len(lines), 1)
+    return {
+        "determinism": float(lines.sum() / lengths.sum()) if len(lengths) else None,
+        "mean_diagonal": float(lines.mean()) if len(lines) else None,
+        "longest_diagonal": int(lengths.max(initial=0)),
+        "entropy": float(-(shares * np.log(shares)).sum()) if len(lines) else None,
+    }
+
+
+def _of_verticals(lengths: np.ndarray, shortest: int) -> dict[str, Any]:
+    lines = lengths[lengths >= shortest]
+    return {
+        "laminarity": float(lines.sum() / lengths.sum()) if len(lengths) else None,
+        "trapping_time": float(lines.mean()) if len(lines) else None,
+        "longest_vertical": int(lengths.max(initial=0)),
+    }
+
+
+def _beware(points: int, rate: float, found: float) -> tuple[str, ...]:
+    warnings = []
+    if points < FEW_POINTS:
+        warnings.append(
+            f"{points} points are few: the matrix can be looked at, but statistics of its lines need {FEW_POINTS} or more"
+        )
+    if abs(found - rate) > 0.1 * rate:
+        warnings.append(
+            f"the recurrence rate is {found:.3g} and not {rate:g}: many distances are equal, or there are too few pairs"
+        )
+    return tuple(warnings)

@@ -1,0 +1,1 @@
+"""Derivatives of the denoising map: spectra, growth, perturbations of finite size."""

@@ -1,0 +1,1 @@
+"""Trajectories of one map: divergence, geometry, commitment, theory."""

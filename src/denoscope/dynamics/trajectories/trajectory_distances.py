@@ -1,0 +1,161 @@
+"""Distances between whole trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from denoscope.dynamics.result import Result
+from denoscope.dynamics.statistics.pairwise import distances
+from denoscope.dynamics.statistics.points import as_trajectories
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import one_of
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrajectoryDistances(Result):
+    """The distances [a, b] of every trajectory of one set to every one of another, or of the same."""
+
+    values: np.ndarray
+    metric: str
+
+
+def trajectory_distances(a: Any, b: Any = None, *, metric: str = "euclidean") -> TrajectoryDistances:
+    """Distances [a, b] between trajectories a [sample, state, …] and b, or among those of a if b is not given.
+
+    metric, with d(i, j) the L2 distance of state i of one and state j of the other:
+
+    - "euclidean": √Σ_k d(k, k)², state by state; unit of the states, grows with √states
+    - "cosine": 1 − cosine between the whole trajectories as vectors; 0 … 2
+    - "dtw": dynamic time warping, the least Σ d(i, j) over paths from start to end that go on in i, in j or in both;
+      grows with the states; no metric (the triangle inequality fails)
+    - "frechet": discrete Fréchet distance, the same with the largest d(i, j) on the path in place of the sum
+    - "hausdorff": the largest distance from a state of either to the nearest state of the other; blind to order
+
+    "dtw" and "frechet" forgive trajectories that are the same but at different speed; "euclidean" and "cosine" need the same
+    number of states. hausdorff ≤ frechet ≤ dtw, and frechet ≤ euclidean. Deterministic functions of the data, so there is
+    no interval. Float64; time grows with pairs · states² · numbers, memory with one trajectory against all of b.
+
+    Raises: UserError on an unknown metric, on states of different shape, and for "cosine" on a zero trajectory.
+    Source: Sakoe and Chiba, IEEE Trans. ASSP 26, 43 (1978), symmetric without weights; Eiter and Mannila, CD-TR 94/64
+        (1994).
+    """
+    first = as_trajectories(a, name="a", least=1)
+    second = first if b is None else as_trajectories(b, name="b", least=1)
+    _check(first, second, metric)
+    values = METRICS[metric](first, second)
+    if b is None:
+        # Each pair is the same from both ends; rounding would say otherwise.
+        values = np.triu(values, 1)
+        values += values.T
+    return TrajectoryDistances(
+        values=values,
+        metric=metric,
+        origin={
+            "a": len(first),
+            "b": None if b is None else len(second),
+            "states": [first.shape[1], second.shape[1]],
+        },
+        warnings=_identical(first, second, b is None),
+    )
+
+
+def _euclidean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return distances(a.reshape(len(a), -1), b.reshape(len(b), -1))
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """1 − cos as half the squared distance of unit vectors, which keeps its digits where they are nearly parallel."""
+    return _euclidean(_unit(a, "a"), _unit(b, "b")) ** 2 / 2
+
+
+def _unit(paths: np.ndarray, name: str) -> np.ndarray:
+    norms = np.linalg.norm(paths, axis=(1, 2), keepdims=True)
+    if not norms.all():
+        raise UserError(
+            f"trajectory {int(np.argmin(norms))} of {name} is zero throughout; it has no direction for cosine"
+        )
+    return paths / norms
+
+
+def _dtw(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return _aligned(a, b, np.add)
+
+
+def _frechet(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return _aligned(a, b, np.maximum)
+
+
+def _aligned(
+    a: np.ndarray, b: np.ndarray, join: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """The least cost of an alignment of each pair, where `join` adds a pair of states to the cost so far."""
+    return np.stack([_least_cost(_state_distances(path, b), join) for path in a])
+
+
+def _least_cost(costs: np.ndarray, join: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """The cost [pair] of the best path through costs [pair, i, j], by dynamic programming for all pairs at once."""
+    pairs, rows, columns = costs.shape
+    best = np.full((rows + 1, columns + 1, pairs), np.inf)
+    best[0, 0] = 0
+    steps = np.ascontiguousarray(costs.transpose(1, 2, 0))
+    for i in range(rows):
+        for j in range(columns):
+            cheapest = np.minimum(np.minimum(best[i, j + 1], best[i + 1, j]), best[i, j])
+            best[i + 1, j + 1] = join(steps[i, j], cheapest)
+    return best[rows, columns]
+
+
+def _hausdorff(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    def of_one(path: np.ndarray) -> np.ndarray:
+        costs = _state_distances(path, b)
+        return np.maximum(costs.min(axis=2).max(axis=1), costs.min(axis=1).max(axis=1))
+
+    return np.stack([of_one(path) for path in a])
+
+
+def _state_distances(path: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """d(i, j) [other, i, j] of the states of one trajectory and those of each other one."""
+    flat = distances(path, others.reshape(-1, others.shape[2]))
+    return flat.reshape(len(path), len(others), -1).transpose(1, 0, 2)
+
+
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "euclidean": _euclidean,
+    "cosine": _cosine,
+    "dtw": _dtw,
+    "frechet": _frechet,
+    "hausdorff": _hausdorff,
+}
+
+
+def _check(a: np.ndarray, b: np.ndarray, metric: str) -> None:
+    one_of(metric, "metric", METRICS)
+    if a.shape[2] != b.shape[2]:
+        raise UserError(
+            f"states of a have {a.shape[2]} numbers, those of b {b.shape[2]}; both must be of the same shape"
+        )
+    if metric in ("euclidean", "cosine") and a.shape[1] != b.shape[1]:
+        raise UserError(
+            f"trajectories of a have {a.shape[1]} states, those of b {b.shape[1]}; {metric} compares state by state:"
+            " use dtw, frechet or hausdorff"
+        )
+
+
+def _identical(a: np.ndarray, b: np.ndarray, same_set: bool) -> tuple[str, ...]:
+    """A warning that names the first two trajectories that are the same, bit by bit."""
+    if a.shape[1:] != b.shape[1:]:
+        return ()
+    seen: dict[bytes, int] = {} if same_set else {path.tobytes(): k for k, path in enumerate(b)}
+    for k, path in enumerate(a):
+        twin = seen.get(path.tobytes())
+        if twin is not None:
+            return (
+                f"trajectories {k} and {twin} are identical: the same sample twice, or a map that forgot where it began",
+            )
+        if same_set:
+            seen[path.tobytes()] = k
+    return ()

@@ -1,0 +1,233 @@
+"""Pictures drawn on a given matplotlib axis: contact sheets, strips, planes of classes and of images."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from denoscope.figures import images as pictures
+from denoscope.foundation.atomic_files import replacing
+from denoscope.foundation.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#333333"
+UNKNOWN, HATCHED, HATCH = "#f2f2f2", "#8c8c8c", "////"
+"""What cells look like that have no class (a negative label)."""
+PALEST = 0.75
+"""How far the colour of a cell goes to white where nothing is certain."""
+GAP = 1
+
+
+def check_library() -> None:
+    """Refuse to go on without matplotlib, which draws everything here."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError('drawing needs matplotlib; install it with pip install "denoscope[plots]"')
+
+
+def figure(width: float = 8.0, height: float = 6.0) -> tuple[Figure, Axes]:
+    """A figure of so many inches with one axis, apart from pyplot's global ones."""
+    check_library()
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(width, height), layout="constrained")
+    return made, made.subplots()
+
+
+def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> None:
+    """Write the figure whole or not at all; the name's ending (.png, .pdf, .svg) tells the format."""
+    form = form_of(path)
+    with replacing(path) as file:
+        figure.savefig(file, format=form, dpi=dpi, facecolor="white", bbox_inches="tight")
+
+
+def form_of(path: str | Path) -> str:
+    """The format of a picture by its name's ending.
+
+    Raises: UserError if matplotlib writes none of that ending.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    form, allowed = (
+        Path(path).suffix.lower().removeprefix("."),
+        sorted(FigureCanvasBase.get_supported_filetypes()),
+    )
+    if form not in allowed:
+        raise UserError(f"{path} has no ending that tells a picture's format; allowed: {', '.join(allowed)}")
+    return form
+
+
+def draw_contact_sheet(
+    ax: Axes, images: torch.Tensor, *, columns: int | None = None, title: str | None = None
+) -> Axes:
+    """Draw images [n, C, H, W] side by side, row by row; about square unless `columns` is set."""
+    pixels = pictures.to_uint8(images)
+    columns = pictures.square_columns(len(pixels)) if columns is None else columns
+    return _bare(_show(ax, pictures.mosaic(pixels, columns, gap=GAP)), title)
+
+
+def draw_strip(ax: Axes, sequence: torch.Tensor, *, count: int = 10, title: str | None = None) -> Axes:
+    """Draw `count` evenly chosen states of a sequence [steps+1, C, H, W], x_T left, steps done beneath."""
+    chosen = pictures.evenly(len(sequence), count)
+    pixels = pictures.to_uint8(sequence[chosen])
+    _bare(_show(ax, pictures.mosaic(pixels, len(chosen), gap=GAP)), title)
+    pitch = pixels.shape[2] + GAP
+    names = [str(k) for k in chosen]
+    names[0], names[-1] = "$x_T$", f"$x_0$ ({chosen[-1]})"
+    ax.set_xticks(pitch * np.arange(len(chosen)) + GAP + (pixels.shape[2] - 1) / 2, names)
+    ax.tick_params(axis="x", length=0, labelsize="small", labelcolor=INK)
+    ax.set_xlabel("denoising steps done", fontsize="small", color=INK)
+    return ax
+
+
+def draw_plane(
+    ax: Axes,
+    labels: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    *,
+    colors: Sequence[str],
+    certainty: np.ndarray | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Draw a grid of classes, each cell centred on its coordinates, with a legend of the classes' counts.
+
+    Args:
+        labels: [ny, nx] integers, row by v and column by u; negative where there is no class.
+        u, v: [nx] and [ny] evenly spaced coordinates of the columns and the rows.
+        colors: one colour a class.
+        certainty: [ny, nx] from 0, where the class's colour is at its palest, to 1, where it is full.
+    Raises: UserError if labels, coordinates and colours don't fit together.
+    """
+    from matplotlib.colors import to_rgba
+    from matplotlib.patches import Patch
+
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or labels.dtype.kind not in "iu":
+        raise UserError(f"labels are {labels.dtype} {list(labels.shape)}; whole numbers [ny, nx] are needed")
+    if labels.size and labels.max() >= len(colors):
+        raise UserError(
+            f"class {labels.max()} has no colour; there are {len(colors)}: give one colour a class"
+        )
+    extent = _extent(labels.shape, u, v)
+    cells = np.array([to_rgba(color) for color in colors])[np.maximum(labels, 0)]
+    if certainty is not None:
+        cells[..., :3] += PALEST * (1 - np.asarray(certainty)[..., None]) * (1 - cells[..., :3])
+    # What has no class is a hole, through which the hatched ground is seen.
+    cells[labels < 0] = 0
+    ax.imshow(cells, origin="lower", extent=extent, interpolation="nearest")
+    ax.patch.set(facecolor=UNKNOWN, edgecolor=HATCHED, hatch=HATCH, linewidth=0)
+    width, height = extent[1] - extent[0], extent[3] - extent[2]
+    # True proportions, unless they would leave a hair's breadth.
+    if not 1 / 8 < width / height < 8:
+        ax.set(aspect="auto", box_aspect=1 / 8 if width > height else 8)
+    counts = {k: int((labels == k).sum()) for k in np.unique(labels[labels >= 0])}
+    entries = [
+        Patch(facecolor=colors[k], edgecolor=INK, lw=0.4, label=f"{k}  ({n:,})") for k, n in counts.items()
+    ]
+    if unknown := int((labels < 0).sum()):
+        none = Patch(
+            facecolor=UNKNOWN, edgecolor=HATCHED, hatch=HATCH, lw=0.4, label=f"no class  ({unknown:,})"
+        )
+        entries.append(none)
+    ax.legend(
+        handles=entries,
+        title="class (cells)",
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1.0),
+        borderaxespad=0.0,
+        frameon=False,
+        alignment="left",
+        labelspacing=0.55,
+        handlelength=1.2,
+        handleheight=1.2,
+    )
+    return _coordinates(ax, u, v, title)
+
+
+def draw_images_plane(
+    ax: Axes, images: torch.Tensor, u: np.ndarray, v: np.ndarray, *, title: str | None = None
+) -> Axes:
+    """Draw a grid of images [ny, nx, C, H, W], row by v and column by u, each where its x_T lies."""
+    if images.ndim != 5:
+        raise UserError(f"images have shape {list(images.shape)}; [ny, nx, C, H, W] is needed")
+    rows, columns = images.shape[:2]
+    extent = _extent((rows, columns), u, v)
+    # Pictures are read from the top down, v grows from the bottom up.
+    pixels = pictures.to_uint8(images.flip(0).flatten(0, 1))
+    sheet = pictures.mosaic(pixels, columns, gap=0)
+    ax.imshow(_rgb(sheet), extent=extent, interpolation="antialiased")
+    # Pixels are kept square, even where that changes the plane's proportions.
+    width, height = (extent[1] - extent[0]) / sheet.shape[1], (extent[3] - extent[2]) / sheet.shape[0]
+    ax.set_aspect(width / height)
+    return _coordinates(ax, u, v, title)
+
+
+def _extent(shape: tuple[int, ...], u: np.ndarray, v: np.ndarray) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top edge of a grid whose cells are centred on u and v."""
+    u, v = np.asarray(u, dtype=np.float64), np.asarray(v, dtype=np.float64)
+    if shape[0] < 1 or shape[1] < 1 or (v.shape, u.shape) != ((shape[0],), (shape[1],)):
+        raise UserError(
+            f"a grid of {shape[0]} rows and {shape[1]} columns got {v.size} v and {u.size} u coordinates; "
+            "one v a row and one u a column is needed"
+        )
+    steps = [_spacing(u, "u"), _spacing(v, "v")]
+    # A plane one cell wide has no spacing of its own that way: its cells are drawn square.
+    known = next((step for step in steps if step), 1.0)
+    du, dv = (step or known for step in steps)
+    return u[0] - du / 2, u[-1] + du / 2, v[0] - dv / 2, v[-1] + dv / 2
+
+
+def _spacing(x: np.ndarray, name: str) -> float | None:
+    if len(x) == 1:
+        return None
+    step = (x[-1] - x[0]) / (len(x) - 1)
+    if not step > 0 or not np.allclose(np.diff(x), step, rtol=1e-3):
+        raise UserError(
+            f"{name} coordinates are uneven or don't grow; evenly spaced, growing ones are needed"
+        )
+    return float(step)
+
+
+def _coordinates(ax: Axes, u: np.ndarray, v: np.ndarray, title: str | None) -> Axes:
+    ax.set_xlabel("u  (L2 distance along direction 1)", color=INK)
+    ax.set_ylabel("v  (L2 distance along direction 2)", color=INK)
+    # One cell that way has one coordinate, and a band of such cells no room for a long name.
+    if len(v) == 1:
+        ax.set(yticks=v, yticklabels=[f"{v[0]:g}"], ylabel="v")
+    if len(u) == 1:
+        ax.set(xticks=u, xticklabels=[f"{u[0]:g}"], xlabel="u")
+    return _framed(ax, title)
+
+
+def _framed(ax: Axes, title: str | None) -> Axes:
+    ax.tick_params(colors=INK, labelsize="small")
+    for spine in ax.spines.values():
+        spine.set(color=INK, linewidth=0.6)
+    if title:
+        ax.set_title(title, fontsize="medium", color=INK, loc="left")
+    return ax
+
+
+def _bare(ax: Axes, title: str | None) -> Axes:
+    _framed(ax, title).set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return ax
+
+
+def _show(ax: Axes, sheet: np.ndarray) -> Axes:
+    ax.imshow(_rgb(sheet), interpolation="antialiased")
+    return ax
+
+
+def _rgb(pixels: np.ndarray) -> np.ndarray:
+    """Grey as RGB, so that no colour map or range of values comes between."""
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, -1)

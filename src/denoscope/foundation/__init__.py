@@ -1,0 +1,1 @@
+"""What everything else stands on: errors, validation, random streams, files, checkpoints, memory."""

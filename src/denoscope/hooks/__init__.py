@@ -1,0 +1,1 @@
+"""Reading and replacing what passes through the modules of a network."""

@@ -1,0 +1,1 @@
+"""Writing into the states of a network while it runs."""

@@ -1,0 +1,1 @@
+"""Networks and schedulers: loading, calling and conditioning them."""

@@ -1,0 +1,1 @@
+"""The LeNet-5 that classifies digits, and what it rejects."""

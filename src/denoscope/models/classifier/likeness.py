@@ -1,0 +1,68 @@
+"""How like a digit an image is: what LeNet-5 sees in it, and how far it lies from all that digits span."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from denoscope.models.classifier import lenet
+
+FILE = lenet.WEIGHTS.with_name("likeness.safetensors")
+
+
+class Likeness(nn.Module):
+    """The likeness of images to MNIST's digits: at least 1 for 99 % of these, below 1 for what is no digit.
+
+    likeness = min(evidence / `least_evidence`, `most_residue` / residue), without a unit. The evidence is
+    ln Σ_k exp(logit k) of the bundled LeNet-5, weak where none of the ten logits is large. The residue is the L2
+    distance of the image from the affine space through the `mean` image along the first principal `components` of
+    the training digits: large in noise, whose features can look like a digit's.
+
+    How to read it: a threshold, no probability. When it misleads: half a digit is often a whole one of another kind
+    (the card counts them), and two digits on top of each other have strong evidence and a small residue.
+
+    Source: evidence: Liu et al., Energy-based out-of-distribution detection, NeurIPS (2020), eq. 4 at T = 1; residue:
+    the reconstruction error of principal components, as in Wang et al., ViM, CVPR (2022), there of features.
+    """
+
+    mean: torch.Tensor
+    components: torch.Tensor
+    least_evidence: torch.Tensor
+    most_residue: torch.Tensor
+
+    def __init__(
+        self, mean: torch.Tensor, components: torch.Tensor, least_evidence: float, most_residue: float
+    ):
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("components", components)
+        self.register_buffer("least_evidence", torch.tensor(least_evidence, dtype=torch.float64))
+        self.register_buffer("most_residue", torch.tensor(most_residue, dtype=torch.float64))
+
+    def forward(self, images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """The likeness [n] float64 of images [n, 1, 28, 28] with LeNet-5's logits [n, 10]."""
+        far = residue(images, self.mean, self.components)
+        return torch.minimum(evidence(logits) / self.least_evidence, self.most_residue / far)
+
+    @classmethod
+    def read(cls, path: Path = FILE) -> Likeness:
+        """That of the bundled weights, or another."""
+        from safetensors.torch import load_file
+
+        found = load_file(path)
+        least, most = (float(found[name]) for name in ("least_evidence", "most_residue"))
+        return cls(found["mean"], found["components"], least, most)
+
+
+def evidence(logits: torch.Tensor) -> torch.Tensor:
+    """ln Σ exp(logit) [n] of logits [n, 10]."""
+    return logits.double().logsumexp(1)
+
+
+def residue(images: torch.Tensor, mean: torch.Tensor, components: torch.Tensor) -> torch.Tensor:
+    """The L2 norm [n] of what orthonormal components [k, 784] leave of images [n, 1, 28, 28] less the mean [784]."""
+    # In double precision no finite float32 is too large to be squared.
+    away, along = images.double().flatten(1) - mean.double(), components.double()
+    return (away - (away @ along.T) @ along).norm(dim=1)

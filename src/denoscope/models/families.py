@@ -1,0 +1,306 @@
+"""The kinds of denoising networks in diffusers: what they take, and how their pipelines call them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from denoscope.foundation.errors import UserError
+from denoscope.hooks.module_survey import Layer, first_tensor, survey
+from denoscope.models.conditioning import GUIDED
+
+Config = Mapping[str, Any]
+Inputs = Mapping[str, Any]
+"""What a network takes beside x and timestep, by the names of its arguments; values may be mappings again."""
+
+PACKED_TOKENS = 64 * 64
+"""Tokens of a packed state where nothing else is said: an image of 1024 by 1024, the pipelines' default."""
+WITHOUT_ROWS = ("img_ids", "txt_ids")
+"""Inputs that all rows share."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """The networks of one class of diffusers; `name` is "" for any other module.
+
+    `branches` names the halves of the rows of a guided call, in the order of the family's pipelines. It is
+    empty where no call holds both: guidance is embedded, made of two calls, or there is none. A `packed`
+    state is tokens [tokens, channels], which the pipeline makes of latents and their height and width.
+    """
+
+    name: str
+    branches: tuple[str, ...]
+    clock: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    """The timestep in the form that the network takes, of the scheduler's timestep and x."""
+    needs: Callable[[Config, torch.Tensor], dict[str, Any]]
+    """`example_inputs`."""
+    packed: bool = False
+
+    def call(
+        self, network: nn.Module, x: torch.Tensor, timestep: torch.Tensor, inputs: Inputs | None = None
+    ) -> torch.Tensor:
+        """The network's output for states x [rows, …], with the bits that the pipeline's own call has.
+
+        `timestep` is the scheduler's: of no dimension, or one entry a row.
+        """
+        told, further = self.clock(timestep, x), inputs or {}
+        # Only diffusers' classes agree on the name, and only they put other arguments before it.
+        output = network(x, timestep=told, **further) if self.name else network(x, told, **further)
+        tensor = first_tensor(output)
+        if tensor is None:
+            raise UserError(f"{type(network).__name__} returned no tensor but a {type(output).__name__}")
+        return tensor
+
+    def example_inputs(self, config: Config, x: torch.Tensor) -> dict[str, Any]:
+        """Zeros for everything that a network of this configuration needs beside states x and timestep.
+
+        Texts are as long as the family's pipelines make them.
+
+        Raises: UserError where the configuration asks for something that denoscope does not know.
+        """
+        return self.needs(config, x)
+
+    def state_shape(self, config: Config) -> tuple[int, ...] | None:
+        """The shape of one state, (C, H, W) or packed (tokens, channels); None where it is not told."""
+        channels, size = config.get("in_channels"), config.get("sample_size")
+        if self.packed and channels is not None:
+            return PACKED_TOKENS, int(channels)
+        if channels is None or size is None:
+            return None
+        height, width = (size, size) if isinstance(size, int) else size
+        return int(channels), int(height), int(width)
+
+
+def family_of(network: nn.Module) -> Family:
+    """The family of a network's class or of the nearest class that it is derived from."""
+    return _family_of_class(type(network))
+
+
+def known_family(kind: type) -> Family:
+    """The family of a class of networks, for who is going to call one.
+
+    Raises: UserError for a class of diffusers whose inputs denoscope does not know.
+    """
+    family = _family_of_class(kind)
+    if not family.name and kind.__module__.startswith("diffusers."):
+        raise UserError(
+            f"what a {kind.__name__} takes is not known; allowed: {', '.join(FAMILIES)}, "
+            "any module called as module(x, timestep)"
+        )
+    return family
+
+
+def config_of(network: nn.Module) -> Config:
+    """The network's configuration; empty where it has none."""
+    config = getattr(network, "config", None)
+    return config if isinstance(config, Mapping) else {}
+
+
+def layers_of(
+    network: nn.Module,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: torch.dtype | None = None,
+    inputs: Inputs | None = None,
+) -> list[Layer]:
+    """Every module in call order, from a dry run where the network's parameters lie, "meta" included.
+
+    >>> layers_of(blueprint("stable-diffusion-v1-5"))
+
+    The arguments are those of `dry_run`.
+    """
+    return survey(network, dry_run(network, shape=shape, dtype=dtype, inputs=inputs))
+
+
+def dry_run(
+    network: nn.Module,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: torch.dtype | None = None,
+    inputs: Inputs | None = None,
+) -> Callable[[int], None]:
+    """A function that calls the network once on so many rows of zeros.
+
+    Args:
+        shape: of one state; the network's own unless given.
+        dtype: of the states; that of the parameters unless given.
+        inputs: those to be used instead of examples; the first row of each stands for all.
+
+    Raises:
+        UserError: if the network says no shape, or needs an input that denoscope does not know.
+    """
+    chosen = shape or known_family(type(network)).state_shape(config_of(network))
+    if chosen is None:
+        raise UserError(
+            f"{type(network).__name__} does not say the shape of its states; give it: shape=(C, H, W)"
+        )
+    own = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
+
+    def run(rows: int) -> None:
+        x = torch.zeros(rows, *chosen, dtype=dtype or own.dtype, device=own.device)
+        example_call(network, x, inputs)
+
+    return run
+
+
+def example_call(network: nn.Module, x: torch.Tensor, inputs: Inputs | None = None) -> torch.Tensor:
+    """The network's output for states x [rows, …] at timestep 0, told zeros where `inputs` say nothing.
+
+    Raises: UserError if the network needs an input that denoscope does not know.
+    """
+    family, timestep = known_family(type(network)), torch.zeros((), dtype=torch.long, device=x.device)
+    examples = family.example_inputs(config_of(network), x)
+    return family.call(network, x, timestep, examples | _repeated(inputs or {}, x))
+
+
+def _family_of_class(kind: type) -> Family:
+    names = [base.__name__ for base in kind.__mro__]
+    return next((FAMILIES[name] for name in names if name in FAMILIES), ANY_MODULE)
+
+
+def _repeated(inputs: Inputs, x: torch.Tensor) -> dict[str, Any]:
+    """The inputs with the first row of each tensor for every row of x, where x lies."""
+
+    def repeat(name: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _repeated(value, x)
+        if not isinstance(value, torch.Tensor):
+            return value
+        value = value.to(x.device, x.dtype if value.is_floating_point() else None)
+        has_rows = value.ndim > 0 and name not in WITHOUT_ROWS
+        return value[:1].expand(len(x), *value.shape[1:]) if has_rows else value
+
+    return {name: repeat(name, value) for name, value in inputs.items()}
+
+
+def _as_it_is(timestep: torch.Tensor, _x: torch.Tensor) -> torch.Tensor:
+    return timestep
+
+
+def _one_a_row(timestep: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return timestep.to(x.device).expand(len(x))
+
+
+def _thousandth(timestep: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return _one_a_row(timestep, x).to(x.dtype) / 1000
+
+
+def _nothing(_config: Config, _x: torch.Tensor) -> dict[str, Any]:
+    return {}
+
+
+def _unet(config: Config, x: torch.Tensor) -> dict[str, Any]:
+    return _class_labels(config, x, time_factor=4)
+
+
+def _conditional_unet(config: Config, x: torch.Tensor) -> dict[str, Any]:
+    _check(config, "encoder_hid_dim_type", (None, "text_proj"))
+    _check(config, "addition_embed_type", (None, "text", "text_time"))
+    text = _zeros(x, 77, _width(config, "encoder_hid_dim", "cross_attention_dim"))
+    needed: dict[str, Any] = {"encoder_hidden_states": text}
+    needed |= _class_labels(config, x, time_factor=2 if config.get("time_embedding_type") == "fourier" else 4)
+    if config.get("time_cond_proj_dim"):
+        needed["timestep_cond"] = _zeros(x, _width(config, "time_cond_proj_dim"))
+    if config.get("addition_embed_type") == "text_time":
+        needed["added_cond_kwargs"] = _text_and_sizes(config, x)
+    return needed
+
+
+def _text_and_sizes(config: Config, x: torch.Tensor) -> dict[str, Any]:
+    """SDXL's pooled text and six numbers: original size, crop and target size."""
+    both, one = (
+        _width(config, "projection_class_embeddings_input_dim"),
+        _width(config, "addition_time_embed_dim"),
+    )
+    return {"text_embeds": _zeros(x, both - 6 * one), "time_ids": _zeros(x, 6)}
+
+
+def _class_labels(config: Config, x: torch.Tensor, *, time_factor: int) -> dict[str, Any]:
+    """What a UNet adds to the embedding of time, which is `time_factor` as wide as its first block."""
+    kind = config.get("class_embed_type")
+    _check(config, "class_embed_type", (None, "timestep", "identity", "projection", "simple_projection"))
+    if kind is None and config.get("num_class_embeds") is None:
+        return {}
+    if kind in (None, "timestep"):
+        return {"class_labels": _labels(x)}
+    if kind == "identity":
+        width = config.get("time_embedding_dim") or time_factor * config["block_out_channels"][0]
+        return {"class_labels": _zeros(x, width)}
+    return {"class_labels": _zeros(x, _width(config, "projection_class_embeddings_input_dim"))}
+
+
+def _dit(_config: Config, x: torch.Tensor) -> dict[str, Any]:
+    return {"class_labels": _labels(x)}
+
+
+def _pixart(config: Config, x: torch.Tensor) -> dict[str, Any]:
+    needed: dict[str, Any] = {
+        "encoder_hidden_states": _zeros(x, 120, _width(config, "caption_channels", "cross_attention_dim"))
+    }
+    sized = config.get("use_additional_conditions")
+    # As the network decides it: only the models for images of 1024 by 1024 are told sizes.
+    if sized or (sized is None and config.get("sample_size") == 128):
+        needed["added_cond_kwargs"] = {"resolution": _zeros(x, 2), "aspect_ratio": _zeros(x, 1)}
+    return needed
+
+
+def _sd3(config: Config, x: torch.Tensor) -> dict[str, Any]:
+    return {
+        "encoder_hidden_states": _zeros(x, 77 + 256, _width(config, "joint_attention_dim")),
+        "pooled_projections": _zeros(x, _width(config, "pooled_projection_dim")),
+    }
+
+
+def _flux(config: Config, x: torch.Tensor) -> dict[str, Any]:
+    words, axes = 512, len(config["axes_dims_rope"])
+    needed = {
+        "encoder_hidden_states": _zeros(x, words, _width(config, "joint_attention_dim")),
+        "pooled_projections": _zeros(x, _width(config, "pooled_projection_dim")),
+        "img_ids": x.new_zeros(x.shape[1], axes),
+        "txt_ids": x.new_zeros(words, axes),
+    }
+    if config.get("guidance_embeds"):
+        needed["guidance"] = x.new_zeros(len(x), dtype=torch.float32)
+    return needed
+
+
+def _zeros(x: torch.Tensor, *shape: int) -> torch.Tensor:
+    return x.new_zeros(len(x), *shape)
+
+
+def _labels(x: torch.Tensor) -> torch.Tensor:
+    return x.new_zeros(len(x), dtype=torch.long)
+
+
+def _width(config: Config, *names: str) -> int:
+    """The first of the named lengths that is set."""
+    value = next((config[name] for name in names if config.get(name) is not None), None)
+    if not isinstance(value, int):
+        raise UserError(f"the network's {' or '.join(names)} is {value!r}; needed is a whole number")
+    return value
+
+
+def _check(config: Config, name: str, allowed: tuple[str | None, ...]) -> None:
+    if config.get(name) not in allowed:
+        listed = ", ".join(map(str, allowed))
+        raise UserError(
+            f"the network's {name} is {config[name]!r}, whose inputs are not known; allowed: {listed}"
+        )
+
+
+ANY_MODULE = Family("", (), _as_it_is, _nothing)
+FAMILIES = {
+    family.name: family
+    for family in (
+        Family("UNet2DModel", (), _as_it_is, _unet),
+        Family("UNet2DConditionModel", GUIDED, _as_it_is, _conditional_unet),
+        Family("DiTTransformer2DModel", ("cond", "uncond"), _one_a_row, _dit),
+        Family("PixArtTransformer2DModel", GUIDED, _one_a_row, _pixart),
+        Family("SD3Transformer2DModel", GUIDED, _one_a_row, _sd3),
+        Family("FluxTransformer2DModel", (), _thousandth, _flux, packed=True),
+    )
+}

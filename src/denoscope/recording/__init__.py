@@ -1,0 +1,1 @@
+"""Recordings: planned, made, opened, compared and verified."""

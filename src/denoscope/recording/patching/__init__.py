@@ -1,0 +1,1 @@
+"""Activation patching: one recording's states in the run of another."""

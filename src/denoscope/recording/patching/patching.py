@@ -1,0 +1,262 @@
+"""Activation patching: one recording's states in the run of another, layer by layer and step by step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from denoscope.config import InferenceConfig
+from denoscope.foundation import checkpoint
+from denoscope.foundation.errors import UserError
+from denoscope.hooks.taps import tapped
+from denoscope.interventions.spec import Intervention
+from denoscope.models.classifier.labels import DIGIT, classify_finite
+from denoscope.models.denoiser import Denoiser, need_denoiser
+from denoscope.models.schedulers import keeps_no_history
+from denoscope.recording.patching import patch_map
+from denoscope.recording.provenance import device_name
+from denoscope.recording.recording import Recording
+from denoscope.recording.replay import condition_of, interventions_of, need_finished, opened, options_of
+from denoscope.sampling.loop import Loop, steps_of
+from denoscope.storage.plan import IMAGES
+
+if TYPE_CHECKING:
+    import xarray
+
+Told = Callable[[int, int], None]
+Cell = tuple[int, int]
+"""A layer and a sample by their places."""
+
+
+def patch(
+    denoiser: Denoiser,
+    recording_a: Recording | str | os.PathLike[str],
+    recording_b: Recording | str | os.PathLike[str],
+    *,
+    layers: Sequence[str] | None = None,
+    steps: Sequence[int] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    batch_size: int = InferenceConfig.batch_size,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Told | None = None,
+) -> xarray.Dataset:
+    """How far x_0 moves from A's to B's when one layer in one step of A's run has B's states.
+
+    `moved` (layer, step, sample) is 1 − ‖x_0' − x_0^B‖ / ‖x_0^A − x_0^B‖ in L2: 0 where nothing moved, 1 where
+    x_0 became B's, below 0 where it went away, NaN where A and B end in the same image. `label` is the digit
+    that x_0' shows, where the model makes digits, beside `label_a` and `label_b`.
+
+    A sample of A is patched from the one of the same name in B, or, where the names differ, from the one at the
+    same place. Each run starts at the patched step from A's state, where the scheduler keeps nothing else
+    between steps, else from x_T; that changes no bit. A cell costs all steps that are left.
+
+    Args:
+        recording_a: with its sequence; its options are those of all runs.
+        recording_b: with the whole states of the layers, from the same model, schedule and number of steps.
+        layers: queries among those recorded in B; all of them unless given.
+        steps: all unless given.
+        out: a file (.npz) to which what is finished is written as it comes; `kept.read` opens it.
+        resume: go on with what `out` holds. `overwrite` replaces it.
+        progress: told (cells finished, cells in all).
+
+    Raises: UserError if the recordings do not fit each other or the denoiser, are damaged, or `out` is taken.
+    """
+    need_denoiser(denoiser)
+    a, b = opened(recording_a), opened(recording_b)
+    work = _Work.planned(denoiser, a, b, layers, steps)
+    a.check("sequence")
+    b.check(*work.layers, *IMAGES)
+    with (
+        checkpoint.keeping(work.empty(), out, resume=resume, overwrite=overwrite) as file,
+        torch.inference_mode(),
+    ):
+        done = file.data["done"].values
+        for step, cells in work.batches(done, batch_size):
+            patch_map.put(file.data, step, cells, *work.compute(step, cells))
+            file.save()
+            if progress:
+                progress(int(done.sum()), done.size)
+    return file.data
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """All that is computed: runs of A with states of B."""
+
+    denoiser: Denoiser
+    a: Recording
+    b: Recording
+    layers: tuple[str, ...]
+    steps: tuple[int, ...]
+    sources: Mapping[str, str]
+    """The sample of B for each of A."""
+    loop: Loop
+    own: Sequence[Intervention]
+    """What was written into A's states."""
+
+    @classmethod
+    def planned(
+        cls,
+        denoiser: Denoiser,
+        a: Recording,
+        b: Recording,
+        layers: Sequence[str] | None,
+        steps: Sequence[int] | None,
+    ) -> _Work:
+        if a.attrs["fingerprint"]["weights_sha256"] != denoiser.weights_hash:
+            raise UserError(f"{a.path} was recorded from another model: its weights are not the same")
+        names = [str(name) for name in a.dataset["sample"].to_numpy()]
+        chosen = denoiser.chosen_layers(layers or list(b.states), condition_of(a, names, denoiser).inputs)
+        count = a.sequence.sizes["state"] - 1
+        wanted = tuple(range(count)) if steps is None else tuple(steps)
+        if wrong := [step for step in wanted if not 0 <= step < count]:
+            raise UserError(f"steps names step {wrong[0]}; allowed: 0 to {count - 1}")
+        loop = Loop.of(options_of(a), a.attrs["config"]["noise_seed"])
+        addresses = tuple(layer.address for layer in chosen)
+        work = cls(denoiser, a, b, addresses, wanted, _sources(a, b), loop, interventions_of(a))
+        loop.writes(denoiser, work._swaps(wanted, {}), condition_of(a, names, denoiser)).check(names)
+        return work
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.sources)
+
+    def batches(self, done: np.ndarray, batch_size: int) -> Iterator[tuple[int, list[Cell]]]:
+        """The cells (layer, sample) of each step that are not done, as many as are in flight at once.
+
+        Samples that are told apart by their names share a batch only with those of the same layer.
+        """
+        at_once = -(-batch_size // self.loop.lanes) * self.loop.lanes
+        together = self.loop.noise == "common" and not self.own
+        for place in range(len(self.steps)):
+            left = [(int(layer), int(sample)) for layer, sample in np.argwhere(~done[:, place])]
+            groups = [left] if together else [[c for c in left if c[0] == k] for k in range(len(self.layers))]
+            for cells in groups:
+                for first in range(0, len(cells), at_once):
+                    yield place, cells[first : first + at_once]
+
+    def compute(self, place: int, cells: Sequence[Cell]) -> tuple[np.ndarray, np.ndarray | None]:
+        """How far each cell moved, and the digit that it came to."""
+        x_0 = self._run(self.steps[place], cells)
+        samples = [sample for _, sample in cells]
+        to_b, between = _norms(x_0 - self._final_b[samples]), _norms(self._final_a - self._final_b)[samples]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            moved = np.where(between > 0, 1 - to_b / between, np.nan)
+        return moved, _digits(x_0)
+
+    def _run(self, step: int, cells: Sequence[Cell]) -> np.ndarray:
+        """x_0 of A's run in which each cell's layer has B's state in `step`."""
+        named = {f"{self.names[sample]} at {self.layers[layer]}": (layer, sample) for layer, sample in cells}
+        alone = len({layer for layer, _ in cells}) == 1
+        names = [self.names[sample] for _, sample in cells] if alone else list(named)
+        begin = step if keeps_no_history(self.denoiser.scheduler) else 0
+        samples = [sample for _, sample in cells]
+        x = torch.from_numpy(self.a.sequence.isel(state=begin, sample=samples).to_numpy())
+        condition = condition_of(self.a, [self.names[sample] for sample in samples], self.denoiser)
+        swaps = self._swaps((step,), {} if alone else named, {layer for layer, _ in cells})
+        writes = self.loop.writes(self.denoiser, swaps, condition)
+        denoiser, x_0 = self.denoiser, x
+        with tapped(denoiser.network, denoiser.call, writes=writes.visits) as network:
+            for made in steps_of(denoiser, network, x, self.loop, names, condition, writes, begin):
+                x_0 = made.x_after
+        return x_0.double().cpu().numpy()
+
+    def _swaps(
+        self, steps: Sequence[int], named: Mapping[str, Cell], layers: set[int] | None = None
+    ) -> list[Intervention]:
+        """What is written: A's own interventions, then for each layer B's states, in the rows `named` as its."""
+        swaps = [
+            Intervention(
+                self.layers[layer],
+                "swap",
+                self.b.path,
+                steps=list(steps),
+                samples=[name for name, cell in named.items() if cell[0] == layer],
+                source=dict(self.sources)
+                | {name: self.sources[self.names[sample]] for name, (_, sample) in named.items()},
+            )
+            for layer in sorted(layers if layers is not None else range(len(self.layers)))
+        ]
+        return [*self.own, *swaps]
+
+    @cached_property
+    def _final_a(self) -> np.ndarray:
+        return _in_double(self.a.final)
+
+    @cached_property
+    def _final_b(self) -> np.ndarray:
+        """B's x_0 in the order of A's samples."""
+        return _in_double(self.b.final.sel(sample=list(self.sources.values())))
+
+    def empty(self) -> xarray.Dataset:
+        """The map in which nothing is finished."""
+        timesteps = self.b.dataset["timestep"].sel(step=list(self.steps)).to_numpy()
+        digits = {"label_a": _digits(self._final_a), "label_b": _digits(self._final_b)}
+        return patch_map.empty(
+            {
+                "layer": ("layer", list(self.layers)),
+                "step": ("step", list(self.steps)),
+                "timestep": ("step", timesteps),
+                "sample": ("sample", self.names),
+                "source": ("sample", list(self.sources.values())),
+            },
+            {name: found for name, found in digits.items() if found is not None},
+            {
+                "recording_a": str(self.a.path),
+                "recording_b": str(self.b.path),
+                "model": self.denoiser.name,
+                "fingerprint": self.a.attrs["fingerprint"],
+                checkpoint.IDENTITY: self.identity(),
+            },
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What decides every cell."""
+        of_a, of_b = (
+            {"made": rec.attrs["fingerprint"], "inputs": rec.attrs["inputs_sha256"]}
+            for rec in (self.a, self.b)
+        )
+        return {
+            "recording A": of_a,
+            "recording B": of_b,
+            "device": device_name(self.denoiser.device),
+            "number of threads": torch.get_num_threads(),
+            "layers": self.layers,
+            "steps": self.steps,
+            "sources": dict(self.sources),
+        }
+
+
+def _sources(a: Recording, b: Recording) -> dict[str, str]:
+    """The sample of B for each of A: that of the same name, or at the same place where the names differ."""
+    for rec in (a, b):
+        need_finished(rec)
+    ours, theirs = ([str(name) for name in rec.dataset["sample"].to_numpy()] for rec in (a, b))
+    if set(ours) <= set(theirs):
+        return {name: name for name in ours}
+    if len(ours) != len(theirs):
+        raise UserError(
+            f"{a.path} has {len(ours)} samples and {b.path} {len(theirs)} of other names; needed are the same names "
+            "or the same number"
+        )
+    return dict(zip(ours, theirs, strict=True))
+
+
+def _in_double(images: xarray.DataArray) -> np.ndarray:
+    return images.to_numpy().astype(np.float64)
+
+
+def _norms(images: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(images.reshape(len(images), -1), axis=1)
+
+
+def _digits(x_0: np.ndarray) -> np.ndarray | None:
+    """The digit that each image shows; −1 where it is not finite, None where images are no digits."""
+    return classify_finite(torch.from_numpy(x_0)).label if x_0.shape[1:] == DIGIT else None

@@ -1,0 +1,1 @@
+"""Recording a call of any diffusers pipeline."""

@@ -1,0 +1,136 @@
+"""What the classifier says of a folder of results, and of a plane as a grid."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from denoscope.foundation import tensor_files
+from denoscope.foundation.atomic_files import replacing
+from denoscope.foundation.errors import UserError
+from denoscope.models.classifier.labels import Classifier, Labels, check_images, classify_finite
+from denoscope.storage.pt import layout as pt_layout
+
+CELL = re.compile(r"(?P<plane>plane_.+)_x(?P<x>\d+)_y(?P<y>\d+)")
+RESULT_FOLDERS = ("final_tensors", "sequences")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Labels of named samples, with the file that each x_0 came from."""
+
+    samples: tuple[str, ...]
+    files: tuple[Path, ...]
+    labels: Labels
+
+    def planes(self) -> dict[str, np.ndarray]:
+        """Each plane's label grid [ny, nx] by the plane's name; −1 where a cell is missing, or no digit."""
+        return plane_grids(self.samples, self.labels.label)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write predictions.json and, for a plane, classifications_plane.pt; returns their paths."""
+        content = {
+            sample: {
+                "file": str(file),
+                "label": int(self.labels.label[row]),
+                "confidence": _or_none(self.labels.confidence[row]),
+                "margin": _or_none(self.labels.margin[row]),
+            }
+            | ({} if self.labels.likeness is None else {"likeness": _or_none(self.labels.likeness[row])})
+            for row, (sample, file) in enumerate(zip(self.samples, self.files, strict=True))
+        }
+        written = [folder / "predictions.json"]
+        with replacing(written[0]) as file:
+            file.write((json.dumps(content, indent=1) + "\n").encode())
+        planes = self.planes()
+        for name, grid in planes.items():
+            written.append(folder / f"classifications_{name if len(planes) > 1 else 'plane'}.pt")
+            tensor_files.save(torch.from_numpy(grid), written[-1])
+        return written
+
+
+def _or_none(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def plane_grids(samples: Sequence[str], values: np.ndarray) -> dict[str, np.ndarray]:
+    """Values of plane cells as grids [ny, nx], row y and column x, by plane; −1 where a cell is missing."""
+    cells: dict[str, list[tuple[int, int, int]]] = {}
+    for sample, value in zip(samples, values, strict=True):
+        if match := CELL.fullmatch(sample):
+            cells.setdefault(match["plane"], []).append((int(match["y"]), int(match["x"]), int(value)))
+    grids = {}
+    for plane, entries in cells.items():
+        rows, columns, labels = np.array(entries).T
+        grids[plane] = np.full((rows.max() + 1, columns.max() + 1), -1, np.int64)
+        grids[plane][rows, columns] = labels
+    return grids
+
+
+def predict(folder: Path, by: Classifier | None = None) -> Predictions:
+    """Classify the x_0 of every sample in a folder of final tensors or sequences.
+
+    An output folder stands for its final_tensors/ and sequences/; a sample in both is read from the one that
+    the latest recording wrote.
+
+    Raises: UserError naming the folder that holds no tensors, or the file that holds no digit image.
+    """
+    found = _results(folder)
+    images = [_image(path) for path in found.values()]
+    for path, image in zip(found.values(), images, strict=True):
+        if image.shape != images[0].shape:
+            raise UserError(
+                f"{path}: its image has shape {list(image.shape)}, that of {next(iter(found.values()))} "
+                f"{list(images[0].shape)}; keep images of one shape in a folder"
+            )
+    return Predictions(tuple(found), tuple(found.values()), classify_finite(torch.stack(images), by))
+
+
+def _image(path: Path) -> torch.Tensor:
+    """The x_0 that a file holds, refused where it is no image that the classifier takes."""
+    tensor = tensor_files.load(path)
+    if tensor.ndim not in (3, 4):
+        raise UserError(
+            f"{path}: holds shape {list(tensor.shape)}; needed is [C, H, W] or [steps+1, C, H, W]"
+        )
+    image = tensor if tensor.ndim == 3 else tensor[-1]
+    try:
+        check_images(image[None])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return image
+
+
+def _latest_first(folder: Path) -> tuple[str, ...]:
+    holds_sequences = pt_layout.attributes(folder).get("config", {}).get("extract_states", False)
+    return RESULT_FOLDERS[::-1] if holds_sequences else RESULT_FOLDERS
+
+
+def _results(folder: Path) -> dict[str, Path]:
+    """The file of each sample's x_0 by the sample's name."""
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder of tensors; record some with main.py or `denoscope record`"
+        )
+    own = _tensors_in(folder)
+    places = [own] if own else [_tensors_in(folder / name) for name in _latest_first(folder)]
+    found: dict[str, Path] = {}
+    for path in (path for place in places for path in place):
+        found.setdefault(path.stem.removesuffix("_sequence"), path)
+    if not found:
+        raise UserError(
+            f"{folder}: holds no tensors, nor do its {' and '.join(RESULT_FOLDERS)}; record some with main.py"
+        )
+    return found
+
+
+def _tensors_in(folder: Path) -> list[Path]:
+    """The tensors of a folder, without the grids that a classification left there."""
+    return [path for path in sorted(folder.glob("*.pt")) if not path.name.startswith("classifications_")]

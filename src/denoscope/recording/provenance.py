@@ -1,0 +1,197 @@
+"""Where a recording comes from, and all that decides its bits."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from denoscope.config import InferenceConfig
+from denoscope.interventions.applied import NONE, Writes
+from denoscope.models.conditioning import NOTHING, Condition
+from denoscope.models.denoiser import Denoiser, weights_sha256
+from denoscope.models.schedulers import config_of
+from denoscope.noise.noises import NoiseSet
+from denoscope.storage.plan import FORMAT, FORMAT_VERSION
+
+LIBRARIES = ("denoscope", "torch", "diffusers", "numpy", "zarr")
+NUMERIC = ("torch", "diffusers", "numpy")
+WITHOUT_EFFECT = ("batch_size", "output_format", "resume", "overwrite", "on_nonfinite")
+"""Options that change no byte of a sample."""
+
+RESOLVED = (
+    "layers", "labels", "condition", "guidance_scale", "branches", "intervene", "extract_estimates",
+)  # fmt: skip
+"""Options that stand in the fingerprint as what they come to; what differs by sample is an input."""
+
+KEPT = ("every", "channels", "height", "width", "reduce", "flatten", "state_dtype", "codec")
+"""Options that say what is kept of a state, whoever computed it."""
+
+OCCASION = ("resume", "overwrite")
+"""Options that say how to deal with what is there, not how a recording is made."""
+
+
+def fingerprint(
+    denoiser: Denoiser,
+    layers: Sequence[str],
+    options: InferenceConfig,
+    noise_seed: int,
+    condition: Condition = NOTHING,
+    writes: Writes = NONE,
+) -> dict[str, Any]:
+    """Everything that decides the bits of a recording beside its inputs.
+
+    With equal fingerprints every stored byte of a sample is the same for any batch size, order and
+    number of inputs, subset, resume point and number of processes.
+    """
+    left_out = (*WITHOUT_EFFECT, *RESOLVED)
+    chosen = {name: value for name, value in vars(options).items() if name not in left_out}
+    return _plain(
+        {
+            "network": class_name(denoiser.network),
+            "weights_sha256": denoiser.weights_hash,
+            "probe_sha256": denoiser.probe_hash(options.lanes, condition.blank, tf32=options.tf32),
+            "scheduler": type(denoiser.scheduler).__name__,
+            "scheduler_config": config_of(denoiser.scheduler),
+            "shape": denoiser.shape,
+            "layers": list(layers),
+            "guidance_scale": condition.scale if condition.guided else None,
+            # What came to be later stands only where it is asked for, so that earlier recordings can be gone on with.
+            **({"interventions": writes.plain} if writes.plain else {}),
+            **({"extract_estimates": True} if options.extract_estimates else {}),
+            **chosen,
+            "noise_seed": noise_seed,
+            "dtype": str(denoiser.dtype).removeprefix("torch."),
+            "device": device_name(denoiser.device),
+            "threads": torch.get_num_threads(),
+            **{name: importlib.metadata.version(name) for name in NUMERIC},
+        }
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """The kind of device."""
+    if device.type == "cuda":
+        return f"cuda {torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
+    return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def class_name(network: nn.Module) -> str:
+    """Where a network's class stands, and its name."""
+    return f"{type(network).__module__}.{type(network).__qualname__}"
+
+
+def inputs_sha256(x: NoiseSet, condition: Condition = NOTHING) -> str:
+    """SHA-256 over the names and values of all noises, and over what the network is told beside them."""
+    digest = hashlib.sha256()
+    for index, name in enumerate(x.names):
+        digest.update(name.encode() + b"\0")
+        digest.update(x.tensor(index).contiguous().numpy().tobytes())
+    if condition.inputs:
+        digest.update(condition.digest().encode())
+    return digest.hexdigest()
+
+
+def attributes(
+    denoiser: Denoiser,
+    x: NoiseSet,
+    layers: Sequence[str],
+    options: InferenceConfig,
+    noise_seed: int,
+    condition: Condition = NOTHING,
+    writes: Writes = NONE,
+) -> dict[str, Any]:
+    """The attributes of a recording, as plain JSON values."""
+    return _plain(
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "model": _found_again(denoiser),
+            "scheduler": type(denoiser.scheduler).__name__,
+            "config": {name: value for name, value in vars(options).items() if name not in OCCASION}
+            | {"noise_seed": noise_seed},
+            "fingerprint": fingerprint(denoiser, layers, options, noise_seed, condition, writes),
+            "inputs": dict(x.parameters),
+            "condition": list(condition.inputs),
+            **({"interventions": writes.asked} if writes.asked else {}),
+            "inputs_sha256": inputs_sha256(x, condition),
+            "versions": {"python": platform.python_version()}
+            | {name: importlib.metadata.version(name) for name in LIBRARIES},
+        }
+    )
+
+
+def of_pipeline(
+    pipe: Any,
+    network: nn.Module,
+    layers: Sequence[str],
+    options: InferenceConfig,
+    noise_seed: int,
+    run: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The attributes of what was recorded of a pipeline's call, as plain JSON values.
+
+    What the pipeline was told, its prompts and random numbers, is not among them, so that such a recording cannot
+    be made again from what it says of itself.
+
+    Args:
+        run: what the call showed of itself, all of it for the fingerprint.
+    """
+    parameter = next(network.parameters(), torch.empty(0))
+    away = any(tensor.is_meta for tensor in network.state_dict().values())
+    chosen = {name: getattr(options, name) for name in KEPT}
+    made_by = {
+        "pipeline": type(pipe).__name__,
+        "network": class_name(network),
+        # Weights that wait elsewhere, to be loaded module by module, cannot be read from here.
+        "weights_sha256": None if away else weights_sha256(network),
+        "scheduler": type(pipe.scheduler).__name__,
+        "scheduler_config": config_of(pipe.scheduler),
+        "layers": list(layers),
+        **run,
+        **chosen,
+        "noise_seed": noise_seed,
+        "dtype": str(parameter.dtype).removeprefix("torch."),
+        "device": device_name(parameter.device),
+        "threads": torch.get_num_threads(),
+        **{name: importlib.metadata.version(name) for name in NUMERIC},
+    }
+    return _plain(
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "model": type(pipe).__name__,
+            "pipeline": type(pipe).__name__,
+            "scheduler": type(pipe.scheduler).__name__,
+            "config": {
+                "layers": options.layers,
+                "num_steps": run["steps"],
+                **chosen,
+                "noise_seed": noise_seed,
+            },
+            "fingerprint": made_by,
+            "versions": {"python": platform.python_version()}
+            | {name: importlib.metadata.version(name) for name in LIBRARIES},
+            "layer_folders": {},
+        }
+    )
+
+
+def _found_again(denoiser: Denoiser) -> str:
+    """A model's name; that of a folder says where it lies, whatever the folder one works in."""
+    folder = not denoiser.bundled and Path(denoiser.name).is_dir()
+    return str(Path(denoiser.name).resolve()) if folder else denoiser.name
+
+
+def _plain(content: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(content, default=str))

@@ -1,0 +1,150 @@
+"""The noise floor: what rounding alone does to a trajectory and to the states of layers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from denoscope import noise
+from denoscope.config import InferenceConfig, SystemConfig
+from denoscope.hooks.taps import tapped
+from denoscope.models.conditioning import NOTHING, Condition
+from denoscope.models.denoiser import Denoiser
+from denoscope.recording.verify.bits import OTHER_LANES
+from denoscope.sampling.loop import Loop, steps_of
+
+X = "x"
+"""The name of the states x_t among those of layers."""
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """How far rounding alone moves a trajectory: below this, a separation means nothing.
+
+    `between_lane_counts` and `between_precisions` are the largest absolute difference of one number of x_t in any
+    step, the latter to float64; it is None where nothing more precise could be compared: in float64 itself, and
+    under a stochastic scheduler, which draws other numbers in double precision. `per_state` gives the larger of the
+    two from x_T to x_0, `per_state_l2` the L2 norm of the largest difference of one sample there; `layers` the same
+    two for every step of each layer. Measured on `samples` random noises at `lanes` rows a call.
+    """
+
+    between_lane_counts: float
+    between_precisions: float | None
+    per_state: list[float]
+    per_state_l2: list[float]
+    layers: dict[str, dict[str, list[float]]]
+    dtype: str
+    lanes: int
+    samples: int
+
+    @property
+    def value(self) -> float:
+        """The largest absolute difference of one number of x_t."""
+        return max(self.between_lane_counts, self.between_precisions or 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"value": self.value}
+
+    def __str__(self) -> str:
+        precisions = "not measured" if self.between_precisions is None else f"{self.between_precisions:.3g}"
+        lines = [
+            f"largest difference between lane counts   {self.between_lane_counts:.3g}",
+            f"largest difference {self.dtype + ' − float64':<22}{precisions}",
+        ]
+        for name, gaps in self.layers.items():
+            lines.append(f"in layer {name:<32}{max(gaps['largest']):.3g}")
+        return "\n".join(lines)
+
+
+def precision(
+    denoiser: Denoiser,
+    *,
+    steps: int = InferenceConfig.num_steps,
+    layers: Sequence[str] = (),
+    seed: int = SystemConfig.seed,
+    samples: int = 8,
+    condition: Condition = NOTHING,
+    **options: Any,
+) -> NoiseFloor:
+    """The noise floor: the largest difference between lane counts, and to double precision.
+
+    Measured on random noises with common draws, from what a call of `options.lanes` rows gives.
+
+    Args:
+        layers: queries of layers whose floor is measured too.
+        samples: how many noises; all of their states are held in memory.
+        condition: what the network is told besides, one row for all samples.
+        options: further fields of `InferenceConfig`: lanes, sampler_dtype, tf32, fast.
+    """
+    chosen = InferenceConfig(num_steps=steps, layers=tuple(layers), **options)
+    x_T = noise.random(samples, denoiser.shape, seed=seed).batch(range(samples))
+
+    def run(model: Denoiser, asked: InferenceConfig) -> list[dict[str, np.ndarray]]:
+        return list(_states(model, x_T, asked, seed, condition))
+
+    reference = run(denoiser, chosen)
+    others = [replace(chosen, lanes=lanes) for lanes in OTHER_LANES if lanes != chosen.lanes]
+    lane_gaps = _largest([_gaps(run(denoiser, asked), reference) for asked in others])
+    every = [lane_gaps]
+    if not denoiser.is_stochastic and denoiser.dtype != torch.float64:
+        double = replace(
+            denoiser, network=copy.deepcopy(denoiser.network).double(), plain_dtype=torch.float64
+        )
+        exact = replace(chosen, fast=False, sampler_dtype="auto")
+        every.append(_gaps(run(double, exact), reference))
+    both = _largest(every)
+    return NoiseFloor(
+        between_lane_counts=max(lane_gaps[X]["largest"]),
+        between_precisions=max(every[1][X]["largest"]) if len(every) > 1 else None,
+        per_state=[0.0, *both[X]["largest"]],
+        per_state_l2=[0.0, *both[X]["l2"]],
+        layers={name: gaps for name, gaps in both.items() if name != X},
+        dtype=str(denoiser.dtype).removeprefix("torch."),
+        lanes=chosen.lanes,
+        samples=samples,
+    )
+
+
+def _states(
+    denoiser: Denoiser, x_T: torch.Tensor, options: InferenceConfig, seed: int, condition: Condition
+) -> Iterator[dict[str, np.ndarray]]:
+    """x and the states of the layers after each step, [n, …]."""
+    layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.layers else []
+    with (
+        torch.inference_mode(),
+        tapped(denoiser.network, denoiser.call, layers, fast=options.fast) as network,
+    ):
+        names = [str(index) for index in range(len(x_T))]
+        for step in steps_of(denoiser, network, x_T, Loop.of(options, seed), names, condition):
+            found = {X: step.x_after, **step.states}
+            yield {name: state.double().flatten(1).cpu().numpy() for name, state in found.items()}
+
+
+def _gaps(
+    found: Sequence[Mapping[str, np.ndarray]], reference: Sequence[Mapping[str, np.ndarray]]
+) -> dict[str, dict[str, list[float]]]:
+    """For x and each layer, the largest difference of one number and of one sample (L2) in every step."""
+    gaps: dict[str, dict[str, list[float]]] = {name: {"largest": [], "l2": []} for name in reference[0]}
+    for one, other in zip(found, reference, strict=True):
+        for name, kept in gaps.items():
+            with np.errstate(invalid="ignore"):
+                # What a layer did not compute is NaN in both, and what overflowed is Inf in both.
+                apart = np.nan_to_num(one[name] - other[name], nan=0.0)
+            kept["largest"].append(float(np.abs(apart).max()))
+            kept["l2"].append(float(np.linalg.norm(apart, axis=1).max()))
+    return gaps
+
+
+def _largest(several: Sequence[dict[str, dict[str, list[float]]]]) -> dict[str, dict[str, list[float]]]:
+    """The largest of several measurements, step by step."""
+    return {
+        name: {
+            kind: np.max([gaps[name][kind] for gaps in several], axis=0).tolist() for kind in several[0][name]
+        }
+        for name in several[0]
+    }

@@ -1,0 +1,204 @@
+"""Whether a recording is what it was: every checksum, and samples computed again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from denoscope import noise
+from denoscope.config import SystemConfig
+from denoscope.foundation.errors import UserError
+from denoscope.models.denoiser import Denoiser
+from denoscope.noise.noises import NoiseSet
+from denoscope.recording import recording
+from denoscope.recording.job import Job
+from denoscope.recording.planning import sample_names
+from denoscope.recording.replay import condition_of, denoiser_of, first_states, interventions_of, options_of
+from denoscope.recording.verify.bits import threads_set_to
+from denoscope.recording.verify.floor import NoiseFloor, precision
+from denoscope.recording.verify.gap import gap
+from denoscope.storage.completion import Mark
+from denoscope.storage.inspection import inspect
+from denoscope.storage.output_lock import differences
+from denoscope.storage.plan import as_array
+
+LISTED = 20  # missing marks, the others are counted
+
+
+def precision_of(rec: recording.Recording, *, device: str = SystemConfig.device) -> NoiseFloor:
+    """The noise floor of the model, layers and options that a recording was made with.
+
+    Of what its samples were told, the first one's stands for all.
+    """
+    denoiser, options = denoiser_of(rec, device=device), options_of(rec)
+    first = str(rec.dataset["sample"].to_numpy()[0])
+    with threads_set_to(rec.attrs["fingerprint"]["threads"]):
+        return precision(
+            denoiser,
+            steps=options.num_steps,
+            layers=options.layers,
+            condition=condition_of(rec, [first], denoiser),
+            lanes=options.lanes,
+            sampler_dtype=options.sampler_dtype,
+            tf32=options.tf32,
+            fast=options.fast,
+        )
+
+
+@dataclass(frozen=True)
+class StoreReport:
+    """What re-reading a recording found; `notes` are no faults of it, `remedy` says how it comes to its end."""
+
+    samples: int
+    finished: int
+    remedy: str
+    missing: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    recomputed: int = 0
+
+    @property
+    def sound(self) -> bool:
+        return not self.problems and self.finished == self.samples
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.finished} of {self.samples} samples are finished, {self.samples - self.finished} missing"
+        ]
+        lines += [f"  without {mark}" for mark in self.missing[:LISTED]]
+        if (more := len(self.missing) - LISTED) > 0:
+            lines.append(f"  and {more} marks more")
+        lines += [f"  {line}" for line in (*self.problems, *self.notes)]
+        if self.recomputed:
+            lines.append(f"{self.recomputed} samples computed again")
+        wrong = f"NOT SOUND: {len(self.problems)} problems" if self.problems else f"unfinished, {self.remedy}"
+        lines.append("sound" if self.sound else wrong)
+        return "\n".join(lines)
+
+
+def store(
+    path: str | os.PathLike[str],
+    *,
+    recompute: int = 0,
+    inputs: str | os.PathLike[str] | None = None,
+    source: Any = None,
+    seed: int = 0,
+) -> StoreReport:
+    """Re-read every checksum of a recording, and compute `recompute` random samples again.
+
+    Those are chosen among the samples whose checksums hold.
+
+    Args:
+        inputs: the folder it was recorded from, where it does not hold x_T.
+        source: what its model is loaded from, where its name does not say it (see `denoiser_of`).
+        seed: of the choice of samples.
+
+    Raises: UserError if there is no recording at `path`, or x_T of the samples to compute again is neither
+    stored nor in `inputs`.
+    """
+    path = Path(path)
+    found = inspect(path)
+    problems, chosen = found.problems, list(found.sound)
+    notes: tuple[str, ...] = ()
+    if recompute and chosen:
+        picked = np.random.default_rng(seed).choice(len(chosen), min(recompute, len(chosen)), replace=False)
+        chosen = [chosen[index] for index in sorted(picked)]
+        different, notes = _recomputed(recording.open(path), chosen, inputs, source)
+        problems += different
+    return StoreReport(
+        samples=found.samples,
+        finished=len(found.finished),
+        remedy=found.remedy,
+        missing=found.missing,
+        problems=problems,
+        notes=notes,
+        recomputed=len(chosen) if recompute else 0,
+    )
+
+
+def _recomputed(
+    rec: recording.Recording, chosen: Sequence[str], inputs: str | os.PathLike[str] | None, source: Any
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What differs in samples that are computed again with the recording's own options, and why it may."""
+    denoiser = denoiser_of(rec, source=source)
+    options = replace(options_of(rec), batch_size=1)
+    x = _states_of(rec, chosen, denoiser) if inputs is None else _noises_of(inputs, chosen, denoiser)
+    condition = condition_of(rec, chosen, denoiser)
+    stored = rec.attrs["fingerprint"]
+    with threads_set_to(stored["threads"]):
+        noise_seed = rec.attrs["config"]["noise_seed"]
+        job = Job.prepared(denoiser, x, rec.path, options, noise_seed, condition, interventions_of(rec))
+        if job.plan.attrs["fingerprint"].get("interventions") != stored.get("interventions"):
+            raise UserError(
+                f"{rec.path}: a value or a recording that its interventions take is not what it was"
+            )
+        comparer = _Comparer(rec, job)
+        job.run_into(comparer, begin=0 if inputs is None else None)
+    notes = [
+        f"this differs now ({what}); other bits are no fault of the store"
+        for what in differences(stored, job.plan.attrs["fingerprint"])
+    ]
+    return tuple(comparer.problems), tuple(notes)
+
+
+def _states_of(rec: recording.Recording, chosen: Sequence[str], denoiser: Denoiser) -> NoiseSet:
+    """The states that the recording begins with."""
+    if "sequence" not in rec.dataset:
+        raise UserError(f"{rec.path} does not hold x_T; name the folder it was recorded from (--inputs)")
+    first = first_states(rec, chosen)
+    return NoiseSet(tuple(chosen), denoiser.shape, lambda index: first[index])
+
+
+def _noises_of(inputs: str | os.PathLike[str], chosen: Sequence[str], denoiser: Denoiser) -> NoiseSet:
+    """The noises of a folder, x_T, by the names that samples have."""
+    x = noise.read(inputs, shape=denoiser.shape)
+    own = sample_names(x.names)
+    if lacking := [name for name in chosen if name not in own]:
+        raise UserError(f"{inputs} lacks the noise of {lacking[0]}; name the folder recorded from (--inputs)")
+    return x.subset([own.index(name) for name in chosen])
+
+
+class _Comparer:
+    """A writer that compares with what is stored instead of writing."""
+
+    def __init__(self, rec: recording.Recording, job: Job):
+        self.rec, self.job = rec, job
+        self.problems: list[str] = []
+        self.finished: dict[int, Mark] = {}
+
+    @contextmanager
+    def unit(self, groups: Sequence[int]) -> Iterator[_Comparison]:
+        plan = self.job.plan
+        names = [plan.samples[index] for group in groups for index in plan.samples_of(group)]
+        yield _Comparison(self, names)
+
+
+class _Comparison:
+    def __init__(self, comparer: _Comparer, names: Sequence[str]):
+        self.comparer, self.names = comparer, names
+        self.arrays = {array.name: array for array in comparer.job.plan.arrays}
+        self.done = dict.fromkeys(self.arrays, 0)
+        stored = comparer.rec.dataset["sample"].to_numpy().tolist()
+        self.rows = [stored.index(name) for name in names]
+
+    def append(self, name: str, rows: torch.Tensor) -> None:
+        array, entry = self.arrays[name], self.done[name]
+        self.done[name] += 1
+        fresh = as_array(rows, array.dtype)
+        for row, place, name_of in zip(fresh, self.rows, self.names, strict=True):
+            where = (place, entry) if array.time_dim else (place,)
+            stored = self.comparer.rec.dataset[name][where].to_numpy()
+            if stored.tobytes() != row.tobytes():
+                most = gap(stored.astype(float), row.astype(float))
+                self.comparer.problems.append(
+                    f"{name}, sample {name_of}, entry {entry}: differs by up to {most:.3g}"
+                )
+
+    def flag(self, nonfinite: np.ndarray) -> None: ...

@@ -1,0 +1,35 @@
+"""One file for each sample with all its arrays by name, as other programs read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+
+from denoscope.foundation.atomic_files import replacing
+from denoscope.foundation.errors import UserError
+
+
+def write(
+    folder: Path,
+    format: Literal["safetensors", "npz"],
+    samples: Iterable[tuple[str, Mapping[str, np.ndarray]]],
+) -> None:
+    """Write NAME.safetensors or NAME.npz for each sample; each file appears whole, and none is replaced."""
+    for name, arrays in samples:
+        path = folder / f"{name}.{format}"
+        if path.exists():
+            raise UserError(f"{path} exists; name another folder")
+        with replacing(path) as file:
+            _write_one(file, format, arrays)
+
+
+def _write_one(file: BinaryIO, format: str, arrays: Mapping[str, np.ndarray]) -> None:
+    if format == "npz":
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+        return
+    from safetensors.numpy import save
+
+    file.write(save({name: np.ascontiguousarray(values) for name, values in arrays.items()}))

@@ -1,0 +1,1 @@
+"""Recordings as folders of .pt files."""

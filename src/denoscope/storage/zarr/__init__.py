@@ -1,0 +1,1 @@
+"""Recordings as one Zarr v3 store."""

@@ -1,1 +1,0 @@
-"""What the command does, a module for each kind of verb."""

@@ -1,0 +1,211 @@
+"""Maps of basins: closed forms, plain sampling and labels, the same bits however they are cut up and interrupted."""
+
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+import denoscope as ds
+from denoscope.dynamics.known import analytic_models as models
+from denoscope.foundation import checkpoint
+from denoscope.models.classifier import lenet
+from denoscope.recording.verify.bits import threads_set_to
+
+
+def side(images):
+    return (images[:, 0, 0, 0] > 0).long()
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    own, mean = models.scheduler("ddim"), torch.tensor([3.0, 0.0, 0.0, 0.0])
+    return models.denoiser(models.TwoGaussians(mean, 0.04, own), own, (1, 1, 4))
+
+
+def test_two_gaussians_part_the_plane_by_a_straight_line(mixture):
+    """The boundary of DDIM is m·x_T = 0, exactly."""
+    plane = ds.noise.plane((30, 26), mixture.shape, lengths=(8.0, 6.0), base_seed=1)
+    found = ds.basins.map(mixture, plane, steps=10, classifier=side, lanes=32)
+    assert found["label"].dims == ("y", "x") and found["label"].shape == (26, 30)
+    for index in range(len(plane)):
+        column, row = divmod(index, 26)
+        assert found["label"].values[row, column] == int(plane.tensor(index).flatten()[0] > 0)
+        assert found["u"].values[column] == plane.coords["u"][index]
+        assert found["v"].values[row] == plane.coords["v"][index]
+    assert set(found.data_vars) == {"label", "nonfinite", "computed"} and found["computed"].all()
+    assert ds.dynamics.verdict(found["label"]).verdict == "smooth"
+    assert ds.dynamics.basin_fractions(found["label"]).classes == (0, 1)
+    assert ds.dynamics.boundary_dimension(found["label"], boxes=(2, 4, 6)).spaced_value == pytest.approx(
+        1, abs=0.05
+    )
+
+
+def test_digits_are_those_of_plain_sampling_at_any_batch_size(mnist):
+    plane = ds.noise.plane((3, 4), mnist.shape, lengths=(40.0, 40.0))
+    found, other = (ds.basins.map(mnist, plane, steps=3, batch_size=size) for size in (8, 24))
+    assert found.identical(other)
+    labels = ds.classify(ds.sample(mnist, plane.batch(range(12)), steps=3))
+    for name in ("label", "confidence", "margin"):
+        np.testing.assert_array_equal(found[name].to_numpy().T.ravel(), getattr(labels, name))
+    assert found.attrs["classifier"] == "lenet" and found.attrs["fingerprint"]["num_steps"] == 3
+
+
+def test_labels_between_the_cells_are_those_of_the_plane(mixture, mnist):
+    plane = ds.noise.plane((4, 3), mixture.shape, lengths=(8.0, 6.0), base_seed=1)
+    cells = np.stack([plane.coords["u"], plane.coords["v"]], 1)
+    where = ds.basins.label_of(mixture, plane, steps=10, classifier=side)
+    mapped = ds.basins.map(mixture, plane, steps=10, classifier=side)["label"].to_numpy()
+    np.testing.assert_array_equal(where(cells), mapped.T.ravel())
+    points = np.random.default_rng(0).uniform(-4, 4, (300, 2))
+    found = ds.dynamics.uncertainty_exponent(where, points, [0.3, 0.6, 1.2])
+    assert found.interval[0] - 0.2 < 1 < found.interval[1] + 0.2, "the boundary is straight"
+    with pytest.raises(ds.UserError, match=r"points is \[3\]; allowed: \[n, 2\]"):
+        where(np.zeros(3))
+    with pytest.raises(ds.UserError, match="NaN or Inf"):
+        where(np.full((1, 2), np.nan))
+    own = ds.noise.plane((2, 2), mnist.shape, lengths=(9.0, 9.0))
+    labels = ds.classify(ds.sample(mnist, own.batch(range(4)), steps=2)).label
+    np.testing.assert_array_equal(
+        ds.basins.label_of(mnist, own, steps=2)(np.stack([own.coords["u"], own.coords["v"]], 1)), labels
+    )
+
+
+def test_a_map_is_gone_on_with_where_it_was_left(mnist, tmp_path):
+    plane, out = ds.noise.plane((4, 5), mnist.shape, lengths=(40.0, 40.0)), tmp_path / "map.npz"
+    whole = ds.basins.map(mnist, plane, steps=1)
+
+    def stop(finished, total):
+        assert (finished, total) == (8, 20)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ds.basins.map(mnist, plane, steps=1, out=out, progress=stop)
+    left = checkpoint.read(out)
+    assert left["computed"].sum() == 8 and (left["label"].to_numpy()[~left["computed"]] == -1).all()
+    found = ds.basins.map(mnist, plane, steps=1, out=out, resume=True)
+    for resumed in (found, checkpoint.read(out)):
+        assert resumed.drop_attrs().identical(whole.drop_attrs())
+    with pytest.raises(ds.UserError, match="exists; go on with it"):
+        ds.basins.map(mnist, plane, steps=1, out=out)
+    with pytest.raises(ds.UserError, match="this differs: num_steps: 1 → 2"):
+        ds.basins.map(mnist, plane, steps=2, out=out, resume=True)
+
+
+def test_what_is_not_finite_has_no_class(mnist, monkeypatch):
+    plane = ds.noise.plane((2, 2), mnist.shape, lengths=(40.0, 40.0))
+
+    def broken(denoiser, x_T, run=ds.basins.sample, **options):
+        x_0 = run(denoiser, x_T, **options)
+        x_0[1] = torch.nan
+        return x_0
+
+    monkeypatch.setattr(ds.basins, "sample", broken)
+    found = ds.basins.map(mnist, plane, steps=1)
+    assert found["label"].values[1, 0] == -1 and np.isnan(found["confidence"].values[1, 0])
+    assert found.attrs["warnings"] == ["1 of 4 cells became NaN or Inf and have the label −1"]
+
+
+def test_what_is_no_digit_is_rejected(mnist):
+    """Far out half of what comes is no digit; the rest is as it was."""
+    plane = ds.noise.plane((4, 4), mnist.shape, lengths=(600.0, 600.0))
+    found, plain = (ds.basins.map(mnist, plane, steps=2, reject=reject) for reject in (True, False))
+    labels = ds.classify(ds.sample(mnist, plane.batch(range(16)), steps=2), reject=True)
+    for name in ("label", "confidence", "margin", "likeness"):
+        np.testing.assert_array_equal(found[name].to_numpy().T.ravel(), getattr(labels, name))
+    none = found["label"] == -1
+    assert none.any() and not found["nonfinite"].any() and found.attrs["warnings"] == []
+    assert found["label"].where(~none, plain["label"]).equals(plain["label"])
+    assert found.attrs["reject"] is True and "likeness" not in plain
+    assert ds.dynamics.basin_fractions(found["label"]).classes[0] == -1
+
+
+def test_a_classifier_of_your_own_sees_finite_images_alone(mixture, monkeypatch):
+    """What is NaN is lost and counted, whatever the classifier would say; −1 that it says is a rejection."""
+    plane = ds.noise.plane((3, 2), mixture.shape, lengths=(8.0, 6.0), base_seed=1)
+
+    def broken(denoiser, x_T, run=ds.basins.sample, **options):
+        x_0 = run(denoiser, x_T, **options)
+        x_0[1:3] = torch.nan
+        return x_0
+
+    def checked(images):
+        assert images.isfinite().all() and images.dtype == torch.float64
+        return side(images) * 3 - 1
+
+    monkeypatch.setattr(ds.basins, "sample", broken)
+    found = ds.basins.map(mixture, plane, steps=2, classifier=checked)
+    lost = np.array([[False, True, False], [True, False, False]])
+    np.testing.assert_array_equal(found["nonfinite"], lost)
+    truth = np.array([float(plane.tensor(k).flatten()[0]) > 0 for k in range(6)]).reshape(3, 2).T
+    np.testing.assert_array_equal(found["label"], np.where(lost, -1, truth * 3 - 1))
+    assert found.attrs["warnings"] == ["2 of 6 cells became NaN or Inf and have the label −1"]
+
+
+def test_the_noise_of_a_stochastic_scheduler_is_that_of_all_cells_at_any_batch_size():
+    """DDPM of two Gaussians, m·x_T = 0 the boundary of no draw: it is a straight line still."""
+    own, mean = models.scheduler("ddpm"), torch.tensor([3.0, 0.0, 0.0, 0.0])
+    denoiser = models.denoiser(models.TwoGaussians(mean, 0.04, own), own, (1, 1, 4))
+    plane = ds.noise.plane((26, 26), denoiser.shape, lengths=(4000.0, 4000.0), base_seed=1)
+    one, other = (
+        ds.basins.map(denoiser, plane, steps=10, classifier=side, batch_size=size, lanes=4)
+        for size in (4, 128)
+    )
+    assert one.identical(other)
+    labels = one["label"].to_numpy()
+    assert set(np.unique(labels)) == {0, 1}
+    assert (np.abs(np.diff(labels, axis=1)).sum(1) <= 1).all() and (
+        np.abs(np.diff(labels, axis=0)).sum(0) <= 1
+    ).all()
+
+
+def test_a_map_is_gone_on_with_after_a_kill_and_by_the_same_work_alone(recorder, tmp_path):
+    out = tmp_path / "map.npz"
+    line = "basins map --device cpu --num_steps 1 --num_prompts_per_direction 6 8 --len_per_direction 60 60"
+    running = recorder.start(*line.split(), "--output", out, "--picture", tmp_path / "map.png", pause=0.1)
+    running.until("call 5\n")  # the first is the probe of the fingerprint, the others are eight cells each
+    running.send(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    left = checkpoint.read(out)
+    assert 8 <= left["computed"].sum() <= 24
+    went_on = recorder.run(*line.split(), "--output", out, "--picture", tmp_path / "map.png", "--resume")
+    assert went_on.wait() == 0, went_on.said
+    denoiser = ds.load("mnist", device="cpu")
+    plane = ds.noise.plane((6, 8), denoiser.shape, lengths=(60.0, 60.0))
+    with threads_set_to(1):  # as the killed process had
+        whole = ds.basins.map(denoiser, plane, steps=1)
+        assert checkpoint.read(out).drop_attrs().identical(whole.drop_attrs())
+        for options, told in (
+            ({"reject": True}, "reject: False → True"),
+            ({"classifier": lambda images: [0] * len(images)}, "classifier: lenet → "),
+            ({"lanes": 4}, "lanes: 8 → 4"),
+        ):
+            with pytest.raises(ds.UserError, match=told):
+                ds.basins.map(denoiser, plane, **{"steps": 1, "out": out, "resume": True} | options)
+
+
+def test_what_makes_no_map_is_refused(tiny, mnist):
+    plane = ds.noise.plane((2, 2), tiny.shape)
+    for denoiser, noises, options, told in (
+        (tiny, plane, {}, "which LeNet-5 cannot label; give classifier="),
+        (mnist, plane, {}, r"the plane has shape \[2, 8, 8\]"),
+        (tiny, ds.noise.random(4, tiny.shape), {}, "these noises are no plane"),
+        (tiny, plane.subset(range(2)), {"classifier": side}, "these 2 noises are a part of a plane of 2×2"),
+        (tiny, plane, {"classifier": side, "reject": True}, "reject is for LeNet-5"),
+        (tiny, plane, {"classifier": side, "batch_size": 0}, "batch_size is 0; allowed"),
+        (
+            mnist,
+            ds.noise.plane((2, 2), mnist.shape),
+            {"classifier": lenet.WEIGHTS, "reject": True},
+            "leave out the",
+        ),
+        (tiny, plane, {"classifier": lambda images: images}, "the classifier returned float32"),
+        (
+            mnist,
+            ds.noise.plane((2, 2), mnist.shape),
+            {"classifier": "nowhere.safetensors"},
+            "nowhere.safetensors",
+        ),
+    ):
+        with pytest.raises(ds.UserError, match=told):
+            ds.basins.map(denoiser, noises, steps=1, **options)

@@ -1,0 +1,135 @@
+"""Every command and code block of the documentation runs, and prints what it says it prints."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from recorder import Recorder
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    "README.md",
+    "docs/layers.md",
+    "docs/interventions.md",
+    "docs/pipelines.md",
+    "docs/reproducibility.md",
+    "docs/basins.md",
+    "docs/divergence.md",
+    "docs/exponents.md",
+    "docs/closed_loop.md",
+    "docs/decided.md",
+    "docs/geometry.md",
+    "docs/selfcheck.md",
+]
+# What sets up the environment that the tests already run in, and what other tests or this very run do.
+ELSEWHERE = ("make ", "source ", "pip install")
+# A call of the command in which the shell has nothing to do.
+PLAIN = re.compile(r"denoscope [\w ./:,=+-]+")
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.M | re.S)
+
+
+@dataclass
+class Block:
+    """A fenced block, with the text block that follows it at once as what it prints."""
+
+    language: str
+    content: str
+    output: str | None
+
+    def __str__(self) -> str:
+        return self.content.splitlines()[0]
+
+
+def blocks(page: str) -> list[Block]:
+    text = (ROOT / page).read_text()
+    found = list(FENCE.finditer(text))
+    result = []
+    for match, following in zip(found, [*found[1:], None], strict=True):
+        told = following and following[1] == "text" and not text[match.end() : following.start()].strip()
+        if match[1] != "text":
+            result.append(Block(match[1], match[2], following[2] if following and told else None))
+    return result
+
+
+def pattern_of(output: str) -> str:
+    """A pattern in which … stands for anything, and a line of it for any lines."""
+    lines = [r"(?:.*\n)*?" if line.strip() == "…" else _line(line) + r"\n" for line in output.splitlines()]
+    return "".join(lines)
+
+
+def _line(line: str) -> str:
+    return ".*?".join(re.escape(part) for part in line.rstrip().split("…")) + " *"
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the scripts in a folder of its own, as after a clone."""
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    for pattern in ("*.py", "*.sh"):
+        for path in ROOT.glob(pattern):
+            shutil.copy(path, folder)
+    return folder
+
+
+def run(block: Block, folder: Path, recorder: Recorder | None) -> str:
+    """What a block prints: run as a user would, or in processes that a recorder forks, where that can be done."""
+    if block.language == "python":
+        return of_code(block.content, folder, recorder)
+    lines = block.content.splitlines()
+    return "".join(of_line(line, folder, recorder) for line in lines if not line.startswith(ELSEWHERE))
+
+
+def of_code(code: str, folder: Path, recorder: Recorder | None) -> str:
+    if recorder is None:
+        return run_program([sys.executable, "-c", code], folder)
+    return forked(recorder, folder, code=code)
+
+
+def of_line(line: str, folder: Path, recorder: Recorder | None) -> str:
+    if recorder is None or not PLAIN.fullmatch(line):
+        return run_program(["bash", "-c", line], folder)
+    return forked(recorder, folder, arguments=shlex.split(line)[1:])
+
+
+def forked(recorder: Recorder, folder: Path, **what) -> str:
+    code, printed, beside = recorder.block(folder, **what)
+    assert code == 0, f"{what}: {beside[-2000:]}\n{printed[-2000:]}"
+    return printed
+
+
+def run_program(program: list[str], folder: Path) -> str:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HF_HUB_OFFLINE": "1",
+        # NumPy 2 of how some of diffusers' schedulers make arrays of tensors.
+        "PYTHONWARNINGS": "error,ignore:__array__ implementation doesn't:DeprecationWarning",
+    }
+    done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{program[-1]}: {done.stderr[-2000:]}\n{done.stdout[-2000:]}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_of_a_page_runs_in_the_order_of_the_page(page, checkout, recorder):
+    for block in blocks(page):
+        assert block.language in ("python", "bash"), (
+            f"{page} holds a block in {block.language}: nothing runs it"
+        )
+        # The README's as a user would; of the other pages most of the time would go to imports.
+        printed = run(block, checkout, None if page == "README.md" else recorder)
+        if block.output is not None:
+            assert re.fullmatch(pattern_of(block.output), printed), f"{block} printed:\n{printed}"
+
+
+def test_the_pages_name_only_files_that_exist():
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        for target in re.findall(r"\]\(([^)#:]+?)\)", text):
+            assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}"

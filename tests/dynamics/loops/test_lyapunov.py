@@ -1,0 +1,389 @@
+"""Lyapunov exponents and the Kaplan–Yorke dimension meet closed forms and published values."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from denoscope.dynamics.loops.lyapunov import HISTORY, kaplan_yorke, lyapunov
+from denoscope.dynamics.sensitivity import derivative
+from denoscope.foundation import checkpoint
+from denoscope.foundation.errors import UserError
+
+# What torch.func.jvp loads at its first use calls what PyTorch deprecates.
+
+GOLDEN = math.log((3 + math.sqrt(5)) / 2)
+"""Of the cat map: the logarithm of its larger eigenvalue, 0.9624237."""
+
+
+def start(*numbers):
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def logistic(r):
+    return lambda x: r * x * (1 - x)
+
+
+def henon(x):
+    return torch.stack((1 - 1.4 * x[0] ** 2 + x[1], 0.3 * x[0]))
+
+
+def lorenz(s):
+    x, y, z = s
+    return torch.stack((10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z))
+
+
+def runge_kutta(flow, h):
+    def step(s):
+        a = flow(s)
+        b = flow(s + h / 2 * a)
+        c = flow(s + h / 2 * b)
+        d = flow(s + h * c)
+        return s + h / 6 * (a + 2 * b + 2 * c + d)
+
+    return step
+
+
+def holds(interval, value):
+    return interval[0] <= value <= interval[1]
+
+
+def test_logistic_at_four_is_ln_2():
+    found = lyapunov(logistic(4.0), start(0.3), iterations=3000)
+    assert found.exponents.shape == (1,)
+    assert found.exponents[0] == pytest.approx(math.log(2), abs=2e-3)
+    assert holds(found.intervals[0], math.log(2))
+    assert not found.warnings
+
+
+@pytest.mark.parametrize(("r", "multiplier"), [(3.2, 4 + 2 * 3.2 - 3.2**2), (2.8, 2 - 2.8)])
+def test_logistic_on_a_cycle_has_the_logarithm_of_its_multiplier(r, multiplier):
+    period = 2 if r > 3 else 1
+    found = lyapunov(logistic(r), start(0.3), iterations=400, discard=1000)
+    assert found.exponents[0] == pytest.approx(math.log(abs(multiplier)) / period, abs=1e-9)
+
+
+def test_logistic_at_3_2_is_the_published_value():
+    found = lyapunov(logistic(3.2), start(0.3), iterations=400, discard=1000)
+    assert found.exponents[0] == pytest.approx(-0.9162907, abs=1e-7)
+
+
+def test_cat_map():
+    matrix = start(2, 1, 1, 1).reshape(2, 2)
+    found = lyapunov(lambda x: (matrix @ x) % 1, start(0.1, 0.37), iterations=100)
+    assert found.exponents == pytest.approx([GOLDEN, -GOLDEN], abs=1e-9)
+
+
+def test_henon_and_its_dimension():
+    found = lyapunov(henon, start(0, 0), iterations=8000)
+    assert found.exponents == pytest.approx([0.41929, -1.62327], abs=0.01)
+    assert found.exponents.sum() == pytest.approx(math.log(0.3), abs=1e-12)
+    assert holds(found.intervals[0], 0.41929)
+    assert holds(found.intervals[1], -1.62327)
+    dimension = kaplan_yorke(found)
+    assert dimension.value == pytest.approx(1.2583, abs=0.005)
+    assert holds(dimension.interval, 1.2583)
+    assert not found.warnings and not dimension.warnings
+
+
+def test_an_orbit_is_gone_on_with_where_it_was_saved(tmp_path):
+    out, options = tmp_path / "orbit.npz", {"iterations": 600, "seed": 3}
+    whole = lyapunov(henon, start(0, 0), **options)
+
+    def stop(finished, total):
+        assert total == 700, "the last hundred discarded turn the frame"
+        if finished == 400:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lyapunov(henon, start(0, 0), out=out, progress=stop, **options)
+    saved, told = int(checkpoint.read(out)["done"]), []
+    assert 0 < saved <= 400
+    found = lyapunov(
+        henon, start(0, 0), out=out, resume=True, progress=lambda done, _: told.append(done), **options
+    )
+    assert told[0] == saved + 1 and told[-1] == 700
+    assert found.exponents.tobytes() == whole.exponents.tobytes()
+    assert found.history.tobytes() == whole.history.tobytes()
+    for other, differing in ((logistic(3.9), {}), (henon, {"k": 1}), (henon, {"seed": 1})):
+        with pytest.raises(UserError, match="cannot be gone on with, since this differs: "):
+            lyapunov(other, start(0, 0), out=out, resume=True, **options | differing)
+
+
+def test_an_orbit_is_gone_on_with_to_more_iterations_and_measured_to_fewer(tmp_path):
+    out, options = tmp_path / "orbit.npz", {"seed": 3}
+    for iterations, done in ((300, 400), (700, 800), (400, 800)):
+        found = lyapunov(henon, start(0, 0), iterations=iterations, out=out, resume=out.exists(), **options)
+        expected = lyapunov(henon, start(0, 0), iterations=iterations, **options)
+        assert found.exponents.tobytes() == expected.exponents.tobytes()
+        assert found.history.tobytes() == expected.history.tobytes()
+        assert checkpoint.read(out)["done"] == done
+
+
+def test_lorenz_per_unit_of_time():
+    h = 0.02
+    found = lyapunov(runge_kutta(lorenz, h), start(1.0, 1.0, 1.0), iterations=3000, discard=500, k=3)
+    for k, expected in enumerate([0.906, 0.0, -14.572]):
+        assert holds(found.intervals[k] / h, expected)
+    assert found.exponents / h == pytest.approx([0.906, 0, -14.572], abs=0.1)
+    # The trace of the flow's Jacobian is the same everywhere: −(10 + 1 + 8/3).
+    assert found.exponents.sum() / h == pytest.approx(-41 / 3, abs=0.01)
+    assert kaplan_yorke(found.exponents).value == pytest.approx(2.062, abs=0.01)
+
+
+@pytest.mark.parametrize("numbers", [3, 24])
+def test_a_linear_map_has_the_logarithms_of_its_moduli(numbers):
+    rng = np.random.default_rng(3)
+    moduli = np.concatenate([[0.95, 0.6, 0.3], np.full(numbers - 3, 0.1)])
+    change = rng.normal(size=(numbers, numbers))
+    matrix = torch.from_numpy(change @ np.diag(moduli) @ np.linalg.inv(change))
+    found = lyapunov(lambda x: matrix @ x, torch.ones(numbers, dtype=torch.float64), iterations=60, k=3)
+    assert found.exponents == pytest.approx(np.log([0.95, 0.6, 0.3]), abs=1e-9)
+    expected = "whole Jacobian by reverse mode" if numbers == 3 else "torch.func.jvp"
+    assert found.origin["derivative"] == expected
+
+
+def test_a_rotation_that_shrinks_has_one_exponent_twice():
+    matrix = 0.9 * start(math.cos(1), -math.sin(1), math.sin(1), math.cos(1)).reshape(2, 2)
+    found = lyapunov(lambda x: matrix @ x, start(1, 0), iterations=60)
+    assert found.exponents == pytest.approx(np.log([0.9, 0.9]), abs=1e-12)
+
+
+def test_exponents_that_are_nearly_equal_are_in_order():
+    change = np.random.default_rng(0).normal(size=(4, 4))
+    turn = np.array([[math.cos(1), -math.sin(1)], [math.sin(1), math.cos(1)]])
+    blocks = np.kron(np.diag([0.9, 0.9]), turn)
+    matrix = torch.from_numpy(change @ blocks @ np.linalg.inv(change))
+    for seed in range(5):
+        options = {"iterations": 40, "k": 4, "discard": 0, "seed": seed}
+        found = lyapunov(lambda x: matrix @ x, torch.ones(4, dtype=torch.float64), **options)
+        assert (np.diff(found.exponents) <= 0).all()
+        assert found.exponents.sum() == pytest.approx(4 * math.log(0.9), abs=1e-9)
+
+
+def test_any_shape_of_state_and_fewer_exponents_than_numbers():
+    found = lyapunov(
+        lambda x: henon(x.flatten()).reshape(1, 2, 1), torch.zeros(1, 2, 1).double(), iterations=400, k=1
+    )
+    plain = lyapunov(henon, start(0, 0), iterations=400, k=1)
+    assert found.exponents == pytest.approx(plain.exponents, abs=1e-12)
+
+
+def test_the_ways_to_a_derivative_agree(monkeypatch):
+    whole = lyapunov(henon, start(0, 0), iterations=200)
+    monkeypatch.setattr(derivative, "FEW_NUMBERS", 0)
+    forward = lyapunov(henon, start(0, 0), iterations=200)
+    monkeypatch.setitem(derivative.WAYS, "torch.func.jvp", derivative.by_differences)
+    central = lyapunov(henon, start(0, 0), iterations=200)
+    assert forward.origin["derivative"] == "torch.func.jvp"
+    assert forward.exponents == pytest.approx(whole.exponents, abs=1e-9)
+    assert central.exponents == pytest.approx(whole.exponents, abs=1e-6)
+
+
+def test_a_map_that_leaves_torch_falls_back_to_central_differences():
+    def by_numpy(x):
+        a, b = x.detach().numpy()
+        return torch.tensor([1 - 1.4 * a**2 + b, 0.3 * a], dtype=torch.float64)
+
+    found = lyapunov(by_numpy, start(0, 0), iterations=200)
+    exact = lyapunov(henon, start(0, 0), iterations=200)
+    assert found.origin["derivative"] == "central differences"
+    assert any("central differences of separation" in line for line in found.warnings)
+    assert found.exponents == pytest.approx(exact.exponents, abs=1e-5)
+
+
+def test_a_derivative_that_is_silently_wrong_is_noticed():
+    def half_detached(x):
+        return 0.5 * x + 0.3 * x.detach()
+
+    found = lyapunov(half_detached, start(1.0, 2.0), iterations=50)
+    assert found.exponents == pytest.approx(np.log([0.8, 0.8]), abs=1e-6)
+    assert any("disagree" in line for line in found.warnings)
+
+
+class Pushed:
+    """x ← x/2 + noise, with a gain that alternates: a map driven from outside."""
+
+    def at(self, iteration):
+        gain = 0.5 if iteration % 2 else 0.25
+        return lambda x: gain * x + math.sin(iteration)
+
+
+def test_a_driven_map_is_asked_for_the_map_of_each_iteration():
+    found = lyapunov(Pushed(), start(1.0), iterations=100)
+    assert found.exponents[0] == pytest.approx(math.log(0.5 * 0.25) / 2, abs=1e-12)
+
+
+def skew_tent(x, a=0.3):
+    return torch.where(x < a, x / a, (1 - x) / (1 - a))
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    # Symbols of the skew tent map are independent, so the exponent is the entropy of a coin.
+    truth = -0.3 * math.log(0.3) - 0.7 * math.log(0.7)
+    starts = np.random.default_rng(0).uniform(size=30)
+    runs = [lyapunov(skew_tent, start(x), iterations=400, discard=10) for x in starts]
+    covered = sum(holds(run.intervals[0], truth) for run in runs)
+    # Binomial with 0.95: 25 or fewer of 30 has a probability of 0.3 %.
+    assert covered >= 26
+    assert np.mean([np.diff(run.intervals[0]) for run in runs]) < 0.1
+
+
+def test_the_same_seed_gives_the_same_and_history_ends_at_the_value():
+    first, second = (lyapunov(henon, start(0, 0), iterations=300, seed=5) for _ in range(2))
+    assert np.array_equal(first.exponents, second.exponents)
+    assert first.history_iterations[-1] == 300 and len(first.history) <= HISTORY
+    assert first.history[-1] == pytest.approx(first.exponents, abs=1e-12)
+
+
+def test_a_singular_derivative_is_minus_infinity_and_says_so():
+    found = lyapunov(logistic(2.0), start(0.5), iterations=50)
+    assert found.exponents[0] == -np.inf
+    assert any("singular" in line for line in found.warnings)
+    assert found.to_dict()["exponents"] == [None]
+
+
+def test_warns_of_few_iterations_of_float32_and_of_what_has_not_converged():
+    found = lyapunov(logistic(3.2), torch.tensor([0.3]), iterations=50)
+    assert any("few" in line for line in found.warnings)
+    assert any("float32" in line for line in found.warnings)
+
+    class Changing:
+        def at(self, iteration):
+            return logistic(3.2 if iteration < 200 else 2.8)
+
+    changed = lyapunov(Changing(), start(0.3), iterations=400, discard=0)
+    assert any("not converged" in line for line in changed.warnings)
+
+
+def test_warns_of_directions_that_float64_cannot_hold_apart():
+    gains = start(0.9, 1e-17)
+    found = lyapunov(lambda x: gains * x, start(0.1, 0.2), iterations=50)
+    assert any("resolves" in line for line in found.warnings)
+
+
+def test_divergence_names_the_iteration():
+    # x_n = 2^(2^n) overflows at n = 10.
+    with pytest.raises(UserError, match=r"diverged.*after iteration 10"):
+        lyapunov(lambda x: x * x, start(2.0), iterations=50, discard=0)
+    with pytest.raises(UserError, match=r"diverged.*after iteration 10"):
+        lyapunov(lambda x: x * x, start(2.0), iterations=50, discard=200)
+
+
+def test_a_derivative_that_is_not_finite_is_refused():
+    class Rooted:
+        def at(self, iteration):
+            return lambda x: (0 * x).sqrt() if iteration == 6 else 0.5 * x
+
+    with pytest.raises(UserError, match="derivative of step is not finite at iteration 7"):
+        lyapunov(Rooted(), start(1.0), iterations=50, discard=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"iterations": 39}, "at least 40"),
+        ({"discard": -1}, "discard"),
+        ({"k": 0}, "k is 0; allowed: 1 to 2, the numbers in one state"),
+        ({"k": 3}, "k is 3; allowed: 1 to 2"),
+        ({"k": 1.5}, "k is 1.5; allowed: whole numbers 1 to 2"),
+        ({"k": "2"}, "k is '2'"),
+        ({"k": True}, "k is True"),
+        ({"iterations": math.nan}, "iterations is nan; allowed: a whole number of at least 40"),
+        ({"iterations": 50.5}, "iterations is 50.5"),
+        ({"discard": 2.5}, "discard is 2.5"),
+        ({"seed": -1}, "seed is -1"),
+        ({"confidence": 1.5}, "confidence"),
+    ],
+)
+def test_refuses_what_measures_nothing(options, message):
+    with pytest.raises(UserError, match=message):
+        lyapunov(henon, start(0, 0), **{"iterations": 40, **options})
+
+
+def test_refuses_states_that_are_none():
+    with pytest.raises(UserError, match="floating-point"):
+        lyapunov(henon, torch.zeros(2, dtype=torch.int64))
+    with pytest.raises(UserError, match="not finite"):
+        lyapunov(henon, start(0, math.nan))
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (None, "step is None; needed is a function"),
+        (3.0, "step is 3.0; needed is a function"),
+        (lambda _: 0.5, "step turned a tensor .* into 0.5; a map"),
+        (lambda x: x.tolist(), "into \\[0.0, 0.0\\]; a map"),
+        (lambda x: x[:1], "keeps shape"),
+        (lambda x: x.float(), "keeps shape and dtype"),
+    ],
+)
+@pytest.mark.parametrize("discard", [0, 3])
+def test_refuses_steps_that_are_none(step, message, discard):
+    with pytest.raises(UserError, match=message):
+        lyapunov(step, start(0, 0), iterations=40, discard=discard)
+
+
+def test_a_state_of_one_number_has_one_exponent_unless_more_are_asked_for():
+    assert len(lyapunov(lambda x: 0.5 * x, start(1.0), iterations=40).exponents) == 1
+    with pytest.raises(UserError, match="k is 2; allowed: 1 to 1"):
+        lyapunov(lambda x: 0.5 * x, start(1.0), iterations=40, k=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([1, -1, -1], 2),
+        ([1, 1, -0.5], 3),
+        ([-0.1, -2], 0),
+        ([-1, 1, -1], 2),
+        ([0, -1], 1),
+        ([0.41929, -1.62327], 1.2583),
+        ([0.906, 0, -14.572], 2.0622),
+        ([0.5, 0.5, -2, -2], 2.5),
+        ([1, -np.inf], 1),
+        ([-np.inf], 0),
+    ],
+)
+def test_kaplan_yorke_of_known_exponents(given, expected):
+    assert float(kaplan_yorke(given)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_kaplan_yorke_warns_where_volume_does_not_shrink():
+    assert "not negative" in kaplan_yorke([1, 1, -0.5]).warnings[0]
+    assert not kaplan_yorke(torch.tensor([1.0, -2.0])).warnings
+
+
+@pytest.mark.parametrize("given", [[], [[1.0]], [1.0, math.nan], [math.inf, -1], ["a"]])
+def test_kaplan_yorke_refuses_what_are_no_exponents(given):
+    with pytest.raises(UserError, match="exponents"):
+        kaplan_yorke(given)
+
+
+def test_maps_that_agree_in_one_state_are_not_mixed(tmp_path):
+    def henon(a, b=0.3):
+        return lambda x: torch.stack((1 - a * x[0] ** 2 + x[1], b * x[0]))
+
+    x0, out = torch.zeros(2, dtype=torch.float64), tmp_path / "lyapunov.npz"
+    lyapunov(henon(1.4), x0, iterations=100, out=out)
+    for other in (henon(1.2), henon(1.4, 0.1)):
+        with pytest.raises(UserError, match="this differs: the map there"):
+            lyapunov(other, x0, iterations=200, out=out, resume=True)
+
+
+def test_bfloat16_states_are_iterated_and_gone_on_with(tmp_path):
+    x0, step = torch.tensor([0.3], dtype=torch.bfloat16), lambda x: 3.9 * x * (1 - x)
+    whole = lyapunov(step, x0, iterations=100, discard=10)
+    lyapunov(step, x0, iterations=60, discard=10, out=tmp_path / "f.npz")
+    found = lyapunov(step, x0, iterations=100, discard=10, out=tmp_path / "f.npz", resume=True)
+    assert found.exponents.tolist() == whole.exponents.tolist()
+
+
+def test_a_start_where_the_map_jumps_costs_no_exact_derivative():
+    found = lyapunov(lambda x: 2 * x % 1, torch.tensor([0.5], dtype=torch.float64), iterations=40, discard=0)
+    assert found.exponents[0] == pytest.approx(math.log(2), abs=1e-12)
+    cat = torch.tensor([[2.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
+    found = lyapunov(lambda x: cat @ x % 1, torch.tensor([0.25, 0.5], dtype=torch.float64), iterations=40)
+    assert found.exponents == pytest.approx([0.9624237, -0.9624237], abs=1e-6)

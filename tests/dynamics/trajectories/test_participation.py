@@ -1,0 +1,69 @@
+"""Participation ratios and PCA dimensions of spreads that are known."""
+
+import numpy as np
+import pytest
+
+from denoscope.dynamics.trajectories.participation import participation
+from denoscope.foundation.errors import UserError
+
+
+def axes(numbers, directions):
+    """States at ± each of so many axes: all directions with the same variance."""
+    ends = np.eye(numbers)[:directions]
+    return np.concatenate([ends, -ends])[:, None]
+
+
+@pytest.mark.parametrize("directions", [3, 8])
+def test_equal_directions_count_as_they_are(directions):
+    found = participation(axes(20, directions), variance=0.9)
+    assert found.ratio == pytest.approx([directions])
+    assert found.pca_dimension.tolist() == [int(np.ceil(0.9 * directions))]
+    assert found.shares[0, :directions] == pytest.approx(np.full(directions, 1 / directions))
+
+
+def test_the_definition_by_eigenvalues_at_every_step():
+    paths = np.random.default_rng(0).normal(size=(60, 4, 3)) * np.array([3, 2, 1]) * np.arange(1, 5)[:, None]
+    found = participation(paths, variance=0.8)
+    for k in range(4):
+        values = np.linalg.eigvalsh(np.cov(paths[:, k].T))[::-1]
+        assert found.ratio[k] == pytest.approx(values.sum() ** 2 / (values**2).sum())
+        shares = np.cumsum(values) / values.sum()
+        assert found.pca_dimension[k] == np.argmax(shares >= 0.8) + 1
+    assert not found.warnings
+
+
+def test_samples_limit_the_ratio_and_the_corrected_one_not():
+    # Isotropic, 50 directions, 40 samples: the plain ratio is about 1/(1/50 + 1/40).
+    runs = [participation(np.random.default_rng(seed).normal(size=(40, 1, 50))) for seed in range(20)]
+    assert np.mean([run.ratio for run in runs]) == pytest.approx(1 / (1 / 50 + 1 / 40), rel=0.05)
+    assert np.mean([run.corrected for run in runs]) == pytest.approx(50, rel=0.06)
+    assert "lower bound" in runs[0].warnings[0]
+
+
+def test_the_interval_covers_the_population():
+    # Variances 9, 4, 1: 14²/98 = 2.
+    runs = [participation(np.random.default_rng(s).normal(size=(200, 1, 3)) * [3, 2, 1]) for s in range(40)]
+    covered = sum(run.intervals[0, 0] <= 2 <= run.intervals[0, 1] for run in runs)
+    assert covered >= 34
+
+
+def test_one_sample_that_holds_all_that_varies_leaves_no_bound():
+    paths = np.zeros((20, 1, 3))
+    paths[0] = 1
+    found = participation(paths)
+    assert found.ratio[0] == pytest.approx(1)
+    assert found.intervals[0].tolist() == [1, np.inf]
+
+
+@pytest.mark.parametrize(
+    ("paths", "options", "message"),
+    [
+        (np.random.default_rng(0).normal(size=(4, 2, 3)), {}, "4 samples; at least 5"),
+        (np.ones((6, 2, 3)), {}, "at state 0 all 6 samples are the same"),
+        (axes(5, 5), {"variance": 0.0}, "variance is 0"),
+        (np.full((6, 2, 3), np.nan), {}, "not finite"),
+    ],
+)
+def test_refuses(paths, options, message):
+    with pytest.raises(UserError, match=message):
+        participation(paths, **options)

@@ -1,0 +1,41 @@
+"""Drawings of boundaries: counts, shares and fitted lines are those measured."""
+
+import numpy as np
+import pytest
+
+from denoscope import dynamics, figures
+from denoscope.figures import plots
+
+
+@pytest.fixture
+def ax():
+    return plots.figure()[1]
+
+
+def test_box_counts_and_the_line_through_them(ax):
+    y, x = np.mgrid[:80, :80]
+    found = dynamics.boundary_dimension((3 * x + y > 150).astype(int), boxes=(3, 5, 9, 17))
+    assert figures.draw_boundary_dimension(ax, found) is ax
+    points, line = ax.lines
+    np.testing.assert_array_equal(points.get_ydata(), found.spaced_fit.counts)
+    slope = np.polyfit(np.log(line.get_xdata()), np.log(line.get_ydata()), 1)[0]
+    assert -slope == pytest.approx(found.spaced_value) == pytest.approx(1, abs=0.1)
+    np.testing.assert_allclose(
+        np.log(points.get_ydata() / line.get_ydata()), found.spaced_fit.residuals, atol=1e-9
+    )
+    assert f"dimension {found.spaced_value:.2f}" in ax.get_legend().texts[0].get_text()
+
+
+def test_uncertain_shares_and_the_line_through_those_used(ax):
+    points = np.random.default_rng(0).uniform(-1, 1, (4000, 2))
+    found = dynamics.uncertainty_exponent(
+        lambda p: (p[:, 0] > 0).astype(int), points, [0.05, 0.1, 0.2, 0.4, 50.0]
+    )
+    assert found.used.tolist() == [True] * 4 + [False]
+    figures.draw_uncertainty(ax, found)
+    used, unused = (bars.lines[0] for bars in ax.containers)
+    np.testing.assert_array_equal(used.get_ydata(), found.fractions[:4])
+    np.testing.assert_array_equal(unused.get_xdata(), [50.0])
+    line = next(line for line in ax.lines if str(line.get_label()).startswith("exponent"))
+    slope = np.polyfit(np.log(line.get_xdata()), np.log(line.get_ydata()), 1)[0]
+    assert slope == pytest.approx(found.value)

@@ -1,0 +1,119 @@
+"""Queries, keys, values and weights against an attention written out, and against PyTorch's kernel."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from denoscope.hooks.addresses import parse
+from denoscope.hooks.attention import attention_weights
+from denoscope.hooks.hooks import visiting
+
+
+def draw(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+class Attend(nn.Module):
+    def __init__(self, **options):
+        super().__init__()
+        self.options = options
+
+    def forward(self, q, k, v):
+        return functional.scaled_dot_product_attention(q, k, v, **self.options)
+
+
+class Holder(nn.Module):
+    """A network with one attention module that is looked at and one that is not."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.looked_at, self.other = Attend(**options), Attend()
+
+    def forward(self, q, k, v):
+        self.other(q, q, q)
+        return self.looked_at(q, k, v)
+
+
+OPTIONS = [
+    {},
+    {"scale": 0.3},
+    {"is_causal": True},
+    {"attn_mask": draw(5, 7, seed=9) > -0.5},
+    {"attn_mask": draw(5, 7, seed=9)},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_weights_times_values_are_what_pytorch_computes(options):
+    q, k, v = draw(2, 3, 5, 4, seed=1), draw(2, 3, 7, 4, seed=2), draw(2, 3, 7, 6, seed=3)
+    weights = attention_weights(q, k, **options)
+    assert weights.shape == (2, 3, 5, 7)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 5, dtype=torch.float64))
+    torch.testing.assert_close(weights @ v, functional.scaled_dot_product_attention(q, k, v, **options))
+
+
+def test_heads_that_share_keys_repeat_them():
+    q, k, v = draw(1, 4, 5, 4), draw(1, 2, 5, 4, seed=1), draw(1, 2, 5, 4, seed=2)
+    expected = functional.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+    torch.testing.assert_close(attention_weights(q, k, enable_gqa=True) @ v.repeat_interleave(2, 1), expected)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_visitors_see_the_parts_and_change_no_bit(options):
+    q, k, v = draw(2, 3, 5, 4, seed=1), draw(2, 3, 7, 4, seed=2), draw(2, 3, 7, 4, seed=3)
+    network, seen = Holder(**options), {}
+    visits = [
+        (parse(f"looked_at:{part}"), lambda value, part=part: seen.__setitem__(part, value.clone()))
+        for part in ("q", "k", "v", "probs")
+    ]
+    plain = network(q, k, v)
+    with visiting(network, visits):
+        output = network(q, k, v)
+    assert torch.equal(output, plain)
+    assert all(torch.equal(seen[name], value) for name, value in {"q": q, "k": k, "v": v}.items())
+    torch.testing.assert_close(seen["probs"], attention_weights(q, k, **options))
+
+
+def test_changed_weights_and_values_go_into_the_result():
+    q, k, v = draw(2, 3, 5, 4, seed=1), draw(2, 3, 7, 4, seed=2), draw(2, 3, 7, 4, seed=3)
+    uniform = [(parse("looked_at:probs"), lambda value: torch.full_like(value, 1 / 7))]
+    network = Holder()
+    with visiting(network, uniform):
+        torch.testing.assert_close(network(q, k, v), v.mean(-2, keepdim=True).expand(2, 3, 5, 4))
+    with visiting(network, [(parse("looked_at:v"), lambda value: 2 * value)]):
+        doubled = network(q, k, v)
+    assert torch.equal(doubled, network(q, k, 2 * v))
+
+
+def test_the_weights_of_half_precision_are_computed_in_single():
+    q, k = draw(1, 1, 4, 8, dtype=torch.float32), draw(1, 1, 4, 8, seed=1, dtype=torch.float32)
+    half = attention_weights(q.half(), k.half())
+    assert half.dtype == torch.float16
+    exact = (q.half().double() @ k.half().double().mT / math.sqrt(8)).softmax(-1)
+    torch.testing.assert_close(half.double(), exact, rtol=1e-3, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_parts_of_a_diffusers_attention_are_those_of_its_projections(mnist):
+    x, t = draw(2, 1, 28, 28, dtype=torch.float32), torch.tensor(500)
+    path = "mid_block.attentions.0"
+    module, seen, came_in = mnist.network.get_submodule(path), {}, []
+    handle = module.group_norm.register_forward_hook(lambda _m, _a, output: came_in.append(output.clone()))
+    visits = [
+        (parse(f"{path}:{part}"), lambda v, part=part: seen.__setitem__(part, v.clone()))
+        for part in ("q", "k", "probs")
+    ]
+    with visiting(mnist.network, visits):
+        mnist.network(x, t)
+    handle.remove()
+    tokens = came_in[0] if came_in[0].ndim == 3 and came_in[0].shape[-1] == 96 else came_in[0].mT
+    queries, keys = (
+        projection(tokens).unflatten(-1, (module.heads, -1)).transpose(1, 2)
+        for projection in (module.to_q, module.to_k)
+    )
+    torch.testing.assert_close(seen["q"], queries)
+    weights = (queries @ keys.mT / math.sqrt(queries.shape[-1])).softmax(-1)
+    torch.testing.assert_close(seen["probs"], weights, rtol=1e-4, atol=1e-6)

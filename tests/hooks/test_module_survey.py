@@ -1,0 +1,123 @@
+"""Addresses, shapes and calls of modules against plain PyTorch hooks."""
+
+import pytest
+import torch
+from torch import nn
+
+import denoscope as ds
+from denoscope.hooks.module_survey import first_and_last_convolution, first_tensor, modules_of, output_hooks
+
+
+class Odd(nn.Module):
+    """Calls `b` before `a`, `a` twice, `unused` never; `table` puts out two rows whatever the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(1, 1, 1)
+        self.b = nn.Conv2d(1, 1, 1)
+        self.unused = nn.Conv2d(1, 1, 1)
+        self.pair = Pair()
+        self.table = Table()
+
+    def forward(self, x, timestep):  # noqa: ARG002
+        return self.a(self.a(self.pair(self.b(x))[1])) + self.table(x).sum()
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return "a text", x + 1
+
+
+class Table(nn.Module):
+    def forward(self, _x):
+        return torch.ones(2, 5)
+
+
+@pytest.fixture
+def odd(make_scheduler):
+    return ds.load(Odd(), scheduler=make_scheduler("ddim"), shape=(1, 4, 4), device="cpu")
+
+
+def test_the_survey_sees_what_hand_made_hooks_see_in_the_order_of_calls(tiny, hooks_of):
+    seen: list[tuple] = []
+    handles = [
+        module.register_forward_hook(
+            lambda module, _a, output, name=name: seen.append((name, type(module).__name__, output))
+        )
+        for name, module in tiny.network.named_modules()
+        if name
+    ]
+    with torch.no_grad():
+        tiny.network(torch.zeros(3, 2, 8, 8), torch.tensor(0))
+    for handle in handles:
+        handle.remove()
+    fresh = ds.load(tiny.network, scheduler=tiny.scheduler, device="cpu")
+    layers = fresh.layers()
+    assert [layer.address for layer in layers] == list(dict.fromkeys(name for name, _, _ in seen))
+    outputs = {name: (kind, first_tensor(output)) for name, kind, output in seen}
+    for layer in layers:
+        kind, output = outputs[layer.address]
+        assert layer.kind == kind and layer.dtype == output.dtype
+        shapes = {first_tensor(found).shape[1:] for name, _, found in seen if name == layer.address}
+        assert layer.shape == (tuple(output.shape[1:]) if len(shapes) == 1 else None)
+        assert layer.calls == sum(name == layer.address for name, _, _ in seen)
+    assert hooks_of(tiny.network) == 0
+
+
+def test_the_survey_tells_calls_order_and_what_has_no_row_for_each_sample(odd):
+    found = {layer.address: layer for layer in odd.layers()}
+    assert list(found) == ["b", "pair", "a", "table"]
+    assert [layer.calls for layer in found.values()] == [1, 1, 2, 1]
+    assert found["pair"].shape == (1, 4, 4)
+    assert found["table"].shape is None, "two rows by chance are no batch of two"
+
+
+def test_the_first_and_last_convolution_are_taken_in_the_order_of_calls(odd, tiny):
+    assert first_and_last_convolution(odd.layers()) == ["b", "a"]
+    assert first_and_last_convolution(tiny.layers()) == ["conv_in", "conv_out"]
+    with pytest.raises(ds.UserError, match="no convolution"):
+        first_and_last_convolution([])
+
+
+def test_a_layer_that_is_never_called_or_has_no_rows_cannot_be_chosen(odd):
+    with pytest.raises(ds.UserError, match="unknown layer 'unused'"):
+        odd.chosen_layers(["unused"])
+    with pytest.raises(ds.UserError, match="'table'"):
+        odd.chosen_layers(["table"])
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: (None, x), lambda x: [[x]]])
+def test_the_first_tensor_of_an_output_is_found(wrap):
+    x = torch.zeros(1)
+    assert first_tensor(wrap(x)) is x
+    assert first_tensor(("text", None)) is None
+
+
+def test_no_hook_outlives_its_block_also_after_an_error(tiny, hooks_of):
+    modules = list(tiny.network.named_modules())
+    before = [dict(module._forward_hooks) for _, module in modules]
+    with pytest.raises(RuntimeError, match="inside"), output_hooks(modules, lambda *_: None):
+        assert hooks_of(tiny.network) == len(modules)
+        raise RuntimeError("inside")
+    with pytest.raises(AttributeError), output_hooks([*modules, ("none", None)], lambda *_: None):
+        pass
+    assert [dict(module._forward_hooks) for _, module in modules] == before
+
+
+def test_a_survey_that_fails_leaves_no_hook(make_unet, make_scheduler, dies_at, hooks_of):
+    denoiser = ds.load(make_unet(), scheduler=make_scheduler("ddim"), device="cpu")
+    dies_at(denoiser.network, 0)
+    before = hooks_of(denoiser.network)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        denoiser.layers()
+    assert hooks_of(denoiser.network) == before
+    assert len(denoiser.layers()) > 10
+
+
+def test_modules_are_known_in_the_order_of_their_definition_before_any_run():
+    network = Odd()
+    network.listed = nn.ModuleList([nn.Conv2d(1, 1, 1)])
+    found = modules_of(network)
+    assert [layer.address for layer in found] == ["a", "b", "unused", "pair", "table", "listed.0"]
+    assert {(layer.shape, layer.dtype, layer.calls) for layer in found} == {(None, None, 0)}
+    assert first_and_last_convolution(found) == ["a", "listed.0"]

@@ -1,0 +1,431 @@
+"""Conditions and guidance against diffusers' own pipelines, bit for bit, and against loops written out."""
+
+import copy
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+import xarray
+from diffusers import DDIMScheduler
+from safetensors.torch import save_file
+
+import denoscope as ds
+from denoscope.cli.command import main
+from denoscope.models import conditioning
+from denoscope.models.conditioning import Condition, of_labels
+
+# diffusers makes arrays of tensors in a way that numpy is about to forbid.
+pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def stable_diffusion():
+    return tiny_models.PIPELINES["stable_diffusion"]()
+
+
+def halves(arguments):
+    return (
+        {"encoder_hidden_states": arguments["prompt_embeds"]},
+        {"encoder_hidden_states": arguments["negative_prompt_embeds"]},
+    )
+
+
+def guided(arguments, scale=5.0):
+    return Condition(*halves(arguments), scale)
+
+
+def x_T_of(pipe, count):
+    denoiser = ds.load(pipe, device="cpu")
+    return denoiser, ds.noise.random(count, denoiser.shape, seed=1).batch(range(count))
+
+
+def in_pipeline(pipe, x_T, arguments):
+    """The latents that the pipeline itself makes of x_T."""
+    with torch.no_grad():
+        return pipe(**copy.deepcopy(arguments), latents=x_T.clone()).images
+
+
+@pytest.mark.parametrize(
+    "scheduler", ["PNDMScheduler", "HeunDiscreteScheduler", "DDIMScheduler", "EulerDiscreteScheduler"]
+)
+def test_guidance_is_that_of_the_stable_diffusion_pipeline_bit_for_bit(stable_diffusion, scheduler):
+    import diffusers
+
+    pipe, arguments = stable_diffusion
+    pipe.scheduler = getattr(diffusers, scheduler).from_config(pipe.scheduler.config)
+    denoiser, x_T = x_T_of(pipe, tiny_models.SAMPLES)
+    truth = in_pipeline(pipe, x_T, arguments)
+    options = dict(steps=arguments["num_inference_steps"], lanes=len(x_T))
+    assert torch.equal(ds.sample(denoiser, x_T, condition=guided(arguments), **options), truth)
+    unguided = ds.sample(denoiser, x_T, condition=Condition(halves(arguments)[0]), **options)
+    assert not torch.equal(unguided, truth)
+
+
+def test_prompts_and_sizes_of_sdxl_go_in_as_its_pipeline_gives_them():
+    pipe, arguments = tiny_models.PIPELINES["stable_diffusion_xl"]()
+    denoiser, x_T = x_T_of(pipe, tiny_models.SAMPLES)
+    seen = []
+    handle = pipe.unet.register_forward_pre_hook(lambda _m, _a, kwargs: seen.append(kwargs), with_kwargs=True)
+    truth = in_pipeline(pipe, x_T, arguments)
+    handle.remove()
+    sizes = seen[0]["added_cond_kwargs"]["time_ids"].chunk(2)
+    cond, uncond = halves(arguments)
+    cond |= {"added_cond_kwargs": {"text_embeds": arguments["pooled_prompt_embeds"], "time_ids": sizes[1]}}
+    uncond |= {
+        "added_cond_kwargs": {"text_embeds": arguments["negative_pooled_prompt_embeds"], "time_ids": sizes[0]}
+    }
+    condition = Condition(cond, uncond, 5.0)
+    found = ds.sample(
+        denoiser, x_T, steps=arguments["num_inference_steps"], lanes=len(x_T), condition=condition
+    )
+    assert torch.equal(found, truth)
+
+
+@pytest.mark.parametrize("name", ["stable_diffusion_3", "pixart_sigma", "pixart_alpha"])
+def test_prompts_of_transformers_are_guided_as_their_pipelines_do(name):
+    pipe, arguments = tiny_models.PIPELINES[name]()
+    latents = torch.randn(tiny_models.SAMPLES, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    seen = []
+    handle = pipe.transformer.register_forward_pre_hook(
+        lambda _m, _a, kwargs: seen.append(kwargs), with_kwargs=True
+    )
+    truth = in_pipeline(pipe, latents, arguments)
+    handle.remove()
+    told = {
+        key: value
+        for key, value in seen[0].items()
+        if key.startswith(("encoder", "pooled", "added")) and value is not None
+    }
+
+    def half(inputs, place):
+        return {
+            key: half(value, place) if isinstance(value, dict) else value.chunk(2)[place]
+            for key, value in inputs.items()
+            if value is not None
+        }
+
+    uncond, cond = half(told, 0), half(told, 1)
+    denoiser = ds.load(pipe, device="cpu", shape=(4, 8, 8))
+    options = dict(steps=arguments["num_inference_steps"], lanes=len(latents))
+    condition = Condition(cond, uncond, arguments["guidance_scale"])
+    assert torch.equal(ds.sample(denoiser, latents, condition=condition, **options), truth)
+
+
+def test_labels_of_dit_are_guided_as_its_pipeline_does():
+    pipe, arguments = tiny_models.PIPELINES["dit"]()
+    denoiser = ds.load(pipe, device="cpu")
+    stepped, plain = [], pipe.scheduler.step
+
+    def step(output, t, x):
+        stepped.append((x, plain(output, t, x)))
+        return stepped[-1][1]
+
+    pipe.scheduler.step = step
+    with torch.no_grad():
+        pipe(**copy.deepcopy(arguments))
+    del pipe.scheduler.step
+    n = len(arguments["class_labels"])
+    x_T, truth = stepped[0][0][:n], stepped[-1][1].prev_sample[:n]
+    condition = denoiser.condition_of_labels(arguments["class_labels"], scale=arguments["guidance_scale"])
+    found = ds.sample(denoiser, x_T, steps=len(stepped), lanes=n, condition=condition)
+    assert torch.equal(found, truth)
+
+
+def test_both_branches_and_both_calls_are_what_hand_made_hooks_see(stable_diffusion, tmp_path):
+    import diffusers
+
+    pipe, arguments = stable_diffusion
+    pipe.scheduler = diffusers.HeunDiscreteScheduler.from_config(pipe.scheduler.config)
+    denoiser = ds.load(pipe, device="cpu")
+    x = ds.noise.random(2, denoiser.shape, seed=1)
+    seen = []
+    handle = pipe.unet.mid_block.register_forward_hook(lambda _m, _a, output: seen.append(output.clone()))
+    latents = in_pipeline(pipe, x.batch(range(2)), arguments)
+    handle.remove()
+    steps = arguments["num_inference_steps"]
+    rec = ds.record(
+        denoiser, x, tmp_path / "run.zarr", steps=steps, layers=["mid_block", "conv_in:in"], lanes=2,
+        condition=guided(arguments),
+    )  # fmt: skip
+    state = rec.states["mid_block"]
+    assert state.dims == ("sample", "step", "call", "branch", "channel", "height", "width")
+    assert state.branch.values.tolist() == ["uncond", "cond"] and len(seen) == 2 * steps - 1
+    for number, output in enumerate(seen):
+        step, call = divmod(number, 2)
+        for half, branch in enumerate(("uncond", "cond")):
+            stored = state.sel(branch=branch).isel(step=step, call=call).to_numpy()
+            assert np.array_equal(stored, output.chunk(2)[half].numpy())
+    assert np.isnan(state.isel(step=-1, call=1)).all(), "Heun's last step has one call"
+    assert not rec.dataset.nonfinite.any(), "a call that is not made is no fault"
+    assert np.array_equal(rec.final, latents.numpy()) and rec.sequence.sizes["state"] == steps + 1
+    plain = xarray.open_zarr(tmp_path / "run.zarr", chunks=None)
+    assert plain["mid_block"].dims[:4] == ("sample", "step", "mid_block.call", "branch")
+    assert plain.branch.values.tolist() == ["uncond", "cond"]
+
+
+@pytest.mark.parametrize("kind", ["zarr", "pt"])
+def test_guided_recordings_of_either_kind_have_the_same_bits_at_any_batch_size(
+    stable_diffusion, tmp_path, kind
+):
+    pipe, arguments = stable_diffusion
+    denoiser = ds.load(pipe, scheduler="ddim", device="cpu")
+    x = ds.noise.random(5, denoiser.shape, seed=1)
+    cond = {"encoder_hidden_states": torch.randn(5, 5, 8, generator=torch.Generator().manual_seed(0))}
+    uncond = {"encoder_hidden_states": arguments["negative_prompt_embeds"][:1]}
+    options = dict(
+        steps=2, layers=["mid_block", "**.attn2:probs"], lanes=2, condition=Condition(cond, uncond, 3.0)
+    )
+    one = ds.record(denoiser, x, tmp_path / f"one.{kind}", batch_size=2, output_format=kind, **options)
+    all_ = ds.record(denoiser, x, tmp_path / f"all.{kind}", batch_size=6, output_format=kind, **options)
+    for name, state in one.states.items():
+        assert state.dims[:3] == ("sample", "step", "branch")
+        assert np.array_equal(state, all_.states[name]), name
+    assert np.array_equal(one.sequence, all_.sequence)
+    with pytest.raises(ds.UserError, match=r"guidance_scale: 3\.0 → 2\.0"):
+        ds.record(
+            denoiser, x, tmp_path / f"one.{kind}", output_format=kind, resume=True,
+            **options | {"condition": Condition(cond, uncond, 2.0)},
+        )  # fmt: skip
+    other = {"encoder_hidden_states": cond["encoder_hidden_states"] + 1}
+    with pytest.raises(ds.UserError, match="the inputs"):
+        ds.record(
+            denoiser, x, tmp_path / f"one.{kind}", output_format=kind, resume=True,
+            **options | {"condition": Condition(other, uncond, 3.0)},
+        )  # fmt: skip
+
+
+def test_each_sample_gets_its_own_label(tmp_path):
+    network = tiny_models.unet(num_class_embeds=4).eval()
+    denoiser = ds.load(network, scheduler="ddim", device="cpu")
+    x = ds.noise.random(3, denoiser.shape, seed=0)
+    rec = ds.record(denoiser, x, tmp_path / "run.zarr", steps=2, lanes=4, labels=(3, 0, 2))
+    assert rec.dataset.class_label.values.tolist() == [3, 0, 2]
+    scheduler = denoiser.new_scheduler(2)
+    truth = torch.cat([x.batch(range(3)), x.batch([2])])
+    labels = torch.tensor([3, 0, 2, 2])
+    with torch.no_grad():
+        for t in scheduler.timesteps:
+            truth = scheduler.step(network(truth, t, labels).sample, t, truth).prev_sample
+    assert np.array_equal(rec.final, truth[:3].numpy())
+    alone = ds.record(denoiser, x.subset([2]), tmp_path / "one.zarr", steps=2, lanes=4, labels=(2,))
+    assert np.array_equal(alone.final[0], rec.final[2])
+    for all_ in (ds.record(denoiser, x, tmp_path / "all.zarr", steps=2, lanes=4, labels=(2,)),):
+        assert all_.dataset.class_label.values.tolist() == [2, 2, 2]
+
+
+def test_samples_with_labels_are_computed_again_under_their_own(tmp_path):
+    from denoscope.recording import verify
+
+    network = tiny_models.unet(num_class_embeds=4).eval()
+    network.save_pretrained(tmp_path / "model")
+    DDIMScheduler().save_pretrained(tmp_path / "model")
+    denoiser = ds.load(tmp_path / "model", device="cpu")
+    x = ds.noise.random(3, denoiser.shape, seed=0)
+    ds.record(denoiser, x, tmp_path / "run.zarr", steps=2, lanes=4, labels=(3, 0, 2))
+    report = verify.store(tmp_path / "run.zarr", recompute=2)
+    assert report.sound and report.recomputed == 2
+    condition = Condition({"class_labels": torch.tensor([1, 1, 1])})
+    ds.record(denoiser, x, tmp_path / "other.zarr", steps=2, lanes=4, condition=condition)
+    with pytest.raises(ds.UserError, match="given in Python"):
+        verify.store(tmp_path / "other.zarr", recompute=2)
+
+
+def test_a_condition_is_read_from_named_tensors(tmp_path):
+    named = {
+        "encoder_hidden_states": torch.ones(2, 3),
+        "added_cond_kwargs.time_ids": torch.zeros(2, 6),
+        "uncond.encoder_hidden_states": torch.zeros(1, 3),
+        "uncond.added_cond_kwargs.time_ids": torch.zeros(1, 6),
+    }
+    save_file(named, tmp_path / "prompt.safetensors")
+    found = conditioning.read(tmp_path / "prompt.safetensors", scale=2.0)
+    assert (
+        found.guided
+        and found.scale == 2
+        and set(found.inputs) == {"encoder_hidden_states", "added_cond_kwargs"}
+    )
+    rows = found.of([1]).rows(3, ("cond", "uncond"), torch.empty(0, dtype=torch.float64))
+    assert rows["encoder_hidden_states"].tolist() == [[1.0] * 3] * 3 + [[0.0] * 3] * 3
+    assert rows["added_cond_kwargs"]["time_ids"].shape == (6, 6)
+    assert rows["encoder_hidden_states"].dtype == torch.float64
+    assert found.digest() != conditioning.read(tmp_path / "prompt.safetensors", scale=3.0).digest()
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (Condition({"nothing_such": torch.zeros(1, 3)}), "takes no input 'nothing_such'"),
+        (Condition({"class_labels": torch.zeros(2)}), r"class_labels has shape \[2\] for 3 samples"),
+        (Condition({"class_labels": torch.tensor(1)}), r"class_labels has shape \[\]"),
+        (Condition({"class_labels": torch.zeros(3)}, {}, 2.0), "must have the names"),
+    ],
+)
+def test_what_does_not_fit_network_or_samples_is_refused(condition, message):
+    with pytest.raises(ds.UserError, match=message):
+        condition.check(3, ["class_labels"], [])
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "message"),
+    [
+        ((4,), {"classes": 4}, "labels names class 4; allowed: 0 to 3"),
+        ((0,), {"classes": None}, "takes no classes"),
+        ((0,), {"classes": 4, "scale": 2.0}, "no class for 'none'"),
+    ],
+)
+def test_labels_that_there_are_not_are_refused(labels, options, message):
+    with pytest.raises(ds.UserError, match=message):
+        of_labels(labels, **options)
+
+
+def test_a_scale_without_anything_to_guide_by_is_refused(tiny, tmp_path):
+    with pytest.raises(ds.UserError, match="neither labels nor a condition"):
+        ds.record(tiny, ds.noise.random(1, tiny.shape), tmp_path / "run.zarr", steps=1, guidance_scale=2.0)
+    with pytest.raises(ds.UserError, match="takes no classes"):
+        ds.record(tiny, ds.noise.random(1, tiny.shape), tmp_path / "run.zarr", steps=1, labels=(2,))
+    assert not (tmp_path / "run.zarr").exists()
+
+
+def test_a_network_that_was_told_nothing_it_needs_says_what(stable_diffusion, tmp_path):
+    denoiser = ds.load(stable_diffusion[0], device="cpu")
+    with pytest.raises(ds.UserError, match="encoder_hidden_states"):
+        ds.record(denoiser, ds.noise.random(1, denoiser.shape), tmp_path / "run.zarr", steps=2)
+    assert not (tmp_path / "run.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 4], "condition: class_labels names class 4; allowed: 0 to 3"),
+        ([-1], "condition: class_labels names class -1; allowed: 0 to 3"),
+        ([1.0], r"condition: class_labels are torch\.float32; needed are whole numbers"),
+    ],
+)
+def test_classes_of_a_condition_that_there_are_not_are_refused(labels, message):
+    denoiser = ds.load(tiny_models.unet(num_class_embeds=4).eval(), scheduler="ddim", device="cpu")
+    with pytest.raises(ds.UserError, match=message):
+        ds.sample(
+            denoiser,
+            torch.zeros(2, *denoiser.shape),
+            steps=1,
+            condition=Condition({"class_labels": torch.tensor(labels)}),
+        )
+
+
+@pytest.mark.parametrize(
+    ("cond", "uncond", "message"),
+    [
+        (
+            (1, 5, 9),
+            None,
+            r"this condition, encoder_hidden_states \[1, 5, 9\]: .*for example, .* \[1, 77, 8\]$",
+        ),
+        ((1, 5, 8), (1, 4, 8), r"\[1, 5, 8\], unconditional encoder_hidden_states \[1, 4, 8\]: "),
+        ((5, 8), None, r"encoder_hidden_states has shape \[5, 8\] for 2 samples"),
+    ],
+)
+def test_embeddings_of_other_shapes_are_refused_at_the_command_line(prompted, cond, uncond, message, capsys):
+    halves = {"encoder_hidden_states": cond, "uncond.encoder_hidden_states": uncond}
+    save_file({name: torch.zeros(shape) for name, shape in halves.items() if shape}, "prompt.safetensors")
+    for more in ([], ["--no-extract_states"]):
+        with pytest.raises(SystemExit) as stop:
+            main([*prompted, *more])
+        told = capsys.readouterr().err
+        assert stop.value.code == 2 and told.count("\n") == 1 and re.search(message, told.strip())
+
+
+def test_a_condition_and_labels_at_once_are_refused(tmp_path):
+    denoiser = ds.load(tiny_models.unet(num_class_embeds=4).eval(), scheduler="ddim", device="cpu")
+    condition = Condition({"class_labels": torch.tensor([1])})
+    for options in ({"labels": (2,)}, {"guidance_scale": 2.0}):
+        with pytest.raises(ds.UserError, match="condition is given, and so are labels"):
+            ds.record(
+                denoiser,
+                ds.noise.random(1, denoiser.shape),
+                tmp_path / "run.zarr",
+                **{"condition": condition} | options,
+            )
+
+
+@pytest.fixture
+def prompted(tmp_path, monkeypatch):
+    """The words of a command that records under guidance, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    pipe, arguments = tiny_models.PIPELINES["stable_diffusion"]()
+    pipe.unet.save_pretrained("model/unet")
+    cond, uncond = (half["encoder_hidden_states"][:1] for half in halves(arguments))
+    save_file({"encoder_hidden_states": cond, "uncond.encoder_hidden_states": uncond}, "prompt.safetensors")
+    ds.noise.random(2, (4, 8, 8)).write("inputs")
+    save_file({"encoder_hidden_states": cond}, "plain.safetensors")
+    words = "record --model model --scheduler ddim --num_steps 1 --lanes 2 --layers mid_block"
+    return [*words.split(), "--condition", "prompt.safetensors", "--guidance_scale", "3"]
+
+
+def test_the_order_of_branches_can_be_stated_and_is_that_of_the_rows(prompted, monkeypatch):
+    from diffusers import UNet2DConditionModel
+
+    seen, forward = [], UNet2DConditionModel.forward
+
+    def spied(self, x, timestep, encoder_hidden_states, **options):
+        seen.append(encoder_hidden_states)
+        return forward(self, x, timestep, encoder_hidden_states, **options)
+
+    monkeypatch.setattr(UNet2DConditionModel, "forward", spied)
+    main([*prompted, "--output", "own.zarr"])
+    order = seen[-1]
+    main([*prompted, "--branches", "cond,uncond", "--output", "stated.zarr"])
+    assert len(order) == 4 and torch.equal(seen[-1], order.roll(2, 0)) and not torch.equal(order, seen[-1])
+    own, stated = (ds.open(name) for name in ("own.zarr", "stated.zarr"))
+    assert own.states["mid_block"]["branch"].to_numpy().tolist() == ["uncond", "cond"]
+    assert stated.states["mid_block"]["branch"].to_numpy().tolist() == ["cond", "uncond"]
+    for branch in ("cond", "uncond"):
+        ours, theirs = (rec.states["mid_block"].sel(branch=branch).to_numpy() for rec in (own, stated))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(own.final, stated.final, rtol=1e-4, atol=1e-5)
+
+
+def test_branches_are_stated_in_python_as_at_the_command_line(stable_diffusion, tmp_path):
+    pipe, arguments = stable_diffusion
+    denoiser = ds.load(pipe, scheduler="ddim", device="cpu")
+    x, condition = ds.noise.random(2, denoiser.shape, seed=1), guided(arguments)
+    for stated, options in (
+        (dataclasses.replace(condition, branches="cond,uncond"), {}),
+        (dataclasses.replace(condition, branches=("cond", "uncond")), {}),
+        (condition, {"branches": "cond,uncond"}),
+    ):
+        rec = ds.record(
+            denoiser, x, tmp_path / "run.zarr", steps=1, layers=["mid_block"], condition=stated,
+            overwrite=True, **options,
+        )  # fmt: skip
+        assert rec.states["mid_block"]["branch"].to_numpy().tolist() == ["cond", "uncond"]
+        (step,) = ds.denoise(
+            denoiser,
+            x.batch(range(2)),
+            steps=1,
+            condition=dataclasses.replace(stated, branches="cond,uncond"),
+        )
+        assert step.branches == ("cond", "uncond")
+
+
+def test_what_is_stated_of_branches_belongs_to_the_recording(prompted, capsys):
+    main([*prompted, "--output", "run.zarr", "--branches", "uncond,cond"])
+    main([*prompted, "--output", "run.zarr", "--resume"])
+    capsys.readouterr()
+    unguided = [word.replace("prompt.", "plain.") for word in prompted]
+    for words, match in (
+        ([*prompted, "--output", "run.zarr", "--resume", "--branches", "cond,uncond"], "cannot be resumed"),
+        (
+            [*prompted, "--branches", "cond,other"],
+            "branches is 'cond,other'; allowed: uncond,cond or cond,uncond",
+        ),
+        ([*unguided, "--branches", "cond,uncond"], "branches is given, but nothing guides this run"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        told = capsys.readouterr().err
+        assert stop.value.code == 2 and match in told and told.count("\n") == 1

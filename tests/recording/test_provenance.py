@@ -1,0 +1,240 @@
+"""Where a recording comes from: what the fingerprint holds, and that nothing else decides a bit."""
+
+import dataclasses
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+import zarr
+
+import denoscope as ds
+from denoscope.config import InferenceConfig
+from denoscope.recording import provenance
+from denoscope.recording.verify.bits import threads_set_to
+
+LAYERS = ["conv_in"]
+
+
+@pytest.fixture
+def x(tiny):
+    return ds.noise.random(6, tiny.shape, seed=5)
+
+
+def mark_of(denoiser, layers=LAYERS, seed=42, **options):
+    return provenance.fingerprint(denoiser, layers, InferenceConfig(**options), seed)
+
+
+def differing(one, other) -> set[str]:
+    return {key for key in one if one[key] != other[key]}
+
+
+def test_the_weights_hash_is_sha_256_over_names_and_bytes(tiny):
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tiny.network.state_dict().items()):
+        digest.update(f"{name} torch.float32 {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    assert mark_of(tiny)["weights_sha256"] == digest.hexdigest()
+
+
+def test_every_option_is_in_the_fingerprint_or_said_to_have_no_effect(tiny):
+    options = {item.name for item in dataclasses.fields(InferenceConfig)}
+    elsewhere = {*provenance.WITHOUT_EFFECT, *provenance.RESOLVED}
+    assert options - elsewhere <= set(mark_of(tiny))
+    assert elsewhere <= options
+
+
+OPTIONS = {
+    "num_steps": 3, "lanes": 4, "extract_states": False, "flatten": True, "noise": "independent",
+    "codec": "zstd", "state_dtype": "float16", "every": (2,), "channels": "0", "height": "0:2",
+    "width": "::2", "reduce": "norm", "sampler_dtype": "float64", "fast": True, "tf32": True,
+}  # fmt: skip
+
+
+def test_the_table_of_options_is_whole():
+    assert set(OPTIONS) | {*provenance.WITHOUT_EFFECT, *provenance.RESOLVED} == {
+        item.name for item in dataclasses.fields(InferenceConfig)
+    }
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_that_decides_bits_changes_the_fingerprint_and_nothing_but_itself(tiny, name):
+    one, other = mark_of(tiny), mark_of(tiny, **{name: OPTIONS[name]})
+    probed = {"probe_sha256"} if name == "lanes" else set()  # so many rows are probed
+    assert differing(one, other) == {name} | probed
+
+
+def test_so_do_model_scheduler_layers_seed_and_threads(tiny, tiny_ddpm, make_unet, make_scheduler):
+    one = mark_of(tiny)
+    seeded = ds.load(make_unet(seed=1), scheduler=make_scheduler("ddim"), device="cpu")
+    double = ds.load(make_unet(), scheduler=make_scheduler("ddim"), dtype="float64", device="cpu")
+    for other, changed in (
+        (mark_of(seeded), {"weights_sha256", "probe_sha256"}),
+        (mark_of(double), {"weights_sha256", "probe_sha256", "dtype"}),
+        (mark_of(tiny_ddpm), {"scheduler", "scheduler_config"}),
+        (mark_of(tiny, ["conv_out"]), {"layers"}),
+        (mark_of(tiny, seed=1), {"noise_seed"}),
+    ):
+        assert differing(one, other) == changed
+
+
+class Own(torch.nn.Module):
+    """A network whose code tells more than its weights do."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.weight, self.factor = torch.nn.Parameter(torch.tensor(0.1)), factor
+
+    def forward(self, x, timestep):  # noqa: ARG002
+        return self.factor * self.weight * x
+
+
+def test_the_probe_tells_networks_apart_that_differ_in_code_alone(make_scheduler):
+    one, same, other = (
+        ds.load(Own(factor), scheduler=make_scheduler("ddim"), shape=(1, 4, 4), device="cpu")
+        for factor in (1.0, 1.0, 2.0)
+    )
+    assert mark_of(one, []) == mark_of(same, [])
+    assert differing(mark_of(one, []), mark_of(other, [])) == {"probe_sha256"}
+
+
+def test_the_probe_sees_kernels_and_settings_that_have_no_name(tiny):
+    """Without oneDNN, PyTorch convolves by other kernels: other bits under the same names."""
+    x = torch.randn(8, *tiny.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        by_onednn = tiny.network(x, 0).sample
+        # PyTorch warns of Intel GPUs as it sets the flags beside the one that counts.
+        with warnings.catch_warnings(action="ignore"), torch.backends.mkldnn.flags(enabled=False):
+            differ = not torch.equal(tiny.network(x, 0).sample, by_onednn)
+            without = mark_of(tiny)
+    assert differing(mark_of(tiny), without) == ({"probe_sha256"} if differ else set())
+
+
+def test_what_samples_are_told_is_no_part_of_the_probe(make_unet, make_scheduler):
+    denoiser = ds.load(make_unet(num_class_embeds=3), scheduler=make_scheduler("ddim"), device="cpu")
+    one, other = (
+        provenance.fingerprint(denoiser, [], InferenceConfig(), 42, denoiser.condition_of_labels(labels))
+        for labels in ([0, 1, 2], [2])
+    )
+    assert one == other
+
+
+def test_threads_are_part_of_it(tiny):
+    with threads_set_to(torch.get_num_threads() + 1) as threads:
+        assert mark_of(tiny)["threads"] == threads
+
+
+WITHOUT_EFFECT = [
+    {"batch_size": 1},
+    {"batch_size": 100},
+    {"output_format": "zarr"},
+    {"resume": True},
+    {"overwrite": True},
+    {"on_nonfinite": "stop"},
+]
+
+
+@pytest.mark.parametrize("options", WITHOUT_EFFECT)
+def test_what_is_said_to_have_no_effect_has_none(tiny, x, contents, tmp_path, options):
+    folders = []
+    for chosen in ({}, options):
+        folders.append(tmp_path / f"{len(folders)}.zarr")
+        ds.record(tiny, x, folders[-1], steps=2, lanes=4, layers=LAYERS, **chosen)
+    one, other = map(contents, folders)
+    for found in (one, other):
+        # The store's own file says with which options it was asked for.
+        found["zarr.json"]["attributes"].pop("config")
+        found.pop("complete/marks/layout.json")
+    assert one == other
+
+
+@pytest.mark.parametrize("order", [range(6), range(6)[::-1], (3, 1, 4, 0, 5, 2), (2,), (5, 0)])
+@pytest.mark.parametrize("kind", ["common", "independent"])
+def test_a_sample_has_the_same_bytes_in_any_order_number_and_subset(tiny_ddpm, x, tmp_path, order, kind):
+    """Compared are the chunks of a sample as they lie in the shards, so the stored bytes themselves."""
+    options = {"steps": 2, "lanes": 4, "layers": LAYERS, "noise": kind}
+    ds.record(tiny_ddpm, x, tmp_path / "all.zarr", **options)
+    ds.record(tiny_ddpm, x.subset(order), tmp_path / "some.zarr", **options)
+    everything, some = (zarr.open_group(tmp_path / f"{name}.zarr", mode="r") for name in ("all", "some"))
+    for name in ("sequence", *LAYERS):
+        for row, index in enumerate(order):
+            assert some[name][row].tobytes() == everything[name][index].tobytes(), (name, index)
+
+
+def test_two_processes_that_share_the_work_store_what_one_stores(recorder, model, contents, tmp_path):
+    """Each takes its part of the inputs; files of samples are compared byte by byte."""
+    x = ds.noise.random(6, (1, 8, 8), seed=3)
+    for name, part in (("all", range(6)), ("one", range(2)), ("two", range(2, 6))):
+        x.subset(part).write(tmp_path / name)
+    line = f"record --model {model} --device cpu --lanes 4 --num_steps 2 --layers conv_in".split()
+    runs = [
+        recorder.start(*line, "--inputs", tmp_path / name, "--output", tmp_path / f"{name}_out")
+        for name in ("all", "one", "two")
+    ]
+    assert [run.wait() for run in runs] == [0, 0, 0]
+    parts = {**contents(tmp_path / "one_out"), **contents(tmp_path / "two_out")}
+    whole = contents(tmp_path / "all_out")
+    tensors = [name for name in whole if name.endswith(".pt")]
+    assert len(tensors) == 12 and all(whole[name] == parts[name] for name in tensors)
+
+
+def test_the_attributes_are_plain_json_with_date_versions_options_and_inputs(tiny, x):
+    options = InferenceConfig(num_steps=2, resume=True, batch_size=3)
+    attrs = provenance.attributes(tiny, x, LAYERS, options, 7)
+    assert json.loads(json.dumps(attrs)) == attrs
+    age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(attrs["created"])
+    assert datetime.timedelta(0) <= age < datetime.timedelta(minutes=5)
+    assert attrs["versions"]["diffusers"] == importlib.metadata.version("diffusers")
+    assert attrs["config"]["batch_size"] == 3 and attrs["config"]["noise_seed"] == 7
+    assert not {"resume", "overwrite"} & set(attrs["config"]), (
+        "they say what was there, not what was asked for"
+    )
+    assert attrs["inputs"] == {"kind": "random", "num_samples": 6, "seed": 5}
+
+
+def test_the_hash_of_the_inputs_is_sha_256_over_names_and_values(x):
+    digest = hashlib.sha256()
+    for index, name in enumerate(x.names):
+        digest.update(name.encode() + b"\0" + x.tensor(index).numpy().tobytes())
+    assert provenance.inputs_sha256(x) == digest.hexdigest()
+    assert provenance.inputs_sha256(x.subset([1, 0])) != provenance.inputs_sha256(x.subset([0, 1]))
+
+
+def test_another_process_finds_the_same_fingerprint(recorder, model, tmp_path):
+    ds.noise.random(1, (1, 8, 8)).write(tmp_path / "inputs")
+    line = f"record --model {model} --device cpu --num_steps 2 --layers conv_in --seed 7".split()
+    done = recorder.run(*line, "--inputs", tmp_path / "inputs", "--output", tmp_path / "run.zarr")
+    assert done.code == 0, done.said
+    there = zarr.open_group(tmp_path / "run.zarr", mode="r").attrs["fingerprint"]
+    with threads_set_to(there["threads"]):
+        assert there == mark_of(ds.load(model, device="cpu"), seed=7, num_steps=2)
+
+
+def test_the_fingerprint_is_the_same_in_every_process():
+    """diffusers lists what a scheduler was not given in the order of a set, which Python shuffles by process."""
+    program = (
+        "import json, denoscope as ds; from denoscope import provenance; from denoscope.config import InferenceConfig;"
+        "from diffusers import EulerDiscreteScheduler;"
+        "d = ds.load('mnist', scheduler=EulerDiscreteScheduler(), device='cpu');"
+        "print(json.dumps(provenance.fingerprint(d, [], InferenceConfig(), 0)))"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    first, second = (
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-c", program],
+                env=environment | {"PYTHONHASHSEED": str(seed)},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+        for seed in (1, 2)
+    )
+    assert first == second and len(first["scheduler_config"]["_use_default_values"]) > 3

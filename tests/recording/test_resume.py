@@ -1,0 +1,365 @@
+"""Going on with a recording: what is finished is checked and skipped, the rest gives an unbroken run's bytes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import denoscope as ds
+from denoscope.storage.zarr import layout
+
+COUNT, LANES, STEPS = 10, 4, 3
+OUTPUTS = ["run.zarr", "run"]
+
+
+@pytest.fixture
+def x(tiny):
+    return ds.noise.random(COUNT, tiny.shape, seed=5)
+
+
+@pytest.fixture
+def record(tiny, x, tmp_path):
+    def run(out, *, denoiser=tiny, inputs=x, progress=None, **options):
+        chosen = {"steps": STEPS, "lanes": LANES, "batch_size": 4, "layers": ["conv_in"], **options}
+        return ds.record(denoiser, inputs, tmp_path / out, progress=progress, **chosen)
+
+    return run
+
+
+@pytest.fixture
+def broken(record, tiny, dies_at):
+    """Begin a recording whose model raises in the given call; two flights of three are then unfinished."""
+
+    def run(out, call=STEPS + 2, **options):
+        tiny.layers()
+        dies_at(tiny.network, call)
+        with pytest.raises(RuntimeError, match="on purpose"):
+            record(out, **options)
+
+    return run
+
+
+@pytest.fixture
+def calls(tiny):
+    """Counts the network's calls from now on."""
+    tiny.layers()
+    counted = []
+    handle = tiny.network.register_forward_pre_hook(lambda *_: counted.append(1))
+    yield counted
+    handle.remove()
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("call", [1, 2, STEPS + 1, STEPS + 2, 2 * STEPS + 1, 3 * STEPS])
+def test_an_exception_then_a_resume_gives_the_bytes_of_an_unbroken_run(
+    record, broken, contents, tmp_path, out, call
+):
+    record(f"whole/{out}")
+    broken(f"broken/{out}", call)
+    record(f"broken/{out}", resume=True)
+    assert contents(tmp_path / "broken" / out) == contents(tmp_path / "whole" / out)
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"reduce": "norm"},
+        {"codec": "zstd"},
+        {"state_dtype": "float16", "flatten": True},
+        {"extract_states": False},
+        {"every": (0, 2)},
+        {"layers": None},
+    ],
+)
+def test_so_it_does_with_what_is_kept_of_states(record, broken, contents, tmp_path, out, options):
+    record(f"whole/{out}", **options)
+    broken(f"broken/{out}", 5, **options)
+    record(f"broken/{out}", resume=True, **options)
+    assert contents(tmp_path / "broken" / out) == contents(tmp_path / "whole" / out)
+
+
+@pytest.mark.parametrize("shard_bytes", [1, 1500])
+def test_so_it_does_with_many_shards_a_group(record, broken, contents, tmp_path, monkeypatch, shard_bytes):
+    monkeypatch.setattr(layout, "SHARD_BYTES", shard_bytes)
+    record("whole.zarr")
+    broken("broken.zarr", 6)
+    record("broken.zarr", resume=True)
+    assert contents(tmp_path / "broken.zarr") == contents(tmp_path / "whole.zarr")
+
+
+@pytest.mark.parametrize("kind", ["common", "independent"])
+def test_so_it_does_with_a_stochastic_scheduler(record, tiny_ddpm, dies_at, contents, tmp_path, kind):
+    record("whole.zarr", denoiser=tiny_ddpm, noise=kind)
+    tiny_ddpm.layers()
+    dies_at(tiny_ddpm.network, 5)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        record("broken.zarr", denoiser=tiny_ddpm, noise=kind)
+    record("broken.zarr", denoiser=tiny_ddpm, noise=kind, resume=True)
+    assert contents(tmp_path / "broken.zarr") == contents(tmp_path / "whole.zarr")
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("batch_size", [1, 8, 100])
+def test_the_batch_size_may_change_on_the_way(record, broken, contents, tmp_path, out, batch_size):
+    record(f"whole/{out}")
+    broken(f"broken/{out}")
+    record(f"broken/{out}", resume=True, batch_size=batch_size)
+    assert contents(tmp_path / "broken" / out) == contents(tmp_path / "whole" / out)
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_only_what_is_unfinished_is_done_again(record, broken, calls, out):
+    broken(out)
+    before = len(calls)
+    record(out, resume=True)
+    assert len(calls) - before == 1 + 2 * STEPS, "a probe; one flight of three was finished"
+    record(out, resume=True)
+    assert len(calls) - before == 2 + 2 * STEPS, "another probe; all were"
+
+
+class Told:
+    """A progress that keeps what it is told."""
+
+    def begin(self, plan, out, finished):  # noqa: ARG002
+        self.finished = finished
+
+    def advance(self, samples): ...
+    def unit_done(self, samples, seconds): ...
+    def compiled(self, compilation, calls): ...
+
+    def end(self, nonfinite):
+        self.nonfinite = dict(nonfinite)
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_how_many_are_finished_is_told(record, broken, out):
+    broken(out)
+    told = Told()
+    record(out, resume=True, progress=told)
+    assert told.finished == 4
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_a_resume_where_nothing_is_begins_and_leaves_the_same_bytes(record, contents, tmp_path, out):
+    record(f"whole/{out}")
+    record(f"other/{out}", resume=True)
+    assert contents(tmp_path / "other" / out) == contents(tmp_path / "whole" / out)
+
+
+def damages(path: Path) -> list[Path]:
+    """All files of a recording that a finished group or the layout consists of."""
+    return sorted(found for found in path.rglob("*") if found.is_file() and found.name != "lock")
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("harm", ["flipped", "truncated", "gone"])
+def test_a_resume_mends_any_damaged_file_but_the_one_that_says_what_was_asked_for(
+    record, contents, tmp_path, out, harm
+):
+    whole = record(f"whole/{out}").path
+    sound = contents(whole)
+    mended = []
+    for file in damages(whole):
+        path = tmp_path / harm / out
+        if path.exists():
+            shutil.rmtree(path)
+        shutil.copytree(whole, path)
+        damage(path / file.relative_to(whole), harm)
+        if file.parent == whole:  # zarr.json, recording.json
+            with pytest.raises(ds.UserError, match=out):
+                record(f"{harm}/{out}", resume=True)
+            continue
+        record(f"{harm}/{out}", resume=True)
+        assert contents(path) == sound, file
+        mended.append(file)
+    assert len(mended) > 10
+
+
+def damage(path: Path, harm: str) -> None:
+    content = bytearray(path.read_bytes())
+    if harm == "gone":
+        path.unlink()
+    elif harm == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+
+OTHER = [
+    ({"steps": 4}, r"num_steps: 3 → 4"),
+    ({"layers": ["conv_out"]}, r"layers: \['conv_in'\] → \['conv_out'\]"),
+    ({"lanes": 8}, "lanes: 4 → 8"),
+    ({"flatten": True}, "flatten: False → True"),
+    ({"noise": "independent"}, "noise: common → independent"),
+    ({"noise_seed": 1}, "noise_seed: 42 → 1"),
+    ({"state_dtype": "float16"}, "state_dtype: auto → float16"),
+    ({"steps": 4, "lanes": 8}, "num_steps: 3 → 4; lanes: 4 → 8"),
+]
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize(("options", "listed"), OTHER)
+def test_other_work_is_refused_with_a_list_of_what_differs(
+    record, broken, contents, tmp_path, out, options, listed
+):
+    broken(out)
+    before = contents(tmp_path / out)
+    with pytest.raises(ds.UserError, match=listed) as caught:
+        record(out, resume=True, **options)
+    assert "\n" not in str(caught.value) and "--overwrite" in str(caught.value)
+    assert contents(tmp_path / out) == before
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_other_models_schedulers_inputs_and_threads_are_refused(
+    record, broken, x, make_unet, make_scheduler, contents, tmp_path, out
+):
+    broken(out)
+    before = contents(tmp_path / out)
+    other = ds.load(make_unet(seed=1), scheduler=make_scheduler("ddim"), device="cpu")
+    clipped = ds.load(make_unet(), scheduler=make_scheduler("ddim", beta_end=0.01), device="cpu")
+    for options, listed in (
+        ({"denoiser": other}, "weights_sha256"),
+        ({"denoiser": clipped}, "scheduler_config"),
+        ({"inputs": x.subset(range(9))}, "inputs"),
+        ({"inputs": x.subset(range(COUNT)[::-1])}, "their order"),
+        ({"inputs": ds.noise.random(COUNT, (2, 8, 8), seed=6)}, "inputs"),
+    ):
+        with pytest.raises(ds.UserError, match=listed):
+            record(out, resume=True, **options)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        with pytest.raises(ds.UserError, match=f"threads: {threads} → {threads + 1}"):
+            record(out, resume=True)
+    finally:
+        torch.set_num_threads(threads)
+    assert contents(tmp_path / out) == before
+
+
+def test_the_same_layers_in_other_folders_are_refused(record, broken, tmp_path, contents):
+    broken("run", layers=None)
+    before = contents(tmp_path / "run")
+    with pytest.raises(ds.UserError, match="folders of layers"):
+        record("run", layers=["conv_in", "conv_out"], resume=True)
+    assert contents(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_an_unfinished_recording_without_a_flag_is_refused(record, broken, contents, tmp_path, out):
+    broken(out, call=1)
+    before = contents(tmp_path / out)
+    for options in ({}, {"inputs": ds.noise.perturbed(3, (2, 8, 8))}, {"extract_states": False}):
+        with pytest.raises(ds.UserError, match=r"--resume.*--overwrite"):
+            record(out, **options)
+    with pytest.raises(ds.UserError, match="contradict"):
+        record(out, resume=True, overwrite=True)
+    assert contents(tmp_path / out) == before
+
+
+def test_a_folder_whose_manifest_is_gone_is_refused(record, broken, tmp_path):
+    broken("run")
+    (tmp_path / "run" / "recording.json").unlink()
+    with pytest.raises(ds.UserError, match=r"no sound recording\.json"):
+        record("run", resume=True)
+    record("run", overwrite=True)
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_a_recording_of_a_newer_format_is_left_alone(record, contents, out):
+    path = record(out).path
+    root, key = ("zarr.json", "attributes") if out == "run.zarr" else ("recording.json", "attrs")
+    content = json.loads((path / root).read_text())
+    content[key]["format_version"] = 2
+    (path / root).write_text(json.dumps(content))
+    before = contents(path)
+    for options in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(ds.UserError, match="format version 2; this denoscope reads up to 1"):
+            record(out, **options)
+    with pytest.raises(ds.UserError, match="format version 2"):
+        ds.open(path)
+    assert contents(path) == before
+
+
+@pytest.mark.parametrize("flag", [{}, {"resume": True}, {"overwrite": True}])
+def test_no_tensor_files_go_into_a_store_and_no_store_into_their_folder(record, contents, tmp_path, flag):
+    record("run.zarr")
+    record("other.zarr", output_format="pt")
+    before = contents(tmp_path / "run.zarr"), contents(tmp_path / "other.zarr")
+    with pytest.raises(ds.UserError, match="is a Zarr store"):
+        record("run.zarr", output_format="pt", **flag)
+    with pytest.raises(ds.UserError, match="is no recording"):
+        record("other.zarr", **flag)
+    assert (contents(tmp_path / "run.zarr"), contents(tmp_path / "other.zarr")) == before
+
+
+@pytest.mark.parametrize("name", ["complete", "sequence", "conv_in", "conv_in/c", ".recording", "sequences"])
+@pytest.mark.parametrize("flag", [{}, {"resume": True}, {"overwrite": True}])
+def test_a_link_out_of_the_output_is_refused(record, broken, tmp_path, name, flag):
+    out = "run" if name in (".recording", "sequences") else "run.zarr"
+    broken(out)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(tmp_path / out / name, elsewhere)
+    (tmp_path / out / name).symlink_to(elsewhere)
+    before = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
+    with pytest.raises(ds.UserError, match="leads out of" if flag else "leads out of|already holds"):
+        record(out, **flag)
+    assert {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()} == before
+
+
+def test_a_link_to_where_nothing_is_yet_is_refused_too(record, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "sequences").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "recording.zarr").symlink_to(tmp_path / "elsewhere")
+    for out, options in (("run", {}), ("out", {"output_format": "zarr"})):
+        with pytest.raises(ds.UserError, match="leads out of"):
+            record(out, **options)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("name", ["recording.json", ".recording/lock", "sequences/sample_0000_sequence.pt"])
+@pytest.mark.parametrize("flag", ["resume", "overwrite"])
+def test_a_file_that_is_a_link_out_of_the_output_is_refused(record, broken, tmp_path, name, flag):
+    broken("run")
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(tmp_path / "run" / name, elsewhere)
+    (tmp_path / "run" / name).symlink_to(elsewhere)
+    before = elsewhere.read_bytes()
+    with pytest.raises(ds.UserError, match="leads out of"):
+        record("run", **{flag: True})
+    assert elsewhere.read_bytes() == before and (tmp_path / "run" / name).is_symlink()
+
+
+def test_a_sample_whose_name_leads_out_is_refused(record, x, tmp_path):
+    named = ds.noise.NoiseSet(("../../evil",), x.shape, x.tensor_of)
+    with pytest.raises(ds.UserError, match="leads out of"):
+        record("a/b/run", inputs=named)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_samples_that_became_nan_before_are_told_at_the_end_too(record, x, out, tiny, dies_at):
+    class Poisoned(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv_in = torch.nn.Conv2d(2, 2, 1)
+
+        def forward(self, x, timestep):  # noqa: ARG002
+            # The second sample of all, known by its first value.
+            wrong = x[:, :1, :1, :1] == mark
+            return torch.where(wrong, torch.nan, self.conv_in(x))
+
+    mark = x.tensor(1)[0, 0, 0].clone()
+    denoiser = ds.load(Poisoned(), scheduler=tiny.scheduler, shape=(2, 8, 8), device="cpu")
+    denoiser.layers()
+    dies_at(denoiser.network, STEPS + 2)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        record(out, denoiser=denoiser)
+    told = Told()
+    record(out, denoiser=denoiser, resume=True, progress=told)
+    assert told.nonfinite == {"sample_0001": 0}

@@ -1,0 +1,225 @@
+"""Commands and code in processes of their own, forked from one that has imported everything: 0.1 s each, not 10.
+
+Run as a program, this is that process: it takes requests as lines of JSON and answers each with one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE_EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"}
+
+
+@dataclass
+class Running:
+    """One call of the command that is under way, or over."""
+
+    recorder: Recorder
+    pid: int
+    told: Path
+    code: int | None = None
+
+    def send(self, signal_number: int) -> None:
+        os.kill(self.pid, signal_number)
+
+    def wait(self) -> int:
+        """The exit code; minus the number of the signal that ended it."""
+        if self.code is None:
+            self.code = self.recorder.ask({"wait": self.pid})["code"]
+        return self.code
+
+    @property
+    def said(self) -> str:
+        """All that it has printed so far."""
+        return self.told.read_text()
+
+    def until(self, text: str, seconds: float = 60.0) -> None:
+        """Wait until it has printed a text."""
+        limit = time.monotonic() + seconds
+        while text not in self.said:
+            assert time.monotonic() < limit, f"{text!r} was never said: {self.said}"
+            time.sleep(0.002)
+
+
+class Recorder:
+    """The process that forks, seen from a test."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.count = folder, 0
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONWARNINGS": "ignore",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def ask(self, request: dict) -> dict:
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def start(self, *arguments: object, pause: float = 0.0, dies_at: int = 0) -> Running:
+        """Begin a call of the command.
+
+        `pause` makes every call of a network take so many seconds more, and say "call N" (the first two
+        are those of the survey of its layers, the third is the fingerprint's probe); `dies_at` kills the process at
+        its file event of that number, counted from 1 (one of FILE_EVENTS below the output).
+        """
+        self.count += 1
+        told = self.folder / f"{self.count}.txt"
+        told.touch()
+        words = [str(argument) for argument in arguments]
+        request = {
+            "arguments": words,
+            "told": str(told),
+            "pause": pause,
+            "dies_at": dies_at,
+            "cwd": os.getcwd(),
+        }
+        return Running(self, self.ask(request)["pid"], told)
+
+    def run(self, *arguments: object, **options: float) -> Running:
+        """A call of the command, waited for."""
+        running = self.start(*arguments, **options)
+        running.wait()
+        return running
+
+    def block(self, folder: Path, *, code: str = "", arguments: Sequence[str] = ()) -> tuple[int, str, str]:
+        """Code, or a call of the command, run in a folder with warnings as errors: exit code, what it printed, what it
+        said beside that."""
+        self.count += 1
+        told, beside = (self.folder / f"{self.count}.{stream}.txt" for stream in ("out", "err"))
+        for file in (told, beside):
+            file.touch()
+        request = {
+            "arguments": list(arguments),
+            "code": code,
+            "told": str(told),
+            "beside": str(beside),
+            "cwd": str(folder),
+        }
+        ended = Running(self, self.ask(request)["pid"], told).wait()
+        return ended, told.read_text(), beside.read_text()
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def serve() -> None:
+    """Answer requests until there are no more."""
+    import diffusers
+    import matplotlib.figure  # noqa: F401
+    import numcodecs.zstd  # noqa: F401
+    import xarray  # noqa: F401
+    import zarr  # noqa: F401
+    from diffusers import DDIMScheduler, UNet2DModel  # noqa: F401
+
+    from denoscope.recording import recording, verify  # noqa: F401
+
+    diffusers.utils.logging.disable_progress_bar()
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "wait" in request:
+            _, status = os.waitpid(request["wait"], 0)
+            answer = {"code": os.waitstatus_to_exitcode(status)}
+        else:
+            answer = {"pid": os.fork() or call(request)}
+        print(json.dumps(answer), flush=True)
+
+
+def call(request: dict) -> None:
+    """Be the command, or the code, and end."""
+    from denoscope.cli import command
+
+    told = os.open(request["told"], os.O_WRONLY | os.O_APPEND)
+    beside = os.open(request["beside"], os.O_WRONLY | os.O_APPEND) if "beside" in request else told
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (told, 1), (beside, 2)):
+        os.dup2(source, target)
+    os.chdir(request["cwd"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if "beside" in request:
+        be_strict()
+    if request.get("pause"):
+        slow_down(request["pause"])
+    if request.get("dies_at"):
+        output = request["arguments"][request["arguments"].index("--output") + 1]
+        die_at_event(request["dies_at"], output)
+    code = 1
+    try:
+        if request.get("code"):
+            exec(compile(request["code"], "<block>", "exec"), {"__name__": "__main__"})
+        else:
+            command.main(request["arguments"])
+        code = 0
+    except SystemExit as stop:
+        code = stop.code or 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def be_strict() -> None:
+    """Make warnings errors, but NumPy 2's of how some of diffusers' schedulers make arrays of tensors."""
+    import warnings
+
+    warnings.resetwarnings()
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", "__array__ implementation doesn't", DeprecationWarning)
+
+
+def slow_down(seconds: float) -> None:
+    """Make every call of a network longer, and announce each."""
+    import itertools
+
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    calls = itertools.count(1)
+
+    def wait(module: object, _arguments: object) -> None:
+        if type(module).__name__ == "UNet2DModel":
+            os.write(2, f"call {next(calls)}\n".encode())
+            # A signal does not shorten it, so that a test can choose the place where it comes.
+            time.sleep(seconds)
+
+    register_module_forward_pre_hook(wait)
+
+
+def die_at_event(number: int, output: str) -> None:
+    """End without a word at the file event of that number that concerns the output."""
+    left = number
+
+    def count(event: str, arguments: tuple) -> None:
+        nonlocal left
+        if event in FILE_EVENTS and output in str(arguments[0]):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+
+
+if __name__ == "__main__":
+    serve()

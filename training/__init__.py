@@ -1,0 +1,1 @@
+"""Training of the bundled models, outside of the package: `python -m training`."""
