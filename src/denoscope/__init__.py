@@ -15,6 +15,7 @@ if _typing.TYPE_CHECKING:
     from denoscope import dynamics as dynamics
     from denoscope import figures as figures
     from denoscope import noise as noise
+    from denoscope.foundation.checkpoint import Checkpoint as Checkpoint
     from denoscope.foundation.errors import UserError as UserError
     from denoscope.interventions.spec import Intervention as Intervention
     from denoscope.interventions.spec import read_plan as read_plan
@@ -41,6 +42,7 @@ if _typing.TYPE_CHECKING:
 _PACKAGES = ("basins", "dynamics", "figures", "noise")
 
 _MODULES = {
+    "Checkpoint": "foundation.checkpoint",
     "Condition": "models.conditioning",
     "Denoiser": "models.denoiser",
     "Intervention": "interventions.spec",

@@ -1,6 +1,5 @@
-"""Long computations in a file: as far as they got, gone on with, never half a file, never another's."""
+"""A checkpoint holds the finished part of a computation, and is never half a file or that of other work."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 import xarray
 
 from denoscope.foundation import checkpoint
+from denoscope.foundation.checkpoint import Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
 
 
@@ -22,11 +22,11 @@ def fresh(count=4, **identity):
     )
 
 
-def test_a_dataset_comes_back_as_it_was(tmp_path):
+def test_a_dataset_is_read_as_it_was_written(tmp_path):
     data = fresh()
     data["value"].values[1] = 2.5
     checkpoint.write(data, tmp_path / "a.npz")
-    found = checkpoint.read(tmp_path / "a.npz")
+    found = Checkpoint(tmp_path / "a.npz").read()
     xarray.testing.assert_equal(found, data)
     assert list(found.coords) == list(data.coords) and found.attrs["unit"] == "nat"
     with np.load(tmp_path / "a.npz", allow_pickle=False) as plain:
@@ -34,105 +34,149 @@ def test_a_dataset_comes_back_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, UserError, MemoryError])
-def test_what_was_done_is_in_the_file_however_the_block_ends(tmp_path, stop):
+def test_finished_pieces_are_in_the_file_however_the_block_ends(tmp_path, stop):
     out = tmp_path / "a.npz"
-    with pytest.raises(stop), checkpoint.keeping(fresh(), out, resume=False, overwrite=False) as file:
-        file.data["done"].values[0] = True
-        file.save()
-        file.data["done"].values[1] = True
+    with pytest.raises(stop), Checkpoint(out).open(fresh()) as work:
+        work.data["done"].values[0] = True
+        work.save()
+        work.data["done"].values[1] = True
         raise stop
-    with checkpoint.keeping(fresh(), out, resume=True, overwrite=False) as file:
-        assert file.data["done"].to_numpy().tolist() == [True, True, False, False]
-        file.data["done"].values[:] = True
+    with Checkpoint(out, resume=True).open(fresh()) as work:
+        assert work.data["done"].to_numpy().tolist() == [True, True, False, False]
+        work.data["done"].values[:] = True
     assert checkpoint.read(out)["done"].all()
-    with checkpoint.keeping(fresh(), out, resume=False, overwrite=True) as file:
-        assert not file.data["done"].any()
+    with Checkpoint(out, overwrite=True).open(fresh()) as work:
+        assert not work.data["done"].any()
 
 
-@pytest.mark.parametrize("chained", [False, True])
-def test_work_of_which_nothing_was_finished_leaves_no_file_and_replaces_none(tmp_path, chained):
+@pytest.mark.parametrize("sequential", [False, True])
+def test_an_error_before_the_first_piece_neither_creates_nor_replaces_a_file(tmp_path, sequential):
     out = tmp_path / "folder" / "a.npz"
-    with (
-        pytest.raises(UserError),
-        checkpoint.keeping(fresh(), out, resume=False, overwrite=False, chained=chained),
-    ):
+    with pytest.raises(UserError), Checkpoint(out).open(fresh(), sequential=sequential):
         raise UserError("refused")
     assert not list(tmp_path.iterdir())
     checkpoint.write(fresh(), out)
     before = out.read_bytes()
-    for flags in ({"resume": False, "overwrite": True}, {"resume": True, "overwrite": False}):
-        with pytest.raises(UserError), checkpoint.keeping(fresh(), out, **flags, chained=chained):
+    for flags in ({"overwrite": True}, {"resume": True}):
+        with pytest.raises(UserError), Checkpoint(out, **flags).open(fresh(), sequential=sequential):
             raise UserError("refused")
         assert out.read_bytes() == before
 
 
-def test_of_chained_work_the_file_holds_what_was_saved(tmp_path):
+def test_the_file_of_sequential_work_holds_the_last_save(tmp_path):
     out = tmp_path / "a.npz"
-    with (
-        pytest.raises(KeyboardInterrupt),
-        checkpoint.keeping(fresh(), out, resume=False, overwrite=False, chained=True) as file,
-    ):
-        file.data["done"].values[0] = True
-        assert file.due
-        file.save()
-        file.data["done"].values[1] = True
+    with pytest.raises(KeyboardInterrupt), Checkpoint(out).open(fresh(), sequential=True) as work:
+        work.data["done"].values[0] = True
+        assert work.due
+        work.save()
+        work.data["done"].values[1] = True
         raise KeyboardInterrupt
     assert checkpoint.read(out)["done"].to_numpy().tolist() == [True, False, False, False]
 
 
-def test_what_does_not_fit_is_refused_and_left_as_it_was(tmp_path):
+def test_a_bare_loop_is_saved_and_reported_piece_by_piece(tmp_path):
+    reported = []
+    file = Checkpoint(tmp_path / "a.npz", progress=lambda *counts: reported.append(counts))
+
+    def squares(data):
+        for k in np.flatnonzero(~data["done"].to_numpy()):
+            data["value"].values[k], data["done"].values[k] = k**2, True
+            yield int(data["done"].sum())
+
+    alone = fresh()
+    assert list(squares(alone)) == [1, 2, 3, 4], "it runs without a checkpoint"
+    with file.open(fresh()) as work:
+        work.run(squares(work.data), 4)
+    assert reported == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    xarray.testing.assert_equal(file.read(), alone)
+    with Checkpoint(progress=lambda *counts: reported.append(counts)).open(fresh()) as work:
+        work.run(squares(work.data), 4)
+    xarray.testing.assert_equal(work.data, alone)
+    assert len(reported) == 8 and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "parts"),
+    [
+        (fresh(), {}, ("a.npz", "exists", "resume=True", "overwrite=True")),
+        (fresh(steps=20), {"resume": True}, ("a.npz", "steps: 50 → 20", "overwrite=True")),
+        (fresh(model={"name": "x", "size": (1, 28)}), {"resume": True}, ("model, name: mnist → x",)),
+    ],
+)
+def test_a_file_of_other_work_is_refused_and_left_unchanged(tmp_path, data, options, parts):
     out = tmp_path / "a.npz"
     checkpoint.write(fresh(), out)
     before = out.read_bytes()
-    for data, options, match in (
-        (fresh(), {}, "exists; go on with it"),
-        (fresh(steps=20), {"resume": True}, "since this differs: steps: 50 → 20; name another"),
-        (fresh(model={"name": "x", "size": (1, 28)}), {"resume": True}, "differs: model, name: mnist → x;"),
-        (fresh(), {"resume": True, "overwrite": True}, "contradict"),
-    ):
-        with (
-            pytest.raises(UserError, match=match),
-            checkpoint.keeping(data, out, **{"resume": False, "overwrite": False} | options),
-        ):
-            pytest.fail("the block must not run")
-    assert out.read_bytes() == before
-    with (
-        pytest.raises(UserError, match="none was named"),
-        checkpoint.keeping(fresh(), None, resume=True, overwrite=False),
-    ):
+    with pytest.raises(UserError) as caught, Checkpoint(out, **options).open(data):
         pytest.fail("the block must not run")
-    out.write_bytes(before[: len(before) // 2])
-    with pytest.raises(UserError, match="or damaged"):
+    assert all(part in str(caught.value) for part in parts)
+    assert out.read_bytes() == before
+
+
+def test_a_damaged_or_missing_file_is_refused(tmp_path):
+    out = tmp_path / "a.npz"
+    checkpoint.write(fresh(), out)
+    out.write_bytes(out.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"a\.npz.*damaged"):
         checkpoint.read(out)
     with (
-        pytest.raises(UserError, match=r"cannot read .* or damaged; replace it \(overwrite\)"),
-        checkpoint.keeping(fresh(), out, resume=True, overwrite=False),
+        pytest.raises(UserError, match=r"a\.npz.*damaged.*overwrite=True"),
+        Checkpoint(out, resume=True).open(fresh()),
     ):
         pytest.fail("the block must not run")
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match=r"none\.npz.*No such file"):
         checkpoint.read(tmp_path / "none.npz")
 
 
-def test_what_cannot_be_written_is_told_before_the_work(tmp_path):
+@pytest.mark.parametrize(
+    ("given", "options", "parts"),
+    [
+        ("a.npz", {"resume": True, "overwrite": True}, ("resume=True", "overwrite=True")),
+        (None, {"resume": True}, ("resume=True", "path")),
+        (None, {"overwrite": True}, ("overwrite=True", "path")),
+        (3, {}, ("checkpoint", "3", "path")),
+        ("", {}, ("checkpoint", "''", "path")),
+    ],
+)
+def test_a_wrong_checkpoint_is_refused_at_once(given, options, parts):
+    with pytest.raises(UserError) as caught:
+        Checkpoint(given, **options)
+    assert all(part in str(caught.value) for part in parts)
+
+
+def test_a_path_stands_for_a_new_file():
+    assert parse_checkpoint("a.npz") == parse_checkpoint(Path("a.npz")) == Checkpoint("a.npz")
+    assert parse_checkpoint(None) == Checkpoint()
+    given = Checkpoint("a.npz", resume=True)
+    assert parse_checkpoint(given) is given
+    with pytest.raises(UserError, match="path"):
+        parse_checkpoint(None).read()
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file" / "a.npz", tmp_path, Path("/proc/none/a.npz")):
         with (
             pytest.raises(UserError, match=f"cannot write {place}: "),
-            checkpoint.keeping(fresh(), place, resume=False, overwrite=True),
+            Checkpoint(place, overwrite=True).open(fresh()),
         ):
             pytest.fail("the block must not run")
 
 
-def test_saving_after_every_cell_writes_seldom(tmp_path, monkeypatch):
-    writes = []
+def test_writing_takes_two_percent_of_the_time(tmp_path, monkeypatch):
+    now, writes = 0.0, []
 
-    def slow(data, path, write=checkpoint.write):
-        writes.append(path)
-        time.sleep(0.01)
-        write(data, path)
+    def slow(_data, _path):
+        nonlocal now
+        writes.append(now)
+        now += 1.0
 
     monkeypatch.setattr(checkpoint, "write", slow)
-    with checkpoint.keeping(fresh(), tmp_path / "a.npz", resume=False, overwrite=False) as file:
-        for _ in range(1000):
-            file.save()
-    assert len(writes) == 2, "at the first call and at the end: a write takes 2 % of the time"
+    monkeypatch.setattr(checkpoint.time, "perf_counter", lambda: now)
+    with Checkpoint(tmp_path / "a.npz").open(fresh()) as work:
+        for _ in range(120):
+            work.save()
+            now += 1.0
+    assert writes == [0.0, 51.0, 102.0, 123.0], (
+        "at the first piece, 50 s after a write of 1 s, and at the end"
+    )

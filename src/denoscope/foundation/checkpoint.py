@@ -1,12 +1,13 @@
-"""A long computation in a file as far as it got, to be gone on with after a kill."""
+"""Checkpoints: a long computation saves its finished work to a file and resumes from it."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,39 +16,168 @@ import numpy as np
 from denoscope.foundation.atomic_files import check_writable, replacing
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import plain
+from denoscope.foundation.spelling import spelled
 
 if TYPE_CHECKING:
     import xarray
 
 SHARE = 0.02
-"""Of the time, at most, that writing takes."""
+"""The largest share of the time that is spent on writing."""
 IDENTITY = "identity"
-"""The attribute that says what decides the numbers: a dictionary of plain values."""
+"""The attribute that holds everything that determines the numbers, as a dictionary of JSON values."""
+ProgressCallback = Callable[[int, int], None]
+"""Receives the number of finished pieces of work and their total (an upper bound where the total is unknown)."""
 
 
-class Kept:
-    """A dataset that fills up, and the file that holds as much of it as was finished."""
+@dataclass(frozen=True)
+class Checkpoint:
+    """The file to which a long measure saves its work, and from which it resumes.
 
-    def __init__(self, data: xarray.Dataset, path: Path | None):
-        self.data, self._path = data, path
+    A path alone, `checkpoint="growth.npz"`, stands for `Checkpoint("growth.npz")`: a new file.
+
+    >>> file = ds.Checkpoint("growth.npz", resume=True)
+    >>> ds.dynamics.plane_growth(denoiser, plane, checkpoint=file)
+    >>> file.read()  # an xarray.Dataset, also while the measure is still running
+
+    Args:
+        path: the file (.npz). Without a path nothing is saved.
+        resume: continue from the file if it exists. It must hold the same work: same model, inputs and options.
+            The result has the same bits as that of an uninterrupted run.
+        overwrite: replace the file if it exists. Without `resume` and `overwrite` an existing file is an error.
+        progress: called with (finished, total) after each piece of work.
+
+    Raises: UserError if `resume` and `overwrite` are both set, or one of them without a path.
+    """
+
+    path: Path | None = None
+    _: KW_ONLY
+    resume: bool = False
+    overwrite: bool = False
+    progress: ProgressCallback | None = None
+
+    def __post_init__(self) -> None:
+        if self.path is not None:
+            object.__setattr__(self, "path", _parse_path(self.path))
+        if self.resume and self.overwrite:
+            resume, overwrite = spelled("resume", True), spelled("overwrite", True)
+            raise UserError(f"{resume} and {overwrite} contradict each other; allowed: one of them")
+        if self.path is None and (self.resume or self.overwrite):
+            flag = "resume" if self.resume else "overwrite"
+            raise UserError(
+                f"{spelled(flag, True)} needs the path of a file; give Checkpoint(path, {flag}=True)"
+            )
+
+    @contextmanager
+    def open(self, fresh: xarray.Dataset, *, sequential: bool = False) -> Iterator[Work]:
+        """The work to do: `fresh`, or what the file holds of the same work when resuming.
+
+        The file is written now and then while the block runs, and when it ends. After an error or Ctrl-C it is
+        written once more, unless the work is `sequential`: where each piece follows from the one before, only the
+        last save is known to be consistent. Until the first piece is finished nothing is written, so that an error
+        before it neither creates nor replaces a file.
+
+        Args:
+            fresh: the dataset before any work, with everything that determines the numbers in `attrs[IDENTITY]`.
+
+        Raises: UserError if the file exists, holds other work (naming the differences), or cannot be written.
+        """
+        work = Work(self._begin(fresh), self)
+        if self.path is not None:
+            check_writable(self.path)  # before anything is computed
+        try:
+            yield work
+        except BaseException:
+            if work.begun and not sequential:
+                with suppress(UserError):  # the disk may be the cause
+                    work.write()
+            raise
+        work.write()
+
+    def read(self) -> xarray.Dataset:
+        """The content of the file, finished or not.
+
+        Raises: UserError if there is no path, or the file is missing, damaged or not a checkpoint.
+        """
+        if self.path is None:
+            raise UserError("this Checkpoint has no path, so there is nothing to read; give Checkpoint(path)")
+        return read(self.path)
+
+    def _begin(self, fresh: xarray.Dataset) -> xarray.Dataset:
+        if self.path is None or self.overwrite or not self.path.exists():
+            return fresh
+        if not self.resume:
+            resume, overwrite = spelled("resume", True), spelled("overwrite", True)
+            raise UserError(
+                f"{self.path} exists; resume it ({resume}), replace it ({overwrite}) or name another file"
+            )
+        stored = read(self.path, advice=f"replace it ({spelled('overwrite', True)}) or name another file")
+        identities = (dict(_flat(data.attrs.get(IDENTITY, {}))) for data in (stored, fresh))
+        if apart := differences(*identities):
+            raise UserError(
+                f"{self.path} cannot be resumed, since it differs in {'; '.join(apart)}; name another file, or replace "
+                f"it ({spelled('overwrite', True)})"
+            )
+        return stored
+
+
+def parse_checkpoint(given: Any) -> Checkpoint:
+    """The checkpoint that a measure's argument stands for.
+
+    Raises: UserError if it is not a Checkpoint, a path or None.
+    """
+    return given if isinstance(given, Checkpoint) else Checkpoint(given)
+
+
+def _parse_path(given: Any) -> Path:
+    if not isinstance(given, (str, os.PathLike)) or not str(given):
+        raise UserError(
+            f"{spelled('checkpoint')} is {given!r}; allowed: the path of a file, or Checkpoint(path, resume=True)"
+        )
+    return Path(given)
+
+
+class Work:
+    """A dataset that a measure fills piece by piece, and the file that holds its finished part."""
+
+    def __init__(self, data: xarray.Dataset, checkpoint: Checkpoint):
+        self.data = data
         self.begun = False
-        """Whether anything was finished here."""
-        self._next = time.perf_counter()
+        """Whether a piece was finished in this process."""
+        self._path, self._progress = checkpoint.path, checkpoint.progress
+        self._due_at = time.perf_counter()
+
+    def run(self, pieces: Iterable[int], total: int) -> None:
+        """Exhaust a loop that fills `data` and yields the number of finished pieces; save and report after each."""
+        for finished in pieces:
+            self.save()
+            self.report(finished, total)
+
+    def report(self, finished: int, total: int) -> None:
+        """Report progress to the caller of the measure."""
+        if self._progress is not None:
+            self._progress(finished, total)
 
     @property
     def due(self) -> bool:
-        """Whether it is time to write again: not so soon that writing would take more than its share."""
-        return self._path is not None and time.perf_counter() >= self._next
+        """Whether enough time has passed since the last write for the next one to stay within its share."""
+        return self._path is not None and time.perf_counter() >= self._due_at
 
     def save(self) -> None:
-        """Write what is there, now that more is finished, if that is due."""
+        """Note that a further piece is finished, and write the file if that is due."""
         self.begun = True
-        if self._path is None or not self.due:
-            return
-        began = time.perf_counter()
-        write(self.data, self._path)
-        ended = time.perf_counter()
-        self._next = ended + (ended - began) / SHARE
+        if self.due:
+            start = time.perf_counter()
+            self.write()
+            end = time.perf_counter()
+            self._due_at = end + (end - start) / SHARE
+
+    def write(self) -> None:
+        """Write the file now."""
+        if self._path is not None:
+            write(self.data, self._path)
+
+
+Kept = Work
 
 
 @contextmanager
@@ -58,115 +188,87 @@ def keeping(
     resume: bool,
     overwrite: bool,
     chained: bool = False,
-) -> Iterator[Kept]:
-    """The fresh dataset, or what `path` (.npz) holds of the same work; in the file when the block ends.
-
-    So it is after an error or Ctrl-C too, unless the work is `chained`: where one state follows from another, only what
-    was saved is known to belong together. Until something is finished nothing is written, so that what is refused
-    leaves no file, and replaces none.
-
-    Raises: UserError if the file is taken, holds something else (naming what differs), or cannot be written.
-    """
-    if resume and overwrite:
-        raise UserError("resume and overwrite contradict each other; take one of them")
+) -> Iterator[Work]:
+    """`Checkpoint.open`, for measures that have not moved to it yet."""
     place = None if path is None else Path(path)
-    if place is None and (resume or overwrite):
-        raise UserError("resume and overwrite speak of a file that none was named for; give out=…")
-    data = fresh if place is None or overwrite or not place.exists() else _begun(fresh, place, resume)
-    if place is not None:
-        check_writable(place)  # before anything is computed
-    kept = Kept(data, place)
-    try:
-        yield kept
-    except BaseException:
-        if place is not None and kept.begun and not chained:
-            with suppress(UserError):  # the disk may be what failed
-                write(kept.data, place)
-        raise
-    if place is not None:
-        write(kept.data, place)
+    with Checkpoint(place, resume=resume, overwrite=overwrite).open(fresh, sequential=chained) as work:
+        yield work
 
 
-def _begun(fresh: xarray.Dataset, path: Path, resume: bool) -> xarray.Dataset:
-    if not resume:
-        raise UserError(f"{path} exists; go on with it (resume), replace it (overwrite) or name another")
-    found = read(path, advice="replace it (overwrite) or name another")
-    stored, wanted = (dict(_flat(data.attrs.get(IDENTITY, {}))) for data in (found, fresh))
-    if apart := differences(stored, wanted):
-        raise UserError(
-            f"{path} cannot be gone on with, since this differs: {'; '.join(apart)}; name another file, or overwrite it"
-        )
-    return found
-
-
-def with_room(found: xarray.Dataset, fresh: xarray.Dataset, name: str, *, along: str) -> xarray.Dataset:
-    """What is kept of work, with room in one variable for as much along a dimension as the fresh one has."""
-    more = fresh[name].isel({along: slice(found.sizes[along], None)})
+def with_room(stored: xarray.Dataset, fresh: xarray.Dataset, name: str, *, along: str) -> xarray.Dataset:
+    """The stored dataset, with one variable extended along a dimension to the length that it has in the fresh one."""
+    more = fresh[name].isel({along: slice(stored.sizes[along], None)})
     if not more.sizes[along]:
-        return found
+        return stored
     axis = more.dims.index(along)
-    return found.assign({name: (more.dims, np.concatenate([found[name], more], axis))})
+    return stored.assign({name: (more.dims, np.concatenate([stored[name], more], axis))})
 
 
 def write(data: xarray.Dataset, path: Path) -> None:
-    """Write a dataset to a file (.npz), whole or not at all: each variable and coordinate as an array of its name,
-    and `told`, JSON of their dimensions and the attributes."""
+    """Write a dataset to a file (.npz) atomically.
+
+    Each variable and coordinate becomes an array of its name; `told` holds dimensions and attributes as JSON.
+    """
     arrays = {str(name): _plain_text(values.to_numpy()) for name, values in data.variables.items()}
-    told = {
+    description = {
         "dims": {str(name): list(values.dims) for name, values in data.variables.items()},
         "coords": [str(name) for name in data.coords],
         "attrs": plain(data.attrs),
     }
     with replacing(path) as file:
-        np.savez(file, told=np.array(json.dumps(told)), **arrays)  # type: ignore[arg-type]
+        np.savez(file, told=np.array(json.dumps(description)), **arrays)  # type: ignore[arg-type]
 
 
 def _plain_text(values: np.ndarray) -> np.ndarray:
-    """The values, of texts as an array of fixed width: NumPy would write its newer kind as a pickle."""
+    """Texts as an array of fixed width: NumPy would write its variable-width strings as a pickle."""
     return np.array(values.tolist()) if values.dtype.kind == "T" else values
 
 
 def read(
-    path: str | os.PathLike[str], *, advice: str = "name a file that one has been written to"
+    path: str | os.PathLike[str], *, advice: str = "give the path of a file that denoscope has written"
 ) -> xarray.Dataset:
-    """What `write` has written; else `advice` says what to do.
+    """The dataset that `write` has stored.
 
-    Raises: UserError if the file is missing, another's, or damaged.
+    Raises: UserError if the file is missing, damaged or not such a file; `advice` ends the message.
     """
     import xarray
 
     try:
-        # Opened here, for NumPy leaves open what it cannot read.
+        # Opened here, because NumPy does not close a file that it cannot read.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        told = json.loads(str(arrays.pop("told")))
-        variables = {name: (tuple(told["dims"][name]), values) for name, values in arrays.items()}
-        coords = {name: variables.pop(name) for name in told["coords"]}
-        return xarray.Dataset(variables, coords=coords, attrs=told["attrs"])
+        description = json.loads(str(arrays.pop("told")))
+        variables = {name: (tuple(description["dims"][name]), values) for name, values in arrays.items()}
+        coords = {name: variables.pop(name) for name in description["coords"]}
+        return xarray.Dataset(variables, coords=coords, attrs=description["attrs"])
     except Exception as error:  # a damaged file can make the reader fail in any way
-        reason = getattr(error, "strerror", None) or "it is no measurement that denoscope wrote, or damaged"
+        reason = _reason(error) or "it is damaged or not a file of results"
         raise UserError(f"cannot read {path}: {reason}; {advice}") from error
 
 
-def _flat(identity: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Any]]:
-    """The entries of a dictionary and of those in it, by names that say where they stand."""
+def _reason(error: Exception) -> str | None:
+    return error.strerror if isinstance(error, OSError) else None
+
+
+def _flat(identity: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The entries of a nested dictionary, each with the names that lead to it."""
     for name, value in identity.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{of}{name}, ")
+            yield from _flat(value, f"{prefix}{name}, ")
         else:
-            yield f"{of}{name}", plain(value)
+            yield f"{prefix}{name}", plain(value)
 
 
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """What two fingerprints disagree on, as "name: stored → wanted"."""
+    """The entries in which two fingerprints differ, as "name: stored → wanted"."""
     names = dict.fromkeys([*stored, *wanted])
     return [
-        f"{name}: {_short(stored.get(name))} → {_short(wanted.get(name))}"
+        f"{name}: {_shortened(stored.get(name))} → {_shortened(wanted.get(name))}"
         for name in names
         if stored.get(name) != wanted.get(name)
     ]
 
 
-def _short(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}…"

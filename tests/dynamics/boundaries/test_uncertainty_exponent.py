@@ -164,7 +164,7 @@ def test_labels_asked_in_parts_and_after_a_stop_give_the_same_result(tmp_path):
     assert told[-1] == (9 * 500, 9 * 500) and told[6][0] == 700
     # Of another function of points, and of other points.
     for label_of, others in ((_half, points), (newton_labels, _uniform(500, seed=1))):
-        with pytest.raises(UserError, match="cannot be gone on with"):
+        with pytest.raises(UserError, match="cannot be resumed"):
             uncertainty_exponent(label_of, others, EPSILONS, **options, resume=True)
 
 

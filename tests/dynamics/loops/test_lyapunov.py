@@ -107,7 +107,7 @@ def test_an_orbit_is_gone_on_with_where_it_was_saved(tmp_path):
     assert found.exponents.tobytes() == whole.exponents.tobytes()
     assert found.history.tobytes() == whole.history.tobytes()
     for other, differing in ((logistic(3.9), {}), (henon, {"k": 1}), (henon, {"seed": 1})):
-        with pytest.raises(UserError, match="cannot be gone on with, since this differs: "):
+        with pytest.raises(UserError, match="cannot be resumed, since it differs in "):
             lyapunov(other, start(0, 0), out=out, resume=True, **options | differing)
 
 

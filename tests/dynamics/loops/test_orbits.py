@@ -104,7 +104,7 @@ def test_a_diagram_goes_on_after_a_stop_with_what_diverged(tmp_path, dtype, foll
     assert len(whole.warnings) == 1 and np.isnan(whole.values[1]).all()
     with pytest.raises(KeyboardInterrupt):
         orbit_diagram(logistic, rates, x0, out=out, progress=stopping, **options)
-    with pytest.raises(UserError, match="exists; go on with it"):
+    with pytest.raises(UserError, match="exists"):
         orbit_diagram(logistic, rates, x0, out=out, **options)
     told = []
     found = orbit_diagram(
@@ -125,7 +125,7 @@ def test_a_diagram_goes_on_after_a_stop_with_what_diverged(tmp_path, dtype, foll
         (dict(discard=81), "discard"),
     ):
         given = {"step_of": logistic, "parameters": rates, "x0": x0, **options, **wrong}
-        with pytest.raises(UserError, match=f"cannot be gone on with, since this differs: .*{differs}"):
+        with pytest.raises(UserError, match=f"cannot be resumed, since it differs in .*{differs}"):
             orbit_diagram(**given, out=out, resume=True)
 
 
@@ -143,9 +143,9 @@ def test_an_orbit_goes_on_after_a_stop_and_to_more_iterations(tmp_path, dtype):
         again = orbit(logistic(3.9), x0, iterations=iterations, discard=7, out=out, resume=True)
         assert torch.equal(again, whole[:iterations]) and again.dtype == dtype
     for x, options in ((x0 + 0.1, {"discard": 7}), (x0, {"discard": 8})):
-        with pytest.raises(UserError, match="cannot be gone on with"):
+        with pytest.raises(UserError, match="cannot be resumed"):
             orbit(logistic(3.9), x, iterations=50, out=out, resume=True, **options)
-    with pytest.raises(UserError, match="cannot be gone on with, since this differs: the map there"):
+    with pytest.raises(UserError, match="cannot be resumed, since it differs in the map there"):
         orbit(logistic(3.8), x0, iterations=50, discard=7, out=out, resume=True)
 
 

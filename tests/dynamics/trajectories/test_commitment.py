@@ -105,7 +105,7 @@ def test_what_is_finished_is_not_denoised_again(tiny, tmp_path):
     with pytest.raises(Killed):
         dynamics.commitment(rec, denoiser=tiny, label_of=pixels, batch_size=2, out=out, progress=killed)
     assert checkpoint.read(out)["computed"].sum() == 4
-    with pytest.raises(ds.UserError, match="exists; go on with it"):
+    with pytest.raises(ds.UserError, match="exists"):
         dynamics.commitment(rec, denoiser=tiny, label_of=pixels, out=out)
     with pytest.raises(ds.UserError, match="labels of x_0"):
         dynamics.commitment(rec, denoiser=tiny, label_of=side, out=out, resume=True)

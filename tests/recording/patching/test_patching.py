@@ -153,7 +153,7 @@ def test_what_is_finished_is_kept_and_not_computed_again(tiny, pair, tmp_path, m
     assert told == [(6, 18), (12, 18)]
     half = checkpoint.read(out)
     assert half["done"].to_numpy().all(axis=(0, 2)).tolist() == [True, True, False]
-    with pytest.raises(UserError, match="exists; go on with it"):
+    with pytest.raises(UserError, match="exists"):
         ds.patch(tiny, *pair, out=out)
     calls.clear()
     found = ds.patch(tiny, *pair, out=out, resume=True)
