@@ -124,7 +124,7 @@ class FullSpectrumFlags(Keeping, Pictured):
     output: Path = option(
         Path("full_spectrum.json"), "The file of the exponents, with what they were computed from.", JSON
     )
-    checkpoint: Path = option(
+    kept: Path = option(
         Path("full_spectrum.npz"), "The file in which the product of the steps is kept as far as it got.", NPZ
     )
 
