@@ -15,6 +15,7 @@ from torch import nn
 
 from denoscope.config import ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.foundation import validation
+from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import IDENTITY, keeping
 from denoscope.foundation.errors import UserError
 from denoscope.models.classifier import labels
@@ -53,6 +54,7 @@ class PointLabels:
         return self.label(points)
 
 
+@accepts_num_steps
 def map(
     denoiser: Denoiser,
     plane: NoiseSet,
@@ -128,6 +130,7 @@ def map(
     return file.data
 
 
+@accepts_num_steps
 def label_of(
     denoiser: Denoiser,
     plane: NoiseSet,

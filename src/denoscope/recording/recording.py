@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from denoscope.config import InferenceConfig, SystemConfig
+from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import plain
 from denoscope.interventions.spec import Intervention
@@ -228,6 +229,7 @@ def set_attribute(path: str | os.PathLike[str], name: str, value: Any) -> None:
         ) from error
 
 
+@accepts_num_steps
 def record(
     denoiser: Denoiser,
     x: NoiseSet,

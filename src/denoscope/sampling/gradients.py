@@ -9,6 +9,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from denoscope.config import InferenceConfig, SystemConfig
+from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.compiled import States
 from denoscope.hooks.module_survey import Layer
@@ -26,6 +27,7 @@ Objective = Callable[[torch.Tensor], torch.Tensor]
 X_T = "x_T"
 
 
+@accepts_num_steps
 def gradient(
     denoiser: Denoiser,
     x_T: torch.Tensor,

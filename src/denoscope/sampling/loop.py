@@ -12,6 +12,7 @@ import torch
 
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation import random_streams
+from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import whole
 from denoscope.hooks.compiled import States, Tapped
@@ -211,6 +212,7 @@ class _Draws:
         return [random_streams.generator(f"step noise of {name}", self.seed, index) for name in padded]
 
 
+@accepts_num_steps
 def denoise(
     denoiser: Denoiser,
     x_T: torch.Tensor,
@@ -326,6 +328,7 @@ def _checked(denoiser: Denoiser, x_T: torch.Tensor, loop: Loop, names: Sequence[
     return names
 
 
+@accepts_num_steps
 def sample(denoiser: Denoiser, x_T: torch.Tensor, **options: Any) -> torch.Tensor:
     """x_0 [n, C, H, W] alone, from x_T [n, C, H, W]; takes the options of `denoise`."""
     x_0 = x_T

@@ -13,6 +13,7 @@ from denoscope.config import InferenceConfig
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
 from denoscope.dynamics.sensitivity.spectrum import origin_of
 from denoscope.foundation import random_streams
+from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import one_of, told
 from denoscope.models.conditioning import NOTHING, Condition
@@ -66,6 +67,7 @@ class ClosedLoop:
         return rows
 
 
+@accepts_num_steps
 def closed_loop(
     denoiser: Denoiser,
     level: float = 0.5,

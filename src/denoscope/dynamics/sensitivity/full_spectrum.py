@@ -22,6 +22,7 @@ from denoscope.dynamics.sensitivity.spectrum import (
     origin_of,
 )
 from denoscope.foundation import tensor_files
+from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import IDENTITY, keeping
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
@@ -34,6 +35,7 @@ AT_ONCE = 32
 """Directions that go through the network in one call."""
 
 
+@accepts_num_steps
 def full_spectrum(
     denoiser: Denoiser,
     x_T: torch.Tensor,

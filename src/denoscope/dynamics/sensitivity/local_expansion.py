@@ -14,6 +14,7 @@ from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, finite, m
 from denoscope.dynamics.sensitivity.maps import checked_count
 from denoscope.dynamics.sensitivity.spectrum import Told, logs, one_state, origin_of
 from denoscope.foundation import random_streams
+from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.validation import whole
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
@@ -32,6 +33,7 @@ class LocalExpansion(Result):
     rates: np.ndarray
 
 
+@accepts_num_steps
 def local_expansion(
     denoiser: Denoiser,
     x_T: torch.Tensor,

@@ -11,6 +11,7 @@ import torch
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, finite
 from denoscope.dynamics.sensitivity.spectrum import Told, identity_of, logs, origin_of
+from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import IDENTITY, keeping
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import whole
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 DIRECTIONS = 2
 
 
+@accepts_num_steps
 def plane_growth(
     denoiser: Denoiser,
     plane: NoiseSet,

@@ -18,6 +18,7 @@ from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, map_of
 from denoscope.dynamics.sensitivity.maps import checked_count
 from denoscope.dynamics.sensitivity.subspace import Leading, Span, extended, first_block, leading, refined
 from denoscope.foundation import tensor_files
+from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import IDENTITY, keeping
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import real, told, whole
@@ -63,6 +64,7 @@ class Spectrum(Result):
         return {name: value for name, value in super().to_dict().items() if name not in ("left", "right")}
 
 
+@accepts_num_steps
 def spectrum(
     denoiser: Denoiser,
     x_T: torch.Tensor,

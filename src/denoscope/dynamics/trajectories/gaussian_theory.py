@@ -14,6 +14,7 @@ from torch import nn
 from denoscope.config import InferenceConfig
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.points import as_array
+from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
 from denoscope.models.denoiser import Denoiser, load, need_denoiser
 from denoscope.models.schedule import in_double
@@ -123,6 +124,7 @@ class GaussianTheory(Result):
         return np.sqrt(squared.sum(0))
 
 
+@accepts_num_steps
 def gaussian_theory(
     denoiser: Denoiser, covariance: Any, *, steps: int = InferenceConfig.num_steps
 ) -> GaussianTheory:

@@ -11,6 +11,7 @@ import numpy as np
 from denoscope.config import InferenceConfig
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.trajectories.gaussian_theory import CovarianceSpectrum, eigenvalues_of, need_levels
+from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.solver_calls import stages
@@ -30,6 +31,7 @@ class Speciation(Result):
     step: float | None
 
 
+@accepts_num_steps
 def speciation(denoiser: Denoiser, covariance: Any, *, steps: int = InferenceConfig.num_steps) -> Speciation:
     """The level at which, by theory, denoising chooses between classes: ᾱ Λ = 1, Λ the covariance's largest eigenvalue.
 

@@ -19,6 +19,7 @@ from denoscope.dynamics.statistics.proportion import percentiles
 from denoscope.dynamics.statistics.standard_error import clustered_interval
 from denoscope.dynamics.trajectories.commitment import LabelOf, digits_of
 from denoscope.foundation import random_streams, tensor_files
+from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import IDENTITY, keeping
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import whole
@@ -38,6 +39,7 @@ ALONE = (
 )
 
 
+@accepts_num_steps
 def u_turn(
     denoiser: Denoiser,
     x_0: Any,

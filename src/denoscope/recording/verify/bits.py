@@ -17,6 +17,7 @@ import torch
 
 from denoscope import noise
 from denoscope.config import InferenceConfig, SystemConfig
+from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.hooks.taps import tapped
 from denoscope.models.denoiser import Denoiser, load
 from denoscope.models.schedulers import config_of, scheduler_from
@@ -46,6 +47,7 @@ class Check:
         return f"{self.name:<34}{promise:<26}{found:<14}{'ok' if self.holds else 'FAILS'}"
 
 
+@accepts_num_steps
 def determinism(
     denoiser: Denoiser, *, steps: int, seed: int = SystemConfig.seed, **options: Any
 ) -> list[Check]:

@@ -12,6 +12,7 @@ import torch
 
 from denoscope import noise
 from denoscope.config import InferenceConfig, SystemConfig
+from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.hooks.taps import tapped
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
@@ -61,6 +62,7 @@ class NoiseFloor:
         return "\n".join(lines)
 
 
+@accepts_num_steps
 def precision(
     denoiser: Denoiser,
     *,
