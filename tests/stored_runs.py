@@ -32,8 +32,12 @@ class Net(nn.Module):
                 values = [((7 * k + number) % 11 - 5) / 16 for k in range(weight.numel())]
                 weight.copy_(torch.tensor(values).reshape(weight.shape))
 
-    def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, timestep: torch.Tensor, told: torch.Tensor | None = None
+    ) -> torch.Tensor:
         level = torch.as_tensor(timestep, dtype=x.dtype).reshape(-1, 1, 1, 1) / 1000
+        if told is not None:
+            level = level + told.reshape(-1, 1, 1, 1)
         return 0.5 * x + self.second(torch.tanh(self.first(x) + level))
 
 
@@ -89,6 +93,11 @@ RECORDINGS: dict[str, dict[str, Any]] = {
             ("second", "ablate", "recordings/whole/other.zarr", {"steps": "3"}),
         ]
     },
+    "guided.zarr": {"layers": ["first"], "guided": True},
+    "nonfinite.zarr": {
+        "layers": ["second"],
+        "interventions": [("second", "scale", 3e38, {"samples": ["sample_0003"], "steps": "2"}), ("second", "scale", 10.0, {"samples": ["sample_0003"], "steps": "2"})],
+    },
     "final.zarr": {"extract_states": False},
     "plane.zarr": {"noises": "plane", "layers": ["first"]},
     "perturbed.zarr": {"noises": "perturbed", "layers": ["first"]},
@@ -106,7 +115,7 @@ RECORDINGS: dict[str, dict[str, Any]] = {
 """Options of each recording; `noises` and `scheduler` say what is denoised, and by which scheduler."""
 HALF = (
     "ddim.zarr", "ddpm_common.zarr", "ddpm_independent.zarr", "noised.zarr", "noised_independent.zarr", "steered.zarr",
-    "swapped.zarr", "euler.zarr", "projected.zarr", "final.zarr", "reduced.zarr", "ddim_pt", "ddpm_independent_pt", "noised_pt", "final_pt",
+    "swapped.zarr", "euler.zarr", "projected.zarr", "guided.zarr", "nonfinite.zarr", "final.zarr", "reduced.zarr", "ddim_pt", "ddpm_independent_pt", "noised_pt", "final_pt",
 )  # fmt: skip
 """Recordings that are also kept half finished, ended by an exception."""
 KILLED = ("ddim.zarr", "ddpm_independent.zarr", "ddim_pt", "final_pt")
@@ -117,7 +126,11 @@ def record(name: str, out: str | Path, **more: Any) -> ds.Recording:
     """Make a recording; `more` are further options of `ds.record`."""
     options = {"noises": "random", "scheduler": "DDIMScheduler", **RECORDINGS[name], **more}
     x = ds.noise.read(Path("noises") / options.pop("noises"))
-    written = [ds.Intervention(at, do, value, **rest) for at, do, value, rest in options.pop("interventions", ())]
+    if options.pop("guided", False):
+        options["condition"] = guidance()
+    written = [
+        ds.Intervention(at, do, value, **rest) for at, do, value, rest in options.pop("interventions", ())
+    ]
     return ds.record(
         denoiser(options.pop("scheduler")),
         x,
@@ -140,6 +153,11 @@ def steering() -> list[ds.Intervention]:
     ]
 
 
+def guidance() -> ds.Condition:
+    """What each sample is told, and what none is."""
+    return ds.Condition({"told": torch.arange(5.0).reshape(5, 1) / 8}, {"told": torch.zeros(1, 1)}, scale=2.0)
+
+
 def watched(out: str | Path) -> ds.Recording:
     """A call of a tiny pipeline, recorded from outside."""
     from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
@@ -160,7 +178,9 @@ def watched(out: str | Path) -> ds.Recording:
     pipe = DDIMPipeline(network, DDIMScheduler())
     pipe.set_progress_bar_config(disable=True)
     with ds.watch(pipe, layers=["conv_in", "mid_block"], out=out):
-        pipe(batch_size=2, num_inference_steps=3, generator=torch.Generator().manual_seed(1), output_type="np")
+        pipe(
+            batch_size=2, num_inference_steps=3, generator=torch.Generator().manual_seed(1), output_type="np"
+        )
     return ds.open(out)
 
 
@@ -203,12 +223,12 @@ def _loop(level: float = 0.5, **options: Any) -> Any:
 
 
 def _image() -> torch.Tensor:
-    return torch.linspace(-1, 1, 16).reshape(SHAPE)
+    return (torch.arange(16.0) * 2 - 15).reshape(SHAPE) / 16
 
 
 def _uncertainty(**kept: Any) -> Any:
     label_of = ds.basins.label_of(denoiser(), _plane(), steps=STEPS, classifier=by_mean, lanes=LANES)
-    points = torch.linspace(-3, 3, 24, dtype=torch.float64).reshape(12, 2).numpy()
+    points = (torch.arange(24, dtype=torch.float64).reshape(12, 2) / 4 - 3).numpy()
     return ds.dynamics.uncertainty_exponent(label_of, points, [0.1, 0.5, 2.0], seed=1, batch_size=5, **kept)
 
 
@@ -300,9 +320,6 @@ NUMBERS: dict[str, list[str]] = {
     "similarity.json": ["dynamics", "similarity", "recordings/whole/ddim.zarr", "--layers", "first", "second"],
     "expansion.json": [
         "dynamics", "local_expansion", "--inputs", "noises/digits", "--num_steps", "2", "--k", "1", "--device", "cpu"
-    ],
-    "spectrum.json": [
-        "dynamics", "spectrum", "--inputs", "noises/digits", "--num_steps", "1", "--k", "1", "--device", "cpu"
     ],
 }  # fmt: skip
 """Files of numbers that commands write and no command goes on with, their output left out."""

@@ -1,0 +1,410 @@
+"""Files that an earlier version stored are opened, verified and gone on with, to the same bits.
+
+`fixtures/b8ac056/README.md` says what they are. Last bits depend on the processor and on the versions of libraries: where
+plain PyTorch gives the bits that it gave where the files were made, all is compared bit for bit. Elsewhere half-finished
+work is first told that it was begun here, and numbers are compared within rounding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import pytest
+import stored_runs as runs
+import torch
+import xarray
+
+import denoscope as ds
+from denoscope import cli, verify
+
+# NumPy 2's of how some of diffusers' schedulers make arrays of tensors.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning")
+
+STORED = Path(__file__).parent / "fixtures" / "b8ac056"
+MANIFEST = json.loads((STORED / "manifest.json").read_text())
+OF_MACHINES = {"probe_sha256", "device", "threads", "torch", "diffusers", "numpy", "scheduler_config"}
+"""Names in a fingerprint that another machine may have otherwise."""
+OF_BITS = {"the map there", "the maps there", "the orbit's state", "observable"}
+"""Names in the identity of a measure that hold hashes of what was computed."""
+OF_ORIGIN = {"computed_from", "origin"}
+SAYING_SO = {"same_bits", "warnings"}
+"""Names in what a measure gives that say that bits are not the recording's."""
+ROUNDING = {"rtol": 1e-3, "atol": 1e-4}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def exact() -> Iterator[bool]:
+    """Whether bits must be those of the files, with as many threads as those were made with."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(MANIFEST["machine"]["threads"])
+    yield runs.machine() == MANIFEST["machine"]
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("stored") / "b8ac056"
+    shutil.copytree(STORED, folder)
+    with tarfile.open(STORED / "recordings.tar.xz") as packed:
+        packed.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def stored(unpacked, monkeypatch) -> Path:
+    """All files at their places, in the folder that tests run in; nothing there is changed."""
+    monkeypatch.chdir(unpacked)
+    return unpacked
+
+
+def recordings(kind: str) -> list[str]:
+    """The names of the recordings that are there whole, half finished or killed."""
+    prefix = f"recordings/{kind}/"
+    return sorted(
+        {name.removeprefix(prefix).split("/")[0] for name in MANIFEST["files"] if name.startswith(prefix)}
+    )
+
+
+def contents(path: Path) -> dict[str, Any]:
+    """All files of a recording, its date left out."""
+    found: dict[str, Any] = {
+        file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()
+    }
+    for name, key in (("zarr.json", "attributes"), ("recording.json", "attrs")):
+        if name in found:
+            found[name] = json.loads(found[name])
+            found[name][key].pop("created")
+            found[name][key].pop("noise_floor", None)
+    return found
+
+
+def compare(found: Any, wanted: Any, exact: bool, what: str = "") -> None:
+    """Both are equal: bit for bit, or within rounding."""
+    found, wanted = np.asarray(found), np.asarray(wanted)
+    assert found.shape == wanted.shape and found.dtype == wanted.dtype, what
+    if exact or found.dtype.kind != "f":
+        assert found.tobytes() == wanted.tobytes(), what
+    else:
+        np.testing.assert_allclose(found, wanted, **ROUNDING, err_msg=what)
+
+
+def compare_plain(found: Any, wanted: Any, exact: bool, what: str = "") -> None:
+    """All that is wanted of JSON values is there, and equal."""
+    if isinstance(wanted, Mapping):
+        for name, value in wanted.items():
+            if name not in OF_ORIGIN and (exact or name not in SAYING_SO):
+                compare_plain(found[name], value, exact, f"{what}/{name}")
+    elif isinstance(wanted, list):
+        assert len(found) == len(wanted), what
+        for number, (one, other) in enumerate(zip(found, wanted, strict=True)):
+            compare_plain(one, other, exact, f"{what}/{number}")
+    elif isinstance(wanted, float) and wanted == wanted and not exact:
+        assert found == pytest.approx(wanted, rel=ROUNDING["rtol"], abs=ROUNDING["atol"]), what
+    else:
+        assert found == wanted or (found != found and wanted != wanted), what
+
+
+def compare_recordings(path: Path, other: Path, exact: bool) -> None:
+    found, wanted = ds.open(path), ds.open(other)
+    for name in wanted.dataset.variables:
+        compare(found.dataset[name], wanted.dataset[name], exact, str(name))
+
+
+def run_command(*words: object) -> None:
+    cli.main([str(word) for word in words])
+
+
+def finished_files(path: Path) -> dict[str, tuple[int, int]]:
+    """The files that marks of a recording name, with what changes when one is written again."""
+    folder = path / "complete" / "marks" if path.suffix == ".zarr" else path / ".recording"
+    marks = [json.loads(mark.read_text()) for mark in folder.glob("[0-9]*.json")]
+    stats = {name: (path / name).stat() for mark in marks for name in mark["files"]}
+    return {name: (found.st_ino, found.st_mtime_ns) for name, found in stats.items()}
+
+
+def kept_in(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays that a measure keeps in a file, and what it tells of them, read by plain NumPy."""
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    return arrays, json.loads(str(arrays.pop("told")))
+
+
+def compare_kept(path: Path, other: Path, exact: bool) -> None:
+    (found, told), (wanted, expected) = kept_in(path), kept_in(other)
+    for name, values in wanted.items():
+        if exact or name not in SAYING_SO:
+            compare(found[name], values, exact, name)
+        assert told["dims"][name] == expected["dims"][name]
+    assert set(told["coords"]) >= set(expected["coords"])
+    if exact:
+        compare_plain(told["attrs"], expected["attrs"], exact)
+
+
+# What is there --------------------------------------------------------------------------------------------------------
+
+
+def test_the_files_are_those_that_were_made(stored):
+    for name, expected in MANIFEST["files"].items():
+        assert hashlib.sha256((stored / name).read_bytes()).hexdigest() == expected, name
+
+
+@pytest.mark.parametrize("name", recordings("whole"))
+def test_a_recording_opens_and_is_sound(name):
+    path = Path("recordings/whole") / name
+    rec = ds.open(path)
+    lost = ["sample_0003"] if name == "nonfinite.zarr" else []
+    assert rec.dataset["complete"].all()
+    assert rec.dataset["sample"][rec.dataset["nonfinite"].any("state")].to_numpy().tolist() == lost
+    assert np.isfinite(rec.final.drop_sel(sample=lost)).all()
+    assert rec.attrs["format_version"] == 1 and rec.attrs["versions"]["denoscope"] == "0.1.0"
+    rec.check()
+    report = verify.store(path)
+    assert report.sound, report
+    if name.endswith(".zarr"):
+        plain = xarray.open_zarr(path)
+        for array in plain.data_vars:
+            compare(plain[array], rec.dataset[array], True, str(array))
+
+
+def test_all_ways_of_storing_one_run_hold_the_same_numbers():
+    sequence = ds.open("recordings/whole/ddim.zarr").sequence.to_numpy()
+    first = ds.open("recordings/whole/ddim.zarr").states["first"].to_numpy()
+    for other in ("ddim_pt", "estimates_pt", "estimates.zarr", "reduced.zarr", "projected.zarr"):
+        compare(ds.open(f"recordings/whole/{other}").sequence, sequence, True, other)
+    compare(ds.open("recordings/whole/ddim_pt").states["first"], first.reshape(5, 4, -1), True)
+    for other in ("final.zarr", "final_pt"):
+        compare(ds.open(f"recordings/whole/{other}").final, sequence[:, -1], True, other)
+    reduced = ds.open("recordings/whole/reduced.zarr").states["first"]
+    compare(reduced, first[:, [0, 3], :2].reshape(5, 2, -1).astype(np.float16), True)
+
+
+def whole_of_the_small_network() -> list[str]:
+    # These do not hold all that they were made from: a recording by its place of then, a condition given in Python.
+    lacking = ("swapped.zarr", "guided.zarr")
+    return [name for name in recordings("whole") if name in runs.RECORDINGS and name not in lacking]
+
+
+@pytest.mark.parametrize("name", whole_of_the_small_network())
+def test_samples_of_a_recording_are_computed_again(name, exact):
+    path, scheduler = Path("recordings/whole") / name, runs.RECORDINGS[name].get("scheduler", "DDIMScheduler")
+    inputs = None if "sequence" in ds.open(path).dataset else "noises/random"
+    report = verify.store(path, recompute=2, inputs=inputs, source=runs.denoiser(scheduler).network)
+    assert report.recomputed == 2
+    assert report.sound and not report.notes if exact else report.notes
+
+
+@pytest.mark.parametrize("name", [*runs.COMMANDS, "mnist_measured.zarr"])
+def test_samples_of_the_bundled_model_are_computed_again_by_the_command(name, exact, capsys):
+    inputs = ["--inputs", "noises/digits_plane"] if name == "mnist_plane_pt" else []
+    try:
+        run_command("verify", "store", f"recordings/whole/{name}", "--recompute", 1, *inputs)
+    except SystemExit:
+        assert not exact
+    told = capsys.readouterr().out
+    assert "1 samples computed again" in told
+    assert told.strip().endswith("sound") or not exact
+
+
+def test_a_watched_call_is_made_again(exact, tmp_path):
+    compare_recordings(runs.watched(tmp_path / "run.zarr").path, Path("recordings/whole/watched.zarr"), exact)
+    assert ds.open("recordings/whole/watched.zarr").attrs["pipeline"] == "DDIMPipeline"
+
+
+@pytest.mark.parametrize("name", runs.NOISES)
+def test_noises_are_read_and_made_again(name, exact, tmp_path):
+    runs.NOISES[name]().write(tmp_path)
+    stored, made = ds.noise.read(f"noises/{name}"), ds.noise.read(tmp_path)
+    assert stored.names == made.names and stored.parameters == made.parameters
+    assert list(stored.coords) == list(made.coords)
+    for coordinate in stored.coords:
+        compare(stored.coords[coordinate], made.coords[coordinate], exact, coordinate)
+    everything = range(len(stored))
+    compare(made.batch(everything), stored.batch(everything), exact)
+    if exact:
+        assert contents(Path("noises") / name) == contents(tmp_path)
+
+
+def test_a_plan_is_read_and_written_again(tmp_path):
+    assert [str(item) for item in ds.read_plan("plans/steering.json")] == [
+        str(item) for item in runs.steering()
+    ]
+    ds.write_plan(ds.read_plan("plans/steering.json"), tmp_path / "plan.json")
+    assert (tmp_path / "plan.json").read_bytes() == Path("plans/steering.json").read_bytes()
+
+
+@pytest.mark.parametrize("folder", ["mnist_plane_pt", "mnist_pt", "pipeline"])
+def test_predictions_are_made_again(folder, exact, tmp_path):
+    tensors = "pipeline" if folder == "pipeline" else f"recordings/whole/{folder}"
+    stored = Path(folder if folder == "pipeline" else f"predictions/{folder}")
+    reject = [] if folder == "pipeline" else ["--reject"]
+    run_command("classify", "--tensors", tensors, "--output", tmp_path, *reject)
+    found, wanted = (json.loads((place / "predictions.json").read_text()) for place in (tmp_path, stored))
+    compare_plain(found, wanted, exact)
+    if (stored / "classifications_plane.pt").exists():
+        planes = [torch.load(place / "classifications_plane.pt") for place in (tmp_path, stored)]
+        assert torch.equal(*planes)
+
+
+@pytest.mark.parametrize("format", ["safetensors", "npz", "pt"])
+def test_exports_are_made_again(format, tmp_path):
+    ds.open("recordings/whole/estimates.zarr").export(tmp_path / "out", format=format)
+    assert contents(tmp_path / "out") == contents(Path("exports") / format)
+
+
+@pytest.mark.parametrize("name", runs.NUMBERS)
+def test_numbers_are_measured_again(name, exact, tmp_path):
+    picture = ["--picture", tmp_path / "picture.png"] if name in runs.PICTURED else []
+    run_command(*runs.NUMBERS[name], "--output", tmp_path / name, *picture)
+    if name.endswith(".json"):
+        found, wanted = (json.loads(path.read_text()) for path in (tmp_path / name, Path("numbers") / name))
+        compare_plain(found, wanted, exact)
+    else:
+        compare_kept(tmp_path / name, Path("numbers") / name, exact)
+
+
+def test_a_map_of_basins_is_read_by_the_commands(tmp_path, capsys):
+    run_command("dynamics", "basins", "measures/mnist_basins/whole.npz", "--output", tmp_path / "basins.json")
+    assert "class " in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run_command(
+            "dynamics", "basins", "measures/mnist_basins/half.npz", "--output", tmp_path / "half.json"
+        )
+    assert "is not finished" in capsys.readouterr().err
+
+
+# What is half finished ------------------------------------------------------------------------------------------------
+
+
+def crc(content: Any) -> int:
+    return google_crc32c.value(json.dumps(content, sort_keys=True).encode())
+
+
+def apart(stored: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    """The names of the values in which two fingerprints differ, those of nested ones too."""
+    found = set()
+    for name in {*stored, *now}:
+        one, other = stored.get(name), now.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found |= apart(one, other)
+        elif one != other:
+            found.add(name)
+    return found
+
+
+def begun_here(path: Path, fresh: Path) -> None:
+    """Let a recording say that it was begun on this machine, with the checksums of its layout.
+
+    That its fingerprint differs from one that is made here by nothing but what machines differ in is checked.
+    """
+    zarr = path.suffix == ".zarr"
+    root, key = (path / "zarr.json", "attributes") if zarr else (path / "recording.json", "attrs")
+    layout = (path / "complete" / "marks" if zarr else path / ".recording") / "layout.json"
+    content, sums = json.loads(root.read_text()), json.loads(layout.read_text())
+    stored, now = content[key]["fingerprint"], dict(ds.open(fresh).attrs["fingerprint"])
+    assert apart(stored, now) <= OF_MACHINES
+    content[key]["fingerprint"] = now
+    assert sums["attributes"]["fingerprint"] == crc(stored)
+    sums["attributes"]["fingerprint"] = crc(now)
+    sums.pop("checksum")
+    root.write_text(json.dumps(content))
+    layout.write_text(json.dumps({**sums, "checksum": crc(sums)}, sort_keys=True))
+
+
+UNFINISHED = [(kind, name) for kind in ("half", "killed") for name in recordings(kind)]
+
+
+@pytest.mark.parametrize(("kind", "name"), UNFINISHED)
+def test_a_recording_is_gone_on_with_to_the_bytes_of_an_unbroken_run(kind, name, exact, tmp_path, capsys):
+    whole, path = Path("recordings/whole") / name, tmp_path / name
+    shutil.copytree(Path("recordings") / kind / name, path)
+    report = verify.store(path)
+    assert not report.sound and not report.problems and 0 < report.finished < report.samples
+    assert int(ds.open(path).dataset["complete"].sum()) == report.finished
+    if name in runs.COMMANDS:
+        words = [*runs.COMMANDS[name], "--output"]
+        again, resume = (lambda out: run_command(*words, out)), lambda: run_command(*words, path, "--resume")
+    else:
+        again, resume = (lambda out: runs.record(name, out)), lambda: runs.record(name, path, resume=True)
+    if not exact:
+        again(tmp_path / f"fresh_{name}")
+        compare_recordings(tmp_path / f"fresh_{name}", whole, exact)
+        begun_here(path, tmp_path / f"fresh_{name}")
+    finished = finished_files(path)
+    resume()
+    assert finished and finished.items() <= finished_files(path).items(), (
+        "a finished sample was written again"
+    )
+    if exact:
+        assert contents(path) == contents(whole)
+    compare_recordings(path, whole, exact)
+    assert verify.store(path).sound
+    capsys.readouterr()
+
+
+def begun_here_too(path: Path, fresh: Path) -> None:
+    """Let what a measure keeps say that it was begun on this machine, as what is made here does."""
+    (arrays, told), (_, now) = kept_in(path), kept_in(fresh)
+    stored, identity = told["attrs"]["identity"], now["attrs"]["identity"]
+    assert apart(stored, identity) <= OF_MACHINES | OF_BITS
+    told["attrs"]["identity"] = identity
+    np.savez(path, told=np.array(json.dumps(told)), **arrays)
+
+
+@pytest.mark.parametrize("name", runs.MEASURES)
+def test_a_measure_is_gone_on_with_to_the_bits_of_an_unbroken_run(name, exact, tmp_path):
+    folder, path, told = Path("measures") / name, tmp_path / "half.npz", []
+    shutil.copy(folder / "half.npz", path)
+    measure = runs.MEASURES[name]
+    if not exact:
+        measure(out=tmp_path / "fresh.npz")
+        begun_here_too(path, tmp_path / "fresh.npz")
+    result = measure(out=path, resume=True, progress=lambda done, _all: told.append(done))
+    assert told[0] > 1, "it began anew"
+    compare_plain(runs.numbers_of(result), json.loads((folder / "result.json").read_text()), exact)
+    compare_kept(path, folder / "whole.npz", exact)
+
+
+@pytest.mark.parametrize("name", runs.MEASURES)
+def test_a_measure_that_is_finished_gives_its_result_without_work(name, exact, tmp_path):
+    folder, path, told = Path("measures") / name, tmp_path / "whole.npz", []
+    shutil.copy(folder / "whole.npz", path)
+    if not exact:
+        pytest.skip("it was finished on another machine")
+    result = runs.MEASURES[name](
+        out=path, resume=True, progress=lambda done, every: told.append(done == every)
+    )
+    assert all(told)
+    compare_plain(runs.numbers_of(result), json.loads((folder / "result.json").read_text()), exact)
+    compare_kept(path, folder / "whole.npz", exact)
+
+
+def test_a_map_of_basins_is_gone_on_with_by_the_command(exact, tmp_path, capsys):
+    shutil.copy("measures/mnist_basins/half.npz", tmp_path / "basins.npz")
+    line = "--num_prompts_per_direction 2 2 --len_per_direction 60 60 --num_steps 2 --lanes 2 --batch_size 2"
+    words = ["basins", "map", *line.split(), "--device", "cpu", "--reject", "--resume"]
+    words += ["--output", tmp_path / "basins.npz"]
+    if not exact:
+        runs.MEASURES["mnist_basins"](out=tmp_path / "fresh.npz")
+        begun_here_too(tmp_path / "basins.npz", tmp_path / "fresh.npz")
+    run_command(*words)
+    compare_kept(tmp_path / "basins.npz", Path("measures/mnist_basins/whole.npz"), exact)
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("name", ["lyapunov", "orbit"])
+def test_an_orbit_that_is_finished_goes_on_to_more_iterations(name, exact, tmp_path):
+    shutil.copy(Path("measures") / name / "whole.npz", tmp_path / "longer.npz")
+    if not exact:
+        runs.MEASURES[name](out=tmp_path / "here.npz")
+        begun_here_too(tmp_path / "longer.npz", tmp_path / "here.npz")
+    longer = runs.LONGER[name](out=tmp_path / "longer.npz", resume=True)
+    anew = runs.LONGER[name](out=tmp_path / "anew.npz")
+    compare_plain(runs.numbers_of(longer), runs.numbers_of(anew), exact)
