@@ -23,7 +23,8 @@ import torch
 import xarray
 
 import denoscope as ds
-from denoscope import cli, verify
+from denoscope import cli
+from denoscope.recording import verify
 
 # NumPy 2's of how some of diffusers' schedulers make arrays of tensors.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning")
