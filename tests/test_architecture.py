@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from docs import import_graph
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "denoscope"
 ORDER = (
@@ -16,39 +18,8 @@ ORDER = (
 )  # fmt: skip
 """The packages of docs/architecture.md from the ground up: each may import those before it."""
 FRONTS = {"", "__main__"}
+MODULES, IMPORTS = import_graph.modules(), import_graph.imports()
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py") if path.name != "config.py")
-
-
-def module_of(path: Path) -> str:
-    """The name below the package: "" for the package itself, "storage.plan" for a module in a package."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
-
-
-MODULES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-
-
-def imports(module: str) -> set[str]:
-    """The modules of the package that a module imports when it runs, wherever the import stands."""
-    tree = ast.parse(MODULES[module].read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
-    found = set()
-    for node in ast.walk(tree):
-        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{module} imports relatively"
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "denoscope":
-            base = node.module.removeprefix("denoscope").lstrip(".")
-            for item in node.names:
-                inner = f"{base}.{item.name}".lstrip(".")
-                found.add(inner if inner in MODULES else base)
-        if isinstance(node, ast.Import):
-            found |= {
-                item.name.removeprefix("denoscope.")
-                for item in node.names
-                if item.name.startswith("denoscope.")
-            }
-    return found - {module, ""}
 
 
 def top(module: str) -> str:
@@ -66,13 +37,23 @@ def test_the_package_has_the_entries_of_the_order():
 @pytest.mark.parametrize("module", sorted(set(MODULES) - FRONTS))
 def test_imports_point_down(module):
     own = ORDER.index(top(module))
-    upward = [other for other in imports(module) if ORDER.index(top(other)) > own]
+    upward = [other for other in IMPORTS[module] if ORDER.index(top(other)) > own]
     assert not upward, f"{module} imports {upward}, which the order of packages has above it"
 
 
 def test_no_module_imports_itself_by_a_detour():
-    graph = {module: imports(module) for module in MODULES if module not in FRONTS}
+    graph = {module: IMPORTS[module] for module in MODULES if module not in FRONTS}
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules of a circle
+
+
+def test_imports_are_absolute():
+    for path in MODULES.values():
+        nodes = ast.walk(ast.parse(path.read_text()))
+        assert not [node for node in nodes if isinstance(node, ast.ImportFrom) and node.level], path
+
+
+def test_the_picture_of_the_packages_is_that_of_the_code():
+    assert import_graph.mermaid() in import_graph.PAGE.read_text(), "run python docs/import_graph.py"
 
 
 @pytest.mark.parametrize("package", sorted({path.parent for path in MODULES.values()}))
