@@ -22,23 +22,23 @@ Rule = tuple[str, Callable[[Any], bool]]
 
 
 def at_least(least: int) -> Rule:
-    return f"a whole number of at least {least}", lambda value: value >= least
+    return f"an integer of at least {least}", lambda value: value >= least
 
 
 POSITIVE: Rule = "a number above 0", lambda value: value > 0
-COUNTS: Rule = "whole numbers of at least 1", lambda values: all(value >= 1 for value in values)
+COUNTS: Rule = "integers of at least 1", lambda values: all(value >= 1 for value in values)
 AT_LEAST_ONE: Rule = "a number of at least 1", lambda value: value >= 1
-LABELS: Rule = "whole numbers of at least 0", lambda values: all(value >= 0 for value in values)
+LABELS: Rule = "integers of at least 0", lambda values: all(value >= 0 for value in values)
 LENGTHS: Rule = "numbers above 0", lambda values: all(value > 0 for value in values)
-SEED: Rule = "a whole number of at least 0", lambda value: value >= 0
+SEED: Rule = "an integer of at least 0", lambda value: value >= 0
 SEEDS: Rule = (
-    "two different whole numbers of at least 0",
+    "two different integers of at least 0",
     lambda values: values[0] != values[1] and min(values) >= 0,
 )
 # Measured: products of other numbers of rows round a row differently by its place among them.
 LANES: Rule = ("1 to 4, or a multiple of 4", lambda value: 1 <= value <= 4 or (value > 0 and value % 4 == 0))
 STEPS: Rule = (
-    "one whole number of at least 1, or several different ones of at least 0",
+    "one integer of at least 1, or several different ones of at least 0",
     lambda values: (
         values[0] >= 1 if len(values) == 1 else len(set(values)) == len(values) > 0 and min(values) >= 0
     ),
@@ -144,7 +144,7 @@ def _describe(hint: Any) -> str:
 
 
 WORDS: dict[Any, tuple[str, str]] = {
-    int: ("a whole number", "whole numbers"),
+    int: ("an integer", "integers"),
     float: ("a finite number", "finite numbers"),
     bool: ("True or False", "True or False"),
     str: ("a text", "texts"),

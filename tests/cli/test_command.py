@@ -612,7 +612,7 @@ def test_a_flag_of_one_command_alone_is_checked_too(capsys):
     with pytest.raises(SystemExit) as caught:
         call("verify store run.zarr --recompute -1")
     assert caught.value.code == 2
-    assert "error: --recompute is -1; allowed: a whole number of at least 0" in capsys.readouterr().err
+    assert "error: --recompute is -1; allowed: an integer of at least 0" in capsys.readouterr().err
 
 
 class Evil:

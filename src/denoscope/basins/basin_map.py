@@ -18,6 +18,7 @@ from denoscope.foundation import validation
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import IDENTITY, keeping
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.progress import Progress
 from denoscope.models.classifier import labels
 from denoscope.models.classifier.labels import DIGIT, REJECTED, classify_finite
 from denoscope.models.conditioning import NOTHING, Condition, of_first
@@ -69,7 +70,7 @@ def map(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> xarray.Dataset:
     """The class that every noise of a plane becomes: `label` (y, x), and beside it how sure that is.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from denoscope.foundation.byte_units import format_bytes
 from denoscope.hooks.addresses import choose
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.taps import layers_at
 from denoscope.models import bundled, families
 from denoscope.models.denoiser import load
 from denoscope.models.model_folder import blueprint
-from denoscope.storage.space import readable
 
 HEADING = ("layer", "class", "shape", "dtype", "calls", "bytes a step and sample")
 
@@ -31,7 +31,7 @@ def table(layers: Sequence[Layer]) -> str:
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-    total = readable(sum(layer.bytes for layer in layers))
+    total = format_bytes(sum(layer.bytes for layer in layers))
     return "\n".join([*lines, f"{len(layers)} layers, {total} a step and sample"])
 
 

@@ -15,7 +15,7 @@ from denoscope.models.classifier.labels import Classifier, check_images, classif
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.noises import NoiseSet
 from denoscope.recording import recording
-from denoscope.recording.job import Job, Progress
+from denoscope.recording.job import Job, RecordingProgress
 from denoscope.recording.predictions import Predictions
 from denoscope.storage.pt.layout import file_of
 
@@ -23,7 +23,12 @@ PLANE = "classifications_plane.png"
 
 
 def run(
-    denoiser: Denoiser, plane: NoiseSet, settings: Settings, *, generate_png: bool, progress: Progress | None
+    denoiser: Denoiser,
+    plane: NoiseSet,
+    settings: Settings,
+    *,
+    generate_png: bool,
+    progress: RecordingProgress | None,
 ) -> list[Path]:
     """Denoise a plane, classify every cell and draw the classes; returns what was written.
 

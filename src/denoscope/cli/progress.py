@@ -11,9 +11,10 @@ import torch
 from tqdm import tqdm
 
 from denoscope.foundation import memory
+from denoscope.foundation.byte_units import format_bytes
 from denoscope.hooks.compiled import Compilation
 from denoscope.storage.plan import Plan
-from denoscope.storage.space import free_bytes, readable
+from denoscope.storage.space import free_bytes
 from denoscope.storage.writers import WRITERS
 
 IN_A_FILE = 10.0
@@ -22,17 +23,17 @@ IN_A_FILE = 10.0
 
 def peak_memory() -> str:
     """The most memory this process has held so far, and the most its CUDA device has."""
-    held = readable(memory.peak_bytes())
+    held = format_bytes(memory.peak_bytes())
     if not torch.cuda.is_available():
         return held
-    return f"{held}, on the device {readable(torch.cuda.max_memory_allocated())}"
+    return f"{held}, on the device {format_bytes(torch.cuda.max_memory_allocated())}"
 
 
 def describe(plan: Plan, out: Path) -> str:
     """What a recording will do and take, before it starts."""
     lines = [f"{len(plan.samples)} samples, {plan.steps} steps → {out}"]
     for array in plan.arrays:
-        size = readable(array.count * array.entry_bytes * len(plan.samples))
+        size = format_bytes(array.count * array.entry_bytes * len(plan.samples))
         lines.append(
             f"  {array.name}: {list(array.shape)} {array.dtype} for each sample, {size} for all"
             + (f"; {array.note}" if array.note else "")
@@ -42,10 +43,10 @@ def describe(plan: Plan, out: Path) -> str:
         lines.append(told + _in_which(item.get("samples"), plan.samples))
     flight = min(len(plan.samples), plan.in_flight)
     lines.append(
-        f"  at least {readable(plan.held_bytes)} in memory beside the network: one step of {flight} samples in flight"
+        f"  at least {format_bytes(plan.held_bytes)} in memory beside the network: one step of {flight} samples in flight"
     )
     room = WRITERS[plan.format].disk_bytes(out, plan)
-    lines.append(f"  {readable(room)} on disk in total; {readable(free_bytes(out))} are free")
+    lines.append(f"  {format_bytes(room)} on disk in total; {format_bytes(free_bytes(out))} are free")
     return "\n".join(lines)
 
 

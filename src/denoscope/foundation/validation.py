@@ -1,4 +1,4 @@
-"""Arguments that are numbers, functions or one of several words: refused by name where they are none of these."""
+"""Validation of single arguments: `parse_x` returns the value in its Python type, `check_x` returns nothing."""
 
 from __future__ import annotations
 
@@ -8,64 +8,80 @@ from collections.abc import Iterable
 from typing import Any
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 
 
-def whole(value: Any, name: str, *, least: int = 0, most: int | None = None, what: str = "") -> int:
-    """A whole number within bounds, both included; `what` says what the upper one is."""
-    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_whole or not least <= int(value) or (most is not None and int(value) > most):
-        bounds = f"{'' if is_whole else 'whole numbers '}{least} to {most}"
-        allowed = f"a whole number of at least {least}" if most is None else bounds
-        raise UserError(f"{name} is {told(value)}; allowed: {allowed}{what and ', ' + what}")
+def parse_integer(
+    value: Any, name: str, *, minimum: int = 0, maximum: int | None = None, note: str = ""
+) -> int:
+    """The value as an `int` between `minimum` and `maximum`, both inclusive.
+
+    Integers of NumPy are accepted; booleans and floats are not.
+
+    Args:
+        name: the argument, as Python spells it.
+        note: a remark on the bounds, which ends the message.
+
+    Raises: UserError naming the argument, its value and the allowed range.
+    """
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_integer or not minimum <= int(value) or (maximum is not None and int(value) > maximum):
+        span = f"{'' if is_integer else 'integers '}{minimum} to {maximum}"
+        allowed = f"an integer of at least {minimum}" if maximum is None else span
+        raise UserError(f"{spelled(name)} is {describe(value)}; allowed: {allowed}{note and ', ' + note}")
     return int(value)
 
 
-def real(
+def parse_real(
     value: Any,
     name: str,
     *,
     above: float = -math.inf,
-    least: float = -math.inf,
+    minimum: float = -math.inf,
     below: float = math.inf,
-    most: float = math.inf,
+    maximum: float = math.inf,
     example: str = "",
 ) -> float:
-    """A finite number: above or of at least the one, below or up to the other."""
-    fits = isinstance(value, numbers.Real) and not isinstance(value, bool) and _is_finite(value)
-    if not fits or not (above < float(value) < below and least <= float(value) <= most):
-        told_bounds = {"above": above, "of at least": least, "below": below, "up to": most}
-        bounds = [f"{word} {bound:g}" for word, bound in told_bounds.items() if math.isfinite(bound)]
-        allowed = " and ".join(bounds) or "that is finite"
-        if math.isfinite(above) and math.isfinite(below):
-            allowed = f"between {above:g} and {below:g}"
+    """The value as a finite `float` within the bounds; `above` and `below` are exclusive.
+
+    Raises: UserError naming the argument, its value, the allowed range and the example.
+    """
+    is_finite = isinstance(value, numbers.Real) and not isinstance(value, bool) and _is_finite(value)
+    if not is_finite or not (above < float(value) < below and minimum <= float(value) <= maximum):
+        bounds = {"above": above, "of at least": minimum, "below": below, "at most": maximum}
+        allowed = [f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound)]
+        number = f"a number {' and '.join(allowed)}" if allowed else "a finite number"
         raise UserError(
-            f"{name} is {told(value)}; allowed: a number {allowed}{example and ', as ' + example}"
+            f"{spelled(name)} is {describe(value)}; allowed: {number}{example and f' (for example {example})'}"
         )
     return float(value)
 
 
-def function(value: Any, name: str, what: str) -> None:
-    """Refuse what cannot be called; `what` says what it should make of what."""
+def check_callable(value: Any, name: str, signature: str) -> None:
+    """Refuse a value that cannot be called; `signature` describes the function, such as "points to labels"."""
     if not callable(value):
-        raise UserError(f"{name} is {told(value)}; needed is a function of {what}")
+        raise UserError(f"{spelled(name)} is {describe(value)}; allowed: a function from {signature}")
 
 
-def one_of(value: Any, name: str, words: Iterable[str]) -> str:
-    """One of several words."""
-    allowed = tuple(words)
+def parse_choice(value: Any, name: str, choices: Iterable[str]) -> str:
+    """The value if it is one of the choices.
+
+    Raises: UserError naming the argument, its value and the choices.
+    """
+    allowed = tuple(choices)
     if not isinstance(value, str) or value not in allowed:
-        raise UserError(f"{name} is {told(value)}; allowed: {', '.join(allowed)}")
+        raise UserError(f"{spelled(name)} is {describe(value)}; allowed: {', '.join(allowed)}")
     return value
+
+
+def describe(value: Any) -> str:
+    """The repr of a value if it is short, otherwise its type, for use in a message."""
+    text = repr(value)
+    return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"
 
 
 def _is_finite(value: Any) -> bool:
     try:
         return math.isfinite(float(value))
-    except OverflowError:  # of a whole number beyond all floats
+    except OverflowError:  # an integer beyond the range of floats
         return False
-
-
-def told(value: Any) -> str:
-    """A value in a line: as it is written, or by its kind where that is long."""
-    written = repr(value)
-    return written if len(written) <= 60 and "\n" not in written else f"a {type(value).__name__}"

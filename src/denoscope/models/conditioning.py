@@ -14,7 +14,7 @@ import torch
 
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import told
+from denoscope.foundation.validation import describe
 
 Inputs = Mapping[str, Any]
 UNCONDITIONAL = "uncond."
@@ -152,7 +152,7 @@ def need_condition(given: Any) -> None:
     """Refuse what is no condition, such as the inputs alone."""
     if not isinstance(given, Condition):
         raise UserError(
-            f"condition is {told(given)}; needed is a Condition: ds.Condition({{name: tensor, …}})"
+            f"condition is {describe(given)}; needed is a Condition: ds.Condition({{name: tensor, …}})"
         )
 
 

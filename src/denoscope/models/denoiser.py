@@ -16,7 +16,7 @@ from torch import nn
 
 from denoscope.config import ModelConfig, SystemConfig
 from denoscope.foundation.errors import UserError, first_line
-from denoscope.foundation.validation import told
+from denoscope.foundation.validation import describe
 from denoscope.hooks.addresses import choose
 from denoscope.hooks.module_survey import Layer, first_and_last_convolution, survey
 from denoscope.hooks.taps import layers_at
@@ -66,7 +66,7 @@ class Denoiser:
         """Refuse what is no floating-point tensor [n, C, H, W] of states, with what it is called."""
         needed = f"{self.name} takes floating point [n, {', '.join(map(str, self.shape))}]"
         if not isinstance(given, torch.Tensor):
-            raise UserError(f"{name} is {told(given)}; {needed}")
+            raise UserError(f"{name} is {describe(given)}; {needed}")
         if given.ndim != 4 or tuple(given.shape[1:]) != tuple(self.shape) or not len(given):
             raise UserError(f"{name} has shape {list(given.shape)}; {needed}")
         if not given.is_floating_point():
@@ -174,7 +174,9 @@ class Denoiser:
     def one_layer(self, query: str, inputs: Mapping[str, Any] | None = None) -> Layer:
         """The one layer that a query names; several are refused."""
         if not isinstance(query, str):
-            raise UserError(f"layer is {told(query)}; needed is the query of one layer, such as 'mid_block'")
+            raise UserError(
+                f"layer is {describe(query)}; needed is the query of one layer, such as 'mid_block'"
+            )
         found = self.chosen_layers([query], inputs)
         if len(found) != 1:
             raise UserError(f"{query!r} names {len(found)} layers, {found[0].address} among them; name one")
@@ -262,8 +264,8 @@ def load(
 def need_denoiser(given: Any) -> None:
     """Refuse what is no denoiser, such as the name of a model."""
     if not isinstance(given, Denoiser):
-        source = told(given) if isinstance(given, str) else "'mnist'"
-        raise UserError(f"denoiser is {told(given)}; needed is one that is loaded: ds.load({source})")
+        source = describe(given) if isinstance(given, str) else "'mnist'"
+        raise UserError(f"denoiser is {describe(given)}; needed is one that is loaded: ds.load({source})")
 
 
 def weights_sha256(network: nn.Module) -> str:

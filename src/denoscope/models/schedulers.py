@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from denoscope.foundation.errors import UserError, first_line
-from denoscope.foundation.validation import whole
+from denoscope.foundation.validation import parse_integer
 from denoscope.models import schedule
 
 GIVEN = {"self", "model_output", "timestep", "sample"}
@@ -106,8 +106,12 @@ def ready(scheduler: Scheduler, steps: int, *, device: torch.device, double: boo
     Its tables are computed in double precision where `double` is true.
     """
     name, most = type(scheduler).__name__, scheduler.config.get("num_train_timesteps")
-    whole(
-        steps, "num_steps", least=1, most=most, what="" if most is None else "the model's training timesteps"
+    parse_integer(
+        steps,
+        "num_steps",
+        minimum=1,
+        maximum=most,
+        note="" if most is None else "the model's training timesteps",
     )
     if scheduler.config.get("use_dynamic_shifting"):
         raise UserError(

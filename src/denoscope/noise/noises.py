@@ -19,7 +19,7 @@ from denoscope.config import DefaultConfig, SystemConfig
 from denoscope.foundation import random_streams, tensor_files
 from denoscope.foundation.atomic_files import replacing
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import real, told, whole
+from denoscope.foundation.validation import describe, parse_integer, parse_real
 from denoscope.noise.directions import Directions, direction, directions_of, normal
 
 Shape = tuple[int, int, int]
@@ -117,7 +117,7 @@ def random(num_samples: int, shape: Shape, *, seed: int = SystemConfig.seed) -> 
     torch.Size([4, 1, 28, 28])
     """
     shape = _checked_shape(shape)
-    num_samples, seed = _count(num_samples, "num_samples"), whole(seed, "seed")
+    num_samples, seed = _count(num_samples, "num_samples"), parse_integer(seed, "seed")
     return NoiseSet(
         names=tuple(f"noise_{index:04d}" for index in range(num_samples)),
         shape=shape,
@@ -154,7 +154,10 @@ def perturbed(
     """
     shape = _checked_shape(shape)
     num_perturbations = _count(num_perturbations, "num_perturbations")
-    base_seed, perturb_seed = whole(base_seed, "base_seed"), whole(perturb_seed, "perturb_seed")
+    base_seed, perturb_seed = (
+        parse_integer(base_seed, "base_seed"),
+        parse_integer(perturb_seed, "perturb_seed"),
+    )
     epsilon = _length(epsilon, "epsilon")
     base = normal(shape, "base", base_seed)
     kind, direction_of, told_of = directions_of(directions, shape, num_perturbations, perturb_seed)
@@ -206,8 +209,8 @@ def plane(
     counts = _pair(counts, "counts", _count)
     lengths, center = _pair(lengths, "lengths", _length), _pair(center, "center", _offset)
     direction_seeds, base_seed = (
-        _pair(direction_seeds, "direction_seeds", whole),
-        whole(base_seed, "base_seed"),
+        _pair(direction_seeds, "direction_seeds", parse_integer),
+        parse_integer(base_seed, "base_seed"),
     )
     u, v = (_ticks(*axis) for axis in zip(counts, lengths, center, strict=True))
     cells = [(x, y) for x in range(counts[0]) for y in range(counts[1])]
@@ -295,7 +298,7 @@ def sphere(
     """Noises of one L2 norm in uniformly random directions; the radius is √(C·H·W) unless given."""
     shape = _checked_shape(shape)
     norm = math.sqrt(math.prod(shape)) if radius is None else radius
-    num_samples, seed = _count(num_samples, "num_samples"), whole(seed, "seed")
+    num_samples, seed = _count(num_samples, "num_samples"), parse_integer(seed, "seed")
     _length(norm, "radius")
     return NoiseSet(
         names=tuple(f"sphere_{index:04d}" for index in range(num_samples)),
@@ -432,22 +435,22 @@ def _pair(values: Any, name: str, of: Callable[[Any, str], Number]) -> tuple[Num
     try:
         first, second = values
     except (TypeError, ValueError):
-        raise UserError(f"{name} is {told(values)}; allowed: two numbers, along u and along v") from None
+        raise UserError(f"{name} is {describe(values)}; allowed: two numbers, along u and along v") from None
     return of(first, name), of(second, name)
 
 
 def _count(value: Any, name: str) -> int:
-    return whole(value, name, least=1)
+    return parse_integer(value, name, minimum=1)
 
 
 def _length(value: Any, name: str) -> float:
-    return real(value, name, above=0, most=LARGEST)
+    return parse_real(value, name, above=0, maximum=LARGEST)
 
 
 def _offset(value: Any, name: str) -> float:
-    return real(value, name, least=-LARGEST, most=LARGEST)
+    return parse_real(value, name, minimum=-LARGEST, maximum=LARGEST)
 
 
 def _need(fine: bool, name: str, value: Any, allowed: str) -> None:
     if not fine:
-        raise UserError(f"{name} is {told(value)}; allowed: {allowed}")
+        raise UserError(f"{name} is {describe(value)}; allowed: {allowed}")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import told
+from denoscope.foundation.validation import describe
 from denoscope.noise.noises import NoiseSet
 
 
@@ -34,7 +34,7 @@ class PlaneGrid:
         """
         if not isinstance(plane, NoiseSet):
             raise UserError(
-                f"plane is {told(plane)}; needed is a plane of noises: noise.plane((25, 41), denoiser.shape)"
+                f"plane is {describe(plane)}; needed is a plane of noises: noise.plane((25, 41), denoiser.shape)"
             )
         sets = plane.parameters.get("sets", [plane.parameters])
         if len(sets) != 1 or sets[0].get("kind") != "plane" or {"u", "v"} - set(plane.coords):

@@ -14,6 +14,7 @@ import torch
 
 from denoscope.config import InferenceConfig
 from denoscope.foundation import interrupt, memory
+from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.compiled import Compilation, Compiled
 from denoscope.hooks.module_survey import Layer
@@ -29,11 +30,10 @@ from denoscope.recording.planning import condition_of, kept_steps, place_of, pla
 from denoscope.sampling.loop import Loop, Step, steps_of
 from denoscope.storage.output_lock import Existing, writing
 from denoscope.storage.plan import ESTIMATES, Plan, Unit, Writer
-from denoscope.storage.space import readable
 from denoscope.storage.writers import WRITERS
 
 
-class Progress(Protocol):
+class RecordingProgress(Protocol):
     """Somebody who is told how a recording goes."""
 
     def begin(self, plan: Plan, out: Path, finished: int) -> None: ...
@@ -95,7 +95,7 @@ class Job:
         with writing(self.out, self.plan.attrs):
             WRITERS[self.plan.format].permit(self.out, self.plan, self._existing)
 
-    def run(self, progress: Progress | None = None) -> None:
+    def run(self, progress: RecordingProgress | None = None) -> None:
         """Do what is not finished yet."""
         self._check_memory()
         with WRITERS[self.plan.format].opened(self.out, self.plan, self._existing) as writer:
@@ -123,7 +123,7 @@ class Job:
         needed, free = self.plan.held_bytes, memory.free_bytes(self.denoiser.device)
         if needed > free:
             raise UserError(
-                f"the samples in flight take at least {readable(needed)} of memory and {readable(free)} are free; "
+                f"the samples in flight take at least {format_bytes(needed)} of memory and {format_bytes(free)} are free; "
                 "take a smaller --batch_size or --lanes, fewer layers, or a smaller projection"
             )
 
@@ -136,7 +136,7 @@ class Job:
         writer: Writer,
         pending: list[int],
         nonfinite: dict[str, int],
-        progress: Progress | None,
+        progress: RecordingProgress | None,
         begin: int | None = None,
     ) -> None:
         """Denoise flight by flight; an interrupt waits for the flight that is on its way."""
@@ -260,7 +260,7 @@ def _interventions(given: Sequence[Intervention], options: InferenceConfig) -> S
     return found
 
 
-def _tell_skipped(progress: Progress | None, layer: str, step: int) -> None:
+def _tell_skipped(progress: RecordingProgress | None, layer: str, step: int) -> None:
     if progress:
         progress.skipped(layer, step)
     else:

@@ -20,7 +20,7 @@ from denoscope.interventions.spec import Intervention
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.noises import NoiseSet
-from denoscope.recording.job import Job, Progress
+from denoscope.recording.job import Job, RecordingProgress
 from denoscope.storage import export, inspection, remedy
 from denoscope.storage.plan import COMPLETE, ESTIMATES, IMAGES, NONFINITE, ArrayPlan, Plan, Unit
 from denoscope.storage.pt import layout as pt_layout
@@ -240,7 +240,7 @@ def record(
     noise_seed: int = SystemConfig.seed,
     condition: Condition | None = None,
     interventions: Sequence[Intervention] = (),
-    progress: Progress | None = None,
+    progress: RecordingProgress | None = None,
     **options: Any,
 ) -> Recording:
     """Denoise every noise of `x` and record its sequence and the states of `layers`.

@@ -12,7 +12,7 @@ import torch
 
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import told
+from denoscope.foundation.validation import describe
 from denoscope.hooks.taps import tapped
 from denoscope.interventions.spec import Intervention, from_plain
 from denoscope.models.conditioning import Condition
@@ -31,7 +31,7 @@ def opened(rec: Recording | str | os.PathLike[str]) -> Recording:
         return rec
     if not isinstance(rec, (str, os.PathLike)):
         raise UserError(
-            f"recording is {told(rec)}; needed is one as ds.open and ds.record give it, or its path"
+            f"recording is {describe(rec)}; needed is one as ds.open and ds.record give it, or its path"
         )
     return recording.open(rec)
 

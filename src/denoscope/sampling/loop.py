@@ -14,7 +14,7 @@ from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation import random_streams
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import whole
+from denoscope.foundation.validation import parse_integer
 from denoscope.hooks.compiled import States, Tapped
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.taps import tapped
@@ -166,8 +166,8 @@ class Loop:
     tf32: bool = InferenceConfig.tf32
 
     def __post_init__(self) -> None:
-        whole(self.steps, "steps", least=1)
-        whole(self.noise_seed, "noise_seed")
+        parse_integer(self.steps, "steps", minimum=1)
+        parse_integer(self.noise_seed, "noise_seed")
         InferenceConfig(
             noise=self.noise, lanes=self.lanes, sampler_dtype=self.sampler_dtype, tf32=self.tf32
         )  # refuses what is none of these

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
 
 
@@ -29,18 +30,9 @@ def check(path: Path, needed: int, freed: int = 0) -> None:
     free = free_bytes(path) + freed
     if needed > free:
         raise UserError(
-            f"{path}: {readable(needed)} are to be written and {readable(free)} are free; record fewer samples, "
+            f"{path}: {format_bytes(needed)} are to be written and {format_bytes(free)} are free; record fewer samples, "
             "steps or layers, reduce states (--reduce, --state_dtype), or name another output"
         )
-
-
-def readable(count: float) -> str:
-    """A number of bytes in the largest unit that keeps it at 1 or more."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
 
 
 def _existing(path: Path) -> Path:

@@ -255,7 +255,7 @@ def test_basins_takes_a_plane_of_one_class_and_tells_what_does_not_fit(here, cap
     assert "class   1   50.00%" in told.out and written.keys() == {"computed_from", "fractions"}
     assert "boundary: not measured, the plane has 4×4 cells; allowed: at least 25×25" in told.out
     for line, wrong in (
-        ("plane.pt --boxes 0", "--boxes is (0,); allowed: at least 3 different whole numbers of at least 2"),
+        ("plane.pt --boxes 0", "--boxes is (0,); allowed: at least 3 different integers of at least 2"),
         ("plane.pt --boxes 2 4 31", "boxes run from 2 to 31 cells; allowed: 2 to 15"),
         ("small.pt --boxes 2 3 4", "boxes run from 2 to 4 cells; allowed: 2 to 2"),
     ):
@@ -351,7 +351,7 @@ def test_mistakes_are_one_line(model, tiny, here, capsys):
     torch.save(torch.zeros(30, 30).long(), here / "one.pt")
     spectrum = f"dynamics spectrum --model {model} --num_steps 2 --device cpu"
     assert "--samples is 2; allowed: 1 to 1" in refused(capsys, f"{spectrum} --samples 2")
-    assert "--k is 0; allowed: a whole number of at least 1" in refused(capsys, f"{spectrum} --k 0")
+    assert "--k is 0; allowed: an integer of at least 1" in refused(capsys, f"{spectrum} --k 0")
     assert "--layer_step is 1, and no layer is named" in refused(capsys, f"{spectrum} --layer_step 1")
     assert "k is 65; allowed: 1 to 64" in refused(capsys, f"{spectrum} --k 65")
     assert "holds no perturbed noises" in refused(capsys, "dynamics divergence random.zarr")
@@ -566,7 +566,7 @@ def test_uncertainty_asks_random_points_of_a_plane(here, capsys):
     command.main([*line.split(), "--resume", "--batch_size", "3"])
     assert json.loads((here / "uncertainty.json").read_text()) == written
     assert written["origin"]["fingerprint"]["num_steps"] == 1
-    assert "--points is 1; allowed: a whole number of at least 2" in refused(capsys, line.replace("40", "1"))
+    assert "--points is 1; allowed: an integer of at least 2" in refused(capsys, line.replace("40", "1"))
     told = refused(
         capsys, line.replace("epsilons 3", "epsilons 1e-9 3") + " --output other.json --kept other.npz"
     )

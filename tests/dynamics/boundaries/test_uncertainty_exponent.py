@@ -170,7 +170,7 @@ def test_labels_asked_in_parts_and_after_a_stop_give_the_same_result(tmp_path):
 
 @pytest.mark.parametrize("size", [0, -5, 2.5, "a"])
 def test_a_batch_size_that_is_none_is_refused(size):
-    with pytest.raises(UserError, match=r"batch_size is .*; allowed: a whole number of at least 1"):
+    with pytest.raises(UserError, match=r"batch_size is .*; allowed: an integer of at least 1"):
         uncertainty_exponent(
             lambda p: (p[:, 0] > 0).astype(int), np.zeros((9, 2)), [0.1, 1, 2], batch_size=size
         )

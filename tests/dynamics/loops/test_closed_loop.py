@@ -75,7 +75,7 @@ def test_a_fixed_point_of_gaussian_data_is_where_noise_and_contraction_balance()
         ({"level": math.nan}, "level is nan; allowed: 0.25 to 1"),
         ({"level": True}, "level is True"),
         ({"noise": "none"}, "noise is 'none'; allowed: fixed, common"),
-        ({"steps": 0}, "steps is 0; allowed: a whole number of at least 1"),
+        ({"steps": 0}, "steps is 0; allowed: an integer of at least 1"),
         ({"steps": math.nan}, "steps is nan"),
         ({"noise_seed": -1}, "noise_seed is -1"),
         ({"lanes": 0}, "lanes is 0"),

@@ -130,7 +130,7 @@ def test_two_scales_are_no_straight_line():
         (np.full((300, 3), np.inf), {}, "not finite"),
         (uniform(300, 2), {"theiler": 150}, "theiler is 150; allowed: 0 to 149"),
         (uniform(300, 2), {"theiler": -1}, "theiler is -1"),
-        (uniform(300, 2), {"theiler": 1.5}, "theiler is 1.5; allowed: whole numbers 0 to 149"),
+        (uniform(300, 2), {"theiler": 1.5}, "theiler is 1.5; allowed: integers 0 to 149"),
         (uniform(300, 2), {"radii": 0.1}, r"radii is 0.1; allowed: \(low, high\)"),
         (uniform(300, 2), {"radii": (0.2, 0.1)}, r"radii is \(0.2, 0.1\)"),
         (uniform(300, 2), {"confidence": 95}, "confidence is 95"),

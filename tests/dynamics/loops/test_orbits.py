@@ -168,7 +168,7 @@ def test_iterations_are_told_as_they_come():
     [
         (
             lambda f, x: orbit(f, x, iterations=2.5),
-            "iterations is 2.5; allowed: a whole number of at least 1",
+            "iterations is 2.5; allowed: an integer of at least 1",
         ),
         (lambda f, x: orbit(f, x, iterations=0), "iterations is 0"),
         (lambda f, x: orbit(f, x, iterations=2, discard="3"), "discard is '3'"),
@@ -189,7 +189,7 @@ def test_iterations_are_told_as_they_come():
             "parameters has 1 of 1 numbers that are not finite",
         ),
         (lambda _, x: orbit_diagram(logistic, [3.2], x, iterations=2.5), "iterations is 2.5"),
-        (lambda _, x: orbit_diagram(3.2, [3.2], x), "step_of is 3.2; needed is a function of a parameter"),
+        (lambda _, x: orbit_diagram(3.2, [3.2], x), "step_of is 3.2; allowed: a function from a parameter"),
         (lambda f, x: orbit_diagram(f, [3.2], x), r"step is -?[0-9.]+; needed is a function"),
         (
             lambda _, x: orbit_diagram(logistic, [3.2], x, observable=lambda _: None),

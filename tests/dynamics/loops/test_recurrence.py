@@ -126,7 +126,7 @@ def test_many_equal_distances_are_told():
         (np.arange(20_001), {}, "at most 20000"),
         (noise(100), {"rate": 1.0}, "rate is 1"),
         (noise(100), {"theiler": 50}, "theiler is 50"),
-        (noise(100), {"shortest_diagonal": 0}, "is 0; allowed: a whole number of at least 1"),
+        (noise(100), {"shortest_diagonal": 0}, "is 0; allowed: an integer of at least 1"),
         (np.full(100, np.nan), {}, "not finite"),
     ],
 )

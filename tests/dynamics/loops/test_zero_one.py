@@ -99,12 +99,12 @@ def test_refuses_what_cannot_be_tested(series, message):
 
 
 def test_refuses_too_few_frequencies():
-    with pytest.raises(UserError, match="frequencies is 5; allowed: a whole number of at least 10"):
+    with pytest.raises(UserError, match="frequencies is 5; allowed: an integer of at least 10"):
         zero_one(noise(), frequencies=5)
 
 
 def test_refuses_a_seed_that_is_none():
-    with pytest.raises(UserError, match="seed is -1; allowed: a whole number"):
+    with pytest.raises(UserError, match="seed is -1; allowed: an integer"):
         zero_one(noise(), seed=-1)
 
 

@@ -24,7 +24,7 @@ def exponent(points, **options):
     ("measure", "given"), [(boundary_dimension, PLANE), (verdict, PLANE), (exponent, np.ones((5, 2)))]
 )
 def test_a_wrong_seed_is_refused(measure, given, seed):
-    with pytest.raises(UserError, match=f"seed is {seed}; allowed: a whole number of at least 0"):
+    with pytest.raises(UserError, match=f"seed is {seed}; allowed: an integer of at least 0"):
         measure(given, seed=seed)
 
 
@@ -34,7 +34,7 @@ def test_a_wrong_seed_is_refused(measure, given, seed):
     [(boundary_dimension, PLANE), (wada, PLANE), (basin_fractions, PLANE), (exponent, np.ones((5, 2)))],
 )
 def test_a_wrong_confidence_is_refused(measure, given, confidence):
-    with pytest.raises(UserError, match=r"confidence is .*; allowed: a number between 0 and 1"):
+    with pytest.raises(UserError, match=r"confidence is .*; allowed: a number above 0 and below 1"):
         measure(given, confidence=confidence)
 
 

@@ -62,7 +62,7 @@ def test_the_reach_is_infinite_where_one_group_held_all_that_varies():
 
 @pytest.mark.parametrize("confidence", [0, 1, 95, np.nan, "high"])
 def test_a_confidence_that_is_none_is_refused(confidence):
-    with pytest.raises(UserError, match=r"confidence is .*; allowed: a number between 0 and 1"):
+    with pytest.raises(UserError, match=r"confidence is .*; allowed: a number above 0 and below 1"):
         student_quantile(confidence, 19)
 
 

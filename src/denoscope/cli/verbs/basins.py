@@ -98,7 +98,7 @@ def _verdict(settings: Settings, own: VerdictFlags) -> None:
 
 
 SIDES: Rule = (
-    f"at least {LEAST_BOXES} different whole numbers of at least 2",
+    f"at least {LEAST_BOXES} different integers of at least 2",
     lambda sides: not sides or (len(set(sides)) >= LEAST_BOXES and min(sides) >= 2),
 )
 

@@ -15,7 +15,7 @@ from denoscope.dynamics.statistics.draws import as_array, checked_confidence
 from denoscope.dynamics.statistics.proportion import normal_quantile, wilson
 from denoscope.dynamics.statistics.standard_error import student_quantile
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import whole
+from denoscope.foundation.validation import parse_integer
 
 Interval = tuple[float, float]
 LEAST_TILINGS = 4
@@ -75,7 +75,7 @@ def basin_entropy(labels: Any, *, box: int | Sequence[int] = 10, offsets: int = 
     labels = checked_labels(labels)
     several = not np.isscalar(box)
     sides = checked_boxes(box if several else [box], labels.shape, least=1)
-    whole(offsets, "offsets", least=1)
+    parse_integer(offsets, "offsets", minimum=1)
     measured = [_entropies(labels, side, int(offsets)) for side in sides]
     entropy, boundary, boxes, around, around_boundary = (
         np.array(column) if several else column[0] for column in zip(*measured, strict=True)

@@ -18,7 +18,8 @@ from denoscope.dynamics.statistics.proportion import normal_quantile, percentile
 from denoscope.foundation.checkpoint import IDENTITY, keeping
 from denoscope.foundation.checksum import checksum_of
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import function, whole
+from denoscope.foundation.progress import Progress
+from denoscope.foundation.validation import check_callable, parse_integer
 
 if TYPE_CHECKING:
     import xarray
@@ -67,7 +68,7 @@ def uncertainty_exponent(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> UncertaintyExponent:
     """The exponent alpha in f(ε) ~ εˆalpha, f the share of points that have another label at distance ε.
 
@@ -103,14 +104,14 @@ def uncertainty_exponent(
     """
     points, distances = _checked_points(points), _checked_epsilons(epsilons)
     confidence = checked_confidence(confidence)
-    function(label_of, "label_of", "points to whole numbers")
+    check_callable(label_of, "label_of", "points to whole numbers")
     if distances[0] < (least := getattr(label_of, "resolution", 0.0)):
         raise UserError(
             f"epsilon {distances[0]:g} is too small: label_of resolves points that are {least:.1e} apart; allowed: no less"
         )
     directions, bootstrap = generator(seed).spawn(2)
     asked = np.stack([points, *(points + eps * _directions(directions, points.shape) for eps in distances)])
-    at_once = len(points) if batch_size is None else whole(batch_size, "batch_size", least=1)
+    at_once = len(points) if batch_size is None else parse_integer(batch_size, "batch_size", minimum=1)
     parts = range(0, len(points), at_once)
     made_with = dict(getattr(label_of, "origin", {}))
     fresh = _unlabelled(label_of, asked, {"epsilons": distances.tolist(), "seed": seed, **made_with})

@@ -15,7 +15,7 @@ from denoscope.dynamics.sensitivity.spectrum import origin_of
 from denoscope.foundation import random_streams
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import one_of, told
+from denoscope.foundation.validation import describe, parse_choice
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.sampling.loop import Loop
@@ -93,7 +93,7 @@ def closed_loop(
 
     Raises: UserError if the level leaves no step, or the scheduler remembers earlier steps.
     """
-    one_of(noise, "noise", ("fixed", "common"))
+    parse_choice(noise, "noise", ("fixed", "common"))
     flow = DenoisingMap(denoiser, Loop(steps=steps, noise_seed=noise_seed, lanes=lanes), condition)
     flow.need_single_steps()
     return ClosedLoop(flow, begin_of(level, steps), noise, noise_seed)
@@ -105,7 +105,7 @@ def begin_of(level: float, steps: int) -> int:
     left = round(float(level) * steps) if fits else 0
     if left < 1:
         raise UserError(
-            f"level is {told(level)}; allowed: {1 / steps:g} to 1, the share of {steps} steps that are left (--level, "
+            f"level is {describe(level)}; allowed: {1 / steps:g} to 1, the share of {steps} steps that are left (--level, "
             "--levels)"
         )
     return steps - left

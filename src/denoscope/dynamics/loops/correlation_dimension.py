@@ -13,7 +13,7 @@ from denoscope.dynamics.statistics.pairwise import blocks, check_theiler, extent
 from denoscope.dynamics.statistics.points import as_array, as_points
 from denoscope.dynamics.statistics.standard_error import jackknife_error, student_quantile
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import told
+from denoscope.foundation.validation import describe
 
 LEAST_POINTS = 200
 RADII = 400
@@ -122,7 +122,7 @@ def _check_radii(radii: Any) -> None:
         return
     ends = as_array(radii, "radii")
     if ends.shape != (2,) or not 0 < ends[0] < ends[1]:
-        raise UserError(f"radii is {told(radii)}; allowed: (low, high) with 0 < low < high")
+        raise UserError(f"radii is {describe(radii)}; allowed: (low, high) with 0 < low < high")
 
 
 def _refuse_repeats(points: np.ndarray, counts: np.ndarray, pairs: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,8 @@ from denoscope.dynamics.statistics.standard_error import batch_error, student_qu
 from denoscope.foundation import tensor_files
 from denoscope.foundation.checkpoint import IDENTITY, Kept, keeping, with_room
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import whole
+from denoscope.foundation.progress import Progress
+from denoscope.foundation.validation import parse_integer
 
 if TYPE_CHECKING:
     import xarray
@@ -70,7 +70,7 @@ def lyapunov(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Lyapunov:
     """The k largest asymptotic Lyapunov exponents of a map, per iteration.
 
@@ -105,7 +105,7 @@ def lyapunov(
     """
     check_counts(iterations, discard, least=LEAST_ITERATIONS)
     checked_confidence(confidence)
-    whole(seed, "seed")
+    parse_integer(seed, "seed")
     x = first_state(x0)
     k = checked_count(min(2, x.numel()) if k is None else k, x.numel())
     settling = min(discard, SETTLING)
@@ -187,7 +187,7 @@ def _grow(
     *,
     way: str,
     iterations: range,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> None:
     """Fill in the growth along the orbit; −∞ where the derivative is singular."""
     derivative, growth, done = WAYS[way], file.data["growth"].values, file.data["done"].values

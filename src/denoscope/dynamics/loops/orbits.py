@@ -26,12 +26,12 @@ from denoscope.dynamics.statistics.points import as_array
 from denoscope.foundation import tensor_files
 from denoscope.foundation.checkpoint import IDENTITY, keeping, with_room
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import function, real, told, whole
+from denoscope.foundation.progress import Progress
+from denoscope.foundation.validation import check_callable, describe, parse_integer, parse_real
 
 if TYPE_CHECKING:
     import xarray
 
-Told = Callable[[int, int], None]
 ROUNDING = 1e-12
 """Of the size of states: less than this is the rounding of float64."""
 NEAR = 1000
@@ -49,7 +49,7 @@ def orbit(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Told | None = None,
+    progress: Progress | None = None,
 ) -> torch.Tensor:
     """The states [iterations, …] of an orbit: the first is x0 after `discard` iterations.
 
@@ -106,7 +106,7 @@ def _axes(state: torch.Tensor) -> tuple[str, ...]:
     return tuple(f"axis_{axis}" for axis in range(state.ndim))
 
 
-def _part(progress: Told | None, number: int, count: int) -> Told | None:
+def _part(progress: Progress | None, number: int, count: int) -> Progress | None:
     """Tells the progress of one of `count` orbits as that of all."""
     return progress and (lambda done, every: progress(number * every + done, count * every))
 
@@ -136,8 +136,8 @@ def periodicity(states: Any, *, longest: int = 64, tolerance: float = 1e-6) -> P
     Raises: UserError if there are fewer than 3·longest states.
     """
     points = as_array(states, "states")
-    window = ROUNDS * whole(longest, "longest", least=1)
-    real(tolerance, "tolerance", least=0)
+    window = ROUNDS * parse_integer(longest, "longest", minimum=1)
+    parse_real(tolerance, "tolerance", minimum=0)
     if points.ndim == 0 or len(points) < window:
         raise UserError(
             f"states of shape {list(points.shape)} cannot show periods up to longest={longest}:"
@@ -196,7 +196,7 @@ def fixed_points(
     *,
     iterations: int = 1000,
     tolerance: float = 1e-6,
-    progress: Told | None = None,
+    progress: Progress | None = None,
 ) -> FixedPoints:
     """The attracting fixed points that orbits from several starts [start, …] settle on.
 
@@ -210,8 +210,8 @@ def fixed_points(
 
     Raises: UserError if an orbit diverges, naming the iteration.
     """
-    whole(iterations, "iterations", least=1)
-    real(tolerance, "tolerance", least=0)
+    parse_integer(iterations, "iterations", minimum=1)
+    parse_real(tolerance, "tolerance", minimum=0)
     if not isinstance(starts, torch.Tensor) or starts.ndim < 1 or not len(starts):
         raise UserError("starts must be a tensor [start, …] of at least one state")
     ends = [
@@ -277,7 +277,7 @@ def _observed(observable: Callable[[torch.Tensor], float], state: torch.Tensor) 
     except (TypeError, ValueError, RuntimeError):
         number = math.nan
     if not math.isfinite(number):
-        raise UserError(f"observable turned a state into {told(found)}; needed is one finite number")
+        raise UserError(f"observable turned a state into {describe(found)}; needed is one finite number")
     return number
 
 
@@ -293,7 +293,7 @@ def orbit_diagram(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Told | None = None,
+    progress: Progress | None = None,
 ) -> OrbitDiagram:
     """The values an observable takes on along the orbit of `step_of(parameter)`, for each parameter.
 
@@ -314,8 +314,8 @@ def orbit_diagram(
     if given.ndim != 1 or not given.size:
         raise UserError(f"parameters has shape {list(given.shape)}; a list of at least one is needed")
     check_counts(iterations, discard)
-    function(step_of, "step_of", "a parameter to the map that it has")
-    function(observable, "observable", "a state to a number")
+    check_callable(step_of, "step_of", "a parameter to the map that it has")
+    check_callable(observable, "observable", "a state to a number")
     settings = {"iterations": iterations, "discard": discard, "follow": follow}
     first = first_state(x0)
     identity = {} if out is None else _diagram_identity(step_of, given, first, observable, settings)

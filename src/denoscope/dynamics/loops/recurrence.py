@@ -11,7 +11,7 @@ from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.pairwise import blocks, check_theiler, distance_quantile
 from denoscope.dynamics.statistics.points import as_points
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import real, whole
+from denoscope.foundation.validation import parse_integer, parse_real
 
 LEAST_POINTS = 10
 MOST_POINTS = 20_000
@@ -66,9 +66,9 @@ def recurrence(
     Source: Marwan, Romano, Thiel and Kurths, Physics Reports 438, 237 (2007), sec. 3.5.
     """
     array = as_points(points, name="points", least=LEAST_POINTS)
-    real(rate, "rate", above=0, below=1, example="0.05")
-    whole(shortest_diagonal, "shortest_diagonal", least=1)
-    whole(shortest_vertical, "shortest_vertical", least=1)
+    parse_real(rate, "rate", above=0, below=1, example="0.05")
+    parse_integer(shortest_diagonal, "shortest_diagonal", minimum=1)
+    parse_integer(shortest_vertical, "shortest_vertical", minimum=1)
     _refuse_many(len(array))
     check_theiler(theiler, len(array))
     threshold = distance_quantile(array, rate, theiler)

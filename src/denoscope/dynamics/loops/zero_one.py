@@ -10,7 +10,7 @@ import numpy as np
 from denoscope.dynamics.result import Estimate
 from denoscope.dynamics.statistics.draws import generator
 from denoscope.dynamics.statistics.points import as_series
-from denoscope.foundation.validation import real, whole
+from denoscope.foundation.validation import parse_integer, parse_real
 
 LEAST_POINTS = 200
 FEW_POINTS = 1000
@@ -56,8 +56,8 @@ def zero_one(series: Any, *, seed: int = 0, frequencies: int = 100, damping: flo
         damping: Dawes and Freeland, "The '0–1 test for chaos' and strange nonchaotic attractors" (2008).
     """
     values = as_series(series, name="series", least=LEAST_POINTS)
-    whole(frequencies, "frequencies", least=10)
-    real(damping, "damping", least=0)
+    parse_integer(frequencies, "frequencies", minimum=10)
+    parse_real(damping, "damping", minimum=0)
     drawn = np.sort(generator(seed).uniform(*FREQUENCIES, frequencies))
     # Without its mean the term of it is 0, which would take a large offset out again in theory alone.
     growth = _displacement(values - values.mean(), drawn)

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from denoscope.dynamics.sensitivity.forward_mode import make_ready
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import whole
+from denoscope.foundation.validation import parse_integer
 from denoscope.hooks.compiled import States, Tapped
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.taps import tapped
@@ -229,7 +229,7 @@ def finite(directions: torch.Tensor, denoiser: Denoiser) -> torch.Tensor:
 
 
 def _readout(denoiser: Denoiser, layer: str, step: int, steps: int, condition: Condition) -> Readout:
-    whole(step, "step", least=-steps, most=steps - 1, what="counted from the end below 0")
+    parse_integer(step, "step", minimum=-steps, maximum=steps - 1, note="counted from the end below 0")
     return Readout(denoiser.one_layer(layer, condition.inputs), step % steps)
 
 

@@ -12,7 +12,7 @@ from denoscope.dynamics.result import Estimate
 from denoscope.dynamics.statistics.draws import checked_confidence
 from denoscope.dynamics.statistics.proportion import median_interval
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import real, told
+from denoscope.foundation.validation import describe, parse_real
 
 if TYPE_CHECKING:
     import xarray
@@ -64,7 +64,7 @@ def epsilon_sweep(
     Raises: UserError if there are fewer than three epsilons or no such state, or the confidence is none.
     """
     confidence = checked_confidence(confidence)
-    real(tolerance, "tolerance", least=0)
+    parse_real(tolerance, "tolerance", minimum=0)
     _need_divergence(found)
     epsilons = np.unique(found["epsilon"].to_numpy())
     if len(epsilons) < LEAST:
@@ -74,7 +74,7 @@ def epsilon_sweep(
     states = found.sizes["state"]
     is_whole = isinstance(state, numbers.Integral) and not isinstance(state, bool)
     if not (is_whole and -states <= state < states and state % states):
-        raise UserError(f"state is {told(state)}; allowed: 1 to {states - 1}, or -1 for x_0")
+        raise UserError(f"state is {describe(state)}; allowed: 1 to {states - 1}, or -1 for x_0")
     separation, usable = (found[name].to_numpy()[:, [0, state]] for name in ("separation", "usable"))
     growths = np.log(separation[:, 1] / separation[:, 0])
     groups = [growths[found["epsilon"].to_numpy() == epsilon] for epsilon in epsilons]

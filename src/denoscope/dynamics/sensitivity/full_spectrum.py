@@ -14,7 +14,6 @@ from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, finite, m
 from denoscope.dynamics.sensitivity.jacobi import graded_svd
 from denoscope.dynamics.sensitivity.spectrum import (
     Spectrum,
-    Told,
     beyond_precision,
     identity_of,
     logs,
@@ -24,6 +23,7 @@ from denoscope.dynamics.sensitivity.spectrum import (
 from denoscope.foundation import tensor_files
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import IDENTITY, keeping
+from denoscope.foundation.progress import Progress
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.sampling.loop import Loop, NoiseKind
@@ -48,7 +48,7 @@ def full_spectrum(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Told | None = None,
+    progress: Progress | None = None,
 ) -> Spectrum:
     """All C·H·W finite-time exponents of x_T → x_0 at one x_T [1, C, H, W].
 

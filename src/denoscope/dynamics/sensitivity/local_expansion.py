@@ -12,10 +12,11 @@ from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, finite, map_of
 from denoscope.dynamics.sensitivity.maps import checked_count
-from denoscope.dynamics.sensitivity.spectrum import Told, logs, one_state, origin_of
+from denoscope.dynamics.sensitivity.spectrum import logs, one_state, origin_of
 from denoscope.foundation import random_streams
 from denoscope.foundation.aliases import accepts_num_steps
-from denoscope.foundation.validation import whole
+from denoscope.foundation.progress import Progress
+from denoscope.foundation.validation import parse_integer
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.sampling.loop import Loop, NoiseKind
@@ -45,7 +46,7 @@ def local_expansion(
     noise_seed: int = SystemConfig.seed,
     name: str = DenoisingMap.name,
     condition: Condition = NOTHING,
-    progress: Told | None = None,
+    progress: Progress | None = None,
 ) -> LocalExpansion:
     """The local expansion of every step along one trajectory from x_T [1, C, H, W]: QR of a frame carried along.
 
@@ -64,7 +65,7 @@ def local_expansion(
     """
     x_T, size = one_state(denoiser, x_T), math.prod(denoiser.shape)
     checked_count(k, size)
-    whole(seed, "seed")
+    parse_integer(seed, "seed")
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
     flow = map_of(denoiser, condition=condition, name=name, rows=k, loop=loop)
     flow.need_single_steps()

@@ -9,7 +9,7 @@ import torch
 
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import told, whole
+from denoscope.foundation.validation import describe, parse_integer
 
 Map = Callable[[torch.Tensor], torch.Tensor]
 """A state to the next one, of the same shape; the same answer whenever it is asked for the same state."""
@@ -43,7 +43,7 @@ def map_at(step: Step, iteration: int) -> Map:
     found = step.at(iteration) if hasattr(step, "at") else step
     if not callable(found):
         raise UserError(
-            f"step is {told(step)}; needed is a function of a state to the next one, or an object whose at(iteration) "
+            f"step is {describe(step)}; needed is a function of a state to the next one, or an object whose at(iteration) "
             "gives it"
         )
     return found
@@ -95,7 +95,7 @@ def check_state(state: torch.Tensor, like: torch.Tensor, iteration: int) -> torc
     """The state as it came out of an iteration, which must be one that the map can be given again."""
     if not isinstance(state, torch.Tensor):
         raise UserError(
-            f"step turned a tensor {list(like.shape)} into {told(state)}; a map that is iterated gives such a tensor again"
+            f"step turned a tensor {list(like.shape)} into {describe(state)}; a map that is iterated gives such a tensor again"
         )
     if state.shape != like.shape or state.dtype != like.dtype:
         raise UserError(
@@ -115,10 +115,10 @@ def advance(step: Step, state: torch.Tensor, iteration: int) -> torch.Tensor:
 
 def check_counts(iterations: int, discard: int, *, least: int = 1) -> None:
     """Refuse counts of iterations that measure nothing."""
-    whole(iterations, "iterations", least=least)
-    whole(discard, "discard")
+    parse_integer(iterations, "iterations", minimum=least)
+    parse_integer(discard, "discard")
 
 
 def checked_count(k: int, size: int) -> int:
     """How many exponents are asked for, refused where a state has not so many numbers."""
-    return whole(k, "k", least=1, most=size, what="the numbers in one state")
+    return parse_integer(k, "k", minimum=1, maximum=size, note="the numbers in one state")

@@ -10,11 +10,12 @@ import torch
 
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, finite
-from denoscope.dynamics.sensitivity.spectrum import Told, identity_of, logs, origin_of
+from denoscope.dynamics.sensitivity.spectrum import identity_of, logs, origin_of
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import IDENTITY, keeping
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import whole
+from denoscope.foundation.progress import Progress
+from denoscope.foundation.validation import parse_integer
 from denoscope.models.conditioning import NOTHING, Condition, of_first
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.noises import NoiseSet, plane_directions
@@ -40,7 +41,7 @@ def plane_growth(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Told | None = None,
+    progress: Progress | None = None,
 ) -> xarray.Dataset:
     """How much the denoising map stretches the plane itself at each of its points: `growth` (y, x, direction).
 
@@ -70,7 +71,7 @@ def plane_growth(
     """
     loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes)
     flow = DenoisingMap(denoiser, loop, of_first(condition))
-    whole(batch_size, "batch_size", least=1)
+    parse_integer(batch_size, "batch_size", minimum=1)
     grid, shape = PlaneGrid.of(plane), denoiser.shape
     if tuple(plane.shape) != tuple(shape):
         raise UserError(f"the plane has shape {list(plane.shape)}; {denoiser.name} takes {list(shape)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ from denoscope.foundation import tensor_files
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import IDENTITY, keeping
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import real, told, whole
+from denoscope.foundation.progress import Progress
+from denoscope.foundation.validation import describe, parse_integer, parse_real
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, need_denoiser
 from denoscope.recording import provenance
@@ -35,7 +36,6 @@ FINE = 1e-5
 """Relative error by rounding, above which values are computed once more."""
 LARGEST_LOG = 700.0
 """Whose exponential float64 holds."""
-Told = Callable[[int, int], None]
 """Is told (finished, at most) pieces of work."""
 
 
@@ -85,7 +85,7 @@ def spectrum(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Told | None = None,
+    progress: Progress | None = None,
 ) -> Spectrum:
     """The k largest finite-time Lyapunov exponents of x_T → x_0 at one x_T [1, C, H, W], by block Krylov iteration.
 
@@ -123,13 +123,13 @@ def spectrum(
         (1965).
     """
     x_T, size = one_state(denoiser, x_T), math.prod(denoiser.shape)
-    block = min(checked_count(k, size) + whole(oversampling, "oversampling"), size)
-    whole(iterations, "iterations", least=1)
-    whole(seed, "seed")
-    real(tolerance, "tolerance", least=0)
+    block = min(checked_count(k, size) + parse_integer(oversampling, "oversampling"), size)
+    parse_integer(iterations, "iterations", minimum=1)
+    parse_integer(seed, "seed")
+    parse_real(tolerance, "tolerance", minimum=0)
     if layer is None and step != -1:
         raise UserError(
-            f"step is {told(step)}, and no layer is named; name one (layer=…), or leave the step out"
+            f"step is {describe(step)}, and no layer is named; name one (layer=…), or leave the step out"
         )
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
     flow = map_of(denoiser, condition=condition, name=name, rows=block, loop=loop, layer=layer, step=step)
@@ -271,7 +271,7 @@ def one_state(denoiser: Denoiser, x_T: torch.Tensor) -> torch.Tensor:
     shape = tuple(denoiser.shape)
     fits = isinstance(x_T, torch.Tensor) and x_T.is_floating_point()
     if not fits or tuple(x_T.shape) not in (shape, (1, *shape)):
-        found = f"{x_T.dtype} {list(x_T.shape)}" if isinstance(x_T, torch.Tensor) else told(x_T)
+        found = f"{x_T.dtype} {list(x_T.shape)}" if isinstance(x_T, torch.Tensor) else describe(x_T)
         raise UserError(
             f"x_T is {found}; needed is one state in floating point, {[1, *shape]}: take x.batch([k])"
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import real, whole
+from denoscope.foundation.validation import parse_integer, parse_real
 
 
 def as_array(values: Any, name: str) -> np.ndarray:
@@ -20,9 +20,9 @@ def as_array(values: Any, name: str) -> np.ndarray:
 
 def generator(seed: Any) -> np.random.Generator:
     """A stream of random numbers that the seed repeats."""
-    return np.random.default_rng(whole(seed, "seed"))
+    return np.random.default_rng(parse_integer(seed, "seed"))
 
 
 def checked_confidence(confidence: Any) -> float:
     """A confidence, refused where it is none."""
-    return real(confidence, "confidence", above=0, below=1, example="0.95")
+    return parse_real(confidence, "confidence", above=0, below=1, example="0.95")

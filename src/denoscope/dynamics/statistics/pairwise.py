@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from denoscope.foundation.validation import whole
+from denoscope.foundation.validation import parse_integer
 
 BLOCK_NUMBERS = 1 << 22
 """Distances held at a time: 32 MB."""
@@ -29,11 +29,11 @@ def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def check_theiler(theiler: int, points: int) -> None:
     """Refuse a Theiler window that is none or leaves no pairs."""
     most = points // 2 - 1
-    whole(
+    parse_integer(
         theiler,
         "theiler",
-        most=most,
-        what=f"for {points} points: pairs closer in time than that are left out",
+        maximum=most,
+        note=f"for {points} points: pairs closer in time than that are left out",
     )
 
 

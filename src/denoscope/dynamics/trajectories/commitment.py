@@ -14,7 +14,8 @@ from denoscope.config import SystemConfig
 from denoscope.dynamics.statistics.proportion import wilson
 from denoscope.foundation.checkpoint import IDENTITY, keeping
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import whole
+from denoscope.foundation.progress import Progress
+from denoscope.foundation.validation import parse_integer
 from denoscope.models.classifier.labels import DIGIT, classify_finite, of_images
 from denoscope.models.denoiser import Denoiser, need_denoiser
 from denoscope.models.schedulers import need_estimates
@@ -41,7 +42,7 @@ def commitment(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> xarray.Dataset:
     """At which step each sample of a recording is decided: from when on the class of its x_0 estimate is the last one's.
 
@@ -77,7 +78,7 @@ def commitment(
         Communications 15, 9957 (2024), for the speciation that it shows.
     """
     recording = opened(recording)
-    whole(batch_size, "batch_size", least=1)
+    parse_integer(batch_size, "batch_size", minimum=1)
     need_finished(recording)
     labels_at: Callable[[np.ndarray, LabelOf], Labelled]
     recording.check(*IMAGES)

@@ -10,7 +10,7 @@ import numpy as np
 
 from denoscope.dynamics.statistics.proportion import wilson
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import real, told
+from denoscope.foundation.validation import describe, parse_real
 from denoscope.recording.recording import Recording
 from denoscope.recording.replay import opened
 from denoscope.storage.plan import COMPLETE, ESTIMATES
@@ -65,7 +65,7 @@ def divergence(
     """
     import xarray
 
-    real(threshold, "threshold", above=1)
+    parse_real(threshold, "threshold", above=1)
     recording = opened(recording)
     pairs, source = _pairs(recording), recording.dataset
     places = _places(recording, layers)
@@ -115,7 +115,7 @@ def divergence(
 def _places(recording: Recording, layers: Sequence[str] | None) -> dict[str, xarray.DataArray]:
     """Where trajectories are compared beside x_t, by name."""
     if isinstance(layers, str) or not isinstance(layers, Iterable | None):
-        raise UserError(f"layers is {told(layers)}; needed is a list of addresses, or None for all")
+        raise UserError(f"layers is {describe(layers)}; needed is a list of addresses, or None for all")
     chosen = list(recording.states) if layers is None else [str(name) for name in layers]
     if unknown := [name for name in chosen if name not in recording.states]:
         recorded = ", ".join(recording.states) or "none"

@@ -12,7 +12,7 @@ from denoscope.dynamics.statistics.points import as_trajectories
 from denoscope.dynamics.statistics.standard_error import jackknife_reach
 from denoscope.dynamics.trajectories.similarity import centered, gram, unbiased_product
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import real
+from denoscope.foundation.validation import parse_real
 
 LEAST_SAMPLES = 5
 CLOSE = 0.3
@@ -77,7 +77,7 @@ def _check(paths: np.ndarray, variance: float) -> None:
             f"trajectories has {len(paths)} samples; at least {LEAST_SAMPLES} are needed, and n samples show at most"
             " n − 1 directions"
         )
-    real(variance, "variance", above=0, most=1, example="0.9")
+    parse_real(variance, "variance", above=0, maximum=1, example="0.9")
     same = (paths == paths[:1]).all(axis=(0, 2))
     if same.any():
         raise UserError(

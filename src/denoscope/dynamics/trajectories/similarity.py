@@ -12,7 +12,7 @@ from denoscope.dynamics.result import Estimate, Result
 from denoscope.dynamics.statistics.points import as_points
 from denoscope.dynamics.statistics.standard_error import jackknife_reach
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import told
+from denoscope.foundation.validation import describe
 
 LEAST_SAMPLES = 4
 ROUNDING = 1e-12
@@ -74,7 +74,7 @@ def cka_matrix(states: Sequence[Any]) -> SimilarityMatrix:
     Each set is reduced once to the inner products of its samples, so memory is that of samples², whatever the features.
     """
     if not isinstance(states, Iterable):
-        raise UserError(f"states is {told(states)}; needed is a list of sets of states, each [sample, …]")
+        raise UserError(f"states is {describe(states)}; needed is a list of sets of states, each [sample, …]")
     grams = [gram(as_points(one, name=f"states[{k}]", least=LEAST_SAMPLES)) for k, one in enumerate(states)]
     _check_samples(grams)
     values = np.array([[_cka(a, b) for b in grams] for a in grams])

@@ -12,7 +12,7 @@ from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.pairwise import distances
 from denoscope.dynamics.statistics.points import as_trajectories
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import one_of
+from denoscope.foundation.validation import parse_choice
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,7 +133,7 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 def _check(a: np.ndarray, b: np.ndarray, metric: str) -> None:
-    one_of(metric, "metric", METRICS)
+    parse_choice(metric, "metric", METRICS)
     if a.shape[2] != b.shape[2]:
         raise UserError(
             f"states of a have {a.shape[2]} numbers, those of b {b.shape[2]}; both must be of the same shape"

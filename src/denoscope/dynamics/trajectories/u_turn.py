@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,8 @@ from denoscope.foundation import random_streams, tensor_files
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import IDENTITY, keeping
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import whole
+from denoscope.foundation.progress import Progress
+from denoscope.foundation.validation import parse_integer
 from denoscope.models.classifier.labels import of_images
 from denoscope.models.conditioning import NOTHING, Condition, of_first
 from denoscope.models.denoiser import Denoiser
@@ -54,7 +55,7 @@ def u_turn(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> xarray.Dataset:
     """The probability that images x_0 [n, C, H, W], noised back to a level and denoised again, keep their class.
 
@@ -87,7 +88,7 @@ def u_turn(
         Chertkov, U-turn diffusion (2023). The interval: Dean and Pagano, J. Survey Statistics and Methodology 3, 484
         (2015), with the degrees of freedom of Korn and Graubard, Survey Methodology 24, 193 (1998).
     """
-    rng, draws = generator(seed), whole(draws, "draws", least=1)
+    rng, draws = generator(seed), parse_integer(draws, "draws", minimum=1)
     flow = DenoisingMap(denoiser, Loop(steps=steps, noise_seed=seed, lanes=lanes), of_first(condition))
     flow.need_single_steps()
     shares = as_array(levels, "levels")

@@ -12,7 +12,7 @@ import torch
 
 from denoscope.config import ClassifierConfig
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import function
+from denoscope.foundation.validation import check_callable
 from denoscope.models.classifier import lenet
 from denoscope.models.classifier.likeness import Likeness
 
@@ -131,7 +131,7 @@ def classify(
 def of_images(label_of: Callable[[torch.Tensor], Any], images: torch.Tensor) -> np.ndarray:
     """The whole numbers [n] that a function of the user's makes of images [n, C, H, W]; −1 of those that are not finite,
     which it is not asked for."""
-    function(label_of, "label_of", "images to whole numbers")
+    check_callable(label_of, "label_of", "images to whole numbers")
     finite = images.float().isfinite().flatten(1).all(1)
     label = np.full(len(images), REJECTED)
     if finite.any():

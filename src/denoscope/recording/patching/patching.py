@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import torch
 from denoscope.config import InferenceConfig
 from denoscope.foundation import checkpoint
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.progress import Progress
 from denoscope.hooks.taps import tapped
 from denoscope.interventions.spec import Intervention
 from denoscope.models.classifier.labels import DIGIT, classify_finite
@@ -29,7 +30,6 @@ from denoscope.storage.plan import IMAGES
 if TYPE_CHECKING:
     import xarray
 
-Told = Callable[[int, int], None]
 Cell = tuple[int, int]
 """A layer and a sample by their places."""
 
@@ -45,7 +45,7 @@ def patch(
     batch_size: int = InferenceConfig.batch_size,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Told | None = None,
+    progress: Progress | None = None,
 ) -> xarray.Dataset:
     """How far x_0 moves from A's to B's when one layer in one step of A's run has B's states.
 

@@ -1,0 +1,15 @@
+"""The callback that reports the progress of a long computation."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """A function that a computation calls after each piece of work.
+
+    >>> def progress(done: int, total: int) -> None:
+    ...     print(f"{done}/{total}")
+    """
+
+    def __call__(self, done: int, total: int, /) -> None: ...
