@@ -151,11 +151,11 @@ def test_a_full_disk_is_told_and_the_former_file_stands(tmp_path):
     script = textwrap.dedent(
         """
         import resource, sys, torch
-        from denoscope import tensors
+        from denoscope.foundation import tensor_files
         from denoscope.foundation.errors import UserError
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, resource.RLIM_INFINITY))
         try:
-            tensors.save(torch.zeros(1 << 20), sys.argv[1])
+            tensor_files.save(torch.zeros(1 << 20), sys.argv[1])
         except UserError as error:
             print(error)
         """

@@ -38,13 +38,13 @@ def test_the_processor_needs_none_of_it():
 def test_what_a_user_chose_by_either_of_pytorchs_ways_is_put_back():
     program = """
         import torch
-        from denoscope import arithmetic
+        from denoscope.models import matmul_precision
 
         cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
 
         def same_after(*read):
             before = [one() for one in read]
-            with arithmetic.exact(torch.device("cuda")):
+            with matmul_precision.exact(torch.device("cuda")):
                 pass
             assert before == [one() for one in read], before
 

@@ -219,7 +219,7 @@ def test_another_process_finds_the_same_fingerprint(recorder, model, tmp_path):
 def test_the_fingerprint_is_the_same_in_every_process():
     """diffusers lists what a scheduler was not given in the order of a set, which Python shuffles by process."""
     program = (
-        "import json, denoscope as ds; from denoscope import provenance; from denoscope.config import InferenceConfig;"
+        "import json, denoscope as ds; from denoscope.recording import provenance; from denoscope.config import InferenceConfig;"
         "from diffusers import EulerDiscreteScheduler;"
         "d = ds.load('mnist', scheduler=EulerDiscreteScheduler(), device='cpu');"
         "print(json.dumps(provenance.fingerprint(d, [], InferenceConfig(), 0)))"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from denoscope.storage.pt.file import PtFile
+from denoscope.storage.pt.file import OVERHEAD, PtFile
 
 SHAPES = [(3, 2, 4, 4), (1, 5), (7,), (2, 3)]
 DTYPES = ["float16", "float32", "float64"]
@@ -66,7 +66,7 @@ def test_the_checksum_is_that_of_the_whole_file_and_the_overhead_is_bounded(tmp_
         file = write(tmp_path / "x.pt", values)
         content = (tmp_path / "x.pt").read_bytes()
         assert file.checksum == google_crc32c.value(content)
-        assert len(content) <= values.nbytes + file.OVERHEAD
+        assert len(content) <= values.nbytes + OVERHEAD
 
 
 def test_the_same_values_give_the_same_bytes_under_any_name_and_in_any_process(tmp_path):
