@@ -21,6 +21,7 @@ from denoscope.cli.progress import Console, Counter
 from denoscope.dynamics.trajectories.trajectory_distances import METRICS
 from denoscope.figures import plots
 from denoscope.foundation import checkpoint
+from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.recording import verify
 from denoscope.recording.recording import set_attribute
 
@@ -59,10 +60,9 @@ def covariance() -> Any:
     return dynamics.covariance_spectrum(samples().final.to_numpy())
 
 
-def out(name: str) -> dict[str, Any]:
-    """Where a measure keeps what it has finished."""
-    path = KEPT / f"{name}.npz"
-    return {"out": path, "resume": path.exists()}
+def out(name: str, progress: Counter) -> Checkpoint:
+    """The file to which a measure saves its work, and from which the next run of this script resumes."""
+    return Checkpoint(KEPT / f"{name}.npz", resume=True, progress=progress)
 
 
 def divergence(picture: Path) -> None:
@@ -109,7 +109,7 @@ def exponents(picture: Path) -> None:
     unclipped = ds.load("mnist", clip_sample=False, dtype="float64")
     with Counter("all exponents", unit="step") as told:
         every = dynamics.full_spectrum(
-            unclipped, x.batch([0]), steps=STEPS, progress=told, **out("full_spectrum")
+            unclipped, x.batch([0]), steps=STEPS, checkpoint=out("full_spectrum", told)
         )
     figure, axes = panels(1, 3)
     figures.draw_exponents(axes[0, 0], found, theory=theory)
@@ -131,13 +131,13 @@ def decided(picture: Path) -> None:
     path = KEPT / "commitment.npz"
     if not path.exists():
         with Counter("commitment", unit="sample") as told:
-            checkpoint.write(dynamics.commitment(made, progress=told), path)
+            checkpoint.write(dynamics.commitment(made, checkpoint=Checkpoint(progress=told)), path)
     found = checkpoint.read(path)
     level = dynamics.speciation(denoiser, covariance(), steps=STEPS)
     images = torch.from_numpy(made.final[:24].to_numpy())
     with Counter("U-turns", unit="image") as told:
         turned = dynamics.u_turn(
-            denoiser, images, [k / 10 for k in range(1, 11)], progress=told, **out("u_turn")
+            denoiser, images, [k / 10 for k in range(1, 11)], checkpoint=out("u_turn", told)
         )
     theory = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
     figure, axes = panels(2, 2)
@@ -210,7 +210,7 @@ def closed_loop(picture: Path) -> None:
     with Counter("orbit diagram", unit="iteration") as told:
         diagram = dynamics.orbit_diagram(
             lambda level: loop(level, "fixed"), [k / 20 for k in range(1, 21)], x_0[0], iterations=30, discard=100,
-            progress=told, **out("orbit_diagram"),
+            checkpoint=out("orbit_diagram", told),
         )  # fmt: skip
     figures.draw_orbit_diagram(axes[0, 0], diagram)
     axes[0, 0].set(xlabel="level", ylabel="mean of the image, 30 iterations")
@@ -219,8 +219,8 @@ def closed_loop(picture: Path) -> None:
         for level in (0.1, 0.3, 0.5, 0.7, 0.9):
             with Counter(f"{noise} {level}", unit="iteration") as told:
                 exponents[level] = dynamics.lyapunov(
-                    loop(level, noise), x_0[0], iterations=100, discard=60, k=1, progress=told,
-                    **out(f"lyapunov_{noise}_{level}"),
+                    loop(level, noise), x_0[0], iterations=100, discard=60, k=1,
+                    checkpoint=out(f"lyapunov_{noise}_{level}", told),
                 )  # fmt: skip
         figures.draw_lyapunov(axes[0, 1], exponents, label=f"{noise} noise")
     axes[0, 1].set_xlabel("level")
@@ -263,9 +263,9 @@ def ridges(picture: Path) -> None:
     denoiser = ds.load("mnist")
     plane = ds.noise.plane((36, 36), denoiser.shape, lengths=(60.0, 60.0))
     with Counter("basins") as told:
-        labels = ds.basins.map(denoiser, plane, steps=20, progress=told, **out("basins"))
+        labels = ds.basins.map(denoiser, plane, steps=20, checkpoint=out("basins", told))
     with Counter("ridges", unit="point") as told:
-        growth = dynamics.plane_growth(denoiser, plane, steps=20, progress=told, **out("ridges"))
+        growth = dynamics.plane_growth(denoiser, plane, steps=20, checkpoint=out("ridges", told))
     figure, axes = panels(1, 2, width=6.2, height=4.6)
     figures.draw_basins(axes[0, 0], labels)
     figures.draw_growth(axes[0, 1], growth)
@@ -279,7 +279,7 @@ def basins(picture: Path) -> None:
     denoiser, rng = ds.load("mnist"), np.random.default_rng(0)
     plane = ds.noise.plane((85, 85), denoiser.shape, lengths=(60.0, 60.0))
     with Counter("basins") as told:
-        found = ds.basins.map(denoiser, plane, steps=20, progress=told, **out("plane"))
+        found = ds.basins.map(denoiser, plane, steps=20, checkpoint=out("plane", told))
     labels = found["label"].to_numpy()
     where = ds.basins.label_of(denoiser, plane, steps=20)
     uncertain = dynamics.uncertainty_exponent(

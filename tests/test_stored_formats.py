@@ -366,9 +366,11 @@ def test_a_measure_is_gone_on_with_to_the_bits_of_an_unbroken_run(name, exact, t
     shutil.copy(folder / "half.npz", path)
     measure = runs.MEASURES[name]
     if not exact:
-        measure(out=tmp_path / "fresh.npz")
+        measure(checkpoint=tmp_path / "fresh.npz")
         begun_here_too(path, tmp_path / "fresh.npz")
-    result = measure(out=path, resume=True, progress=lambda done, _all: told.append(done))
+    result = measure(
+        checkpoint=ds.Checkpoint(path, resume=True, progress=lambda done, _all: told.append(done))
+    )
     assert told[0] > 1, "it began anew"
     compare_plain(runs.numbers_of(result), json.loads((folder / "result.json").read_text()), exact)
     compare_kept(path, folder / "whole.npz", exact)
@@ -381,7 +383,7 @@ def test_a_measure_that_is_finished_gives_its_result_without_work(name, exact, t
     if not exact:
         pytest.skip("it was finished on another machine")
     result = runs.MEASURES[name](
-        out=path, resume=True, progress=lambda done, every: told.append(done == every)
+        checkpoint=ds.Checkpoint(path, resume=True, progress=lambda done, every: told.append(done == every))
     )
     assert all(told)
     compare_plain(runs.numbers_of(result), json.loads((folder / "result.json").read_text()), exact)
@@ -394,7 +396,7 @@ def test_a_map_of_basins_is_gone_on_with_by_the_command(exact, tmp_path, capsys)
     words = ["basins", "map", *line.split(), "--device", "cpu", "--reject", "--resume"]
     words += ["--output", tmp_path / "basins.npz"]
     if not exact:
-        runs.MEASURES["mnist_basins"](out=tmp_path / "fresh.npz")
+        runs.MEASURES["mnist_basins"](checkpoint=tmp_path / "fresh.npz")
         begun_here_too(tmp_path / "basins.npz", tmp_path / "fresh.npz")
     run_command(*words)
     compare_kept(tmp_path / "basins.npz", Path("measures/mnist_basins/whole.npz"), exact)
@@ -405,8 +407,8 @@ def test_a_map_of_basins_is_gone_on_with_by_the_command(exact, tmp_path, capsys)
 def test_an_orbit_that_is_finished_goes_on_to_more_iterations(name, exact, tmp_path):
     shutil.copy(Path("measures") / name / "whole.npz", tmp_path / "longer.npz")
     if not exact:
-        runs.MEASURES[name](out=tmp_path / "here.npz")
+        runs.MEASURES[name](checkpoint=tmp_path / "here.npz")
         begun_here_too(tmp_path / "longer.npz", tmp_path / "here.npz")
-    longer = runs.LONGER[name](out=tmp_path / "longer.npz", resume=True)
-    anew = runs.LONGER[name](out=tmp_path / "anew.npz")
+    longer = runs.LONGER[name](checkpoint=ds.Checkpoint(tmp_path / "longer.npz", resume=True))
+    anew = runs.LONGER[name](checkpoint=tmp_path / "anew.npz")
     compare_plain(runs.numbers_of(longer), runs.numbers_of(anew), exact)

@@ -9,6 +9,7 @@ import torch
 import denoscope as ds
 from denoscope.dynamics.known import analytic_models as models
 from denoscope.foundation import checkpoint
+from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.models.classifier import lenet
 from denoscope.recording.verify.bits import threads_set_to
 
@@ -80,16 +81,16 @@ def test_a_map_is_gone_on_with_where_it_was_left(mnist, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ds.basins.map(mnist, plane, steps=1, out=out, progress=stop)
+        ds.basins.map(mnist, plane, steps=1, checkpoint=Checkpoint(out, progress=stop))
     left = checkpoint.read(out)
     assert left["computed"].sum() == 8 and (left["label"].to_numpy()[~left["computed"]] == -1).all()
-    found = ds.basins.map(mnist, plane, steps=1, out=out, resume=True)
+    found = ds.basins.map(mnist, plane, steps=1, checkpoint=Checkpoint(out, resume=True))
     for resumed in (found, checkpoint.read(out)):
         assert resumed.drop_attrs().identical(whole.drop_attrs())
     with pytest.raises(ds.UserError, match="exists"):
-        ds.basins.map(mnist, plane, steps=1, out=out)
-    with pytest.raises(ds.UserError, match="this differs: num_steps: 1 → 2"):
-        ds.basins.map(mnist, plane, steps=2, out=out, resume=True)
+        ds.basins.map(mnist, plane, steps=1, checkpoint=out)
+    with pytest.raises(ds.UserError, match="differs in num_steps: 1 → 2"):
+        ds.basins.map(mnist, plane, steps=2, checkpoint=Checkpoint(out, resume=True))
 
 
 def test_what_is_not_finite_has_no_class(mnist, monkeypatch):

@@ -16,9 +16,8 @@ from torch import nn
 from denoscope.config import ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.foundation import validation
 from denoscope.foundation.aliases import accepts_num_steps
-from denoscope.foundation.checkpoint import IDENTITY, keeping
+from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.progress import Progress
 from denoscope.models.classifier import labels
 from denoscope.models.classifier.labels import DIGIT, REJECTED, classify_finite
 from denoscope.models.conditioning import NOTHING, Condition, of_first
@@ -67,10 +66,7 @@ def map(
     lanes: int = InferenceConfig.lanes,
     noise_seed: int = SystemConfig.seed,
     condition: Condition = NOTHING,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> xarray.Dataset:
     """The class that every noise of a plane becomes: `label` (y, x), and beside it how sure that is.
 
@@ -93,11 +89,9 @@ def map(
         batch_size: cells in flight; changes no bit.
         lanes: rows of every network call, on which the last bits depend.
         condition: what all cells are told; of several samples' that of the first.
-        out: a file (.npz) in which what is finished is kept as it comes; `denoscope.foundation.checkpoint.read` opens it.
-        resume: go on with what `out` holds. `overwrite` replaces it.
-        progress: is told (cells done, all of them).
+        checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
 
-    Raises: UserError if the noises are no plane, the classifier does not fit, or `out` is taken.
+    Raises: UserError if the noises are no plane, the classifier does not fit, or the checkpoint exists.
     """
     need_denoiser(denoiser)
     grid = PlaneGrid.of(plane)
@@ -110,7 +104,7 @@ def map(
     run = _run(denoiser, condition, steps=steps, noise_seed=noise_seed, lanes=lanes)
     origin = _origin(denoiser, told, grid, options, noise_seed, condition)
     nothing = classify(torch.empty(0, *denoiser.shape))
-    with keeping(_empty(grid, origin, nothing), out, resume=resume, overwrite=overwrite) as file:
+    with parse_checkpoint(checkpoint).open(_empty(grid, origin, nothing)) as file:
         computed, nonfinite = (file.data[name].values for name in ("computed", "nonfinite"))
         left = np.flatnonzero(~computed[grid.rows, grid.columns])
         at_once = -(-batch_size // lanes) * lanes
@@ -122,8 +116,7 @@ def map(
             nonfinite[where] = ~x_0.float().isfinite().flatten(1).all(1).numpy()
             computed[where] = True
             file.save()
-            if progress:
-                progress(int(computed.sum()), len(plane))
+            file.report(int(computed.sum()), len(plane))
         lost = int(nonfinite.sum())
         file.data.attrs["warnings"] = (
             [f"{lost} of {nonfinite.size} cells became NaN or Inf and have the label −1"] if lost else []

@@ -326,7 +326,7 @@ def _patch(settings: Settings, own: PatchFlags) -> None:
     from denoscope.recording.patching import patch_map, patching
 
     inference = settings.inference
-    with own.at_work(inference, "patching", unit="cell", kept=own.output, reads=[own.a, own.b]) as work:
+    with own.at_work(inference, "patching", unit="cell", kept=own.output, reads=[own.a, own.b]) as checkpoint:
         a = recording.open(own.a)
         found = patching.patch(
             verify.denoiser_of(a, device=settings.system.device),
@@ -335,7 +335,7 @@ def _patch(settings: Settings, own: PatchFlags) -> None:
             layers=own.layers or None,
             steps=own.steps or None,
             batch_size=inference.batch_size,
-            **work,
+            checkpoint=checkpoint,
         )
     print(patch_map.table(found))
     print(own.output)

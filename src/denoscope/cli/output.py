@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from denoscope.cli.verb import OwnFlags
 from denoscope.config import InferenceConfig, Rule, option
 from denoscope.foundation.errors import UserError
+
+if TYPE_CHECKING:
+    from denoscope.foundation.checkpoint import Checkpoint
 
 
 def ending(suffix: str) -> Rule:
@@ -63,12 +66,13 @@ class Measured(OwnFlags):
     @contextmanager
     def at_work(
         self, asked: InferenceConfig, what: str, *, unit: str, kept: Path, reads: Sequence[Path] = ()
-    ) -> Iterator[dict[str, Any]]:
-        """The places `claimed`, and what a measure takes to keep its work in a file and to tell how far it is."""
+    ) -> Iterator[Checkpoint]:
+        """The places `claimed`, and the checkpoint to which a measure saves its work and reports its progress."""
         from denoscope.cli import progress
+        from denoscope.foundation.checkpoint import Checkpoint
 
-        with self.claimed(asked, reads=reads, kept=kept), progress.Counter(what, unit=unit) as told:
-            yield {"out": kept, "resume": asked.resume, "overwrite": asked.overwrite, "progress": told}
+        with self.claimed(asked, reads=reads, kept=kept), progress.Counter(what, unit=unit) as counter:
+            yield Checkpoint(kept, resume=asked.resume, overwrite=asked.overwrite, progress=counter)
 
     def check(self) -> None:
         """Refuse what could not be written, before it is measured."""

@@ -120,7 +120,7 @@ class Counter:
     """A bar over pieces of work that are told as (finished, at most), until its block ends.
 
     >>> with Counter("patching") as counter:
-    ...     patch(denoiser, a, b, progress=counter)
+    ...     patch(denoiser, a, b, checkpoint=Checkpoint(progress=counter))
     """
 
     def __init__(self, what: str, *, unit: str = "cell"):

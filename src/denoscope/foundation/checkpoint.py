@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 from denoscope.foundation.atomic_files import check_writable, replacing
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import plain
+from denoscope.foundation.progress import Progress
 from denoscope.foundation.spelling import spelled
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ SHARE = 0.02
 """The largest share of the time that is spent on writing."""
 IDENTITY = "identity"
 """The attribute that holds everything that determines the numbers, as a dictionary of JSON values."""
-ProgressCallback = Callable[[int, int], None]
-"""Receives the number of finished pieces of work and their total (an upper bound where the total is unknown)."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Checkpoint:
     _: KW_ONLY
     resume: bool = False
     overwrite: bool = False
-    progress: ProgressCallback | None = None
+    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         if self.path is not None:
@@ -175,24 +174,6 @@ class Work:
         """Write the file now."""
         if self._path is not None:
             write(self.data, self._path)
-
-
-Kept = Work
-
-
-@contextmanager
-def keeping(
-    fresh: xarray.Dataset,
-    path: str | os.PathLike[str] | None,
-    *,
-    resume: bool,
-    overwrite: bool,
-    chained: bool = False,
-) -> Iterator[Work]:
-    """`Checkpoint.open`, for measures that have not moved to it yet."""
-    place = None if path is None else Path(path)
-    with Checkpoint(place, resume=resume, overwrite=overwrite).open(fresh, sequential=chained) as work:
-        yield work
 
 
 def with_room(stored: xarray.Dataset, fresh: xarray.Dataset, name: str, *, along: str) -> xarray.Dataset:

@@ -224,9 +224,7 @@ def test_growth_writes_the_ridge_map_of_a_plane_and_goes_on_with_it(model, here,
     assert "a.docx has no ending that tells a picture's format" in refused(
         capsys, line + " --resume --picture a.docx"
     )
-    assert "this differs: num_steps: 2 → 3" in refused(
-        capsys, line.replace("steps 2", "steps 3") + " --resume"
-    )
+    assert "differs in num_steps: 2 → 3" in refused(capsys, line.replace("steps 2", "steps 3") + " --resume")
 
 
 def test_basins_prints_shares_and_entropies_of_a_plane(here, capsys):

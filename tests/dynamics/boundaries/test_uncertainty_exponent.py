@@ -9,6 +9,7 @@ from label_planes import newton_labels
 
 from denoscope.dynamics.boundaries.uncertainty_exponent import uncertainty_exponent
 from denoscope.dynamics.statistics.proportion import wilson
+from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.errors import UserError
 
 EPSILONS = np.logspace(-4, -1, 8)
@@ -152,20 +153,26 @@ def test_labels_asked_in_parts_and_after_a_stop_give_the_same_result(tmp_path):
         return newton_labels(points)
 
     whole = uncertainty_exponent(newton_labels, points, EPSILONS)
-    options = {"batch_size": 100, "out": tmp_path / "labels.npz"}
+    options, out = {"batch_size": 100}, tmp_path / "labels.npz"
     with pytest.raises(KeyboardInterrupt):
-        uncertainty_exponent(stopping, points, EPSILONS, **options)
+        uncertainty_exponent(stopping, points, EPSILONS, **options, checkpoint=out)
     assert asked == [16, 84] + [100] * 7
     told = []
     again = uncertainty_exponent(
-        newton_labels, points, EPSILONS, **options, resume=True, progress=lambda *done: told.append(done)
+        newton_labels,
+        points,
+        EPSILONS,
+        **options,
+        checkpoint=Checkpoint(out, resume=True, progress=lambda *done: told.append(done)),
     )
     assert again.to_json() == whole.to_json()
     assert told[-1] == (9 * 500, 9 * 500) and told[6][0] == 700
     # Of another function of points, and of other points.
     for label_of, others in ((_half, points), (newton_labels, _uniform(500, seed=1))):
         with pytest.raises(UserError, match="cannot be resumed"):
-            uncertainty_exponent(label_of, others, EPSILONS, **options, resume=True)
+            uncertainty_exponent(
+                label_of, others, EPSILONS, **options, checkpoint=Checkpoint(out, resume=True)
+            )
 
 
 @pytest.mark.parametrize("size", [0, -5, 2.5, "a"])

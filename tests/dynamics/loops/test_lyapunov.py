@@ -9,6 +9,7 @@ import torch
 from denoscope.dynamics.loops.lyapunov import HISTORY, kaplan_yorke, lyapunov
 from denoscope.dynamics.sensitivity import derivative
 from denoscope.foundation import checkpoint
+from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.errors import UserError
 
 # What torch.func.jvp loads at its first use calls what PyTorch deprecates.
@@ -97,24 +98,33 @@ def test_an_orbit_is_gone_on_with_where_it_was_saved(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        lyapunov(henon, start(0, 0), out=out, progress=stop, **options)
+        lyapunov(henon, start(0, 0), checkpoint=Checkpoint(out, progress=stop), **options)
     saved, told = int(checkpoint.read(out)["done"]), []
     assert 0 < saved <= 400
     found = lyapunov(
-        henon, start(0, 0), out=out, resume=True, progress=lambda done, _: told.append(done), **options
+        henon,
+        start(0, 0),
+        checkpoint=Checkpoint(out, resume=True, progress=lambda done, _: told.append(done)),
+        **options,
     )
     assert told[0] == saved + 1 and told[-1] == 700
     assert found.exponents.tobytes() == whole.exponents.tobytes()
     assert found.history.tobytes() == whole.history.tobytes()
     for other, differing in ((logistic(3.9), {}), (henon, {"k": 1}), (henon, {"seed": 1})):
         with pytest.raises(UserError, match="cannot be resumed, since it differs in "):
-            lyapunov(other, start(0, 0), out=out, resume=True, **options | differing)
+            lyapunov(other, start(0, 0), checkpoint=Checkpoint(out, resume=True), **options | differing)
 
 
 def test_an_orbit_is_gone_on_with_to_more_iterations_and_measured_to_fewer(tmp_path):
     out, options = tmp_path / "orbit.npz", {"seed": 3}
     for iterations, done in ((300, 400), (700, 800), (400, 800)):
-        found = lyapunov(henon, start(0, 0), iterations=iterations, out=out, resume=out.exists(), **options)
+        found = lyapunov(
+            henon,
+            start(0, 0),
+            iterations=iterations,
+            checkpoint=Checkpoint(out, resume=out.exists()),
+            **options,
+        )
         expected = lyapunov(henon, start(0, 0), iterations=iterations, **options)
         assert found.exponents.tobytes() == expected.exponents.tobytes()
         assert found.history.tobytes() == expected.history.tobytes()
@@ -367,17 +377,19 @@ def test_maps_that_agree_in_one_state_are_not_mixed(tmp_path):
         return lambda x: torch.stack((1 - a * x[0] ** 2 + x[1], b * x[0]))
 
     x0, out = torch.zeros(2, dtype=torch.float64), tmp_path / "lyapunov.npz"
-    lyapunov(henon(1.4), x0, iterations=100, out=out)
+    lyapunov(henon(1.4), x0, iterations=100, checkpoint=out)
     for other in (henon(1.2), henon(1.4, 0.1)):
-        with pytest.raises(UserError, match="this differs: the map there"):
-            lyapunov(other, x0, iterations=200, out=out, resume=True)
+        with pytest.raises(UserError, match="differs in the map there"):
+            lyapunov(other, x0, iterations=200, checkpoint=Checkpoint(out, resume=True))
 
 
 def test_bfloat16_states_are_iterated_and_gone_on_with(tmp_path):
     x0, step = torch.tensor([0.3], dtype=torch.bfloat16), lambda x: 3.9 * x * (1 - x)
     whole = lyapunov(step, x0, iterations=100, discard=10)
-    lyapunov(step, x0, iterations=60, discard=10, out=tmp_path / "f.npz")
-    found = lyapunov(step, x0, iterations=100, discard=10, out=tmp_path / "f.npz", resume=True)
+    lyapunov(step, x0, iterations=60, discard=10, checkpoint=tmp_path / "f.npz")
+    found = lyapunov(
+        step, x0, iterations=100, discard=10, checkpoint=Checkpoint(tmp_path / "f.npz", resume=True)
+    )
     assert found.exponents.tolist() == whole.exponents.tolist()
 
 

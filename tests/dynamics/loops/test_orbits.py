@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from denoscope.dynamics.loops.orbits import fixed_points, orbit, orbit_diagram, periodicity
+from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.errors import UserError
 
 
@@ -103,18 +104,22 @@ def test_a_diagram_goes_on_after_a_stop_with_what_diverged(tmp_path, dtype, foll
     whole = orbit_diagram(logistic, rates, x0, **options)
     assert len(whole.warnings) == 1 and np.isnan(whole.values[1]).all()
     with pytest.raises(KeyboardInterrupt):
-        orbit_diagram(logistic, rates, x0, out=out, progress=stopping, **options)
+        orbit_diagram(logistic, rates, x0, checkpoint=Checkpoint(out, progress=stopping), **options)
     with pytest.raises(UserError, match="exists"):
-        orbit_diagram(logistic, rates, x0, out=out, **options)
+        orbit_diagram(logistic, rates, x0, checkpoint=out, **options)
     told = []
     found = orbit_diagram(
-        logistic, rates, x0, out=out, resume=True, progress=lambda *counts: told.append(counts), **options
+        logistic,
+        rates,
+        x0,
+        checkpoint=Checkpoint(out, resume=True, progress=lambda *counts: told.append(counts)),
+        **options,
     )
     np.testing.assert_array_equal(found.values, whole.values)
     assert found.warnings == whole.warnings
     if not follow:
         assert told[0] == (301, 400)
-    again = orbit_diagram(logistic, rates, x0, out=out, resume=True, **options)
+    again = orbit_diagram(logistic, rates, x0, checkpoint=Checkpoint(out, resume=True), **options)
     np.testing.assert_array_equal(again.values, whole.values)
     assert again.warnings == whole.warnings
     for wrong, differs in (
@@ -126,7 +131,7 @@ def test_a_diagram_goes_on_after_a_stop_with_what_diverged(tmp_path, dtype, foll
     ):
         given = {"step_of": logistic, "parameters": rates, "x0": x0, **options, **wrong}
         with pytest.raises(UserError, match=f"cannot be resumed, since it differs in .*{differs}"):
-            orbit_diagram(**given, out=out, resume=True)
+            orbit_diagram(**given, checkpoint=Checkpoint(out, resume=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
@@ -138,26 +143,30 @@ def test_an_orbit_goes_on_after_a_stop_and_to_more_iterations(tmp_path, dtype):
     x0, out = torch.tensor([0.3], dtype=dtype), tmp_path / "orbit.npz"
     whole = orbit(logistic(3.9), x0, iterations=90, discard=7)
     with pytest.raises(KeyboardInterrupt):
-        orbit(logistic(3.9), x0, iterations=50, discard=7, out=out, progress=stopping)
+        orbit(logistic(3.9), x0, iterations=50, discard=7, checkpoint=Checkpoint(out, progress=stopping))
     for iterations in (50, 90, 20):
-        again = orbit(logistic(3.9), x0, iterations=iterations, discard=7, out=out, resume=True)
+        again = orbit(
+            logistic(3.9), x0, iterations=iterations, discard=7, checkpoint=Checkpoint(out, resume=True)
+        )
         assert torch.equal(again, whole[:iterations]) and again.dtype == dtype
     for x, options in ((x0 + 0.1, {"discard": 7}), (x0, {"discard": 8})):
         with pytest.raises(UserError, match="cannot be resumed"):
-            orbit(logistic(3.9), x, iterations=50, out=out, resume=True, **options)
+            orbit(logistic(3.9), x, iterations=50, checkpoint=Checkpoint(out, resume=True), **options)
     with pytest.raises(UserError, match="cannot be resumed, since it differs in the map there"):
-        orbit(logistic(3.8), x0, iterations=50, discard=7, out=out, resume=True)
+        orbit(logistic(3.8), x0, iterations=50, discard=7, checkpoint=Checkpoint(out, resume=True))
 
 
 def test_iterations_are_told_as_they_come():
     told, tell = [], lambda *counts: told.append(counts)
-    orbit(logistic(3.2), start(0.3), iterations=2, discard=3, progress=tell)
+    orbit(logistic(3.2), start(0.3), iterations=2, discard=3, checkpoint=Checkpoint(progress=tell))
     assert told == [(done, 5) for done in range(1, 6)]
     told.clear()
     fixed_points(lambda x: x / 2, start(1, 2).reshape(2, 1), iterations=3, progress=tell)
     assert told == [(done, 10) for done in range(1, 11)]
     told.clear()
-    orbit_diagram(logistic, [3.2, 4.5, 2.8], start(0.3), iterations=10, discard=90, progress=tell)
+    orbit_diagram(
+        logistic, [3.2, 4.5, 2.8], start(0.3), iterations=10, discard=90, checkpoint=Checkpoint(progress=tell)
+    )
     counts = [done for done, every in told]
     assert {every for _, every in told} == {300} and counts == sorted(counts)
     assert counts[:100] == list(range(1, 101)) and counts[-100:] == list(range(201, 301))
@@ -209,22 +218,28 @@ def henon(a, b=0.3):
 def test_maps_that_agree_in_one_state_are_told_apart(tmp_path):
     # From zero Hénon's map goes to (1, 0) whatever its parameters.
     x0, out = start(0, 0), tmp_path / "orbit.npz"
-    orbit(henon(1.4), x0, iterations=20, out=out)
+    orbit(henon(1.4), x0, iterations=20, checkpoint=out)
     for other in (henon(1.2), henon(1.4, 0.1)):
-        with pytest.raises(UserError, match="this differs: the map there"):
-            orbit(other, x0, iterations=20, out=out, resume=True)
+        with pytest.raises(UserError, match="differs in the map there"):
+            orbit(other, x0, iterations=20, checkpoint=Checkpoint(out, resume=True))
     out, options = tmp_path / "diagram.npz", {"iterations": 5, "discard": 50}
-    orbit_diagram(henon, [1.0, 1.2], x0, observable=lambda s: s[0], out=out, **options)
-    with pytest.raises(UserError, match="this differs: observable"):
-        orbit_diagram(henon, [1.0, 1.2], x0, observable=lambda s: s[1], out=out, resume=True, **options)
-    with pytest.raises(UserError, match="this differs: the maps there"):
+    orbit_diagram(henon, [1.0, 1.2], x0, observable=lambda s: s[0], checkpoint=out, **options)
+    with pytest.raises(UserError, match="differs in observable"):
+        orbit_diagram(
+            henon,
+            [1.0, 1.2],
+            x0,
+            observable=lambda s: s[1],
+            checkpoint=Checkpoint(out, resume=True),
+            **options,
+        )
+    with pytest.raises(UserError, match="differs in the maps there"):
         orbit_diagram(
             lambda a: henon(a, 0.1),
             [1.0, 1.2],
             x0,
             observable=lambda s: s[0],
-            out=out,
-            resume=True,
+            checkpoint=Checkpoint(out, resume=True),
             **options,
         )
 
@@ -235,18 +250,18 @@ def test_a_file_changes_no_number(tmp_path):
 
     x0 = start(0.3)
     expected = orbit(logistic(3.9), x0, iterations=9)
-    found = orbit(in_place(3.9), x0, iterations=9, out=tmp_path / "orbit.npz")
+    found = orbit(in_place(3.9), x0, iterations=9, checkpoint=tmp_path / "orbit.npz")
     assert torch.allclose(found, expected, rtol=1e-12) and x0.tolist() == [0.3]
     rates = [3.2, 3.9]
     plain = orbit_diagram(in_place, rates, x0, iterations=5, discard=0)
-    stored = orbit_diagram(in_place, rates, x0, iterations=5, discard=0, out=tmp_path / "diagram.npz")
+    stored = orbit_diagram(in_place, rates, x0, iterations=5, discard=0, checkpoint=tmp_path / "diagram.npz")
     np.testing.assert_array_equal(plain.values, stored.values)
 
 
 def test_an_observable_need_not_be_defined_at_the_start(tmp_path):
     options = {"iterations": 5, "discard": 50, "observable": lambda s: math.log(abs(s[0]))}
     plain = orbit_diagram(henon, [1.2], start(0, 0), **options)
-    stored = orbit_diagram(henon, [1.2], start(0, 0), out=tmp_path / "diagram.npz", **options)
+    stored = orbit_diagram(henon, [1.2], start(0, 0), checkpoint=tmp_path / "diagram.npz", **options)
     np.testing.assert_array_equal(plain.values, stored.values)
 
 

@@ -10,6 +10,7 @@ import denoscope as ds
 from denoscope import dynamics, noise
 from denoscope.dynamics.known.analytic_models import TwoGaussians
 from denoscope.foundation import checkpoint
+from denoscope.foundation.checkpoint import Checkpoint
 
 
 def test_gaussian_data_grow_alike_everywhere():
@@ -67,18 +68,21 @@ def test_a_plane_is_gone_on_with_where_it_was_left(tiny, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        dynamics.plane_growth(tiny, plane, steps=2, batch_size=4, out=out, progress=stop)
+        dynamics.plane_growth(tiny, plane, steps=2, batch_size=4, checkpoint=Checkpoint(out, progress=stop))
     left = checkpoint.read(out)
     assert left["computed"].sum() == 4 and np.isnan(left["angle"].to_numpy()[~left["computed"]]).all()
     told = []
     found = dynamics.plane_growth(
-        tiny, plane, steps=2, out=out, resume=True, progress=lambda *counts: told.append(counts)
+        tiny,
+        plane,
+        steps=2,
+        checkpoint=Checkpoint(out, resume=True, progress=lambda *counts: told.append(counts)),
     )
     assert told == [(9, 9)], "five points were left, in one batch"
     for resumed in (found, checkpoint.read(out)):
         assert resumed.drop_attrs().identical(whole.drop_attrs())
-    with pytest.raises(ds.UserError, match="this differs: num_steps: 2 → 3"):
-        dynamics.plane_growth(tiny, plane, steps=3, out=out, resume=True)
+    with pytest.raises(ds.UserError, match="differs in num_steps: 2 → 3"):
+        dynamics.plane_growth(tiny, plane, steps=3, checkpoint=Checkpoint(out, resume=True))
 
 
 def test_a_plane_read_from_a_folder_is_one_and_random_noises_are_none(tiny, tmp_path):

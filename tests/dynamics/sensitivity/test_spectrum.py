@@ -16,6 +16,7 @@ from denoscope.dynamics.sensitivity.jacobi import graded_svd
 from denoscope.dynamics.sensitivity.local_expansion import local_expansion
 from denoscope.dynamics.sensitivity.spectrum import spectrum
 from denoscope.foundation import checkpoint
+from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.models.conditioning import Condition
 
 EIGENVALUES = (3.0, 1.0, 0.3, 0.01)
@@ -250,15 +251,18 @@ def test_a_full_spectrum_is_gone_on_with_where_it_was_left(exact, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        full_spectrum(exact, x_T, steps=3, out=out, progress=stop)
+        full_spectrum(exact, x_T, steps=3, checkpoint=Checkpoint(out, progress=stop))
     told = []
     found = full_spectrum(
-        exact, x_T, steps=3, out=out, resume=True, progress=lambda *counts: told.append(counts)
+        exact,
+        x_T,
+        steps=3,
+        checkpoint=Checkpoint(out, resume=True, progress=lambda *counts: told.append(counts)),
     )
     assert told == [(3, 3)]
     assert found.exponents.tobytes() == whole.exponents.tobytes() and found.log_det == whole.log_det
-    with pytest.raises(ds.UserError, match="this differs: x_T: "):
-        full_spectrum(exact, -x_T, steps=3, out=out, resume=True)
+    with pytest.raises(ds.UserError, match="differs in x_T: "):
+        full_spectrum(exact, -x_T, steps=3, checkpoint=Checkpoint(out, resume=True))
 
 
 def same_bits(one, other) -> None:
@@ -270,13 +274,13 @@ def same_bits(one, other) -> None:
     assert one.to_dict() == other.to_dict()
 
 
-def killed_after(count: int, measure) -> None:
+def killed_after(count: int, out, measure) -> None:
     def stop(finished, _most):
         if finished == count:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measure(progress=stop)
+        measure(checkpoint=Checkpoint(out, progress=stop))
 
 
 @pytest.fixture
@@ -301,23 +305,23 @@ def test_a_spectrum_is_gone_on_with_to_the_same_bits(make_unet, make_scheduler, 
     x_T, out = ds.noise.random(1, denoiser.shape, seed=1).batch([0]), tmp_path / "block.npz"
 
     def measure(**further):
-        return spectrum(
-            denoiser, x_T, **options | {"steps": 2, "iterations": 4, "tolerance": 0.0, "out": out} | further
-        )
+        return spectrum(denoiser, x_T, **options | {"steps": 2, "iterations": 4, "tolerance": 0.0} | further)
 
-    whole = measure(out=None)
-    killed_after(2, measure)
+    whole = measure()
+    killed_after(2, out, measure)
     left = checkpoint.read(out)
     assert int(left["iterations"]) == 2 and np.isfinite(left["exponents"]).all()
     told = []
-    same_bits(measure(resume=True, progress=lambda *counts: told.append(counts)), whole)
+    same_bits(
+        measure(checkpoint=Checkpoint(out, resume=True, progress=lambda *counts: told.append(counts))), whole
+    )
     assert told == [(3, 4), (4, 4)]
 
     def nothing(*_):
         pytest.fail("what is finished is computed again")
 
     before = dict(checkpoint.read(out).variables)
-    same_bits(measure(resume=True, progress=nothing), whole)
+    same_bits(measure(checkpoint=Checkpoint(out, resume=True, progress=nothing)), whole)
     assert all(
         np.array_equal(before[name], values) for name, values in checkpoint.read(out).variables.items()
     )
@@ -329,43 +333,47 @@ def test_a_finished_spectrum_takes_no_call_of_the_map_but_what_is_asked_for_anew
     from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
 
     x_T, out = ds.noise.random(1, exact.shape, seed=1).batch([0]), tmp_path / "block.npz"
-    options = {"k": 2, "steps": 2, "iterations": 3, "out": out}
-    spectrum(exact, x_T, **options)
-    compared = spectrum(exact, x_T, differences=True, resume=True, **options)
+    options = {"k": 2, "steps": 2, "iterations": 3}
+    spectrum(exact, x_T, checkpoint=out, **options)
+    compared = spectrum(exact, x_T, differences=True, checkpoint=Checkpoint(out, resume=True), **options)
     assert compared.difference_errors.max() < 1e-6
     for name in ("push", "pull", "__call__"):
         monkeypatch.setattr(DenoisingMap, name, lambda *_: pytest.fail("computed again"))
-    same_bits(spectrum(exact, x_T, differences=True, resume=True, **options), compared)
-    assert spectrum(exact, x_T, resume=True, **options).difference_errors is None
+    same_bits(
+        spectrum(exact, x_T, differences=True, checkpoint=Checkpoint(out, resume=True), **options), compared
+    )
+    assert spectrum(exact, x_T, checkpoint=Checkpoint(out, resume=True), **options).difference_errors is None
 
 
 @pytest.mark.usefixtures("saves_always")
 def test_a_spectrum_that_is_another_work_or_damaged_is_not_gone_on_with(tiny, tmp_path):
     x_T, out = ds.noise.random(1, tiny.shape, seed=1).batch([0]), tmp_path / "block.npz"
-    options = {"x_T": x_T, "k": 2, "steps": 2, "out": out}
-    killed_after(1, lambda **further: spectrum(tiny, **options, **further))
+    options = {"x_T": x_T, "k": 2, "steps": 2}
+    killed_after(1, out, lambda **further: spectrum(tiny, **options, **further))
     before = out.read_bytes()
     for change, told in (
-        ({"x_T": -x_T}, "this differs: x_T: "),
-        ({"k": 3}, "this differs: k: 2 → 3; block: 6 → 7; name another"),
-        ({"steps": 3}, "this differs: num_steps: 2 → 3"),
-        ({"seed": 1}, "this differs: seed: 0 → 1"),
-        ({"tolerance": 0.1}, "this differs: tolerance: 0.001 → 0.1"),
-        ({"iterations": 30}, "this differs: iterations: 20 → 30"),
-        ({"oversampling": 5}, "this differs: block: 6 → 7"),
-        ({"layer": "conv_in"}, "this differs: layer: None → conv_in; step: None → 1"),
-        ({"noise": "independent"}, "this differs: noise: common → independent; sample: None → sample_0000"),
-        ({"noise_seed": 5}, "this differs: noise_seed: 42 → 5"),
+        ({"x_T": -x_T}, "differs in x_T: "),
+        ({"k": 3}, "differs in k: 2 → 3; block: 6 → 7; name another"),
+        ({"steps": 3}, "differs in num_steps: 2 → 3"),
+        ({"seed": 1}, "differs in seed: 0 → 1"),
+        ({"tolerance": 0.1}, "differs in tolerance: 0.001 → 0.1"),
+        ({"iterations": 30}, "differs in iterations: 20 → 30"),
+        ({"oversampling": 5}, "differs in block: 6 → 7"),
+        ({"layer": "conv_in"}, "differs in layer: None → conv_in; step: None → 1"),
+        ({"noise": "independent"}, "differs in noise: common → independent; sample: None → sample_0000"),
+        ({"noise_seed": 5}, "differs in noise_seed: 42 → 5"),
     ):
         with pytest.raises(ds.UserError, match=told):
-            spectrum(tiny, **options | change, resume=True)
+            spectrum(tiny, **options | change, checkpoint=Checkpoint(out, resume=True))
     with pytest.raises(ds.UserError, match="exists"):
-        spectrum(tiny, **options)
+        spectrum(tiny, **options, checkpoint=out)
     assert out.read_bytes() == before
     out.write_bytes(before[: len(before) // 2])
-    with pytest.raises(ds.UserError, match="or damaged"):
-        spectrum(tiny, **options, resume=True)
-    assert spectrum(tiny, **options, overwrite=True).iterations == int(checkpoint.read(out)["iterations"])
+    with pytest.raises(ds.UserError, match="damaged"):
+        spectrum(tiny, **options, checkpoint=Checkpoint(out, resume=True))
+    assert spectrum(tiny, **options, checkpoint=Checkpoint(out, overwrite=True)).iterations == int(
+        checkpoint.read(out)["iterations"]
+    )
 
 
 def test_what_a_sample_is_told_decides_what_can_be_gone_on_with(make_unet, make_scheduler, tmp_path):
@@ -384,10 +392,10 @@ def test_what_a_sample_is_told_decides_what_can_be_gone_on_with(make_unet, make_
         )
     ):
         out = tmp_path / f"{number}.npz"
-        measure(condition=one, out=out)
-        measure(condition=one, out=out, resume=True)
-        with pytest.raises(ds.UserError, match="this differs: condition_sha256: "):
-            measure(condition=other, out=out, resume=True)
+        measure(condition=one, checkpoint=out)
+        measure(condition=one, checkpoint=Checkpoint(out, resume=True))
+        with pytest.raises(ds.UserError, match="differs in condition_sha256: "):
+            measure(condition=other, checkpoint=Checkpoint(out, resume=True))
 
 
 @pytest.mark.parametrize(
@@ -542,7 +550,7 @@ def test_iterations_are_told_of_the_most_that_are_allowed():
         oversampling=1,
         steps=5,
         iterations=30,
-        progress=lambda *pieces: told.append(pieces),
+        checkpoint=Checkpoint(progress=lambda *pieces: told.append(pieces)),
     )
     assert 1 < found.iterations < 30
     assert told == [(done, 30) for done in range(1, found.iterations + 1)]

@@ -13,6 +13,7 @@ import denoscope as ds
 from denoscope import dynamics
 from denoscope.dynamics.known.analytic_models import TwoGaussians
 from denoscope.foundation import checkpoint
+from denoscope.foundation.checkpoint import Checkpoint
 
 
 def side(images):
@@ -103,15 +104,19 @@ def test_what_is_finished_is_not_denoised_again(tiny, tmp_path):
 
     out = tmp_path / "commitment.npz"
     with pytest.raises(Killed):
-        dynamics.commitment(rec, denoiser=tiny, label_of=pixels, batch_size=2, out=out, progress=killed)
+        dynamics.commitment(
+            rec, denoiser=tiny, label_of=pixels, batch_size=2, checkpoint=Checkpoint(out, progress=killed)
+        )
     assert checkpoint.read(out)["computed"].sum() == 4
     with pytest.raises(ds.UserError, match="exists"):
-        dynamics.commitment(rec, denoiser=tiny, label_of=pixels, out=out)
+        dynamics.commitment(rec, denoiser=tiny, label_of=pixels, checkpoint=out)
     with pytest.raises(ds.UserError, match="labels of x_0"):
-        dynamics.commitment(rec, denoiser=tiny, label_of=side, out=out, resume=True)
+        dynamics.commitment(rec, denoiser=tiny, label_of=side, checkpoint=Checkpoint(out, resume=True))
     calls = []
     handle = tiny.network.register_forward_pre_hook(lambda *_: calls.append(1))
-    found = dynamics.commitment(rec, denoiser=tiny, label_of=pixels, batch_size=2, out=out, resume=True)
+    found = dynamics.commitment(
+        rec, denoiser=tiny, label_of=pixels, batch_size=2, checkpoint=Checkpoint(out, resume=True)
+    )
     handle.remove()
     assert len(calls) == 2 * 4  # three samples in flights of two, four steps each
     assert found.drop_attrs().identical(whole.drop_attrs())

@@ -13,6 +13,7 @@ from denoscope import dynamics
 from denoscope.dynamics.known.analytic_models import TwoGaussians
 from denoscope.dynamics.statistics.proportion import wilson
 from denoscope.foundation import checkpoint
+from denoscope.foundation.checkpoint import Checkpoint
 
 
 def side(images):
@@ -116,21 +117,21 @@ def test_a_u_turn_is_gone_on_with_where_it_was_left(mixture, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        dynamics.u_turn(mixture, x_0, [0.3, 0.8], out=out, progress=stop, **options)
+        dynamics.u_turn(mixture, x_0, [0.3, 0.8], checkpoint=Checkpoint(out, progress=stop), **options)
     told = []
     found = dynamics.u_turn(
         mixture,
         x_0,
         [0.3, 0.8],
-        out=out,
-        resume=True,
-        progress=lambda *counts: told.append(counts),
+        checkpoint=Checkpoint(out, resume=True, progress=lambda *counts: told.append(counts)),
         **options,
     )
     assert told == [(4, 4)] and found.drop_attrs().identical(whole.drop_attrs())
     assert checkpoint.read(out).drop_attrs().identical(whole.drop_attrs()), "with what drawings show"
-    with pytest.raises(ds.UserError, match="this differs: draws: 5 → 6"):
-        dynamics.u_turn(mixture, x_0, [0.3, 0.8], out=out, resume=True, **options | {"draws": 6})
+    with pytest.raises(ds.UserError, match="differs in draws: 5 → 6"):
+        dynamics.u_turn(
+            mixture, x_0, [0.3, 0.8], checkpoint=Checkpoint(out, resume=True), **options | {"draws": 6}
+        )
 
 
 def test_a_digit_survives_little_noise(mnist):

@@ -10,6 +10,7 @@ import torch
 import denoscope as ds
 from denoscope.cli import command
 from denoscope.foundation import checkpoint
+from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.taps import tapped
 from denoscope.recording.patching import patch_map, patching
@@ -149,20 +150,23 @@ def test_what_is_finished_is_kept_and_not_computed_again(tiny, pair, tmp_path, m
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ds.patch(tiny, *pair, out=out, progress=stop)
+        ds.patch(tiny, *pair, checkpoint=Checkpoint(out, progress=stop))
     assert told == [(6, 18), (12, 18)]
     half = checkpoint.read(out)
     assert half["done"].to_numpy().all(axis=(0, 2)).tolist() == [True, True, False]
     with pytest.raises(UserError, match="exists"):
-        ds.patch(tiny, *pair, out=out)
+        ds.patch(tiny, *pair, checkpoint=out)
     calls.clear()
-    found = ds.patch(tiny, *pair, out=out, resume=True)
+    found = ds.patch(tiny, *pair, checkpoint=Checkpoint(out, resume=True))
     assert len(calls) == 1, "one step was left"
     for patched in (found, checkpoint.read(out)):
         assert patched["moved"].identical(truth["moved"])
-    with pytest.raises(UserError, match="this differs: layers: "):
-        ds.patch(tiny, *pair, layers=["conv_in"], out=out, resume=True)
-    assert ds.patch(tiny, *pair, layers=["conv_in"], out=out, overwrite=True).sizes["layer"] == 1
+    with pytest.raises(UserError, match="differs in layers: "):
+        ds.patch(tiny, *pair, layers=["conv_in"], checkpoint=Checkpoint(out, resume=True))
+    assert (
+        ds.patch(tiny, *pair, layers=["conv_in"], checkpoint=Checkpoint(out, overwrite=True)).sizes["layer"]
+        == 1
+    )
 
 
 def test_a_model_of_digits_tells_which_they_become(mnist, tmp_path, capsys):
@@ -236,8 +240,8 @@ def test_a_map_is_gone_on_with_after_a_kill(model, recorder, tmp_path):
     assert running.wait() == -signal.SIGKILL
     done = checkpoint.read(out)["done"].to_numpy()
     assert done.all(axis=(0, 2)).tolist() == [True, False, False] and done.sum() == done[:, 0].size
-    with threads_set_to(2), pytest.raises(ds.UserError, match="this differs: number of threads: 1 → 2"):
-        ds.patch(denoiser, a, b, out=out, resume=True)
+    with threads_set_to(2), pytest.raises(ds.UserError, match="differs in number of threads: 1 → 2"):
+        ds.patch(denoiser, a, b, checkpoint=Checkpoint(out, resume=True))
     with threads_set_to(1):  # as the killed process had
-        found = ds.patch(denoiser, a, b, out=out, resume=True)
+        found = ds.patch(denoiser, a, b, checkpoint=Checkpoint(out, resume=True))
         assert found["moved"].identical(ds.patch(denoiser, a, b)["moved"])

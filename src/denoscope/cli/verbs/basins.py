@@ -44,7 +44,7 @@ def _map(settings: Settings, own: MapFlags) -> None:
     from denoscope import basins, figures
 
     inference, asked = settings.inference, settings.classifier
-    with own.at_work(inference, "map of basins", unit="cell", kept=own.output) as work:
+    with own.at_work(inference, "map of basins", unit="cell", kept=own.output) as checkpoint:
         denoiser = load(settings)
         found = basins.map(
             denoiser,
@@ -55,7 +55,7 @@ def _map(settings: Settings, own: MapFlags) -> None:
             batch_size=inference.batch_size,
             lanes=inference.lanes,
             noise_seed=settings.system.seed,
-            **work,
+            checkpoint=checkpoint,
         )
     own.draw(figures.draw_basins, found, colors=settings.system.class_colors)
     warn(found.attrs["warnings"])
@@ -222,7 +222,7 @@ def _uncertainty(settings: Settings, own: UncertaintyFlags) -> None:
     from denoscope import basins, dynamics, figures
 
     inference, asked, seed = settings.inference, settings.classifier, settings.system.seed
-    with own.at_work(inference, "uncertainty", unit="label", kept=own.kept) as work:
+    with own.at_work(inference, "uncertainty", unit="label", kept=own.kept) as checkpoint:
         denoiser = load(settings)
         plane = plane_of(settings, denoiser.shape)
         low, high = (np.array([end(plane.coords[axis]) for axis in "uv"]) for end in (np.min, np.max))
@@ -240,7 +240,7 @@ def _uncertainty(settings: Settings, own: UncertaintyFlags) -> None:
             own.epsilons,
             seed=seed,
             batch_size=inference.batch_size,
-            **work,
+            checkpoint=checkpoint,
         )
     write_json(own.output, found.to_dict())
     own.draw(figures.draw_uncertainty, found)

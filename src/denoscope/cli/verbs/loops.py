@@ -70,7 +70,7 @@ def _lyapunov(settings: Settings, own: LyapunovFlags) -> None:
     from denoscope import dynamics
 
     inference = settings.inference
-    with own.at_work(inference, "closed loop", unit="iteration", kept=own.kept) as work:
+    with own.at_work(inference, "closed loop", unit="iteration", kept=own.kept) as checkpoint:
         loop_at, x_0 = _loops(settings, own)
         found = dynamics.lyapunov(
             loop_at(own.level),
@@ -78,7 +78,7 @@ def _lyapunov(settings: Settings, own: LyapunovFlags) -> None:
             iterations=own.iterations,
             k=own.k,
             discard=own.discard,
-            **work,
+            checkpoint=checkpoint,
         )
     for number, (value, (low, high)) in enumerate(zip(found.exponents, found.intervals, strict=True), 1):
         print(f"exponent {number}: {value:+.4f} per iteration  [{low:+.4f}, {high:+.4f}]")
@@ -100,7 +100,7 @@ def _orbit(settings: Settings, own: OrbitFlags) -> None:
     from denoscope import dynamics, figures
 
     inference, seed = settings.inference, settings.system.seed
-    with own.at_work(inference, "closed loop", unit="iteration", kept=own.kept) as work:
+    with own.at_work(inference, "closed loop", unit="iteration", kept=own.kept) as checkpoint:
         loop_at, x_0 = _loops(settings, own)
         loop = loop_at(own.level)
         states = dynamics.orbit(
@@ -108,7 +108,7 @@ def _orbit(settings: Settings, own: OrbitFlags) -> None:
             x_0,
             iterations=own.iterations,
             discard=own.discard,
-            **work,
+            checkpoint=checkpoint,
         ).cpu()
     own.draw(figures.draw_orbit, states)
     found = {"computed_from": loop.origin}
@@ -177,12 +177,17 @@ def _orbit_diagram(settings: Settings, own: DiagramFlags) -> None:
     from denoscope import dynamics, figures
 
     inference = settings.inference
-    with own.at_work(inference, "closed loops", unit="iteration", kept=own.kept) as work:
+    with own.at_work(inference, "closed loops", unit="iteration", kept=own.kept) as checkpoint:
         loop_at, x_0 = _loops(settings, own)
         # All of them before the first, so that a level that is none is refused at once.
         loops = {level: loop_at(level) for level in own.levels or levels_of(inference.num_steps)}
         found = dynamics.orbit_diagram(
-            loops.__getitem__, list(loops), x_0, iterations=own.iterations, discard=own.discard, **work
+            loops.__getitem__,
+            list(loops),
+            x_0,
+            iterations=own.iterations,
+            discard=own.discard,
+            checkpoint=checkpoint,
         )
     begins = {str(level): loop.begin for level, loop in loops.items()}
     write_json(

@@ -87,6 +87,7 @@ def _spectrum_of(
     """The exponents of one noise; once there is something to put there, what is kept of `former` work is gone."""
     from denoscope import dynamics
     from denoscope.cli import progress
+    from denoscope.foundation.checkpoint import Checkpoint
 
     inference, name = settings.inference, x.names[index]
     place = own.kept.with_name(f"{name}.npz")
@@ -110,10 +111,9 @@ def _spectrum_of(
             noise=inference.noise,
             noise_seed=settings.system.seed,
             name=name,
-            out=place,
-            resume=inference.resume,
-            overwrite=inference.overwrite,
-            progress=told,
+            checkpoint=Checkpoint(
+                place, resume=inference.resume, overwrite=inference.overwrite, progress=told
+            ),
         )
 
 
@@ -133,7 +133,7 @@ def _full_spectrum(settings: Settings, own: FullSpectrumFlags) -> None:
     from denoscope import dynamics, figures, noise
 
     inference = settings.inference
-    with own.at_work(inference, "full spectrum", unit="step", kept=own.kept) as work:
+    with own.at_work(inference, "full spectrum", unit="step", kept=own.kept) as checkpoint:
         denoiser = load(settings)
         found = dynamics.full_spectrum(
             denoiser,
@@ -141,7 +141,7 @@ def _full_spectrum(settings: Settings, own: FullSpectrumFlags) -> None:
             steps=inference.num_steps,
             noise=inference.noise,
             noise_seed=settings.system.seed,
-            **work,
+            checkpoint=checkpoint,
         )
     write_json(own.output, found.to_dict())
     own.draw(figures.draw_exponents, {type(denoiser.scheduler).__name__: found.exponents})
@@ -253,7 +253,7 @@ def _growth(settings: Settings, own: GrowthFlags) -> None:
     from denoscope import dynamics, figures
 
     inference = settings.inference
-    with own.at_work(inference, "ridge map", unit="point", kept=own.output) as work:
+    with own.at_work(inference, "ridge map", unit="point", kept=own.output) as checkpoint:
         denoiser = load(settings)
         found = dynamics.plane_growth(
             denoiser,
@@ -262,7 +262,7 @@ def _growth(settings: Settings, own: GrowthFlags) -> None:
             batch_size=inference.batch_size,
             lanes=inference.lanes,
             noise_seed=settings.system.seed,
-            **work,
+            checkpoint=checkpoint,
         )
     own.draw(figures.draw_growth, found)
     leading = found["growth"].isel(direction=0)

@@ -34,11 +34,11 @@ def _commitment(settings: Settings, own: CommitmentFlags) -> None:
     from denoscope.recording import recording
 
     inference = settings.inference
-    with own.at_work(inference, "commitment", unit="sample", kept=own.output, reads=[own.path]) as work:
+    with own.at_work(inference, "commitment", unit="sample", kept=own.output, reads=[own.path]) as checkpoint:
         found = dynamics.commitment(
             recording.open(own.path),
             device=settings.system.device,
-            **work,
+            checkpoint=checkpoint,
         )
     own.draw(figures.draw_commitment, found)
     steps = found.sizes["step"]
@@ -70,7 +70,7 @@ def _u_turn(settings: Settings, own: TurnFlags) -> None:
     from denoscope.storage.plan import IMAGES
 
     inference = settings.inference
-    with own.at_work(inference, "U-turns", unit="image", kept=own.output, reads=[own.path]) as work:
+    with own.at_work(inference, "U-turns", unit="image", kept=own.output, reads=[own.path]) as checkpoint:
         rec = recording.open(own.path)
         replay.need_finished(rec)
         rec.check(*IMAGES)
@@ -87,7 +87,7 @@ def _u_turn(settings: Settings, own: TurnFlags) -> None:
             draws=own.draws,
             steps=steps,
             seed=settings.system.seed,
-            **work,
+            checkpoint=checkpoint,
         )
     own.draw(figures.draw_u_turn, found)
     shown = ("level", "probability", "interval", "turn_distance")

@@ -15,10 +15,9 @@ from denoscope.dynamics.result import Estimate
 from denoscope.dynamics.statistics.draws import as_array, checked_confidence, generator
 from denoscope.dynamics.statistics.line_fit import weighted_line
 from denoscope.dynamics.statistics.proportion import normal_quantile, percentiles, wilson
-from denoscope.foundation.checkpoint import IDENTITY, keeping
+from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.checksum import checksum_of
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.progress import Progress
 from denoscope.foundation.validation import check_callable, parse_integer
 
 if TYPE_CHECKING:
@@ -65,10 +64,7 @@ def uncertainty_exponent(
     seed: int = 0,
     confidence: float = 0.95,
     batch_size: int | None = None,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> UncertaintyExponent:
     """The exponent alpha in f(ε) ~ εˆalpha, f the share of points that have another label at distance ε.
 
@@ -93,12 +89,10 @@ def uncertainty_exponent(
         epsilons: three or more distances (L2), a decade or more apart from first to last.
         seed: of the directions and of the bootstrap.
         batch_size: points that label_of is asked for at once; all unless given. What is finished is kept so often.
-        out: a file (.npz) in which the labels are kept as they come.
-        resume: go on with what `out` holds. `overwrite` replaces it.
-        progress: is told (labels had, all of them).
+        checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
 
-    Raises: UserError if points or epsilons are too few or not finite, label_of gives no label for each point, or `out` is
-        taken or holds the labels of others.
+    Raises: UserError if points or epsilons are too few or not finite, label_of gives no label for each point, or the
+        checkpoint exists or holds other work.
 
     Source: Grebogi, McDonald, Ott, Yorke, Phys. Lett. A 99, 415 (1983); McDonald et al., Physica D 17, 125 (1985).
     """
@@ -115,15 +109,14 @@ def uncertainty_exponent(
     parts = range(0, len(points), at_once)
     made_with = dict(getattr(label_of, "origin", {}))
     fresh = _unlabelled(label_of, asked, {"epsilons": distances.tolist(), "seed": seed, **made_with})
-    with keeping(fresh, out, resume=resume, overwrite=overwrite) as file:
+    with parse_checkpoint(checkpoint).open(fresh) as file:
         label, computed = (file.data[name].values for name in ("label", "computed"))
         for row, first in itertools.product(range(len(asked)), parts):
             left = first + np.flatnonzero(~computed[row, first : first + parts.step])
             if left.size:
                 label[row, left], computed[row, left] = _labels(label_of, asked[row, left]), True
                 file.save()
-            if progress:
-                progress(int(computed.sum()), computed.size)
+            file.report(int(computed.sum()), computed.size)
     here = label[0]
     uncertain = (label[1:] != here).T
     number, hits = len(points), uncertain.sum(axis=0)

@@ -27,9 +27,8 @@ from denoscope.dynamics.statistics.draws import checked_confidence
 from denoscope.dynamics.statistics.points import as_array
 from denoscope.dynamics.statistics.standard_error import batch_error, student_quantile
 from denoscope.foundation import tensor_files
-from denoscope.foundation.checkpoint import IDENTITY, Kept, keeping, with_room
+from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, Work, parse_checkpoint, with_room
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.progress import Progress
 from denoscope.foundation.validation import parse_integer
 
 if TYPE_CHECKING:
@@ -67,10 +66,7 @@ def lyapunov(
     discard: int = 100,
     seed: int = 0,
     confidence: float = 0.95,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> Lyapunov:
     """The k largest asymptotic Lyapunov exponents of a map, per iteration.
 
@@ -94,18 +90,16 @@ def lyapunov(
         k: how many, at most as many as the state has numbers; two where it has them, unless given.
         discard: iterations before measuring, for the transient of the orbit and, in the last 100, of the frame.
         seed: of the first frame.
-        out: a file (.npz) in which orbit, frame and growth are kept as far as they got, once the transient is over.
-        resume: go on with what `out` holds, also to more iterations than were asked for before; of an orbit that is
-            longer already its beginning is measured. `overwrite` replaces it.
-        progress: is told (iterations done behind the transient, all of them).
+        checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
     Raises: UserError if a state or a derivative is not finite, naming the iteration; if there are too few iterations
-        or numbers for k exponents, the step gives no state, or `out` is taken.
+        or numbers for k exponents, the step gives no state, or the checkpoint exists.
     Source: Benettin et al., Meccanica 15, 9 (1980); Shimada and Nagashima, Prog. Theor. Phys. 61, 1605 (1979);
         Eckmann and Ruelle, Rev. Mod. Phys. 57, 617 (1985), sec. V.
     """
     check_counts(iterations, discard, least=LEAST_ITERATIONS)
     checked_confidence(confidence)
     parse_integer(seed, "seed")
+    checkpoint = parse_checkpoint(checkpoint)
     x = first_state(x0)
     k = checked_count(min(2, x.numel()) if k is None else k, x.numel())
     settling = min(discard, SETTLING)
@@ -119,7 +113,7 @@ def lyapunov(
     # Of exponents that no file is asked for nothing has to be told from others.
     identity = (
         {}
-        if out is None
+        if checkpoint.path is None
         else {
             "k": frame.shape[1],
             "discard": discard,
@@ -130,9 +124,9 @@ def lyapunov(
         }
     )
     fresh = _begun(x, frame, measured, identity)
-    with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=True) as file:
+    with checkpoint.open(fresh, sequential=True) as file:
         file.data = with_room(file.data, fresh, "growth", along="iteration")
-        _grow(step, x, file, way=way, iterations=measured, progress=progress)
+        _grow(step, x, file, way=way, iterations=measured)
     growth = file.data["growth"].to_numpy()[settling : settling + iterations]
     # Directions that grow alike come out of the frame in any order.
     growth = growth[:, np.argsort(-growth.mean(axis=0), kind="stable")]
@@ -183,11 +177,10 @@ def _begun(
 def _grow(
     step: Step,
     like: torch.Tensor,
-    file: Kept,
+    file: Work,
     *,
     way: str,
     iterations: range,
-    progress: Progress | None,
 ) -> None:
     """Fill in the growth along the orbit; −∞ where the derivative is singular."""
     derivative, growth, done = WAYS[way], file.data["growth"].values, file.data["done"].values
@@ -213,8 +206,7 @@ def _grow(
         if file.due:
             note(row + 1)
             file.save()
-        if progress:
-            progress(row + 1, len(iterations))
+        file.report(row + 1, len(iterations))
     note(max(int(done), len(iterations)))
 
 

@@ -24,7 +24,7 @@ from denoscope.dynamics.sensitivity.maps import (
 )
 from denoscope.dynamics.statistics.points import as_array
 from denoscope.foundation import tensor_files
-from denoscope.foundation.checkpoint import IDENTITY, keeping, with_room
+from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint, with_room
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.progress import Progress
 from denoscope.foundation.validation import check_callable, describe, parse_integer, parse_real
@@ -46,26 +46,22 @@ def orbit(
     *,
     iterations: int,
     discard: int = 0,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> torch.Tensor:
     """The states [iterations, …] of an orbit: the first is x0 after `discard` iterations.
 
     Args:
-        out: a file (.npz) in which the states are kept as they come, once the transient is over.
-        resume: go on with what `out` holds, also to more iterations than were asked for before. `overwrite` replaces it.
-        progress: is told (states done, those discarded among them, all of them).
+        checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
 
-    Raises: UserError naming the iteration after which a state is not finite, or if `out` is taken.
+    Raises: UserError naming the iteration after which a state is not finite, or if the checkpoint exists.
     """
     check_counts(iterations, discard)
     first = first_state(x0)
+    checkpoint = parse_checkpoint(checkpoint)
     # Of an orbit that no file is asked for nothing has to be told from others.
-    identity = {} if out is None else _identity(step, first, discard)
+    identity = {} if checkpoint.path is None else _identity(step, first, discard)
     fresh = _unvisited(first, iterations, identity)
-    with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=True) as file:
+    with checkpoint.open(fresh, sequential=True) as file:
         file.data = with_room(file.data, fresh, "state", along="iteration")
         states, done = torch.from_numpy(file.data["state"].values), file.data["done"].values
         state, begun = (states[done - 1].to(first), discard + int(done)) if done else (first, 0)
@@ -76,8 +72,7 @@ def orbit(
                 states[k - discard] = state
                 done[...] = k - discard + 1
                 file.save()
-            if progress:
-                progress(k + 1, discard + iterations)
+            file.report(k + 1, discard + iterations)
     return states[:iterations].to(first)
 
 
@@ -106,9 +101,11 @@ def _axes(state: torch.Tensor) -> tuple[str, ...]:
     return tuple(f"axis_{axis}" for axis in range(state.ndim))
 
 
-def _part(progress: Progress | None, number: int, count: int) -> Progress | None:
-    """Tells the progress of one of `count` orbits as that of all."""
-    return progress and (lambda done, every: progress(number * every + done, count * every))
+def _part(progress: Progress | None, number: int, count: int) -> Checkpoint:
+    """Reports the progress of one of `count` orbits as that of all."""
+    return Checkpoint(
+        progress=progress and (lambda done, every: progress(number * every + done, count * every))
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -215,7 +212,7 @@ def fixed_points(
     if not isinstance(starts, torch.Tensor) or starts.ndim < 1 or not len(starts):
         raise UserError("starts must be a tensor [start, …] of at least one state")
     ends = [
-        orbit(step, start, iterations=3, discard=iterations - 1, progress=_part(progress, row, len(starts)))
+        orbit(step, start, iterations=3, discard=iterations - 1, checkpoint=_part(progress, row, len(starts)))
         for row, start in enumerate(starts)
     ]
     earliest, before, after = (as_array(torch.stack([end[k] for end in ends]), "states") for k in range(3))
@@ -290,10 +287,7 @@ def orbit_diagram(
     iterations: int = 100,
     discard: int = 500,
     follow: bool = False,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> OrbitDiagram:
     """The values an observable takes on along the orbit of `step_of(parameter)`, for each parameter.
 
@@ -303,11 +297,9 @@ def orbit_diagram(
     is reversed. Slow transients near a bifurcation look like bands: raise `discard`.
 
     Args:
-        out: a file (.npz) in which the values are kept, parameter by parameter.
-        resume: go on with what `out` holds. `overwrite` replaces it.
-        progress: is told (states done of all parameters' orbits, all of them).
+        checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
 
-    Raises: UserError if step_of gives no map, observable no number, or `out` is taken.
+    Raises: UserError if step_of gives no map, observable no number, or the checkpoint exists.
     Source: May, Nature 261, 459 (1976).
     """
     given = as_array(parameters, "parameters")
@@ -318,18 +310,21 @@ def orbit_diagram(
     check_callable(observable, "observable", "a state to a number")
     settings = {"iterations": iterations, "discard": discard, "follow": follow}
     first = first_state(x0)
-    identity = {} if out is None else _diagram_identity(step_of, given, first, observable, settings)
+    checkpoint = parse_checkpoint(checkpoint)
+    identity = (
+        {} if checkpoint.path is None else _diagram_identity(step_of, given, first, observable, settings)
+    )
     fresh = _unobserved(given, iterations, first, identity)
-    with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=follow) as file:
+    with checkpoint.open(fresh, sequential=follow) as file:
         values, last, diverged_after, computed = (
             file.data[name].values for name in ("values", "last", "diverged_after", "computed")
         )
         for row in np.flatnonzero(~computed):
             start = torch.from_numpy(last).to(first) if follow else first
-            part = _part(progress, int(row), len(given))
+            part = _part(checkpoint.progress, int(row), len(given))
             step = step_of(given[row].item())
             try:
-                states = orbit(step, start, iterations=iterations, discard=discard, progress=part)
+                states = orbit(step, start, iterations=iterations, discard=discard, checkpoint=part)
                 values[row] = [_observed(observable, state) for state in states]
                 last[...] = storable(states[-1]).numpy()
             except Diverged as error:

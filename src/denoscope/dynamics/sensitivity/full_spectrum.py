@@ -22,8 +22,7 @@ from denoscope.dynamics.sensitivity.spectrum import (
 )
 from denoscope.foundation import tensor_files
 from denoscope.foundation.aliases import accepts_num_steps
-from denoscope.foundation.checkpoint import IDENTITY, keeping
-from denoscope.foundation.progress import Progress
+from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.sampling.loop import Loop, NoiseKind
@@ -45,10 +44,7 @@ def full_spectrum(
     noise_seed: int = SystemConfig.seed,
     name: str = DenoisingMap.name,
     condition: Condition = NOTHING,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> Spectrum:
     """All C·H·W finite-time exponents of x_T → x_0 at one x_T [1, C, H, W].
 
@@ -61,11 +57,9 @@ def full_spectrum(
     for `spectrum`.
 
     Args:
-        out: a file (.npz) in which the product is kept as far as it got.
-        resume: go on with what `out` holds. `overwrite` replaces it.
-        progress: is told (steps done, all of them).
+        checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
 
-    Raises: UserError if the scheduler remembers earlier steps, a derivative is not finite, or `out` is taken.
+    Raises: UserError if the scheduler remembers earlier steps, a derivative is not finite, or the checkpoint exists.
 
     Source: Demmel et al., Linear Algebra and its Applications 299, 21 (1999), for graded matrices; Demmel and Veselić,
         SIAM J. Matrix Anal. Appl. 13, 1204 (1992), for one-sided Jacobi.
@@ -75,7 +69,7 @@ def full_spectrum(
     flow = map_of(denoiser, condition=condition, name=name, rows=AT_ONCE, loop=loop)
     flow.need_single_steps()
     origin = origin_of(flow)
-    with keeping(_begun(flow, x_T, origin), out, resume=resume, overwrite=overwrite, chained=True) as file:
+    with parse_checkpoint(checkpoint).open(_begun(flow, x_T, origin), sequential=True) as file:
         frame, product = (torch.from_numpy(file.data[name].values) for name in ("frame", "product"))
         log_det, done = file.data["log_det"].values, file.data["steps"].values
         for index, x in list(enumerate(flow.states(x_T)[:-1]))[int(done) :]:
@@ -86,8 +80,7 @@ def full_spectrum(
             log_det += float(torch.linalg.slogdet(jacobian).logabsdet)
             done += 1
             file.save()
-            if progress:
-                progress(index + 1, steps)
+            file.report(index + 1, steps)
     left, values, right = graded_svd(product)
     exponents, warnings = logs(values), []
     if not abs(float(exponents.sum()) - float(log_det)) <= 1e-6 * max(1.0, float(np.abs(exponents).sum())):

@@ -12,9 +12,8 @@ from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, finite
 from denoscope.dynamics.sensitivity.spectrum import identity_of, logs, origin_of
 from denoscope.foundation.aliases import accepts_num_steps
-from denoscope.foundation.checkpoint import IDENTITY, keeping
+from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.progress import Progress
 from denoscope.foundation.validation import parse_integer
 from denoscope.models.conditioning import NOTHING, Condition, of_first
 from denoscope.models.denoiser import Denoiser
@@ -38,10 +37,7 @@ def plane_growth(
     lanes: int = InferenceConfig.lanes,
     noise_seed: int = SystemConfig.seed,
     condition: Condition = NOTHING,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> xarray.Dataset:
     """How much the denoising map stretches the plane itself at each of its points: `growth` (y, x, direction).
 
@@ -60,14 +56,12 @@ def plane_growth(
         plane: a noise plane, as `noise.plane` makes it or `noise.read` finds it.
         batch_size: points at once, two rows of the network each; changes no bit.
         lanes: rows of every network call, on which the last bits depend.
-        out: a file (.npz) in which what is finished is kept as it comes; `denoscope.foundation.checkpoint.read` opens it.
-        resume: go on with what `out` holds. `overwrite` replaces it.
-        progress: is told (points done, all of them).
+        checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
 
     Returns: xarray.Dataset on the plane's grid, as the labels of a plane are: rows y with coordinate v, columns x with u
         (L2 distances).
 
-    Raises: UserError if the noises are no plane, a derivative is not finite, or `out` is taken.
+    Raises: UserError if the noises are no plane, a derivative is not finite, or the checkpoint exists.
     """
     loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes)
     flow = DenoisingMap(denoiser, loop, of_first(condition))
@@ -76,7 +70,7 @@ def plane_growth(
     if tuple(plane.shape) != tuple(shape):
         raise UserError(f"the plane has shape {list(plane.shape)}; {denoiser.name} takes {list(shape)}")
     both = torch.stack(plane_directions(shape, tuple(grid.made_with["direction_seeds"])))
-    with keeping(_empty(grid, flow), out, resume=resume, overwrite=overwrite) as file:
+    with parse_checkpoint(checkpoint).open(_empty(grid, flow)) as file:
         growth, angle, computed = (file.data[name].values for name in ("growth", "angle", "computed"))
         left = np.flatnonzero(~computed[grid.rows, grid.columns])
         for first in range(0, len(left), batch_size):
@@ -85,8 +79,7 @@ def plane_growth(
             growth[where], angle[where] = _stretch(flow, plane.batch(points), both)
             computed[where] = True
             file.save()
-            if progress:
-                progress(int(computed.sum()), len(plane))
+            file.report(int(computed.sum()), len(plane))
     return file.data
 
 

@@ -19,9 +19,8 @@ from denoscope.dynamics.sensitivity.maps import checked_count
 from denoscope.dynamics.sensitivity.subspace import Leading, Span, extended, first_block, leading, refined
 from denoscope.foundation import tensor_files
 from denoscope.foundation.aliases import accepts_num_steps
-from denoscope.foundation.checkpoint import IDENTITY, keeping
+from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.progress import Progress
 from denoscope.foundation.validation import describe, parse_integer, parse_real
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, need_denoiser
@@ -82,10 +81,7 @@ def spectrum(
     noise_seed: int = SystemConfig.seed,
     name: str = DenoisingMap.name,
     condition: Condition = NOTHING,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> Spectrum:
     """The k largest finite-time Lyapunov exponents of x_T → x_0 at one x_T [1, C, H, W], by block Krylov iteration.
 
@@ -112,11 +108,9 @@ def spectrum(
             automatic differentiation; a warning says where they do not agree. Takes 2k further denoisings.
         seed: of the block's first directions.
         name: of the sample, from which independent noise is drawn.
-        out: a file (.npz) in which the span and what it shows are kept as they stood after an iteration.
-        resume: go on with what `out` holds, to the bits of a run that nothing interrupted. `overwrite` replaces it.
-        progress: is told (iterations done, at most).
+        checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
 
-    Raises: UserError if k does not fit, a derivative is not finite, or `out` is taken.
+    Raises: UserError if k does not fit, a derivative is not finite, or the checkpoint exists.
 
     Source: Golub, Luk and Overton, ACM Trans. Math. Softw. 7, 149 (1981); convergence without gaps: Musco and Musco,
         Advances in Neural Information Processing Systems 28 (2015). Finite-time exponents after Lorenz, Tellus 17, 321
@@ -142,12 +136,11 @@ def spectrum(
         **identity_of(origin),
     }
     fresh = _begun(first_block(denoiser, block, seed), k, asked)
-    with keeping(fresh, out, resume=resume, overwrite=overwrite, chained=True) as file:
+    with parse_checkpoint(checkpoint).open(fresh, sequential=True) as file:
         while not file.data["left_to_come"] <= tolerance and file.data["iterations"] < iterations:
             file.data = _iterated(flow, x_T, file.data)
             file.save()
-            if progress:
-                progress(int(file.data["iterations"]), iterations)
+            file.report(int(file.data["iterations"]), iterations)
         if _fine_values_are_lost(file.data, x_T.dtype):
             file.data = _refined(flow, x_T, file.data)
         data = file.data

@@ -12,9 +12,8 @@ import torch
 
 from denoscope.config import SystemConfig
 from denoscope.dynamics.statistics.proportion import wilson
-from denoscope.foundation.checkpoint import IDENTITY, keeping
+from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.progress import Progress
 from denoscope.foundation.validation import parse_integer
 from denoscope.models.classifier.labels import DIGIT, classify_finite, of_images
 from denoscope.models.denoiser import Denoiser, need_denoiser
@@ -39,10 +38,7 @@ def commitment(
     device: str = SystemConfig.device,
     label_of: LabelOf | None = None,
     batch_size: int = 8,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> xarray.Dataset:
     """At which step each sample of a recording is decided: from when on the class of its x_0 estimate is the last one's.
 
@@ -67,12 +63,10 @@ def commitment(
         device: where the recording's own denoises again.
         label_of: of images that are no digits; LeNet-5 unless given.
         batch_size: samples that are read or denoised at once; never changes a result.
-        out: a file (.npz) in which what is finished is kept as it comes; `denoscope.foundation.checkpoint.read` opens it.
-        resume: go on with what `out` holds. `overwrite` replaces it.
-        progress: is told (samples done, all of them).
+        checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
 
     Raises: UserError if the recording is not finished, damaged or holds no sequence, a function or a tensor that no file holds was
-        written into it, its scheduler makes no estimate of x_0, nothing can label it, or `out` is taken.
+        written into it, its scheduler makes no estimate of x_0, nothing can label it, or the checkpoint exists.
 
     Source: Miller, in Information Theory in Psychology (1955), for the entropy's bias; Biroli et al., Nature
         Communications 15, 9957 (2024), for the speciation that it shows.
@@ -92,7 +86,7 @@ def commitment(
         labels_at = partial(_labels_again, recording, denoiser)
     if label_of is None:
         label_of = digits_of(recording.final.shape[1:], recording.attrs["model"])
-    with keeping(_empty(recording, label_of, batch_size), out, resume=resume, overwrite=overwrite) as file:
+    with parse_checkpoint(checkpoint).open(_empty(recording, label_of, batch_size)) as file:
         label, same, sigma, computed = (
             file.data[name].values for name in ("label", "same_bits", "sigma", "computed")
         )
@@ -102,8 +96,7 @@ def commitment(
             label[rows], same[rows], sigma[:] = labels_at(rows, label_of)
             computed[rows] = True
             file.save()
-            if progress:
-                progress(int(computed.sum()), len(computed))
+            file.report(int(computed.sum()), len(computed))
         file.data = _decided(file.data)
     return file.data
 

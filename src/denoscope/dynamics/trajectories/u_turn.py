@@ -20,9 +20,8 @@ from denoscope.dynamics.statistics.standard_error import clustered_interval
 from denoscope.dynamics.trajectories.commitment import LabelOf, digits_of
 from denoscope.foundation import random_streams, tensor_files
 from denoscope.foundation.aliases import accepts_num_steps
-from denoscope.foundation.checkpoint import IDENTITY, keeping
+from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.progress import Progress
 from denoscope.foundation.validation import parse_integer
 from denoscope.models.classifier.labels import of_images
 from denoscope.models.conditioning import NOTHING, Condition, of_first
@@ -52,10 +51,7 @@ def u_turn(
     label_of: LabelOf | None = None,
     lanes: int = InferenceConfig.lanes,
     condition: Condition = NOTHING,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> xarray.Dataset:
     """The probability that images x_0 [n, C, H, W], noised back to a level and denoised again, keep their class.
 
@@ -77,12 +73,10 @@ def u_turn(
             with the same step.
         seed: of the noises, one for each image, level and draw, whatever else is asked for.
         label_of: images [n, C, H, W] to whole numbers [n], of images that are no digits; LeNet-5 unless given.
-        out: a file (.npz) in which what is finished is kept as it comes; `denoscope.foundation.checkpoint.read` opens it.
-        resume: go on with what `out` holds. `overwrite` replaces it.
-        progress: is told (images done at some level, all of them).
+        checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
 
     Raises: UserError if x_0 does not fit, a level leaves no step or that of another, the scheduler remembers earlier
-        steps, or `out` is taken.
+        steps, or the checkpoint exists.
 
     Source: Sclocchi, Favero and Wyart, PNAS 122, e2408799121 (2025), forward–backward experiments; Behjoo and
         Chertkov, U-turn diffusion (2023). The interval: Dean and Pagano, J. Survey Statistics and Methodology 3, 484
@@ -98,7 +92,7 @@ def u_turn(
         label_of = digits_of(denoiser.shape, denoiser.name)
     before = of_images(label_of, x_0.float().cpu())
     fresh = _empty(flow, x_0, shares, begins, before, {"draws": draws, "seed": seed})
-    with keeping(fresh, out, resume=resume, overwrite=overwrite) as file:
+    with parse_checkpoint(checkpoint).open(fresh) as file:
         same, distance, computed = (file.data[name].values for name in ("same", "distance", "computed"))
         for row, column in np.argwhere(~computed):
             after = _back(flow, x_0[row], begins[column], draws, seed, int(row))
@@ -106,8 +100,7 @@ def u_turn(
             distance[row, column] = (after - x_0[row]).double().flatten(1).square().sum(1).mean().sqrt()
             computed[row, column] = True
             file.save()
-            if progress:
-                progress(int(computed.sum()), computed.size)
+            file.report(int(computed.sum()), computed.size)
         file.data = file.data.assign_attrs(warnings=_beware(distance)).assign(
             probability=("level", same.mean(0)),
             interval=(("level", "end"), clustered_interval(same, draws)),

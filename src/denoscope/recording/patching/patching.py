@@ -12,9 +12,8 @@ import numpy as np
 import torch
 
 from denoscope.config import InferenceConfig
-from denoscope.foundation import checkpoint
+from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.progress import Progress
 from denoscope.hooks.taps import tapped
 from denoscope.interventions.spec import Intervention
 from denoscope.models.classifier.labels import DIGIT, classify_finite
@@ -41,11 +40,8 @@ def patch(
     *,
     layers: Sequence[str] | None = None,
     steps: Sequence[int] | None = None,
-    out: str | os.PathLike[str] | None = None,
     batch_size: int = InferenceConfig.batch_size,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> xarray.Dataset:
     """How far x_0 moves from A's to B's when one layer in one step of A's run has B's states.
 
@@ -62,11 +58,9 @@ def patch(
         recording_b: with the whole states of the layers, from the same model, schedule and number of steps.
         layers: queries among those recorded in B; all of them unless given.
         steps: all unless given.
-        out: a file (.npz) to which what is finished is written as it comes; `kept.read` opens it.
-        resume: go on with what `out` holds. `overwrite` replaces it.
-        progress: told (cells finished, cells in all).
+        checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
 
-    Raises: UserError if the recordings do not fit each other or the denoiser, are damaged, or `out` is taken.
+    Raises: UserError if the recordings do not fit each other or the denoiser, are damaged, or the checkpoint exists.
     """
     need_denoiser(denoiser)
     a, b = opened(recording_a), opened(recording_b)
@@ -74,15 +68,14 @@ def patch(
     a.check("sequence")
     b.check(*work.layers, *IMAGES)
     with (
-        checkpoint.keeping(work.empty(), out, resume=resume, overwrite=overwrite) as file,
+        parse_checkpoint(checkpoint).open(work.empty()) as file,
         torch.inference_mode(),
     ):
         done = file.data["done"].values
         for step, cells in work.batches(done, batch_size):
             patch_map.put(file.data, step, cells, *work.compute(step, cells))
             file.save()
-            if progress:
-                progress(int(done.sum()), done.size)
+            file.report(int(done.sum()), done.size)
     return file.data
 
 
@@ -213,7 +206,7 @@ class _Work:
                 "recording_b": str(self.b.path),
                 "model": self.denoiser.name,
                 "fingerprint": self.a.attrs["fingerprint"],
-                checkpoint.IDENTITY: self.identity(),
+                IDENTITY: self.identity(),
             },
         )
 
