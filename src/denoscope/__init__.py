@@ -26,7 +26,7 @@ if _typing.TYPE_CHECKING:
     from denoscope.models.denoiser import Denoiser as Denoiser
     from denoscope.models.denoiser import load as load
     from denoscope.models.latents import decode as decode
-    from denoscope.noise.noises import NoiseSet as NoiseSet
+    from denoscope.noise.noise_set import NoiseSet as NoiseSet
     from denoscope.recording.patching.patching import patch as patch
     from denoscope.recording.pipelines.watching import watch as watch
     from denoscope.recording.recording import Recording as Recording
@@ -47,7 +47,7 @@ _MODULES = {
     "Denoiser": "models.denoiser",
     "Intervention": "interventions.spec",
     "Labels": "models.classifier.labels",
-    "NoiseSet": "noise.noises",
+    "NoiseSet": "noise.noise_set",
     "Recording": "recording.recording",
     "Step": "sampling.loop",
     "UserError": "foundation.errors",

@@ -190,8 +190,8 @@ def test_what_makes_no_map_is_refused(tiny, mnist):
     for denoiser, noises, options, told in (
         (tiny, plane, {}, "which LeNet-5 cannot label; give classifier="),
         (mnist, plane, {}, r"the plane has shape \[2, 8, 8\]"),
-        (tiny, ds.noise.random(4, tiny.shape), {}, "these noises are no plane"),
-        (tiny, plane.subset(range(2)), {"classifier": side}, "these 2 noises are a part of a plane of 2×2"),
+        (tiny, ds.noise.random(4, tiny.shape), {}, "plane is not a plane of noises"),
+        (tiny, plane.subset(range(2)), {"classifier": side}, "plane has 2 of the noises of a plane of 2×2"),
         (tiny, plane, {"classifier": side, "reject": True}, "reject is for LeNet-5"),
         (tiny, plane, {"classifier": side, "batch_size": 0}, "batch_size is 0; allowed"),
         (

@@ -336,7 +336,7 @@ def test_a_file_that_is_a_link_out_of_the_output_is_refused(record, broken, tmp_
 
 
 def test_a_sample_whose_name_leads_out_is_refused(record, x, tmp_path):
-    named = ds.noise.NoiseSet(("../../evil",), x.shape, x.tensor_of)
+    named = ds.noise.ArrayNoise(x.batch([0]), ("../../evil",))
     with pytest.raises(ds.UserError, match="leads out of"):
         record("a/b/run", inputs=named)
     assert not list(tmp_path.iterdir())

@@ -22,7 +22,7 @@ from denoscope.models.classifier import labels
 from denoscope.models.classifier.labels import DIGIT, REJECTED, classify_finite
 from denoscope.models.conditioning import NOTHING, Condition, of_first
 from denoscope.models.denoiser import Denoiser, need_denoiser, weights_sha256
-from denoscope.noise.noises import NoiseSet, plane_points, resolution
+from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_grid import PlaneGrid
 from denoscope.recording import provenance
 from denoscope.sampling.loop import Loop, sample
@@ -145,7 +145,7 @@ def label_of(
     """
     need_denoiser(denoiser)
     grid = PlaneGrid.of(plane)
-    made_with, options = grid.made_with, InferenceConfig(num_steps=steps, lanes=lanes, extract_states=False)
+    options = InferenceConfig(num_steps=steps, lanes=lanes, extract_states=False)
     classify, told = _classifier(classifier, reject, denoiser)
     run = _run(denoiser, condition, steps=steps, noise_seed=noise_seed, lanes=lanes)
 
@@ -153,11 +153,11 @@ def label_of(
         at = torch.as_tensor(np.asarray(points, dtype=np.float64))
         if at.ndim == 2 and not len(at):
             return np.zeros(0, int)
-        x_T = plane_points(at, denoiser.shape, made_with["base_seed"], made_with["direction_seeds"])
+        x_T = grid.plane.at(at)
         return np.concatenate([classify(run(rows))["label"] for rows in x_T.split(lanes * AT_ONCE)])
 
     origin = _origin(denoiser, told, grid, options, noise_seed, condition)
-    return PointLabels(label, origin, resolution(plane.tensor(0)))
+    return PointLabels(label, origin, grid.plane.resolution)
 
 
 def _origin(

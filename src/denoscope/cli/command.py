@@ -23,7 +23,7 @@ from denoscope.config import InferenceConfig, ModelConfig, Settings, at_least, o
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
-    from denoscope.noise.noises import NoiseSet
+    from denoscope.noise.noise_set import NoiseSet
 
 HELP = ("-h", "--help")
 SPIN_COUNT = "10000"

@@ -13,7 +13,7 @@ from denoscope.figures import images, plots
 from denoscope.foundation.atomic_files import check_writable
 from denoscope.models.classifier.labels import Classifier, check_images, classify_finite
 from denoscope.models.denoiser import Denoiser
-from denoscope.noise.noises import NoiseSet
+from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording import recording
 from denoscope.recording.job import Job, RecordingProgress
 from denoscope.recording.predictions import Predictions
@@ -46,7 +46,7 @@ def run(
     job.run(progress)
     x_0 = torch.from_numpy(recording.open(job.out).final.to_numpy())
     predictions = Predictions(
-        samples=plane.names,
+        samples=tuple(plane.names),
         files=tuple(output / file_of("final", name, {}) for name in plane.names),
         labels=classify_finite(x_0, by),
     )

@@ -10,7 +10,7 @@ from denoscope.config import Checked, Settings
 
 if TYPE_CHECKING:
     from denoscope.models.denoiser import Denoiser
-    from denoscope.noise.noises import NoiseSet
+    from denoscope.noise.noise_set import NoiseSet
 
 PLANE = "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds"
 """Fields of the default configuration that make a plane."""

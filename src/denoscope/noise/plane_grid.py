@@ -1,4 +1,4 @@
-"""The grid that a plane of noises is: rows y along v, columns x along u."""
+"""The grid of a plane of noises: rows y along v, columns x along u."""
 
 from __future__ import annotations
 
@@ -9,54 +9,61 @@ from typing import Any
 import numpy as np
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
-from denoscope.noise.noises import NoiseSet
+from denoscope.noise.noise_set import NoiseSet
+from denoscope.noise.plane_noise import PlaneNoise, plane
 
 
 @dataclass(frozen=True, eq=False)
 class PlaneGrid:
-    """Coordinates `u` [nx] and `v` [ny] of columns and rows, and the row and column of each noise of the set.
+    """The plane that noises form, whatever their order."""
 
-    `made_with` is what the plane was made with: seeds, centre, lengths.
-    """
-
-    u: np.ndarray
-    v: np.ndarray
+    plane: PlaneNoise
     rows: np.ndarray
+    """The row of each noise."""
     columns: np.ndarray
+    """The column of each noise."""
     made_with: Mapping[str, Any]
+    """The parameters of the plane as its noises carry them."""
 
     @classmethod
-    def of(cls, plane: NoiseSet) -> PlaneGrid:
-        """The grid of a plane, as `noise.plane` makes it or `noise.read` finds it, in whatever order its noises are.
+    def of(cls, noises: NoiseSet) -> PlaneGrid:
+        """The grid of noises that `noise.plane` made, or that `noise.read` read from a folder with one plane.
 
-        Raises: UserError if the noises are no plane.
+        Raises: UserError if the noises are not one whole plane.
         """
-        if not isinstance(plane, NoiseSet):
+        if isinstance(noises, PlaneNoise):
+            columns, rows = np.divmod(np.arange(len(noises)), noises.counts[1])
+            return cls(noises, rows, columns, noises.parameters)
+        if not isinstance(noises, NoiseSet):
             raise UserError(
-                f"plane is {describe(plane)}; needed is a plane of noises: noise.plane((25, 41), denoiser.shape)"
+                f"{spelled('plane')} is {describe(noises)}; allowed: a plane of noises: "
+                "noise.plane((25, 41), denoiser.shape)"
             )
-        sets = plane.parameters.get("sets", [plane.parameters])
-        if len(sets) != 1 or sets[0].get("kind") != "plane" or {"u", "v"} - set(plane.coords):
+        sets = noises.parameters.get("sets", [noises.parameters])
+        if len(sets) != 1 or sets[0].get("kind") != "plane" or {"u", "v"} - set(noises.coords):
             raise UserError(
-                "these noises are no plane; make one: noise.plane((25, 41), denoiser.shape), or denoscope noise plane"
+                f"{spelled('plane')} is not a plane of noises; make one with noise.plane((25, 41), denoiser.shape) or "
+                "denoscope noise plane"
             )
-        u, columns = np.unique(plane.coords["u"], return_inverse=True)
-        v, rows = np.unique(plane.coords["v"], return_inverse=True)
         made_with = {name: value for name, value in sets[0].items() if name != "samples"}
-        if [len(u), len(v)] != list(made_with["counts"]) or len(plane) != len(u) * len(v):
+        u, columns = np.unique(noises.coords["u"], return_inverse=True)
+        v, rows = np.unique(noises.coords["v"], return_inverse=True)
+        if [len(u), len(v)] != list(made_with["counts"]) or len(noises) != len(u) * len(v):
             along_u, along_v = made_with["counts"]
             raise UserError(
-                f"these {len(plane)} noises are a part of a plane of {along_u}×{along_v}; give all of it"
+                f"{spelled('plane')} has {len(noises)} of the noises of a plane of {along_u}×{along_v}; give all of them"
             )
-        return cls(u, v, rows, columns, made_with)
+        options = {name: made_with[name] for name in ("lengths", "center", "base_seed", "direction_seeds")}
+        return cls(plane(made_with["counts"], noises.shape, **options), rows, columns, made_with)
 
     @property
     def shape(self) -> tuple[int, int]:
         """(ny, nx)."""
-        return len(self.v), len(self.u)
+        return len(self.plane.v), len(self.plane.u)
 
     @property
     def coords(self) -> dict[str, tuple[str, np.ndarray]]:
-        """Those of an xarray.Dataset with dimensions (y, x)."""
-        return {"u": ("x", self.u), "v": ("y", self.v)}
+        """Coordinates of an xarray.Dataset with dimensions (y, x)."""
+        return {"u": ("x", self.plane.u), "v": ("y", self.plane.v)}

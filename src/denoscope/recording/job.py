@@ -24,7 +24,7 @@ from denoscope.interventions.applied import Writes
 from denoscope.interventions.spec import Intervention, read_plan
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser
-from denoscope.noise.noises import NoiseSet
+from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording.device_transfer import Outbox
 from denoscope.recording.planning import condition_of, kept_steps, place_of, plan_of, selection_of
 from denoscope.sampling.loop import Loop, Step, steps_of

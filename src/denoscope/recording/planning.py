@@ -21,7 +21,7 @@ from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.schedulers import need_estimates
 from denoscope.models.solver_calls import stages
-from denoscope.noise.noises import NoiseSet
+from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording import provenance
 from denoscope.sampling.loop import Loop, noise_level
 from denoscope.storage.output_lock import inside

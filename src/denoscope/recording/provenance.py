@@ -19,7 +19,7 @@ from denoscope.interventions.applied import NONE, Writes
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, weights_sha256
 from denoscope.models.schedulers import config_of
-from denoscope.noise.noises import NoiseSet
+from denoscope.noise.noise_set import NoiseSet
 from denoscope.storage.plan import FORMAT, FORMAT_VERSION
 
 LIBRARIES = ("denoscope", "torch", "diffusers", "numpy", "zarr")

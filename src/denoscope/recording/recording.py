@@ -19,7 +19,7 @@ from denoscope.foundation.json_values import plain
 from denoscope.interventions.spec import Intervention
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser
-from denoscope.noise.noises import NoiseSet
+from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording.job import Job, RecordingProgress
 from denoscope.storage import export, inspection, remedy
 from denoscope.storage.plan import COMPLETE, ESTIMATES, IMAGES, NONFINITE, ArrayPlan, Plan, Unit

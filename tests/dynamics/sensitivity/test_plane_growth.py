@@ -19,7 +19,9 @@ def test_gaussian_data_grow_alike_everywhere():
     denoiser = gaussian(eigenvalues)
     plane = noise.plane((3, 2), denoiser.shape, lengths=(2.0, 1.0), base_seed=1, direction_seeds=(5, 6))
     found = dynamics.plane_growth(denoiser, plane, steps=10, batch_size=4)
-    both = torch.stack([d.flatten() for d in noise.plane_directions(denoiser.shape, (5, 6))], 1).numpy()
+    both = torch.stack(
+        [d.flatten() for d in noise.plane((2, 2), denoiser.shape, direction_seeds=(5, 6)).directions], 1
+    ).numpy()
     whole = np.diag([ddim_factors(value, 10).prod() for value in eigenvalues]) @ both
     _, values, turned = np.linalg.svd(whole, full_matrices=False)
     assert found["growth"].dims == ("y", "x", "direction") and found["growth"].shape == (2, 3, 2)
@@ -46,7 +48,7 @@ def test_a_point_s_growth_is_that_of_the_plain_jacobian(make_unet, make_schedule
     denoiser = ds.load(make_unet(), scheduler=make_scheduler("ddim"), dtype="float64", device="cpu")
     plane = noise.plane((2, 2), denoiser.shape, lengths=(20.0, 20.0))
     found = dynamics.plane_growth(denoiser, plane, steps=3, batch_size=3)
-    both = torch.stack([d.flatten() for d in noise.plane_directions(denoiser.shape, (100, 200))], 1)
+    both = torch.stack([d.flatten() for d in noise.plane((2, 2), denoiser.shape).directions], 1)
     for index in range(4):
         x_T = plane.batch([index]).double()
         values = torch.linalg.svdvals(plain_jacobian(denoiser, x_T, 3) @ both)
@@ -91,9 +93,9 @@ def test_a_plane_read_from_a_folder_is_one_and_random_noises_are_none(tiny, tmp_
     assert read["growth"].shape == (3, 2, 2) and not np.isnan(read["growth"]).any()
     noise.random(2, tiny.shape).write(tmp_path / "random")
     for none in (noise.random(2, tiny.shape), noise.read(tmp_path / "random")):
-        with pytest.raises(ds.UserError, match="these noises are no plane; make one"):
+        with pytest.raises(ds.UserError, match="plane is not a plane of noises; make one"):
             dynamics.plane_growth(tiny, none, steps=1)
-    with pytest.raises(ds.UserError, match=r"plane is .*; needed is a plane of noises: noise.plane"):
+    with pytest.raises(ds.UserError, match=r"plane is .*; allowed: a plane of noises: noise.plane"):
         dynamics.plane_growth(tiny, torch.zeros(4, 2, 8, 8), steps=1)
     with pytest.raises(ds.UserError, match="batch_size is 0"):
         dynamics.plane_growth(tiny, noise.plane((2, 2), tiny.shape), steps=1, batch_size=0)

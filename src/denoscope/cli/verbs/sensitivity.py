@@ -14,7 +14,7 @@ from denoscope.foundation.errors import UserError
 if TYPE_CHECKING:
     from denoscope.dynamics.sensitivity.spectrum import Spectrum
     from denoscope.models.denoiser import Denoiser
-    from denoscope.noise.noises import NoiseSet
+    from denoscope.noise.noise_set import NoiseSet
 
 SPECTRUM = {"system": "inputs device seed", "model": MODEL, "inference": f"num_steps noise {KEPT}"}
 """Flags of the exponents of a noise of a folder."""

@@ -17,7 +17,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_integer
 from denoscope.models.conditioning import NOTHING, Condition, of_first
 from denoscope.models.denoiser import Denoiser
-from denoscope.noise.noises import NoiseSet, plane_directions
+from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_grid import PlaneGrid
 from denoscope.sampling.loop import Loop
 
@@ -69,7 +69,7 @@ def plane_growth(
     grid, shape = PlaneGrid.of(plane), denoiser.shape
     if tuple(plane.shape) != tuple(shape):
         raise UserError(f"the plane has shape {list(plane.shape)}; {denoiser.name} takes {list(shape)}")
-    both = torch.stack(plane_directions(shape, tuple(grid.made_with["direction_seeds"])))
+    both = grid.plane.directions
     with parse_checkpoint(checkpoint).open(_empty(grid, flow)) as file:
         growth, angle, computed = (file.data[name].values for name in ("growth", "angle", "computed"))
         left = np.flatnonzero(~computed[grid.rows, grid.columns])

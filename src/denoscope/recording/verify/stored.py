@@ -16,7 +16,8 @@ from denoscope import noise
 from denoscope.config import SystemConfig
 from denoscope.foundation.errors import UserError
 from denoscope.models.denoiser import Denoiser
-from denoscope.noise.noises import NoiseSet
+from denoscope.noise.array_noise import ArrayNoise
+from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording import recording
 from denoscope.recording.job import Job
 from denoscope.recording.planning import sample_names
@@ -129,7 +130,7 @@ def _recomputed(
     """What differs in samples that are computed again with the recording's own options, and why it may."""
     denoiser = denoiser_of(rec, source=source)
     options = replace(options_of(rec), batch_size=1)
-    x = _states_of(rec, chosen, denoiser) if inputs is None else _noises_of(inputs, chosen, denoiser)
+    x = _states_of(rec, chosen) if inputs is None else _noises_of(inputs, chosen, denoiser)
     condition = condition_of(rec, chosen, denoiser)
     stored = rec.attrs["fingerprint"]
     with threads_set_to(stored["threads"]):
@@ -148,12 +149,12 @@ def _recomputed(
     return tuple(comparer.problems), tuple(notes)
 
 
-def _states_of(rec: recording.Recording, chosen: Sequence[str], denoiser: Denoiser) -> NoiseSet:
+def _states_of(rec: recording.Recording, chosen: Sequence[str]) -> NoiseSet:
     """The states that the recording begins with."""
     if "sequence" not in rec.dataset:
         raise UserError(f"{rec.path} does not hold x_T; name the folder it was recorded from (--inputs)")
     first = first_states(rec, chosen)
-    return NoiseSet(tuple(chosen), denoiser.shape, lambda index: first[index])
+    return ArrayNoise(first, tuple(chosen))
 
 
 def _noises_of(inputs: str | os.PathLike[str], chosen: Sequence[str], denoiser: Denoiser) -> NoiseSet:

@@ -1,0 +1,161 @@
+"""Noises and states of any array library: what a caller may give, as what the package computes with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
+import torch
+
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
+from denoscope.foundation.validation import describe
+from denoscope.noise.array_noise import ArrayNoise
+from denoscope.noise.directions import LARGEST
+from denoscope.noise.noise_set import NoiseSet, Shape
+
+if TYPE_CHECKING:
+    import xarray
+
+IMAGE_DIMS = ("channel", "height", "width")
+SAMPLE = "sample"
+
+
+def as_noises(x: Any, *, shape: Shape | None, name: str = "x") -> NoiseSet:
+    """Initial noises from noises of `ds.noise`, or from an array [n, C, H, W] or [C, H, W].
+
+    The array may be a PyTorch tensor, a NumPy array or an xarray.DataArray; its values are copied to the CPU, in float32
+    or in float64 if they are. An xarray.DataArray names its noises by its `sample` coordinate and keeps the coordinates
+    along `sample`; all other noises are named noise_0000, noise_0001, …
+
+    >>> as_noises(np.zeros((2, 1, 28, 28)), shape=(1, 28, 28)).names
+    noise_0000, noise_0001
+
+    Args:
+        shape: the shape of the denoiser; None accepts any.
+        name: the argument, as Python spells it, for messages.
+
+    Raises: UserError naming the argument if `x` is not an array of finite floating-point numbers of this shape.
+    """
+    allowed = f"noises of ds.noise, or a PyTorch, NumPy or xarray array {_layout(shape, 'n')}"
+    if isinstance(x, NoiseSet):
+        _check_inner(tuple(x.shape), shape, f"{spelled(name)} holds noises {list(x.shape)}", allowed)
+        return x
+    values = _floats(x, name, allowed)
+    _check_rank(values, shape, name, allowed)
+    rows = values[None] if values.ndim == 3 else values
+    if not len(rows):
+        raise UserError(
+            f"{spelled(name)} holds no noise: its shape is {list(values.shape)}; allowed: {allowed}"
+        )
+    check_finite(rows, name)
+    rows = rows.detach().to("cpu", torch.promote_types(rows.dtype, torch.float32), copy=True).contiguous()
+    names, coords = _labels(x, len(rows)) if _is_xarray(x) else (None, {})
+    return ArrayNoise(rows, names, coords)
+
+
+def as_state(x: Any, *, shape: Shape | None, name: str) -> torch.Tensor:
+    """One state [C, H, W] from an array [C, H, W] or [1, C, H, W], or from a set of one noise.
+
+    The array may be a PyTorch tensor, a NumPy array or an xarray.DataArray. A tensor keeps its device and precision; it
+    is detached from the graph of gradients.
+
+    Args:
+        shape: the shape of the denoiser; None accepts any.
+        name: the argument, as Python spells it, for messages.
+
+    Raises: UserError naming the argument if `x` is not one state of finite floating-point numbers of this shape.
+    """
+    allowed = f"one state {_layout(shape, '1')} (PyTorch, NumPy or xarray), such as x.tensor(0)"
+    if isinstance(x, NoiseSet):
+        if len(x) != 1:
+            raise UserError(f"{spelled(name)} holds {len(x)} noises; allowed: {allowed}")
+        x = x.tensor(0)
+    values = _floats(x, name, allowed)
+    _check_rank(values, shape, name, allowed)
+    if values.ndim == 4:
+        if len(values) != 1:
+            raise UserError(f"{spelled(name)} has shape {list(values.shape)}; allowed: {allowed}")
+        values = values[0]
+    check_finite(values, name)
+    return values.detach()
+
+
+def check_finite(values: torch.Tensor, name: str) -> None:
+    """Refuse values that are not finite, or so large that float32 overflows in a step."""
+    if not values.isfinite().all():
+        raise UserError(f"{spelled(name)} holds NaN or Inf; allowed: finite numbers")
+    if values.numel() and values.abs().max() > LARGEST:
+        raise UserError(
+            f"{spelled(name)} holds values beyond ±{LARGEST:.0e}, which overflow in float32; scale them down"
+        )
+
+
+def _floats(x: Any, name: str, allowed: str) -> torch.Tensor:
+    """The floating-point values of an array of any library, axes ordered (sample, channel, height, width)."""
+    if isinstance(x, (str, os.PathLike)):
+        raise UserError(
+            f"{spelled(name)} is {describe(x)}; allowed: {allowed}; read a folder with ds.noise.read({str(x)!r})"
+        )
+    array = x
+    if _is_xarray(x):
+        array = _ordered(x).to_numpy()
+    if isinstance(array, np.ndarray):
+        if array.dtype.kind != "f" or array.dtype.itemsize > 8 or isinstance(array, np.ma.MaskedArray):
+            kind = "masked" if isinstance(array, np.ma.MaskedArray) else array.dtype
+            raise UserError(
+                f"{spelled(name)} is a {kind} array {list(array.shape)}; allowed: {allowed} of floating-point numbers"
+            )
+        # A copy in native byte order: PyTorch reads no other, nor negative strides.
+        array = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+    if not isinstance(array, torch.Tensor):
+        raise UserError(f"{spelled(name)} is {describe(x)}; allowed: {allowed}")
+    if not array.is_floating_point() or array.layout != torch.strided or array.is_meta or array.is_quantized:
+        kind = "meta" if array.is_meta else array.dtype if array.layout == torch.strided else array.layout
+        raise UserError(
+            f"{spelled(name)} is a {kind} tensor {list(array.shape)}; allowed: {allowed} of floating-point numbers"
+        )
+    return array
+
+
+def _check_rank(values: torch.Tensor, shape: Shape | None, name: str, allowed: str) -> None:
+    received = f"{spelled(name)} has shape {list(values.shape)}"
+    if values.ndim not in (3, 4):
+        raise UserError(f"{received}; allowed: {allowed}")
+    _check_inner(tuple(values.shape[-3:]), shape, received, allowed)
+
+
+def _check_inner(inner: tuple[int, ...], shape: Shape | None, received: str, allowed: str) -> None:
+    if (shape is not None and inner != tuple(shape)) or 0 in inner:
+        raise UserError(f"{received}; allowed: {allowed}")
+
+
+def _layout(shape: Shape | None, rows: str) -> str:
+    inner = "C, H, W" if shape is None else ", ".join(map(str, shape))
+    return f"[{inner}] or [{rows}, {inner}]"
+
+
+def _is_xarray(x: Any) -> TypeGuard[xarray.DataArray]:
+    """Whether `x` is an xarray.DataArray; xarray is not imported to find out."""
+    kind = type(x)
+    return kind.__module__.partition(".")[0] == "xarray" and kind.__name__ == "DataArray"
+
+
+def _ordered(x: xarray.DataArray) -> xarray.DataArray:
+    """The array with its image axes last, if they are named."""
+    return x.transpose(..., *IMAGE_DIMS) if set(IMAGE_DIMS) <= set(x.dims) else x
+
+
+def _labels(x: xarray.DataArray, count: int) -> tuple[tuple[str, ...] | None, Mapping[str, np.ndarray]]:
+    """The names of the samples, if there are any, and all other coordinates of the samples."""
+    if SAMPLE not in x.coords:
+        return None, {}
+    own = {
+        str(key): np.atleast_1d(values.to_numpy())
+        for key, values in x.coords.items()
+        if values.dims == x.coords[SAMPLE].dims and key != SAMPLE and SAMPLE in x.dims
+    }
+    names = np.atleast_1d(x.coords[SAMPLE].to_numpy())
+    return (tuple(map(str, names)), own) if len(names) == count else (None, {})

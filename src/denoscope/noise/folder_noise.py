@@ -1,0 +1,125 @@
+"""Noises in a folder of .pt files."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from denoscope.foundation import tensor_files
+from denoscope.foundation.errors import UserError
+from denoscope.noise.directions import LARGEST
+from denoscope.noise.noise_files import read_manifest, samples_of
+from denoscope.noise.noise_set import NoiseSet, Shape
+
+ADVICE = "make some with `denoscope noise random`"
+MISSING = {"base": ""}
+"""The value of a coordinate for noises that do not have it; NaN for coordinates that are not listed."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FolderNoise(NoiseSet):
+    """The .pt files of a folder, each read when its noise is used; made by `read`."""
+
+    folder: Path
+    file_names: tuple[str, ...]
+    """The names of the files without .pt."""
+    shape: Shape
+    dtype: torch.dtype
+    sets: tuple[Mapping[str, Any], ...]
+    """The parameters of the sets of noises that were written into the folder."""
+    given_coords: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.file_names)
+
+    def _name(self, index: int) -> str:
+        return self.file_names[index]
+
+    def _tensor(self, index: int) -> torch.Tensor:
+        return _read(self.folder / f"{self.file_names[index]}.pt", self.shape).to(self.dtype)
+
+    @property
+    def coords(self) -> dict[str, np.ndarray]:
+        return dict(self.given_coords)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {"kind": "folder", "sets": [dict(content) for content in self.sets]}
+
+    @property
+    def stem(self) -> str:
+        return self.folder.name
+
+    def _summary(self) -> dict[str, Any]:
+        return {"folder": str(self.folder), "dtype": str(self.dtype)}
+
+
+def read(folder: str | os.PathLike[str], *, shape: Shape | None = None) -> FolderNoise:
+    """The noises of a folder of .pt tensors, each [C, H, W] or [1, C, H, W], in the order of their names.
+
+    All files are checked first; hidden files, whose names begin with a dot, are ignored. Coordinates come from the JSON
+    files beside the tensors; a noise without a coordinate gets NaN (or an empty `base`).
+
+    Args:
+        shape: the shape of the denoiser; by default that of the first file.
+
+    Raises: UserError naming the first file that is not a finite floating-point tensor of the right shape.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder of inputs; {ADVICE}")
+    paths = sorted(path for path in folder.glob("*.pt") if not path.name.startswith("."))
+    if not paths:
+        raise UserError(f"{folder}: holds no .pt tensors; {ADVICE}")
+    dtype = torch.float32
+    for path in paths:
+        noise = _read(path, shape)
+        channels, height, width = noise.shape
+        shape, dtype = (channels, height, width), torch.promote_types(dtype, noise.dtype)
+    assert shape is not None
+    names = tuple(path.stem for path in paths)
+    manifests = [content for path in sorted(folder.glob("*.json")) if (content := read_manifest(path))]
+    return FolderNoise(
+        folder=folder,
+        file_names=names,
+        shape=shape,
+        dtype=dtype,
+        sets=tuple(_without_samples(content) for content in manifests),
+        given_coords=_coords(names, manifests),
+    )
+
+
+def _read(path: Path, shape: Shape | None) -> torch.Tensor:
+    noise = tensor_files.load(path)
+    if not noise.is_floating_point():
+        raise UserError(f"{path}: holds {noise.dtype}; allowed: a floating-point tensor")
+    stored = tuple(noise.shape)
+    inner = stored[1:] if len(stored) == 4 and stored[0] == 1 else stored
+    if len(inner) != 3 or (shape is not None and inner != tuple(shape)):
+        allowed = "[C, H, W] or [1, C, H, W]" if shape is None else f"{list(shape)} or {[1, *shape]}"
+        raise UserError(f"{path}: holds a tensor of shape {list(stored)}; allowed: {allowed}")
+    if not torch.isfinite(noise).all():
+        raise UserError(f"{path}: holds NaN or Inf; allowed: finite values")
+    if noise.abs().max() > LARGEST:
+        raise UserError(
+            f"{path}: holds values beyond ±{LARGEST:.0e}, which overflow in float32; scale the noise down"
+        )
+    return noise.reshape(inner)
+
+
+def _without_samples(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in manifest.items() if key != "samples"}
+
+
+def _coords(names: tuple[str, ...], manifests: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    entries = {entry["name"]: entry for content in manifests for entry in samples_of(content)}
+    chosen = [entries.get(name, {}) for name in names]
+    keys = dict.fromkeys(key for entry in chosen for key in entry if key != "name")
+    return {key: np.array([entry.get(key, MISSING.get(key, math.nan)) for entry in chosen]) for key in keys}

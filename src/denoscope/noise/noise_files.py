@@ -1,0 +1,70 @@
+"""Noises on disk: one .pt file per noise and a JSON manifest with their names, coordinates and parameters."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from denoscope.foundation import tensor_files
+from denoscope.foundation.atomic_files import replacing
+from denoscope.foundation.errors import UserError
+
+if TYPE_CHECKING:
+    from denoscope.noise.noise_set import NoiseSet
+
+FORMAT = "denoscope noise 1"
+
+
+def write(noises: NoiseSet, folder: Path) -> list[Path]:
+    """Write the noises into a folder; see `NoiseSet.write`."""
+    for name in noises.names:
+        if Path(name).name != name:
+            raise UserError(
+                f"the noise {name!r} cannot be written: its name is not the name of a file; rename it"
+            )
+    manifest = folder / f"{noises.stem}.json"
+    former = {entry["name"] for entry in samples_of(read_manifest(manifest))}
+    staged = folder / f".{uuid.uuid4().hex}.partial"
+    try:
+        for index, name in enumerate(noises.names):
+            tensor_files.save(noises.tensor(index)[None], staged / f"{name}.pt")
+        with replacing(staged / manifest.name) as file:
+            file.write((json.dumps(_manifest(noises), indent=1) + "\n").encode())
+        manifest.unlink(missing_ok=True)  # it must not describe a mixture of both sets
+        paths = [(staged / f"{name}.pt").replace(folder / f"{name}.pt") for name in noises.names]
+        for name in former - set(noises.names):
+            if Path(name).name == name:  # a manifest cannot name files in other folders
+                (folder / f"{name}.pt").unlink(missing_ok=True)
+        (staged / manifest.name).replace(manifest)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return paths
+
+
+def _manifest(noises: NoiseSet) -> dict[str, Any]:
+    columns = {name: values.tolist() for name, values in noises.coords.items()}
+    samples = [
+        {"name": name, **{key: column[index] for key, column in columns.items()}}
+        for index, name in enumerate(noises.names)
+    ]
+    return {"format": FORMAT, **noises.parameters, "shape": list(noises.shape), "samples": samples}
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The content of a manifest; empty if the file is missing, damaged or another program's."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    known = isinstance(content, dict) and str(content.get("format", "")).startswith("denoscope noise")
+    return content if known else {}
+
+
+def samples_of(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """The valid sample entries of a manifest."""
+    samples = manifest.get("samples")
+    entries = samples if isinstance(samples, list) else []
+    return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
