@@ -291,7 +291,7 @@ def basins(picture: Path) -> None:
     figures.draw_boundary_dimension(axes[0, 1], dimension)
     figures.draw_uncertainty(axes[0, 2], uncertain)
     plots.save(figure, picture)
-    print(dynamics.verdict(labels), dynamics.wada(labels).reading, dimension.spaced_value, uncertain.value)
+    print(dynamics.verdict(labels), dynamics.wada(labels).reading, dimension.value, uncertain.value)
 
 
 FIGURES: dict[str, Callable[[Path], None]] = {

@@ -38,6 +38,8 @@ OF_BITS = {"the map there", "the maps there", "the orbit's state", "observable"}
 OF_ORIGIN = {"computed_from", "origin"}
 SAYING_SO = {"same_bits", "warnings"}
 """Names in what a measure gives that say that bits are not the recording's."""
+PROSE = {"warnings", "reason"}
+"""Names of sentences, whose wording may change."""
 ROUNDING = {"rtol": 1e-3, "atol": 1e-4}
 
 
@@ -101,7 +103,11 @@ def compare_plain(found: Any, wanted: Any, exact: bool, what: str = "") -> None:
     """All that is wanted of JSON values is there, and equal."""
     if isinstance(wanted, Mapping):
         for name, value in wanted.items():
-            if name not in OF_ORIGIN and (exact or name not in SAYING_SO):
+            if name in OF_ORIGIN or (not exact and name in SAYING_SO):
+                continue
+            if name in PROSE:
+                assert isinstance(found[name], type(value)) and bool(found[name]) == bool(value), what
+            else:
                 compare_plain(found[name], value, exact, f"{what}/{name}")
     elif isinstance(wanted, list):
         assert len(found) == len(wanted), what
@@ -260,13 +266,24 @@ def test_exports_are_made_again(format, tmp_path):
     assert contents(tmp_path / "out") == contents(Path("exports") / format)
 
 
+def in_one_unit(numbers: dict[str, Any]) -> dict[str, Any]:
+    """Numbers of b8ac056, which counted boxes in two units of length, with the box counts in spacings between cells."""
+    if dimension := numbers.get("dimension"):
+        numbers["dimension"] = {
+            "value": dimension["spaced_value"],
+            "fit": dimension["spaced_fit"],
+            "mixed_share": dimension["mixed_share"],
+        }
+    return numbers
+
+
 @pytest.mark.parametrize("name", runs.NUMBERS)
 def test_numbers_are_measured_again(name, exact, tmp_path):
     picture = ["--picture", tmp_path / "picture.png"] if name in runs.PICTURED else []
     run_command(*runs.NUMBERS[name], "--output", tmp_path / name, *picture)
     if name.endswith(".json"):
         found, wanted = (json.loads(path.read_text()) for path in (tmp_path / name, Path("numbers") / name))
-        compare_plain(found, wanted, exact)
+        compare_plain(found, in_one_unit(wanted), exact)
     else:
         compare_kept(tmp_path / name, Path("numbers") / name, exact)
 

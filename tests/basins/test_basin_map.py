@@ -37,9 +37,7 @@ def test_two_gaussians_part_the_plane_by_a_straight_line(mixture):
     assert set(found.data_vars) == {"label", "nonfinite", "computed"} and found["computed"].all()
     assert ds.dynamics.verdict(found["label"]).verdict == "smooth"
     assert ds.dynamics.basin_fractions(found["label"]).classes == (0, 1)
-    assert ds.dynamics.boundary_dimension(found["label"], boxes=(2, 4, 6)).spaced_value == pytest.approx(
-        1, abs=0.05
-    )
+    assert ds.dynamics.boundary_dimension(found["label"], boxes=(2, 4, 6)).value == pytest.approx(1, abs=0.05)
 
 
 def test_digits_are_those_of_plain_sampling_at_any_batch_size(mnist):

@@ -17,13 +17,11 @@ def test_box_counts_and_the_line_through_them(ax):
     found = dynamics.boundary_dimension((3 * x + y > 150).astype(int), boxes=(3, 5, 9, 17))
     assert figures.draw_boundary_dimension(ax, found) is ax
     points, line = ax.lines
-    np.testing.assert_array_equal(points.get_ydata(), found.spaced_fit.counts)
+    np.testing.assert_array_equal(points.get_ydata(), found.fit.counts)
     slope = np.polyfit(np.log(line.get_xdata()), np.log(line.get_ydata()), 1)[0]
-    assert -slope == pytest.approx(found.spaced_value) == pytest.approx(1, abs=0.1)
-    np.testing.assert_allclose(
-        np.log(points.get_ydata() / line.get_ydata()), found.spaced_fit.residuals, atol=1e-9
-    )
-    assert f"dimension {found.spaced_value:.2f}" in ax.get_legend().texts[0].get_text()
+    assert -slope == pytest.approx(found.value) == pytest.approx(1, abs=0.1)
+    np.testing.assert_allclose(np.log(points.get_ydata() / line.get_ydata()), found.fit.residuals, atol=1e-9)
+    assert f"dimension {found.value:.2f}" in ax.get_legend().texts[0].get_text()
 
 
 def test_uncertain_shares_and_the_line_through_those_used(ax):

@@ -7,7 +7,8 @@
 """
 
 # All at once: a function that has its module's name must be bound after the module is, or the module hides it.
-from denoscope.dynamics.boundaries.basin_entropy import basin_entropy, basin_fractions
+from denoscope.dynamics.boundaries.basin_entropy import basin_entropy
+from denoscope.dynamics.boundaries.basin_fractions import basin_fractions
 from denoscope.dynamics.boundaries.boundary_dimension import boundary_dimension
 from denoscope.dynamics.boundaries.uncertainty_exponent import uncertainty_exponent
 from denoscope.dynamics.boundaries.verdict import verdict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +15,18 @@ if TYPE_CHECKING:
 
 
 def draw_boundary_dimension(ax: Axes, found: BoundaryDimension) -> Axes:
-    """The number of boxes with more than one label by their side, free of the grid's bias, and the fitted line."""
-    fit, (low, high) = found.spaced_fit, found.spaced_interval
+    """Draw the number of boxes with more than one label over their side, and the fitted line."""
+    fit = found.fit
     ax.plot(fit.sides, fit.counts, "o", markersize=4)
     line = np.exp(fit.intercept) * np.asarray(fit.sides, dtype=float) ** -fit.slope
-    ax.plot(fit.sides, line, linewidth=1, label=f"dimension {fit.slope:.2f}  [{low:.2f}, {high:.2f}]")
-    ax.set(xscale="log", yscale="log", xlabel="side of the box (cells)", ylabel="boxes with several labels")
+    low, high = found.interval or (math.nan, math.nan)
+    ax.plot(fit.sides, line, linewidth=1, label=f"dimension {found.value:.2f}  [{low:.2f}, {high:.2f}]")
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="side of the box (spacings between cells)",
+        ylabel="boxes with several labels",
+    )
     ax.legend(frameon=False, fontsize="small")
     return ax
 

@@ -236,7 +236,7 @@ def test_basins_prints_shares_and_entropies_of_a_plane(here, capsys):
     assert f"class   3  {float((plane == 3).double().mean()):7.2%}" in told
     entropy = dynamics.basin_entropy(plane.numpy(), box=(2, 4, 8))
     assert written["entropy"]["entropy"] == pytest.approx(entropy.entropy.tolist())
-    assert written["dimension"]["spaced_fit"]["slope"] == pytest.approx(1, abs=0.05)
+    assert written["dimension"]["value"] == pytest.approx(1, abs=0.05)
     assert "boundary dimension" in told and told.endswith("basins.json\n")
 
 
@@ -254,8 +254,8 @@ def test_basins_takes_a_plane_of_one_class_and_tells_what_does_not_fit(here, cap
     assert "boundary: not measured, the plane has 4×4 cells; allowed: at least 25×25" in told.out
     for line, wrong in (
         ("plane.pt --boxes 0", "--boxes is (0,); allowed: at least 3 different integers of at least 2"),
-        ("plane.pt --boxes 2 4 31", "boxes run from 2 to 31 cells; allowed: 2 to 15"),
-        ("small.pt --boxes 2 3 4", "boxes run from 2 to 4 cells; allowed: 2 to 2"),
+        ("plane.pt --boxes 2 4 31", "boxes range from 2 to 31 cells; allowed: 2 to 15"),
+        ("small.pt --boxes 2 3 4", "boxes range from 2 to 4 cells; allowed: 2 to 2"),
     ):
         assert wrong in refused(capsys, f"dynamics basins {line} --overwrite")
     assert not capsys.readouterr().out
@@ -267,8 +267,8 @@ def test_basins_measures_with_boxes_that_suit_the_plane(here, capsys):
     torch.save((rows > 40)[:50, :30].long(), here / "few.pt")
     command.main(["dynamics", "basins", "three.pt"])
     told, written = capsys.readouterr().out, json.loads((here / "basins.json").read_text())
-    low, high = written["dimension"]["spaced_interval"]
-    line = f"boundary dimension {written['dimension']['spaced_value']:.3f}  [{low:.3f}, {high:.3f}]"
+    low, high = written["dimension"]["interval"]
+    line = f"boundary dimension {written['dimension']['value']:.3f}  [{low:.3f}, {high:.3f}]"
     assert f"{line}  over 4 to 16 spacings" in told and "basins: not wada" in told
     assert written["wada"]["boxes"] == [5, 9, 17] == written["entropy"]["origin"]["boxes"]
     command.main(["dynamics", "basins", "few.pt", "--overwrite"])

@@ -30,7 +30,7 @@ PUBLISHED = {
     "Newton z³−1, DDIM N=50: basin entropy, boxes of 10": 0.162880,
     "Newton z³−1, DDIM N=50: boundary entropy, 5": 0.691350,
     "Newton z³−1, DDIM N=50: boundary entropy, 10": 0.672438,
-    "Newton z³−1, DDIM N=50: boundary dimension": 1.385,
+    "Newton z³−1, DDIM N=50: boundary dimension": 2 - 0.555,
     "Newton z³−1, DDIM N=50: uncertainty exponent": 0.555,
 }
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from label_planes import newton, newton_labels
 
-from denoscope.dynamics.boundaries.basin_entropy import basin_entropy, basin_fractions
+from denoscope.dynamics.boundaries.basin_entropy import basin_entropy
+from denoscope.dynamics.boundaries.basin_fractions import basin_fractions
 from denoscope.dynamics.boundaries.boundary_dimension import boundary_dimension
 from denoscope.dynamics.boundaries.label_plane import classes_of
 from denoscope.dynamics.boundaries.uncertainty_exponent import uncertainty_exponent

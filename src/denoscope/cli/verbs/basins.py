@@ -87,10 +87,10 @@ def _verdict(settings: Settings, own: VerdictFlags) -> None:
         labels, origin = _plane_in(own.path)
         found = dynamics.verdict(labels)
     write_json(own.output, {"computed_from": origin, **found.to_dict()})
-    sides = found.dimension.spaced_fit.sides
+    sides = found.dimension.fit.sides
     print(found)
     print(
-        f"boundary dimension {found.dimension.spaced_value:.3f} over {sides[0]:g} to {sides[-1]:g} spacings of cells, "
+        f"boundary dimension {found.dimension.value:.3f} over {sides[0]:g} to {sides[-1]:g} spacings between cells, "
         f"disorder of neighbouring cells {found.disorder:.2f}"
     )
     warn(found.warnings)
@@ -157,11 +157,12 @@ def _print_boundary(entropy: BasinEntropy, dimension: BoundaryDimension, wada: W
         boxes, entropy.entropy, entropy.boundary_entropy, shares, strict=True
     ):
         print(f"{box:>9}  {inner:13.4f}  {boundary:23.4f}{share}")
-    (low, high), sides = dimension.spaced_interval, dimension.spaced_fit.sides
-    print(
-        f"boundary dimension {dimension.spaced_value:.3f}  [{low:.3f}, {high:.3f}]  "
-        f"over {sides[0]:g} to {sides[-1]:g} spacings of cells (spaced_value)"
-    )
+    if dimension.interval is not None:
+        (low, high), sides = dimension.interval, dimension.fit.sides
+        print(
+            f"boundary dimension {dimension.value:.3f}  [{low:.3f}, {high:.3f}]  "
+            f"over {sides[0]:g} to {sides[-1]:g} spacings between cells"
+        )
     if wada is not None:
         print(f"basins: {wada.reading}")
 

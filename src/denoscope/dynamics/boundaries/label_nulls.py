@@ -1,15 +1,15 @@
-"""Planes of labels about which the truth is known: what a verdict compares with."""
+"""Null models: planes of labels of known kind, with which a verdict compares."""
 
 from __future__ import annotations
 
 import numpy as np
 
-SHARES = 8
-"""Side in cells of the blocks whose shares of the labels per-cell noise keeps."""
+BLOCK = 8
+"""Side in cells of the blocks whose shares of the labels `cell_noise` preserves."""
 
 
 def straight_boundaries(shape: tuple[int, ...], classes: int, generator: np.random.Generator) -> np.ndarray:
-    """Two half planes, or as many sectors as there are classes, about a random point in the middle of the plane."""
+    """Half planes or, for three classes and more, equal sectors around a random point in the middle of the plane."""
     centre = (0.25 + 0.5 * generator.random(2)) * shape
     y, x = (np.arange(length) - middle for length, middle in zip(shape, centre, strict=True))
     turned = (np.arctan2(y[:, None], x[None, :]) / (2 * np.pi) + generator.random()) % 1
@@ -17,12 +17,12 @@ def straight_boundaries(shape: tuple[int, ...], classes: int, generator: np.rand
 
 
 def cell_noise(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The labels shuffled inside blocks of 8×8 cells: a label drawn for every cell, with the plane's own local shares."""
-    high, wide = (length // SHARES for length in labels.shape)
-    whole = labels[: high * SHARES, : wide * SHARES].reshape(high, SHARES, wide, SHARES)
-    blocks = whole.transpose(0, 2, 1, 3).reshape(high * wide, SHARES**2)
-    mixed = generator.permuted(blocks, axis=1).reshape(high, wide, SHARES, SHARES)
-    return mixed.transpose(0, 2, 1, 3).reshape(high * SHARES, wide * SHARES)
+    """The labels permuted within blocks of 8×8 cells: independent cells with the local shares of the plane."""
+    high, wide = (length // BLOCK for length in labels.shape)
+    whole = labels[: high * BLOCK, : wide * BLOCK].reshape(high, BLOCK, wide, BLOCK)
+    blocks = whole.transpose(0, 2, 1, 3).reshape(high * wide, BLOCK**2)
+    permuted = generator.permuted(blocks, axis=1).reshape(high, wide, BLOCK, BLOCK)
+    return permuted.transpose(0, 2, 1, 3).reshape(high * BLOCK, wide * BLOCK)
 
 
 def shuffled(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:

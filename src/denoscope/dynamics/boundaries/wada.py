@@ -1,4 +1,4 @@
-"""Whether every point of the boundary is one of all basins."""
+"""The Wada test: whether every boundary point is a boundary point of all basins."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from denoscope.dynamics.boundaries.disorder import NOISY, cell_disorder
 from denoscope.dynamics.boundaries.label_plane import (
-    checked_boxes,
-    checked_labels,
     classes_of,
-    described,
+    parse_boxes,
+    parse_labels,
+    plane_origin,
     windows_with,
 )
 from denoscope.dynamics.result import Result
@@ -22,18 +22,20 @@ from denoscope.dynamics.statistics.proportion import wilson
 from denoscope.foundation.errors import UserError
 from denoscope.models.classifier.labels import REJECTED
 
+Reading = Literal["wada", "not wada", "undecided"]
 SEEN = 0.95
-"""Share of the boundary boxes that counts as all of them: the cells cut the finest structure off."""
+"""Share of the boundary boxes that counts as all of them: the cells cut off the finest structure."""
 KEPT, LOST = 0.9, 0.7
-"""What a halved resolution leaves of the share: 1 where the boundary is Wada, 1/2 where classes meet at points."""
+"""Ratios W/W(half resolution) from which basins may be Wada (where it is 1), and below which they are not (where
+classes meet at points it is 1/2)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Wada(Result):
-    """The share of boundary boxes that hold all classes [b], its interval [b, 2], and the same at half the resolution.
+    """The share of boundary boxes with all classes [box], its interval [box, 2], and the same at half the resolution.
 
-    `seen_at` is the smallest side in cells at which 95 % of the boundary boxes hold all classes, None if no side does.
-    `resolution_ratio` is the least share over that at half the resolution; `reading` sums them up.
+    `seen_at` is the smallest side in cells at which 95 % of the boundary boxes hold all classes, None if there is none.
+    `resolution_ratio` is the smallest ratio of the share to that at half the resolution, `reading` the conclusion.
     """
 
     boxes: tuple[int, ...]
@@ -42,7 +44,7 @@ class Wada(Result):
     coarse_fractions: np.ndarray
     seen_at: int | None
     resolution_ratio: float | None
-    reading: Literal["wada", "not wada", "undecided"]
+    reading: Reading
     confidence: float = 0.95
 
 
@@ -53,38 +55,40 @@ def wada(
     classes: Sequence[int] | None = None,
     confidence: float = 0.95,
 ) -> Wada:
-    """The share of boundary boxes that hold all classes, for each box size: 1 down to the cells if the basins are Wada.
+    """The share of boundary boxes that hold all classes, for each box size: for Wada basins it is 1 down to the cells.
 
-    W(b) = (boxes of b² cells with every class) / (boxes with more than one of them), over the boxes at all places of the
-    grid; of classes that are not asked for, what else lies in a box is no matter.
-    For three classes and more a box holds them all exactly when it holds a piece of the boundary of each class against
-    the rest, so W is both the grid test and, with b as the fattening, the merging test. Without unit.
+    W(b) = (boxes of b² cells with every class) / (boxes with more than one of them), over the boxes at all places of
+    the plane; other labels in a box are ignored. Dimensionless. With at least three classes, a box holds all of them
+    exactly if it holds a piece of the boundary of each class against the rest. W is therefore the grid test and, with b
+    as the fattening, the merging test.
 
-    How to read it: `reading` is "wada" where 95 % of the boundary boxes hold all classes at some size tried and every
-    second row and column of the labels give the same W at the same number of cells. Where classes meet at single
-    points W is the share of boxes near those points: it falls with the side, and doubles when the resolution is
-    halved. W below 1 at the smallest boxes is expected even of Wada basins: few cells hold few labels.
-    Misleads: noise that differs per cell gives 1 as well, so its reading is "undecided"; a class that only fills a corner makes W small, and
-    with fewer than three classes there is nothing to ask. Pixels prove nothing below their size.
+    Interpretation: `reading` is "wada" if 95 % of the boundary boxes hold all classes at some of the sizes, and every
+    second row and column of the labels gives the same W for the same number of cells. If classes meet at single points,
+    W is the share of boxes near those points: it falls with the side, and doubles when the resolution is halved. W
+    below 1 in the smallest boxes is expected even of Wada basins, because few cells hold few labels.
 
-    The intervals are Wilson's, for as many boxes as lie side by side along the boundary.
+    Caveats: noise that differs between cells also gives 1, so its reading is "undecided". A class that only fills a
+    corner makes W small. Two classes cannot be tested. Cells prove nothing about smaller lengths.
+
+    The intervals are Wilson's for the number of boxes that fit side by side along the boundary.
 
     Args:
-        labels: whole numbers [ny, nx].
+        labels: integers [ny, nx].
         boxes: sides in cells.
-        classes: those that must be seen; all but −1 unless given.
+        classes: the classes to look for; by default all but −1.
+
+    Raises: UserError if the labels are not a plane, a box does not fit, or there are fewer than three classes.
 
     Source: Daza, Wagemakers, Sanjuán, Yorke, Scientific Reports 5, 16579 (2015), without its refinement between cells;
     merging: Daza, Wagemakers, Sanjuán, Scientific Reports 8, 9954 (2018).
     """
-    labels, confidence = checked_labels(labels), checked_confidence(confidence)
-    sides = checked_boxes(boxes, labels.shape, least=1)
-    wanted = _wanted(labels, classes)
-    full, mixed = np.array([_windows(labels, side, wanted) for side in sides]).T
-    half = labels[::2, ::2]
-    coarse = np.array([_share(half, side, wanted) for side in sides])
+    labels, confidence = parse_labels(labels), checked_confidence(confidence)
+    sides = parse_boxes(boxes, labels.shape, least=1)
+    wanted = _parse_classes(classes, labels)
+    full, mixed = np.array([_count_windows(labels, side, wanted) for side in sides]).T
+    coarse = np.array([_share(labels[::2, ::2], side, wanted) for side in sides])
     apart = np.maximum(mixed / np.array(sides) ** 2, 1)
-    with np.errstate(invalid="ignore"):  # of sides along which no two of the classes meet
+    with np.errstate(invalid="ignore"):  # at sizes at which no two of the classes meet
         fractions = full / mixed
     ratio = min((f / c for f, c in zip(fractions, coarse, strict=True) if c > 0), default=None)
     seen_at = next((side for side, share in zip(sides, fractions, strict=True) if share >= SEEN), None)
@@ -98,42 +102,42 @@ def wada(
         resolution_ratio=None if ratio is None else float(ratio),
         reading="undecided" if noisy or unseen else _reading(seen_at, ratio),
         confidence=confidence,
-        origin=described(labels, sides) | {"wanted": list(wanted)},
+        origin=plane_origin(labels, sides) | {"wanted": list(wanted)},
         warnings=_warnings(labels, wanted, apart[-1], noisy, unseen),
     )
 
 
-def _wanted(labels: np.ndarray, classes: Sequence[int] | None) -> tuple[int, ...]:
-    found = set(classes_of(labels).tolist())
-    asked = as_array(list(found - {REJECTED}) if classes is None else classes, "classes")
-    if asked.ndim != 1 or asked.dtype.kind not in "iu":
-        raise UserError(f"classes are {classes!r}; allowed: three or more of the labels, as (0, 1, 2)")
-    wanted = sorted(set(asked.tolist()))
-    if missing := set(wanted) - found:
+def _parse_classes(classes: Sequence[int] | None, labels: np.ndarray) -> tuple[int, ...]:
+    present = set(classes_of(labels).tolist())
+    given = as_array(list(present - {REJECTED}) if classes is None else classes, "classes")
+    if given.ndim != 1 or given.dtype.kind not in "iu":
+        raise UserError(f"classes are {classes!r}; allowed: at least three of the labels, such as (0, 1, 2)")
+    wanted = sorted(set(given.tolist()))
+    if missing := set(wanted) - present:
         raise UserError(
-            f"no cell has label {min(missing)}; the labels are {', '.join(map(str, sorted(found)))}"
+            f"no cell has label {min(missing)}; the labels are {', '.join(map(str, sorted(present)))}"
         )
     if len(wanted) < 3:
         raise UserError(
-            f"{len(wanted)} classes to look for; allowed: at least 3, for every boundary point of two classes is one "
-            "of both; take a plane with more classes, or name −1 among `classes`"
+            f"there are {len(wanted)} classes to look for; allowed: at least 3, because every boundary point of two "
+            "classes belongs to both; take a plane with more classes, or include −1 in classes"
         )
     return tuple(wanted)
 
 
-def _windows(labels: np.ndarray, side: int, wanted: Sequence[int]) -> tuple[int, int]:
-    """How many windows hold all wanted classes, and how many more than one of them."""
+def _count_windows(labels: np.ndarray, side: int, wanted: Sequence[int]) -> tuple[int, int]:
+    """The number of windows that hold all wanted classes, and the number that hold more than one of them."""
     held = np.sum([windows_with(labels == label, side) for label in wanted], axis=0)
     return int((held == len(wanted)).sum()), int((held > 1).sum())
 
 
 def _share(labels: np.ndarray, side: int, wanted: Sequence[int]) -> float:
-    """The share of mixed windows that hold all classes; NaN where none fits or none is mixed."""
-    full, mixed = _windows(labels, side, wanted) if side <= min(labels.shape) else (0, 0)
+    """The share of mixed windows that hold all classes; NaN if the window does not fit or none is mixed."""
+    full, mixed = _count_windows(labels, side, wanted) if side <= min(labels.shape) else (0, 0)
     return full / mixed if mixed else float("nan")
 
 
-def _reading(seen_at: int | None, ratio: float | None) -> Literal["wada", "not wada", "undecided"]:
+def _reading(seen_at: int | None, ratio: float | None) -> Reading:
     if ratio is None or ratio < LOST:
         return "not wada"
     return "wada" if seen_at and ratio >= KEPT else "undecided"
@@ -145,18 +149,15 @@ def _warnings(
     warnings = []
     if unseen:
         warnings.append(
-            "at half the resolution no box fits that holds two of the classes, so that nothing tells Wada basins from "
-            "others; take smaller boxes"
+            "at half the resolution no box fits that holds two of the classes, which the test needs; take smaller boxes"
         )
     if noisy:
         warnings.append(
-            "neighbouring cells differ as in noise drawn per cell: no box size can show Wada basins"
+            "neighbouring cells differ as in noise drawn for each cell: no box size can show Wada basins"
         )
     if rare := [label for label in wanted if np.mean(labels == label) < 1e-3]:
         named = ", ".join(map(str, rare))
-        warnings.append(
-            f"less than a thousandth of the cells has label {named}: name `classes` to look without it"
-        )
+        warnings.append(f"less than a thousandth of the cells has label {named}: pass classes without it")
     if boxes < 10:
-        warnings.append(f"only about {boxes:.0f} of the widest boxes lie side by side along the boundary")
+        warnings.append(f"only about {boxes:.0f} of the widest boxes fit side by side along the boundary")
     return tuple(warnings)

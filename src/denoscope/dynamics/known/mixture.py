@@ -81,7 +81,7 @@ def fake_fractal(cells: int) -> list[Check]:
     upper = common.ravel() == 1
     wrong = int(np.count_nonzero(x_T[~upper] > x_T[upper].min()))
     told = f"two Gaussians, DDPM, {cells}² cells"
-    straight = dynamics.boundary_dimension(common, boxes=(3, 5, 9)).spaced_value
+    straight = dynamics.boundary_dimension(common, boxes=(3, 5, 9)).value
     return [
         Check(f"{told}, common noise: cells off a line", 0, wrong),
         Check(f"{told}, common noise: dimension", 1.0, straight, 0.05),
