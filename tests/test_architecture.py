@@ -1,9 +1,13 @@
 """Imports point down the order of packages, none of them in a circle, and what is light stays light."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,37 @@ ORDER = (
 FRONTS = {"", "__main__"}
 MODULES, IMPORTS = import_graph.modules(), import_graph.imports()
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py") if path.name != "config.py")
+
+
+def libraries(module: str) -> Iterator[str]:
+    """The names of the top-level modules of other distributions that a module imports."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        names = [item.name for item in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        yield from {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"denoscope"}
+
+
+def requirements(lines: list[str]) -> set[str]:
+    """The normalised names of the distributions that requirements name."""
+    return {re.split(r"[^\w.-]", line)[0].replace("_", "-").lower() for line in lines}
+
+
+def test_imports_and_declared_dependencies_agree():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed, plots = (
+        requirements(lines) for lines in (project["dependencies"], project["optional-dependencies"]["plots"])
+    )
+    provided, used = packages_distributions(), set()
+    for module in MODULES:
+        for library in libraries(module):
+            distributions = requirements(provided.get(library, [library]))
+            optional = plots if top(module) == "figures" else set()
+            assert distributions & (needed | optional), (
+                f"{module} imports {library}; declare its distribution"
+            )
+            used |= distributions
+    assert not needed - used, "declared, but not imported"
 
 
 def top(module: str) -> str:

@@ -59,7 +59,7 @@ def test_labels_between_the_cells_are_those_of_the_plane(mixture, mnist):
     points = np.random.default_rng(0).uniform(-4, 4, (300, 2))
     found = ds.dynamics.uncertainty_exponent(where, points, [0.3, 0.6, 1.2])
     assert found.interval[0] - 0.2 < 1 < found.interval[1] + 0.2, "the boundary is straight"
-    with pytest.raises(ds.UserError, match=r"points is \[3\]; allowed: \[n, 2\]"):
+    with pytest.raises(ds.UserError, match=r"points has shape \[3\]; allowed: \[n, 2\]"):
         where(np.zeros(3))
     with pytest.raises(ds.UserError, match="NaN or Inf"):
         where(np.full((1, 2), np.nan))
