@@ -12,6 +12,7 @@ from denoscope.foundation import checkpoint
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.models.classifier import lenet
 from denoscope.recording.verify.bits import threads_set_to
+from denoscope.sampling.loop import run_loop
 
 
 def side(images):
@@ -94,12 +95,12 @@ def test_a_map_is_gone_on_with_where_it_was_left(mnist, tmp_path):
 def test_what_is_not_finite_has_no_class(mnist, monkeypatch):
     plane = ds.noise.plane((2, 2), mnist.shape, lengths=(40.0, 40.0))
 
-    def broken(denoiser, x_T, run=ds.basins.sample, **options):
-        x_0 = run(denoiser, x_T, **options)
+    def broken(*args, **options):
+        x_0 = run_loop(*args, **options)
         x_0[1] = torch.nan
         return x_0
 
-    monkeypatch.setattr(ds.basins, "sample", broken)
+    monkeypatch.setattr("denoscope.basins.basin_map.run_loop", broken)
     found = ds.basins.map(mnist, plane, steps=1)
     assert found["label"].values[1, 0] == -1 and np.isnan(found["confidence"].values[1, 0])
     assert found.attrs["warnings"] == ["1 of 4 cells became NaN or Inf and have the label −1"]
@@ -123,8 +124,8 @@ def test_a_classifier_of_your_own_sees_finite_images_alone(mixture, monkeypatch)
     """What is NaN is lost and counted, whatever the classifier would say; −1 that it says is a rejection."""
     plane = ds.noise.plane((3, 2), mixture.shape, lengths=(8.0, 6.0), base_seed=1)
 
-    def broken(denoiser, x_T, run=ds.basins.sample, **options):
-        x_0 = run(denoiser, x_T, **options)
+    def broken(*args, **options):
+        x_0 = run_loop(*args, **options)
         x_0[1:3] = torch.nan
         return x_0
 
@@ -132,7 +133,7 @@ def test_a_classifier_of_your_own_sees_finite_images_alone(mixture, monkeypatch)
         assert images.isfinite().all() and images.dtype == torch.float64
         return side(images) * 3 - 1
 
-    monkeypatch.setattr(ds.basins, "sample", broken)
+    monkeypatch.setattr("denoscope.basins.basin_map.run_loop", broken)
     found = ds.basins.map(mixture, plane, steps=2, classifier=checked)
     lost = np.array([[False, True, False], [True, False, False]])
     np.testing.assert_array_equal(found["nonfinite"], lost)
@@ -180,7 +181,9 @@ def test_a_map_is_gone_on_with_after_a_kill_and_by_the_same_work_alone(recorder,
             ({"lanes": 4}, "lanes: 8 → 4"),
         ):
             with pytest.raises(ds.UserError, match=told):
-                ds.basins.map(denoiser, plane, **{"steps": 1, "out": out, "resume": True} | options)
+                ds.basins.map(
+                    denoiser, plane, **{"steps": 1, "checkpoint": Checkpoint(out, resume=True)} | options
+                )
 
 
 def test_what_makes_no_map_is_refused(tiny, mnist):

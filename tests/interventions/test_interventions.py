@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 import denoscope as ds
 from denoscope.cli import command
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.random_streams import stream_seed
+from denoscope.foundation.random_streams import stream
 from denoscope.hooks.attention import attention_weights
 from denoscope.hooks.hooks import visiting
 from denoscope.interventions.spec import Intervention, read_plan, write_plan
@@ -110,9 +110,8 @@ def test_noise_is_the_documented_draw(tiny, make_scheduler, x):
     x_T, names = x.batch(range(ROWS)), x.names[:ROWS]
 
     def draws(step, kind):
-        purposes = [f"noise at {LAYER}, call 0" + (f", of {name}" if kind else "") for name in names]
-        seeds = [torch.Generator().manual_seed(stream_seed(purpose, 7, step)) for purpose in purposes]
-        return torch.stack([torch.randn(16, 4, 4, generator=seed) for seed in seeds])
+        streams = [stream(f"noise at {LAYER}, call 0", 7, step, name=name if kind else "") for name in names]
+        return torch.stack([torch.randn(16, 4, 4, generator=drawn) for drawn in streams])
 
     for kind in ("common", "independent"):
         truth = plain_loop(

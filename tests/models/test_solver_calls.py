@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import denoscope as ds
-from denoscope.foundation.random_streams import stream_seed
+from denoscope.foundation.random_streams import stream
 from denoscope.models import schedule, schedulers
 from denoscope.models.solver_calls import Stage, stages, stages_of_part
 
@@ -145,16 +145,16 @@ def x():
     return ds.noise.random(6, (2, 4, 4), seed=1)
 
 
-def seeds_of(names, index):
-    """The documented seeds of a step's noise, one a row; common where no name is given."""
-    return [stream_seed(f"step noise of {name}" if name else "step noise", 42, index) for name in names]
+def streams_of(names, index):
+    """The documented streams of a step's noise, one a row; common where no name is given."""
+    return [stream("step noise", 42, index, name=name or "") for name in names]
 
 
 @torch.no_grad()
 def plain(name, x, names, **options):
     """x_0 of rows x [n, C, H, W] by a loop of plain diffusers, as the pipelines write it."""
     if name == "DPMSolverSDEScheduler":
-        options["noise_sampler_seed"] = seeds_of(names, 0)
+        options["noise_sampler_seed"] = [drawn.initial_seed() for drawn in streams_of(names, 0)]
     scheduler, network = set_to(steps_for(name), name, **options), Network()
     timesteps = scheduler.timesteps[:-1] if name in BOUNDED else scheduler.timesteps
     accepted = inspect.signature(scheduler.step).parameters
@@ -163,7 +163,7 @@ def plain(name, x, names, **options):
         seen = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
         more = {}
         if "generator" in accepted:
-            more["generator"] = [torch.Generator().manual_seed(seed) for seed in seeds_of(names, index)]
+            more["generator"] = streams_of(names, index)
         if name == "UnCLIPScheduler":
             more["prev_timestep"] = timesteps[index + 1] if index + 1 < len(timesteps) else None
         output = network(seen, t)

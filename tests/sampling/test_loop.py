@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import denoscope as ds
-from denoscope.foundation.random_streams import stream_seed
+from denoscope.foundation.random_streams import stream
 
 STEPS = 5
 # Of diffusers' own code: torch tensors taken to numpy 2.
@@ -18,14 +18,11 @@ NUMPY_2 = pytest.mark.filterwarnings("ignore:__array__ implementation:Deprecatio
 
 def draws(denoiser, names=None, *, seed=42, steps=STEPS):
     """The documented noise of each step: [1, C, H, W] for all samples, or [n, C, H, W] by name."""
-    purposes = ["step noise"] if names is None else [f"step noise of {name}" for name in names]
     return [
         torch.stack(
             [
-                torch.randn(
-                    denoiser.shape, generator=torch.Generator().manual_seed(stream_seed(purpose, seed, index))
-                )
-                for purpose in purposes
+                torch.randn(denoiser.shape, generator=stream("step noise", seed, index, name=name))
+                for name in names or [""]
             ]
         )
         for index in range(steps)

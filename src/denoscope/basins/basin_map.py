@@ -18,6 +18,7 @@ from denoscope.foundation import validation
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.random_streams import STREAMS_VERSION
 from denoscope.models.classifier import labels
 from denoscope.models.classifier.labels import DIGIT, REJECTED, classify_finite
 from denoscope.models.conditioning import NOTHING, Condition, of_first
@@ -25,7 +26,7 @@ from denoscope.models.denoiser import Denoiser, need_denoiser, weights_sha256
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_grid import PlaneGrid
 from denoscope.recording import provenance
-from denoscope.sampling.loop import Loop, sample
+from denoscope.sampling.loop import Loop, run_loop
 
 if TYPE_CHECKING:
     import xarray
@@ -101,10 +102,12 @@ def map(
         )
     options = InferenceConfig(num_steps=steps, batch_size=batch_size, lanes=lanes, extract_states=False)
     classify, told = _classifier(classifier, reject, denoiser)
-    run = _run(denoiser, condition, steps=steps, noise_seed=noise_seed, lanes=lanes)
-    origin = _origin(denoiser, told, grid, options, noise_seed, condition)
+    checkpoint = parse_checkpoint(checkpoint)
+    loop = Loop.of(options, noise_seed, streams=checkpoint.streams)
+    run = _run(denoiser, loop, condition)
+    origin = _origin(denoiser, told, grid, options, loop, condition)
     nothing = classify(torch.empty(0, *denoiser.shape))
-    with parse_checkpoint(checkpoint).open(_empty(grid, origin, nothing)) as file:
+    with checkpoint.open(_empty(grid, origin, nothing)) as file:
         computed, nonfinite = (file.data[name].values for name in ("computed", "nonfinite"))
         left = np.flatnonzero(~computed[grid.rows, grid.columns])
         at_once = -(-batch_size // lanes) * lanes
@@ -135,6 +138,7 @@ def label_of(
     lanes: int = InferenceConfig.lanes,
     noise_seed: int = SystemConfig.seed,
     condition: Condition = NOTHING,
+    streams: int = STREAMS_VERSION,
 ) -> PointLabels:
     """The class of any points (u, v) of a plane, between its cells too, as a function of [n, 2] to whole numbers [n].
 
@@ -142,12 +146,17 @@ def label_of(
 
     >>> where = ds.basins.label_of(denoiser, plane, steps=20)
     >>> ds.dynamics.uncertainty_exponent(where, points, [0.1, 1, 10])
+
+    Args:
+        streams: the version of the random streams of a stochastic scheduler's noise; 1 to resume a checkpoint that
+            denoscope 0.1 began.
     """
     need_denoiser(denoiser)
     grid = PlaneGrid.of(plane)
     options = InferenceConfig(num_steps=steps, lanes=lanes, extract_states=False)
     classify, told = _classifier(classifier, reject, denoiser)
-    run = _run(denoiser, condition, steps=steps, noise_seed=noise_seed, lanes=lanes)
+    loop = Loop.of(options, noise_seed, streams=streams)
+    run = _run(denoiser, loop, condition)
 
     def label(points: Any) -> np.ndarray:
         at = torch.as_tensor(np.asarray(points, dtype=np.float64))
@@ -156,7 +165,7 @@ def label_of(
         x_T = grid.plane.at(at)
         return np.concatenate([classify(run(rows))["label"] for rows in x_T.split(lanes * AT_ONCE)])
 
-    origin = _origin(denoiser, told, grid, options, noise_seed, condition)
+    origin = _origin(denoiser, told, grid, options, loop, condition)
     return PointLabels(label, origin, grid.plane.resolution)
 
 
@@ -165,7 +174,7 @@ def _origin(
     told: dict[str, Any],
     grid: PlaneGrid,
     options: InferenceConfig,
-    noise_seed: int,
+    loop: Loop,
     condition: Condition,
 ) -> dict[str, Any]:
     """All that decides the labels of a plane's points."""
@@ -174,15 +183,16 @@ def _origin(
         **told,
         "plane": grid.made_with,
         "condition": condition.of([0]).digest() if condition.inputs else None,
-        "fingerprint": provenance.fingerprint(denoiser, [], options, noise_seed, condition),
+        "fingerprint": provenance.fingerprint(
+            denoiser, [], options, loop.noise_seed, condition, streams=loop.streams
+        ),
     }
 
 
-def _run(denoiser: Denoiser, condition: Condition, **options: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+def _run(denoiser: Denoiser, loop: Loop, condition: Condition) -> Callable[[torch.Tensor], torch.Tensor]:
     """x_T to x_0 on the CPU, all told the same."""
     first = of_first(condition)
-    Loop(**options)  # refuses what is none before a function of points is given back
-    return lambda x_T: sample(denoiser, x_T, condition=first, **options).cpu()
+    return lambda x_T: run_loop(denoiser, x_T, loop, condition=first).cpu()
 
 
 def _classifier(

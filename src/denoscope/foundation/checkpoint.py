@@ -17,6 +17,7 @@ from denoscope.foundation.atomic_files import check_writable, replacing
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import plain
 from denoscope.foundation.progress import Progress
+from denoscope.foundation.random_streams import STREAMS_VERSION, version_of
 from denoscope.foundation.spelling import spelled
 
 if TYPE_CHECKING:
@@ -91,6 +92,13 @@ class Checkpoint:
                     work.write()
             raise
         work.write()
+
+    @property
+    def streams(self) -> int:
+        """The version of the random streams to draw from: that of the file to resume, else the current one."""
+        if self.path is None or not self.resume or not self.path.exists():
+            return STREAMS_VERSION
+        return version_of(read(self.path).attrs.get(IDENTITY, {}))
 
     def read(self) -> xarray.Dataset:
         """The content of the file, finished or not.

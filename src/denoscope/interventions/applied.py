@@ -58,6 +58,11 @@ class Writes:
         return [(edit.address, edit.visit) for edit in self.edits]
 
     @property
+    def draws(self) -> bool:
+        """Whether any of them draws random numbers."""
+        return any(edit.item.do == "noise" for edit in self.edits)
+
+    @property
     def moment(self) -> Moment | None:
         """When the present call is."""
         return self.edits[0].moment if self.edits else None

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from denoscope.foundation import random_streams
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.addresses import parse
 from denoscope.hooks.module_survey import Layer
@@ -38,6 +39,7 @@ class Run:
     branches: tuple[str, ...]
     noise: Literal["common", "independent"]
     noise_seed: int
+    streams: int = random_streams.STREAMS_VERSION
 
     @classmethod
     def of(
@@ -48,13 +50,14 @@ class Run:
         steps: int,
         noise: Literal["common", "independent"],
         noise_seed: int,
+        streams: int = random_streams.STREAMS_VERSION,
     ) -> Run:
         scheduler = denoiser.new_scheduler(steps)
         schedule = stages(scheduler, steps)
         timesteps = [float(scheduler.timesteps[k]) for k, stage in enumerate(schedule) if stage.call == 0]
         calls = 1 + max(stage.call for stage in schedule)
         branches = denoiser.branches(condition)
-        return cls(denoiser, tuple(timesteps), calls, branches, noise, noise_seed)
+        return cls(denoiser, tuple(timesteps), calls, branches, noise, noise_seed, streams)
 
 
 class Edit:

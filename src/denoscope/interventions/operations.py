@@ -89,8 +89,8 @@ def _drawn(edit: Edit, moment: Moment, call: int, state: torch.Tensor) -> torch.
     names = [name for _, name in moment.of_rows()]
     common = edit.run.noise == "common"
     streams = {
-        name: random_streams.generator(
-            purpose if common else f"{purpose}, of {name}", edit.run.noise_seed, moment.step
+        name: random_streams.stream(
+            purpose, edit.run.noise_seed, moment.step, name=name, version=edit.run.streams
         )
         for name in dict.fromkeys([""] if common else names)
     }

@@ -35,7 +35,7 @@ class RandomNoise(NoiseSet):
     @property
     def coords(self) -> dict[str, np.ndarray]:
         first = random_streams.stream_seed("random", self.seed)
-        return {"seed": (first + np.arange(self.num_samples)) % random_streams.STREAMS}
+        return {"seed": (first + np.arange(self.num_samples)) % random_streams.SEEDS}
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 
 from denoscope.config import InferenceConfig
-from denoscope.foundation import interrupt, memory
+from denoscope.foundation import interrupt, memory, random_streams
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.compiled import Compilation, Compiled
@@ -30,7 +30,9 @@ from denoscope.recording.planning import condition_of, kept_steps, place_of, pla
 from denoscope.sampling.loop import Loop, Step, steps_of
 from denoscope.storage.output_lock import Existing, writing
 from denoscope.storage.plan import ESTIMATES, Plan, Unit, Writer
+from denoscope.storage.pt import layout as pt_layout
 from denoscope.storage.writers import WRITERS
+from denoscope.storage.zarr import layout as zarr_layout
 
 
 class RecordingProgress(Protocol):
@@ -69,8 +71,12 @@ class Job:
         noise_seed: int,
         condition: Condition | None = None,
         interventions: Sequence[Intervention] = (),
+        streams: int | None = None,
     ) -> Job:
-        """Plan everything; nothing is written yet."""
+        """Plan everything; nothing is written yet.
+
+        Without `streams`, a recording that is resumed keeps the version of its random streams.
+        """
         if tuple(x.shape) != tuple(denoiser.shape):
             raise UserError(
                 f"the noises have shape {list(x.shape)}; {denoiser.name} takes {list(denoiser.shape)}"
@@ -79,14 +85,14 @@ class Job:
         denoiser.check(condition, len(x))
         if condition.inputs:
             denoiser.try_out(condition)
-        loop = Loop.of(options, noise_seed)
+        place = place_of(out, options)
+        loop = Loop.of(options, noise_seed, streams=streams or _streams(place, options))
         selection = selection_of(options, noise_seed)
         layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.extract_states else []
         interventions = _interventions(interventions, options)
         writes = loop.writes(denoiser, interventions, condition)
         plan = plan_of(denoiser, x, layers, options, loop, selection, condition, out, writes)
         writes.check(plan.samples)
-        place = place_of(out, options)
         return cls(denoiser, x, condition, place, options, loop, plan, layers, selection, writes)
 
     def check(self) -> None:
@@ -271,3 +277,11 @@ def finite(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """Which rows hold neither NaN nor Inf in any of the parts, [n] bool."""
     # Zero times a finite number is zero and cannot overflow: a quarter of the time of isfinite and all.
     return torch.stack([(part * 0).reshape(len(part), -1).sum(1) == 0 for part in parts]).all(0)
+
+
+def _streams(place: Path, options: InferenceConfig) -> int:
+    """The version of the random streams of a recording that is resumed, else the current one."""
+    stored = (zarr_layout.attributes(place) or pt_layout.attributes(place)) if options.resume else {}
+    return (
+        random_streams.version_of(stored.get("fingerprint", {})) if stored else random_streams.STREAMS_VERSION
+    )

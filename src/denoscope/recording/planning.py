@@ -127,7 +127,9 @@ def plan_of(
     }
     addresses = [layer.address for layer in layers]
     folders = {} if options.layers else dict(zip(addresses, ("layer1", "last_layer"), strict=False))
-    attrs = provenance.attributes(denoiser, x, addresses, options, loop.noise_seed, condition, writes)
+    attrs = provenance.attributes(
+        denoiser, x, addresses, options, loop.noise_seed, condition, writes, loop.streams
+    )
     plan = Plan(
         samples=samples,
         steps=count,

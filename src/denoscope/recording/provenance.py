@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from denoscope.config import InferenceConfig
+from denoscope.foundation import random_streams
 from denoscope.interventions.applied import NONE, Writes
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, weights_sha256
@@ -46,6 +47,7 @@ def fingerprint(
     noise_seed: int,
     condition: Condition = NOTHING,
     writes: Writes = NONE,
+    streams: int = random_streams.STREAMS_VERSION,
 ) -> dict[str, Any]:
     """Everything that decides the bits of a recording beside its inputs.
 
@@ -67,6 +69,7 @@ def fingerprint(
             # What came to be later stands only where it is asked for, so that earlier recordings can be gone on with.
             **({"interventions": writes.plain} if writes.plain else {}),
             **({"extract_estimates": True} if options.extract_estimates else {}),
+            **_of_streams(denoiser, writes, streams),
             **chosen,
             "noise_seed": noise_seed,
             "dtype": str(denoiser.dtype).removeprefix("torch."),
@@ -75,6 +78,12 @@ def fingerprint(
             **{name: importlib.metadata.version(name) for name in NUMERIC},
         }
     )
+
+
+def _of_streams(denoiser: Denoiser, writes: Writes, streams: int) -> dict[str, int]:
+    """The version of the random streams where it decides bits; version 1 goes without saying."""
+    draws = denoiser.is_stochastic or writes.draws
+    return {"streams": streams} if draws and streams > 1 else {}
 
 
 def device_name(device: torch.device) -> str:
@@ -108,6 +117,7 @@ def attributes(
     noise_seed: int,
     condition: Condition = NOTHING,
     writes: Writes = NONE,
+    streams: int = random_streams.STREAMS_VERSION,
 ) -> dict[str, Any]:
     """The attributes of a recording, as plain JSON values."""
     return _plain(
@@ -119,7 +129,8 @@ def attributes(
             "scheduler": type(denoiser.scheduler).__name__,
             "config": {name: value for name, value in vars(options).items() if name not in OCCASION}
             | {"noise_seed": noise_seed},
-            "fingerprint": fingerprint(denoiser, layers, options, noise_seed, condition, writes),
+            "fingerprint": fingerprint(denoiser, layers, options, noise_seed, condition, writes, streams),
+            **_of_streams(denoiser, writes, streams),
             "inputs": dict(x.parameters),
             "condition": list(condition.inputs),
             **({"interventions": writes.asked} if writes.asked else {}),

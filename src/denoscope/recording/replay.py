@@ -12,6 +12,7 @@ import torch
 
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.random_streams import version_of
 from denoscope.foundation.validation import describe
 from denoscope.hooks.taps import tapped
 from denoscope.interventions.spec import Intervention, from_plain
@@ -77,6 +78,12 @@ def options_of(rec: Recording) -> InferenceConfig:
     )
 
 
+def loop_of(rec: Recording) -> Loop:
+    """The loop that a recording was made by, with the random streams of then."""
+    streams = version_of(rec.attrs["fingerprint"])
+    return Loop.of(options_of(rec), rec.attrs["config"]["noise_seed"], streams=streams)
+
+
 def condition_of(rec: Recording, samples: Sequence[str], denoiser: Denoiser) -> Condition:
     """What samples were denoised under, had again from classes and files.
 
@@ -132,7 +139,7 @@ def first_states(rec: Recording, samples: Sequence[str]) -> torch.Tensor:
 def steps_again(rec: Recording, samples: Sequence[str], denoiser: Denoiser) -> Iterator[Step]:
     """The steps of samples denoised again as they were, with all that they were told and that was written."""
     need_loop(rec)
-    loop = Loop.of(options_of(rec), rec.attrs["config"]["noise_seed"])
+    loop = loop_of(rec)
     x, condition = first_states(rec, samples), condition_of(rec, samples, denoiser)
     writes = loop.writes(denoiser, interventions_of(rec), condition)
     with tapped(denoiser.network, denoiser.call, writes=writes.visits) as network:

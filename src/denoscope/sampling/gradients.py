@@ -74,7 +74,7 @@ def gradient(
     if wrt == X_T:
         by = x_T = x_T.detach().to(denoiser.device, loop.state_dtype(denoiser)).clone().requires_grad_()
     else:
-        run = Run.of(denoiser, condition, steps=steps, noise=noise, noise_seed=noise_seed)
+        run = loop.run(denoiser, condition)
         nudges = _Nudges(denoiser.one_layer(wrt, condition.inputs), run, names)
         writes = Writes.prepared([*interventions, nudges.intervention], run, condition)
         by = nudges.values

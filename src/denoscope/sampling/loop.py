@@ -164,6 +164,8 @@ class Loop:
     lanes: int = InferenceConfig.lanes
     sampler_dtype: Literal["auto", "float32", "float64"] = InferenceConfig.sampler_dtype
     tf32: bool = InferenceConfig.tf32
+    streams: int = random_streams.STREAMS_VERSION
+    """The version of the random streams that noise is drawn from."""
 
     def __post_init__(self) -> None:
         parse_integer(self.steps, "steps", minimum=1)
@@ -171,9 +173,12 @@ class Loop:
         InferenceConfig(
             noise=self.noise, lanes=self.lanes, sampler_dtype=self.sampler_dtype, tf32=self.tf32
         )  # refuses what is none of these
+        random_streams.check_version(self.streams)
 
     @classmethod
-    def of(cls, options: InferenceConfig, noise_seed: int) -> Loop:
+    def of(
+        cls, options: InferenceConfig, noise_seed: int, *, streams: int = random_streams.STREAMS_VERSION
+    ) -> Loop:
         """The loop that these options ask for."""
         return cls(
             steps=options.num_steps,
@@ -182,6 +187,7 @@ class Loop:
             lanes=options.lanes,
             sampler_dtype=options.sampler_dtype,
             tf32=options.tf32,
+            streams=streams,
         )
 
     def writes(
@@ -190,8 +196,18 @@ class Loop:
         """The interventions, resolved and checked for such a run."""
         if not interventions:
             return NONE
-        run = Run.of(denoiser, condition, steps=self.steps, noise=self.noise, noise_seed=self.noise_seed)
-        return Writes.prepared(interventions, run, condition)
+        return Writes.prepared(interventions, self.run(denoiser, condition), condition)
+
+    def run(self, denoiser: Denoiser, condition: Condition) -> Run:
+        """What decides, of such a run, what interventions write."""
+        return Run.of(
+            denoiser,
+            condition,
+            steps=self.steps,
+            noise=self.noise,
+            noise_seed=self.noise_seed,
+            streams=self.streams,
+        )
 
     def state_dtype(self, denoiser: Denoiser) -> torch.dtype:
         """The precision of the states between steps."""
@@ -204,12 +220,15 @@ class _Draws:
 
     kind: NoiseKind
     seed: int
+    streams: int
 
     def of_step(self, index: int, names: Sequence[str], rows: int) -> list[torch.Generator]:
-        if self.kind == "common":
-            return [random_streams.generator("step noise", self.seed, index) for _ in range(rows)]
-        padded = list(names) + [names[-1]] * (rows - len(names))
-        return [random_streams.generator(f"step noise of {name}", self.seed, index) for name in padded]
+        padded = [*names, *[names[-1]] * (rows - len(names))] if self.kind == "independent" else [""] * rows
+        drawn = {
+            name: random_streams.stream("step noise", self.seed, index, name=name, version=self.streams)
+            for name in dict.fromkeys(padded)
+        }
+        return [drawn[name].clone_state() for name in padded]
 
 
 @accepts_num_steps
@@ -294,7 +313,7 @@ def steps_of(
     names = _checked(denoiser, x_T, loop, names)
     denoiser.check(condition, len(x_T))
     writes.check(names)
-    draws = _Draws(loop.noise, loop.noise_seed)
+    draws = _Draws(loop.noise, loop.noise_seed, loop.streams)
     groups = [
         _Lanes(
             denoiser,
@@ -334,6 +353,23 @@ def sample(denoiser: Denoiser, x_T: torch.Tensor, **options: Any) -> torch.Tenso
     x_0 = x_T
     for step in denoise(denoiser, x_T, **options):
         x_0 = step.x_after
+    return x_0
+
+
+@torch.no_grad()
+def run_loop(
+    denoiser: Denoiser,
+    x_T: torch.Tensor,
+    loop: Loop,
+    *,
+    names: Sequence[str] | None = None,
+    condition: Condition = NOTHING,
+) -> torch.Tensor:
+    """x_0 [n, C, H, W] from x_T [n, C, H, W] by a loop."""
+    x_0 = x_T
+    with tapped(denoiser.network, denoiser.call) as network:
+        for step in steps_of(denoiser, network, x_T, loop, names, condition):
+            x_0 = step.x_after
     return x_0
 
 

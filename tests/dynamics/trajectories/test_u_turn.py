@@ -14,6 +14,7 @@ from denoscope.dynamics.known.analytic_models import TwoGaussians
 from denoscope.dynamics.statistics.proportion import wilson
 from denoscope.foundation import checkpoint
 from denoscope.foundation.checkpoint import Checkpoint
+from denoscope.foundation.random_streams import stream
 
 
 def side(images):
@@ -58,12 +59,15 @@ def test_it_is_the_loop_of_diffusers_written_out(tiny):
         return torch.zeros(len(images)).long()
 
     found = dynamics.u_turn(tiny, x_0, [0.5], draws=8, steps=4, seed=3, label_of=label_of)
-    from denoscope.dynamics.trajectories.u_turn import _noise
-
     scheduler = copy.deepcopy(tiny.scheduler)
     scheduler.set_timesteps(4)
     for row in range(2):
-        noise = torch.stack([_noise(tiny, 3, row, 2, draw) for draw in range(8)])
+        noise = torch.stack(
+            [
+                torch.randn(2, 8, 8, generator=stream(f"U-turn of image {row} from step 2", 3, draw))
+                for draw in range(8)
+            ]
+        )
         x = scheduler.add_noise(x_0[row].expand(8, 2, 8, 8), noise, scheduler.timesteps[2].expand(8))
         with torch.no_grad():
             for t in scheduler.timesteps[2:]:

@@ -236,6 +236,7 @@ def _uncertainty(settings: Settings, own: UncertaintyFlags) -> None:
                 reject=asked.reject,
                 lanes=inference.lanes,
                 noise_seed=seed,
+                streams=checkpoint.streams,
             ),
             np.random.default_rng(seed).uniform(low, high, (own.points, 2)),
             own.epsilons,

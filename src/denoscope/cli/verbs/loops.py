@@ -40,17 +40,21 @@ class OneLoopFlags(LoopFlags):
     level: float = option(0.5, "How far back each iteration noises, as a share of the steps.", POSITIVE)
 
 
-def _loops(settings: Settings, own: LoopFlags) -> tuple[Callable[[float], ClosedLoop], torch.Tensor]:
+def _loops(
+    settings: Settings, own: LoopFlags, streams: int
+) -> tuple[Callable[[float], ClosedLoop], torch.Tensor]:
     """The loop at each level, and the image [C, H, W] that it begins with: what the first noise becomes."""
     from denoscope import dynamics, noise
-    from denoscope.sampling import loop
+    from denoscope.sampling.loop import Loop, run_loop
 
     denoiser, steps, seed = load(settings), settings.inference.num_steps, settings.system.seed
     x_T = noise.read(settings.system.inputs, shape=denoiser.shape).batch([0])
-    x_0 = loop.sample(denoiser, x_T, steps=steps, noise_seed=seed)
+    x_0 = run_loop(denoiser, x_T, Loop(steps=steps, noise_seed=seed, streams=streams))
 
     def loop_at(level: float) -> ClosedLoop:
-        return dynamics.closed_loop(denoiser, level, noise_seed=seed, noise=own.loop_noise, steps=steps)
+        return dynamics.closed_loop(
+            denoiser, level, noise_seed=seed, noise=own.loop_noise, steps=steps, streams=streams
+        )
 
     return loop_at, x_0[0]
 
@@ -71,7 +75,7 @@ def _lyapunov(settings: Settings, own: LyapunovFlags) -> None:
 
     inference = settings.inference
     with own.at_work(inference, "closed loop", unit="iteration", kept=own.kept) as checkpoint:
-        loop_at, x_0 = _loops(settings, own)
+        loop_at, x_0 = _loops(settings, own, checkpoint.streams)
         found = dynamics.lyapunov(
             loop_at(own.level),
             x_0,
@@ -101,7 +105,7 @@ def _orbit(settings: Settings, own: OrbitFlags) -> None:
 
     inference, seed = settings.inference, settings.system.seed
     with own.at_work(inference, "closed loop", unit="iteration", kept=own.kept) as checkpoint:
-        loop_at, x_0 = _loops(settings, own)
+        loop_at, x_0 = _loops(settings, own, checkpoint.streams)
         loop = loop_at(own.level)
         states = dynamics.orbit(
             loop,
@@ -178,7 +182,7 @@ def _orbit_diagram(settings: Settings, own: DiagramFlags) -> None:
 
     inference = settings.inference
     with own.at_work(inference, "closed loops", unit="iteration", kept=own.kept) as checkpoint:
-        loop_at, x_0 = _loops(settings, own)
+        loop_at, x_0 = _loops(settings, own, checkpoint.streams)
         # All of them before the first, so that a level that is none is refused at once.
         loops = {level: loop_at(level) for level in own.levels or levels_of(inference.num_steps)}
         found = dynamics.orbit_diagram(

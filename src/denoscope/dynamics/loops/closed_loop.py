@@ -15,6 +15,7 @@ from denoscope.dynamics.sensitivity.spectrum import origin_of
 from denoscope.foundation import random_streams
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.random_streams import STREAMS_VERSION
 from denoscope.foundation.validation import describe, parse_choice
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
@@ -77,6 +78,7 @@ def closed_loop(
     steps: int = InferenceConfig.num_steps,
     lanes: int = 1,
     condition: Condition = NOTHING,
+    streams: int = STREAMS_VERSION,
 ) -> ClosedLoop:
     """The map that noises an image up to a level and denoises it again, for `lyapunov`, `orbit` and their kin.
 
@@ -90,11 +92,15 @@ def closed_loop(
         noise_seed: of that noise, and of what a stochastic scheduler adds in its steps, which is the same in every
             iteration.
         lanes: rows of every network call: 1 for the orbit of one image; more are faster for several at once.
+        streams: the version of the random streams of a stochastic scheduler's noise; 1 to resume a checkpoint that
+            denoscope 0.1 began.
 
     Raises: UserError if the level leaves no step, or the scheduler remembers earlier steps.
     """
     parse_choice(noise, "noise", ("fixed", "common"))
-    flow = DenoisingMap(denoiser, Loop(steps=steps, noise_seed=noise_seed, lanes=lanes), condition)
+    flow = DenoisingMap(
+        denoiser, Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=streams), condition
+    )
     flow.need_single_steps()
     return ClosedLoop(flow, begin_of(level, steps), noise, noise_seed)
 

@@ -65,11 +65,12 @@ def full_spectrum(
         SIAM J. Matrix Anal. Appl. 13, 1204 (1992), for one-sided Jacobi.
     """
     x_T, size = one_state(denoiser, x_T), math.prod(denoiser.shape)
-    loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
+    checkpoint = parse_checkpoint(checkpoint)
+    loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed, streams=checkpoint.streams)
     flow = map_of(denoiser, condition=condition, name=name, rows=AT_ONCE, loop=loop)
     flow.need_single_steps()
     origin = origin_of(flow)
-    with parse_checkpoint(checkpoint).open(_begun(flow, x_T, origin), sequential=True) as file:
+    with checkpoint.open(_begun(flow, x_T, origin), sequential=True) as file:
         frame, product = (torch.from_numpy(file.data[name].values) for name in ("frame", "product"))
         log_det, done = file.data["log_det"].values, file.data["steps"].values
         for index, x in list(enumerate(flow.states(x_T)[:-1]))[int(done) :]:

@@ -63,14 +63,15 @@ def plane_growth(
 
     Raises: UserError if the noises are no plane, a derivative is not finite, or the checkpoint exists.
     """
-    loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes)
+    checkpoint = parse_checkpoint(checkpoint)
+    loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=checkpoint.streams)
     flow = DenoisingMap(denoiser, loop, of_first(condition))
     parse_integer(batch_size, "batch_size", minimum=1)
     grid, shape = PlaneGrid.of(plane), denoiser.shape
     if tuple(plane.shape) != tuple(shape):
         raise UserError(f"the plane has shape {list(plane.shape)}; {denoiser.name} takes {list(shape)}")
     both = grid.plane.directions
-    with parse_checkpoint(checkpoint).open(_empty(grid, flow)) as file:
+    with checkpoint.open(_empty(grid, flow)) as file:
         growth, angle, computed = (file.data[name].values for name in ("growth", "angle", "computed"))
         left = np.flatnonzero(~computed[grid.rows, grid.columns])
         for first in range(0, len(left), batch_size):

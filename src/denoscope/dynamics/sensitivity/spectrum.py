@@ -125,7 +125,8 @@ def spectrum(
         raise UserError(
             f"step is {describe(step)}, and no layer is named; name one (layer=…), or leave the step out"
         )
-    loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
+    checkpoint = parse_checkpoint(checkpoint)
+    loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed, streams=checkpoint.streams)
     flow = map_of(denoiser, condition=condition, name=name, rows=block, loop=loop, layer=layer, step=step)
     origin = origin_of(flow, seed=seed, block=block, tolerance=tolerance)
     asked = {
@@ -136,7 +137,7 @@ def spectrum(
         **identity_of(origin),
     }
     fresh = _begun(first_block(denoiser, block, seed), k, asked)
-    with parse_checkpoint(checkpoint).open(fresh, sequential=True) as file:
+    with checkpoint.open(fresh, sequential=True) as file:
         while not file.data["left_to_come"] <= tolerance and file.data["iterations"] < iterations:
             file.data = _iterated(flow, x_T, file.data)
             file.save()
@@ -302,7 +303,10 @@ def origin_of(flow: DenoisingMap, **further: Any) -> dict[str, Any]:
     options = InferenceConfig(
         num_steps=flow.loop.steps, noise=flow.loop.noise, lanes=flow.loop.lanes, extract_states=False
     )
-    told = provenance.fingerprint(flow.denoiser, [], options, flow.loop.noise_seed, flow.condition)
+    loop = flow.loop
+    told = provenance.fingerprint(
+        flow.denoiser, [], options, loop.noise_seed, flow.condition, streams=loop.streams
+    )
     of = {"layer": flow.readout.layer.address, "step": flow.readout.step} if flow.readout else {}
     # Only independent noise is drawn from the sample's name.
     of |= {"sample": flow.name} if flow.loop.noise == "independent" else {}

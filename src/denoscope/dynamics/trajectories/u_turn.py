@@ -83,7 +83,9 @@ def u_turn(
         (2015), with the degrees of freedom of Korn and Graubard, Survey Methodology 24, 193 (1998).
     """
     rng, draws = generator(seed), parse_integer(draws, "draws", minimum=1)
-    flow = DenoisingMap(denoiser, Loop(steps=steps, noise_seed=seed, lanes=lanes), of_first(condition))
+    checkpoint = parse_checkpoint(checkpoint)
+    loop = Loop(steps=steps, noise_seed=seed, lanes=lanes, streams=checkpoint.streams)
+    flow = DenoisingMap(denoiser, loop, of_first(condition))
     flow.need_single_steps()
     shares = as_array(levels, "levels")
     begins = _begins(shares, steps)
@@ -91,8 +93,8 @@ def u_turn(
     if label_of is None:
         label_of = digits_of(denoiser.shape, denoiser.name)
     before = of_images(label_of, x_0.float().cpu())
-    fresh = _empty(flow, x_0, shares, begins, before, {"draws": draws, "seed": seed})
-    with parse_checkpoint(checkpoint).open(fresh) as file:
+    fresh = _empty(flow, x_0, shares, begins, before, _drawn(flow, draws, seed))
+    with checkpoint.open(fresh) as file:
         same, distance, computed = (file.data[name].values for name in ("same", "distance", "computed"))
         for row, column in np.argwhere(~computed):
             after = _back(flow, x_0[row], begins[column], draws, seed, int(row))
@@ -185,14 +187,22 @@ def _back(
     flow: DenoisingMap, image: torch.Tensor, begin: int, draws: int, seed: int, row: int
 ) -> torch.Tensor:
     """The images [draws, C, H, W] that come back after noising one image [C, H, W] up to step `begin`."""
-    noise = torch.stack([_noise(flow.denoiser, seed, row, begin, draw) for draw in range(draws)])
+    noise = torch.stack([_noise(flow, seed, row, begin, draw) for draw in range(draws)])
     return flow.from_step(begin, flow.noised(image.expand(draws, *image.shape), noise.to(image), begin))
 
 
-def _noise(denoiser: Denoiser, seed: int, row: int, begin: int, draw: int) -> torch.Tensor:
+def _drawn(flow: DenoisingMap, draws: int, seed: int) -> dict[str, int]:
+    """What decides the noises, for the attributes; streams of version 1 go without saying."""
+    streams = flow.loop.streams
+    return {"draws": draws, "seed": seed} | ({"streams": streams} if streams > 1 else {})
+
+
+def _noise(flow: DenoisingMap, seed: int, row: int, begin: int, draw: int) -> torch.Tensor:
     """The noise of one image, level and draw, from a stream of its own."""
-    generator = random_streams.generator(f"U-turn of image {row} from step {begin}", seed, draw)
-    return torch.randn(denoiser.shape, generator=generator)
+    purpose, streams = f"U-turn of image {row} from step {begin}", flow.loop.streams
+    return torch.randn(
+        flow.denoiser.shape, generator=random_streams.stream(purpose, seed, draw, version=streams)
+    )
 
 
 def _beware(distance: np.ndarray) -> list[str]:

@@ -22,7 +22,7 @@ from denoscope.models.schedulers import keeps_no_history
 from denoscope.recording.patching import patch_map
 from denoscope.recording.provenance import device_name
 from denoscope.recording.recording import Recording
-from denoscope.recording.replay import condition_of, interventions_of, need_finished, opened, options_of
+from denoscope.recording.replay import condition_of, interventions_of, loop_of, need_finished, opened
 from denoscope.sampling.loop import Loop, steps_of
 from denoscope.storage.plan import IMAGES
 
@@ -111,7 +111,7 @@ class _Work:
         wanted = tuple(range(count)) if steps is None else tuple(steps)
         if wrong := [step for step in wanted if not 0 <= step < count]:
             raise UserError(f"steps names step {wrong[0]}; allowed: 0 to {count - 1}")
-        loop = Loop.of(options_of(a), a.attrs["config"]["noise_seed"])
+        loop = loop_of(a)
         addresses = tuple(layer.address for layer in chosen)
         work = cls(denoiser, a, b, addresses, wanted, _sources(a, b), loop, interventions_of(a))
         loop.writes(denoiser, work._swaps(wanted, {}), condition_of(a, names, denoiser)).check(names)

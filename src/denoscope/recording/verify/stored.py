@@ -15,6 +15,7 @@ import torch
 from denoscope import noise
 from denoscope.config import SystemConfig
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.random_streams import version_of
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.array_noise import ArrayNoise
 from denoscope.noise.noise_set import NoiseSet
@@ -135,7 +136,16 @@ def _recomputed(
     stored = rec.attrs["fingerprint"]
     with threads_set_to(stored["threads"]):
         noise_seed = rec.attrs["config"]["noise_seed"]
-        job = Job.prepared(denoiser, x, rec.path, options, noise_seed, condition, interventions_of(rec))
+        job = Job.prepared(
+            denoiser,
+            x,
+            rec.path,
+            options,
+            noise_seed,
+            condition,
+            interventions_of(rec),
+            streams=version_of(stored),
+        )
         if job.plan.attrs["fingerprint"].get("interventions") != stored.get("interventions"):
             raise UserError(
                 f"{rec.path}: a value or a recording that its interventions take is not what it was"
