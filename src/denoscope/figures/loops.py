@@ -11,7 +11,7 @@ from denoscope.dynamics.loops.correlation_dimension import CorrelationDimension
 from denoscope.dynamics.loops.lyapunov import Lyapunov
 from denoscope.dynamics.loops.orbits import OrbitDiagram
 from denoscope.dynamics.loops.recurrence import Recurrence
-from denoscope.dynamics.statistics.points import as_points
+from denoscope.dynamics.statistics.arguments import parse_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ def draw_orbit_diagram(ax: Axes, found: OrbitDiagram) -> Axes:
 
 def draw_orbit(ax: Axes, states: Any) -> Axes:
     """How far each iteration of an orbit [iteration, …] moves its state: it falls where the orbit settles, down to rounding."""
-    points = as_points(states, name="states", least=2)
+    points = parse_points(states, name="states", minimum=2)
     ax.plot(np.arange(1, len(points)), np.linalg.norm(np.diff(points, axis=0), axis=1), linewidth=1)
     ax.set(yscale="log", xlabel="iteration", ylabel="distance from the state before (L2)")
     return ax

@@ -8,7 +8,7 @@ import pytest
 from label_planes import newton_labels
 
 from denoscope.dynamics.boundaries.uncertainty_exponent import uncertainty_exponent
-from denoscope.dynamics.statistics.proportion import wilson
+from denoscope.dynamics.statistics.intervals import wilson
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.errors import UserError
 

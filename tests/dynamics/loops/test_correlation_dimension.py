@@ -126,8 +126,8 @@ def test_two_scales_are_no_straight_line():
     ("points", "options", "message"),
     [
         (uniform(61, 5), {}, "61 points; at least 200.*Eckmann and Ruelle"),
-        (np.ones((300, 3)), {}, "the same"),
-        (np.full((300, 3), np.inf), {}, "not finite"),
+        (np.ones((300, 3)), {}, "equal"),
+        (np.full((300, 3), np.inf), {}, "NaN or Inf"),
         (uniform(300, 2), {"theiler": 150}, "theiler is 150; allowed: 0 to 149"),
         (uniform(300, 2), {"theiler": -1}, "theiler is -1"),
         (uniform(300, 2), {"theiler": 1.5}, "theiler is 1.5; allowed: integers 0 to 149"),

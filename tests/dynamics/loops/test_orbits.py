@@ -195,7 +195,7 @@ def test_iterations_are_told_as_they_come():
         (lambda _, x: orbit_diagram(logistic, 3.2, x), r"parameters has shape \[\]"),
         (
             lambda _, x: orbit_diagram(logistic, [math.nan], x),
-            "parameters has 1 of 1 numbers that are not finite",
+            "parameters holds 1 NaN or Inf",
         ),
         (lambda _, x: orbit_diagram(logistic, [3.2], x, iterations=2.5), "iterations is 2.5"),
         (lambda _, x: orbit_diagram(3.2, [3.2], x), "step_of is 3.2; allowed: a function from a parameter"),

@@ -120,14 +120,14 @@ def test_many_equal_distances_are_told():
 @pytest.mark.parametrize(
     ("points", "options", "message"),
     [
-        (noise(9), {}, "9 points; at least 10"),
-        (np.zeros(100), {}, "the same"),
-        (np.zeros(20_001), {}, "the same"),
+        (noise(9), {}, "9 points; allowed: at least 10"),
+        (np.zeros(100), {}, "equal"),
+        (np.zeros(20_001), {}, "equal"),
         (np.arange(20_001), {}, "at most 20000"),
         (noise(100), {"rate": 1.0}, "rate is 1"),
         (noise(100), {"theiler": 50}, "theiler is 50"),
         (noise(100), {"shortest_diagonal": 0}, "is 0; allowed: an integer of at least 1"),
-        (np.full(100, np.nan), {}, "not finite"),
+        (np.full(100, np.nan), {}, "NaN or Inf"),
     ],
 )
 def test_refuses(points, options, message):

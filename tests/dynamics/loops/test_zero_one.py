@@ -86,10 +86,10 @@ def test_a_series_with_nothing_after_the_start_gives_a_number():
 @pytest.mark.parametrize(
     ("series", "message"),
     [
-        (noise(51), "51 values; at least 200"),
+        (noise(51), "51 values; allowed: at least 200"),
         (np.ones(1000), "constant at 1"),
-        (np.full(1000, np.nan), "not finite"),
-        (noise(1000).reshape(500, 2), "one number a time"),
+        (np.full(1000, np.nan), "NaN or Inf"),
+        (noise(1000).reshape(500, 2), "one number per time"),
         (noise(1000) * 1j, "real numbers"),
     ],
 )

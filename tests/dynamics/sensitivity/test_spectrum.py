@@ -12,7 +12,7 @@ from plain_jacobian import plain_jacobian
 import denoscope as ds
 from denoscope.dynamics.known.analytic_models import TwoGaussians, embedded, henon
 from denoscope.dynamics.sensitivity.full_spectrum import full_spectrum
-from denoscope.dynamics.sensitivity.jacobi import graded_svd
+from denoscope.dynamics.sensitivity.graded_svd import graded_svd
 from denoscope.dynamics.sensitivity.local_expansion import local_expansion
 from denoscope.dynamics.sensitivity.spectrum import spectrum
 from denoscope.foundation import checkpoint

@@ -181,7 +181,7 @@ def test_a_scheduler_that_remembers_steps_has_no_turns():
     [
         (lambda d: dynamics.gaussian_theory(d, [[1.0, 2.0]]), r"covariance has shape \[1, 2\]"),
         (lambda d: dynamics.gaussian_theory(d, [1.0, -0.5]), "has the eigenvalue -0.5"),
-        (lambda d: dynamics.gaussian_theory(d, [np.nan]), "not finite"),
+        (lambda d: dynamics.gaussian_theory(d, [np.nan]), "NaN or Inf"),
         (lambda d: dynamics.gaussian_theory(d, [3.0, 1.0]), "covariance has 2 eigenvalues, and .* 1 numbers"),
         (lambda d: dynamics.gaussian_theory(d, np.eye(4)), "covariance has 4 eigenvalues"),
         (lambda d: dynamics.gaussian_theory(d, "cov.npy"), "covariance holds"),

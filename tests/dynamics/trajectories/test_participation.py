@@ -61,7 +61,7 @@ def test_one_sample_that_holds_all_that_varies_leaves_no_bound():
         (np.random.default_rng(0).normal(size=(4, 2, 3)), {}, "4 samples; at least 5"),
         (np.ones((6, 2, 3)), {}, "at state 0 all 6 samples are the same"),
         (axes(5, 5), {"variance": 0.0}, "variance is 0"),
-        (np.full((6, 2, 3), np.nan), {}, "not finite"),
+        (np.full((6, 2, 3), np.nan), {}, "NaN or Inf"),
     ],
 )
 def test_refuses(paths, options, message):

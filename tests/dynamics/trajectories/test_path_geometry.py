@@ -88,9 +88,9 @@ def test_steps_that_stand_still_are_told():
 @pytest.mark.parametrize(
     ("trajectories", "sigmas", "message"),
     [
-        (np.zeros((2, 1, 3)), None, "1 states a trajectory"),
+        (np.zeros((2, 1, 3)), None, "1 states per trajectory"),
         (np.zeros(5), None, "single one as"),
-        (np.full((2, 3, 4), np.nan), None, r"24 of 24 numbers that are not finite, the first at \[0, 0, 0\]"),
+        (np.full((2, 3, 4), np.nan), None, r"24 NaN or Inf among 24 numbers, the first at \[0, 0, 0\]"),
         (polygon(3), [3, 2, 1], "sigmas has shape"),
         (polygon(3), [3, 2, 2, 1], "stands still at 2 over step 1"),
     ],

@@ -108,8 +108,8 @@ def test_identical_trajectories_are_named():
         (paths(2, 3), paths(2, 3, 4), "dtw", "3 numbers, those of b 4"),
         (paths(2, 3), paths(2, 4), "euclidean", "use dtw, frechet or hausdorff"),
         (np.zeros((2, 3, 1)), None, "cosine", "zero throughout"),
-        (np.zeros(3), None, "dtw", "trajectories are needed"),
-        (np.full((2, 3, 1), np.inf), None, "dtw", "not finite"),
+        (np.zeros(3), None, "dtw", "allowed: trajectories"),
+        (np.full((2, 3, 1), np.inf), None, "dtw", "NaN or Inf"),
     ],
 )
 def test_refuses(a, b, metric, message):

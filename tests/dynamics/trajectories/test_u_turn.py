@@ -11,7 +11,7 @@ from analytic import denoiser_of, levels, scheduler_of, timesteps
 import denoscope as ds
 from denoscope import dynamics
 from denoscope.dynamics.known.analytic_models import TwoGaussians
-from denoscope.dynamics.statistics.proportion import wilson
+from denoscope.dynamics.statistics.intervals import wilson
 from denoscope.foundation import checkpoint
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.random_streams import stream

@@ -9,9 +9,8 @@ import numpy as np
 
 from denoscope.dynamics.boundaries.label_plane import classes_of, label_array, parse_labels, plane_origin
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.statistics.draws import checked_confidence
-from denoscope.dynamics.statistics.proportion import normal_quantile, wilson
-from denoscope.dynamics.statistics.standard_error import student_quantile
+from denoscope.dynamics.statistics.arguments import parse_confidence
+from denoscope.dynamics.statistics.intervals import normal_quantile, student_quantile, wilson
 from denoscope.foundation.errors import UserError
 
 BLOCKS = (3, 5, 10)
@@ -60,7 +59,7 @@ def basin_fractions(labels: Any, *, confidence: float = 0.95) -> BasinFractions:
     if not labels.size:
         raise UserError("labels are empty; allowed: at least one label")
     labels = parse_labels(labels if plane else labels[None], least_classes=1)
-    classes, confidence = classes_of(labels), checked_confidence(confidence)
+    classes, confidence = classes_of(labels), parse_confidence(confidence)
     fractions = np.array([np.mean(labels == label) for label in classes])
     effective = np.array(
         [_effective_number(labels == label, confidence) if plane else labels.size for label in classes]

@@ -11,9 +11,9 @@ import numpy as np
 
 from denoscope.dynamics.boundaries.label_plane import mixed_windows, parse_boxes, parse_labels, plane_origin
 from denoscope.dynamics.result import Estimate
-from denoscope.dynamics.statistics.draws import checked_confidence, generator
+from denoscope.dynamics.statistics.arguments import parse_confidence, random_generator
+from denoscope.dynamics.statistics.intervals import percentile_interval
 from denoscope.dynamics.statistics.line_fit import weighted_line
-from denoscope.dynamics.statistics.proportion import percentiles
 
 BLOCKS = 6
 """Number of blocks along each axis of the plane that the bootstrap resamples."""
@@ -99,7 +99,7 @@ def boundary_dimension(
     ed., ch. 2).
     """
     labels = parse_labels(labels)
-    confidence = checked_confidence(confidence)
+    confidence = parse_confidence(confidence)
     sides = parse_boxes(boxes, labels.shape, least=3, part=2)
     spacings = np.array(sides, dtype=float) - 1
     mixed = [mixed_windows(labels, side) for side in sides]
@@ -144,12 +144,14 @@ def _box_fit(blocks: np.ndarray, sides: np.ndarray, seed: int, confidence: float
     """The fit to the sum of the counts [block, size] over blocks, with intervals from bootstrap samples of the blocks."""
     counts, x = blocks.sum(axis=0), -np.log(sides)
     slope, intercept = weighted_line(x, _logs(counts), counts)
-    drawn = generator(seed).multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), DRAWS) @ blocks
+    drawn = (
+        random_generator(seed).multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), DRAWS) @ blocks
+    )
     # A sample of empty blocks has no slope.
     drawn = drawn[(drawn > 0).all(axis=1)]
     without_one = np.where(np.eye(len(sides), dtype=bool), 0.0, counts)
     slopes_without_one = weighted_line(x, _logs(counts), without_one)[0]
-    drawn_slopes = percentiles(weighted_line(x, _logs(drawn), drawn)[0], confidence=confidence)
+    drawn_slopes = percentile_interval(weighted_line(x, _logs(drawn), drawn)[0], confidence=confidence)
     return BoxFit(
         sides=sides,
         counts=counts,
@@ -159,7 +161,7 @@ def _box_fit(blocks: np.ndarray, sides: np.ndarray, seed: int, confidence: float
         residuals=_logs(counts) - slope * x - intercept,
         local_slopes=_local_slopes(counts, x),
         local_intervals=np.array(
-            [percentiles(column, confidence=confidence) for column in _local_slopes(drawn, x).T]
+            [percentile_interval(column, confidence=confidence) for column in _local_slopes(drawn, x).T]
         ),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from denoscope.dynamics.statistics.draws import as_array
+from denoscope.dynamics.statistics.arguments import parse_array
 from denoscope.foundation.errors import UserError
 from denoscope.models.classifier.labels import REJECTED
 
@@ -44,7 +44,7 @@ def parse_labels(labels: Any, *, least_classes: int = 2) -> np.ndarray:
 
 def label_array(labels: Any) -> np.ndarray:
     """Labels of any shape as an array."""
-    return as_array(labels.detach().cpu() if isinstance(labels, torch.Tensor) else labels, "labels")
+    return parse_array(labels.detach().cpu() if isinstance(labels, torch.Tensor) else labels, "labels")
 
 
 def classes_of(labels: np.ndarray) -> np.ndarray:
@@ -75,7 +75,7 @@ def parse_boxes(
 
     Raises: UserError if they are fewer than `least`, smaller than `smallest` or wider than the plane divided by `part`.
     """
-    sides = as_array(boxes, "boxes")
+    sides = parse_array(boxes, "boxes")
     if sides.ndim != 1 or sides.dtype.kind not in "iu" or len(set(sides.tolist())) < max(least, 1):
         raise UserError(
             f"boxes are {boxes!r}; allowed: at least {least} different whole numbers of cells, such as 5, 10, 20"

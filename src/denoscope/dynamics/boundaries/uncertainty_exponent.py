@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denoscope.dynamics.result import Estimate
-from denoscope.dynamics.statistics.draws import as_array, checked_confidence, generator
+from denoscope.dynamics.statistics.arguments import parse_array, parse_confidence, random_generator
+from denoscope.dynamics.statistics.intervals import normal_quantile, percentile_interval, wilson
 from denoscope.dynamics.statistics.line_fit import weighted_line
-from denoscope.dynamics.statistics.proportion import normal_quantile, percentiles, wilson
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.checksum import checksum_of
 from denoscope.foundation.errors import UserError
@@ -97,13 +97,13 @@ def uncertainty_exponent(
     Source: Grebogi, McDonald, Ott, Yorke, Phys. Lett. A 99, 415 (1983); McDonald et al., Physica D 17, 125 (1985).
     """
     points, distances = _checked_points(points), _checked_epsilons(epsilons)
-    confidence = checked_confidence(confidence)
+    confidence = parse_confidence(confidence)
     check_callable(label_of, "label_of", "points to whole numbers")
     if distances[0] < (least := getattr(label_of, "resolution", 0.0)):
         raise UserError(
             f"epsilon {distances[0]:g} is too small: label_of resolves points that are {least:.1e} apart; allowed: no less"
         )
-    directions, bootstrap = generator(seed).spawn(2)
+    directions, bootstrap = random_generator(seed).spawn(2)
     asked = np.stack([points, *(points + eps * _directions(directions, points.shape) for eps in distances)])
     at_once = len(points) if batch_size is None else parse_integer(batch_size, "batch_size", minimum=1)
     parts = range(0, len(points), at_once)
@@ -147,7 +147,7 @@ def uncertainty_exponent(
 
 
 def _checked_points(points: Any) -> np.ndarray:
-    points = as_array(points, "points")
+    points = parse_array(points, "points")
     if points.ndim != 2 or points.dtype.kind not in "fiu" or len(points) < 2 or not points.shape[1]:
         raise UserError(
             f"points are {points.dtype} of shape {points.shape}; allowed: numbers [n, d], at least 2 of them"
@@ -160,7 +160,7 @@ def _checked_points(points: Any) -> np.ndarray:
 
 
 def _checked_epsilons(epsilons: Any) -> np.ndarray:
-    distances = as_array(epsilons, "epsilons")
+    distances = parse_array(epsilons, "epsilons")
     if distances.ndim != 1 or distances.dtype.kind not in "fiu" or len(np.unique(distances)) < 3:
         raise UserError(
             f"epsilons are {epsilons!r}; allowed: at least 3 different distances, as [0.001, 0.01, 0.1]"
@@ -188,7 +188,7 @@ def _unlabelled(
 
 
 def _labels(label_of: Callable[[np.ndarray], Any], points: np.ndarray) -> np.ndarray:
-    labels = as_array(label_of(points), "labels of label_of")
+    labels = parse_array(label_of(points), "labels of label_of")
     if labels.shape != (len(points),) or labels.dtype.kind not in "iub":
         raise UserError(
             f"label_of gave {labels.dtype} of shape {labels.shape} for points {points.shape}; "
@@ -279,7 +279,7 @@ def _interval(
     # Points of the same pattern are exchangeable: few patterns are drawn where there are many points.
     patterns, times = np.unique(uncertain, axis=0, return_counts=True)
     drawn = draws.multinomial(len(uncertain), times / len(uncertain), DRAWS) @ patterns.astype(float)
-    low, high = percentiles(_fit(x, drawn, len(uncertain), used)[0], confidence=confidence)
+    low, high = percentile_interval(_fit(x, drawn, len(uncertain), used)[0], confidence=confidence)
     slope, reach = float(fitted[0]), normal_quantile(confidence) * float(fitted[1])
     return float(np.fmin(low, slope - reach)), float(np.fmax(high, slope + reach))
 

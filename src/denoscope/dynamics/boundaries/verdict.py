@@ -22,7 +22,7 @@ from denoscope.dynamics.boundaries.label_plane import (
     plane_origin,
 )
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.statistics.draws import as_array, generator
+from denoscope.dynamics.statistics.arguments import parse_array, random_generator
 from denoscope.foundation.errors import UserError
 
 STRAIGHT_DRAWS = 8
@@ -123,7 +123,7 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
 
 def _ridge(labels: np.ndarray, growth: Any) -> float:
     """The mean exponent of the cells at the boundary minus that of the others."""
-    growth = as_array(growth, "growth")
+    growth = parse_array(growth, "growth")
     if growth.shape != labels.shape or growth.dtype.kind not in "fiu" or not np.isfinite(growth).all():
         raise UserError(
             f"growth is {growth.dtype} of shape {list(growth.shape)}; allowed: a finite number for each cell, "
@@ -145,7 +145,7 @@ def _ridge_remark(ridge: float | None, kind: Kind) -> str:
 
 
 def _nulls(labels: np.ndarray, sides: Sequence[int], seed: int) -> dict[str, Null]:
-    draws, classes = generator(seed), len(classes_of(labels))
+    draws, classes = random_generator(seed), len(classes_of(labels))
     straight = [straight_boundaries(labels.shape, classes, draws) for _ in range(STRAIGHT_DRAWS)]
     return {
         "straight": _null(straight, sides),

@@ -17,8 +17,8 @@ from denoscope.dynamics.boundaries.label_plane import (
     windows_with,
 )
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.statistics.draws import as_array, checked_confidence
-from denoscope.dynamics.statistics.proportion import wilson
+from denoscope.dynamics.statistics.arguments import parse_array, parse_confidence
+from denoscope.dynamics.statistics.intervals import wilson
 from denoscope.foundation.errors import UserError
 from denoscope.models.classifier.labels import REJECTED
 
@@ -82,7 +82,7 @@ def wada(
     Source: Daza, Wagemakers, Sanjuán, Yorke, Scientific Reports 5, 16579 (2015), without its refinement between cells;
     merging: Daza, Wagemakers, Sanjuán, Scientific Reports 8, 9954 (2018).
     """
-    labels, confidence = parse_labels(labels), checked_confidence(confidence)
+    labels, confidence = parse_labels(labels), parse_confidence(confidence)
     sides = parse_boxes(boxes, labels.shape, least=1)
     wanted = _parse_classes(classes, labels)
     full, mixed = np.array([_count_windows(labels, side, wanted) for side in sides]).T
@@ -109,7 +109,7 @@ def wada(
 
 def _parse_classes(classes: Sequence[int] | None, labels: np.ndarray) -> tuple[int, ...]:
     present = set(classes_of(labels).tolist())
-    given = as_array(list(present - {REJECTED}) if classes is None else classes, "classes")
+    given = parse_array(list(present - {REJECTED}) if classes is None else classes, "classes")
     if given.ndim != 1 or given.dtype.kind not in "iu":
         raise UserError(f"classes are {classes!r}; allowed: at least three of the labels, such as (0, 1, 2)")
     wanted = sorted(set(given.tolist()))

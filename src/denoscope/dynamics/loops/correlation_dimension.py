@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from denoscope.dynamics.result import Estimate
-from denoscope.dynamics.statistics.draws import checked_confidence
+from denoscope.dynamics.statistics.arguments import parse_confidence, parse_numbers, parse_points
+from denoscope.dynamics.statistics.intervals import student_quantile
 from denoscope.dynamics.statistics.pairwise import blocks, check_theiler, extent
-from denoscope.dynamics.statistics.points import as_array, as_points
-from denoscope.dynamics.statistics.standard_error import jackknife_error, student_quantile
+from denoscope.dynamics.statistics.standard_errors import jackknife_error
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
 
@@ -74,10 +74,10 @@ def correlation_dimension(
     Source: Grassberger and Procaccia, Physica D 9, 189 (1983); Theiler, Phys. Rev. A 34, 2427 (1986); Eckmann and
         Ruelle, Physica D 56, 185 (1992).
     """
-    array = as_points(points, name="points", least=1)
+    array = parse_points(points, name="points", minimum=1)
     _refuse_few(len(array))
     check_theiler(theiler, len(array))
-    checked_confidence(confidence)
+    parse_confidence(confidence)
     _check_radii(radii)
     smallest, diameter = extent(array, theiler)
     grid = np.geomspace(smallest, diameter, RADII)
@@ -120,7 +120,7 @@ def _check_radii(radii: Any) -> None:
     """Refuse radii that are no range."""
     if radii is None:
         return
-    ends = as_array(radii, "radii")
+    ends = parse_numbers(radii, "radii")
     if ends.shape != (2,) or not 0 < ends[0] < ends[1]:
         raise UserError(f"radii is {describe(radii)}; allowed: (low, high) with 0 < low < high")
 

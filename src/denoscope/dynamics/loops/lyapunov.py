@@ -22,10 +22,9 @@ from denoscope.dynamics.sensitivity.maps import (
     probed,
     storable,
 )
-from denoscope.dynamics.statistics import draws
-from denoscope.dynamics.statistics.draws import checked_confidence
-from denoscope.dynamics.statistics.points import as_array
-from denoscope.dynamics.statistics.standard_error import batch_error, student_quantile
+from denoscope.dynamics.statistics.arguments import parse_array, parse_confidence, parse_numbers
+from denoscope.dynamics.statistics.intervals import student_quantile
+from denoscope.dynamics.statistics.standard_errors import batch_error
 from denoscope.foundation import tensor_files
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, Work, parse_checkpoint, with_room
 from denoscope.foundation.errors import UserError
@@ -97,7 +96,7 @@ def lyapunov(
         Eckmann and Ruelle, Rev. Mod. Phys. 57, 617 (1985), sec. V.
     """
     check_counts(iterations, discard, least=LEAST_ITERATIONS)
-    checked_confidence(confidence)
+    parse_confidence(confidence)
     parse_integer(seed, "seed")
     checkpoint = parse_checkpoint(checkpoint)
     x = first_state(x0)
@@ -309,11 +308,11 @@ def _descending(exponents: Any) -> np.ndarray:
     """The exponents from the largest; −∞ is one that a singular derivative has."""
     if isinstance(exponents, torch.Tensor):
         exponents = exponents.detach().cpu()
-    given = draws.as_array(exponents, "exponents")
+    given = parse_array(exponents, "exponents")
     if given.ndim != 1 or not given.size:
         raise UserError(f"exponents have shape {list(given.shape)}; a list of at least one is needed: [k]")
     singular = np.isneginf(given) if given.dtype.kind == "f" else np.zeros(given.shape, bool)
-    given = as_array(np.where(singular, 0, given) if singular.any() else given, "exponents")
+    given = parse_numbers(np.where(singular, 0, given) if singular.any() else given, "exponents")
     return np.sort(np.where(singular, -np.inf, given))[::-1]
 
 

@@ -22,7 +22,7 @@ from denoscope.dynamics.sensitivity.maps import (
     probed,
     storable,
 )
-from denoscope.dynamics.statistics.points import as_array
+from denoscope.dynamics.statistics.arguments import parse_numbers
 from denoscope.foundation import tensor_files
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint, with_room
 from denoscope.foundation.errors import UserError
@@ -132,7 +132,7 @@ def periodicity(states: Any, *, longest: int = 64, tolerance: float = 1e-6) -> P
 
     Raises: UserError if there are fewer than 3·longest states.
     """
-    points = as_array(states, "states")
+    points = parse_numbers(states, "states")
     window = ROUNDS * parse_integer(longest, "longest", minimum=1)
     parse_real(tolerance, "tolerance", minimum=0)
     if points.ndim == 0 or len(points) < window:
@@ -215,8 +215,10 @@ def fixed_points(
         orbit(step, start, iterations=3, discard=iterations - 1, checkpoint=_part(progress, row, len(starts)))
         for row, start in enumerate(starts)
     ]
-    earliest, before, after = (as_array(torch.stack([end[k] for end in ends]), "states") for k in range(3))
-    begun = as_array(starts, "starts")
+    earliest, before, after = (
+        parse_numbers(torch.stack([end[k] for end in ends]), "states") for k in range(3)
+    )
+    begun = parse_numbers(starts, "starts")
     found: list[np.ndarray] = []
     reached, on_the_way = np.full(len(starts), -1), 0
     for k, later in enumerate(after):
@@ -302,7 +304,7 @@ def orbit_diagram(
     Raises: UserError if step_of gives no map, observable no number, or the checkpoint exists.
     Source: May, Nature 261, 459 (1976).
     """
-    given = as_array(parameters, "parameters")
+    given = parse_numbers(parameters, "parameters")
     if given.ndim != 1 or not given.size:
         raise UserError(f"parameters has shape {list(given.shape)}; a list of at least one is needed")
     check_counts(iterations, discard)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from denoscope.dynamics.result import Result
+from denoscope.dynamics.statistics.arguments import parse_points
 from denoscope.dynamics.statistics.pairwise import blocks, check_theiler, distance_quantile
-from denoscope.dynamics.statistics.points import as_points
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_integer, parse_real
 
@@ -65,7 +65,7 @@ def recurrence(
     Raises: UserError under 10 or above 20000 points, or if all points are the same.
     Source: Marwan, Romano, Thiel and Kurths, Physics Reports 438, 237 (2007), sec. 3.5.
     """
-    array = as_points(points, name="points", least=LEAST_POINTS)
+    array = parse_points(points, name="points", minimum=LEAST_POINTS)
     parse_real(rate, "rate", above=0, below=1, example="0.05")
     parse_integer(shortest_diagonal, "shortest_diagonal", minimum=1)
     parse_integer(shortest_vertical, "shortest_vertical", minimum=1)

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from denoscope.dynamics.result import Estimate
-from denoscope.dynamics.statistics.draws import generator
-from denoscope.dynamics.statistics.points import as_series
+from denoscope.dynamics.statistics.arguments import parse_series, random_generator
 from denoscope.foundation.validation import parse_integer, parse_real
 
 LEAST_POINTS = 200
@@ -55,10 +54,10 @@ def zero_one(series: Any, *, seed: int = 0, frequencies: int = 100, damping: flo
     Source: Gottwald and Melbourne, Proc. R. Soc. A 460, 603 (2004); SIAM J. Appl. Dyn. Syst. 8, 129 (2009), sec. 3;
         damping: Dawes and Freeland, "The '0–1 test for chaos' and strange nonchaotic attractors" (2008).
     """
-    values = as_series(series, name="series", least=LEAST_POINTS)
+    values = parse_series(series, name="series", minimum=LEAST_POINTS)
     parse_integer(frequencies, "frequencies", minimum=10)
     parse_real(damping, "damping", minimum=0)
-    drawn = np.sort(generator(seed).uniform(*FREQUENCIES, frequencies))
+    drawn = np.sort(random_generator(seed).uniform(*FREQUENCIES, frequencies))
     # Without its mean the term of it is 0, which would take a large offset out again in theory alone.
     growth = _displacement(values - values.mean(), drawn)
     lags = np.arange(1, growth.shape[1] + 1)

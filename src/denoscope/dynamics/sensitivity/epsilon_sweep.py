@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denoscope.dynamics.result import Estimate
-from denoscope.dynamics.statistics.draws import checked_confidence
-from denoscope.dynamics.statistics.proportion import median_interval
+from denoscope.dynamics.statistics.arguments import parse_confidence
+from denoscope.dynamics.statistics.intervals import median_interval
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe, parse_real
 
@@ -63,7 +63,7 @@ def epsilon_sweep(
 
     Raises: UserError if there are fewer than three epsilons or no such state, or the confidence is none.
     """
-    confidence = checked_confidence(confidence)
+    confidence = parse_confidence(confidence)
     parse_real(tolerance, "tolerance", minimum=0)
     _need_divergence(found)
     epsilons = np.unique(found["epsilon"].to_numpy())

@@ -11,7 +11,7 @@ import torch
 
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, finite, map_of
-from denoscope.dynamics.sensitivity.jacobi import graded_svd
+from denoscope.dynamics.sensitivity.graded_svd import graded_svd
 from denoscope.dynamics.sensitivity.spectrum import (
     Spectrum,
     beyond_precision,

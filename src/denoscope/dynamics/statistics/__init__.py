@@ -1,1 +1,1 @@
-"""Estimates and their intervals."""
+"""Statistics that measures share: arguments, distances, fits, standard errors and intervals."""

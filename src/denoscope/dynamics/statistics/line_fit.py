@@ -1,4 +1,4 @@
-"""Straight lines through logarithms."""
+"""Weighted straight lines, many at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 def weighted_line(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Slope and intercept [...] of y [..., n] over x [n] by least squares with weights [..., n].
 
-    A weight of 0 leaves a point out; where fewer than two points are left, both are NaN.
+    A weight of 0 leaves a point out; a line through fewer than two points is NaN. `np.polyfit` takes one set of
+    weights for all lines; here each line, such as that of a bootstrap draw, has its own.
     """
     total = weights.sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,56 +1,47 @@
-"""Distances between all pairs of points, a block of rows at a time: memory does not grow with their number squared."""
+"""Distances between all pairs of points, one block of rows at a time, so that memory stays bounded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
-import torch
+from scipy.spatial.distance import cdist
 
 from denoscope.foundation.validation import parse_integer
 
 BLOCK_NUMBERS = 1 << 22
-"""Distances held at a time: 32 MB."""
+"""The number of distances in memory at a time: 32 MB."""
 BINS = 4096
 
 
-def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """L2 distances [a, b] of points [a, d] and [b, d], from differences and not from products.
-
-    |a|² + |b|² − 2ab is faster and loses half of the digits where points are close, which is what counts here.
-    """
-    return torch.cdist(
-        torch.from_numpy(np.ascontiguousarray(first)),
-        torch.from_numpy(np.ascontiguousarray(second)),
-        compute_mode="donot_use_mm_for_euclid_dist",
-    ).numpy()
-
-
 def check_theiler(theiler: int, points: int) -> None:
-    """Refuse a Theiler window that is none or leaves no pairs."""
-    most = points // 2 - 1
+    """Refuse a Theiler window that is not an integer or leaves no pairs."""
     parse_integer(
         theiler,
         "theiler",
-        maximum=most,
-        note=f"for {points} points: pairs closer in time than that are left out",
+        maximum=points // 2 - 1,
+        note=f"for {points} points; pairs that are at most so far apart in time are left out",
     )
 
 
 def blocks(points: np.ndarray, theiler: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Rows, and the distances of their points to all points; +∞ between points |i − j| ≤ theiler apart in time."""
+    """Rows, and the L2 distances of their points to all points; +∞ for pairs |i − j| ≤ theiler.
+
+    Distances are computed from differences. The faster |a|² + |b|² − 2ab loses half of the digits for close points,
+    which matter most here.
+    """
     n = len(points)
     height = max(1, BLOCK_NUMBERS // n)
     for start in range(0, n, height):
         rows = slice(start, min(start + height, n))
-        block = distances(points[rows], points)
+        block = cdist(points[rows], points)
         gaps = np.abs(np.arange(n) - np.arange(rows.start, rows.stop)[:, None])
         block[gaps <= theiler] = np.inf
         yield rows, block
 
 
 def extent(points: np.ndarray, theiler: int) -> tuple[float, float]:
-    """The smallest distance that is not zero, and the largest."""
+    """The smallest non-zero distance and the largest distance."""
     smallest, largest = np.inf, 0.0
     for _, block in blocks(points, theiler):
         block[np.isinf(block)] = 0
@@ -60,22 +51,22 @@ def extent(points: np.ndarray, theiler: int) -> tuple[float, float]:
 
 
 def distance_quantile(points: np.ndarray, share: float, theiler: int) -> float:
-    """The smallest distance that at least the given share of the pairs does not exceed.
+    """The smallest distance that is not exceeded by at least a given share of the pairs.
 
-    Exact: a histogram says which bin it lies in, and a second pass sorts that bin.
+    It is exact: a histogram determines the bin that contains it, and a second pass sorts that bin.
     """
     _, largest = extent(points, theiler)
     counts = np.zeros(BINS, dtype=np.int64)
     for _, block in blocks(points, theiler):
         counts += np.bincount(_bins(block[np.isfinite(block)], largest), minlength=BINS)
-    # Rounding of the product must not ask for one pair more than the share.
+    # Rounding of the product must not require one pair more than the share.
     rank = max(int(np.ceil(share * counts.sum() * (1 - 1e-12))), 1)
-    found = int(np.searchsorted(np.cumsum(counts), rank))
+    target = int(np.searchsorted(np.cumsum(counts), rank))
     inside = []
     for _, block in blocks(points, theiler):
         finite = block[np.isfinite(block)]
-        inside.append(finite[_bins(finite, largest) == found])
-    return float(np.sort(np.concatenate(inside))[rank - counts[:found].sum() - 1])
+        inside.append(finite[_bins(finite, largest) == target])
+    return float(np.sort(np.concatenate(inside))[rank - counts[:target].sum() - 1])
 
 
 def _bins(values: np.ndarray, largest: float) -> np.ndarray:

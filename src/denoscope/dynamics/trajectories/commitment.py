@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from denoscope.config import SystemConfig
-from denoscope.dynamics.statistics.proportion import wilson
+from denoscope.dynamics.statistics.intervals import wilson
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_integer

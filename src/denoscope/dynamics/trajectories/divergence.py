@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denoscope.dynamics.statistics.proportion import wilson
+from denoscope.dynamics.statistics.intervals import wilson
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe, parse_real
 from denoscope.recording.recording import Recording

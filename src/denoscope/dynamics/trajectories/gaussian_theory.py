@@ -13,7 +13,7 @@ from torch import nn
 
 from denoscope.config import InferenceConfig
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.statistics.points import as_array
+from denoscope.dynamics.statistics.arguments import parse_numbers
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
 from denoscope.models.denoiser import Denoiser, load, need_denoiser
@@ -48,7 +48,7 @@ def covariance_spectrum(images: Any) -> CovarianceSpectrum:
 
     Source: Marchenko and Pastur, Math. USSR Sbornik 1, 457 (1967), for the bias.
     """
-    array = as_array(images, "images")
+    array = parse_numbers(images, "images")
     if array.ndim < 2 or len(array) < 2:
         raise UserError(f"images have shape {list(array.shape)}; at least two are needed: [n, C, H, W]")
     flat = array.reshape(len(array), -1)
@@ -182,7 +182,7 @@ def gaussian_theory(
 def eigenvalues_of(covariance: Any) -> np.ndarray:
     """The eigenvalues [d], the largest first, of whatever a covariance is given as."""
     given = covariance.eigenvalues if isinstance(covariance, CovarianceSpectrum) else covariance
-    array = as_array(given, "covariance")
+    array = parse_numbers(given, "covariance")
     if array.ndim == 2 and array.shape[0] == array.shape[1] and np.allclose(array, array.T):
         array = np.linalg.eigvalsh(array)
     if array.ndim != 1 or not array.size:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.statistics.points import as_trajectories
-from denoscope.dynamics.statistics.standard_error import jackknife_reach
+from denoscope.dynamics.statistics.arguments import parse_trajectories
+from denoscope.dynamics.statistics.standard_errors import jackknife_reach
 from denoscope.dynamics.trajectories.similarity import centered, gram, unbiased_product
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_real
@@ -47,7 +47,7 @@ def participation(trajectories: Any, *, variance: float = 0.9, confidence: float
     Raises: UserError under 5 samples, or naming the state at which all samples are the same.
     Source: Gao et al., bioRxiv 214262 (2017), eq. 4; Recanatesi et al., Patterns 3 (2022).
     """
-    paths = as_trajectories(trajectories, name="trajectories", least=1)
+    paths = parse_trajectories(trajectories, name="trajectories", minimum=1)
     _check(paths, variance)
     grams = [gram(state) for state in paths.swapaxes(0, 1)]
     shares = np.stack([_shares(one) for one in grams])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.statistics.points import as_array, as_trajectories
+from denoscope.dynamics.statistics.arguments import parse_numbers, parse_trajectories
 from denoscope.foundation.errors import UserError
 
 
@@ -45,7 +45,7 @@ def path_geometry(trajectories: Any, *, sigmas: Any = None) -> PathGeometry:
     The numbers are exact functions of each trajectory, so there is no interval; scatter over samples is theirs.
     Raises: UserError under 2 states, or if the noise level stands still.
     """
-    paths = as_trajectories(trajectories, name="trajectories", least=2)
+    paths = parse_trajectories(trajectories, name="trajectories", minimum=2)
     levels = None if sigmas is None else _levels(sigmas, paths.shape[1])
     steps = np.diff(paths, axis=1)
     step_lengths = np.linalg.norm(steps, axis=2)
@@ -75,7 +75,7 @@ def _turning(steps: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 def _levels(sigmas: Any, states: int) -> np.ndarray:
     """The noise level of every state, refused where two in a row are the same."""
-    levels = as_array(sigmas, "sigmas")
+    levels = parse_numbers(sigmas, "sigmas")
     if levels.shape != (states,):
         raise UserError(
             f"sigmas has shape {list(levels.shape)}; trajectories of {states} states need [{states}]"

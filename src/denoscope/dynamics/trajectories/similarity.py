@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from denoscope.dynamics.result import Estimate, Result
-from denoscope.dynamics.statistics.points import as_points
-from denoscope.dynamics.statistics.standard_error import jackknife_reach
+from denoscope.dynamics.statistics.arguments import parse_points
+from denoscope.dynamics.statistics.standard_errors import jackknife_reach
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
 
@@ -40,8 +40,8 @@ def linear_cka(x: Any, y: Any, *, confidence: float = 0.95) -> Similarity:
     Source: Kornblith et al., ICML 2019, eq. 3; debiased: Song et al., JMLR 13, 1393 (2012), eq. 5.
     """
     first, second = (
-        gram(as_points(x, name="x", least=LEAST_SAMPLES)),
-        gram(as_points(y, name="y", least=LEAST_SAMPLES)),
+        gram(parse_points(x, name="x", minimum=LEAST_SAMPLES)),
+        gram(parse_points(y, name="y", minimum=LEAST_SAMPLES)),
     )
     _check_samples([first, second])
     value, debiased = _cka(first, second), _debiased(first, second)
@@ -75,7 +75,9 @@ def cka_matrix(states: Sequence[Any]) -> SimilarityMatrix:
     """
     if not isinstance(states, Iterable):
         raise UserError(f"states is {describe(states)}; needed is a list of sets of states, each [sample, …]")
-    grams = [gram(as_points(one, name=f"states[{k}]", least=LEAST_SAMPLES)) for k, one in enumerate(states)]
+    grams = [
+        gram(parse_points(one, name=f"states[{k}]", minimum=LEAST_SAMPLES)) for k, one in enumerate(states)
+    ]
     _check_samples(grams)
     values = np.array([[_cka(a, b) for b in grams] for a in grams])
     debiased = np.array([[_debiased(a, b) for b in grams] for a in grams])

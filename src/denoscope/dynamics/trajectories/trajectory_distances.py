@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.statistics.pairwise import distances
-from denoscope.dynamics.statistics.points import as_trajectories
+from denoscope.dynamics.statistics.arguments import parse_trajectories
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_choice
 
@@ -43,8 +43,8 @@ def trajectory_distances(a: Any, b: Any = None, *, metric: str = "euclidean") ->
     Source: Sakoe and Chiba, IEEE Trans. ASSP 26, 43 (1978), symmetric without weights; Eiter and Mannila, CD-TR 94/64
         (1994).
     """
-    first = as_trajectories(a, name="a", least=1)
-    second = first if b is None else as_trajectories(b, name="b", least=1)
+    first = parse_trajectories(a, name="a", minimum=1)
+    second = first if b is None else parse_trajectories(b, name="b", minimum=1)
     _check(first, second, metric)
     values = METRICS[metric](first, second)
     if b is None:
@@ -64,7 +64,7 @@ def trajectory_distances(a: Any, b: Any = None, *, metric: str = "euclidean") ->
 
 
 def _euclidean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return distances(a.reshape(len(a), -1), b.reshape(len(b), -1))
+    return cdist(a.reshape(len(a), -1), b.reshape(len(b), -1))
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -119,7 +119,7 @@ def _hausdorff(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _state_distances(path: np.ndarray, others: np.ndarray) -> np.ndarray:
     """d(i, j) [other, i, j] of the states of one trajectory and those of each other one."""
-    flat = distances(path, others.reshape(-1, others.shape[2]))
+    flat = cdist(path, others.reshape(-1, others.shape[2]))
     return flat.reshape(len(path), len(others), -1).transpose(1, 0, 2)
 
 

@@ -13,10 +13,8 @@ from denoscope.config import InferenceConfig
 from denoscope.dynamics.loops.closed_loop import begin_of
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
 from denoscope.dynamics.sensitivity.spectrum import identity_of, origin_of
-from denoscope.dynamics.statistics.draws import generator
-from denoscope.dynamics.statistics.points import as_array
-from denoscope.dynamics.statistics.proportion import percentiles
-from denoscope.dynamics.statistics.standard_error import clustered_interval
+from denoscope.dynamics.statistics.arguments import parse_numbers, random_generator
+from denoscope.dynamics.statistics.intervals import clustered_interval, percentile_interval
 from denoscope.dynamics.trajectories.commitment import LabelOf, digits_of
 from denoscope.foundation import random_streams, tensor_files
 from denoscope.foundation.aliases import accepts_num_steps
@@ -82,12 +80,12 @@ def u_turn(
         Chertkov, U-turn diffusion (2023). The interval: Dean and Pagano, J. Survey Statistics and Methodology 3, 484
         (2015), with the degrees of freedom of Korn and Graubard, Survey Methodology 24, 193 (1998).
     """
-    rng, draws = generator(seed), parse_integer(draws, "draws", minimum=1)
+    rng, draws = random_generator(seed), parse_integer(draws, "draws", minimum=1)
     checkpoint = parse_checkpoint(checkpoint)
     loop = Loop(steps=steps, noise_seed=seed, lanes=lanes, streams=checkpoint.streams)
     flow = DenoisingMap(denoiser, loop, of_first(condition))
     flow.need_single_steps()
-    shares = as_array(levels, "levels")
+    shares = parse_numbers(levels, "levels")
     begins = _begins(shares, steps)
     x_0 = _images(denoiser, x_0)
     if label_of is None:
@@ -221,5 +219,5 @@ def _intervals(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if len(values) == 1:
         return np.full((values.shape[1], 2), np.nan)
     drawn = rng.integers(0, len(values), (RESAMPLED, len(values)))
-    intervals = np.array([percentiles(column) for column in values[drawn].mean(1).T])
+    intervals = np.array([percentile_interval(column) for column in values[drawn].mean(1).T])
     return np.where(np.isnan(values.mean(0))[:, None], np.nan, intervals)

@@ -1,0 +1,119 @@
+"""Arguments of measures: series, points and trajectories of finite numbers, seeds and confidence levels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import parse_integer, parse_real
+
+SMALLEST, LARGEST = 1e-60, 1e60
+"""Fourth powers of numbers between these bounds, and sums of such powers, neither overflow nor underflow."""
+
+
+def parse_array(values: Any, name: str) -> np.ndarray:
+    """The values as an array of any dtype.
+
+    Raises: UserError if the rows have unequal lengths.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise UserError(
+            f"{name} has rows of unequal length; allowed: an array, with rows of equal length"
+        ) from None
+
+
+def parse_numbers(values: Any, name: str) -> np.ndarray:
+    """The values of a list or of a PyTorch, NumPy or xarray array, in float64.
+
+    Raises: UserError if a value is not real, not finite, or so large that its fourth power overflows.
+    """
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = (values if values.is_complex() else values.double()).numpy()
+    array = parse_array(values, name)
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"{name} holds {array.dtype}; allowed: real numbers")
+    array = array.astype(np.float64)
+    finite = np.isfinite(array)
+    if not finite.all():
+        first = np.unravel_index(int(np.argmin(finite)), array.shape)
+        place = ", ".join(str(int(k)) for k in first)
+        raise UserError(
+            f"{name} holds {np.count_nonzero(~finite)} NaN or Inf among {array.size} numbers, the first at "
+            f"[{place}]; allowed: finite numbers"
+        )
+    if (largest := float(np.abs(array).max(initial=0))) > LARGEST:
+        raise _out_of_range(largest, name)
+    return array
+
+
+def parse_series(values: Any, *, name: str, minimum: int) -> np.ndarray:
+    """A scalar series [time] of at least `minimum` values that are not all equal."""
+    series = parse_numbers(values, name)
+    if series.ndim != 1:
+        raise UserError(f"{name} has shape {list(series.shape)}; allowed: one number per time, [time]")
+    _check_length(len(series), "values", name, minimum)
+    if series.max() == series.min():
+        raise UserError(f"{name} is constant at {series[0]:g}; a constant series has no dynamics to measure")
+    return series
+
+
+def parse_points(values: Any, *, name: str, minimum: int) -> np.ndarray:
+    """Points [n, d] from an array [n] or [n, …], at least `minimum` of them and not all equal."""
+    points = parse_numbers(values, name)
+    if points.ndim == 0 or not points.size:
+        raise UserError(f"{name} has shape {list(points.shape)}; allowed: points [n] or [n, …]")
+    points = points.reshape(len(points), -1)
+    _check_length(len(points), "points", name, minimum)
+    _check_not_tiny(points, name)
+    if (points == points[0]).all():
+        raise UserError(f"all {len(points)} rows of {name} are equal; allowed: points that differ")
+    return points
+
+
+def parse_trajectories(values: Any, *, name: str, minimum: int) -> np.ndarray:
+    """Trajectories [sample, state, d] from an array [sample, state, …], of at least `minimum` states each."""
+    array = parse_numbers(values, name)
+    if array.ndim < 2 or not array.size:
+        raise UserError(
+            f"{name} has shape {list(array.shape)}; allowed: trajectories [sample, state, …], a single one as "
+            "[1, state, …]"
+        )
+    trajectories = array.reshape(*array.shape[:2], math.prod(array.shape[2:]))
+    _check_length(trajectories.shape[1], "states per trajectory", name, minimum)
+    _check_not_tiny(trajectories, name)
+    return trajectories
+
+
+def parse_confidence(confidence: Any) -> float:
+    """A confidence level between 0 and 1, both excluded."""
+    return parse_real(confidence, "confidence", above=0, below=1, example="0.95")
+
+
+def random_generator(seed: Any) -> np.random.Generator:
+    """NumPy's random generator for a seed."""
+    return np.random.default_rng(parse_integer(seed, "seed"))
+
+
+def _check_length(count: int, what: str, name: str, minimum: int) -> None:
+    if count < minimum:
+        raise UserError(f"{name} has {count} {what}; allowed: at least {minimum}")
+
+
+def _check_not_tiny(points: np.ndarray, name: str) -> None:
+    """Refuse states that are so small that all their distances would be 0."""
+    if 0 < (largest := float(np.abs(points).max(initial=0))) < SMALLEST:
+        raise _out_of_range(largest, name)
+
+
+def _out_of_range(largest: float, name: str) -> UserError:
+    return UserError(
+        f"{name} holds numbers of up to {largest:.0e}, whose products overflow or underflow in float64; "
+        f"allowed: {SMALLEST:.0e} to {LARGEST:.0e}; divide all of them by {largest:.0e}"
+    )

@@ -1,0 +1,89 @@
+"""Confidence intervals, and the quantiles from which they are made."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+from scipy import special
+
+from denoscope.dynamics.statistics.arguments import parse_confidence
+
+
+def normal_quantile(confidence: float) -> float:
+    """The z for which a standard normal variable lies in [−z, z] with probability `confidence`."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def student_quantile(confidence: float, degrees: int) -> float:
+    """The t for which Student's t with `degrees` degrees of freedom lies in [−t, t] with probability `confidence`."""
+    return float(special.stdtrit(degrees, (1 + parse_confidence(confidence)) / 2))
+
+
+def wilson(successes: np.ndarray, trials: np.ndarray | float, *, confidence: float = 0.95) -> np.ndarray:
+    """The Wilson score interval [..., 2] of a probability, from `successes` in independent `trials`.
+
+    Its ends are the solutions p of |p̂ − p| = z √(p(1−p)/n), with z the normal quantile of the confidence level. It is
+    never empty, stays within [0, 1], and has a width at 0 and n successes, where p̂ ± z √(p̂(1−p̂)/n) has none.
+
+    SciPy's `binomtest` computes it for one pair of integers; here both may be arrays, and trials may be fractional
+    (`clustered_interval`).
+
+    Caveats: it is too narrow if trials depend on each other, as neighbouring cells of a plane do.
+
+    Source: Wilson, J. Am. Stat. Assoc. 22, 209 (1927).
+    """
+    share, z = np.asarray(successes, dtype=float) / trials, normal_quantile(confidence)
+    widened = 1 + z**2 / trials
+    middle = (share + z**2 / (2 * trials)) / widened
+    half = z / widened * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    # At 0 and n successes one end is exactly 0 or 1, up to rounding.
+    low = np.where(share == 0, 0.0, middle - half)
+    high = np.where(share == 1, 1.0, middle + half)
+    return np.stack([low, high], axis=-1)
+
+
+def clustered_interval(shares: np.ndarray, draws: int, *, confidence: float = 0.95) -> np.ndarray:
+    """The interval [..., 2] of a probability, from the shares [cluster, ...] of successes in `draws` of each cluster.
+
+    It is Wilson's interval for the number of independent trials whose mean has the variance v that the means of the
+    clusters have: p(1−p)/v, times (z/t)² because v is estimated from few clusters. That number is at most the number of
+    all draws and at least 1. If all clusters agree, v is 0 and each cluster counts as one trial, so that the interval
+    has a width at 0 and 1 too. For a single cluster its draws are the trials; the interval then says nothing about
+    other clusters.
+
+    Source: Dean and Pagano, J. Survey Statistics and Methodology 3, 484 (2015); degrees of freedom: Korn and Graubard,
+        Survey Methodology 24, 193 (1998). Counting clusters that agree as one trial each is our own choice: it treats
+        the draws of a cluster as copies.
+    """
+    clusters, mean = len(shares), shares.mean(axis=0)
+    if clusters == 1:
+        return wilson(mean * draws, draws, confidence=confidence)
+    variance = shares.var(axis=0, ddof=1) / clusters
+    ratio = (normal_quantile(confidence) / student_quantile(confidence, clusters - 1)) ** 2
+    scattered = mean * (1 - mean) / np.where(variance > 0, variance, 1)
+    trials = np.where(variance > 0, np.minimum(scattered, clusters * draws) * ratio, clusters)
+    trials = np.maximum(trials, 1)
+    return wilson(mean * trials, trials, confidence=confidence)
+
+
+def median_interval(values: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float] | None:
+    """The interval of the median of the distribution behind independent values; None if there are too few values.
+
+    Its ends are order statistics, so that no distribution is assumed. For 95 % there must be at least 6 values.
+
+    Source: Conover, Practical Nonparametric Statistics, 3rd ed. (1999), sec. 3.2, by `scipy.stats.quantile_test`.
+    """
+    from scipy import stats  # takes a second
+
+    interval = stats.quantile_test(values, p=0.5).confidence_interval(confidence)
+    low, high = float(interval.low), float(interval.high)
+    return None if math.isnan(low) or math.isnan(high) else (low, high)
+
+
+def percentile_interval(values: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float]:
+    """The central interval that contains a share `confidence` of the finite values; NaN if no value is finite."""
+    finite, tail = values[np.isfinite(values)], (1 - confidence) / 2
+    low, high = np.quantile(finite, [tail, 1 - tail]) if finite.size else (math.nan, math.nan)
+    return float(low), float(high)
