@@ -1,10 +1,11 @@
-"""Maps of basins: closed forms, plain sampling and labels, the same bits however they are cut up and interrupted."""
+"""Maps of basins: closed forms, the same labels as plain sampling, and the same bits after batching and interrupts."""
 
 import signal
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import denoscope as ds
 from denoscope.dynamics.known import analytic_models as models
@@ -12,7 +13,6 @@ from denoscope.foundation import checkpoint
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.models.classifier import lenet
 from denoscope.recording.verify.bits import threads_set_to
-from denoscope.sampling.loop import run_loop
 
 
 def side(images):
@@ -25,7 +25,19 @@ def mixture():
     return models.denoiser(models.TwoGaussians(mean, 0.04, own), own, (1, 1, 4))
 
 
-def test_two_gaussians_part_the_plane_by_a_straight_line(mixture):
+class NaNAbove(nn.Module):
+    """Another network, whose output is NaN for samples whose first number exceeds 0."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x, timestep):
+        output = self.network(x, timestep)
+        return torch.where(x[:, :1, :1, :1] > 0, torch.nan, output)
+
+
+def test_two_gaussians_divide_the_plane_by_a_straight_line(mixture):
     """The boundary of DDIM is m·x_T = 0, exactly."""
     plane = ds.noise.plane((30, 26), mixture.shape, lengths=(8.0, 6.0), base_seed=1)
     found = ds.basins.map(mixture, plane, steps=10, classifier=side, lanes=32)
@@ -41,7 +53,7 @@ def test_two_gaussians_part_the_plane_by_a_straight_line(mixture):
     assert ds.dynamics.boundary_dimension(found["label"], boxes=(2, 4, 6)).value == pytest.approx(1, abs=0.05)
 
 
-def test_digits_are_those_of_plain_sampling_at_any_batch_size(mnist):
+def test_digits_agree_with_plain_sampling_at_any_batch_size(mnist):
     plane = ds.noise.plane((3, 4), mnist.shape, lengths=(40.0, 40.0))
     found, other = (ds.basins.map(mnist, plane, steps=3, batch_size=size) for size in (8, 24))
     assert found.identical(other)
@@ -51,7 +63,7 @@ def test_digits_are_those_of_plain_sampling_at_any_batch_size(mnist):
     assert found.attrs["classifier"] == "lenet" and found.attrs["fingerprint"]["num_steps"] == 3
 
 
-def test_labels_between_the_cells_are_those_of_the_plane(mixture, mnist):
+def test_labels_of_points_agree_with_the_map(mixture, mnist):
     plane = ds.noise.plane((4, 3), mixture.shape, lengths=(8.0, 6.0), base_seed=1)
     cells = np.stack([plane.coords["u"], plane.coords["v"]], 1)
     where = ds.basins.label_of(mixture, plane, steps=10, classifier=side)
@@ -71,7 +83,7 @@ def test_labels_between_the_cells_are_those_of_the_plane(mixture, mnist):
     )
 
 
-def test_a_map_is_gone_on_with_where_it_was_left(mnist, tmp_path):
+def test_a_map_resumes_from_its_checkpoint(mnist, tmp_path):
     plane, out = ds.noise.plane((4, 5), mnist.shape, lengths=(40.0, 40.0)), tmp_path / "map.npz"
     whole = ds.basins.map(mnist, plane, steps=1)
 
@@ -88,26 +100,31 @@ def test_a_map_is_gone_on_with_where_it_was_left(mnist, tmp_path):
         assert resumed.drop_attrs().identical(whole.drop_attrs())
     with pytest.raises(ds.UserError, match="exists"):
         ds.basins.map(mnist, plane, steps=1, checkpoint=out)
-    with pytest.raises(ds.UserError, match="differs in num_steps: 1 → 2"):
-        ds.basins.map(mnist, plane, steps=2, checkpoint=Checkpoint(out, resume=True))
+    for options, difference in (
+        ({"steps": 2}, "num_steps: 1 → 2"),
+        ({"reject": True}, "reject: False → True"),
+        ({"classifier": lambda images: [0] * len(images)}, "classifier: lenet → "),
+        ({"lanes": 4}, "lanes: 8 → 4"),
+    ):
+        with pytest.raises(ds.UserError, match=difference):
+            ds.basins.map(mnist, plane, **{"steps": 1} | options, checkpoint=Checkpoint(out, resume=True))
 
 
-def test_what_is_not_finite_has_no_class(mnist, monkeypatch):
-    plane = ds.noise.plane((2, 2), mnist.shape, lengths=(40.0, 40.0))
+def test_images_that_are_not_finite_have_no_class(make_scheduler):
+    network = NaNAbove(lambda x, _timestep: torch.zeros_like(x))
+    denoiser = ds.load(network, scheduler=make_scheduler("ddim"), shape=(1, 28, 28), device="cpu")
+    plane = ds.noise.plane((2, 2), denoiser.shape, lengths=(40.0, 40.0))
+    found = ds.basins.map(denoiser, plane, steps=1)
+    lost = (plane.batch(range(4))[:, 0, 0, 0] > 0).reshape(2, 2).T.numpy()
+    assert 0 < lost.sum() < 4
+    np.testing.assert_array_equal(found["nonfinite"], lost)
+    np.testing.assert_array_equal(found["label"] == -1, lost)
+    np.testing.assert_array_equal(found["confidence"].isnull(), lost)
+    assert len(found.attrs["warnings"]) == 1 and f"{lost.sum()} of 4 cells" in found.attrs["warnings"][0]
 
-    def broken(*args, **options):
-        x_0 = run_loop(*args, **options)
-        x_0[1] = torch.nan
-        return x_0
 
-    monkeypatch.setattr("denoscope.basins.basin_map.run_loop", broken)
-    found = ds.basins.map(mnist, plane, steps=1)
-    assert found["label"].values[1, 0] == -1 and np.isnan(found["confidence"].values[1, 0])
-    assert found.attrs["warnings"] == ["1 of 4 cells became NaN or Inf and have the label −1"]
-
-
-def test_what_is_no_digit_is_rejected(mnist):
-    """Far out half of what comes is no digit; the rest is as it was."""
+def test_images_that_are_not_digits_are_rejected(mnist):
+    """Far from the base half of the images are not digits; the others keep their label."""
     plane = ds.noise.plane((4, 4), mnist.shape, lengths=(600.0, 600.0))
     found, plain = (ds.basins.map(mnist, plane, steps=2, reject=reject) for reject in (True, False))
     labels = ds.classify(ds.sample(mnist, plane.batch(range(16)), steps=2), reject=True)
@@ -120,30 +137,25 @@ def test_what_is_no_digit_is_rejected(mnist):
     assert ds.dynamics.basin_fractions(found["label"]).classes[0] == -1
 
 
-def test_a_classifier_of_your_own_sees_finite_images_alone(mixture, monkeypatch):
-    """What is NaN is lost and counted, whatever the classifier would say; −1 that it says is a rejection."""
+def test_a_function_classifies_finite_images_only(mixture):
+    """Images that are not finite have the label −1, and so do those that the function rejects."""
+    denoiser = models.denoiser(NaNAbove(mixture.network), mixture.scheduler, mixture.shape)
     plane = ds.noise.plane((3, 2), mixture.shape, lengths=(8.0, 6.0), base_seed=1)
-
-    def broken(*args, **options):
-        x_0 = run_loop(*args, **options)
-        x_0[1:3] = torch.nan
-        return x_0
 
     def checked(images):
         assert images.isfinite().all() and images.dtype == torch.float64
         return side(images) * 3 - 1
 
-    monkeypatch.setattr("denoscope.basins.basin_map.run_loop", broken)
-    found = ds.basins.map(mixture, plane, steps=2, classifier=checked)
-    lost = np.array([[False, True, False], [True, False, False]])
+    found = ds.basins.map(denoiser, plane, steps=2, classifier=checked)
+    lost = (plane.batch(range(6))[:, 0, 0, 0] > 0).reshape(3, 2).T.numpy()
+    assert 0 < lost.sum() < 6
     np.testing.assert_array_equal(found["nonfinite"], lost)
-    truth = np.array([float(plane.tensor(k).flatten()[0]) > 0 for k in range(6)]).reshape(3, 2).T
-    np.testing.assert_array_equal(found["label"], np.where(lost, -1, truth * 3 - 1))
-    assert found.attrs["warnings"] == ["2 of 6 cells became NaN or Inf and have the label −1"]
+    np.testing.assert_array_equal(found["label"], -1)  # all other cells have side 0
+    assert f"{lost.sum()} of 6 cells" in found.attrs["warnings"][0]
 
 
-def test_the_noise_of_a_stochastic_scheduler_is_that_of_all_cells_at_any_batch_size():
-    """DDPM of two Gaussians, m·x_T = 0 the boundary of no draw: it is a straight line still."""
+def test_the_noise_of_a_stochastic_scheduler_is_common_to_all_cells_at_any_batch_size():
+    """The boundary of two Gaussians under DDPM is a straight line, shifted by the common noise."""
     own, mean = models.scheduler("ddpm"), torch.tensor([3.0, 0.0, 0.0, 0.0])
     denoiser = models.denoiser(models.TwoGaussians(mean, 0.04, own), own, (1, 1, 4))
     plane = ds.noise.plane((26, 26), denoiser.shape, lengths=(4000.0, 4000.0), base_seed=1)
@@ -159,41 +171,32 @@ def test_the_noise_of_a_stochastic_scheduler_is_that_of_all_cells_at_any_batch_s
     ).all()
 
 
-def test_a_map_is_gone_on_with_after_a_kill_and_by_the_same_work_alone(recorder, tmp_path):
+def test_a_killed_map_resumes_to_the_same_bits(recorder, tmp_path):
     out = tmp_path / "map.npz"
     line = "basins map --device cpu --num_steps 1 --num_prompts_per_direction 6 8 --len_per_direction 60 60"
     running = recorder.start(*line.split(), "--output", out, "--picture", tmp_path / "map.png", pause=0.1)
-    running.until("call 5\n")  # the first is the probe of the fingerprint, the others are eight cells each
+    running.until("call 5\n")  # the first is the probe of the fingerprint, the others label eight cells each
     running.send(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
     left = checkpoint.read(out)
     assert 8 <= left["computed"].sum() <= 24
-    went_on = recorder.run(*line.split(), "--output", out, "--picture", tmp_path / "map.png", "--resume")
-    assert went_on.wait() == 0, went_on.said
+    resumed = recorder.run(*line.split(), "--output", out, "--picture", tmp_path / "map.png", "--resume")
+    assert resumed.wait() == 0, resumed.said
     denoiser = ds.load("mnist", device="cpu")
     plane = ds.noise.plane((6, 8), denoiser.shape, lengths=(60.0, 60.0))
-    with threads_set_to(1):  # as the killed process had
+    with threads_set_to(1):  # as in the killed process
         whole = ds.basins.map(denoiser, plane, steps=1)
         assert checkpoint.read(out).drop_attrs().identical(whole.drop_attrs())
-        for options, told in (
-            ({"reject": True}, "reject: False → True"),
-            ({"classifier": lambda images: [0] * len(images)}, "classifier: lenet → "),
-            ({"lanes": 4}, "lanes: 8 → 4"),
-        ):
-            with pytest.raises(ds.UserError, match=told):
-                ds.basins.map(
-                    denoiser, plane, **{"steps": 1, "checkpoint": Checkpoint(out, resume=True)} | options
-                )
 
 
-def test_what_makes_no_map_is_refused(tiny, mnist):
+def test_invalid_arguments_are_refused(tiny, mnist):
     plane = ds.noise.plane((2, 2), tiny.shape)
-    for denoiser, noises, options, told in (
-        (tiny, plane, {}, "which LeNet-5 cannot label; give classifier="),
-        (mnist, plane, {}, r"the plane has shape \[2, 8, 8\]"),
+    for denoiser, noises, options, line in (
+        (tiny, plane, {}, "give classifier a function"),
+        (mnist, plane, {}, r"plane holds noises \[2, 8, 8\]; allowed: \[1, 28, 28\]"),
         (tiny, ds.noise.random(4, tiny.shape), {}, "plane is not a plane of noises"),
         (tiny, plane.subset(range(2)), {"classifier": side}, "plane has 2 of the noises of a plane of 2×2"),
-        (tiny, plane, {"classifier": side, "reject": True}, "reject is for LeNet-5"),
+        (tiny, plane, {"classifier": side, "reject": True}, "reject=True needs LeNet-5"),
         (tiny, plane, {"classifier": side, "batch_size": 0}, "batch_size is 0; allowed"),
         (
             mnist,
@@ -209,5 +212,21 @@ def test_what_makes_no_map_is_refused(tiny, mnist):
             "nowhere.safetensors",
         ),
     ):
-        with pytest.raises(ds.UserError, match=told):
+        with pytest.raises(ds.UserError, match=line):
             ds.basins.map(denoiser, noises, steps=1, **options)
+    for measure in (ds.basins.map, ds.basins.label_of):
+        with pytest.raises(ds.UserError, match="denoiser is"):
+            measure(plane, tiny)
+        with pytest.raises(ds.UserError, match="steps is 0; allowed"):
+            measure(tiny, plane, steps=0, classifier=side)
+
+
+def test_the_package_shows_its_public_names_and_understands_num_steps(mixture):
+    assert dir(ds.basins) == ["PointLabels", "label_of", "map"]
+    plane = ds.noise.plane((2, 2), mixture.shape, lengths=(8.0, 6.0))
+    one, other = (
+        ds.basins.map(mixture, plane, classifier=side, **{name: 3}) for name in ("steps", "num_steps")
+    )
+    assert one.identical(other)
+    where = ds.basins.label_of(mixture, plane, num_steps=3, classifier=side)
+    assert "\n" not in repr(where) and "side" in repr(where)

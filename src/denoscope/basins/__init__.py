@@ -1,5 +1,16 @@
-"""Which class each noise of a plane becomes: maps of basins."""
+"""Basins of the denoising map: the class that each noise becomes, on a grid or at single points.
 
-from denoscope.basins.basin_map import PointLabels, label_of, map
+>>> plane = ds.noise.plane((64, 64), denoiser.shape, lengths=(60, 60))
+>>> basins = ds.basins.map(denoiser, plane, steps=20)
+>>> ds.dynamics.basin_fractions(basins["label"])
+"""
+
+from denoscope.basins.basin_map import basin_map as map
+from denoscope.basins.label_of import label_of
+from denoscope.dynamics.boundaries.point_labels import PointLabels
 
 __all__ = ["PointLabels", "label_of", "map"]
+
+
+def __dir__() -> list[str]:
+    return __all__

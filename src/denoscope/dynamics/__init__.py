@@ -10,7 +10,8 @@
 from denoscope.dynamics.boundaries.basin_entropy import basin_entropy
 from denoscope.dynamics.boundaries.basin_fractions import basin_fractions
 from denoscope.dynamics.boundaries.boundary_dimension import boundary_dimension
-from denoscope.dynamics.boundaries.uncertainty_exponent import uncertainty_exponent
+from denoscope.dynamics.boundaries.point_labels import PointLabels
+from denoscope.dynamics.boundaries.uncertainty_exponent import uncertainty_exponent, uncertainty_exponent_of
 from denoscope.dynamics.boundaries.verdict import verdict
 from denoscope.dynamics.boundaries.wada import wada
 from denoscope.dynamics.loops.closed_loop import closed_loop
@@ -37,6 +38,7 @@ from denoscope.dynamics.trajectories.u_turn import u_turn
 
 __all__ = [
     "Estimate",
+    "PointLabels",
     "Result",
     "basin_entropy",
     "basin_fractions",
@@ -67,6 +69,7 @@ __all__ = [
     "trajectory_distances",
     "u_turn",
     "uncertainty_exponent",
+    "uncertainty_exponent_of",
     "verdict",
     "wada",
     "zero_one",

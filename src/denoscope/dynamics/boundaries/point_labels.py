@@ -1,0 +1,44 @@
+"""A function from points to labels that knows how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from denoscope.dynamics.statistics.arguments import parse_array
+from denoscope.foundation.errors import UserError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PointLabels:
+    """A function from points [n, d] to labels [n], with a description of everything that determines the labels.
+
+    `resolution` is the smallest distance (L2) between points that it distinguishes.
+    """
+
+    label: Callable[[np.ndarray], Any]
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    resolution: float = 0.0
+
+    def __call__(self, points: Any) -> np.ndarray:
+        """The labels [n] of points [n, d], −1 for no class.
+
+        Raises: UserError if the function does not return one integer for each point.
+        """
+        points = np.asarray(points)
+        labels = parse_array(self.label(points), "labels of label_of")
+        if labels.shape != (len(points),) or labels.dtype.kind not in "iub":
+            raise UserError(
+                f"label_of returned {labels.dtype} of shape {list(labels.shape)} for points {list(points.shape)}; "
+                f"allowed: one integer for each point, [{len(points)}]"
+            )
+        return labels
+
+    def __repr__(self) -> str:
+        made_with = ", ".join(
+            f"{name}={self.origin[name]!r}" for name in ("model", "classifier") if name in self.origin
+        )
+        return f"<PointLabels {made_with or 'of a function'}, resolution={self.resolution:.2g}>"
