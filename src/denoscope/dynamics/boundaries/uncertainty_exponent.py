@@ -107,7 +107,7 @@ def uncertainty_exponent(
     if distances[0] < described.resolution:
         raise UserError(
             f"{spelled('epsilons')} starts at {distances[0]:g}; allowed: at least {described.resolution:.1e}, the smallest "
-            "distance that label_of resolves"
+            "distance that the labels resolve"
         )
     at_once = len(points) if batch_size is None else parse_integer(batch_size, "batch_size", minimum=1)
     probes = _probes(points, distances, seed)
