@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from denoscope.dynamics.statistics.line_fit import weighted_line
 from denoscope.dynamics.statistics.intervals import normal_quantile, percentile_interval
+from denoscope.dynamics.statistics.line_fit import weighted_line
 
 DRAWS = 1000
 """Number of bootstrap samples."""
@@ -77,7 +77,9 @@ def slope_interval(
     # Points with the same pattern are exchangeable, and there are few patterns.
     patterns, times = np.unique(uncertain, axis=0, return_counts=True)
     drawn = draws.multinomial(len(uncertain), times / len(uncertain), DRAWS) @ patterns.astype(float)
-    low, high = percentile_interval(fit_fractions(x, drawn, len(uncertain), used).slope, confidence=confidence)
+    low, high = percentile_interval(
+        fit_fractions(x, drawn, len(uncertain), used).slope, confidence=confidence
+    )
     slope, reach = float(fit.slope), normal_quantile(confidence) * float(fit.error)
     return float(np.fmin(low, slope - reach)), float(np.fmax(high, slope + reach))
 
