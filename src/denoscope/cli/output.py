@@ -1,4 +1,4 @@
-"""What measures leave behind: numbers in a file, a picture beside it, lines on the terminal."""
+"""What measures write: a file of numbers, a picture beside it, lines on the terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def ending(suffix: str) -> Rule:
-    """Of an output: with another ending it might be what is read, or meant as a picture."""
+    """Require an ending, so that an output is neither a file that is read nor meant as a picture."""
     return f"a name that ends in {suffix}", lambda path: path.suffix == suffix
 
 
@@ -28,75 +28,73 @@ NPZ, JSON = ending(".npz"), ending(".json")
 
 @dataclass(frozen=True)
 class Measured(OwnFlags):
-    """Flags of a measure that leaves its numbers behind, and further files where its `places` say so."""
+    """Flags of a measure that writes its numbers."""
 
-    output: Path = option(
-        Path("measure.json"), "The file of the numbers, with what they were computed from.", JSON
-    )
+    output: Path = option(Path("measure.json"), "Output file: the numbers and their provenance.", JSON)
 
     @property
-    def places(self) -> list[tuple[str, Path]]:
-        """Each file that is written, behind the flag that names it; FOLDER/*.pt stands for those of a folder."""
+    def outputs(self) -> list[tuple[str, Path]]:
+        """(flag, path) of each file that is written; FOLDER/*.pt stands for the files of a folder."""
         return [("--output", self.output)]
 
     @contextmanager
-    def claimed(
-        self, asked: InferenceConfig, *, reads: Sequence[Path] = (), kept: Path | None = None
+    def reserved(
+        self, inference: InferenceConfig, *, reads: Sequence[Path] = (), saved: Path | None = None
     ) -> Iterator[None]:
-        """Hold the places while the block measures, having refused those that it may not write, or cannot.
+        """Refuse outputs that may not or cannot be written, then let the block measure.
 
-        A file that exists is replaced with --overwrite alone, or with --resume where work goes on that lies in `kept`;
-        one that the block `reads` never is, nor one in a recording, a folder, that it reads. After Ctrl-C it is told
-        where the work is kept.
+        An existing file is replaced only with --overwrite, or with --resume if the block resumes from `saved`. What
+        the block `reads` is never replaced, nor is any part of a recording that it reads. Ctrl-C reports where the
+        finished work is saved.
         """
         self.check()
-        for flag, place in self.places:
-            if source := next((one for one in reads if place.resolve().is_relative_to(one.resolve())), None):
-                raise UserError(f"{flag} is {place}, a part of {source}, which is read; name another place")
-            self._check_free(flag, place, asked, kept)
+        for flag, path in self.outputs:
+            if source := next((one for one in reads if path.resolve().is_relative_to(one.resolve())), None):
+                raise UserError(f"{flag} is {path}, a part of {source}, which is read; name another path")
+            self._check_free(flag, path, inference, saved)
         try:
             yield
         except KeyboardInterrupt as stop:
-            if kept is None or not _files(kept):
+            if saved is None or not _existing(saved):
                 raise
             raise KeyboardInterrupt(
-                f"stopped; what was finished is kept in {kept}: go on with --resume"
+                f"stopped; finished work is saved in {saved}: resume with --resume"
             ) from stop
 
     @contextmanager
-    def at_work(
-        self, asked: InferenceConfig, what: str, *, unit: str, kept: Path, reads: Sequence[Path] = ()
+    def working(
+        self, inference: InferenceConfig, what: str, *, unit: str, saved: Path, reads: Sequence[Path] = ()
     ) -> Iterator[Checkpoint]:
-        """The places `claimed`, and the checkpoint to which a measure saves its work and reports its progress."""
+        """Like `reserved`; the block gets the checkpoint to which it saves its work and reports its progress."""
         from denoscope.cli import progress
         from denoscope.foundation.checkpoint import Checkpoint
 
-        with self.claimed(asked, reads=reads, kept=kept), progress.Counter(what, unit=unit) as counter:
-            yield Checkpoint(kept, resume=asked.resume, overwrite=asked.overwrite, progress=counter)
+        with self.reserved(inference, reads=reads, saved=saved), progress.Counter(what, unit=unit) as counter:
+            yield Checkpoint(saved, resume=inference.resume, overwrite=inference.overwrite, progress=counter)
 
     def check(self) -> None:
-        """Refuse what could not be written, before it is measured."""
+        """Refuse what cannot be written, before anything is measured."""
         from denoscope.foundation import atomic_files
 
-        for _, place in self.places:
-            atomic_files.check_writable(place)
+        for _, path in self.outputs:
+            atomic_files.check_writable(path)
 
-    def _check_free(self, flag: str, place: Path, asked: InferenceConfig, kept: Path | None) -> None:
-        """Refuse a place that is taken, unless it was asked to be written anew."""
-        begun = kept is not None and bool(_files(kept))
-        taken = _files(place)
-        if not taken or asked.overwrite or (asked.resume and begun):
+    def _check_free(self, flag: str, path: Path, inference: InferenceConfig, saved: Path | None) -> None:
+        """Refuse a path that exists, unless it may be replaced."""
+        resumable = saved is not None and bool(_existing(saved))
+        existing = _existing(path)
+        if not existing or inference.overwrite or (inference.resume and resumable):
             return
-        wrong = f"cannot be gone on with, since nothing of it is kept in {kept}" if asked.resume else "exists"
-        go_on = "go on with it (--resume), " if begun else ""
-        raise UserError(f"{taken[0]} {wrong}; {go_on}replace it (--overwrite) or name another {flag}")
+        problem = f"cannot be resumed, since nothing is saved in {saved}" if inference.resume else "exists"
+        resume = "resume it (--resume), " if resumable else ""
+        raise UserError(f"{existing[0]} {problem}; {resume}replace it (--overwrite) or name another {flag}")
 
 
-def _files(place: Path) -> list[Path]:
-    """The files that there are at a place."""
-    if place.name.startswith("*."):
-        return sorted(place.parent.glob(place.name))
-    return [place] if place.exists() else []
+def _existing(path: Path) -> list[Path]:
+    """The existing files at a path, which may end in `*.pt`."""
+    if path.name.startswith("*."):
+        return sorted(path.parent.glob(path.name))
+    return [path] if path.exists() else []
 
 
 @dataclass(frozen=True)
@@ -105,58 +103,60 @@ class Pictured(Measured):
 
     picture: Path | None = option(
         None,
-        "The picture, .png, .pdf, .svg or another ending that matplotlib writes; NAME.png beside the output unless set.",
+        "Picture: .png, .pdf, .svg or another format of matplotlib; by default NAME.png beside the output.",
     )
 
     @property
-    def place(self) -> Path:
-        """Of the picture."""
+    def picture_path(self) -> Path:
+        """The picture's file."""
         return self.picture or self.output.with_suffix(".png")
 
     @property
-    def places(self) -> list[tuple[str, Path]]:
-        return [*super().places, ("--picture", self.place)]
+    def outputs(self) -> list[tuple[str, Path]]:
+        return [*super().outputs, ("--picture", self.picture_path)]
 
     def check(self) -> None:
-        """Refuse what could not be drawn either."""
+        """Refuse also what cannot be drawn."""
         from denoscope.figures import plots
 
         plots.check_library()
-        plots.form_of(self.place)
+        plots.form_of(self.picture_path)
         super().check()
 
-    def draw(self, draw: Callable[..., Any], found: Any, **options: Any) -> None:
-        """Save what `draw` makes of the numbers on an axis."""
+    def draw(self, draw: Callable[..., Any], result: Any, **options: Any) -> None:
+        """Save what `draw` draws of the result on an axis."""
         from denoscope.figures import plots
 
         figure, ax = plots.figure()
-        draw(ax, found, **options)
-        plots.save(figure, self.place)
+        draw(ax, result, **options)
+        plots.save(figure, self.picture_path)
 
-    def tell(self) -> None:
-        """Where both lie."""
-        print(self.output, self.place, sep="\n")
+    def print_paths(self) -> None:
+        """Print the paths of the numbers and of the picture."""
+        print(self.output, self.picture_path, sep="\n")
 
 
 @dataclass(frozen=True)
-class Keeping(Measured):
-    """Flags of a measure that keeps what is finished in a file of its own, to be gone on with."""
+class Checkpointed(Measured):
+    """Flags of a measure that saves its finished work to a file of its own."""
 
-    kept: Path = option(Path("measure.npz"), "The file in which what is finished is kept.", NPZ)
+    checkpoint: Path = option(
+        Path("measure.npz"), "File of the finished work, from which --resume continues.", NPZ
+    )
 
     @property
-    def places(self) -> list[tuple[str, Path]]:
-        return [*super().places, ("--kept", self.kept)]
+    def outputs(self) -> list[tuple[str, Path]]:
+        return [*super().outputs, ("--checkpoint", self.checkpoint)]
 
 
 def warn(warnings: Iterable[str]) -> None:
-    """Tell where numbers end to mean what they seem to, beside what is printed."""
+    """Print the caveats of a result beside it."""
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """The numbers as JSON."""
+    """Write numbers as JSON."""
     from denoscope.foundation import atomic_files
 
     with atomic_files.replacing(path) as file:

@@ -76,7 +76,7 @@ def test_a_spectrum_is_gone_on_with_after_a_kill_and_replaced_on_request_alone(m
 
     before = {path: path.read_bytes() for path in here.rglob("spectrum*/*")}
     for flags, told in (
-        ([], "spectrum.json exists; go on with it (--resume), replace it (--overwrite)"),
+        ([], "spectrum.json exists; resume it (--resume), replace it (--overwrite)"),
         (
             ["--resume", "--num_steps", 2],
             "noise_0000.npz cannot be resumed, since it differs in num_steps: 1 → 2",
@@ -113,21 +113,21 @@ def test_a_spectrum_is_gone_on_with_after_a_kill_and_replaced_on_request_alone(m
 
 
 @pytest.mark.parametrize(
-    ("measure", "begun", "kept_in"),
+    ("measure", "begun", "saved_in"),
     [
         ("spectrum --samples 2 --k 2", "noise_0001, 2 of 2", "spectrum.kept/*.npz"),
         ("growth --batch_size 1 --num_prompts_per_direction 5 5", "call 15\n", "growth.npz"),
         ("lyapunov --iterations 60 --discard 0", "call 60\n", "lyapunov.npz"),
     ],
 )
-def test_ctrl_c_tells_where_the_work_is_kept(model, recorder, here, measure, begun, kept_in):
+def test_ctrl_c_reports_where_the_work_is_saved(model, recorder, here, measure, begun, saved_in):
     ds.noise.random(2, (1, 8, 8), seed=1).write(here / "inputs")
     line = f"dynamics {measure} --model {model} --device cpu --num_steps 2".split()
     running = recorder.start(*line, pause=0.005)
     running.until(begun)
     running.send(signal.SIGINT)
     assert running.wait() == 130
-    assert running.said.endswith(f"stopped; what was finished is kept in {kept_in}: go on with --resume\n")
+    assert running.said.endswith(f"stopped; finished work is saved in {saved_in}: resume with --resume\n")
     assert "Traceback" not in running.said
     went_on = recorder.run(*line, "--resume")
     assert went_on.code == 0, went_on.said
@@ -138,7 +138,7 @@ def test_exponents_of_which_nothing_was_kept_are_not_gone_on_with(model, here, c
     (here / "spectrum.json").write_text("{}")
     line = f"dynamics spectrum --model {model} --k 2 --num_steps 1 --device cpu"
     assert "spectrum.json exists; replace it (--overwrite)" in refused(capsys, line)
-    assert "since nothing of it is kept in spectrum.kept" in refused(capsys, f"{line} --resume")
+    assert "since nothing is saved in spectrum.kept" in refused(capsys, f"{line} --resume")
     assert (here / "spectrum.json").read_text() == "{}"
     command.main([*line.split(), "--overwrite"])
     (here / "spectrum.json").unlink()
@@ -404,7 +404,7 @@ def test_no_file_is_replaced_unless_that_is_asked_for(measures, here, capsys):
             told = refused(capsys, line)
             assert f"{name} exists; " in told and "(--overwrite) or name another --" in told
             if "--num_steps" in line and "--resume" not in told:
-                assert f"{name} cannot be gone on with" in refused(capsys, f"{line} --resume")
+                assert f"{name} cannot be resumed" in refused(capsys, f"{line} --resume")
             assert (here / name).read_bytes() == b"mine"
             assert not [other for other in files if other != name and (here / other).exists()]
             (here / name).unlink()
@@ -432,14 +432,16 @@ def test_a_place_that_cannot_be_written_is_named_before_anything_is_measured(mea
         (f"{divergence} --picture file/p.png", "file/p.png"),
         (f"{growth} --output file/g.npz", "file/g.npz"),
         (f"{lyapunov} --output folder.json --overwrite", "folder.json"),
-        (f"{lyapunov} --kept file/l.npz", "file/l.npz"),
+        (f"{lyapunov} --checkpoint file/l.npz", "file/l.npz"),
     ):
         assert f"cannot write {place}: " in refused(capsys, line)
     for line, allowed in ((spectrum, ".json"), (growth, ".npz"), (lyapunov, ".json")):
         for place in (".", "/", "inputs"):
             told = refused(capsys, f"{line} --output {place}")
             assert f"--output is {place}; allowed: a name that ends in {allowed}" in told
-    assert "--kept is a.json; allowed: " in refused(capsys, f"{lyapunov} --output a.json --kept a.json")
+    assert "--checkpoint is a.json; allowed: " in refused(
+        capsys, f"{lyapunov} --output a.json --checkpoint a.json"
+    )
     assert sorted(path.name for path in here.iterdir()) == sorted(
         ["inputs", "run.zarr", "plane.pt", "file", "folder.json"]
     )
@@ -522,7 +524,7 @@ def test_similarity_compares_layers_and_steps(tiny, here, capsys):
         ("--steps 3", "holds no states of step 3; it has 0, 1, 2"),
         (
             "--layers conv_in",
-            "conv_in in one step can be compared with nothing; name several --layers or --steps",
+            "conv_in in one step leaves nothing to compare; name several --layers or --steps",
         ),
     ):
         assert line in refused(capsys, f"dynamics similarity run.zarr {flags} --overwrite")
@@ -541,7 +543,7 @@ def test_a_full_spectrum_adds_up_to_its_determinant(model, here, capsys):
     assert told[0].startswith(f"64 exponents, {(expected.exponents > 0).sum()} above 0")
     assert told[1] == f"sum {expected.exponents.sum():.10g}, ln|det| {expected.log_det:.10g}"
     assert told[3:] == ["full_spectrum.json", "full_spectrum.png"] and (here / "full_spectrum.npz").exists()
-    assert "full_spectrum.json exists; go on with it (--resume)" in refused(capsys, line)
+    assert "full_spectrum.json exists; resume it (--resume)" in refused(capsys, line)
 
 
 def test_uncertainty_asks_random_points_of_a_plane(here, capsys):
@@ -566,7 +568,7 @@ def test_uncertainty_asks_random_points_of_a_plane(here, capsys):
     assert written["origin"]["fingerprint"]["num_steps"] == 1
     assert "--points is 1; allowed: an integer of at least 2" in refused(capsys, line.replace("40", "1"))
     told = refused(
-        capsys, line.replace("epsilons 3", "epsilons 1e-9 3") + " --output other.json --kept other.npz"
+        capsys, line.replace("epsilons 3", "epsilons 1e-9 3") + " --output other.json --checkpoint other.npz"
     )
     assert "epsilons" in told and "1e-09; allowed: at least" in told
     assert not (here / "other.npz").exists()
@@ -611,10 +613,12 @@ def test_an_orbit_diagram_is_that_of_the_library(model, here, capsys):
         assert written["values"][row] == means and written["computed_from"]["begin"][str(level)] == loop.begin
         assert told[row] == f"level {level:<5g} mean pixel {min(means):+.6f} to {max(means):+.6f}"
     assert told[2:] == ["orbit_diagram.json", "orbit_diagram.png"]
-    assert "orbit_diagram.json exists; go on with it (--resume)" in refused(capsys, line)
-    command.main(f"{line} --output each.json --kept each.npz".split())
+    assert "orbit_diagram.json exists; resume it (--resume)" in refused(capsys, line)
+    command.main(f"{line} --output each.json --checkpoint each.npz".split())
     assert json.loads((here / "each.json").read_text())["parameters"] == [0.25, 0.5, 0.75, 1]
-    told = refused(capsys, f"{line} --levels 0.5 2 --output other.json --kept other.npz --picture other.png")
+    told = refused(
+        capsys, f"{line} --levels 0.5 2 --output other.json --checkpoint other.npz --picture other.png"
+    )
     assert "level is 2.0; allowed: 0.25 to 1" in told and not (here / "other.npz").exists()
 
 
@@ -652,14 +656,12 @@ def test_distances_name_the_nearest_trajectory(tiny, here, capsys, metric):
 
 def test_distances_of_what_cannot_be_compared_are_refused(tiny, here, capsys):
     ds.record(tiny, ds.noise.random(1, tiny.shape), here / "one.zarr", steps=2)
-    assert "one.zarr holds one sample; needed are two or more" in refused(
-        capsys, "dynamics distances one.zarr"
-    )
+    assert "one.zarr holds one sample; allowed: two or more" in refused(capsys, "dynamics distances one.zarr")
     ds.record(tiny, ds.noise.random(2, tiny.shape), here / "final.zarr", steps=2, extract_states=False)
     assert "final.zarr" in refused(capsys, "dynamics distances final.zarr")
     ds.record(tiny, ds.noise.random(2, tiny.shape), here / "run.zarr", steps=2)
     told = refused(capsys, "dynamics distances run.zarr --metric manhattan")
-    assert "metric is 'manhattan'; allowed: euclidean, cosine, dtw, frechet, hausdorff" in told
+    assert "--metric" in told and "manhattan" in told and "frechet" in told
     assert not (here / "distances.json").exists()
 
 
@@ -671,7 +673,7 @@ def test_no_part_of_the_recording_that_is_read_is_an_output(tiny, here, capsys):
     assert "--output is run.zarr/zarr.json, a part of run.zarr, which is read" in told
     ds.open(here / "run.zarr").check()
     flags = "--layers conv_in conv_in"
-    assert "can be compared with nothing" in refused(capsys, f"dynamics similarity run.zarr {flags}")
+    assert "leaves nothing to compare" in refused(capsys, f"dynamics similarity run.zarr {flags}")
 
 
 def test_results_say_what_they_were_computed_from(mnist, model, here):

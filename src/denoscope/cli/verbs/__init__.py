@@ -1,1 +1,1 @@
-"""What each command does."""
+"""The commands, one module each: `verbs/noise/random.py` is `denoscope noise random`."""

@@ -1,0 +1,63 @@
+"""Closed loops that the flags name: an image is noised part of the way and denoised, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from denoscope.cli.from_settings import load, read_noises
+from denoscope.cli.verb import OwnFlags
+from denoscope.config import POSITIVE, Settings, at_least, option
+
+if TYPE_CHECKING:
+    import torch
+
+    from denoscope.dynamics.loops.closed_loop import ClosedLoop
+
+LEVELS = (
+    "Levels as shares of the steps; by default 0.1 to 1 in tenths, or every step if there are fewer than ten."
+)
+
+
+@dataclass(frozen=True)
+class LoopFlags(OwnFlags):
+    """How long closed loops are iterated, and with which noise."""
+
+    iterations: int = option(1000, "Iterations that are measured.", at_least(2))
+    discard: int = option(100, "Iterations before these, for the transient.", at_least(0))
+    loop_noise: Literal["fixed", "common"] = option(
+        "fixed", "fixed: one draw for all iterations; common: one draw for each."
+    )
+
+
+@dataclass(frozen=True)
+class OneLoopFlags(LoopFlags):
+    """Which closed loop is iterated, and how long."""
+
+    level: float = option(0.5, "How far back each iteration noises, as a share of the steps.", POSITIVE)
+
+
+def loops(
+    settings: Settings, own: LoopFlags, streams: int
+) -> tuple[Callable[[float], ClosedLoop], torch.Tensor]:
+    """The loop at each level, and the image [C, H, W] with which it begins: what the first noise becomes."""
+    from denoscope import dynamics
+    from denoscope.sampling.loop import Loop, run_loop
+
+    denoiser, steps, seed = load(settings), settings.inference.num_steps, settings.system.seed
+    x_T = read_noises(settings, denoiser).batch([0])
+    x_0 = run_loop(denoiser, x_T, Loop(steps=steps, noise_seed=seed, streams=streams))
+
+    def loop_at(level: float) -> ClosedLoop:
+        return dynamics.closed_loop(
+            denoiser, level, noise_seed=seed, noise=own.loop_noise, steps=steps, streams=streams
+        )
+
+    return loop_at, x_0[0]
+
+
+def default_levels(steps: int) -> list[float]:
+    """Ten shares of the steps up to all of them; one for each step if there are fewer than ten."""
+    count = min(steps, 10)
+    return [(k + 1) / count for k in range(count)]

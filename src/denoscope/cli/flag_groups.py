@@ -1,0 +1,26 @@
+"""Fields of the configurations that several commands take as flags."""
+
+from __future__ import annotations
+
+MODEL = "model scheduler clip_sample dtype"
+"""Of the model configuration."""
+SAVED = "resume overwrite"
+"""Of the inference configuration: what to do with earlier work."""
+PLANE = "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds"
+"""Of the default configuration: a plane of noises."""
+CLASSIFIED_PLANE = {
+    "system": "device seed",
+    "model": MODEL,
+    "inference": f"num_steps batch_size lanes {SAVED}",
+    "classifier": "classifier_weights reject",
+    "default": PLANE,
+}
+"""The classes that noises of a plane become."""
+SPECTRUM = {"system": "inputs device seed", "model": MODEL, "inference": f"num_steps noise {SAVED}"}
+"""Exponents of the noises of a folder."""
+LOOP = {"system": "inputs device seed", "model": MODEL, "inference": f"num_steps {SAVED}"}
+"""A closed loop that begins with a noise of a folder."""
+REPLACES = {"inference": "overwrite"}
+"""A measure that is too quick to be resumed."""
+SHAPE = {"generation": "image_size channels", "model": "model"}
+"""The shape of noises."""

@@ -1,0 +1,76 @@
+"""Models and noises that the flags name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from denoscope.config import Settings
+from denoscope.foundation.errors import UserError
+
+if TYPE_CHECKING:
+    from denoscope.models.denoiser import Denoiser
+    from denoscope.noise.noise_set import NoiseSet
+    from denoscope.noise.plane_noise import PlaneNoise
+
+
+def load(settings: Settings) -> Denoiser:
+    """The model."""
+    from denoscope.models import denoiser
+
+    model = settings.model
+    return denoiser.load(
+        model.model,
+        scheduler=model.scheduler,
+        dtype=model.dtype,
+        device=settings.system.device,
+        clip_sample=model.clip_sample,
+        config=model,
+    )
+
+
+def read_noises(settings: Settings, denoiser: Denoiser) -> NoiseSet:
+    """The noises of the folder `inputs`, of the model's shape."""
+    from denoscope import noise
+
+    return noise.read(settings.system.inputs, shape=denoiser.shape)
+
+
+def plane_of(settings: Settings, shape: tuple[int, int, int]) -> PlaneNoise:
+    """The plane of noises."""
+    from denoscope import noise
+
+    default = settings.default
+    return noise.plane(
+        default.num_prompts_per_direction,
+        shape,
+        lengths=default.len_per_direction,
+        center=default.center_coords,
+        base_seed=default.plane_base_seed,
+        direction_seeds=default.direction_seeds,
+    )
+
+
+def noise_shape(settings: Settings) -> tuple[int, int, int]:
+    """The shape (C, H, W) of the model's states.
+
+    Raises: UserError if the settings name another size or number of channels.
+    """
+    from denoscope.models.denoiser import shape_of
+
+    shape = shape_of(settings.model.model)
+    check_shape(settings, shape)
+    return shape
+
+
+def check_shape(settings: Settings, shape: tuple[int, int, int]) -> None:
+    """Refuse a size or a number of channels that differs from the model's."""
+    (channels, height, width), requested = shape, settings.generation
+    model = settings.model.model
+    if requested.channels not in (None, channels):
+        raise UserError(
+            f"GenerationConfig.channels is {requested.channels}; allowed: {channels}, as {model} takes"
+        )
+    size = requested.image_size
+    if size is not None and (size, size) != (height, width):
+        allowed = f"{height}" if height == width else f"{height} by {width}"
+        raise UserError(f"GenerationConfig.image_size is {size}; allowed: {allowed}, as {model} takes")

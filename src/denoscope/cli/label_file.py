@@ -1,0 +1,58 @@
+"""Files that hold a plane of labels: maps of basins (.npz) and tensors (.pt)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from denoscope.cli.output import Measured
+from denoscope.config import option
+from denoscope.foundation.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray
+
+MENTIONED = 4
+"""How many arrays of a file a message lists if none of them is a plane of labels."""
+WRITERS = "as `denoscope basins map` (.npz) and `denoscope classify` (.pt) write them"
+
+
+@dataclass(frozen=True)
+class LabelFlags(Measured):
+    """Which plane of labels is measured."""
+
+    path: Path = option(
+        Path("outputs/classifications_plane.pt"),
+        "Labels of a plane, as classify writes them, or a map of basins (.npz).",
+        positional=True,
+    )
+
+
+def read_plane(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """The labels [ny, nx] in a file of either kind, and their provenance.
+
+    Raises: UserError if the file is missing, unfinished or holds no plane of labels.
+    """
+    from denoscope.foundation import checkpoint, tensor_files
+
+    provenance: dict[str, Any] = {"plane": str(path)}
+    if not path.is_file():
+        problem = "it is a folder" if path.is_dir() else "there is no such file"
+        raise UserError(f"cannot read {path}: {problem}; name a plane of labels, {WRITERS}")
+    if path.suffix != ".npz":
+        return tensor_files.load(path).numpy(), provenance
+    stored = checkpoint.read(path)
+    if "label" not in stored or stored["label"].dims != ("y", "x"):
+        raise UserError(f"{path} holds no plane of labels but {_arrays(stored)}; name one, {WRITERS}")
+    if not stored["computed"].all():
+        raise UserError(f"{path} is not finished; resume it with denoscope basins map --resume")
+    return stored["label"].to_numpy(), provenance | {"map": stored.attrs.get(checkpoint.IDENTITY)}
+
+
+def _arrays(stored: xarray.Dataset) -> str:
+    """The first arrays of a file with their dimensions."""
+    arrays = [f"{name} ({', '.join(map(str, array.dims))})" for name, array in stored.data_vars.items()]
+    more = f" and {len(arrays) - MENTIONED} more" if arrays[MENTIONED:] else ""
+    return ", ".join(arrays[:MENTIONED]) + more or "nothing"

@@ -1,0 +1,18 @@
+"""Where `denoscope noise …` writes its noises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from denoscope.config import Settings
+
+if TYPE_CHECKING:
+    from denoscope.noise.noise_set import NoiseSet
+
+
+def write(x: NoiseSet, settings: Settings) -> None:
+    """Write the noises to the folder `inputs` and say so."""
+    folder = settings.system.inputs
+    x.write(folder)
+    shape = ", ".join(map(str, x.shape))
+    print(f"{len(x)} tensors [1, {shape}] in {folder}: {x.names[0]}.pt … {x.names[-1]}.pt")

@@ -1,0 +1,55 @@
+"""The list of all commands. Each is imported when it is used, from the module of its name in `verbs`."""
+
+from __future__ import annotations
+
+import importlib
+
+from denoscope.cli.verb import Verb
+
+VERBS = (
+    "noise random",
+    "noise perturbed",
+    "noise plane",
+    "record",
+    "patch",
+    "basins map",
+    "dynamics spectrum",
+    "dynamics full_spectrum",
+    "dynamics local_expansion",
+    "dynamics growth",
+    "dynamics divergence",
+    "dynamics sweep",
+    "dynamics lyapunov",
+    "dynamics orbit",
+    "dynamics orbit_diagram",
+    "dynamics basins",
+    "dynamics uncertainty",
+    "dynamics verdict",
+    "dynamics commitment",
+    "dynamics u_turn",
+    "dynamics similarity",
+    "dynamics distances",
+    "dynamics geometry",
+    "layers",
+    "image",
+    "classify",
+    "compare",
+    "verify determinism",
+    "verify precision",
+    "verify store",
+    "selfcheck",
+    "pipeline",
+)
+"""The names of the commands, in the order in which the help lists them."""
+
+
+def verb(name: str) -> Verb:
+    """The command of a name in `VERBS`."""
+    found = importlib.import_module(f"denoscope.cli.verbs.{name.replace(' ', '.')}").VERB
+    assert isinstance(found, Verb)
+    return found
+
+
+def members(group: str) -> list[str]:
+    """The names of the commands in a group, such as `dynamics`; none if there is no such group."""
+    return [name for name in VERBS if name.startswith(f"{group} ")]

@@ -1,0 +1,1 @@
+"""`denoscope basins …`: map the classes that noises become."""

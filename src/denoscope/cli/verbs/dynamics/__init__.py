@@ -1,0 +1,1 @@
+"""`denoscope dynamics …`: measure the denoising map as a dynamical system."""

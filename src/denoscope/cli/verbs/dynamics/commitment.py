@@ -1,0 +1,49 @@
+"""`denoscope dynamics commitment`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from denoscope.cli.flag_groups import SAVED
+from denoscope.cli.output import NPZ, Pictured, warn
+from denoscope.cli.verb import Verb
+from denoscope.config import Settings, option
+
+
+@dataclass(frozen=True)
+class CommitmentFlags(Pictured):
+    """Which recording's samples are classified."""
+
+    path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True)
+    output: Path = option(
+        Path("commitment.npz"), "Output file: labels, steps and shares; also the checkpoint.", NPZ
+    )
+
+
+def run(settings: Settings, own: CommitmentFlags) -> None:
+    from denoscope import dynamics, figures
+    from denoscope.recording import recording
+
+    with own.working(
+        settings.inference, "commitment", unit="sample", saved=own.output, reads=[own.path]
+    ) as checkpoint:
+        result = dynamics.commitment(
+            recording.open(own.path), device=settings.system.device, checkpoint=checkpoint
+        )
+    own.draw(figures.draw_commitment, result)
+    steps = result.sizes["step"]
+    for step in sorted({0, steps // 4, steps // 2, 3 * steps // 4, steps - 1}):
+        sigma, share = float(result["sigma"][step]), float(result["decided"][step])
+        low, high = result["decided_interval"][step].values
+        print(f"step {step:>4}  σ {sigma:8.3f}  decided {share:6.1%}  [{low:.1%}, {high:.1%}]")
+    warn(result.attrs["warnings"])
+    own.print_paths()
+
+
+VERB = Verb(
+    run,
+    "Find the step in which each sample of a recording is decided, by the class of its estimates of x_0.",
+    {"system": "device", "inference": SAVED},
+    CommitmentFlags,
+)

@@ -1,0 +1,58 @@
+"""`denoscope dynamics full_spectrum`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from denoscope.cli.flag_groups import SPECTRUM
+from denoscope.cli.from_settings import load, read_noises
+from denoscope.cli.output import JSON, NPZ, Checkpointed, Pictured, warn, write_json
+from denoscope.cli.verb import Verb
+from denoscope.config import Settings, option
+
+
+@dataclass(frozen=True)
+class FullSpectrumFlags(Checkpointed, Pictured):
+    """Where the exponents and the product of the steps' Jacobians are written."""
+
+    output: Path = option(
+        Path("full_spectrum.json"), "Output file: the exponents and their provenance.", JSON
+    )
+    checkpoint: Path = option(
+        Path("full_spectrum.npz"),
+        "File of the product of the steps so far, from which --resume continues.",
+        NPZ,
+    )
+
+
+def run(settings: Settings, own: FullSpectrumFlags) -> None:
+    from denoscope import dynamics, figures
+
+    inference = settings.inference
+    with own.working(inference, "full spectrum", unit="step", saved=own.checkpoint) as checkpoint:
+        denoiser = load(settings)
+        result = dynamics.full_spectrum(
+            denoiser,
+            read_noises(settings, denoiser).batch([0]),
+            steps=inference.num_steps,
+            noise=inference.noise,
+            noise_seed=settings.system.seed,
+            checkpoint=checkpoint,
+        )
+    write_json(own.output, result.to_dict())
+    own.draw(figures.draw_exponents, {type(denoiser.scheduler).__name__: result.exponents})
+    values = result.exponents
+    print(f"{len(values)} exponents, {(values > 0).sum()} above 0, {values[0]:.3f} to {values[-1]:.3f}")
+    print(f"sum {values.sum():.10g}, ln|det| {result.log_det:.10g}")
+    print(f"Kaplan–Yorke dimension {dynamics.kaplan_yorke(values).value:.2f}")
+    warn(result.warnings)
+    own.print_paths()
+
+
+VERB = Verb(
+    run,
+    "Compute all finite-time Lyapunov exponents of the whole map x_T → x_0, of the first noise.",
+    SPECTRUM,
+    FullSpectrumFlags,
+)

@@ -1,0 +1,49 @@
+"""`denoscope dynamics geometry`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from denoscope.cli.finished import with_sequences
+from denoscope.cli.flag_groups import REPLACES
+from denoscope.cli.output import JSON, Pictured, warn, write_json
+from denoscope.cli.verb import Verb
+from denoscope.config import Settings, option
+
+
+@dataclass(frozen=True)
+class GeometryFlags(Pictured):
+    """Which recording's trajectories are measured."""
+
+    path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True)
+    output: Path = option(Path("geometry.json"), "Output file: the numbers and their provenance.", JSON)
+
+
+def run(settings: Settings, own: GeometryFlags) -> None:
+    import numpy as np
+
+    from denoscope import dynamics, figures
+
+    with own.reserved(settings.inference, reads=[own.path]):
+        rec = with_sequences(own.path)
+        trajectories = rec.sequence.to_numpy()
+        path, spread = dynamics.path_geometry(trajectories), dynamics.participation(trajectories)
+    own.draw(figures.draw_path, path)
+    length, chord = np.median(path.lengths), np.median(path.chords)
+    print(
+        f"length {length:.4g}, chord {chord:.4g}, straightness {np.nanmedian(path.straightness):.3f} "
+        f"(medians of {len(trajectories)} samples, L2)"
+    )
+    for state in sorted({0, (len(spread.ratio) - 1) // 2, len(spread.ratio) - 1}):
+        low, high = spread.intervals[state]
+        print(f"state {state:>4}  participation ratio {spread.ratio[state]:.2f}  [{low:.2f}, {high:.2f}]")
+    warn([*path.warnings, *spread.warnings])
+    content = {"computed_from": rec.origin, "path": path.to_dict(), "participation": spread.to_dict()}
+    write_json(own.output, content)
+    own.print_paths()
+
+
+VERB = Verb(
+    run, "Measure lengths, turns and dimensions of the trajectories of a recording.", REPLACES, GeometryFlags
+)

@@ -1,0 +1,51 @@
+"""`denoscope dynamics local_expansion`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from denoscope.cli.flag_groups import SPECTRUM
+from denoscope.cli.from_settings import load, read_noises
+from denoscope.cli.output import JSON, Pictured, write_json
+from denoscope.cli.verb import Verb
+from denoscope.config import Settings, at_least, option
+
+
+@dataclass(frozen=True)
+class ExpansionFlags(Pictured):
+    """Along how many directions each step is measured."""
+
+    k: int = option(8, "How many directions are carried along.", at_least(1))
+    output: Path = option(Path("local_expansion.json"), "Output file: the rates and their provenance.", JSON)
+
+
+def run(settings: Settings, own: ExpansionFlags) -> None:
+    from denoscope import dynamics, figures
+    from denoscope.cli import progress
+
+    inference = settings.inference
+    with own.reserved(inference), progress.Counter("local expansion", unit="step") as counter:
+        denoiser = load(settings)
+        result = dynamics.local_expansion(
+            denoiser,
+            read_noises(settings, denoiser).batch([0]),
+            own.k,
+            steps=inference.num_steps,
+            noise=inference.noise,
+            noise_seed=settings.system.seed,
+            progress=counter,
+        )
+    write_json(own.output, result.to_dict())
+    own.draw(figures.draw_expansion, result)
+    for step, rates in enumerate(result.rates):
+        print(f"step {step:>4}  " + "  ".join(f"{rate:+7.3f}" for rate in rates))
+    own.print_paths()
+
+
+VERB = Verb(
+    run,
+    "Measure how much each step stretches a frame of directions carried along from the first noise.",
+    {**SPECTRUM, "inference": "num_steps noise overwrite"},
+    ExpansionFlags,
+)

@@ -1,0 +1,125 @@
+"""`denoscope dynamics spectrum`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from denoscope.cli.flag_groups import SPECTRUM
+from denoscope.cli.from_settings import load, read_noises
+from denoscope.cli.output import JSON, Measured, warn, write_json
+from denoscope.cli.verb import Verb
+from denoscope.config import Settings, at_least, option
+from denoscope.foundation.errors import UserError
+
+if TYPE_CHECKING:
+    from denoscope.dynamics.sensitivity.spectrum import Spectrum
+    from denoscope.models.denoiser import Denoiser
+    from denoscope.noise.noise_set import NoiseSet
+
+
+@dataclass(frozen=True)
+class SpectrumFlags(Measured):
+    """How many exponents of which noises are computed, and of what."""
+
+    samples: int = option(1, "How many of the noises in --inputs, the first ones.", at_least(1))
+    k: int = option(8, "How many exponents, the largest.", at_least(1))
+    layer: str | None = option(None, "A layer, whose state is differentiated instead of x_0.")
+    layer_step: int = option(-1, "The step in which that layer is read; -1 is the last.")
+    differences: bool = option(False, "Also compare the derivatives with central differences.")
+    vectors: Path | None = option(None, "A folder for the directions in x_T, NAME.pt [k, C, H, W].")
+    output: Path = option(
+        Path("spectrum.json"),
+        "Output file: the exponents and their provenance. The folder NAME.kept beside it holds the checkpoints.",
+        JSON,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layer is None and self.layer_step != SpectrumFlags.layer_step:
+            raise UserError(
+                f"--layer_step is {self.layer_step}, but no layer is named; name one (--layer) or leave out the step"
+            )
+
+    @property
+    def checkpoints(self) -> Path:
+        """The checkpoints, one for each noise."""
+        return self.output.with_suffix(".kept") / "*.npz"
+
+    @property
+    def outputs(self) -> list[tuple[str, Path]]:
+        directions = [("--vectors", self.vectors / "*.pt")] if self.vectors else []
+        return [*super().outputs, ("--output", self.checkpoints), *directions]
+
+
+def run(settings: Settings, own: SpectrumFlags) -> None:
+    from denoscope.foundation import tensor_files
+
+    inference, inputs, written = settings.inference, settings.system.inputs, {}
+    with own.reserved(inference, reads=[inputs / "*.pt"], saved=own.checkpoints):
+        denoiser = load(settings)
+        x = read_noises(settings, denoiser)
+        if own.samples > len(x):
+            raise UserError(f"--samples is {own.samples}; allowed: 1 to {len(x)}, the noises in {inputs}")
+        earlier = list(own.checkpoints.parent.glob(own.checkpoints.name)) if inference.overwrite else []
+        for index, name in enumerate(x.names[: own.samples]):
+            result = _spectrum_of(settings, own, denoiser, x, index, earlier)
+            _print(name, result)
+            written[name] = result.to_dict()
+            # After each noise, so that an error in a later one does not lose it.
+            write_json(own.output, written)
+            if own.vectors is not None:
+                tensor_files.save(result.right, own.vectors / f"{name}.pt")
+    print(own.output)
+
+
+def _print(name: str, result: Spectrum) -> None:
+    print(f"{name}  " + "  ".join(f"{value:7.3f}" for value in result.exponents))
+    if result.difference_errors is not None:
+        print(f"{name}  central differences differ by up to {result.difference_errors.max():.1e}, relatively")
+    warn(result.warnings)
+
+
+def _spectrum_of(
+    settings: Settings, own: SpectrumFlags, denoiser: Denoiser, x: NoiseSet, index: int, earlier: list[Path]
+) -> Spectrum:
+    """The exponents of one noise; its first progress deletes the `earlier` checkpoints."""
+    from denoscope import dynamics
+    from denoscope.cli import progress
+    from denoscope.foundation.checkpoint import Checkpoint
+
+    inference, name = settings.inference, x.names[index]
+    path = own.checkpoints.with_name(f"{name}.npz")
+
+    def report(done: int, total: int) -> None:
+        # All at once, so that a later --resume meets none of them; this noise's own has been replaced.
+        while earlier:
+            if (file := earlier.pop()) != path:
+                file.unlink()
+        counter(done, total)
+
+    with progress.Counter(f"{name}, {index + 1} of {own.samples}", unit="iteration") as counter:
+        return dynamics.spectrum(
+            denoiser,
+            x.batch([index]),
+            own.k,
+            steps=inference.num_steps,
+            layer=own.layer,
+            step=own.layer_step,
+            differences=own.differences,
+            noise=inference.noise,
+            noise_seed=settings.system.seed,
+            name=name,
+            checkpoint=Checkpoint(
+                path, resume=inference.resume, overwrite=inference.overwrite, progress=report
+            ),
+        )
+
+
+VERB = Verb(
+    run,
+    "Compute the largest finite-time Lyapunov exponents of the whole map x_T → x_0.",
+    SPECTRUM,
+    SpectrumFlags,
+)

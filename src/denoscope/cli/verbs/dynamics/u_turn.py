@@ -1,0 +1,80 @@
+"""`denoscope dynamics u_turn`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from denoscope.cli.closed_loops import LEVELS, default_levels
+from denoscope.cli.flag_groups import SAVED
+from denoscope.cli.output import NPZ, Pictured, warn
+from denoscope.cli.verb import Verb
+from denoscope.config import Settings, at_least, option
+from denoscope.foundation.errors import UserError
+
+if TYPE_CHECKING:
+    import xarray
+
+    from denoscope.foundation.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class TurnFlags(Pictured):
+    """Which images are noised and denoised again, and how far."""
+
+    path: Path = option(Path("run.zarr"), "A recording, whose x_0 are the images.", positional=True)
+    levels: tuple[float, ...] = option((), LEVELS)
+    draws: int = option(16, "Noises for each image and level.", at_least(1))
+    samples: int | None = option(None, "How many of the images, the first ones; by default all.", at_least(1))
+    output: Path = option(Path("u_turn.npz"), "Output file of the curve; also its checkpoint.", NPZ)
+
+
+def run(settings: Settings, own: TurnFlags) -> None:
+    from denoscope import figures
+
+    with own.working(
+        settings.inference, "U-turns", unit="image", saved=own.output, reads=[own.path]
+    ) as checkpoint:
+        result = _measure(settings, own, checkpoint)
+    own.draw(figures.draw_u_turn, result)
+    columns = (result[name].values for name in ("level", "probability", "interval", "turn_distance"))
+    for level, share, (low, high), distance in zip(*columns, strict=True):
+        print(
+            f"level {level:.2f}  same class {share:.3f}  [{low:.3f}, {high:.3f}]  distance {distance:.3g} (L2)"
+        )
+    warn(result.attrs["warnings"])
+    own.print_paths()
+
+
+def _measure(settings: Settings, own: TurnFlags, checkpoint: Checkpoint) -> xarray.Dataset:
+    import torch
+
+    from denoscope import dynamics
+    from denoscope.recording import recording, replay
+    from denoscope.storage.plan import IMAGES
+
+    rec = recording.open(own.path)
+    replay.need_finished(rec)
+    rec.check(*IMAGES)
+    count = rec.final.sizes["sample"]
+    if own.samples is not None and own.samples > count:
+        raise UserError(f"--samples is {own.samples}; allowed: 1 to {count}, the images in {own.path}")
+    steps = replay.options_of(rec).num_steps
+    return dynamics.u_turn(
+        replay.denoiser_of(rec, device=settings.system.device),
+        torch.from_numpy(rec.final[: own.samples].to_numpy()),
+        own.levels or default_levels(steps),
+        draws=own.draws,
+        steps=steps,
+        seed=settings.system.seed,
+        checkpoint=checkpoint,
+    )
+
+
+VERB = Verb(
+    run,
+    "Measure how often images return to the same class after they are noised part of the way.",
+    {"system": "device seed", "inference": SAVED},
+    TurnFlags,
+)

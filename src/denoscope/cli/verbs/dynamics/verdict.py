@@ -1,0 +1,44 @@
+"""`denoscope dynamics verdict`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from denoscope.cli.flag_groups import REPLACES
+from denoscope.cli.label_file import LabelFlags, read_plane
+from denoscope.cli.output import JSON, warn, write_json
+from denoscope.cli.verb import Verb
+from denoscope.config import Settings, option
+
+
+@dataclass(frozen=True)
+class VerdictFlags(LabelFlags):
+    """Where the verdict is written."""
+
+    output: Path = option(Path("verdict.json"), "Output file: the verdict and the numbers behind it.", JSON)
+
+
+def run(settings: Settings, own: VerdictFlags) -> None:
+    from denoscope import dynamics
+
+    with own.reserved(settings.inference):
+        labels, provenance = read_plane(own.path)
+        result = dynamics.verdict(labels)
+    write_json(own.output, {"computed_from": provenance, **result.to_dict()})
+    sides = result.dimension.fit.sides
+    print(result)
+    print(
+        f"boundary dimension {result.dimension.value:.3f} over {sides[0]:g} to {sides[-1]:g} spacings between cells, "
+        f"disorder of neighbouring cells {result.disorder:.2f}"
+    )
+    warn(result.warnings)
+    print(own.output)
+
+
+VERB = Verb(
+    run,
+    "Decide whether a plane of classes shows a fractal boundary, a smooth one, or noise.",
+    REPLACES,
+    VerdictFlags,
+)

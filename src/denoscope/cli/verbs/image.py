@@ -1,0 +1,64 @@
+"""`denoscope image`."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from denoscope.cli.verb import OwnFlags, Verb
+from denoscope.config import Settings, option
+from denoscope.foundation.errors import UserError
+
+
+@dataclass(frozen=True)
+class ImageFlags(OwnFlags):
+    """Which tensors are drawn."""
+
+    tensor_path: Path | None = option(None, "One tensor file: a sequence or a final tensor.")
+    folder_path: Path | None = option(None, "A folder of such files.")
+    step: str = option(
+        "-1", "The state after denoising step K, 0 … num_steps−1; −1 is the last, x_0; noise is x_T."
+    )
+    all_steps: bool = option(False, "A strip and an animated GIF of the whole sequence.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.tensor_path is None) == (self.folder_path is None):
+            raise UserError("name either --tensor-path FILE or --folder-path FOLDER")
+        if self.folder_path is not None and not self.folder_path.is_dir():
+            raise UserError(f"--folder-path is {self.folder_path}; allowed: an existing folder")
+        parse_step(self.step)
+
+
+def run(settings: Settings, own: ImageFlags) -> None:
+    from denoscope.figures import images
+
+    step = parse_step(own.step)
+    paths = sorted(own.folder_path.glob("*.pt")) if own.folder_path else [typing.cast(Path, own.tensor_path)]
+    if not paths:
+        raise UserError(f"--folder-path is {own.folder_path}, which holds no .pt tensors")
+    for path in paths:
+        written = images.render(path, step=step, output_base_dir=settings.pictures, all_steps=own.all_steps)
+        print("\n".join(map(str, written)))
+
+
+def parse_step(text: str) -> int | Literal["noise"]:
+    """The number of a step, or "noise"."""
+    if text == "noise":
+        return "noise"
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(
+            f"--step is {text!r}; allowed: 0 to num_steps − 1, -1 for the last, noise for x_T"
+        ) from None
+
+
+VERB = Verb(
+    run,
+    "Turn recorded tensors into PNG pictures.",
+    {"default": "image_output_dir:output_base_dir"},
+    ImageFlags,
+)

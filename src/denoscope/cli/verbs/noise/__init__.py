@@ -1,0 +1,1 @@
+"""`denoscope noise …`: write initial noises."""

@@ -1,0 +1,52 @@
+"""`denoscope patch`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from denoscope.cli.flag_groups import SAVED
+from denoscope.cli.output import NPZ, Measured
+from denoscope.cli.verb import Verb
+from denoscope.config import Settings, option
+
+
+@dataclass(frozen=True)
+class PatchFlags(Measured):
+    """Which recordings are patched, and where."""
+
+    a: Path = option(Path("a.zarr"), "Recording A, whose runs are patched.", positional=True)
+    b: Path = option(Path("b.zarr"), "Recording B, whose states are put into these runs.", positional=True)
+    layers: tuple[str, ...] = option((), "Layers, by queries; by default all that B holds.")
+    steps: tuple[int, ...] = option((), "Steps; by default all.")
+    output: Path = option(Path("patch.npz"), "Output file of the map; also its checkpoint.", NPZ)
+
+
+def run(settings: Settings, own: PatchFlags) -> None:
+    from denoscope.recording import recording, verify
+    from denoscope.recording.patching import patch_map, patching
+
+    inference = settings.inference
+    with own.working(
+        inference, "patching", unit="cell", saved=own.output, reads=[own.a, own.b]
+    ) as checkpoint:
+        a = recording.open(own.a)
+        result = patching.patch(
+            verify.denoiser_of(a, device=settings.system.device),
+            a,
+            own.b,
+            layers=own.layers or None,
+            steps=own.steps or None,
+            batch_size=inference.batch_size,
+            checkpoint=checkpoint,
+        )
+    print(patch_map.table(result))
+    print(own.output)
+
+
+VERB = Verb(
+    run,
+    "Put one recording's states into the run of another, layer by layer and step by step.",
+    {"system": "device", "inference": f"batch_size {SAVED}"},
+    PatchFlags,
+)

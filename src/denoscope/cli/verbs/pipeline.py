@@ -1,0 +1,44 @@
+"""`denoscope pipeline`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from denoscope.cli.flag_groups import PLANE, SAVED
+from denoscope.cli.from_settings import load, noise_shape, plane_of
+from denoscope.cli.verb import OwnFlags, Verb
+from denoscope.config import Settings, option
+
+
+@dataclass(frozen=True)
+class PipelineFlags(OwnFlags):
+    """What is drawn beside the plane of classes."""
+
+    generate_png: bool = option(
+        False, "Also one picture for each cell, and one of all cells in their places."
+    )
+
+
+def run(settings: Settings, own: PipelineFlags) -> None:
+    from denoscope.cli import plane_pipeline, progress
+
+    plane = plane_of(settings, noise_shape(settings))
+    written = plane_pipeline.run(
+        load(settings), plane, settings, generate_png=own.generate_png, progress=progress.Console()
+    )
+    print("\n".join(map(str, written)))
+
+
+VERB = Verb(
+    run,
+    "Plane of noises → denoise → classify → coloured plane, in one go.",
+    {
+        "system": "output device seed",
+        "model": "model scheduler clip_sample",
+        "inference": f"num_steps batch_size lanes noise {SAVED}",
+        "generation": "image_size channels",
+        "classifier": "classifier_weights reject",
+        "default": f"{PLANE} image_output_dir:output_base_dir",
+    },
+    PipelineFlags,
+)

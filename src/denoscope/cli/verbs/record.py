@@ -1,0 +1,47 @@
+"""`denoscope record`."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from denoscope.cli.flag_groups import MODEL
+from denoscope.cli.from_settings import check_shape, load, read_noises
+from denoscope.cli.verb import OwnFlags, Verb
+from denoscope.config import InferenceConfig, Settings, option
+
+
+@dataclass(frozen=True)
+class RecordFlags(OwnFlags):
+    """Whether to record at all."""
+
+    dry_run: bool = option(False, "Print the plan with its size on disk, and stop.")
+
+
+def run(settings: Settings, own: RecordFlags) -> None:
+    from denoscope.cli import progress
+    from denoscope.recording.job import Job
+
+    system = settings.system
+    denoiser = load(settings)
+    check_shape(settings, denoiser.shape)
+    x = read_noises(settings, denoiser)
+    job = Job.prepared(denoiser, x, system.output, settings.inference, system.seed)
+    if own.dry_run:
+        print(progress.describe(job.plan, job.out))
+        job.check()
+        return
+    job.run(progress.Console())
+    print(f"recorded in {job.out}")
+
+
+VERB = Verb(
+    run,
+    "Denoise the noises of a folder and record sequences and hidden states.",
+    {
+        "system": "inputs output device seed",
+        "model": MODEL,
+        "inference": " ".join(item.name for item in dataclasses.fields(InferenceConfig)),
+    },
+    RecordFlags,
+)

@@ -1,0 +1,37 @@
+"""`denoscope selfcheck`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from denoscope.cli.verb import OwnFlags, Verb
+from denoscope.config import Settings, option
+
+
+@dataclass(frozen=True)
+class SelfcheckFlags(OwnFlags):
+    """How much is checked."""
+
+    quick: bool = option(False, "Only what takes ten seconds: a smaller plane, and no long orbits.")
+
+
+def run(_settings: Settings, own: SelfcheckFlags) -> None:
+    from denoscope.dynamics.known import selfcheck
+
+    print(selfcheck.HEAD, flush=True)
+    checks = []
+    for check in selfcheck.run(quick=own.quick):
+        print(check, flush=True)
+        checks.append(check)
+    missed = sum(not check.holds for check in checks)
+    print(f"{len(checks)} quantities, {missed} of them missed")
+    if missed:
+        raise SystemExit(1)
+
+
+VERB = Verb(
+    run,
+    "Measure systems with known values and compare: exponents, basins, dimensions, a fake fractal.",
+    {},
+    SelfcheckFlags,
+)

@@ -1,0 +1,1 @@
+"""`denoscope verify …`: check recordings and the arithmetic behind them."""

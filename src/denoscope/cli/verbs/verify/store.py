@@ -1,0 +1,32 @@
+"""`denoscope verify store`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from denoscope.cli.verb import OwnFlags, Verb
+from denoscope.config import Settings, at_least, option
+
+
+@dataclass(frozen=True)
+class StoreFlags(OwnFlags):
+    """Which recording is read, and how much of it is computed again."""
+
+    path: Path = option(Path("run.zarr"), "The recording.", positional=True)
+    recompute: int = option(0, "Also compute this many random samples again and compare bits.", at_least(0))
+    inputs: Path | None = option(
+        None, "Folder of the noises that were recorded, if the recording holds no x_T."
+    )
+
+
+def run(_settings: Settings, own: StoreFlags) -> None:
+    from denoscope.recording import verify
+
+    report = verify.store(own.path, recompute=own.recompute, inputs=own.inputs)
+    print(report)
+    if not report.sound:
+        raise SystemExit(1)
+
+
+VERB = Verb(run, "Read a recording again and check every checksum.", {}, StoreFlags)
