@@ -350,7 +350,7 @@ def test_mistakes_are_one_line(model, tiny, here, capsys):
     spectrum = f"dynamics spectrum --model {model} --num_steps 2 --device cpu"
     assert "--samples is 2; allowed: 1 to 1" in refused(capsys, f"{spectrum} --samples 2")
     assert "--k is 0; allowed: an integer of at least 1" in refused(capsys, f"{spectrum} --k 0")
-    assert "--layer_step is 1, and no layer is named" in refused(capsys, f"{spectrum} --layer_step 1")
+    assert "--layer_step is 1, but no layer is named" in refused(capsys, f"{spectrum} --layer_step 1")
     assert "k is 65; allowed: 1 to 64" in refused(capsys, f"{spectrum} --k 65")
     assert "holds no perturbed noises" in refused(capsys, "dynamics divergence random.zarr")
     assert "no such recording" in refused(capsys, "dynamics divergence none.zarr")
@@ -418,7 +418,7 @@ def test_no_file_is_replaced_unless_that_is_asked_for(measures, here, capsys):
 def test_the_noises_that_are_measured_are_never_the_output(measures, here, capsys):
     before = (here / "inputs" / "noise_0000.pt").read_bytes()
     line = f"{next(iter(measures))} --overwrite --vectors {here}/inputs/../inputs"
-    assert "inputs/*.pt, which is read; name another place" in refused(capsys, line)
+    assert "inputs/*.pt, which is read; name another path" in refused(capsys, line)
     assert (here / "inputs" / "noise_0000.pt").read_bytes() == before
 
 
