@@ -28,6 +28,7 @@ from denoscope.dynamics.sensitivity.plane_growth import plane_growth
 from denoscope.dynamics.sensitivity.spectrum import spectrum
 from denoscope.dynamics.trajectories.commitment import commitment
 from denoscope.dynamics.trajectories.divergence import divergence
+from denoscope.dynamics.trajectories.divergence_of import divergence_of
 from denoscope.dynamics.trajectories.gaussian_theory import covariance_spectrum, gaussian_theory
 from denoscope.dynamics.trajectories.participation import participation
 from denoscope.dynamics.trajectories.path_geometry import path_geometry
@@ -49,6 +50,7 @@ __all__ = [
     "correlation_dimension",
     "covariance_spectrum",
     "divergence",
+    "divergence_of",
     "epsilon_sweep",
     "fixed_points",
     "full_spectrum",

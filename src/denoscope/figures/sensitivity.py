@@ -10,7 +10,7 @@ import numpy as np
 from denoscope.config import SystemConfig
 from denoscope.dynamics.sensitivity.epsilon_sweep import EpsilonSweep
 from denoscope.dynamics.sensitivity.local_expansion import LocalExpansion
-from denoscope.dynamics.trajectories.divergence import X
+from denoscope.dynamics.trajectories.divergence_of import X
 from denoscope.dynamics.trajectories.gaussian_theory import GaussianTheory
 from denoscope.figures import plots
 from denoscope.foundation.errors import UserError

@@ -100,7 +100,7 @@ def epsilon_sweep(
         spread=np.array([np.quantile(group, (0.25, 0.75)) for group in groups]),
         usable=fine,
         linear=(np.arange(len(epsilons)) >= first) & (np.arange(len(epsilons)) < end),
-        origin={name: found.attrs[name] for name in ("recording", "fingerprint")}
+        origin={name: found.attrs[name] for name in ("recording", "fingerprint") if name in found.attrs}
         | {"state": state % states, "tolerance": tolerance},
         warnings=tuple(warnings),
     )

@@ -1,0 +1,186 @@
+"""How perturbed trajectories separate from their base: the measure of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray
+
+from denoscope.dynamics.statistics.intervals import wilson
+from denoscope.dynamics.trajectories.separations import MEASURES, Pair, growth, separations
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import describe, parse_real
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+X = "x"
+"""The name of the states x_t in messages and labels."""
+LEVELS = ("sigma", "timestep")
+"""Coordinates along the states of a sequence that its measures keep."""
+
+
+def divergence_of(
+    sequence: Any,
+    bases: ArrayLike,
+    *,
+    layers: Mapping[str, Any] | None = None,
+    threshold: float = 2.0,
+    noise_floor: ArrayLike | None = None,
+) -> xarray.Dataset:
+    """The separation of perturbed trajectories from their base, in x_t and in other states of the same samples.
+
+    For the state h of a sample and h_b of its base:
+    `separation` ‖h − h_b‖ (L2, in the units of the state);
+    `cosine` 1 − h·h_b/(‖h‖‖h_b‖), dimensionless;
+    `relative` ‖h − h_b‖/‖h_b‖, dimensionless.
+    These are over (sample, state) for x_t, and over (sample, step) for the other states, where they are named
+    "NAME separation" and so on. `growth` (sample, step) is ln(separation_{k+1}/separation_k) in x_t, per step, and
+    `growth_rate` (sample) its mean ln(separation_N/separation_0)/N. "NAME growth" is that from a step to the next: NaN in
+    the last step, next to steps without states, and next to states that are identical, which a warning counts.
+
+    `diverged_at` (sample) is the first state whose separation exceeds `threshold` times that of x_T, −1 if there is none;
+    `survival` (state) is the share of pairs that have not diverged by then, with its 95 % Wilson interval. `usable`
+    (sample, state) is whether the separation in x_t exceeds the noise floor, below which rounding alone explains it.
+
+    Coordinates `sigma` and `timestep` along the states of `sequence` are kept (as `step_sigma` and `step_timestep` along
+    the steps), as are the names and coordinates of the samples.
+
+    >>> rec = ds.open("run.zarr")
+    >>> ds.dynamics.divergence_of(rec.sequence, [0, 0, 0])  # samples 1 and 2 are perturbations of sample 0
+
+    Interpretation: a straight line of ln separation over steps is exponential growth, and its slope the rate.
+
+    Caveats: separations that reach the size of the data saturate. Perturbations beyond the linear range measure the basin
+    rather than the exponent (`epsilon_sweep`).
+
+    Args:
+        sequence: states x_t [sample, state, …], x_T first; a tensor, or an array of NumPy or xarray, lazy or not.
+        bases: for each sample the row of its base; a base is its own.
+        layers: further states [sample, step, …] by name; an xarray.DataArray with a `step` coordinate may lack steps.
+        threshold: factor of the separation in x_T from which a pair counts as diverged.
+        noise_floor: L2 distance [state] that rounding makes.
+
+    Raises: UserError if the arrays do not fit together, are not finite, or a sample is identical to its base in a state.
+    """
+    threshold = parse_real(threshold, "threshold", above=1)
+    _check_sequence(sequence)
+    pairs = _pairs(bases, len(sequence))
+    names = _names(sequence)
+    x = separations(sequence, pairs, X, names)
+    _check_apart(x[0], [names[row] for row, _ in pairs])
+    found = _x_variables(x, threshold)
+    warnings = []
+    if noise_floor is not None:
+        found["usable"] = ("sample", "state"), x[0] > np.asarray(noise_floor)
+        if lost := int((~found["usable"][1]).sum()):
+            warnings.append(f"{lost} of {x[0].size} separations are below the noise floor")
+    for name, states in (layers or {}).items():
+        measured = _in_steps(states, separations(states, pairs, name, names), x.shape[2] - 1, name)
+        found |= _layer_variables(name, measured)
+        if same := int((measured[0] == 0).sum()):
+            warnings.append(
+                f"{name}: {same} of {measured[0].size} states are identical to those of their base, where growth is NaN"
+            )
+    return xarray.Dataset(
+        found, coords=_coords(sequence, pairs, names), attrs={"threshold": threshold, "warnings": warnings}
+    )
+
+
+def _x_variables(x: np.ndarray, threshold: float) -> dict[str, Any]:
+    """The variables of x_t from its measures [measure, pair, state]."""
+    separation, steps = x[0], x.shape[2] - 1
+    logs, diverged = np.log(separation), separation > threshold * separation[:, :1]
+    together = 1 - np.maximum.accumulate(diverged, axis=1)
+    return {name: (("sample", "state"), values) for name, values in zip(MEASURES, x, strict=True)} | {
+        "growth": (("sample", "step"), np.diff(logs, axis=1)),
+        "growth_rate": ("sample", (logs[:, -1] - logs[:, 0]) / steps),
+        "diverged_at": ("sample", np.where(diverged.any(1), diverged.argmax(1), -1)),
+        "survival": ("state", together.mean(0)),
+        "survival_interval": (("state", "end"), wilson(together.sum(0), len(together))),
+        "usable": (("sample", "state"), np.ones(separation.shape, bool)),
+    }
+
+
+def _layer_variables(name: str, measured: np.ndarray) -> dict[str, Any]:
+    """The variables of other states from their measures [measure, pair, step]."""
+    variables: dict[str, Any] = {
+        f"{name} {measure}": (("sample", "step"), values)
+        for measure, values in zip(MEASURES, measured, strict=True)
+    }
+    return variables | {f"{name} growth": (("sample", "step"), growth(measured[0]))}
+
+
+def _in_steps(states: Any, measured: np.ndarray, steps: int, name: str) -> np.ndarray:
+    """Measures [measure, pair, step] of all steps from those of the steps that the states have; the others are NaN."""
+    at = (
+        states["step"].to_numpy()
+        if isinstance(states, xarray.DataArray) and "step" in states.coords
+        else None
+    )
+    if at is None and measured.shape[2] != steps:
+        raise UserError(
+            f"layer {name!r} has {measured.shape[2]} steps; allowed: {steps}, those of the sequence"
+        )
+    found = np.full((*measured.shape[:2], steps), np.nan)
+    found[:, :, slice(None) if at is None else at] = measured
+    return found
+
+
+def _coords(sequence: Any, pairs: Sequence[Pair], names: Sequence[Any]) -> dict[str, Any]:
+    """Coordinates of the result: samples, their bases, states and steps, with what `sequence` has along them."""
+    rows, states = [row for row, _ in pairs], sequence.shape[1]
+    coords: dict[str, Any] = {
+        "sample": np.asarray(names)[rows],
+        "base": ("sample", np.asarray(names)[[base for _, base in pairs]]),
+        "state": np.arange(states),
+        "step": np.arange(states - 1),
+    }
+    if isinstance(sequence, xarray.DataArray):
+        if "epsilon" in sequence.coords:
+            coords["epsilon"] = ("sample", sequence["epsilon"].to_numpy()[rows])
+        for name in LEVELS:
+            if name in sequence.coords and sequence[name].dims == ("state",):
+                levels = sequence[name].to_numpy()
+                coords |= {name: ("state", levels), f"step_{name}": ("step", levels[:-1])}
+    return coords
+
+
+def _names(sequence: Any) -> Sequence[Any]:
+    """The names of the samples, or their numbers."""
+    if isinstance(sequence, xarray.DataArray) and "sample" in sequence.coords:
+        return sequence["sample"].to_numpy().tolist()
+    return range(len(sequence))
+
+
+def _pairs(bases: ArrayLike, samples: int) -> list[Pair]:
+    """The rows of every perturbed sample and of its base."""
+    rows = np.asarray(bases)
+    if rows.shape != (samples,) or rows.dtype.kind not in "iu" or not ((rows >= 0) & (rows < samples)).all():
+        raise UserError(
+            f"bases is {describe(bases)}; allowed: for each of the {samples} samples the row of its base, 0 to {samples - 1}"
+        )
+    pairs = [(row, int(base)) for row, base in enumerate(rows) if row != base]
+    if not pairs:
+        raise UserError("bases names every sample as its own base; allowed: at least one perturbed sample")
+    return pairs
+
+
+def _check_sequence(sequence: Any) -> None:
+    shape = tuple(
+        np.shape(sequence) if isinstance(sequence, (list, tuple)) else getattr(sequence, "shape", ())
+    )
+    if len(shape) < 3 or shape[1] < 2:
+        raise UserError(
+            f"sequence is {describe(sequence)} of shape {list(shape)}; allowed: states [sample, state, …], at least two states"
+        )
+
+
+def _check_apart(separation: np.ndarray, names: Sequence[Any]) -> None:
+    if (same := (separation == 0).any(1)).any():
+        raise UserError(
+            f"{names[int(same.argmax())]} and its base are identical in some state, so that nothing grows; take a larger "
+            "epsilon"
+        )

@@ -1,0 +1,66 @@
+"""How far the states of perturbed samples are from those of their base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from denoscope.foundation.errors import UserError
+
+MEASURES = ("separation", "cosine", "relative")
+"""The measures of `separations`, in the order of its first axis."""
+Pair = tuple[int, int]
+"""The rows of a perturbed sample and of its base."""
+
+
+def separations(states: Any, pairs: Sequence[Pair], place: str, names: Sequence[Any]) -> np.ndarray:
+    """The `MEASURES` of every pair at every entry along time [measure, pair, entry].
+
+    Reads one sample at a time: only the states of a sample and of its base are in memory.
+
+    Args:
+        states: an array [sample, entry, …], read from disk when it is indexed if it is lazy.
+        place: what the states are, for messages.
+        names: of the samples, for messages.
+
+    Raises: UserError naming the sample if a state is not finite.
+    """
+    found, known, base_states = np.empty((len(MEASURES), len(pairs), states.shape[1])), -1, np.empty(0)
+    # In the order of the bases, so that each base is read once.
+    for index, (row, base) in sorted(enumerate(pairs), key=lambda item: item[1][::-1]):
+        if base != known:
+            known, base_states = base, _sample_states(states, base)
+            base_norms = np.sqrt(_dot_products(base_states, base_states))
+        own = _sample_states(states, row)
+        difference, norms = own - base_states, np.sqrt(_dot_products(own, own))
+        separation = np.sqrt(_dot_products(difference, difference))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            cosine = 1 - _dot_products(own, base_states) / (norms * base_norms)
+            found[:, index] = separation, cosine, separation / base_norms
+        if not np.isfinite(separation).all():
+            entry = int(np.flatnonzero(~np.isfinite(separation))[0])
+            raise UserError(
+                f"{place} of {names[row]} or of its base is NaN or infinite at entry {entry}; leave that sample out"
+            )
+    return found
+
+
+def growth(separation: np.ndarray) -> np.ndarray:
+    """ln of the factor from each entry to the next [pair, entry]; NaN in the last entry, and next to a separation of 0."""
+    logs = np.log(separation, out=np.full(separation.shape, np.nan), where=separation > 0)
+    return np.diff(logs, axis=1, append=np.nan)
+
+
+def _sample_states(states: Any, row: int) -> np.ndarray:
+    """The states of one sample [entry, number]."""
+    own = states[row]
+    values = own.detach().cpu().numpy() if isinstance(own, torch.Tensor) else np.asarray(own)
+    return values.reshape(len(values), -1)
+
+
+def _dot_products(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The scalar product of each pair of rows, summed in double precision."""
+    return np.einsum("ij,ij->i", one, other, dtype=np.float64)
