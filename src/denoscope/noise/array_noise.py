@@ -34,6 +34,10 @@ class ArrayNoise(NoiseSet):
     def _name(self, index: int) -> str:
         return f"noise_{index:04d}" if self.given_names is None else self.given_names[index]
 
+    @property
+    def has_made_up_names(self) -> bool:
+        return self.given_names is None
+
     def _tensor(self, index: int) -> torch.Tensor:
         return self.values[index].clone()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 import torch
@@ -19,6 +19,10 @@ from denoscope.noise.noise_set import NoiseSet, Shape
 if TYPE_CHECKING:
     import xarray
 
+NoiseLike: TypeAlias = "NoiseSet | torch.Tensor | np.ndarray | xarray.DataArray"
+"""Noises of `ds.noise`, or an array [n, C, H, W] or [C, H, W]; see `as_noises`."""
+StateLike: TypeAlias = NoiseLike
+"""One state [C, H, W] or [1, C, H, W]; see `as_state`."""
 IMAGE_DIMS = ("channel", "height", "width")
 SAMPLE = "sample"
 
@@ -43,7 +47,7 @@ def as_noises(x: Any, *, shape: Shape | None, name: str = "x") -> NoiseSet:
     if isinstance(x, NoiseSet):
         _check_inner(tuple(x.shape), shape, f"{spelled(name)} holds noises {list(x.shape)}", allowed)
         return x
-    values = _floats(x, name, allowed)
+    values = as_floats(x, name, allowed)
     _check_rank(values, shape, name, allowed)
     rows = values[None] if values.ndim == 3 else values
     if not len(rows):
@@ -73,7 +77,7 @@ def as_state(x: Any, *, shape: Shape | None, name: str) -> torch.Tensor:
         if len(x) != 1:
             raise UserError(f"{spelled(name)} holds {len(x)} noises; allowed: {allowed}")
         x = x.tensor(0)
-    values = _floats(x, name, allowed)
+    values = as_floats(x, name, allowed)
     _check_rank(values, shape, name, allowed)
     if values.ndim == 4:
         if len(values) != 1:
@@ -93,8 +97,17 @@ def check_finite(values: torch.Tensor, name: str) -> None:
         )
 
 
-def _floats(x: Any, name: str, allowed: str) -> torch.Tensor:
-    """The floating-point values of an array of any library, axes ordered (sample, channel, height, width)."""
+def as_floats(x: Any, name: str, allowed: str) -> torch.Tensor:
+    """The floating-point values of a PyTorch, NumPy or xarray array of any shape.
+
+    Named image axes are moved to the end, as (channel, height, width). Values are copied, except those of a tensor.
+
+    Args:
+        name: the argument, as Python spells it, for messages.
+        allowed: a description of the allowed values, for messages.
+
+    Raises: UserError naming the argument if `x` is not an array of floating-point numbers.
+    """
     if isinstance(x, (str, os.PathLike)):
         raise UserError(
             f"{spelled(name)} is {describe(x)}; allowed: {allowed}; read a folder with ds.noise.read({str(x)!r})"

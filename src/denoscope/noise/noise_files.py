@@ -21,10 +21,8 @@ FORMAT = "denoscope noise 1"
 def write(noises: NoiseSet, folder: Path) -> list[Path]:
     """Write the noises into a folder; see `NoiseSet.write`."""
     for name in noises.names:
-        if Path(name).name != name:
-            raise UserError(
-                f"the noise {name!r} cannot be written: its name is not the name of a file; rename it"
-            )
+        if not is_file_name(name):
+            raise UserError(f"the noise {name!r} cannot be written: its name is not a file name; rename it")
     manifest = folder / f"{noises.stem}.json"
     former = {entry["name"] for entry in samples_of(read_manifest(manifest))}
     staged = folder / f".{uuid.uuid4().hex}.partial"
@@ -36,12 +34,17 @@ def write(noises: NoiseSet, folder: Path) -> list[Path]:
         manifest.unlink(missing_ok=True)  # it must not describe a mixture of both sets
         paths = [(staged / f"{name}.pt").replace(folder / f"{name}.pt") for name in noises.names]
         for name in former - set(noises.names):
-            if Path(name).name == name:  # a manifest cannot name files in other folders
+            if is_file_name(name):  # a manifest cannot name files in other folders
                 (folder / f"{name}.pt").unlink(missing_ok=True)
         (staged / manifest.name).replace(manifest)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return paths
+
+
+def is_file_name(name: str) -> bool:
+    """Whether NAME.pt is a file of its own folder that is not hidden."""
+    return bool(name) and not name.startswith(".") and Path(name).name == name
 
 
 def _manifest(noises: NoiseSet) -> dict[str, Any]:

@@ -67,6 +67,11 @@ class NoiseSet(ABC):
         """The name of each noise."""
         return Names(self)
 
+    @property
+    def has_made_up_names(self) -> bool:
+        """Whether the names are only numbers: an array came without any."""
+        return False
+
     def tensor(self, index: int) -> torch.Tensor:
         """Noise `index` as [C, H, W]."""
         return self._tensor(_position(index, len(self)))

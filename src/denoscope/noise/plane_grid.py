@@ -48,6 +48,11 @@ class PlaneGrid:
                 "denoscope noise plane"
             )
         made_with = {name: value for name, value in sets[0].items() if name != "samples"}
+        options = ("lengths", "center", "base_seed", "direction_seeds")
+        if lacking := [name for name in ("counts", *options) if name not in made_with]:
+            raise UserError(
+                f"{spelled('plane')} has a JSON file without {', '.join(lacking)}; write its noises again"
+            )
         u, columns = np.unique(noises.coords["u"], return_inverse=True)
         v, rows = np.unique(noises.coords["v"], return_inverse=True)
         if [len(u), len(v)] != list(made_with["counts"]) or len(noises) != len(u) * len(v):
@@ -55,8 +60,8 @@ class PlaneGrid:
             raise UserError(
                 f"{spelled('plane')} has {len(noises)} of the noises of a plane of {along_u}×{along_v}; give all of them"
             )
-        options = {name: made_with[name] for name in ("lengths", "center", "base_seed", "direction_seeds")}
-        return cls(plane(made_with["counts"], noises.shape, **options), rows, columns, made_with)
+        whole = plane(made_with["counts"], noises.shape, **{name: made_with[name] for name in options})
+        return cls(whole, rows, columns, made_with)
 
     @property
     def shape(self) -> tuple[int, int]:

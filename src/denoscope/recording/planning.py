@@ -22,6 +22,7 @@ from denoscope.models.denoiser import Denoiser
 from denoscope.models.schedulers import need_estimates
 from denoscope.models.solver_calls import stages
 from denoscope.noise.noise_set import NoiseSet
+from denoscope.noise.sample_names import sample_names
 from denoscope.recording import provenance
 from denoscope.sampling.loop import Loop, noise_level
 from denoscope.storage.output_lock import inside
@@ -191,12 +192,3 @@ def layer_plan(
 def stored_dtype(dtype: torch.dtype) -> np.dtype[Any]:
     """What values of this precision are stored as where nothing else is asked for."""
     return np.dtype({torch.float64: "float64", torch.float16: "float16"}.get(dtype, "float32"))
-
-
-def sample_names(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of the samples: noise_0007 becomes sample_0007, every other input keeps its name."""
-    samples = tuple(f"sample_{name[6:]}" if name.startswith("noise_") else name for name in names)
-    if len(set(samples)) < len(samples):
-        double = next(name for name in samples if samples.count(name) > 1)
-        raise UserError(f"two inputs would both be named {double!r}; rename one of them")
-    return samples

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 from denoscope.hooks.compiled import States
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.taps import tapped
@@ -21,7 +22,8 @@ from denoscope.interventions.spec import Intervention
 from denoscope.models import matmul_precision
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
-from denoscope.sampling.loop import Loop, NoiseKind, steps_of
+from denoscope.noise.coercion import NoiseLike
+from denoscope.sampling.loop import NAMES_NEEDED, Loop, NoiseKind, states_and_names, steps_of
 
 Objective = Callable[[torch.Tensor], torch.Tensor]
 X_T = "x_T"
@@ -30,7 +32,7 @@ X_T = "x_T"
 @accepts_num_steps
 def gradient(
     denoiser: Denoiser,
-    x_T: torch.Tensor,
+    x_T: NoiseLike,
     objective: Objective,
     *,
     wrt: str = X_T,
@@ -69,18 +71,19 @@ def gradient(
         num_steps=steps, noise=noise, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32
     )
     loop = Loop.of(options, noise_seed)
-    names = _different(names, len(x_T), noise)
+    rows, names = states_and_names(denoiser, x_T, names)
+    names = _different(names, len(rows), noise)
     writes, nudges = loop.writes(denoiser, interventions, condition), None
     if wrt == X_T:
-        by = x_T = x_T.detach().to(denoiser.device, loop.state_dtype(denoiser)).clone().requires_grad_()
+        by = rows = rows.to(denoiser.device, loop.state_dtype(denoiser)).clone().requires_grad_()
     else:
         run = loop.run(denoiser, condition)
         nudges = _Nudges(denoiser.one_layer(wrt, condition.inputs), run, names)
         writes = Writes.prepared([*interventions, nudges.intervention], run, condition)
         by = nudges.values
     with torch.enable_grad(), matmul_precision.exact(denoiser.device, tf32=tf32):
-        x_0, network = x_T, Checkpointed(denoiser, writes)
-        for step in steps_of(denoiser, network, x_T, loop, names, condition, writes):
+        x_0, network = rows, Checkpointed(denoiser, writes)
+        for step in steps_of(denoiser, network, rows, loop, names, condition, writes):
             x_0 = step.x_after
         found = _derived(objective, x_0, by)
     return found if nudges is None else nudges.as_recorded(found)
@@ -146,10 +149,10 @@ def _different(names: Sequence[str] | None, count: int, noise: NoiseKind) -> Seq
     """The samples' names, numbers where none are given."""
     if names is None:
         if noise == "independent":
-            raise UserError("independent noise is drawn from the samples' names; give names=[…]")
+            raise UserError(NAMES_NEEDED)
         return [str(row) for row in range(count)]
     if len(set(names)) < len(names):
-        raise UserError("names holds one name twice; give each sample its own")
+        raise UserError(f"{spelled('names')} holds one name twice; give each sample its own")
     return names
 
 

@@ -27,8 +27,14 @@ from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, need_denoiser
 from denoscope.models.schedulers import begun_at, estimate_of, scaled, starting_sigma, stepped
 from denoscope.models.solver_calls import Stage, stages
+from denoscope.noise.coercion import NoiseLike, as_noises
+from denoscope.noise.sample_names import sample_names
 
 NoiseKind = Literal["common", "independent"]
+NAMES_NEEDED = (
+    "independent noise depends on the samples' names, which an array lacks; give names=[…], or noises with names "
+    "(x.subset(…) instead of x.batch(…))"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +240,7 @@ class _Draws:
 @accepts_num_steps
 def denoise(
     denoiser: Denoiser,
-    x_T: torch.Tensor,
+    x_T: NoiseLike,
     *,
     steps: int = InferenceConfig.num_steps,
     layers: Sequence[str] = (),
@@ -261,7 +267,7 @@ def denoise(
         noise: what a stochastic scheduler adds. "common": one draw a step for all samples, from
             (noise_seed, step), so that x_0 is a function of x_T alone. "independent": one draw for each
             sample, from (noise_seed, name, step).
-        names: of the samples; needed for independent noise.
+        names: of the samples; needed for independent noise and interventions in named samples if x_T is a plain array.
         condition: what the network is told beside x and t.
         interventions: what is written into the network's states on the way, in this order; `layers` are read
             behind them.
@@ -273,12 +279,13 @@ def denoise(
         UserError: if the shape of x_T does not fit the denoiser, or an option is out of range.
     """
     need_denoiser(denoiser)
+    rows, names = states_and_names(denoiser, x_T, names)
     loop = Loop(
         steps=steps, noise=noise, noise_seed=noise_seed, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32
     )
     chosen = denoiser.chosen_layers(layers, condition.inputs) if layers else []
     writes = loop.writes(denoiser, interventions, condition)
-    return _denoise(denoiser, x_T, loop, chosen, names, condition, writes)
+    return _denoise(denoiser, rows, loop, chosen, names, condition, writes)
 
 
 @torch.no_grad()
@@ -335,12 +342,26 @@ def steps_of(
         yield _joined([group.step(calls, network, draws) for group in groups])
 
 
+def states_and_names(
+    denoiser: Denoiser, x_T: NoiseLike, names: Sequence[str] | None
+) -> tuple[torch.Tensor, Sequence[str] | None]:
+    """x_T as a tensor [n, C, H, W], and the samples' names: `names`, or those that a recording of x_T has.
+
+    A plain array has none: if its rows were numbered, sample 5 of a recording, denoised alone, would get the noise and
+    the interventions of sample 0.
+    """
+    x = as_noises(x_T, shape=denoiser.shape, name="x_T")
+    if names is None and not x.has_made_up_names:
+        names = sample_names(x.names)
+    return x.batch(range(len(x))), names
+
+
 def _checked(denoiser: Denoiser, x_T: torch.Tensor, loop: Loop, names: Sequence[str] | None) -> Sequence[str]:
     """The samples' names; what does not fit the denoiser is refused."""
     denoiser.need_states(x_T, "x_T")
     if names is None:
         if loop.noise == "independent":
-            raise UserError("independent noise is drawn from the samples' names; give names=[…]")
+            raise UserError(NAMES_NEEDED)
         names = [""] * len(x_T)
     if len(names) != len(x_T):
         raise UserError(f"names has {len(names)} entries for {len(x_T)} samples; give one for each")
@@ -348,9 +369,8 @@ def _checked(denoiser: Denoiser, x_T: torch.Tensor, loop: Loop, names: Sequence[
 
 
 @accepts_num_steps
-def sample(denoiser: Denoiser, x_T: torch.Tensor, **options: Any) -> torch.Tensor:
+def sample(denoiser: Denoiser, x_T: NoiseLike, **options: Any) -> torch.Tensor:
     """x_0 [n, C, H, W] alone, from x_T [n, C, H, W]; takes the options of `denoise`."""
-    x_0 = x_T
     for step in denoise(denoiser, x_T, **options):
         x_0 = step.x_after
     return x_0

@@ -440,8 +440,11 @@ def test_too_few_iterations_and_too_few_digits_are_warned_of(tiny):
     [
         ({"k": 0}, "k is 0; allowed: 1 to 128"),
         ({"k": 129}, "k is 129; allowed: 1 to 128"),
-        ({"x_T": torch.zeros(2, 2, 8, 8)}, r"x_T is torch.float32 \[2, 2, 8, 8\]; needed is one state"),
-        ({"x_T": torch.zeros(1, 2, 8, 8, dtype=torch.int64)}, r"x_T is torch.int64 .*floating point"),
+        ({"x_T": torch.zeros(2, 2, 8, 8)}, r"x_T has shape \[2, 2, 8, 8\]; allowed: one state"),
+        (
+            {"x_T": torch.zeros(1, 2, 8, 8, dtype=torch.int64)},
+            r"x_T is a torch.int64 tensor .*floating-point",
+        ),
         ({"x_T": torch.full((1, 2, 8, 8), math.nan)}, "x_T holds NaN or Inf"),
         ({"x_T": "noise"}, "x_T is 'noise'"),
     ],

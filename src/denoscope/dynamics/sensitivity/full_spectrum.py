@@ -25,6 +25,7 @@ from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
+from denoscope.noise.coercion import StateLike
 from denoscope.sampling.loop import Loop, NoiseKind
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ AT_ONCE = 32
 @accepts_num_steps
 def full_spectrum(
     denoiser: Denoiser,
-    x_T: torch.Tensor,
+    x_T: StateLike,
     *,
     steps: int = InferenceConfig.num_steps,
     noise: NoiseKind = InferenceConfig.noise,

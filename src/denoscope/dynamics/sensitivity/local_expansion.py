@@ -19,6 +19,7 @@ from denoscope.foundation.progress import Progress
 from denoscope.foundation.validation import parse_integer
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
+from denoscope.noise.coercion import StateLike
 from denoscope.sampling.loop import Loop, NoiseKind
 
 
@@ -37,7 +38,7 @@ class LocalExpansion(Result):
 @accepts_num_steps
 def local_expansion(
     denoiser: Denoiser,
-    x_T: torch.Tensor,
+    x_T: StateLike,
     k: int = 8,
     *,
     steps: int = InferenceConfig.num_steps,

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
+from numpy.typing import ArrayLike
 
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe, parse_integer
+from denoscope.noise.coercion import as_floats
 
 Map = Callable[[torch.Tensor], torch.Tensor]
 """A state to the next one, of the same shape; the same answer whenever it is asked for the same state."""
@@ -79,13 +81,9 @@ def storable(state: torch.Tensor) -> torch.Tensor:
     return (state.float() if state.dtype == torch.bfloat16 else state).cpu()
 
 
-def first_state(x0: torch.Tensor) -> torch.Tensor:
-    """A copy of x0 to start from."""
-    if not isinstance(x0, torch.Tensor) or not x0.is_floating_point():
-        got = x0.dtype if isinstance(x0, torch.Tensor) else type(x0).__name__
-        raise UserError(
-            f"x0 is {got}; a floating-point tensor is needed: torch.tensor(…, dtype=torch.float64)"
-        )
+def first_state(x0: torch.Tensor | ArrayLike) -> torch.Tensor:
+    """A copy of x0 to start from, as a tensor."""
+    x0 = as_floats(x0, "x0", "a PyTorch, NumPy or xarray array")
     if not x0.numel() or not x0.isfinite().all():
         raise UserError(f"x0 of shape {list(x0.shape)} is empty or not finite; start from finite numbers")
     return x0.detach().clone()

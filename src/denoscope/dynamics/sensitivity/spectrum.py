@@ -24,6 +24,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe, parse_integer, parse_real
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, need_denoiser
+from denoscope.noise.coercion import StateLike, as_state
 from denoscope.recording import provenance
 from denoscope.sampling.loop import Loop, NoiseKind
 
@@ -66,7 +67,7 @@ class Spectrum(Result):
 @accepts_num_steps
 def spectrum(
     denoiser: Denoiser,
-    x_T: torch.Tensor,
+    x_T: StateLike,
     k: int = 8,
     *,
     steps: int = InferenceConfig.num_steps,
@@ -259,19 +260,11 @@ def _still_moving(left_to_come: float, tolerance: float, iterations: int) -> lis
     ]
 
 
-def one_state(denoiser: Denoiser, x_T: torch.Tensor) -> torch.Tensor:
-    """x_T [1, C, H, W] in the denoiser's precision, from that or [C, H, W]."""
+def one_state(denoiser: Denoiser, x_T: StateLike) -> torch.Tensor:
+    """x_T [1, C, H, W] in the denoiser's precision; see `as_state`."""
     need_denoiser(denoiser)
-    shape = tuple(denoiser.shape)
-    fits = isinstance(x_T, torch.Tensor) and x_T.is_floating_point()
-    if not fits or tuple(x_T.shape) not in (shape, (1, *shape)):
-        found = f"{x_T.dtype} {list(x_T.shape)}" if isinstance(x_T, torch.Tensor) else describe(x_T)
-        raise UserError(
-            f"x_T is {found}; needed is one state in floating point, {[1, *shape]}: take x.batch([k])"
-        )
-    if not torch.isfinite(x_T).all():
-        raise UserError("x_T holds NaN or Inf; a derivative there means nothing")
-    return x_T.detach().reshape(1, *shape).to(denoiser.device, denoiser.dtype)
+    state = as_state(x_T, shape=denoiser.shape, name="x_T")
+    return state[None].to(denoiser.device, denoiser.dtype)
 
 
 def logs(values: torch.Tensor) -> np.ndarray:

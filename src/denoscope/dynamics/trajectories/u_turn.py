@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from denoscope.foundation.validation import parse_integer
 from denoscope.models.classifier.labels import of_images
 from denoscope.models.conditioning import NOTHING, Condition, of_first
 from denoscope.models.denoiser import Denoiser
+from denoscope.noise.coercion import NoiseLike, as_noises
 from denoscope.recording.recording import Recording
 from denoscope.sampling.loop import Loop, noise_level
 
@@ -40,7 +41,7 @@ ALONE = (
 @accepts_num_steps
 def u_turn(
     denoiser: Denoiser,
-    x_0: Any,
+    x_0: NoiseLike,
     levels: Sequence[float],
     *,
     draws: int = 16,
@@ -110,18 +111,12 @@ def u_turn(
     return file.data
 
 
-def _images(denoiser: Denoiser, given: Any) -> torch.Tensor:
+def _images(denoiser: Denoiser, given: NoiseLike) -> torch.Tensor:
     """The images as the denoiser has them, refused where they are none."""
     if isinstance(given, Recording):
         raise UserError(f"x_0 is the recording {given.path}; give its images: recording.final")
-    if hasattr(given, "to_numpy"):
-        given = given.to_numpy()
-    if isinstance(given, np.ndarray) and given.dtype.kind in "fiub":
-        given = torch.from_numpy(given.copy())
-    denoiser.need_states(given, "x_0")
-    if not torch.isfinite(given).all():
-        raise UserError("x_0 holds NaN or Inf; leave those images out")
-    return given.to(denoiser.device, denoiser.dtype)
+    images = as_noises(given, shape=denoiser.shape, name="x_0")
+    return images.batch(range(len(images))).to(denoiser.device, denoiser.dtype)
 
 
 def _begins(levels: np.ndarray, steps: int) -> list[int]:

@@ -1,0 +1,138 @@
+"""Noises written to a folder and read back."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from denoscope import UserError, noise
+from denoscope.foundation import tensor_files
+
+SHAPE = (1, 28, 28)
+
+
+def test_plane_files_and_their_json_are_as_documented(tmp_path):
+    x = noise.plane((2, 3), SHAPE, lengths=(2.0, 4.0), center=(1.0, 0.0), base_seed=420)
+    written = x.write(tmp_path)
+    stems = [f"plane_0420_100_200_x{i:03d}_y{j:03d}" for i in range(2) for j in range(3)]
+    assert [path.name for path in written] == [f"{stem}.pt" for stem in stems]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [*(path.name for path in written), "plane_0420_100_200.json"]
+    )
+    content = json.loads((tmp_path / "plane_0420_100_200.json").read_text())
+    assert (
+        content["counts"] == [2, 3] and content["lengths"] == [2.0, 4.0] and content["center"] == [1.0, 0.0]
+    )
+    assert content["base_seed"] == 420 and content["direction_seeds"] == [100, 200]
+    assert content["shape"] == list(SHAPE)
+    assert content["samples"][0] == {"name": stems[0], "u": 0.0, "v": -2.0}
+    assert content["samples"][5] == {"name": stems[5], "u": 2.0, "v": 2.0}
+    first = torch.load(written[0], weights_only=True)
+    assert first.shape == (1, *SHAPE) and first.dtype == torch.float32
+
+
+SETS = {
+    "random": lambda: noise.random(3, (2, 4, 4), seed=1),
+    "perturbed": lambda: noise.perturbed(2, (2, 4, 4), epsilon=10.0),
+    "plane": lambda: noise.plane((2, 2), (2, 4, 4)),
+    "sphere": lambda: noise.sphere(2, (2, 4, 4)),
+}
+
+
+@pytest.mark.parametrize("kind", SETS)
+def test_a_written_set_is_read_back(tmp_path, kind):
+    x = SETS[kind]()
+    x.write(tmp_path)
+    read = noise.read(tmp_path, shape=(2, 4, 4))
+    assert read.names == tuple(sorted(x.names)) and read.shape == x.shape
+    order = [read.names.index(name) for name in x.names]
+    assert torch.equal(read.batch(order), x.batch(range(len(x))))
+    assert read.coords.keys() == x.coords.keys()
+    for name in x.coords:
+        assert read.coords[name][order].tolist() == x.coords[name].tolist()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: noise.random(np.int64(2), SHAPE, seed=np.int64(3)),
+        lambda: noise.perturbed(1, SHAPE, epsilon=np.float32(3), base_seed=np.int64(1)),
+        lambda: noise.plane(np.array([2, 2]), SHAPE, lengths=np.array([1.0, 2.0]), center=np.zeros(2)),
+    ],
+)
+def test_parameters_may_be_numpy_numbers(tmp_path, make):
+    x = make()
+    x.write(tmp_path)
+    assert noise.read(tmp_path).names == x.names and len(list(tmp_path.glob("*.json"))) == 1
+
+
+def test_a_set_that_replaces_another_leaves_no_stale_file(tmp_path):
+    noise.random(5, SHAPE).write(tmp_path)
+    torch.save(torch.zeros(SHAPE), tmp_path / "mine.pt")
+    noise.random(2, SHAPE).write(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "noise_0000.pt",
+        "noise_0001.pt",
+        "mine.pt",
+        "noise.json",
+    }
+
+
+def test_a_manifest_cannot_remove_files_outside_its_folder(tmp_path):
+    inputs, other = tmp_path / "inputs", tmp_path / "precious.pt"
+    inputs.mkdir()
+    other.write_text("keep me")
+    content = {
+        "format": "denoscope noise 1",
+        "samples": [{"name": "../precious"}, {"name": str(tmp_path / "precious")}],
+    }
+    (inputs / "noise.json").write_text(json.dumps(content))
+    noise.random(1, SHAPE).write(inputs)
+    assert other.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"format": "denoscope noise 1"}', '{"format": "denoscope noise 1", "samples": [{}]}', "[1]", "{"],
+)
+def test_a_damaged_manifest_does_not_end_in_a_traceback(tmp_path, content):
+    noise.random(2, SHAPE).write(tmp_path)
+    (tmp_path / "noise.json").write_text(content)
+    try:
+        assert len(noise.read(tmp_path)) == 2
+        noise.random(1, SHAPE).write(tmp_path)
+    except UserError as error:
+        message = str(error)
+        assert "noise.json" in message
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file"):
+        noise.random(1, SHAPE).write(tmp_path / "file" / "inputs")
+
+
+def test_an_interrupted_write_leaves_the_earlier_set_unchanged(tmp_path, monkeypatch):
+    noise.random(5, SHAPE, seed=1).write(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    save, written = tensor_files.save, []
+
+    def full(tensor, path):
+        written.append(path)
+        if len(written) > 3:
+            raise UserError(f"cannot write {path}: No space left on device")
+        save(tensor, path)
+
+    monkeypatch.setattr(tensor_files, "save", full)
+    with pytest.raises(UserError, match="No space left"):
+        noise.random(7, SHAPE, seed=2).write(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "/a", "", "..", ".hidden"])
+def test_a_name_that_is_not_a_file_name_is_refused(tmp_path, name):
+    x = noise.ArrayNoise(torch.zeros(2, *SHAPE), ("fine", name))
+    with pytest.raises(UserError, match="cannot be written"):
+        x.write(tmp_path / "inputs")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,124 @@
+"""Every public function that takes noises or a state takes them in every form, with the same bits."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray
+
+import denoscope as ds
+
+SHAPE = (1, 2, 2)
+STEPS = 2
+
+
+class Mixed(torch.nn.Module):
+    """A nonlinear network without parameters that mixes all values of a sample."""
+
+    def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(x.flip(-1) + 0.5 * x.mean((1, 2, 3), keepdim=True)) + 1e-3 * timestep
+
+
+@pytest.fixture(scope="module")
+def denoiser(make_scheduler) -> ds.Denoiser:
+    return ds.load(Mixed(), scheduler=make_scheduler("ddim"), shape=SHAPE, device="cpu")
+
+
+def as_xarray(x: torch.Tensor) -> xarray.DataArray:
+    return xarray.DataArray(x.numpy(), dims=("sample", "channel", "height", "width")[-x.ndim :])
+
+
+ARRAYS: dict[str, Callable[[torch.Tensor], Any]] = {
+    "tensor": lambda x: x,
+    "numpy": lambda x: x.numpy(),
+    "xarray": as_xarray,
+}
+"""Forms of an array [n, C, H, W] or [C, H, W]."""
+
+x_0_sign = {"label_of": lambda images: (images[:, 0, 0, 0] > 0).numpy().astype(int), "draws": 2}
+TAKE_NOISES: dict[str, Callable[..., np.ndarray]] = {
+    "sample": lambda denoiser, x: ds.sample(denoiser, x, steps=STEPS).numpy(),
+    "denoise": lambda denoiser, x: next(ds.denoise(denoiser, x, steps=STEPS)).model_output.numpy(),
+    "gradient": lambda denoiser, x: ds.gradient(
+        denoiser, x, lambda x_0: x_0.square().sum((1, 2, 3)), steps=STEPS
+    ).numpy(),
+    "u_turn": lambda denoiser, x: (
+        ds.dynamics.u_turn(denoiser, x, [0.5, 1], steps=STEPS, **x_0_sign)["distance"].values
+    ),
+}
+TAKE_ONE_STATE: dict[str, Callable[..., np.ndarray]] = {
+    "spectrum": lambda denoiser, x: ds.dynamics.spectrum(denoiser, x, k=2, steps=STEPS).exponents,
+    "full_spectrum": lambda denoiser, x: ds.dynamics.full_spectrum(denoiser, x, steps=STEPS).exponents,
+    "local_expansion": lambda denoiser, x: ds.dynamics.local_expansion(denoiser, x, k=2, steps=STEPS).rates,
+}
+
+
+@pytest.mark.parametrize("name", TAKE_NOISES)
+def test_noises_of_every_form_give_the_same_bits(name, denoiser):
+    take, x = TAKE_NOISES[name], ds.noise.random(3, SHAPE, seed=1)
+    batch = x.batch(range(3))
+    expected = take(denoiser, x)
+    for form in ARRAYS.values():
+        np.testing.assert_array_equal(take(denoiser, form(batch)), expected)
+    # The noises of a random set are drawn one by one, so that the first is a set of its own.
+    expected = take(denoiser, ds.noise.random(1, SHAPE, seed=1))
+    for form in ARRAYS.values():
+        np.testing.assert_array_equal(take(denoiser, form(batch[0])), expected)
+
+
+@pytest.mark.parametrize("name", TAKE_ONE_STATE)
+def test_a_state_of_every_form_gives_the_same_bits(name, denoiser):
+    take, x = TAKE_ONE_STATE[name], ds.noise.random(1, SHAPE, seed=1)
+    expected = take(denoiser, x)
+    for form in ARRAYS.values():
+        for state in (form(x.tensor(0)), form(x.batch([0]))):
+            np.testing.assert_array_equal(take(denoiser, state), expected)
+
+
+BAD = {
+    "rank": np.zeros((2, 2)),
+    "shape": torch.zeros(1, 1, 3, 3),
+    "mask": np.zeros((1, *SHAPE), bool),
+    "objects": np.zeros((1, *SHAPE), object),
+    "complex": torch.zeros(1, *SHAPE, dtype=torch.complex64),
+    "integer": np.zeros((1, *SHAPE), int),
+    "generator": (row for row in torch.zeros(1, *SHAPE)),
+    "list": [torch.zeros(SHAPE)],
+    "text": "inputs",
+    "path": Path("inputs"),
+    "NaN": xarray.DataArray(np.full((1, *SHAPE), np.nan)),
+    "empty": torch.zeros(0, *SHAPE),
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("name", [*TAKE_NOISES, *TAKE_ONE_STATE])
+@pytest.mark.parametrize("kind", BAD)
+def test_a_wrong_value_is_refused_in_one_line_that_names_the_argument(name, kind, denoiser):
+    take = (TAKE_NOISES | TAKE_ONE_STATE)[name]
+    with pytest.raises(ds.UserError) as caught:
+        take(denoiser, BAD[kind])
+    message = str(caught.value)
+    assert message.startswith(("x_T ", "x_0 ")) and "\n" not in message and "allowed: " in message
+
+
+def test_a_plane_is_made_by_ds_noise(denoiser):
+    for plane in (torch.zeros(4, *SHAPE), ds.noise.random(4, SHAPE), None):
+        for take in (ds.basins.map, ds.basins.label_of, ds.dynamics.plane_growth):
+            with pytest.raises(ds.UserError, match=r"plane is .*noise\.plane\(\(25, 41\)"):
+                take(denoiser, plane)
+
+
+def test_an_orbit_starts_from_an_array_of_every_form():
+    x0 = torch.tensor([0.1, 0.3], dtype=torch.float64)
+
+    def henon(x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([1 - 1.4 * x[0] ** 2 + x[1], 0.3 * x[0]])
+
+    expected = ds.dynamics.orbit(henon, x0, iterations=5)
+    assert expected[0].tolist() == [0.1, 0.3] and expected[1, 0].item() == 1 - 1.4 * 0.1**2 + 0.3
+    for form in (x0.numpy(), xarray.DataArray(x0.numpy())):
+        np.testing.assert_array_equal(ds.dynamics.orbit(henon, form, iterations=5), expected)
