@@ -24,6 +24,12 @@ def _no_network(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
+@pytest.fixture(autouse=True)
+def _no_flush(monkeypatch):
+    """Do not wait for the disk: no test survives a power failure, and a busy disk takes long."""
+    monkeypatch.setattr("os.fsync", lambda _file: None)
+
+
 @pytest.fixture(scope="session")
 def mnist():
     """The bundled denoiser."""

@@ -379,7 +379,8 @@ def test_a_query_that_takes_more_than_the_disk_is_refused_with_the_figure(
     before = sorted(here.rglob("*"))
     words = f"record --model {model} --num_steps 900 --output {output} --layers ** !**.nonlinearity".split()
     refused(
-        *words, match=rf"error: {output}: \d+\.\d MiB are to be written and 100\.0 MiB are free; record fewer"
+        *words,
+        match=rf"error: {output}: the recording needs \d+\.\d MiB, but only 100\.0 MiB are free; record fewer",
     )
     with pytest.raises(ds.UserError) as caught:
         ds.record(
@@ -389,7 +390,7 @@ def test_a_query_that_takes_more_than_the_disk_is_refused_with_the_figure(
             steps=900,
             layers=["**", "!**.nonlinearity"],
         )
-    figure = float(re.search(r"([\d.]+) MiB are to be written", str(caught.value))[1]) * 2**20
+    figure = float(re.search(r"needs ([\d.]+) MiB", str(caught.value))[1]) * 2**20
     assert asked < figure < 1.2 * asked and sorted(here.rglob("*")) == before
 
 
@@ -490,26 +491,26 @@ def in_the_way(kind: str, output: Path) -> str:
     match kind:
         case "a file":
             output.write_text("mine")
-            return "is a file|is no recording"
+            return "is a file|is not a recording"
         case "another store":
             zarr.open_group(output, mode="w", zarr_format=3).attrs["mine"] = True
-            return "is a Zarr store|is no recording"
+            return "is a Zarr store|is not a recording"
         case "an image as a store":
             output.mkdir()
             (output / "zarr.json").write_bytes(b"\x89PNG\r\n")
-            return "is a Zarr store|is no recording"
+            return "is a Zarr store|is not a recording"
         case "a newer recording":
             root = output / ("zarr.json" if output.suffix else "recording.json")
             attrs = {"format": "denoscope recording", "format_version": 2}
             output.mkdir()
             root.write_text(json.dumps({"attributes": attrs, "attrs": attrs}))
-            return "format version 2; this denoscope reads up to 1"
+            return "format version 2; this denoscope reads versions up to 1"
         case _:
             output.mkdir()
             Path("elsewhere").mkdir()
             for name in ("sequence", "sequences"):
                 (output / name).symlink_to(Path("elsewhere").resolve())
-            return "leads out of|is no recording"
+            return "leads out of|is not a recording"
 
 
 @pytest.mark.usefixtures("inputs")
@@ -590,7 +591,7 @@ def test_a_dry_run_refuses_what_cannot_fit_after_it_said_what_that_takes(model, 
     with pytest.raises(SystemExit) as caught:
         call(f"record --model {model} --num_steps 5 --output run.zarr --dry_run")
     told = capsys.readouterr()
-    assert caught.value.code == 2 and "on disk in total" in told.out and "are to be written" in told.err
+    assert caught.value.code == 2 and "on disk in total" in told.out and "the recording needs" in told.err
 
 
 @pytest.mark.usefixtures("inputs")

@@ -12,6 +12,7 @@ from torch import nn
 
 import denoscope as ds
 from denoscope.storage import space
+from denoscope.storage.stores.local import LocalStore
 
 COUNT, STEPS, LANES = 40, 12, 4
 OUTPUTS = ["run.zarr", "run"]
@@ -84,7 +85,7 @@ def test_a_disk_that_fills_up_keeps_what_was_finished_and_with_room_the_rest_fol
         found, right = (ds.open(folder / out).dataset[name].values for folder in (disk, unbroken))
         assert np.array_equal(found[finished], right[finished])
     still = recorder.run(*arguments, "--output", path, "--resume")
-    assert still.code == 2 and "are to be written and" in one_line(still.said)
+    assert still.code == 2 and "the recording needs" in one_line(still.said)
     assert ds.open(path).dataset["complete"].values.tolist() == finished.tolist()
     filler.unlink()
     assert recorder.run(*arguments, "--output", path, "--resume").code == 0
@@ -113,7 +114,7 @@ def test_a_plan_that_cannot_fit_is_refused_before_anything_is_touched(arguments,
     disk = small_disk(700)
     before = sorted(disk.rglob("*"))
     done = recorder.run(*arguments, "--output", disk / out)
-    assert done.code == 2 and "are to be written and" in one_line(done.said)
+    assert done.code == 2 and "the recording needs" in one_line(done.said)
     assert sorted(disk.rglob("*")) == before
 
 
@@ -132,7 +133,7 @@ def test_an_earlier_recording_survives_a_replacement_that_cannot_fit(
     assert recorder.run(*arguments, "--output", disk / out).code == 0
     before = contents(disk / out)
     done = recorder.run(*arguments, "--output", disk / out, "--overwrite", "--num_steps", "60")
-    assert done.code == 2 and "are to be written and" in one_line(done.said)
+    assert done.code == 2 and "the recording needs" in one_line(done.said)
     assert contents(disk / out) == before
     again = recorder.run(*arguments, "--output", disk / out, "--overwrite")
     assert again.code == 0, "the room that the former one takes counts as free"
@@ -140,10 +141,10 @@ def test_an_earlier_recording_survives_a_replacement_that_cannot_fit(
 
 def test_what_is_needed_is_counted_in_whole_blocks_and_free_space_is_the_systems(tmp_path):
     block = os.statvfs(tmp_path).f_frsize
-    assert space.on_disk(tmp_path, [1, block, block + 1, 0]) == 4 * block
-    assert space.on_disk(tmp_path / "not" / "there", [1]) == block
+    assert space.footprint(LocalStore(tmp_path), [1, block, block + 1, 0]) == 4 * block
+    assert space.footprint(LocalStore(tmp_path / "not" / "there"), [1]) == block
     told = int(subprocess.check_output(["df", "-B1", "--output=avail", tmp_path], text=True).split()[1])
-    assert space.free_bytes(tmp_path) == pytest.approx(told, rel=0.01)
+    assert space.free_bytes(LocalStore(tmp_path)) == pytest.approx(told, rel=0.01)
 
 
 def test_the_figure_of_the_plan_is_close_to_what_the_disk_says_afterwards(arguments, recorder, unbroken):
@@ -177,8 +178,10 @@ def test_four_thousand_layers_and_terabytes_are_refused_with_the_figure(tmp_path
     monkeypatch.setattr("denoscope.storage.space.free_bytes", lambda _: 2**40)
     denoiser = ds.load(Deep(), scheduler="ddim", shape=(3, 32, 32), device="cpu")
     x = ds.noise.random(50, denoiser.shape)
-    with pytest.raises(ds.UserError, match=r"run.zarr: 2\.\d TiB are to be written and 1\.0 TiB") as caught:
+    with pytest.raises(
+        ds.UserError, match=r"run.zarr: the recording needs 2\.\d TiB, but only 1\.0 TiB"
+    ) as caught:
         ds.record(denoiser, x, tmp_path / "run.zarr", steps=1000, layers=["parts.*"], batch_size=4, lanes=4)
-    figure = float(re.search(r"([\d.]+) TiB are to be written", str(caught.value))[1])
+    figure = float(re.search(r"needs ([\d.]+) TiB", str(caught.value))[1])
     assert figure == pytest.approx(4000 * 3 * 32 * 32 * 4 * 1000 * 50 / 2**40, rel=0.03)
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())

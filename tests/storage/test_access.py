@@ -127,8 +127,9 @@ def test_one_step_of_a_long_trajectory_file_is_fetched_without_the_others(tmp_pa
     """A mapped file: what was touched is resident, the rest of 200 MB is not."""
     from denoscope.foundation import tensor_files
     from denoscope.storage.pt.file import PtFile
+    from denoscope.storage.stores.local import LocalStore
 
-    file = PtFile(tmp_path / "x.pt", (200, 2**18), np.dtype("float32"))
+    file = PtFile(LocalStore(tmp_path), "x.pt", (200, 2**18), np.dtype("float32"))
     entry = np.ones((1, 2**18), np.float32)
     for _ in range(200):
         file.append(entry)

@@ -7,74 +7,84 @@ import pytest
 
 from denoscope.storage import completion
 from denoscope.storage.completion import Mark
+from denoscope.storage.stores.local import LocalStore
 
 MARK = Mark(["a", "b"], {"conv_in/c/0/0": [1, None, 4294967295]}, {"b": [2, 3]})
 
 
 def test_a_mark_reads_as_it_was_written(tmp_path):
-    completion.write(tmp_path / "marks", 3, MARK)
-    assert completion.read(tmp_path / "marks") == {3: MARK}
+    completion.write(LocalStore(tmp_path), "marks", 3, MARK)
+    assert completion.read(LocalStore(tmp_path), "marks") == {3: MARK}
     assert [path.name for path in (tmp_path / "marks").iterdir()] == ["3.json"]
 
 
 def test_marks_come_in_the_order_of_their_groups(tmp_path):
     for group in (10, 2, 0):
-        completion.write(tmp_path, group, MARK)
-    assert list(completion.read(tmp_path)) == [0, 2, 10]
+        completion.write(LocalStore(tmp_path), "marks", group, MARK)
+    assert list(completion.read(LocalStore(tmp_path), "marks")) == [0, 2, 10]
 
 
 def test_a_mark_is_plain_json_with_the_crc_32c_of_the_rest(tmp_path):
-    completion.write(tmp_path, 0, MARK)
-    content = json.loads((tmp_path / "0.json").read_text())
+    completion.write(LocalStore(tmp_path), "marks", 0, MARK)
+    content = json.loads((tmp_path / "marks" / "0.json").read_text())
     assert content["samples"] == ["a", "b"] and content["nonfinite"] == {"b": [2, 3]}
     own = content.pop("checksum")
     assert own == google_crc32c.value(json.dumps(content, sort_keys=True).encode())
 
 
 def test_equal_groups_give_equal_bytes(tmp_path):
-    completion.write(tmp_path / "one", 0, MARK)
+    completion.write(LocalStore(tmp_path), "one", 0, MARK)
     turned = Mark(MARK.samples, dict(reversed(MARK.files.items())), MARK.nonfinite)
-    completion.write(tmp_path / "two", 0, turned)
+    completion.write(LocalStore(tmp_path), "two", 0, turned)
     assert (tmp_path / "one" / "0.json").read_bytes() == (tmp_path / "two" / "0.json").read_bytes()
 
 
 def test_a_mark_with_any_bit_flipped_counts_as_none_and_is_named_or_says_the_same(tmp_path):
-    completion.write(tmp_path, 7, MARK)
-    path = tmp_path / "7.json"
+    completion.write(LocalStore(tmp_path), "marks", 7, MARK)
+    path = tmp_path / "marks" / "7.json"
     sound = path.read_bytes()
     for place in range(len(sound)):
         for bit in range(8):
             path.write_bytes(sound[:place] + bytes([sound[place] ^ 1 << bit]) + sound[place + 1 :])
-            if completion.read(tmp_path):
+            if completion.read(LocalStore(tmp_path), "marks"):
                 # White space is all that can change without a trace.
-                assert completion.read(tmp_path) == {7: MARK}
+                assert completion.read(LocalStore(tmp_path), "marks") == {7: MARK}
             else:
-                assert list(completion.damaged(tmp_path)) == ["7.json is damaged"]
+                assert list(completion.damaged(LocalStore(tmp_path), "marks")) == ["7.json is damaged"]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"checksum": 0}', "3"])
 def test_what_is_no_mark_counts_as_none_and_is_named(tmp_path, content):
-    (tmp_path / "0.json").write_text(content)
-    assert completion.read(tmp_path) == {}
-    assert list(completion.damaged(tmp_path)) == ["0.json is damaged"]
+    (tmp_path / "marks").mkdir()
+    (tmp_path / "marks" / "0.json").write_text(content)
+    assert completion.read(LocalStore(tmp_path), "marks") == {}
+    assert list(completion.damaged(LocalStore(tmp_path), "marks")) == ["0.json is damaged"]
 
 
 @pytest.mark.parametrize("length", [0, 1, 50, -1])
 def test_a_truncated_mark_counts_as_none(tmp_path, length):
-    completion.write(tmp_path, 0, MARK)
-    whole = (tmp_path / "0.json").read_bytes()
-    (tmp_path / "0.json").write_bytes(whole[:length])
-    assert completion.read(tmp_path) == {} and len(list(completion.damaged(tmp_path))) == 1
+    completion.write(LocalStore(tmp_path), "marks", 0, MARK)
+    whole = (tmp_path / "marks" / "0.json").read_bytes()
+    (tmp_path / "marks" / "0.json").write_bytes(whole[:length])
+    assert (
+        completion.read(LocalStore(tmp_path), "marks") == {}
+        and len(list(completion.damaged(LocalStore(tmp_path), "marks"))) == 1
+    )
 
 
 def test_a_mark_under_another_groups_name_counts_as_none(tmp_path):
-    completion.write(tmp_path, 0, MARK)
-    (tmp_path / "0.json").rename(tmp_path / "1.json")
-    assert completion.read(tmp_path) == {} and list(completion.damaged(tmp_path)) == ["1.json is damaged"]
+    completion.write(LocalStore(tmp_path), "marks", 0, MARK)
+    (tmp_path / "marks" / "0.json").rename(tmp_path / "marks" / "1.json")
+    assert completion.read(LocalStore(tmp_path), "marks") == {} and list(
+        completion.damaged(LocalStore(tmp_path), "marks")
+    ) == ["1.json is damaged"]
 
 
 def test_other_files_and_no_folder_are_no_marks(tmp_path):
-    (tmp_path / "layout.json").write_text("{}")
-    (tmp_path / "lock").touch()
-    assert completion.read(tmp_path) == completion.read(tmp_path / "none") == {}
-    assert not list(completion.damaged(tmp_path))
+    (tmp_path / "marks").mkdir()
+    (tmp_path / "marks" / "layout.json").write_text("{}")
+    (tmp_path / "marks" / "lock").touch()
+    assert (
+        completion.read(LocalStore(tmp_path), "marks") == completion.read(LocalStore(tmp_path), "none") == {}
+    )
+    assert not list(completion.damaged(LocalStore(tmp_path), "marks"))

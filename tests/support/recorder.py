@@ -134,6 +134,7 @@ def serve() -> None:
     from denoscope.recording import recording, verify  # noqa: F401
 
     diffusers.utils.logging.disable_progress_bar()
+    os.fsync = lambda _file: None  # a busy disk would take long
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:

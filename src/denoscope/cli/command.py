@@ -15,6 +15,7 @@ from denoscope.cli import flags, registry, settings_file
 from denoscope.cli.overview import overview
 from denoscope.config import Settings
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import as_flags
 
 HELP = ("-h", "--help")
 SPIN_COUNT = "10000"
@@ -75,6 +76,7 @@ def script(name: str, path: str) -> None:
     run(name, sys.argv[1:], settings, Path(path).name)
 
 
+@as_flags({"out": "output", "steps": "num_steps"})
 def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -> None:
     """Parse the flags over `settings` and run a command; a user's mistake ends in one line and exit code 2."""
     _set_waiting_policy()

@@ -13,9 +13,9 @@ from tqdm import tqdm
 from denoscope.foundation import memory
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.hooks.compiled import Compilation
+from denoscope.storage.formats import FORMATS, local_store
 from denoscope.storage.plan import Plan
 from denoscope.storage.space import free_bytes
-from denoscope.storage.writers import WRITERS
 
 IN_A_FILE = 10.0
 """Seconds between two states of a bar where they are kept rather than shown."""
@@ -45,8 +45,9 @@ def describe(plan: Plan, out: Path) -> str:
     lines.append(
         f"  at least {format_bytes(plan.held_bytes)} in memory beside the network: one step of {flight} samples in flight"
     )
-    room = WRITERS[plan.format].disk_bytes(out, plan)
-    lines.append(f"  {format_bytes(room)} on disk in total; {format_bytes(free_bytes(out))} are free")
+    store = local_store(out, plan.format)
+    room, free = FORMATS[plan.format].needed_bytes(store, plan, None), free_bytes(store)
+    lines.append(f"  {format_bytes(room)} on disk in total; {format_bytes(free or 0)} are free")
     return "\n".join(lines)
 
 

@@ -13,11 +13,10 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.module_survey import Layer
-from denoscope.storage import remedy
+from denoscope.storage import formats
+from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.plan import COMPLETE
-from denoscope.storage.pt import layout as pt_layout
-from denoscope.storage.pt import reader as pt_reader
-from denoscope.storage.zarr import reader as zarr_reader
+from denoscope.storage.stores.local import LocalStore
 
 if TYPE_CHECKING:
     import xarray
@@ -29,10 +28,9 @@ class Donor:
     def __init__(self, path: Path):
         if not path.exists():
             raise UserError(f"{path}: no such recording")
-        is_folder = pt_layout.is_recording(path)
         self.path = path
         self._last: tuple[tuple[str, int, int], np.ndarray] | None = None
-        self.dataset = pt_reader.open_folder(path) if is_folder else zarr_reader.open_store(path)
+        self.dataset = formats.open_dataset(LocalStore(path))
         self.samples = [str(name) for name in self.dataset["sample"].to_numpy()]
 
     @property
@@ -89,7 +87,7 @@ class Donor:
                 )
             if not complete[self.samples.index(name)]:
                 raise UserError(
-                    f"{self.path}: sample {name!r} is not finished; {remedy.of_unfinished(self.dataset.attrs)}"
+                    f"{self.path}: sample {name!r} is not finished; {how_to_finish(self.dataset.attrs)}"
                 )
 
     def states(

@@ -28,11 +28,10 @@ from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording.device_transfer import Outbox
 from denoscope.recording.planning import condition_of, kept_steps, place_of, plan_of, selection_of
 from denoscope.sampling.loop import Loop, Step, steps_of
+from denoscope.storage.formats import FORMATS, attributes, local_store
 from denoscope.storage.output_lock import Existing, writing
 from denoscope.storage.plan import ESTIMATES, Plan, Unit, Writer
-from denoscope.storage.pt import layout as pt_layout
-from denoscope.storage.writers import WRITERS
-from denoscope.storage.zarr import layout as zarr_layout
+from denoscope.storage.stores.local import LocalStore
 
 
 class RecordingProgress(Protocol):
@@ -99,12 +98,14 @@ class Job:
         """Refuse a plan that cannot be carried out here; nothing is touched."""
         self._check_memory()
         with writing(self.out, self.plan.attrs):
-            WRITERS[self.plan.format].permit(self.out, self.plan, self._existing)
+            store = local_store(self.out, self.plan.format)
+            FORMATS[self.plan.format].writer.check(store, self.plan, self._existing)
 
     def run(self, progress: RecordingProgress | None = None) -> None:
         """Do what is not finished yet."""
         self._check_memory()
-        with WRITERS[self.plan.format].opened(self.out, self.plan, self._existing) as writer:
+        store = local_store(self.out, self.plan.format)
+        with FORMATS[self.plan.format].writer.opened(store, self.plan, self._existing) as writer:
             finished = writer.finished
             pending = [group for group in self.plan.groups if group not in finished]
             nonfinite = {
@@ -281,7 +282,7 @@ def finite(parts: Sequence[torch.Tensor]) -> torch.Tensor:
 
 def _streams(place: Path, options: InferenceConfig) -> int:
     """The version of the random streams of a recording that is resumed, else the current one."""
-    stored = (zarr_layout.attributes(place) or pt_layout.attributes(place)) if options.resume else {}
+    stored = attributes(LocalStore(place)) if options.resume else {}
     return (
         random_streams.version_of(stored.get("fingerprint", {})) if stored else random_streams.STREAMS_VERSION
     )

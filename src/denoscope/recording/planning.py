@@ -25,8 +25,9 @@ from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.sample_names import sample_names
 from denoscope.recording import provenance
 from denoscope.sampling.loop import Loop, noise_level
-from denoscope.storage.output_lock import inside
+from denoscope.storage.output_lock import check_inside
 from denoscope.storage.plan import ESTIMATES, IMAGE_DIMS, ArrayPlan, Plan
+from denoscope.storage.stores.local import LocalStore
 
 
 def kept_steps(options: InferenceConfig, count: int) -> range | tuple[int, ...]:
@@ -78,7 +79,7 @@ def place_of(out: Path, options: InferenceConfig) -> Path:
     if options.output_format != "zarr" or out.suffix == ".zarr":
         return out
     place = out / "recording.zarr"
-    inside(out, [place])
+    check_inside(LocalStore(out), [place.name])
     return place
 
 

@@ -16,6 +16,7 @@ from denoscope.foundation.atomic_files import replacing
 from denoscope.foundation.errors import UserError
 from denoscope.models.classifier.labels import Classifier, Labels, check_images, classify_finite
 from denoscope.storage.pt import layout as pt_layout
+from denoscope.storage.stores.local import LocalStore
 
 CELL = re.compile(r"(?P<plane>plane_.+)_x(?P<x>\d+)_y(?P<y>\d+)")
 RESULT_FOLDERS = ("final_tensors", "sequences")
@@ -109,7 +110,7 @@ def _image(path: Path) -> torch.Tensor:
 
 
 def _latest_first(folder: Path) -> tuple[str, ...]:
-    holds_sequences = pt_layout.attributes(folder).get("config", {}).get("extract_states", False)
+    holds_sequences = pt_layout.attributes(LocalStore(folder)).get("config", {}).get("extract_states", False)
     return RESULT_FOLDERS[::-1] if holds_sequences else RESULT_FOLDERS
 
 

@@ -21,13 +21,11 @@ from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording.job import Job, RecordingProgress
-from denoscope.storage import export, inspection, remedy
+from denoscope.storage import export, formats, inspection
+from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.plan import COMPLETE, ESTIMATES, IMAGES, NONFINITE, ArrayPlan, Plan, Unit
-from denoscope.storage.pt import layout as pt_layout
-from denoscope.storage.pt import reader as pt_reader
-from denoscope.storage.pt.folder import PtWriter
-from denoscope.storage.zarr import layout as zarr_layout
-from denoscope.storage.zarr import reader as zarr_reader
+from denoscope.storage.pt.writer import PtWriter
+from denoscope.storage.stores.local import LocalStore
 
 if TYPE_CHECKING:
     import xarray
@@ -94,10 +92,10 @@ class Recording:
         Raises: UserError if one is damaged, of which it names the first.
         """
         wanted = arrays or tuple(map(str, self.dataset.data_vars))
-        if problem := inspection.first_damage(self.path, wanted):
+        if problem := inspection.first_damage(LocalStore(self.path), wanted):
             raise UserError(
                 f"{self.path} is damaged: {problem}; `denoscope verify store {self.path}` lists all that is; to mend it, "
-                f"{remedy.of_unfinished(self.attrs)}"
+                f"{how_to_finish(self.attrs)}"
             )
 
     def export(
@@ -130,7 +128,7 @@ class Recording:
         plan = self._as_plan()
         nonfinite = self.dataset[NONFINITE].to_numpy()
         complete = self.dataset[COMPLETE].to_numpy()
-        with PtWriter.opened(folder, plan, "refuse") as writer:
+        with PtWriter.opened(formats.local_store(folder, "pt"), plan, "refuse") as writer:
             for group in plan.groups:
                 samples = plan.samples_of(group)
                 if not complete[samples].all():
@@ -209,9 +207,7 @@ def open(path: str | os.PathLike[str]) -> Recording:
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path}: no such recording")
-    return Recording(
-        path, pt_reader.open_folder(path) if pt_layout.is_recording(path) else zarr_reader.open_store(path)
-    )
+    return Recording(path, formats.open_dataset(LocalStore(path)))
 
 
 def set_attribute(path: str | os.PathLike[str], name: str, value: Any) -> None:
@@ -221,7 +217,7 @@ def set_attribute(path: str | os.PathLike[str], name: str, value: Any) -> None:
     """
     path = Path(path)
     try:
-        (pt_layout if pt_layout.is_recording(path) else zarr_layout).set_attribute(path, name, value)
+        formats.set_attribute(path, name, value)
     except OSError as error:
         raise UserError(
             f"cannot write {name} into {path}: {error.strerror or error}; the recording is as it was: make room, "

@@ -22,7 +22,7 @@ from denoscope.models.schedulers import scheduler_from
 from denoscope.recording import planning, recording
 from denoscope.recording.recording import Recording
 from denoscope.sampling.loop import Loop, Step, steps_of
-from denoscope.storage import remedy
+from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.plan import COMPLETE
 
 
@@ -122,7 +122,7 @@ def need_loop(rec: Recording) -> None:
 def need_finished(rec: Recording) -> None:
     """Refuse a recording that lacks samples."""
     if not rec.dataset[COMPLETE].to_numpy().all():
-        raise UserError(f"{rec.path} is not finished; {remedy.of_unfinished(rec.attrs)}")
+        raise UserError(f"{rec.path} is not finished; {how_to_finish(rec.attrs)}")
 
 
 def first_states(rec: Recording, samples: Sequence[str]) -> torch.Tensor:

@@ -1,26 +1,28 @@
-"""What re-reading every checksum of a recording finds."""
+"""Reading a whole recording again and comparing it with every checksum."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 
 from denoscope.foundation.errors import UserError
-from denoscope.storage import completion, remedy
-from denoscope.storage.output_lock import readable_version
+from denoscope.storage import completion
+from denoscope.storage.completion import Mark
+from denoscope.storage.formats import FORMATS, Format, stored_format
+from denoscope.storage.output_lock import check_version, how_to_finish
 from denoscope.storage.pt import layout as pt_layout
-from denoscope.storage.zarr import check
+from denoscope.storage.stores.byte_store import ByteStore
+from denoscope.storage.stores.local import LocalStore
 from denoscope.storage.zarr import layout as zarr_layout
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """The samples that a recording is to hold, those of its finished groups, and what is wrong with it.
+    """What a recording holds and what is wrong with it.
 
-    `sound` are the finished samples whose every file matches; `missing` names the marks that are not there;
-    `remedy` says how it comes to its end.
+    `samples` is the number of samples it is planned for, `finished` names those of finished groups, `sound` those of
+    them whose every file matches its checksum. `missing` lists the marks that do not exist, `problems` what is damaged,
+    and `how_to_finish` says how an unfinished recording is finished.
     """
 
     samples: int
@@ -28,59 +30,65 @@ class Inspection:
     sound: tuple[str, ...]
     missing: tuple[str, ...]
     problems: tuple[str, ...]
-    remedy: str
+    how_to_finish: str
 
 
-def inspect(path: Path) -> Inspection:
-    """Read all of a recording again, of either kind.
+def inspect(store: ByteStore) -> Inspection:
+    """Read a whole recording again.
 
-    Raises: UserError if there is none at `path`, or a newer denoscope wrote it.
+    Raises: UserError if there is none in the store, or a newer denoscope wrote it.
     """
-    kind = _kind(path)
-    folder = kind.marks_of(path)
-    finished = completion.read(folder)
-    damage = {group: list(kind.damaged(path, group, mark)) for group, mark in finished.items()}
-    samples, lanes = kind.extent(path)
-    attributes = pt_layout.attributes if kind is pt_layout else zarr_layout.attributes
+    kind = _format_of(store)
+    check, marks = kind.check, kind.layout.MARKS
+    finished = completion.read(store, marks)
+    damage = {
+        group: list(_damage(store, check.damaged(store, group, mark))) for group, mark in finished.items()
+    }
+    samples, lanes = check.extent(store)
     unmarked = [group for group in range(-(-samples // lanes)) if group not in finished]
-    named = folder.relative_to(path)
+    claims = [key for group in unmarked if (key := check.claimed(store, group))]
     return Inspection(
         samples=samples,
         finished=tuple(name for mark in finished.values() for name in mark.samples),
         sound=tuple(name for group, mark in finished.items() if not damage[group] for name in mark.samples),
-        missing=tuple(f"{named}/{group}.json" for group in unmarked),
+        missing=tuple(completion.key_of(marks, group) for group in unmarked),
         problems=(
-            *kind.damaged_layout(path),
-            *(f"{named}/{what}" for what in completion.damaged(folder)),
-            *(
-                f"{name} says more than the marks"
-                for group in unmarked
-                if (name := kind.claimed(path, group))
-            ),
-            *(problem for group in damage for problem in damage[group]),
+            *_damage(store, check.damaged_layout(store)),
+            *(f"{marks}/{what}" for what in completion.damaged(store, marks)),
+            *(f"{key} marks samples as complete that have no mark" for key in claims),
+            *(problem for problems in damage.values() for problem in problems),
         ),
-        remedy=remedy.of_unfinished(attributes(path)),
+        how_to_finish=how_to_finish(kind.layout.attributes(store)),
     )
 
 
-def first_damage(path: Path, arrays: Collection[str]) -> str:
-    """The first thing found wrong with what is finished of some of the arrays; nothing where all checksums match."""
-    kind = _kind(path)
-    for group, mark in completion.read(kind.marks_of(path)).items():
-        for problem in kind.damaged(path, group, kind.part_of(path, mark, arrays)):
-            return str(problem)
+def first_damage(store: ByteStore, arrays: Collection[str]) -> str:
+    """Return the first damage in the finished groups of some arrays, or "" if all checksums match."""
+    kind = _format_of(store)
+    for group, mark in completion.read(store, kind.layout.MARKS).items():
+        part: Mark = kind.check.part_of(store, mark, arrays)
+        for problem in _damage(store, kind.check.damaged(store, group, part)):
+            return problem
     return ""
 
 
-def _kind(path: Path) -> ModuleType:
-    """What checks the kind of recording that lies at `path`."""
-    if pt_layout.is_recording(path):
-        readable_version(path, pt_layout.attributes(path))
-        return pt_layout
-    if zarr_layout.is_laid_out(path):
-        readable_version(path, zarr_layout.attributes(path))
-        return check
-    if not path.exists():
-        raise UserError(f"{path}: no such recording")
-    named = pt_layout.MANIFEST if pt_layout.marks_of(path).exists() else zarr_layout.ROOT
-    raise UserError(f"{path} cannot be checked: its {named} is missing, of another kind, or damaged")
+def _damage(store: ByteStore, problems: Iterator[str]) -> Iterator[str]:
+    """The problems, with a file that cannot be read as the last of them."""
+    try:
+        yield from problems
+    except OSError as error:
+        yield f"{error.filename or store} cannot be read ({error.strerror or error})"
+
+
+def _format_of(store: ByteStore) -> Format:
+    """The format of the recording in a store, of which all that describes it is there."""
+    name = stored_format(store)
+    if name is not None:
+        check_version(store, FORMATS[name].layout.attributes(store))
+    if name == "pt" or (name == "zarr" and zarr_layout.is_laid_out(store)):
+        return FORMATS[name]
+    if isinstance(store, LocalStore) and not store.root.exists():
+        raise UserError(f"{store}: no such recording")
+    is_folder = any(store.list(f"{pt_layout.MARKS}/"))
+    root = pt_layout.MANIFEST if is_folder else zarr_layout.ROOT
+    raise UserError(f"{store} cannot be checked: its {root} is missing, damaged, or not of a recording")

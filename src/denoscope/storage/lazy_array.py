@@ -1,23 +1,23 @@
-"""An array of a recording that is read as it is indexed, and tells of damage in one line."""
+"""An array of a recording that is read as it is indexed and reports damage in one line."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from denoscope.storage.remedy import reading
+from denoscope.storage.output_lock import reading
+from denoscope.storage.stores.byte_store import ByteStore
 
 Key = tuple[Any, ...]
-"""A number, a slice or an array for each axis, which choose each for itself."""
+"""A number, a slice or an array of numbers for each axis; arrays index their axes independently."""
 
 
 def lazy_array(
-    recording: Path, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[Key], np.ndarray]
+    store: ByteStore, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[Key], np.ndarray]
 ) -> Any:
-    """What xarray takes as the values of a variable: `read` gives those that a key chooses."""
+    """Return an array that xarray takes as the values of a variable; `read` returns the values at a key."""
     from xarray.backends import BackendArray
     from xarray.core import indexing
 
@@ -29,7 +29,7 @@ def lazy_array(
             return indexing.explicit_indexing_adapter(key, shape, indexing.IndexingSupport.OUTER, self._read)
 
         def _read(self, key: Key) -> np.ndarray:
-            with reading(recording):
+            with reading(store):
                 return read(key)
 
     return indexing.LazilyIndexedArray(Stored())

@@ -1,8 +1,7 @@
-"""The place that a recording goes to: free, replaceable, or to be gone on with; one writer at a time."""
+"""The output of a recording: whether it may be written, by one process at a time, and what can be done if not."""
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,108 +9,138 @@ from typing import Any, Literal
 
 from denoscope.foundation.checkpoint import differences
 from denoscope.foundation.errors import UserError
-from denoscope.storage import remedy
+from denoscope.foundation.spelling import spelled
 from denoscope.storage.plan import FORMAT_VERSION
+from denoscope.storage.stores import capabilities
+from denoscope.storage.stores.byte_store import ByteStore, is_key
+from denoscope.storage.stores.local import LocalStore
 
 Existing = Literal["refuse", "overwrite", "resume"]
+"""What is done with a recording that exists."""
 
 
 @contextmanager
-def taken(
-    target: Path, lock: Path, attributes: Mapping[str, Any], permit: Callable[[], None]
+def claimed(
+    store: ByteStore, lock: str, attributes: Mapping[str, Any], check: Callable[[], None]
 ) -> Iterator[None]:
-    """Hold the place of a recording while the block runs, where `permit` does not refuse it."""
-    with writing(target, attributes):
-        # Before the lock's file is made: what is refused is not touched.
-        permit()
-        with _locked(lock, target):
-            # Once more, since another process may have come and gone in between.
-            permit()
+    """Hold the lock of a recording while the block runs; `check` raises if it must not be written.
+
+    Raises: UserError if another process writes it, or if it cannot be written.
+    """
+    with writing(store, attributes):
+        # Before the lock's file is made, since a refused output must not be touched.
+        check()
+        with capabilities.lock(store, lock) as held:
+            if not held:
+                raise UserError(
+                    f"{store} is being written by another process; wait for it or name another output "
+                    f"({spelled('out')})"
+                )
+            # Again, since another process may have written meanwhile.
+            check()
             yield
 
 
 @contextmanager
-def writing(target: Path, attributes: Mapping[str, Any]) -> Iterator[None]:
-    """Tell a full disk or a missing permission in one line, where a recording with these attributes is written."""
+def writing(store: ByteStore | Path, attributes: Mapping[str, Any]) -> Iterator[None]:
+    """Report a full disk or a missing permission in one line while a recording with these attributes is written."""
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write {target}: {error.strerror or error}; what was finished is safe: mend that and "
-            f"{remedy.of_unfinished(attributes)}"
+            f"cannot write {store}: {error.strerror or error}; finished samples are safe; solve this and "
+            f"{how_to_finish(attributes)}"
         ) from error
 
 
 @contextmanager
-def _locked(path: Path, target: Path) -> Iterator[None]:
-    """Hold the lock file at `path` while the block runs; it is free again even after a kill."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"{target} is being written by another process; wait for it or name another output"
-            ) from error
+def reading(store: ByteStore | Path) -> Iterator[None]:
+    """Report in one line that a recording cannot be read, whichever way its readers fail."""
+    try:
         yield
+    except (MemoryError, IndexError):  # the machine's fault, or the index's
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{store} cannot be read; `denoscope verify store {store}` lists what is damaged"
+        ) from error
 
 
-def same_work(target: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Refuse to go on with a recording that was begun with other options, models or inputs."""
+def how_to_finish(attributes: Mapping[str, Any]) -> str:
+    """Say how an unfinished recording with these attributes is finished."""
+    if pipeline := attributes.get("pipeline"):
+        return f"record the {pipeline} call again ({spelled('overwrite', True)}), since it cannot be resumed"
+    return f"resume it ({spelled('resume', True)})"
+
+
+def how_to_record_anyway(attributes: Mapping[str, Any]) -> str:
+    """Say what can be done where an output holds a recording with these attributes."""
+    replace = f"replace it ({spelled('overwrite', True)}) or name another output ({spelled('out')})"
+    return replace if attributes.get("pipeline") else f"resume it ({spelled('resume', True)}), {replace}"
+
+
+def check_same_work(store: ByteStore, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Check that a recording was begun with the same options, model and inputs.
+
+    Raises: UserError naming what differs.
+    """
     if pipeline := stored.get("pipeline"):
         raise UserError(
-            f"{target} was recorded from a {pipeline} call, which cannot be gone on with; {remedy.of_taken(stored)}, "
-            "or name another output"
+            f"{store} was recorded from a {pipeline} call, which cannot be resumed; {how_to_record_anyway(stored)}"
         )
     differs = differences(stored.get("fingerprint", {}), wanted["fingerprint"])
-    folders = (
-        {"folders of layers": stored.get("layer_folders")},
-        {"folders of layers": wanted["layer_folders"]},
+    differs += differences(
+        {"folders of layers": stored.get("layer_folders")}, {"folders of layers": wanted["layer_folders"]}
     )
-    differs += differences(*folders)
     if stored.get("inputs_sha256") != wanted["inputs_sha256"]:
         differs.append("the inputs, their names or their order")
     if differs:
         raise UserError(
-            f"{target} cannot be resumed, since this differs: {'; '.join(differs)}. Run it as it was begun, "
-            "replace it with --overwrite, or name another output"
+            f"{store} cannot be resumed: {'; '.join(differs)}; use the options it was begun with, replace it "
+            f"({spelled('overwrite', True)}), or name another output ({spelled('out')})"
         )
 
 
-def as_written(target: Path, root: str, problems: Iterable[str]) -> bool:
-    """Whether the layout is whole.
+def is_intact(store: ByteStore, root: str, problems: Iterable[str]) -> bool:
+    """Return whether a layout has no problems.
 
-    Raises: UserError where `root`, which says what was asked for, is not as it was written: to go on would make its
-    damage official.
+    Raises: UserError if a problem concerns `root`, which says what the recording is: work on such a basis would make
+    its damage permanent.
     """
     found = list(problems)
     if wrong := next((line for line in found if line.startswith(f"{root} ")), None):
-        raise UserError(f"{target}: {wrong}; replace the recording with --overwrite, or name another output")
+        raise UserError(
+            f"{store}: {wrong}; replace the recording ({spelled('overwrite', True)}) or name another output "
+            f"({spelled('out')})"
+        )
     return not found
 
 
-def inside(root: Path, paths: Iterable[Path]) -> None:
-    """Refuse paths that lie outside of the output or that a symbolic link leads out of it."""
-    home = root.resolve()
-    for path in paths:
-        if not path.resolve().is_relative_to(home):
-            raise UserError(
-                f"{path} leads out of {root}, to {path.resolve()}; remove the link or name another output"
-            )
+def check_inside(store: ByteStore, keys: Iterable[str], links: Iterable[Path] = ()) -> None:
+    """Check that keys, and links in a local folder, stay inside of the output.
+
+    Raises: UserError naming the first that does not.
+    """
+    keys = list(keys)
+    advice = f"remove the link or name another output ({spelled('out')})"
+    for key in keys:
+        if not is_key(key):
+            raise UserError(f"{store}/{key} leads out of {store}; rename it, or name another output")
+    if isinstance(store, LocalStore):
+        home = store.root.resolve()
+        for path in [*map(store.path, keys), *links]:
+            if not path.resolve().is_relative_to(home):
+                raise UserError(f"{path} leads out of {store}, to {path.resolve()}; {advice}")
 
 
-def readable_version(target: Path, stored: Mapping[str, Any]) -> None:
-    """Refuse a recording that a newer denoscope wrote."""
-    version = stored.get("format_version")
+def check_version(store: ByteStore, attributes: Mapping[str, Any]) -> None:
+    """Check that a recording is not of a newer format.
+
+    Raises: UserError if it is.
+    """
+    version = attributes.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise UserError(
-            f"{target} has format version {version}; this denoscope reads up to {FORMAT_VERSION}: upgrade it, "
-            "or name another output"
+            f"{store} has format version {version!r}; this denoscope reads versions up to {FORMAT_VERSION}: upgrade it, "
+            f"or name another output ({spelled('out')})"
         )
-
-
-def remove_partial(folders: Iterable[Path]) -> None:
-    """Remove what a killed process left unfinished."""
-    for folder in folders:
-        for path in folder.rglob(".*.partial"):
-            path.unlink(missing_ok=True)

@@ -1,40 +1,40 @@
-"""Room on the disk: what there is, what a recording takes, and the refusal of one that cannot fit."""
+"""Room in a store: what is free, what a recording occupies, and the refusal of one that does not fit."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterable
-from pathlib import Path
 
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
+from denoscope.storage.stores.byte_store import ByteStore
+from denoscope.storage.stores.capabilities import FiniteStore
 
 
-def free_bytes(path: Path) -> int:
-    """Free space of the file system that `path` lies or will lie on."""
-    return shutil.disk_usage(_existing(path)).free
+def free_bytes(store: ByteStore) -> int | None:
+    """Return how many bytes can still be stored; None if the store does not know."""
+    return store.free_bytes() if isinstance(store, FiniteStore) else None
 
 
-def on_disk(path: Path, sizes: Iterable[int]) -> int:
-    """What files of these sizes take where `path` lies or will lie: whole blocks of its file system.
+def footprint(store: ByteStore, sizes: Iterable[int]) -> int:
+    """Return the bytes that values of these sizes occupy. A folder counts as one byte, which rounds up to a block."""
+    return store.footprint(sizes) if isinstance(store, FiniteStore) else sum(sizes)
 
-    A folder counts as a file of one byte, though some file systems need less for it.
+
+def stored_bytes(store: ByteStore, keys: Iterable[str]) -> int:
+    """Return the total size of values."""
+    return sum(store.size(key) for key in keys) if isinstance(store, FiniteStore) else 0
+
+
+def check(store: ByteStore, needed: int, freed: int = 0) -> None:
+    """Check that `needed` bytes fit once `freed` bytes are removed.
+
+    Raises: UserError if they do not.
     """
-    block = os.statvfs(_existing(path)).f_frsize or 1
-    return sum(-(-size // block) * block for size in sizes)
-
-
-def check(path: Path, needed: int, freed: int = 0) -> None:
-    """Refuse to write `needed` bytes where no room is for them, `freed` bytes being removed before."""
-    free = free_bytes(path) + freed
-    if needed > free:
+    free = free_bytes(store)
+    if free is not None and needed > free + freed:
         raise UserError(
-            f"{path}: {format_bytes(needed)} are to be written and {format_bytes(free)} are free; record fewer samples, "
-            "steps or layers, reduce states (--reduce, --state_dtype), or name another output"
+            f"{store}: the recording needs {format_bytes(needed)}, but only {format_bytes(free + freed)} are free; record "
+            f"fewer samples, steps or layers, store less of each state ({spelled('reduce')}, {spelled('state_dtype')}), "
+            f"or name another output ({spelled('out')})"
         )
-
-
-def _existing(path: Path) -> Path:
-    # os.path: a name that is too long for the file system is no error here, but when it is written.
-    return next(parent for parent in (path.absolute(), *path.absolute().parents) if os.path.exists(parent))

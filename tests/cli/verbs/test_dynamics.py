@@ -478,7 +478,7 @@ def test_a_damaged_recording_is_told_in_one_line(mnist, here, capsys, out):
     for measure in ("divergence", "geometry", "commitment --device cpu", "u_turn --levels 1 --device cpu"):
         told = refused(capsys, f"dynamics {measure} {out}")
         assert told.startswith(f"error: {out} is damaged: sequence")
-        assert f"`denoscope verify store {out}` lists all that is; to mend it, go on with --resume" in told
+        assert f"`denoscope verify store {out}` lists all that is; to mend it, resume it (--resume)" in told
     with pytest.raises(ds.UserError, match="cannot be read"):
         ds.open(here / out).final.to_numpy()
     with pytest.raises(SystemExit) as found:
@@ -714,7 +714,7 @@ def test_an_unfinished_recording_is_no_one_s_nan(mnist, here, recorder, capsys):
     assert running.code != 0 and not ds.open(here / "run.zarr").dataset["complete"].all()
     for measure in ("geometry", "u_turn --levels 1 --device cpu", "commitment --device cpu"):
         told = refused(capsys, f"dynamics {measure} run.zarr")
-        assert "run.zarr is not finished; go on with --resume" in told
+        assert "run.zarr is not finished; resume it (--resume)" in told
     assert recorder.run(*line.split(), "--resume").code == 0
     told = refused(capsys, "dynamics u_turn run.zarr --levels 1 --device cpu --samples 9")
     assert "--samples is 9; allowed: 1 to 8, the images in run.zarr" in told

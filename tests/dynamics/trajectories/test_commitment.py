@@ -229,7 +229,7 @@ def test_what_is_not_finished_or_was_written_by_a_function_is_refused(tiny, tmp_
     dies_at(tiny.network, 4)
     with pytest.raises(RuntimeError, match="on purpose"):
         ds.record(tiny, x, tmp_path / "cut.zarr", steps=2, lanes=1, batch_size=1, layers=["conv_in"])
-    with pytest.raises(ds.UserError, match=r"cut\.zarr is not finished; go on with"):
+    with pytest.raises(ds.UserError, match=r"cut\.zarr is not finished; resume"):
         dynamics.commitment(ds.open(tmp_path / "cut.zarr"), denoiser=tiny, label_of=pixels)
 
 

@@ -704,7 +704,7 @@ def test_what_exists_is_replaced_only_when_told(tmp_path):
     (tmp_path / "other.zarr" / "mine").write_text("")
     pipe, arguments = PIPELINES["ddim"]()
     with (
-        pytest.raises(ds.UserError, match="exists and is no recording"),
+        pytest.raises(ds.UserError, match="exists and is not a recording"),
         ds.watch(pipe, layers=["mid_block"], out=tmp_path / "other.zarr", overwrite=True),
     ):
         pipe(**arguments)
@@ -712,12 +712,12 @@ def test_what_exists_is_replaced_only_when_told(tmp_path):
 
 def test_a_plan_that_does_not_fit_on_the_disk_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("denoscope.storage.space.free_bytes", lambda _: 1000)
-    one_line("are to be written and 1000 B are free", tmp_path)
+    one_line("but only 1000 B are free", tmp_path)
 
 
 def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
     pipe, arguments = PIPELINES["ddim"]()
-    monkeypatch.setattr("denoscope.storage.zarr.shard.Shard._write", full)
+    monkeypatch.setattr("denoscope.storage.stores.local.FileSink.append", full)
     with (
         pytest.raises(ds.UserError, match=r"cannot write .*run.zarr: No space left"),
         ds.watch(pipe, layers=["mid_block"], out=tmp_path / "run.zarr"),
@@ -776,15 +776,16 @@ def test_a_call_is_never_said_to_be_resumable(out, tmp_path, capsys, monkeypatch
         pipe(**arguments, callback_on_step_end=fail)
     with pytest.raises(SystemExit):
         main(["verify", "store", out])
-    anew = "record the StableDiffusionPipeline call anew (overwrite=True), since it cannot be gone on with"
-    assert capsys.readouterr().out.splitlines()[-1] == f"unfinished, {anew}"
+    again = "record the StableDiffusionPipeline call again (overwrite=True), since it cannot be resumed"
+    flagged = again.replace("overwrite=True", "--overwrite")
+    assert capsys.readouterr().out.splitlines()[-1] == f"unfinished, {flagged}"
     tiny_models.unet().save_pretrained("model")
     ds.noise.random(1, (3, 8, 8)).write("inputs")
     asked = f"record --model model --scheduler ddim --num_steps 1 --output {out}".split()
     for flags, match in (
         (
             ["--resume"],
-            f"{out} was recorded from a StableDiffusionPipeline call, which cannot be gone on with; ",
+            f"{out} was recorded from a StableDiffusionPipeline call, which cannot be resumed; ",
         ),
         ([], f"{out} already holds a recording; "),
     ):
@@ -792,7 +793,7 @@ def test_a_call_is_never_said_to_be_resumable(out, tmp_path, capsys, monkeypatch
             main([*asked, *flags])
         told = capsys.readouterr().err
         assert stop.value.code == 2 and told.count("\n") == 1
-        assert match + "replace it with --overwrite" in told and "--resume" not in told
+        assert match + "replace it (--overwrite)" in told and "--resume" not in told
     swap = ds.Intervention("mid_block", "swap", out)
     with pytest.raises(ds.UserError) as refused:
         ds.sample(
@@ -806,7 +807,7 @@ def test_a_call_is_never_said_to_be_resumable(out, tmp_path, capsys, monkeypatch
                 {"encoder_hidden_states": arguments["negative_prompt_embeds"]},
             ),
         )
-    assert str(refused.value).endswith(f"sample 'sample_0000' is not finished; {anew}")
+    assert str(refused.value).endswith(f"sample 'sample_0000' is not finished; {again}")
 
 
 def fail(*_):
@@ -815,10 +816,10 @@ def fail(*_):
 
 def test_a_place_that_cannot_be_written_is_told_without_advice_to_resume(tmp_path, monkeypatch):
     pipe, arguments = PIPELINES["ddim"]()
-    monkeypatch.setattr("denoscope.storage.zarr.store.lay_out", full)
+    monkeypatch.setattr("denoscope.storage.zarr.writer.lay_out", full)
     with (
-        pytest.raises(ds.UserError, match=r"No space left.*record the DDIMPipeline call anew") as caught,
+        pytest.raises(ds.UserError, match=r"No space left.*record the DDIMPipeline call again") as caught,
         ds.watch(pipe, layers=["mid_block"], out=tmp_path / "run.zarr"),
     ):
         pipe(**arguments)
-    assert "--resume" not in str(caught.value) and "\n" not in str(caught.value)
+    assert "resume=" not in str(caught.value) and "\n" not in str(caught.value)

@@ -18,6 +18,7 @@ from denoscope.config import InferenceConfig
 from denoscope.recording import verify
 from denoscope.recording.verify import bits
 from denoscope.storage import completion
+from denoscope.storage.stores.local import LocalStore
 from denoscope.storage.zarr import shard
 
 STEPS = 3
@@ -358,9 +359,7 @@ def test_a_recording_checks_the_arrays_that_are_to_be_read(copy, out, harm):
     rec = ds.open(path)
     rec.check("sequence")
     for arrays in (["conv_in"], ["sequence", "conv_in"], []):
-        with pytest.raises(
-            ds.UserError, match=r"is damaged: conv_in.*verify store.*go on with --resume"
-        ) as refused:
+        with pytest.raises(ds.UserError, match=r"is damaged: conv_in.*verify store.*resume=True") as refused:
             rec.check(*arrays)
         assert "\n" not in str(refused.value)
     x = ds.noise.random(6, ds.load(rec.attrs["model"], device="cpu").shape, seed=5)
@@ -383,7 +382,7 @@ def test_missing_marks_are_counted_and_named(copy):
     assert not report.sound and report.finished == 4 and report.missing == ("complete/marks/1.json",)
     assert "4 of 6 samples are finished, 2 missing" in str(report)
     assert "without complete/marks/1.json" in str(report)
-    assert report.problems == ("complete/c/1 says more than the marks",)
+    assert report.problems == ("complete/c/1 marks samples as complete that have no mark",)
 
 
 def test_an_unfinished_recording_is_no_damaged_one(model, tmp_path, dies_at, capsys):
@@ -399,7 +398,7 @@ def test_an_unfinished_recording_is_no_damaged_one(model, tmp_path, dies_at, cap
     assert capsys.readouterr().out.splitlines() == [
         "4 of 6 samples are finished, 2 missing",
         "  without complete/marks/1.json",
-        "unfinished, go on with --resume",
+        "unfinished, resume it (--resume)",
     ]
 
 
@@ -490,7 +489,7 @@ def test_samples_computed_again_have_the_same_bits(recorded, capsys, out):
 def forged(path: Path) -> None:
     """Change one number of a store so that every checksum still holds."""
     name = "sequence/c/0/0/0/0/0"
-    found = completion.read(path / "complete" / "marks")[0]
+    found = completion.read(LocalStore(path), "complete/marks")[0]
     content = bytearray((path / name).read_bytes())
     size, position = 8 * 8 * 4, 2 * (STEPS + 1) + 1  # sample 2, state 1
     index = np.frombuffer(bytes(content[-(4 * (STEPS + 1)) * 16 - 4 : -4]), "<u8").reshape(-1, 2)
@@ -500,7 +499,7 @@ def forged(path: Path) -> None:
     sums = list(found.files[name])
     sums[position] = shard.checksum(bytes(content[start : start + size]))
     mark = completion.Mark(found.samples, {**found.files, name: sums}, found.nonfinite)
-    completion.write(path / "complete" / "marks", 0, mark)
+    completion.write(LocalStore(path), "complete/marks", 0, mark)
 
 
 def test_a_number_that_was_never_computed_is_found_by_computing_again(copy):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from denoscope.storage.pt.file import OVERHEAD, PtFile
+from denoscope.storage.stores.local import FileSink, LocalStore
 
 SHAPES = [(3, 2, 4, 4), (1, 5), (7,), (2, 3)]
 DTYPES = ["float16", "float32", "float64"]
@@ -19,7 +20,7 @@ def values_of(shape, dtype) -> np.ndarray:
 
 
 def write(path, values) -> PtFile:
-    file = PtFile(path, values.shape, values.dtype)
+    file = PtFile(LocalStore(path.parent), path.name, values.shape, values.dtype)
     for entry in range(len(values)):
         file.append(values[entry : entry + 1])
     file.finish()
@@ -79,7 +80,7 @@ def test_the_same_values_give_the_same_bytes_under_any_name_and_in_any_process(t
 def test_the_file_has_its_name_only_when_it_is_whole(tmp_path):
     path = tmp_path / "x.pt"
     path.write_text("earlier")
-    file = PtFile(path, (2, 3), np.dtype("float32"))
+    file = PtFile(LocalStore(tmp_path), "x.pt", (2, 3), np.dtype("float32"))
     file.append(np.ones((1, 3), np.float32))
     assert path.read_text() == "earlier"
     file.discard()
@@ -90,9 +91,9 @@ def test_nothing_is_left_where_it_cannot_be_laid_out(tmp_path, monkeypatch):
     def fails(*_arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", fails)
+    monkeypatch.setattr(FileSink, "append", fails)
     with pytest.raises(OSError, match="No space"):
-        PtFile(tmp_path / "x.pt", (2, 3), np.dtype("float32"))
+        PtFile(LocalStore(tmp_path), "x.pt", (2, 3), np.dtype("float32"))
     assert not list(tmp_path.iterdir())
 
 
@@ -103,7 +104,7 @@ def test_more_files_than_a_process_may_hold_open_are_written_side_by_side(tmp_pa
     values = values_of((2, 3), "float32")
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
     try:
-        files = [PtFile(tmp_path / f"{k}.pt", values.shape, values.dtype) for k in range(80)]
+        files = [PtFile(LocalStore(tmp_path), f"{k}.pt", values.shape, values.dtype) for k in range(80)]
         for entry in range(2):
             for file in files:
                 file.append(values[entry : entry + 1])

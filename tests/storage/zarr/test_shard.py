@@ -9,6 +9,7 @@ import zarr
 from numcodecs.zstd import Zstd
 from zarr.codecs import ZstdCodec
 
+from denoscope.storage.stores.local import LocalStore
 from denoscope.storage.zarr import shard
 from denoscope.storage.zarr.shard import Shard
 
@@ -37,7 +38,7 @@ def array(tmp_path):
 
 def write(path, order, encode=None) -> Shard:
     """A shard whose entries arrive in the given order, every sample's at once."""
-    written = Shard(path, GRID[0] * GRID[1], encode)
+    written = Shard(LocalStore(path.parent), path.name, GRID[0] * GRID[1], encode)
     for entry in order:
         positions = [sample * GRID[1] + entry for sample in range(GRID[0])]
         written.append(positions, np.ascontiguousarray(VALUES[:, entry]))
@@ -87,7 +88,7 @@ def test_a_shard_is_its_chunks_then_an_index_then_the_crc_32c_of_the_index(tmp_p
 
 def test_the_file_has_its_name_only_when_it_is_whole(tmp_path):
     path = tmp_path / "c" / "0"
-    unfinished = Shard(path, 2)
+    unfinished = Shard(LocalStore(tmp_path), "c/0", 2)
     unfinished.append([0], VALUES[:1, 0])
     assert not path.exists() and len(list(path.parent.iterdir())) == 1
     unfinished.discard()
@@ -97,7 +98,7 @@ def test_the_file_has_its_name_only_when_it_is_whole(tmp_path):
 def test_an_earlier_file_stands_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "shard"
     path.write_text("earlier")
-    unfinished = Shard(path, 1)
+    unfinished = Shard(LocalStore(tmp_path), "shard", 1)
     unfinished.append([0], VALUES[:1, 0])
     assert path.read_text() == "earlier"
     unfinished.finish()
@@ -106,7 +107,7 @@ def test_an_earlier_file_stands_until_the_new_one_is_whole(tmp_path):
 
 def test_no_damage_is_found_in_a_sound_shard(tmp_path):
     written = write(tmp_path / "shard", range(4))
-    assert shard.damage(tmp_path / "shard", written.checksums) == {}
+    assert shard.damage(LocalStore(tmp_path), "shard", written.checksums) == {}
 
 
 def test_any_flipped_bit_is_found_at_its_chunk_or_in_the_index(tmp_path):
@@ -117,7 +118,7 @@ def test_any_flipped_bit_is_found_at_its_chunk_or_in_the_index(tmp_path):
         flipped = bytearray(sound)
         flipped[place] ^= 1 << place % 8
         path.write_bytes(flipped)
-        found = shard.damage(path, written.checksums)
+        found = shard.damage(LocalStore(tmp_path), "shard", written.checksums)
         arrived = place // size  # entry after entry, in each all samples
         if arrived < GRID[0] * GRID[1]:
             position = arrived % GRID[0] * GRID[1] + arrived // GRID[0]
@@ -130,17 +131,17 @@ def test_any_flipped_bit_is_found_at_its_chunk_or_in_the_index(tmp_path):
 def test_a_truncated_shard_is_told(tmp_path, length):
     written = write(tmp_path / "shard", range(4))
     (tmp_path / "shard").write_bytes((tmp_path / "shard").read_bytes()[:length])
-    assert shard.damage(tmp_path / "shard", written.checksums) == {-1: "is truncated or its index is damaged"}
+    assert shard.damage(LocalStore(tmp_path), "shard", written.checksums) == {
+        -1: "is truncated or its index is damaged"
+    }
 
 
 def test_a_missing_shard_and_a_missing_chunk_are_told(tmp_path):
     written = write(tmp_path / "shard", (0, 1, 2))
-    assert shard.damage(tmp_path / "none", written.checksums) == {
-        -1: "cannot be read (No such file or directory)"
-    }
+    assert shard.damage(LocalStore(tmp_path), "none", written.checksums) == {-1: "is missing"}
     expected = [*written.checksums]
     expected[3] = 1
-    assert shard.damage(tmp_path / "shard", expected) == {3: "is missing"}
+    assert shard.damage(LocalStore(tmp_path), "shard", expected) == {3: "is missing"}
 
 
 def test_an_index_that_points_elsewhere_is_told(tmp_path):
@@ -152,4 +153,4 @@ def test_an_index_that_points_elsewhere_is_told(tmp_path):
     index[:16], index[16:32] = index[16:32], index[:16]
     content[-tail - 4 :] = index + struct.pack("<I", google_crc32c.value(bytes(index)))
     path.write_bytes(content)
-    assert set(shard.damage(path, written.checksums)) == {0, 1}
+    assert set(shard.damage(LocalStore(tmp_path), "shard", written.checksums)) == {0, 1}

@@ -28,9 +28,8 @@ from denoscope.recording.pipelines.watched import Watched
 from denoscope.recording.pipelines.watched_run import Run
 from denoscope.recording.planning import kept_steps, place_of, selection_of
 from denoscope.recording.provenance import KEPT
-from denoscope.storage.pt import layout as pt_layout
-from denoscope.storage.writers import WRITERS
-from denoscope.storage.zarr import layout as zarr_layout
+from denoscope.storage.formats import FORMATS, local_store, stored_format
+from denoscope.storage.stores.local import LocalStore
 
 OPTIONS = (*KEPT, "output_format", "overwrite")
 
@@ -162,8 +161,7 @@ class _Watcher:
             )
 
     def _check_free(self) -> None:
-        taken = any(kind.is_recording(self.place) for kind in (zarr_layout, pt_layout))
-        if taken and not self.options.overwrite:
+        if stored_format(LocalStore(self.place)) and not self.options.overwrite:
             raise UserError(
                 f"{self.place} already holds a recording; replace it with overwrite=True, or name another output"
             )
@@ -171,7 +169,9 @@ class _Watcher:
     def _begun(self, timestep: float, x: torch.Tensor, calls: Sequence[Call]) -> Run:
         watched = Watched.seen(self.pipe, self.network, timestep, x, calls, self.stated)
         plan = watched.plan(self.options, self.selection, self.out)
-        writer = self.stack.enter_context(WRITERS[plan.format].opened(self.place, plan, self.existing))
+        store = local_store(self.place, plan.format)
+        opened = FORMATS[plan.format].writer.opened(store, plan, self.existing)
+        writer = self.stack.enter_context(opened)
         unit = self.stack.enter_context(writer.unit(list(plan.groups)))
         outbox = self.stack.enter_context(Outbox(x.device))
         return Run(watched, plan, self.selection, kept_steps(self.options, watched.steps), unit, outbox)

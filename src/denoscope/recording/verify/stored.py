@@ -30,6 +30,7 @@ from denoscope.storage.completion import Mark
 from denoscope.storage.inspection import inspect
 from denoscope.storage.output_lock import differences
 from denoscope.storage.plan import as_array
+from denoscope.storage.stores.local import LocalStore
 
 LISTED = 20  # missing marks, the others are counted
 
@@ -106,7 +107,7 @@ def store(
     stored nor in `inputs`.
     """
     path = Path(path)
-    found = inspect(path)
+    found = inspect(LocalStore(path))
     problems, chosen = found.problems, list(found.sound)
     notes: tuple[str, ...] = ()
     if recompute and chosen:
@@ -117,7 +118,7 @@ def store(
     return StoreReport(
         samples=found.samples,
         finished=len(found.finished),
-        remedy=found.remedy,
+        remedy=found.how_to_finish,
         missing=found.missing,
         problems=problems,
         notes=notes,

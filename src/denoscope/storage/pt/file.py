@@ -2,104 +2,117 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
-import zipfile
 import zlib
-from pathlib import Path
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 
 from denoscope.foundation.checksum import checksum
+from denoscope.storage.stores.byte_store import ByteStore
+from denoscope.storage.stores.capabilities import open_sink
 
-OVERHEAD = 2048  # more than an archive takes beside its values, as measured
-DESCRIPTOR = b"PK\x07\x08"
+OVERHEAD = 2048
+"""More than an archive takes beside its values, as measured."""
+DATA = "/data/0"
+"""The end of the name that PyTorch gives the tensor's values in the archive."""
+CRC_IN_DESCRIPTOR, CRC_IN_DIRECTORY, DIRECTORY_ENTRY = 4, 16, 46
+"""Offsets of the values' CRC-32, and the length of an entry of the archive's directory before its name."""
 
 
 class PtFile:
     """A .pt file of shape [entries, …] whose entries are written one behind the other.
 
-    PyTorch lays out the archive with the tensor's bytes left open (`torch.serialization.skip_data`); they
-    are filled in place, and at the end their CRC-32, so that the file is a sound zip archive as well.
+    PyTorch lays out the archive around the tensor's bytes (`torch.serialization.skip_data`). The CRC-32 of the values,
+    which is known at the end, stands behind them, so that the file is a sound zip archive that is only appended to.
     `checksum` is the CRC-32C of the whole file once it is finished.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.partial = path, path.with_name(f".{path.name}.partial")
+    def __init__(self, store: ByteStore, key: str, shape: tuple[int, ...], dtype: np.dtype):
+        self.key = key
+        self.checksum, self._crc = 0, 0
+        head, self._tail = _archive(shape, str(dtype))
+        self._sink = open_sink(store, key)
         try:
-            self._lay_out(shape, dtype)
+            self._write(head)
         except BaseException:
             self.discard()
             raise
-        self.end, self.crc = _start_of_data(self.partial), 0
-        with open(self.partial, "rb") as file:
-            self.checksum = checksum(file.read(self.end))
-
-    def _lay_out(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        template = torch.empty(shape, dtype=getattr(torch, str(dtype)))
-        with open(self.partial, "wb") as file, torch.serialization.skip_data():
-            try:
-                torch.save(template, file)
-            except RuntimeError as error:
-                # torch's archive writer covers the system's error, say a full disk, with one of its own.
-                if isinstance(error.__context__, OSError):
-                    raise error.__context__ from None
-                raise
 
     def append(self, entry: np.ndarray) -> None:
         """Write the next entry, a contiguous array."""
         data = entry.data.cast("B")
-        # Opened anew each time: hundreds of samples may be in flight, more than a process may hold open.
-        with open(self.partial, "r+b", buffering=0) as file:
-            file.seek(self.end)
-            written = 0
-            while written < len(data):
-                written += file.write(data[written:])
-        self.crc, self.checksum = zlib.crc32(data, self.crc), checksum(entry, self.checksum)
-        self.end += len(data)
+        self._sink.append(data)
+        self._crc, self.checksum = zlib.crc32(data, self._crc), checksum(entry, self.checksum)
 
     def finish(self) -> None:
-        """Fill in the checksum and give the file its name."""
-        _fill_in_crc(self.partial, self.end, self.crc)
-        with open(self.partial, "rb") as file:
-            file.seek(self.end)
-            self.checksum = checksum(file.read(), self.checksum)
-        os.replace(self.partial, self.path)
+        """Write what follows the values and make the file visible."""
+        self._write(_with_crc(self._tail, self._crc))
+        self._sink.finish()
 
     def discard(self) -> None:
-        """Forget an unfinished file."""
-        self.partial.unlink(missing_ok=True)
+        """Drop an unfinished file."""
+        self._sink.discard()
+
+    def _write(self, data: bytes) -> None:
+        self._sink.append(data)
+        self.checksum = checksum(data, self.checksum)
 
 
-def _entry(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    return next(info for info in archive.infolist() if info.filename.endswith("/data/0"))
+class _AroundData(io.BytesIO):
+    """Keeps what is written before and after the one seek, with which PyTorch skips the values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = [bytearray()]
+        self.position = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.parts[-1] += data
+        self.position += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.position = offset if whence == os.SEEK_SET else self.position + offset
+        self.parts.append(bytearray())
+        return self.position
+
+    def tell(self) -> int:
+        return self.position
 
 
-def _start_of_data(path: Path) -> int:
-    with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
-        offset = _entry(archive).header_offset
-        file.seek(offset + 26)
-        name, extra = struct.unpack("<HH", file.read(4))
-        return offset + 30 + name + extra
+@lru_cache(maxsize=64)
+def _archive(shape: tuple[int, ...], dtype: str) -> tuple[bytes, bytes]:
+    """What stands before and after the values in the archive of a tensor."""
+    around = _AroundData()
+    with torch.serialization.skip_data():
+        torch.save(torch.empty(shape, dtype=getattr(torch, dtype)), around)
+    head, tail = around.parts
+    return bytes(head), bytes(tail)
 
 
-def _fill_in_crc(path: Path, end_of_data: int, crc: int) -> None:
-    """Set the checksum in the descriptor behind the data and in the archive's directory."""
-    with zipfile.ZipFile(path) as archive:
-        entry, directory = _entry(archive), archive.start_dir
-    with open(path, "r+b", buffering=0) as file:
-        file.seek(end_of_data)
-        if file.read(4) == DESCRIPTOR:
-            file.seek(end_of_data + 4)
-            file.write(struct.pack("<I", crc))
-        file.seek(directory)
-        while (header := file.read(46))[:4] == b"PK\x01\x02":
-            name, extra, comment = struct.unpack("<HHH", header[28:34])
-            position = file.tell()
-            if file.read(name).decode() == entry.filename:
-                file.seek(position - 46 + 16)
-                file.write(struct.pack("<I", crc))
-                return
-            file.seek(position + name + extra + comment)
+def _with_crc(tail: bytes, crc: int) -> bytes:
+    """The tail with the values' CRC-32 in the descriptor at its start and in the archive's directory."""
+    changed = bytearray(tail)
+    places = [CRC_IN_DESCRIPTOR, _directory_entry(tail) + CRC_IN_DIRECTORY]
+    for place in places:
+        changed[place : place + 4] = struct.pack("<I", crc)
+    return bytes(changed)
+
+
+def _directory_entry(tail: bytes) -> int:
+    """Where the values' entry of the archive's directory begins."""
+    position = tail.index(b"PK\x01\x02")
+    while True:
+        name, extra, comment = struct.unpack("<HHH", tail[position + 28 : position + 34])
+        start = position + DIRECTORY_ENTRY
+        if tail[start : start + name].decode().endswith(DATA):
+            return position
+        position = start + name + extra + comment

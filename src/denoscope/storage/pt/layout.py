@@ -1,81 +1,88 @@
-"""What says how a folder of .pt files is laid out: its manifest, its marks, and where each file lies."""
+"""Where everything lies in a folder of .pt files, and the manifest, which describes it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from denoscope.foundation.atomic_files import whole
-from denoscope.storage import layout
-from denoscope.storage.completion import Mark
-from denoscope.storage.plan import ESTIMATES, FORMAT, Plan
+import numpy as np
 
-MANIFEST, MARKS = "recording.json", ".recording"
+from denoscope.storage import layout_checksums
+from denoscope.storage.array_names import encode
+from denoscope.storage.plan import ESTIMATES, FORMAT, ArrayPlan, Plan
+from denoscope.storage.stores.byte_store import ByteStore, is_key
+
+MANIFEST = "recording.json"
+MARKS = ".recording"
+"""The folder of the completion marks, and of temporary files: what a killed process leaves there is known as ours."""
+LOCK = f"{MARKS}/lock"
 
 
-def file_of(array: str, sample: str, layer_folders: Mapping[str, str]) -> Path:
-    """Where one sample of one array lies below the output folder."""
+def file_of(array: str, sample: str, layer_folders: Mapping[str, str]) -> str:
+    """Return the key of one sample of one array.
+
+    A layer has the folder that `layer_folders` names, or one of its address. Addresses with a slash have nested folders,
+    as long as these are valid keys.
+    """
     if array == "sequence":
-        return Path("sequences") / f"{sample}_sequence.pt"
+        return f"sequences/{sample}_sequence.pt"
     if array == "final":
-        return Path("final_tensors") / f"{sample}.pt"
+        return f"final_tensors/{sample}.pt"
     if array == ESTIMATES:
-        return Path(ESTIMATES) / f"{sample}.pt"
-    return Path(layer_folders.get(array, array)) / f"{sample}_trajectory.pt"
+        return f"{ESTIMATES}/{sample}.pt"
+    folder = layer_folders.get(array, array)
+    return f"{folder if is_key(folder) else encode(folder)}/{sample}_trajectory.pt"
 
 
-def files_of(folder: Path, plan: Plan) -> list[Path]:
-    return [
-        folder / file_of(array.name, name, plan.layer_folders)
-        for array in plan.arrays
-        for name in plan.samples
-    ]
+def files_of(plan: Plan) -> list[str]:
+    """Return the keys of all samples of all arrays."""
+    return [file_of(array.name, name, plan.layer_folders) for array in plan.arrays for name in plan.samples]
 
 
-def content(folder: Path) -> dict[str, Any]:
-    """The content of recording.json; nothing where it cannot be read."""
+def content(store: ByteStore) -> dict[str, Any]:
+    """Return the content of the manifest; nothing if it is missing or damaged."""
     try:
-        found = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
+        found = json.loads(store.get(MANIFEST) or b"")
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def attributes(folder: Path) -> dict[str, Any]:
-    """What a recording says of itself; nothing where it cannot be read."""
-    found = content(folder).get("attrs")
+def attributes(store: ByteStore) -> dict[str, Any]:
+    """Return the attributes of a recording; nothing if they are missing or damaged."""
+    found = content(store).get("attrs")
     return found if isinstance(found, dict) else {}
 
 
-def set_attribute(folder: Path, name: str, value: Any) -> None:
-    found = content(folder)
+def set_attribute(store: ByteStore, name: str, value: Any) -> None:
+    """Write one attribute into a recording."""
+    found = content(store)
     found["attrs"][name] = value
-    _write_manifest(folder, found)
+    _write_manifest(store, found)
 
 
-def is_recording(folder: Path) -> bool:
-    return attributes(folder).get("format") == FORMAT
+def is_recording(store: ByteStore) -> bool:
+    """Return whether there is a recording in the folder."""
+    return attributes(store).get("format") == FORMAT
 
 
-def former_files(folder: Path) -> list[Path]:
-    """What the recording that a folder holds has written there."""
-    if not is_recording(folder):
+def former_files(store: ByteStore) -> list[str]:
+    """Return the keys of the samples of the recording in a folder, if there is one."""
+    if not is_recording(store):
         return []
-    found = content(folder)
+    found = content(store)
     files = [
-        folder / file_of(array["name"], sample, found["layer_folders"])
+        file_of(array["name"], sample, found["layer_folders"])
         for array in found["arrays"]
         for sample in found["samples"]
     ]
-    # The manifest is a file like any other: what it names outside of the folder is not ours to remove.
-    return [path for path in files if path.is_file() and path.resolve().is_relative_to(folder.resolve())]
+    # A manifest can name anything.
+    return [key for key in files if is_key(key)]
 
 
-def lay_out(folder: Path, plan: Plan, former: Mapping[str, Any]) -> None:
-    """Write down what the folder will hold; `former` attributes stay, where it had some."""
+def lay_out(store: ByteStore, plan: Plan, former: Mapping[str, Any]) -> None:
+    """Write the manifest. Attributes in `former` take precedence over the plan's."""
     attrs = {**plan.attrs, **former}
     rest = {
         "samples": list(plan.samples),
@@ -93,48 +100,21 @@ def lay_out(folder: Path, plan: Plan, former: Mapping[str, Any]) -> None:
         "coords": {name: [dim, values.tolist()] for name, (dim, values) in plan.coords.items()},
         "layer_folders": dict(plan.layer_folders),
     }
-    layout.write(marks_of(folder), {name: attrs[name] for name in plan.attrs}, rest, {})
-    _write_manifest(folder, {"attrs": attrs, **rest})
+    layout_checksums.write(store, MARKS, {name: attrs[name] for name in plan.attrs}, rest, {})
+    _write_manifest(store, {"attrs": attrs, **rest})
 
 
-def _write_manifest(folder: Path, content: dict[str, Any]) -> None:
-    # Through the folder of the marks, where remains of a kill are known as ours.
-    with whole(folder / MANIFEST, through=marks_of(folder)) as file:
-        file.write((json.dumps(content, indent=1) + "\n").encode())
+def _write_manifest(store: ByteStore, content: dict[str, Any]) -> None:
+    store.put(MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def marks_of(folder: Path) -> Path:
-    """The folder of the marks."""
-    return folder / MARKS
-
-
-def extent(folder: Path) -> tuple[int, int]:
-    """How many samples a recording is to hold, and how many of them make a group."""
-    found = content(folder)
-    return len(found["samples"]), found["attrs"]["fingerprint"]["lanes"]
-
-
-def claimed(_folder: Path, _group: int) -> str:
-    """The file beside the mark that says that a group is complete: here none does."""
-    return ""
-
-
-def damaged_layout(folder: Path) -> Iterator[str]:
-    """What is wrong with all but the groups, one line for each file."""
-    found = content(folder)
-    stored = found.pop("attrs", {})
-    yield from layout.damaged(folder, marks_of(folder), MANIFEST, stored, found)
-
-
-def damaged(folder: Path, _group: int, mark: Mark) -> Iterator[str]:
-    """What is wrong with a finished group, one line for each file."""
-    for name, (expected,) in mark.files.items():
-        if what := layout.mismatch(folder / name, expected):
-            yield f"{name} {what}"
-
-
-def part_of(folder: Path, mark: Mark, arrays: Collection[str]) -> Mark:
-    """What a mark says of some of the arrays."""
-    folders = content(folder)["layer_folders"]
-    wanted = {file_of(array, sample, folders).as_posix() for array in arrays for sample in mark.samples}
-    return replace(mark, files={name: sums for name, sums in mark.files.items() if name in wanted})
+def array_of(entry: Mapping[str, Any]) -> ArrayPlan:
+    """Return an array as the manifest describes it."""
+    return ArrayPlan(
+        entry["name"],
+        tuple(entry["inner"]),
+        tuple(entry["inner_dims"]),
+        np.dtype(entry["dtype"]),
+        entry["time_dim"],
+        entry["count"],
+    )

@@ -2,87 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from denoscope.foundation import tensor_files
 from denoscope.storage import completion
 from denoscope.storage.lazy_array import Key, lazy_array
-from denoscope.storage.output_lock import readable_version
+from denoscope.storage.output_lock import check_version
 from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan
-from denoscope.storage.pt.layout import attributes, content, file_of, marks_of
+from denoscope.storage.pt.layout import MARKS, array_of, attributes, content, file_of
+from denoscope.storage.stores.byte_store import ByteStore, exists
+from denoscope.storage.stores.local import LocalStore
 
 if TYPE_CHECKING:
     import xarray
 
 
-def open_folder(folder: Path) -> xarray.Dataset:
-    """The latest recording of an output folder as a lazily read dataset."""
+def open_dataset(store: ByteStore) -> xarray.Dataset:
+    """Return a folder as a lazily read dataset.
+
+    Raises: UserError if a newer denoscope wrote it, or it cannot be read.
+    """
     import xarray
 
-    readable_version(folder, attributes(folder))
-    found = content(folder)
+    check_version(store, attributes(store))
+    found = content(store)
     samples = found["samples"]
     variables: dict[str, Any] = {}
-    for entry in found["arrays"]:
-        array = _array_of(entry)
-        paths = [folder / file_of(array.name, sample, found["layer_folders"]) for sample in samples]
-        variables[array.name] = xarray.Variable(array.stored_dims, _lazily(folder, paths, array))
+    for array in map(array_of, found["arrays"]):
+        keys = [file_of(array.name, sample, found["layer_folders"]) for sample in samples]
+        variables[array.name] = xarray.Variable(array.stored_dims, _lazily(store, keys, array))
     coords = {name: (dim, np.array(values)) for name, (dim, values) in found["coords"].items()}
     dataset = xarray.Dataset(variables, coords=coords, attrs=found["attrs"])
-    finished = completion.read(marks_of(folder)).values()
-    flagged = {name: steps for mark in finished for name, steps in mark.nonfinite.items()}
-    nonfinite = np.zeros((len(samples), dataset.sizes["state"]), bool)
-    for row, name in enumerate(samples):
-        nonfinite[row, flagged.get(name, [])] = True
-    done = {name for mark in finished for name in mark.samples}
-    complete = np.array([name in done for name in samples])
+    complete, nonfinite = _flags(store, samples, dataset.sizes["state"])
     return dataset.assign_coords(
         {COMPLETE: ("sample", complete), NONFINITE: (("sample", "state"), nonfinite)}
     )
 
 
-def _array_of(entry: Mapping[str, Any]) -> ArrayPlan:
-    return ArrayPlan(
-        entry["name"],
-        tuple(entry["inner"]),
-        tuple(entry["inner_dims"]),
-        np.dtype(entry["dtype"]),
-        entry["time_dim"],
-        entry["count"],
-    )
+def _flags(store: ByteStore, samples: list[str], states: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples are finished [n], and which of their states are NaN or Inf [n, states]."""
+    marks = completion.read(store, MARKS).values()
+    flagged = {name: at for mark in marks for name, at in mark.nonfinite.items()}
+    nonfinite = np.zeros((len(samples), states), bool)
+    for row, name in enumerate(samples):
+        nonfinite[row, flagged.get(name, [])] = True
+    finished = {name for mark in marks for name in mark.samples}
+    return np.array([name in finished for name in samples]), nonfinite
 
 
-def _lazily(folder: Path, paths: list[Path], array: ArrayPlan) -> Any:
+def _lazily(store: ByteStore, keys: list[str], array: ArrayPlan) -> Any:
     """An array over one file a sample that reads only what is indexed."""
-    shape = (len(paths), *array.shape)
+    shape = (len(keys), *array.shape)
 
     def read(key: Key) -> np.ndarray:
         chosen, rest = key[0], key[1:]
         if not isinstance(chosen, (slice, np.ndarray)):
-            return np.asarray(_part(_one(paths[chosen], array), rest))
-        rows = [_part(_one(paths[row], array), rest) for row in np.arange(len(paths))[chosen]]
+            return np.asarray(_part(_one(store, keys[chosen], array), rest))
+        rows = [_part(_one(store, keys[row], array), rest) for row in np.arange(len(keys))[chosen]]
         return np.stack(rows) if rows else _part(np.empty((0, *shape[1:]), array.dtype), (slice(None), *rest))
 
-    return lazy_array(folder, shape, array.dtype, read)
+    return lazy_array(store, shape, array.dtype, read)
 
 
-def _one(path: Path, array: ArrayPlan) -> np.ndarray:
-    """One sample's values."""
-    if not path.exists():  # a sample that the recording did not come to
+def _one(store: ByteStore, key: str, array: ArrayPlan) -> np.ndarray:
+    """One sample's values; NaN for a sample that was not finished."""
+    if not exists(store, key):
         return np.full(array.shape, np.nan, array.dtype)
-    return tensor_files.load(path, mmap=True).numpy()
+    if isinstance(store, LocalStore):
+        return tensor_files.load(store.path(key), mmap=True).numpy()
+    return torch.load(io.BytesIO(store.get(key) or b""), weights_only=True).numpy()
 
 
 def _part(values: np.ndarray, key: Key) -> np.ndarray:
-    """What the key chooses."""
+    """The values at a key."""
     lists = [(axis, item) for axis, item in enumerate(key) if isinstance(item, np.ndarray)]
     part = values[tuple(slice(None) if isinstance(item, np.ndarray) else item for item in key)]
     for axis, item in lists:
-        # A number takes its axis away, so that those behind it move up.
+        # A number removes its axis, which moves those behind it up.
         gone = sum(isinstance(other, (int, np.integer)) for other in key[:axis])
         part = part.take(item, axis - gone)
     return part

@@ -1,157 +1,103 @@
-"""The metadata of a store: made by zarr in memory, so that it reaches the disk file by file, each whole."""
+"""Where everything lies in a store, and the store's own file, which describes it."""
 
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-import numpy as np
-
-from denoscope.foundation.atomic_files import whole
-from denoscope.storage import layout
-from denoscope.storage.plan import COMPLETE, FORMAT, FORMAT_VERSION, NONFINITE, ArrayPlan, Plan
-
-if TYPE_CHECKING:
-    import zarr
+from denoscope.foundation.errors import UserError
+from denoscope.storage import layout_checksums
+from denoscope.storage.array_names import encode
+from denoscope.storage.plan import COMPLETE, FORMAT, FORMAT_VERSION, ArrayPlan, Plan
+from denoscope.storage.stores.byte_store import ByteStore
+from denoscope.storage.zarr.metadata import metadata_of
 
 ROOT = "zarr.json"
+MARKS = f"{COMPLETE}/marks"
+"""The folder of the completion marks: below an array, where Zarr readers do not look."""
+LOCK = f"{COMPLETE}/lock"
 SHARD_BYTES = 32 * 2**20
-ZSTD_LEVEL = 1
 
 
 def shard_entries(array: ArrayPlan, lanes: int) -> int:
-    """How many entries along time one shard holds, so that it stays near SHARD_BYTES."""
+    """Return how many entries along time one shard holds, so that its size stays near SHARD_BYTES."""
     return max(1, min(array.count, SHARD_BYTES // max(1, lanes * array.entry_bytes)))
 
 
-def content(path: Path) -> dict[str, Any]:
-    """What the store's own file says; nothing where it cannot be read."""
+def chunks_of(array: str, group: int) -> str:
+    """Return the key of a group's chunks of an array, which may have further parts."""
+    return f"{encode(array)}/c/{group}"
+
+
+def content(store: ByteStore) -> dict[str, Any]:
+    """Return what the store's own file says; nothing if it is missing or damaged."""
     try:
-        found = json.loads((path / ROOT).read_bytes())
-    except (OSError, ValueError):
+        found = json.loads(store.get(ROOT) or b"")
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def attributes(path: Path) -> dict[str, Any]:
-    """The attributes of a store; nothing where it cannot be read."""
-    found = content(path).get("attributes")
+def attributes(store: ByteStore) -> dict[str, Any]:
+    """Return the attributes of a store; nothing if they are missing or damaged."""
+    found = content(store).get("attributes")
     return found if isinstance(found, dict) else {}
 
 
-def is_recording(path: Path) -> bool:
-    return attributes(path).get("format") == FORMAT
+def is_recording(store: ByteStore) -> bool:
+    """Return whether there is a recording in the store."""
+    return attributes(store).get("format") == FORMAT
 
 
-def is_laid_out(path: Path) -> bool:
-    """Whether all metadata are there; the store's own file gets its share of them last."""
-    return is_recording(path) and "consolidated_metadata" in content(path)
+def is_laid_out(store: ByteStore) -> bool:
+    """Return whether all metadata are there; the store's own file is written last."""
+    return is_recording(store) and "consolidated_metadata" in content(store)
 
 
-def array_metadata(path: Path, name: str) -> dict[str, Any]:
-    """The metadata of one array of a store that is laid out."""
-    return content(path)["consolidated_metadata"]["metadata"][name]
+def array_metadata(store: ByteStore, name: str) -> dict[str, Any]:
+    """Return the metadata of one array of a store that is laid out."""
+    return content(store)["consolidated_metadata"]["metadata"][name]
 
 
-def set_attribute(path: Path, name: str, value: Any) -> None:
-    changed = content(path)
+def set_attribute(store: ByteStore, name: str, value: Any) -> None:
+    """Write one attribute into a recording."""
+    changed = content(store)
     changed["attributes"][name] = value
-    with whole(path / ROOT) as file:
-        file.write(json.dumps(changed, indent=2).encode())
+    store.put(ROOT, json.dumps(changed, indent=2).encode())
 
 
-def claim(path: Path) -> None:
-    """Make a store known as ours before anything else is in it, or while what was there is removed."""
+def claim(store: ByteStore) -> None:
+    """Identify the store as a recording before it holds anything else, or before a former recording is removed."""
     bare = {
         "zarr_format": 3,
         "node_type": "group",
         "attributes": {"format": FORMAT, "format_version": FORMAT_VERSION},
     }
-    with whole(path / ROOT) as file:
-        file.write(json.dumps(bare).encode())
+    store.put(ROOT, json.dumps(bare).encode())
 
 
-def marks_of(path: Path) -> Path:
-    """The folder of the marks: beside the array's own files, where Zarr readers do not look."""
-    return path / COMPLETE / "marks"
-
-
-def lay_out(path: Path, plan: Plan, former: Mapping[str, Any]) -> None:
-    """Write all metadata, the store's own file last; `former` attributes stay, where it had some."""
-    files = _metadata(plan)
+def lay_out(store: ByteStore, plan: Plan, former: Mapping[str, Any]) -> None:
+    """Write all metadata, the store's own file last. Attributes in `former` take precedence over the plan's."""
+    files = metadata_of(plan, {array.name: shard_entries(array, plan.lanes) for array in plan.arrays})
     rest = json.loads(files.pop(ROOT))
     for name, data in files.items():
-        with whole(path / name) as file:
-            file.write(data)
+        store.put(name, data)
     planned = rest.pop("attributes")
     stored = planned | former
-    layout.write(marks_of(path), {name: stored[name] for name in planned}, rest, files)
-    with whole(path / ROOT) as file:
-        file.write(json.dumps({"attributes": stored, **rest}, indent=2).encode())
+    layout_checksums.write(store, MARKS, {name: stored[name] for name in planned}, rest, files)
+    store.put(ROOT, json.dumps({"attributes": stored, **rest}, indent=2).encode())
 
 
-def _metadata(plan: Plan) -> dict[str, bytes]:
-    """Every file of a store but its shards, flags and marks, by its path."""
-    import zarr
-    from zarr.storage import MemoryStore
+def check_names(store: ByteStore, addresses: Iterable[str]) -> None:
+    """Check that a store holds its arrays where they are written today.
 
-    files: dict[str, Any] = {}
-    auxiliary = [name for name, (dim, _) in plan.coords.items() if name != dim]
-    attrs = {**plan.attrs, "coordinates": " ".join([*auxiliary, COMPLETE, NONFINITE])}
-    store = MemoryStore(files)
-    group = zarr.create_group(store, zarr_format=3, attributes=attrs)
-    _create_arrays(group, plan)
-    _create_flags(group, plan)
-    _create_coordinates(group, plan)
-    with warnings.catch_warnings():
-        # An agreed extension of the format, which zarr still warns of.
-        warnings.filterwarnings("ignore", message=".*[Cc]onsolidated metadata.*")
-        zarr.consolidate_metadata(store)
-    return {name: buffer.to_bytes() for name, buffer in files.items()}
-
-
-def _create_arrays(group: zarr.Group, plan: Plan) -> None:
-    from zarr.codecs import ZstdCodec
-
-    for array in plan.arrays:
-        group.create_array(
-            array.name,
-            shape=(len(plan.samples), *array.shape),
-            chunks=(1, *([1] if array.time_dim else []), *array.inner),
-            shards=(
-                plan.lanes,
-                *([shard_entries(array, plan.lanes)] if array.time_dim else []),
-                *array.inner,
-            ),
-            dtype=array.dtype,
-            fill_value=np.nan,
-            compressors=[ZstdCodec(level=ZSTD_LEVEL)] if plan.codec == "zstd" else None,
-            dimension_names=array.stored_dims,
-            config={"write_empty_chunks": True},
-        )
-
-
-def _create_flags(group: zarr.Group, plan: Plan) -> None:
-    sizes = {COMPLETE: (), NONFINITE: (plan.steps + 1,)}
-    for name, rest in sizes.items():
-        group.create_array(
-            name,
-            shape=(len(plan.samples), *rest),
-            chunks=(plan.lanes, *rest),
-            dtype=bool,
-            fill_value=False,
-            compressors=None,
-            dimension_names=("sample", "state")[: 1 + len(rest)],
-        )
-
-
-def _create_coordinates(group: zarr.Group, plan: Plan) -> None:
-    for name, (dim, values) in plan.coords.items():
-        text = values.dtype.kind in "UO"
-        coordinate = group.create_array(
-            name, shape=values.shape, dtype=str if text else values.dtype, dimension_names=(dim,)
-        )
-        coordinate[:] = values.astype(object) if text else values
+    Raises: UserError if denoscope 0.1 wrote an array where readers do not find it.
+    """
+    stored = content(store)["consolidated_metadata"]["metadata"]
+    for address in addresses:
+        if encode(address) not in stored:
+            raise UserError(
+                f"{store} stores layer {address!r} in groups of its own, as denoscope 0.1 did, where xarray does not "
+                "find it"
+            )

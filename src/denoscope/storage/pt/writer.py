@@ -1,0 +1,230 @@
+"""Recordings as folders of .pt files, one file for each sample and array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import torch
+
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
+from denoscope.storage import completion, space
+from denoscope.storage.completion import Mark
+from denoscope.storage.output_lock import (
+    Existing,
+    check_inside,
+    check_same_work,
+    check_version,
+    claimed,
+    how_to_record_anyway,
+    is_intact,
+)
+from denoscope.storage.plan import Plan, as_array
+from denoscope.storage.pt.check import damaged, damaged_layout
+from denoscope.storage.pt.file import OVERHEAD, PtFile
+from denoscope.storage.pt.layout import (
+    LOCK,
+    MANIFEST,
+    MARKS,
+    attributes,
+    file_of,
+    files_of,
+    former_files,
+    is_recording,
+    lay_out,
+)
+from denoscope.storage.stores.byte_store import ByteStore, exists
+from denoscope.storage.stores.local import LocalStore
+
+MARK_BYTES = 64
+"""Of one file, with its name."""
+MANIFEST_BYTES = 200
+"""Of one sample, with its coordinates."""
+COMPANIONS = ("images", "predictions.json", "classifications_plane.pt")
+"""What other commands put beside a recording's files."""
+
+
+class PtWriter:
+    """Writes each sample's files entry by entry."""
+
+    def __init__(self, store: ByteStore, plan: Plan, finished: Mapping[int, Mark]):
+        self.store, self.plan, self.finished = store, plan, finished
+
+    @staticmethod
+    def check(store: ByteStore, plan: Plan, existing: Existing) -> None:
+        """Check that a recording may be written and fits; nothing is touched.
+
+        Raises: UserError if it may not, or does not.
+        """
+        _check_kind(store)
+        check_inside(store, [MANIFEST, LOCK, *files_of(plan)])
+        if is_recording(store):
+            _check_existing(store, plan, existing)
+        else:
+            _check_other_content(store, plan, existing)
+        if existing != "resume":
+            freed = space.stored_bytes(store, {MANIFEST, *files_of(plan), *former_files(store)})
+            space.check(store, needed_bytes(store, plan), freed)
+
+    @classmethod
+    @contextmanager
+    def opened(cls, store: ByteStore, plan: Plan, existing: Existing) -> Iterator[PtWriter]:
+        """Yield a writer that holds the folder's lock; the manifest is written by then."""
+        with claimed(store, LOCK, plan.attrs, partial(cls.check, store, plan, existing)):
+            if existing == "resume" and is_recording(store):
+                finished = _resume(store, plan)
+            else:
+                finished = {}
+                _begin(store, plan)
+            yield cls(store, plan, finished)
+
+    @contextmanager
+    def unit(self, groups: Sequence[int]) -> Iterator[PtUnit]:
+        unit = PtUnit(self.store, self.plan, groups)
+        try:
+            yield unit
+            unit.finish()
+        finally:
+            unit.discard()
+
+
+class PtUnit:
+    """The open files of the groups in flight."""
+
+    def __init__(self, store: ByteStore, plan: Plan, groups: Sequence[int]):
+        self._store, self._plan, self._groups = store, plan, groups
+        self._samples = [plan.samples[index] for group in groups for index in plan.samples_of(group)]
+        self._arrays = {array.name: array for array in plan.arrays}
+        self._files: dict[tuple[str, str], PtFile] = {}
+        self._flags: list[np.ndarray] = []
+        self._finished = False
+
+    def append(self, name: str, rows: torch.Tensor) -> None:
+        array = self._arrays[name]
+        data = as_array(rows, array.dtype)
+        for row, sample in enumerate(self._samples):
+            if (name, sample) not in self._files:
+                key = file_of(name, sample, self._plan.layer_folders)
+                self._files[name, sample] = PtFile(self._store, key, array.shape, array.dtype)
+            self._files[name, sample].append(data[row : row + 1])
+
+    def flag(self, nonfinite: np.ndarray) -> None:
+        self._flags.append(nonfinite)
+
+    def finish(self) -> None:
+        """Finish all files and write the mark of each group."""
+        for file in self._files.values():
+            file.finish()
+        self._finished = True
+        flags = dict(zip(self._samples, np.stack(self._flags, axis=1), strict=True))
+        for group in self._groups:
+            samples = [self._plan.samples[index] for index in self._plan.samples_of(group)]
+            files = {
+                file.key: [file.checksum]
+                for sample in samples
+                for file in (self._files[array, sample] for array in self._arrays)
+            }
+            wrong = {name: np.flatnonzero(flags[name]).tolist() for name in samples if flags[name].any()}
+            completion.write(self._store, MARKS, group, Mark(samples, files, wrong))
+
+    def discard(self) -> None:
+        """Drop what is unfinished."""
+        if not self._finished:
+            for file in self._files.values():
+                file.discard()
+
+
+def needed_bytes(store: ByteStore, plan: Plan, groups: Sequence[int] | None = None) -> int:
+    """Return what some groups occupy in a folder, or the whole recording."""
+    if groups is None:
+        manifest = [MANIFEST_BYTES * (1 + len(plan.samples)), *[1] * (len(plan.arrays) + 2)]
+        return space.footprint(store, manifest) + needed_bytes(store, plan, plan.groups)
+    sizes = [array.count * array.entry_bytes + OVERHEAD for array in plan.arrays]
+    one = space.footprint(store, sizes)
+    return sum(
+        len(plan.samples_of(group)) * one
+        + space.footprint(store, [MARK_BYTES * len(plan.samples_of(group)) * len(sizes)])
+        for group in groups
+    )
+
+
+def _check_kind(store: ByteStore) -> None:
+    """Check that an output is a folder without a Zarr store, or does not exist."""
+    if isinstance(store, LocalStore) and store.root.exists() and not store.root.is_dir():
+        raise UserError(
+            f"{store} is a file; name a folder, or a store NAME.zarr, as output ({spelled('out')})"
+        )
+    if exists(store, "zarr.json"):
+        raise UserError(
+            f"{store} is a Zarr store, which cannot hold .pt files; name another output ({spelled('out')})"
+        )
+
+
+def _check_existing(store: ByteStore, plan: Plan, existing: Existing) -> None:
+    """Check that a recording may be resumed or replaced as requested."""
+    stored = attributes(store)
+    check_version(store, stored)
+    if existing == "refuse":
+        raise UserError(
+            f"{store} already holds a recording; empty the folder with clean_output.sh, {how_to_record_anyway(stored)}"
+        )
+    if existing == "resume":
+        check_same_work(store, stored, plan.attrs)
+
+
+def _check_other_content(store: ByteStore, plan: Plan, existing: Existing) -> None:
+    """Check that a folder without a recording may be written as requested."""
+    if existing == "overwrite":
+        return
+    present = set(store.list())
+    if existing == "resume" and not present.isdisjoint([MANIFEST, *files_of(plan)]):
+        raise UserError(
+            f"{store} cannot be resumed: it holds files of this recording, but its {MANIFEST} is missing or damaged; "
+            f"replace them ({spelled('overwrite', True)}) or name another output ({spelled('out')})"
+        )
+    if existing == "refuse" and (other := min(filter(_is_foreign, present), default=None)):
+        raise UserError(
+            f"{store} is not empty: it holds {other}; name another output ({spelled('out')}), empty the folder with "
+            f"clean_output.sh, or replace files of the same names and leave all others ({spelled('overwrite', True)})"
+        )
+
+
+def _is_foreign(key: str) -> bool:
+    """Whether a key is neither hidden nor made from a recording by another command."""
+    parts = key.split("/")
+    return parts[0] not in COMPANIONS and not any(part.startswith(".") for part in parts)
+
+
+def _resume(store: ByteStore, plan: Plan) -> dict[int, Mark]:
+    """Remove everything that is unfinished or damaged; return the finished groups."""
+    if not is_intact(store, MANIFEST, damaged_layout(store)):
+        lay_out(store, plan, attributes(store))
+    marks = completion.read(store, MARKS)
+    finished = {group: mark for group, mark in marks.items() if not any(damaged(store, group, mark))}
+    pending = [group for group in plan.groups if group not in finished]
+    for group in pending:
+        store.delete(completion.key_of(MARKS, group))
+        for array in plan.arrays:
+            for index in plan.samples_of(group):
+                store.delete(file_of(array.name, plan.samples[index], plan.layer_folders))
+    _remove_partial(store, plan)
+    space.check(store, needed_bytes(store, plan, pending))
+    return finished
+
+
+def _begin(store: ByteStore, plan: Plan) -> None:
+    """Remove what is replaced and write the manifest."""
+    # Marks go first, so that none stays without what it marks.
+    marks = [key for key in store.list(f"{MARKS}/") if key.endswith(".json")]
+    for key in [*marks, *files_of(plan), *former_files(store)]:
+        store.delete(key)
+    _remove_partial(store, plan)
+    lay_out(store, plan, {})
+
+
+def _remove_partial(store: ByteStore, plan: Plan) -> None:
+    if isinstance(store, LocalStore):
+        store.remove_partial({MARKS, *(key.rpartition("/")[0] for key in files_of(plan))})

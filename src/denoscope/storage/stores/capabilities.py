@@ -1,0 +1,108 @@
+"""What a store may offer beyond `ByteStore`, and what is done where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, runtime_checkable
+
+from denoscope.storage.stores.byte_store import ByteStore, Data
+
+
+class ByteSink(Protocol):
+    """A value that is written in pieces and exists under its key once it is finished."""
+
+    def append(self, data: Data) -> None:
+        """Write the next piece."""
+
+    def finish(self) -> None:
+        """Make the value visible under its key."""
+
+    def discard(self) -> None:
+        """Drop an unfinished value. The key keeps its former value, if any."""
+
+
+@runtime_checkable
+class AppendableStore(Protocol):
+    """A store that takes values piece by piece, such as a local file or a multipart upload."""
+
+    def sink(self, key: str) -> ByteSink:
+        """Start a value that is written in pieces."""
+
+
+@runtime_checkable
+class LockableStore(Protocol):
+    """A store with locks that end with the process that holds them."""
+
+    def lock(self, key: str) -> AbstractContextManager[bool]:
+        """Hold a lock while the block runs; the block gets False if another process holds it."""
+
+
+@runtime_checkable
+class BufferedStore(Protocol):
+    """A store whose values survive a power failure only after a flush."""
+
+    def flush(self) -> None:
+        """Make everything durable that was written through this object."""
+
+
+@runtime_checkable
+class FiniteStore(Protocol):
+    """A store that knows how much room it has."""
+
+    def free_bytes(self) -> int:
+        """Return how many bytes can still be stored."""
+
+    def footprint(self, sizes: Iterable[int]) -> int:
+        """Return the bytes that values of these sizes occupy."""
+
+    def size(self, key: str) -> int:
+        """Return the size of a value; 0 if the key does not exist."""
+
+
+class BufferedSink:
+    """Collects the pieces of a value in memory and stores them with one `put`."""
+
+    def __init__(self, store: ByteStore, key: str):
+        self._store, self._key = store, key
+        self._pieces: list[bytes] = []
+
+    def append(self, data: Data) -> None:
+        # A copy, since the caller may reuse its memory.
+        self._pieces.append(bytes(data))
+
+    def finish(self) -> None:
+        self._store.put(self._key, b"".join(self._pieces))
+        self._pieces = []
+
+    def discard(self) -> None:
+        self._pieces = []
+
+
+def open_sink(store: ByteStore, key: str) -> ByteSink:
+    """Start a value that is written in pieces, in the store's own way if it has one."""
+    return store.sink(key) if isinstance(store, AppendableStore) else BufferedSink(store, key)
+
+
+def flush(store: ByteStore) -> None:
+    """Make everything durable that was written through this object."""
+    if isinstance(store, BufferedStore):
+        store.flush()
+
+
+@contextmanager
+def lock(store: ByteStore, key: str) -> Iterator[bool]:
+    """Hold a lock while the block runs; the block gets False if another process holds it.
+
+    In a store without locks of its own, the existence of the key is the lock; a killed process leaves it behind.
+    """
+    if isinstance(store, LockableStore):
+        with store.lock(key) as held:
+            yield held
+        return
+    held = store.put_if_absent(key, b"")
+    try:
+        yield held
+    finally:
+        if held:
+            store.delete(key)

@@ -1,0 +1,205 @@
+"""A store in a folder of the local disk."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from denoscope.foundation.atomic_files import whole
+from denoscope.storage.stores.byte_store import Data, is_key
+
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+"""What the operating system raises where a key has no file."""
+PARTIAL = ".*.partial"
+"""Files that have not got their name yet."""
+FLUSHES = 16
+"""How many files are flushed at once: the file system then commits them together, ten times faster than in turn."""
+
+
+class LocalStore:
+    """A folder with one file for each key.
+
+    Files are written under a temporary name and renamed. Those of `put` lie in the folder `scratch` (a key) until then,
+    or beside the file if none is given.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], *, scratch: str = ""):
+        self.root = Path(root)
+        self._scratch = self.root / scratch if scratch else None
+        self._unflushed: set[Path] = set()
+
+    def path(self, key: str) -> Path:
+        """Return the path of the file that holds a key."""
+        if not is_key(key):
+            raise ValueError(f"{key!r} is not a key: parts that are empty, '.' or '..' are not allowed")
+        return self.root / key
+
+    def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes | None:
+        try:
+            with open(self.path(key), "rb") as file:
+                if start is not None:
+                    size = os.fstat(file.fileno()).st_size
+                    file.seek(slice(start, None).indices(size)[0])
+                return file.read(-1 if length is None else length)
+        except ABSENT:
+            return None
+
+    def put(self, key: str, data: Data) -> None:
+        path = self.path(key)
+        if self._scratch:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+        with whole(path, through=self._scratch) as file:
+            file.write(data)
+        self._unflushed.add(path)
+
+    def put_if_absent(self, key: str, data: Data) -> bool:
+        path = self.path(key)
+        for folder in (path.parent, self._scratch or path.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        partial = _partial(self._scratch or path.parent)
+        try:
+            partial.write_bytes(data)
+            os.link(partial, path)
+        except FileExistsError:
+            return False
+        finally:
+            partial.unlink(missing_ok=True)
+        self._unflushed.add(path)
+        return True
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        folder, _, _ = prefix.rpartition("/")
+        for place, folders, files in os.walk(self.path(folder) if folder else self.root, onerror=_raise):
+            here = Path(place)
+            # A link to a folder is removed like a file: what it leads to is not part of the store.
+            links = [name for name in folders if (here / name).is_symlink()]
+            for name in [*files, *links]:
+                key = (here / name).relative_to(self.root).as_posix()
+                if key.startswith(prefix) and not _is_partial(name):
+                    yield key
+
+    def delete(self, key: str) -> None:
+        """Remove a file, unless a link leads out of the folder to it."""
+        path = self.path(key)
+        with suppress(*ABSENT):
+            if path.parent.resolve().is_relative_to(self.root.resolve()):
+                path.unlink()
+
+    def sink(self, key: str) -> FileSink:
+        return FileSink(self.path(key), self._unflushed)
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[bool]:
+        """Lock a file, which stays; the lock ends with the process, even if that is killed."""
+        path = self.path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+    def flush(self) -> None:
+        """Wait until the disk has all files that this object wrote, and their names."""
+        files = [path for path in self._unflushed if path.exists()]
+        with ThreadPoolExecutor(FLUSHES) as pool:
+            list(pool.map(_flush, files))
+            list(pool.map(_flush, {path.parent for path in files}))
+        self._unflushed.clear()
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self._existing()).free
+
+    def footprint(self, sizes: Iterable[int]) -> int:
+        """Return the bytes of files of these sizes in whole blocks of the file system."""
+        block = os.statvfs(self._existing()).f_frsize or 1
+        return sum(-(-size // block) * block for size in sizes)
+
+    def size(self, key: str) -> int:
+        try:
+            return self.path(key).stat().st_size
+        except ABSENT:
+            return 0
+
+    def links(self) -> Iterator[Path]:
+        """Yield all symbolic links in the folder."""
+        for place, folders, files in os.walk(self.root):
+            yield from (path for name in [*folders, *files] if (path := Path(place, name)).is_symlink())
+
+    def remove_partial(self, prefixes: Iterable[str] = ("",)) -> None:
+        """Remove temporary files that killed processes left in these folders and below."""
+        for prefix in prefixes:
+            for path in (self.path(prefix) if prefix else self.root).rglob(PARTIAL):
+                path.unlink(missing_ok=True)
+
+    def remove_empty_folders(self) -> None:
+        """Remove all folders below the root that hold nothing."""
+        for place, folders, _ in os.walk(self.root, topdown=False):
+            for name in folders:
+                with suppress(OSError):  # it holds something
+                    os.rmdir(Path(place, name))
+
+    def _existing(self) -> Path:
+        """The folder, or the nearest one above it that exists."""
+        # os.path: a name that is too long for the file system is reported when it is written.
+        return next(
+            place for place in (self.root.absolute(), *self.root.absolute().parents) if os.path.exists(place)
+        )
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def __repr__(self) -> str:
+        return f"LocalStore({str(self.root)!r})"
+
+
+class FileSink:
+    """A file that grows under a temporary name."""
+
+    def __init__(self, path: Path, unflushed: set[Path]):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._partial, self._unflushed = path, _partial(path.parent), unflushed
+        self._partial.touch()
+
+    def append(self, data: Data) -> None:
+        # Opened each time: more files may be in progress than a process may hold open.
+        with open(self._partial, "ab", buffering=0) as file:
+            written = 0
+            while written < len(data):
+                written += file.write(data[written:])
+
+    def finish(self) -> None:
+        os.replace(self._partial, self._path)
+        self._unflushed.add(self._path)
+
+    def discard(self) -> None:
+        self._partial.unlink(missing_ok=True)
+
+
+def _partial(folder: Path) -> Path:
+    return folder / f".{uuid.uuid4().hex}.partial"
+
+
+def _is_partial(name: str) -> bool:
+    return name.startswith(".") and name.endswith(".partial")
+
+
+def _flush(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _raise(error: OSError) -> None:
+    if not isinstance(error, ABSENT):
+        raise error

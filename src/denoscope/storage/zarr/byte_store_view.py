@@ -1,0 +1,86 @@
+"""A `ByteStore` as zarr reads it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.storage import LocalStore as ZarrLocalStore
+
+from denoscope.storage.stores.byte_store import ByteStore, exists
+from denoscope.storage.stores.local import LocalStore
+
+
+def zarr_store(store: ByteStore) -> Store:
+    """Return a read-only zarr store of the same keys; for local folders that is zarr's own."""
+    if isinstance(store, LocalStore):
+        return ZarrLocalStore(store.root, read_only=True)
+    return ByteStoreView(store)
+
+
+class ByteStoreView(Store):
+    """Reads any `ByteStore`."""
+
+    supports_writes = False
+    supports_deletes = False
+    supports_listing = True
+
+    def __init__(self, store: ByteStore):
+        super().__init__(read_only=True)
+        self._store = store
+
+    def with_read_only(self, read_only: bool = False) -> ByteStoreView:
+        if not read_only:
+            raise ValueError("a view of a ByteStore cannot be written")
+        return ByteStoreView(self._store)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ByteStoreView) and other._store is self._store
+
+    __hash__ = None  # type: ignore[assignment]
+
+    async def get(
+        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        data = self._store.get(key, *_as_range(byte_range))
+        return None if data is None else (prototype or default_buffer_prototype()).buffer.from_bytes(data)
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+
+    async def exists(self, key: str) -> bool:
+        return exists(self._store, key)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        raise NotImplementedError
+
+    async def delete(self, key: str) -> None:
+        raise NotImplementedError
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        for key in self._store.list(prefix):
+            yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        folder = f"{prefix.rstrip('/')}/" if prefix else ""
+        for name in {key.removeprefix(folder).split("/")[0] for key in self._store.list(folder)}:
+            yield name
+
+    async def list(self) -> AsyncIterator[str]:
+        for key in self._store.list():
+            yield key
+
+
+def _as_range(request: ByteRequest | None) -> tuple[int | None, int | None]:
+    """The start and length that `ByteStore.get` takes."""
+    match request:
+        case RangeByteRequest():
+            return request.start, request.end - request.start
+        case OffsetByteRequest():
+            return request.offset, None
+        case SuffixByteRequest():
+            return -request.suffix, None
+    return None, None

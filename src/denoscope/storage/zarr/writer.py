@@ -1,0 +1,217 @@
+"""Recordings as one Zarr v3 group that plain zarr and xarray open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
+from denoscope.storage import completion, space
+from denoscope.storage.completion import Mark
+from denoscope.storage.output_lock import (
+    Existing,
+    check_inside,
+    check_same_work,
+    check_version,
+    claimed,
+    how_to_record_anyway,
+    is_intact,
+)
+from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan, Plan, as_array
+from denoscope.storage.stores.byte_store import ByteStore
+from denoscope.storage.stores.local import LocalStore
+from denoscope.storage.zarr.check import damaged, damaged_layout, flag_chunks
+from denoscope.storage.zarr.layout import (
+    LOCK,
+    MARKS,
+    ROOT,
+    attributes,
+    check_names,
+    chunks_of,
+    claim,
+    is_laid_out,
+    is_recording,
+    lay_out,
+    shard_entries,
+)
+from denoscope.storage.zarr.metadata import ZSTD_LEVEL
+from denoscope.storage.zarr.shard import Shard
+from denoscope.storage.zarr.sizes import needed_bytes
+
+
+class ZarrWriter:
+    """Writes a recording into a store. zarr makes the metadata; chunks go straight into shards."""
+
+    def __init__(self, store: ByteStore, plan: Plan, finished: Mapping[int, Mark]):
+        self.store, self.plan, self.finished = store, plan, finished
+
+    @staticmethod
+    def check(store: ByteStore, plan: Plan, existing: Existing) -> None:
+        """Check that a recording may be written and fits; nothing is touched.
+
+        Raises: UserError if it may not, or does not.
+        """
+        if is_recording(store):
+            _check_existing(store, plan, existing)
+        elif any(map(_is_foreign, store.list())) or _is_file(store):
+            raise UserError(f"{store} exists and is not a recording; name another output ({spelled('out')})")
+        links = store.links() if isinstance(store, LocalStore) else ()
+        check_inside(store, (chunks_of(array.name, 0) for array in plan.arrays), links)
+        if existing != "resume":
+            freed = space.stored_bytes(store, store.list()) if is_recording(store) else 0
+            space.check(store, needed_bytes(store, plan), freed)
+
+    @classmethod
+    @contextmanager
+    def opened(cls, store: ByteStore, plan: Plan, existing: Existing) -> Iterator[ZarrWriter]:
+        """Yield a writer that holds the store's lock; a new store has all its metadata by then."""
+        with claimed(store, LOCK, plan.attrs, partial(cls.check, store, plan, existing)):
+            if existing == "resume" and is_laid_out(store):
+                finished = _resume(store, plan)
+            else:
+                finished = {}
+                _begin(store, plan)
+            yield cls(store, plan, finished)
+
+    @contextmanager
+    def unit(self, groups: Sequence[int]) -> Iterator[ZarrUnit]:
+        unit = ZarrUnit(self.store, self.plan, groups)
+        try:
+            yield unit
+            unit.finish()
+        finally:
+            unit.discard()
+
+
+class ZarrUnit:
+    """The open shards of the groups in flight."""
+
+    def __init__(self, store: ByteStore, plan: Plan, groups: Sequence[int]):
+        self._store, self._plan, self._groups = store, plan, groups
+        self._arrays = {array.name: array for array in plan.arrays}
+        self._entries = dict.fromkeys(self._arrays, 0)
+        self._open: dict[tuple[str, int], Shard] = {}
+        self._files: dict[int, dict[str, list[int | None]]] = {group: {} for group in groups}
+        self._flags: list[np.ndarray] = []
+        self._encode = _encoder(plan.codec)
+
+    def append(self, name: str, rows: torch.Tensor) -> None:
+        array, entry = self._arrays[name], self._entries[name]
+        per_shard = shard_entries(array, self._plan.lanes)
+        data, first = as_array(rows, array.dtype), 0
+        for group in self._groups:
+            chunks = data[first : first + len(self._plan.samples_of(group))]
+            first += len(chunks)
+            if entry % per_shard == 0:
+                self._open[name, group] = self._new_shard(array, group, entry // per_shard, per_shard)
+            positions = [lane * per_shard + entry % per_shard for lane in range(len(chunks))]
+            self._open[name, group].append(positions, chunks)
+            if (entry + 1) % per_shard == 0 or entry + 1 == array.count:
+                self._finish_shard(name, group)
+        self._entries[name] = entry + 1
+
+    def flag(self, nonfinite: np.ndarray) -> None:
+        self._flags.append(nonfinite)
+
+    def finish(self) -> None:
+        """Write the flags and the mark of each group."""
+        first, flags = 0, np.stack(self._flags, axis=1)  # [n, states]
+        for group in self._groups:
+            samples = [self._plan.samples[index] for index in self._plan.samples_of(group)]
+            own = dict(zip(samples, flags[first : first + len(samples)], strict=True))
+            first += len(samples)
+            nonfinite = {name: np.flatnonzero(row).tolist() for name, row in own.items() if row.any()}
+            mark = Mark(samples, self._files[group], nonfinite)
+            for key, chunk in flag_chunks(group, mark, self._plan.lanes, self._plan.steps + 1).items():
+                self._store.put(key, chunk)
+            # The mark comes last: where there is one, everything else is there.
+            completion.write(self._store, MARKS, group, mark)
+
+    def discard(self) -> None:
+        """Drop what is unfinished."""
+        for unfinished in self._open.values():
+            unfinished.discard()
+
+    def _finish_shard(self, name: str, group: int) -> None:
+        shard = self._open[name, group]
+        shard.finish()
+        del self._open[name, group]
+        self._files[group][shard.key] = shard.checksums
+
+    def _new_shard(self, array: ArrayPlan, group: int, index: int, per_shard: int) -> Shard:
+        place = [*([index] if array.time_dim else []), *([0] * len(array.inner))]
+        key = "/".join([chunks_of(array.name, group), *map(str, place)])
+        return Shard(self._store, key, self._plan.lanes * per_shard, self._encode)
+
+
+def _check_existing(store: ByteStore, plan: Plan, existing: Existing) -> None:
+    """Check that a recording may be resumed or replaced as requested."""
+    stored = attributes(store)
+    check_version(store, stored)
+    if existing == "refuse":
+        raise UserError(f"{store} already holds a recording; {how_to_record_anyway(stored)}")
+    if existing == "resume" and is_laid_out(store):
+        check_same_work(store, stored, plan.attrs)
+        check_names(store, (array.name for array in plan.arrays))
+
+
+def _is_foreign(key: str) -> bool:
+    """Whether a key is something else than the lock of a store that was not yet identified as a recording."""
+    return key != LOCK
+
+
+def _is_file(store: ByteStore) -> bool:
+    return isinstance(store, LocalStore) and store.root.exists() and not store.root.is_dir()
+
+
+def _resume(store: ByteStore, plan: Plan) -> dict[int, Mark]:
+    """Remove everything that is unfinished or damaged; return the finished groups."""
+    if not is_intact(store, ROOT, damaged_layout(store)):
+        lay_out(store, plan, attributes(store))
+    marks = completion.read(store, MARKS)
+    finished = {group: mark for group, mark in marks.items() if not any(damaged(store, group, mark))}
+    pending = [group for group in plan.groups if group not in finished]
+    for group in pending:
+        _withdraw(store, plan, group)
+    if isinstance(store, LocalStore):
+        store.remove_partial()
+    space.check(store, needed_bytes(store, plan, pending))
+    return finished
+
+
+def _withdraw(store: ByteStore, plan: Plan, group: int) -> None:
+    """Remove a group, first what says that it is complete."""
+    store.delete(chunks_of(COMPLETE, group))
+    store.delete(completion.key_of(MARKS, group))
+    for name in (NONFINITE, *(array.name for array in plan.arrays)):
+        key = chunks_of(name, group)
+        for found in [key, *store.list(f"{key}/")]:
+            store.delete(found)
+
+
+def _begin(store: ByteStore, plan: Plan) -> None:
+    """Lay out a store in place of a former one."""
+    claim(store)
+    # Marks go first, so that none stays without what it marks.
+    for key in sorted(store.list(), key=lambda key: not key.startswith(f"{MARKS}/")):
+        if key not in (LOCK, ROOT):
+            store.delete(key)
+    if isinstance(store, LocalStore):
+        store.remove_partial()
+        store.remove_empty_folders()
+    lay_out(store, plan, {})
+
+
+def _encoder(codec: str) -> Any:
+    if codec == "none":
+        return None
+    from numcodecs.zstd import Zstd
+
+    zstd = Zstd(level=ZSTD_LEVEL)
+    return lambda chunk: bytes(zstd.encode(np.ascontiguousarray(chunk)))

@@ -1,0 +1,235 @@
+"""Both formats over any store: the same bytes everywhere, read back as they were written."""
+
+import json
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import torch
+import xarray
+from faulty_store import FaultyStore
+
+from denoscope.foundation.errors import UserError
+from denoscope.storage import formats, inspection
+from denoscope.storage.plan import FORMAT, FORMAT_VERSION, ArrayPlan, Plan
+from denoscope.storage.stores.local import LocalStore
+from denoscope.storage.stores.memory import MemoryStore
+
+SAMPLES, STEPS, LANES = 5, 3, 2
+LAYERS = {"conv_in": (2, 3), "up/0": (4,), "a\\b%": (4,)}
+DTYPES = {"conv_in": "float16", "up/0": "float32", "a\\b%": "float64"}
+FORMATS = ["zarr", "pt"]
+
+
+def plan_of(format: str, codec: str = "none", **fingerprint: object) -> Plan:
+    names = tuple(f"sample_{row:04d}" for row in range(SAMPLES))
+    layers = [
+        ArrayPlan(name, inner, ("channel", "height")[: len(inner)], np.dtype(DTYPES[name]), "step", STEPS)
+        for name, inner in LAYERS.items()
+    ]
+    sequence = ArrayPlan(
+        "sequence", (1, 2, 2), ("channel", "height", "width"), np.dtype("float32"), "state", STEPS + 1
+    )
+    return Plan(
+        samples=names,
+        steps=STEPS,
+        lanes=LANES,
+        arrays=(sequence, *layers),
+        coords={
+            "sample": ("sample", np.array(names)),
+            "state": ("state", np.arange(STEPS + 1)),
+            "step": ("step", np.arange(STEPS)),
+            "timestep": ("step", np.array([800, 500, 200])),
+            "sigma": ("step", np.array([3.0, 2.0, 1.0])),
+            "seed": ("sample", np.arange(SAMPLES)),
+        },
+        attrs={
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "created": "2026-01-01T00:00:00+00:00",
+            "fingerprint": {"layers": list(LAYERS), "lanes": LANES, **fingerprint},
+            "inputs_sha256": "0",
+            "layer_folders": {},
+            "config": {"every": [1]},
+        },
+        format=format,
+        codec=codec,
+    )
+
+
+def values_of(array: ArrayPlan) -> np.ndarray:
+    """[samples, …], a NaN among them."""
+    values = np.random.default_rng(len(array.name)).normal(size=(SAMPLES, *array.shape)).astype(array.dtype)
+    values[3, -1] = np.nan
+    return values
+
+
+def write(store, plan: Plan, existing: str = "refuse", groups=None) -> list[int]:
+    """Write a recording as a run does; returns the groups that were finished before."""
+    with formats.FORMATS[plan.format].writer.opened(store, plan, existing) as writer:
+        finished = list(writer.finished)
+        for group in plan.groups if groups is None else groups:
+            if group in writer.finished:
+                continue
+            rows = list(plan.samples_of(group))
+            with writer.unit([group]) as unit:
+                for array in plan.arrays:
+                    for entry in range(array.count):
+                        unit.append(array.name, torch.from_numpy(values_of(array)[rows, entry]))
+                for state in range(STEPS + 1):
+                    unit.flag(np.array([row == 3 and state == STEPS for row in rows]))
+        return finished
+
+
+def content(store) -> dict[str, bytes]:
+    """Everything in a store except locks."""
+    return {key: store.get(key) for key in store.list() if not key.endswith("/lock")}
+
+
+def check_values(dataset: xarray.Dataset, plan: Plan, samples: slice = slice(None)) -> None:
+    for array in plan.arrays:
+        found, wanted = dataset[array.name][samples].to_numpy(), values_of(array)[samples]
+        assert found.dtype == wanted.dtype and np.array_equal(found, wanted, equal_nan=True), array.name
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_recording_in_memory_is_read_as_it_was_written(format, codec):
+    plan, store = plan_of(format, codec), MemoryStore()
+    write(store, plan)
+    dataset = formats.open_dataset(store)
+    check_values(dataset, plan)
+    assert dataset["complete"].values.all() and dataset.attrs["fingerprint"]["lanes"] == LANES
+    assert np.argwhere(dataset["nonfinite"].values).tolist() == [[3, STEPS]]
+    assert dataset["sample"].values.tolist() == list(plan.samples)
+    assert np.array_equal(dataset["conv_in"][[4, 1], 2].to_numpy(), values_of(plan.arrays[1])[[4, 1], 2])
+    report = inspection.inspect(store)
+    assert not report.problems and not report.missing and report.sound == plan.samples
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_kind_of_store_gets_the_same_bytes(format, tmp_path):
+    plan = plan_of(format)
+    stores = [MemoryStore(), FaultyStore(), formats.local_store(tmp_path / "run", format)]
+    for store in stores:
+        write(store, plan)
+    assert content(stores[0]) == content(stores[1]) == content(stores[2])
+    assert len(content(stores[0])) > 15
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("unseen", [False, True])
+def test_whatever_operation_fails_finished_groups_stay_and_a_resume_completes_the_bytes(format, unseen):
+    plan, whole = plan_of(format), FaultyStore()
+    write(whole, plan)
+    for number in range(1, len(whole.operations) + 1):
+        store = MemoryStore()
+        faulty = FaultyStore(store, fails_at=number, unseen=unseen)
+        with suppress(UserError, OSError):
+            write(faulty, plan)
+        finished = len(store_marks(store, format))
+        for key in [key for key in store.list() if key.endswith("/lock")]:
+            store.delete(key)  # as if the process was killed
+        before = {key: store.get(key) for key in store.list()}
+        with suppress(UserError, OSError):
+            assert len(write(store, plan, "resume")) == finished
+        if content(store) != content(whole):  # nothing was begun that says what it is
+            assert before == {key: store.get(key) for key in store.list()}
+            write(store, plan, "overwrite")
+        assert content(store) == content(whole), faulty.operations[-1]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_whatever_operation_of_a_resume_fails_no_finished_group_is_lost(format):
+    plan, whole, begun = plan_of(format), MemoryStore(), MemoryStore()
+    write(whole, plan)
+    write(begun, plan, groups=[0, 2])
+    number, failed = 1, True
+    while failed:
+        store = MemoryStore()
+        for key in begun.list():
+            store.put(key, begun.get(key))
+        faulty = FaultyStore(store, fails_at=number)
+        message = message_of(faulty, plan)
+        failed = "Input/output error" in message
+        assert failed or not message
+        marks = store_marks(store, format)
+        assert {0, 2} <= marks, f"{faulty.operations[-1]} lost a finished group"
+        for key in [key for key in store.list() if key.endswith("/lock")]:
+            store.delete(key)
+        assert write(store, plan, "resume") == sorted(marks)
+        assert content(store) == content(whole)
+        number += 1
+    assert number > 20
+
+
+def message_of(store, plan: Plan) -> str:
+    """What a resume is refused with."""
+    try:
+        write(store, plan, "resume")
+    except (UserError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def store_marks(store, format: str) -> set[int]:
+    """The groups with a mark, and the bytes that it speaks of."""
+    folder = formats.FORMATS[format].layout.MARKS
+    found = {int(key.rpartition("/")[2][:-5]): key for key in store.list(f"{folder}/") if key[-6].isdigit()}
+    for key in found.values():
+        for name in json.loads(store.get(key))["files"]:
+            assert store.get(name) is not None
+    return set(found)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_second_writer_is_refused(format):
+    plan, store = plan_of(format), MemoryStore()
+    kind = formats.FORMATS[format].writer
+    with kind.opened(store, plan, "refuse"):
+        with pytest.raises(UserError, match="already holds a recording"):
+            kind.opened(store, plan, "refuse").__enter__()
+        with pytest.raises(UserError, match="is being written by another process"):
+            kind.opened(store, plan, "resume").__enter__()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_recording_that_exceeds_the_memory_is_refused_with_the_figure(format, monkeypatch):
+    monkeypatch.setattr(MemoryStore, "free_bytes", lambda _: 100)
+    store = MemoryStore()
+    with pytest.raises(UserError, match=r"memory: the recording needs [\d.]+ KiB, but only 100 B are free"):
+        write(store, plan_of(format))
+    assert not list(store.list())
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_plain_readers_see_layers_whatever_their_addresses_are(format, tmp_path):
+    plan = plan_of(format)
+    store = formats.local_store(tmp_path / "run", format)
+    write(store, plan)
+    if format == "zarr":
+        plain = xarray.open_zarr(tmp_path / "run", chunks=None)
+        names = {"sequence": "sequence", "conv_in": "conv_in", "up/0": "up%2F0", "a\\b%": "a%5Cb%25"}
+        assert set(plain.data_vars) == set(names.values())
+        for array in plan.arrays:
+            assert np.array_equal(plain[names[array.name]].to_numpy(), values_of(array), equal_nan=True)
+    else:
+        for array in plan.arrays[1:]:
+            file = tmp_path / "run" / array.name / "sample_0001_trajectory.pt"
+            assert torch.equal(torch.load(file, weights_only=True), torch.from_numpy(values_of(array)[1]))
+    check_values(formats.open_dataset(LocalStore(tmp_path / "run")), plan)
+
+
+def test_an_attribute_is_written_where_the_format_has_it(tmp_path):
+    for format in FORMATS:
+        write(formats.local_store(tmp_path / format, format), plan_of(format))
+        formats.set_attribute(tmp_path / format, "note", [1, 2])
+        assert formats.open_dataset(LocalStore(tmp_path / format)).attrs["note"] == [1, 2]
+        assert not inspection.inspect(LocalStore(tmp_path / format)).problems
+
+
+def test_what_is_not_a_recording_is_refused(tmp_path):
+    for store in (MemoryStore(), LocalStore(tmp_path), LocalStore(tmp_path / "none")):
+        assert formats.stored_format(store) is None
+        with pytest.raises(UserError, match="is not a recording"):
+            formats.open_dataset(store)
