@@ -15,7 +15,7 @@ import torch
 import denoscope as ds
 from denoscope.cli import command
 from denoscope.config import InferenceConfig
-from denoscope.recording import verify
+from denoscope.recording import recording, verify
 from denoscope.recording.verify import bits
 from denoscope.storage import completion
 from denoscope.storage.stores.local import LocalStore
@@ -405,8 +405,8 @@ def test_an_unfinished_recording_is_no_damaged_one(model, tmp_path, dies_at, cap
 @pytest.mark.parametrize("out", OUTPUTS)
 def test_notes_added_later_are_no_damage(copy, out):
     path = copy(out)
-    ds.recording.set_attribute(path, "noise_floor", {"value": 1e-6})
-    ds.recording.set_attribute(path, "mine", "a note")
+    recording.set_attribute(path, "noise_floor", {"value": 1e-6})
+    recording.set_attribute(path, "mine", "a note")
     assert verify.store(path).sound and ds.open(path).attrs["mine"] == "a note"
 
 
@@ -438,7 +438,7 @@ def test_a_recording_that_cannot_be_written_to_says_so_and_stays(copy, monkeypat
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(ds.UserError, match=r"cannot write mine into .*No space left.*as it was"):
-        ds.recording.set_attribute(path, "mine", 1)
+        recording.set_attribute(path, "mine", 1)
     assert (path / "zarr.json").read_bytes() == before
 
 
