@@ -34,13 +34,7 @@ class Layout(Protocol):
 
     def is_recording(self, store: ByteStore, /) -> bool: ...
     def attributes(self, store: ByteStore, /) -> dict[str, Any]: ...
-    def attributes(store: ByteStore) -> dict[str, Any]:
-    """Return the attributes of the recording in a store; nothing if there is none."""
-    name = stored_format(store)
-    return FORMATS[name].layout.attributes(store) if name else {}
-
-
-def set_attribute(self, store: ByteStore, name: str, value: Any, /) -> None: ...
+    def set_attribute(self, store: ByteStore, name: str, value: Any, /) -> None: ...
 
 
 class Check(Protocol):
