@@ -5,8 +5,9 @@ def test_an_argument_is_spelled_as_its_caller_writes_it():
     assert spelled("steps") == "steps"
     assert spelled("resume", True) == "resume=True"
     assert spelled("layers", "conv_in") == "layers='conv_in'"
-    with as_flags({"steps": "num_steps"}):
+    with as_flags({"steps": "--num_steps", "resume": "--resume", "layers": "--layers"}):
         assert spelled("steps") == "--num_steps"
         assert spelled("resume", True) == "--resume"
         assert spelled("layers", "conv_in") == "--layers conv_in"
+        assert spelled("trajectories") == "trajectories", "not a flag of this command"
     assert spelled("steps") == "steps"

@@ -158,5 +158,5 @@ def test_without_a_shape_any_is_allowed():
 
 
 def test_the_argument_is_spelled_as_a_flag_on_the_command_line():
-    with as_flags({}), pytest.raises(UserError, match=r"^--x_T holds NaN"):
+    with as_flags({"x_T": "--x_T"}), pytest.raises(UserError, match=r"^--x_T holds NaN"):
         noise.as_noises(np.full(SHAPE, np.nan), shape=SHAPE, name="x_T")

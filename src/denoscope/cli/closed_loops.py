@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from denoscope.cli.from_settings import load, read_noises
 from denoscope.cli.verb import OwnFlags
-from denoscope.config import POSITIVE, Settings, at_least, option
+from denoscope.config import POSITIVE, Settings
+from denoscope.foundation.checked import at_least, option
 
 if TYPE_CHECKING:
     import torch

@@ -83,8 +83,9 @@ def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -
     verb = registry.verb(name)
     try:
         parsed = flags.parse(verb, arguments, settings, program)
-        own = flags.own_flags(verb, parsed)
-        verb.run(flags.merged(verb, settings, parsed), own)
+        with as_flags(verb.spelling()):
+            own = flags.own_flags(verb, parsed)
+            verb.run(flags.merged(verb, settings, parsed), own)
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt as stop:

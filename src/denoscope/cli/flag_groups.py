@@ -8,6 +8,13 @@ SAVED = "resume overwrite"
 """Of the inference configuration: what to do with earlier work."""
 PLANE = "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds"
 """Of the default configuration: a plane of noises."""
+PLANE_ARGUMENTS = {
+    "counts": "num_prompts_per_direction",
+    "lengths": "len_per_direction",
+    "center": "center_coords",
+    "classifier": "classifier_weights",
+}
+"""The flags of `noise.plane`, and of what is classified."""
 CLASSIFIED_PLANE = {
     "system": "device seed",
     "model": MODEL,

@@ -34,7 +34,7 @@ def parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str
                 _flags(verb, settings),
                 args=list(arguments),
                 prog=program,
-                description=verb.help or "",
+                description=verb.help,
                 use_underscores=True,
                 config=(tyro.conf.OmitArgPrefixes,),
             )

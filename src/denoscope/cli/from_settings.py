@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from denoscope.config import Settings
+from denoscope.config import GenerationConfig, Settings
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,15 +63,23 @@ def noise_shape(settings: Settings) -> tuple[int, int, int]:
     return shape
 
 
-def check_shape(settings: Settings, shape: tuple[int, int, int]) -> None:
-    """Refuse a size or a number of channels that differs from the model's."""
+def check_shape(
+    settings: Settings,
+    shape: tuple[int, int, int],
+    *,
+    spelled: Callable[[str], str] = GenerationConfig.spelled,
+) -> None:
+    """Refuse a size or a number of channels that differs from the model's.
+
+    Args:
+        spelled: how the message names a field of the generation configuration.
+    """
     (channels, height, width), requested = shape, settings.generation
-    model = settings.model.model
+    model, size = settings.model.model, requested.image_size
     if requested.channels not in (None, channels):
         raise UserError(
-            f"GenerationConfig.channels is {requested.channels}; allowed: {channels}, as {model} takes"
+            f"{spelled('channels')} is {requested.channels}; allowed: {channels}, the channels of {model}"
         )
-    size = requested.image_size
     if size is not None and (size, size) != (height, width):
         allowed = f"{height}" if height == width else f"{height} by {width}"
-        raise UserError(f"GenerationConfig.image_size is {size}; allowed: {allowed}, as {model} takes")
+        raise UserError(f"{spelled('image_size')} is {size}; allowed: {allowed}, the size of {model}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoscope.cli.output import Measured
-from denoscope.config import option
+from denoscope.foundation.checked import option
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:

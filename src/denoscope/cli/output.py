@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoscope.cli.verb import OwnFlags
-from denoscope.config import InferenceConfig, Rule, option
+from denoscope.config import InferenceConfig
+from denoscope.foundation.checked import Rule, option
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:

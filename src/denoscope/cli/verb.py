@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from denoscope.config import Checked, Settings
+from denoscope.config import Settings
+from denoscope.foundation.checked import Checked
+
+ARGUMENTS = {"steps": "num_steps", "out": "output", "noise_seed": "seed", "x": "inputs"}
+"""Arguments of functions whose flag has another name."""
+REMEDIES = ("resume", "overwrite")
+"""Flags that a message may advise although the command does not have them: another command has."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +26,14 @@ class Verb:
         flags: for each configuration (a field of Settings) the fields that become flags, separated by spaces;
             "field:flag" gives a flag another name than its field.
         own: a dataclass of the flags that belong to this command alone.
+        arguments: arguments of the functions that are called whose flag has another name, beside `ARGUMENTS`.
     """
 
     run: Callable[[Settings, Any], None]
-    help: str | None
-    flags: dict[str, str]
-    own: type | None = None
+    help: str
+    flags: Mapping[str, str]
+    own: type[OwnFlags] | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
 
     def fields(self) -> list[tuple[str, str, str]]:
         """(configuration, field, flag) of every flag that sets a configuration's field."""
@@ -35,10 +44,17 @@ class Verb:
                 triples.append((config, attribute, flag or attribute))
         return triples
 
+    def spelling(self) -> dict[str, str]:
+        """The flag of each argument, field and option, as messages name it."""
+        flags = {name: f"--{name}" for name in REMEDIES}
+        flags |= {flag: f"--{flag}" for _, _, flag in self.fields()}
+        flags |= {attribute: f"--{flag}" for _, attribute, flag in self.fields()}
+        for item in dataclasses.fields(self.own) if self.own else ():
+            flags[item.name] = item.name.upper() if item.metadata["positional"] else f"--{item.name}"
+        renamed = {**ARGUMENTS, **self.arguments}
+        return flags | {argument: flags[flag] for argument, flag in renamed.items() if flag in flags}
 
+
+@dataclass(frozen=True)
 class OwnFlags(Checked):
-    """Base of the flags that belong to one command alone, checked as the configurations are."""
-
-    @classmethod
-    def _told(cls, name: str) -> str:
-        return f"--{name}"
+    """Base of the flags that belong to one command alone."""

@@ -11,13 +11,22 @@ _FLAGS: ContextVar[Mapping[str, str] | None] = ContextVar("flags", default=None)
 
 
 @contextmanager
-def as_flags(renamed: Mapping[str, str]) -> Iterator[None]:
-    """Spell arguments as flags while the block runs; `renamed` maps arguments to flags of another name."""
-    token = _FLAGS.set(renamed)
+def as_flags(flags: Mapping[str, str]) -> Iterator[None]:
+    """Spell arguments as flags while the block runs.
+
+    Args:
+        flags: the flag of each argument. Other arguments, which the command has no flag for, keep their name.
+    """
+    token = _FLAGS.set(flags)
     try:
         yield
     finally:
         _FLAGS.reset(token)
+
+
+def on_command_line() -> bool:
+    """Whether arguments are spelled as flags."""
+    return _FLAGS.get() is not None
 
 
 def spelled(argument: str, value: Any = None) -> str:
@@ -25,12 +34,11 @@ def spelled(argument: str, value: Any = None) -> str:
 
     >>> spelled("steps"), spelled("resume", True)
     ('steps', 'resume=True')
-    >>> with as_flags({"steps": "num_steps"}):
+    >>> with as_flags({"steps": "--num_steps", "resume": "--resume", "layers": "--layers"}):
     ...     spelled("steps"), spelled("resume", True), spelled("layers", "conv_in")
     ('--num_steps', '--resume', '--layers conv_in')
     """
-    renamed = _FLAGS.get()
-    if renamed is None:
+    flag = (_FLAGS.get() or {}).get(argument)
+    if flag is None:
         return argument if value is None else f"{argument}={value!r}"
-    flag = f"--{renamed.get(argument, argument)}"
     return flag if value is None or value is True else f"{flag} {value}"

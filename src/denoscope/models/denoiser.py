@@ -16,6 +16,7 @@ from torch import nn
 
 from denoscope.config import ModelConfig, SystemConfig
 from denoscope.foundation.errors import UserError, first_line
+from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.hooks.addresses import choose
 from denoscope.hooks.module_survey import Layer, first_and_last_convolution, survey
@@ -294,13 +295,13 @@ def shape_of(source: str) -> Shape:
 
 def resolve_device(device: str) -> torch.device:
     """The device that a `--device` value stands for."""
-    SystemConfig(device=device)
+    SystemConfig.from_arguments(device=device)
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     resolved = torch.device(device)
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise UserError(
-            f"SystemConfig.device is {device!r}, but {torch.cuda.device_count()} CUDA devices are visible; "
+            f"{spelled('device')} is {device!r}, but {torch.cuda.device_count()} CUDA devices are visible; "
             "allowed here: auto, cpu"
         )
     return resolved

@@ -271,7 +271,7 @@ def record(
         name = sorted(unknown)[0]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
         raise TypeError(f"record() has no option {name!r}; the nearest are {', '.join(near)}")
-    chosen = InferenceConfig(num_steps=steps, layers=tuple(layers or ()), **options)
+    chosen = InferenceConfig.from_arguments(num_steps=steps, layers=tuple(layers or ()), **options)
     if condition is not None and (chosen.labels or chosen.condition or chosen.guidance_scale != 1):
         raise UserError(
             "condition is given, and so are labels, a condition's file or guidance_scale; take one of them (a "

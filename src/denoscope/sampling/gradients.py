@@ -67,7 +67,7 @@ def gradient(
 
     Raises: UserError if `wrt` names more than one layer, or the objective does not depend on x_0.
     """
-    options = InferenceConfig(
+    options = InferenceConfig.from_arguments(
         num_steps=steps, noise=noise, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32
     )
     loop = Loop.of(options, noise_seed)

@@ -176,7 +176,7 @@ class Loop:
     def __post_init__(self) -> None:
         parse_integer(self.steps, "steps", minimum=1)
         parse_integer(self.noise_seed, "noise_seed")
-        InferenceConfig(
+        InferenceConfig.from_arguments(
             noise=self.noise, lanes=self.lanes, sampler_dtype=self.sampler_dtype, tf32=self.tf32
         )  # refuses what is none of these
         random_streams.check_version(self.streams)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from denoscope.cli.verb import OwnFlags, Verb
-from denoscope.config import Settings, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import option
 from denoscope.foundation.errors import UserError
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from denoscope.cli.flag_groups import PLANE, SAVED
+from denoscope.cli.flag_groups import PLANE, PLANE_ARGUMENTS, SAVED
 from denoscope.cli.from_settings import load, noise_shape, plane_of
 from denoscope.cli.verb import OwnFlags, Verb
-from denoscope.config import Settings, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import option
 
 
 @dataclass(frozen=True)
@@ -41,4 +42,5 @@ VERB = Verb(
         "default": f"{PLANE} image_output_dir:output_base_dir",
     },
     PipelineFlags,
+    arguments=PLANE_ARGUMENTS,
 )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from denoscope.cli.flag_groups import MODEL
 from denoscope.cli.from_settings import check_shape, load, read_noises
 from denoscope.cli.verb import OwnFlags, Verb
-from denoscope.config import InferenceConfig, Settings, option
+from denoscope.config import InferenceConfig, Settings
+from denoscope.foundation.checked import option
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ def run(settings: Settings, own: RecordFlags) -> None:
 
     system = settings.system
     denoiser = load(settings)
-    check_shape(settings, denoiser.shape)
+    # They are no flags here; only a config.py can set them.
+    check_shape(settings, denoiser.shape, spelled="GenerationConfig.{}".format)
     x = read_noises(settings, denoiser)
     job = Job.prepared(denoiser, x, system.output, settings.inference, system.seed)
     if own.dry_run:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from denoscope.cli.verb import OwnFlags, Verb
-from denoscope.config import Settings, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import option
 
 
 @dataclass(frozen=True)

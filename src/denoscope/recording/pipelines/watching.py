@@ -92,7 +92,7 @@ class _Watcher:
             raise TypeError(f"watch() has no option {unknown[0]!r}; the nearest are {', '.join(near)}")
         self.pipe, self.network, self.out = pipe, network_of(pipe), out
         _check_scheduler(pipe)
-        self.options = InferenceConfig(layers=tuple(layers), **options)
+        self.options = InferenceConfig.from_arguments(layers=tuple(layers), **options)
         self.selection = selection_of(self.options, SystemConfig.seed)
         self.place = place_of(out, self.options)
         self.existing: Literal["overwrite", "refuse"] = "overwrite" if self.options.overwrite else "refuse"

@@ -59,7 +59,7 @@ def determinism(
     Args:
         options: further fields of `InferenceConfig`: lanes, noise, sampler_dtype, tf32, fast.
     """
-    chosen = InferenceConfig(num_steps=steps, **options)
+    chosen = InferenceConfig.from_arguments(num_steps=steps, **options)
     lanes = chosen.lanes
     x = noise.random(SAMPLES, denoiser.shape, seed=seed)
     others = noise.random(lanes, denoiser.shape, seed=seed + 1)

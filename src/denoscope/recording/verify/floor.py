@@ -83,7 +83,7 @@ def precision(
         condition: what the network is told besides, one row for all samples.
         options: further fields of `InferenceConfig`: lanes, sampler_dtype, tf32, fast.
     """
-    chosen = InferenceConfig(num_steps=steps, layers=tuple(layers), **options)
+    chosen = InferenceConfig.from_arguments(num_steps=steps, layers=tuple(layers), **options)
     x_T = noise.random(samples, denoiser.shape, seed=seed).batch(range(samples))
 
     def run(model: Denoiser, asked: InferenceConfig) -> list[dict[str, np.ndarray]]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import load, plane_of
 from denoscope.cli.output import NPZ, Pictured, warn
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import option
 
 
 @dataclass(frozen=True)
@@ -46,4 +47,5 @@ VERB = Verb(
     "Map the class that each noise of a plane becomes, with confidence and margin.",
     CLASSIFIED_PLANE,
     MapFlags,
+    arguments=PLANE_ARGUMENTS,
 )

@@ -10,7 +10,8 @@ from denoscope.cli.flag_groups import REPLACES
 from denoscope.cli.label_file import LabelFlags, read_plane
 from denoscope.cli.output import JSON, warn, write_json
 from denoscope.cli.verb import Verb
-from denoscope.config import Rule, Settings, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import Rule, option
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
@@ -118,4 +119,5 @@ VERB = Verb(
     "Measure the shares of the classes on a plane, and entropy and dimension of the boundaries between them.",
     REPLACES,
     BasinsFlags,
+    arguments={"box": "boxes"},
 )

@@ -8,7 +8,8 @@ from pathlib import Path
 from denoscope.cli.flag_groups import SAVED
 from denoscope.cli.output import NPZ, Pictured, warn
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import option
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from denoscope.cli.finished import with_sequences
 from denoscope.cli.flag_groups import REPLACES
 from denoscope.cli.output import JSON, Pictured, warn, write_json
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import option
 from denoscope.foundation.errors import UserError
 
 

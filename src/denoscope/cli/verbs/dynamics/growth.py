@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import MODEL, PLANE, SAVED
+from denoscope.cli.flag_groups import MODEL, PLANE, PLANE_ARGUMENTS, SAVED
 from denoscope.cli.from_settings import load, plane_of
 from denoscope.cli.output import NPZ, Pictured
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import option
 
 
 @dataclass(frozen=True)
@@ -51,4 +52,5 @@ VERB = Verb(
         "default": PLANE,
     },
     GrowthFlags,
+    arguments=PLANE_ARGUMENTS,
 )

@@ -9,7 +9,8 @@ from denoscope.cli.flag_groups import SPECTRUM
 from denoscope.cli.from_settings import load, read_noises
 from denoscope.cli.output import JSON, Pictured, write_json
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings, at_least, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import at_least, option
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from denoscope.cli.closed_loops import OneLoopFlags, loops
 from denoscope.cli.flag_groups import LOOP
 from denoscope.cli.output import JSON, NPZ, Checkpointed, warn, write_json
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings, at_least, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import at_least, option
 
 
 @dataclass(frozen=True)
@@ -48,4 +49,5 @@ VERB = Verb(
     "Compute asymptotic Lyapunov exponents of noising and denoising an image again and again.",
     LOOP,
     LyapunovFlags,
+    arguments={"noise": "loop_noise"},
 )

@@ -12,7 +12,8 @@ from denoscope.cli.closed_loops import OneLoopFlags, loops
 from denoscope.cli.flag_groups import LOOP
 from denoscope.cli.output import JSON, NPZ, Checkpointed, Pictured, warn, write_json
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings, at_least, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import at_least, option
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
@@ -108,4 +109,5 @@ VERB = Verb(
     "Measure whether noising and denoising an image again and again settles, recurs or wanders.",
     LOOP,
     OrbitFlags,
+    arguments={"noise": "loop_noise"},
 )

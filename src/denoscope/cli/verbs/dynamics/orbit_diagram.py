@@ -10,7 +10,8 @@ from denoscope.cli.closed_loops import LEVELS, LoopFlags, default_levels, loops
 from denoscope.cli.flag_groups import LOOP
 from denoscope.cli.output import JSON, NPZ, Checkpointed, Pictured, warn, write_json
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings, at_least, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import at_least, option
 
 
 @dataclass(frozen=True)
@@ -60,4 +61,5 @@ VERB = Verb(
     "Record the values of the mean pixel along closed loops, level by level.",
     LOOP,
     DiagramFlags,
+    arguments={"noise": "loop_noise", "level": "levels"},
 )

@@ -10,7 +10,8 @@ from denoscope.cli.flag_groups import SPECTRUM
 from denoscope.cli.from_settings import load, read_noises
 from denoscope.cli.output import JSON, Measured, warn, write_json
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings, at_least, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import at_least, option
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
@@ -122,4 +123,5 @@ VERB = Verb(
     "Compute the largest finite-time Lyapunov exponents of the whole map x_T → x_0.",
     SPECTRUM,
     SpectrumFlags,
+    arguments={"step": "layer_step"},
 )

@@ -8,7 +8,8 @@ from pathlib import Path
 from denoscope.cli.flag_groups import REPLACES
 from denoscope.cli.output import JSON, Pictured, warn, write_json
 from denoscope.cli.verb import Verb
-from denoscope.config import POSITIVE, Settings, option
+from denoscope.config import POSITIVE, Settings
+from denoscope.foundation.checked import option
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from denoscope.cli.closed_loops import LEVELS, default_levels
 from denoscope.cli.flag_groups import SAVED
 from denoscope.cli.output import NPZ, Pictured, warn
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings, at_least, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import at_least, option
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
@@ -77,4 +78,5 @@ VERB = Verb(
     "Measure how often images return to the same class after they are noised part of the way.",
     {"system": "device seed", "inference": SAVED},
     TurnFlags,
+    arguments={"level": "levels"},
 )

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import load, plane_of
 from denoscope.cli.output import JSON, NPZ, Checkpointed, Pictured, warn, write_json
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings, at_least, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import at_least, option
 
 if TYPE_CHECKING:
     from denoscope.dynamics.boundaries.uncertainty_exponent import UncertaintyExponent
@@ -83,4 +84,5 @@ VERB = Verb(
     "Measure how the share of noises of uncertain class falls with the distance: the uncertainty exponent.",
     CLASSIFIED_PLANE,
     UncertaintyFlags,
+    arguments=PLANE_ARGUMENTS,
 )

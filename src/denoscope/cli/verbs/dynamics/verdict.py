@@ -9,7 +9,8 @@ from denoscope.cli.flag_groups import REPLACES
 from denoscope.cli.label_file import LabelFlags, read_plane
 from denoscope.cli.output import JSON, warn, write_json
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import option
 
 
 @dataclass(frozen=True)

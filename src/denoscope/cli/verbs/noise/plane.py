@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from denoscope.cli.flag_groups import PLANE, SHAPE
+from denoscope.cli.flag_groups import PLANE, PLANE_ARGUMENTS, SHAPE
 from denoscope.cli.from_settings import noise_shape, plane_of
 from denoscope.cli.noise_output import write
 from denoscope.cli.verb import Verb
@@ -13,4 +13,9 @@ def run(settings: Settings, _own: None) -> None:
     write(plane_of(settings, noise_shape(settings)), settings)
 
 
-VERB = Verb(run, "Write a 2-D plane of noises.", {"system": "inputs", **SHAPE, "default": PLANE})
+VERB = Verb(
+    run,
+    "Write a 2-D plane of noises.",
+    {"system": "inputs", **SHAPE, "default": PLANE},
+    arguments=PLANE_ARGUMENTS,
+)

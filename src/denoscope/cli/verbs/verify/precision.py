@@ -8,7 +8,8 @@ from pathlib import Path
 from denoscope.cli.flag_groups import MODEL
 from denoscope.cli.from_settings import load
 from denoscope.cli.verb import OwnFlags, Verb
-from denoscope.config import InferenceConfig, ModelConfig, Settings, option
+from denoscope.config import InferenceConfig, ModelConfig, Settings
+from denoscope.foundation.checked import option
 from denoscope.foundation.errors import UserError
 
 OPTIONS = "layers lanes sampler_dtype fast tf32"

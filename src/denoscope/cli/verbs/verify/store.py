@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.verb import OwnFlags, Verb
-from denoscope.config import Settings, at_least, option
+from denoscope.config import Settings
+from denoscope.foundation.checked import at_least, option
 
 
 @dataclass(frozen=True)
