@@ -27,6 +27,7 @@ from denoscope.dynamics.sensitivity.local_expansion import local_expansion
 from denoscope.dynamics.sensitivity.plane_growth import plane_growth
 from denoscope.dynamics.sensitivity.spectrum import spectrum
 from denoscope.dynamics.trajectories.commitment import commitment
+from denoscope.dynamics.trajectories.commitment_of import commitment_of
 from denoscope.dynamics.trajectories.divergence import divergence
 from denoscope.dynamics.trajectories.divergence_of import divergence_of
 from denoscope.dynamics.trajectories.gaussian_theory import covariance_spectrum, gaussian_theory
@@ -47,6 +48,7 @@ __all__ = [
     "cka_matrix",
     "closed_loop",
     "commitment",
+    "commitment_of",
     "correlation_dimension",
     "covariance_spectrum",
     "divergence",

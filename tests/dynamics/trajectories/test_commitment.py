@@ -1,4 +1,4 @@
-"""When images are decided: closed forms, and labels of estimates taken from a plain loop."""
+"""Commitment: closed forms, and the labels of estimates from a plain loop."""
 
 import copy
 import math
@@ -17,7 +17,7 @@ from denoscope.foundation.checkpoint import Checkpoint
 
 
 def side(images):
-    """Which Gaussian an image is nearer to."""
+    """The Gaussian that an image is nearer to."""
     return (images.flatten(1)[:, 0] > 0).long()
 
 
@@ -33,7 +33,7 @@ def mixture():
 
 
 def test_ddim_on_two_gaussians_is_decided_from_the_start(mixture, tmp_path):
-    """Every estimate lies on the side that x_T is on."""
+    """Every estimate is on the side of x_T."""
     x = ds.noise.random(20, mixture.shape, seed=1)
     rec = ds.record(mixture, x, tmp_path / "run.zarr", steps=10, layers=["prediction"])
     found = dynamics.commitment(rec, denoiser=mixture, label_of=side)
@@ -49,9 +49,8 @@ def test_ddim_on_two_gaussians_is_decided_from_the_start(mixture, tmp_path):
 
 
 @pytest.mark.parametrize("noise", ["common", "independent"])
-def test_labels_are_those_of_the_estimates_of_a_plain_loop(tiny_ddpm, tmp_path, noise):
-    """Under DDPM, whose estimates change sides, by a label of some pixels."""
-
+def test_labels_agree_with_the_estimates_of_a_plain_loop(tiny_ddpm, tmp_path, noise):
+    """Under DDPM estimates change their label, which compares pixels."""
     x = ds.noise.random(11, tiny_ddpm.shape, seed=3)
     rec = ds.record(tiny_ddpm, x, tmp_path / "run.zarr", steps=6, layers=["conv_in"], lanes=4, noise=noise)
     found = dynamics.commitment(rec, denoiser=tiny_ddpm, label_of=pixels, batch_size=3)
@@ -72,6 +71,37 @@ def test_labels_are_those_of_the_estimates_of_a_plain_loop(tiny_ddpm, tmp_path, 
     np.testing.assert_allclose(found["decided"], decided)
 
 
+def test_labels_alone_give_the_commitment(tiny_ddpm, tmp_path):
+    x = ds.noise.random(11, tiny_ddpm.shape, seed=3)
+    rec = ds.record(tiny_ddpm, x, tmp_path / "run.zarr", steps=6, layers=["conv_in"])
+    whole = dynamics.commitment(rec, denoiser=tiny_ddpm, label_of=pixels)
+    levels = {name: rec.dataset[name].to_numpy() for name in ("sigma", "timestep")}
+    found = dynamics.commitment_of(whole["label"], whole["final_label"], **levels)
+    assert set(found.data_vars) < set(whole.data_vars) and len(found.data_vars) == 7
+    for name in found.variables:
+        np.testing.assert_array_equal(found[name], whole[name])
+    np.testing.assert_array_equal(whole["timestep"], rec.dataset["timestep"])
+    without = dynamics.commitment_of(
+        whole["label"].to_numpy(), torch.from_numpy(whole["final_label"].to_numpy())
+    )
+    assert without["commitment_sigma"].isnull().all() or (without["commitment_step"] == 6).any()
+    np.testing.assert_array_equal(without["commitment_step"], whole["commitment_step"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "final", "options", "line"),
+    [
+        ([[0, 1]], [0, 1], {}, r"labels are int64 \[1, 2\] and final_labels int64 \[2\]"),
+        ([0, 1], [0], {}, r"labels are int64 \[2\]"),
+        ([[0.5, 1]], [0], {}, "labels are float64"),
+        ([[0, 1]], [0], {"sigma": [1.0]}, r"sigma has shape \[1\]; allowed: \[2\]"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels, final, options, line):
+    with pytest.raises(ds.UserError, match=line):
+        dynamics.commitment_of(labels, final, **options)
+
+
 @pytest.mark.parametrize("out", ["run.zarr", "run"])
 def test_recorded_estimates_give_the_same_without_a_denoiser(tiny_ddpm, tmp_path, out):
     x = ds.noise.random(11, tiny_ddpm.shape, seed=3)
@@ -90,7 +120,7 @@ def test_estimates_of_some_steps_are_not_enough(tiny, tmp_path):
     assert dynamics.commitment(rec, denoiser=tiny, label_of=pixels)["label"].shape == (3, 4)
 
 
-def test_what_is_finished_is_not_denoised_again(tiny, tmp_path):
+def test_finished_samples_are_not_denoised_again(tiny, tmp_path):
     x = ds.noise.random(7, tiny.shape, seed=3)
     rec = ds.record(tiny, x, tmp_path / "run.zarr", steps=4, layers=["conv_in"])
     whole = dynamics.commitment(rec, denoiser=tiny, label_of=pixels)
@@ -118,7 +148,7 @@ def test_what_is_finished_is_not_denoised_again(tiny, tmp_path):
         rec, denoiser=tiny, label_of=pixels, batch_size=2, checkpoint=Checkpoint(out, resume=True)
     )
     handle.remove()
-    assert len(calls) == 2 * 4  # three samples in flights of two, four steps each
+    assert len(calls) == 2 * 4  # three samples in batches of two, four steps each
     assert found.drop_attrs().identical(whole.drop_attrs())
     assert checkpoint.read(out).drop_attrs().identical(whole.drop_attrs())
 
@@ -131,7 +161,7 @@ def test_a_scheduler_without_estimates_is_refused(make_unet, tmp_path):
 
 
 def plainly(denoiser, x_T, steps, label_of):
-    """Labels [n, step] of the estimates that diffusers' own loop makes, and the noise level of each step."""
+    """Labels [n, step] of the estimates of a plain diffusers loop, and the noise level of each step."""
     scheduler = copy.deepcopy(denoiser.scheduler)
     scheduler.set_timesteps(steps)
     x, labels, sigmas = x_T * scheduler.init_noise_sigma, [], []
@@ -139,7 +169,7 @@ def plainly(denoiser, x_T, steps, label_of):
         with torch.no_grad():
             output = denoiser.network(scheduler.scale_model_input(x, timestep), timestep).sample
         made = scheduler.step(output, timestep, x)
-        # An order-2 scheduler names the timestep in between, and the level it leads to, twice.
+        # A scheduler of order 2 lists two entries for each step.
         if index % 2 == 0 or scheduler.order == 1:
             labels.append(label_of(made.pred_original_sample).numpy())
             level = scheduler.alphas_cumprod[timestep.long()]
@@ -152,8 +182,8 @@ def plainly(denoiser, x_T, steps, label_of):
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "HeunDiscreteScheduler"])
-def test_noise_levels_are_those_of_steps_and_scaled_noises_are_begun_with(make_unet, tmp_path, name):
-    """Heun calls the network twice a step, and both begin with x_T times a large σ."""
+def test_schedulers_of_order_two_and_scaled_noises_agree_with_a_plain_loop(make_unet, tmp_path, name):
+    """Heun calls the network twice a step, and both schedulers start from x_T times a large σ."""
     denoiser = ds.load(make_unet(), scheduler=getattr(diffusers, name)(), device="cpu")
     x = ds.noise.random(8, denoiser.shape, seed=3)
     rec = ds.record(denoiser, x, tmp_path / "run.zarr", steps=4, layers=["conv_in"])
@@ -164,7 +194,7 @@ def test_noise_levels_are_those_of_steps_and_scaled_noises_are_begun_with(make_u
     assert found["same_bits"].all() and len(np.unique(labels)) > 1
 
 
-def test_what_was_written_into_a_recording_is_written_again(tiny, tmp_path):
+def test_interventions_of_a_recording_are_applied_again(tiny, tmp_path):
     x = ds.noise.random(8, tiny.shape, seed=3)
     written = [ds.Intervention("conv_in", "scale", -2.0, samples=["sample_0002", "sample_0005"])]
     rec = ds.record(tiny, x, tmp_path / "run.zarr", steps=4, layers=["conv_in"], interventions=written)
@@ -183,14 +213,14 @@ def test_what_was_written_into_a_recording_is_written_again(tiny, tmp_path):
     np.testing.assert_array_equal(found["label"], labels)
 
 
-def test_the_digits_of_the_bundled_model_are_decided_before_the_end(mnist, tmp_path):
+def test_digits_of_the_bundled_model_are_decided_before_the_end(mnist, tmp_path):
     rec = ds.record(mnist, ds.noise.random(8, mnist.shape, seed=1), tmp_path / "run.zarr", steps=5)
     found = dynamics.commitment(rec)
     np.testing.assert_array_equal(found["final_label"], ds.classify(rec.final).label)
     assert found["same_bits"].all() and found["decided"][-1] > 0.5
 
 
-def test_other_bits_and_a_single_class_are_warned_of(mixture, tmp_path):
+def test_other_bits_and_a_single_class_give_warnings(mixture, tmp_path):
     rec = ds.record(
         mixture, ds.noise.random(3, mixture.shape), tmp_path / "run.zarr", steps=4, layers=["prediction"]
     )
@@ -198,15 +228,15 @@ def test_other_bits_and_a_single_class_are_warned_of(mixture, tmp_path):
         TwoGaussians(torch.tensor([2.0, 0.0, 0.0]), 0.3, mixture.scheduler), mixture.scheduler, 3
     )
     found = dynamics.commitment(rec, denoiser=other, label_of=lambda images: torch.zeros(len(images)).long())
-    assert "3 of 3 samples came to other bits" in found.attrs["warnings"][0]
-    assert "all samples end in one class" in found.attrs["warnings"][1]
+    assert "3 of 3 samples have other bits" in found.attrs["warnings"][0]
+    assert "all samples have the same final label" in found.attrs["warnings"][1]
 
 
-def test_what_cannot_be_labelled_or_run_again_is_refused(tiny, tmp_path):
+def test_recordings_that_cannot_be_labelled_or_repeated_are_refused(tiny, tmp_path):
     rec = ds.record(tiny, ds.noise.random(2, tiny.shape), tmp_path / "run.zarr", steps=2)
     with pytest.raises(ds.UserError, match="made in Python"):
         dynamics.commitment(rec)
-    with pytest.raises(ds.UserError, match=r"images \[2, 8, 8\], which LeNet-5 cannot label"):
+    with pytest.raises(ds.UserError, match=r"images \[2, 8, 8\], and LeNet-5 takes \[1, 28, 28\]"):
         dynamics.commitment(rec, denoiser=tiny)
     final = ds.record(
         tiny, ds.noise.random(2, tiny.shape), tmp_path / "final.zarr", steps=2, extract_states=False
@@ -215,7 +245,7 @@ def test_what_cannot_be_labelled_or_run_again_is_refused(tiny, tmp_path):
         dynamics.commitment(final, denoiser=tiny, label_of=side)
 
 
-def test_what_is_not_finished_or_was_written_by_a_function_is_refused(tiny, tmp_path, dies_at):
+def test_unfinished_recordings_and_those_with_functions_are_refused(tiny, tmp_path, dies_at):
     x = ds.noise.random(3, tiny.shape)
 
     def double(state, _moment):
@@ -229,7 +259,7 @@ def test_what_is_not_finished_or_was_written_by_a_function_is_refused(tiny, tmp_
     dies_at(tiny.network, 4)
     with pytest.raises(RuntimeError, match="on purpose"):
         ds.record(tiny, x, tmp_path / "cut.zarr", steps=2, lanes=1, batch_size=1, layers=["conv_in"])
-    with pytest.raises(ds.UserError, match=r"cut\.zarr is not finished; resume"):
+    with pytest.raises(ds.UserError, match=r"cut\.zarr is not finished"):
         dynamics.commitment(ds.open(tmp_path / "cut.zarr"), denoiser=tiny, label_of=pixels)
 
 
@@ -242,7 +272,7 @@ class Lost(torch.nn.Module):
         return self.prediction(torch.where(x.flatten(1)[:, :1, None, None] > 0, torch.nan, 0.1 * x))
 
 
-def test_samples_that_become_nan_have_no_class_and_are_told(tmp_path):
+def test_samples_that_become_nan_have_no_class_and_a_warning(tmp_path):
     denoiser = ds.load(Lost(), scheduler=scheduler_of("ddim"), shape=(1, 1, 3), device="cpu")
     rec = ds.record(
         denoiser, ds.noise.random(12, denoiser.shape), tmp_path / "run.zarr", steps=2, layers=["prediction"]
@@ -254,4 +284,4 @@ def test_samples_that_become_nan_have_no_class_and_are_told(tmp_path):
     assert 0 < lost.sum() < 12
     assert found["final_label"].values.tolist() == np.where(lost, -1, 0).tolist()
     assert found["nonfinite"].values.tolist() == lost.tolist()
-    assert f"{lost.sum()} of 12 samples became NaN or Inf" in found.attrs["warnings"][0]
+    assert f"{lost.sum()} of 12 samples became NaN" in found.attrs["warnings"][0]

@@ -1,4 +1,4 @@
-"""Noised and denoised again: closed forms on two Gaussians, and a plain loop of diffusers."""
+"""U-turns: closed forms on two Gaussians, and a plain loop over a diffusers scheduler."""
 
 import copy
 
@@ -28,8 +28,8 @@ def mixture():
     return denoiser_of(TwoGaussians(torch.tensor([2.0, 0.0, 0.0]), 0.1, scheduler), scheduler, 3)
 
 
-def test_on_two_gaussians_the_class_is_kept_as_often_as_noise_keeps_the_side(mixture):
-    """DDIM keeps the side of the noised image: Φ(√ᾱ x₁ / √(1−ᾱ))."""
+def test_two_gaussians_keep_their_class_with_the_probability_of_the_closed_form(mixture):
+    """DDIM keeps the side of the noised image, which is that of x_0 with probability Φ(√ᾱ x₁ / √(1−ᾱ))."""
     from statistics import NormalDist
 
     x_0 = torch.tensor([[2.0, 0.3, -0.1], [-1.5, 0.0, 0.2], [2.2, -0.1, 0.0]]).double().reshape(3, 1, 1, 3)
@@ -50,7 +50,7 @@ def test_on_two_gaussians_the_class_is_kept_as_often_as_noise_keeps_the_side(mix
         assert (low <= found[middle]).all() and (found[middle] <= high).all()
 
 
-def test_it_is_the_loop_of_diffusers_written_out(tiny):
+def test_a_u_turn_agrees_with_a_plain_loop_of_diffusers(tiny):
     x_0 = ds.noise.random(2, tiny.shape).batch(range(2))
     seen = []
 
@@ -77,14 +77,14 @@ def test_it_is_the_loop_of_diffusers_written_out(tiny):
         assert found["distance"].values[row, 0] == pytest.approx(float(distance), rel=1e-4)
 
 
-def test_an_image_s_draws_depend_on_nothing_else_that_is_asked_for(mixture):
+def test_the_draws_of_an_image_do_not_depend_on_other_images_and_levels(mixture):
     x_0 = torch.tensor([[2.0, 0, 0], [-2.0, 0, 0]]).double().reshape(2, 1, 1, 3)
     both = dynamics.u_turn(mixture, x_0, [0.3, 0.8], draws=5, steps=10, label_of=side)
     one = dynamics.u_turn(mixture, x_0[:1], [0.8], draws=5, steps=10, label_of=side)
     assert one["distance"].values[0, 0] == both["distance"].values[0, 1]
 
 
-def test_one_image_has_the_interval_of_its_draws_and_says_that_others_are_unknown(mixture):
+def test_one_image_has_the_interval_of_its_draws_and_a_warning(mixture):
     x_0 = torch.tensor([[2.0, 0, 0]]).double().reshape(1, 1, 1, 3)
     one = dynamics.u_turn(mixture, x_0, [0.1, 0.8], draws=5, steps=10, label_of=side)
     np.testing.assert_allclose(one["interval"], wilson(one["same"].values[0] * 5, 5))
@@ -93,10 +93,10 @@ def test_one_image_has_the_interval_of_its_draws_and_says_that_others_are_unknow
         and one["interval"][0, 0] < 0.6
         and np.isnan(one["turn_distance_interval"]).all()
     )
-    assert "nothing is known of other images" in one.attrs["warnings"][0]
+    assert "one image" in one.attrs["warnings"][0]
 
 
-def test_images_that_all_come_back_leave_an_interval_of_their_number(mixture):
+def test_images_that_all_keep_their_class_have_the_interval_of_their_number(mixture):
     x_0 = torch.tensor([[2.0, 0, 0]]).double().reshape(1, 1, 1, 3).expand(6, 1, 1, 3)
     found = dynamics.u_turn(mixture, x_0, [0.1], draws=5, steps=10, label_of=side)
     assert (found["same"] == 1).all()
@@ -104,13 +104,13 @@ def test_images_that_all_come_back_leave_an_interval_of_their_number(mixture):
 
 
 @pytest.mark.parametrize("kind", [torch.Tensor.numpy, lambda x: xarray.DataArray(x.numpy())])
-def test_images_come_as_arrays_too(mixture, kind):
+def test_images_may_be_numpy_and_xarray(mixture, kind):
     x_0, options = torch.tensor([[2.0, 0, 0]]).double().reshape(1, 1, 1, 3), {"draws": 2, "steps": 10}
     found = dynamics.u_turn(mixture, kind(x_0), np.array([0.3]), label_of=side, **options)
     assert found.identical(dynamics.u_turn(mixture, x_0, [0.3], label_of=side, **options))
 
 
-def test_a_u_turn_is_gone_on_with_where_it_was_left(mixture, tmp_path):
+def test_a_u_turn_resumes_from_its_checkpoint(mixture, tmp_path):
     x_0 = torch.tensor([[2.0, 0, 0], [-2.0, 0, 0]]).double().reshape(2, 1, 1, 3)
     out, options = tmp_path / "turn.npz", {"draws": 5, "steps": 10, "label_of": side}
     whole = dynamics.u_turn(mixture, x_0, [0.3, 0.8], **options)
@@ -122,16 +122,16 @@ def test_a_u_turn_is_gone_on_with_where_it_was_left(mixture, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         dynamics.u_turn(mixture, x_0, [0.3, 0.8], checkpoint=Checkpoint(out, progress=stop), **options)
-    told = []
+    reports = []
     found = dynamics.u_turn(
         mixture,
         x_0,
         [0.3, 0.8],
-        checkpoint=Checkpoint(out, resume=True, progress=lambda *counts: told.append(counts)),
+        checkpoint=Checkpoint(out, resume=True, progress=lambda *counts: reports.append(counts)),
         **options,
     )
-    assert told == [(4, 4)] and found.drop_attrs().identical(whole.drop_attrs())
-    assert checkpoint.read(out).drop_attrs().identical(whole.drop_attrs()), "with what drawings show"
+    assert reports == [(4, 4)] and found.drop_attrs().identical(whole.drop_attrs())
+    assert checkpoint.read(out).drop_attrs().identical(whole.drop_attrs())
     with pytest.raises(ds.UserError, match="differs in draws: 5 → 6"):
         dynamics.u_turn(
             mixture, x_0, [0.3, 0.8], checkpoint=Checkpoint(out, resume=True), **options | {"draws": 6}
@@ -146,20 +146,20 @@ def test_a_digit_survives_little_noise(mnist):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "line"),
     [
         ({"x_0": torch.zeros(3, 8, 8)}, r"x_0 has shape \[3, 8, 8\]; allowed: .*\[n, 2, 8, 8\]"),
         ({"x_0": [[0.0]]}, r"x_0 is \[\[0.0\]\]; allowed: .*\[n, 2, 8, 8\]"),
         ({"x_0": np.array([["a"]])}, "x_0 is "),
         (
             {"x_0": ds.Recording("run.zarr", None)},
-            "x_0 is the recording run.zarr; give its images: recording.final",
+            "x_0 is the recording run.zarr; allowed: its images",
         ),
         ({"x_0": torch.zeros(1, 2, 8, 8).long()}, "x_0 is a torch.int64 tensor"),
         ({"levels": 0.5}, r"levels has shape \[\]; allowed: one or more shares"),
         ({"levels": ["high"]}, "levels holds"),
-        ({"levels": [0.5, 0.5]}, "levels 0.5 and 0.5 both begin with step 2 of 4"),
-        ({"levels": [0.3, 0.2, 1]}, "levels 0.3 and 0.2 both begin with step 3 of 4"),
+        ({"levels": [0.5, 0.5]}, "levels 0.5 and 0.5 both start with step 2 of 4"),
+        ({"levels": [0.3, 0.2, 1]}, "levels 0.3 and 0.2 both start with step 3 of 4"),
         ({"levels": [1.5]}, "level is 1.5; allowed: 0.25 to 1"),
         ({"draws": 2.5}, "draws is 2.5"),
         ({"steps": 0}, "steps is 0; allowed: an integer of at least 1"),
@@ -172,39 +172,37 @@ def test_a_digit_survives_little_noise(mnist):
         ({"levels": []}, "levels"),
         ({"draws": 0}, "draws is 0"),
         ({"seed": -1}, "seed is -1; allowed: an integer"),
-        ({"label_of": None}, "which LeNet-5 cannot label"),
+        ({"label_of": None}, "LeNet-5 takes"),
     ],
 )
-def test_what_makes_no_turn_is_refused(tiny, options, told):
+def test_invalid_arguments_are_refused(tiny, options, line):
     given = {"x_0": torch.zeros(1, 2, 8, 8), "levels": [0.5], "label_of": side} | options
-    with pytest.raises(ds.UserError, match=told):
+    with pytest.raises(ds.UserError, match=line):
         dynamics.u_turn(tiny, given.pop("x_0"), given.pop("levels"), **{"steps": 4, **given})
 
 
 class Lost(torch.nn.Module):
-    """Noise is predicted for states near the origin alone; elsewhere it is NaN."""
+    """A network whose prediction is NaN except for states near the origin."""
 
     def forward(self, x, _timestep):
         far = x.flatten(1).norm(dim=1) > 1.5
         return torch.where(far[:, None, None, None], torch.nan, 0.1 * x)
 
 
-def test_images_that_become_nan_are_another_class_and_told():
+def test_images_that_become_nan_count_as_another_class_with_a_warning():
     denoiser = ds.load(Lost(), scheduler=scheduler_of("ddim"), shape=(1, 1, 3), dtype="float64", device="cpu")
-    asked = []
+    labelled = []
 
     def label_of(images):
-        asked.append(images)
+        labelled.append(images)
         return torch.zeros(len(images)).long()
 
     x_0 = torch.tensor([[0.1, 0.2, 0.0], [0.0, -0.2, 0.3]]).double().reshape(2, 1, 1, 3)
     found = dynamics.u_turn(denoiser, x_0, [0.1, 1.0], draws=40, steps=10, label_of=label_of)
-    assert all(images.isfinite().all() for images in asked)
-    # All noises of three numbers are not short, so that at the noisiest level some draws are lost.
+    assert all(images.isfinite().all() for images in labelled)
+    # Some noises of three numbers are longer than 1.5, so that draws are lost at the noisiest level.
     assert (found["same"].sel(level=1.0) < 1).all() and (found["same"].sel(level=0.1) == 1).all()
     assert np.isfinite(found["turn_distance_interval"].sel(level=0.1)).all()
     assert np.isnan(found["turn_distance"].sel(level=1.0))
     assert np.isnan(found["turn_distance_interval"].sel(level=1.0)).all()
-    assert found.attrs["warnings"][0].startswith(
-        "2 of 4 images and levels came back NaN or Inf in some draws"
-    )
+    assert found.attrs["warnings"][0].startswith("2 of 4 images and levels")

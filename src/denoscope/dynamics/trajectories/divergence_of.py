@@ -133,8 +133,8 @@ def _coords(sequence: Any, pairs: Sequence[Pair], names: Sequence[Any]) -> dict[
     """Coordinates of the result: samples, their bases, states and steps, with what `sequence` has along them."""
     rows, states = [row for row, _ in pairs], sequence.shape[1]
     coords: dict[str, Any] = {
-        "sample": np.asarray(names)[rows],
-        "base": ("sample", np.asarray(names)[[base for _, base in pairs]]),
+        "sample": [names[row] for row in rows],
+        "base": ("sample", [names[base] for _, base in pairs]),
         "state": np.arange(states),
         "step": np.arange(states - 1),
     }
