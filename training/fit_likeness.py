@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from denoscope.foundation.atomic_files import replacing
+from denoscope.foundation.atomic_files import write_output
 from denoscope.models.classifier import lenet
 from denoscope.models.classifier.likeness import Likeness, evidence, residue
 from denoscope.models.denoiser import load
@@ -41,7 +41,7 @@ def fit(data: dict[str, Split], out: Path, recipe: Recipe | None = None) -> Like
     images = data["validation"][0]
     least, most = thresholds(evidence(logits_of(images)), residue(images, mean, components), recipe.rejected)
     found = Likeness(mean, components, least, most)
-    with replacing(out / "likeness.safetensors") as file:
+    with write_output(out / "likeness.safetensors") as file:
         file.write(serialized(found.state_dict(), metadata={"recipe": json.dumps(asdict(recipe))}))
     return found
 
@@ -71,7 +71,7 @@ def measure(data: dict[str, Split], found: Likeness, out: Path) -> dict[str, obj
         told: {name: float((way(images) > limits[name]).double().mean()) for name, way in ways.items()}
         for told, images in sets(data["test"][0]).items()
     }
-    with replacing(out / "rejection.json") as file:
+    with write_output(out / "rejection.json") as file:
         file.write((json.dumps(figures, indent=1) + "\n").encode())
     return figures
 

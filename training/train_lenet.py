@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
-from denoscope.foundation.atomic_files import replacing
+from denoscope.foundation.atomic_files import write_output
 from denoscope.models.classifier.lenet import LeNet5
 
 Split = tuple[torch.Tensor, torch.Tensor]
@@ -63,9 +63,9 @@ def train(data: dict[str, Split], out: Path, recipe: Recipe | None = None) -> di
         "recipe": asdict(recipe),
         "torch": torch.__version__,
     }
-    with replacing(out / "lenet5.safetensors") as file:
+    with write_output(out / "lenet5.safetensors") as file:
         file.write(serialized(model.state_dict()))
-    with replacing(out / "training.json") as file:
+    with write_output(out / "training.json") as file:
         file.write((json.dumps(figures, indent=1) + "\n").encode())
     return figures
 

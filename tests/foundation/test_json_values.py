@@ -1,14 +1,37 @@
-"""Values as JSON has them, whatever held them."""
+"""Conversion to JSON values."""
 
+import dataclasses
+import json
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from denoscope.foundation.json_values import plain
+from denoscope.foundation.json_values import as_json
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
-def test_tensors_of_every_precision_are_lists_without_what_is_not_finite(dtype):
-    assert plain(torch.tensor([[0.5, math.inf], [math.nan, -2]], dtype=dtype)) == [[0.5, None], [None, -2.0]]
-    assert plain({"one": torch.tensor(1.5, dtype=dtype, requires_grad=True)}) == {"one": 1.5}
+def test_tensors_of_every_precision_become_lists_without_nan_and_inf(dtype):
+    assert as_json(torch.tensor([[0.5, math.inf], [math.nan, -2]], dtype=dtype)) == [
+        [0.5, None],
+        [None, -2.0],
+    ]
+    assert as_json({"one": torch.tensor(1.5, dtype=dtype, requires_grad=True)}) == {"one": 1.5}
+
+
+def test_containers_and_other_values_become_those_of_json():
+    @dataclasses.dataclass
+    class Point:
+        x: np.ndarray
+        name: str = "p"
+
+    value = {
+        1: (np.float32(0.5), np.int64(2)),
+        "point": Point(np.array([1, 2])),
+        "path": Path("a/b"),
+        "none": None,
+    }
+    assert as_json(value) == {"1": [0.5, 2], "point": {"x": [1, 2], "name": "p"}, "path": "a/b", "none": None}
+    assert json.loads(json.dumps(as_json(value))) == as_json(value)

@@ -1,4 +1,4 @@
-"""Tensor files: read without running code, written whole, and their own bytes only."""
+"""Tensor files: read without running code, written atomically, with the bytes of the tensor only."""
 
 import hashlib
 import os
@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from denoscope.foundation import tensor_files
-from denoscope.foundation.atomic_files import replacing
+from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
 
 
 @pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool])
-def test_what_is_written_is_read(tmp_path, dtype, mmap):
+def test_a_written_tensor_is_read_back(tmp_path, dtype, mmap):
     x = torch.arange(-3, 9).view(3, 4).to(dtype)
     tensor_files.save(x, tmp_path / "x.pt")
     read = tensor_files.load(tmp_path / "x.pt", mmap=mmap)
@@ -27,7 +27,7 @@ def test_what_is_written_is_read(tmp_path, dtype, mmap):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool])
-def test_the_hash_is_that_of_the_numbers_bytes(dtype):
+def test_the_hash_covers_the_bytes_of_the_values(dtype):
     x = torch.tensor([[0, 1, 0], [1, 1, 0]], dtype=dtype)
     ones = {torch.float32: "0000803f", torch.bfloat16: "803f", torch.int64: "01" + 7 * "00", torch.bool: "01"}
     one = bytes.fromhex(ones[dtype])
@@ -37,12 +37,12 @@ def test_the_hash_is_that_of_the_numbers_bytes(dtype):
 
 
 @pytest.mark.parametrize("mmap", [False, True])
-def test_files_of_the_old_format_are_read(tmp_path, mmap):
+def test_files_of_pytorch_before_1_6_are_read(tmp_path, mmap):
     torch.save(torch.ones(3), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     assert torch.equal(tensor_files.load(tmp_path / "old.pt", mmap=mmap), torch.ones(3))
 
 
-def test_a_view_is_saved_without_the_batch_behind_it(tmp_path):
+def test_a_view_is_saved_without_the_rest_of_its_batch(tmp_path):
     batch = torch.zeros(1000, 4, 16, 16)
     tensor_files.save(batch[3], tmp_path / "one.pt")
     tensor_files.save(batch.transpose(0, 1)[:, 5], tmp_path / "strided.pt")
@@ -87,13 +87,13 @@ def test_every_truncation_is_refused_by_name(tmp_path):
     ("value", "found"),
     [({"a": torch.ones(2)}, "a dict"), ([1.0, 2.0], "a list"), (torch.eye(3).to_sparse(), "sparse")],
 )
-def test_what_is_no_dense_tensor_is_refused(tmp_path, value, found):
+def test_other_contents_are_refused(tmp_path, value, found):
     torch.save(value, tmp_path / "other.pt")
     with pytest.raises(UserError, match=rf"other\.pt holds .*{found}"):
         tensor_files.load(tmp_path / "other.pt")
 
 
-def test_missing_file_and_folder_are_refused(tmp_path):
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         tensor_files.load(tmp_path / "none.pt")
     with pytest.raises(UserError, match="it is a folder"):
@@ -107,15 +107,15 @@ def test_errors_are_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_folders_are_made_and_nothing_else_is_left(tmp_path):
+def test_missing_folders_are_created_and_nothing_else(tmp_path):
     tensor_files.save(torch.ones(2), tmp_path / "a" / "b" / "x.pt")
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["x.pt"]
 
 
-def test_an_interrupted_write_leaves_the_former_file(tmp_path):
+def test_an_interrupted_write_leaves_the_previous_file(tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("former")
-    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
+    with pytest.raises(KeyboardInterrupt), write_output(path) as file:
         file.write(b"half")
         file.flush()
         assert path.read_text() == "former"
@@ -125,16 +125,16 @@ def test_an_interrupted_write_leaves_the_former_file(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be replaced there")
-def test_a_reader_of_the_former_file_reads_it_to_the_end(tmp_path):
+def test_a_reader_of_the_previous_file_reads_it_to_the_end(tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("former")
     with open(path) as reader:
-        with replacing(path) as file:
+        with write_output(path) as file:
             file.write(b"new")
         assert reader.read() == "former" and path.read_text() == "new"
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*x\.pt"):
         tensor_files.save(torch.ones(2), tmp_path / "file" / "x.pt")
@@ -145,7 +145,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
-def test_a_full_disk_is_told_and_the_former_file_stands(tmp_path):
+def test_a_full_disk_is_reported_and_the_previous_file_remains(tmp_path):
     tensor_files.save(torch.ones(2), tmp_path / "x.pt")
     # A limit of the file size fails a write half-way, as a full disk does.
     script = textwrap.dedent(
@@ -170,7 +170,7 @@ def test_a_full_disk_is_told_and_the_former_file_stands(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_tensors_without_values_of_their_own_are_refused_without_a_warning(tmp_path):
+def test_tensors_without_values_are_refused_without_a_warning(tmp_path):
     torch.save(torch.empty(2, device="meta"), tmp_path / "meta.pt")
     with warnings.catch_warnings():  # PyTorch deprecates such tensors; files that hold them stay
         warnings.simplefilter("ignore")

@@ -160,5 +160,5 @@ def write_json(path: Path, content: Any) -> None:
     """Write numbers as JSON."""
     from denoscope.foundation import atomic_files
 
-    with atomic_files.replacing(path) as file:
+    with atomic_files.write_output(path) as file:
         file.write(json.dumps(content, indent=1).encode())

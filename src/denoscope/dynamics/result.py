@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from denoscope.foundation.json_values import plain
+from denoscope.foundation.json_values import as_json
 
 SHOWN = 6
 """How many numbers are shown of an array or a tuple that is longer: those at its ends."""
@@ -43,7 +43,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain JSON values: arrays as lists, what is not finite as None."""
-        return {item.name: plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
+        return {item.name: as_json(getattr(self, item.name)) for item in dataclasses.fields(self)}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)

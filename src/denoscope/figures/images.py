@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from denoscope.foundation import tensor_files
-from denoscope.foundation.atomic_files import replacing
+from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
@@ -195,5 +195,5 @@ def _picture(pixels: np.ndarray) -> Image.Image:
 
 
 def _write(picture: Image.Image, path: str | Path, format: str, **options: object) -> None:
-    with replacing(path) as file:
+    with write_output(path) as file:
         picture.save(file, format, **options)

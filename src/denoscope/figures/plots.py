@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from denoscope.figures import images as pictures
-from denoscope.foundation.atomic_files import replacing
+from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def figure(width: float = 8.0, height: float = 6.0) -> tuple[Figure, Axes]:
 def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> None:
     """Write the figure whole or not at all; the name's ending (.png, .pdf, .svg) tells the format."""
     form = form_of(path)
-    with replacing(path) as file:
+    with write_output(path) as file:
         figure.savefig(file, format=form, dpi=dpi, facecolor="white", bbox_inches="tight")
 
 

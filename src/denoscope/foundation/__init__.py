@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, validation, random streams, files, checkpoints, memory."""
+"""What all other packages build on: errors, validation, files, tensors on disk, random streams, memory, representations."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from denoscope.foundation.errors import UserError
 
 
 @contextlib.contextmanager
-def whole(path: Path, *, through: Path | None = None) -> Iterator[BinaryIO]:
-    """A file open for writing that takes the place of `path` at the end, folders made when needed.
+def atomic_write(path: Path, *, staging: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a temporary file for writing, which replaces `path` when the block ends; missing folders are created.
 
-    It lies under a temporary name until then, in the folder `through` (that of `path` unless given): a
-    reader sees the former file or the new one, never half of one. After an error the former file stands
-    and the temporary one is gone.
+    A reader sees either the previous file or the new one, never a part. If the block raises, the previous file remains
+    unchanged and the temporary file is removed.
+
+    Args:
+        staging: the folder of the temporary file, on the same file system; by default that of `path`.
     """
-    # A short name of its own kind: it can't be too long, and no search for *.pt or *.png finds it.
-    partial = (through or path.parent) / f".{uuid.uuid4().hex}.partial"
+    # A short name cannot exceed the limit of the file system, and a hidden one matches no search for *.pt or *.png.
+    partial = (staging or path.parent) / f".{uuid.uuid4().hex}.partial"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
@@ -35,33 +37,33 @@ def whole(path: Path, *, through: Path | None = None) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """`whole`, for what a user asked to be written.
+def write_output(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file that a user named, as `atomic_write` does.
 
-    Raises: UserError naming `path` where it can't be written (no permission, disk full, …).
+    Raises: UserError naming `path` if it cannot be written (no permission, full disk, …).
     """
-    with _telling(path), whole(Path(path)) as file:
+    with _as_user_error(path), atomic_write(Path(path)) as file:
         yield file
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a file that cannot be written, before there is anything to write: nothing is made.
+    """Refuse a path that cannot be written, before there is anything to write; nothing is created.
 
-    Raises: UserError as `replacing` does.
+    Raises: UserError as `write_output` does.
     """
-    with _telling(path):
+    with _as_user_error(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        there = next(folder for folder in path.absolute().parents if folder.exists())
-        with tempfile.TemporaryFile(dir=there):
+        existing = next(folder for folder in path.absolute().parents if folder.exists())
+        with tempfile.TemporaryFile(dir=existing):
             pass
 
 
 @contextlib.contextmanager
-def _telling(path: str | Path) -> Iterator[None]:
-    """Tell in one line why the file that was asked for can't be written."""
+def _as_user_error(path: str | Path) -> Iterator[None]:
+    """Turn an error of the file system into one line that names the file."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"cannot write {path}: {reason}; make room there or name another place") from error
+        raise UserError(f"cannot write {path}: {reason}; free space there or name another path") from error

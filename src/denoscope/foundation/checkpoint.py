@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denoscope.foundation.atomic_files import check_writable, replacing
+from denoscope.foundation.atomic_files import check_writable, write_output
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.json_values import plain
+from denoscope.foundation.json_values import as_json
 from denoscope.foundation.progress import Progress
 from denoscope.foundation.random_streams import STREAMS_VERSION, version_of
 from denoscope.foundation.spelling import spelled
@@ -202,9 +202,9 @@ def write(data: xarray.Dataset, path: Path) -> None:
     description = {
         "dims": {str(name): list(values.dims) for name, values in data.variables.items()},
         "coords": [str(name) for name in data.coords],
-        "attrs": plain(data.attrs),
+        "attrs": as_json(data.attrs),
     }
-    with replacing(path) as file:
+    with write_output(path) as file:
         np.savez(file, told=np.array(json.dumps(description)), **arrays)  # type: ignore[arg-type]
 
 
@@ -245,7 +245,7 @@ def _flat(identity: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}, ")
         else:
-            yield f"{prefix}{name}", plain(value)
+            yield f"{prefix}{name}", as_json(value)
 
 
 def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

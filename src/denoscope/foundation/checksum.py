@@ -1,4 +1,4 @@
-"""CRC-32C, the checksum that Zarr itself uses: of bytes, of a file, of JSON content."""
+"""CRC-32C, the checksum that Zarr uses: of bytes, of a file, of JSON content."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import google_crc32c
 import numpy as np
 
 BLOCK = 2**20
+"""Bytes read at once."""
 
 
-def checksum(data: np.ndarray | bytes, former: int = 0) -> int:
-    """The CRC-32C of `data`, or of what `former` is the checksum of with `data` behind it."""
-    return google_crc32c.extend(former, data)
+def checksum(data: np.ndarray | bytes, previous: int = 0) -> int:
+    """The CRC-32C of `data`, or of the data with checksum `previous` followed by `data`."""
+    return google_crc32c.extend(previous, data)
 
 
 def checksum_of_file(path: Path) -> int:
-    """The CRC-32C of a whole file, read block by block."""
+    """The CRC-32C of a file, read in blocks."""
     total = 0
     with open(path, "rb") as file:
         while block := file.read(BLOCK):
@@ -26,6 +27,6 @@ def checksum_of_file(path: Path) -> int:
     return total
 
 
-def checksum_of(content: Any) -> int:
-    """The CRC-32C of JSON content, whatever the order of its keys or its white space."""
+def checksum_of_json(content: Any) -> int:
+    """The CRC-32C of JSON content; it does not depend on the order of keys or on white space."""
     return checksum(json.dumps(content, sort_keys=True).encode())

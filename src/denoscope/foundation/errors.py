@@ -1,14 +1,14 @@
-"""The one exception that stands for a user's mistake."""
+"""The exception for a user's mistakes."""
 
 
 class UserError(ValueError):
-    """A mistake in what was asked for: one line with what was got, what is allowed, how to mend it."""
+    """A mistake in a call or command, in one line: what was received, what is allowed, how to correct it."""
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of another library says, cut to fit into one line of ours.
+    """The first line of another library's error message, for use in a one-line message.
 
-    A line that ends in a colon only announces the next one.
+    If that line ends in a colon, the next line is added.
     """
     first, *rest = [line.strip() for line in str(error).splitlines() if line.strip()] or [
         type(error).__name__

@@ -1,4 +1,4 @@
-"""Ctrl-C at a moment that loses nothing."""
+"""Ctrl-C that waits for a point where no work is lost."""
 
 from __future__ import annotations
 
@@ -10,34 +10,38 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from denoscope.foundation.spelling import spelled
+
 
 @dataclass
-class Request:
-    """Whether somebody asked to stop."""
+class StopRequest:
+    """Whether the user has pressed Ctrl-C."""
 
-    made: bool = False
+    requested: bool = False
 
 
 @contextmanager
-def deferred() -> Iterator[Request]:
-    """Note the first SIGINT instead of raising it; a second one raises at once.
+def deferred() -> Iterator[StopRequest]:
+    """Record the first SIGINT instead of raising KeyboardInterrupt; a second SIGINT raises at once.
 
-    Outside of the main thread, where Python allows no handlers, nothing is noted.
+    Outside the main thread, where Python allows no signal handlers, nothing changes.
     """
-    request = Request()
+    stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield request
+        yield stop
         return
 
-    def note(_signum: int, _frame: FrameType | None) -> None:
-        if request.made:
-            raise KeyboardInterrupt("stopped at once; what was finished is safe: go on with --resume")
-        request.made = True
-        # Not print: the signal may have come in the middle of one.
-        os.write(2, b"\nstopping after the samples in flight; Ctrl-C again stops at once\n")
+    def handle(_signum: int, _frame: FrameType | None) -> None:
+        if stop.requested:
+            raise KeyboardInterrupt(
+                f"stopped at once; finished samples are stored: continue with {spelled('resume', True)}"
+            )
+        stop.requested = True
+        # Not print: the signal may arrive while a print is running.
+        os.write(2, b"\nstopping after the samples in flight; press Ctrl-C again to stop at once\n")
 
-    former = signal.signal(signal.SIGINT, note)
+    previous = signal.signal(signal.SIGINT, handle)
     try:
-        yield request
+        yield stop
     finally:
-        signal.signal(signal.SIGINT, former)
+        signal.signal(signal.SIGINT, previous)

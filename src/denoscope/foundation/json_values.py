@@ -1,4 +1,4 @@
-"""Values as JSON has them."""
+"""Conversion of values to those of JSON."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ import numpy as np
 import torch
 
 
-def plain(value: Any) -> Any:
-    """A value as it would come out of JSON again: arrays and tuples as lists, what is not finite as None."""
+def as_json(value: Any) -> Any:
+    """The value as JSON would return it: arrays and tuples become lists, NaN and ±Inf become None.
+
+    Dataclasses become dictionaries, and values without a JSON form become strings.
+
+    >>> as_json({"a": np.array([1.0, np.nan]), 2: (3, "b")})
+    {'a': [1.0, None], '2': [3, 'b']}
+    """
     if isinstance(value, (torch.Tensor, np.ndarray, np.generic)):
         value = value.tolist()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(name): plain(item) for name, item in value.items()}
+        return {str(name): as_json(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [as_json(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        return {item.name: as_json(getattr(value, item.name)) for item in dataclasses.fields(value)}
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)

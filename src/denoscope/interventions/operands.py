@@ -77,7 +77,7 @@ def _read(path: Path) -> Any:
     if path.suffix == ".pt":
         return tensor_files.load(path)
     if path.suffix == ".safetensors":
-        named = tensor_files.load_named(path)
+        named = tensor_files.load_safetensors(path)
         if len(named) != 1:
             raise UserError(
                 f"{path} holds {len(named)} tensors ({', '.join(named)}); needed is a file of one"

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from denoscope.foundation.atomic_files import replacing
+from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
 from denoscope.interventions import operands
 from denoscope.interventions.network_call import Moment
@@ -139,7 +139,7 @@ def write_plan(interventions: Iterable[Intervention], path: str | os.PathLike[st
         if isinstance(written.get("value"), dict):
             raise UserError(f"{item}: its value is too large for a plan; save it and give the file's path")
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, "interventions": plain}
-    with replacing(path) as file:
+    with write_output(path) as file:
         file.write((json.dumps(content, indent=1) + "\n").encode())
 
 

@@ -167,7 +167,7 @@ def read(path: str | os.PathLike[str], *, scale: float = 1.0) -> Condition:
 
     `added_cond_kwargs.time_ids` goes into a mapping; a name that begins with `uncond.` is unconditional.
     """
-    named = tensor_files.load_named(Path(path))
+    named = tensor_files.load_safetensors(Path(path))
     uncond = {
         name.removeprefix(UNCONDITIONAL): value
         for name, value in named.items()

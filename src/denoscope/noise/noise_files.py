@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoscope.foundation import tensor_files
-from denoscope.foundation.atomic_files import replacing
+from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def write(noises: NoiseSet, folder: Path) -> list[Path]:
     try:
         for index, name in enumerate(noises.names):
             tensor_files.save(noises.tensor(index)[None], staged / f"{name}.pt")
-        with replacing(staged / manifest.name) as file:
+        with write_output(staged / manifest.name) as file:
             file.write((json.dumps(_manifest(noises), indent=1) + "\n").encode())
         manifest.unlink(missing_ok=True)  # it must not describe a mixture of both sets
         paths = [(staged / f"{name}.pt").replace(folder / f"{name}.pt") for name in noises.names]

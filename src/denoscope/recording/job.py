@@ -179,7 +179,7 @@ class Job:
                     progress.compiled(network.compilation, len(pending) * self.plan.steps)
                 if progress:
                     progress.unit_done(len(samples), time.perf_counter() - began)
-                if stop.made and first + at_once < len(pending):
+                if stop.requested and first + at_once < len(pending):
                     done = len(self.plan.samples) - sum(
                         len(self.plan.samples_of(group)) for group in pending[first + at_once :]
                     )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from denoscope.foundation import tensor_files
-from denoscope.foundation.atomic_files import replacing
+from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
 from denoscope.models.classifier.labels import Classifier, Labels, check_images, classify_finite
 from denoscope.storage.pt import layout as pt_layout
@@ -47,7 +47,7 @@ class Predictions:
             for row, (sample, file) in enumerate(zip(self.samples, self.files, strict=True))
         }
         written = [folder / "predictions.json"]
-        with replacing(written[0]) as file:
+        with write_output(written[0]) as file:
             file.write((json.dumps(content, indent=1) + "\n").encode())
         planes = self.planes()
         for name, grid in planes.items():

@@ -15,7 +15,7 @@ import torch
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.json_values import plain
+from denoscope.foundation.json_values import as_json
 from denoscope.interventions.spec import Intervention
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser
@@ -50,7 +50,7 @@ class Recording:
     @property
     def origin(self) -> dict[str, Any]:
         """What a measure of the recording was computed from: its path and fingerprint, as plain values."""
-        return {"recording": str(self.path), "fingerprint": plain(self.attrs["fingerprint"])}
+        return {"recording": str(self.path), "fingerprint": as_json(self.attrs["fingerprint"])}
 
     @property
     def sequence(self) -> xarray.DataArray:

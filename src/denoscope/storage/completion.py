@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from denoscope.foundation.checksum import checksum_of
+from denoscope.foundation.checksum import checksum_of_json
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.stores.capabilities import flush
 
@@ -33,7 +33,7 @@ def key_of(folder: str, group: int) -> str:
 def write(store: ByteStore, folder: str, group: int, mark: Mark) -> None:
     """Store a mark, after everything that it covers is durable."""
     content = {"group": group, **asdict(mark)}
-    data = json.dumps({**content, "checksum": checksum_of(content)}, sort_keys=True).encode()
+    data = json.dumps({**content, "checksum": checksum_of_json(content)}, sort_keys=True).encode()
     flush(store)
     store.put(key_of(folder, group), data)
 
@@ -67,7 +67,7 @@ def _read(store: ByteStore, folder: str, group: int) -> Mark | None:
     try:
         content = json.loads(data or b"")
         expected = content.pop("checksum")
-        if expected != checksum_of(content) or content.pop("group") != group:
+        if expected != checksum_of_json(content) or content.pop("group") != group:
             return None
         return Mark(**content)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -8,7 +8,7 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from denoscope.foundation.atomic_files import replacing
+from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
 
 
@@ -22,7 +22,7 @@ def write(
         path = folder / f"{name}.{format}"
         if path.exists():
             raise UserError(f"{path} exists; name another folder")
-        with replacing(path) as file:
+        with write_output(path) as file:
             _write_one(file, format, arrays)
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from denoscope.foundation.checksum import checksum, checksum_of
+from denoscope.foundation.checksum import checksum, checksum_of_json
 from denoscope.storage.stores.byte_store import ByteStore
 
 NAME = "layout.json"
@@ -22,13 +22,13 @@ def write(
 
     Attributes that are added later, such as a note or a noise floor, are not covered.
     """
-    covered = {name: checksum_of(value) for name, value in attributes.items() if name != UNCOVERED}
+    covered = {name: checksum_of_json(value) for name, value in attributes.items() if name != UNCOVERED}
     content = {
         "attributes": covered,
-        "rest": checksum_of(rest),
+        "rest": checksum_of_json(rest),
         "files": {name: checksum(data) for name, data in files.items()},
     }
-    data = json.dumps({**content, "checksum": checksum_of(content)}, sort_keys=True).encode()
+    data = json.dumps({**content, "checksum": checksum_of_json(content)}, sort_keys=True).encode()
     store.put(f"{folder}/{NAME}", data)
 
 
@@ -50,11 +50,13 @@ def damaged(
         yield f"{key} is damaged"
         return
     wrong = [
-        name for name, value in stored["attributes"].items() if checksum_of(attributes.get(name)) != value
+        name
+        for name, value in stored["attributes"].items()
+        if checksum_of_json(attributes.get(name)) != value
     ]
     if wrong:
         yield f"{root} does not match its checksum in {', '.join(wrong)}"
-    elif checksum_of(rest) != stored["rest"]:
+    elif checksum_of_json(rest) != stored["rest"]:
         yield f"{root} does not match its checksum"
     for file, expected in stored["files"].items():
         if what := mismatch(store, file, expected):
@@ -81,4 +83,4 @@ def _parse(data: bytes) -> dict[str, Any] | None:
         expected = content.pop("checksum")
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return None
-    return content if expected == checksum_of(content) else None
+    return content if expected == checksum_of_json(content) else None

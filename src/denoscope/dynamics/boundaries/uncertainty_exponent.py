@@ -23,7 +23,7 @@ from denoscope.dynamics.result import Estimate
 from denoscope.dynamics.statistics.arguments import parse_array, parse_confidence, random_generator
 from denoscope.dynamics.statistics.intervals import wilson
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
-from denoscope.foundation.checksum import checksum_of
+from denoscope.foundation.checksum import checksum_of_json
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import check_callable, parse_integer
@@ -238,7 +238,11 @@ def _unlabelled(label_of: PointLabels, probes: np.ndarray, settings: dict[str, A
     label = np.zeros(probes.shape[:2], np.int64)  # later labels may exceed the dtype of the first
     computed = np.zeros(probes.shape[:2], bool)
     label[0, : len(first)], computed[0, : len(first)] = first, True
-    identity = {"points": checksum_of(probes[0].tolist()), "labels of the first": first.tolist(), **settings}
+    identity = {
+        "points": checksum_of_json(probes[0].tolist()),
+        "labels of the first": first.tolist(),
+        **settings,
+    }
     return xarray.Dataset(
         {"label": (("ask", "point"), label), "computed": (("ask", "point"), computed)},
         attrs={IDENTITY: identity},

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from denoscope.foundation.atomic_files import whole
+from denoscope.foundation.atomic_files import atomic_write
 from denoscope.storage.stores.byte_store import Data, is_key
 
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -54,7 +54,7 @@ class LocalStore:
         path = self.path(key)
         if self._scratch:
             self._scratch.mkdir(parents=True, exist_ok=True)
-        with whole(path, through=self._scratch) as file:
+        with atomic_write(path, staging=self._scratch) as file:
             file.write(data)
         self._unflushed.add(path)
 

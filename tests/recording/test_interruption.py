@@ -1,0 +1,99 @@
+"""Ctrl-C during a recording: it ends after the samples in flight and can be resumed."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+import xarray
+
+import denoscope as ds
+
+COUNT, STEPS = 10, 3
+
+
+def press() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def arguments(model, tmp_path_factory):
+    inputs = tmp_path_factory.mktemp("inputs")
+    ds.noise.random(COUNT, (1, 8, 8), seed=3).write(inputs)
+    line = f"record --model {model} --inputs {inputs} --device cpu --lanes 4 --batch_size 4"
+    return [*line.split(), "--num_steps", STEPS, "--layers", "conv_in"]
+
+
+@pytest.fixture(scope="module")
+def unbroken(arguments, recorder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    for out in ("run.zarr", "run"):
+        assert recorder.run(*arguments, "--output", folder / out).code == 0
+    return folder
+
+
+@pytest.mark.parametrize("out", ["run.zarr", "run"])
+def test_the_first_ends_after_the_samples_in_flight_and_names_the_flag_to_resume(
+    arguments, unbroken, recorder, contents, tmp_path, out
+):
+    running = recorder.start(*arguments, "--output", tmp_path / out, pause=0.15)
+    running.until("call 8\n")
+    running.send(signal.SIGINT)
+    running.until("stopping after the samples in flight")
+    assert running.wait() == 130
+    (last,) = [line for line in running.said.splitlines() if "--resume" in line]
+    assert last == f"stopped with 8 of 10 samples finished in {tmp_path / out}; go on with --resume"
+    assert "Traceback" not in running.said
+    of_both = [ds.open(folder / out) for folder in (tmp_path, unbroken)]
+    assert of_both[0].dataset["complete"].values.tolist() == [True] * 8 + [False] * 2
+    for name in ("sequence", "conv_in"):
+        found, whole = (rec.dataset[name].values for rec in of_both)
+        assert np.array_equal(found[:8], whole[:8]) and np.isnan(found[8:]).all()
+    assert not list(tmp_path.rglob("*.partial"))
+    assert recorder.run(*arguments, "--output", tmp_path / out, "--resume").code == 0
+    assert contents(tmp_path / out) == contents(unbroken / out)
+
+
+def test_the_second_stops_at_once_and_loses_only_the_samples_in_flight(
+    arguments, unbroken, recorder, contents, tmp_path
+):
+    out = tmp_path / "run.zarr"
+    running = recorder.start(*arguments, "--output", out, pause=0.15)
+    running.until("call 8\n")
+    running.send(signal.SIGINT)
+    running.until("Ctrl-C again to stop at once")
+    running.send(signal.SIGINT)
+    assert running.wait() == 130
+    assert "resume" in running.said and "Traceback" not in running.said
+    assert xarray.open_zarr(out)["complete"].values.sum() == 4
+    assert not list(tmp_path.rglob("*.partial"))
+    assert recorder.run(*arguments, "--output", out, "--resume").code == 0
+    assert contents(out) == contents(unbroken / "run.zarr")
+
+
+def test_during_the_last_flight_the_recording_finishes(arguments, unbroken, recorder, contents, tmp_path):
+    out = tmp_path / "run.zarr"
+    running = recorder.start(*arguments, "--output", out, pause=0.15)
+    running.until("call 11\n")
+    running.send(signal.SIGINT)
+    assert running.wait() == 0
+    assert contents(out) == contents(unbroken / "run.zarr")
+
+
+def test_a_recording_in_python_raises_keyboard_interrupt_after_the_flight(tiny, tmp_path):
+    x = ds.noise.random(6, tiny.shape)
+    tiny.layers()
+    pressed = []
+    # The first call is the probe of the fingerprint, the second the first of a flight.
+    handle = tiny.network.register_forward_pre_hook(lambda *_: press() if len(pressed) == 1 else None)
+    handle2 = tiny.network.register_forward_hook(lambda *_: pressed.append(1))
+    try:
+        with pytest.raises(KeyboardInterrupt, match="stopped with 4 of 6 samples"):
+            ds.record(tiny, x, tmp_path / "run.zarr", steps=2, lanes=4, batch_size=4)
+    finally:
+        handle.remove()
+        handle2.remove()
+    rec = ds.record(tiny, x, tmp_path / "run.zarr", steps=2, lanes=4, resume=True)
+    x_0 = ds.sample(tiny, x.batch(range(6)), steps=2, lanes=4)
+    assert torch.equal(torch.from_numpy(rec.final.to_numpy()), x_0)
