@@ -12,7 +12,7 @@ import torch
 from denoscope.foundation.atomic_files import write_output
 from denoscope.models.classifier import lenet
 from denoscope.models.classifier.likeness import Likeness, evidence, residue
-from denoscope.models.denoiser import load
+from denoscope.models.loading import load
 from denoscope.sampling.loop import sample
 
 Split = tuple[torch.Tensor, torch.Tensor]

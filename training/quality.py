@@ -10,7 +10,7 @@ import torch
 
 from denoscope.figures import images, plots
 from denoscope.models.classifier.labels import classify
-from denoscope.models.denoiser import load
+from denoscope.models.loading import load
 from denoscope.sampling.loop import sample
 from training import card
 

@@ -24,8 +24,8 @@ if _typing.TYPE_CHECKING:
     from denoscope.models.classifier.labels import classify as classify
     from denoscope.models.conditioning import Condition as Condition
     from denoscope.models.denoiser import Denoiser as Denoiser
-    from denoscope.models.denoiser import load as load
     from denoscope.models.latents import decode as decode
+    from denoscope.models.loading import load as load
     from denoscope.noise.noise_set import NoiseSet as NoiseSet
     from denoscope.recording.patching.patching import patch as patch
     from denoscope.recording.pipelines.watching import watch as watch
@@ -55,7 +55,7 @@ _MODULES = {
     "decode": "models.latents",
     "denoise": "sampling.loop",
     "gradient": "sampling.gradients",
-    "load": "models.denoiser",
+    "load": "models.loading",
     "open": "recording.recording",
     "patch": "recording.patching.patching",
     "read_plan": "interventions.spec",

@@ -72,6 +72,7 @@ def test_a_graph_that_computes_something_else_is_refused(tiny, x, compiling):
     compiling(wrong)
     with (
         pytest.raises(ds.UserError, match=r"mid_block differs.*--fast"),
+        tiny.running(),
         tapped(tiny.network, tiny.call, tiny.chosen_layers(["mid_block"]), fast=True) as run,
     ):
         run(x.batch(range(2)), torch.tensor(500), {})
@@ -81,6 +82,7 @@ def test_a_graph_that_skips_a_tap_is_refused(tiny, x, compiling):
     compiling(lambda network, **_: lambda *arguments: (network(*arguments)[0], {}))
     with (
         pytest.raises(ds.UserError, match="does not run layer 'mid_block'"),
+        tiny.running(),
         tapped(tiny.network, tiny.call, tiny.chosen_layers(["mid_block"]), fast=True) as run,
     ):
         run(x.batch(range(2)), torch.tensor(500), {})
@@ -130,7 +132,7 @@ def test_only_a_whole_graph_is_asked_for(tiny, x, compiling):
         return network
 
     compiling(stand_in)
-    with tapped(tiny.network, tiny.call, tiny.chosen_layers(["mid_block"]), fast=True) as run:
+    with tiny.running(), tapped(tiny.network, tiny.call, tiny.chosen_layers(["mid_block"]), fast=True) as run:
         assert isinstance(run, Compiled) and run.compilation is None
         _, states = run(x.batch(range(2)), torch.tensor(500), {})
     assert len(asked) == 1 and asked[0]["fullgraph"] and not asked[0]["dynamic"]

@@ -1,161 +1,15 @@
-"""Denoisers loaded from what a diffusers user has, against plain diffusers loading."""
-
-import json
-import pickle
-import shutil
+"""The denoiser itself: what it refuses, its precision, its description."""
 
 import pytest
 import torch
 
 import denoscope as ds
-from denoscope.cli.command import main
-from denoscope.config import ModelConfig
-from denoscope.models import bundled
-from denoscope.models.denoiser import resolve_device, shape_of
-
-
-@pytest.fixture
-def saved(tmp_path, make_unet, make_scheduler):
-    """Folders as plain diffusers saves them: a model beside a scheduler, and a pipeline."""
-    from diffusers import DDPMPipeline
-
-    network, scheduler = make_unet(seed=3), make_scheduler("ddpm")
-    network.save_pretrained(tmp_path / "flat")
-    scheduler.save_pretrained(tmp_path / "flat")
-    DDPMPipeline(network, scheduler).save_pretrained(tmp_path / "pipeline")
-    return tmp_path
-
-
-def same_weights(one, two) -> bool:
-    one, two = one.state_dict(), two.state_dict()
-    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
-
-
-@pytest.mark.parametrize("layout", ["flat", "pipeline"])
-def test_a_folder_saved_by_diffusers_gives_its_weights_and_scheduler(saved, make_unet, layout):
-    denoiser = ds.load(str(saved / layout), device="cpu")
-    assert same_weights(denoiser.network, make_unet(seed=3))
-    assert type(denoiser.scheduler).__name__ == "DDPMScheduler"
-    assert denoiser.scheduler.config.clip_sample is False
-    assert denoiser.shape == (2, 8, 8) and not denoiser.network.training
-    assert shape_of(str(saved / layout)) == (2, 8, 8)
-    assert [layer.address for layer in denoiser.chosen_layers(None)] == ["conv_in", "conv_out"]
-
-
-@pytest.mark.parametrize("clip_sample", [True, False, None])
-def test_clipping_of_x_0_is_switched_as_diffusers_own_option_does(mnist, clip_sample):
-    from diffusers import DDIMScheduler
-
-    told = {} if clip_sample is None else {"clip_sample": clip_sample}
-    found = ds.load("mnist", clip_sample=clip_sample, device="cpu").scheduler
-    assert dict(found.config) == dict(DDIMScheduler.from_config(mnist.scheduler.config, **told).config)
-    assert found.config.clip_sample is (clip_sample is not False)
-
-
-def test_a_scheduler_that_cannot_clip_is_not_told_to():
-    # Its configuration, taken from one that clips, still holds the word.
-    assert not ds.load("mnist", scheduler="eulerdiscrete", clip_sample=False, device="cpu").is_stochastic
-    with pytest.raises(ds.UserError, match="EulerDiscreteScheduler has no such option; leave it out"):
-        ds.load("mnist", scheduler="eulerdiscrete", clip_sample=True, device="cpu")
-
-
-def test_a_pipeline_gives_its_own_network_and_scheduler(saved):
-    from diffusers import DDPMPipeline
-
-    pipe = DDPMPipeline.from_pretrained(saved / "pipeline")
-    denoiser = ds.load(pipe, device="cpu")
-    assert denoiser.network is pipe.unet and denoiser.scheduler is pipe.scheduler
-
-
-def test_the_bundled_model_loads_with_plain_diffusers(mnist):
-    from diffusers import DDIMScheduler, DDPMPipeline, UNet2DModel
-
-    folder = bundled.folder("mnist")
-    plain = UNet2DModel.from_pretrained(folder, low_cpu_mem_usage=False)
-    assert same_weights(plain, mnist.network)
-    scheduler = DDIMScheduler.from_pretrained(folder)
-    assert dict(scheduler.config) == dict(mnist.scheduler.config)
-    pipe = DDPMPipeline(plain, scheduler)
-    assert pipe.unet.config.sample_size == 28
-    assert mnist.shape == (1, 28, 28) == shape_of("mnist")
-    assert mnist.first_last_layers == ("conv_in", "conv_out")
-    assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= 8 * 10**6
-
-
-def test_the_bundled_model_is_named_as_it_is(mnist):
-    assert bundled.names() == ["mnist"] and mnist.name == "mnist"
-    assert bundled.folder("lenet") is None and bundled.folder("../zoo/mnist") is None
-
-
-class Halves(torch.nn.Module):
-    """Returns half of x, as a tensor or as an object with `.sample`."""
-
-    def __init__(self, kind=None):
-        super().__init__()
-        self.kind = kind
-
-    def forward(self, x, timestep):  # noqa: ARG002
-        return x / 2 if self.kind is None else self.kind(x / 2)
-
-
-class Output:
-    def __init__(self, sample):
-        self.sample = sample
-
-
-@pytest.mark.parametrize("kind", [None, Output])
-def test_a_bare_module_is_called_as_module_of_x_and_timestep(make_scheduler, kind):
-    scheduler = make_scheduler("ddim")
-    denoiser = ds.load(Halves(kind), scheduler=scheduler, shape=(1, 2, 3), device="cpu")
-    x = torch.ones(2, 1, 2, 3)
-    assert torch.equal(denoiser.predict(x, torch.tensor(5)), x / 2)
-    assert denoiser.shape == (1, 2, 3) and denoiser.dtype == torch.float32
-    assert ds.sample(denoiser, x, steps=2).shape == x.shape
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("ddim", "DDIMScheduler"),
-        ("DDPM", "DDPMScheduler"),
-        ("DDIMScheduler", "DDIMScheduler"),
-        ("eulerdiscrete", "EulerDiscreteScheduler"),
-        ("DPMSolverMultistep", "DPMSolverMultistepScheduler"),
-    ],
-)
-def test_a_scheduler_by_name_keeps_the_configuration_of_the_models_own(saved, name, kind):
-    folder = saved / "flat"
-    config = json.loads((folder / "scheduler_config.json").read_text()) | {"beta_end": 0.013}
-    (folder / "scheduler_config.json").write_text(json.dumps(config))
-    scheduler = ds.load(folder, scheduler=name, device="cpu").scheduler
-    assert type(scheduler).__name__ == kind and scheduler.config.beta_end == 0.013
-
-
-def test_a_scheduler_object_is_taken_as_it_is(saved, make_scheduler):
-    scheduler = make_scheduler("ddim")
-    assert ds.load(saved / "flat", scheduler=scheduler, device="cpu").scheduler is scheduler
 
 
 def test_each_run_gets_a_scheduler_of_its_own(tiny):
     one, two = tiny.new_scheduler(5), tiny.new_scheduler(7)
     assert one is not two and one is not tiny.scheduler
     assert len(one.timesteps) == 5 and len(two.timesteps) == 7
-
-
-@pytest.mark.parametrize("dtype", ["float64", torch.float64, "bfloat16"])
-def test_the_dtype_is_that_of_weights_and_states(make_unet, make_scheduler, dtype):
-    denoiser = ds.load(make_unet(), scheduler=make_scheduler("ddim"), dtype=dtype, device="cpu")
-    expected = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-    assert denoiser.dtype == expected
-    x_0 = ds.sample(denoiser, ds.noise.random(1, denoiser.shape).batch([0]), steps=1)
-    assert x_0.dtype == expected
-
-
-def test_the_dtype_holds_for_a_module_without_parameters_too(make_scheduler):
-    options = {"scheduler": make_scheduler("ddim"), "shape": (1, 2, 3), "device": "cpu"}
-    denoiser = ds.load(Halves(), dtype="float64", **options)
-    assert denoiser.dtype == torch.float64
-    assert ds.sample(denoiser, torch.ones(1, 1, 2, 3), steps=1).dtype == torch.float64
 
 
 def test_the_weights_hash_tells_weights_apart_and_nothing_else(make_unet, make_scheduler):
@@ -168,204 +22,65 @@ def test_the_weights_hash_tells_weights_apart_and_nothing_else(make_unet, make_s
     assert digest(0) != digest(0, dtype="float64")
 
 
-def test_the_map_of_first_and_last_layers_decides_and_its_wrong_names_are_told(saved):
-    name = str(saved / "flat")
-    pairs = {name: ("conv_out", "mid_block.resnets.0.conv1")}
-    denoiser = ds.load(name, device="cpu", config=ModelConfig(first_last_layers=pairs))
-    assert [layer.address for layer in denoiser.chosen_layers(None)] == list(pairs[name])
-    wrong = ModelConfig(first_last_layers={name: ("conv_in", "conv_ut")})
-    with pytest.raises(ds.UserError, match="conv_out"):
-        ds.load(name, device="cpu", config=wrong).chosen_layers(None)
+class WithAccount(torch.nn.Module):
+    """Stores its weights in one precision and computes in another, as diffusers' layerwise casting does."""
+
+    dtype = torch.bfloat16
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1).to(torch.float8_e4m3fn), requires_grad=False)
+
+    def forward(self, x, _timestep):
+        return x * self.weight.to(x.dtype)
 
 
-def refused(match: str, source, **options):
-    with pytest.raises(ds.UserError, match=match) as caught:
-        ds.load(source, **{"device": "cpu", **options})
-    assert "\n" not in str(caught.value)
+def test_the_precision_is_the_one_that_the_network_states():
+    denoiser = ds.load(WithAccount(), scheduler="ddim", shape=(1, 2, 2))
+    assert denoiser.dtype == torch.bfloat16
+    assert ds.sample(denoiser, torch.ones(1, 1, 2, 2), steps=1).dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("name", ["nobody/nothing", "mnits", "a b", "/no/such/folder", "../nothing", ""])
-def test_an_unknown_model_is_refused_with_where_it_was_looked_for_and_the_bundled_one(name):
-    refused(r"unknown model .*not bundled \(mnist\), no such folder, .*--model mnist", name)
-
-
-@pytest.mark.parametrize(
-    ("options", "match"),
-    [
-        ({"scheduler": "dimm"}, "unknown scheduler 'dimm'.*DDIM"),
-        ({"scheduler": "UNet2DModel"}, "unknown scheduler 'UNet2DModel'"),
-        ({"scheduler": 3}, "scheduler is 3"),
-        ({"scheduler": None}, "UNet2DModel brings no scheduler"),
-        ({"device": "tpu"}, r"device is 'tpu'"),
-        ({"dtype": "float31"}, "dtype is 'float31'"),
-        ({"dtype": "int8"}, "dtype is 'int8'"),
-        ({"dtype": torch.int32}, r"dtype is torch\.int32"),
-        ({"shape": (3, 8, 8)}, "takes 2 channels"),
-        ({"shape": (8, 8)}, "shape is"),
-    ],
-)
-def test_a_wrong_option_is_refused(make_unet, options, match):
-    refused(match, make_unet(), **{"scheduler": "ddim", **options})
-
-
-def test_a_module_that_does_not_tell_its_shape_needs_one():
-    refused("shape of its states", Halves(), scheduler="ddim")
-    refused("shape is", Halves(), scheduler="ddim", shape=(8, 8))
-
-
-@pytest.mark.parametrize("name", ["VQDiffusion", "Piflow", "RePaint", "ScoreSdeVe"])
-def test_a_scheduler_that_cannot_run_this_loop_is_refused_by_name(saved, name):
-    with pytest.raises(ds.UserError, match=name):
-        ds.sample(ds.load(saved / "flat", scheduler=name, device="cpu"), torch.zeros(1, 2, 8, 8), steps=2)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")
-def test_cuda_is_refused_where_there_is_none():
-    assert resolve_device("auto") == torch.device("cpu")
-    with pytest.raises(ds.UserError, match=r"'cuda'.*0 CUDA devices.*auto, cpu"):
-        resolve_device("cuda")
-
-
-def broken(folder, kind):
-    weights, config = folder / "diffusion_pytorch_model.safetensors", folder / "config.json"
-    match kind:
-        case "no config":
-            config.unlink()
-        case "no weights":
-            weights.unlink()
-        case "truncated weights":
-            weights.write_bytes(weights.read_bytes()[:5000])
-        case "weights of another size":
-            config.write_text(config.read_text().replace('"out_channels": 2', '"out_channels": 3'))
-        case "missing weights":
-            from safetensors.torch import load_file, save_file
-
-            content = load_file(weights)
-            del content["conv_in.weight"]
-            save_file(content, weights, metadata={"format": "pt"})
-        case "unreadable config":
-            config.write_text("{")
-        case "config of no object":
-            config.write_text("[]")
-        case "unknown class":
-            config.write_text(config.read_text().replace("UNet2DModel", "MyModel"))
-        case "no model class":
-            config.write_text(config.read_text().replace("UNet2DModel", "utils"))
-        case "unknown scheduler class":
-            path = folder / "scheduler_config.json"
-            path.write_text(path.read_text().replace("DDPMScheduler", "MyScheduler"))
-        case "unreadable scheduler":
-            (folder / "scheduler_config.json").write_text("{")
+def test_layerwise_casting_of_diffusers_computes_in_its_compute_precision(make_unet, make_scheduler):
+    network = make_unet().to(torch.bfloat16)
+    network.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16)
+    denoiser = ds.load(network, scheduler=make_scheduler("ddim"))
+    assert denoiser.dtype == torch.bfloat16 == network.dtype
 
 
 @pytest.mark.parametrize(
-    "kind",
+    ("value", "words"),
     [
-        "no config",
-        "no weights",
-        "truncated weights",
-        "weights of another size",
-        "missing weights",
-        "unreadable config",
-        "config of no object",
-        "unknown class",
-        "no model class",
-        "unknown scheduler class",
-        "unreadable scheduler",
+        ("mnist", ["'mnist'", "ds.load('mnist')"]),
+        (torch.zeros(1, 2, 8, 8), ["Tensor", "the denoiser comes first"]),
+        (torch.nn.Identity(), ["Identity", "ds.load(module"]),
+        (None, ["None", "ds.load"]),
     ],
 )
-def test_a_damaged_folder_is_refused(saved, kind):
-    broken(saved / "flat", kind)
-    refused("flat|MyScheduler", str(saved / "flat"))
+def test_what_is_not_a_denoiser_is_refused_with_the_remedy(value, words):
+    for function in (ds.sample, ds.denoise, ds.dynamics.spectrum, ds.basins.map):
+        with pytest.raises(ds.UserError) as caught:
+            function(value, torch.zeros(1, 2, 8, 8))
+        told = str(caught.value)
+        assert "\n" not in told and "denoiser" in told and all(word in told for word in words)
 
 
-def test_the_tensor_that_does_not_fit_is_named(saved):
-    broken(saved / "flat", "weights of another size")
-    refused(r"weights cannot be loaded: .*size mismatch for conv_out\.", str(saved / "flat"))
+def test_swapped_arguments_are_refused_in_one_line(tiny):
+    with pytest.raises(ds.UserError, match=r"^denoiser is a Tensor; the denoiser comes first"):
+        ds.sample(torch.zeros(1, 2, 8, 8), tiny)
+    with pytest.raises(ds.UserError, match=r"^x_T is a Denoiser; .*\[n, 2, 8, 8\]"):
+        ds.sample(tiny, tiny)
 
 
-RUNS = "from pathlib import Path; Path('ran').mkdir(); from diffusers import *; Own = object"
-
-
-def asking_for_code(pipeline, kind):
-    """Make the saved pipeline ask for code that lies in it, and runs loudly."""
-    index, config = pipeline / "model_index.json", pipeline / "unet" / "config.json"
-    content = json.loads(index.read_text())
-    match kind:
-        case "auto_map of the network":
-            told = json.loads(config.read_text()) | {"auto_map": {"AutoModel": "own.Own"}}
-            config.write_text(json.dumps(told))
-            (pipeline / "unet" / "own.py").write_text(RUNS)
-        case "network":
-            content["unet"] = ["own", "Own"]
-            config.write_text(config.read_text().replace("UNet2DModel", "Own"))
-            (pipeline / "unet" / "own.py").write_text(RUNS)
-        case "scheduler":
-            content["scheduler"] = ["own", "Own"]
-            (pipeline / "scheduler" / "own.py").write_text(RUNS)
-        case "pipeline":
-            content["_class_name"] = ["own", "Own"]
-            (pipeline / "own.py").write_text(RUNS)
-    index.write_text(json.dumps(content))
-    return str(pipeline)
-
-
-@pytest.mark.parametrize("kind", ["auto_map of the network", "network", "scheduler"])
-def test_a_model_that_asks_for_code_of_its_own_is_refused_and_none_is_run(saved, kind, monkeypatch, capsys):
-    monkeypatch.chdir(saved)
-    ds.noise.random(1, (2, 8, 8)).write("inputs")
-    name = asking_for_code(saved / "pipeline", kind)
-    verbs = ["record --num_steps 1 --model", *([] if kind == "scheduler" else ["layers"])]
-    for verb in verbs:
-        with pytest.raises(SystemExit) as stop:
-            main([*verb.split(), name])
-        told = capsys.readouterr().err
-        assert stop.value.code == 2 and told.count("\n") == 1
-        assert (
-            f"{name} asks for code of its own (own.Own), which denoscope never runs; if you trust it" in told
-        )
-    assert sorted(path.name for path in saved.iterdir()) == ["flat", "inputs", "pipeline"]
-
-
-def test_the_code_of_a_pipeline_whose_network_needs_none_is_not_run(saved, monkeypatch):
-    monkeypatch.chdir(saved)
-    ds.load(asking_for_code(saved / "pipeline", "pipeline"), device="cpu")
-    assert not (saved / "ran").exists()
-
-
-def test_a_hub_model_that_asks_for_code_is_refused_with_what_it_asks_for(monkeypatch):
-    """diffusers' own refusal, which here it gives without a hub to go to."""
-    from diffusers import DiffusionPipeline
-    from diffusers.utils.dynamic_modules_utils import get_cached_module_file
-
-    monkeypatch.setattr(
-        DiffusionPipeline, "download", lambda name: get_cached_module_file(name, "pipeline.py")
+def test_the_description_is_one_line(tiny):
+    parameters = sum(parameter.numel() for parameter in tiny.network.parameters())
+    assert repr(tiny) == (
+        f"<Denoiser UNet2DModel: UNet2DModel with {parameters:,} parameters, states 2×8×8 float32 on cpu, "
+        "DDIMScheduler>"
     )
-    refused("some/model asks for code of its own .*which denoscope never runs", "some/model")
 
 
-def test_weights_of_before_safetensors_are_read_without_a_word(saved, make_unet, capfd):
-    make_unet(seed=3).save_pretrained(saved / "old", safe_serialization=False)
-    assert same_weights(
-        ds.load(str(saved / "old"), scheduler="ddim", shape=(2, 8, 8)).network, make_unet(seed=3)
-    )
-    captured = capfd.readouterr()
-    assert captured.out + captured.err == ""
-
-
-def test_code_in_pickled_weights_is_refused_and_not_run(saved, tmp_path):
-    import os
-
-    mark = tmp_path / "ran"
-
-    class Evil:
-        def __reduce__(self):
-            return os.mkdir, (str(mark),)
-
-    folder = tmp_path / "evil"
-    shutil.copytree(saved / "flat", folder)
-    (folder / "diffusion_pytorch_model.safetensors").unlink()
-    for dump in (lambda path: path.write_bytes(pickle.dumps(Evil())), lambda path: torch.save(Evil(), path)):
-        dump(folder / "diffusion_pytorch_model.bin")
-        refused("evil", str(folder))
-        assert not mark.exists()
+def test_a_notebook_shows_a_table(tiny):
+    html = tiny._repr_html_()
+    for text in ("UNet2DModel", "2×8×8", "float32", "cpu", "DDIMScheduler", "1000"):
+        assert f">{text}<" in html or f"Denoiser {text}" in html

@@ -13,8 +13,8 @@ from torch import nn
 
 import denoscope as ds
 from denoscope.hooks.module_survey import first_tensor
-from denoscope.models.denoiser import shape_of
 from denoscope.models.families import FAMILIES, config_of, family_of, layers_of
+from denoscope.models.loading import shape_of
 from denoscope.models.model_folder import blueprint
 
 pytestmark = pytest.mark.filterwarnings(
@@ -427,5 +427,5 @@ def test_the_variances_of_an_output_go_to_a_scheduler_that_has_learned_to_use_th
 def test_a_network_that_needs_more_than_the_state_among_its_channels_is_refused():
     inpainting = ds.load(made_from(lambda: unet(in_channels=7)), scheduler="ddim", device="cpu")
     one_line(
-        "takes 7 channels and puts out 3", inpainting.predict, torch.zeros(1, 7, SIZE, SIZE), torch.tensor(1)
+        "takes 7 channels and returns 3", inpainting.predict, torch.zeros(1, 7, SIZE, SIZE), torch.tensor(1)
     )

@@ -359,7 +359,7 @@ def test_unclip_steps_to_the_next_of_its_timesteps(gaussian):
         alpha = now / then
         gain *= (then**0.5 * (1 - alpha) * estimate + alpha**0.5 * (1 - then)) / (1 - now)
     x_T = torch.tensor([[[[0.0]]], [[[1.0]]]])
-    denoiser = dataclasses.replace(gaussian((variance,), scheduler), plain_dtype=torch.float64)
+    denoiser = dataclasses.replace(gaussian((variance,), scheduler), run_dtype=torch.float64)
     x_0 = ds.sample(denoiser, x_T, steps=5)
     assert (x_0[1] - x_0[0]).item() == pytest.approx(gain, rel=1e-9)
 

@@ -17,7 +17,7 @@ from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoi
 from denoscope.foundation.validation import parse_integer
 from denoscope.models.classifier.labels import REJECTED
 from denoscope.models.conditioning import NOTHING, Condition
-from denoscope.models.denoiser import Denoiser, need_denoiser
+from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_grid import PlaneGrid
 from denoscope.sampling.loop import Loop
@@ -68,7 +68,7 @@ def basin_map(
 
     Raises: UserError if the noises are not a plane, the classifier does not take the images, or the checkpoint exists.
     """
-    need_denoiser(denoiser)
+    check_denoiser(denoiser)
     grid = parse_plane(plane, denoiser)
     checkpoint = parse_checkpoint(checkpoint)
     loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=checkpoint.streams)

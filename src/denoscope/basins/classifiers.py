@@ -18,7 +18,8 @@ from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.models.classifier import labels
 from denoscope.models.classifier.labels import DIGIT
-from denoscope.models.denoiser import Denoiser, weights_sha256
+from denoscope.models.denoiser import Denoiser
+from denoscope.models.fingerprint import weights_sha256
 
 LENET = "lenet"
 ClassifierSource = str | os.PathLike[str] | Callable[[torch.Tensor], Any]

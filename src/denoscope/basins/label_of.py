@@ -13,7 +13,7 @@ from denoscope.dynamics.boundaries.point_labels import PointLabels
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.random_streams import STREAMS_VERSION
 from denoscope.models.conditioning import NOTHING, Condition
-from denoscope.models.denoiser import Denoiser, need_denoiser
+from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.sampling.loop import Loop
 
@@ -47,7 +47,7 @@ def label_of(
 
     Raises: UserError if the noises are not a plane, or the classifier does not take the images.
     """
-    need_denoiser(denoiser)
+    check_denoiser(denoiser)
     grid = parse_plane(plane, denoiser)
     loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=streams)
     labelling = parse_labelling(

@@ -13,7 +13,7 @@ from denoscope.config import InferenceConfig
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.models.conditioning import Condition, of_first
-from denoscope.models.denoiser import Denoiser, need_denoiser
+from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.noise.plane_grid import PlaneGrid
 from denoscope.recording import provenance
 from denoscope.sampling.loop import Loop, run_loop
@@ -61,7 +61,7 @@ def parse_labelling(
 
     Raises: UserError if the denoiser, the classifier or the condition is invalid.
     """
-    need_denoiser(denoiser)
+    check_denoiser(denoiser)
     of_first(condition)
     return Labelling(
         denoiser, parse_classifier(classifier, reject=reject, denoiser=denoiser), loop, condition

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 def load(settings: Settings) -> Denoiser:
     """The model."""
-    from denoscope.models import denoiser
+    from denoscope.models import loading
 
     model = settings.model
-    return denoiser.load(
+    return loading.load(
         model.model,
         scheduler=model.scheduler,
         dtype=model.dtype,
@@ -56,7 +56,7 @@ def noise_shape(settings: Settings) -> tuple[int, int, int]:
 
     Raises: UserError if the settings name another size or number of channels.
     """
-    from denoscope.models.denoiser import shape_of
+    from denoscope.models.loading import shape_of
 
     shape = shape_of(settings.model.model)
     check_shape(settings, shape)

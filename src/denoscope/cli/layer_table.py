@@ -10,7 +10,7 @@ from denoscope.hooks.addresses import choose
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.taps import layers_at
 from denoscope.models import bundled, families
-from denoscope.models.denoiser import load
+from denoscope.models.loading import load
 from denoscope.models.model_folder import blueprint
 
 HEADING = ("layer", "class", "shape", "dtype", "calls", "bytes a step and sample")

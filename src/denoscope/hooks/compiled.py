@@ -135,18 +135,25 @@ class Compiled:
 
 @contextmanager
 def channels_last(network: nn.Module) -> Iterator[None]:
-    """The network's weights with their channels last while the block runs."""
-    _lay_out(network, torch.channels_last)
+    """The network's 4-d weights with their channels last while the block runs; then they are where they were."""
+    weights = [weight for weight in (*network.parameters(), *network.buffers()) if weight.ndim == 4]
+    own = [weight.data for weight in weights]
     try:
+        _put(weights, [_laid_out(weight) for weight in weights])
         yield
     finally:
-        _lay_out(network, torch.contiguous_format)
+        _put(weights, own)
 
 
-def _lay_out(network: nn.Module, format: torch.memory_format) -> None:
-    # What is made in inference mode can never be derived by again, and what was made there stays there.
-    with torch.inference_mode(any(p.is_inference() for p in network.parameters())):
-        network.to(memory_format=format)  # type: ignore[call-overload]
+def _laid_out(weight: torch.Tensor) -> torch.Tensor:
+    # An inference tensor cannot take the data of an ordinary one, and autograd cannot save it.
+    with torch.inference_mode(weight.is_inference()):
+        return weight.data.contiguous(memory_format=torch.channels_last)
+
+
+def _put(weights: Sequence[torch.Tensor], data: Sequence[torch.Tensor]) -> None:
+    for weight, values in zip(weights, data, strict=True):
+        weight.data = values
 
 
 def _channels_last_in(run: Callable[..., Any]) -> Run:

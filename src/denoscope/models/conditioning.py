@@ -148,7 +148,7 @@ class Condition:
 NOTHING = Condition()
 
 
-def need_condition(given: Any) -> None:
+def check_condition(given: Any) -> None:
     """Refuse what is no condition, such as the inputs alone."""
     if not isinstance(given, Condition):
         raise UserError(
@@ -158,7 +158,7 @@ def need_condition(given: Any) -> None:
 
 def of_first(condition: Condition) -> Condition:
     """The condition of the first sample, for all to be told the same."""
-    need_condition(condition)
+    check_condition(condition)
     return condition.of([0])
 
 

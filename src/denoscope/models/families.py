@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +101,24 @@ def config_of(network: nn.Module) -> Config:
     return config if isinstance(config, Mapping) else {}
 
 
+def device_of(network: nn.Module) -> torch.device:
+    """The device of the first parameter or buffer; the CPU if there is none."""
+    tensors = itertools.chain(network.parameters(), network.buffers())
+    return next(tensors, torch.empty(0)).device
+
+
+def dtype_of(network: nn.Module) -> torch.dtype:
+    """The precision in which a network computes.
+
+    It is the network's own `dtype` if it has one: weights may be stored in another precision, as in diffusers'
+    layerwise casting. Otherwise it is that of the first floating-point parameter, float32 if there is none.
+    """
+    own = getattr(network, "dtype", None)
+    if isinstance(own, torch.dtype) and own.is_floating_point:
+        return own
+    return next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
+
+
 def layers_of(
     network: nn.Module,
     *,
@@ -138,10 +157,9 @@ def dry_run(
         raise UserError(
             f"{type(network).__name__} does not say the shape of its states; give it: shape=(C, H, W)"
         )
-    own = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
 
     def run(rows: int) -> None:
-        x = torch.zeros(rows, *chosen, dtype=dtype or own.dtype, device=own.device)
+        x = torch.zeros(rows, *chosen, dtype=dtype or dtype_of(network), device=device_of(network))
         example_call(network, x, inputs)
 
     return run

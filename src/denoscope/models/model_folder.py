@@ -11,8 +11,8 @@ from denoscope.foundation.errors import UserError, first_line
 if TYPE_CHECKING:
     from torch import nn
 
-PARTS = ("unet", "transformer")
-"""What pipelines call their denoising network, and its folder."""
+COMPONENTS = ("unet", "transformer")
+"""The names under which pipelines hold their denoising network, also those of its folder."""
 
 
 def blueprint(folder: str | Path) -> nn.Module:
@@ -35,10 +35,10 @@ def blueprint(folder: str | Path) -> nn.Module:
 
 def network_folder(folder: Path, name: str) -> Path:
     """Where the network's config.json lies: in the folder itself or in that of a part."""
-    places = [*(folder / part for part in PARTS), folder]
+    places = [*(folder / part for part in COMPONENTS), folder]
     found = next((place for place in places if (place / "config.json").is_file()), None)
     if found is None:
-        parts = " or ".join(f"{part}/" for part in PARTS)
+        parts = " or ".join(f"{part}/" for part in COMPONENTS)
         there = (
             ", ".join(sorted(f"{path.name}/" for path in folder.iterdir() if path.is_dir())) or "no folder"
         )
@@ -74,10 +74,10 @@ def refuse_own_code(config: Path, name: str) -> None:
             asked = ".".join(map(str, entry))
     if asked:
         told = ", ".join(map(str, asked.values())) if isinstance(asked, dict) else asked
-        raise UserError(f"{name} {asking_for_code(str(told))}")
+        raise UserError(f"{name} {needs_own_code(str(told))}")
 
 
-def asking_for_code(what: str) -> str:
+def needs_own_code(what: str) -> str:
     """What is said of a model that needs code which diffusers does not have."""
     return (
         f"asks for code of its own ({what}), which denoscope never runs; if you trust it, load it yourself and give "

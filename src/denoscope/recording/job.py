@@ -81,9 +81,9 @@ class Job:
                 f"the noises have shape {list(x.shape)}; {denoiser.name} takes {list(denoiser.shape)}"
             )
         condition = condition_of(denoiser, options, condition)
-        denoiser.check(condition, len(x))
+        denoiser.check_condition(condition, len(x))
         if condition.inputs:
-            denoiser.try_out(condition)
+            denoiser.try_condition(condition)
         place = place_of(out, options)
         loop = Loop.of(options, noise_seed, streams=streams or _streams(place, options))
         selection = selection_of(options, noise_seed)
@@ -150,6 +150,7 @@ class Job:
         at_once = -(-self.options.batch_size // self.options.lanes)
         denoiser = self.denoiser
         with (
+            denoiser.running(),
             torch.inference_mode(),
             tapped(
                 denoiser.network,

@@ -18,7 +18,8 @@ from denoscope.config import InferenceConfig
 from denoscope.foundation import random_streams
 from denoscope.interventions.applied import NONE, Writes
 from denoscope.models.conditioning import NOTHING, Condition
-from denoscope.models.denoiser import Denoiser, weights_sha256
+from denoscope.models.denoiser import Denoiser
+from denoscope.models.fingerprint import probe_sha256, weights_sha256
 from denoscope.models.schedulers import config_of
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.storage.plan import FORMAT, FORMAT_VERSION
@@ -60,7 +61,7 @@ def fingerprint(
         {
             "network": class_name(denoiser.network),
             "weights_sha256": denoiser.weights_hash,
-            "probe_sha256": denoiser.probe_hash(options.lanes, condition.blank, tf32=options.tf32),
+            "probe_sha256": probe_sha256(denoiser, options.lanes, condition.blank, tf32=options.tf32),
             "scheduler": type(denoiser.scheduler).__name__,
             "scheduler_config": config_of(denoiser.scheduler),
             "shape": denoiser.shape,

@@ -17,7 +17,8 @@ from denoscope.foundation.validation import describe
 from denoscope.hooks.taps import tapped
 from denoscope.interventions.spec import Intervention, from_plain
 from denoscope.models.conditioning import Condition
-from denoscope.models.denoiser import Denoiser, load
+from denoscope.models.denoiser import Denoiser
+from denoscope.models.loading import load
 from denoscope.models.schedulers import scheduler_from
 from denoscope.recording import planning, recording
 from denoscope.recording.recording import Recording

@@ -81,7 +81,7 @@ def gradient(
         nudges = _Nudges(denoiser.one_layer(wrt, condition.inputs), run, names)
         writes = Writes.prepared([*interventions, nudges.intervention], run, condition)
         by = nudges.values
-    with torch.enable_grad(), matmul_precision.exact(denoiser.device, tf32=tf32):
+    with denoiser.running(), torch.enable_grad(), matmul_precision.exact(denoiser.device, tf32=tf32):
         x_0, network = rows, Checkpointed(denoiser, writes)
         for step in steps_of(denoiser, network, rows, loop, names, condition, writes):
             x_0 = step.x_after

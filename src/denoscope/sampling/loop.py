@@ -24,7 +24,7 @@ from denoscope.interventions.network_call import Moment
 from denoscope.interventions.spec import Intervention
 from denoscope.models import matmul_precision
 from denoscope.models.conditioning import NOTHING, Condition
-from denoscope.models.denoiser import Denoiser, need_denoiser
+from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.schedulers import begun_at, estimate_of, scaled, starting_sigma, stepped
 from denoscope.models.solver_calls import Stage, stages
 from denoscope.noise.coercion import NoiseLike, as_noises
@@ -278,7 +278,7 @@ def denoise(
     Raises:
         UserError: if the shape of x_T does not fit the denoiser, or an option is out of range.
     """
-    need_denoiser(denoiser)
+    check_denoiser(denoiser)
     rows, names = states_and_names(denoiser, x_T, names)
     loop = Loop(
         steps=steps, noise=noise, noise_seed=noise_seed, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32
@@ -318,7 +318,7 @@ def steps_of(
     must be able to go on (see `schedulers.keeps_no_history`).
     """
     names = _checked(denoiser, x_T, loop, names)
-    denoiser.check(condition, len(x_T))
+    denoiser.check_condition(condition, len(x_T))
     writes.check(names)
     draws = _Draws(loop.noise, loop.noise_seed, loop.streams)
     groups = [
@@ -334,12 +334,14 @@ def steps_of(
         for first in range(0, len(x_T), loop.lanes)
         for part in [range(len(x_T))[first : first + loop.lanes]]
     ]
-    planned = list(enumerate(stages(groups[0].scheduler, loop.steps)))
+    planned, running = list(enumerate(stages(groups[0].scheduler, loop.steps))), denoiser.running()
     for _, entries in itertools.groupby(planned, key=lambda entry: entry[1].step):
         calls = list(entries)
         if calls[0][1].step < (begin or 0):
             continue
-        yield _joined([group.step(calls, network, draws) for group in groups])
+        with running:
+            step = _joined([group.step(calls, network, draws) for group in groups])
+        yield step
 
 
 def states_and_names(
@@ -358,7 +360,7 @@ def states_and_names(
 
 def _checked(denoiser: Denoiser, x_T: torch.Tensor, loop: Loop, names: Sequence[str] | None) -> Sequence[str]:
     """The samples' names; what does not fit the denoiser is refused."""
-    denoiser.need_states(x_T, "x_T")
+    denoiser.check_states(x_T, "x_T")
     if names is None:
         if loop.noise == "independent":
             raise UserError(NAMES_NEEDED)

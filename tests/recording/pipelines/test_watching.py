@@ -14,7 +14,7 @@ from tiny_models import PIPELINES, SAMPLES, STEPS
 import denoscope as ds
 from denoscope.cli.command import main
 from denoscope.hooks.module_survey import first_tensor
-from denoscope.models.denoiser import network_of
+from denoscope.models.loading import network_of
 from denoscope.recording import verify
 from denoscope.recording.device_transfer import Outbox
 

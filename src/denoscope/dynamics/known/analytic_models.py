@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from denoscope.models.denoiser import Denoiser, Shape, load
+from denoscope.models.denoiser import Denoiser, Shape
+from denoscope.models.loading import load
 from denoscope.models.schedule import in_double
 
 Kind = Literal["ddim", "ddpm"]

@@ -62,7 +62,7 @@ class ClosedLoop:
     def _rows(self, x: torch.Tensor) -> torch.Tensor:
         """The images as [n, C, H, W], refused where they are none."""
         rows = x[None] if isinstance(x, torch.Tensor) and x.ndim == 3 else x
-        self.flow.denoiser.need_states(rows, "x")
+        self.flow.denoiser.check_states(rows, "x")
         if not rows.isfinite().all():
             raise UserError("x holds NaN or Inf; start from finite images, or at a level that keeps them so")
         return rows

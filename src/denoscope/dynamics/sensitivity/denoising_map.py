@@ -23,7 +23,7 @@ from denoscope.hooks.taps import tapped
 from denoscope.interventions.applied import NONE
 from denoscope.models import matmul_precision
 from denoscope.models.conditioning import NOTHING, Condition, of_first
-from denoscope.models.denoiser import Denoiser, need_denoiser
+from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.schedulers import keeps_no_history, starting_sigma
 from denoscope.sampling.gradients import Checkpointed
 from denoscope.sampling.loop import Loop, Step, steps_of
@@ -58,7 +58,7 @@ class DenoisingMap:
     """What x_T is mapped to; x_0 unless given."""
 
     def __post_init__(self) -> None:
-        need_denoiser(self.denoiser)
+        check_denoiser(self.denoiser)
 
     @property
     def steps(self) -> int:
@@ -169,6 +169,7 @@ class DenoisingMap:
     @contextmanager
     def _deriving(self) -> Iterator[None]:
         with (
+            self.denoiser.running(),
             matmul_precision.exact(self.denoiser.device, tf32=self.loop.tf32),
             _Derivable(),
             # Fused attention has no forward derivative.

@@ -23,7 +23,7 @@ from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoi
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe, parse_integer, parse_real
 from denoscope.models.conditioning import NOTHING, Condition
-from denoscope.models.denoiser import Denoiser, need_denoiser
+from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.noise.coercion import StateLike, as_state
 from denoscope.recording import provenance
 from denoscope.sampling.loop import Loop, NoiseKind
@@ -262,7 +262,7 @@ def _still_moving(left_to_come: float, tolerance: float, iterations: int) -> lis
 
 def one_state(denoiser: Denoiser, x_T: StateLike) -> torch.Tensor:
     """x_T [1, C, H, W] in the denoiser's precision; see `as_state`."""
-    need_denoiser(denoiser)
+    check_denoiser(denoiser)
     state = as_state(x_T, shape=denoiser.shape, name="x_T")
     return state[None].to(denoiser.device, denoiser.dtype)
 

@@ -16,7 +16,7 @@ from denoscope.dynamics.trajectories.image_labels import LabelOf, parse_label_of
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.validation import parse_integer
 from denoscope.models.classifier.labels import of_images
-from denoscope.models.denoiser import Denoiser, need_denoiser
+from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.schedulers import need_estimates
 from denoscope.recording.recording import Recording
 from denoscope.recording.replay import denoiser_of, need_finished, need_loop, opened, steps_again
@@ -123,7 +123,7 @@ def _estimates_of(recording: Recording, denoiser: Denoiser | None, device: str) 
         return _RecordedEstimates(recording)
     need_loop(recording)
     denoiser = denoiser_of(recording, device=device) if denoiser is None else denoiser
-    need_denoiser(denoiser)
+    check_denoiser(denoiser)
     need_estimates(denoiser.new_scheduler(_steps(recording)), denoiser.shape)
     return _RepeatedEstimates(recording, denoiser)
 

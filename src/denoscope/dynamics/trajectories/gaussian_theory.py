@@ -16,7 +16,8 @@ from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_numbers
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
-from denoscope.models.denoiser import Denoiser, load, need_denoiser
+from denoscope.models.denoiser import Denoiser, check_denoiser
+from denoscope.models.loading import load
 from denoscope.models.schedule import in_double
 from denoscope.models.schedulers import keeps_no_history
 from denoscope.sampling.loop import denoise
@@ -199,7 +200,7 @@ def eigenvalues_of(covariance: Any) -> np.ndarray:
 
 def need_levels(denoiser: Denoiser) -> None:
     """Refuse a denoiser whose scheduler has no ᾱ."""
-    need_denoiser(denoiser)
+    check_denoiser(denoiser)
     scheduler: Any = denoiser.scheduler
     kind = scheduler.config.get("prediction_type", "epsilon")
     if not isinstance(getattr(scheduler, "alphas_cumprod", None), torch.Tensor) or kind not in PREDICTIONS:

@@ -15,6 +15,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import check_callable
 from denoscope.models.classifier import lenet
 from denoscope.models.classifier.likeness import Likeness
+from denoscope.models.running import evaluating
 
 DIGIT = (1, 28, 28)
 """The shape of an image that can be classified."""
@@ -96,9 +97,8 @@ class Classifier:
         # Matrix products of another height may add in another order, so the height is always the same.
         filled = torch.zeros(ROWS, *DIGIT)
         filled[: len(rows)] = rows
-        training = self.network.training
-        logits = self.network.eval()(filled)
-        self.network.train(training)
+        with evaluating(self.network):
+            logits = self.network(filled)
         values, digits = logits.softmax(1)[: len(rows)].topk(2, dim=1)
         like = torch.ones(ROWS) if self.likeness is None else self.likeness(filled, logits).float()
         return digits[:, 0], values[:, 0], values[:, 1], like[: len(rows)]

@@ -17,7 +17,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.hooks.taps import tapped
 from denoscope.interventions.spec import Intervention
 from denoscope.models.classifier.labels import DIGIT, classify_finite
-from denoscope.models.denoiser import Denoiser, need_denoiser
+from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.schedulers import keeps_no_history
 from denoscope.recording.patching import patch_map
 from denoscope.recording.provenance import device_name
@@ -62,13 +62,14 @@ def patch(
 
     Raises: UserError if the recordings do not fit each other or the denoiser, are damaged, or the checkpoint exists.
     """
-    need_denoiser(denoiser)
+    check_denoiser(denoiser)
     a, b = opened(recording_a), opened(recording_b)
     work = _Work.planned(denoiser, a, b, layers, steps)
     a.check("sequence")
     b.check(*work.layers, *IMAGES)
     with (
         parse_checkpoint(checkpoint).open(work.empty()) as file,
+        denoiser.running(),
         torch.inference_mode(),
     ):
         done = file.data["done"].values

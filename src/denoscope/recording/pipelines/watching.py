@@ -19,7 +19,7 @@ from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.addresses import choose
 from denoscope.hooks.module_survey import modules_of
-from denoscope.models.denoiser import network_of
+from denoscope.models.loading import network_of
 from denoscope.recording import recording
 from denoscope.recording.device_transfer import Outbox
 from denoscope.recording.pipelines import branches as guidance

@@ -19,7 +19,8 @@ from denoscope import noise
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.hooks.taps import tapped
-from denoscope.models.denoiser import Denoiser, load
+from denoscope.models.denoiser import Denoiser
+from denoscope.models.loading import load
 from denoscope.models.schedulers import config_of, scheduler_from
 from denoscope.recording.verify.gap import gap
 from denoscope.sampling.loop import Loop, steps_of
@@ -115,6 +116,7 @@ def _running(denoiser: Denoiser, options: InferenceConfig) -> Iterator[_Numbers]
     ends = list(dict.fromkeys([*whole[:1], *whole[-1:]]))
     layers = denoiser.chosen_layers(ends) if ends else []
     with (
+        denoiser.running(),
         torch.inference_mode(),
         tapped(denoiser.network, denoiser.call, layers, fast=options.fast) as network,
     ):

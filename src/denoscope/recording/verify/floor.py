@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -94,9 +93,7 @@ def precision(
     lane_gaps = _largest([_gaps(run(denoiser, asked), reference) for asked in others])
     every = [lane_gaps]
     if not denoiser.is_stochastic and denoiser.dtype != torch.float64:
-        double = replace(
-            denoiser, network=copy.deepcopy(denoiser.network).double(), plain_dtype=torch.float64
-        )
+        double = replace(denoiser, run_dtype=torch.float64)
         exact = replace(chosen, fast=False, sampler_dtype="auto")
         every.append(_gaps(run(double, exact), reference))
     both = _largest(every)
@@ -118,6 +115,7 @@ def _states(
     """x and the states of the layers after each step, [n, …]."""
     layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.layers else []
     with (
+        denoiser.running(),
         torch.inference_mode(),
         tapped(denoiser.network, denoiser.call, layers, fast=options.fast) as network,
     ):

@@ -1,0 +1,209 @@
+"""Denoisers from whatever a user of diffusers has: a name, a folder, a hub id, a pipeline, a module."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from denoscope.config import ModelConfig, SystemConfig
+from denoscope.foundation.errors import UserError, first_line
+from denoscope.foundation.spelling import spelled
+from denoscope.foundation.validation import describe
+from denoscope.models import bundled, hub, matmul_precision, model_folder, schedulers
+from denoscope.models.denoiser import Denoiser, Shape
+from denoscope.models.families import ANY_MODULE, FAMILIES, Family, config_of, known_family
+
+DTYPES = "float16, bfloat16, float32, float64"
+
+
+def load(
+    source: Any,
+    *,
+    scheduler: str | Any | None = None,
+    shape: Shape | None = None,
+    dtype: torch.dtype | str | None = None,
+    device: str = SystemConfig.device,
+    clip_sample: bool | None = None,
+    config: ModelConfig | None = None,
+) -> Denoiser:
+    """A denoiser from a bundled name, a folder, a hub id, a diffusers pipeline, or any torch module.
+
+    >>> load("mnist").shape
+    (1, 28, 28)
+    >>> load(module, scheduler="ddim", shape=(3, 32, 32))
+
+    A module or pipeline stays yours: `load` changes nothing about it. It is in eval mode and frozen only while a run of
+    denoscope computes, and its weights are not copied. If `dtype` or `device` is another than the module's own, each
+    run holds a second copy of the weights there; `module.to(…)` before `load` avoids that.
+
+    Args:
+        scheduler: an alias such as "ddim" or "dpm++ 2m" (see `scheduler_aliases`), the name of a diffusers class, or a
+            scheduler object; the source's own unless given. A scheduler by name takes the configuration of the
+            source's own.
+        shape: (C, H, W) of a state; required for a module that does not state it.
+        dtype: of the weights and of the states in a run; as the source has it unless given.
+        device: "auto", "cpu", "cuda" or "cuda:N". "auto" takes CUDA if it is available; a module or pipeline stays on
+            the device on which it is.
+        clip_sample: whether the scheduler clips its estimate of x_0 to [-1, 1]; as in the source unless given. The map
+            x_T → x_0 is flat where it clips, and has no derivative at the edge of that region.
+
+    Raises:
+        UserError: if the source is not found, with the places where it was looked for.
+    """
+    matmul_precision.before_cuda_starts()
+    network, own_scheduler, name = _components(source)
+    family = _check_unpacked(known_family(type(network)), name)
+    precision, owned = _parse_dtype(dtype), not isinstance(source, nn.Module) and not _is_pipeline(source)
+    place = resolve_device(device) if owned or device != "auto" else None
+    if owned:
+        # nn.Module.to itself: diffusers' own warns of modules to be kept in float32 even where there are none.
+        nn.Module.to(network, device=place, dtype=precision)
+        network.eval().requires_grad_(False)
+    return Denoiser(
+        network=network,
+        scheduler=schedulers.with_clipping(schedulers.resolve(scheduler, own_scheduler, name), clip_sample),
+        shape=_resolve_shape(shape, family, config_of(network), name),
+        name=name,
+        first_last_layers=(config or ModelConfig()).first_last_layers.get(name),
+        run_device=None if owned else place,
+        run_dtype=None if owned else precision,
+        owned=owned,
+    )
+
+
+def shape_of(source: str) -> Shape:
+    """(C, H, W) of a model's states, from its configuration alone if the model is a local folder."""
+    folder = _local_folder(source)
+    if folder is None:
+        return load(source, device="cpu").shape
+    config = model_folder.read_json(model_folder.network_folder(folder, source) / "config.json")
+    family = _check_unpacked(FAMILIES.get(str(config.get("_class_name")), ANY_MODULE), source)
+    return _resolve_shape(None, family, config, source)
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device that a value of `device` stands for."""
+    SystemConfig.from_arguments(device=device)
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    resolved = torch.device(device)
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"{spelled('device')} is {device!r}, but {torch.cuda.device_count()} CUDA devices are visible; "
+            "allowed here: auto, cpu"
+        )
+    return resolved
+
+
+def network_of(pipeline: Any) -> nn.Module:
+    """The denoising network of a diffusers pipeline."""
+    components = [getattr(pipeline, name, None) for name in model_folder.COMPONENTS]
+    network = next((component for component in components if isinstance(component, nn.Module)), None)
+    if network is None:
+        raise UserError(
+            f"{type(pipeline).__name__} has no {' or '.join(model_folder.COMPONENTS)}; pass its network alone, with "
+            "scheduler=…"
+        )
+    return network
+
+
+def _is_pipeline(source: Any) -> bool:
+    return hasattr(source, "scheduler")
+
+
+def _components(source: Any) -> tuple[nn.Module, Any | None, str]:
+    """(network, scheduler or None, name) of a source of any kind."""
+    if isinstance(source, nn.Module):
+        return source, None, type(source).__name__
+    if isinstance(source, Denoiser):
+        raise UserError("source is a Denoiser, which is loaded already; use it as it is")
+    if _is_pipeline(source):
+        return network_of(source), source.scheduler, type(source).__name__
+    if not isinstance(source, (str, os.PathLike)):
+        raise UserError(
+            f"source is {describe(source)}; allowed: a bundled name ({', '.join(bundled.names())}), a folder, a hub id, "
+            "a diffusers pipeline or a torch module"
+        )
+    name = str(source)
+    return *_from_folder(_local_folder(name) or hub.download(name), name), name
+
+
+def _local_folder(name: str) -> Path | None:
+    """The folder of a bundled name or of a path."""
+    return bundled.folder(name) or (Path(name) if name and Path(name).is_dir() else None)
+
+
+def _from_folder(folder: Path, name: str) -> tuple[nn.Module, Any | None]:
+    """Network and scheduler of a folder in diffusers' layout, flat or with a folder for each component."""
+    network_folder = model_folder.network_folder(folder, name)
+    network_class = model_folder.network_class(network_folder, name)
+    _check_unpacked(known_family(network_class), name)
+    try:
+        with hub.silent_diffusers():
+            network, report = network_class.from_pretrained(
+                network_folder, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{name}: its weights cannot be loaded: {first_line(error)}") from error
+    if missing := report["missing_keys"]:
+        raise UserError(f"{name}: its weights lack {len(missing)} tensors, such as {sorted(missing)[0]!r}")
+    return network, _scheduler_from(folder, name)
+
+
+def _scheduler_from(folder: Path, name: str) -> Any | None:
+    """The scheduler that a folder configures, None if it has none."""
+    places = (folder / "scheduler" / "scheduler_config.json", folder / "scheduler_config.json")
+    path = next((path for path in places if path.is_file()), None)
+    if path is None:
+        return None
+    model_folder.refuse_own_code(path, name)
+    config = model_folder.read_json(path)
+    return schedulers.scheduler_from(str(config.get("_class_name")), config)
+
+
+def _check_unpacked(family: Family, name: str) -> Family:
+    """The family, refused if its pipelines pack states, which denoscope's own loop cannot step."""
+    if family.packed:
+        raise UserError(
+            f"{name} is a {family.name}, whose pipeline packs its states; the loop of denoscope steps only states "
+            "[C, H, W]; record the pipeline's calls: with ds.watch(pipe, …): pipe(…)"
+        )
+    return family
+
+
+def _resolve_shape(given: Shape | None, family: Family, config: Mapping[str, Any], name: str) -> Shape:
+    if given is not None and not _is_shape(given):
+        raise UserError(f"shape is {given!r}; allowed: three positive integers (channels, height, width)")
+    stated = family.state_shape(config)
+    if stated is None:
+        if given is None:
+            raise UserError(f"{name} does not state the shape of its states; pass shape=(C, H, W)")
+        return given
+    channels, height, width = stated
+    own = (channels, height, width)
+    # The weights fix the channels; a convolutional network takes other heights and widths.
+    if given is not None and given[0] != own[0]:
+        raise UserError(f"shape is {given}, but {name} takes {own[0]} channels; its own shape is {own}")
+    return given or own
+
+
+def _is_shape(given: Any) -> bool:
+    return (
+        isinstance(given, (tuple, list))
+        and len(given) == 3
+        and all(isinstance(length, int) and length >= 1 for length in given)
+    )
+
+
+def _parse_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    if dtype is None or dtype == "auto":
+        return None
+    resolved = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not (isinstance(resolved, torch.dtype) and resolved.is_floating_point):
+        raise UserError(f"{spelled('dtype')} is {dtype!r}; allowed: {DTYPES}")
+    return resolved

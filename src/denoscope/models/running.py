@@ -1,0 +1,112 @@
+"""A network as runs need it while they compute, and as its owner left it before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+
+class Running:
+    """A context in which a network computes: in eval mode, frozen, on one device and in one precision.
+
+    On exit every module and every parameter is the one that was there before, in the state that it had. The context
+    can be entered again, also inside itself. Runs that take turns, such as two generators, enter it for one step at a
+    time, so that neither sees what the other needs.
+
+    Weights on another device or in another precision are copied there on the first entry, and the copies stand in for
+    them until the exit. No other weights are copied.
+    """
+
+    def __init__(
+        self, network: nn.Module, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ):
+        self._network, self._device, self._dtype = network, device, dtype
+        self._stack = ExitStack()
+        self._depth = 0
+
+    @property
+    def entered(self) -> bool:
+        return self._depth > 0
+
+    def __enter__(self) -> Self:
+        if not self._depth:
+            with ExitStack() as stack:
+                for place, (own, stand_in) in self._stand_ins.items():
+                    stack.callback(place.put, own)
+                    place.put(stand_in)
+                stack.enter_context(evaluating(self._network))
+                self._stack = stack.pop_all()
+        self._depth += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self._stack.close()
+
+    @cached_property
+    def _stand_ins(self) -> dict[_Place, tuple[torch.Tensor, torch.Tensor]]:
+        """Each parameter or buffer that has to be elsewhere, by its place, and the copy that stands in for it."""
+        if self._device is None and self._dtype is None:
+            return {}
+        copies: dict[torch.Tensor, torch.Tensor] = {}
+        places = {}
+        # Autograd cannot save tensors that were made in inference mode.
+        with torch.inference_mode(False), torch.no_grad():
+            for place, own in _tensors(self._network):
+                if own not in copies:
+                    copies[own] = self._moved(own)
+                if copies[own] is not own:
+                    places[place] = own, copies[own]
+        return places
+
+    def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
+        moved = tensor.to(self._device, self._dtype if tensor.is_floating_point() else None)
+        if moved is tensor or not isinstance(tensor, nn.Parameter):
+            return moved
+        return nn.Parameter(moved, requires_grad=False)
+
+
+class _Place:
+    """A name in a module's table of parameters or buffers."""
+
+    def __init__(self, table: dict[str, Any], name: str):
+        self._table, self._name = table, name
+
+    def put(self, tensor: torch.Tensor) -> None:
+        self._table[self._name] = tensor
+
+
+def _tensors(network: nn.Module) -> Iterator[tuple[_Place, torch.Tensor]]:
+    """Every parameter and buffer with its place; a shared one has several."""
+    for module in network.modules():
+        for table in (module._parameters, module._buffers):
+            for name, tensor in table.items():
+                if tensor is not None:
+                    yield _Place(table, name), tensor
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in eval mode and with frozen parameters while the block runs; then each flag is as it was."""
+    # Flags are set one by one, since `train` and `eval` of a module may do more than set them.
+    training = [module for module in network.modules() if module.training]
+    # Inference tensors refuse to be changed, and no gradient reaches them.
+    learning = [p for p in network.parameters() if p.requires_grad and not p.is_inference()]
+    _set_flags(training, learning, False)
+    try:
+        yield
+    finally:
+        _set_flags(training, learning, True)
+
+
+def _set_flags(modules: list[nn.Module], parameters: list[nn.Parameter], value: bool) -> None:
+    for module in modules:
+        module.training = value
+    for parameter in parameters:
+        parameter.requires_grad_(value)
