@@ -15,6 +15,7 @@ import denoscope as ds
 from denoscope.cli.progress import Console
 from denoscope.config import SystemConfig
 from denoscope.figures import images, plots
+from denoscope.noise import PlaneNoise
 
 OUT = Path("demo")
 SIDE, STEPS, LENGTH = 32, 20, 60.0
@@ -34,8 +35,8 @@ def record_digits(denoiser: ds.Denoiser) -> ds.Recording:
     )
 
 
-def classify_plane(denoiser: ds.Denoiser, plane: ds.NoiseSet) -> np.ndarray:
-    """The digit that each noise of a plane becomes, [ny, nx]."""
+def classify_plane(denoiser: ds.Denoiser, plane: PlaneNoise) -> np.ndarray:
+    """The digit that each noise of a plane is denoised to [ny, nx]."""
     rows = 32
     x_0 = torch.cat(
         [
@@ -43,17 +44,16 @@ def classify_plane(denoiser: ds.Denoiser, plane: ds.NoiseSet) -> np.ndarray:
             for k in tqdm(range(0, len(plane), rows), desc="plane", unit="row")
         ]
     )
-    # Noise x · SIDE + y lies at u[x], v[y]; a picture's rows run along v.
+    # Noise x · SIDE + y is at u[x], v[y]; the rows of a picture run along v.
     return ds.classify(x_0).label.reshape(SIDE, SIDE).T
 
 
-def draw_plane(axes: Axes, labels: np.ndarray, plane: ds.NoiseSet) -> None:
-    u, v = np.unique(plane.coords["u"]), np.unique(plane.coords["v"])
-    plots.draw_plane(axes, labels, u, v, colors=SystemConfig.class_colors)
+def draw_plane(axes: Axes, labels: np.ndarray, plane: PlaneNoise) -> None:
+    plots.draw_plane(axes, labels, plane.u, plane.v, colors=SystemConfig.class_colors)
 
 
-def draw_overview(rec: ds.Recording, labels: np.ndarray, plane: ds.NoiseSet) -> Figure:
-    """Digits, a sequence and the plane in one picture, the README's first."""
+def draw_overview(rec: ds.Recording, labels: np.ndarray, plane: PlaneNoise) -> Figure:
+    """The first picture of the README: digits, one sequence and the plane."""
     figure = Figure(figsize=(12, 4.6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.2, 1))
     top, bottom = left.subplots(2, 1, height_ratios=(3, 1))
@@ -73,7 +73,7 @@ def main() -> None:
     digits = torch.from_numpy(rec.final.to_numpy())
     images.contact_sheet(digits, OUT / "digits.png", columns=8)
     images.save_strip(torch.from_numpy(rec.sequence[0].to_numpy()), OUT / "strip.png")
-    # About as long as typical noises are (√784 = 28).
+    # The norm of a typical noise is √784 = 28.
     plane = ds.noise.plane((SIDE, SIDE), denoiser.shape, lengths=(LENGTH, LENGTH))
     labels = classify_plane(denoiser, plane)
     figure, axes = plots.figure()

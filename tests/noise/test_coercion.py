@@ -91,7 +91,7 @@ def test_an_xarray_names_its_noises_and_keeps_their_coordinates(values):
     assert x.names == ("a", "b", "c")
     assert x.coords.keys() == {"epsilon"} and x.coords["epsilon"].tolist() == [0.0, 1.0, 2.0]
     one = noise.as_noises(data_array(values, **coords).isel(sample=1), shape=SHAPE)
-    assert one.names == ("b",) and one.coords == {}
+    assert one.names == ("b",) and one.coords["epsilon"].tolist() == [1.0]
 
 
 def test_noises_of_ours_are_returned_as_they_are():

@@ -1,30 +1,17 @@
-"""CRC-32C, the checksum that Zarr uses: of bytes, of a file, of JSON content."""
+"""CRC-32C, the checksum that Zarr uses: of bytes and of JSON content."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import google_crc32c
 import numpy as np
 
-BLOCK = 2**20
-"""Bytes read at once."""
-
 
 def checksum(data: np.ndarray | bytes, previous: int = 0) -> int:
     """The CRC-32C of `data`, or of the data with checksum `previous` followed by `data`."""
     return google_crc32c.extend(previous, data)
-
-
-def checksum_of_file(path: Path) -> int:
-    """The CRC-32C of a file, read in blocks."""
-    total = 0
-    with open(path, "rb") as file:
-        while block := file.read(BLOCK):
-            total = checksum(block, total)
-    return total
 
 
 def checksum_of_json(content: Any) -> int:

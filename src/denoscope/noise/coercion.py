@@ -25,14 +25,16 @@ StateLike: TypeAlias = NoiseLike
 """One state [C, H, W] or [1, C, H, W]; see `as_state`."""
 IMAGE_DIMS = ("channel", "height", "width")
 SAMPLE = "sample"
+NOISE_COORDS = ("seed", "base", "epsilon", "u", "v")
+"""The coordinates that describe a noise; a recording adds others, which describe its run."""
 
 
 def as_noises(x: Any, *, shape: Shape | None, name: str = "x") -> NoiseSet:
     """Initial noises from noises of `ds.noise`, or from an array [n, C, H, W] or [C, H, W].
 
-    The array may be a PyTorch tensor, a NumPy array or an xarray.DataArray; its values are copied to the CPU, in float32
-    or in float64 if they are. An xarray.DataArray names its noises by its `sample` coordinate and keeps the coordinates
-    along `sample`; all other noises are named noise_0000, noise_0001, …
+    The array may be a PyTorch tensor, a NumPy array or an xarray.DataArray; its values are copied to the CPU, as float64
+    if they are, otherwise as float32. An xarray.DataArray names its noises by its `sample` coordinate and keeps its
+    coordinates `seed`, `base`, `epsilon`, `u` and `v`; all other noises are named noise_0000, noise_0001, …
 
     >>> as_noises(np.zeros((2, 1, 28, 28)), shape=(1, 28, 28)).names
     noise_0000, noise_0001
@@ -54,7 +56,7 @@ def as_noises(x: Any, *, shape: Shape | None, name: str = "x") -> NoiseSet:
         raise UserError(
             f"{spelled(name)} holds no noise: its shape is {list(values.shape)}; allowed: {allowed}"
         )
-    check_finite(rows, name)
+    _check_finite(rows, name)
     rows = rows.detach().to("cpu", torch.promote_types(rows.dtype, torch.float32), copy=True).contiguous()
     names, coords = _labels(x, len(rows)) if _is_xarray(x) else (None, {})
     return ArrayNoise(rows, names, coords)
@@ -83,11 +85,11 @@ def as_state(x: Any, *, shape: Shape | None, name: str) -> torch.Tensor:
         if len(values) != 1:
             raise UserError(f"{spelled(name)} has shape {list(values.shape)}; allowed: {allowed}")
         values = values[0]
-    check_finite(values, name)
+    _check_finite(values, name)
     return values.detach()
 
 
-def check_finite(values: torch.Tensor, name: str) -> None:
+def _check_finite(values: torch.Tensor, name: str) -> None:
     """Refuse values that are not finite, or so large that float32 overflows in a step."""
     if not values.isfinite().all():
         raise UserError(f"{spelled(name)} holds NaN or Inf; allowed: finite numbers")
@@ -112,17 +114,9 @@ def as_floats(x: Any, name: str, allowed: str) -> torch.Tensor:
         raise UserError(
             f"{spelled(name)} is {describe(x)}; allowed: {allowed}; read a folder with ds.noise.read({str(x)!r})"
         )
-    array = x
-    if _is_xarray(x):
-        array = _ordered(x).to_numpy()
+    array = _ordered(x).to_numpy() if _is_xarray(x) else x
     if isinstance(array, np.ndarray):
-        if array.dtype.kind != "f" or array.dtype.itemsize > 8 or isinstance(array, np.ma.MaskedArray):
-            kind = "masked" if isinstance(array, np.ma.MaskedArray) else array.dtype
-            raise UserError(
-                f"{spelled(name)} is a {kind} array {list(array.shape)}; allowed: {allowed} of floating-point numbers"
-            )
-        # A copy in native byte order: PyTorch reads no other, nor negative strides.
-        array = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+        return _from_numpy(array, name, allowed)
     if not isinstance(array, torch.Tensor):
         raise UserError(f"{spelled(name)} is {describe(x)}; allowed: {allowed}")
     if not array.is_floating_point() or array.layout != torch.strided or array.is_meta or array.is_quantized:
@@ -131,6 +125,17 @@ def as_floats(x: Any, name: str, allowed: str) -> torch.Tensor:
             f"{spelled(name)} is a {kind} tensor {list(array.shape)}; allowed: {allowed} of floating-point numbers"
         )
     return array
+
+
+def _from_numpy(array: np.ndarray, name: str, allowed: str) -> torch.Tensor:
+    masked = isinstance(array, np.ma.MaskedArray)
+    if masked or array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        raise UserError(
+            f"{spelled(name)} is a {'masked' if masked else array.dtype} array {list(array.shape)}; "
+            f"allowed: {allowed} of floating-point numbers"
+        )
+    # A copy in native byte order: PyTorch reads no other, nor negative strides.
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
 def _check_rank(values: torch.Tensor, shape: Shape | None, name: str, allowed: str) -> None:
@@ -162,13 +167,15 @@ def _ordered(x: xarray.DataArray) -> xarray.DataArray:
 
 
 def _labels(x: xarray.DataArray, count: int) -> tuple[tuple[str, ...] | None, Mapping[str, np.ndarray]]:
-    """The names of the samples, if there are any, and all other coordinates of the samples."""
+    """The names of the samples and the coordinates of their noises, if the array has them."""
     if SAMPLE not in x.coords:
         return None, {}
-    own = {
-        str(key): np.atleast_1d(values.to_numpy())
-        for key, values in x.coords.items()
-        if values.dims == x.coords[SAMPLE].dims and key != SAMPLE and SAMPLE in x.dims
+    names = np.atleast_1d(x[SAMPLE].to_numpy())
+    if len(names) != count:  # one sample's name on another axis
+        return None, {}
+    coords = {
+        name: np.atleast_1d(x[name].to_numpy())
+        for name in NOISE_COORDS
+        if name in x.coords and x[name].dims == x[SAMPLE].dims
     }
-    names = np.atleast_1d(x.coords[SAMPLE].to_numpy())
-    return (tuple(map(str, names)), own) if len(names) == count else (None, {})
+    return tuple(map(str, names)), coords
