@@ -23,7 +23,7 @@ from denoscope.figures import plots
 from denoscope.foundation import checkpoint
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.recording import verify
-from denoscope.recording.recording import set_attribute
+from denoscope.recording.opening import set_attribute
 
 KEPT, IMAGES = Path("figures"), Path("docs/images")
 STEPS = 50

@@ -27,11 +27,11 @@ if _typing.TYPE_CHECKING:
     from denoscope.models.latents import decode as decode
     from denoscope.models.loading import load as load
     from denoscope.noise.noise_set import NoiseSet as NoiseSet
+    from denoscope.recording.opening import open as open
     from denoscope.recording.patching.patching import patch as patch
-    from denoscope.recording.pipelines.watching import watch as watch
+    from denoscope.recording.pipelines.watch import watch as watch
+    from denoscope.recording.record import record as record
     from denoscope.recording.recording import Recording as Recording
-    from denoscope.recording.recording import open as open
-    from denoscope.recording.recording import record as record
     from denoscope.sampling.gradients import gradient as gradient
     from denoscope.sampling.loop import Step as Step
     from denoscope.sampling.loop import denoise as denoise
@@ -56,12 +56,12 @@ _MODULES = {
     "denoise": "sampling.loop",
     "gradient": "sampling.gradients",
     "load": "models.loading",
-    "open": "recording.recording",
+    "open": "recording.opening",
     "patch": "recording.patching.patching",
     "read_plan": "interventions.spec",
-    "record": "recording.recording",
+    "record": "recording.record",
     "sample": "sampling.loop",
-    "watch": "recording.pipelines.watching",
+    "watch": "recording.pipelines.watch",
     "write_plan": "interventions.spec",
 }
 """The module that defines each public name."""

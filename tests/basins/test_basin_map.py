@@ -11,8 +11,8 @@ import denoscope as ds
 from denoscope.dynamics.known import analytic_models as models
 from denoscope.foundation import checkpoint
 from denoscope.foundation.checkpoint import Checkpoint
+from denoscope.foundation.threads import threads_set_to
 from denoscope.models.classifier import lenet
-from denoscope.recording.verify.bits import threads_set_to
 
 
 def side(images):

@@ -16,8 +16,8 @@ import zarr
 
 import denoscope as ds
 from denoscope.config import InferenceConfig
+from denoscope.foundation.threads import threads_set_to
 from denoscope.recording import provenance
-from denoscope.recording.verify.bits import threads_set_to
 
 LAYERS = ["conv_in"]
 

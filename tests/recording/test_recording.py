@@ -471,8 +471,8 @@ def test_two_inputs_of_one_name_are_refused(record, x, tmp_path):
     ("options", "message"),
     [
         ({"layers": ["conv_inn"]}, "unknown layer 'conv_inn'.*conv_in,"),
-        ({"steps": 0}, "num_steps is 0"),
-        ({"steps": 1001}, "num_steps is 1001"),
+        ({"steps": 0}, "^steps is 0"),
+        ({"steps": 1001}, "steps is 1001"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"lanes": -1}, "lanes is -1"),
         ({"noise": "shared"}, "noise is 'shared'"),

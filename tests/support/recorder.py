@@ -131,7 +131,7 @@ def serve() -> None:
     import zarr  # noqa: F401
     from diffusers import DDIMScheduler, UNet2DModel  # noqa: F401
 
-    from denoscope.recording import recording, verify  # noqa: F401
+    from denoscope.recording import record, verify  # noqa: F401
 
     diffusers.utils.logging.disable_progress_bar()
     os.fsync = lambda _file: None  # a busy disk would take long

@@ -14,9 +14,9 @@ def with_sequences(path: Path) -> Recording:
 
     Raises: UserError if it is unfinished, or its sequences are missing or damaged.
     """
-    from denoscope.recording import recording, replay
+    from denoscope.recording import opening
 
-    rec = recording.open(path)
-    replay.need_finished(rec)
+    rec = opening.open(path)
+    opening.check_finished(rec)
     rec.check("sequence")
     return rec

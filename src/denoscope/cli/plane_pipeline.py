@@ -14,9 +14,9 @@ from denoscope.foundation.atomic_files import check_writable
 from denoscope.models.classifier.labels import Classifier, check_images, classify_finite
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.noise_set import NoiseSet
-from denoscope.recording import recording
-from denoscope.recording.job import Job, RecordingProgress
+from denoscope.recording.job import Job
 from denoscope.recording.predictions import Predictions
+from denoscope.recording.progress import RecordingProgress
 from denoscope.storage.pt.layout import file_of
 
 PLANE = "classifications_plane.png"
@@ -43,8 +43,7 @@ def run(
     check_writable(pictures / PLANE)
     options = replace(inference, extract_states=False, extract_estimates=False, output_format="pt")
     job = Job.prepared(denoiser, plane, output, options, settings.system.seed)
-    job.run(progress)
-    x_0 = torch.from_numpy(recording.open(job.out).final.to_numpy())
+    x_0 = torch.from_numpy(job.run(progress).final.to_numpy())
     predictions = Predictions(
         samples=tuple(plane.names),
         files=tuple(output / file_of("final", name, {}) for name in plane.names),

@@ -29,9 +29,9 @@ def peak_memory() -> str:
     return f"{held}, on the device {format_bytes(torch.cuda.max_memory_allocated())}"
 
 
-def describe(plan: Plan, out: Path) -> str:
+def describe(plan: Plan, out: Path | None) -> str:
     """What a recording will do and take, before it starts."""
-    lines = [f"{len(plan.samples)} samples, {plan.steps} steps → {out}"]
+    lines = [f"{len(plan.samples)} samples, {plan.steps} steps → {out or 'memory'}"]
     for array in plan.arrays:
         size = format_bytes(array.count * array.entry_bytes * len(plan.samples))
         lines.append(
@@ -45,9 +45,10 @@ def describe(plan: Plan, out: Path) -> str:
     lines.append(
         f"  at least {format_bytes(plan.held_bytes)} in memory beside the network: one step of {flight} samples in flight"
     )
-    store = local_store(out, plan.format)
-    room, free = FORMATS[plan.format].needed_bytes(store, plan, None), free_bytes(store)
-    lines.append(f"  {format_bytes(room)} on disk in total; {format_bytes(free or 0)} are free")
+    if out is not None:
+        store = local_store(out, plan.format)
+        room, free = FORMATS[plan.format].needed_bytes(store, plan, None), free_bytes(store)
+        lines.append(f"  {format_bytes(room)} on disk in total; {format_bytes(free or 0)} are free")
     return "\n".join(lines)
 
 
@@ -70,7 +71,7 @@ def _bar(what: str, total: int, unit: str, **options: float) -> tqdm:
 class Console:
     """The plan, a bar over all denoising steps of all samples, and a line for each batch and the whole."""
 
-    def begin(self, plan: Plan, out: Path, finished: int) -> None:
+    def begin(self, plan: Plan, out: Path | None, finished: int) -> None:
         self.samples, self.bytes = len(plan.samples) - finished, plan.total_bytes
         self.done, self.began, self.compiling = 0, time.perf_counter(), 0.0
         print(describe(plan, out), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Tensors on their way from the device to the host, in order, while the device goes on computing."""
+"""Tensors on their way from the device to the host, in order, while the device computes on."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from types import TracebackType
 import torch
 
 SLOTS = 8
-"""How many tensors may be under way: enough to bridge a slow write, few enough to keep memory flat."""
+"""How many tensors may be in transfer: enough to bridge a slow write, few enough to keep memory flat."""
 
 Deliver = Callable[[torch.Tensor], None]
 
 
-class Outbox:
-    """Hands tensors over on the host, one after the other, as they were sent.
+class DeviceTransfer:
+    """A context that copies tensors to the host and delivers them one after the other, in the order they were sent.
 
-    From CUDA, each is copied on a side stream into pinned memory, of which PyTorch keeps what it once made,
-    and delivered by a thread; `send` waits while SLOTS tensors are under way. On the CPU there is no device
-    to keep busy, and a thread would only contend with the network for cores: there `send` delivers at once.
+    Tensors of a CUDA device are copied on a side stream into pinned memory, which PyTorch reuses, and delivered by a
+    thread; `send` waits while SLOTS tensors are in transfer. On the CPU, `send` delivers at once: there is no device
+    to keep busy, and a thread would only compete with the network for cores.
 
-    What a delivery raises is raised by the next `send`, or at the end of the block.
+    An exception in a delivery is raised by the next `send`, or at the end of the block.
     """
 
     def __init__(self, device: torch.device, *, threaded: bool | None = None):
         self.device = device
         self.threaded = device.type == "cuda" if threaded is None else threaded
-        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self.under_way: queue.Queue[tuple[torch.Tensor, torch.cuda.Event | None, Deliver] | None]
-        self.under_way = queue.Queue(SLOTS)
-        self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self._deliver_all, name="outbox", daemon=True)
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._waiting: queue.Queue[tuple[torch.Tensor, torch.cuda.Event | None, Deliver] | None]
+        self._waiting = queue.Queue(SLOTS)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._deliver_all, name="device transfer", daemon=True)
 
-    def __enter__(self) -> Outbox:
+    def __enter__(self) -> DeviceTransfer:
         if self.threaded:
-            self.thread.start()
+            self._thread.start()
         return self
 
     def __exit__(
@@ -44,45 +44,50 @@ class Outbox:
     ) -> None:
         if self.threaded:
             if kind is not None:
-                self.error = self.error or error  # what is still under way need not arrive
-            self.under_way.put(None)
-            self.thread.join()
+                self._error = self._error or error  # what is still in transfer need not arrive
+            self._waiting.put(None)
+            self._thread.join()
         if kind is None:
-            self._raise()
+            self._raise_error()
 
     def send(self, tensor: torch.Tensor, deliver: Deliver) -> None:
         """Call `deliver` with the tensor on the host."""
         if not self.threaded:
             deliver(tensor.cpu())
             return
-        self._raise()
-        self.under_way.put((*self._copied(tensor), deliver))
+        self._raise_error()
+        self._waiting.put((*self._copied(tensor), deliver))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `send` would wait."""
+        return self._waiting.full()
 
     def _copied(self, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event | None]:
-        """The tensor's copy on the host, and the event after which it holds its values."""
-        if self.stream is None:
+        """The copy of the tensor on the host, and the event after which it holds the values."""
+        if self._stream is None:
             return tensor, None
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-        self.stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(self.stream):
+        self._stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self._stream):
             host.copy_(tensor, non_blocking=True)
             arrived = torch.cuda.Event()
             arrived.record()
-        tensor.record_stream(self.stream)  # its memory must not be given away before the copy is done
+        tensor.record_stream(self._stream)  # its memory must not be reused before the copy is done
         return host, arrived
 
     def _deliver_all(self) -> None:
-        while (item := self.under_way.get()) is not None:
+        while (item := self._waiting.get()) is not None:
             tensor, arrived, deliver = item
-            if self.error is None:
+            if self._error is None:
                 try:
                     if arrived is not None:
                         arrived.synchronize()
                     deliver(tensor)
                 except BaseException as error:
-                    self.error = error
+                    self._error = error
             del item, tensor
 
-    def _raise(self) -> None:
-        if self.error is not None:
-            raise self.error
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error

@@ -21,6 +21,8 @@ IMAGES = ("sequence", "final", ESTIMATES)
 IMAGE_DIMS = ("channel", "height", "width")
 COMPLETE, NONFINITE = "complete", "nonfinite"
 BRANCH = "branch"
+FormatName = Literal["zarr", "pt", "memory"]
+"""How a recording is stored."""
 DIMS = ("sample", "state", "step", BRANCH)
 
 
@@ -78,7 +80,7 @@ class Plan:
     arrays: tuple[ArrayPlan, ...]
     coords: Mapping[str, tuple[str, np.ndarray]]
     attrs: Mapping[str, Any]
-    format: Literal["zarr", "pt"]
+    format: FormatName
     codec: str = "none"
     in_flight: int = 8
     held_bytes: int = 0

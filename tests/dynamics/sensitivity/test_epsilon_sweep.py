@@ -9,7 +9,7 @@ import denoscope as ds
 from denoscope import dynamics
 from denoscope.dynamics.known.analytic_models import TwoGaussians
 from denoscope.dynamics.statistics.intervals import median_interval
-from denoscope.recording import recording
+from denoscope.recording import opening
 
 EPSILONS = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
 
@@ -48,10 +48,10 @@ def test_on_two_gaussians_large_perturbations_leave_the_plateau(tmp_path):
 
 def test_what_lies_below_the_floor_belongs_to_no_plateau(tmp_path):
     rec = recorded(gaussian((3.0,) * 4), tmp_path)
-    recording.set_attribute(rec.path, "noise_floor", {"per_state_l2": [0.0] * 10 + [0.05]})
+    opening.set_attribute(rec.path, "noise_floor", {"per_state_l2": [0.0] * 10 + [0.05]})
     sweep = dynamics.epsilon_sweep(dynamics.divergence(ds.open(rec.path)))
     assert sweep.usable.tolist() == sweep.linear.tolist() == [False] * 3 + [True] * 4
-    recording.set_attribute(rec.path, "noise_floor", {"per_state_l2": [0.0] * 10 + [5.0]})
+    opening.set_attribute(rec.path, "noise_floor", {"per_state_l2": [0.0] * 10 + [5.0]})
     sweep = dynamics.epsilon_sweep(dynamics.divergence(ds.open(rec.path)))
     assert np.isnan(sweep.value) and sweep.interval is None and "no linear range" in sweep.warnings[-1]
     assert sweep.to_dict()["value"] is None

@@ -115,7 +115,7 @@ def test_recorded_estimates_give_the_same_without_a_denoiser(tiny_ddpm, tmp_path
 def test_estimates_of_some_steps_are_not_enough(tiny, tmp_path):
     x = ds.noise.random(3, tiny.shape, seed=3)
     rec = ds.record(tiny, x, tmp_path / "run.zarr", steps=4, extract_estimates=True, every=(2,))
-    with pytest.raises(ds.UserError, match="made in Python"):
+    with pytest.raises(ds.UserError, match="built in Python"):
         dynamics.commitment(rec, label_of=pixels)
     assert dynamics.commitment(rec, denoiser=tiny, label_of=pixels)["label"].shape == (3, 4)
 
@@ -234,7 +234,7 @@ def test_other_bits_and_a_single_class_give_warnings(mixture, tmp_path):
 
 def test_recordings_that_cannot_be_labelled_or_repeated_are_refused(tiny, tmp_path):
     rec = ds.record(tiny, ds.noise.random(2, tiny.shape), tmp_path / "run.zarr", steps=2)
-    with pytest.raises(ds.UserError, match="made in Python"):
+    with pytest.raises(ds.UserError, match="built in Python"):
         dynamics.commitment(rec)
     with pytest.raises(ds.UserError, match=r"images \[2, 8, 8\], and LeNet-5 takes \[1, 28, 28\]"):
         dynamics.commitment(rec, denoiser=tiny)

@@ -10,7 +10,7 @@ from analytic import ddim_factors, gaussian, levels, timesteps
 
 import denoscope as ds
 from denoscope import dynamics
-from denoscope.recording.recording import set_attribute
+from denoscope.recording.opening import set_attribute
 
 EIGENVALUES = (3.0, 3.0, 3.0, 3.0)
 

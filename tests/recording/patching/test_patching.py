@@ -12,9 +12,9 @@ from denoscope.cli import command
 from denoscope.foundation import checkpoint
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.threads import threads_set_to
 from denoscope.hooks.taps import tapped
 from denoscope.recording.patching import patch_map, patching
-from denoscope.recording.verify.bits import threads_set_to
 from denoscope.sampling.loop import Loop, steps_of
 
 STEPS, COUNT = 3, 3

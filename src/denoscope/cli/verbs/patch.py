@@ -24,14 +24,14 @@ class PatchFlags(Measured):
 
 
 def run(settings: Settings, own: PatchFlags) -> None:
-    from denoscope.recording import recording, verify
+    from denoscope.recording import opening, verify
     from denoscope.recording.patching import patch_map, patching
 
     inference = settings.inference
     with own.working(
         inference, "patching", unit="cell", saved=own.output, reads=[own.a, own.b]
     ) as checkpoint:
-        a = recording.open(own.a)
+        a = opening.open(own.a)
         result = patching.patch(
             verify.denoiser_of(a, device=settings.system.device),
             a,

@@ -14,7 +14,7 @@ from denoscope.dynamics.known import analytic_models as models
 from denoscope.dynamics.known.check import Check
 from denoscope.dynamics.known.closed_forms import LEVELS, ddim_factors, ddpm_factor, timesteps
 from denoscope.models.denoiser import Denoiser
-from denoscope.recording import recording
+from denoscope.recording import record
 
 EIGENVALUES = (3.0, 1.0, 0.3, 0.2, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01)
 """Of the covariance, whose eigenvectors are turned against the pixels."""
@@ -114,7 +114,7 @@ def _divergence() -> list[Check]:
         for epsilon in (1.0, 1e-1, 1e-2):
             noise.perturbed(3, (1, 1, 16), epsilon=epsilon).write(Path(folder) / "inputs")
         x, place = noise.read(Path(folder) / "inputs"), Path(folder) / "run.zarr"
-        made = recording.record(_isotropic(16), x, place, steps=STEPS, layers=[LAYER])
+        made = record.record(_isotropic(16), x, place, steps=STEPS, layers=[LAYER])
         found = dynamics.divergence(made)
         sweep, apart = dynamics.epsilon_sweep(found), found.isel(sample=0)
         rate = float(apart.growth_rate)

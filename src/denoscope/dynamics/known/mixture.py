@@ -16,7 +16,7 @@ from denoscope.dynamics.known import analytic_models as models
 from denoscope.dynamics.known.check import Check
 from denoscope.dynamics.known.closed_forms import LEVELS, timesteps
 from denoscope.models.denoiser import Denoiser
-from denoscope.recording import recording
+from denoscope.recording import record
 from denoscope.sampling.loop import sample
 
 STEPS = 50
@@ -51,7 +51,7 @@ def decided() -> list[Check]:
     x, image = noise.random(64, ddim.shape, seed=2), torch.zeros(1, *ddim.shape, dtype=torch.float64)
     image[..., ALONG] = 3.0
     with tempfile.TemporaryDirectory() as folder:
-        made = recording.record(ddim, x, Path(folder) / "run.zarr", steps=steps, layers=["prediction"])
+        made = record.record(ddim, x, Path(folder) / "run.zarr", steps=steps, layers=["prediction"])
         latest = dynamics.commitment(made, denoiser=ddim, label_of=_side)["commitment_step"].max()
     turned = dynamics.u_turn(ddim, image, [0.8], draws=DRAWS, steps=steps, label_of=_side, lanes=DRAWS)
     level = LEVELS[timesteps(steps)[2]]

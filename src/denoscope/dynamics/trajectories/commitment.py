@@ -18,8 +18,9 @@ from denoscope.foundation.validation import parse_integer
 from denoscope.models.classifier.labels import of_images
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.schedulers import need_estimates
+from denoscope.recording.opening import check_finished, parse_recording
 from denoscope.recording.recording import Recording
-from denoscope.recording.replay import denoiser_of, need_finished, need_loop, opened, steps_again
+from denoscope.recording.replay import check_loop, denoiser_of, steps_again
 from denoscope.storage.plan import ESTIMATES, IMAGES, as_array
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ def commitment(
     Raises: UserError if the recording is unfinished, damaged, without sequences, or made with a function or a tensor that
         no file holds; its scheduler makes no estimate of x_0; nothing labels its images; or the checkpoint exists.
     """
-    recording = opened(recording)
+    recording = parse_recording(recording)
     parse_integer(batch_size, "batch_size", minimum=1)
-    need_finished(recording)
+    check_finished(recording)
     recording.check(*IMAGES)
     estimates = _estimates_of(recording, denoiser, device)
     label_of = parse_label_of(label_of, recording.final.shape[1:], recording.attrs["model"])
@@ -121,7 +122,7 @@ class _RepeatedEstimates:
 def _estimates_of(recording: Recording, denoiser: Denoiser | None, device: str) -> _Estimates:
     if ESTIMATES in recording.dataset and recording.dataset.sizes["step"] == _steps(recording):
         return _RecordedEstimates(recording)
-    need_loop(recording)
+    check_loop(recording)
     denoiser = denoiser_of(recording, device=device) if denoiser is None else denoiser
     check_denoiser(denoiser)
     need_estimates(denoiser.new_scheduler(_steps(recording)), denoiser.shape)

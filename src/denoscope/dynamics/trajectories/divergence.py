@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from denoscope.dynamics.trajectories.divergence_of import divergence_of
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe, parse_real
+from denoscope.recording.opening import parse_recording
 from denoscope.recording.recording import Recording
-from denoscope.recording.replay import opened
 from denoscope.storage.plan import COMPLETE, ESTIMATES
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def divergence(
     Raises: UserError if the recording has no perturbed noises, lacks a layer or a base, is not finite, or is damaged.
     """
     parse_real(threshold, "threshold", above=1)
-    recording = opened(recording)
+    recording = parse_recording(recording)
     bases = _bases(recording)
     places = _places(recording, layers)
     recording.check("sequence", *(ESTIMATES if place == ESTIMATE else place for place in places))

@@ -19,10 +19,11 @@ from denoscope.interventions.spec import Intervention
 from denoscope.models.classifier.labels import DIGIT, classify_finite
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.schedulers import keeps_no_history
+from denoscope.recording.opening import check_finished, parse_recording
 from denoscope.recording.patching import patch_map
 from denoscope.recording.provenance import device_name
 from denoscope.recording.recording import Recording
-from denoscope.recording.replay import condition_of, interventions_of, loop_of, need_finished, opened
+from denoscope.recording.replay import condition_of, interventions_of, loop_of
 from denoscope.sampling.loop import Loop, steps_of
 from denoscope.storage.plan import IMAGES
 
@@ -63,7 +64,7 @@ def patch(
     Raises: UserError if the recordings do not fit each other or the denoiser, are damaged, or the checkpoint exists.
     """
     check_denoiser(denoiser)
-    a, b = opened(recording_a), opened(recording_b)
+    a, b = parse_recording(recording_a), parse_recording(recording_b)
     work = _Work.planned(denoiser, a, b, layers, steps)
     a.check("sequence")
     b.check(*work.layers, *IMAGES)
@@ -231,7 +232,7 @@ class _Work:
 def _sources(a: Recording, b: Recording) -> dict[str, str]:
     """The sample of B for each of A: that of the same name, or at the same place where the names differ."""
     for rec in (a, b):
-        need_finished(rec)
+        check_finished(rec)
     ours, theirs = ([str(name) for name in rec.dataset["sample"].to_numpy()] for rec in (a, b))
     if set(ours) <= set(theirs):
         return {name: name for name in ours}

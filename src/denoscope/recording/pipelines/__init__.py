@@ -1,1 +1,1 @@
-"""Recording a call of any diffusers pipeline."""
+"""Recording the calls of diffusers pipelines."""

@@ -1,4 +1,4 @@
-"""The calls that a pipeline makes of its network, with what passed at the chosen addresses in each."""
+"""The calls that a pipeline makes of its network, with the states at the chosen addresses in each."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from denoscope.hooks.module_survey import first_tensor, is_called
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
-    """One call of a network that put out `rows` rows.
+class ObservedCall:
+    """One call of a network, whose output has `rows` rows.
 
-    `states` maps an address to what was read there, [row, …] for each time that something passed.
+    `states` maps each address to the states that passed there, [row, …] for each time.
     """
 
     rows: int
@@ -28,23 +28,23 @@ class Call:
     states: Mapping[str, Sequence[torch.Tensor]]
 
 
-class Calls:
-    """The calls that a network has answered since they were last taken.
+class CallObserver:
+    """Collects the calls of a network until they are taken.
 
-    While `reading` is false, calls are noted without states.
+    While `reading` is False, calls are collected without states.
     """
 
     def __init__(self, network: nn.Module, addresses: Sequence[Address]):
         self.network, self.addresses = network, addresses
         self.reading = True
-        self._made: list[Call] = []
+        self._made: list[ObservedCall] = []
         self._states: dict[str, list[torch.Tensor]] = {}
         self._worked: dict[str, bool] = {}
         self._composed: set[str] = set()
 
     @contextmanager
-    def noted(self, before: Callable[[], None]) -> Iterator[None]:
-        """Note all calls while the block runs; `before` is called in front of each and may refuse it."""
+    def observing(self, before: Callable[[], None]) -> Iterator[None]:
+        """Collect all calls while the block runs; `before` is called in front of each and may raise to refuse it."""
 
         def begin(_module: nn.Module, _args: Any) -> None:
             before()
@@ -58,14 +58,14 @@ class Calls:
             stack.callback(self.network.register_forward_hook(self._end, with_kwargs=True).remove)
             yield
 
-    def taken(self) -> list[Call]:
-        """The calls since the last time, which are forgotten here."""
+    def take(self) -> list[ObservedCall]:
+        """The calls since the last time, which are dropped here."""
         made, self._made = self._made, []
         return made
 
     def _end(self, _module: nn.Module, _args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
-        found, labels = first_tensor(output), kwargs.get("class_labels")
-        self._made.append(Call(0 if found is None else len(found), labels, self._states))
+        tensor, labels = first_tensor(output), kwargs.get("class_labels")
+        self._made.append(ObservedCall(0 if tensor is None else len(tensor), labels, self._states))
         self._states = {}
 
     def _reader(self, address: Address) -> Visitor:
@@ -73,18 +73,17 @@ class Calls:
             worked = self._worked[address.path]
             if worked:
                 self._composed.add(address.path)
-            passed_by = not worked and address.path in self._composed and address.what in ("out", "diff")
-            if self.reading and not passed_by:
+            bypassed = not worked and address.path in self._composed and address.what in ("out", "diff")
+            if self.reading and not bypassed:
                 copied = value.detach().clone(memory_format=torch.contiguous_format)
                 self._states[str(address)].append(copied)
 
         return read
 
     def _follow(self, stack: ExitStack, path: str) -> None:
-        """Note whether a module works or lets something else answer for it.
+        """Note whether a module computes, or a cache answers in its place.
 
-        diffusers' caches put their own function in the place of a module's, behind PyTorch's hooks; then none of
-        its parts is called.
+        diffusers' caches replace a module's function behind PyTorch's hooks; then none of its parts is called.
         """
         module = self.network.get_submodule(path)
         self._worked[path] = False
@@ -98,7 +97,7 @@ class Calls:
 
 
 def _parts(module: nn.Module) -> Iterator[nn.Module]:
-    """The nearest modules inside of one that can be called."""
+    """The outermost modules inside a module that can be called."""
     for child in module.children():
         if is_called(child):
             yield child

@@ -1,8 +1,8 @@
-"""Measuring on the machine at hand what the README promises: same bits, precision, sound stores."""
+"""Measurements of what the documentation promises: same bits, known precision, undamaged recordings."""
 
 from denoscope.recording.replay import denoiser_of
-from denoscope.recording.verify.bits import Check, determinism
-from denoscope.recording.verify.floor import NoiseFloor, precision
+from denoscope.recording.verify.noise_floor import NoiseFloor, precision
+from denoscope.recording.verify.same_bits import Check, determinism
 from denoscope.recording.verify.stored import StoreReport, precision_of, store
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Whether a recording is what it was: every checksum, and samples computed again."""
+"""Whether a recording is undamaged: every checksum, and samples computed again."""
 
 from __future__ import annotations
 
@@ -14,40 +14,38 @@ import torch
 
 from denoscope import noise
 from denoscope.config import SystemConfig
+from denoscope.foundation.checkpoint import differences
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.random_streams import version_of
+from denoscope.foundation.spelling import spelled
+from denoscope.foundation.threads import threads_set_to
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.array_noise import ArrayNoise
 from denoscope.noise.noise_set import NoiseSet
-from denoscope.recording import recording
 from denoscope.recording.job import Job
+from denoscope.recording.opening import open
 from denoscope.recording.planning import sample_names
+from denoscope.recording.recording import Recording
 from denoscope.recording.replay import condition_of, denoiser_of, first_states, interventions_of, options_of
-from denoscope.recording.verify.bits import threads_set_to
-from denoscope.recording.verify.floor import NoiseFloor, precision
-from denoscope.recording.verify.gap import gap
+from denoscope.recording.verify.difference import largest_difference
+from denoscope.recording.verify.noise_floor import NoiseFloor, precision
 from denoscope.storage.completion import Mark
 from denoscope.storage.inspection import inspect
-from denoscope.storage.output_lock import differences
 from denoscope.storage.plan import as_array
 from denoscope.storage.stores.local import LocalStore
 
-LISTED = 20  # missing marks, the others are counted
+LISTED = 20  # missing marks; the others are counted
 
 
-def precision_of(rec: recording.Recording, *, device: str = SystemConfig.device) -> NoiseFloor:
-    """The noise floor of the model, layers and options that a recording was made with.
-
-    Of what its samples were told, the first one's stands for all.
-    """
+def precision_of(rec: Recording, *, device: str = SystemConfig.device) -> NoiseFloor:
+    """The noise floor of the model, layers and options of a recording, under the condition of its first sample."""
     denoiser, options = denoiser_of(rec, device=device), options_of(rec)
-    first = str(rec.dataset["sample"].to_numpy()[0])
     with threads_set_to(rec.attrs["fingerprint"]["threads"]):
         return precision(
             denoiser,
             steps=options.num_steps,
             layers=options.layers,
-            condition=condition_of(rec, [first], denoiser),
+            condition=condition_of(rec, rec.samples[:1], denoiser),
             lanes=options.lanes,
             sampler_dtype=options.sampler_dtype,
             tf32=options.tf32,
@@ -57,7 +55,10 @@ def precision_of(rec: recording.Recording, *, device: str = SystemConfig.device)
 
 @dataclass(frozen=True)
 class StoreReport:
-    """What re-reading a recording found; `notes` are no faults of it, `remedy` says how it comes to its end."""
+    """The result of reading a recording again.
+
+    `notes` are remarks that are not faults; `remedy` says how an unfinished recording is finished.
+    """
 
     samples: int
     finished: int
@@ -77,7 +78,7 @@ class StoreReport:
         ]
         lines += [f"  without {mark}" for mark in self.missing[:LISTED]]
         if (more := len(self.missing) - LISTED) > 0:
-            lines.append(f"  and {more} marks more")
+            lines.append(f"  and {more} more marks")
         lines += [f"  {line}" for line in (*self.problems, *self.notes)]
         if self.recomputed:
             lines.append(f"{self.recomputed} samples computed again")
@@ -94,45 +95,45 @@ def store(
     source: Any = None,
     seed: int = 0,
 ) -> StoreReport:
-    """Re-read every checksum of a recording, and compute `recompute` random samples again.
+    """Read every checksum of a recording again, and compute `recompute` random samples again.
 
-    Those are chosen among the samples whose checksums hold.
+    The samples are chosen among those whose checksums match.
 
     Args:
-        inputs: the folder it was recorded from, where it does not hold x_T.
-        source: what its model is loaded from, where its name does not say it (see `denoiser_of`).
+        inputs: the folder of noises that was recorded, if the recording does not hold x_T.
+        source: what the model is loaded from, if its name does not say it (see `denoiser_of`).
         seed: of the choice of samples.
 
-    Raises: UserError if there is no recording at `path`, or x_T of the samples to compute again is neither
-    stored nor in `inputs`.
+    Raises: UserError if there is no recording at `path`, or x_T of the samples to compute again is neither stored
+        nor in `inputs`.
     """
     path = Path(path)
-    found = inspect(LocalStore(path))
-    problems, chosen = found.problems, list(found.sound)
+    inspected = inspect(LocalStore(path))
+    problems, chosen = inspected.problems, list(inspected.sound)
     notes: tuple[str, ...] = ()
     if recompute and chosen:
         picked = np.random.default_rng(seed).choice(len(chosen), min(recompute, len(chosen)), replace=False)
         chosen = [chosen[index] for index in sorted(picked)]
-        different, notes = _recomputed(recording.open(path), chosen, inputs, source)
+        different, notes = _recompute(open(path), chosen, inputs, source)
         problems += different
     return StoreReport(
-        samples=found.samples,
-        finished=len(found.finished),
-        remedy=found.how_to_finish,
-        missing=found.missing,
+        samples=inspected.samples,
+        finished=len(inspected.finished),
+        remedy=inspected.how_to_finish,
+        missing=inspected.missing,
         problems=problems,
         notes=notes,
         recomputed=len(chosen) if recompute else 0,
     )
 
 
-def _recomputed(
-    rec: recording.Recording, chosen: Sequence[str], inputs: str | os.PathLike[str] | None, source: Any
+def _recompute(
+    rec: Recording, chosen: Sequence[str], inputs: str | os.PathLike[str] | None, source: Any
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What differs in samples that are computed again with the recording's own options, and why it may."""
+    """The differences in samples that are computed again with the recording's own options, and possible reasons."""
     denoiser = denoiser_of(rec, source=source)
     options = replace(options_of(rec), batch_size=1)
-    x = _states_of(rec, chosen) if inputs is None else _noises_of(inputs, chosen, denoiser)
+    x = _first_states(rec, chosen) if inputs is None else _noises(inputs, chosen, denoiser)
     condition = condition_of(rec, chosen, denoiser)
     stored = rec.attrs["fingerprint"]
     with threads_set_to(stored["threads"]):
@@ -148,39 +149,38 @@ def _recomputed(
             streams=version_of(stored),
         )
         if job.plan.attrs["fingerprint"].get("interventions") != stored.get("interventions"):
-            raise UserError(
-                f"{rec.path}: a value or a recording that its interventions take is not what it was"
-            )
+            raise UserError(f"{rec}: a value or a recording that its interventions use has changed")
         comparer = _Comparer(rec, job)
         job.run_into(comparer, begin=0 if inputs is None else None)
     notes = [
-        f"this differs now ({what}); other bits are no fault of the store"
+        f"this differs now ({what}); different bits are not a fault of the recording"
         for what in differences(stored, job.plan.attrs["fingerprint"])
     ]
     return tuple(comparer.problems), tuple(notes)
 
 
-def _states_of(rec: recording.Recording, chosen: Sequence[str]) -> NoiseSet:
+def _first_states(rec: Recording, chosen: Sequence[str]) -> NoiseSet:
     """The states that the recording begins with."""
     if "sequence" not in rec.dataset:
-        raise UserError(f"{rec.path} does not hold x_T; name the folder it was recorded from (--inputs)")
-    first = first_states(rec, chosen)
-    return ArrayNoise(first, tuple(chosen))
+        raise UserError(f"{rec} does not hold x_T; name the folder that was recorded ({spelled('inputs')})")
+    return ArrayNoise(first_states(rec, chosen), tuple(chosen))
 
 
-def _noises_of(inputs: str | os.PathLike[str], chosen: Sequence[str], denoiser: Denoiser) -> NoiseSet:
-    """The noises of a folder, x_T, by the names that samples have."""
+def _noises(inputs: str | os.PathLike[str], chosen: Sequence[str], denoiser: Denoiser) -> NoiseSet:
+    """The noises x_T of a folder, by the names that samples have."""
     x = noise.read(inputs, shape=denoiser.shape)
     own = sample_names(x.names)
     if lacking := [name for name in chosen if name not in own]:
-        raise UserError(f"{inputs} lacks the noise of {lacking[0]}; name the folder recorded from (--inputs)")
+        raise UserError(
+            f"{inputs} lacks the noise of {lacking[0]}; name the folder that was recorded ({spelled('inputs')})"
+        )
     return x.subset([own.index(name) for name in chosen])
 
 
 class _Comparer:
-    """A writer that compares with what is stored instead of writing."""
+    """A writer that compares with a recording instead of writing."""
 
-    def __init__(self, rec: recording.Recording, job: Job):
+    def __init__(self, rec: Recording, job: Job):
         self.rec, self.job = rec, job
         self.problems: list[str] = []
         self.finished: dict[int, Mark] = {}
@@ -197,20 +197,20 @@ class _Comparison:
         self.comparer, self.names = comparer, names
         self.arrays = {array.name: array for array in comparer.job.plan.arrays}
         self.done = dict.fromkeys(self.arrays, 0)
-        stored = comparer.rec.dataset["sample"].to_numpy().tolist()
+        stored = comparer.rec.samples
         self.rows = [stored.index(name) for name in names]
 
     def append(self, name: str, rows: torch.Tensor) -> None:
         array, entry = self.arrays[name], self.done[name]
         self.done[name] += 1
-        fresh = as_array(rows, array.dtype)
-        for row, place, name_of in zip(fresh, self.rows, self.names, strict=True):
+        again = as_array(rows, array.dtype)
+        for row, place, sample in zip(again, self.rows, self.names, strict=True):
             where = (place, entry) if array.time_dim else (place,)
             stored = self.comparer.rec.dataset[name][where].to_numpy()
             if stored.tobytes() != row.tobytes():
-                most = gap(stored.astype(float), row.astype(float))
+                most = largest_difference(stored.astype(float), row.astype(float))
                 self.comparer.problems.append(
-                    f"{name}, sample {name_of}, entry {entry}: differs by up to {most:.3g}"
+                    f"{name}, sample {sample}, entry {entry}: differs by up to {most:.3g}"
                 )
 
     def flag(self, nonfinite: np.ndarray) -> None: ...

@@ -24,13 +24,13 @@ class CommitmentFlags(Pictured):
 
 def run(settings: Settings, own: CommitmentFlags) -> None:
     from denoscope import dynamics, figures
-    from denoscope.recording import recording
+    from denoscope.recording import opening
 
     with own.working(
         settings.inference, "commitment", unit="sample", saved=own.output, reads=[own.path]
     ) as checkpoint:
         result = dynamics.commitment(
-            recording.open(own.path), device=settings.system.device, checkpoint=checkpoint
+            opening.open(own.path), device=settings.system.device, checkpoint=checkpoint
         )
     own.draw(figures.draw_commitment, result)
     steps = result.sizes["step"]

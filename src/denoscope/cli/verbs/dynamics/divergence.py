@@ -24,10 +24,10 @@ class DivergenceFlags(Pictured):
 def run(settings: Settings, own: DivergenceFlags) -> None:
     from denoscope import dynamics, figures
     from denoscope.foundation import checkpoint
-    from denoscope.recording import recording
+    from denoscope.recording import opening
 
     with own.reserved(settings.inference, reads=[own.path]):
-        result = dynamics.divergence(recording.open(own.path), threshold=own.threshold)
+        result = dynamics.divergence(opening.open(own.path), threshold=own.threshold)
     checkpoint.write(result, own.output)
     own.draw(figures.draw_divergence, result)
     for pair, rate, first in zip(

@@ -33,10 +33,10 @@ class SimilarityFlags(Pictured):
 
 def run(settings: Settings, own: SimilarityFlags) -> None:
     from denoscope import dynamics, figures
-    from denoscope.recording import recording
+    from denoscope.recording import opening
 
     with own.reserved(settings.inference, reads=[own.path]):
-        rec = recording.open(own.path)
+        rec = opening.open(own.path)
         states = _states(rec, own.layers, own.steps)
         result = dynamics.cka_matrix(list(states.values()))
     names = list(states)
@@ -57,7 +57,7 @@ def _states(rec: Recording, layers: Sequence[str], steps: Sequence[int]) -> dict
     Raises: UserError if a layer or step was not recorded, there are fewer than two sets to compare, or the
         recording is unfinished or damaged.
     """
-    from denoscope.recording import replay
+    from denoscope.recording import opening
 
     recorded = [int(step) for step in rec.dataset["step"].to_numpy()]
     if unknown := [layer for layer in layers if layer not in rec.states]:
@@ -72,7 +72,7 @@ def _states(rec: Recording, layers: Sequence[str], steps: Sequence[int]) -> dict
         raise UserError(
             f"{' '.join(chosen) or 'no layer'} in one step leaves nothing to compare; name several --layers or --steps"
         )
-    replay.need_finished(rec)
+    opening.check_finished(rec)
     rec.check(*chosen)
     return {
         f"{layer}, step {step}" if len(at) > 1 else layer: rec.states[layer].sel(step=step).to_numpy()

@@ -25,10 +25,10 @@ class SweepFlags(Pictured):
 
 def run(settings: Settings, own: SweepFlags) -> None:
     from denoscope import dynamics, figures
-    from denoscope.recording import recording
+    from denoscope.recording import opening
 
     with own.reserved(settings.inference, reads=[own.path]):
-        separations = dynamics.divergence(recording.open(own.path), layers=[])
+        separations = dynamics.divergence(opening.open(own.path), layers=[])
         result = dynamics.epsilon_sweep(separations, tolerance=own.tolerance)
     write_json(own.output, result.to_dict())
     own.draw(figures.draw_sweep, result)

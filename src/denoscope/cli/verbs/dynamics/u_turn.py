@@ -52,11 +52,11 @@ def _measure(settings: Settings, own: TurnFlags, checkpoint: Checkpoint) -> xarr
     import torch
 
     from denoscope import dynamics
-    from denoscope.recording import recording, replay
+    from denoscope.recording import opening, replay
     from denoscope.storage.plan import IMAGES
 
-    rec = recording.open(own.path)
-    replay.need_finished(rec)
+    rec = opening.open(own.path)
+    opening.check_finished(rec)
     rec.check(*IMAGES)
     count = rec.final.sizes["sample"]
     if own.samples is not None and own.samples > count:

@@ -26,7 +26,7 @@ class PrecisionFlags(OwnFlags):
 
 
 def run(settings: Settings, own: PrecisionFlags) -> None:
-    from denoscope.recording import recording, verify
+    from denoscope.recording import opening, verify
 
     if own.path is None:
         options = settings.inference
@@ -37,8 +37,8 @@ def run(settings: Settings, own: PrecisionFlags) -> None:
             raise UserError(
                 "--path measures with the recording's own model and options; leave out the other flags"
             )
-        floor = verify.precision_of(recording.open(own.path), device=settings.system.device)
-        recording.set_attribute(own.path, "noise_floor", floor.to_dict())
+        floor = verify.precision_of(opening.open(own.path), device=settings.system.device)
+        opening.set_attribute(own.path, "noise_floor", floor.to_dict())
     print(floor)
     print(f"noise floor of {own.path or settings.model.model}: {floor.value:.3g}")
 

@@ -16,7 +16,7 @@ from denoscope.cli.command import main
 from denoscope.hooks.module_survey import first_tensor
 from denoscope.models.loading import network_of
 from denoscope.recording import verify
-from denoscope.recording.device_transfer import Outbox
+from denoscope.recording.device_transfer import DeviceTransfer
 
 pytestmark = [
     pytest.mark.filterwarnings(
@@ -276,7 +276,7 @@ def test_branches_in_calls_of_their_own_are_recorded_where_they_are_stated(tmp_p
     with (
         pytest.raises(
             ds.UserError,
-            match=r'2 and 2 rows .* states of 2.*state it: ds\.watch\(…, branches="uncond,cond"\)',
+            match=r"2 and 2 rows .* states of 2.*branches='uncond,cond'",
         ),
         ds.watch(pipe, layers=["x_embedder"], out=tmp_path / "run.zarr"),
     ):
@@ -326,7 +326,7 @@ def test_the_order_of_an_unknown_pipeline_is_to_be_stated(doubled, stated, tmp_p
         with (
             pytest.raises(
                 ds.UserError,
-                match=r"Own calls its network with 6 rows .* state it: ds\.watch\(…, branches=\"uncond,",
+                match=r"Own calls its network with 6 rows .*branches='uncond,cond'",
             ),
             ds.watch(pipe, layers=["mid_block"], out=tmp_path / "run.zarr"),
         ):
@@ -349,11 +349,11 @@ def test_a_pipeline_that_is_derived_from_a_known_one_has_its_order(tmp_path):
 @pytest.mark.parametrize(
     ("branches", "match"),
     [
-        (("a", "b", "c"), "4 rows for states of 2, which are not those of branches a, b, c"),
-        ((), "not those of branches none"),
-        (("cond", "cond"), "branches is .'cond', 'cond'.; allowed: names that differ"),
+        (("a", "b", "c"), "4 rows for states of 2.*branches='a,b,c'"),
+        ((), "4 rows for states of 2.*branches=''"),
+        (("cond", "cond"), "branches is .'cond', 'cond'.; allowed: different names"),
         ("uncond,", "branches is 'uncond,'; allowed"),
-        ("cond,cond", "branches is 'cond,cond'; allowed: names that differ, as \"uncond,cond\""),
+        ("cond,cond", "branches is 'cond,cond'; allowed: different names, such as \"uncond,cond\""),
     ],
 )
 def test_branches_that_do_not_fit_are_refused(branches, match, tmp_path):
@@ -498,7 +498,7 @@ def test_a_recording_says_where_it_comes_from_and_that_it_cannot_be_made_again(t
     assert known["scheduler_config"]["beta_schedule"] == "linear" and known["lanes"] == SAMPLES
     assert known["layers"] == ["transformer_blocks.0", "transformer_blocks.1"] and known["steps"] == STEPS
     assert attrs["versions"].keys() >= {"torch", "diffusers", "denoscope"} and attrs["created"]
-    with pytest.raises(ds.UserError, match="recorded from a DiTPipeline call, which cannot be made again"):
+    with pytest.raises(ds.UserError, match=r"recorded from a DiTPipeline call.*--recompute"):
         verify.store(tmp_path / "run.zarr", recompute=1)
 
 
@@ -541,7 +541,7 @@ def test_a_call_that_follows_a_failed_one_is_refused(tmp_path, dies_at):
     pipe, arguments = PIPELINES["ddim"]()
     dies_at(pipe.unet, 1)
     with (
-        pytest.raises(ds.UserError, match="from timestep 666 where that from 333 was to come"),
+        pytest.raises(ds.UserError, match=r"timestep 666 .*from 333"),
         ds.watch(pipe, layers=["mid_block"], out=tmp_path / "run.zarr"),
     ):
         with pytest.raises(RuntimeError, match="on purpose"):
@@ -626,7 +626,8 @@ def test_a_thread_that_writes_beside_the_pipeline_writes_the_same(tmp_path, cont
     """As on CUDA."""
     for threaded in (False, True):
         monkeypatch.setattr(
-            "denoscope.recording.pipelines.watching.Outbox", functools.partial(Outbox, threaded=threaded)
+            "denoscope.recording.pipelines.watch.DeviceTransfer",
+            functools.partial(DeviceTransfer, threaded=threaded),
         )
         pipe, arguments = CASES["heun"].built()
         with ds.watch(pipe, layers=UNET, out=tmp_path / f"{threaded}.zarr"):
@@ -661,7 +662,7 @@ def one_line(match, tmp_path, *, pipe=None, layers=("mid_block",), **options):
         (
             ["down_blocks.0.resnets.0.nonlinearity"],
             {},
-            "states of different shapes in one call.*inside of it",
+            "states of different shapes in one call",
         ),
     ],
 )
@@ -669,19 +670,31 @@ def test_a_wrong_layer_or_option_is_refused(layers, options, match, tmp_path):
     one_line(match, tmp_path, layers=layers, **options)
 
 
-def test_an_unknown_option_has_its_nearest_names(tmp_path):
-    pipe, _ = PIPELINES["ddim"]()
-    with (
-        pytest.raises(TypeError, match=r"watch\(\) has no option 'chanels'; the nearest are channels"),
-        ds.watch(pipe, layers=["mid_block"], out=tmp_path / "run.zarr", chanels="0:2"),
-    ):
-        pass
+def test_a_pipeline_can_be_recorded_in_memory():
+    case = CASES["heun"]
+    truth = ByHand(case)
+    pipe, arguments = case.built()
+    with ds.watch(pipe, layers="mid_block") as watched:
+        with pytest.raises(ds.UserError, match="not finished"):
+            _ = watched.recording
+        pipe(**arguments)
+    rec = watched.recording
+    assert rec.path is None and equal(rec.sequence, truth.sequence(case))
+    assert equal(rec["mid_block"], truth.state(case, "mid_block"))
+    assert rec.dataset["complete"].all()
+
+
+def test_a_pipeline_that_does_not_fit_into_memory_is_refused(monkeypatch):
+    pipe, arguments = PIPELINES["ddim"]()
+    monkeypatch.setattr("denoscope.foundation.memory.free_bytes", lambda _: 1000)
+    with pytest.raises(ds.UserError, match=r"1000 B are free.*out="), ds.watch(pipe, layers="mid_block"):
+        pipe(**arguments)
 
 
 def test_a_layer_without_rows_or_calls_is_refused_with_how_to_leave_it_out(tmp_path):
     for layer, match in (
         ("pos_embed", "without a row for each of the network's 2"),
-        ("unused", "nothing passed"),
+        ("unused", "no state passed"),
     ):
         pipe, arguments = PIPELINES["flux"]()
         pipe.transformer.unused = torch.nn.Linear(1, 1)

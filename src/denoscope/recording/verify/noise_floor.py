@@ -1,10 +1,10 @@
-"""The noise floor: what rounding alone does to a trajectory and to the states of layers."""
+"""The noise floor: how far rounding alone moves a trajectory and the states of layers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,29 +15,32 @@ from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.hooks.taps import tapped
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
-from denoscope.recording.verify.bits import OTHER_LANES
+from denoscope.recording.arguments import several
+from denoscope.recording.verify.same_bits import OTHER_LANES
 from denoscope.sampling.loop import Loop, steps_of
 
 X = "x"
 """The name of the states x_t among those of layers."""
+Gaps = dict[str, dict[str, list[float]]]
+"""For x and each layer, the `largest` difference of one number and of one sample (`l2`) in every step."""
 
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """How far rounding alone moves a trajectory: below this, a separation means nothing.
+    """How far rounding alone moves a trajectory: a smaller separation means nothing.
 
     `between_lane_counts` and `between_precisions` are the largest absolute difference of one number of x_t in any
-    step, the latter to float64; it is None where nothing more precise could be compared: in float64 itself, and
-    under a stochastic scheduler, which draws other numbers in double precision. `per_state` gives the larger of the
-    two from x_T to x_0, `per_state_l2` the L2 norm of the largest difference of one sample there; `layers` the same
-    two for every step of each layer. Measured on `samples` random noises at `lanes` rows a call.
+    step, the latter to float64. It is None if nothing more precise can be compared: in float64 itself, and under a
+    stochastic scheduler, which draws other numbers in double precision. `per_state` gives the larger of the two from
+    x_T to x_0, and `per_state_l2` the L2 norm of the largest difference of one sample there; `layers` gives the same
+    two for every step of each layer. Measured on `samples` random noises with `lanes` rows in each network call.
     """
 
     between_lane_counts: float
     between_precisions: float | None
     per_state: list[float]
     per_state_l2: list[float]
-    layers: dict[str, dict[str, list[float]]]
+    layers: Gaps
     dtype: str
     lanes: int
     samples: int
@@ -66,45 +69,54 @@ def precision(
     denoiser: Denoiser,
     *,
     steps: int = InferenceConfig.num_steps,
-    layers: Sequence[str] = (),
+    layers: str | Sequence[str] = (),
     seed: int = SystemConfig.seed,
     samples: int = 8,
     condition: Condition = NOTHING,
-    **options: Any,
+    lanes: int = InferenceConfig.lanes,
+    sampler_dtype: Literal["auto", "float32", "float64"] = InferenceConfig.sampler_dtype,
+    tf32: bool = InferenceConfig.tf32,
+    fast: bool = InferenceConfig.fast,
 ) -> NoiseFloor:
     """The noise floor: the largest difference between lane counts, and to double precision.
 
-    Measured on random noises with common draws, from what a call of `options.lanes` rows gives.
+    Measured on random noises with common draws, against calls of `lanes` rows.
 
     Args:
         layers: queries of layers whose floor is measured too.
-        samples: how many noises; all of their states are held in memory.
-        condition: what the network is told besides, one row for all samples.
-        options: further fields of `InferenceConfig`: lanes, sampler_dtype, tf32, fast.
+        samples: the number of noises; all of their states are held in memory.
+        condition: further inputs of the network, one row for all samples.
     """
-    chosen = InferenceConfig.from_arguments(num_steps=steps, layers=tuple(layers), **options)
+    options = InferenceConfig.from_arguments(
+        num_steps=steps,
+        layers=several(layers),
+        lanes=lanes,
+        sampler_dtype=sampler_dtype,
+        tf32=tf32,
+        fast=fast,
+    )
     x_T = noise.random(samples, denoiser.shape, seed=seed).batch(range(samples))
 
-    def run(model: Denoiser, asked: InferenceConfig) -> list[dict[str, np.ndarray]]:
-        return list(_states(model, x_T, asked, seed, condition))
+    def run(model: Denoiser, chosen: InferenceConfig) -> list[dict[str, np.ndarray]]:
+        return list(_states(model, x_T, chosen, seed, condition))
 
-    reference = run(denoiser, chosen)
-    others = [replace(chosen, lanes=lanes) for lanes in OTHER_LANES if lanes != chosen.lanes]
-    lane_gaps = _largest([_gaps(run(denoiser, asked), reference) for asked in others])
-    every = [lane_gaps]
+    reference = run(denoiser, options)
+    others = [replace(options, lanes=count) for count in OTHER_LANES if count != lanes]
+    lane_gaps = _largest([_gaps(run(denoiser, other), reference) for other in others])
+    precision_gaps = None
     if not denoiser.is_stochastic and denoiser.dtype != torch.float64:
         double = replace(denoiser, run_dtype=torch.float64)
-        exact = replace(chosen, fast=False, sampler_dtype="auto")
-        every.append(_gaps(run(double, exact), reference))
-    both = _largest(every)
+        exact = replace(options, fast=False, sampler_dtype="auto")
+        precision_gaps = _gaps(run(double, exact), reference)
+    both = _largest([gaps for gaps in (lane_gaps, precision_gaps) if gaps is not None])
     return NoiseFloor(
         between_lane_counts=max(lane_gaps[X]["largest"]),
-        between_precisions=max(every[1][X]["largest"]) if len(every) > 1 else None,
+        between_precisions=max(precision_gaps[X]["largest"]) if precision_gaps else None,
         per_state=[0.0, *both[X]["largest"]],
         per_state_l2=[0.0, *both[X]["l2"]],
         layers={name: gaps for name, gaps in both.items() if name != X},
         dtype=str(denoiser.dtype).removeprefix("torch."),
-        lanes=chosen.lanes,
+        lanes=lanes,
         samples=samples,
     )
 
@@ -121,30 +133,29 @@ def _states(
     ):
         names = [str(index) for index in range(len(x_T))]
         for step in steps_of(denoiser, network, x_T, Loop.of(options, seed), names, condition):
-            found = {X: step.x_after, **step.states}
-            yield {name: state.double().flatten(1).cpu().numpy() for name, state in found.items()}
+            states = {X: step.x_after, **step.states}
+            yield {name: state.double().flatten(1).cpu().numpy() for name, state in states.items()}
 
 
-def _gaps(
-    found: Sequence[Mapping[str, np.ndarray]], reference: Sequence[Mapping[str, np.ndarray]]
-) -> dict[str, dict[str, list[float]]]:
-    """For x and each layer, the largest difference of one number and of one sample (L2) in every step."""
-    gaps: dict[str, dict[str, list[float]]] = {name: {"largest": [], "l2": []} for name in reference[0]}
-    for one, other in zip(found, reference, strict=True):
-        for name, kept in gaps.items():
+def _gaps(states: Sequence[Mapping[str, np.ndarray]], reference: Sequence[Mapping[str, np.ndarray]]) -> Gaps:
+    """The differences of two runs in every step."""
+    gaps: Gaps = {name: {"largest": [], "l2": []} for name in reference[0]}
+    for one, other in zip(states, reference, strict=True):
+        for name, of_name in gaps.items():
             with np.errstate(invalid="ignore"):
                 # What a layer did not compute is NaN in both, and what overflowed is Inf in both.
                 apart = np.nan_to_num(one[name] - other[name], nan=0.0)
-            kept["largest"].append(float(np.abs(apart).max()))
-            kept["l2"].append(float(np.linalg.norm(apart, axis=1).max()))
+            of_name["largest"].append(float(np.abs(apart).max()))
+            of_name["l2"].append(float(np.linalg.norm(apart, axis=1).max()))
     return gaps
 
 
-def _largest(several: Sequence[dict[str, dict[str, list[float]]]]) -> dict[str, dict[str, list[float]]]:
+def _largest(measured: Sequence[Gaps]) -> Gaps:
     """The largest of several measurements, step by step."""
     return {
         name: {
-            kind: np.max([gaps[name][kind] for gaps in several], axis=0).tolist() for kind in several[0][name]
+            kind: np.max([gaps[name][kind] for gaps in measured], axis=0).tolist()
+            for kind in measured[0][name]
         }
-        for name in several[0]
+        for name in measured[0]
     }

@@ -1,0 +1,38 @@
+"""Arguments that `record` and `watch` share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from denoscope.config import InferenceConfig
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
+from denoscope.foundation.validation import describe
+
+OUTPUT_OPTIONS = ("resume", "overwrite", "output_format", "codec")
+
+
+def several(given: Any) -> Any:
+    """One value or several, as a tuple; a configuration checks the values."""
+    if given is None:
+        return ()
+    return tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+
+
+def parse_output(out: Any, options: InferenceConfig) -> Path | None:
+    """The output as a path, or None for a recording in memory.
+
+    Raises: UserError if `out` is not a path, or is None while options of an output are given.
+    """
+    if out is None:
+        default = InferenceConfig()
+        for name in OUTPUT_OPTIONS:
+            if (value := getattr(options, name)) != getattr(default, name):
+                raise UserError(f"{spelled(name, value)} needs {spelled('out')}, the path of the recording")
+        return None
+    if not isinstance(out, (str, os.PathLike)) or not str(out):
+        raise UserError(f"{spelled('out')} is {describe(out)}; allowed: a path such as 'run.zarr', or None")
+    return Path(out)
