@@ -11,7 +11,7 @@ import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from denoscope.cli import flags, registry, settings_file
+from denoscope.cli import flags, preflight, registry, settings_file, threads
 from denoscope.cli.overview import overview
 from denoscope.config import Settings
 from denoscope.foundation.errors import UserError
@@ -84,8 +84,10 @@ def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -
     try:
         parsed = flags.parse(verb, arguments, settings, program)
         with as_flags(verb.spelling()):
-            own = flags.own_flags(verb, parsed)
-            verb.run(flags.merged(verb, settings, parsed), own)
+            own, settings = flags.own_flags(verb, parsed), flags.merged(verb, settings, parsed)
+            preflight.check(verb, settings)
+            with threads.limited(settings.system.threads):
+                verb.run(settings, own)
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt as stop:

@@ -16,16 +16,16 @@ PLANE_ARGUMENTS = {
 }
 """The flags of `noise.plane`, and of what is classified."""
 CLASSIFIED_PLANE = {
-    "system": "device seed",
+    "system": "device threads seed",
     "model": MODEL,
     "inference": f"num_steps batch_size lanes {SAVED}",
     "classifier": "classifier_weights reject",
     "default": PLANE,
 }
 """The classes that noises of a plane become."""
-SPECTRUM = {"system": "inputs device seed", "model": MODEL, "inference": f"num_steps noise {SAVED}"}
+SPECTRUM = {"system": "inputs device threads seed", "model": MODEL, "inference": f"num_steps noise {SAVED}"}
 """Exponents of the noises of a folder."""
-LOOP = {"system": "inputs device seed", "model": MODEL, "inference": f"num_steps {SAVED}"}
+LOOP = {"system": "inputs device threads seed", "model": MODEL, "inference": f"num_steps {SAVED}"}
 """A closed loop that begins with a noise of a folder."""
 REPLACES = {"inference": "overwrite"}
 """A measure that is too quick to be resumed."""

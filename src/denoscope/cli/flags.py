@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import io
 import itertools
 import typing
@@ -27,6 +28,8 @@ def parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str
             raise UserError(
                 f"{word.rstrip('=') or flag} is given an empty text; give it a value or leave it out"
             )
+    for word in arguments:
+        _check_known(verb, word, program)
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
@@ -44,10 +47,25 @@ def parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str
         raise
 
 
+def _check_known(verb: Verb, word: str, program: str) -> None:
+    """Refuse a flag that the command does not have, with the nearest that it has."""
+    flag = word.partition("=")[0].replace("-", "_")
+    if not word.startswith("--") or flag == "__help":
+        return
+    own = [item.name for item in dataclasses.fields(verb.own)] if verb.own else []
+    known = [*own, *(flag for _, _, flag in verb.fields())]
+    if flag[2:].removeprefix("no_") not in known and flag[2:] not in known:
+        near = difflib.get_close_matches(flag[2:], known, n=1)
+        meant = f"; did you mean --{near[0]}?" if near else ";"
+        raise UserError(f"unknown flag {word.partition('=')[0]}{meant} See {program} --help")
+
+
 def _first_part(framed: str) -> str:
-    """What is wrong: the part of tyro's framed message above its first rule, where its advice begins."""
-    lines = framed.splitlines()[1:]
-    return " ".join(line.strip("│ ") for line in itertools.takewhile(lambda line: "──" not in line, lines))
+    """What is wrong, from tyro's framed message: what follows the title, up to the rule above its advice."""
+    lines = [line.strip("│ ") for line in framed.splitlines()[1:]]
+    # Where the terminal is not one of Unicode, a rule of dashes follows the title.
+    body = itertools.dropwhile(lambda line: line.startswith("--") and not line.strip("-"), lines)
+    return " ".join(itertools.takewhile(lambda line: line.strip("─-"), body))
 
 
 def own_flags(verb: Verb, parsed: Any) -> Any:

@@ -48,11 +48,11 @@ class Measured(OwnFlags):
         the block `reads` is never replaced, nor is any part of a recording that it reads. Ctrl-C reports where the
         finished work is saved.
         """
-        self.check()
         for flag, path in self.outputs:
             if source := next((one for one in reads if path.resolve().is_relative_to(one.resolve())), None):
                 raise UserError(f"{flag} is {path}, a part of {source}, which is read; name another path")
             self._check_free(flag, path, inference, saved)
+        self.check()
         try:
             yield
         except KeyboardInterrupt as stop:
@@ -67,11 +67,14 @@ class Measured(OwnFlags):
         self, inference: InferenceConfig, what: str, *, unit: str, saved: Path, reads: Sequence[Path] = ()
     ) -> Iterator[Checkpoint]:
         """Like `reserved`; the block gets the checkpoint to which it saves its work and reports its progress."""
-        from denoscope.cli import progress
-        from denoscope.foundation.checkpoint import Checkpoint
+        with self.reserved(inference, reads=reads, saved=saved):
+            from denoscope.cli import progress
+            from denoscope.foundation.checkpoint import Checkpoint
 
-        with self.reserved(inference, reads=reads, saved=saved), progress.Counter(what, unit=unit) as counter:
-            yield Checkpoint(saved, resume=inference.resume, overwrite=inference.overwrite, progress=counter)
+            with progress.Counter(what, unit=unit) as counter:
+                yield Checkpoint(
+                    saved, resume=inference.resume, overwrite=inference.overwrite, progress=counter
+                )
 
     def check(self) -> None:
         """Refuse what cannot be written, before anything is measured."""

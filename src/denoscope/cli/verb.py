@@ -26,6 +26,7 @@ class Verb:
         flags: for each configuration (a field of Settings) the fields that become flags, separated by spaces;
             "field:flag" gives a flag another name than its field.
         own: a dataclass of the flags that belong to this command alone.
+        writes: fields that name what the command writes, and need not exist.
         arguments: arguments of the functions that are called whose flag has another name, beside `ARGUMENTS`.
     """
 
@@ -34,6 +35,7 @@ class Verb:
     flags: Mapping[str, str]
     own: type[OwnFlags] | None = None
     arguments: Mapping[str, str] = field(default_factory=dict)
+    writes: tuple[str, ...] = ()
 
     def fields(self) -> list[tuple[str, str, str]]:
         """(configuration, field, flag) of every flag that sets a configuration's field."""

@@ -24,13 +24,13 @@ class PatchFlags(Measured):
 
 
 def run(settings: Settings, own: PatchFlags) -> None:
-    from denoscope.recording import opening, verify
-    from denoscope.recording.patching import patch_map, patching
-
     inference = settings.inference
     with own.working(
         inference, "patching", unit="cell", saved=own.output, reads=[own.a, own.b]
     ) as checkpoint:
+        from denoscope.recording import opening, verify
+        from denoscope.recording.patching import patch_map, patching
+
         a = opening.open(own.a)
         result = patching.patch(
             verify.denoiser_of(a, device=settings.system.device),
@@ -48,6 +48,6 @@ def run(settings: Settings, own: PatchFlags) -> None:
 VERB = Verb(
     run,
     "Put one recording's states into the run of another, layer by layer and step by step.",
-    {"system": "device", "inference": f"batch_size {SAVED}"},
+    {"system": "device threads", "inference": f"batch_size {SAVED}"},
     PatchFlags,
 )

@@ -34,7 +34,7 @@ VERB = Verb(
     run,
     "Plane of noises → denoise → classify → coloured plane, in one go.",
     {
-        "system": "output device seed",
+        "system": "output device threads seed",
         "model": "model scheduler clip_sample",
         "inference": f"num_steps batch_size lanes noise {SAVED}",
         "generation": "image_size channels",

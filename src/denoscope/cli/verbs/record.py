@@ -41,7 +41,7 @@ VERB = Verb(
     run,
     "Denoise the noises of a folder and record sequences and hidden states.",
     {
-        "system": "inputs output device seed",
+        "system": "inputs output device threads seed",
         "model": MODEL,
         "inference": " ".join(item.name for item in dataclasses.fields(InferenceConfig)),
     },

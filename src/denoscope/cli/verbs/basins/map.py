@@ -21,10 +21,10 @@ class MapFlags(Pictured):
 
 
 def run(settings: Settings, own: MapFlags) -> None:
-    from denoscope import basins, figures
-
     inference, classifier = settings.inference, settings.classifier
     with own.working(inference, "map of basins", unit="cell", saved=own.output) as checkpoint:
+        from denoscope import basins, figures
+
         denoiser = load(settings)
         result = basins.map(
             denoiser,

@@ -40,9 +40,9 @@ class BasinsFlags(LabelFlags):
 
 
 def run(settings: Settings, own: BasinsFlags) -> None:
-    from denoscope import dynamics
-
     with own.reserved(settings.inference):
+        from denoscope import dynamics
+
         labels, provenance = read_plane(own.path)
         fractions = dynamics.basin_fractions(labels)
         boxes, not_measured = _boxes(labels.shape, own.boxes)

@@ -23,12 +23,12 @@ class CommitmentFlags(Pictured):
 
 
 def run(settings: Settings, own: CommitmentFlags) -> None:
-    from denoscope import dynamics, figures
-    from denoscope.recording import opening
-
     with own.working(
         settings.inference, "commitment", unit="sample", saved=own.output, reads=[own.path]
     ) as checkpoint:
+        from denoscope import dynamics, figures
+        from denoscope.recording import opening
+
         result = dynamics.commitment(
             opening.open(own.path), device=settings.system.device, checkpoint=checkpoint
         )
@@ -45,6 +45,6 @@ def run(settings: Settings, own: CommitmentFlags) -> None:
 VERB = Verb(
     run,
     "Find the step in which each sample of a recording is decided, by the class of its estimates of x_0.",
-    {"system": "device", "inference": SAVED},
+    {"system": "device threads", "inference": SAVED},
     CommitmentFlags,
 )

@@ -28,9 +28,9 @@ class DistancesFlags(Pictured):
 
 
 def run(settings: Settings, own: DistancesFlags) -> None:
-    from denoscope import dynamics, figures
-
     with own.reserved(settings.inference, reads=[own.path]):
+        from denoscope import dynamics, figures
+
         rec = with_sequences(own.path)
         if len(rec.sequence) < 2:
             raise UserError(f"{own.path} holds one sample; allowed: two or more, to be compared")

@@ -22,11 +22,11 @@ class DivergenceFlags(Pictured):
 
 
 def run(settings: Settings, own: DivergenceFlags) -> None:
-    from denoscope import dynamics, figures
-    from denoscope.foundation import checkpoint
-    from denoscope.recording import opening
-
     with own.reserved(settings.inference, reads=[own.path]):
+        from denoscope import dynamics, figures
+        from denoscope.foundation import checkpoint
+        from denoscope.recording import opening
+
         result = dynamics.divergence(opening.open(own.path), threshold=own.threshold)
     checkpoint.write(result, own.output)
     own.draw(figures.draw_divergence, result)

@@ -28,10 +28,10 @@ class FullSpectrumFlags(Checkpointed, Pictured):
 
 
 def run(settings: Settings, own: FullSpectrumFlags) -> None:
-    from denoscope import dynamics, figures
-
     inference = settings.inference
     with own.working(inference, "full spectrum", unit="step", saved=own.checkpoint) as checkpoint:
+        from denoscope import dynamics, figures
+
         denoiser = load(settings)
         result = dynamics.full_spectrum(
             denoiser,

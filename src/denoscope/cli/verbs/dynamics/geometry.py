@@ -22,11 +22,11 @@ class GeometryFlags(Pictured):
 
 
 def run(settings: Settings, own: GeometryFlags) -> None:
-    import numpy as np
-
-    from denoscope import dynamics, figures
-
     with own.reserved(settings.inference, reads=[own.path]):
+        import numpy as np
+
+        from denoscope import dynamics, figures
+
         rec = with_sequences(own.path)
         trajectories = rec.sequence.to_numpy()
         path, spread = dynamics.path_geometry(trajectories), dynamics.participation(trajectories)

@@ -21,10 +21,10 @@ class GrowthFlags(Pictured):
 
 
 def run(settings: Settings, own: GrowthFlags) -> None:
-    from denoscope import dynamics, figures
-
     inference = settings.inference
     with own.working(inference, "ridge map", unit="point", saved=own.output) as checkpoint:
+        from denoscope import dynamics, figures
+
         denoiser = load(settings)
         result = dynamics.plane_growth(
             denoiser,
@@ -46,7 +46,7 @@ VERB = Verb(
     run,
     "Map how much x_T → x_0 stretches a plane of noises, point by point: ridges and flats.",
     {
-        "system": "device seed",
+        "system": "device threads seed",
         "model": MODEL,
         "inference": f"num_steps batch_size lanes {SAVED}",
         "default": PLANE,

@@ -25,9 +25,9 @@ class LyapunovFlags(OneLoopFlags, Checkpointed):
 
 
 def run(settings: Settings, own: LyapunovFlags) -> None:
-    from denoscope import dynamics
-
     with own.working(settings.inference, "closed loop", unit="iteration", saved=own.checkpoint) as checkpoint:
+        from denoscope import dynamics
+
         loop_at, x_0 = loops(settings, own, checkpoint.streams)
         result = dynamics.lyapunov(
             loop_at(own.level),

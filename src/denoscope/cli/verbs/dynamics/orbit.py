@@ -45,9 +45,9 @@ class Measure:
 
 
 def run(settings: Settings, own: OrbitFlags) -> None:
-    from denoscope import dynamics, figures
-
     with own.working(settings.inference, "closed loop", unit="iteration", saved=own.checkpoint) as checkpoint:
+        from denoscope import dynamics, figures
+
         loop_at, x_0 = loops(settings, own, checkpoint.streams)
         loop = loop_at(own.level)
         states = dynamics.orbit(

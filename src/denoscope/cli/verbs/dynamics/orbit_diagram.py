@@ -27,10 +27,10 @@ class DiagramFlags(LoopFlags, Checkpointed, Pictured):
 
 
 def run(settings: Settings, own: DiagramFlags) -> None:
-    from denoscope import dynamics, figures
-
     inference = settings.inference
     with own.working(inference, "closed loops", unit="iteration", saved=own.checkpoint) as checkpoint:
+        from denoscope import dynamics, figures
+
         loop_at, x_0 = loops(settings, own, checkpoint.streams)
         # All before the first is iterated, so that an invalid level is refused at once.
         at_level = {level: loop_at(level) for level in own.levels or default_levels(inference.num_steps)}

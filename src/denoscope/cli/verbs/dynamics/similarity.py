@@ -32,10 +32,10 @@ class SimilarityFlags(Pictured):
 
 
 def run(settings: Settings, own: SimilarityFlags) -> None:
-    from denoscope import dynamics, figures
-    from denoscope.recording import opening
-
     with own.reserved(settings.inference, reads=[own.path]):
+        from denoscope import dynamics, figures
+        from denoscope.recording import opening
+
         rec = opening.open(own.path)
         states = _states(rec, own.layers, own.steps)
         result = dynamics.cka_matrix(list(states.values()))

@@ -55,10 +55,10 @@ class SpectrumFlags(Measured):
 
 
 def run(settings: Settings, own: SpectrumFlags) -> None:
-    from denoscope.foundation import tensor_files
-
     inference, inputs, written = settings.inference, settings.system.inputs, {}
     with own.reserved(inference, reads=[inputs / "*.pt"], saved=own.checkpoints):
+        from denoscope.foundation import tensor_files
+
         denoiser = load(settings)
         x = read_noises(settings, denoiser)
         if own.samples > len(x):

@@ -24,10 +24,10 @@ class SweepFlags(Pictured):
 
 
 def run(settings: Settings, own: SweepFlags) -> None:
-    from denoscope import dynamics, figures
-    from denoscope.recording import opening
-
     with own.reserved(settings.inference, reads=[own.path]):
+        from denoscope import dynamics, figures
+        from denoscope.recording import opening
+
         separations = dynamics.divergence(opening.open(own.path), layers=[])
         result = dynamics.epsilon_sweep(separations, tolerance=own.tolerance)
     write_json(own.output, result.to_dict())

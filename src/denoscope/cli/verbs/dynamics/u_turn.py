@@ -32,11 +32,11 @@ class TurnFlags(Pictured):
 
 
 def run(settings: Settings, own: TurnFlags) -> None:
-    from denoscope import figures
-
     with own.working(
         settings.inference, "U-turns", unit="image", saved=own.output, reads=[own.path]
     ) as checkpoint:
+        from denoscope import figures
+
         result = _measure(settings, own, checkpoint)
     own.draw(figures.draw_u_turn, result)
     columns = (result[name].values for name in ("level", "probability", "interval", "turn_distance"))
@@ -76,7 +76,7 @@ def _measure(settings: Settings, own: TurnFlags, checkpoint: Checkpoint) -> xarr
 VERB = Verb(
     run,
     "Measure how often images return to the same class after they are noised part of the way.",
-    {"system": "device seed", "inference": SAVED},
+    {"system": "device threads seed", "inference": SAVED},
     TurnFlags,
     arguments={"level": "levels"},
 )

@@ -33,9 +33,9 @@ class UncertaintyFlags(Checkpointed, Pictured):
 
 
 def run(settings: Settings, own: UncertaintyFlags) -> None:
-    from denoscope import figures
-
     with own.working(settings.inference, "uncertainty", unit="label", saved=own.checkpoint) as checkpoint:
+        from denoscope import figures
+
         result = _measure(settings, own, checkpoint)
     write_json(own.output, result.to_dict())
     own.draw(figures.draw_uncertainty, result)

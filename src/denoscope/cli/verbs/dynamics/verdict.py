@@ -21,9 +21,9 @@ class VerdictFlags(LabelFlags):
 
 
 def run(settings: Settings, own: VerdictFlags) -> None:
-    from denoscope import dynamics
-
     with own.reserved(settings.inference):
+        from denoscope import dynamics
+
         labels, provenance = read_plane(own.path)
         result = dynamics.verdict(labels)
     write_json(own.output, {"computed_from": provenance, **result.to_dict()})

@@ -28,4 +28,5 @@ VERB = Verb(
     run,
     "Write a base noise and small perturbations of it.",
     {"system": "inputs", **SHAPE, "default": "num_perturbations epsilon base_seed perturb_seed directions"},
+    writes=("inputs",),
 )

@@ -18,4 +18,5 @@ VERB = Verb(
     "Write a 2-D plane of noises.",
     {"system": "inputs", **SHAPE, "default": PLANE},
     arguments=PLANE_ARGUMENTS,
+    writes=("inputs",),
 )

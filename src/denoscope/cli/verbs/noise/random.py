@@ -19,4 +19,5 @@ VERB = Verb(
     run,
     "Write independent random noises x_T.",
     {"system": "inputs seed", "generation": "num_samples image_size channels", "model": "model"},
+    writes=("inputs",),
 )

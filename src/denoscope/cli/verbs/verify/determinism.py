@@ -26,5 +26,5 @@ def run(settings: Settings, _own: None) -> None:
 VERB = Verb(
     run,
     "Measure whether samples keep their bits whichever way they are run.",
-    {"system": "device", "model": MODEL, "inference": f"num_steps {OPTIONS}"},
+    {"system": "device threads", "model": MODEL, "inference": f"num_steps {OPTIONS}"},
 )

@@ -46,6 +46,6 @@ def run(settings: Settings, own: PrecisionFlags) -> None:
 VERB = Verb(
     run,
     "Measure the noise floor: what rounding alone does to a trajectory.",
-    {"system": "device", "model": MODEL, "inference": f"num_steps {OPTIONS}"},
+    {"system": "device threads", "model": MODEL, "inference": f"num_steps {OPTIONS}"},
     PrecisionFlags,
 )

@@ -1,0 +1,70 @@
+"""What is cheap to check, and therefore is checked before PyTorch is imported."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from denoscope.cli.verb import Verb
+from denoscope.config import Settings
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
+
+
+def check(verb: Verb, settings: Settings) -> None:
+    """Refuse inputs that do not exist and models that cannot be found, by the flags that the command has.
+
+    Raises: UserError naming the flag, its value and what is allowed.
+    """
+    for config, attribute, _ in verb.fields():
+        if attribute not in verb.writes and (config, attribute) in CHECKS:
+            CHECKS[config, attribute](attribute, getattr(getattr(settings, config), attribute))
+
+
+def check_noises(name: str, folder: Path) -> None:
+    """Refuse a folder that is missing or holds no tensors."""
+    advice = "allowed: a folder of .pt tensors, such as `denoscope noise random` writes"
+    if not folder.is_dir():
+        raise UserError(f"{spelled(name)} is {folder}, which is no folder; {advice}")
+    if not any(folder.glob("*.pt")):
+        raise UserError(f"{spelled(name)} is {folder}, which holds no .pt tensors; {advice}")
+
+
+def check_model(name: str, model: str) -> None:
+    """Refuse a model that is neither bundled, nor a folder with a configuration, nor written as a hub id."""
+    from denoscope.models import bundled, model_folder
+
+    if model in bundled.names():
+        return
+    if Path(model).is_dir():
+        model_folder.network_folder(Path(model), model)
+    elif model.count("/") != 1 or model.startswith(("/", ".", "~")):
+        near = difflib.get_close_matches(model, bundled.names(), n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        allowed = f"{', '.join(bundled.names())} (bundled), an existing folder, or a hub id OWNER/NAME"
+        raise UserError(f"{spelled(name)} is {model!r}; {meant}allowed: {allowed}")
+
+
+def check_folder(name: str, folder: Path) -> None:
+    """Refuse a folder that is missing."""
+    if not folder.is_dir():
+        raise UserError(f"{spelled(name)} is {folder}; allowed: an existing folder")
+
+
+def check_file(name: str, path: Path | None) -> None:
+    """Refuse a file that is missing."""
+    if path is not None and not path.is_file():
+        raise UserError(f"{spelled(name)} is {path}; allowed: an existing file")
+
+
+CHECKS: dict[tuple[str, str], Callable[[str, Any], None]] = {
+    ("system", "inputs"): check_noises,
+    ("model", "model"): check_model,
+    ("inference", "condition"): check_file,
+    ("inference", "intervene"): check_file,
+    ("classifier", "classifier_weights"): check_file,
+    ("default", "compare_folder"): check_folder,
+}
+"""The check of each field (configuration, name), which gets the name and the value."""

@@ -1,0 +1,85 @@
+"""Mistakes that are refused before PyTorch is imported."""
+
+import subprocess
+import sys
+
+import pytest
+
+from denoscope.cli.command import main
+
+MISTAKES = {
+    "record --inputs nowhere": "--inputs is nowhere",
+    "record --inputs hollow": "--inputs is hollow",
+    "record --inputs full --model mnits": "--model is 'mnits'; did you mean mnist?",
+    "record --inputs full --model hollow": "no config.json in hollow",
+    "record --num_stesp 3": "--num_stesp; did you mean --num_steps?",
+    "record --inputs full --intervene none.json": "--intervene is none.json",
+    "record --threads 0": "--threads is 0; allowed: an integer of at least 1",
+    "record --resume --overwrite": "--resume and --overwrite",
+    "dynamics growth --output taken.npz": "taken.npz exists",
+    "dynamics growth --output growth.pdf": "--output is growth.pdf; allowed: a name that ends in .npz",
+    "dynamics lyapunov --inputs full --checkpoint taken.npz": "taken.npz exists",
+    "dynamics verdict plane.pt --output taken.json": "taken.json exists",
+    "classify --classifier_weights none": "--classifier_weights is none",
+    "compare --folder nowhere": "--folder is nowhere",
+    "image --folder_path nowhere": "nowhere",
+    "noise random --model mnits": "--model is 'mnits'",
+    "noise plane --direction_seeds 5 5": "--direction_seeds is 5 5",
+}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("hollow", "full"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "full" / "noise.pt").write_bytes(b"")
+    for name in ("taken.npz", "taken.json"):
+        (tmp_path / name).write_bytes(b"mine")
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_one_line_that_names_the_flag(capsys, line):
+    with pytest.raises(SystemExit) as caught:
+        main(line.split())
+    (message,) = capsys.readouterr().err.splitlines()
+    assert caught.value.code == 2 and message.startswith("error: ") and MISTAKES[line] in message
+
+
+def test_none_of_them_imports_pytorch():
+    code = f"""
+import sys
+from denoscope.cli.command import main
+for line in {list(MISTAKES)!r}:
+    try:
+        main(line.split())
+    except SystemExit as stop:
+        assert stop.code == 2, line
+    assert not {{"torch", "diffusers"}} & sys.modules.keys(), line
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("flag", ["--num_samples", "--num-samples", "--no-extract_states", "--help"])
+def test_known_flags_are_known_in_each_of_their_forms(flag):
+    from denoscope.cli import flags, registry
+
+    for name in ("noise random", "record"):
+        verb = registry.verb(name)
+        known = {item.removeprefix("no_") for _, _, item in verb.fields()} | {"help"}
+        if flag[2:].replace("-", "_").removeprefix("no_") in known:
+            flags._check_known(verb, flag, name)
+
+
+def test_threads_hold_while_the_command_runs(capsys):
+    import torch
+
+    from denoscope.cli import threads
+
+    before = torch.get_num_threads()
+    with threads.limited(before + 1):
+        assert torch.get_num_threads() == before + 1
+    with threads.limited(None):
+        assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == before and not capsys.readouterr().err
