@@ -28,9 +28,10 @@ from denoscope.dynamics.sensitivity.plane_growth import plane_growth
 from denoscope.dynamics.sensitivity.spectrum import spectrum
 from denoscope.dynamics.trajectories.commitment import commitment
 from denoscope.dynamics.trajectories.commitment_of import commitment_of
+from denoscope.dynamics.trajectories.covariance_spectrum import covariance_spectrum
 from denoscope.dynamics.trajectories.divergence import divergence
 from denoscope.dynamics.trajectories.divergence_of import divergence_of
-from denoscope.dynamics.trajectories.gaussian_theory import covariance_spectrum, gaussian_theory
+from denoscope.dynamics.trajectories.gaussian_theory import gaussian_theory
 from denoscope.dynamics.trajectories.participation import participation
 from denoscope.dynamics.trajectories.path_geometry import path_geometry
 from denoscope.dynamics.trajectories.similarity import cka_matrix, linear_cka

@@ -1,4 +1,4 @@
-"""Theory that is laid over measurements: published numbers, plain schedulers of diffusers, and sampled covariances."""
+"""Gaussian theory and speciation: published numbers, plain diffusers schedulers, and sampled covariances."""
 
 import copy
 import math
@@ -39,7 +39,7 @@ def test_the_whole_map_has_the_published_gains(kind, steps):
     np.testing.assert_allclose(found.exponents, np.log(TABLE[kind, steps]), rtol=1e-8)
 
 
-def test_every_state_s_gain_is_the_product_of_the_steps():
+def test_the_gain_of_a_state_is_the_product_of_its_steps():
     found = dynamics.gaussian_theory(gaussian((1.0,) * 3), [3.0, 0.01, 0.0], steps=10)
     for row, value in enumerate((3.0, 0.01, 0.0)):
         products = np.cumprod(np.append(1.0, ddim_factors(value, 10)))
@@ -50,7 +50,7 @@ def test_every_state_s_gain_is_the_product_of_the_steps():
     np.testing.assert_allclose(found.separation, rms, rtol=1e-9)
 
 
-def test_a_matrix_counts_by_its_eigenvalues_and_clipping_does_not():
+def test_a_matrix_has_the_theory_of_its_eigenvalues_without_clipping():
     draws = torch.Generator().manual_seed(0)
     q = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64, generator=draws)).Q
     covariance = (q @ torch.diag(torch.tensor([5.0, 2.0, 0.5, 0.1]).double()) @ q.T).numpy()
@@ -61,14 +61,14 @@ def test_a_matrix_counts_by_its_eigenvalues_and_clipping_does_not():
 
 
 @pytest.mark.parametrize("kind", ["sample", "v_prediction"])
-def test_what_the_scheduler_takes_makes_no_difference(kind):
+def test_the_prediction_type_makes_no_difference(kind):
     own = DDPMScheduler(clip_sample=False, prediction_type=kind)
     found = dynamics.gaussian_theory(denoiser_of(torch.nn.Identity(), own, 1), [2.0], steps=20)
     np.testing.assert_allclose(found.gains[0, -1], ddpm_factor(2.0, 20), rtol=1e-8)
 
 
 @OF_TENSORS
-def test_a_scheduler_with_sigmas_is_run_by_its_own_steps():
+def test_a_scheduler_with_sigmas_runs_its_own_steps():
     """Euler in x = √ᾱ⁻¹ x_t: along λ the flow multiplies by √((λ + σ'²)/(λ + σ²)), to first order in each step."""
     own = EulerDiscreteScheduler(timestep_spacing="leading")
     found = dynamics.gaussian_theory(denoiser_of(torch.nn.Identity(), own, 1, "float32"), [2.0], steps=200)
@@ -84,14 +84,14 @@ def test_a_scheduler_with_sigmas_is_run_by_its_own_steps():
     np.testing.assert_allclose(found.turn_distance[:100], expected[:100], rtol=0.05)
 
 
-def test_steps_that_add_noise_have_no_distance_of_u_turns():
-    """What others have is measured, and the closed form, in test_decided_drawings."""
+def test_steps_that_add_noise_have_no_turn_distance():
+    """Other schedulers are tested with the drawings of decisions."""
     ancestral = dynamics.gaussian_theory(gaussian((1.0,) * 2, "ddpm"), [4.0, 0.5], steps=10)
     assert ancestral.stochastic and np.isnan(ancestral.turn_distance).all()
     assert not dynamics.gaussian_theory(gaussian((1.0,) * 2), [4.0, 0.5], steps=10).stochastic
 
 
-def test_the_covariance_of_samples_is_numpy_s():
+def test_the_covariance_of_samples_agrees_with_numpy():
     images = np.random.default_rng(0).normal(size=(400, 1, 2, 3)) * np.array([3.0, 1.0, 0.5])
     found = dynamics.covariance_spectrum(torch.from_numpy(images))
     expected = np.linalg.eigvalsh(np.cov(images.reshape(400, 6), rowvar=False))[::-1]
@@ -105,7 +105,7 @@ def test_the_covariance_of_samples_is_numpy_s():
     assert dynamics.gaussian_theory(gaussian((1.0,) * 6), few, steps=2).warnings == few.warnings
 
 
-def test_speciation_is_where_the_level_times_the_largest_eigenvalue_is_one():
+def test_at_speciation_the_level_times_the_largest_eigenvalue_is_one():
     denoiser, every = gaussian((1.0,)), levels(scheduler_of("ddim"))
     sigmas = np.sqrt((1 - every) / every)
     found = dynamics.speciation(denoiser, [0.3, 50.0, 2.0], steps=1000)
@@ -115,11 +115,11 @@ def test_speciation_is_where_the_level_times_the_largest_eigenvalue_is_one():
     # ½ ln Λ in the time whose level is exp(−2t).
     assert -0.5 * math.log(found.alpha_cumprod) == pytest.approx(0.5 * math.log(50))
     far = dynamics.speciation(denoiser, [1e9], steps=10)
-    assert far.step is None and "lies outside of the schedule" in far.warnings[0]
+    assert far.step is None and "outside the schedule" in far.warnings[0]
 
 
-def test_two_gaussians_part_near_the_level_of_speciation():
-    """The noised density along m has one maximum above the level, two below: counted on a fine grid."""
+def test_two_gaussians_separate_near_the_level_of_speciation():
+    """The noised density along m, on a fine grid, has one maximum above the level and two below."""
     mean, variance = 6.0, 0.04
     found = dynamics.speciation(gaussian((1.0,)), [mean**2 + variance])
     x = np.linspace(-8, 8, 16001)
@@ -133,8 +133,8 @@ def test_two_gaussians_part_near_the_level_of_speciation():
 
 
 @pytest.mark.parametrize(("mean", "variance"), [(6.0, 0.04), (3.0, 0.04), (1.5, 0.9)])
-def test_two_gaussians_part_exactly_where_the_docstring_says(mean, variance):
-    """x = 0 repels along m from the first timestep with ᾱ (|m|² − s² + 1) > 1 on: the score has there the sign of x."""
+def test_two_gaussians_separate_exactly_at_the_documented_level(mean, variance):
+    """From the first timestep with ᾱ (|m|² − s² + 1) > 1 on, the score near x = 0 has the sign of x along m."""
     network = TwoGaussians(torch.tensor([mean]), variance, scheduler_of("ddim"))
     near = torch.full((1, 1, 1, 1), 1e-7, dtype=torch.float64)
     repels = [float(network(near, torch.tensor(t))) < 0 for t in range(1000)]
@@ -144,7 +144,7 @@ def test_two_gaussians_part_exactly_where_the_docstring_says(mean, variance):
 
 @OF_TENSORS
 def test_a_step_of_two_calls_counts_once():
-    """Heun's levels, each but the last twice in its schedule, stand at every second place."""
+    """Heun's schedule lists every level but the last one twice."""
     own = HeunDiscreteScheduler(timestep_spacing="leading")
     found = dynamics.speciation(denoiser_of(torch.nn.Identity(), own, 1, "float32"), [1.5], steps=20)
     plain = copy.deepcopy(own)
@@ -154,8 +154,8 @@ def test_a_step_of_two_calls_counts_once():
     assert levels_of_steps[step] >= math.sqrt(0.5) >= levels_of_steps[step + 1] and not found.warnings
 
 
-def test_a_schedule_that_begins_with_noise_alone_has_finite_numbers():
-    """Whatever is noised to ᾱ = 0 comes back as another image: two independent ones, by the sum of variances."""
+def test_a_schedule_that_starts_from_pure_noise_has_finite_numbers():
+    """An image noised to ᾱ = 0 returns as an independent one, at a distance given by the sum of the variances."""
     own = DDIMScheduler(
         clip_sample=False,
         rescale_betas_zero_snr=True,
@@ -170,42 +170,42 @@ def test_a_schedule_that_begins_with_noise_alone_has_finite_numbers():
 
 
 @OF_TENSORS
-def test_a_scheduler_that_remembers_steps_has_no_turns():
+def test_a_scheduler_that_depends_on_earlier_steps_has_no_turn_distance():
     own = DPMSolverMultistepScheduler(timestep_spacing="leading")
     found = dynamics.gaussian_theory(denoiser_of(torch.nn.Identity(), own, 1, "float32"), [2.0], steps=10)
     assert found.remembers and np.isnan(found.turn_distance).all() and np.isfinite(found.exponents).all()
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "line"),
     [
         (lambda d: dynamics.gaussian_theory(d, [[1.0, 2.0]]), r"covariance has shape \[1, 2\]"),
         (lambda d: dynamics.gaussian_theory(d, [1.0, -0.5]), "has the eigenvalue -0.5"),
         (lambda d: dynamics.gaussian_theory(d, [np.nan]), "NaN or Inf"),
-        (lambda d: dynamics.gaussian_theory(d, [3.0, 1.0]), "covariance has 2 eigenvalues, and .* 1 numbers"),
+        (lambda d: dynamics.gaussian_theory(d, [3.0, 1.0]), "covariance has 2 eigenvalues; allowed: 1,"),
         (lambda d: dynamics.gaussian_theory(d, np.eye(4)), "covariance has 4 eigenvalues"),
         (lambda d: dynamics.gaussian_theory(d, "cov.npy"), "covariance holds"),
         (lambda d: dynamics.gaussian_theory(d, [1.0], steps=2.5), "steps is 2.5"),
         (lambda _: dynamics.gaussian_theory("mnist", [1.0]), r"denoiser is 'mnist'; .* ds.load\('mnist'\)"),
         (lambda _: dynamics.speciation("mnist", [2.0]), "denoiser is 'mnist'"),
         (lambda d: dynamics.speciation(d, [0.5]), "largest eigenvalue of the covariance is 0.5"),
-        (lambda _: dynamics.covariance_spectrum(np.zeros((1, 4))), "at least two are needed"),
+        (lambda _: dynamics.covariance_spectrum(np.zeros((1, 4))), "at least two images"),
     ],
 )
-def test_what_has_no_theory_is_refused(call, told):
-    with pytest.raises(ds.UserError, match=told):
+def test_invalid_arguments_are_refused(call, line):
+    with pytest.raises(ds.UserError, match=line):
         call(gaussian((1.0,)))
 
 
-def test_flows_have_no_closed_form_here():
+def test_flow_matching_is_refused():
     flow = denoiser_of(torch.nn.Identity(), FlowMatchEulerDiscreteScheduler(), 1, "float32")
-    with pytest.raises(ds.UserError, match="FlowMatchEulerDiscreteScheduler has no closed form here"):
+    with pytest.raises(ds.UserError, match="FlowMatchEulerDiscreteScheduler has no Gaussian theory"):
         dynamics.gaussian_theory(flow, [1.0])
-    with pytest.raises(ds.UserError, match="FlowMatchEulerDiscreteScheduler has no closed form here"):
+    with pytest.raises(ds.UserError, match="FlowMatchEulerDiscreteScheduler has no Gaussian theory"):
         dynamics.speciation(flow, [1.5])
 
 
-def test_a_direction_in_which_data_do_not_vary_is_lost_altogether():
+def test_a_direction_in_which_data_do_not_vary_has_exponent_minus_infinity():
     theory = dynamics.gaussian_theory(
         gaussian((1.0, 1.0, 1.0, 1.0)), np.array([2.0, 1.0, 0.5, 0.0]), steps=50
     )

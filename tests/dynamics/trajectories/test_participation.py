@@ -1,4 +1,4 @@
-"""Participation ratios and PCA dimensions of spreads that are known."""
+"""Participation ratios and PCA dimensions of distributions with known values."""
 
 import numpy as np
 import pytest
@@ -8,20 +8,20 @@ from denoscope.foundation.errors import UserError
 
 
 def axes(numbers, directions):
-    """States at ± each of so many axes: all directions with the same variance."""
+    """States at ± each axis: all directions have the same variance."""
     ends = np.eye(numbers)[:directions]
     return np.concatenate([ends, -ends])[:, None]
 
 
 @pytest.mark.parametrize("directions", [3, 8])
-def test_equal_directions_count_as_they_are(directions):
+def test_equal_directions_are_counted(directions):
     found = participation(axes(20, directions), variance=0.9)
     assert found.ratio == pytest.approx([directions])
     assert found.pca_dimension.tolist() == [int(np.ceil(0.9 * directions))]
     assert found.shares[0, :directions] == pytest.approx(np.full(directions, 1 / directions))
 
 
-def test_the_definition_by_eigenvalues_at_every_step():
+def test_every_state_agrees_with_the_definition_by_eigenvalues():
     paths = np.random.default_rng(0).normal(size=(60, 4, 3)) * np.array([3, 2, 1]) * np.arange(1, 5)[:, None]
     found = participation(paths, variance=0.8)
     for k in range(4):
@@ -32,7 +32,7 @@ def test_the_definition_by_eigenvalues_at_every_step():
     assert not found.warnings
 
 
-def test_samples_limit_the_ratio_and_the_corrected_one_not():
+def test_the_number_of_samples_limits_the_ratio_but_not_the_corrected_one():
     # Isotropic, 50 directions, 40 samples: the plain ratio is about 1/(1/50 + 1/40).
     runs = [participation(np.random.default_rng(seed).normal(size=(40, 1, 50))) for seed in range(20)]
     assert np.mean([run.ratio for run in runs]) == pytest.approx(1 / (1 / 50 + 1 / 40), rel=0.05)
@@ -47,7 +47,7 @@ def test_the_interval_covers_the_population():
     assert covered >= 34
 
 
-def test_one_sample_that_holds_all_that_varies_leaves_no_bound():
+def test_one_differing_sample_leaves_no_upper_bound():
     paths = np.zeros((20, 1, 3))
     paths[0] = 1
     found = participation(paths)
@@ -58,12 +58,12 @@ def test_one_sample_that_holds_all_that_varies_leaves_no_bound():
 @pytest.mark.parametrize(
     ("paths", "options", "message"),
     [
-        (np.random.default_rng(0).normal(size=(4, 2, 3)), {}, "4 samples; at least 5"),
-        (np.ones((6, 2, 3)), {}, "at state 0 all 6 samples are the same"),
+        (np.random.default_rng(0).normal(size=(4, 2, 3)), {}, "4 samples; allowed: at least 5"),
+        (np.ones((6, 2, 3)), {}, "in state 0 all 6 samples are identical"),
         (axes(5, 5), {"variance": 0.0}, "variance is 0"),
         (np.full((6, 2, 3), np.nan), {}, "NaN or Inf"),
     ],
 )
-def test_refuses(paths, options, message):
+def test_invalid_arguments_are_refused(paths, options, message):
     with pytest.raises(UserError, match=message):
         participation(paths, **options)

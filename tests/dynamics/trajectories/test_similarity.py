@@ -1,4 +1,4 @@
-"""Linear CKA is its formula, has its invariances, and its debiased form stays at zero where it should."""
+"""Linear CKA: its formula, its invariances, and its debiased form for independent states."""
 
 import numpy as np
 import pytest
@@ -13,12 +13,12 @@ def states(samples, features, seed=0):
 
 
 def formula(x, y):
-    """Of covariances of features, not of Gram matrices of samples."""
+    """CKA from covariances of features rather than Gram matrices of samples."""
     x, y = x - x.mean(0), y - y.mean(0)
     return np.linalg.norm(y.T @ x) ** 2 / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
 
 
-def test_it_is_the_formula():
+def test_cka_agrees_with_the_formula():
     x = states(50, 7)
     y = np.tanh(x[:, :5]) + 0.3 * states(50, 5, 1)
     found = linear_cka(x, y)
@@ -26,7 +26,7 @@ def test_it_is_the_formula():
     assert found.interval[0] <= found.value <= found.interval[1]
 
 
-def test_rotation_scale_and_shift_change_nothing():
+def test_rotation_scale_and_shift_do_not_change_cka():
     x, y = states(40, 6), states(40, 6, 1) + states(40, 6)
     rotation = np.linalg.qr(states(6, 6, 2))[0]
     assert linear_cka(x, -3 * x @ rotation + 5).value == pytest.approx(1)
@@ -50,14 +50,14 @@ def test_the_interval_covers_the_closed_form():
     assert covered >= 34
 
 
-def test_few_samples_of_many_features_look_alike_unless_debiased():
+def test_few_samples_of_many_features_look_similar_unless_debiased():
     runs = [linear_cka(states(30, 500, seed), states(30, 500, 100 + seed)) for seed in range(20)]
     assert min(run.value for run in runs) > 0.8
     assert np.mean([run.debiased for run in runs]) == pytest.approx(0, abs=0.05)
     assert "debiased" in runs[0].warnings[0]
 
 
-def test_the_matrix_is_every_pair_and_takes_tensors():
+def test_the_matrix_holds_every_pair_and_takes_tensors():
     layers = [torch.randn(20, 2, 4, 4, generator=torch.Generator().manual_seed(k)) for k in range(3)]
     found = cka_matrix(layers)
     for i, a in enumerate(layers):
@@ -68,7 +68,7 @@ def test_the_matrix_is_every_pair_and_takes_tensors():
     assert found.values.diagonal() == pytest.approx(np.ones(3))
 
 
-def test_one_sample_that_holds_all_that_varies_leaves_no_bound():
+def test_one_differing_sample_leaves_no_bound():
     x = np.zeros((20, 3))
     x[0] = 1
     found = linear_cka(x, x)
@@ -84,7 +84,7 @@ def test_one_sample_that_holds_all_that_varies_leaves_no_bound():
         (np.full((10, 5), np.nan), states(10, 5), "x holds 50 NaN or Inf"),
     ],
 )
-def test_refuses(x, y, message):
+def test_invalid_arguments_are_refused(x, y, message):
     with pytest.raises(UserError, match=message):
         linear_cka(x, y)
 

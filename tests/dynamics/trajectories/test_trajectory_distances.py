@@ -1,4 +1,4 @@
-"""Distances between trajectories are scipy's, or the least over every alignment there is."""
+"""Distances between trajectories: those of SciPy, or the least over all alignments."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def paths(samples, states, numbers=3, seed=0):
 
 
 def alignments(rows, columns):
-    """All paths from (0, 0) to the last pair that go on in the one, in the other or in both."""
+    """All paths from (0, 0) to the last pair that advance in one trajectory, the other or both."""
     if rows == columns == 0:
         return [[(0, 0)]]
     before = [(rows - 1, columns), (rows, columns - 1), (rows - 1, columns - 1)]
@@ -21,7 +21,7 @@ def alignments(rows, columns):
 
 
 def by_definition(a, b, total):
-    """The least total cost over all alignments of each pair, by trying them all."""
+    """The least total cost of each pair over all alignments, by enumeration."""
     ways = alignments(a.shape[1] - 1, b.shape[1] - 1)
     costs = [[np.linalg.norm(x[:, None] - y[None], axis=2) for y in b] for x in a]
     return np.array(
@@ -30,26 +30,26 @@ def by_definition(a, b, total):
 
 
 @pytest.mark.parametrize(("metric", "total"), [("dtw", sum), ("frechet", max)])
-def test_alignments_by_trying_them_all(metric, total):
+def test_warping_distances_agree_with_enumeration(metric, total):
     a, b = paths(3, 4), paths(2, 5, seed=1)
     assert trajectory_distances(a, b, metric=metric).values == pytest.approx(by_definition(a, b, total))
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_state_by_state_as_scipy(metric):
+def test_distances_state_by_state_agree_with_scipy(metric):
     a, b = paths(4, 6), paths(3, 6, seed=1)
     expected = cdist(a.reshape(4, -1), b.reshape(3, -1), metric=metric)
     assert trajectory_distances(a, b, metric=metric).values == pytest.approx(expected)
 
 
-def test_hausdorff_as_scipy():
+def test_hausdorff_agrees_with_scipy():
     a, b = paths(4, 6), paths(3, 9, seed=1)
     expected = [[max(directed_hausdorff(x, y)[0], directed_hausdorff(y, x)[0]) for y in b] for x in a]
     assert trajectory_distances(a, b, metric="hausdorff").values == pytest.approx(np.array(expected))
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_all_pairs_are_the_pairs_with_itself(metric):
+def test_a_set_alone_is_compared_with_itself(metric):
     a = paths(5, 7)
     found = trajectory_distances(a, metric=metric).values
     assert found == pytest.approx(trajectory_distances(a, a, metric=metric).values, abs=1e-12)
@@ -64,7 +64,7 @@ def test_the_order_of_the_distances():
     assert (of["frechet"] <= of["euclidean"] + 1e-12).all()
 
 
-def test_the_same_path_at_another_speed_is_near_by_warping_alone():
+def test_only_warping_tolerates_another_speed():
     slow = np.repeat(paths(1, 5), 2, axis=1)
     fast = np.concatenate([paths(1, 5), np.repeat(paths(1, 5)[:, -1:], 5, axis=1)], axis=1)
     assert trajectory_distances(slow, fast, metric="dtw").values == pytest.approx(0, abs=1e-12)
@@ -72,13 +72,13 @@ def test_the_same_path_at_another_speed_is_near_by_warping_alone():
     assert trajectory_distances(slow, fast).values[0, 0] > 1
 
 
-def test_a_path_walked_backwards_is_the_same_to_hausdorff_alone():
+def test_only_hausdorff_ignores_the_direction_of_a_path():
     a = paths(1, 6)
     assert trajectory_distances(a, a[:, ::-1], metric="hausdorff").values == pytest.approx(0, abs=1e-12)
     assert trajectory_distances(a, a[:, ::-1], metric="frechet").values[0, 0] > 0.1
 
 
-def test_close_trajectories_keep_their_digits():
+def test_small_distances_are_accurate():
     a = 1000 + paths(1, 6, 784)
     push = paths(1, 6, 784, seed=1)
     push *= 1e-7 / np.linalg.norm(push)
@@ -105,13 +105,13 @@ def test_identical_trajectories_are_named():
     ("a", "b", "metric", "message"),
     [
         (paths(2, 3), None, "manhattan", "allowed: euclidean, cosine, dtw, frechet, hausdorff"),
-        (paths(2, 3), paths(2, 3, 4), "dtw", "3 numbers, those of b 4"),
+        (paths(2, 3), paths(2, 3, 4), "dtw", "3 numbers and those of b 4"),
         (paths(2, 3), paths(2, 4), "euclidean", "use dtw, frechet or hausdorff"),
         (np.zeros((2, 3, 1)), None, "cosine", "zero throughout"),
         (np.zeros(3), None, "dtw", "allowed: trajectories"),
         (np.full((2, 3, 1), np.inf), None, "dtw", "NaN or Inf"),
     ],
 )
-def test_refuses(a, b, metric, message):
+def test_invalid_arguments_are_refused(a, b, metric, message):
     with pytest.raises(UserError, match=message):
         trajectory_distances(a, b, metric=metric)

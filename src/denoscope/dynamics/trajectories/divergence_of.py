@@ -9,6 +9,7 @@ import numpy as np
 import xarray
 
 from denoscope.dynamics.statistics.intervals import wilson
+from denoscope.dynamics.trajectories.levels import state_levels
 from denoscope.dynamics.trajectories.separations import MEASURES, Pair, growth, separations
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe, parse_real
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 X = "x"
 """The name of the states x_t in messages and labels."""
-LEVELS = ("sigma", "timestep")
-"""Coordinates along the states of a sequence that its measures keep."""
 
 
 def divergence_of(
@@ -138,13 +137,10 @@ def _coords(sequence: Any, pairs: Sequence[Pair], names: Sequence[Any]) -> dict[
         "state": np.arange(states),
         "step": np.arange(states - 1),
     }
-    if isinstance(sequence, xarray.DataArray):
-        if "epsilon" in sequence.coords:
-            coords["epsilon"] = ("sample", sequence["epsilon"].to_numpy()[rows])
-        for name in LEVELS:
-            if name in sequence.coords and sequence[name].dims == ("state",):
-                levels = sequence[name].to_numpy()
-                coords |= {name: ("state", levels), f"step_{name}": ("step", levels[:-1])}
+    if isinstance(sequence, xarray.DataArray) and "epsilon" in sequence.coords:
+        coords["epsilon"] = ("sample", sequence["epsilon"].to_numpy()[rows])
+    for name, levels in state_levels(sequence).items():
+        coords |= {name: ("state", levels), f"step_{name}": ("step", levels[:-1])}
     return coords
 
 

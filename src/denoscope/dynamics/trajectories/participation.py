@@ -1,4 +1,4 @@
-"""How many directions states of several samples spread over."""
+"""The number of directions over which the states of several samples vary."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ import numpy as np
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_trajectories
 from denoscope.dynamics.statistics.standard_errors import jackknife_reach
+from denoscope.dynamics.trajectories.levels import state_levels
 from denoscope.dynamics.trajectories.similarity import centered, gram, unbiased_product
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_real
 
 LEAST_SAMPLES = 5
 CLOSE = 0.3
-"""From this share of its limit n − 1 on, the participation ratio tells more of the samples than of the states."""
+"""Share of its limit n − 1 from which the participation ratio depends on the number of samples."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Participation(Result):
-    """Per state: participation ratio [state] with its interval [state, 2], the ratio corrected for the number of samples,
-    the PCA dimension, and the shares of variance [state, direction], largest first.
+    """The participation ratio [state] with its interval [state, 2], and related measures of each state.
+
+    `corrected` [state] is the ratio corrected for the number of samples, `pca_dimension` [state] the number of directions
+    that hold most of the variance, `shares` [state, direction] the shares of variance in descending order. `sigmas` and
+    `timesteps` [state] are those of the sequence, if it has them.
     """
 
     ratio: np.ndarray
@@ -31,23 +35,34 @@ class Participation(Result):
     pca_dimension: np.ndarray
     shares: np.ndarray
     confidence: float = 0.95
+    sigmas: np.ndarray | None = None
+    timesteps: np.ndarray | None = None
 
 
 def participation(trajectories: Any, *, variance: float = 0.9, confidence: float = 0.95) -> Participation:
-    """Participation ratio and PCA dimension over samples of trajectories [sample, state, …], at each state.
+    """Participation ratio and PCA dimension over the samples of trajectories [sample, state, …], in each state.
 
-    With λ_i the eigenvalues of the covariance over samples: participation ratio (Σ λ)²/Σ λ², n equal directions give n;
-    PCA dimension: the smallest number of directions that hold the share `variance` of the variance. Pure numbers.
-    Both are linear: a curved line can fill many directions.
+    With λ_i the eigenvalues of the covariance over samples, the participation ratio is (Σ λ)²/Σ λ²: n for n equal
+    directions. The PCA dimension is the smallest number of directions that hold the share `variance` of the variance. Both
+    are dimensionless. The interval is that of the ratio, by the jackknife over 20 groups of samples.
 
-    n samples give at most n − 1, whatever the states are; of isotropic D-dimensional states about 1/(1/D + 1/n). Warned of
-    from a third of n − 1 on. `corrected` puts unbiased estimates into the ratio and is right for independent samples
-    (noisy when large). The interval is of the ratio itself, by the jackknife over 20 groups of samples.
+    Interpretation: `corrected` puts unbiased estimates into the ratio, and is the one to read for independent samples; it
+    scatters where it is large.
 
-    Raises: UserError under 5 samples, or naming the state at which all samples are the same.
+    Caveats: n samples give at most n − 1 directions; of isotropic D-dimensional states the ratio is about 1/(1/D + 1/n). A
+    warning says so from a third of n − 1 on. Both measures are linear: a curved line can fill many directions.
+
+    Args:
+        trajectories: a tensor, or an array of NumPy or xarray, such as `recording.sequence`.
+
+    Raises: UserError if there are fewer than 5 samples, or all samples are identical in a state, which it names.
+
     Source: Gao et al., bioRxiv 214262 (2017), eq. 4; Recanatesi et al., Patterns 3 (2022).
     """
-    paths = parse_trajectories(trajectories, name="trajectories", minimum=1)
+    paths, levels = (
+        parse_trajectories(trajectories, name="trajectories", minimum=1),
+        state_levels(trajectories),
+    )
     _check(paths, variance)
     grams = [gram(state) for state in paths.swapaxes(0, 1)]
     shares = np.stack([_shares(one) for one in grams])
@@ -61,33 +76,35 @@ def participation(trajectories: Any, *, variance: float = 0.9, confidence: float
         pca_dimension=1 + np.count_nonzero(np.cumsum(shares, axis=1) < variance - 1e-12, axis=1),
         shares=shares,
         confidence=confidence,
+        sigmas=levels.get("sigma"),
+        timesteps=levels.get("timestep"),
         origin={
             "samples": len(paths),
             "states": paths.shape[1],
             "numbers": paths.shape[2],
             "variance": variance,
         },
-        warnings=_beware(len(paths), ratio, corrected),
+        warnings=_warnings(len(paths), ratio, corrected),
     )
 
 
 def _check(paths: np.ndarray, variance: float) -> None:
     if len(paths) < LEAST_SAMPLES:
         raise UserError(
-            f"trajectories has {len(paths)} samples; at least {LEAST_SAMPLES} are needed, and n samples show at most"
-            " n − 1 directions"
+            f"trajectories has {len(paths)} samples; allowed: at least {LEAST_SAMPLES}, because n samples show at most n − 1 "
+            "directions"
         )
     parse_real(variance, "variance", above=0, maximum=1, example="0.9")
     same = (paths == paths[:1]).all(axis=(0, 2))
     if same.any():
         raise UserError(
-            f"at state {int(np.argmax(same))} all {len(paths)} samples are the same: they spread over no direction;"
-            " leave that state out"
+            f"in state {int(np.argmax(same))} all {len(paths)} samples are identical, so that they vary in no direction; "
+            "leave that state out"
         )
 
 
 def _shares(kernel: np.ndarray) -> np.ndarray:
-    """The shares of variance of the directions, from the largest."""
+    """The shares of variance of the directions, in descending order."""
     values = np.maximum(np.linalg.eigvalsh(kernel)[::-1], 0)[:-1]
     return values / values.sum()
 
@@ -98,30 +115,30 @@ def _ratio(kernel: np.ndarray) -> float:
 
 
 def _reach(kernel: np.ndarray, confidence: float) -> float:
-    """Half of the interval of the ratio."""
+    """Half the width of the interval of the ratio."""
     return jackknife_reach(
         lambda kept: _ratio(centered(kernel[np.ix_(kept, kept)])), len(kernel), confidence=confidence
     )
 
 
 def _corrected(kernel: np.ndarray) -> float:
-    """(tr Σ)² / ‖Σ‖²_F with unbiased estimates of both, the first for Gaussian states; NaN if too few samples."""
+    """(tr Σ)² / ‖Σ‖²_F with unbiased estimates of both, the first for Gaussian states; NaN for too few samples."""
     n = len(kernel)
     squared = unbiased_product(kernel, kernel)
     trace = np.trace(kernel) / (n - 1)
     return float((trace**2 - 2 * squared / (n - 1)) / squared) if squared > 0 else float("nan")
 
 
-def _beware(samples: int, ratio: np.ndarray, corrected: np.ndarray) -> tuple[str, ...]:
+def _warnings(samples: int, ratio: np.ndarray, corrected: np.ndarray) -> tuple[str, ...]:
     warnings = []
     close = np.flatnonzero(ratio > CLOSE * (samples - 1))
     if len(close):
         warnings.append(
-            f"{samples} samples show at most {samples - 1} directions, and the participation ratio reaches"
-            f" {ratio.max():.1f} at {len(close)} of {len(ratio)} states: read it as a lower bound"
+            f"{samples} samples show at most {samples - 1} directions, and the participation ratio reaches {ratio.max():.1f} "
+            f"in {len(close)} of {len(ratio)} states: it is a lower bound"
         )
     if np.isnan(corrected).any():
         warnings.append(
-            f"the corrected ratio is NaN at {np.count_nonzero(np.isnan(corrected))} states: too few samples"
+            f"the corrected ratio is NaN in {np.count_nonzero(np.isnan(corrected))} states: there are too few samples"
         )
     return tuple(warnings)

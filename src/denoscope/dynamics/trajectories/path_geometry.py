@@ -1,4 +1,4 @@
-"""The shape of trajectories: how long, how straight, how fast."""
+"""The geometry of trajectories: length, straightness, speed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import numpy as np
 
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_numbers, parse_trajectories
+from denoscope.dynamics.trajectories.levels import state_levels
 from denoscope.foundation.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PathGeometry(Result):
-    """Of each trajectory: step lengths [sample, step], turning angles in radians [sample, step − 1] between a step and
-    the next, length, chord and straightness [sample] of the whole, and the speed [sample, step] if sigmas [state] were
-    given.
+    """Step lengths, turning angles, length, chord, straightness and speed of each trajectory.
 
-    NaN where a direction or ratio does not exist, always told in `warnings`.
+    `step_lengths` [sample, step]; `turning_angles` [sample, step − 1] in radians, between a step and the next; `lengths`,
+    `chords` and `straightness` [sample] of the whole; `speeds` [sample, step] if `sigmas` [state] are known; `timesteps`
+    [state] if the sequence has them. Angles and ratios that do not exist are NaN, with a warning.
     """
 
     step_lengths: np.ndarray
@@ -28,6 +29,7 @@ class PathGeometry(Result):
     straightness: np.ndarray
     speeds: np.ndarray | None = None
     sigmas: np.ndarray | None = None
+    timesteps: np.ndarray | None = None
 
 
 def path_geometry(trajectories: Any, *, sigmas: Any = None) -> PathGeometry:
@@ -36,17 +38,26 @@ def path_geometry(trajectories: Any, *, sigmas: Any = None) -> PathGeometry:
     With v_k = x_{k+1} − x_k: step length ‖v_k‖; length Σ ‖v_k‖ and chord ‖x_N − x_0‖ of the whole trajectory;
     straightness chord/length, 1 for a straight line; turning angle between v_k and v_{k+1}, 0 straight on, π/2 for
     independent steps in many dimensions, π back; speed in noise level ‖v_k‖/|σ_{k+1} − σ_k|, with sigmas [state].
-    Where DDIM clips nothing, that of x_t/√alphas_cumprod is the norm of the predicted noise: √numbers where it is white.
 
-    The length grows with the number of steps on any path that isn't smooth (stochastic schedulers), and so does its
-    turning: compare only at the same steps. On a variance-preserving schedule x_t also shrinks by a known factor, which
-    bends paths; divide x_t by √alphas_cumprod first to see what the denoiser does. Computed in float64.
+    Interpretation: under DDIM without clipping, the speed of x_t/√alphas_cumprod is the norm of the predicted noise, which is
+    √numbers if it is white. The measures are exact functions of each trajectory, so they have no interval.
 
-    The numbers are exact functions of each trajectory, so there is no interval; scatter over samples is theirs.
-    Raises: UserError under 2 states, or if the noise level stands still.
+    Caveats: on paths that are not smooth (stochastic schedulers) length and turning grow with the number of steps, so
+    compare only at the same steps. On a variance-preserving schedule x_t shrinks by a known factor, which bends paths;
+    divide x_t by √alphas_cumprod first to see the effect of the denoiser. Computed in float64.
+
+    Args:
+        trajectories: a tensor, or an array of NumPy or xarray, such as `recording.sequence`.
+        sigmas: noise level of each state; by default the `sigma` coordinate of the trajectories, if they have one.
+
+    Raises: UserError if there are fewer than two states, or two consecutive noise levels are equal.
     """
-    paths = parse_trajectories(trajectories, name="trajectories", minimum=2)
-    levels = None if sigmas is None else _levels(sigmas, paths.shape[1])
+    paths, known = (
+        parse_trajectories(trajectories, name="trajectories", minimum=2),
+        state_levels(trajectories),
+    )
+    given = known.get("sigma") if sigmas is None else sigmas
+    levels = None if given is None else _parse_levels(given, paths.shape[1])
     steps = np.diff(paths, axis=1)
     step_lengths = np.linalg.norm(steps, axis=2)
     lengths = step_lengths.sum(axis=1)
@@ -59,13 +70,14 @@ def path_geometry(trajectories: Any, *, sigmas: Any = None) -> PathGeometry:
         straightness=np.divide(chords, lengths, out=np.full(len(paths), np.nan), where=lengths > 0),
         speeds=None if levels is None else step_lengths / np.abs(np.diff(levels)),
         sigmas=levels,
+        timesteps=known.get("timestep"),
         origin={"samples": len(paths), "states": paths.shape[1], "numbers": paths.shape[2]},
-        warnings=_standing(step_lengths),
+        warnings=_warnings(step_lengths),
     )
 
 
 def _turning(steps: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Angles between steps in a row, as 2 atan2(‖a − b‖, ‖a + b‖) of unit vectors: exact near 0 and π."""
+    """Angles between consecutive steps, as 2 atan2(‖a − b‖, ‖a + b‖) of unit vectors, which is accurate near 0 and π."""
     moving = lengths > 0
     units = steps / np.where(moving, lengths, 1)[:, :, None]
     before, after = units[:, :-1], units[:, 1:]
@@ -73,29 +85,29 @@ def _turning(steps: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.where(moving[:, :-1] & moving[:, 1:], angles, np.nan)
 
 
-def _levels(sigmas: Any, states: int) -> np.ndarray:
-    """The noise level of every state, refused where two in a row are the same."""
+def _parse_levels(sigmas: Any, states: int) -> np.ndarray:
+    """The noise level of every state, consecutive ones different."""
     levels = parse_numbers(sigmas, "sigmas")
     if levels.shape != (states,):
         raise UserError(
-            f"sigmas has shape {list(levels.shape)}; trajectories of {states} states need [{states}]"
+            f"sigmas has shape {list(levels.shape)}; allowed: [{states}], one noise level for each state"
         )
     still = np.flatnonzero(np.diff(levels) == 0)
     if len(still):
         step = int(still[0])
         raise UserError(
-            f"sigmas stands still at {levels[step]:g} over step {step}: there is no speed in noise level; leave that"
-            " state out"
+            f"sigmas is {levels[step]:g} before and after step {step}; allowed: consecutive levels that differ, or there is no "
+            "speed; leave that state out"
         )
     return levels
 
 
-def _standing(step_lengths: np.ndarray) -> tuple[str, ...]:
+def _warnings(step_lengths: np.ndarray) -> tuple[str, ...]:
     still = np.argwhere(step_lengths == 0)
     if not len(still):
         return ()
     sample, step = still[0]
     return (
-        f"{len(still)} steps do not move, the first at sample {sample}, step {step}: angles there, and the straightness of"
-        " what never moves, are NaN",
+        f"{len(still)} steps have length 0, the first one in sample {sample}, step {step}: angles there are NaN, and so is the "
+        "straightness of a trajectory that never moves",
     )

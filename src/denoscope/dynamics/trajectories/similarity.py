@@ -1,4 +1,4 @@
-"""How alike two sets of states of the same samples are: linear centered kernel alignment."""
+"""The similarity of two sets of states of the same samples: linear centered kernel alignment (CKA)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Similarity(Estimate):
-    """Linear CKA, and `debiased`, which few samples of many features do not push towards 1."""
+    """Linear CKA `value` with its interval, and `debiased`, which is not biased towards 1 by few samples."""
 
     debiased: float
 
@@ -28,15 +28,18 @@ class Similarity(Estimate):
 def linear_cka(x: Any, y: Any, *, confidence: float = 0.95) -> Similarity:
     """Linear centered kernel alignment of states x [sample, …] and y [sample, …] of the same samples.
 
-    CKA = ‖Yᶜᵀ Xᶜ‖²_F / (‖Xᶜᵀ Xᶜ‖_F ‖Yᶜᵀ Yᶜ‖_F), with features centered over samples. A pure number in [0, 1]: 1 if one is
-    the other rotated, scaled and shifted; it does not change under these, but does under other linear maps. One
-    direction of large variance decides it alone, and states of independent networks are alike in what all states share.
+    CKA = ‖Yᶜᵀ Xᶜ‖²_F / (‖Xᶜᵀ Xᶜ‖_F ‖Yᶜᵀ Yᶜ‖_F), where features are centered over samples. Dimensionless, in [0, 1]. The
+    interval is that of CKA, by the jackknife over 20 groups of samples (fewer if there are fewer samples).
 
-    With fewer samples than features, CKA of independent states lies far above 0; `debiased` replaces each Hilbert–Schmidt
-    norm by its unbiased estimate and is 0 on average then (it can be negative): read that one if n is below the features.
-    The interval is of CKA itself, by the jackknife over 20 groups of samples (fewer if there are fewer samples).
+    Interpretation: 1 if one set is the other one rotated, scaled and shifted; CKA is invariant under these, but not under
+    other linear maps. With fewer samples than features read `debiased`, which replaces each Hilbert–Schmidt norm by its
+    unbiased estimate; it is 0 on average for independent states, and can be negative.
 
-    Raises: UserError under 4 samples, if samples differ in number, or if one of the two is the same for all samples.
+    Caveats: with fewer samples than features the CKA of independent states is far above 0. A single direction of large
+    variance can dominate it, and states of independent networks are similar in whatever all samples share.
+
+    Raises: UserError if there are fewer than 4 samples, different numbers of samples, or identical samples only.
+
     Source: Kornblith et al., ICML 2019, eq. 3; debiased: Song et al., JMLR 13, 1393 (2012), eq. 5.
     """
     first, second = (
@@ -56,25 +59,28 @@ def linear_cka(x: Any, y: Any, *, confidence: float = 0.95) -> Similarity:
         interval=(max(value - reach, 0.0), min(value + reach, 1.0)),
         confidence=confidence,
         origin={"samples": len(first)},
-        warnings=_beware(value, debiased),
+        warnings=_warnings(value, debiased),
     )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SimilarityMatrix(Result):
-    """Linear CKA, and its debiased form, of every set of states with every other: [set, set]."""
+    """Linear CKA `values` and their `debiased` form between all pairs of sets of states [set, set]."""
 
     values: np.ndarray
     debiased: np.ndarray
 
 
 def cka_matrix(states: Sequence[Any]) -> SimilarityMatrix:
-    """`linear_cka` between all pairs of several sets of states, each [sample, …]: layers, or steps, or both.
+    """`linear_cka` between all pairs of several sets of states, each [sample, …]: layers, steps or both.
 
-    Each set is reduced once to the inner products of its samples, so memory is that of samples², whatever the features.
+    Each set is reduced to the inner products of its samples once, so that the memory depends on the number of samples and
+    sets, not of features.
+
+    Raises: UserError if there are fewer than 4 samples, or the sets differ in their number of samples.
     """
     if not isinstance(states, Iterable):
-        raise UserError(f"states is {describe(states)}; needed is a list of sets of states, each [sample, …]")
+        raise UserError(f"states is {describe(states)}; allowed: a list of sets of states, each [sample, …]")
     grams = [
         gram(parse_points(one, name=f"states[{k}]", minimum=LEAST_SAMPLES)) for k, one in enumerate(states)
     ]
@@ -85,18 +91,18 @@ def cka_matrix(states: Sequence[Any]) -> SimilarityMatrix:
         values=values,
         debiased=debiased,
         origin={"samples": len(grams[0]), "sets": len(grams)},
-        warnings=_beware(values, debiased),
+        warnings=_warnings(values, debiased),
     )
 
 
 def gram(points: np.ndarray) -> np.ndarray:
-    """Inner products [sample, sample] of points centered over samples."""
+    """The inner products [sample, sample] of points that are centered over samples."""
     centered = points - points.mean(axis=0)
     return centered @ centered.T
 
 
 def unbiased_product(first: np.ndarray, second: np.ndarray) -> float:
-    """The unbiased estimate of ‖Σ_xy‖²_F, the squared covariance of x and y, from the Gram matrices of n samples.
+    """The unbiased estimate of ‖Σ_xy‖²_F, the squared covariance of x and y, from their Gram matrices.
 
     Source: Song et al., JMLR 13, 1393 (2012), eq. 5, on kernels without their diagonal.
     """
@@ -117,7 +123,7 @@ def _cka(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def centered(kernel: np.ndarray) -> np.ndarray:
-    """The Gram matrix of the same points about their own mean; zero where only rounding is left."""
+    """The Gram matrix of the same points about their mean; zero if only rounding error is left."""
     found = kernel - kernel.mean(axis=0) - kernel.mean(axis=1)[:, None] + kernel.mean()
     return found if np.linalg.norm(found) > ROUNDING * np.linalg.norm(kernel) else np.zeros_like(found)
 
@@ -130,22 +136,22 @@ def _debiased(first: np.ndarray, second: np.ndarray) -> float:
 def _check_samples(grams: list[np.ndarray]) -> None:
     counts = [len(one) for one in grams]
     if not counts:
-        raise UserError("no states were given; at least one set of them is needed: [sample, …]")
+        raise UserError("states is empty; allowed: at least one set of states [sample, …]")
     if len(set(counts)) != 1:
         raise UserError(
-            f"states of {counts} samples were given; all must be of the same samples, in the same order"
+            f"the sets of states have {counts} samples; allowed: the same samples in the same order"
         )
 
 
-def _beware(values: Any, debiased: Any) -> tuple[str, ...]:
+def _warnings(values: Any, debiased: Any) -> tuple[str, ...]:
     warnings = []
     if np.isnan(debiased).any():
         warnings.append(
-            "too few samples for the debiased form, which is NaN where an estimated norm is not positive"
+            "there are too few samples for the debiased form, which is NaN where an estimated norm is not positive"
         )
     if (np.abs(np.subtract(values, debiased)) > 0.1).any():
         warnings.append(
-            "CKA and its debiased form differ by more than 0.1: samples are too few for the number of features; read the"
-            " debiased one"
+            "CKA and its debiased form differ by more than 0.1, because there are few samples for the number of features; read "
+            "the debiased one"
         )
     return tuple(warnings)

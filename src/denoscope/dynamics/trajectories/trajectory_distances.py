@@ -12,12 +12,13 @@ from scipy.spatial.distance import cdist
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_trajectories
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_choice
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrajectoryDistances(Result):
-    """The distances [a, b] of every trajectory of one set to every one of another, or of the same."""
+    """The distances `values` [a, b] between the trajectories of two sets, or of one set."""
 
     values: np.ndarray
     metric: str
@@ -26,29 +27,34 @@ class TrajectoryDistances(Result):
 def trajectory_distances(a: Any, b: Any = None, *, metric: str = "euclidean") -> TrajectoryDistances:
     """Distances [a, b] between trajectories a [sample, state, …] and b, or among those of a if b is not given.
 
-    metric, with d(i, j) the L2 distance of state i of one and state j of the other:
+    With d(i, j) the L2 distance between state i of one trajectory and state j of the other:
 
-    - "euclidean": √Σ_k d(k, k)², state by state; unit of the states, grows with √states
-    - "cosine": 1 − cosine between the whole trajectories as vectors; 0 … 2
-    - "dtw": dynamic time warping, the least Σ d(i, j) over paths from start to end that go on in i, in j or in both;
-      grows with the states; no metric (the triangle inequality fails)
-    - "frechet": discrete Fréchet distance, the same with the largest d(i, j) on the path in place of the sum
-    - "hausdorff": the largest distance from a state of either to the nearest state of the other; blind to order
+    - "euclidean": √Σ_k d(k, k)²; unit of the states, grows with √states
+    - "cosine": 1 − cosine of the angle between the whole trajectories as vectors; 0 … 2
+    - "dtw": dynamic time warping, the least Σ d(i, j) over monotonic paths from both first states to both last states;
+      grows with the number of states; not a metric (the triangle inequality fails)
+    - "frechet": discrete Fréchet distance, the same with the largest d(i, j) on the path instead of the sum
+    - "hausdorff": the largest distance from a state of either to the nearest state of the other; ignores the order
 
-    "dtw" and "frechet" forgive trajectories that are the same but at different speed; "euclidean" and "cosine" need the same
-    number of states. hausdorff ≤ frechet ≤ dtw, and frechet ≤ euclidean. Deterministic functions of the data, so there is
-    no interval. Float64; time grows with pairs · states² · numbers, memory with one trajectory against all of b.
+    Interpretation: "dtw" and "frechet" tolerate different speeds along the same trajectory; "euclidean" and "cosine" compare
+    state by state. hausdorff ≤ frechet ≤ dtw, and frechet ≤ euclidean. The distances are exact functions of the data, so
+    they have no interval.
 
-    Raises: UserError on an unknown metric, on states of different shape, and for "cosine" on a zero trajectory.
+    Caveats: the noise x_T dominates most of the distances: independent noises are far apart whatever they become. The
+    time grows with pairs · states² · numbers, the memory with one trajectory against all of b. Computed in float64.
+
+    Raises: UserError if the metric is unknown, the states differ in shape, the numbers of states differ for a metric that
+        compares state by state, or a trajectory is zero for "cosine".
+
     Source: Sakoe and Chiba, IEEE Trans. ASSP 26, 43 (1978), symmetric without weights; Eiter and Mannila, CD-TR 94/64
-        (1994).
+    (1994). SciPy has neither DTW nor Fréchet distances; its Hausdorff distance takes one pair at a time.
     """
     first = parse_trajectories(a, name="a", minimum=1)
     second = first if b is None else parse_trajectories(b, name="b", minimum=1)
     _check(first, second, metric)
     values = METRICS[metric](first, second)
     if b is None:
-        # Each pair is the same from both ends; rounding would say otherwise.
+        # Rounding would make the matrix slightly asymmetric.
         values = np.triu(values, 1)
         values += values.T
     return TrajectoryDistances(
@@ -68,7 +74,7 @@ def _euclidean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """1 − cos as half the squared distance of unit vectors, which keeps its digits where they are nearly parallel."""
+    """1 − cos as half the squared distance of unit vectors, which is accurate for nearly parallel ones."""
     return _euclidean(_unit(a, "a"), _unit(b, "b")) ** 2 / 2
 
 
@@ -76,7 +82,7 @@ def _unit(paths: np.ndarray, name: str) -> np.ndarray:
     norms = np.linalg.norm(paths, axis=(1, 2), keepdims=True)
     if not norms.all():
         raise UserError(
-            f"trajectory {int(np.argmin(norms))} of {name} is zero throughout; it has no direction for cosine"
+            f"trajectory {int(np.argmin(norms))} of {name} is zero throughout, and cosine needs a direction; leave it out"
         )
     return paths / norms
 
@@ -92,12 +98,12 @@ def _frechet(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _aligned(
     a: np.ndarray, b: np.ndarray, join: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """The least cost of an alignment of each pair, where `join` adds a pair of states to the cost so far."""
+    """The least cost of an alignment of each pair [a, b]; `join` combines the cost so far with that of a pair of states."""
     return np.stack([_least_cost(_state_distances(path, b), join) for path in a])
 
 
 def _least_cost(costs: np.ndarray, join: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-    """The cost [pair] of the best path through costs [pair, i, j], by dynamic programming for all pairs at once."""
+    """The cost [pair] of the best path through costs [pair, i, j], by dynamic programming over all pairs at once."""
     pairs, rows, columns = costs.shape
     best = np.full((rows + 1, columns + 1, pairs), np.inf)
     best[0, 0] = 0
@@ -110,15 +116,14 @@ def _least_cost(costs: np.ndarray, join: Callable[[np.ndarray, np.ndarray], np.n
 
 
 def _hausdorff(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    def of_one(path: np.ndarray) -> np.ndarray:
-        costs = _state_distances(path, b)
-        return np.maximum(costs.min(axis=2).max(axis=1), costs.min(axis=1).max(axis=1))
-
-    return np.stack([of_one(path) for path in a])
+    all_costs = (_state_distances(path, b) for path in a)
+    return np.stack(
+        [np.maximum(costs.min(axis=2).max(axis=1), costs.min(axis=1).max(axis=1)) for costs in all_costs]
+    )
 
 
 def _state_distances(path: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """d(i, j) [other, i, j] of the states of one trajectory and those of each other one."""
+    """d(i, j) [other, i, j] between the states of one trajectory and those of each of the others."""
     flat = cdist(path, others.reshape(-1, others.shape[2]))
     return flat.reshape(len(path), len(others), -1).transpose(1, 0, 2)
 
@@ -136,17 +141,17 @@ def _check(a: np.ndarray, b: np.ndarray, metric: str) -> None:
     parse_choice(metric, "metric", METRICS)
     if a.shape[2] != b.shape[2]:
         raise UserError(
-            f"states of a have {a.shape[2]} numbers, those of b {b.shape[2]}; both must be of the same shape"
+            f"states of a have {a.shape[2]} numbers and those of b {b.shape[2]}; allowed: states of the same shape"
         )
     if metric in ("euclidean", "cosine") and a.shape[1] != b.shape[1]:
         raise UserError(
-            f"trajectories of a have {a.shape[1]} states, those of b {b.shape[1]}; {metric} compares state by state:"
-            " use dtw, frechet or hausdorff"
+            f"trajectories of a have {a.shape[1]} states and those of b {b.shape[1]}; {spelled('metric', metric)} compares "
+            "state by state; use dtw, frechet or hausdorff"
         )
 
 
 def _identical(a: np.ndarray, b: np.ndarray, same_set: bool) -> tuple[str, ...]:
-    """A warning that names the first two trajectories that are the same, bit by bit."""
+    """A warning that names the first two trajectories with the same bits."""
     if a.shape[1:] != b.shape[1:]:
         return ()
     seen: dict[bytes, int] = {} if same_set else {path.tobytes(): k for k, path in enumerate(b)}
@@ -154,7 +159,7 @@ def _identical(a: np.ndarray, b: np.ndarray, same_set: bool) -> tuple[str, ...]:
         twin = seen.get(path.tobytes())
         if twin is not None:
             return (
-                f"trajectories {k} and {twin} are identical: the same sample twice, or a map that forgot where it began",
+                f"trajectories {k} and {twin} are identical: the same sample twice, or a map that forgets its initial state",
             )
         if same_set:
             seen[path.tobytes()] = k
