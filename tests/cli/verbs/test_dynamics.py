@@ -478,7 +478,7 @@ def test_a_damaged_recording_is_told_in_one_line(mnist, here, capsys, out):
     for measure in ("divergence", "geometry", "commitment --device cpu", "u_turn --levels 1 --device cpu"):
         told = refused(capsys, f"dynamics {measure} {out}")
         assert told.startswith(f"error: {out} is damaged: sequence")
-        assert f"`denoscope verify store {out}` lists all that is; to mend it, resume it (--resume)" in told
+        assert f"`denoscope verify store {out}`" in told and "--resume" in told
     with pytest.raises(ds.UserError, match="cannot be read"):
         ds.open(here / out).final.to_numpy()
     with pytest.raises(SystemExit) as found:
