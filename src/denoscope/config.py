@@ -6,10 +6,12 @@ beside the scripts makes one instance of each for a user to edit.
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from denoscope.foundation.checked import Checked, Rule, at_least, option
 from denoscope.foundation.errors import UserError
@@ -24,6 +26,14 @@ SEED: Rule = "an integer of at least 0", lambda value: value >= 0
 SEEDS: Rule = (
     "two different integers of at least 0",
     lambda values: values[0] != values[1] and min(values) >= 0,
+)
+TIMESTEPS: Rule = (
+    "decreasing numbers of at least 0",
+    lambda values: not values or (values[-1] >= 0 and _decrease(values)),
+)
+SIGMAS: Rule = (
+    "decreasing numbers above 0, with or without a last 0",
+    lambda values: not values or (values[0] > 0 and values[-1] >= 0 and _decrease(values)),
 )
 # Measured: with other numbers of rows, the rounding of a row depends on its position.
 LANES: Rule = ("1 to 4, or a multiple of 4", lambda value: 1 <= value <= 4 or (value > 0 and value % 4 == 0))
@@ -48,6 +58,15 @@ LAYER_PAIRS: Rule = (
         for pair in pairs.values()
     ),
 )
+
+
+def _decrease(values: Sequence[float]) -> bool:
+    return all(former > later for former, later in itertools.pairwise(values))
+
+
+def _as_list(values: Any) -> Any:
+    """The values of an array or a tensor as a list; anything else as it is."""
+    return values.tolist() if hasattr(values, "tolist") else values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +135,14 @@ class InferenceConfig(Checked):
     ARGUMENTS: ClassVar[dict[str, str]] = {"num_steps": "steps"}
 
     num_steps: int = option(50, "Denoising steps.", at_least(1))
+    timesteps: tuple[float, ...] = option(
+        (),
+        "Timesteps of the steps, decreasing, instead of num_steps; for schedulers that accept them.",
+        TIMESTEPS,
+    )
+    sigmas: tuple[float, ...] = option(
+        (), "Noise level from which each step starts, decreasing, instead of num_steps or timesteps.", SIGMAS
+    )
     batch_size: int = option(8, "Samples that are computed together; never changes a result.", at_least(1))
     lanes: int = option(8, "Rows of every network call; the last bits depend on it.", LANES)
     extract_states: bool = option(True, "Record states and sequences; otherwise only the final images.")
@@ -175,10 +202,30 @@ class InferenceConfig(Checked):
     overwrite: bool = option(False, "Replace earlier work at the same path.")
 
     def __post_init__(self) -> None:
+        for name in ("timesteps", "sigmas"):
+            object.__setattr__(self, name, _as_list(getattr(self, name)))
         super().__post_init__()
         if self.resume and self.overwrite:
             resume, overwrite = spelled("resume", True), spelled("overwrite", True)
             raise UserError(f"{resume} and {overwrite} contradict each other; allowed: one of them")
+        self._count_steps()
+
+    def _count_steps(self) -> None:
+        """Set `num_steps` to the number of the timesteps or noise levels that are given."""
+        if self.timesteps and self.sigmas:
+            raise UserError(
+                f"{spelled('timesteps')} and {spelled('sigmas')} exclude each other; allowed: one of them"
+            )
+        name = "timesteps" if self.timesteps else "sigmas"
+        count = len(self.timesteps) or sum(value > 0 for value in self.sigmas)
+        if not count:
+            return
+        if self.num_steps not in (count, type(self).num_steps):
+            raise UserError(
+                f"{self.spelled('num_steps')} is {self.num_steps}, but {spelled(name)} defines {count} steps; leave out "
+                f"{self.spelled('num_steps')}"
+            )
+        object.__setattr__(self, "num_steps", count)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -684,7 +684,7 @@ def test_visitors_outside_of_a_run_change_nothing(tiny, x):
     from denoscope.interventions.applied import Writes
     from denoscope.interventions.edits import Run
 
-    run = Run.of(tiny, Condition(), steps=1, noise="common", noise_seed=0)
+    run = Run.of(tiny, Condition(), scheduler=tiny.new_scheduler(1), steps=1, noise="common", noise_seed=0)
     writes = Writes.prepared([Intervention(LAYER, "ablate")], run)
     with torch.no_grad():
         truth = tiny.network(x.batch([0]), torch.tensor(1)).sample

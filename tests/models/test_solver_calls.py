@@ -11,7 +11,7 @@ from torch import nn
 
 import denoscope as ds
 from denoscope.foundation.random_streams import stream
-from denoscope.models import schedule, schedulers
+from denoscope.models import schedule_precision, schedulers
 from denoscope.models.solver_calls import Stage, stages, stages_of_part
 
 pytestmark = [
@@ -348,7 +348,7 @@ def test_flow_matching_of_a_linear_velocity_is_its_closed_form(x):
 
 def test_unclip_steps_to_the_next_of_its_timesteps(gaussian):
     scheduler = make("UnCLIPScheduler", clip_sample=False)
-    schedule.in_double(scheduler)
+    schedule_precision.in_double(scheduler)
     scheduler.set_timesteps(5)
     timesteps = scheduler.timesteps.tolist()
     level, variance, gain = scheduler.alphas_cumprod, 3.0, 1.0

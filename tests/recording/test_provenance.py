@@ -18,6 +18,7 @@ import denoscope as ds
 from denoscope.config import InferenceConfig
 from denoscope.foundation.threads import threads_set_to
 from denoscope.recording import provenance
+from denoscope.sampling.loop import Loop
 
 LAYERS = ["conv_in"]
 
@@ -27,8 +28,23 @@ def x(tiny):
     return ds.noise.random(6, tiny.shape, seed=5)
 
 
+WITHOUT_EFFECT = {"batch_size", "output_format", "resume", "overwrite", "on_nonfinite"}
+"""Options that change no byte of a sample."""
+RESOLVED = {
+    "layers", "labels", "condition", "guidance_scale", "branches", "intervene", "extract_estimates", "timesteps", "sigmas",
+}  # fmt: skip
+"""Options that a fingerprint holds in another form or only in use; inputs of a sample are not part of it."""
+
+
 def mark_of(denoiser, layers=LAYERS, seed=42, **options):
-    return provenance.fingerprint(denoiser, layers, InferenceConfig(**options), seed)
+    chosen = InferenceConfig(**options)
+    return provenance.fingerprint(
+        denoiser,
+        Loop.of(chosen, seed),
+        layers=layers,
+        stored=provenance.stored_of(chosen),
+        fast=chosen.fast,
+    )
 
 
 def differing(one, other) -> set[str]:
@@ -45,7 +61,7 @@ def test_the_weights_hash_is_sha_256_over_names_and_bytes(tiny):
 
 def test_every_option_is_in_the_fingerprint_or_said_to_have_no_effect(tiny):
     options = {item.name for item in dataclasses.fields(InferenceConfig)}
-    elsewhere = {*provenance.WITHOUT_EFFECT, *provenance.RESOLVED}
+    elsewhere = WITHOUT_EFFECT | RESOLVED
     assert options - elsewhere <= set(mark_of(tiny))
     assert elsewhere <= options
 
@@ -58,7 +74,7 @@ OPTIONS = {
 
 
 def test_the_table_of_options_is_whole():
-    assert set(OPTIONS) | {*provenance.WITHOUT_EFFECT, *provenance.RESOLVED} == {
+    assert set(OPTIONS) | WITHOUT_EFFECT | RESOLVED == {
         item.name for item in dataclasses.fields(InferenceConfig)
     }
 
@@ -68,6 +84,17 @@ def test_an_option_that_decides_bits_changes_the_fingerprint_and_nothing_but_its
     one, other = mark_of(tiny), mark_of(tiny, **{name: OPTIONS[name]})
     probed = {"probe_sha256"} if name == "lanes" else set()  # so many rows are probed
     assert differing(one, other) == {name} | probed
+
+
+def test_a_schedule_of_the_callers_is_part_of_it_and_no_other_schedule_is_named(tiny_ddpm):
+    own = mark_of(tiny_ddpm, timesteps=(900, 500, 100))
+    assert own["timesteps"] == [900, 500, 100] and own["num_steps"] == 3 and "sigmas" not in own
+    assert own.keys() - mark_of(tiny_ddpm).keys() == {"timesteps"}
+
+
+def test_the_fingerprint_of_a_measure_is_that_of_a_recording_of_final_images(tiny):
+    final = mark_of(tiny, [], seed=7, extract_states=False, num_steps=3, lanes=4)
+    assert provenance.fingerprint(tiny, Loop(steps=3, lanes=4, noise_seed=7)) == final
 
 
 def test_so_do_model_scheduler_layers_seed_and_threads(tiny, tiny_ddpm, make_unet, make_scheduler):
@@ -119,7 +146,7 @@ def test_the_probe_sees_kernels_and_settings_that_have_no_name(tiny):
 def test_what_samples_are_told_is_no_part_of_the_probe(make_unet, make_scheduler):
     denoiser = ds.load(make_unet(num_class_embeds=3), scheduler=make_scheduler("ddim"), device="cpu")
     one, other = (
-        provenance.fingerprint(denoiser, [], InferenceConfig(), 42, denoiser.condition_of_labels(labels))
+        provenance.fingerprint(denoiser, Loop(), denoiser.condition_of_labels(labels))
         for labels in ([0, 1, 2], [2])
     )
     assert one == other
@@ -186,7 +213,7 @@ def test_two_processes_that_share_the_work_store_what_one_stores(recorder, model
 
 def test_the_attributes_are_plain_json_with_date_versions_options_and_inputs(tiny, x):
     options = InferenceConfig(num_steps=2, resume=True, batch_size=3)
-    attrs = provenance.attributes(tiny, x, LAYERS, options, 7)
+    attrs = provenance.attributes(tiny, x, LAYERS, options, Loop.of(options, 7))
     assert json.loads(json.dumps(attrs)) == attrs
     age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(attrs["created"])
     assert datetime.timedelta(0) <= age < datetime.timedelta(minutes=5)
@@ -219,10 +246,10 @@ def test_another_process_finds_the_same_fingerprint(recorder, model, tmp_path):
 def test_the_fingerprint_is_the_same_in_every_process():
     """diffusers lists what a scheduler was not given in the order of a set, which Python shuffles by process."""
     program = (
-        "import json, denoscope as ds; from denoscope.recording import provenance; from denoscope.config import InferenceConfig;"
+        "import json, denoscope as ds; from denoscope.recording import provenance; from denoscope.sampling.loop import Loop;"
         "from diffusers import EulerDiscreteScheduler;"
         "d = ds.load('mnist', scheduler=EulerDiscreteScheduler(), device='cpu');"
-        "print(json.dumps(provenance.fingerprint(d, [], InferenceConfig(), 0)))"
+        "print(json.dumps(provenance.fingerprint(d, Loop(noise_seed=0))))"
     )
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     first, second = (

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from denoscope.basins.classifiers import ClassifierSource, ImageClassifier, parse_classifier
-from denoscope.config import InferenceConfig
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.models.conditioning import Condition, of_first
@@ -42,15 +41,12 @@ class Labelling:
 
     def origin(self, grid: PlaneGrid) -> dict[str, Any]:
         """Everything that determines the labels of points of a plane."""
-        options = InferenceConfig(num_steps=self.loop.steps, lanes=self.loop.lanes, extract_states=False)
         return {
             "model": self.denoiser.name,
             **self.classifier.description,
             "plane": grid.made_with,
             "condition": self.condition.of([0]).digest() if self.condition.inputs else None,
-            "fingerprint": provenance.fingerprint(
-                self.denoiser, [], options, self.loop.noise_seed, self.condition, streams=self.loop.streams
-            ),
+            "fingerprint": provenance.fingerprint(self.denoiser, self.loop, self.condition),
         }
 
 

@@ -21,6 +21,7 @@ from denoscope.interventions.spec import Intervention
 from denoscope.interventions.state_region import AXES, Region
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser
+from denoscope.models.schedulers import Scheduler
 from denoscope.models.solver_calls import stages
 
 NUMBERS = ("set", "add", "scale", "project_out")
@@ -47,12 +48,12 @@ class Run:
         denoiser: Denoiser,
         condition: Condition,
         *,
+        scheduler: Scheduler,
         steps: int,
         noise: Literal["common", "independent"],
         noise_seed: int,
         streams: int = random_streams.STREAMS_VERSION,
     ) -> Run:
-        scheduler = denoiser.new_scheduler(steps)
         schedule = stages(scheduler, steps)
         timesteps = [float(scheduler.timesteps[k]) for k, stage in enumerate(schedule) if stage.call == 0]
         calls = 1 + max(stage.call for stage in schedule)

@@ -23,6 +23,7 @@ from denoscope.models.conditioning import GUIDED, Condition, check_condition, of
 from denoscope.models.families import Family, config_of, family_of
 from denoscope.models.fingerprint import weights_sha256
 from denoscope.models.running import Running
+from denoscope.models.schedule import check_schedule, scheduler_for_run
 from denoscope.models.schedulers import Scheduler
 
 Shape = tuple[int, int, int]
@@ -53,6 +54,7 @@ class Denoiser:
     _surveyed: list[Layer] = field(default_factory=list)
     _running: Running | None = field(default=None, init=False)
     _weights_hash: str | None = field(default=None, init=False)
+    _tried: set[tuple[object, ...]] = field(default_factory=set, init=False)
 
     @property
     def device(self) -> torch.device:
@@ -224,13 +226,29 @@ class Denoiser:
 
         return run
 
-    def new_scheduler(self, steps: int, *, dtype: torch.dtype | None = None) -> Scheduler:
-        """A copy of the scheduler, set to `steps` steps, for one run: schedulers keep state between steps.
+    def new_scheduler(
+        self,
+        steps: int,
+        *,
+        dtype: torch.dtype | None = None,
+        timesteps: Sequence[float] = (),
+        sigmas: Sequence[float] = (),
+    ) -> Scheduler:
+        """A copy of the scheduler, set for one run: schedulers keep state between steps.
 
-        Its tables are computed in double precision if `dtype` is float64.
+        Args:
+            dtype: the precision of the states; the scheduler's tables are computed in double for float64.
+            timesteps, sigmas: see `scheduler_for_run`.
         """
         double = (dtype or self.dtype) == torch.float64
-        return schedulers.ready(self.scheduler, steps, device=self.device, double=double)
+        scheduler = scheduler_for_run(
+            self.scheduler, steps, device=self.device, double=double, timesteps=timesteps, sigmas=sigmas
+        )
+        tried = (id(self.scheduler), steps, tuple(timesteps), tuple(sigmas), double)
+        if tried not in self._tried:
+            check_schedule(scheduler, steps, torch.float64 if double else torch.float32)
+            self._tried.add(tried)
+        return scheduler
 
     @property
     def weights_hash(self) -> str:

@@ -18,7 +18,7 @@ from denoscope.interventions.applied import Writes
 from denoscope.models import conditioning
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser
-from denoscope.models.schedulers import need_estimates
+from denoscope.models.scheduler_steps import check_estimates
 from denoscope.models.solver_calls import stages
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.sample_names import sample_names
@@ -52,10 +52,9 @@ def plan_of(inputs: Inputs, options: InferenceConfig, selection: Selection, out:
         inputs.x,
         addresses,
         options,
-        inputs.loop.noise_seed,
+        inputs.loop,
         inputs.condition,
         inputs.writes,
-        inputs.loop.streams,
     )
     in_flight = -(-options.batch_size // options.lanes) * options.lanes
     rows = min(in_flight, -(-len(run.samples) // options.lanes) * options.lanes)
@@ -115,9 +114,9 @@ def format_of(out: Path | None, options: InferenceConfig) -> FormatName:
 def _shape_of(inputs: Inputs, options: InferenceConfig) -> RunShape:
     """What the loop produces."""
     denoiser, loop, condition = inputs.denoiser, inputs.loop, inputs.condition
-    scheduler = denoiser.new_scheduler(loop.steps, dtype=loop.state_dtype(denoiser))
+    scheduler = loop.scheduler(denoiser)
     if options.extract_estimates:
-        need_estimates(scheduler, denoiser.shape)
+        check_estimates(scheduler, denoiser.shape)
     schedule = stages(scheduler, loop.steps)
     firsts = [entry for entry, stage in enumerate(schedule) if stage.call == 0]
     return RunShape(

@@ -15,27 +15,25 @@ import torch
 from torch import nn
 
 from denoscope.config import InferenceConfig
-from denoscope.foundation import random_streams
 from denoscope.interventions.applied import NONE, Writes
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.fingerprint import probe_sha256, weights_sha256
 from denoscope.models.schedulers import config_of
 from denoscope.noise.noise_set import NoiseSet
+from denoscope.sampling.loop import Loop
 from denoscope.storage.plan import FORMAT, FORMAT_VERSION
 
 LIBRARIES = ("denoscope", "torch", "diffusers", "numpy", "zarr")
 NUMERIC = ("torch", "diffusers", "numpy")
-WITHOUT_EFFECT = ("batch_size", "output_format", "resume", "overwrite", "on_nonfinite")
-"""Options that change no byte of a sample."""
-
-RESOLVED = (
-    "layers", "labels", "condition", "guidance_scale", "branches", "intervene", "extract_estimates",
-)  # fmt: skip
-"""Options that stand in the fingerprint as what they come to; what differs by sample is an input."""
-
 KEPT = ("every", "channels", "height", "width", "reduce", "flatten", "state_dtype", "codec")
-"""Options that say what is kept of a state, whoever computed it."""
+"""Options that decide what is stored of a layer's state, whoever computed it."""
+
+STORED = ("extract_states", *KEPT)
+"""Options that decide what a recording stores."""
+
+OWN_SCHEDULE = ("timesteps", "sigmas")
+"""Options that stand in attributes and fingerprints only if they are given, as in recordings made before they existed."""
 
 OCCASION = ("resume", "overwrite")
 """Options that say how to deal with what is there, not how a recording is made."""
@@ -43,42 +41,62 @@ OCCASION = ("resume", "overwrite")
 
 def fingerprint(
     denoiser: Denoiser,
-    layers: Sequence[str],
-    options: InferenceConfig,
-    noise_seed: int,
+    loop: Loop,
     condition: Condition = NOTHING,
+    *,
+    layers: Sequence[str] = (),
     writes: Writes = NONE,
-    streams: int = random_streams.STREAMS_VERSION,
+    stored: Mapping[str, Any] | None = None,
+    fast: bool = False,
 ) -> dict[str, Any]:
-    """Everything that decides the bits of a recording beside its inputs.
+    """Everything that decides the stored bits of a sample, except the sample's own inputs.
 
-    With equal fingerprints every stored byte of a sample is the same for any batch size, order and
-    number of inputs, subset, resume point and number of processes.
+    Samples of equal fingerprints have equal bytes for any batch size, order and number of inputs, subset, resume point
+    and number of processes.
+
+    Args:
+        layers: the addresses that are recorded.
+        stored: what is stored, by the names of `STORED` (see `stored_of`); the final images alone unless given.
+        fast: whether the network is compiled.
     """
-    left_out = (*WITHOUT_EFFECT, *RESOLVED)
-    chosen = {name: value for name, value in vars(options).items() if name not in left_out}
     return _plain(
         {
             "network": class_name(denoiser.network),
             "weights_sha256": denoiser.weights_hash,
-            "probe_sha256": probe_sha256(denoiser, options.lanes, condition.blank, tf32=options.tf32),
+            "probe_sha256": probe_sha256(denoiser, loop.lanes, condition.blank, tf32=loop.tf32),
             "scheduler": type(denoiser.scheduler).__name__,
             "scheduler_config": config_of(denoiser.scheduler),
             "shape": denoiser.shape,
             "layers": list(layers),
             "guidance_scale": condition.scale if condition.guided else None,
-            # What came to be later stands only where it is asked for, so that earlier recordings can be gone on with.
+            # What older versions did not have stands here only in use, so that their recordings can be resumed.
             **({"interventions": writes.plain} if writes.plain else {}),
-            **({"extract_estimates": True} if options.extract_estimates else {}),
-            **_of_streams(denoiser, writes, streams),
-            **chosen,
-            "noise_seed": noise_seed,
+            **_of_streams(denoiser, writes, loop.streams),
+            **{name: getattr(loop, name) for name in OWN_SCHEDULE if getattr(loop, name)},
+            "num_steps": loop.steps,
+            "lanes": loop.lanes,
+            "noise": loop.noise,
+            "noise_seed": loop.noise_seed,
+            "sampler_dtype": loop.sampler_dtype,
+            "tf32": loop.tf32,
+            "fast": fast,
+            **(_final_images() if stored is None else stored),
             "dtype": str(denoiser.dtype).removeprefix("torch."),
             "device": device_name(denoiser.device),
             "threads": torch.get_num_threads(),
             **{name: importlib.metadata.version(name) for name in NUMERIC},
         }
     )
+
+
+def stored_of(options: InferenceConfig) -> dict[str, Any]:
+    """What a recording with these options stores."""
+    estimates = {"extract_estimates": True} if options.extract_estimates else {}
+    return {name: getattr(options, name) for name in STORED} | estimates
+
+
+def _final_images() -> dict[str, Any]:
+    return {name: getattr(InferenceConfig, name) for name in STORED} | {"extract_states": False}
 
 
 def _of_streams(denoiser: Denoiser, writes: Writes, streams: int) -> dict[str, int]:
@@ -115,10 +133,9 @@ def attributes(
     x: NoiseSet,
     layers: Sequence[str],
     options: InferenceConfig,
-    noise_seed: int,
+    loop: Loop,
     condition: Condition = NOTHING,
     writes: Writes = NONE,
-    streams: int = random_streams.STREAMS_VERSION,
 ) -> dict[str, Any]:
     """The attributes of a recording, as plain JSON values."""
     return _plain(
@@ -128,10 +145,22 @@ def attributes(
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "model": _found_again(denoiser),
             "scheduler": type(denoiser.scheduler).__name__,
-            "config": {name: value for name, value in vars(options).items() if name not in OCCASION}
-            | {"noise_seed": noise_seed},
-            "fingerprint": fingerprint(denoiser, layers, options, noise_seed, condition, writes, streams),
-            **_of_streams(denoiser, writes, streams),
+            "config": {
+                name: value
+                for name, value in vars(options).items()
+                if name not in OCCASION and (value or name not in OWN_SCHEDULE)
+            }
+            | {"noise_seed": loop.noise_seed},
+            "fingerprint": fingerprint(
+                denoiser,
+                loop,
+                condition,
+                layers=layers,
+                writes=writes,
+                stored=stored_of(options),
+                fast=options.fast,
+            ),
+            **_of_streams(denoiser, writes, loop.streams),
             "inputs": dict(x.parameters),
             "condition": list(condition.inputs),
             **({"interventions": writes.asked} if writes.asked else {}),

@@ -28,6 +28,8 @@ def record(
     out: str | os.PathLike[str] | None = None,
     *,
     steps: int = InferenceConfig.num_steps,
+    timesteps: Sequence[float] = InferenceConfig.timesteps,
+    sigmas: Sequence[float] = InferenceConfig.sigmas,
     layers: str | Sequence[str] | None = None,
     batch_size: int = InferenceConfig.batch_size,
     noise_seed: int = SystemConfig.seed,
@@ -76,6 +78,7 @@ def record(
 
     Args for the run:
         steps: denoising steps.
+        timesteps, sigmas: a schedule of your own in place of `steps`; see `denoise`.
         batch_size: samples in flight at once, rounded up to a multiple of `lanes`.
         noise_seed: of the draws of a stochastic scheduler, and of random projections.
         noise: what a stochastic scheduler draws: "common", one draw a step for all samples, or "independent".
@@ -117,6 +120,8 @@ def record(
     given = condition if isinstance(condition, Condition) else None
     options = InferenceConfig.from_arguments(
         num_steps=steps,
+        timesteps=timesteps,
+        sigmas=sigmas,
         batch_size=batch_size,
         lanes=lanes,
         extract_states=extract_states,

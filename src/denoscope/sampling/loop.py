@@ -25,7 +25,8 @@ from denoscope.interventions.spec import Intervention
 from denoscope.models import matmul_precision
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser
-from denoscope.models.schedulers import begun_at, estimate_of, scaled, starting_sigma, stepped
+from denoscope.models.scheduler_steps import begin_at, estimate_of, scaled, starting_sigma, stepped
+from denoscope.models.schedulers import Scheduler
 from denoscope.models.solver_calls import Stage, stages
 from denoscope.noise.coercion import NoiseLike, as_noises
 from denoscope.noise.sample_names import sample_names
@@ -85,12 +86,12 @@ class _Lanes:
     ):
         self.denoiser, self.names, self.loop, self.writes = denoiser, tuple(names), loop, writes
         dtype = loop.state_dtype(denoiser)
-        self.scheduler = denoiser.new_scheduler(loop.steps, dtype=dtype)
+        self.scheduler = loop.scheduler(denoiser)
         padding = x_T[-1:].expand(loop.lanes - len(x_T), *x_T.shape[1:])
         rows = torch.cat([x_T, padding]).to(device=denoiser.device, dtype=dtype)
         self.x = rows * starting_sigma(self.scheduler) if begin is None else rows
         if begin:
-            begun_at(self.scheduler, begin)
+            begin_at(self.scheduler, begin)
         self.branches = denoiser.branches(condition)
         self.scale = condition.scale
         like = torch.empty(0, dtype=denoiser.dtype, device=denoiser.device)
@@ -172,13 +173,27 @@ class Loop:
     tf32: bool = InferenceConfig.tf32
     streams: int = random_streams.STREAMS_VERSION
     """The version of the random streams that noise is drawn from."""
+    timesteps: Sequence[float] = InferenceConfig.timesteps
+    sigmas: Sequence[float] = InferenceConfig.sigmas
 
     def __post_init__(self) -> None:
         parse_integer(self.steps, "steps", minimum=1)
         parse_integer(self.noise_seed, "noise_seed")
-        InferenceConfig.from_arguments(
-            noise=self.noise, lanes=self.lanes, sampler_dtype=self.sampler_dtype, tf32=self.tf32
-        )  # refuses what is none of these
+        checked = InferenceConfig.from_arguments(
+            num_steps=self.steps,
+            noise=self.noise,
+            lanes=self.lanes,
+            sampler_dtype=self.sampler_dtype,
+            tf32=self.tf32,
+            timesteps=self.timesteps,
+            sigmas=self.sigmas,
+        )
+        for name, value in {
+            "steps": checked.num_steps,
+            "timesteps": checked.timesteps,
+            "sigmas": checked.sigmas,
+        }.items():
+            object.__setattr__(self, name, value)
         random_streams.check_version(self.streams)
 
     @classmethod
@@ -193,7 +208,15 @@ class Loop:
             lanes=options.lanes,
             sampler_dtype=options.sampler_dtype,
             tf32=options.tf32,
+            timesteps=options.timesteps,
+            sigmas=options.sigmas,
             streams=streams,
+        )
+
+    def scheduler(self, denoiser: Denoiser) -> Scheduler:
+        """A copy of the denoiser's scheduler, set for such a run."""
+        return denoiser.new_scheduler(
+            self.steps, dtype=self.state_dtype(denoiser), timesteps=self.timesteps, sigmas=self.sigmas
         )
 
     def writes(
@@ -209,6 +232,7 @@ class Loop:
         return Run.of(
             denoiser,
             condition,
+            scheduler=self.scheduler(denoiser),
             steps=self.steps,
             noise=self.noise,
             noise_seed=self.noise_seed,
@@ -252,6 +276,8 @@ def denoise(
     lanes: int = InferenceConfig.lanes,
     sampler_dtype: Literal["auto", "float32", "float64"] = InferenceConfig.sampler_dtype,
     tf32: bool = InferenceConfig.tf32,
+    timesteps: Sequence[float] = InferenceConfig.timesteps,
+    sigmas: Sequence[float] = InferenceConfig.sigmas,
 ) -> Iterator[Step]:
     """Denoise x_T [n, C, H, W], yielding each Step as it is done.
 
@@ -274,6 +300,9 @@ def denoise(
         lanes: rows of every network call.
         sampler_dtype: precision of the states between steps and of the schedule; "auto" is the network's.
         tf32: let CUDA round the factors of products to 10 bits.
+        timesteps: decreasing timesteps, one a step, in place of those that the scheduler computes for `steps`.
+        sigmas: in place of both, decreasing noise levels, one a step; a final 0 may be left out. Only some schedulers
+            accept them, as in diffusers' pipelines.
 
     Raises:
         UserError: if the shape of x_T does not fit the denoiser, or an option is out of range.
@@ -281,7 +310,14 @@ def denoise(
     check_denoiser(denoiser)
     rows, names = states_and_names(denoiser, x_T, names)
     loop = Loop(
-        steps=steps, noise=noise, noise_seed=noise_seed, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32
+        steps=steps,
+        noise=noise,
+        noise_seed=noise_seed,
+        lanes=lanes,
+        sampler_dtype=sampler_dtype,
+        tf32=tf32,
+        timesteps=timesteps,
+        sigmas=sigmas,
     )
     chosen = denoiser.chosen_layers(layers, condition.inputs) if layers else []
     writes = loop.writes(denoiser, interventions, condition)

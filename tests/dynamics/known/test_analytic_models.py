@@ -8,7 +8,7 @@ import torch
 from analytic import levels, scheduler_of
 
 from denoscope.dynamics.known import analytic_models as models
-from denoscope.models.schedule import in_double
+from denoscope.models.schedule_precision import in_double
 
 TIMESTEPS = (0, 1, 20, 500, 999)
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from denoscope.models.denoiser import Denoiser, Shape
 from denoscope.models.loading import load
-from denoscope.models.schedule import in_double
+from denoscope.models.schedule_precision import in_double
 
 Kind = Literal["ddim", "ddpm"]
 Map = Callable[[torch.Tensor], torch.Tensor]

@@ -24,7 +24,8 @@ from denoscope.interventions.applied import NONE
 from denoscope.models import matmul_precision
 from denoscope.models.conditioning import NOTHING, Condition, of_first
 from denoscope.models.denoiser import Denoiser, check_denoiser
-from denoscope.models.schedulers import keeps_no_history, starting_sigma
+from denoscope.models.scheduler_steps import starting_sigma
+from denoscope.models.schedulers import keeps_no_history
 from denoscope.sampling.gradients import Checkpointed
 from denoscope.sampling.loop import Loop, Step, steps_of
 
@@ -68,7 +69,7 @@ class DenoisingMap:
     @property
     def first_factor(self) -> float:
         """What x_T is multiplied with before the first step."""
-        return float(starting_sigma(self.denoiser.new_scheduler(self.loop.steps)))
+        return float(starting_sigma(self.loop.scheduler(self.denoiser)))
 
     def states(self, x_T: torch.Tensor) -> list[torch.Tensor]:
         """x_T as the loop begins with it, to x_0: what each step starts from, and the last result, [1, C, H, W]."""
@@ -78,7 +79,7 @@ class DenoisingMap:
 
     def noised(self, x_0: torch.Tensor, noise: torch.Tensor, index: int) -> torch.Tensor:
         """Images x_0 [n, C, H, W] with noise, as step `index` starts from them."""
-        scheduler = self.denoiser.new_scheduler(self.loop.steps, dtype=self.loop.state_dtype(self.denoiser))
+        scheduler = self.loop.scheduler(self.denoiser)
         if not hasattr(scheduler, "add_noise"):
             raise UserError(f"{type(scheduler).__name__} cannot noise images; take DDIM, DDPM or Euler")
         return scheduler.add_noise(x_0, noise, scheduler.timesteps[index].expand(len(x_0)))

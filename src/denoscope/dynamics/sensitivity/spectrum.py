@@ -293,19 +293,13 @@ def beyond_precision(exponents: np.ndarray, dtype: torch.dtype) -> list[str]:
 
 def origin_of(flow: DenoisingMap, **further: Any) -> dict[str, Any]:
     """What a derivative of the map was computed from."""
-    options = InferenceConfig(
-        num_steps=flow.loop.steps, noise=flow.loop.noise, lanes=flow.loop.lanes, extract_states=False
-    )
-    loop = flow.loop
-    told = provenance.fingerprint(
-        flow.denoiser, [], options, loop.noise_seed, flow.condition, streams=loop.streams
-    )
+    fingerprint = provenance.fingerprint(flow.denoiser, flow.loop, flow.condition)
     of = {"layer": flow.readout.layer.address, "step": flow.readout.step} if flow.readout else {}
     # Only independent noise is drawn from the sample's name.
     of |= {"sample": flow.name} if flow.loop.noise == "independent" else {}
     # In a fingerprint what samples are told is an input, like their noises.
     of |= {"condition_sha256": flow.condition.digest()} if flow.condition.inputs else {}
-    return {"model": flow.denoiser.name, "fingerprint": told, **of, **further}
+    return {"model": flow.denoiser.name, "fingerprint": fingerprint, **of, **further}
 
 
 def identity_of(origin: Mapping[str, Any]) -> dict[str, Any]:

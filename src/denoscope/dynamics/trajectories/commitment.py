@@ -17,7 +17,7 @@ from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoi
 from denoscope.foundation.validation import parse_integer
 from denoscope.models.classifier.labels import of_images
 from denoscope.models.denoiser import Denoiser, check_denoiser
-from denoscope.models.schedulers import need_estimates
+from denoscope.models.scheduler_steps import check_estimates
 from denoscope.recording.opening import check_finished, parse_recording
 from denoscope.recording.recording import Recording
 from denoscope.recording.replay import check_loop, denoiser_of, steps_again
@@ -125,7 +125,7 @@ def _estimates_of(recording: Recording, denoiser: Denoiser | None, device: str) 
     check_loop(recording)
     denoiser = denoiser_of(recording, device=device) if denoiser is None else denoiser
     check_denoiser(denoiser)
-    need_estimates(denoiser.new_scheduler(_steps(recording)), denoiser.shape)
+    check_estimates(denoiser.new_scheduler(_steps(recording)), denoiser.shape)
     return _RepeatedEstimates(recording, denoiser)
 
 

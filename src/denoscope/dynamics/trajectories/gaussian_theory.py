@@ -18,7 +18,7 @@ from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.loading import load
-from denoscope.models.schedule import in_double
+from denoscope.models.schedule_precision import in_double
 from denoscope.models.schedulers import keeps_no_history
 from denoscope.sampling.loop import denoise
 
