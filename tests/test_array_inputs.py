@@ -1,5 +1,6 @@
 """Every public function that takes noises or a state takes them in every form, with the same bits."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,12 @@ STEPS = 2
 class Mixed(torch.nn.Module):
     """A nonlinear network without parameters that mixes all values of a sample."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = torch.nn.Tanh()
+
     def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        return torch.tanh(x.flip(-1) + 0.5 * x.mean((1, 2, 3), keepdim=True)) + 1e-3 * timestep
+        return self.mix(x.flip(-1) + 0.5 * x.mean((1, 2, 3), keepdim=True)) + 1e-3 * timestep
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +44,18 @@ ARRAYS: dict[str, Callable[[torch.Tensor], Any]] = {
 """Forms of an array [n, C, H, W] or [C, H, W]."""
 
 x_0_sign = {"label_of": lambda images: (images[:, 0, 0, 0] > 0).numpy().astype(int), "draws": 2}
+
+
+def recorded(denoiser: ds.Denoiser, x: Any) -> np.ndarray:
+    """x_0 as `ds.record` stores it."""
+    with tempfile.TemporaryDirectory() as folder:
+        return ds.record(denoiser, x, Path(folder) / "run.zarr", steps=STEPS, layers=["mix"]).final.to_numpy()
+
+
 TAKE_NOISES: dict[str, Callable[..., np.ndarray]] = {
     "sample": lambda denoiser, x: ds.sample(denoiser, x, steps=STEPS).numpy(),
     "denoise": lambda denoiser, x: next(ds.denoise(denoiser, x, steps=STEPS)).model_output.numpy(),
+    "record": recorded,
     "gradient": lambda denoiser, x: ds.gradient(
         denoiser, x, lambda x_0: x_0.square().sum((1, 2, 3)), steps=STEPS
     ).numpy(),
@@ -102,7 +116,7 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_the_argument(name, kind
     with pytest.raises(ds.UserError) as caught:
         take(denoiser, BAD[kind])
     message = str(caught.value)
-    assert message.startswith(("x_T ", "x_0 ")) and "\n" not in message and "allowed: " in message
+    assert message.startswith(("x_T ", "x_0 ", "x ")) and "\n" not in message and "allowed: " in message
 
 
 def test_a_plane_is_made_by_ds_noise(denoiser):
@@ -122,3 +136,23 @@ def test_an_orbit_starts_from_an_array_of_every_form():
     assert expected[0].tolist() == [0.1, 0.3] and expected[1, 0].item() == 1 - 1.4 * 0.1**2 + 0.3
     for form in (x0.numpy(), xarray.DataArray(x0.numpy())):
         np.testing.assert_array_equal(ds.dynamics.orbit(henon, form, iterations=5), expected)
+
+
+def test_the_noises_of_a_recording_are_recorded_again_with_their_names(denoiser, tmp_path):
+    x = ds.noise.perturbed(2, SHAPE, epsilon=1.0)
+    first = ds.record(denoiser, x, tmp_path / "first.zarr", steps=STEPS, layers=["mix"])
+    again = ds.record(
+        denoiser, first.sequence.isel(state=0), tmp_path / "again.zarr", steps=STEPS, layers=["mix"]
+    )
+    np.testing.assert_array_equal(again.sequence.to_numpy(), first.sequence.to_numpy())
+    for name in ("sample", "base", "epsilon"):
+        np.testing.assert_array_equal(again.sequence[name].to_numpy(), first.sequence[name].to_numpy())
+    np.testing.assert_array_equal(again.sequence["sample"].to_numpy(), list(x.names))
+
+
+def test_an_array_is_recorded_under_made_up_names(denoiser, tmp_path):
+    rec = ds.record(
+        denoiser, np.ones((2, *SHAPE), np.float32), tmp_path / "run.zarr", steps=STEPS, layers=["mix"]
+    )
+    assert rec.sequence["sample"].to_numpy().tolist() == ["sample_0000", "sample_0001"]
+    assert rec.attrs["inputs"] == {"kind": "array", "num_samples": 2}

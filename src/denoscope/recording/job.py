@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from denoscope.config import InferenceConfig
 from denoscope.foundation import memory
@@ -17,7 +16,7 @@ from denoscope.hooks.state_reduction import Selection
 from denoscope.interventions.spec import Intervention, read_plan
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser
-from denoscope.noise.coercion import as_noises
+from denoscope.noise.coercion import NoiseLike, as_noises
 from denoscope.recording.in_memory import MemoryWriter, check_memory
 from denoscope.recording.loop_run import LoopRun
 from denoscope.recording.opening import open
@@ -48,7 +47,7 @@ class Job:
     def prepared(
         cls,
         denoiser: Denoiser,
-        x: Any,
+        x: NoiseLike,
         out: Path | None,
         options: InferenceConfig,
         noise_seed: int,

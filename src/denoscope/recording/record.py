@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.aliases import accepts_num_steps
@@ -13,6 +13,7 @@ from denoscope.foundation.spelling import spelled
 from denoscope.interventions.spec import Intervention
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser
+from denoscope.noise.coercion import NoiseLike
 from denoscope.recording.arguments import parse_output, several
 from denoscope.recording.job import Job
 from denoscope.recording.progress import RecordingProgress
@@ -24,7 +25,7 @@ Precision = Literal["auto", "float16", "float32", "float64"]
 @accepts_num_steps
 def record(
     denoiser: Denoiser,
-    x: Any,
+    x: NoiseLike,
     out: str | os.PathLike[str] | None = None,
     *,
     steps: int = InferenceConfig.num_steps,
