@@ -55,7 +55,7 @@ def test_clipping_of_x_0_is_switched_as_diffusers_own_option_does(mnist, clip_sa
 def test_a_scheduler_that_cannot_clip_is_not_told_to():
     # Its configuration, taken from one that clips, still holds the word.
     assert not ds.load("mnist", scheduler="eulerdiscrete", clip_sample=False, device="cpu").is_stochastic
-    with pytest.raises(ds.UserError, match="EulerDiscreteScheduler has no such option; leave it out"):
+    with pytest.raises(ds.UserError, match=r"clip_sample is True.*EulerDiscreteScheduler.*leave it out"):
         ds.load("mnist", scheduler="eulerdiscrete", clip_sample=True, device="cpu")
 
 
@@ -176,10 +176,10 @@ def test_an_unknown_model_is_refused_with_where_it_was_looked_for_and_the_bundle
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"scheduler": "dimm"}, "unknown scheduler 'dimm'.*DDIM"),
-        ({"scheduler": "UNet2DModel"}, "unknown scheduler 'UNet2DModel'"),
+        ({"scheduler": "dimm"}, "scheduler is 'dimm'.*ddim"),
+        ({"scheduler": "UNet2DModel"}, "scheduler is 'UNet2DModel'"),
         ({"scheduler": 3}, "scheduler is 3"),
-        ({"scheduler": None}, "UNet2DModel brings no scheduler"),
+        ({"scheduler": None}, "UNet2DModel.*scheduler="),
         ({"device": "tpu"}, r"device is 'tpu'"),
         ({"dtype": "float31"}, "dtype is 'float31'"),
         ({"dtype": "int8"}, "dtype is 'int8'"),

@@ -28,7 +28,7 @@ def x(tiny):
     return ds.noise.random(6, tiny.shape, seed=5)
 
 
-WITHOUT_EFFECT = {"batch_size", "output_format", "resume", "overwrite", "on_nonfinite"}
+NOT_STORED = {"batch_size", "output_format", "resume", "overwrite", "on_nonfinite"}
 """Options that change no byte of a sample."""
 RESOLVED = {
     "layers", "labels", "condition", "guidance_scale", "branches", "intervene", "extract_estimates", "timesteps", "sigmas",
@@ -61,7 +61,7 @@ def test_the_weights_hash_is_sha_256_over_names_and_bytes(tiny):
 
 def test_every_option_is_in_the_fingerprint_or_said_to_have_no_effect(tiny):
     options = {item.name for item in dataclasses.fields(InferenceConfig)}
-    elsewhere = WITHOUT_EFFECT | RESOLVED
+    elsewhere = NOT_STORED | RESOLVED
     assert options - elsewhere <= set(mark_of(tiny))
     assert elsewhere <= options
 
@@ -74,9 +74,7 @@ OPTIONS = {
 
 
 def test_the_table_of_options_is_whole():
-    assert set(OPTIONS) | WITHOUT_EFFECT | RESOLVED == {
-        item.name for item in dataclasses.fields(InferenceConfig)
-    }
+    assert set(OPTIONS) | NOT_STORED | RESOLVED == {item.name for item in dataclasses.fields(InferenceConfig)}
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -69,8 +69,8 @@ def scheduler_class(name: str) -> tuple[Any, dict[str, Any]]:
     alias = aliases.get(plain.removesuffix(spacing))
     if alias is None:
         raise UserError(
-            f"{spelled('scheduler')} is {name!r}; the nearest names are {', '.join(nearest(name))}; allowed: one of "
-            f"{', '.join(ALIASES)}, the name of a diffusers class, or a scheduler object"
+            f"{spelled('scheduler')} is {name!r}; the nearest names are {', '.join(nearest(name))}; allowed: an "
+            "alias such as ddim, euler or dpm++ 2m, the name of a diffusers class, or a scheduler object"
         )
     kind = getattr(diffusers, f"{alias[0]}Scheduler")
     return kind, {**alias[1], **(_spaced(kind, spacing, name) if spacing else {})}
