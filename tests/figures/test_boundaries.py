@@ -5,6 +5,7 @@ import pytest
 
 from denoscope import dynamics, figures
 from denoscope.figures import plots
+from denoscope.foundation.errors import UserError
 
 
 @pytest.fixture
@@ -12,7 +13,7 @@ def ax():
     return plots.figure()[1]
 
 
-def test_box_counts_and_the_line_through_them(ax):
+def test_box_counts_are_drawn_with_their_line(ax):
     y, x = np.mgrid[:80, :80]
     found = dynamics.boundary_dimension((3 * x + y > 150).astype(int), boxes=(3, 5, 9, 17))
     assert figures.draw_boundary_dimension(ax, found) is ax
@@ -24,7 +25,7 @@ def test_box_counts_and_the_line_through_them(ax):
     assert f"dimension {found.value:.2f}" in ax.get_legend().texts[0].get_text()
 
 
-def test_uncertain_shares_and_the_line_through_those_used(ax):
+def test_uncertain_fractions_are_drawn_with_the_line_through_the_used_ones(ax):
     points = np.random.default_rng(0).uniform(-1, 1, (4000, 2))
     found = dynamics.uncertainty_exponent(
         lambda p: (p[:, 0] > 0).astype(int), points, [0.05, 0.1, 0.2, 0.4, 50.0]
@@ -37,3 +38,24 @@ def test_uncertain_shares_and_the_line_through_those_used(ax):
     line = next(line for line in ax.lines if str(line.get_label()).startswith("exponent"))
     slope = np.polyfit(np.log(line.get_xdata()), np.log(line.get_ydata()), 1)[0]
     assert slope == pytest.approx(found.value)
+
+
+def test_a_boundary_without_a_dimension_is_refused(ax):
+    plane = np.zeros((100, 100), int)
+    plane[0, 0] = 1
+    with pytest.raises(UserError, match="no dimension"):
+        figures.draw_boundary_dimension(ax, dynamics.boundary_dimension(plane))
+
+
+@pytest.mark.parametrize("name", [name for name in figures.__all__ if name.startswith("draw_")])
+def test_swapped_and_wrong_arguments_are_refused_in_one_line(ax, name):
+    for axis, result, argument in ((ax, 5, "result|states|spectra"), ({"a": 1}, ax, "ax is")):
+        with pytest.raises(UserError, match=argument) as refused:
+            getattr(figures, name)(axis, result)
+        assert "\n" not in str(refused.value)
+
+
+def test_the_package_shows_its_public_names():
+    names = dir(figures)
+    assert {"images", "plots"} <= set(names) == set(figures.__all__)
+    assert all(name in ("images", "plots") or name.startswith("draw_") for name in names)

@@ -34,21 +34,21 @@ def committed():
     )
 
 
-def test_commitment_is_a_bar_a_step_and_the_share_so_far(ax, committed):
+def test_commitment_is_drawn_as_bars_with_the_share_decided_by_then(ax, committed):
     assert figures.draw_commitment(ax, committed, level=LEVEL) is ax
     assert [bar.get_height() for bar in ax.patches] == [1, 2, 0, 1], "the last bar: not even in the end"
     (mark,), (beside,) = ax.lines, [other for other in ax.figure.axes if other is not ax]
     assert list(beside.lines[0].get_ydata()) == [0.25, 0.75, 0.75] and list(mark.get_xdata()) == [1.5, 1.5]
 
 
-def test_entropy_stands_over_noise_levels_that_fall(ax, committed):
+def test_entropy_is_drawn_over_decreasing_noise_levels(ax, committed):
     figures.draw_entropy(ax, committed, level=LEVEL)
     line, mark = ax.lines
     assert list(line.get_xdata()) == [9.0, 2.0, 0.5] and list(line.get_ydata()) == [0.2, 1.0, 0.9]
     assert ax.xaxis_inverted() and ax.get_xscale() == "log" and mark.get_xdata()[0] == 2.5
 
 
-def test_a_u_turn_is_drawn_by_level_with_its_interval(ax):
+def test_a_u_turn_is_drawn_over_the_level_with_its_interval(ax):
     found = xarray.Dataset(
         {"probability": ("level", [0.2, 1.0]), "interval": (("level", "end"), [[0.1, 0.4], [0.9, 1.0]])},
         coords={"level": [0.8, 0.2], "sigma": ("level", [8.0, 0.5])},
@@ -67,7 +67,7 @@ VALUES, STEPS = torch.tensor([4.0, 1.0, 0.2]).double(), 10
 
 @pytest.fixture(scope="module")
 def turned():
-    """U-turns through diffusers' DDIM of 150 images of the Gaussian that the network knows."""
+    """U-turns of 150 Gaussian images through the DDIM of diffusers, with the perfect network for them."""
     draws = torch.Generator().manual_seed(0)
     x_0 = torch.randn(150, 1, 1, 3, dtype=torch.float64, generator=draws) * VALUES.sqrt()
     return dynamics.u_turn(gaussian(VALUES), x_0, [0.2, 0.5, 1.0], draws=8, steps=STEPS, lanes=8,
@@ -75,14 +75,14 @@ def turned():
 
 
 def closed_form(step):
-    """Σ (G √ᾱ − 1)² λ + G² (1 − ᾱ), G the product of the factors that are left, and σ."""
+    """The distance √(Σ (G √ᾱ − 1)² λ + G² (1 − ᾱ)), where G is the product of the remaining factors, and σ."""
     level = levels(scheduler_of("ddim"))[timesteps(STEPS)[step]]
     gains = np.array([ddim_factors(float(value), STEPS)[step:].prod() for value in VALUES])
     squared = ((gains * math.sqrt(level) - 1) ** 2 * VALUES.numpy() + gains**2 * (1 - level)).sum()
     return math.sqrt(squared), math.sqrt((1 - level) / level)
 
 
-def test_measured_distances_of_u_turns_lie_on_the_line_of_theory(ax, turned):
+def test_measured_turn_distances_agree_with_the_drawn_theory(ax, turned):
     theory = dynamics.gaussian_theory(gaussian(VALUES), VALUES, steps=STEPS)
     assert figures.draw_turn_distance(ax, turned, theory=theory, level=LEVEL) is ax
     measured, line, mark = ax.lines
@@ -90,7 +90,7 @@ def test_measured_distances_of_u_turns_lie_on_the_line_of_theory(ax, turned):
     np.testing.assert_allclose(line.get_xdata(), sigmas, rtol=1e-5)
     np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-5)
     assert list(mark.get_xdata()) == [2.5, 2.5] and ax.xaxis_inverted() and ax.get_xscale() == "log"
-    # From the lowest level to the highest: of 10 steps 2, 5 and all.
+    # From the lowest level to the highest: 2, 5 and all of 10 steps.
     np.testing.assert_allclose(measured.get_xdata(), sigmas[[8, 5, 0]], rtol=1e-5)
     expected, squares = expected[[8, 5, 0]], turned["distance"].to_numpy() ** 2
     errors = squares.std(0, ddof=1) / math.sqrt(len(squares)) / (2 * expected)
@@ -103,20 +103,20 @@ def test_measured_distances_of_u_turns_lie_on_the_line_of_theory(ax, turned):
 
 
 @pytest.mark.parametrize(
-    ("kind", "steps", "told"),
+    ("kind", "steps", "line"),
     [
         ("ddpm", STEPS, "steps of its scheduler add noise of their own; take DDIM"),
-        ("ddim", 5, "the theory is of 5 steps, at other noise levels"),
-        ("ddim", 50, "the theory is of 50 steps, at other noise levels"),
+        ("ddim", 5, "theory has 5 steps, at other noise levels"),
+        ("ddim", 50, "theory has 50 steps, at other noise levels"),
     ],
 )
-def test_a_theory_of_something_else_is_refused(ax, turned, kind, steps, told):
+def test_a_theory_that_does_not_fit_is_refused(ax, turned, kind, steps, line):
     theory = dynamics.gaussian_theory(gaussian(VALUES, kind), VALUES, steps=steps)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=line):
         figures.draw_turn_distance(ax, turned, theory=theory)
 
 
-def test_the_name_of_the_level_covers_nothing(committed):
+def test_the_name_of_the_level_overlaps_nothing(committed):
     for draw in (figures.draw_commitment, figures.draw_entropy):
         figure, axis = plots.figure()
         draw(axis, committed, level=LEVEL)
@@ -125,6 +125,6 @@ def test_the_name_of_the_level_covers_nothing(committed):
         assert name.get_text() == "speciation" and name.get_window_extent().y0 >= axis.bbox.y1
 
 
-def test_a_level_outside_of_the_schedule_is_not_marked(ax, committed):
+def test_a_level_outside_the_schedule_is_not_marked(ax, committed):
     figures.draw_commitment(ax, committed, level=Speciation(sigma=1e9, alpha_cumprod=1e-18, step=None))
     assert not ax.lines and len(ax.patches) == 4

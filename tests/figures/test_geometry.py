@@ -25,8 +25,8 @@ def test_a_path_shows_the_median_step_and_turn(ax):
     )
 
 
-def test_speed_stands_over_the_noise_level_that_a_step_begins_with(ax):
-    """States 5 σ from the origin move by 5 a σ, whatever the steps."""
+def test_speed_is_drawn_over_the_noise_level_before_each_step(ax):
+    """States 5 σ from the origin move by 5 for each σ, whatever the steps."""
     sigmas = [8.0, 3.0, 0.5, 0.0]
     line = np.array(sigmas)[None, :, None] * np.array([3.0, 4.0])
     found = dynamics.path_geometry(np.concatenate([line, 2 * line, 3 * line]), sigmas=sigmas)
@@ -39,13 +39,13 @@ def test_speed_stands_over_the_noise_level_that_a_step_begins_with(ax):
     figures.draw_speed(ax, faster)
     assert ax.get_ylim()[0] == 0 and ax.get_ylim()[1] > 50
     assert ax.xaxis_inverted() and ax.get_xscale() == "log" and ax.get_legend().texts[0].get_text() == "x_t"
-    with pytest.raises(UserError, match="has no speeds; make it with sigmas="):
+    with pytest.raises(UserError, match="has no speeds; call path_geometry with sigmas"):
         figures.draw_speed(ax, dynamics.path_geometry(line))
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "dtw"])
-def test_distances_are_a_picture_whose_zeros_take_no_colour(ax, metric):
-    """Of straight lines of four states at 0, 3 and 7, whose states are 3, 4 and 7 apart."""
+def test_distances_are_drawn_with_a_white_diagonal(ax, metric):
+    """Straight lines of four states at 0, 3 and 7, with distances 3, 4 and 7 between states."""
     lines = np.array([0.0, 3.0, 7.0])[:, None, None] * np.ones((3, 4, 1))
     factor = {"euclidean": 2, "dtw": 4}[metric]
     figures.draw_distances(ax, dynamics.trajectory_distances(lines, metric=metric))
@@ -56,13 +56,13 @@ def test_distances_are_a_picture_whose_zeros_take_no_colour(ax, metric):
     assert ax.figure.axes[1].get_ylabel() == f"{metric} distance"
 
 
-def test_distances_to_another_set_are_drawn_whole(ax):
+def test_distances_to_another_set_are_drawn_completely(ax):
     lines = np.array([0.0, 3.0, 7.0])[:, None, None] * np.ones((3, 4, 1))
     figures.draw_distances(ax, dynamics.trajectory_distances(lines[:2], lines, metric="frechet"))
     np.testing.assert_allclose(ax.images[0].get_array(), [[0, 3, 7], [3, 0, 4]])
 
 
-def test_participation_is_drawn_by_state(ax):
+def test_participation_is_drawn_over_the_states(ax):
     found = dynamics.participation(PATHS)
     figures.draw_participation(ax, found, label="x_t")
     line, corrected = ax.lines
@@ -72,7 +72,7 @@ def test_participation_is_drawn_by_state(ax):
     assert ax.get_legend().texts[0].get_text() == "x_t"
 
 
-def test_similarities_are_a_picture_with_the_names_of_the_sets(ax):
+def test_similarities_are_drawn_with_the_names_of_the_sets(ax):
     found = dynamics.cka_matrix([PATHS[:, 0], PATHS[:, 1], PATHS[:, 5]])
     figures.draw_similarity(ax, found, names=["a", "b", "c"])
     (image,) = ax.images

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import xarray
 from PIL import Image
 
 from denoscope.figures import images
@@ -20,7 +21,7 @@ def flat(value, *shape):
 
 
 def staircase(steps, channels=1, size=4):
-    """A sequence whose state k is flat: x_T black, x_0 white."""
+    """A sequence of uniform states, from a black x_T to a white x_0."""
     return torch.linspace(-1, 1, steps + 1).view(-1, 1, 1, 1).expand(-1, channels, size, size)
 
 
@@ -40,7 +41,7 @@ def test_channels_become_grey_or_rgb():
 
 
 @pytest.mark.parametrize(
-    ("x", "told"),
+    ("x", "line"),
     [
         (torch.zeros(2, 8, 8), r"\[2, 8, 8\]"),
         (torch.zeros(8, 8), r"\[8, 8\]"),
@@ -49,8 +50,8 @@ def test_channels_become_grey_or_rgb():
         (torch.full((3, 2, 2), float("inf")), "NaN or Inf"),
     ],
 )
-def test_what_is_no_picture_is_refused(x, told):
-    with pytest.raises(UserError, match=told):
+def test_arrays_that_are_not_images_are_refused(x, line):
+    with pytest.raises(UserError, match=line):
         images.to_uint8(x)
 
 
@@ -61,7 +62,7 @@ def test_a_png_holds_each_pixel_as_a_square(tmp_path):
     np.testing.assert_array_equal(pixels(tmp_path / "a.png"), expected)
 
 
-def test_digits_are_enlarged_to_be_seen_and_large_images_left(tmp_path):
+def test_digits_are_enlarged_and_large_images_are_not(tmp_path):
     for side, expected in ((28, 224), (32, 224), (256, 256), (300, 300)):
         images.save_png(torch.zeros(1, side, side), tmp_path / "a.png")
         assert pixels(tmp_path / "a.png").shape == (expected, expected)
@@ -69,7 +70,7 @@ def test_digits_are_enlarged_to_be_seen_and_large_images_left(tmp_path):
         images.save_png(torch.zeros(1, 2, 2), tmp_path / "b.png", scale=0)
 
 
-def test_evenly_chosen_states_hold_both_ends():
+def test_evenly_spread_states_include_both_ends():
     assert images.evenly(51, 6) == [0, 10, 20, 30, 40, 50]
     assert images.evenly(3, 10) == [0, 1, 2]
     for states in range(1, 60):
@@ -80,7 +81,7 @@ def test_evenly_chosen_states_hold_both_ends():
         images.evenly(10, 1)
 
 
-def test_a_strip_runs_from_noise_to_image(tmp_path):
+def test_a_strip_goes_from_noise_to_image(tmp_path):
     images.save_strip(staircase(50), tmp_path / "strip.png", count=6, scale=2)
     strip = pixels(tmp_path / "strip.png")
     gap, side = images.GAP, 8
@@ -91,7 +92,7 @@ def test_a_strip_runs_from_noise_to_image(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_an_animation_shows_every_state_and_dwells_on_the_last(tmp_path, channels):
+def test_an_animation_shows_every_state_and_holds_the_last(tmp_path, channels):
     images.save_gif(staircase(8, channels), tmp_path / "a.gif", scale=2, milliseconds=50, hold=1000)
     with Image.open(tmp_path / "a.gif") as movie:
         assert movie.n_frames == 9 and movie.size == (8, 8) and movie.info["loop"] == 0
@@ -104,7 +105,7 @@ def test_an_animation_shows_every_state_and_dwells_on_the_last(tmp_path, channel
     assert durations == [50] * 8 + [1000]
 
 
-def test_a_contact_sheet_is_read_row_by_row(tmp_path):
+def test_a_contact_sheet_is_filled_row_by_row(tmp_path):
     stack = staircase(4)
     images.contact_sheet(stack, tmp_path / "sheet.png", columns=3, scale=1)
     sheet = pixels(tmp_path / "sheet.png")
@@ -143,7 +144,7 @@ def test_a_step_shows_the_state_after_it(tmp_path, step, name, state):
 
 
 @pytest.mark.parametrize("step", [50, 51, -2, "last"])
-def test_another_step_is_refused_with_the_allowed_range(tmp_path, step):
+def test_an_invalid_step_is_refused_with_the_allowed_range(tmp_path, step):
     with pytest.raises(UserError, match=r"0 to 49, -1 for the last, noise for x_T"):
         images.render(sequence_file(tmp_path), step=step, output_base_dir=tmp_path / "images")
     assert not (tmp_path / "images").exists()
@@ -168,7 +169,7 @@ def test_a_final_tensor_gives_its_one_image(tmp_path, shape):
 
 
 @pytest.mark.parametrize(
-    ("x", "told"),
+    ("x", "line"),
     [
         (torch.zeros(50, 32, 28, 28), "shape"),
         (torch.zeros(50, 784), "shape"),
@@ -177,9 +178,15 @@ def test_a_final_tensor_gives_its_one_image(tmp_path, shape):
         (torch.full((51, 1, 28, 28), float("nan")), "NaN"),
     ],
 )
-def test_a_file_without_images_is_refused_by_name(tmp_path, x, told):
+def test_a_file_without_images_is_refused_by_name(tmp_path, x, line):
     tensor_files.save(x, tmp_path / "odd.pt")
-    with pytest.raises(UserError, match=rf"odd\.pt.*{told}") as caught:
+    with pytest.raises(UserError, match=rf"odd\.pt.*{line}") as caught:
         images.render(tmp_path / "odd.pt", output_base_dir=tmp_path / "images")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.png"))
+
+
+def test_images_may_be_numpy_and_xarray():
+    x = torch.linspace(-1, 1, 2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    for other in (x.numpy(), xarray.DataArray(x.numpy(), dims=("sample", "channel", "height", "width"))):
+        np.testing.assert_array_equal(images.to_uint8(other), images.to_uint8(x))

@@ -20,14 +20,14 @@ def logistic(r):
 START = torch.tensor([0.3], dtype=torch.float64)
 
 
-def test_an_orbit_diagram_shows_every_value_above_its_parameter(ax):
+def test_an_orbit_diagram_shows_every_value_over_its_parameter(ax):
     found = dynamics.orbit_diagram(logistic, [2.8, 3.2], START, iterations=3, discard=200)
     (line,) = figures.draw_orbit_diagram(ax, found).lines
     assert line.get_xdata().tolist() == [2.8] * 3 + [3.2] * 3
     np.testing.assert_allclose(line.get_ydata()[:3], 1 - 1 / 2.8, atol=1e-9)
 
 
-def test_exponents_stand_above_their_parameters_with_intervals(ax):
+def test_exponents_are_drawn_over_their_parameters_with_intervals(ax):
     found = {r: dynamics.lyapunov(logistic(r), START, iterations=200, discard=200) for r in (4.0, 2.8)}
     figures.draw_lyapunov(ax, found, label="logistic")
     (bars,) = ax.containers
@@ -39,7 +39,7 @@ def test_exponents_stand_above_their_parameters_with_intervals(ax):
     assert ax.get_legend().texts[0].get_text() == "logistic"
 
 
-def test_a_recurrence_plot_is_the_matrix(ax):
+def test_a_recurrence_plot_shows_the_matrix(ax):
     found = dynamics.recurrence(np.sin(np.arange(40) / 3), rate=0.2)
     (image,) = figures.draw_recurrence(ax, found).images
     assert (image.get_array() == found.matrix).all()

@@ -15,7 +15,7 @@ COLORS = SystemConfig().class_colors
 
 
 def rendered(figure, ax):
-    """A function that reads the drawn colour at data coordinates (x, y) from the figure's pixels."""
+    """A function that reads the colour at data coordinates (x, y) from the pixels of a figure."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())
@@ -49,7 +49,7 @@ def test_cells_are_centred_on_their_coordinates():
     assert ax.get_xlim() == (-5.0, 45.0) and ax.get_ylim() == (-2.0, 10.0)
 
 
-def test_a_boundary_lies_midway_between_two_cells():
+def test_a_boundary_is_midway_between_two_cells():
     figure, ax = plots.figure()
     plots.draw_plane(ax, np.array([[1, 2]]), np.array([0.0, 100.0]), np.array([7.0]), colors=COLORS)
     colour_at = rendered(figure, ax)
@@ -77,7 +77,7 @@ def test_the_legend_counts_the_classes_present():
     assert ax.get_xlabel().startswith("u") and ax.get_ylabel().startswith("v")
 
 
-def test_a_cell_is_paler_the_less_certain_its_class_is():
+def test_less_certain_cells_are_paler():
     labels, certainty = np.array([[3, 3, 3], [7, 7, -1]]), np.array([[1.0, 0.5, 0.0], [1.0, 0.0, np.nan]])
     figure, ax = plots.figure()
     plots.draw_plane(ax, labels, np.arange(3.0), np.arange(2.0), colors=COLORS, certainty=certainty)
@@ -91,35 +91,45 @@ def test_a_cell_is_paler_the_less_certain_its_class_is():
 
 
 @pytest.mark.parametrize(
-    ("labels", "u", "v", "told"),
+    ("labels", "u", "v", "line"),
     [
-        (np.zeros((2, 3), int), np.arange(2.0), np.arange(3.0), "one v a row and one u a column"),
-        (np.zeros((2, 3)), np.arange(3.0), np.arange(2.0), "whole numbers"),
-        (np.zeros(6, int), np.arange(3.0), np.arange(2.0), "whole numbers"),
-        (np.full((2, 3), 10), np.arange(3.0), np.arange(2.0), "class 10 has no colour"),
-        (np.zeros((2, 3), int), np.array([0.0, 1.0, 5.0]), np.arange(2.0), "u coordinates are uneven"),
+        (
+            np.zeros((2, 3), int),
+            np.arange(2.0),
+            np.arange(3.0),
+            "one v for each row and one u for each column",
+        ),
+        (np.zeros((2, 3)), np.arange(3.0), np.arange(2.0), "allowed: integers"),
+        (np.zeros(6, int), np.arange(3.0), np.arange(2.0), "allowed: integers"),
+        (np.full((2, 3), 10), np.arange(3.0), np.arange(2.0), "labels go up to 10"),
+        (
+            np.zeros((2, 3), int),
+            np.array([0.0, 1.0, 5.0]),
+            np.arange(2.0),
+            "u coordinates are not evenly spaced",
+        ),
         (
             np.zeros((2, 3), int),
             np.arange(3.0),
             np.array([1.0, 0.0]),
-            "v coordinates are uneven or don't grow",
+            "v coordinates are not evenly spaced and ascending",
         ),
         (np.zeros((0, 3), int), np.arange(3.0), np.arange(0.0), "0 rows"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(labels, u, v, told):
-    with pytest.raises(UserError, match=told):
+def test_arguments_that_do_not_fit_are_refused(labels, u, v, line):
+    with pytest.raises(UserError, match=line):
         plots.draw_plane(plots.figure()[1], labels, u, v, colors=COLORS)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_each_image_lies_at_its_coordinates_and_upright(channels):
+def test_each_image_is_upright_at_its_coordinates(channels):
     rows, columns = 3, 4
     u, v = np.linspace(-30, 30, columns), np.linspace(100, 300, rows)
     grid = torch.full((rows, columns, channels, 8, 8), -1.0)
     for y in range(rows):
         for x in range(columns):
-            grid[y, x, :, :4] = (y * columns + x) / 11 * 2 - 1  # the upper half tells which image it is
+            grid[y, x, :, :4] = (y * columns + x) / 11 * 2 - 1  # the upper half identifies the image
     figure, ax = plots.figure()
     plots.draw_images_plane(ax, grid, u, v)
     colour_at = rendered(figure, ax)
@@ -132,7 +142,7 @@ def test_each_image_lies_at_its_coordinates_and_upright(channels):
         plots.draw_images_plane(ax, grid[0], u, v)
 
 
-def test_a_strip_names_its_states():
+def test_a_strip_labels_its_states():
     sequence = torch.linspace(-1, 1, 51).view(-1, 1, 1, 1).expand(-1, 1, 9, 9)
     figure, ax = plots.figure(10, 2)
     plots.draw_strip(ax, sequence, count=6)
@@ -149,7 +159,7 @@ def test_a_strip_names_its_states():
         assert colour_at(place, 5) == to_hex((shade / 255,) * 3)
 
 
-def test_a_contact_sheet_is_read_row_by_row():
+def test_a_contact_sheet_is_drawn_row_by_row():
     stack = torch.linspace(-1, 1, 6).view(-1, 1, 1, 1).expand(-1, 3, 9, 9)
     figure, ax = plots.figure()
     plots.draw_contact_sheet(ax, stack, columns=3)
@@ -161,7 +171,7 @@ def test_a_contact_sheet_is_read_row_by_row():
 
 
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
-def test_figures_are_saved_whole(tmp_path, ending):
+def test_figures_are_saved_atomically(tmp_path, ending):
     figure, ax = plots.figure(4, 3)
     plots.draw_plane(ax, np.eye(3, dtype=int), np.arange(3.0), np.arange(3.0), colors=COLORS)
     path = tmp_path / "figures" / f"plane.{ending}"

@@ -18,7 +18,7 @@ def ax():
     return plots.figure()[1]
 
 
-def test_exponents_are_drawn_by_rank_one_line_a_row(ax):
+def test_exponents_are_drawn_over_their_rank_with_a_line_for_each_row(ax):
     spectra = {"two x_T": np.array([[3.0, 1.0, -0.5, -2.0], [2.5, 0.5, -np.inf, -np.inf]]), "one": [0.3, 0.1]}
     assert figures.draw_exponents(ax, spectra) is ax
     *lines, zero = ax.lines
@@ -32,7 +32,7 @@ def test_exponents_are_drawn_by_rank_one_line_a_row(ax):
     assert "rank" in ax.get_xlabel() and "whole map" in ax.get_ylabel()
 
 
-def test_local_expansion_is_drawn_by_step_one_line_a_direction(ax):
+def test_local_expansion_is_drawn_over_the_steps_with_a_line_for_each_direction(ax):
     found = dynamics.local_expansion(gaussian((3.0, 1.0, 0.5)), torch.zeros(1, 1, 1, 3), 2, steps=6)
     *lines, zero = figures.draw_expansion(ax, found).lines
     assert len(lines) == 2 and list(zero.get_ydata()) == [0, 0]
@@ -42,7 +42,7 @@ def test_local_expansion_is_drawn_by_step_one_line_a_direction(ax):
     assert "per step" in ax.get_ylabel()
 
 
-def test_a_sweep_is_drawn_with_its_plateau_and_what_lies_below_the_floor(ax):
+def test_a_sweep_is_drawn_with_its_plateau_and_points_below_the_floor(ax):
     found = EpsilonSweep(
         value=1.0,
         epsilons=np.array([0.001, 0.01, 0.1, 1.0, 10.0]),
@@ -69,7 +69,7 @@ def test_a_sweep_is_drawn_with_its_plateau_and_what_lies_below_the_floor(ax):
 
 
 @pytest.mark.parametrize("count", [2, 5, 784])
-def test_ranks_are_whole_numbers_that_can_be_told_apart(ax, count):
+def test_ranks_are_distinct_integers(ax, count):
     figures.draw_exponents(ax, {"all": -np.arange(float(count)), "the first": np.zeros(2)})
     low, high = ax.get_xlim()
     ticks = [tick for tick in ax.get_xticks() if low <= tick <= high]
@@ -98,7 +98,7 @@ def test_growth_is_drawn_around_the_coordinates_of_each_point(ax):
     assert [other.get_ylabel() for other in ax.figure.axes if other is not ax] == ["growth (ln, whole map)"]
 
 
-def test_separations_are_drawn_by_step_with_their_middle_half(ax):
+def test_separations_are_drawn_over_the_steps_with_their_middle_half(ax):
     relative = np.exp(np.random.default_rng(0).normal(size=(5, 4)))
     layer = np.exp(np.random.default_rng(1).normal(size=(5, 3)))
     found = xarray.Dataset(
@@ -107,7 +107,7 @@ def test_separations_are_drawn_by_step_with_their_middle_half(ax):
     )
     assert figures.draw_divergence(ax, found) is ax
     of_x, of_layer = ax.lines
-    # Of five numbers the third is the median, the second and the fourth the quartiles.
+    # The third of five numbers is the median, the second and fourth are the quartiles.
     ordered = np.sort(relative, axis=0)
     np.testing.assert_allclose(of_x.get_xydata(), np.stack([np.arange(4), ordered[2]], 1))
     np.testing.assert_allclose(of_layer.get_xydata(), np.stack([np.arange(3), np.sort(layer, axis=0)[2]], 1))
@@ -119,7 +119,7 @@ def test_separations_are_drawn_by_step_with_their_middle_half(ax):
     assert ax.get_yscale() == "log"
 
 
-def test_theory_is_laid_over_exponents_and_separations(ax):
+def test_theory_is_drawn_with_exponents_and_separations(ax):
     eigenvalues, scheduler = np.array([3.0, 0.5, 0.1]), gaussian((1.0,) * 3)
     theory = dynamics.gaussian_theory(scheduler, eigenvalues, steps=4)
     figures.draw_exponents(ax, {"one": [0.3, 0.1]}, theory={"one": theory})
@@ -146,11 +146,11 @@ def test_a_theory_of_other_steps_is_refused(ax):
     ones = (("sample", "state"), np.ones((3, 11)))
     found = xarray.Dataset({"relative": ones, "separation": ones}, coords={"state": np.arange(11)})
     theory = dynamics.gaussian_theory(gaussian((1.0,)), [1.0], steps=4)
-    with pytest.raises(UserError, match=r"the theory has 4 steps and the separations 10; give .* steps=10"):
+    with pytest.raises(UserError, match=r"theory has 4 steps, and the divergence 10; .* steps=10"):
         figures.draw_divergence(ax, found, theory=theory)
 
 
-def test_basins_are_drawn_where_they_lie_paler_where_unsure_and_hatched_where_there_is_none(ax):
+def test_basins_are_drawn_paler_for_low_confidence_and_hatched_without_a_class(ax):
     label, confidence = np.array([[2, 2, 5], [2, 5, -1]]), np.array([[1, 0.5, 0.9], [0.2, 1, np.nan]])
     cells = {name: (("y", "x"), values) for name, values in (("label", label), ("confidence", confidence))}
     axes = {"u": ("x", np.array([-1.0, 0.0, 1.0])), "v": ("y", np.array([5.0, 7.0]))}

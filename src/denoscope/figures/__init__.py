@@ -1,5 +1,13 @@
-"""Figures: each `draw_*` draws one result on a matplotlib axis."""
+"""Figures: each `draw_*` draws one result on a given matplotlib axis and returns the axis.
 
+>>> figure, ax = ds.figures.plots.figure()
+>>> ds.figures.draw_divergence(ax, ds.dynamics.divergence(recording))
+>>> ds.figures.plots.save(figure, "divergence.png")
+
+`plots` has figures, files and planes of classes, `images` has tensors as pictures.
+"""
+
+from denoscope.figures import images, plots
 from denoscope.figures.boundaries import draw_boundary_dimension, draw_uncertainty
 from denoscope.figures.decisions import draw_commitment, draw_entropy, draw_turn_distance, draw_u_turn
 from denoscope.figures.geometry import (
@@ -48,4 +56,10 @@ __all__ = [
     "draw_turn_distance",
     "draw_u_turn",
     "draw_uncertainty",
+    "images",
+    "plots",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,26 +1,33 @@
-"""Boundaries between basins drawn on a given matplotlib axis."""
+"""Drawings of boundaries between basins."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from denoscope.dynamics.boundaries.boundary_dimension import BoundaryDimension
 from denoscope.dynamics.boundaries.uncertainty_exponent import UncertaintyExponent
+from denoscope.figures.arguments import check_drawing
+from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw_boundary_dimension(ax: Axes, found: BoundaryDimension) -> Axes:
-    """Draw the number of boxes with more than one label over their side, and the fitted line."""
-    fit = found.fit
+def draw_boundary_dimension(ax: Axes, result: BoundaryDimension) -> Axes:
+    """Draw the number of boxes with more than one label over their side, and the fitted line.
+
+    Raises: UserError if the boundary has no dimension.
+    """
+    check_drawing(ax, result, "boundary_dimension", BoundaryDimension)
+    if result.interval is None:
+        raise UserError(f"this boundary has no dimension to draw: {result.warnings[0]}")
+    fit = result.fit
     ax.plot(fit.sides, fit.counts, "o", markersize=4)
     line = np.exp(fit.intercept) * np.asarray(fit.sides, dtype=float) ** -fit.slope
-    low, high = found.interval or (math.nan, math.nan)
-    ax.plot(fit.sides, line, linewidth=1, label=f"dimension {found.value:.2f}  [{low:.2f}, {high:.2f}]")
+    low, high = result.interval
+    ax.plot(fit.sides, line, linewidth=1, label=f"dimension {result.value:.2f}  [{low:.2f}, {high:.2f}]")
     ax.set(
         xscale="log",
         yscale="log",
@@ -31,21 +38,24 @@ def draw_boundary_dimension(ax: Axes, found: BoundaryDimension) -> Axes:
     return ax
 
 
-def draw_uncertainty(ax: Axes, found: UncertaintyExponent) -> Axes:
-    """The share of points whose neighbour at distance ε has another label, with intervals; fitted ones are filled,
-    and there is a line where there is an exponent."""
-    below, above = np.abs(found.fraction_intervals.T - found.fractions)
+def draw_uncertainty(ax: Axes, result: UncertaintyExponent) -> Axes:
+    """Draw the share of points whose neighbour at distance ε has another label, with intervals, and the fitted line.
+
+    Filled points are part of the fit. There is no line if there is no exponent.
+    """
+    check_drawing(ax, result, "uncertainty_exponent", UncertaintyExponent)
+    below, above = np.abs(result.fraction_intervals.T - result.fractions)
     for used, fill in ((True, "full"), (False, "none")):
-        at = found.used == used
+        at = result.used == used
         ax.errorbar(
-            found.epsilons[at], found.fractions[at], (below[at], above[at]), fmt="o", color="C0", markersize=4,
+            result.epsilons[at], result.fractions[at], (below[at], above[at]), fmt="o", color="C0", markersize=4,
             capsize=2, fillstyle=fill,
         )  # fmt: skip
-    if found.interval is not None:
-        logs = np.log(found.fractions[found.used]) - found.residuals[found.used]
-        told = f"exponent {found.value:.2f}  [{found.interval[0]:.2f}, {found.interval[1]:.2f}]"
-        ax.plot(found.epsilons[found.used], np.exp(logs), color="C1", linewidth=1, label=told)
-    ax.axhline(found.unrelated, color="#333333", linewidth=0.8, linestyle="--", label="unrelated points")
+    if result.interval is not None:
+        logs = np.log(result.fractions[result.used]) - result.residuals[result.used]
+        label = f"exponent {result.value:.2f}  [{result.interval[0]:.2f}, {result.interval[1]:.2f}]"
+        ax.plot(result.epsilons[result.used], np.exp(logs), color="C1", linewidth=1, label=label)
+    ax.axhline(result.unrelated, color="#333333", linewidth=0.8, linestyle="--", label="unrelated points")
     ax.set(xscale="log", yscale="log", xlabel="ε (L2)", ylabel="share of uncertain points")
     ax.legend(frameon=False, fontsize="small")
     return ax

@@ -1,4 +1,4 @@
-"""The geometry of trajectories and states drawn on a given matplotlib axis."""
+"""Drawings of the geometry of trajectories and states."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ from denoscope.dynamics.trajectories.participation import Participation
 from denoscope.dynamics.trajectories.path_geometry import PathGeometry
 from denoscope.dynamics.trajectories.similarity import SimilarityMatrix
 from denoscope.dynamics.trajectories.trajectory_distances import TrajectoryDistances
+from denoscope.figures.arguments import check_drawing
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw_path(ax: Axes, found: PathGeometry) -> Axes:
-    """The length of every step of a `path_geometry`, and on a second axis the angle between it and the next: medians
-    over samples, with bands over their middle half."""
+def draw_path(ax: Axes, result: PathGeometry) -> Axes:
+    """Draw the step lengths of a `path_geometry`, and on a second axis the angles between a step and the next.
+
+    Lines are medians over samples, bands their middle half.
+    """
+    check_drawing(ax, result, "path_geometry", PathGeometry)
     beside = ax.twinx()
-    angles = np.degrees(found.turning_angles)
+    angles = np.degrees(result.turning_angles)
     for axis, values, name, color in (
-        (ax, found.step_lengths, "length of the step (L2)", "C0"),
+        (ax, result.step_lengths, "length of the step (L2)", "C0"),
         (beside, angles, "turn to the next (degrees)", "C1"),
     ):
         low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=0)
@@ -36,22 +40,24 @@ def draw_path(ax: Axes, found: PathGeometry) -> Axes:
     return ax
 
 
-def draw_speed(ax: Axes, found: PathGeometry, *, label: str | None = None) -> Axes:
-    """The speed in noise level of a `path_geometry` over the level that each step begins with, which falls to the right:
-    the median over samples, with a band over their middle half.
+def draw_speed(ax: Axes, result: PathGeometry, *, label: str | None = None) -> Axes:
+    """Draw the speed in noise level of a `path_geometry` over the level before each step, which decreases to the right.
 
-    Raises: UserError if the geometry was made without sigmas.
+    The line is the median over samples, the band their middle half.
+
+    Raises: UserError if the geometry has no sigmas.
     """
-    if found.speeds is None or found.sigmas is None:
+    check_drawing(ax, result, "path_geometry", PathGeometry)
+    if result.speeds is None or result.sigmas is None:
         raise UserError(
-            "this path_geometry has no speeds; make it with sigmas=, the noise level of every state"
+            "this path_geometry has no speeds; call path_geometry with sigmas, the noise level of every state"
         )
-    low, middle, high = np.quantile(found.speeds, (0.25, 0.5, 0.75), axis=0)
-    sigma = found.sigmas[:-1]
+    low, middle, high = np.quantile(result.speeds, (0.25, 0.5, 0.75), axis=0)
+    sigma = result.sigmas[:-1]
     (line,) = ax.plot(sigma, middle, ".-", markersize=4, label=label)
     ax.fill_between(sigma, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     ax.set(xscale="log", xlabel="noise level σ", ylabel="speed (L2 per σ)")
-    # Not bottom=0 alone, which would fix the top at that of what is drawn first.
+    # bottom=0 alone would fix the top at that of the first curve.
     ax.set_ylim(0, 1.05 * ax.dataLim.y1)
     ax.xaxis.set_inverted(True)
     if label:
@@ -59,39 +65,49 @@ def draw_speed(ax: Axes, found: PathGeometry, *, label: str | None = None) -> Ax
     return ax
 
 
-def draw_distances(ax: Axes, found: TrajectoryDistances) -> Axes:
-    """The `trajectory_distances` of every trajectory of a (rows) to every one of b (columns), or to those of the same set,
-    whose diagonal is left white: its zeros would take up most of the colours.
+def draw_distances(ax: Axes, result: TrajectoryDistances) -> Axes:
+    """Draw `trajectory_distances` as a matrix, trajectories of a in rows and of b in columns.
+
+    The diagonal of a single set is white, because its zeros would use up most of the colours.
     """
-    same_set = found.origin["b"] is None
+    check_drawing(ax, result, "trajectory_distances", TrajectoryDistances)
+    same_set = result.origin["b"] is None
     values = (
-        np.where(np.eye(len(found.values), dtype=bool), np.nan, found.values) if same_set else found.values
+        np.where(np.eye(len(result.values), dtype=bool), np.nan, result.values) if same_set else result.values
     )
     image = ax.imshow(values, cmap="viridis", interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, label=f"{found.metric} distance")
+    ax.figure.colorbar(image, ax=ax, label=f"{result.metric} distance")
     ax.set(xlabel="trajectory", ylabel="trajectory")
     return ax
 
 
-def draw_participation(ax: Axes, found: Participation, *, label: str | None = None) -> Axes:
-    """The participation ratio by state with its interval, and dashed the one corrected for the number of samples: where
-    the two part, the ratio tells of the samples rather than of the states."""
-    states = np.arange(len(found.ratio))
-    low, high = found.intervals.T
-    (line,) = ax.plot(states, found.ratio, label=label)
+def draw_participation(ax: Axes, result: Participation, *, label: str | None = None) -> Axes:
+    """Draw the participation ratio of each state with its interval, and dashed the ratio corrected for few samples.
+
+    Where the two differ, the ratio depends on the number of samples.
+    """
+    check_drawing(ax, result, "participation", Participation)
+    states = np.arange(len(result.ratio))
+    low, high = result.intervals.T
+    (line,) = ax.plot(states, result.ratio, label=label)
     ax.fill_between(
         states, low, np.where(np.isfinite(high), high, low), color=line.get_color(), alpha=0.2, linewidth=0
     )
-    ax.plot(states, found.corrected, color=line.get_color(), linewidth=0.8, linestyle="--")
+    ax.plot(states, result.corrected, color=line.get_color(), linewidth=0.8, linestyle="--")
     ax.set(xlabel="state", ylabel="participation ratio (dashed: corrected)")
     if label:
         ax.legend(frameon=False, fontsize="small")
     return ax
 
 
-def draw_similarity(ax: Axes, found: SimilarityMatrix, *, names: Sequence[str] = ()) -> Axes:
-    """The debiased linear CKA of every set of states with every other; `names` one for each set."""
-    image = ax.imshow(np.clip(found.debiased, 0, 1), vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+def draw_similarity(ax: Axes, result: SimilarityMatrix, *, names: Sequence[str] = ()) -> Axes:
+    """Draw the debiased linear CKA of every pair of sets of states.
+
+    Args:
+        names: one for each set.
+    """
+    check_drawing(ax, result, "cka_matrix", SimilarityMatrix)
+    image = ax.imshow(np.clip(result.debiased, 0, 1), vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
     ax.figure.colorbar(image, ax=ax, label="linear CKA, debiased")
     if names:
         ax.set_xticks(range(len(names)), names, rotation=90, fontsize="small")

@@ -1,4 +1,4 @@
-"""Measures of closed loops drawn on a given matplotlib axis."""
+"""Drawings of closed loops."""
 
 from __future__ import annotations
 
@@ -12,32 +12,37 @@ from denoscope.dynamics.loops.lyapunov import Lyapunov
 from denoscope.dynamics.loops.orbits import OrbitDiagram
 from denoscope.dynamics.loops.recurrence import Recurrence
 from denoscope.dynamics.statistics.arguments import parse_points
+from denoscope.figures.arguments import check_drawing
+from denoscope.figures.plots import check_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw_orbit_diagram(ax: Axes, found: OrbitDiagram) -> Axes:
-    """All values that an `orbit_diagram` holds, above their parameters."""
-    columns = np.repeat(found.parameters, found.values.shape[1])
-    ax.plot(columns, found.values.ravel(), ".", markersize=4, alpha=0.5, markeredgewidth=0)
+def draw_orbit_diagram(ax: Axes, result: OrbitDiagram) -> Axes:
+    """Draw all values of an `orbit_diagram` over their parameters."""
+    check_drawing(ax, result, "orbit_diagram", OrbitDiagram)
+    columns = np.repeat(result.parameters, result.values.shape[1])
+    ax.plot(columns, result.values.ravel(), ".", markersize=4, alpha=0.5, markeredgewidth=0)
     ax.set(xlabel="parameter", ylabel="observable along the orbit")
     return ax
 
 
 def draw_orbit(ax: Axes, states: Any) -> Axes:
-    """How far each iteration of an orbit [iteration, …] moves its state: it falls where the orbit settles, down to rounding."""
+    """Draw the distance by which each iteration of an orbit [iteration, …] moves its state, which falls if the orbit settles."""
+    check_axis(ax)
     points = parse_points(states, name="states", minimum=2)
     ax.plot(np.arange(1, len(points)), np.linalg.norm(np.diff(points, axis=0), axis=1), linewidth=1)
     ax.set(yscale="log", xlabel="iteration", ylabel="distance from the state before (L2)")
     return ax
 
 
-def draw_lyapunov(ax: Axes, found: Mapping[float, Lyapunov], *, label: str | None = None) -> Axes:
-    """The largest exponent of each parameter with its interval; a dashed line where neighbours neither part nor meet."""
-    parameters = sorted(found)
-    values = np.array([found[parameter].exponents[0] for parameter in parameters])
-    ends = np.array([found[parameter].intervals[0] for parameter in parameters])
+def draw_lyapunov(ax: Axes, result: Mapping[float, Lyapunov], *, label: str | None = None) -> Axes:
+    """Draw the largest Lyapunov exponent for each parameter with its interval, and a dashed line at 0."""
+    check_drawing(ax, result, "lyapunov for each parameter, {parameter: lyapunov(…)}", Mapping)
+    parameters = sorted(result)
+    values = np.array([result[parameter].exponents[0] for parameter in parameters])
+    ends = np.array([result[parameter].intervals[0] for parameter in parameters])
     ax.errorbar(
         parameters,
         values,
@@ -55,29 +60,31 @@ def draw_lyapunov(ax: Axes, found: Mapping[float, Lyapunov], *, label: str | Non
     return ax
 
 
-def draw_recurrence(ax: Axes, found: Recurrence) -> Axes:
-    """The recurrence matrix: a dot for each pair of times whose states are near."""
-    ax.imshow(found.matrix, origin="lower", cmap="binary", interpolation="nearest")
+def draw_recurrence(ax: Axes, result: Recurrence) -> Axes:
+    """Draw the recurrence matrix: a dot for each pair of times whose states are close."""
+    check_drawing(ax, result, "recurrence", Recurrence)
+    ax.imshow(result.matrix, origin="lower", cmap="binary", interpolation="nearest")
     ax.set(xlabel="iteration", ylabel="iteration")
     return ax
 
 
-def draw_correlation_sum(ax: Axes, found: CorrelationDimension) -> Axes:
-    """The correlation sum by radius, both logarithmic, the fitted range thick, its slope in the legend."""
+def draw_correlation_sum(ax: Axes, result: CorrelationDimension) -> Axes:
+    """Draw the correlation sum over the radius, both logarithmic, with the fitted range thick and its slope in the legend."""
+    check_drawing(ax, result, "correlation_dimension", CorrelationDimension)
     from matplotlib.ticker import LogFormatter
 
-    seen = found.sums > 0
-    low, high = found.fit_range
-    fitted = seen & (found.radii >= low) & (found.radii <= high)
-    ax.plot(found.radii[seen], found.sums[seen], linewidth=1)
+    seen = result.sums > 0
+    low, high = result.fit_range
+    fitted = seen & (result.radii >= low) & (result.radii <= high)
+    ax.plot(result.radii[seen], result.sums[seen], linewidth=1)
     ax.plot(
-        found.radii[fitted],
-        found.sums[fitted],
+        result.radii[fitted],
+        result.sums[fitted],
         linewidth=3,
-        label=f"slope {found.value:.2f}, bound {found.bound:.1f}",
+        label=f"slope {result.value:.2f}, bound {result.bound:.1f}",
     )
     ax.set(xscale="log", yscale="log", xlabel="radius (L2)", ylabel="share of pairs within it")
-    # Radii seldom span two decades: short labels between them as well.
+    # Radii rarely span two decades, so that minor ticks need labels too.
     ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     ax.legend(frameon=False, fontsize="small")
     return ax

@@ -1,4 +1,4 @@
-"""Pictures drawn on a given matplotlib axis: contact sheets, strips, planes of classes and of images."""
+"""Figures and files, and drawings of images: contact sheets, strips, planes of classes and of images."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from denoscope.figures import images as pictures
+from denoscope.figures.images import ImageLike
 from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import describe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,38 +21,49 @@ if TYPE_CHECKING:
 
 INK = "#333333"
 UNKNOWN, HATCHED, HATCH = "#f2f2f2", "#8c8c8c", "////"
-"""What cells look like that have no class (a negative label)."""
+"""Colours and hatching of cells without a class (a negative label)."""
 PALEST = 0.75
-"""How far the colour of a cell goes to white where nothing is certain."""
+"""Share of white in the colour of a cell of certainty 0."""
 GAP = 1
 
 
+def check_axis(ax: object) -> None:
+    """Refuse anything but a matplotlib axis."""
+    check_library()
+    from matplotlib.axes import Axes
+
+    if not isinstance(ax, Axes):
+        raise UserError(
+            f"ax is {describe(ax)}; allowed: a matplotlib axis, such as figure, ax = ds.figures.plots.figure()"
+        )
+
+
 def check_library() -> None:
-    """Refuse to go on without matplotlib, which draws everything here."""
+    """Refuse to draw without matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
         raise UserError('drawing needs matplotlib; install it with pip install "denoscope[plots]"')
 
 
 def figure(width: float = 8.0, height: float = 6.0) -> tuple[Figure, Axes]:
-    """A figure of so many inches with one axis, apart from pyplot's global ones."""
+    """A figure of this size in inches and its axis, independent of the state of pyplot."""
     check_library()
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height), layout="constrained")
-    return made, made.subplots()
+    own = Figure(figsize=(width, height), layout="constrained")
+    return own, own.subplots()
 
 
 def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> None:
-    """Write the figure whole or not at all; the name's ending (.png, .pdf, .svg) tells the format."""
+    """Write a figure atomically, in the format of the file name's ending (.png, .pdf, .svg)."""
     form = form_of(path)
     with write_output(path) as file:
         figure.savefig(file, format=form, dpi=dpi, facecolor="white", bbox_inches="tight")
 
 
 def form_of(path: str | Path) -> str:
-    """The format of a picture by its name's ending.
+    """The format of a picture by the ending of its name.
 
-    Raises: UserError if matplotlib writes none of that ending.
+    Raises: UserError if matplotlib does not write this format.
     """
     from matplotlib.backend_bases import FigureCanvasBase
 
@@ -60,23 +72,26 @@ def form_of(path: str | Path) -> str:
         sorted(FigureCanvasBase.get_supported_filetypes()),
     )
     if form not in allowed:
-        raise UserError(f"{path} has no ending that tells a picture's format; allowed: {', '.join(allowed)}")
+        raise UserError(f"{path} does not end with a format of pictures; allowed: {', '.join(allowed)}")
     return form
 
 
 def draw_contact_sheet(
-    ax: Axes, images: torch.Tensor, *, columns: int | None = None, title: str | None = None
+    ax: Axes, images: ImageLike, *, columns: int | None = None, title: str | None = None
 ) -> Axes:
-    """Draw images [n, C, H, W] side by side, row by row; about square unless `columns` is set."""
+    """Draw images [n, C, H, W] row by row; by default the sheet is about square."""
+    check_axis(ax)
     pixels = pictures.to_uint8(images)
     columns = pictures.square_columns(len(pixels)) if columns is None else columns
     return _bare(_show(ax, pictures.mosaic(pixels, columns, gap=GAP)), title)
 
 
-def draw_strip(ax: Axes, sequence: torch.Tensor, *, count: int = 10, title: str | None = None) -> Axes:
-    """Draw `count` evenly chosen states of a sequence [steps+1, C, H, W], x_T left, steps done beneath."""
-    chosen = pictures.evenly(len(sequence), count)
-    pixels = pictures.to_uint8(sequence[chosen])
+def draw_strip(ax: Axes, sequence: ImageLike, *, count: int = 10, title: str | None = None) -> Axes:
+    """Draw `count` evenly spread states of a sequence [state, C, H, W], x_T on the left, labelled by finished steps."""
+    check_axis(ax)
+    states = pictures.as_tensor(sequence)
+    chosen = pictures.evenly(len(states), count)
+    pixels = pictures.to_uint8(states[chosen])
     _bare(_show(ax, pictures.mosaic(pixels, len(chosen), gap=GAP)), title)
     pitch = pixels.shape[2] + GAP
     names = [str(k) for k in chosen]
@@ -97,37 +112,46 @@ def draw_plane(
     certainty: np.ndarray | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Draw a grid of classes, each cell centred on its coordinates, with a legend of the classes' counts.
+    """Draw a grid of classes, each cell centred on its coordinates, with a legend that counts the cells of each class.
 
     Args:
-        labels: [ny, nx] integers, row by v and column by u; negative where there is no class.
+        labels: integers [ny, nx], rows along v and columns along u; negative for no class.
         u, v: [nx] and [ny] evenly spaced coordinates of the columns and the rows.
-        colors: one colour a class.
-        certainty: [ny, nx] from 0, where the class's colour is at its palest, to 1, where it is full.
-    Raises: UserError if labels, coordinates and colours don't fit together.
+        colors: one for each class.
+        certainty: [ny, nx] from 0 (the palest colour) to 1 (the full colour).
+
+    Raises: UserError if labels, coordinates and colours do not fit together.
     """
     from matplotlib.colors import to_rgba
-    from matplotlib.patches import Patch
 
+    check_axis(ax)
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.dtype.kind not in "iu":
-        raise UserError(f"labels are {labels.dtype} {list(labels.shape)}; whole numbers [ny, nx] are needed")
+        raise UserError(f"labels are {labels.dtype} {list(labels.shape)}; allowed: integers [ny, nx]")
     if labels.size and labels.max() >= len(colors):
         raise UserError(
-            f"class {labels.max()} has no colour; there are {len(colors)}: give one colour a class"
+            f"labels go up to {labels.max()} and there are {len(colors)} colors; allowed: one color for each class"
         )
     extent = _extent(labels.shape, u, v)
     cells = np.array([to_rgba(color) for color in colors])[np.maximum(labels, 0)]
     if certainty is not None:
         cells[..., :3] += PALEST * (1 - np.asarray(certainty)[..., None]) * (1 - cells[..., :3])
-    # What has no class is a hole, through which the hatched ground is seen.
+    # Cells without a class are transparent, and the hatched background shows.
     cells[labels < 0] = 0
     ax.imshow(cells, origin="lower", extent=extent, interpolation="nearest")
     ax.patch.set(facecolor=UNKNOWN, edgecolor=HATCHED, hatch=HATCH, linewidth=0)
     width, height = extent[1] - extent[0], extent[3] - extent[2]
-    # True proportions, unless they would leave a hair's breadth.
+    # True proportions, unless the plane is too narrow to see.
     if not 1 / 8 < width / height < 8:
         ax.set(aspect="auto", box_aspect=1 / 8 if width > height else 8)
+    _class_legend(ax, labels, colors)
+    return _coordinates(ax, u, v, title)
+
+
+def _class_legend(ax: Axes, labels: np.ndarray, colors: Sequence[str]) -> None:
+    """A legend of the classes with the number of their cells, beside the axis."""
+    from matplotlib.patches import Patch
+
     counts = {k: int((labels == k).sum()) for k in np.unique(labels[labels >= 0])}
     entries = [
         Patch(facecolor=colors[k], edgecolor=INK, lw=0.4, label=f"{k}  ({n:,})") for k, n in counts.items()
@@ -149,37 +173,38 @@ def draw_plane(
         handlelength=1.2,
         handleheight=1.2,
     )
-    return _coordinates(ax, u, v, title)
 
 
 def draw_images_plane(
-    ax: Axes, images: torch.Tensor, u: np.ndarray, v: np.ndarray, *, title: str | None = None
+    ax: Axes, images: ImageLike, u: np.ndarray, v: np.ndarray, *, title: str | None = None
 ) -> Axes:
-    """Draw a grid of images [ny, nx, C, H, W], row by v and column by u, each where its x_T lies."""
+    """Draw a grid of images [ny, nx, C, H, W], rows along v and columns along u, each at the coordinates of its x_T."""
+    check_axis(ax)
+    images = pictures.as_tensor(images)
     if images.ndim != 5:
-        raise UserError(f"images have shape {list(images.shape)}; [ny, nx, C, H, W] is needed")
+        raise UserError(f"images have shape {list(images.shape)}; allowed: [ny, nx, C, H, W]")
     rows, columns = images.shape[:2]
     extent = _extent((rows, columns), u, v)
-    # Pictures are read from the top down, v grows from the bottom up.
+    # The first row of a picture is at the top, and v increases upwards.
     pixels = pictures.to_uint8(images.flip(0).flatten(0, 1))
     sheet = pictures.mosaic(pixels, columns, gap=0)
     ax.imshow(_rgb(sheet), extent=extent, interpolation="antialiased")
-    # Pixels are kept square, even where that changes the plane's proportions.
+    # Square pixels, even if that changes the proportions of the plane.
     width, height = (extent[1] - extent[0]) / sheet.shape[1], (extent[3] - extent[2]) / sheet.shape[0]
     ax.set_aspect(width / height)
     return _coordinates(ax, u, v, title)
 
 
 def _extent(shape: tuple[int, ...], u: np.ndarray, v: np.ndarray) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top edge of a grid whose cells are centred on u and v."""
+    """The left, right, bottom and top edge of a grid whose cells are centred on u and v."""
     u, v = np.asarray(u, dtype=np.float64), np.asarray(v, dtype=np.float64)
     if shape[0] < 1 or shape[1] < 1 or (v.shape, u.shape) != ((shape[0],), (shape[1],)):
         raise UserError(
-            f"a grid of {shape[0]} rows and {shape[1]} columns got {v.size} v and {u.size} u coordinates; "
-            "one v a row and one u a column is needed"
+            f"a grid of {shape[0]} rows and {shape[1]} columns has {v.size} v and {u.size} u coordinates; allowed: one v for "
+            "each row and one u for each column"
         )
     steps = [_spacing(u, "u"), _spacing(v, "v")]
-    # A plane one cell wide has no spacing of its own that way: its cells are drawn square.
+    # A single row or column has no spacing, and its cells are drawn square.
     known = next((step for step in steps if step), 1.0)
     du, dv = (step or known for step in steps)
     return u[0] - du / 2, u[-1] + du / 2, v[0] - dv / 2, v[-1] + dv / 2
@@ -191,7 +216,7 @@ def _spacing(x: np.ndarray, name: str) -> float | None:
     step = (x[-1] - x[0]) / (len(x) - 1)
     if not step > 0 or not np.allclose(np.diff(x), step, rtol=1e-3):
         raise UserError(
-            f"{name} coordinates are uneven or don't grow; evenly spaced, growing ones are needed"
+            f"{name} coordinates are not evenly spaced and ascending; allowed: evenly spaced, ascending coordinates"
         )
     return float(step)
 
@@ -199,7 +224,7 @@ def _spacing(x: np.ndarray, name: str) -> float | None:
 def _coordinates(ax: Axes, u: np.ndarray, v: np.ndarray, title: str | None) -> Axes:
     ax.set_xlabel("u  (L2 distance along direction 1)", color=INK)
     ax.set_ylabel("v  (L2 distance along direction 2)", color=INK)
-    # One cell that way has one coordinate, and a band of such cells no room for a long name.
+    # A single row or column has one coordinate, and no room for a long name.
     if len(v) == 1:
         ax.set(yticks=v, yticklabels=[f"{v[0]:g}"], ylabel="v")
     if len(u) == 1:
@@ -229,5 +254,5 @@ def _show(ax: Axes, sheet: np.ndarray) -> Axes:
 
 
 def _rgb(pixels: np.ndarray) -> np.ndarray:
-    """Grey as RGB, so that no colour map or range of values comes between."""
+    """Grey pixels as RGB, so that matplotlib applies no colour map."""
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, -1)

@@ -1,4 +1,4 @@
-"""Measures drawn on a given matplotlib axis."""
+"""Drawings of how differences grow, and of basins."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import xarray
 
 from denoscope.config import SystemConfig
 from denoscope.dynamics.sensitivity.epsilon_sweep import EpsilonSweep
@@ -13,62 +14,64 @@ from denoscope.dynamics.sensitivity.local_expansion import LocalExpansion
 from denoscope.dynamics.trajectories.divergence_of import X
 from denoscope.dynamics.trajectories.gaussian_theory import GaussianTheory
 from denoscope.figures import plots
+from denoscope.figures.arguments import check_drawing
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
-    import xarray
     from matplotlib.axes import Axes
 
 MARKED = 50
-"""Up to so many exponents each has a mark."""
+"""Number of exponents up to which each has a marker."""
 
 
-def draw_divergence(ax: Axes, found: xarray.Dataset, *, theory: GaussianTheory | None = None) -> Axes:
-    """The median relative separation of a `divergence` by step, in x_t and in each layer, on a logarithmic axis.
+def draw_divergence(ax: Axes, result: xarray.Dataset, *, theory: GaussianTheory | None = None) -> Axes:
+    """Draw the median relative separation of a `divergence` over the steps, in x_t and in each layer, logarithmically.
 
-    The band around x_t spans the middle half of the pairs. With `theory`, a dashed line shows what random perturbations
-    of these trajectories would do if the data were Gaussian.
+    The band around x_t spans the middle half of the pairs. With `theory`, a dashed line shows the separation of random
+    perturbations for Gaussian data.
 
-    Raises: UserError if the theory is of another number of steps.
+    Raises: UserError if the theory has another number of steps.
     """
-    if theory is not None and len(theory.separation) != found.sizes["state"]:
+    check_drawing(ax, result, "divergence", xarray.Dataset, "relative")
+    if theory is not None and len(theory.separation) != result.sizes["state"]:
         raise UserError(
-            f"the theory has {len(theory.separation) - 1} steps and the separations {found.sizes['state'] - 1}; give "
-            f"gaussian_theory steps={found.sizes['state'] - 1}"
+            f"theory has {len(theory.separation) - 1} steps, and the divergence {result.sizes['state'] - 1}; call "
+            f"gaussian_theory with steps={result.sizes['state'] - 1}"
         )
-    steps = found["state"].to_numpy()
-    low, middle, high = np.nanquantile(found["relative"].to_numpy(), (0.25, 0.5, 0.75), axis=0)
+    steps = result["state"].to_numpy()
+    low, middle, high = np.nanquantile(result["relative"].to_numpy(), (0.25, 0.5, 0.75), axis=0)
     ax.fill_between(steps, low, high, alpha=0.2, linewidth=0)
     ax.plot(steps, middle, linewidth=2, label=f"{X}_t")
-    for name in found.data_vars:
+    for name in result.data_vars:
         layer, _, measure = str(name).rpartition(" ")
         if layer and measure == "relative":
-            ax.plot(found["step"], np.median(found[name].to_numpy(), axis=0), label=layer)
+            ax.plot(result["step"], np.median(result[name].to_numpy(), axis=0), label=layer)
     if theory is not None:
-        begun, lengths = found["separation"].to_numpy()[:, :1], found["separation"] / found["relative"]
-        expected = np.median(begun * theory.separation / lengths.to_numpy(), axis=0)
+        initial, norms = result["separation"].to_numpy()[:, :1], result["separation"] / result["relative"]
+        expected = np.median(initial * theory.separation / norms.to_numpy(), axis=0)
         ax.plot(steps, expected, color="#333333", linestyle="--", linewidth=1, label=f"{X}_t, Gaussian data")
     ax.set(yscale="log", xlabel="denoising step", ylabel="‖h − h_base‖ / ‖h_base‖, median")
     ax.legend(frameon=False, fontsize="small")
     return ax
 
 
-def draw_sweep(ax: Axes, found: EpsilonSweep) -> Axes:
-    """The growth of an `epsilon_sweep` by epsilon, with the middle half of the pairs; its plateau shaded.
+def draw_sweep(ax: Axes, result: EpsilonSweep) -> Axes:
+    """Draw the growth of an `epsilon_sweep` over epsilon, with the middle half of the pairs, and its plateau shaded.
 
-    Hollow are epsilons whose separations lie below the noise floor.
+    Hollow points have separations below the noise floor.
     """
-    distances = np.abs(found.spread.T - found.growth)
+    check_drawing(ax, result, "epsilon_sweep", EpsilonSweep)
+    distances = np.abs(result.spread.T - result.growth)
     for usable, face in ((True, "C0"), (False, "white")):
-        chosen = found.usable == usable
+        chosen = result.usable == usable
         ax.errorbar(
-            found.epsilons[chosen], found.growth[chosen], distances[:, chosen], fmt="o", color="C0",
+            result.epsilons[chosen], result.growth[chosen], distances[:, chosen], fmt="o", color="C0",
             markerfacecolor=face, markersize=5, linewidth=1, capsize=2,
             label=None if usable or not chosen.any() else "below the noise floor",
         )  # fmt: skip
-    if found.linear.any():
-        ends = found.epsilons[found.linear][[0, -1]]
-        ax.axvspan(*ends, color="C2", alpha=0.15, linewidth=0, label=f"linear, growth {found.value:.2f}")
+    if result.linear.any():
+        ends = result.epsilons[result.linear][[0, -1]]
+        ax.axvspan(*ends, color="C2", alpha=0.15, linewidth=0, label=f"linear, growth {result.value:.2f}")
     ax.set(xscale="log", xlabel="epsilon (L2)", ylabel="growth (ln, whole map), median")
     ax.legend(frameon=False, fontsize="small")
     return ax
@@ -77,11 +80,12 @@ def draw_sweep(ax: Axes, found: EpsilonSweep) -> Axes:
 def draw_exponents(
     ax: Axes, spectra: Mapping[str, np.ndarray], *, theory: Mapping[str, GaussianTheory] | None = None
 ) -> Axes:
-    """Exponents by rank: for each name one line a row of [x_T, k]; a dashed line where nothing grows.
+    """Draw exponents [k] or [x_T, k] over their rank, one line for each x_T and a colour for each name.
 
-    With `theory`, a dotted line in a name's colour shows those of Gaussian data, as many as their covariance has
-    eigenvalues above 0.
+    A dashed line marks 0. With `theory`, a dotted line in the colour of a name shows the exponents of Gaussian data, as
+    many as their covariance has positive eigenvalues.
     """
+    check_drawing(ax, spectra, "spectrum for each name, {name: exponents}", Mapping)
     from matplotlib.ticker import MaxNLocator
 
     for number, (name, exponents) in enumerate(spectra.items()):
@@ -101,9 +105,10 @@ def draw_exponents(
     return ax
 
 
-def draw_expansion(ax: Axes, found: LocalExpansion) -> Axes:
-    """The rates of a `local_expansion` by step, one line for each direction of the frame."""
-    for index, rates in enumerate(found.rates.T):
+def draw_expansion(ax: Axes, result: LocalExpansion) -> Axes:
+    """Draw the rates of a `local_expansion` over the steps, one line for each direction of the frame."""
+    check_drawing(ax, result, "local_expansion", LocalExpansion)
+    for index, rates in enumerate(result.rates.T):
         ax.plot(rates, linewidth=1, label=f"direction {index + 1}")
     ax.axhline(0, color="#333333", linewidth=0.8, linestyle="--")
     ax.set(xlabel="denoising step", ylabel="local expansion (ln, per step)")
@@ -112,21 +117,23 @@ def draw_expansion(ax: Axes, found: LocalExpansion) -> Axes:
 
 
 def draw_basins(
-    ax: Axes, found: xarray.Dataset, *, colors: Sequence[str] = SystemConfig.class_colors
+    ax: Axes, result: xarray.Dataset, *, colors: Sequence[str] = SystemConfig.class_colors
 ) -> Axes:
-    """A map of basins (`basins.map`): each cell in its class's colour, paler where the classifier is less confident.
+    """Draw a map of basins (`basins.map`): each cell in the colour of its class, paler for lower confidence.
 
-    Cells without a class, rejected or not finite or not computed yet, are hatched.
+    Cells without a class (rejected, not finite, or not computed yet) are hatched.
     """
-    certainty = found["confidence"].to_numpy() if "confidence" in found else None
-    labels, u, v = (found[name].to_numpy() for name in ("label", "u", "v"))
+    check_drawing(ax, result, "basins.map", xarray.Dataset, "label", "u", "v")
+    certainty = result["confidence"].to_numpy() if "confidence" in result else None
+    labels, u, v = (result[name].to_numpy() for name in ("label", "u", "v"))
     return plots.draw_plane(ax, labels, u, v, colors=colors, certainty=certainty)
 
 
-def draw_growth(ax: Axes, found: xarray.Dataset) -> Axes:
-    """The larger exponent of a `plane_growth` at every point of the plane."""
-    growth = found["growth"].isel(direction=0)
-    mesh = ax.pcolormesh(found["u"], found["v"], growth.to_numpy(), shading="nearest", cmap="magma")
+def draw_growth(ax: Axes, result: xarray.Dataset) -> Axes:
+    """Draw the larger exponent of a `plane_growth` at every point of the plane."""
+    check_drawing(ax, result, "plane_growth", xarray.Dataset, "growth")
+    growth = result["growth"].isel(direction=0)
+    mesh = ax.pcolormesh(result["u"], result["v"], growth.to_numpy(), shading="nearest", cmap="magma")
     ax.figure.colorbar(mesh, ax=ax, label="growth (ln, whole map)")
     ax.set(xlabel="u  (L2 distance along direction 1)", ylabel="v  (L2 distance along direction 2)")
     return ax
