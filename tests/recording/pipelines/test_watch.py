@@ -806,7 +806,7 @@ def test_a_call_is_never_said_to_be_resumable(out, tmp_path, capsys, monkeypatch
             main([*asked, *flags])
         told = capsys.readouterr().err
         assert stop.value.code == 2 and told.count("\n") == 1
-        assert match + "replace it (--overwrite)" in told and "--resume" not in told
+        assert match in told and "replace it (--overwrite)" in told and "--resume" not in told
     swap = ds.Intervention("mid_block", "swap", out)
     with pytest.raises(ds.UserError) as refused:
         ds.sample(
