@@ -13,6 +13,7 @@ from denoscope.foundation import memory
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
+from denoscope.storage.attributes import variable_texts
 from denoscope.storage.completion import Mark
 from denoscope.storage.plan import COMPLETE, NONFINITE, Plan, as_array
 
@@ -63,7 +64,8 @@ class MemoryWriter:
             for array in self._plan.arrays
         }
         flags = {COMPLETE: ("sample", self._complete), NONFINITE: (("sample", "state"), self._nonfinite)}
-        return xarray.Dataset(variables, coords={**self._plan.coords, **flags}, attrs=dict(self._plan.attrs))
+        coords = {name: (dim, variable_texts(values)) for name, (dim, values) in self._plan.coords.items()}
+        return xarray.Dataset(variables, coords={**coords, **flags}, attrs=dict(self._plan.attrs))
 
 
 class _Unit:

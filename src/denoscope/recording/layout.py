@@ -14,6 +14,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.state_reduction import Selection, names_of
+from denoscope.storage.noise_levels import level_coords
 from denoscope.storage.plan import ESTIMATES, ArrayPlan, FormatName, Plan
 
 Coords = Mapping[str, tuple[str, np.ndarray]]
@@ -134,8 +135,7 @@ def _coords(run: RunShape, recorded: Sequence[int]) -> Coords:
         "sample": ("sample", np.array(run.samples)),
         "state": ("state", np.arange(run.steps + 1)),
         "step": ("step", np.array(recorded)),
-        "timestep": ("step", run.timesteps[recorded]),
-        "sigma": ("step", run.sigmas[recorded]),
+        **level_coords(run.timesteps, run.sigmas, recorded),
         **({"branch": ("branch", np.array(run.branches))} if run.branches else {}),
         **{name: ("sample", values) for name, values in run.sample_coords.items()},
     }

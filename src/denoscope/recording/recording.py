@@ -17,6 +17,8 @@ from denoscope.foundation.spelling import spelled
 from denoscope.recording import export
 from denoscope.recording.recorded_states import RecordedStates
 from denoscope.storage import inspection
+from denoscope.storage.attributes import writable
+from denoscope.storage.noise_levels import with_levels
 from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.plan import COMPLETE, ESTIMATES, IMAGES
 from denoscope.storage.stores.local import LocalStore
@@ -41,12 +43,13 @@ class Recording:
     """
 
     def __init__(self, path: Path | None, dataset: xarray.Dataset):
-        self.path, self.dataset = path, dataset
+        self.path, self._stored = path, dataset
+        self.dataset = dataset.drop_attrs(deep=False).assign_attrs(writable(dataset.attrs))
 
     @property
     def attrs(self) -> dict[str, Any]:
         """The provenance: model, scheduler, options, fingerprint, versions of libraries."""
-        return self.dataset.attrs
+        return self._stored.attrs
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -69,7 +72,7 @@ class Recording:
             raise UserError(
                 f"{self} holds final images only; record with {spelled('extract_states', True)} to get sequences"
             )
-        return self.dataset["sequence"]
+        return with_levels(self.dataset["sequence"], self.dataset.coords)
 
     @property
     def estimates(self) -> xarray.DataArray:
@@ -93,7 +96,7 @@ class Recording:
     @property
     def states(self) -> RecordedStates:
         """The states (sample, step, …) of each recorded layer, by its address or by the query that named it."""
-        return RecordedStates(self.dataset)
+        return RecordedStates(self._stored)
 
     def __getitem__(self, name: str) -> xarray.DataArray:
         """An array by name: "sequence", "final", "x_0_estimates", or a layer as in `states`.
@@ -102,6 +105,8 @@ class Recording:
         """
         if name == "final":
             return self.final
+        if name == "sequence":
+            return self.sequence
         return self.dataset[name] if name in IMAGES and name in self.dataset else self.states[name]
 
     def check(self, *arrays: str) -> None:
@@ -136,7 +141,7 @@ class Recording:
 
         Raises: UserError for another format, and where a file would be replaced.
         """
-        return export.write(self.dataset, Path(folder), format)
+        return export.write(self._stored, Path(folder), format)
 
     def __str__(self) -> str:
         return "the recording in memory" if self.path is None else str(self.path)

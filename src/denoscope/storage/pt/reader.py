@@ -10,6 +10,7 @@ import torch
 
 from denoscope.foundation import tensor_files
 from denoscope.storage import completion
+from denoscope.storage.attributes import variable_texts
 from denoscope.storage.lazy_array import Key, lazy_array
 from denoscope.storage.output_lock import check_version
 from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan
@@ -35,7 +36,9 @@ def open_dataset(store: ByteStore) -> xarray.Dataset:
     for array in map(array_of, found["arrays"]):
         keys = [file_of(array.name, sample, found["layer_folders"]) for sample in samples]
         variables[array.name] = xarray.Variable(array.stored_dims, _lazily(store, keys, array))
-    coords = {name: (dim, np.array(values)) for name, (dim, values) in found["coords"].items()}
+    coords = {
+        name: (dim, variable_texts(np.array(values))) for name, (dim, values) in found["coords"].items()
+    }
     dataset = xarray.Dataset(variables, coords=coords, attrs=found["attrs"])
     complete, nonfinite = _flags(store, samples, dataset.sizes["state"])
     return dataset.assign_coords(

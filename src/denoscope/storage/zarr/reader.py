@@ -38,7 +38,7 @@ def open_dataset(store: ByteStore) -> xarray.Dataset:
     with reading(store):
         stored = xarray.open_zarr(zarr_store(store), chunks=None)
     variables = {
-        name: array if name in stored.xindexes else _guarded(store, array)
+        name: array.drop_encoding() if name in stored.xindexes else _guarded(store, array)
         for name, array in stored.variables.items()
     }
     data, coords = ({name: variables[name] for name in names} for names in (stored.data_vars, stored.coords))
@@ -53,4 +53,5 @@ def _guarded(store: ByteStore, stored: xarray.Variable) -> xarray.Variable:
 
     values = lazy_array(store, stored.shape, stored.dtype, lambda key: stored[key].to_numpy())
     cached: Any = indexing.MemoryCachedArray(values)
-    return xarray.Variable(stored.dims, indexing.CopyOnWriteArray(cached), stored.attrs, stored.encoding)
+    # Without the encoding: chunks and shards of the whole array do not fit a part of it that is written elsewhere.
+    return xarray.Variable(stored.dims, indexing.CopyOnWriteArray(cached), stored.attrs)
