@@ -1,4 +1,4 @@
-"""One file for each sample with all its arrays by name, as other programs read them."""
+"""Files for other programs: one for each sample, with all its arrays by name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 
 
 def write(
@@ -17,11 +18,14 @@ def write(
     format: Literal["safetensors", "npz"],
     samples: Iterable[tuple[str, Mapping[str, np.ndarray]]],
 ) -> None:
-    """Write NAME.safetensors or NAME.npz for each sample; each file appears whole, and none is replaced."""
+    """Write NAME.safetensors or NAME.npz for each sample. A file appears when it is whole.
+
+    Raises: UserError if a file exists.
+    """
     for name, arrays in samples:
         path = folder / f"{name}.{format}"
         if path.exists():
-            raise UserError(f"{path} exists; name another folder")
+            raise UserError(f"{path} exists; name another folder ({spelled('folder')})")
         with write_output(path) as file:
             _write_one(file, format, arrays)
 

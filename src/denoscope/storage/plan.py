@@ -1,4 +1,4 @@
-"""What a recording will hold, settled before the first step is computed."""
+"""The plan of a recording: all that it will hold, before the first step is computed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from denoscope.foundation.errors import UserError
 from denoscope.storage.completion import Mark
 
 FORMAT = "denoscope recording"
+"""The attribute `format` of every recording."""
 FORMAT_VERSION = 1
 ESTIMATES = "x_0_estimates"
 IMAGES = ("sequence", "final", ESTIMATES)
+"""The arrays that are not states of layers."""
 IMAGE_DIMS = ("channel", "height", "width")
 COMPLETE, NONFINITE = "complete", "nonfinite"
+"""The flags of samples (sample), and of their states (sample, state)."""
 BRANCH = "branch"
 FormatName = Literal["zarr", "pt", "memory"]
 """How a recording is stored."""
@@ -30,7 +33,7 @@ DIMS = ("sample", "state", "step", BRANCH)
 class ArrayPlan:
     """One array of a recording: `count` entries along `time_dim` ("state" or "step") for each sample.
 
-    `time_dim` is None where only one entry is kept for each sample.
+    `inner` is the shape of an entry. `time_dim` is None if a sample has only one.
     """
 
     name: str
@@ -40,7 +43,7 @@ class ArrayPlan:
     time_dim: str | None = None
     count: int = 1
     note: str = ""
-    """What a user should know of it; told, not stored."""
+    """A remark for the user; it is displayed, not stored."""
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -48,7 +51,7 @@ class ArrayPlan:
 
     @property
     def stored_dims(self) -> tuple[str, ...]:
-        """Names in a store, where a layer's own ones carry its address, since their sizes differ."""
+        """The names of the dimensions in a store, where a layer's own start with its address: their sizes differ."""
         if self.name in IMAGES:
             return self.dims
         own = [dim for dim in self.inner_dims if dim != BRANCH]
@@ -56,7 +59,7 @@ class ArrayPlan:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample's entries."""
+        """The shape of all entries of one sample."""
         return (*((self.count,) if self.time_dim else ()), *self.inner)
 
     @property
@@ -66,12 +69,12 @@ class ArrayPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """The arrays of a recording, its samples with their coordinates, and where it comes from.
+    """The arrays of a recording, its samples with their coordinates, and its provenance.
 
-    `lanes` samples make a group, which shares shards and is finished together; `in_flight` samples are
-    computed at once, which holds at least `held_bytes` of memory beside the network. `steps` counts those
-    of denoising, whatever calls each takes. `coords` maps a name to (dimension, values); `layer_folders` maps a layer to its
-    folder in the layout of .pt files; `format` says how it all lies on disk.
+    `lanes` samples form a group: they share shards and are finished together. `in_flight` samples are computed at once,
+    which takes at least `held_bytes` of memory beside the network. `steps` is the number of denoising steps. `coords`
+    maps a name to (dimension, values), `layer_folders` a layer to its folder in the format "pt". `attrs` are the
+    attributes, as JSON values.
     """
 
     samples: tuple[str, ...]
@@ -95,42 +98,45 @@ class Plan:
         return range(-(-len(self.samples) // self.lanes))
 
     def samples_of(self, group: int) -> range:
-        """Indices of the samples in one group."""
+        """Return the indices of the samples in a group."""
         return range(group * self.lanes, min((group + 1) * self.lanes, len(self.samples)))
 
     def check_names(self, layers: Sequence[str]) -> None:
-        """Refuse layers whose names a recording needs for something else."""
+        """Check that no layer has a name that a recording uses itself.
+
+        Raises: UserError if one does.
+        """
         taken = {*IMAGES, *DIMS, COMPLETE, NONFINITE, *self.coords}
         if clash := sorted(taken.intersection(layers)):
             raise UserError(
-                f"layer {clash[0]!r} cannot be recorded under this name, which a recording needs for itself; "
+                f"layer {clash[0]!r} cannot be recorded, since recordings use this name for an array of their own; "
                 "rename the module"
             )
 
 
 class Unit(Protocol):
-    """The groups in flight, as a writer sees them; rows are their samples, one group behind the other."""
+    """The groups in flight. Rows are their samples, group after group."""
 
     def append(self, name: str, rows: torch.Tensor) -> None:
-        """Take the next entry of array `name`, [n, …]."""
+        """Write the next entry [n, …] of an array."""
 
     def flag(self, nonfinite: np.ndarray) -> None:
-        """Take for the next state which rows hold NaN or Inf, [n] bool."""
+        """Write which rows of the next state hold NaN or Inf, [n] bool."""
 
 
 class Writer(Protocol):
-    """Somewhere that recordings go. Each unit is there whole after its block, or not at all."""
+    """Writes a recording. A unit is stored whole at the end of its block, or not at all."""
 
     @property
     def finished(self) -> Mapping[int, Mark]:
-        """The groups that were there already and match their checksums."""
+        """The groups that were finished before and match their checksums."""
 
     def unit(self, groups: Sequence[int]) -> AbstractContextManager[Unit]:
-        """Groups to be written; they count as finished when the block ends well."""
+        """Start groups, which are finished when the block ends without an error."""
 
 
 def as_array(rows: torch.Tensor, dtype: np.dtype[Any]) -> np.ndarray:
-    """Rows on the host as a contiguous array of the stored dtype."""
+    """Return rows on the host as a contiguous array of the stored dtype."""
     if rows.dtype == torch.bfloat16:
         rows = rows.float()
     return np.ascontiguousarray(rows.detach().cpu().numpy(), dtype=dtype)

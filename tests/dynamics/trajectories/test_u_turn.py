@@ -152,7 +152,7 @@ def test_a_digit_survives_little_noise(mnist):
         ({"x_0": [[0.0]]}, r"x_0 is \[\[0.0\]\]; allowed: .*\[n, 2, 8, 8\]"),
         ({"x_0": np.array([["a"]])}, "x_0 is "),
         (
-            {"x_0": ds.Recording("run.zarr", None)},
+            {"x_0": ds.Recording("run.zarr", xarray.Dataset())},
             "x_0 is the recording run.zarr; allowed: its images",
         ),
         ({"x_0": torch.zeros(1, 2, 8, 8).long()}, "x_0 is a torch.int64 tensor"),
