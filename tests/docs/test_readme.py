@@ -15,6 +15,8 @@ from recorder import Recorder
 ROOT = Path(__file__).parents[2]
 PAGES = [
     "README.md",
+    "docs/guide.md",
+    "docs/library.md",
     "docs/layers.md",
     "docs/interventions.md",
     "docs/pipelines.md",
