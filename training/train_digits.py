@@ -85,9 +85,16 @@ class Training:
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
         images, labels = data
         rows = torch.randint(len(images), (recipe.batch_size,), generator=generator)
-        x_0, noise = dequantised(images[rows], generator), torch.randn(recipe.batch_size, 1, 8, 8, generator=generator)
+        x_0, noise = (
+            dequantised(images[rows], generator),
+            torch.randn(recipe.batch_size, 1, 8, 8, generator=generator),
+        )
         offset = torch.rand((), generator=generator)
-        t = ((torch.arange(recipe.batch_size) + offset) / recipe.batch_size * TIMESTEPS).long().clamp(max=TIMESTEPS - 1)
+        t = (
+            ((torch.arange(recipe.batch_size) + offset) / recipe.batch_size * TIMESTEPS)
+            .long()
+            .clamp(max=TIMESTEPS - 1)
+        )
         level = alphas_cumprod()[t].view(-1, 1, 1, 1)
         x_t = level.sqrt() * x_0 + (1 - level).sqrt() * noise
         inputs = {}
