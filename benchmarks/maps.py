@@ -10,7 +10,7 @@ import denoscope as ds
 from benchmarks.bar import Bar
 from benchmarks.clock import interleaved
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
-from denoscope.sampling.loop import Loop
+from denoscope.sampling.settings import Loop
 
 STEPS = 50
 GRID = (4, 4)

@@ -17,9 +17,9 @@ if _typing.TYPE_CHECKING:
     from denoscope import noise as noise
     from denoscope.foundation.checkpoint import Checkpoint as Checkpoint
     from denoscope.foundation.errors import UserError as UserError
+    from denoscope.interventions.plan_file import read_plan as read_plan
+    from denoscope.interventions.plan_file import write_plan as write_plan
     from denoscope.interventions.spec import Intervention as Intervention
-    from denoscope.interventions.spec import read_plan as read_plan
-    from denoscope.interventions.spec import write_plan as write_plan
     from denoscope.models.classifier.labels import Labels as Labels
     from denoscope.models.classifier.labels import classify as classify
     from denoscope.models.conditioning import Condition as Condition
@@ -33,9 +33,9 @@ if _typing.TYPE_CHECKING:
     from denoscope.recording.record import record as record
     from denoscope.recording.recording import Recording as Recording
     from denoscope.sampling.gradients import gradient as gradient
-    from denoscope.sampling.loop import Step as Step
     from denoscope.sampling.loop import denoise as denoise
     from denoscope.sampling.loop import sample as sample
+    from denoscope.sampling.step import Step as Step
 
     __version__: str
 
@@ -49,7 +49,7 @@ _MODULES = {
     "Labels": "models.classifier.labels",
     "NoiseSet": "noise.noise_set",
     "Recording": "recording.recording",
-    "Step": "sampling.loop",
+    "Step": "sampling.step",
     "UserError": "foundation.errors",
     "classify": "models.classifier.labels",
     "decode": "models.latents",
@@ -58,11 +58,11 @@ _MODULES = {
     "load": "models.loading",
     "open": "recording.opening",
     "patch": "recording.patching.patching",
-    "read_plan": "interventions.spec",
+    "read_plan": "interventions.plan_file",
     "record": "recording.record",
     "sample": "sampling.loop",
     "watch": "recording.pipelines.watch",
-    "write_plan": "interventions.spec",
+    "write_plan": "interventions.plan_file",
 }
 """The module that defines each public name."""
 

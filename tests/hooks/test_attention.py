@@ -1,4 +1,4 @@
-"""Queries, keys, values and weights against an attention written out, and against PyTorch's kernel."""
+"""Queries, keys, values and weights against attention written out, and against PyTorch's kernel."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from denoscope.hooks.addresses import parse
 from denoscope.hooks.attention import attention_weights
-from denoscope.hooks.hooks import visiting
+from denoscope.hooks.visitors import visiting
 
 
 def draw(*shape, seed=0, dtype=torch.float64):
@@ -26,15 +26,15 @@ class Attend(nn.Module):
 
 
 class Holder(nn.Module):
-    """A network with one attention module that is looked at and one that is not."""
+    """A network with one attention module that is visited and one that is not."""
 
     def __init__(self, **options):
         super().__init__()
-        self.looked_at, self.other = Attend(**options), Attend()
+        self.visited, self.other = Attend(**options), Attend()
 
     def forward(self, q, k, v):
         self.other(q, q, q)
-        return self.looked_at(q, k, v)
+        return self.visited(q, k, v)
 
 
 OPTIONS = [
@@ -47,7 +47,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_weights_times_values_are_what_pytorch_computes(options):
+def test_weights_times_values_equal_pytorchs_result(options):
     q, k, v = draw(2, 3, 5, 4, seed=1), draw(2, 3, 7, 4, seed=2), draw(2, 3, 7, 6, seed=3)
     weights = attention_weights(q, k, **options)
     assert weights.shape == (2, 3, 5, 7)
@@ -66,7 +66,7 @@ def test_visitors_see_the_parts_and_change_no_bit(options):
     q, k, v = draw(2, 3, 5, 4, seed=1), draw(2, 3, 7, 4, seed=2), draw(2, 3, 7, 4, seed=3)
     network, seen = Holder(**options), {}
     visits = [
-        (parse(f"looked_at:{part}"), lambda value, part=part: seen.__setitem__(part, value.clone()))
+        (parse(f"visited:{part}"), lambda value, part=part: seen.__setitem__(part, value.clone()))
         for part in ("q", "k", "v", "probs")
     ]
     plain = network(q, k, v)
@@ -77,18 +77,18 @@ def test_visitors_see_the_parts_and_change_no_bit(options):
     torch.testing.assert_close(seen["probs"], attention_weights(q, k, **options))
 
 
-def test_changed_weights_and_values_go_into_the_result():
+def test_changed_weights_and_values_enter_the_result():
     q, k, v = draw(2, 3, 5, 4, seed=1), draw(2, 3, 7, 4, seed=2), draw(2, 3, 7, 4, seed=3)
-    uniform = [(parse("looked_at:probs"), lambda value: torch.full_like(value, 1 / 7))]
+    uniform = [(parse("visited:probs"), lambda value: torch.full_like(value, 1 / 7))]
     network = Holder()
     with visiting(network, uniform):
         torch.testing.assert_close(network(q, k, v), v.mean(-2, keepdim=True).expand(2, 3, 5, 4))
-    with visiting(network, [(parse("looked_at:v"), lambda value: 2 * value)]):
+    with visiting(network, [(parse("visited:v"), lambda value: 2 * value)]):
         doubled = network(q, k, v)
     assert torch.equal(doubled, network(q, k, 2 * v))
 
 
-def test_the_weights_of_half_precision_are_computed_in_single():
+def test_weights_of_half_precision_are_computed_in_single():
     q, k = draw(1, 1, 4, 8, dtype=torch.float32), draw(1, 1, 4, 8, seed=1, dtype=torch.float32)
     half = attention_weights(q.half(), k.half())
     assert half.dtype == torch.float16
@@ -97,7 +97,7 @@ def test_the_weights_of_half_precision_are_computed_in_single():
 
 
 @torch.no_grad()
-def test_the_parts_of_a_diffusers_attention_are_those_of_its_projections(mnist):
+def test_parts_of_a_diffusers_attention_equal_its_projections(mnist):
     x, t = draw(2, 1, 28, 28, dtype=torch.float32), torch.tensor(500)
     path = "mid_block.attentions.0"
     module, seen, came_in = mnist.network.get_submodule(path), {}, []

@@ -1,6 +1,4 @@
-"""States as a bare PyTorch forward hook sees them, and copied when it does."""
-
-import dataclasses
+"""Tapped states equal what a bare PyTorch hook sees, and are copied when it sees them."""
 
 import pytest
 import torch
@@ -62,7 +60,7 @@ def test_a_tapped_state_is_what_a_bare_hook_sees_bit_for_bit(tiny, x):
     assert all(torch.equal(states[address], torch.stack(seen[address], 1)) for address in addresses)
 
 
-def test_a_state_is_a_copy_that_a_later_change_in_place_does_not_reach(x):
+def test_a_state_is_a_copy_that_later_changes_in_place_do_not_reach(x):
     network = InPlace()
     layers = [Layer("conv", "Conv2d", (2, 8, 8), x.dtype, 2), Layer("relu", "ReLU", (2, 8, 8), x.dtype, 1)]
     with torch.no_grad(), tapped(network, plain_call, layers) as run:
@@ -74,7 +72,7 @@ def test_a_state_is_a_copy_that_a_later_change_in_place_does_not_reach(x):
     assert not output.any() and states["conv"].any()
 
 
-def test_each_call_gives_its_own_states(tiny, x):
+def test_each_call_returns_its_own_states(tiny, x):
     with torch.no_grad(), tapped(tiny.network, tiny.call, tiny.chosen_layers(["conv_in"])) as run:
         _, first = run(x, torch.tensor(1), {})
         kept = first["conv_in"].clone()
@@ -88,27 +86,29 @@ def test_a_state_carries_no_graph(tiny, x):
     assert not states["conv_in"].requires_grad
 
 
-def test_hooks_are_gone_after_the_block_and_after_an_error(tiny, x, hooks_of, dies_at):
+def test_hooks_exist_only_during_a_call(tiny, x, hooks_of, dies_at):
     before = [dict(module._forward_hooks) for module in tiny.network.modules()]
     chosen = tiny.chosen_layers(["conv_in", "mid_block"])
-    with tapped(tiny.network, tiny.call, chosen):
-        assert hooks_of(tiny.network) == 2
+    with tapped(tiny.network, tiny.call, chosen) as run:
+        assert hooks_of(tiny.network) == 0
+        run(x, torch.tensor(0), {})
+        assert hooks_of(tiny.network) == 0
     dies_at(tiny.network, 0)
     with pytest.raises(RuntimeError, match="on purpose"), tapped(tiny.network, tiny.call, chosen) as run:
         run(x, torch.tensor(0), {})
-    none = dataclasses.replace(chosen[0], address="none")
-    with pytest.raises(KeyError), tapped(tiny.network, tiny.call, [*chosen, none]):
-        pass
+    none = Layer("none", "Conv2d", (8, 8, 8), x.dtype, 1)
+    with pytest.raises(KeyError), tapped(tiny.network, tiny.call, [*chosen, none]) as run:
+        run(x, torch.tensor(0), {})
     assert [dict(module._forward_hooks) for module in tiny.network.modules()] == before
 
 
-def test_a_layer_without_a_tensor_is_refused_by_name(x):
+def test_a_layer_without_a_tensor_is_an_error_that_names_it(x):
     text = [Layer("text", "Text", None, None, 1)]
     with pytest.raises(UserError, match="'text'"), tapped(InPlace(), plain_call, text) as run:
         run(x, torch.tensor(0), {})
 
 
-def test_calls_that_were_left_out_are_nan_and_told_never_shifted(x):
+def test_states_of_a_layer_with_missing_calls_are_nan_and_reported(x):
     network = InPlace()
     layers = [Layer("conv", "Conv2d", (2, 8, 8), x.dtype, 3), Layer("relu", "ReLU", (2, 8, 8), x.dtype, 1)]
     with torch.no_grad(), tapped(network, plain_call, layers) as run:
@@ -118,7 +118,7 @@ def test_calls_that_were_left_out_are_nan_and_told_never_shifted(x):
     assert not states["relu"].isnan().any()
 
 
-def test_a_state_of_another_shape_than_planned_is_refused_with_both(x):
+def test_a_state_of_another_shape_than_in_the_dry_run_is_an_error_with_both(x):
     layers = [Layer("relu", "ReLU", (2, 4, 4), x.dtype, 1)]
     with (
         pytest.raises(UserError, match=r"\[3, 2, 8, 8\].*\[3, 2, 4, 4\]"),

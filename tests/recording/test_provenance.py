@@ -18,7 +18,7 @@ import denoscope as ds
 from denoscope.config import InferenceConfig
 from denoscope.foundation.threads import threads_set_to
 from denoscope.recording import provenance
-from denoscope.sampling.loop import Loop
+from denoscope.sampling.settings import Loop
 
 LAYERS = ["conv_in"]
 

@@ -175,7 +175,7 @@ def test_nothing_is_left_behind(tiny, hooks_of):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"objective": lambda x_0: x_0}, r"returned \[2, 2, 8, 8\]; needed is one number for each of 2"),
+        ({"objective": lambda x_0: x_0}, r"returned \[2, 2, 8, 8\]; allowed: one number for each of 2"),
         ({"objective": lambda _x_0: 3.0}, "returned float"),
         ({"objective": lambda x_0: half_square(x_0.detach())}, "does not depend on x_0"),
         ({"wrt": "x_t"}, "unknown layer 'x_t'"),
@@ -183,7 +183,7 @@ def test_nothing_is_left_behind(tiny, hooks_of):
         ({"wrt": "mid_block.resnets.0:diff"}, "read, not written"),
         ({"noise": "independent"}, "give names="),
         ({"names": ["a", "a"]}, "one name twice"),
-        ({"steps": 0}, "num_steps"),
+        ({"steps": 0}, "steps is 0"),
     ],
 )
 def test_what_cannot_be_derived_is_refused(tiny, options, match):

@@ -20,7 +20,7 @@ from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_grid import PlaneGrid
-from denoscope.sampling.loop import Loop
+from denoscope.sampling.settings import Loop
 
 if TYPE_CHECKING:
     import xarray

@@ -15,7 +15,7 @@ from denoscope.foundation.random_streams import STREAMS_VERSION
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.noise.noise_set import NoiseSet
-from denoscope.sampling.loop import Loop
+from denoscope.sampling.settings import Loop
 
 GROUPS = 4
 """Number of groups of `lanes` noises that are denoised together."""

@@ -15,7 +15,8 @@ from denoscope.models.conditioning import Condition, of_first
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.noise.plane_grid import PlaneGrid
 from denoscope.recording import provenance
-from denoscope.sampling.loop import Loop, run_loop
+from denoscope.sampling.loop import run_loop
+from denoscope.sampling.settings import Loop
 
 
 @dataclass(frozen=True, eq=False)

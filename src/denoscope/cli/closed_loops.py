@@ -44,7 +44,8 @@ def loops(
 ) -> tuple[Callable[[float], ClosedLoop], torch.Tensor]:
     """The loop at each level, and the image [C, H, W] with which it begins: what the first noise becomes."""
     from denoscope import dynamics
-    from denoscope.sampling.loop import Loop, run_loop
+    from denoscope.sampling.loop import run_loop
+    from denoscope.sampling.settings import Loop
 
     denoiser, steps, seed = load(settings), settings.inference.num_steps, settings.system.seed
     x_T = read_noises(settings, denoiser).batch([0])

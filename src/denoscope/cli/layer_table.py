@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from denoscope.foundation.byte_units import format_bytes
-from denoscope.hooks.addresses import choose
-from denoscope.hooks.module_survey import Layer
-from denoscope.hooks.taps import layers_at
+from denoscope.hooks.address_survey import layers_at
+from denoscope.hooks.module_survey import Layer, aliases_of
+from denoscope.hooks.queries import choose
 from denoscope.models import bundled, families
 from denoscope.models.loading import load
 from denoscope.models.model_folder import blueprint
@@ -21,7 +21,9 @@ def find(model: str, queries: Sequence[str]) -> list[Layer]:
     folder = bundled.folder(model) or (Path(model) if Path(model).is_dir() else None)
     network = load(model, device="cpu").network if folder is None else blueprint(folder)
     surveyed = families.layers_of(network)
-    return layers_at(network, choose(queries, surveyed), surveyed, families.dry_run(network))
+    return layers_at(
+        network, choose(queries, surveyed, aliases_of(network)), surveyed, families.dry_run(network)
+    )
 
 
 def table(layers: Sequence[Layer]) -> str:

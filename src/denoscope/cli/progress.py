@@ -81,7 +81,7 @@ class Console:
 
     def compiled(self, compilation: Compilation, calls: int) -> None:
         self.compiling = compilation.seconds
-        self.bar.write(compilation.told(calls), sys.stderr)
+        self.bar.write(compilation.summary(calls), sys.stderr)
 
     def skipped(self, layer: str, step: int) -> None:
         self.bar.write(

@@ -1,4 +1,4 @@
-"""What goes on inside an attention module: queries, keys, values and the weights of its softmax."""
+"""The inside of an attention module: queries, keys, values and the weights of its softmax."""
 
 from __future__ import annotations
 
@@ -11,28 +11,35 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 Visitor = Callable[[torch.Tensor], torch.Tensor | None]
+"""Sees a value, and returns None or the tensor that replaces it."""
 Visitors = Mapping[str, Sequence[Visitor]]
 """By "q", "k", "v" and "probs"."""
 
 
-class Attending(TorchFunctionMode):
-    """Shows its visitors what the attention modules hand to PyTorch's scaled dot product.
+class AttentionMode(TorchFunctionMode):
+    """Shows visitors what attention modules pass to PyTorch's scaled dot product.
 
-    So they see queries and keys as they are multiplied, after norms and rotary embeddings, whichever
-    processor a module has. Weights are computed beside the fused kernel, which still computes the result,
-    unless a visitor changes them. `inside` is the stack of the modules being called, by path.
+    They see queries and keys as they are multiplied: after norms and rotary embeddings, whatever the module's
+    processor. Weights are computed in addition to the fused kernel, which still computes the result unless a visitor
+    changes them.
+
+    Args:
+        visitors: by the paths of modules.
+        is_live: whether the present call of the network is the one to visit.
+
+    `active` is the stack of visited modules that are being called, by path.
     """
 
-    def __init__(self, visitors: Mapping[str, Visitors]):
+    def __init__(self, visitors: Mapping[str, Visitors], is_live: Callable[[], bool]):
         super().__init__()
-        self.visitors = visitors
-        self.inside: list[str] = []
+        self.visitors, self._is_live = visitors, is_live
+        self.active: list[str] = []
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func is functional.scaled_dot_product_attention and self.inside:
-            return _attend(self.visitors[self.inside[-1]], *args, **(kwargs or {}))
+        if func is functional.scaled_dot_product_attention and self.active and self._is_live():
+            return _attend(self.visitors[self.active[-1]], *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
@@ -44,26 +51,26 @@ def _attend(
     *rest: Any,
     **options: Any,
 ) -> torch.Tensor:
-    """The scaled dot product, each of its parts [row, head, token, …] shown on the way."""
-    query = _shown(visitors.get("q", ()), query)[0]
-    key = _shown(visitors.get("k", ()), key)[0]
-    value = _shown(visitors.get("v", ()), value)[0]
+    """The scaled dot product of [row, head, token, feature], with each part shown to its visitors."""
+    query = _visited(visitors.get("q", ()), query)
+    key = _visited(visitors.get("k", ()), key)
+    value = _visited(visitors.get("v", ()), value)
     if visitors.get("probs"):
         options |= dict(zip(("attn_mask", "dropout_p", "is_causal"), rest, strict=False))
         rest = ()
-        weights, changed = _shown(visitors["probs"], attention_weights(query, key, **options))
-        if changed:
-            return weights.to(value.dtype) @ _repeated(value, query)
+        weights = attention_weights(query, key, **options)
+        changed = _visited(visitors["probs"], weights)
+        if changed is not weights:
+            return changed.to(value.dtype) @ _repeated(value, query)
     return functional.scaled_dot_product_attention(query, key, value, *rest, **options)
 
 
-def _shown(visitors: Sequence[Visitor], value: torch.Tensor) -> tuple[torch.Tensor, bool]:
-    """The value after all visitors have seen it, and whether one has put another in its place."""
-    seen = value
+def _visited(visitors: Sequence[Visitor], value: torch.Tensor) -> torch.Tensor:
+    """The value after all visitors; the same object if none replaced it."""
     for visitor in visitors:
-        answer = visitor(seen)
-        seen = seen if answer is None else answer
-    return seen, seen is not value
+        answer = visitor(value)
+        value = value if answer is None else answer
+    return value
 
 
 def attention_weights(
@@ -75,9 +82,9 @@ def attention_weights(
     scale: float | None = None,
     **_others: Any,
 ) -> torch.Tensor:
-    """softmax(q kᵀ·scale + mask), [row, head, query, key], in at least float32, as the dtype of `query`.
+    """softmax(q kᵀ·scale + mask), [row, head, query, key], computed in at least float32, in the dtype of `query`.
 
-    `scale` is 1/√feature unless given. A mask of booleans says where to look.
+    `scale` is 1/√feature unless given. A boolean mask is true where a query may attend.
     """
     wide = torch.promote_types(query.dtype, torch.float32)
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
@@ -92,5 +99,5 @@ def attention_weights(
 
 
 def _repeated(shared: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
-    """Keys or values with as many heads as the queries, where several queries share them."""
+    """Keys or values with as many heads as the queries, for queries that share them in groups."""
     return shared.repeat_interleave(query.shape[-3] // shared.shape[-3], -3)

@@ -1,8 +1,9 @@
-"""The values that interventions write: numbers, lists, tensors, and the files that hold them."""
+"""The values that interventions take: numbers, lists, arrays, tensors, and the files that hold them."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,25 +13,30 @@ import torch
 
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import describe
 
 FILES = (".pt", ".npy", ".safetensors")
 WORDS = ("zero", "mean")
-MOST_INLINE = 4096  # numbers that a plan spells out
+"""Texts that are values themselves."""
+LARGEST_INLINE = 4096
+"""The largest number of elements that a plan spells out."""
 
 
 def is_path(value: Any) -> bool:
-    """Whether a value is the path of a file or recording, and not one of the words that stand for a value."""
+    """Whether a value is the path of a file or recording."""
     return isinstance(value, str) and value not in WORDS
 
 
-def plain(value: Any) -> Any:
+def normalized(value: Any) -> Any:
     """The value as None, a number, a text, a nested list or a tensor on the CPU."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if (xarray := sys.modules.get("xarray")) and isinstance(value, xarray.DataArray):
+        value = value.to_numpy()
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy())
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return torch.from_numpy(value.astype(value.dtype.newbyteorder("="), order="C", copy=True))
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone()
     if isinstance(value, tuple):
@@ -38,13 +44,13 @@ def plain(value: Any) -> Any:
     return value
 
 
-def as_plain(value: Any, folder: Path | None = None) -> Any:
-    """The value as JSON; a tensor of many numbers by its shape and SHA-256.
+def to_json(value: Any, folder: Path | None = None) -> Any:
+    """The value as JSON; a tensor of many elements as its shape and SHA-256.
 
-    A path is absolute, or relative to `folder` where it lies inside of it.
+    A path is absolute, or relative to `folder` if it is inside of it.
     """
     if isinstance(value, torch.Tensor):
-        return value.tolist() if value.numel() <= MOST_INLINE else told(value)
+        return value.tolist() if value.numel() <= LARGEST_INLINE else identity(value)
     if not is_path(value):
         return value
     path = Path(value).absolute()
@@ -52,24 +58,29 @@ def as_plain(value: Any, folder: Path | None = None) -> Any:
     return str(path.relative_to(folder.absolute())) if folder is not None and inside else str(path)
 
 
-def told(tensor: torch.Tensor) -> dict[str, Any]:
-    """Shape and SHA-256 of a tensor's numbers, in double precision: the same for a list and a file."""
+def identity(tensor: torch.Tensor) -> dict[str, Any]:
+    """Shape and SHA-256 of a tensor in double precision: the same for a list and for a file of the same numbers."""
     return {"shape": list(tensor.shape), "sha256": tensor_files.sha256(tensor.double())}
 
 
 def load(value: Any) -> torch.Tensor:
-    """The numbers of a value other than a recording, in floating point.
+    """The floating-point tensor of a value that is not a recording.
 
-    Raises: UserError if there are none, or one is not finite.
+    Raises: UserError if the value holds no numbers, or one that is not finite.
     """
-    found = _read(Path(value)) if isinstance(value, str) else value
+    content = _read(Path(value)) if isinstance(value, str) else value
     try:
-        tensor = found if isinstance(found, torch.Tensor) else torch.tensor(found, dtype=torch.float64)
+        tensor = content if isinstance(content, torch.Tensor) else torch.tensor(content, dtype=torch.float64)
     except (TypeError, ValueError) as error:
-        raise UserError(f"the value {found!r} is no number, nor a regular list of numbers") from error
+        raise UserError(
+            f"the value of an intervention is {describe(content)}; allowed: a number or a regular list of numbers"
+        ) from error
     if tensor.is_complex() or tensor.numel() == 0 or not tensor.isfinite().all():
-        kind = f"{list(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
-        raise UserError(f"a value {kind} is empty, complex or not finite; needed are finite real numbers")
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise UserError(
+            f"the value {list(tensor.shape)} of {kind} of an intervention is empty, complex or not finite; allowed: "
+            "finite real numbers"
+        )
     return tensor if tensor.is_floating_point() else tensor.double()
 
 
@@ -77,27 +88,25 @@ def _read(path: Path) -> Any:
     if path.suffix == ".pt":
         return tensor_files.load(path)
     if path.suffix == ".safetensors":
-        named = tensor_files.load_safetensors(path)
-        if len(named) != 1:
-            raise UserError(
-                f"{path} holds {len(named)} tensors ({', '.join(named)}); needed is a file of one"
-            )
-        return next(iter(named.values()))
+        tensors = tensor_files.load_safetensors(path)
+        if len(tensors) != 1:
+            raise UserError(f"{path} holds {len(tensors)} tensors ({', '.join(tensors)}); allowed: one")
+        return next(iter(tensors.values()))
     if path.suffix != ".npy":
-        raise UserError(f"{path} is no file of a tensor; allowed: {', '.join(FILES)}")
+        raise UserError(f"{path} is not a file of a tensor; allowed: {', '.join(FILES)}")
     try:
         return torch.from_numpy(np.load(path, allow_pickle=False))
     except (OSError, ValueError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = (isinstance(error, OSError) and error.strerror) or error
         raise UserError(f"cannot read {path}: {reason}; write it with np.save(path, array)") from error
 
 
-def fitted(value: torch.Tensor, written: Sequence[int], channel: int, where: str) -> torch.Tensor:
-    """A value with an axis for each of `written`, the shape of what is written of one sample's state.
+def fit(value: torch.Tensor, written: Sequence[int], channel: int, where: str) -> torch.Tensor:
+    """The value with one axis for each of `written`, the shape of the written part of one sample's state.
 
-    One list of numbers goes along axis `channel`.
+    A list of numbers extends along axis `channel`.
 
-    Raises: UserError with both shapes if it does not fit, naming `where`.
+    Raises: UserError with both shapes if it does not fit, beginning with `where`.
     """
     shape = list(value.shape)
     if value.ndim == 1:
@@ -106,9 +115,9 @@ def fitted(value: torch.Tensor, written: Sequence[int], channel: int, where: str
     elif value.ndim == 0:
         shape = [1] * len(written)
     if len(shape) != len(written) or any(a not in (1, b) for a, b in zip(shape, written, strict=True)):
+        channels = written[channel] if written else 1
         raise UserError(
-            f"{where}: a value of shape {list(value.shape)} does not fit a state of which {list(written)} is "
-            f"written; allowed: a number, {written[channel] if written else 1} numbers along the channels, or that "
-            "shape with any axis 1"
+            f"{where}: a value of shape {list(value.shape)} does not fit the written part of a state, {list(written)}; "
+            f"allowed: a number, {channels} numbers along the channels, or that shape with any axis of length 1"
         )
     return value.reshape(shape)

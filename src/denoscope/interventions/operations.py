@@ -1,124 +1,285 @@
-"""What each kind of intervention makes of a layer's states."""
+"""What interventions make of a layer's states: one class a kind."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 
 from denoscope.foundation import random_streams
 from denoscope.foundation.errors import UserError
-from denoscope.interventions.network_call import Moment
-from denoscope.interventions.spec import qualified_name
+from denoscope.interventions import operands
+from denoscope.interventions.network_call import LayerCall, NetworkCall
+from denoscope.interventions.rows import drawn_like, each_row, laid_out_as
+from denoscope.interventions.site import Site
+from denoscope.interventions.source_recording import SourceRecording
 
-if TYPE_CHECKING:
-    from denoscope.interventions.edits import Edit
-
-Change = Callable[["Edit", torch.Tensor, Moment, int], torch.Tensor]
-"""Of (edit, state [rows, …], when it is, which call of the step) to the state with all of it written."""
-
-
-def _set(edit: Edit, state: torch.Tensor, _moment: Moment, _call: int) -> torch.Tensor:
-    return _laid_out_as(state, edit.numbers(state))
+Function = Callable[[torch.Tensor, NetworkCall], torch.Tensor]
+Source = str | Mapping[str, str] | None
 
 
-def _add(edit: Edit, state: torch.Tensor, _moment: Moment, _call: int) -> torch.Tensor:
-    return state + edit.numbers(state)
+class Operation(ABC):
+    """What becomes of the states of a layer."""
+
+    @abstractmethod
+    def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:
+        """The state [rows, …] with all of it written; the caller keeps the part that is not to be written."""
+
+    def identity(self) -> Any:
+        """JSON that identifies the value by its content; None if the value says it all."""
+        return None
+
+    def check_samples(self, names: Sequence[str]) -> None:  # noqa: B027
+        """Refuse samples of these names if the operation cannot be applied to them."""
 
 
-def _scale(edit: Edit, state: torch.Tensor, _moment: Moment, _call: int) -> torch.Tensor:
-    return state * edit.numbers(state)
+@dataclass(frozen=True, eq=False)
+class Kind(Operation):
+    """An operation at a site, made of the value that a user gave."""
+
+    site: Site
+    allowed: ClassVar[str]
+    """The values that the kind takes, for messages."""
+
+    @staticmethod
+    @abstractmethod
+    def takes(value: Any) -> bool:
+        """Whether the kind takes a value."""
+
+    @classmethod
+    @abstractmethod
+    def at(cls, site: Site, value: Any, source: Source) -> Self:
+        """The operation at a site.
+
+        Raises: UserError if the value does not fit there.
+        """
 
 
-def _ablate(edit: Edit, state: torch.Tensor, moment: Moment, call: int) -> torch.Tensor:
-    if edit.donor is not None:
-        return _donated(edit, moment, call, state)
-    if edit.item.value != "mean":
-        return torch.zeros_like(state)
-    positions = edit.region.positions
-    return _row_by_row(state, lambda row: row.mean(positions, keepdim=True) if positions else row)
+@dataclass(frozen=True, eq=False)
+class Numeric(Kind):
+    """A kind that takes numbers; `numbers` [1, …] fit whole states, and are zero where nothing is written."""
+
+    numbers: torch.Tensor
+    value: torch.Tensor
+    allowed: ClassVar[str] = (
+        "a number, a list, an array or a tensor, or the path of a .pt, .npy or .safetensors file"
+    )
+
+    @staticmethod
+    def takes(value: Any) -> bool:
+        if value is None or isinstance(value, bool):
+            return False
+        return operands.is_path(value) or not isinstance(value, str)
+
+    @classmethod
+    def at(cls, site: Site, value: Any, source: Source) -> Self:  # noqa: ARG003
+        loaded = operands.load(value)
+        return cls(site, site.region.spread(loaded), loaded)
+
+    def identity(self) -> Any:
+        return operands.identity(self.value)
+
+    def like(self, state: torch.Tensor) -> torch.Tensor:
+        """The numbers in a state's precision, on its device."""
+        return self.numbers.to(state.device, state.dtype)
 
 
-def _swap(edit: Edit, state: torch.Tensor, moment: Moment, call: int) -> torch.Tensor:
-    return _donated(edit, moment, call, state)
+class Set(Numeric):
+    """The numbers take the state's place."""
+
+    def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:  # noqa: ARG002
+        return laid_out_as(state, self.like(state))
 
 
-def _project_out(edit: Edit, state: torch.Tensor, _moment: Moment, _call: int) -> torch.Tensor:
-    direction = edit.numbers(state)[0]
-    wide = torch.promote_types(state.dtype, torch.float32)
-    unit = direction.to(wide) / torch.linalg.vector_norm(direction.to(torch.float64)).to(wide)
-    return _row_by_row(state, lambda row: row - (row * unit).sum(edit.region.channel, keepdim=True) * unit)
+class Add(Numeric):
+    """The state plus the numbers, such as a steering vector."""
+
+    def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:  # noqa: ARG002
+        return state + self.like(state)
 
 
-def _noise(edit: Edit, state: torch.Tensor, moment: Moment, call: int) -> torch.Tensor:
-    return state + _drawn(edit, moment, call, state) * edit.item.value
+class Scale(Numeric):
+    """The state times the numbers."""
+
+    def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:  # noqa: ARG002
+        return state * self.like(state)
 
 
-def called(edit: Edit, state: torch.Tensor, moment: Moment, _call: int) -> torch.Tensor:
-    """What a user's function answers."""
-    assert callable(edit.item.do)
-    changed = edit.item.do(state.clone(), moment)
-    if not isinstance(changed, torch.Tensor) or changed.shape != state.shape:
-        found = list(changed.shape) if isinstance(changed, torch.Tensor) else type(changed).__name__
-        raise UserError(
-            f"{qualified_name(edit.item.do)} at {edit.layer.address} returned {found} for a state of shape "
-            f"{list(state.shape)}; needed is that shape"
-        )
-    return changed.to(state.device, state.dtype)
+class ProjectOut(Numeric):
+    """The state's component orthogonal to a direction along the channels: s − (s·u) u with u = v / ‖v‖."""
+
+    @classmethod
+    def at(cls, site: Site, value: Any, source: Source) -> Self:
+        made = super().at(site, value, source)
+        numbers = made.numbers
+        if numbers.numel() != numbers.shape[1 + site.region.channel] or not numbers.any():
+            raise UserError(
+                f"{site.name}: the value has shape {list(numbers.shape[1:])}; allowed: a direction, one number for each "
+                "channel, not all zero"
+            )
+        return made
+
+    def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:  # noqa: ARG002
+        direction, channel = self.like(state)[0], self.site.region.channel
+        wide = torch.promote_types(state.dtype, torch.float32)
+        unit = direction.to(wide) / torch.linalg.vector_norm(direction.to(torch.float64)).to(wide)
+        return each_row(state, lambda row: row - (row * unit).sum(channel, keepdim=True) * unit)
 
 
-def _donated(edit: Edit, moment: Moment, call: int, state: torch.Tensor) -> torch.Tensor:
-    """What the recording has for each row, laid out as the state is."""
-    assert edit.donor is not None
-    rows, address = moment.of_rows(), edit.layer.address
-    if edit.item.do == "ablate":
-        found = edit.donor.means(address, moment.step, call, rows)
-    else:
-        written = {rows[row][1] for row in edit.rows(moment)}
-        # A sample that stays as it is may have no source.
-        spare = edit.source(min(written))
-        sources = {name: edit.source(name) if name in written else spare for _, name in rows}
-        found = edit.donor.states(address, moment.step, call, rows, sources)
-    return _laid_out_as(state, found)
+@dataclass(frozen=True, eq=False)
+class AddNoise(Kind):
+    """The state plus independent normal numbers of a standard deviation.
+
+    They are drawn once for all samples or once for each sample's name, as the loop's `noise` says, from a stream of
+    their own for each step, call and address.
+    """
+
+    sigma: float
+    allowed: ClassVar[str] = "a standard deviation, a finite number above 0"
+
+    @staticmethod
+    def takes(value: Any) -> bool:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return is_number and 0 < value < float("inf")
+
+    @classmethod
+    def at(cls, site: Site, value: Any, source: Source) -> Self:  # noqa: ARG003
+        return cls(site, value)
+
+    def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:
+        run, step = self.site.run, call.network.step
+        purpose = f"noise at {self.site.layer.address}, call {call.index}"
+        common = run.noise == "common"
+        names = ["" if common else name for _, name in call.network.of_rows()]
+        streams = {
+            name: random_streams.stream(purpose, run.noise_seed, step, name=name, version=run.streams)
+            for name in dict.fromkeys(names)
+        }
+        return state + drawn_like(state, names, streams) * self.sigma
 
 
-def _drawn(edit: Edit, moment: Moment, call: int, state: torch.Tensor) -> torch.Tensor:
-    """Standard normal numbers for each row, of a stream of their own for each sample, step, call and address."""
-    purpose = f"noise at {edit.layer.address}, call {call}"
-    names = [name for _, name in moment.of_rows()]
-    common = edit.run.noise == "common"
-    streams = {
-        name: random_streams.stream(
-            purpose, edit.run.noise_seed, moment.step, name=name, version=edit.run.streams
-        )
-        for name in dict.fromkeys([""] if common else names)
-    }
-    wide = torch.promote_types(state.dtype, torch.float32)
-    draws = {
-        name: torch.randn(state.shape[1:], generator=stream, dtype=wide) for name, stream in streams.items()
-    }
-    return _laid_out_as(state, torch.stack([draws["" if common else name] for name in names]))
+@dataclass(frozen=True, eq=False)
+class Ablate(Kind):
+    """Zero, the state's own mean over its positions for each channel, or the mean over a recording's samples."""
+
+    by: Literal["zero", "mean"] | SourceRecording
+    allowed: ClassVar[str] = "zero, mean, or a recording (NAME.zarr or a folder)"
+
+    @staticmethod
+    def takes(value: Any) -> bool:
+        return value is None or isinstance(value, str)
+
+    @classmethod
+    def at(cls, site: Site, value: Any, source: Source) -> Self:  # noqa: ARG003
+        if operands.is_path(value):
+            return cls(site, _recording_at(site, value))
+        return cls(site, "mean" if value == "mean" else "zero")
+
+    def identity(self) -> Any:
+        return {"recording": self.by.identity} if isinstance(self.by, SourceRecording) else None
+
+    def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:
+        if isinstance(self.by, SourceRecording):
+            address, rows = self.site.layer.address, call.network.of_rows()
+            return laid_out_as(state, self.by.means(address, call.network.step, call.index, rows))
+        if self.by == "zero":
+            return torch.zeros_like(state)
+        positions = self.site.region.positions
+        return each_row(state, lambda row: row.mean(positions, keepdim=True) if positions else row)
 
 
-def _row_by_row(state: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    """The change of each row by itself: the last bits of a sum over a batch depend on how many rows there are."""
-    wide = torch.promote_types(state.dtype, torch.float32)
-    rows = torch.stack([change(row.to(wide).contiguous()).expand(row.shape) for row in state])
-    return _laid_out_as(state, rows)
+@dataclass(frozen=True, eq=False)
+class Swap(Kind):
+    """The states that a recording has at the same step, call, branch and sample, or of the samples in `source`."""
+
+    recording: SourceRecording
+    source: Source
+    allowed: ClassVar[str] = "a recording (NAME.zarr or a folder)"
+
+    @staticmethod
+    def takes(value: Any) -> bool:
+        return operands.is_path(value)
+
+    @classmethod
+    def at(cls, site: Site, value: Any, source: Source) -> Self:
+        recording = _recording_at(site, value)
+        if isinstance(source, str):
+            recording.check_samples([source])
+        return cls(site, recording, source)
+
+    def identity(self) -> Any:
+        return {"recording": self.recording.identity}
+
+    def check_samples(self, names: Sequence[str]) -> None:
+        if not isinstance(self.source, str) and "" in names:
+            raise UserError(f"{self.site.name}: samples are identified by their names; give names=[…]")
+        written = self.site.scope.samples
+        self.recording.check_samples([self._source(name) for name in names if not written or name in written])
+
+    def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:
+        network = call.network
+        rows, address = network.of_rows(), self.site.layer.address
+        written = {rows[row][1] for row in self.site.rows(network)}
+        # A sample that is not written may have no source.
+        spare = self._source(min(written))
+        sources = {name: self._source(name) if name in written else spare for _, name in rows}
+        return laid_out_as(state, self.recording.states(address, network.step, call.index, rows, sources))
+
+    def _source(self, name: str) -> str:
+        """The sample of the recording whose states a sample gets."""
+        return self.source if isinstance(self.source, str) else (self.source or {}).get(name, name)
 
 
-def _laid_out_as(state: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-    """The numbers in the state's shape, precision and order in memory, on which the next layer's bits may depend."""
-    return torch.empty_like(state).copy_(numbers.expand(state.shape))
+@dataclass(frozen=True, eq=False)
+class Call(Kind):
+    """The result of a user's function."""
+
+    function: Function
+    allowed: ClassVar[str] = "nothing"
+
+    @staticmethod
+    def takes(value: Any) -> bool:
+        return value is None
+
+    @classmethod
+    def at(cls, site: Site, value: Any, source: Source) -> Self:  # noqa: ARG003
+        return cls(site, value)
+
+    def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:
+        changed = self.function(state.clone(), call.network)
+        if not isinstance(changed, torch.Tensor) or changed.shape != state.shape:
+            result = list(changed.shape) if isinstance(changed, torch.Tensor) else type(changed).__name__
+            raise UserError(
+                f"{qualified_name(self.function)} at {self.site.layer.address} returned {result} for a state of shape "
+                f"{list(state.shape)}; allowed: a tensor of that shape"
+            )
+        return changed.to(state.device, state.dtype)
 
 
-CHANGES: Mapping[str, Change] = {
-    "set": _set,
-    "add": _add,
-    "scale": _scale,
-    "ablate": _ablate,
-    "swap": _swap,
-    "project_out": _project_out,
-    "noise": _noise,
+KINDS: Mapping[str, type[Kind]] = {
+    "set": Set,
+    "add": Add,
+    "scale": Scale,
+    "ablate": Ablate,
+    "swap": Swap,
+    "project_out": ProjectOut,
+    "noise": AddNoise,
 }
+"""The kinds by their names in a plan."""
+
+
+def qualified_name(function: Function) -> str:
+    """The module in which a function is defined, and its name there."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{function.__module__}.{named.__qualname__}"
+
+
+def _recording_at(site: Site, path: str) -> SourceRecording:
+    """The recording at a path, refused if it does not fit the run or the layer."""
+    run, recording = site.run, site.run.recording(path)
+    recording.check_run(run.denoiser.weights_hash, run.timesteps, sorted(site.steps), run.branches)
+    recording.check_layer(site.layer)
+    return recording

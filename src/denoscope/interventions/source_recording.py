@@ -1,4 +1,4 @@
-"""Recordings whose states are written into another run: the same step, call and branch of each."""
+"""Recordings whose states are written into another run: those of the same step, call and branch."""
 
 from __future__ import annotations
 
@@ -21,70 +21,70 @@ from denoscope.storage.stores.local import LocalStore
 if TYPE_CHECKING:
     import xarray
 
+_LEADING = ("sample", "step", "call", "branch")
 
-class Donor:
-    """A recording that gives its states to a run of the same model with the same steps."""
+
+class SourceRecording:
+    """A recording whose states go into a run of the same model with the same steps."""
 
     def __init__(self, path: Path):
         if not path.exists():
-            raise UserError(f"{path}: no such recording")
+            raise UserError(f"{path}: there is no such recording")
         self.path = path
-        self._last: tuple[tuple[str, int, int], np.ndarray] | None = None
         self.dataset = formats.open_dataset(LocalStore(path))
         self.samples = [str(name) for name in self.dataset["sample"].to_numpy()]
+        self._last_mean: tuple[tuple[str, int, int], np.ndarray] | None = None
 
     @property
     def identity(self) -> str:
-        """SHA-256 of what decides its bits: its fingerprint and its inputs."""
-        told = {name: self.dataset.attrs.get(name) for name in ("fingerprint", "inputs_sha256")}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        """SHA-256 of everything that decides its bits: its fingerprint and its inputs."""
+        decides = {name: self.dataset.attrs.get(name) for name in ("fingerprint", "inputs_sha256")}
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     def check_run(
         self, weights_hash: str, timesteps: Sequence[float], steps: Sequence[int], branches: Sequence[str]
     ) -> None:
-        """Refuse it for a run of another model, of other timesteps or branches, or without the states of `steps`."""
+        """Refuse a run of another model, of other timesteps or branches, or one that writes in steps it lacks."""
         if self.dataset.attrs.get("fingerprint", {}).get("weights_sha256") != weights_hash:
-            raise UserError(f"{self.path} was recorded from another model: its weights are not the same")
+            raise UserError(
+                f"{self.path} was recorded from a model with other weights; record it from this one"
+            )
         count = self.dataset.sizes["state"] - 1 if "state" in self.dataset.sizes else None
         if count != len(timesteps):
             raise UserError(
                 f"{self.path} was recorded in {count} steps, this run takes {len(timesteps)}; take as many"
             )
-        kept = self.dataset["step"].to_numpy().tolist()
-        if lacks := [step for step in steps if step not in kept]:
+        stored = self.dataset["step"].to_numpy().tolist()
+        if lacks := [step for step in steps if step not in stored]:
             raise UserError(f"{self.path} does not hold the states of step {lacks[0]}; record every step")
         own = self.dataset["timestep"].to_numpy().tolist()
-        if any(own[kept.index(step)] != timesteps[step] for step in steps):
+        if any(own[stored.index(step)] != timesteps[step] for step in steps):
             raise UserError(f"{self.path} was recorded at other timesteps; take the same scheduler")
-        found = self.dataset["branch"].to_numpy().tolist() if "branch" in self.dataset else []
-        if found != list(branches):
+        held = self.dataset["branch"].to_numpy().tolist() if "branch" in self.dataset else []
+        if held != list(branches):
             raise UserError(
-                f"{self.path} holds the branches {found}, this run has {list(branches)}; guide both or neither"
+                f"{self.path} holds the branches {held}, this run has {list(branches)}; guide both or neither"
             )
 
     def check_layer(self, layer: Layer) -> None:
-        """Refuse a layer whose whole states it does not hold."""
+        """Refuse a layer whose whole states the recording does not hold."""
         if layer.address not in self.dataset:
-            names = [str(name) for name in self.dataset.data_vars]
-            raise UserError(f"{self.path} does not hold layer {layer.address!r}; it holds {', '.join(names)}")
+            names = ", ".join(str(name) for name in self.dataset.data_vars)
+            raise UserError(f"{self.path} does not hold layer {layer.address!r}; it holds {names}")
         array = self._array(layer.address)
-        found = tuple(
-            array.sizes[dim] for dim in array.dims if dim not in ("sample", "step", "call", "branch")
-        )
-        if found != layer.shape:
+        shape = tuple(array.sizes[dim] for dim in array.dims if dim not in _LEADING)
+        if shape != layer.shape:
             raise UserError(
-                f"{self.path} holds states of shape {list(found)} of layer {layer.address!r}, whose own shape is "
+                f"{self.path} holds states of shape {list(shape)} of layer {layer.address!r}, whose own shape is "
                 f"{list(layer.shape or ())}; record them whole"
             )
 
     def check_samples(self, names: Sequence[str]) -> None:
-        """Refuse samples that it does not hold, or not to the end."""
+        """Refuse samples that the recording does not hold completely."""
         complete = self.dataset[COMPLETE].to_numpy()
         for name in names:
             if name not in self.samples:
-                raise UserError(
-                    f"{self.path} has no sample {name!r}; name another of its samples as the source of the swap"
-                )
+                raise UserError(f"{self.path} has no sample {name!r}; name one of its samples with source=…")
             if not complete[self.samples.index(name)]:
                 raise UserError(
                     f"{self.path}: sample {name!r} is not finished; {how_to_finish(self.dataset.attrs)}"
@@ -93,32 +93,31 @@ class Donor:
     def states(
         self, address: str, step: int, call: int, rows: Sequence[tuple[str, str]], sources: Mapping[str, str]
     ) -> torch.Tensor:
-        """[rows, …] of a layer at one step and call, for rows of (branch, sample), taken from its source."""
+        """[rows, …] of a layer at one step and call, for rows of (branch, sample), each from its sample's source."""
         wanted = list(dict.fromkeys(sources[name] for _, name in rows))
-        found = self._at(address, step, call).isel(sample=[self.samples.index(name) for name in wanted])
-        numbers = _branch_first(found)
-        branches = list(dict.fromkeys(branch for branch, _ in rows))
-        picked = [numbers[branches.index(branch)][wanted.index(sources[name])] for branch, name in rows]
+        array = self._at(address, step, call).isel(sample=[self.samples.index(name) for name in wanted])
+        states, branches = _branch_first(array), list(dict.fromkeys(branch for branch, _ in rows))
+        picked = [states[branches.index(branch)][wanted.index(sources[name])] for branch, name in rows]
         return torch.from_numpy(np.stack(picked))
 
     def means(self, address: str, step: int, call: int, rows: Sequence[tuple[str, str]]) -> torch.Tensor:
-        """[rows, …]: the mean over all its finished samples, for the branch of each row; in double precision."""
+        """[rows, …]: the float64 mean over all finished samples, for the branch of each row."""
         mean, branches = self._mean(address, step, call), list(dict.fromkeys(branch for branch, _ in rows))
         return torch.from_numpy(np.stack([mean[branches.index(branch)] for branch, _ in rows]))
 
     def _mean(self, address: str, step: int, call: int) -> np.ndarray:
-        """[branch, …]; the last one is kept, since all lanes of a step ask for it one after the other."""
+        """[branch, …]; the last one is cached, since all groups of lanes need it one after the other."""
         place = address, step, call
-        if self._last is None or self._last[0] != place:
+        if self._last_mean is None or self._last_mean[0] != place:
             array, finished = self._at(*place), np.flatnonzero(self.dataset[COMPLETE].to_numpy())
             total: Any = 0
-            for sample in finished:  # one after the other, so that memory stays flat
+            for sample in finished:  # one after the other, to hold one sample at a time
                 total = total + _branch_first(array.isel(sample=[sample]))[:, 0].astype(np.float64)
-            self._last = place, total / len(finished)
-        return self._last[1]
+            self._last_mean = place, total / len(finished)
+        return self._last_mean[1]
 
     def _array(self, address: str) -> xarray.DataArray:
-        """A layer's states, their dimensions without the address."""
+        """A layer's states, with the address removed from the names of their dimensions."""
         array = self.dataset[address]
         return array.rename({dim: str(dim).removeprefix(f"{address}.") for dim in array.dims})
 
@@ -130,7 +129,7 @@ class Donor:
 
 
 def _branch_first(array: xarray.DataArray) -> np.ndarray:
-    """[branch, sample, …], of one branch where there are not two."""
+    """[branch, sample, …]; one branch without guidance."""
     if "branch" not in array.dims:
         return array.to_numpy()[None]
     return np.moveaxis(array.to_numpy(), array.dims.index("branch"), 0)

@@ -1,71 +1,69 @@
-"""Interventions: what is written into which states of a network, and the plan file that holds several."""
+"""Interventions as a user writes them: what happens to which states of a network."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 
-from denoscope.foundation.atomic_files import write_output
+from denoscope.foundation import html_repr
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import describe
 from denoscope.interventions import operands
-from denoscope.interventions.network_call import Moment
+from denoscope.interventions.operations import KINDS, Call, Function, Kind, qualified_name
+from denoscope.interventions.site import Scope
 
-Kind = Literal["set", "add", "scale", "ablate", "swap", "project_out", "noise"]
-Function = Callable[[torch.Tensor, Moment], torch.Tensor]
-KINDS = get_args(Kind)
-FORMAT, FORMAT_VERSION = "denoscope interventions", 1
+Do = Literal["set", "add", "scale", "ablate", "swap", "project_out", "noise"]
+Places = str | int | Sequence[int] | None
 _PLACES = ("steps", "calls", "heads", "channels", "tokens")
 _NAMES = ("at", "branches", "samples")
-_RECORDING = "a recording, NAME.zarr or a folder of one"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Intervention:
-    """What is written at an address, or at all that queries name, while a network runs.
-
-    `do` is what becomes of a state, and `value` what it takes:
-
-    - "set" puts the value in its place, "add" adds it (a steering vector), "scale" multiplies with it
-    - "ablate" puts zero there ("zero", the default), the state's own mean over its positions, for each
-      channel ("mean"), or the mean over the samples of a recording at the same step (its path)
-    - "swap" puts there what a recording (its path) has at the same step, call, branch and sample; or, of the
-      samples in it, what `source` names: one for all, or one for each
-    - "project_out" takes away what lies along a direction, the value, one number for each channel
-    - "noise" adds independent normal numbers of the value's standard deviation, the same in every batch: one
-      draw for all samples or one for each sample's name, as the option `noise` of the loop says
-    - a function (state [rows, …], moment) → state does what it likes; it should treat each row by itself
-
-    A value is a number, a list, an array or tensor, or the path of a .pt, .npy or .safetensors file of one
-    tensor. One list of numbers lies along the channels; any other value has the axes of one sample's state, each
-    as long as what is written of it, or 1.
-
-    Where it applies, everywhere unless given: `steps`, `calls` of the network (as in a recording), `heads`,
-    `channels` (of tokens their features) and `tokens` are "0:8", "::2", "0,3,-1", one number or several;
-    `branches` and `samples` are names, those of samples as a recording has them (sample_0003).
+    """A change of the states at an address, or at all addresses that queries match, while a network runs.
 
     >>> Intervention("mid_block", "scale", 0.5, steps="0:10")
     >>> Intervention(["up_blocks.*"], "swap", "other.zarr", samples="sample_0003", source="sample_0000")
 
-    Raises: UserError if a field is none of this.
+    Args:
+        at: a query or several, as for `layers`.
+        do: what happens to a state, given the value:
+
+            - "set" replaces it by the value, "add" adds the value (a steering vector), "scale" multiplies by it.
+            - "ablate" replaces it by zero ("zero", the default), by its own mean over its positions, for each
+              channel ("mean"), or by the mean over the samples of a recording at the same step (a path).
+            - "swap" replaces it by the state that a recording (a path) has at the same step, call, branch and
+              sample, or of the samples that `source` names.
+            - "project_out" removes the component along a direction, the value, one number for each channel.
+            - "noise" adds independent normal numbers of the value's standard deviation, the same in every batch:
+              one draw for all samples or one for each sample's name, as the loop's option `noise` says.
+            - a function (state [rows, …], call) → state computes the new state. `call` has `step`, `call`,
+              `timestep`, `names` and `branches`. The function should treat each row by itself.
+        value: a number, a list, a NumPy or xarray array or a tensor, or the path of a .pt, .npy or .safetensors file
+            with one tensor. One list of numbers extends along the channels. Any other value has the axes of one
+            sample's state, each as long as the part that is written, or of length 1.
+        steps, calls, heads, channels, tokens: where it applies; everywhere unless given. "0:8", "::2", "0,3,-1", one
+            index or several. `calls` are those of a recording; the channels of tokens are their features.
+        branches, samples: names, those of samples as in a recording (sample_0003); all unless given.
+        source: of "swap", the sample of the recording for all samples, or a mapping from samples to its samples.
+
+    Raises: UserError if an argument is not one of these.
     """
 
     at: str | Sequence[str]
-    do: Kind | Function
+    do: Do | Function
     value: Any = None
-    steps: str | int | Sequence[int] | None = None
-    calls: str | int | Sequence[int] | None = None
+    steps: Places = None
+    calls: Places = None
     branches: str | Sequence[str] = ()
-    heads: str | int | Sequence[int] | None = None
-    channels: str | int | Sequence[int] | None = None
-    tokens: str | int | Sequence[int] | None = None
+    heads: Places = None
+    channels: Places = None
+    tokens: Places = None
     samples: str | Sequence[str] = ()
     source: str | Mapping[str, str] | None = None
 
@@ -74,152 +72,83 @@ class Intervention:
             object.__setattr__(self, name, _as_text(name, getattr(self, name)))
         for name in _NAMES:
             object.__setattr__(self, name, _as_names(name, getattr(self, name)))
-        object.__setattr__(self, "value", operands.plain(self.value))
+        object.__setattr__(self, "value", operands.normalized(self.value))
         if not self.at or not all(self.at):
-            raise UserError("an intervention's 'at' names no layer; give a query such as mid_block")
+            raise UserError("'at' of an intervention is empty; allowed: a query, such as 'mid_block'")
         if not callable(self.do) and self.do not in KINDS:
-            near = difflib.get_close_matches(str(self.do), KINDS, n=3, cutoff=0.0)
+            near = difflib.get_close_matches(str(self.do), KINDS, n=1, cutoff=0.5)
             raise UserError(
-                f"an intervention's 'do' is {self.do!r}; the nearest are {', '.join(near)}, of "
-                f"{', '.join(KINDS)} or a function"
+                f"'do' of an intervention is {describe(self.do)}{(near and f'; the nearest is {near[0]}') or ''}; allowed: "
+                f"{', '.join(get_args(Do))} or a function"
             )
-        _check_value(self)
+        if not self.kind.takes(self.value):
+            raise UserError(f"{self}: the value is {describe(self.value)}; allowed: {self.kind.allowed}")
+        if self.source is not None and self.do != "swap":
+            raise UserError(
+                f"{self}: source is {describe(self.source)}, but only swap has a source; leave it out"
+            )
 
     @property
-    def recording(self) -> Path | None:
-        """The recording whose states are taken, where one is."""
-        takes = self.do == "swap" or (self.do == "ablate" and self.value not in (None, "zero", "mean"))
-        return Path(self.value) if takes else None
+    def kind(self) -> type[Kind]:
+        """The class of its operations."""
+        return KINDS[self.do] if isinstance(self.do, str) else Call
+
+    @property
+    def scope(self) -> Scope:
+        """Where and when it applies."""
+        given: dict[str, Any] = {
+            name: getattr(self, name) for name in ("steps", "calls", "branches", "samples")
+        }
+        return Scope(**given, axes={name: getattr(self, name) for name in ("heads", "channels", "tokens")})
+
+    @property
+    def label(self) -> str:
+        """Its kind, for messages."""
+        return self.do if isinstance(self.do, str) else "function"
 
     def __str__(self) -> str:
         do = self.do if isinstance(self.do, str) else qualified_name(self.do)
         return f"{do} at {', '.join(self.at)}"
 
+    def __repr__(self) -> str:
+        shown = [f"{name}={value}" for name, value in self._shown().items()]
+        return f"Intervention({', '.join(shown)})"
 
-def qualified_name(function: Function) -> str:
-    """Where a function is defined, and its name there."""
-    kind = type(function)
-    return f"{getattr(function, '__module__', kind.__module__)}.{getattr(function, '__qualname__', kind.__qualname__)}"
+    def _repr_html_(self) -> str:
+        return html_repr.table(f"Intervention: {self}", self._shown())
 
-
-def read_plan(path: str | os.PathLike[str]) -> list[Intervention]:
-    """The interventions of a plan file; relative paths of values start from the folder it lies in.
-
-    Raises: UserError naming the file and what is wrong in it.
-    """
-    path = Path(path)
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}; name a plan (JSON)") from error
-    except ValueError as error:
-        raise UserError(f"{path} is no plan of interventions: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("interventions"), list):
-        raise UserError(f'{path} is no plan of interventions; needed is {{"interventions": [{{…}}, …]}}')
-    version = content.get("format_version", FORMAT_VERSION)
-    if version != FORMAT_VERSION:
-        raise UserError(f"{path} has format version {version}; this denoscope reads {FORMAT_VERSION}")
-    try:
-        _known_keys(content, ("format", "format_version", "interventions"))
-        return from_plain(content["interventions"], path.parent)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+    def _shown(self) -> dict[str, str]:
+        """The arguments that are set, by their reprs or shapes."""
+        given = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return {
+            name: _short(value[0] if name in _NAMES and len(value) == 1 else value)
+            for name, value in given.items()
+            if value is not None and value != ()
+        }
 
 
-def write_plan(interventions: Iterable[Intervention], path: str | os.PathLike[str]) -> None:
-    """Write a plan file, with paths of values relative to its folder where they lie inside of it.
-
-    Raises: UserError if one of them cannot be written: a function, or a tensor too large for a plan.
-    """
-    path = Path(path)
-    plain = [as_plain(item, path.parent) for item in interventions]
-    for item, written in zip(interventions, plain, strict=True):
-        if "function" in written:
-            raise UserError(f"{item}: a plan cannot hold a function; give it in Python")
-        if isinstance(written.get("value"), dict):
-            raise UserError(f"{item}: its value is too large for a plan; save it and give the file's path")
-    content = {"format": FORMAT, "format_version": FORMAT_VERSION, "interventions": plain}
-    with write_output(path) as file:
-        file.write((json.dumps(content, indent=1) + "\n").encode())
-
-
-def as_plain(intervention: Intervention, folder: Path | None = None) -> dict[str, Any]:
-    """The fields that are set, as JSON: a function by its name, a large tensor by its SHA-256.
-
-    Paths are absolute, or relative to `folder` where they lie inside of it.
-    """
-    found: dict[str, Any] = {}
-    for item in dataclasses.fields(intervention):
-        value = getattr(intervention, item.name)
-        if item.name == "do" and not isinstance(value, str):
-            found["function"] = qualified_name(value)
-        elif item.name == "value" and value is not None:
-            found["value"] = operands.as_plain(value, folder)
-        elif value is not None and value != ():
-            found[item.name] = list(value) if isinstance(value, tuple) else value
-    return found
-
-
-def from_plain(plain: Iterable[Any], folder: Path) -> list[Intervention]:
-    """The interventions of what `as_plain` gave, relative paths starting from `folder`."""
-    return [_from_plain(item, folder) for item in plain]
-
-
-def _from_plain(plain: Any, folder: Path) -> Intervention:
-    if not isinstance(plain, dict):
-        raise UserError(f"an intervention is {plain!r}; needed is {{…}}")
-    if "function" in plain:
-        raise UserError(f"the function {plain['function']} is not part of a plan; give it in Python")
-    _known_keys(plain, [item.name for item in dataclasses.fields(Intervention)])
-    if lacks := [name for name in ("at", "do") if name not in plain]:
-        raise UserError(f"an intervention lacks {lacks[0]!r}")
-    value = plain.get("value")
-    if isinstance(value, dict):
-        raise UserError(f"the tensor {value.get('sha256', value)} is not part of a plan; give its file")
-    if isinstance(value, str) and operands.is_path(value):
-        value = str(folder / value)
-    return Intervention(**plain | {"value": value})
-
-
-def _known_keys(plain: Mapping[str, Any], known: Sequence[str]) -> None:
-    for key in plain:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=3, cutoff=0.0)
-            raise UserError(f"unknown key {key!r}; the nearest are {', '.join(near)}")
-
-
-def _check_value(intervention: Intervention) -> None:
-    """Refuse a value that the kind does not take."""
-    do, value = intervention.do, intervention.value
-    is_path = operands.is_path(value)
-    if callable(do) or do == "ablate":
-        fits = value is None or (do == "ablate" and isinstance(value, str))
-        needed = f"zero, mean, or {_RECORDING}" if do == "ablate" else "nothing"
-    elif do == "swap":
-        fits, needed = is_path, _RECORDING
-    elif do == "noise":
-        fits, needed = isinstance(value, (int, float)) and value > 0, "a standard deviation above 0"
-    else:
-        fits = value is not None and (is_path or not isinstance(value, str))
-        needed = "a number, a list, a tensor, or the path of a .pt, .npy or .safetensors file"
-    if not fits:
-        raise UserError(f"{intervention}: the value is {value!r}; needed is {needed}")
-    if intervention.source is not None and do != "swap":
-        raise UserError(f"{intervention}: only swap has a source; leave it out")
+def _short(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"tensor {list(value.shape)}"
+    return qualified_name(value) if callable(value) else describe(value)
 
 
 def _as_text(name: str, value: Any) -> str | None:
-    """One number or several as a text of the form that `selection` reads."""
+    """One index or several as a text."""
     if value is None or isinstance(value, str):
         return value
-    numbers = [value] if isinstance(value, int) else list(value) if isinstance(value, Iterable) else []
-    if not numbers or not all(isinstance(item, int) and not isinstance(item, bool) for item in numbers):
-        raise UserError(f"an intervention's {name!r} is {value!r}; allowed: whole numbers, or a text as 0:8")
-    return ",".join(map(str, numbers))
+    indices = [value] if isinstance(value, int) else list(value) if isinstance(value, Iterable) else []
+    if not indices or not all(isinstance(item, int) and not isinstance(item, bool) for item in indices):
+        raise UserError(
+            f"{name!r} of an intervention is {describe(value)}; allowed: integers, or a text such as '0:8'"
+        )
+    return ",".join(map(str, indices))
 
 
 def _as_names(name: str, value: Any) -> tuple[str, ...]:
     names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
     if not all(isinstance(item, str) for item in names):
-        raise UserError(f"an intervention's {name!r} is {value!r}; allowed: one name, or a list of them")
+        raise UserError(
+            f"{name!r} of an intervention is {describe(value)}; allowed: a name, or several in a list"
+        )
     return names

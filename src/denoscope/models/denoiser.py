@@ -15,9 +15,9 @@ from denoscope.foundation import html_repr
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
-from denoscope.hooks.addresses import choose
-from denoscope.hooks.module_survey import Layer, first_and_last_convolution, survey
-from denoscope.hooks.taps import layers_at
+from denoscope.hooks.address_survey import layers_at
+from denoscope.hooks.module_survey import Layer, aliases_of, first_and_last_convolution, survey
+from denoscope.hooks.queries import as_queries, choose
 from denoscope.models import bundled, families, schedulers
 from denoscope.models.conditioning import GUIDED, Condition, check_condition, of_labels, shapes
 from denoscope.models.families import Family, config_of, family_of
@@ -188,7 +188,7 @@ class Denoiser:
         return self._surveyed
 
     def chosen_layers(
-        self, queries: Sequence[str] | None, inputs: Mapping[str, Any] | None = None
+        self, queries: str | Sequence[str] | None, inputs: Mapping[str, Any] | None = None
     ) -> list[Layer]:
         """The layers that the queries name; the first and the last convolution if there are none.
 
@@ -196,7 +196,10 @@ class Denoiser:
             inputs: further inputs of the network in the run, whose sizes decide the sizes of some states.
         """
         surveyed = survey(self.network, self._dry_run(inputs)) if inputs else self.layers()
-        wanted = choose(queries or self.first_last_layers or first_and_last_convolution(surveyed), surveyed)
+        chosen_queries = as_queries(queries or ()) or self.first_last_layers
+        wanted = choose(
+            chosen_queries or first_and_last_convolution(surveyed), surveyed, aliases_of(self.network)
+        )
         chosen = layers_at(self.network, wanted, surveyed, self._dry_run(inputs or {}))
         for layer in chosen:
             if layer.shape is None:

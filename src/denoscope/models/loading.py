@@ -14,6 +14,7 @@ from denoscope.config import ModelConfig, SystemConfig
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
+from denoscope.hooks.module_survey import unwrapped
 from denoscope.models import bundled, hub, matmul_precision, model_folder, schedulers
 from denoscope.models.denoiser import Denoiser, Shape
 from denoscope.models.families import ANY_MODULE, FAMILIES, Family, config_of, known_family
@@ -119,11 +120,12 @@ def _is_pipeline(source: Any) -> bool:
 def _components(source: Any) -> tuple[nn.Module, Any | None, str]:
     """(network, scheduler or None, name) of a source of any kind."""
     if isinstance(source, nn.Module):
-        return source, None, type(source).__name__
+        network = unwrapped(source)
+        return network, None, type(network).__name__
     if isinstance(source, Denoiser):
         raise UserError("source is a Denoiser, which is loaded already; use it as it is")
     if _is_pipeline(source):
-        return network_of(source), source.scheduler, type(source).__name__
+        return unwrapped(network_of(source)), source.scheduler, type(source).__name__
     if not isinstance(source, (str, os.PathLike)):
         raise UserError(
             f"source is {describe(source)}; allowed: a bundled name ({', '.join(bundled.names())}), a folder, a hub id, "

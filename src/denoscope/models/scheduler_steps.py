@@ -27,6 +27,18 @@ def starting_sigma(scheduler: Scheduler) -> Any:
     return getattr(scheduler, "init_noise_sigma", 1.0)
 
 
+def noise_level(scheduler: Any, index: int) -> float:
+    """The noise level σ at entry `index` of a scheduler's timesteps: its own, or √((1−ᾱ)/ᾱ)."""
+    sigmas = getattr(scheduler, "sigmas", None)
+    if sigmas is not None and index < len(sigmas):
+        return float(sigmas[index])
+    alphas = getattr(scheduler, "alphas_cumprod", None)
+    if alphas is None:
+        return float("nan")
+    level = float(alphas[int(scheduler.timesteps[index])])
+    return ((1 - level) / level) ** 0.5 if level > 0 else float("inf")
+
+
 def scaled(scheduler: Scheduler, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
     """The states x [rows, C, H, W] as the network receives them; unchanged in flow matching."""
     scale = getattr(scheduler, "scale_model_input", None)

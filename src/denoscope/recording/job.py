@@ -13,7 +13,8 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.random_streams import STREAMS_VERSION, version_of
 from denoscope.foundation.spelling import spelled
 from denoscope.hooks.state_reduction import Selection
-from denoscope.interventions.spec import Intervention, read_plan
+from denoscope.interventions.plan_file import read_plan
+from denoscope.interventions.spec import Intervention
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.noise.coercion import NoiseLike, as_noises
@@ -23,7 +24,7 @@ from denoscope.recording.opening import open
 from denoscope.recording.planning import Inputs, condition_of, output_of, plan_of, selection_of
 from denoscope.recording.progress import NoProgress, RecordingProgress
 from denoscope.recording.recording import Recording
-from denoscope.sampling.loop import Loop
+from denoscope.sampling.settings import Loop
 from denoscope.storage.formats import FORMATS, attributes, local_store
 from denoscope.storage.output_lock import Existing, writing
 from denoscope.storage.plan import Plan, Writer
@@ -73,10 +74,12 @@ class Job:
         loop = Loop.of(options, noise_seed, streams=streams or _streams(place, options))
         selection = selection_of(options, noise_seed)
         layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.extract_states else []
-        writes = loop.writes(denoiser, _interventions(interventions, options), condition)
-        inputs = Inputs(denoiser=denoiser, x=x, loop=loop, condition=condition, writes=writes, layers=layers)
+        applied = loop.applied(denoiser, _interventions(interventions, options), condition)
+        inputs = Inputs(
+            denoiser=denoiser, x=x, loop=loop, condition=condition, applied=applied, layers=layers
+        )
         plan = plan_of(inputs, options, selection, out)
-        writes.check(plan.samples)
+        applied.check(plan.samples)
         return cls(inputs, options, selection, place, plan)
 
     def check(self) -> None:

@@ -15,14 +15,16 @@ from denoscope.config import InferenceConfig
 from denoscope.foundation import interrupt
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.hooks.compiled import Compiled, Tapped
+from denoscope.hooks.compiled import CompiledNetwork
 from denoscope.hooks.state_reduction import Selection
+from denoscope.hooks.tapped_network import Network
 from denoscope.hooks.taps import tapped
 from denoscope.recording.device_transfer import DeviceTransfer
 from denoscope.recording.planning import Inputs
 from denoscope.recording.progress import RecordingProgress
 from denoscope.recording.step_recorder import StepRecorder
-from denoscope.sampling.loop import Step, steps_of
+from denoscope.sampling.loop import steps_of
+from denoscope.sampling.step import Step
 from denoscope.storage.plan import Plan, Writer
 
 
@@ -51,7 +53,7 @@ class LoopRun:
             for first in range(0, len(groups), at_once):
                 began, flight = time.perf_counter(), groups[first : first + at_once]
                 count = self._record_flight(flight, network)
-                if first == 0 and isinstance(network, Compiled) and network.compilation:
+                if first == 0 and isinstance(network, CompiledNetwork) and network.compilation:
                     self.progress.compiled(network.compilation, len(groups) * self.plan.steps)
                 self.progress.unit_done(count, time.perf_counter() - began)
                 pending = groups[first + at_once :]
@@ -59,7 +61,7 @@ class LoopRun:
                     raise KeyboardInterrupt(self._stopped(pending))
 
     @contextmanager
-    def _network(self) -> Iterator[Tapped]:
+    def _network(self) -> Iterator[Network]:
         """The network with its layers tapped."""
         denoiser = self.inputs.denoiser
         with (
@@ -69,13 +71,12 @@ class LoopRun:
                 denoiser.network,
                 denoiser.call,
                 self.inputs.layers,
-                writes=self.inputs.writes.visits,
                 fast=self.options.fast,
             ) as network,
         ):
             yield network
 
-    def _record_flight(self, groups: Sequence[int], network: Tapped) -> int:
+    def _record_flight(self, groups: Sequence[int], network: Network) -> int:
         """Record the samples in flight; returns their number."""
         inputs = self.inputs
         samples = [index for group in groups for index in self.plan.samples_of(group)]
@@ -86,7 +87,7 @@ class LoopRun:
                 self.plan, self.selection, unit, transfer, report=partial(self._note_nonfinite, names)
             )
             steps = steps_of(
-                inputs.denoiser, network, x_T, inputs.loop, names, condition, inputs.writes, self.begin
+                inputs.denoiser, network, x_T, inputs.loop, names, condition, inputs.applied, self.begin
             )
             for step in steps:
                 self._record_step(step, recorder)

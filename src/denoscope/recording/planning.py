@@ -14,17 +14,17 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.state_reduction import Selection
-from denoscope.interventions.applied import Writes
+from denoscope.interventions.applied import Applied
 from denoscope.models import conditioning
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser
-from denoscope.models.scheduler_steps import check_estimates
+from denoscope.models.scheduler_steps import check_estimates, noise_level
 from denoscope.models.solver_calls import stages
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.sample_names import sample_names
 from denoscope.recording import provenance
 from denoscope.recording.layout import RunShape, lay_out
-from denoscope.sampling.loop import Loop, noise_level
+from denoscope.sampling.settings import Loop
 from denoscope.storage.output_lock import check_inside
 from denoscope.storage.plan import FormatName, Plan
 from denoscope.storage.stores.local import LocalStore
@@ -38,7 +38,7 @@ class Inputs:
     x: NoiseSet
     loop: Loop
     condition: Condition
-    writes: Writes
+    applied: Applied
     layers: Sequence[Layer]
 
 
@@ -54,7 +54,7 @@ def plan_of(inputs: Inputs, options: InferenceConfig, selection: Selection, out:
         options,
         inputs.loop,
         inputs.condition,
-        inputs.writes,
+        inputs.applied,
     )
     in_flight = -(-options.batch_size // options.lanes) * options.lanes
     rows = min(in_flight, -(-len(run.samples) // options.lanes) * options.lanes)

@@ -15,13 +15,13 @@ import torch
 from torch import nn
 
 from denoscope.config import InferenceConfig
-from denoscope.interventions.applied import NONE, Writes
+from denoscope.interventions.applied import NO_INTERVENTIONS, Applied
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.fingerprint import probe_sha256, weights_sha256
 from denoscope.models.schedulers import config_of
 from denoscope.noise.noise_set import NoiseSet
-from denoscope.sampling.loop import Loop
+from denoscope.sampling.settings import Loop
 from denoscope.storage.plan import FORMAT, FORMAT_VERSION
 
 LIBRARIES = ("denoscope", "torch", "diffusers", "numpy", "zarr")
@@ -45,7 +45,7 @@ def fingerprint(
     condition: Condition = NOTHING,
     *,
     layers: Sequence[str] = (),
-    writes: Writes = NONE,
+    applied: Applied = NO_INTERVENTIONS,
     stored: Mapping[str, Any] | None = None,
     fast: bool = False,
 ) -> dict[str, Any]:
@@ -70,8 +70,8 @@ def fingerprint(
             "layers": list(layers),
             "guidance_scale": condition.scale if condition.guided else None,
             # What older versions did not have stands here only in use, so that their recordings can be resumed.
-            **({"interventions": writes.plain} if writes.plain else {}),
-            **_of_streams(denoiser, writes, loop.streams),
+            **({"interventions": applied.resolved} if applied.resolved else {}),
+            **_of_streams(denoiser, applied, loop.streams),
             **{name: getattr(loop, name) for name in OWN_SCHEDULE if getattr(loop, name)},
             "num_steps": loop.steps,
             "lanes": loop.lanes,
@@ -99,9 +99,9 @@ def _final_images() -> dict[str, Any]:
     return {name: getattr(InferenceConfig, name) for name in STORED} | {"extract_states": False}
 
 
-def _of_streams(denoiser: Denoiser, writes: Writes, streams: int) -> dict[str, int]:
+def _of_streams(denoiser: Denoiser, applied: Applied, streams: int) -> dict[str, int]:
     """The version of the random streams where it decides bits; version 1 goes without saying."""
-    draws = denoiser.is_stochastic or writes.draws
+    draws = denoiser.is_stochastic or applied.draws
     return {"streams": streams} if draws and streams > 1 else {}
 
 
@@ -135,7 +135,7 @@ def attributes(
     options: InferenceConfig,
     loop: Loop,
     condition: Condition = NOTHING,
-    writes: Writes = NONE,
+    applied: Applied = NO_INTERVENTIONS,
 ) -> dict[str, Any]:
     """The attributes of a recording, as plain JSON values."""
     return _plain(
@@ -156,14 +156,14 @@ def attributes(
                 loop,
                 condition,
                 layers=layers,
-                writes=writes,
+                applied=applied,
                 stored=stored_of(options),
                 fast=options.fast,
             ),
-            **_of_streams(denoiser, writes, loop.streams),
+            **_of_streams(denoiser, applied, loop.streams),
             "inputs": dict(x.parameters),
             "condition": list(condition.inputs),
-            **({"interventions": writes.asked} if writes.asked else {}),
+            **({"interventions": applied.requested} if applied.requested else {}),
             "inputs_sha256": inputs_sha256(x, condition),
             "versions": {"python": platform.python_version()}
             | {name: importlib.metadata.version(name) for name in LIBRARIES},

@@ -13,14 +13,17 @@ from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.random_streams import version_of
 from denoscope.hooks.taps import tapped
-from denoscope.interventions.spec import Intervention, from_plain
+from denoscope.interventions.plan_file import from_json
+from denoscope.interventions.spec import Intervention
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.loading import load
 from denoscope.models.schedulers import scheduler_from
 from denoscope.recording import planning
 from denoscope.recording.recording import Recording
-from denoscope.sampling.loop import Loop, Step, steps_of
+from denoscope.sampling.loop import steps_of
+from denoscope.sampling.settings import Loop
+from denoscope.sampling.step import Step
 
 
 def denoiser_of(rec: Recording, *, source: Any = None, device: str = SystemConfig.device) -> Denoiser:
@@ -91,7 +94,7 @@ def interventions_of(rec: Recording) -> list[Intervention]:
     Raises: UserError if one of them is a function, or a tensor that no file holds.
     """
     try:
-        return from_plain(rec.attrs.get("interventions", []), Path())
+        return from_json(rec.attrs.get("interventions", []), Path())
     except UserError as error:
         raise UserError(f"{rec}: {error}; its samples cannot be computed again") from error
 
@@ -120,6 +123,6 @@ def steps_again(rec: Recording, samples: Sequence[str], denoiser: Denoiser) -> I
     """The steps of samples, computed again under their condition and with the recording's interventions."""
     check_loop(rec)
     loop, condition = loop_of(rec), condition_of(rec, samples, denoiser)
-    x, writes = first_states(rec, samples), loop.writes(denoiser, interventions_of(rec), condition)
-    with tapped(denoiser.network, denoiser.call, writes=writes.visits) as network:
-        yield from steps_of(denoiser, network, x, loop, samples, condition, writes, begin=0)
+    x, applied = first_states(rec, samples), loop.applied(denoiser, interventions_of(rec), condition)
+    with tapped(denoiser.network, denoiser.call) as network:
+        yield from steps_of(denoiser, network, x, loop, samples, condition, applied, begin=0)

@@ -529,7 +529,7 @@ def test_a_derivative_that_is_not_finite_is_refused(make_scheduler):
 def test_forward_backward_and_differences_agree(exact):
     """JVP against central differences to better than 1e-4, and the JVP's transpose is the VJP."""
     from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
-    from denoscope.sampling.loop import Loop
+    from denoscope.sampling.settings import Loop
 
     flow = DenoisingMap(exact, Loop(steps=4, lanes=4))
     x_T = ds.noise.random(1, exact.shape, seed=1).batch([0]).double()

@@ -15,7 +15,8 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.threads import threads_set_to
 from denoscope.hooks.taps import tapped
 from denoscope.recording.patching import patch_map, patching
-from denoscope.sampling.loop import Loop, steps_of
+from denoscope.sampling.loop import steps_of
+from denoscope.sampling.settings import Loop
 
 STEPS, COUNT = 3, 3
 LAYERS = ["conv_in", "mid_block"]

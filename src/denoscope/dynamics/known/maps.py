@@ -11,7 +11,8 @@ from denoscope import dynamics
 from denoscope.dynamics.known import analytic_models as models
 from denoscope.dynamics.known.check import Check
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
-from denoscope.sampling.loop import Loop, denoise
+from denoscope.sampling.loop import denoise
+from denoscope.sampling.settings import Loop
 
 POINT = (2, 1, 1)
 """A state that is one point of two coordinates."""

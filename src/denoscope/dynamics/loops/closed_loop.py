@@ -19,7 +19,7 @@ from denoscope.foundation.random_streams import STREAMS_VERSION
 from denoscope.foundation.validation import describe, parse_choice
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
-from denoscope.sampling.loop import Loop
+from denoscope.sampling.settings import Loop
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,17 +17,18 @@ from torch.overrides import TorchFunctionMode
 from denoscope.dynamics.sensitivity.forward_mode import make_ready
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_integer
-from denoscope.hooks.compiled import States, Tapped
 from denoscope.hooks.module_survey import Layer
+from denoscope.hooks.tapped_network import Network, TappedNetwork
 from denoscope.hooks.taps import tapped
-from denoscope.interventions.applied import NONE
 from denoscope.models import matmul_precision
 from denoscope.models.conditioning import NOTHING, Condition, of_first
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.scheduler_steps import starting_sigma
 from denoscope.models.schedulers import keeps_no_history
-from denoscope.sampling.gradients import Checkpointed
-from denoscope.sampling.loop import Loop, Step, steps_of
+from denoscope.sampling.gradients import CheckpointedNetwork
+from denoscope.sampling.loop import steps_of
+from denoscope.sampling.settings import Loop
+from denoscope.sampling.step import Step
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class DenoisingMap:
     def states(self, x_T: torch.Tensor) -> list[torch.Tensor]:
         """x_T as the loop begins with it, to x_0: what each step starts from, and the last result, [1, C, H, W]."""
         with self._computing():
-            found = list(steps_of(self.denoiser, _Plain(self.denoiser), x_T, *self._told(1)))
+            found = list(steps_of(self.denoiser, _plain(self.denoiser), x_T, *self._told(1)))
         return [found[0].x_before, *(step.x_after for step in found)]
 
     def noised(self, x_0: torch.Tensor, noise: torch.Tensor, index: int) -> torch.Tensor:
@@ -87,18 +88,18 @@ class DenoisingMap:
     def from_step(self, index: int, x: torch.Tensor) -> torch.Tensor:
         """x_0 [n, C, H, W] from what step `index` starts from; derivatives pass, if somebody asks for them."""
         with self._deriving():
-            for step in steps_of(self.denoiser, _Plain(self.denoiser), x, *self._told(len(x)), begin=index):
+            for step in steps_of(self.denoiser, _plain(self.denoiser), x, *self._told(len(x)), begin=index):
                 x = step.x_after
         return x
 
     def __call__(self, x_T: torch.Tensor) -> torch.Tensor:
         """What x_T [n, C, H, W] is mapped to, [n, …]."""
         with self._computing():
-            return self._end(_Plain(self.denoiser), x_T)
+            return self._end(_plain(self.denoiser), x_T)
 
     def push(self, x_T: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
         """J·v for each row v of `directions` [k, C, H, W], at x_T [1, C, H, W]; J = ∂x_0/∂x_T, or that of the readout."""
-        return self._pushed(lambda rows: self._end(_Plain(self.denoiser), rows), x_T, directions)
+        return self._pushed(lambda rows: self._end(_plain(self.denoiser), rows), x_T, directions)
 
     def pull(self, x_T: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
         """uᵀ·J for each row u of `directions` [k, …], which are as x_0 or the readout, at x_T [1, C, H, W].
@@ -107,9 +108,9 @@ class DenoisingMap:
         """
         with self._computing(), torch.enable_grad():
             rows = x_T.to(directions).expand(len(directions), *x_T.shape[1:]).clone().requires_grad_()
-            return _derived(self._end(Checkpointed(self.denoiser, NONE), rows), rows, directions)
+            return _derived(self._end(CheckpointedNetwork(self.denoiser), rows), rows, directions)
 
-    def _end(self, network: Tapped, rows: torch.Tensor) -> torch.Tensor:
+    def _end(self, network: Network, rows: torch.Tensor) -> torch.Tensor:
         """x_0 from rows of x_T, or what is read on the way."""
         run, x = steps_of(self.denoiser, network, rows, *self._told(len(rows))), rows * self.first_factor
         for step in itertools.islice(run, self.readout.step if self.readout else None):
@@ -148,7 +149,7 @@ class DenoisingMap:
 
     def _one(self, index: int, rows: torch.Tensor) -> Step:
         """One step of the loop."""
-        run = steps_of(self.denoiser, _Plain(self.denoiser), rows, *self._told(len(rows)), begin=index)
+        run = steps_of(self.denoiser, _plain(self.denoiser), rows, *self._told(len(rows)), begin=index)
         return next(run)
 
     def _pushed(self, run: Any, x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
@@ -190,18 +191,9 @@ class _Derivable(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class _Plain:
-    """The network alone, as a function of (x, timestep, inputs) that keeps what derivatives need."""
-
-    skipped: Sequence[str] = ()
-
-    def __init__(self, denoiser: Denoiser):
-        self.denoiser = denoiser
-
-    def __call__(
-        self, x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any]
-    ) -> tuple[torch.Tensor, States]:
-        return self.denoiser.predict(x, timestep, inputs), {}
+def _plain(denoiser: Denoiser) -> TappedNetwork:
+    """The network alone, which keeps what derivatives need."""
+    return TappedNetwork(denoiser.network, denoiser.call)
 
 
 def map_of(

@@ -26,7 +26,7 @@ from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoi
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.coercion import StateLike
-from denoscope.sampling.loop import Loop, NoiseKind
+from denoscope.sampling.settings import Loop, NoiseKind
 
 if TYPE_CHECKING:
     import xarray

@@ -20,7 +20,7 @@ from denoscope.foundation.validation import parse_integer
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.coercion import StateLike
-from denoscope.sampling.loop import Loop, NoiseKind
+from denoscope.sampling.settings import Loop, NoiseKind
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

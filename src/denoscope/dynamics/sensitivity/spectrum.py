@@ -26,7 +26,7 @@ from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.noise.coercion import StateLike, as_state
 from denoscope.recording import provenance
-from denoscope.sampling.loop import Loop, NoiseKind
+from denoscope.sampling.settings import Loop, NoiseKind
 
 if TYPE_CHECKING:
     import xarray

@@ -15,8 +15,8 @@ from denoscope.dynamics.trajectories.gaussian_theory import check_levels
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
 from denoscope.models.denoiser import Denoiser
+from denoscope.models.scheduler_steps import noise_level
 from denoscope.models.solver_calls import stages
-from denoscope.sampling.loop import noise_level
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

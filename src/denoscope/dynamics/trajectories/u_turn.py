@@ -26,9 +26,10 @@ from denoscope.foundation.validation import parse_integer
 from denoscope.models.classifier.labels import of_images
 from denoscope.models.conditioning import NOTHING, Condition, of_first
 from denoscope.models.denoiser import Denoiser
+from denoscope.models.scheduler_steps import noise_level
 from denoscope.noise.coercion import NoiseLike, as_noises
 from denoscope.recording.recording import Recording
-from denoscope.sampling.loop import Loop, noise_level
+from denoscope.sampling.settings import Loop
 
 if TYPE_CHECKING:
     import xarray

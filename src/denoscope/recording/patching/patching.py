@@ -24,7 +24,8 @@ from denoscope.recording.patching import patch_map
 from denoscope.recording.provenance import device_name
 from denoscope.recording.recording import Recording
 from denoscope.recording.replay import condition_of, interventions_of, loop_of
-from denoscope.sampling.loop import Loop, steps_of
+from denoscope.sampling.loop import steps_of
+from denoscope.sampling.settings import Loop
 from denoscope.storage.plan import IMAGES
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class _Work:
         loop = loop_of(a)
         addresses = tuple(layer.address for layer in chosen)
         work = cls(denoiser, a, b, addresses, wanted, _sources(a, b), loop, interventions_of(a))
-        loop.writes(denoiser, work._swaps(wanted, {}), condition_of(a, names, denoiser)).check(names)
+        loop.applied(denoiser, work._swaps(wanted, {}), condition_of(a, names, denoiser)).check(names)
         return work
 
     @property
@@ -156,10 +157,10 @@ class _Work:
         x = torch.from_numpy(self.a.sequence.isel(state=begin, sample=samples).to_numpy())
         condition = condition_of(self.a, [self.names[sample] for sample in samples], self.denoiser)
         swaps = self._swaps((step,), {} if alone else named, {layer for layer, _ in cells})
-        writes = self.loop.writes(self.denoiser, swaps, condition)
+        applied = self.loop.applied(self.denoiser, swaps, condition)
         denoiser, x_0 = self.denoiser, x
-        with tapped(denoiser.network, denoiser.call, writes=writes.visits) as network:
-            for made in steps_of(denoiser, network, x, self.loop, names, condition, writes, begin):
+        with tapped(denoiser.network, denoiser.call) as network:
+            for made in steps_of(denoiser, network, x, self.loop, names, condition, applied, begin):
                 x_0 = made.x_after
         return x_0.double().cpu().numpy()
 

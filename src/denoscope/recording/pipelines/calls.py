@@ -12,8 +12,8 @@ from torch import nn
 
 from denoscope.hooks.addresses import Address
 from denoscope.hooks.attention import Visitor
-from denoscope.hooks.hooks import visiting
 from denoscope.hooks.module_survey import first_tensor, is_called
+from denoscope.hooks.visitors import visiting
 
 
 @dataclass(frozen=True, eq=False)

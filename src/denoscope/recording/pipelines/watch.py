@@ -17,8 +17,8 @@ import torch
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.hooks.addresses import choose
 from denoscope.hooks.module_survey import modules_of
+from denoscope.hooks.queries import choose
 from denoscope.models.loading import network_of
 from denoscope.recording.arguments import parse_output, several
 from denoscope.recording.device_transfer import DeviceTransfer

@@ -16,13 +16,13 @@ from denoscope.foundation.errors import UserError
 from denoscope.hooks.addresses import parse
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.state_reduction import Selection
+from denoscope.models.scheduler_steps import noise_level
 from denoscope.models.solver_calls import Stage, stages_of_part
 from denoscope.recording import provenance
 from denoscope.recording.layout import RunShape, lay_out
 from denoscope.recording.pipelines.branches import Branches, branches_of
 from denoscope.recording.pipelines.calls import ObservedCall
 from denoscope.recording.planning import format_of
-from denoscope.sampling.loop import noise_level
 from denoscope.storage.plan import Plan
 
 

@@ -17,7 +17,8 @@ from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.recording.arguments import several
 from denoscope.recording.verify.same_bits import OTHER_LANES
-from denoscope.sampling.loop import Loop, steps_of
+from denoscope.sampling.loop import steps_of
+from denoscope.sampling.settings import Loop
 
 X = "x"
 """The name of the states x_t among those of layers."""

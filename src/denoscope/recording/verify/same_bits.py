@@ -24,7 +24,8 @@ from denoscope.models.denoiser import Denoiser
 from denoscope.models.loading import load
 from denoscope.models.schedulers import config_of, scheduler_from
 from denoscope.recording.verify.difference import largest_difference
-from denoscope.sampling.loop import Loop, steps_of
+from denoscope.sampling.loop import steps_of
+from denoscope.sampling.settings import Loop
 
 SAMPLES = 19  # two full lanes of eight and a padded one
 OTHER_LANES = (1, 2, 4, 8, 16)

@@ -1,4 +1,4 @@
-"""Visitors see what plain hooks see, and what they answer goes on through the network."""
+"""Visitors see what plain hooks see, and the network computes on with what they return."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.addresses import parse
-from denoscope.hooks.hooks import visiting
+from denoscope.hooks.visitors import visiting
 
 
 class Pair(nn.Module):
@@ -53,7 +53,7 @@ def seen_at(network, address, x, answer=lambda _value: None):
 
 
 @torch.no_grad()
-def test_each_place_is_what_was_computed_by_hand(network, x):
+def test_each_address_shows_the_value_computed_by_hand(network, x):
     inner = network.conv(x)
     expected = {
         "conv": inner,
@@ -86,13 +86,13 @@ def test_each_place_is_what_was_computed_by_hand(network, x):
     ],
 )
 @torch.no_grad()
-def test_an_answer_takes_the_place_of_what_was_seen(network, x, address, changed):
+def test_an_answer_replaces_the_value(network, x, address, changed):
     _, output = seen_at(network, address, x, lambda value: 2 * value)
     torch.testing.assert_close(output, changed(x, network.conv(x)))
 
 
 @torch.no_grad()
-def test_visitors_of_one_place_come_one_after_the_other(network, x):
+def test_visitors_at_one_address_follow_each_other(network, x):
     seen = []
     place = parse("conv")
     visits = [
@@ -107,21 +107,25 @@ def test_visitors_of_one_place_come_one_after_the_other(network, x):
 
 @pytest.mark.parametrize(
     ("address", "message"),
-    [("pair[0]", "no tensor there"), ("pair[3]", "3 elements, counted from 0"), ("relu[1]", "1 elements")],
+    [
+        ("pair[0]", "no tensor there"),
+        ("pair[3]", r"no element 3; it has 3"),
+        ("relu[1]", r"no element 1; it has 0"),
+    ],
 )
-def test_a_place_without_a_tensor_is_refused(network, x, address, message):
+def test_an_address_without_a_tensor_is_an_error(network, x, address, message):
     with pytest.raises(UserError, match=message):
         seen_at(network, address, x)
 
 
-def test_a_difference_of_two_shapes_is_refused_with_both(x):
+def test_a_difference_of_two_shapes_is_an_error_with_both(x):
     network = nn.Sequential(nn.Conv2d(1, 2, 1))
     with pytest.raises(UserError, match=r"\[3, 2, 4, 4\].*\[3, 1, 4, 4\].*0:in"):
         seen_at(network, "0:diff", x)
 
 
 @pytest.mark.parametrize("address", ["conv", "conv:in", "conv:diff", "conv:probs"])
-def test_no_hook_outlives_its_block_also_after_an_error(network, x, hooks_of, address):
+def test_hooks_are_removed_at_the_end_of_the_block_and_after_an_error(network, x, hooks_of, address):
     with pytest.raises(RuntimeError, match="inside"), visiting(network, [(parse(address), lambda _: None)]):
         network(x)
         raise RuntimeError("inside")
@@ -129,7 +133,7 @@ def test_no_hook_outlives_its_block_also_after_an_error(network, x, hooks_of, ad
     assert torch.overrides._get_current_function_mode() is None
 
 
-def test_a_module_that_fails_leaves_no_trace_for_the_next_call(mnist):
+def test_a_call_after_a_failed_call_is_visited_correctly(mnist):
     seen = []
     address = parse("mid_block.attentions.0:probs")
     attention = mnist.network.get_submodule("mid_block.attentions.0")
@@ -138,4 +142,4 @@ def test_a_module_that_fails_leaves_no_trace_for_the_next_call(mnist):
         with pytest.raises(ValueError, match="unpack"):
             attention(torch.zeros(1, 5))
         mnist.network(x, t)
-    assert seen == [(2, 6, 49, 49)], "other attention modules are not taken for this one"
+    assert seen == [(2, 6, 49, 49)], "other attention modules are not visited"
