@@ -344,7 +344,7 @@ WRONG_ASKED = [
     ("--reduce project:0", "reduce is 'project:0'"),
     ("--layers time_embedding --reduce spatial_mean", r"'time_embedding'.*spatial_mean needs states of"),
     ("--layers time_embedding --height 0:2", r"'time_embedding'.*no axis for height"),
-    ("--channels 8", r"'conv_in'.*channels '8' does not fit its 8 channels"),
+    ("--channels 8", r"'conv_in'.*--channels is '8', which does not fit its 8 channels"),
     ("--channels 3:3", "keeps at least one"),
     ("--channels x", "channels is 'x'; allowed: a slice"),
     ("--every 0 3", "every names step 3; allowed: 0 to 2"),

@@ -1,4 +1,4 @@
-"""What is kept of a state, against numpy on whole arrays and the statistics of random projections."""
+"""Reduced states against NumPy on whole arrays, and the statistics of random projections."""
 
 import math
 
@@ -25,7 +25,7 @@ def states(n, inner, *, dtype=torch.float32, seed=0):
 
 
 @pytest.mark.parametrize("inner", [*INNERS, (), (2, 3, 4, 5)])
-def test_the_whole_state_is_handed_on_and_not_copied(inner):
+def test_a_whole_state_is_not_copied(inner):
     state = states(3, inner)
     assert select().apply(state) is state
     assert select().shape(inner) == inner
@@ -38,7 +38,7 @@ def test_slices_are_views():
 
 
 @pytest.mark.parametrize(
-    ("text", "kept"),
+    ("text", "indices"),
     [
         ("0:3", [0, 1, 2]),
         ("::2", [0, 2, 4]),
@@ -52,14 +52,14 @@ def test_slices_are_views():
         (" 2, 2", [2, 2]),
     ],
 )
-def test_texts_mean_what_they_mean_in_numpy(text, kept):
+def test_texts_choose_as_in_numpy(text, indices):
     state = states(2, IMAGE)
     chosen = select(channels=text)
-    np.testing.assert_array_equal(chosen.apply(state), state.numpy()[:, kept])
-    assert chosen.shape(IMAGE) == (len(kept), 5, 7)
+    np.testing.assert_array_equal(chosen.apply(state), state.numpy()[:, indices])
+    assert chosen.shape(IMAGE) == (len(indices), 5, 7)
 
 
-def test_each_option_takes_its_own_axis():
+def test_each_option_chooses_from_its_own_axis():
     image, tokens, vector = (states(2, inner) for inner in INNERS)
     all_three = select(channels="1", height="1:3", width="6,0")
     np.testing.assert_array_equal(
@@ -121,7 +121,7 @@ def test_the_part_is_taken_before_the_reduction():
 
 
 @pytest.mark.parametrize("inner", INNERS)
-def test_names_of_axes_and_flattening(inner):
+def test_axes_are_named_and_flattened(inner):
     names = {IMAGE: ("channel", "height", "width"), TOKENS: ("token", "feature"), VECTOR: ("feature",)}
     assert select().dims(inner) == names[inner]
     flat = select(flatten=True)
@@ -131,7 +131,7 @@ def test_names_of_axes_and_flattening(inner):
     assert select(flatten=True, reduce="project:3").dims(inner) == ("projection",)
 
 
-def test_flattening_what_a_reduction_leaves():
+def test_flattening_after_a_reduction():
     state = states(2, IMAGE)
     flat = select(reduce="channel_mean", flatten=True)
     assert flat.dims(IMAGE) == ("feature",) and flat.shape(IMAGE) == (35,)
@@ -149,7 +149,7 @@ def matrix_by_hand(size, k, seed):
 
 @pytest.mark.parametrize("inner", INNERS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-def test_a_projection_is_its_documented_matrix(inner, dtype):
+def test_a_projection_multiplies_by_the_documented_matrix(inner, dtype):
     state, chosen = states(3, inner, dtype=dtype), select(reduce="project:5", seed=7)
     matrix = matrix_by_hand(math.prod(inner), 5, seed=7)
     truth = np.einsum("ks,ns->nk", matrix, state.double().numpy().reshape(3, -1))
@@ -160,7 +160,7 @@ def test_a_projection_is_its_documented_matrix(inner, dtype):
     assert not torch.equal(found, select(reduce="project:5", seed=8).apply(state))
 
 
-def test_a_projection_depends_on_the_size_alone_and_its_first_dimensions_on_nothing_else():
+def test_a_projection_depends_on_the_size_alone_and_its_first_dimensions_not_on_k():
     state = states(2, IMAGE, dtype=torch.float64)
     few, many = (select(reduce=f"project:{k}").apply(state) for k in (4, 16))
     torch.testing.assert_close(few, 2 * many[:, :4], rtol=1e-6, atol=0)
@@ -180,7 +180,7 @@ def test_projected_distances_scatter_as_stated():
     assert ratio.std().item() == pytest.approx(math.sqrt(2 / k), rel=0.1)
 
 
-def test_one_distance_over_many_seeds_keeps_its_expectation():
+def test_a_squared_distance_over_many_seeds_has_its_expectation():
     k, draws = 8, 600
     state = states(1, (20,))
     ratio = (
@@ -197,7 +197,7 @@ def test_one_distance_over_many_seeds_keeps_its_expectation():
 @pytest.mark.parametrize("reduce", ["spatial_mean", "channel_mean", "norm", "project:1", "project:7"])
 @pytest.mark.parametrize("inner", [(5, 3, 3), (16, 8, 8), (7, 37)])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-def test_the_bits_of_a_row_do_not_depend_on_place_neighbours_or_number(reduce, inner, dtype):
+def test_the_bits_of_a_row_depend_on_neither_place_nor_neighbours_nor_number(reduce, inner, dtype):
     chosen = select(reduce=reduce)
     row = states(1, inner, dtype=dtype)
     truth = chosen.apply(row)[0]
@@ -217,7 +217,7 @@ def test_a_row_does_not_depend_on_its_neighbours_infinities():
         assert torch.equal(chosen.apply(broken)[[0, 2]], chosen.apply(state)[[0, 2]])
 
 
-def test_the_layout_in_memory_does_not_show():
+def test_the_memory_layout_changes_no_bit():
     state = states(4, IMAGE)
     other = state.to(memory_format=torch.channels_last)
     for options in ({"reduce": "spatial_mean"}, {"reduce": "project:4"}, {"flatten": True}, {"width": "1,2"}):
@@ -249,7 +249,7 @@ def test_the_global_generator_is_neither_read_nor_moved():
     "text", ["", "a", "1:2:3:4", "::0", "::-1", "1.5", "1,", ",1", "0:8,3", "- 1", "1;2"]
 )
 @pytest.mark.parametrize("option", ["channels", "height", "width"])
-def test_a_bad_text_is_refused_with_what_is_allowed(option, text):
+def test_a_wrong_text_is_an_error_with_what_is_allowed(option, text):
     with pytest.raises(UserError, match=rf"{option} is .*allowed: a slice such as 0:8"):
         select(**{option: text})
 
@@ -257,42 +257,42 @@ def test_a_bad_text_is_refused_with_what_is_allowed(option, text):
 @pytest.mark.parametrize(
     "reduce", ["", "mean", "project", "project:", "project:0", "project:-3", "project:2.5", "Norm", "norm\n"]
 )
-def test_an_unknown_reduction_is_refused_with_those_there_are(reduce):
+def test_an_unknown_reduction_is_an_error_with_what_is_allowed(reduce):
     with pytest.raises(UserError, match=r"allowed: none, spatial_mean, channel_mean, norm, or project:K"):
         select(reduce=reduce)
 
 
 @pytest.mark.parametrize(
-    ("inner", "options", "said"),
+    ("inner", "options", "part"),
     [
-        (IMAGE, {"channels": "6"}, "does not fit its 6 channels"),
+        (IMAGE, {"channels": "6"}, "channels is '6', which does not fit its 6 channels"),
         (IMAGE, {"channels": "0,-7"}, "does not fit its 6 channels"),
         (IMAGE, {"height": "5:"}, "does not fit its 5 heights; allowed"),
-        (IMAGE, {"width": "3:3"}, "keeps at least one of 0 to 6"),
+        (IMAGE, {"width": "3:3"}, "at least one of 0 to 6"),
         (TOKENS, {"channels": "4"}, "does not fit its 4 features"),
         (TOKENS, {"height": "0"}, "no axis for height"),
         (VECTOR, {"width": "0"}, "no axis for width"),
         ((2, 3, 4, 5), {"channels": "0"}, "no axis for channels"),
-        (VECTOR, {"reduce": "spatial_mean"}, "spatial_mean needs states of"),
-        (VECTOR, {"reduce": "channel_mean"}, "take none, norm or project:K"),
-        ((2, 3, 4, 5), {"reduce": "channel_mean"}, "channel_mean needs states of"),
-        ((64, 64, 64), {"reduce": "project:2000"}, "would take 1.95 GiB; allowed: K up to 1024"),
-        ((2**20, 32, 32), {"reduce": "project:1"}, "would take 4.00 GiB; choose fewer channels"),
+        (VECTOR, {"reduce": "spatial_mean"}, "spatial_mean takes states [channel, height, width]"),
+        (VECTOR, {"reduce": "channel_mean"}, "choose none, norm or project:K"),
+        ((2, 3, 4, 5), {"reduce": "channel_mean"}, "channel_mean takes states"),
+        ((64, 64, 64), {"reduce": "project:2000"}, "would take 2.0 GiB; allowed: K up to 1024"),
+        ((2**20, 32, 32), {"reduce": "project:1"}, "would take 4.0 GiB; choose fewer channels"),
     ],
 )
-def test_what_does_not_fit_a_layer_is_refused_by_its_name(inner, options, said):
+def test_a_selection_that_does_not_fit_a_layer_is_an_error_that_names_it(inner, options, part):
     chosen = select(**options)
-    for ask in (chosen.shape, chosen.dims):
+    for method in (chosen.shape, chosen.dims):
         with pytest.raises(UserError) as caught:
-            ask(inner, "mid_block")
-        assert "layer 'mid_block' has states of shape" in str(caught.value) and said in str(caught.value)
+            method(inner, "mid_block")
+        assert "layer 'mid_block' has states of shape" in str(caught.value) and part in str(caught.value)
         assert "\n" not in str(caught.value)
     if math.prod(inner) < 10**7:
         with pytest.raises(UserError, match="states of shape"):
             chosen.apply(torch.zeros(1, 1).expand(1, math.prod(inner)).reshape(1, *inner))
 
 
-def test_the_memory_of_a_projection_is_known_beforehand():
+def test_the_memory_of_a_projection_is_known_in_advance():
     assert select(reduce="project:1024").shape((64, 64, 64)) == (1024,)
     assert select(reduce="project:1024").matrix_bytes((64, 64, 64)) == 2**30
     assert select(reduce="project:10", channels="0").matrix_bytes(IMAGE) == 4 * 10 * 35
@@ -303,7 +303,7 @@ def test_the_memory_of_a_projection_is_known_beforehand():
     assert matrix.nbytes == chosen.matrix_bytes(IMAGE)
 
 
-def test_selections_compare_by_what_they_say():
+def test_selections_are_equal_if_their_options_are():
     one, other = select(reduce="project:4"), select(reduce="project:4")
     one.apply(states(1, IMAGE))
     assert one == other and hash(one) == hash(other) and "_matrices" not in repr(one)

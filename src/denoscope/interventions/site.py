@@ -9,8 +9,8 @@ from typing import Literal
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.random_streams import STREAMS_VERSION
+from denoscope.hooks.index_texts import parse_indices
 from denoscope.hooks.module_survey import Layer
-from denoscope.hooks.state_reduction import places
 from denoscope.interventions.network_call import LayerCall, NetworkCall
 from denoscope.interventions.source_recording import SourceRecording
 from denoscope.interventions.state_region import Region
@@ -112,6 +112,6 @@ class Site:
 
     def _indices(self, argument: str, text: str | None, size: int) -> frozenset[int]:
         try:
-            return frozenset(range(size) if text is None else places(text, size))
+            return frozenset(range(size) if text is None else parse_indices(text, size))
         except UserError as error:
             raise UserError(f"{self.name}: {argument} {error}") from error

@@ -9,8 +9,9 @@ from functools import cached_property
 import torch
 
 from denoscope.foundation.errors import UserError
+from denoscope.hooks.index_texts import parse_indices
 from denoscope.hooks.module_survey import Layer
-from denoscope.hooks.state_reduction import NAMES, places
+from denoscope.hooks.state_reduction import NAMES
 from denoscope.interventions import operands
 
 ATTENTION_AXES = {"probs": ("head", "token", "key")} | dict.fromkeys("qkv", ("head", "token", "feature"))
@@ -71,7 +72,7 @@ class Region:
                     f"has no {name}; leave it out"
                 )
             try:
-                found[axis] = sorted(set(places(text, self.shape[axis])))
+                found[axis] = sorted(set(parse_indices(text, self.shape[axis])))
             except UserError as error:
                 raise UserError(f"{self.site}: {name} {error}") from error
         return found
