@@ -1,6 +1,6 @@
-"""The figures of the documentation, made of the bundled model: `python examples/figures.py decided geometry`.
+"""Draw the figures of the documentation with the bundled model: `python examples/figures.py decided geometry`.
 
-What takes long is kept in figures/ and not computed again. All of it takes about two hours on two cores.
+Long computations are saved in figures/ and not repeated. All figures take about two hours on two cores.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.recording import verify
 from denoscope.recording.opening import set_attribute
 
-KEPT, IMAGES = Path("figures"), Path("docs/images")
+SAVED, IMAGES = Path("figures"), Path("docs/images")
 STEPS = 50
 EPSILONS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 LAYERS = ("conv_in", "mid_block", "up_blocks.1", "conv_out")
@@ -37,8 +37,8 @@ def panels(rows: int, columns: int, width: float = 5.0, height: float = 3.6) -> 
 
 
 def recorded(name: str, x: ds.NoiseSet, **options: Any) -> ds.Recording:
-    """A recording of the bundled model, gone on with where it was left."""
-    path = KEPT / f"{name}.zarr"
+    """A recording of the bundled model, resumed if it was interrupted."""
+    path = SAVED / f"{name}.zarr"
     options = {
         "steps": STEPS,
         "layers": ["mid_block"],
@@ -49,24 +49,24 @@ def recorded(name: str, x: ds.NoiseSet, **options: Any) -> ds.Recording:
 
 
 def samples() -> ds.Recording:
-    """Three hundred random noises with their sequences."""
+    """A recording of three hundred random noises with their sequences."""
     denoiser = ds.load("mnist")
     return recorded("samples", ds.noise.random(300, denoiser.shape, seed=42), layers=["conv_in", "mid_block", "up_blocks.1"],
                     reduce="spatial_mean")  # fmt: skip
 
 
 def covariance() -> Any:
-    """That of the model's own images."""
+    """The covariance of the model's own images."""
     return dynamics.covariance_spectrum(samples().final.to_numpy())
 
 
 def out(name: str, progress: Counter) -> Checkpoint:
     """The file to which a measure saves its work, and from which the next run of this script resumes."""
-    return Checkpoint(KEPT / f"{name}.npz", resume=True, progress=progress)
+    return Checkpoint(SAVED / f"{name}.npz", resume=True, progress=progress)
 
 
 def divergence(picture: Path) -> None:
-    """Fifteen pairs in x_t, the estimate of x_0 and four layers, and what Gaussian data would do; a sweep of epsilon."""
+    """Fifteen pairs in x_t, the estimate of x_0 and four layers, with Gaussian theory; and a sweep of epsilon."""
     denoiser = ds.load("mnist")
     pairs = recorded(
         "pairs",
@@ -75,94 +75,92 @@ def divergence(picture: Path) -> None:
         extract_estimates=True,
     )
     for epsilon in EPSILONS:
-        ds.noise.perturbed(5, denoiser.shape, epsilon=epsilon).write(KEPT / "sweep")
-    sweep = recorded("sweep", ds.noise.read(KEPT / "sweep"))
+        ds.noise.perturbed(5, denoiser.shape, epsilon=epsilon).write(SAVED / "sweep")
+    sweep = recorded("sweep", ds.noise.read(SAVED / "sweep"))
     if "noise_floor" not in sweep.attrs:
         set_attribute(sweep.path, "noise_floor", verify.precision_of(sweep).to_dict())
         sweep = ds.open(sweep.path)
-    found = dynamics.epsilon_sweep(dynamics.divergence(sweep))
+    sweep_result = dynamics.epsilon_sweep(dynamics.divergence(sweep))
     figure, axes = panels(1, 2, width=6.5, height=4.2)
     theory = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
     figures.draw_divergence(axes[0, 0], dynamics.divergence(pairs), theory=theory)
-    figures.draw_sweep(axes[0, 1], found)
+    figures.draw_sweep(axes[0, 1], sweep_result)
     plots.save(figure, picture)
-    print(found.to_dict())
+    print(sweep_result.to_dict())
 
 
 def exponents(picture: Path) -> None:
-    """The four largest exponents of three noises by DDIM and by DDPM, all of one noise, and the local expansion."""
+    """The four largest exponents of three noises under DDIM and DDPM, all exponents of one noise, and its local expansion."""
     denoisers = {
         "DDIM": ds.load("mnist", scheduler="ddim"),
         "DDPM, common noise": ds.load("mnist", scheduler="ddpm"),
     }
-    x, found = ds.noise.random(3, denoisers["DDIM"].shape, seed=42), {}
+    x, spectra = ds.noise.random(3, denoisers["DDIM"].shape, seed=42), {}
     for name, denoiser in denoisers.items():
-        path = KEPT / f"exponents_{name[:4].lower()}.npz"
+        path = SAVED / f"exponents_{name[:4].lower()}.npz"
         if not path.exists():
             rows = [dynamics.spectrum(denoiser, x.batch([k]), 4, steps=STEPS).exponents for k in range(3)]
             checkpoint.write(xarray.Dataset({"exponents": (("sample", "rank"), np.array(rows))}), path)
-        found[name] = checkpoint.read(path)["exponents"].to_numpy()
+        spectra[name] = checkpoint.read(path)["exponents"].to_numpy()
     theory = {
         name: dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
         for name, denoiser in denoisers.items()
     }
     unclipped = ds.load("mnist", clip_sample=False, dtype="float64")
-    with Counter("all exponents", unit="step") as told:
+    with Counter("all exponents", unit="step") as progress:
         every = dynamics.full_spectrum(
-            unclipped, x.batch([0]), steps=STEPS, checkpoint=out("full_spectrum", told)
+            unclipped, x.batch([0]), steps=STEPS, checkpoint=out("full_spectrum", progress)
         )
     figure, axes = panels(1, 3)
-    figures.draw_exponents(axes[0, 0], found, theory=theory)
+    figures.draw_exponents(axes[0, 0], spectra, theory=theory)
     name = "DDIM, unclipped"
     figures.draw_exponents(axes[0, 1], {name: every.exponents}, theory={name: theory["DDIM"]})
     figures.draw_expansion(
         axes[0, 2], dynamics.local_expansion(denoisers["DDIM"], x.batch([0]), 4, steps=STEPS)
     )
     plots.save(figure, picture)
-    print({name: rows.round(2).tolist() for name, rows in found.items()})
+    print({name: rows.round(2).tolist() for name, rows in spectra.items()})
     print(every.exponents[[0, 1, -2, -1]], every.exponents.sum(), every.log_det, every.warnings)
     print(dynamics.kaplan_yorke(every.exponents))
 
 
 def decided(picture: Path) -> None:
-    """When samples are decided: commitment, entropy by noise level, U-turns and how far they end from where they began;
-    with the level of speciation and the distance of Gaussian data."""
-    denoiser, made = ds.load("mnist"), samples()
-    path = KEPT / "commitment.npz"
+    """When samples are decided: commitment, entropy, U-turns and their distances, with speciation and Gaussian theory."""
+    denoiser, recording = ds.load("mnist"), samples()
+    path = SAVED / "commitment.npz"
     if not path.exists():
-        with Counter("commitment", unit="sample") as told:
-            checkpoint.write(dynamics.commitment(made, checkpoint=Checkpoint(progress=told)), path)
-    found = checkpoint.read(path)
+        with Counter("commitment", unit="sample") as progress:
+            checkpoint.write(dynamics.commitment(recording, checkpoint=Checkpoint(progress=progress)), path)
+    commitment = checkpoint.read(path)
     level = dynamics.speciation(denoiser, covariance(), steps=STEPS)
-    images = torch.from_numpy(made.final[:24].to_numpy())
-    with Counter("U-turns", unit="image") as told:
+    images = torch.from_numpy(recording.final[:24].to_numpy())
+    with Counter("U-turns", unit="image") as progress:
         turned = dynamics.u_turn(
-            denoiser, images, [k / 10 for k in range(1, 11)], checkpoint=out("u_turn", told)
+            denoiser, images, [k / 10 for k in range(1, 11)], checkpoint=out("u_turn", progress)
         )
     theory = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
     figure, axes = panels(2, 2)
-    figures.draw_commitment(axes[0, 0], found, level=level)
-    figures.draw_entropy(axes[0, 1], found, level=level)
+    figures.draw_commitment(axes[0, 0], commitment, level=level)
+    figures.draw_entropy(axes[0, 1], commitment, level=level)
     figures.draw_u_turn(axes[1, 0], turned, level=level)
     figures.draw_turn_distance(axes[1, 1], turned, theory=theory, level=level)
     plots.save(figure, picture)
     print(
-        f"σ {level.sigma:.2f}, step {level.step}; median commitment step {np.median(found['commitment_step'])}"
+        f"σ {level.sigma:.2f}, step {level.step}; median commitment step {np.median(commitment['commitment_step'])}"
     )
     expected = theory.turn_distance[turned["step"].to_numpy()]
     for sigma, distance, gaussian in zip(turned["sigma"], turned["turn_distance"], expected, strict=True):
-        print(f"U-turn from σ {float(sigma):.2f}: {float(distance):.1f}, of Gaussian data {gaussian:.1f}")
+        print(f"U-turn from σ {float(sigma):.2f}: {float(distance):.1f}, Gaussian data {gaussian:.1f}")
 
 
 def geometry(picture: Path) -> None:
-    """Steps, turns and speed of trajectories, participation by state, similarity of layers and steps, distances of
-    trajectories, recurrence."""
-    made = samples()
-    paths = made.sequence.to_numpy()
-    states = {"x_t": paths[:, :-1], **{name: array.to_numpy() for name, array in made.states.items()}}
+    """Geometry of trajectories, participation, similarity of layers and steps, distances and a recurrence plot."""
+    recording = samples()
+    paths = recording.sequence.to_numpy()
+    states = {"x_t": paths[:, :-1], **{name: array.to_numpy() for name, array in recording.states.items()}}
     chosen = (0, 20, 40)
     sets = {f"{name} {step}": values[:, step] for name, values in states.items() for step in chosen}
-    sigmas = np.append(made.dataset["sigma"], 0.0)
+    sigmas = np.append(recording.dataset["sigma"], 0.0)
     grown = paths * np.sqrt(1 + sigmas**2)[:, None, None, None]
     figure, axes = panels(3, 2)
     figures.draw_path(axes[0, 0], dynamics.path_geometry(paths))
@@ -173,8 +171,8 @@ def geometry(picture: Path) -> None:
     axes[1, 0].set_yscale("log")
     figures.draw_similarity(axes[1, 1], dynamics.cka_matrix(list(sets.values())), names=list(sets))
     axes[1, 1].set_title("layers by step", fontsize="medium")
-    found = _distances(made)
-    figures.draw_distances(axes[2, 0], found["dtw"])
+    distances = _distances(recording)
+    figures.draw_distances(axes[2, 0], distances["dtw"])
     axes[2, 0].set_title("trajectories by their digit", fontsize="medium")
     figures.draw_recurrence(axes[2, 1], dynamics.recurrence(paths[0], rate=0.1))
     axes[2, 1].set(xlabel="state", ylabel="state")
@@ -182,23 +180,23 @@ def geometry(picture: Path) -> None:
     plots.save(figure, picture)
 
 
-def _distances(made: ds.Recording, count: int = 60) -> dict[str, Any]:
-    """All distances of some trajectories in the order of their digits; told is how like those of x_T and x_0 they rank."""
-    chosen = np.argsort(ds.classify(made.final[:count]).label, kind="stable")
-    paths, pairs = made.sequence[:count].to_numpy()[chosen], np.triu_indices(count, 1)
-    found = {metric: dynamics.trajectory_distances(paths, metric=metric) for metric in METRICS}
+def _distances(recording: ds.Recording, count: int = 60) -> dict[str, Any]:
+    """All distances between some trajectories in the order of their digits; prints how they rank pairs, as x_T and x_0 do."""
+    chosen = np.argsort(ds.classify(recording.final[:count]).label, kind="stable")
+    paths, pairs = recording.sequence[:count].to_numpy()[chosen], np.triu_indices(count, 1)
+    distances = {metric: dynamics.trajectory_distances(paths, metric=metric) for metric in METRICS}
     ends = [dynamics.trajectory_distances(paths[:, state]) for state in ([0], [-1])]
-    ranks = [each.values[pairs].argsort().argsort() for each in (*found.values(), *ends)]
+    ranks = [each.values[pairs].argsort().argsort() for each in (*distances.values(), *ends)]
     for metric, row in zip(METRICS, np.corrcoef(ranks), strict=False):
-        low, high = np.quantile(found[metric].values[pairs], (0.05, 0.95))
+        low, high = np.quantile(distances[metric].values[pairs], (0.05, 0.95))
         print(
             f"{metric}: {low:.4g} to {high:.4g}; rank correlation with x_T {row[-2]:.2f}, x_0 {row[-1]:.2f}"
         )
-    return found
+    return distances
 
 
 def closed_loop(picture: Path) -> None:
-    """Loops of 20 steps: what orbits settle on by level, exponents, two images that meet under common noise, recurrence."""
+    """Loops of 20 steps: orbit diagram, exponents, distance of two orbits under common noise, and a recurrence plot."""
     denoiser = ds.load("mnist")
     x_T = ds.noise.random(2, denoiser.shape, seed=42).batch(range(2))
     x_0 = ds.sample(denoiser, x_T, steps=20)
@@ -207,20 +205,20 @@ def closed_loop(picture: Path) -> None:
         return dynamics.closed_loop(denoiser, level, steps=20, noise=noise)
 
     figure, axes = panels(2, 2)
-    with Counter("orbit diagram", unit="iteration") as told:
+    with Counter("orbit diagram", unit="iteration") as progress:
         diagram = dynamics.orbit_diagram(
             lambda level: loop(level, "fixed"), [k / 20 for k in range(1, 21)], x_0[0], iterations=30, discard=100,
-            checkpoint=out("orbit_diagram", told),
+            checkpoint=out("orbit_diagram", progress),
         )  # fmt: skip
     figures.draw_orbit_diagram(axes[0, 0], diagram)
     axes[0, 0].set(xlabel="level", ylabel="mean of the image, 30 iterations")
     for noise in ("fixed", "common"):
         exponents = {}
         for level in (0.1, 0.3, 0.5, 0.7, 0.9):
-            with Counter(f"{noise} {level}", unit="iteration") as told:
+            with Counter(f"{noise} {level}", unit="iteration") as progress:
                 exponents[level] = dynamics.lyapunov(
                     loop(level, noise), x_0[0], iterations=100, discard=60, k=1,
-                    checkpoint=out(f"lyapunov_{noise}_{level}", told),
+                    checkpoint=out(f"lyapunov_{noise}_{level}", progress),
                 )  # fmt: skip
         figures.draw_lyapunov(axes[0, 1], exponents, label=f"{noise} noise")
     axes[0, 1].set_xlabel("level")
@@ -237,16 +235,16 @@ def closed_loop(picture: Path) -> None:
 
 
 def orbits(picture: Path) -> None:
-    """Five hundred iterations of two loops at level 0.4: correlation sum, and the 0–1 test of the mean pixel."""
-    denoiser, path = ds.load("mnist"), KEPT / "orbits.npz"
+    """Five hundred iterations of two loops at level 0.4: the correlation sum and the 0–1 test of the mean pixel."""
+    denoiser, path = ds.load("mnist"), SAVED / "orbits.npz"
     if not path.exists():
         x_0 = ds.sample(denoiser, ds.noise.random(1, denoiser.shape, seed=42).batch([0]), steps=20)[0]
         loops = {
             noise: dynamics.closed_loop(denoiser, 0.4, steps=20, noise=noise) for noise in ("fixed", "common")
         }
         runs = {noise: dynamics.orbit(loop, x_0, iterations=600)[100:] for noise, loop in loops.items()}
-        found = {noise: (("iteration", "pixel"), run.flatten(1).numpy()) for noise, run in runs.items()}
-        checkpoint.write(xarray.Dataset(found), path)
+        variables = {noise: (("iteration", "pixel"), run.flatten(1).numpy()) for noise, run in runs.items()}
+        checkpoint.write(xarray.Dataset(variables), path)
     figure, axes = panels(1, 2)
     for noise, run in checkpoint.read(path).items():
         tested = dynamics.zero_one(run.to_numpy().mean(1), seed=0)
@@ -262,10 +260,10 @@ def ridges(picture: Path) -> None:
     """Classes of a plane of noises and the growth of the map on the same grid."""
     denoiser = ds.load("mnist")
     plane = ds.noise.plane((36, 36), denoiser.shape, lengths=(60.0, 60.0))
-    with Counter("basins") as told:
-        labels = ds.basins.map(denoiser, plane, steps=20, checkpoint=out("basins", told))
-    with Counter("ridges", unit="point") as told:
-        growth = dynamics.plane_growth(denoiser, plane, steps=20, checkpoint=out("ridges", told))
+    with Counter("basins") as progress:
+        labels = ds.basins.map(denoiser, plane, steps=20, checkpoint=out("basins", progress))
+    with Counter("ridges", unit="point") as progress:
+        growth = dynamics.plane_growth(denoiser, plane, steps=20, checkpoint=out("ridges", progress))
     figure, axes = panels(1, 2, width=6.2, height=4.6)
     figures.draw_basins(axes[0, 0], labels)
     figures.draw_growth(axes[0, 1], growth)
@@ -275,19 +273,19 @@ def ridges(picture: Path) -> None:
 
 
 def basins(picture: Path) -> None:
-    """Classes of a plane, the box counts of their boundary, and how uncertain its points are."""
+    """Classes of a plane, the box counts of their boundary, and the share of uncertain points."""
     denoiser, rng = ds.load("mnist"), np.random.default_rng(0)
     plane = ds.noise.plane((85, 85), denoiser.shape, lengths=(60.0, 60.0))
-    with Counter("basins") as told:
-        found = ds.basins.map(denoiser, plane, steps=20, checkpoint=out("plane", told))
-    labels = found["label"].to_numpy()
+    with Counter("basins") as progress:
+        mapped = ds.basins.map(denoiser, plane, steps=20, checkpoint=out("plane", progress))
+    labels = mapped["label"].to_numpy()
     where = ds.basins.label_of(denoiser, plane, steps=20)
     uncertain = dynamics.uncertainty_exponent(
         where, rng.uniform(-30, 30, (400, 2)), [0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
     )
     dimension = dynamics.boundary_dimension(labels, boxes=(2, 3, 5, 9, 17))
     figure, axes = panels(1, 3, height=4.2)
-    figures.draw_basins(axes[0, 0], found)
+    figures.draw_basins(axes[0, 0], mapped)
     figures.draw_boundary_dimension(axes[0, 1], dimension)
     figures.draw_uncertainty(axes[0, 2], uncertain)
     plots.save(figure, picture)
@@ -295,13 +293,13 @@ def basins(picture: Path) -> None:
 
 
 FIGURES: dict[str, Callable[[Path], None]] = {
-    made.__name__: made
-    for made in (divergence, exponents, decided, geometry, closed_loop, orbits, ridges, basins)
+    draw.__name__: draw
+    for draw in (divergence, exponents, decided, geometry, closed_loop, orbits, ridges, basins)
 }
 
 
 def main(names: list[str]) -> None:
-    KEPT.mkdir(exist_ok=True)
+    SAVED.mkdir(exist_ok=True)
     for name in names or FIGURES:
         FIGURES[name](IMAGES / f"{name}.png")
         print(IMAGES / f"{name}.png")

@@ -184,6 +184,7 @@ def test_the_result_is_reproducible_and_converts_to_json():
     assert stored["fit"]["sides"] == [4, 9, 19, 29] and len(stored["fit"]["residuals"]) == 4
     assert "less than a decade" in first.warnings[0]
     assert float(first) == first.value
+    assert f"{first.value:.3f}" in repr(first.fit) and "\n" not in repr(first.fit)
 
 
 def test_a_boundary_at_the_corner_has_no_dimension():

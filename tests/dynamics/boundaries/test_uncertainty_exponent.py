@@ -246,6 +246,7 @@ def test_a_described_function_adds_its_origin_and_bounds_the_epsilons():
     with pytest.raises(UserError, match=r"epsilons.* 0\.001; allowed: at least 1\.0e-02"):
         uncertainty_exponent(where, _uniform(50), [0.001, 0.1, 1])
     assert repr(where) == "<PointLabels model='half', resolution=0.01>"
+    assert "half" in where._repr_html_() and "0.01" in where._repr_html_()
 
 
 def test_labels_beyond_the_dtype_of_the_first_are_preserved():

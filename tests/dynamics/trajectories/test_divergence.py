@@ -218,7 +218,7 @@ def test_levels_along_the_states_are_kept(recorded):
 @pytest.mark.parametrize(
     ("sequence", "bases", "options", "line"),
     [
-        (np.ones((2, 3)), [0, 0], {}, r"sequence is .* of shape \[2, 3\]; allowed"),
+        (np.ones((2, 3)), [0, 0], {}, r"sequence is an array \[2, 3\]; allowed"),
         ("run.zarr", [0, 0], {}, "sequence is 'run.zarr'"),
         (np.ones((2, 3, 4)), [0, 2], {}, r"bases is \[0, 2\]; allowed: .* 0 to 1"),
         (np.ones((2, 3, 4)), [0], {}, r"bases is \[0\]; allowed"),

@@ -28,7 +28,7 @@ UNEVEN = 0.1
 """Difference between local slopes above which, if their intervals are disjoint, there is no common exponent."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class BoxFit:
     """A line through ln counts over ln(1/sides), weighted by the counts.
 
@@ -45,6 +45,10 @@ class BoxFit:
     residuals: np.ndarray
     local_slopes: np.ndarray
     local_intervals: np.ndarray
+
+    def __repr__(self) -> str:
+        (low, high), sides = self.interval, self.sides
+        return f"<BoxFit slope={self.slope:.3f} [{low:.3f}, {high:.3f}], sides {sides[0]:g} to {sides[-1]:g}>"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,6 +10,7 @@ import torch
 
 from denoscope.dynamics.statistics.arguments import parse_array
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 from denoscope.models.classifier.labels import REJECTED
 
 COUNTED = 2**16
@@ -78,13 +79,13 @@ def parse_boxes(
     sides = parse_array(boxes, "boxes")
     if sides.ndim != 1 or sides.dtype.kind not in "iu" or len(set(sides.tolist())) < max(least, 1):
         raise UserError(
-            f"boxes are {boxes!r}; allowed: at least {least} different whole numbers of cells, such as 5, 10, 20"
+            f"{spelled('boxes')} is {boxes!r}; allowed: at least {least} different whole numbers of cells, such as 5, 10, 20"
         )
     ordered = tuple(sorted(set(map(int, sides))))
     widest = min(shape) // part
     if ordered[0] < smallest or ordered[-1] > widest:
         raise UserError(
-            f"boxes range from {ordered[0]} to {ordered[-1]} cells; allowed: {smallest} to {widest} on a plane of "
+            f"{spelled('boxes')} range from {ordered[0]} to {ordered[-1]} cells; allowed: {smallest} to {widest} on a plane of "
             f"{shape[0]}×{shape[1]} cells; take smaller boxes or a finer plane"
         )
     return ordered

@@ -10,6 +10,7 @@ import numpy as np
 
 from denoscope.dynamics.statistics.arguments import parse_array
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.html_repr import table
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,6 +37,12 @@ class PointLabels:
                 f"allowed: one integer for each point, [{len(points)}]"
             )
         return labels
+
+    def _repr_html_(self) -> str:
+        rows = {
+            name: value for name, value in self.origin.items() if isinstance(value, (str, int, float, bool))
+        }
+        return table("PointLabels", {**rows, "resolution": f"{self.resolution:.2g}"})
 
     def __repr__(self) -> str:
         made_with = ", ".join(

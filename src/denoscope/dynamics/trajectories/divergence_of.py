@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 import xarray
 
 from denoscope.dynamics.statistics.intervals import wilson
@@ -165,12 +166,12 @@ def _pairs(bases: ArrayLike, samples: int) -> list[Pair]:
 
 
 def _check_sequence(sequence: Any) -> None:
-    shape = tuple(
-        np.shape(sequence) if isinstance(sequence, (list, tuple)) else getattr(sequence, "shape", ())
-    )
+    is_array = isinstance(sequence, (np.ndarray, torch.Tensor, xarray.DataArray))
+    shape = list(sequence.shape) if is_array else []
     if len(shape) < 3 or shape[1] < 2:
         raise UserError(
-            f"sequence is {describe(sequence)} of shape {list(shape)}; allowed: states [sample, state, …], at least two states"
+            f"sequence is {f'an array {shape}' if is_array else describe(sequence)}; allowed: states [sample, state, …] of at "
+            "least two states, as a PyTorch, NumPy or xarray array"
         )
 
 
