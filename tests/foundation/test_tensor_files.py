@@ -84,12 +84,12 @@ def test_every_truncation_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "found"),
+    ("value", "received"),
     [({"a": torch.ones(2)}, "a dict"), ([1.0, 2.0], "a list"), (torch.eye(3).to_sparse(), "sparse")],
 )
-def test_other_contents_are_refused(tmp_path, value, found):
+def test_other_contents_are_refused(tmp_path, value, received):
     torch.save(value, tmp_path / "other.pt")
-    with pytest.raises(UserError, match=rf"other\.pt holds .*{found}"):
+    with pytest.raises(UserError, match=rf"other\.pt holds .*{received}"):
         tensor_files.load(tmp_path / "other.pt")
 
 

@@ -74,10 +74,10 @@ def offsets(x):
 @pytest.mark.parametrize("count", [2, 4, 7])
 def test_a_simplex_has_equal_angles_and_no_mean(count):
     x = noise.perturbed(count, SMALL, epsilon=0.5, directions="simplex")
-    found = offsets(x)
+    steps = offsets(x)
     expected = torch.eye(count).double() * count / (count - 1) - 1 / (count - 1)
-    torch.testing.assert_close(found @ found.T, expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(found.sum(0), torch.zeros(6).double(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(steps @ steps.T, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(steps.sum(0), torch.zeros(6).double(), atol=1e-5, rtol=0)
     again, other = (
         noise.perturbed(count, SMALL, epsilon=0.5, directions="simplex", perturb_seed=s) for s in (69, 70)
     )
@@ -96,7 +96,7 @@ def test_perturbations_follow_given_directions(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("count", "given", "told"),
+    ("count", "given", "message"),
     [
         (8, "simplex", "num_perturbations is 8; allowed: 2 to 7"),
         (1, "simplex", "num_perturbations is 1; allowed: 2 to 7"),
@@ -111,6 +111,6 @@ def test_perturbations_follow_given_directions(tmp_path):
         (1, "nowhere.pt", "nowhere.pt"),
     ],
 )
-def test_directions_that_do_not_fit_are_refused(count, given, told):
-    with pytest.raises(UserError, match=told):
+def test_directions_that_do_not_fit_are_refused(count, given, message):
+    with pytest.raises(UserError, match=message):
         noise.perturbed(count, SMALL, epsilon=0.5, directions=given)

@@ -78,8 +78,8 @@ def test_points_of_a_plane_are_computed_in_float64_and_rounded_last():
     points = [(0.0, 0.0), (1 / 3, -2.5), (1e-9, 0.0)]
     exact = torch.stack([draw + u * first + v * second for u, v in points])
     for given in (points, np.array(points), torch.tensor(points, dtype=torch.float64)):
-        found = x.at(given, dtype=torch.float64)
-        assert found.dtype == torch.float64 and torch.equal(found, exact)
+        noises = x.at(given, dtype=torch.float64)
+        assert noises.dtype == torch.float64 and torch.equal(noises, exact)
         assert torch.equal(x.at(given), exact.float())
     step = (x.at(points, torch.float64)[2] - x.at(points, torch.float64)[0]).norm().item()
     assert step == pytest.approx(1e-9, rel=1e-5)

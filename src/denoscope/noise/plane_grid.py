@@ -17,7 +17,7 @@ from denoscope.noise.plane_noise import PlaneNoise, plane
 
 @dataclass(frozen=True, eq=False)
 class PlaneGrid:
-    """The plane that noises form, whatever their order."""
+    """The plane that noises form, in any order."""
 
     plane: PlaneNoise
     rows: np.ndarray
