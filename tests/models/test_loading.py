@@ -305,9 +305,7 @@ def test_a_model_that_asks_for_code_of_its_own_is_refused_and_none_is_run(saved,
             main([*verb.split(), name])
         told = capsys.readouterr().err
         assert stop.value.code == 2 and told.count("\n") == 1
-        assert (
-            f"{name} asks for code of its own (own.Own), which denoscope never runs; if you trust it" in told
-        )
+        assert f"{name} needs code of its own (own.Own), which denoscope never runs; if you trust it" in told
     assert sorted(path.name for path in saved.iterdir()) == ["flat", "inputs", "pipeline"]
 
 
@@ -325,7 +323,7 @@ def test_a_hub_model_that_asks_for_code_is_refused_with_what_it_asks_for(monkeyp
     monkeypatch.setattr(
         DiffusionPipeline, "download", lambda name: get_cached_module_file(name, "pipeline.py")
     )
-    refused("some/model asks for code of its own .*which denoscope never runs", "some/model")
+    refused("some/model needs code of its own .*which denoscope never runs", "some/model")
 
 
 def test_weights_of_before_safetensors_are_read_without_a_word(saved, make_unet, capfd):

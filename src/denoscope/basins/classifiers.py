@@ -17,7 +17,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.models.classifier import labels
-from denoscope.models.classifier.labels import DIGIT
+from denoscope.models.classifier.digit_images import DIGIT
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.fingerprint import weights_sha256
 

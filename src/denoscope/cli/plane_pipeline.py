@@ -11,7 +11,8 @@ import torch
 from denoscope.config import Settings
 from denoscope.figures import images, plots
 from denoscope.foundation.atomic_files import check_writable
-from denoscope.models.classifier.labels import Classifier, check_images, classify_finite
+from denoscope.models.classifier.digit_images import check_images
+from denoscope.models.classifier.labels import Classifier, classify_finite
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording.job import Job

@@ -1,4 +1,4 @@
-"""What a network is told beside the state and the time: classes, prompts, and guidance between two of them."""
+"""Inputs of a network besides state and time: classes, prompts, and classifier-free guidance."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 
 Inputs = Mapping[str, Any]
@@ -23,18 +24,18 @@ GUIDED = ("uncond", "cond")
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """Further inputs of the network by their names, with a row for each sample or one for all.
+    """Further inputs of the network by name, with one row per sample or one row for all.
 
-    With `unconditional` inputs the network is called with both, and its outputs are combined to
-    u + scale·(c − u), c being that of `inputs`: classifier-free guidance. A network that takes its inputs in a
-    mapping (`added_cond_kwargs`) gets them in one.
+    With `unconditional` inputs, the network is called with both, and the prediction is u + scale·(c − u), where c is
+    the output for `inputs` and u the unconditional one: classifier-free guidance. An input that the network takes as
+    a mapping (`added_cond_kwargs`) is given as a mapping.
 
-    Both are halves of one call. `branches` is their order, "uncond,cond" or "cond,uncond"; that of the
-    network's own pipelines unless given.
+    c and u are the halves of one call. `branches` is their order, "uncond,cond" or "cond,uncond"; by default that of
+    the network's pipelines.
 
     >>> Condition({"encoder_hidden_states": prompt}, {"encoder_hidden_states": empty}, scale=7.5)
 
-    Raises: UserError if `branches` are others, or there are none.
+    Raises: UserError if `branches` names other halves, or is given without unconditional inputs.
     Source: Ho and Salimans, Classifier-Free Diffusion Guidance (2022), eq. 6 with scale = 1 + w.
     """
 
@@ -47,11 +48,13 @@ class Condition:
         if isinstance(self.branches, str):
             object.__setattr__(self, "branches", tuple(self.branches.split(",")))
         if self.branches and sorted(self.branches) != sorted(GUIDED):
-            raise UserError(f"branches is {','.join(self.branches)!r}; allowed: uncond,cond or cond,uncond")
+            raise UserError(
+                f"{spelled('branches')} is {','.join(self.branches)!r}; allowed: uncond,cond or cond,uncond"
+            )
         if self.branches and not self.guided:
             raise UserError(
-                "branches is given, but nothing guides this run; give unconditional inputs, or labels with a "
-                "guidance_scale above 1, or leave it out"
+                f"{spelled('branches')} is given without guidance; give unconditional inputs, or labels with "
+                f"{spelled('guidance_scale')} above 1, or leave it out"
             )
 
     @property
@@ -60,7 +63,7 @@ class Condition:
 
     @property
     def blank(self) -> Inputs:
-        """Zeros in the place of all inputs: their names and sizes, whatever the samples are told."""
+        """The inputs with every tensor replaced by zeros: names and sizes without values."""
         return _mapped(self.inputs, torch.zeros_like)
 
     def of(self, samples: Sequence[int]) -> Condition:
@@ -76,9 +79,9 @@ class Condition:
         )
 
     def rows(self, lanes: int, branches: Sequence[str], like: torch.Tensor) -> dict[str, Any]:
-        """The inputs of one call: for each branch `lanes` rows, the last one repeated as padding.
+        """The inputs of one call: `lanes` rows per branch, the last one repeated as padding.
 
-        Floating-point ones come in the precision of `like`, all of them on its device.
+        They are on the device of `like`, and floating-point ones in its precision.
         """
 
         def padded(value: torch.Tensor) -> torch.Tensor:
@@ -89,57 +92,59 @@ class Condition:
         return _joined([_mapped(part, padded) for part in parts])
 
     def check(self, count: int, accepted: Collection[str], needed: Collection[str]) -> None:
-        """Refuse what is not there for every one of `count` samples, and names that the network does not take.
+        """Refuse inputs that do not fit `count` samples or that the network does not take, and missing ones.
 
-        `accepted` are the names that it takes, `needed` those it cannot do without.
+        Args:
+            accepted: the names that the network takes.
+            needed: the names that it requires.
         """
         if missing := [name for name in needed if name not in self.inputs]:
-            how = "labels=" if missing[0] == "class_labels" else "condition="
-            raise UserError(f"the network needs {', '.join(missing)} beside x and timestep; give it ({how}…)")
+            how = spelled("labels" if missing[0] == "class_labels" else "condition")
+            raise UserError(f"the network requires {', '.join(missing)} besides x and timestep; pass {how}")
         for part in (self.inputs, self.unconditional or {}):
             if unknown := [name for name in part if name not in accepted]:
-                raise UserError(f"condition: the network takes no input {unknown[0]!r}")
+                raise UserError(
+                    f"{spelled('condition')} has the input {unknown[0]!r}, which the network does not take"
+                )
             for name, value in _flat(part).items():
                 if isinstance(value, torch.Tensor) and (value.ndim == 0 or len(value) not in (1, count)):
-                    found = list(value.shape)
                     raise UserError(
-                        f"condition: {name} has shape {found} for {count} samples; needed is one row or {count}"
+                        f"{spelled('condition')}: {name} has shape {list(value.shape)} for {count} samples; allowed: one "
+                        f"row or {count}"
                     )
         if self.guided and _flat(self.inputs).keys() != _flat(self.unconditional or {}).keys():
-            raise UserError("condition: the unconditional inputs must have the names of the conditional ones")
+            raise UserError(
+                f"{spelled('condition')}: the unconditional inputs are {', '.join(_flat(self.unconditional or {}))}; "
+                f"allowed: the names of the conditional ones, {', '.join(_flat(self.inputs))}"
+            )
 
     def check_classes(self, classes: int | None) -> None:
-        """Refuse labels that are none of so many classes; None where the network knows none."""
+        """Refuse labels that are not in the range of `classes`; None for a network without classes."""
         for part in (self.inputs, self.unconditional or {}):
             labels = part.get("class_labels")
             if classes is None or not isinstance(labels, torch.Tensor):
                 continue
             if labels.is_floating_point():
-                raise UserError(f"condition: class_labels are {labels.dtype}; needed are whole numbers")
+                raise UserError(
+                    f"{spelled('condition')}: class_labels have dtype {labels.dtype}; allowed: an integer dtype"
+                )
             if (wrong := labels[(labels < 0) | (labels >= classes)]).numel():
                 raise UserError(
-                    f"condition: class_labels names class {int(wrong[0])}; allowed: 0 to {classes - 1}"
+                    f"{spelled('condition')}: class_labels names class {int(wrong[0])}; allowed: 0 to {classes - 1}"
                 )
 
     def coords(self, count: int) -> dict[str, np.ndarray]:
-        """The classes of `count` samples, where they have one each."""
+        """The classes of `count` samples as a coordinate; empty without classes."""
         labels = self.inputs.get("class_labels")
         return {} if labels is None else {"class_label": np.broadcast_to(labels.numpy(), count).copy()}
 
     def digest(self) -> str:
         """SHA-256 over names and values."""
-        found = hashlib.sha256(repr(self.scale).encode() + ",".join(self.branches).encode())
+        digest = hashlib.sha256(repr(self.scale).encode() + ",".join(self.branches).encode())
         for part in (self.inputs, self.unconditional or {}):
             for name, value in sorted(_flat(part).items()):
-                told = (
-                    value.contiguous().reshape(-1).view(torch.uint8)
-                    if isinstance(value, torch.Tensor)
-                    else None
-                )
-                found.update(
-                    name.encode() + b"\0" + (repr(value).encode() if told is None else told.numpy().tobytes())
-                )
-        return found.hexdigest()
+                digest.update(name.encode() + b"\0" + _bytes_of(value))
+        return digest.hexdigest()
 
     def _of_branch(self, name: str) -> Inputs:
         return (self.unconditional or {}) if name == "uncond" else self.inputs
@@ -157,15 +162,15 @@ def check_condition(given: Any) -> None:
 
 
 def of_first(condition: Condition) -> Condition:
-    """The condition of the first sample, for all to be told the same."""
+    """The condition of the first sample, to be used for all samples."""
     check_condition(condition)
     return condition.of([0])
 
 
 def read(path: str | os.PathLike[str], *, scale: float = 1.0) -> Condition:
-    """A condition from a .safetensors file: tensors by the names of the network's inputs.
+    """A condition from a .safetensors file of tensors named as the network's inputs.
 
-    `added_cond_kwargs.time_ids` goes into a mapping; a name that begins with `uncond.` is unconditional.
+    `added_cond_kwargs.time_ids` is an entry of a mapping. A name with `uncond.` in front is an unconditional input.
     """
     named = tensor_files.load_safetensors(Path(path))
     uncond = {
@@ -180,26 +185,27 @@ def read(path: str | os.PathLike[str], *, scale: float = 1.0) -> Condition:
 def of_labels(
     labels: Sequence[int], classes: int | None, *, null: int | None = None, scale: float = 1.0
 ) -> Condition:
-    """The condition of class labels, guided by `scale` away from the class `null` where that is above 1.
+    """The condition of class labels, with guidance away from the class `null` if `scale` is above 1.
 
-    Raises: UserError if a label is not among `classes`, or guidance has no null class.
+    Raises: UserError if a label is not below `classes`, or there is no null class for guidance.
     """
     if classes is None:
-        raise UserError("labels are given, but this network takes no classes")
+        raise UserError(f"{spelled('labels')} is given, but the network takes no classes; leave it out")
     if wrong := [label for label in labels if not 0 <= label < classes]:
-        raise UserError(f"labels names class {wrong[0]}; allowed: 0 to {classes - 1}")
+        raise UserError(f"{spelled('labels')} names class {wrong[0]}; allowed: 0 to {classes - 1}")
     inputs = {"class_labels": torch.tensor(list(labels))}
     if scale == 1:
         return Condition(inputs)
     if null is None:
         raise UserError(
-            "this network has no class for 'none' that guidance could lead away from; leave out guidance_scale"
+            f"{spelled('guidance_scale')} is {scale:g}, but the network has no class without a label, from which "
+            "guidance could lead away; leave it out"
         )
     return Condition(inputs, {"class_labels": torch.full((len(labels),), null)}, scale)
 
 
 def _mapped(inputs: Inputs, change: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:
-    """The inputs with every tensor changed, in whatever mapping it lies."""
+    """The inputs with a function applied to every tensor, also inside mappings."""
     return {
         name: _mapped(value, change)
         if isinstance(value, Mapping)
@@ -211,7 +217,7 @@ def _mapped(inputs: Inputs, change: Callable[[torch.Tensor], torch.Tensor]) -> d
 
 
 def _joined(parts: Sequence[Inputs]) -> dict[str, Any]:
-    """The inputs of all branches, one behind the other."""
+    """The inputs of all branches, concatenated along the rows."""
     first = parts[0]
     return {
         name: _joined([part[name] for part in parts])
@@ -225,17 +231,23 @@ def _joined(parts: Sequence[Inputs]) -> dict[str, Any]:
 
 def _flat(inputs: Inputs) -> dict[str, Any]:
     """Every value by its dotted name."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in inputs.items():
         if isinstance(value, Mapping):
-            found |= {f"{name}.{inner}": item for inner, item in _flat(value).items()}
+            flat |= {f"{name}.{inner}": item for inner, item in _flat(value).items()}
         else:
-            found[name] = value
-    return found
+            flat[name] = value
+    return flat
+
+
+def _bytes_of(value: Any) -> bytes:
+    if isinstance(value, torch.Tensor):
+        return value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return repr(value).encode()
 
 
 def shapes(inputs: Inputs) -> str:
-    """The names of the inputs with the shapes of tensors among them."""
+    """The names and shapes of the tensors among the inputs, in words."""
     return ", ".join(
         f"{name} {list(value.shape)}"
         for name, value in _flat(inputs).items()
@@ -244,11 +256,12 @@ def shapes(inputs: Inputs) -> str:
 
 
 def _nested(named: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    """Mappings from dotted names, the inverse of `_flat`."""
+    nested: dict[str, Any] = {}
     for name, value in named.items():
         *outer, inner = name.split(".")
-        place = found
+        mapping = nested
         for part in outer:
-            place = place.setdefault(part, {})
-        place[inner] = value
-    return found
+            mapping = mapping.setdefault(part, {})
+        mapping[inner] = value
+    return nested

@@ -1,4 +1,4 @@
-"""The kinds of denoising networks in diffusers: what they take, and how their pipelines call them."""
+"""The families of denoising networks in diffusers: their inputs, and how their pipelines call them."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from denoscope.models.conditioning import GUIDED
 
 Config = Mapping[str, Any]
 Inputs = Mapping[str, Any]
-"""What a network takes beside x and timestep, by the names of its arguments; values may be mappings again."""
+"""A network's inputs other than x and timestep, by argument name; a value may be a mapping itself."""
 
 PACKED_TOKENS = 64 * 64
-"""Tokens of a packed state where nothing else is said: an image of 1024 by 1024, the pipelines' default."""
+"""Tokens of a packed state by default: those of an image of 1024 by 1024, the default of the pipelines."""
 WITHOUT_ROWS = ("img_ids", "txt_ids")
-"""Inputs that all rows share."""
+"""Inputs that are shared by all rows."""
 
 
 @dataclass(frozen=True)
 class Family:
     """The networks of one class of diffusers; `name` is "" for any other module.
 
-    `branches` names the halves of the rows of a guided call, in the order of the family's pipelines. It is
-    empty where no call holds both: guidance is embedded, made of two calls, or there is none. A `packed`
-    state is tokens [tokens, channels], which the pipeline makes of latents and their height and width.
+    `branches` names the halves of the rows of a guided call, in the order of the family's pipelines. It is empty if
+    no call holds both, because guidance is embedded, takes two calls or does not exist. A `packed` state is tokens
+    [tokens, channels], which the pipeline makes from latents of a height and width.
     """
 
     name: str
     branches: tuple[str, ...]
     clock: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    """The timestep in the form that the network takes, of the scheduler's timestep and x."""
+    """The timestep in the form that the network takes, from the scheduler's timestep and x."""
     needs: Callable[[Config, torch.Tensor], dict[str, Any]]
     """`example_inputs`."""
     packed: bool = False
@@ -44,29 +44,31 @@ class Family:
     def call(
         self, network: nn.Module, x: torch.Tensor, timestep: torch.Tensor, inputs: Inputs | None = None
     ) -> torch.Tensor:
-        """The network's output for states x [rows, …], with the bits that the pipeline's own call has.
+        """The network's output for states x [rows, …], with the bits of the pipeline's own call.
 
-        `timestep` is the scheduler's: of no dimension, or one entry a row.
+        `timestep` is the scheduler's: a scalar, or one entry per row.
         """
-        told, further = self.clock(timestep, x), inputs or {}
+        time, further = self.clock(timestep, x), inputs or {}
         # Only diffusers' classes agree on the name, and only they put other arguments before it.
-        output = network(x, timestep=told, **further) if self.name else network(x, told, **further)
+        output = network(x, timestep=time, **further) if self.name else network(x, time, **further)
         tensor = first_tensor(output)
         if tensor is None:
-            raise UserError(f"{type(network).__name__} returned no tensor but a {type(output).__name__}")
+            raise UserError(
+                f"{type(network).__name__} returned a {type(output).__name__}; allowed: a tensor, or an object with one in .sample"
+            )
         return tensor
 
     def example_inputs(self, config: Config, x: torch.Tensor) -> dict[str, Any]:
-        """Zeros for everything that a network of this configuration needs beside states x and timestep.
+        """Zeros for every input that a network of this configuration requires besides states x and timestep.
 
-        Texts are as long as the family's pipelines make them.
+        Texts have the length that the family's pipelines give them.
 
-        Raises: UserError where the configuration asks for something that denoscope does not know.
+        Raises: UserError if the configuration requires an input that denoscope does not know.
         """
         return self.needs(config, x)
 
     def state_shape(self, config: Config) -> tuple[int, ...] | None:
-        """The shape of one state, (C, H, W) or packed (tokens, channels); None where it is not told."""
+        """The shape of one state, (C, H, W) or packed (tokens, channels); None if the configuration lacks it."""
         channels, size = config.get("in_channels"), config.get("sample_size")
         if self.packed and channels is not None:
             return PACKED_TOKENS, int(channels)
@@ -77,26 +79,26 @@ class Family:
 
 
 def family_of(network: nn.Module) -> Family:
-    """The family of a network's class or of the nearest class that it is derived from."""
+    """The family of a network's class, or of the nearest class from which it is derived."""
     return _family_of_class(type(network))
 
 
 def known_family(kind: type) -> Family:
-    """The family of a class of networks, for who is going to call one.
+    """The family of a class of networks that will be called.
 
     Raises: UserError for a class of diffusers whose inputs denoscope does not know.
     """
     family = _family_of_class(kind)
     if not family.name and kind.__module__.startswith("diffusers."):
         raise UserError(
-            f"what a {kind.__name__} takes is not known; allowed: {', '.join(FAMILIES)}, "
-            "any module called as module(x, timestep)"
+            f"the inputs of a {kind.__name__} are not known; allowed: {', '.join(FAMILIES)}, "
+            "or any module called as module(x, timestep)"
         )
     return family
 
 
 def config_of(network: nn.Module) -> Config:
-    """The network's configuration; empty where it has none."""
+    """The network's configuration; empty if it has none."""
     config = getattr(network, "config", None)
     return config if isinstance(config, Mapping) else {}
 
@@ -126,11 +128,11 @@ def layers_of(
     dtype: torch.dtype | None = None,
     inputs: Inputs | None = None,
 ) -> list[Layer]:
-    """Every module in call order, from a dry run where the network's parameters lie, "meta" included.
+    """Every module in call order, from a dry run on the device of the network's parameters, which may be "meta".
 
     >>> layers_of(blueprint("stable-diffusion-v1-5"))
 
-    The arguments are those of `dry_run`.
+    For the arguments see `dry_run`.
     """
     return survey(network, dry_run(network, shape=shape, dtype=dtype, inputs=inputs))
 
@@ -142,20 +144,20 @@ def dry_run(
     dtype: torch.dtype | None = None,
     inputs: Inputs | None = None,
 ) -> Callable[[int], None]:
-    """A function that calls the network once on so many rows of zeros.
+    """A function that calls the network once on a given number of rows of zeros.
 
     Args:
         shape: of one state; the network's own unless given.
-        dtype: of the states; that of the parameters unless given.
-        inputs: those to be used instead of examples; the first row of each stands for all.
+        dtype: of the states; that of the network unless given.
+        inputs: used instead of examples; the first row of each is used for all rows.
 
     Raises:
-        UserError: if the network says no shape, or needs an input that denoscope does not know.
+        UserError: if the network states no shape, or requires an input that denoscope does not know.
     """
     chosen = shape or known_family(type(network)).state_shape(config_of(network))
     if chosen is None:
         raise UserError(
-            f"{type(network).__name__} does not say the shape of its states; give it: shape=(C, H, W)"
+            f"{type(network).__name__} does not state the shape of its states; pass shape=(C, H, W)"
         )
 
     def run(rows: int) -> None:
@@ -166,9 +168,9 @@ def dry_run(
 
 
 def example_call(network: nn.Module, x: torch.Tensor, inputs: Inputs | None = None) -> torch.Tensor:
-    """The network's output for states x [rows, …] at timestep 0, told zeros where `inputs` say nothing.
+    """The network's output for states x [rows, …] at timestep 0, with zeros for the inputs that are left out.
 
-    Raises: UserError if the network needs an input that denoscope does not know.
+    Raises: UserError if the network requires an input that denoscope does not know.
     """
     family, timestep = known_family(type(network)), torch.zeros((), dtype=torch.long, device=x.device)
     examples = family.example_inputs(config_of(network), x)
@@ -181,7 +183,7 @@ def _family_of_class(kind: type) -> Family:
 
 
 def _repeated(inputs: Inputs, x: torch.Tensor) -> dict[str, Any]:
-    """The inputs with the first row of each tensor for every row of x, where x lies."""
+    """The inputs with the first row of each tensor repeated for every row of x, on the device of x."""
 
     def repeat(name: str, value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -195,16 +197,16 @@ def _repeated(inputs: Inputs, x: torch.Tensor) -> dict[str, Any]:
     return {name: repeat(name, value) for name, value in inputs.items()}
 
 
-def _as_it_is(timestep: torch.Tensor, _x: torch.Tensor) -> torch.Tensor:
+def _unchanged(timestep: torch.Tensor, _x: torch.Tensor) -> torch.Tensor:
     return timestep
 
 
-def _one_a_row(timestep: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def _one_per_row(timestep: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return timestep.to(x.device).expand(len(x))
 
 
 def _thousandth(timestep: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    return _one_a_row(timestep, x).to(x.dtype) / 1000
+    return _one_per_row(timestep, x).to(x.dtype) / 1000
 
 
 def _nothing(_config: Config, _x: torch.Tensor) -> dict[str, Any]:
@@ -238,7 +240,7 @@ def _text_and_sizes(config: Config, x: torch.Tensor) -> dict[str, Any]:
 
 
 def _class_labels(config: Config, x: torch.Tensor, *, time_factor: int) -> dict[str, Any]:
-    """What a UNet adds to the embedding of time, which is `time_factor` as wide as its first block."""
+    """What a UNet adds to the embedding of time, whose width is `time_factor` times that of the first block."""
     kind = config.get("class_embed_type")
     _check(config, "class_embed_type", (None, "timestep", "identity", "projection", "simple_projection"))
     if kind is None and config.get("num_class_embeds") is None:
@@ -260,7 +262,7 @@ def _pixart(config: Config, x: torch.Tensor) -> dict[str, Any]:
         "encoder_hidden_states": _zeros(x, 120, _width(config, "caption_channels", "cross_attention_dim"))
     }
     sized = config.get("use_additional_conditions")
-    # As the network decides it: only the models for images of 1024 by 1024 are told sizes.
+    # The rule of the network itself: only models for images of 1024 by 1024 take sizes.
     if sized or (sized is None and config.get("sample_size") == 128):
         needed["added_cond_kwargs"] = {"resolution": _zeros(x, 2), "aspect_ratio": _zeros(x, 1)}
     return needed
@@ -295,10 +297,10 @@ def _labels(x: torch.Tensor) -> torch.Tensor:
 
 
 def _width(config: Config, *names: str) -> int:
-    """The first of the named lengths that is set."""
+    """The first of these lengths that is set in the configuration."""
     value = next((config[name] for name in names if config.get(name) is not None), None)
     if not isinstance(value, int):
-        raise UserError(f"the network's {' or '.join(names)} is {value!r}; needed is a whole number")
+        raise UserError(f"the network's {' or '.join(names)} is {value!r}; allowed: an integer")
     return value
 
 
@@ -306,19 +308,19 @@ def _check(config: Config, name: str, allowed: tuple[str | None, ...]) -> None:
     if config.get(name) not in allowed:
         listed = ", ".join(map(str, allowed))
         raise UserError(
-            f"the network's {name} is {config[name]!r}, whose inputs are not known; allowed: {listed}"
+            f"the network's {name} is {config[name]!r}, whose inputs denoscope does not know; allowed: {listed}"
         )
 
 
-ANY_MODULE = Family("", (), _as_it_is, _nothing)
+ANY_MODULE = Family("", (), _unchanged, _nothing)
 FAMILIES = {
     family.name: family
     for family in (
-        Family("UNet2DModel", (), _as_it_is, _unet),
-        Family("UNet2DConditionModel", GUIDED, _as_it_is, _conditional_unet),
-        Family("DiTTransformer2DModel", ("cond", "uncond"), _one_a_row, _dit),
-        Family("PixArtTransformer2DModel", GUIDED, _one_a_row, _pixart),
-        Family("SD3Transformer2DModel", GUIDED, _one_a_row, _sd3),
+        Family("UNet2DModel", (), _unchanged, _unet),
+        Family("UNet2DConditionModel", GUIDED, _unchanged, _conditional_unet),
+        Family("DiTTransformer2DModel", ("cond", "uncond"), _one_per_row, _dit),
+        Family("PixArtTransformer2DModel", GUIDED, _one_per_row, _pixart),
+        Family("SD3Transformer2DModel", GUIDED, _one_per_row, _sd3),
         Family("FluxTransformer2DModel", (), _thousandth, _flux, packed=True),
     )
 }

@@ -1,4 +1,4 @@
-"""Latents, and the images that a pipeline's VAE makes of them."""
+"""Images decoded from latents by the VAE of a pipeline."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 
 if TYPE_CHECKING:
     import xarray
@@ -21,33 +22,33 @@ if TYPE_CHECKING:
 def decode(
     source: Any, latents: Values, *, batch_size: int = 8, height: int | None = None, width: int | None = None
 ) -> torch.Tensor:
-    """The images [n, 3, H, W] of latents [n, C, h, w], or packed [n, token, feature], about −1 to 1.
+    """The images [n, 3, H, W], about −1 to 1, of latents [n, C, h, w] or packed latents [n, token, feature].
 
     >>> images = ds.decode(pipe, ds.open("run.zarr").final)
 
-    They are z/s + b with the scaling and shift of the VAE's configuration, or zσ/s + μ where it has means and
-    standard deviations, through its decoder. (images / 2 + 0.5).clamp(0, 1) is what the pipeline returns for
-    output_type="pt", with the same bits where `batch_size` is the pipeline's own number of samples.
+    The decoder receives z/s + b with the scaling s and shift b of the VAE's configuration, or zσ/s + μ if that has
+    means and standard deviations. (images / 2 + 0.5).clamp(0, 1) is what the pipeline returns for output_type="pt";
+    the bits are the same if `batch_size` is the pipeline's number of samples.
 
     Args:
         source: a diffusers pipeline, or its VAE alone.
-        height, width: of the images, which packed latents do not tell.
+        height, width: of the images; required for packed latents, which do not contain them.
 
-    Raises: UserError if there is no VAE, or the latents are not of its kind.
+    Raises: UserError if there is no VAE, or the latents do not fit it.
     """
     vae: Any = source if hasattr(source, "decode") else getattr(source, "vae", None)
     if not hasattr(vae, "decode"):
         raise UserError(
-            f"{type(source).__name__} has no vae; its states are no latents, or name another source"
+            f"source is a {type(source).__name__} without a vae; allowed: a pipeline with a vae, or a vae alone"
         )
     if batch_size < 1:
-        raise UserError(f"batch_size is {batch_size}; allowed: a whole number of at least 1")
+        raise UserError(f"{spelled('batch_size')} is {batch_size}; allowed: an integer of at least 1")
     z = latents if isinstance(latents, torch.Tensor) else torch.from_numpy(np.array(latents))
     if z.ndim == 3:
         z = _unpacked(z, vae, height, width)
     channels = vae.config.get("latent_channels")
     if z.ndim != 4 or len(z) == 0 or channels not in (None, z.shape[1]):
-        raise UserError(f"latents have shape {list(z.shape)}; this vae takes [n, {channels}, h, w]")
+        raise UserError(f"latents have shape {list(z.shape)}; allowed by this vae: [n, {channels}, h, w]")
     with _wide_enough(vae, source):
         device = next(vae.parameters()).device
         parts = [_scaled(part.to(device, vae.dtype), vae, source) for part in z.split(batch_size)]
@@ -55,7 +56,7 @@ def decode(
 
 
 def _scaled(z: torch.Tensor, vae: Any, source: Any) -> torch.Tensor:
-    """Latents as the decoder takes them, rounded as the pipeline rounds."""
+    """Latents as the decoder takes them, with the rounding of the pipeline."""
     config, factor = vae.config, vae.config.scaling_factor
     if type(source).__name__ == "DiTPipeline":
         return 1 / factor * z
@@ -68,17 +69,17 @@ def _scaled(z: torch.Tensor, vae: Any, source: Any) -> torch.Tensor:
 
 
 def _unpacked(z: torch.Tensor, vae: Any, height: int | None, width: int | None) -> torch.Tensor:
-    """Latents [n, C, h, w] from Flux's tokens, each of which holds 2 by 2 of them."""
+    """Latents [n, C, h, w] from tokens of Flux, each of which holds a square of 2 by 2 latents."""
     if height is None or width is None:
         raise UserError(
-            f"latents {list(z.shape)} are packed, which hides the size of the images; give height and width"
+            f"latents {list(z.shape)} are packed and do not contain the size of the images; pass height and width"
         )
     side = 2 * 2 ** (len(vae.config.block_out_channels) - 1)
     rows, columns = height // side, width // side
     if rows * columns != z.shape[1] or z.shape[2] % 4:
         raise UserError(
-            f"latents {list(z.shape)} are not those of images of {height} by {width}, which have "
-            f"{rows * columns} tokens of 4 times the vae's channels"
+            f"latents have shape {list(z.shape)}; images of {height} by {width} have {rows * columns} tokens, each of "
+            "4 times the vae's channels"
         )
     tiles = z.unflatten(2, (-1, 2, 2)).unflatten(1, (rows, columns))
     return tiles.permute(0, 3, 1, 4, 2, 5).reshape(len(z), -1, 2 * rows, 2 * columns)
@@ -86,7 +87,7 @@ def _unpacked(z: torch.Tensor, vae: Any, height: int | None, width: int | None) 
 
 @contextmanager
 def _wide_enough(vae: Any, source: Any) -> Iterator[None]:
-    """Let SDXL's decoder compute in float32, as its pipelines do: in float16 it overflows."""
+    """Run SDXL's decoder in float32, as its pipelines do: it overflows in float16."""
     if vae.dtype != torch.float16 or not vae.config.get("force_upcast") or not hasattr(source, "upcast_vae"):
         yield
         return

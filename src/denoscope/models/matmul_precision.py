@@ -1,4 +1,4 @@
-"""How a device computes: the same way every time, at full precision."""
+"""Deterministic algorithms and the precision of matrix products on CUDA."""
 
 from __future__ import annotations
 
@@ -13,39 +13,38 @@ WORKSPACE = ":4096:8"
 
 
 def before_cuda_starts() -> None:
-    """Ask cuBLAS for a fixed workspace, without which its sums may be taken in varying order."""
+    """Give cuBLAS a workspace of fixed size, without which the order of its sums may vary."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", WORKSPACE)
 
 
 @contextmanager
 def exact(device: torch.device, *, tf32: bool = False) -> Iterator[None]:
-    """Deterministic algorithms on a CUDA device, products in full precision unless `tf32`.
+    """Deterministic algorithms, and products in full precision unless `tf32`, while the block runs on a CUDA device.
 
-    The settings are PyTorch's own, for the whole process, and are put back at the end. The processor
-    needs none of them.
+    PyTorch has these settings for the whole process; they are restored at the end. The CPU needs none of them.
     """
     if device.type != "cuda":
         yield
         return
     settings = _settings(tf32)
     former = [(place, name, getattr(place, name)) for place, name, _ in settings]
-    demanded = torch.are_deterministic_algorithms_enabled()
-    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True)
     _set(settings)
     try:
         yield
     finally:
         _set(former)
-        torch.use_deterministic_algorithms(demanded, warn_only=only_warned)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
 
 
 def _settings(tf32: bool) -> list[tuple[Any, str, Any]]:
-    """(place, name, value) of what decides how CUDA computes."""
+    """(object, attribute, value) of each setting."""
     cudnn: Any = torch.backends.cudnn
     matmul = torch.backends.cuda.matmul
     settings: list[tuple[Any, str, Any]] = [(cudnn, "benchmark", False), (cudnn, "deterministic", True)]
-    # PyTorch raises where its two ways to name a precision are mixed, so its newer one where there is one.
+    # PyTorch raises if its two interfaces for precision are mixed; the newer one is used if it exists.
     if hasattr(matmul, "fp32_precision"):
         precision = "tf32" if tf32 else "ieee"
         return settings + [(place, "fp32_precision", precision) for place in (matmul, cudnn.conv, cudnn.rnn)]

@@ -1,4 +1,4 @@
-"""A folder in diffusers' layout: where its network lies, of which class it is, and how it is built."""
+"""A folder in diffusers' layout: the place and the class of its network, and the network without its weights."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ COMPONENTS = ("unet", "transformer")
 
 
 def blueprint(folder: str | Path) -> nn.Module:
-    """The network of a folder on the meta device: its modules and their shapes, for which no weights are read.
+    """The network of a folder on the meta device: its modules and their shapes, without reading weights.
 
     >>> layers_of(blueprint("stable-diffusion-v1-5"))
 
-    Raises: UserError if the folder has no configuration of a network that diffusers can build.
+    Raises: UserError if the folder does not configure a network that diffusers can build.
     """
     import torch
 
@@ -30,58 +30,60 @@ def blueprint(folder: str | Path) -> nn.Module:
         with torch.device("meta"):
             return kind.from_config(read_json(place / "config.json")).eval()
     except (ValueError, TypeError, NotImplementedError) as error:
-        raise UserError(f"{folder}: its config.json makes no {kind.__name__}: {first_line(error)}") from error
+        raise UserError(
+            f"{folder}: its config.json does not configure a {kind.__name__}: {first_line(error)}"
+        ) from error
 
 
 def network_folder(folder: Path, name: str) -> Path:
-    """Where the network's config.json lies: in the folder itself or in that of a part."""
+    """The folder with the network's config.json: the given one or that of a component."""
     places = [*(folder / part for part in COMPONENTS), folder]
-    found = next((place for place in places if (place / "config.json").is_file()), None)
-    if found is None:
+    folder_with_config = next((place for place in places if (place / "config.json").is_file()), None)
+    if folder_with_config is None:
         parts = " or ".join(f"{part}/" for part in COMPONENTS)
-        there = (
-            ", ".join(sorted(f"{path.name}/" for path in folder.iterdir() if path.is_dir())) or "no folder"
-        )
+        there = ", ".join(sorted(f"{path.name}/" for path in folder.iterdir() if path.is_dir())) or "none"
         raise UserError(
-            f"{name}: no config.json in {folder} or its {parts}, where there is {there}; needed is diffusers' layout "
+            f"{name}: no config.json in {folder} or its {parts}; its folders are {there}; allowed: diffusers' layout "
             "with one of these networks"
         )
-    return found
+    return folder_with_config
 
 
 def network_class(place: Path, name: str) -> Any:
-    """The class of diffusers that a network's config.json names; no other code is run."""
+    """The class of diffusers that a network's config.json names; code outside diffusers is never run."""
     import diffusers
 
     refuse_own_code(place / "config.json", name)
     class_name = read_json(place / "config.json").get("_class_name")
     kind = getattr(diffusers, str(class_name), object)
     if not (isinstance(kind, type) and issubclass(kind, diffusers.ModelMixin)):
-        raise UserError(f"{name}: config.json names the class {class_name!r}, which diffusers does not have")
+        raise UserError(
+            f"{name}: config.json names the class {class_name!r}, which is not a network of diffusers"
+        )
     return kind
 
 
 def refuse_own_code(config: Path, name: str) -> None:
-    """Refuse a part of a model, by its configuration, that asks for code which comes with it.
+    """Refuse a component that needs code stored beside its configuration.
 
-    It does so by `auto_map`, or by a module of the part's own folder in the model_index.json beside that.
+    Its configuration says so in `auto_map`, or the model_index.json beside its folder names a module in that folder.
     """
     place, index = config.parent, config.parent.with_name("model_index.json")
-    asked = read_json(config).get("auto_map")
-    if not asked and index.is_file():
+    code = read_json(config).get("auto_map")
+    if not code and index.is_file():
         entry = read_json(index).get(place.name)
         if isinstance(entry, list) and (place / f"{entry[0]}.py").is_file():
-            asked = ".".join(map(str, entry))
-    if asked:
-        told = ", ".join(map(str, asked.values())) if isinstance(asked, dict) else asked
-        raise UserError(f"{name} {needs_own_code(str(told))}")
+            code = ".".join(map(str, entry))
+    if code:
+        modules = ", ".join(map(str, code.values())) if isinstance(code, dict) else code
+        raise UserError(f"{name} {needs_own_code(str(modules))}")
 
 
 def needs_own_code(what: str) -> str:
-    """What is said of a model that needs code which diffusers does not have."""
+    """The predicate of a message about a model that needs code outside diffusers."""
     return (
-        f"asks for code of its own ({what}), which denoscope never runs; if you trust it, load it yourself and give "
-        "the object: ds.load(module, scheduler=…), ds.watch(pipe, …)"
+        f"needs code of its own ({what}), which denoscope never runs; if you trust it, load it yourself and pass the "
+        "object: ds.load(module, scheduler=…), ds.watch(pipe, …)"
     )
 
 
@@ -92,5 +94,5 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a JSON {type(content).__name__}; needed is an object")
+        raise UserError(f"{path}: holds a JSON {type(content).__name__}; allowed: an object")
     return content

@@ -1,16 +1,14 @@
-"""The numbers of a scheduler in double precision.
+"""The tables of a scheduler in double precision.
 
-diffusers keeps its tables in float32, which bounds any agreement with a closed form at about 1e-6. Here
-they are computed again in float64. A table is taken only where it agrees with the scheduler's own to
-float32's precision; else the scheduler's own values are cast, so that a schedule this module does not know
-stays the one that was asked for.
+diffusers holds its tables in float32, so that results agree with closed forms to about 1e-6 at best. This module
+computes them in float64. A computed table replaces the scheduler's own only if both agree to the precision of float32;
+otherwise the scheduler's own values are cast, so that a schedule unknown to this module is not changed.
 
-What this cannot mend: some schedulers round the state to float32 inside `step` ("upcast to avoid precision
-issues", written with half precision in mind), and what tells two states closer than 1e-7 apart is lost. In
-diffusers 0.42: DPMSolverMultistep, EDMEuler, EulerDiscrete, EulerAncestralDiscrete, FlowMatchEulerDiscrete,
-FlowMatchHeunDiscrete, FlowMatchLCM, LTXEulerAncestralRF, Piflow, and Helios and HeliosDMD in their Euler
-steps. `keeps_double` finds out for the scheduler at hand by stepping it. With DPMSolverSinglestep, DEIS,
-UniPC or Heun in place of the first and the Eulers, double precision lasts.
+Some schedulers also round the state to float32 inside `step`, which removes differences below 1e-7 between states and
+which this module cannot prevent. In diffusers 0.42 these are DPMSolverMultistep, EDMEuler, EulerDiscrete,
+EulerAncestralDiscrete, FlowMatchEulerDiscrete, FlowMatchHeunDiscrete, FlowMatchLCM, LTXEulerAncestralRF, Piflow, and
+Helios and HeliosDMD in their Euler steps. `keeps_double` tests a scheduler by stepping it. DPMSolverSinglestep, DEIS,
+UniPC and Heun keep double precision and can replace DPMSolverMultistep and the Euler schedulers.
 """
 
 from __future__ import annotations
@@ -30,17 +28,17 @@ DERIVED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "sigmas": lambda level: ((1 - level) / level) ** 0.5,
 }
 ENDS = ("final_alpha_cumprod", "initial_alpha_cumprod")
-TINY = 2.0**-24  # what some schedulers put in place of a last alphas_cumprod of 0, so that sigma stays finite
+TINY = 2.0**-24
+"""The last alphas_cumprod that some schedulers use instead of 0, to keep sigma finite."""
 
 
 def in_double(scheduler: Any) -> None:
-    """Replace a scheduler's float32 tables by float64 ones computed from its configuration.
+    """Replace a scheduler's float32 tables in place by float64 ones, computed from its configuration.
 
-    Those are betas, alphas, alphas_cumprod, what is taken from their ends (final_alpha_cumprod, …) and the
-    alpha_t, sigma_t, lambda_t of the DPM-Solver, UniPC, DEIS and SA-Solver families; any other float32
-    tensor is cast. Known are trained betas and the schedules linear, scaled_linear, squaredcos_cap_v2 and
-    sigmoid, with or without rescaling to zero terminal SNR; of another, the betas are cast and multiplied
-    up in float64. Call it before `set_timesteps`, on a scheduler of your own: it is changed in place.
+    The tables are betas, alphas, alphas_cumprod, their end values (final_alpha_cumprod, …) and the alpha_t, sigma_t,
+    lambda_t of the DPM-Solver, UniPC, DEIS and SA-Solver families; any other float32 tensor is cast. The known
+    schedules are trained betas, linear, scaled_linear, squaredcos_cap_v2 and sigmoid, with or without rescaling to zero
+    terminal SNR; the betas of any other schedule are cast and multiplied in float64. Call it before `set_timesteps`.
     """
     own = getattr(scheduler, "alphas_cumprod", None)
     if isinstance(own, torch.Tensor) and isinstance(getattr(scheduler, "betas", None), torch.Tensor):
@@ -48,25 +46,24 @@ def in_double(scheduler: Any) -> None:
         level = _known_or_cast(_alphas_cumprod(betas.cpu(), scheduler.config, own), own)
         ends = {name: getattr(scheduler, name) for name in ENDS if hasattr(scheduler, name)}
         for name, end in ends.items():
-            # The end is either 1 or the first entry of the table, as `set_alpha_to_one` has it.
+            # The end value is 1 or the first entry of the table, depending on `set_alpha_to_one`.
             setattr(scheduler, name, level[0] if end == own[0] else end.double())
         scheduler.betas, scheduler.alphas, scheduler.alphas_cumprod = betas, 1 - betas, level
         for name, formula in DERIVED.items():
             table = getattr(scheduler, name, None)
             if isinstance(table, torch.Tensor):
-                # Loose, since in float32 1 − ᾱ is itself off by a thousandth where ᾱ is almost 1.
+                # The tolerance is loose because 1 − ᾱ in float32 is off by a thousandth where ᾱ is almost 1.
                 setattr(scheduler, name, _known_or_cast(formula(level), table, rtol=2e-3))
     _cast(scheduler)
 
 
 def after_set_timesteps(scheduler: Any) -> None:
-    """Bring what `set_timesteps` made in float32 to float64, once the tables are in double.
+    """Convert what `set_timesteps` computed in float32 to float64; the tables are already in double.
 
-    A sigma that is the float32 rounding of a noise level of the training schedule, or of one interpolated
-    at a timestep, becomes that level in full precision. Every other one (Karras, exponential, beta and flow
-    spacings, the EDM and consistency families, IPNDM) is cast: arithmetic is then in double on a
-    schedule whose numbers carry a relative rounding of 6e-8. Timesteps stay as they are: they name where
-    the network is asked.
+    A sigma that is the float32 rounding of a noise level of the training schedule, or of one interpolated at a
+    timestep, becomes that level in full precision. Every other sigma (Karras, exponential, beta and flow spacings, the
+    EDM and consistency families, IPNDM) is cast, so its value has a relative rounding error of 6e-8. Timesteps are not
+    changed, since they are inputs of the network.
     """
     sigmas, level = getattr(scheduler, "sigmas", None), getattr(scheduler, "alphas_cumprod", None)
     if isinstance(sigmas, torch.Tensor) and isinstance(level, torch.Tensor):
@@ -75,12 +72,11 @@ def after_set_timesteps(scheduler: Any) -> None:
 
 
 def keeps_double(scheduler: Any, *, steps: int = 4) -> bool:
-    """Whether a float64 state keeps its digits through `step`, found by stepping copies of the scheduler.
+    """Whether `step` keeps the precision of a float64 state, measured by stepping copies of the scheduler.
 
-    Before each step two states are set 1e-8 apart and two others, along the same direction, at distance 1.
-    With a linear network and clipping off a step is affine, so that the first distance must come out as
-    1e-8 of the second; a rounding of the state to float32 on the way makes it nothing, or 1e-7.
-    The scheduler is left as it was.
+    Before each step, one pair of states is 1e-8 apart and another, along the same direction, 1 apart. A step is affine
+    with a linear network and without clipping, so the first distance after it must be 1e-8 of the second. Rounding the
+    state to float32 makes it 0 or 1e-7 instead.
     """
     x, direction = torch.randn(2, 1, 4, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     sizes = (0.0, 1e-8, 1.0)
@@ -100,7 +96,7 @@ def keeps_double(scheduler: Any, *, steps: int = 4) -> bool:
 
 
 def _betas(config: Any) -> torch.Tensor | None:
-    """The training schedule's betas [T] in float64, or None where the configuration names none known."""
+    """The training schedule's betas [T] in float64; None if the configuration names an unknown schedule."""
     kind, count = config.get("beta_schedule"), config.get("num_train_timesteps")
     if config.get("trained_betas") is not None:
         betas = torch.as_tensor(config["trained_betas"], dtype=torch.float64).clone()
@@ -117,7 +113,7 @@ def _betas(config: Any) -> torch.Tensor | None:
         }[kind]()
     else:
         return None
-    # CogVideoX, known by its shift of the signal-to-noise ratio, rescales alphas_cumprod instead of betas.
+    # CogVideoX, which is recognised by its shift of the signal-to-noise ratio, rescales alphas_cumprod instead.
     if config.get("rescale_betas_zero_snr") and not config.get("snr_shift_scale"):
         level = _to_zero_snr((1 - betas).cumprod(0))
         betas = 1 - torch.cat([level[:1], level[1:] / level[:-1]])
@@ -135,7 +131,7 @@ def _cosine_betas(count: int, most: float = 0.999) -> torch.Tensor:
 
 
 def _alphas_cumprod(betas: torch.Tensor, config: Any, own: torch.Tensor) -> torch.Tensor:
-    """∏(1 − β) [T], with the shift and the ending that the scheduler gave it."""
+    """∏(1 − β) [T], with the shift and the last value of the scheduler."""
     level = (1 - betas).cumprod(0)
     shift = config.get("snr_shift_scale")
     if shift:
@@ -148,7 +144,7 @@ def _alphas_cumprod(betas: torch.Tensor, config: Any, own: torch.Tensor) -> torc
 
 
 def _to_zero_snr(level: torch.Tensor) -> torch.Tensor:
-    """alphas_cumprod shifted and scaled, in its square root, to end at 0 and start where it did.
+    """alphas_cumprod with its square root shifted and scaled to end at 0 and to keep its first value.
 
     Source: Lin, Liu, Li and Yang, Common Diffusion Noise Schedules and Sample Steps are Flawed (2024),
     algorithm 1.
@@ -158,7 +154,7 @@ def _to_zero_snr(level: torch.Tensor) -> torch.Tensor:
 
 
 def _known_or_cast(computed: torch.Tensor | None, own: torch.Tensor, *, rtol: float = 1e-4) -> torch.Tensor:
-    """`computed` where it is `own` up to what float32 loses over a thousand factors, else `own` cast."""
+    """`computed` if it equals `own` up to the rounding of a thousand factors in float32, otherwise `own`, cast."""
     if computed is None or computed.shape != own.shape:
         return own.double()
     computed = computed.to(own.device)
@@ -167,7 +163,7 @@ def _known_or_cast(computed: torch.Tensor | None, own: torch.Tensor, *, rtol: fl
 
 
 def _noise_levels(level: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-    """σ = √((1−ᾱ)/ᾱ) of every training timestep and, interpolated, of the given ones; ascending float64."""
+    """σ = √((1−ᾱ)/ᾱ) at all training timesteps and, by interpolation, at the given ones; ascending float64."""
     table = DERIVED["sigmas"](level.double().cpu())
     place = timesteps.double().cpu().clamp(0, len(table) - 1)
     below = place.floor().long()
@@ -177,21 +173,21 @@ def _noise_levels(level: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
 
 
 def _unrounded(rounded: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
-    """`rounded` in float64, each entry that is the float32 of one of `exact` (ascending) put back to it."""
+    """`rounded` in float64, with each entry that is the float32 of one of `exact` (ascending) replaced by that."""
     values, single = rounded.cpu(), exact.float()
-    found = torch.searchsorted(single, values.float()).clamp(max=len(single) - 1)
-    return torch.where(single[found] == values, exact[found], values.double()).to(rounded.device)
+    nearest = torch.searchsorted(single, values.float()).clamp(max=len(single) - 1)
+    return torch.where(single[nearest] == values, exact[nearest], values.double()).to(rounded.device)
 
 
 def _cast(scheduler: Any) -> None:
-    """Every float32 tensor the scheduler holds, but for its timesteps, in float64."""
+    """Cast every float32 tensor of the scheduler, except its timesteps, to float64."""
     for name, value in vars(scheduler).items():
         if name != "timesteps" and isinstance(value, torch.Tensor) and value.dtype == torch.float32:
             setattr(scheduler, name, value.double())
 
 
 def _unclipped(scheduler: Any) -> Any:
-    """A copy of the scheduler that clips nothing."""
+    """A copy of the scheduler with clipping off."""
     scheduler = copy.deepcopy(scheduler)
     for clipping in ("clip_sample", "thresholding", "clip_denoised"):
         if scheduler.config.get(clipping):
@@ -202,7 +198,7 @@ def _unclipped(scheduler: Any) -> Any:
 def _stepped(scheduler: Any, index: int, x: torch.Tensor) -> torch.Tensor:
     """The state after step `index` from x [n, C, H, W] with the network F(x) = x/10."""
     timestep = scheduler.timesteps[index]
-    # Flow matching schedulers scale nothing.
+    # Flow matching schedulers do not scale.
     scaled = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
     output = scaled / 10
     if str(scheduler.config.get("variance_type", "")).startswith("learned"):

@@ -1,17 +1,17 @@
-"""Which network call of which denoising step each entry of a scheduler's timesteps is."""
+"""The network calls of a solver: which call of which denoising step each entry of a scheduler's timesteps is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
 
-# Their timesteps end with a boundary that the last step reaches, where no network is asked.
+# Their last timestep is a boundary that the last step reaches; the network is not called there.
 ENDING_WITH_A_BOUNDARY = {"DDPMWuerstchenScheduler", "SCMScheduler"}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One entry of a scheduler's timesteps: call `call` of step `step`; `last` where it completes the step."""
+    """One entry of a scheduler's timesteps: call `call` of step `step`; `last` if it completes the step."""
 
     step: int
     call: int
@@ -19,31 +19,31 @@ class Stage:
 
 
 def stages(scheduler: Any, steps: int) -> list[Stage]:
-    """Which call of which step each entry of `scheduler.timesteps` is, after `set_timesteps(steps)`.
+    """The call and step of each entry of `scheduler.timesteps`, after `set_timesteps(steps)`.
 
-    Entry k is stage k; an entry beyond the last stage is a boundary that no step starts from. A step of most
-    schedulers is one call. Those of order 2 (Heun, KDPM2, …) make two, but one in the last step, to σ = 0.
-    PNDM starts with three Runge-Kutta steps of four calls or, where it skips them, with one step of two.
+    Entry k is stage k; an entry after the last stage is a boundary from which no step starts. Most schedulers make one
+    call per step. Those of order 2 (Heun, KDPM2, …) make two, except in the last step, to σ = 0. PNDM starts with
+    three Runge-Kutta steps of four calls each or, if it skips them, with one step of two calls.
 
     >>> scheduler = HeunDiscreteScheduler()
     >>> scheduler.set_timesteps(2)
     >>> stages(scheduler, 2)
     [Stage(step=0, call=0, last=False), Stage(step=0, call=1, last=True), Stage(step=1, call=0, last=True)]
 
-    The steps are counted by the entries, since a scheduler need not make as many as it was told: MiniMaxH3
-    counts both ends and makes `steps` − 1, and rounding adds one to some "trailing" schedules.
+    Steps are counted by the entries, since a scheduler may make another number than `steps`: MiniMaxH3 counts both
+    ends and makes `steps` − 1, and rounding adds one to some "trailing" schedules.
     """
     return _labelled(_calls(scheduler, steps))
 
 
 def stages_of_part(scheduler: Any, timestep: float, count: int | None = None) -> tuple[int, list[Stage]]:
-    """The entry of `scheduler.timesteps` that a run begins at with `timestep`, and its stages from there on.
+    """The entry of `scheduler.timesteps` at which a run with this first timestep begins, and its stages from there on.
 
-    A run may leave out the beginning, as from an image (`strength`), or the end, which another model is to make
-    (`denoising_end`); its steps count from 0. PNDM begins each of them as it begins a whole one.
+    A run may leave out the beginning, as when it starts from an image (`strength`), or the end, if another model
+    continues (`denoising_end`). Its steps are counted from 0. PNDM begins such a run as it begins a whole one.
 
     Args:
-        count: of the entries that the run takes; all that are left unless given.
+        count: the number of entries that the run takes; by default all that are left.
 
     Raises: ValueError if no entry has the timestep.
     """
@@ -60,7 +60,7 @@ def stages_of_part(scheduler: Any, timestep: float, count: int | None = None) ->
 
 
 def _first_entry(scheduler: Any, timestep: float, count: int | None) -> int:
-    """Where a run begins: some schedulers name a timestep more than once, and not all say where they began."""
+    """Where a run begins: a schedule may contain a timestep twice, and not every scheduler stores where it began."""
     timesteps = scheduler.timesteps.tolist()
     places = [place for place, value in enumerate(timesteps) if value == timestep]
     if not places:
@@ -88,8 +88,8 @@ def _calls(scheduler: Any, steps: int) -> list[int]:
 
 
 def _calls_of_pndm(runge_kutta: int, multistep: int) -> list[int]:
-    """Those of PNDM, from the entries of its Runge-Kutta steps and of its linear multistep ones."""
+    """The same for PNDM, from the numbers of entries of its Runge-Kutta and of its linear multistep steps."""
     if runge_kutta:
         return [4] * (runge_kutta // 4) + [1] * multistep
-    # With no earlier outputs to go by, the first step is made again from where it led.
+    # Without earlier outputs, the first step is repeated from the state to which it led.
     return [1] if multistep == 1 else [2] + [1] * (multistep - 2)

@@ -14,7 +14,8 @@ import torch
 from denoscope.foundation import tensor_files
 from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
-from denoscope.models.classifier.labels import Classifier, Labels, check_images, classify_finite
+from denoscope.models.classifier.digit_images import check_images
+from denoscope.models.classifier.labels import Classifier, Labels, classify_finite
 from denoscope.storage.pt import layout as pt_layout
 from denoscope.storage.stores.local import LocalStore
 

@@ -9,7 +9,8 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import check_callable
-from denoscope.models.classifier.labels import DIGIT, classify_finite
+from denoscope.models.classifier.digit_images import DIGIT
+from denoscope.models.classifier.labels import classify_finite
 
 LabelOf = Callable[[torch.Tensor], Any]
 """A function from images [n, C, H, W] to integers [n], −1 for no class."""

@@ -1,18 +1,18 @@
-"""The models that come with the package, each a folder of weights with its model card."""
+"""The models that come with the package: a folder of weights and a model card for each."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 ROOT = Path(__file__).parent
-"""One folder a model."""
+"""The folder that holds them."""
 
 
 def names() -> list[str]:
-    """The bundled denoisers."""
+    """The names of the bundled denoisers."""
     return sorted(path.parent.name for path in ROOT.glob("*/scheduler_config.json"))
 
 
 def folder(name: str) -> Path | None:
-    """Where a bundled denoiser lies, in diffusers' own layout; None if there is none of that name."""
+    """The folder of a bundled denoiser, in diffusers' layout; None if no denoiser has this name."""
     return ROOT / name if name in names() else None

@@ -16,11 +16,11 @@ WEIGHTS = bundled.ROOT / "lenet" / "lenet5.safetensors"
 class LeNet5(nn.Module):
     """Logits [n, 10] of digits [n, 1, 28, 28], white on black in [-1, 1].
 
-    The layers and widths of LeNet-5, with today's usual parts: max pooling and ReLU instead of trained
-    subsampling and tanh, every map of the second convolution seeing all six of the first, and a linear
-    last layer for softmax instead of radial basis functions. 61,706 parameters.
+    It has the layers and widths of LeNet-5 and 61,706 parameters. Deviations: max pooling and ReLU instead of trained
+    subsampling and tanh; each map of the second convolution is connected to all six maps of the first; the last layer
+    is linear, for a softmax, instead of radial basis functions.
 
-    Source: LeCun et al., Proc. IEEE 86, 2278 (1998), fig. 2; the deviations are those above.
+    Source: LeCun et al., Proc. IEEE 86, 2278 (1998), fig. 2.
     """
 
     def __init__(self) -> None:
@@ -47,24 +47,24 @@ class LeNet5(nn.Module):
 
 
 def load(path: str | Path | None = None) -> LeNet5:
-    """A LeNet-5 ready to classify, with the bundled weights or those of a .safetensors or .pt state dict.
+    """A LeNet-5 in eval mode with the weights of a .safetensors or .pt state dict; by default the bundled ones.
 
-    Raises: UserError naming the file where it can't be read or fits another network.
+    Raises: UserError naming the file if it cannot be read or does not fit LeNet-5.
     """
     path = WEIGHTS if path is None else Path(path)
     state = _read(path)
     model = LeNet5()
     needed = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     for name, shape in needed.items():
-        got = tuple(state[name].shape) if name in state else "missing"
-        if got != shape:
+        stored = tuple(state[name].shape) if name in state else "missing"
+        if stored != shape:
             raise UserError(
-                f"{path} is no state dict of LeNet5: {name} is {got}, {shape} needed; "
-                "train one with `python -m training lenet`"
+                f"{path} is not a state dict of LeNet5: {name} is {stored}; allowed: {shape}; "
+                "`python -m training lenet` trains one"
             )
     if surplus := sorted(set(state) - set(needed)):
         raise UserError(
-            f"{path} is no state dict of LeNet5: it also holds {', '.join(surplus[:3])}; leave that out"
+            f"{path} is not a state dict of LeNet5: it also holds {', '.join(surplus[:3])}; leave that out"
         )
     model.load_state_dict(state)
     return model.float().eval().requires_grad_(False)
@@ -72,7 +72,7 @@ def load(path: str | Path | None = None) -> LeNet5:
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
-        raise UserError(f"no classifier weights at {path}; name a .safetensors or .pt state dict of LeNet5")
+        raise UserError(f"{path} does not exist; allowed: a .safetensors or .pt state dict of LeNet5")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -82,9 +82,11 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can make the readers fail in any way
         raise UserError(
-            f"cannot read classifier weights {path}: no weights, damaged, or asking for code to be run "
-            "(which is refused); name a .safetensors or .pt state dict of LeNet5"
+            f"cannot read classifier weights {path}: not weights, damaged, or in need of code (which is never run); "
+            "allowed: a .safetensors or .pt state dict of LeNet5"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UserError(f"{path} holds no state dict; write it with torch.save(model.state_dict(), path)")
+        raise UserError(
+            f"{path} does not hold a state dict; write one with torch.save(model.state_dict(), path)"
+        )
     return state

@@ -1,4 +1,4 @@
-"""How like a digit an image is: what LeNet-5 sees in it, and how far it lies from all that digits span."""
+"""How much an image resembles a digit: the logits of LeNet-5, and the distance from the space of digits."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ FILE = lenet.WEIGHTS.with_name("likeness.safetensors")
 
 
 class Likeness(nn.Module):
-    """The likeness of images to MNIST's digits: at least 1 for 99 % of these, below 1 for what is no digit.
+    """The likeness of images to MNIST's digits: at least 1 for 99 % of these, below 1 for other images.
 
-    likeness = min(evidence / `least_evidence`, `most_residue` / residue), without a unit. The evidence is
-    ln Σ_k exp(logit k) of the bundled LeNet-5, weak where none of the ten logits is large. The residue is the L2
-    distance of the image from the affine space through the `mean` image along the first principal `components` of
-    the training digits: large in noise, whose features can look like a digit's.
+    likeness = min(evidence / `least_evidence`, `most_residue` / residue); it has no unit. The evidence is
+    ln Σ_k exp(logit k) of the bundled LeNet-5, which is small if none of the ten logits is large. The residue is the L2
+    distance of the image from the affine space through the `mean` image along the first principal `components` of the
+    training digits. It is large for noise, whose features can resemble a digit's.
 
-    How to read it: a threshold, no probability. When it misleads: half a digit is often a whole one of another kind
-    (the card counts them), and two digits on top of each other have strong evidence and a small residue.
+    Interpretation: a score to be compared with 1, not a probability.
+
+    Caveats: half of a digit often is a whole digit of another class (the model card counts them), and two superposed
+    digits have large evidence and a small residue.
 
     Source: evidence: Liu et al., Energy-based out-of-distribution detection, NeurIPS (2020), eq. 4 at T = 1; residue:
     the reconstruction error of principal components, as in Wang et al., ViM, CVPR (2022), there of features.
@@ -48,12 +50,12 @@ class Likeness(nn.Module):
 
     @classmethod
     def read(cls, path: Path = FILE) -> Likeness:
-        """That of the bundled weights, or another."""
+        """The likeness that a file holds; by default that of the bundled weights."""
         from safetensors.torch import load_file
 
-        found = load_file(path)
-        least, most = (float(found[name]) for name in ("least_evidence", "most_residue"))
-        return cls(found["mean"], found["components"], least, most)
+        stored = load_file(path)
+        least, most = (float(stored[name]) for name in ("least_evidence", "most_residue"))
+        return cls(stored["mean"], stored["components"], least, most)
 
 
 def evidence(logits: torch.Tensor) -> torch.Tensor:
@@ -62,7 +64,10 @@ def evidence(logits: torch.Tensor) -> torch.Tensor:
 
 
 def residue(images: torch.Tensor, mean: torch.Tensor, components: torch.Tensor) -> torch.Tensor:
-    """The L2 norm [n] of what orthonormal components [k, 784] leave of images [n, 1, 28, 28] less the mean [784]."""
-    # In double precision no finite float32 is too large to be squared.
+    """The L2 distance [n] of images [n, 1, 28, 28] from the space through the mean [784] along the components [k, 784].
+
+    The components are orthonormal.
+    """
+    # In double precision the square of every finite float32 is finite.
     away, along = images.double().flatten(1) - mean.double(), components.double()
     return (away - (away @ along.T) @ along).norm(dim=1)

@@ -16,7 +16,8 @@ from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoi
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.taps import tapped
 from denoscope.interventions.spec import Intervention
-from denoscope.models.classifier.labels import DIGIT, classify_finite
+from denoscope.models.classifier.digit_images import DIGIT
+from denoscope.models.classifier.labels import classify_finite
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.schedulers import keeps_no_history
 from denoscope.recording.opening import check_finished, parse_recording

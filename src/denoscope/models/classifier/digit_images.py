@@ -1,0 +1,72 @@
+"""Validation of images for the classifier of digits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from denoscope.foundation.errors import UserError
+
+DIGIT = (1, 28, 28)
+"""The shape of an image that can be classified."""
+AXES = ("sample", "channel", "height", "width")
+
+
+def check_images(images: Any) -> None:
+    """Refuse images of a shape or dtype that the classifier does not take."""
+    parse_images(images)
+
+
+def parse_images(images: Any) -> tuple[Any, tuple[str, ...] | None]:
+    """The images as an array [n, 1, 28, 28] that can be sliced along n, and the samples' names if it has some."""
+    names = None
+    # Recognised by its attributes, so that a tensor is classified without importing xarray.
+    if hasattr(images, "dims") and hasattr(images, "coords"):
+        if set(images.dims) == set(AXES):
+            images = images.transpose(*AXES)
+        if "sample" in images.coords:
+            names = tuple(str(name) for name in np.atleast_1d(images.coords["sample"].values))
+    elif not isinstance(images, torch.Tensor):
+        images = np.asarray(images)
+    _check_shape_and_dtype(images)
+    if len(images.shape) == 3:
+        images = (images.values if hasattr(images, "coords") else images)[None]
+    return images, names if names is not None and len(names) == len(images) else None
+
+
+def finite_rows(rows: Any, start: int, names: tuple[str, ...] | None) -> torch.Tensor:
+    """Rows of images as a float32 tensor on the CPU.
+
+    Args:
+        start: the position of the first row among all images, for the message.
+
+    Raises: UserError naming the first image that is not finite.
+    """
+    if not isinstance(rows, torch.Tensor):
+        # A copy, since torch warns about arrays that cannot be written to.
+        rows = torch.from_numpy(np.array(rows, dtype=np.float32))
+    rows = rows.detach().to("cpu", torch.float32)
+    finite = rows.isfinite().flatten(1).all(1)
+    if not finite.all():
+        k = start + int(finite.long().argmin())
+        which = f"image {k}" if names is None else f"image {k} ({names[k]})"
+        raise UserError(
+            f"{which} holds NaN or values beyond float32; allowed: finite values in [-1, 1]; leave it out"
+        )
+    return rows
+
+
+def _check_shape_and_dtype(images: Any) -> None:
+    shape = tuple(images.shape)
+    if shape[-3:] != DIGIT or len(shape) not in (3, 4):
+        hint = "; select one state of a sequence first" if len(shape) == 5 else ""
+        raise UserError(
+            f"images have shape {list(shape)}; allowed: [n, 1, 28, 28] or [1, 28, 28], one channel in [-1, 1]{hint}"
+        )
+    dtype = str(images.dtype).removeprefix("torch.")
+    if "float" not in dtype:
+        raise UserError(
+            f"images have dtype {dtype}; allowed: floating point in [-1, 1]; x / 127.5 - 1 converts pixels 0 to 255"
+        )
