@@ -144,6 +144,13 @@ def test_a_wrong_checkpoint_is_refused_at_once(given, options, parts):
     assert all(part in str(caught.value) for part in parts)
 
 
+def test_a_checkpoint_shows_its_path_and_flags(tmp_path):
+    assert repr(Checkpoint("a.npz", resume=True, progress=print)) == "Checkpoint('a.npz', resume=True)"
+    assert repr(Checkpoint()) == "Checkpoint()"
+    shown = Checkpoint(tmp_path / "<a>.npz")._repr_html_()
+    assert "&lt;a&gt;.npz" in shown and "False" in shown
+
+
 def test_a_path_stands_for_a_new_file():
     assert parse_checkpoint("a.npz") == parse_checkpoint(Path("a.npz")) == Checkpoint("a.npz")
     assert parse_checkpoint(None) == Checkpoint()

@@ -1,4 +1,4 @@
-"""Denoisers whose map is known in closed form, and what it is: written down apart from the package."""
+"""Denoisers whose map is known in closed form, and their closed forms, independent of the package."""
 
 import math
 
@@ -33,13 +33,18 @@ def gaussian(covariance, kind: str = "ddim") -> ds.Denoiser:
     return denoiser_of(Gaussian(whole, scheduler), scheduler, len(covariance))
 
 
+def some(width: int, seed: int = 0) -> torch.Tensor:
+    """A random state [1, 1, 1, width]."""
+    return torch.randn(1, 1, 1, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
 def timesteps(steps: int) -> list[int]:
-    """Of 1000 training steps, leading spacing."""
+    """Timesteps of 1000 training steps with leading spacing, noisiest first."""
     return [k * (1000 // steps) for k in range(steps)][::-1]
 
 
 def ddim_factors(eigenvalue: float, steps: int) -> np.ndarray:
-    """g_t(λ) of each DDIM step."""
+    """The factor g_t(λ) of each DDIM step."""
     every, stride = levels(scheduler_of("ddim")), 1000 // steps
     factors = []
     for t in timesteps(steps):
@@ -50,6 +55,6 @@ def ddim_factors(eigenvalue: float, steps: int) -> np.ndarray:
 
 
 def ddpm_factor(eigenvalue: float, steps: int) -> float:
-    """Of the whole map under common noise."""
+    """The factor of the whole DDPM map under common noise."""
     first = levels(scheduler_of("ddpm"))[timesteps(steps)[0]]
     return math.sqrt(first) * eigenvalue / (first * eigenvalue + 1 - first)

@@ -1,10 +1,10 @@
-"""The Jacobian of the denoising map by plain PyTorch and diffusers alone."""
+"""The Jacobian of the denoising map, by plain PyTorch and diffusers."""
 
 import torch
 
 
 def plain_jacobian(denoiser, x_T, steps) -> torch.Tensor:
-    """∂x_0/∂x_T by plain reverse mode through a plain loop of diffusers."""
+    """∂x_0/∂x_T by reverse mode through a loop in plain diffusers."""
     from copy import deepcopy
 
     from denoscope.models.schedule import after_set_timesteps, in_double
@@ -18,4 +18,5 @@ def plain_jacobian(denoiser, x_T, steps) -> torch.Tensor:
             x = scheduler.step(denoiser.network(x, t).sample, t, x).prev_sample
         return x.flatten()
 
-    return torch.autograd.functional.jacobian(run, x_T.flatten())
+    with denoiser.running():
+        return torch.autograd.functional.jacobian(run, x_T.flatten())

@@ -1,4 +1,6 @@
-"""The denoising map as a dynamical system: arrays in, arrays out; every number with its interval and its limits.
+"""The denoising map as a dynamical system: measures of denoisers, recordings and arrays.
+
+Each measure returns a result with its interval, its origin and warnings.
 
 >>> from denoscope import dynamics as d
 >>> d.spectrum(denoiser, x_T, k=8, steps=50).exponents
@@ -6,7 +8,7 @@
 >>> d.verdict(labels)
 """
 
-# All at once: a function that has its module's name must be bound after the module is, or the module hides it.
+# All at once: a function with the name of its module must be bound after the module is, or the module hides it.
 from denoscope.dynamics.boundaries.basin_entropy import basin_entropy
 from denoscope.dynamics.boundaries.basin_fractions import basin_fractions
 from denoscope.dynamics.boundaries.boundary_dimension import boundary_dimension
@@ -16,8 +18,12 @@ from denoscope.dynamics.boundaries.verdict import verdict
 from denoscope.dynamics.boundaries.wada import wada
 from denoscope.dynamics.loops.closed_loop import closed_loop
 from denoscope.dynamics.loops.correlation_dimension import correlation_dimension
-from denoscope.dynamics.loops.lyapunov import kaplan_yorke, lyapunov
-from denoscope.dynamics.loops.orbits import fixed_points, orbit, orbit_diagram, periodicity
+from denoscope.dynamics.loops.fixed_points import fixed_points
+from denoscope.dynamics.loops.kaplan_yorke import kaplan_yorke
+from denoscope.dynamics.loops.lyapunov import lyapunov
+from denoscope.dynamics.loops.orbit import orbit
+from denoscope.dynamics.loops.orbit_diagram import orbit_diagram
+from denoscope.dynamics.loops.periodicity import periodicity
 from denoscope.dynamics.loops.recurrence import recurrence
 from denoscope.dynamics.loops.zero_one import zero_one
 from denoscope.dynamics.result import Estimate, Result
@@ -79,3 +85,7 @@ __all__ = [
     "wada",
     "zero_one",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

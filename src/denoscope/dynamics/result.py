@@ -1,82 +1,108 @@
-"""What a measurement gives: numbers with their interval, what they were computed from, and what to beware of."""
+"""Results of measures: numbers with their intervals, their origin, and warnings."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from denoscope.foundation import html_repr
 from denoscope.foundation.json_values import as_json
 
-SHOWN = 6
-"""How many numbers are shown of an array or a tuple that is longer: those at its ends."""
+LINE = 110
+"""The largest number of characters of a repr, beyond which fields are left out."""
+NUMBERS = 4
+"""The largest array whose numbers are shown; of a larger one the shape is shown."""
+COMMON = ("origin", "warnings")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
-    """Common to all results.
+    """The base of all results.
 
-    `origin` is what the numbers were computed from: fingerprint, seeds, epsilon, fitting range. `warnings` are lines
-    that say where the numbers end to mean anything; a result without any keeps within its limits.
+    Attributes:
+        origin: everything the numbers were computed from, such as fingerprint, seeds and ranges of fits.
+        warnings: one line for each reason why numbers may not mean what they seem to mean.
     """
 
+    pictured: ClassVar[str] = ""
+    """The field of which notebooks show a picture; by default the first series or matrix."""
     origin: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        # In front of the one that the dataclass would make, with every number of every array.
+        # In place of the repr that the dataclass decorator would add, with all numbers of all arrays.
         cls.__repr__ = Result.__repr__  # type: ignore[method-assign]
 
-    def __repr__(self) -> str:
-        """One line a field, those common to all results last."""
-        common = ("origin", "warnings")
-        own = [item.name for item in dataclasses.fields(self) if item.name not in common]
-        width = max(map(len, [*own, *common])) + 2
-        lines = [f"  {name + ':':<{width}}{_shown(getattr(self, name))}" for name in (*own, *common)]
-        return "\n".join([f"<{type(self).__name__}>", *lines])
-
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain JSON values: arrays as lists, what is not finite as None."""
+        """All fields as JSON values: arrays as lists, numbers that are not finite as None."""
         return {item.name: as_json(getattr(self, item.name)) for item in dataclasses.fields(self)}
 
     def to_json(self) -> str:
+        """All fields as JSON."""
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
+    def __repr__(self) -> str:
+        """One line: the name, the fields in order as far as they fit, and the number of warnings."""
+        count = len(self.warnings)
+        end = f"; {count} warning{'s' if count > 1 else ''}>" if count else ">"
+        line = f"<{type(self).__name__}"
+        for number, (name, text) in enumerate(self._summary().items()):
+            entry = f"{', ' if number else ' '}{text if name == 'value' else f'{name}={text}'}"
+            if len(line + entry + ", …" + end) > LINE:
+                return f"{line}{',' if number else ''} …{end}"
+            line += entry
+        return line + end
 
-def _shown(value: Any) -> str:
-    """A value in one line: of an array the type, the shape and the numbers at its ends."""
-    if isinstance(value, (np.ndarray, torch.Tensor)):
-        flat = value.reshape(-1)
-        return f"{value.dtype} {list(value.shape)}  {_ends([flat[k].item() for k in _places(len(flat))], len(flat))}"
-    if isinstance(value, Mapping):
-        return ", ".join(map(str, value)) or "none"
-    if isinstance(value, (tuple, list)):
-        return f"({_ends([value[k] for k in _places(len(value))], len(value), ', ')})" if value else "none"
-    if dataclasses.is_dataclass(value):
-        return f"<{type(value).__name__}>"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    def _repr_html_(self) -> str:
+        """A table of the fields, the warnings and the origin, with a picture of the first series or matrix."""
+        rows: dict[str, object] = dict(self._summary())
+        rows |= {f"warning {number}": line for number, line in enumerate(self.warnings, 1)}
+        scalars = {name: _summarize(value) for name, value in self.origin.items()}
+        rows["origin"] = ", ".join(f"{name}={text}" for name, text in scalars.items() if text) or "—"
+        return html_repr.table(type(self).__name__, rows, picture=self._picture())
 
+    def _own(self) -> Iterator[tuple[str, Any]]:
+        """The names and values of the fields that are not common to all results, the value of an estimate first."""
+        names = [item.name for item in dataclasses.fields(self) if item.name not in COMMON]
+        for name in sorted(names, key=lambda name: name not in ("value", "interval")):
+            yield name, getattr(self, name)
 
-def _places(length: int) -> Sequence[int]:
-    """Of the entries that are shown."""
-    half = SHOWN // 2
-    return range(length) if length <= SHOWN else (*range(half), *range(length - half, length))
+    def _summary(self) -> dict[str, str]:
+        """A short text for each of its own fields that has one."""
+        texts = {name: _summarize(value) for name, value in self._own()}
+        return {name: text for name, text in texts.items() if text}
 
-
-def _ends(entries: Sequence[Any], length: int, between: str = " ") -> str:
-    shown = [_shown(entry) for entry in entries]
-    return between.join(shown if length <= SHOWN else [*shown[: SHOWN // 2], "…", *shown[SHOWN // 2 :]])
+    def _picture(self) -> str:
+        """A sparkline of a series or of the first of a few, or a thumbnail of a matrix; nothing if there is none."""
+        for name, value in self._own():
+            if not isinstance(value, np.ndarray) or self.pictured not in ("", name):
+                continue
+            if value.ndim not in (1, 2) or len(value) <= NUMBERS or value.dtype.kind not in "biuf":
+                continue
+            columns = value.reshape(len(value), -1)
+            return (
+                html_repr.sparkline(columns[:, 0])
+                if columns.shape[1] <= NUMBERS
+                else html_repr.thumbnail(value)
+            )
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Estimate(Result):
-    """One number and the interval that holds it, of the given confidence; None where there is none to give."""
+    """A number with its interval.
+
+    Attributes:
+        interval: (low, high) at the level `confidence`, or None if it is unknown.
+    """
 
     value: float
     interval: tuple[float, float] | None = None
@@ -84,3 +110,21 @@ class Estimate(Result):
 
     def __float__(self) -> float:
         return self.value
+
+
+def _summarize(value: Any) -> str:
+    """A number, a text, a few numbers, or the shape of an array; empty for mappings, dataclasses and long sequences."""
+    if isinstance(value, (np.ndarray, torch.Tensor)):
+        if value.ndim <= 1 and math.prod(value.shape) <= NUMBERS:
+            return _list(value.reshape(-1).tolist())
+        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    if isinstance(value, (tuple, list)):
+        scalars = all(isinstance(entry, (bool, int, float, str)) for entry in value)
+        return _list(value) if scalars and len(value) <= NUMBERS else ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value) if isinstance(value, (bool, int, str, np.generic)) or value is None else ""
+
+
+def _list(values: Sequence[Any]) -> str:
+    return f"[{', '.join(_summarize(value) for value in values)}]"

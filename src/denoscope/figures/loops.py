@@ -9,7 +9,7 @@ import numpy as np
 
 from denoscope.dynamics.loops.correlation_dimension import CorrelationDimension
 from denoscope.dynamics.loops.lyapunov import Lyapunov
-from denoscope.dynamics.loops.orbits import OrbitDiagram
+from denoscope.dynamics.loops.orbit_diagram import OrbitDiagram
 from denoscope.dynamics.loops.recurrence import Recurrence
 from denoscope.dynamics.statistics.arguments import parse_points
 from denoscope.figures.arguments import check_drawing

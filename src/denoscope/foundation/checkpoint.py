@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from denoscope.foundation import html_repr
 from denoscope.foundation.atomic_files import check_writable, write_output
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import as_json
@@ -66,6 +67,16 @@ class Checkpoint:
             raise UserError(
                 f"{spelled(flag, True)} needs the path of a file; give Checkpoint(path, {flag}=True)"
             )
+
+    def __repr__(self) -> str:
+        path = [] if self.path is None else [repr(str(self.path))]
+        flags = [f"{name}=True" for name in ("resume", "overwrite") if vars(self)[name]]
+        return f"Checkpoint({', '.join([*path, *flags])})"
+
+    def _repr_html_(self) -> str:
+        exists = self.path is not None and self.path.exists()
+        rows = {"path": self.path, "exists": exists, "resume": self.resume, "overwrite": self.overwrite}
+        return html_repr.table("Checkpoint", rows)
 
     @contextmanager
     def open(self, fresh: xarray.Dataset, *, sequential: bool = False) -> Iterator[Work]:

@@ -1,4 +1,4 @@
-"""The analytic networks are what their formulas say: scores by autograd, maps by a plain loop of diffusers."""
+"""Analytic networks against scores by autograd and a plain loop of diffusers."""
 
 import math
 
@@ -26,7 +26,7 @@ def some(size, count=3):
 
 
 @pytest.mark.parametrize("timestep", TIMESTEPS)
-def test_the_gaussian_network_is_the_score_of_the_noised_density(timestep):
+def test_the_gaussian_network_predicts_the_score_of_the_noised_density(timestep):
     half = some(3, 3)[:, 0, 0]
     covariance, level = half @ half.T, levels(scheduler_of("ddim"))[timestep]
     noised = torch.distributions.MultivariateNormal(
@@ -39,7 +39,7 @@ def test_the_gaussian_network_is_the_score_of_the_noised_density(timestep):
 
 
 @pytest.mark.parametrize("timestep", TIMESTEPS)
-def test_the_mixture_network_is_the_score_of_the_noised_density(timestep):
+def test_the_mixture_network_predicts_the_score_of_the_noised_density(timestep):
     mean, variance = torch.tensor([1.0, -0.5, 0.2]).double(), 0.3
     level = levels(scheduler_of("ddim"))[timestep]
     spread = (level * variance + 1 - level) * torch.eye(3).double()
@@ -74,7 +74,7 @@ def newton(p, q):
     ("embedded", "plain"), [(models.henon, henon), (models.cat, cat), (models.newton, newton)]
 )
 @pytest.mark.parametrize("steps", [1, 7, 50])
-def test_every_step_of_diffusers_ddim_applies_the_map_to_every_pixel(embedded, plain, steps):
+def test_a_step_of_diffusers_ddim_applies_the_map_to_every_pixel(embedded, plain, steps):
     scheduler = scheduler_of("ddim")
     network = models.Embedded(embedded, scheduler, steps)
     in_double(scheduler)
@@ -86,13 +86,13 @@ def test_every_step_of_diffusers_ddim_applies_the_map_to_every_pixel(embedded, p
         np.testing.assert_allclose(x[0].numpy(), plain(p, q), atol=1e-11)
 
 
-def test_a_scheduler_keeps_its_own_tables():
+def test_the_tables_of_the_scheduler_are_not_changed():
     own = models.scheduler("ddim")
     assert models.levels(own).dtype == torch.float64
     assert own.alphas_cumprod.dtype == torch.float32
     np.testing.assert_allclose(models.levels(own), levels(own), rtol=1e-12)
 
 
-def test_roots_are_numbered_around_the_circle():
+def test_roots_are_numbered_counterclockwise():
     roots = np.array([[1, -0.5, -0.5], [0, math.sqrt(0.75), -math.sqrt(0.75)]])
     assert models.nearest_root(0.9 * roots).tolist() == [0, 1, 2]

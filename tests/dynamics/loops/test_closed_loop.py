@@ -1,4 +1,4 @@
-"""Noising and denoising as one map: the loop written out, and exponents in closed form."""
+"""Noising and denoising as one map, against a loop in plain diffusers and exponents in closed form."""
 
 import math
 
@@ -14,7 +14,7 @@ EIGENVALUES = (3.0, 1.0, 0.3)
 
 
 def contraction(eigenvalue: float, left: int, steps: int) -> float:
-    """d x'/d x: √ᾱ of the level, times the factors of the steps that are left."""
+    """d x'/d x: √ᾱ of the level, times the factors of the remaining steps."""
     t = timesteps(steps)[steps - left]
     return math.sqrt(levels(scheduler_of("ddim"))[t]) * ddim_factors(eigenvalue, steps)[-left:].prod()
 
@@ -27,8 +27,8 @@ def test_the_exponents_of_gaussian_data_are_those_of_a_linear_map(noise):
     np.testing.assert_allclose(found.exponents, expected, atol=1e-8)
 
 
-def test_it_is_the_loop_of_diffusers_written_out(tiny):
-    """With one noise drawn, the scheduler's own add_noise, and its last steps."""
+def test_a_loop_in_plain_diffusers_gives_the_same_images(tiny):
+    """With the same noise, the scheduler's add_noise, and its last steps."""
     import copy
 
     loop = dynamics.closed_loop(tiny, 0.5, steps=4, noise_seed=3)
@@ -39,7 +39,7 @@ def test_it_is_the_loop_of_diffusers_written_out(tiny):
     t = scheduler.timesteps[2]
     level = scheduler.alphas_cumprod[t]
     drawn = (noised - level.sqrt() * x) / (1 - level).sqrt()
-    assert (drawn - drawn[:1]).abs().max() < 1e-5  # the same for all
+    assert (drawn - drawn[:1]).abs().max() < 1e-5  # one noise for all images
     assert 0.7 < drawn[0].std() < 1.3
     with torch.no_grad():
         for t in scheduler.timesteps[2:]:
@@ -48,7 +48,7 @@ def test_it_is_the_loop_of_diffusers_written_out(tiny):
     torch.testing.assert_close(loop(x[0]), noised[0], atol=1e-5, rtol=0)
 
 
-def test_common_noise_is_another_in_each_iteration_and_fixed_noise_the_same(tiny):
+def test_common_noise_differs_between_iterations_and_fixed_noise_does_not(tiny):
     x = ds.noise.random(1, tiny.shape).tensor(0)
     common, fixed = (dynamics.closed_loop(tiny, 0.5, steps=2, noise=kind) for kind in ("common", "fixed"))
     assert torch.equal(common.at(0)(x), fixed(x)) and torch.equal(fixed.at(7)(x), fixed(x))
@@ -56,8 +56,8 @@ def test_common_noise_is_another_in_each_iteration_and_fixed_noise_the_same(tiny
     assert torch.equal(common.at(1)(x), common.at(1)(x))
 
 
-def test_a_fixed_point_of_gaussian_data_is_where_noise_and_contraction_balance():
-    """x = a x + b, with b the denoised noise: the loop is linear, so one iteration from 0 gives b."""
+def test_the_fixed_point_of_gaussian_data():
+    """The loop is linear, x ← a x + b; one iteration from 0 gives b, the denoised noise."""
     loop = dynamics.closed_loop(gaussian(EIGENVALUES), 0.5, steps=10)
     b = loop(torch.zeros(1, 1, 3).double()).flatten().numpy()
     a = np.array([contraction(value, 5, 10) for value in EIGENVALUES])
@@ -66,11 +66,11 @@ def test_a_fixed_point_of_gaussian_data_is_where_noise_and_contraction_balance()
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"level": 0}, r"level is 0; allowed: 0.25 to 1"),
         ({"level": 1.5}, r"level is 1.5; allowed: 0.25 to 1"),
-        ({"level": 0.01}, "the share of 4 steps that are left"),
+        ({"level": 0.01}, "level is 0.01; allowed: 0.25 to 1"),
         ({"level": "half"}, "level is 'half'"),
         ({"level": math.nan}, "level is nan; allowed: 0.25 to 1"),
         ({"level": True}, "level is True"),
@@ -81,13 +81,13 @@ def test_a_fixed_point_of_gaussian_data_is_where_noise_and_contraction_balance()
         ({"lanes": 0}, "lanes is 0"),
     ],
 )
-def test_what_is_no_loop_is_refused(tiny, options, told):
-    with pytest.raises(ds.UserError, match=told):
+def test_options_out_of_range_are_refused(tiny, options, message):
+    with pytest.raises(ds.UserError, match=message):
         dynamics.closed_loop(tiny, **({"steps": 4} | options))
 
 
 @pytest.mark.parametrize(
-    ("x", "told"),
+    ("x", "message"),
     [
         (torch.zeros(1, 28, 28), r"x has shape \[1, 1, 28, 28\]; .* takes floating point \[n, 2, 8, 8\]"),
         (torch.zeros(128), r"x has shape \[128\]"),
@@ -96,23 +96,29 @@ def test_what_is_no_loop_is_refused(tiny, options, told):
         ("image", "x is 'image'"),
     ],
 )
-def test_a_loop_goes_round_with_images_alone(tiny, x, told):
+def test_anything_but_finite_images_is_refused(tiny, x, message):
     loop = dynamics.closed_loop(tiny, 0.5, steps=2)
-    for turn in (loop, loop.at(3), loop.noised):
-        with pytest.raises(ds.UserError, match=told):
-            turn(x)
+    for function in (loop, loop.at(3), loop.noised):
+        with pytest.raises(ds.UserError, match=message):
+            function(x)
 
 
-def test_a_name_closes_no_loop():
+def test_a_loop_shows_its_steps_and_noise(tiny):
+    loop = dynamics.closed_loop(tiny, 0.5, steps=4)
+    assert repr(loop) == "ClosedLoop(begin=2, noise='fixed', noise_seed=0)"
+    assert "2 to 3 of 4" in loop._repr_html_()
+
+
+def test_the_name_of_a_model_is_refused():
     with pytest.raises(
         ds.UserError, match=r"denoiser is 'mnist'; needed is one that is loaded: ds.load\('mnist'\)"
     ):
         dynamics.closed_loop("mnist")
 
 
-def test_a_scheduler_with_a_memory_closes_no_loop(make_unet):
+def test_a_multistep_scheduler_is_refused(make_unet):
     from diffusers import DPMSolverMultistepScheduler
 
     denoiser = ds.load(make_unet(), scheduler=DPMSolverMultistepScheduler(), device="cpu")
-    with pytest.raises(ds.UserError, match="remembers earlier steps"):
+    with pytest.raises(ds.UserError, match="uses earlier steps"):
         dynamics.closed_loop(denoiser)

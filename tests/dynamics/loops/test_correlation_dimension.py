@@ -1,4 +1,4 @@
-"""The correlation dimension of sets whose dimension is known, and of what has too few points to have one."""
+"""Correlation dimensions of sets with known dimensions, and of too few points."""
 
 import math
 
@@ -46,10 +46,10 @@ def test_the_logistic_map_at_the_onset_of_chaos_is_the_published_value():
     found = correlation_dimension(series, radii=(1e-4, 0.1))
     assert found.value == pytest.approx(0.5, abs=0.01)
     assert not found.warnings
-    # The orbit fills its set so regularly that small radii show its resolution: told, and within the interval.
-    unaided = correlation_dimension(series)
-    assert any("no straight line" in line for line in unaided.warnings)
-    assert unaided.interval[0] <= 0.5 <= unaided.interval[1]
+    # The orbit fills its set so regularly that small radii show its resolution: there is a warning, and the interval covers it.
+    automatic = correlation_dimension(series)
+    assert any("not a straight line" in line for line in automatic.warnings)
+    assert automatic.interval[0] <= 0.5 <= automatic.interval[1]
 
 
 def test_a_cantor_set_is_ln_2_over_ln_3():
@@ -74,7 +74,7 @@ def test_the_interval_covers_the_line():
     assert np.mean([np.ptp(run.interval) for run in runs]) < 0.3
 
 
-def test_sums_are_the_share_of_pairs_by_counting():
+def test_sums_are_the_shares_of_counted_pairs():
     points = uniform(250, 2)
     found = correlation_dimension(points, theiler=3)
     gaps = np.abs(np.subtract.outer(np.arange(250), np.arange(250)))
@@ -83,21 +83,21 @@ def test_sums_are_the_share_of_pairs_by_counting():
     assert found.sums == pytest.approx(expected, abs=1e-9)
 
 
-def test_memory_is_bounded_by_blocks_that_change_nothing(monkeypatch):
+def test_the_size_of_blocks_does_not_change_the_result(monkeypatch):
     whole = correlation_dimension(uniform(400, 2), theiler=2)
     monkeypatch.setattr(pairwise, "BLOCK_NUMBERS", 400 * 7)
-    cut = correlation_dimension(uniform(400, 2), theiler=2)
-    assert np.array_equal(whole.sums, cut.sums) and whole.interval == pytest.approx(cut.interval)
+    small = correlation_dimension(uniform(400, 2), theiler=2)
+    assert np.array_equal(whole.sums, small.sums) and whole.interval == pytest.approx(small.interval)
 
 
 def test_a_smooth_curve_needs_a_theiler_window():
-    # One pass along a closed curve that fills a torus: neighbours in time look like a line.
+    # One pass along a curve that fills a torus: neighbours in time look like a line.
     times = 0.02 * np.arange(4000)
     torus = np.stack(
         [np.cos(times), np.sin(times), np.cos(np.sqrt(2) * times), np.sin(np.sqrt(2) * times)], 1
     )
-    assert any("raise theiler" in line for line in correlation_dimension(torus).warnings)
-    assert not any("raise theiler" in line for line in correlation_dimension(torus, theiler=60).warnings)
+    assert any("increase theiler" in line for line in correlation_dimension(torus).warnings)
+    assert not any("increase theiler" in line for line in correlation_dimension(torus, theiler=60).warnings)
 
 
 def test_a_given_range_is_the_fitted_range():
@@ -113,19 +113,19 @@ def test_noise_in_many_dimensions_is_above_the_bound():
     assert any("Eckmann" in line for line in found.warnings)
 
 
-def test_two_scales_are_no_straight_line():
+def test_a_set_with_two_scales_gives_a_warning():
     # Clusters on a line, each a three-dimensional ball: 3 within, 1 between.
     rng = np.random.default_rng(0)
     points = np.pad(rng.uniform(size=(3000, 1)), ((0, 0), (0, 2))) + 0.003 * rng.uniform(size=(3000, 3))
     found = correlation_dimension(points, radii=(3e-4, 0.1))
     assert found.halves[0] > found.halves[1]
-    assert any("no straight line" in line for line in found.warnings)
+    assert any("not a straight line" in line for line in found.warnings)
 
 
 @pytest.mark.parametrize(
     ("points", "options", "message"),
     [
-        (uniform(61, 5), {}, "61 points; at least 200.*Eckmann and Ruelle"),
+        (uniform(61, 5), {}, "61 points; allowed: at least 200.*Eckmann and Ruelle"),
         (np.ones((300, 3)), {}, "equal"),
         (np.full((300, 3), np.inf), {}, "NaN or Inf"),
         (uniform(300, 2), {"theiler": 150}, "theiler is 150; allowed: 0 to 149"),
@@ -134,16 +134,16 @@ def test_two_scales_are_no_straight_line():
         (uniform(300, 2), {"radii": 0.1}, r"radii is 0.1; allowed: \(low, high\)"),
         (uniform(300, 2), {"radii": (0.2, 0.1)}, r"radii is \(0.2, 0.1\)"),
         (uniform(300, 2), {"confidence": 95}, "confidence is 95"),
-        (uniform(300, 2), {"radii": (2.0, 3.0)}, "too few radii between 2 and 3"),
-        (np.tile([0.1, 0.4, 0.7, 0.9], 100), {}, "4 of 400 points are different"),
+        (uniform(300, 2), {"radii": (2.0, 3.0)}, "too few radii lie between 2 and 3"),
+        (np.tile([0.1, 0.4, 0.7, 0.9], 100), {}, "4 of 400 points are distinct"),
     ],
 )
-def test_refuses_what_has_no_dimension_to_show(points, options, message):
+def test_wrong_arguments_are_refused(points, options, message):
     with pytest.raises(UserError, match=message):
         correlation_dimension(points, **options)
 
 
-def test_a_value_near_the_bound_is_flagged():
+def test_a_value_close_to_the_bound_gives_a_warning():
     found = correlation_dimension(np.random.default_rng(0).standard_normal((2000, 6)))
     assert 0.8 * found.bound < found.value <= found.bound
-    assert "is near" in found.warnings[0] and "it may be too small" in found.warnings[0]
+    assert "is close to" in found.warnings[0] and "underestimated" in found.warnings[0]

@@ -1,4 +1,4 @@
-"""Recurrence statistics meet what theory says of noise and of rotations, and what counting by hand gives."""
+"""Recurrence statistics against theory for noise and rotations, and against counting by hand."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ def circle(n, turn):
 
 
 def test_white_noise_has_the_determinism_of_chance():
-    # Each cell of a diagonal is recurrent by itself with the rate's probability.
+    # Each cell of a diagonal is recurrent independently, with a probability equal to the rate.
     for rate in (0.05, 0.2):
         found = recurrence(noise(2000), rate=rate)
         assert found.recurrence_rate == pytest.approx(rate, abs=1e-6)
@@ -42,12 +42,12 @@ def test_laminarity_of_white_noise_on_average():
     assert np.mean(found) == pytest.approx(1 - 0.9**2, abs=0.02)
 
 
-def test_a_sine_is_determinate():
-    # The distance on a circle hangs on |i − j| alone: a diagonal is recurrent throughout or not at all.
+def test_a_rotation_is_deterministic():
+    # Distances on a circle depend on |i − j| alone: a diagonal is recurrent throughout or nowhere.
     found = recurrence(circle(1000, (np.sqrt(5) - 1) / 200))
     assert found.determinism > 0.99
     assert found.longest_diagonal > 950
-    # The nearest 5 % of a turn hold 0.05/0.00618 = 8.09 states. Of the 6.18 passes through them, the one at the point
+    # The nearest 5 % of a turn contain 0.05/0.00618 = 8.09 states. Of the 6.18 passes through them, the one at the point
     # itself is cut into two of 4 by the main diagonal.
     assert found.longest_vertical in (8, 9)
     assert found.trapping_time == pytest.approx((5.18 * 8.09 + 2 * 4) / 7.18, abs=0.15)
@@ -55,7 +55,7 @@ def test_a_sine_is_determinate():
 
 
 def by_hand(matrix, theiler, shortest):
-    """Line statistics by walking over the cells one at a time."""
+    """Line statistics, cell by cell."""
     n = len(matrix)
     diagonals, verticals = [], []
     for gap in range(theiler + 1, n):
@@ -77,7 +77,7 @@ def by_hand(matrix, theiler, shortest):
 
 
 @pytest.mark.parametrize("theiler", [0, 4])
-def test_every_statistic_by_hand(theiler):
+def test_every_statistic_equals_that_by_hand(theiler):
     points = np.cumsum(noise((60, 2)), axis=0)
     found = recurrence(points, rate=0.2, theiler=theiler, shortest_diagonal=3, shortest_vertical=3)
     gaps = np.abs(np.subtract.outer(np.arange(60), np.arange(60)))
@@ -99,22 +99,22 @@ def test_the_threshold_is_the_quantile_of_sorted_distances(share, monkeypatch):
     assert distance_quantile(points, share, 2) == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_trajectory_of_a_denoising_has_a_matrix_and_a_warning():
+def test_a_denoising_trajectory_has_a_matrix_and_a_warning():
     found = recurrence(np.cumsum(noise((51, 784)), axis=0))
     assert found.matrix.shape == (51, 51)
     assert "few" in found.warnings[0]
     json.loads(found.to_json())
 
 
-def test_points_that_never_come_back_in_lines_have_no_lines_to_average():
+def test_statistics_without_lines_are_none():
     found = recurrence(2 ** np.arange(20.0), rate=0.005)
     assert found.mean_diagonal is None and found.entropy is None and found.determinism == 0
 
 
-def test_many_equal_distances_are_told():
+def test_many_equal_distances_give_a_warning():
     found = recurrence(np.tile([0.0, 1.0], 300))
     assert found.recurrence_rate > 0.45
-    assert any("not 0.05" in line for line in found.warnings)
+    assert any("instead of 0.05" in line for line in found.warnings)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +130,6 @@ def test_many_equal_distances_are_told():
         (np.full(100, np.nan), {}, "NaN or Inf"),
     ],
 )
-def test_refuses(points, options, message):
+def test_wrong_arguments_are_refused(points, options, message):
     with pytest.raises(UserError, match=message):
         recurrence(points, **options)

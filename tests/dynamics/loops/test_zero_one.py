@@ -1,4 +1,4 @@
-"""The 0–1 test gives the known answers, and what a plain writing-down of its definition gives."""
+"""The 0–1 test against known answers and a plain implementation of its definition."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_two_incommensurate_tones_are_regular():
 
 
 def by_definition(series, c):
-    """K_c in the plainest writing."""
+    """K_c, written as in the definition."""
     n = len(series)
     j = np.arange(1, n + 1)
     p, q = np.cumsum(series * np.cos(j * c)), np.cumsum(series * np.sin(j * c))
@@ -49,7 +49,7 @@ def by_definition(series, c):
     return np.corrcoef(lags, growth)[0, 1]
 
 
-def test_every_frequency_as_the_definition_has_it():
+def test_every_correlation_is_that_of_the_definition():
     series = logistic(3.9, 1000)
     found = zero_one(series, frequencies=12, seed=3)
     assert found.correlations == pytest.approx(
@@ -59,25 +59,25 @@ def test_every_frequency_as_the_definition_has_it():
     assert (found.frequencies > np.pi / 5).all() and (found.frequencies < 4 * np.pi / 5).all()
 
 
-def test_damping_drowns_weak_noise_and_keeps_chaos():
+def test_damping_suppresses_weak_noise_but_not_chaos():
     weak = logistic(3.5) + 0.02 * noise()
     assert zero_one(weak, damping=2.5).value < 0.5 * zero_one(weak).value
     assert zero_one(logistic(4.0), damping=2.5).value > 0.95
 
 
 def test_a_shift_of_the_series_does_not_change_the_damping():
-    # At α so large that only the damping is left, K_c is that of sin(√2 n) whatever the mean.
+    # For so large an α only the damping matters, and K_c is that of sin(√2 n) for any mean.
     lags = np.arange(1, 101)
     expected = np.corrcoef(lags, np.sin(np.sqrt(2) * lags))[0, 1]
     assert zero_one(noise(1000) + 5, damping=1e9).value == pytest.approx(expected, abs=1e-6)
 
 
-def test_warns_of_short_and_of_smooth_series():
+def test_short_and_smooth_series_give_a_warning():
     assert "few" in zero_one(logistic(4.0, 500)).warnings[0]
     assert "too finely" in zero_one(np.sin(0.05 * np.arange(2000))).warnings[0]
 
 
-def test_a_series_with_nothing_after_the_start_gives_a_number():
+def test_a_series_that_is_zero_after_the_start_has_a_finite_k():
     series = np.zeros(1000)
     series[:2] = 1, -1
     assert np.isfinite(zero_one(series).value)
@@ -93,25 +93,25 @@ def test_a_series_with_nothing_after_the_start_gives_a_number():
         (noise(1000) * 1j, "real numbers"),
     ],
 )
-def test_refuses_what_cannot_be_tested(series, message):
+def test_wrong_series_are_refused(series, message):
     with pytest.raises(UserError, match=message):
         zero_one(series)
 
 
-def test_refuses_too_few_frequencies():
+def test_too_few_frequencies_are_refused():
     with pytest.raises(UserError, match="frequencies is 5; allowed: an integer of at least 10"):
         zero_one(noise(), frequencies=5)
 
 
-def test_refuses_a_seed_that_is_none():
+def test_a_wrong_seed_is_refused():
     with pytest.raises(UserError, match="seed is -1; allowed: an integer"):
         zero_one(noise(), seed=-1)
 
 
-def test_a_settled_series_that_only_rounding_moves_is_warned_of():
+def test_a_series_of_rounding_errors_gives_a_warning():
     rng = np.random.default_rng(0)
     settled = (0.5 + 1e-7 * rng.normal(size=2000)).astype(np.float32)
-    assert any("as rounding does" in warning for warning in zero_one(settled, seed=0).warnings)
+    assert any("as by rounding" in warning for warning in zero_one(settled, seed=0).warnings)
     moving = 0.5 + 1e-3 * rng.normal(size=2000)
     assert not any("rounding" in warning for warning in zero_one(moving, seed=0).warnings)
 

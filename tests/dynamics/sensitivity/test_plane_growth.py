@@ -13,8 +13,8 @@ from denoscope.foundation import checkpoint
 from denoscope.foundation.checkpoint import Checkpoint
 
 
-def test_gaussian_data_grow_alike_everywhere():
-    """The 2×2 part of the map along the plane: σ of diag(factors)·[d1 d2]."""
+def test_growth_of_gaussian_data_is_uniform():
+    """It is the singular values of diag(factors)·[d1 d2]."""
     eigenvalues = (3.0, 1.0, 0.3, 0.01)
     denoiser = gaussian(eigenvalues)
     plane = noise.plane((3, 2), denoiser.shape, lengths=(2.0, 1.0), base_seed=1, direction_seeds=(5, 6))
@@ -31,12 +31,14 @@ def test_gaussian_data_grow_alike_everywhere():
     assert found.attrs["plane"]["base_seed"] == 1 and found.attrs["fingerprint"]["num_steps"] == 10
 
 
-def test_a_ridge_runs_along_a_straight_boundary():
+def test_a_ridge_follows_a_straight_boundary():
     """Two Gaussians: growth peaks where the plane crosses m·x_T = 0."""
     mean, scheduler = torch.tensor([1.5, 0.0, 0.0]), scheduler_of("ddim")
     denoiser = denoiser_of(TwoGaussians(mean, 0.3, scheduler), scheduler, 3)
     plane = noise.plane((41, 3), denoiser.shape, lengths=(8.0, 0.2), base_seed=2, direction_seeds=(5, 6))
-    leading = dynamics.plane_growth(denoiser, plane, steps=20, batch_size=16)["growth"].values[..., 0].T
+    leading = (
+        dynamics.plane_growth(denoiser, plane, steps=20, batch_size=123, lanes=246)["growth"].values[..., 0].T
+    )
     along = np.array([float(plane.tensor(k).flatten()[0]) for k in range(len(plane))]).reshape(41, 3)
     assert (along.min(0) < -1).all() and (along.max(0) > 1).all(), "the plane crosses the boundary"
     for row in range(3):
@@ -44,7 +46,7 @@ def test_a_ridge_runs_along_a_straight_boundary():
     assert leading.max() > leading[0].max() + 1
 
 
-def test_a_point_s_growth_is_that_of_the_plain_jacobian(make_unet, make_scheduler):
+def test_growth_is_that_of_a_plain_jacobian(make_unet, make_scheduler):
     denoiser = ds.load(make_unet(), scheduler=make_scheduler("ddim"), dtype="float64", device="cpu")
     plane = noise.plane((2, 2), denoiser.shape, lengths=(20.0, 20.0))
     found = dynamics.plane_growth(denoiser, plane, steps=3, batch_size=3)
@@ -55,13 +57,13 @@ def test_a_point_s_growth_is_that_of_the_plain_jacobian(make_unet, make_schedule
         np.testing.assert_allclose(found["growth"].values[index % 2, index // 2], values.log(), atol=1e-9)
 
 
-def test_the_batch_size_changes_no_bit(tiny):
+def test_the_batch_size_does_not_change_any_bit(tiny):
     plane = noise.plane((3, 3), tiny.shape, lengths=(20.0, 20.0))
     one, other = (dynamics.plane_growth(tiny, plane, steps=2, batch_size=size) for size in (2, 9))
     assert one.identical(other)
 
 
-def test_a_plane_is_gone_on_with_where_it_was_left(tiny, tmp_path):
+def test_an_interrupted_ridge_map_is_resumed(tiny, tmp_path):
     plane, out = noise.plane((3, 3), tiny.shape, lengths=(20.0, 20.0)), tmp_path / "growth.npz"
     whole = dynamics.plane_growth(tiny, plane, steps=2)
 
@@ -73,31 +75,31 @@ def test_a_plane_is_gone_on_with_where_it_was_left(tiny, tmp_path):
         dynamics.plane_growth(tiny, plane, steps=2, batch_size=4, checkpoint=Checkpoint(out, progress=stop))
     left = checkpoint.read(out)
     assert left["computed"].sum() == 4 and np.isnan(left["angle"].to_numpy()[~left["computed"]]).all()
-    told = []
+    reported = []
     found = dynamics.plane_growth(
         tiny,
         plane,
         steps=2,
-        checkpoint=Checkpoint(out, resume=True, progress=lambda *counts: told.append(counts)),
+        checkpoint=Checkpoint(out, resume=True, progress=lambda *counts: reported.append(counts)),
     )
-    assert told == [(9, 9)], "five points were left, in one batch"
+    assert reported == [(9, 9)], "the remaining five points are one batch"
     for resumed in (found, checkpoint.read(out)):
         assert resumed.drop_attrs().identical(whole.drop_attrs())
     with pytest.raises(ds.UserError, match="differs in num_steps: 2 → 3"):
         dynamics.plane_growth(tiny, plane, steps=3, checkpoint=Checkpoint(out, resume=True))
 
 
-def test_a_plane_read_from_a_folder_is_one_and_random_noises_are_none(tiny, tmp_path):
+def test_noises_must_be_a_plane(tiny, tmp_path):
     noise.plane((2, 3), tiny.shape, lengths=(20.0, 20.0)).write(tmp_path / "plane")
     read = dynamics.plane_growth(tiny, noise.read(tmp_path / "plane"), steps=1)
     assert read["growth"].shape == (3, 2, 2) and not np.isnan(read["growth"]).any()
     noise.random(2, tiny.shape).write(tmp_path / "random")
-    for none in (noise.random(2, tiny.shape), noise.read(tmp_path / "random")):
+    for noises in (noise.random(2, tiny.shape), noise.read(tmp_path / "random")):
         with pytest.raises(ds.UserError, match="plane is not a plane of noises; make one"):
-            dynamics.plane_growth(tiny, none, steps=1)
+            dynamics.plane_growth(tiny, noises, steps=1)
     with pytest.raises(ds.UserError, match=r"plane is .*; allowed: a plane of noises: noise.plane"):
         dynamics.plane_growth(tiny, torch.zeros(4, 2, 8, 8), steps=1)
     with pytest.raises(ds.UserError, match="batch_size is 0"):
         dynamics.plane_growth(tiny, noise.plane((2, 2), tiny.shape), steps=1, batch_size=0)
-    with pytest.raises(ds.UserError, match=r"the plane has shape \[1, 4, 4\]; UNet2DModel takes \[2, 8, 8\]"):
+    with pytest.raises(ds.UserError, match=r"plane holds noises \[1, 4, 4\]; allowed: \[2, 8, 8\]"):
         dynamics.plane_growth(tiny, noise.plane((2, 2), (1, 4, 4)), steps=1)

@@ -1,1 +1,1 @@
-"""Systems whose numbers are known, and the self-check that measures them."""
+"""Systems with known values: analytic models as denoisers, and checks of all measures."""

@@ -1,7 +1,7 @@
-"""Networks whose denoising map is known in closed form, to be run through diffusers' own schedulers.
+"""Networks with a denoising map that is known in closed form, for diffusers' own schedulers.
 
-All predict ε in double precision and know the noise levels ᾱ_t of their scheduler. `denoiser` joins the two.
-A recording needs a layer: `prediction` is where theirs is read.
+All predict ε in float64 and contain the noise levels ᾱ_t of their scheduler; `denoiser` joins the two. Their prediction is
+the layer `prediction`, which can be recorded.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from denoscope.models.schedule_precision import in_double
 
 Kind = Literal["ddim", "ddpm"]
 Map = Callable[[torch.Tensor], torch.Tensor]
-"""Points, their coordinates on axis 1 of [n, C, H, W], to points of the same shape."""
+"""A function from points to points of the same shape, with their coordinates on axis 1 of [n, C, H, W]."""
 
 
 def scheduler(kind: Kind) -> Any:
-    """diffusers' scheduler as the closed forms have it: 1000 linear betas, ε-prediction, nothing clipped."""
+    """diffusers' scheduler that the closed forms assume: 1000 linear betas, ε-prediction, no clipping."""
     import diffusers
 
     kinds = {"ddim": diffusers.DDIMScheduler, "ddpm": diffusers.DDPMScheduler}
@@ -33,23 +33,23 @@ def scheduler(kind: Kind) -> Any:
 
 
 def denoiser(network: nn.Module, own: Any, shape: Shape) -> Denoiser:
-    """An analytic network with the scheduler whose noise levels it knows, in float64 on the CPU."""
+    """An analytic network and the scheduler whose noise levels it contains, in float64 on the CPU."""
     return load(network, scheduler=own, shape=shape, dtype="float64", device="cpu")
 
 
 def levels(own: Any) -> torch.Tensor:
-    """ᾱ_t [1000] of a scheduler in float64; it is left as it was."""
+    """ᾱ_t [1000] of a scheduler in float64; the scheduler is not changed."""
     exact = copy.deepcopy(own)
     in_double(exact)
     return exact.alphas_cumprod
 
 
 class Gaussian(nn.Module):
-    """ε* for data N(0, Σ), Σ the covariance [numbers, numbers] of a flattened state, for which it is exact.
+    """ε* for data N(0, Σ), with the covariance Σ [size, size] of a flattened state.
 
     ε*(x, t) = √(1−ᾱ) · (ᾱ Σ + (1−ᾱ) I)⁻¹ x. The denoising map is linear: along an eigenvector of Σ with eigenvalue
-    λ one step of DDIM from ᾱ to ᾱ' multiplies by [√(ᾱ'ᾱ) λ + √((1−ᾱ')(1−ᾱ))] / (ᾱ λ + 1 − ᾱ), and all of
-    DDPM under common noise by √ᾱ_T λ / (ᾱ_T λ + 1 − ᾱ_T), ᾱ_T that of the first step, however many there are.
+    λ, one step of DDIM from ᾱ to ᾱ' multiplies by [√(ᾱ'ᾱ) λ + √((1−ᾱ')(1−ᾱ))] / (ᾱ λ + 1 − ᾱ). The whole DDPM map under
+    common noise multiplies by √ᾱ_T λ / (ᾱ_T λ + 1 − ᾱ_T), with ᾱ_T of the first step, for any number of steps.
 
     Source: ε* = −√(1−ᾱ) ∇ ln p_t of the noised density N(0, ᾱ Σ + (1−ᾱ) I) (Song et al., ICLR 2021).
     """
@@ -67,10 +67,10 @@ class Gaussian(nn.Module):
 
 
 class TwoGaussians(nn.Module):
-    """ε* for the even mixture of N(m, s² I) and N(−m, s² I), `mean` m [numbers] and `variance` s².
+    """ε* for the even mixture of N(m, s² I) and N(−m, s² I), with `mean` m [size] and `variance` s².
 
     With Δ = ᾱ s² + 1 − ᾱ, ε*(x, t) = √(1−ᾱ)/Δ · (x − √ᾱ m tanh(√ᾱ m·x/Δ)). The boundary between the two basins of
-    DDIM is the hyperplane m·x_T = 0, whatever the number of steps, though differences along m grow hugely on it.
+    DDIM is the hyperplane m·x_T = 0 for any number of steps, although differences along m grow hugely on it.
 
     Source: the gradient of the noised mixture's log density, as for `Gaussian`.
     """
@@ -90,11 +90,11 @@ class TwoGaussians(nn.Module):
 
 
 class Embedded(nn.Module):
-    """A map F of points in a network with which each of the `steps` steps of DDIM applies F once.
+    """A network with which each of the `steps` steps of DDIM applies a map F once.
 
-    A step of DDIM is x' = a x + b ε with a = √(ᾱ'/ᾱ), b = √(1−ᾱ') − √(ᾱ'(1−ᾱ)/ᾱ), so ε(x, t) = (F(x) − a x)/b does it.
-    Every pixel of a state [C, H, W] is a point of its own, whose C coordinates are the channels: one state can hold a
-    whole plane of points.
+    A step of DDIM is x' = a x + b ε with a = √(ᾱ'/ᾱ) and b = √(1−ᾱ') − √(ᾱ'(1−ᾱ)/ᾱ), so that ε(x, t) = (F(x) − a x)/b.
+    Every pixel of a state [C, H, W] is a separate point with the channels as its C coordinates: one state can hold a whole
+    plane of points.
 
     Source: the step is eq. 12 of Song, Meng and Ermon, Denoising Diffusion Implicit Models (2021), with σ = 0.
     """
@@ -113,7 +113,7 @@ class Embedded(nn.Module):
 
 
 def embedded(step: Map, steps: int, shape: Shape) -> Denoiser:
-    """The denoiser, DDIM, whose map x_T → x_0 in `steps` steps is F iterated as often."""
+    """A DDIM denoiser whose map x_T → x_0 in `steps` steps is `steps` iterations of F."""
     own = scheduler("ddim")
     return denoiser(Embedded(step, own, steps), own, shape)
 
@@ -143,6 +143,6 @@ def logistic(r: float) -> Map:
 
 
 def nearest_root(x: np.ndarray) -> np.ndarray:
-    """Which of the cube roots of 1 is nearest, 0, 1 or 2, of points [2, …]."""
+    """The index 0, 1 or 2 of the nearest cube root of 1, for points [2, …]."""
     roots = np.exp(2j * np.pi * np.arange(3) / 3)
     return np.abs((x[0] + 1j * x[1])[..., None] - roots).argmin(-1)

@@ -1,4 +1,4 @@
-"""One quantity whose value is known, beside what was measured of it."""
+"""A quantity with a known value, beside its measured value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HEAD = f"{'quantity':<66}{'expected':>15}{'measured':>15}{'error':>10}{'allowed'
 
 @dataclass(frozen=True)
 class Check:
-    """A quantity, what it must be (a number, or a word that must be met), what it is, and how far it may be off."""
+    """A quantity: its known value (a number or a word), its measured value, and the allowed error."""
 
     name: str
     expected: float | str
@@ -18,22 +18,22 @@ class Check:
 
     @property
     def error(self) -> float | None:
-        """How far off, in the quantity's own unit; None between words, and where a word stands for a number."""
+        """The absolute error; None if one of the values is a word."""
         if isinstance(self.expected, str) or isinstance(self.measured, str):
             return None
         return abs(float(self.measured) - float(self.expected))
 
     @property
-    def holds(self) -> bool:
-        """Whether the error is allowed; that of NaN never is."""
+    def passes(self) -> bool:
+        """Whether the error is within the tolerance; NaN never passes."""
         return self.measured == self.expected if self.error is None else self.error <= self.tolerance
 
     def __str__(self) -> str:
         error = "" if self.error is None else f"{self.error:.1e}"
         allowed = "" if self.error is None else f"{self.tolerance:.0e}"
-        told = f"{self.name:<66}{_written(self.expected):>15}{_written(self.measured):>15}"
-        return f"{told}{error:>10}{allowed:>10}  {'ok' if self.holds else 'MISSES'}"
+        values = f"{self.name:<66}{_format(self.expected):>15}{_format(self.measured):>15}"
+        return f"{values}{error:>10}{allowed:>10}  {'ok' if self.passes else 'FAILS'}"
 
 
-def _written(value: float | str) -> str:
+def _format(value: float | str) -> str:
     return value if isinstance(value, str) else f"{float(value):.9g}"

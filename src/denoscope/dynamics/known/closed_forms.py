@@ -1,4 +1,4 @@
-"""What theory says of the denoising of Gaussian data: written down from the betas, apart from what is tested."""
+"""Closed forms for the denoising of Gaussian data, derived from the betas, independent of the code under test."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ LEVELS = np.cumprod(1 - np.linspace(1e-4, 0.02, TRAINED))
 
 
 def timesteps(steps: int) -> list[int]:
-    """Of 1000 training steps, leading spacing, noisiest first."""
+    """The timesteps of 1000 training steps with leading spacing, noisiest first."""
     return [k * (TRAINED // steps) for k in range(steps)][::-1]
 
 
 def ddim_factors(eigenvalue: float, steps: int) -> np.ndarray:
-    """By what each step of DDIM multiplies along an eigenvector of the covariance; see `Gaussian`."""
+    """The factor of each DDIM step along an eigenvector of the covariance; see `Gaussian`."""
     stride, factors = TRAINED // steps, []
     for t in timesteps(steps):
         now, then = LEVELS[t], LEVELS[t - stride] if t >= stride else 1.0
@@ -27,6 +27,6 @@ def ddim_factors(eigenvalue: float, steps: int) -> np.ndarray:
 
 
 def ddpm_factor(eigenvalue: float, steps: int) -> float:
-    """By what all of DDPM under common noise multiplies along an eigenvector of the covariance."""
+    """The factor of the whole DDPM map under common noise along an eigenvector of the covariance."""
     first = LEVELS[timesteps(steps)[0]]
     return math.sqrt(first) * eigenvalue / (first * eigenvalue + 1 - first)

@@ -1,4 +1,4 @@
-"""Gaussian data through DDIM and DDPM: linear maps, of which every derivative is known."""
+"""Gaussian data through DDIM and DDPM: linear maps with known derivatives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from denoscope.models.denoiser import Denoiser
 from denoscope.recording import record
 
 EIGENVALUES = (3.0, 1.0, 0.3, 0.2, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01)
-"""Of the covariance, whose eigenvectors are turned against the pixels."""
+"""Eigenvalues of the covariance; its eigenvectors are rotated against the pixels."""
 STEPS = 50
 ISOTROPIC = 2.0
 LAYER = "prediction"
@@ -36,7 +36,7 @@ def checks() -> list[Check]:
 
 
 def _singular_values() -> list[Check]:
-    """Those of the whole map, by block Krylov iteration."""
+    """Singular values of the whole map, by block Krylov iteration."""
     found = []
     cases: list[tuple[models.Kind, int]] = [("ddim", 10), ("ddim", 50), ("ddpm", 10), ("ddpm", 50)]
     for kind, steps in cases:
@@ -49,24 +49,24 @@ def _singular_values() -> list[Check]:
 
 
 def _all_exponents() -> list[Check]:
-    """By the product of the steps' whole Jacobians, with the determinant as a check on them."""
+    """All exponents, by the product of the Jacobians of the steps, and their determinant."""
     exact = np.array([np.log(ddim_factors(value, STEPS)) for value in EIGENVALUES])
     every = dynamics.full_spectrum(_denoiser("ddim"), _some(), steps=STEPS)
     steps = dynamics.local_expansion(_denoiser("ddim"), _some(), len(EIGENVALUES), steps=STEPS)
-    told = f"Gaussian, DDIM N={STEPS}"
+    prefix = f"Gaussian, DDIM N={STEPS}"
     assert every.log_det is not None
     return [
         Check(
-            f"{told}: smallest exponent, λ={EIGENVALUES[-1]:g}", exact[-1].sum(), every.exponents[-1], 1e-9
+            f"{prefix}: smallest exponent, λ={EIGENVALUES[-1]:g}", exact[-1].sum(), every.exponents[-1], 1e-9
         ),
-        Check(f"{told}: ln|det| by LU of each step", exact.sum(), every.log_det, 1e-9),
-        Check(f"{told}: sum of all exponents", exact.sum(), every.exponents.sum(), 1e-9),
-        Check(f"{told}: sum of local expansion (QR)", exact.sum(), steps.rates.sum(), 1e-9),
+        Check(f"{prefix}: ln|det| by LU of each step", exact.sum(), every.log_det, 1e-9),
+        Check(f"{prefix}: sum of all exponents", exact.sum(), every.exponents.sum(), 1e-9),
+        Check(f"{prefix}: sum of local expansion (QR)", exact.sum(), steps.rates.sum(), 1e-9),
     ]
 
 
 def _layer() -> list[Check]:
-    """The derivative of what the network predicts half way, which is linear in x_t, and a central difference of it."""
+    """The derivative of the prediction in the middle step, which is linear in x_t, and its central difference."""
     step, eigenvalue = STEPS // 2, EIGENVALUES[0]
     found = dynamics.spectrum(
         _isotropic(4, eigenvalue), _some()[..., :4], 1, steps=STEPS, layer=LAYER, step=step, differences=True
@@ -75,15 +75,15 @@ def _layer() -> list[Check]:
     own = math.sqrt(1 - level) / (level * eigenvalue + 1 - level)
     exact = math.log(own) + np.log(ddim_factors(eigenvalue, STEPS)[:step]).sum()
     assert found.difference_errors is not None
-    told = f"Gaussian, DDIM N={STEPS}, ε in step {step}"
+    prefix = f"Gaussian, DDIM N={STEPS}, ε in step {step}"
     return [
-        Check(f"{told}: exponent", float(exact), float(found.exponents[0]), 1e-9),
-        Check(f"{told}: derivative off a difference", 0.0, float(found.difference_errors[0]), 1e-8),
+        Check(f"{prefix}: exponent", float(exact), float(found.exponents[0]), 1e-9),
+        Check(f"{prefix}: derivative against a difference", 0.0, float(found.difference_errors[0]), 1e-8),
     ]
 
 
 def _theory() -> list[Check]:
-    """What is laid over measurements: gains of the whole map, by the scheduler itself."""
+    """Gains of the whole map, as the scheduler itself computes them."""
     cases: list[tuple[models.Kind, float]] = [
         ("ddim", float(np.prod(ddim_factors(EIGENVALUES[0], STEPS)))),
         ("ddpm", ddpm_factor(EIGENVALUES[0], STEPS)),
@@ -100,7 +100,7 @@ def _theory() -> list[Check]:
 
 
 def _plane() -> list[Check]:
-    """The growth of a plane's two directions, both alike for isotropic data."""
+    """The growth of the two directions of a plane, which is the same for isotropic data."""
     plane = noise.plane((3, 3), (1, 1, 4), lengths=(10.0, 10.0))
     grown = dynamics.plane_growth(_isotropic(4), plane, steps=STEPS).growth
     exact = float(np.log(ddim_factors(ISOTROPIC, STEPS)).sum())
@@ -109,7 +109,7 @@ def _plane() -> list[Check]:
 
 
 def _divergence() -> list[Check]:
-    """Recorded trajectories, whose differences a linear map treats alike however large they are."""
+    """Recorded trajectories, whose differences grow alike for every size under a linear map."""
     with tempfile.TemporaryDirectory() as folder:
         for epsilon in (1.0, 1e-1, 1e-2):
             noise.perturbed(3, (1, 1, 16), epsilon=epsilon).write(Path(folder) / "inputs")
@@ -120,22 +120,24 @@ def _divergence() -> list[Check]:
         rate = float(apart.growth_rate)
         share = float(apart[f"{LAYER} separation"][-1] / apart.separation[-2])
     exact, last = float(np.log(ddim_factors(ISOTROPIC, STEPS)).mean()), LEVELS[0]
-    told = f"Gaussian, DDIM N={STEPS}, recorded pair"
+    prefix = f"Gaussian, DDIM N={STEPS}, recorded pair"
     return [
-        Check(f"{told}: growth rate per step", exact, rate, 1e-7),
-        Check(f"{told}: on the plateau", exact * STEPS, sweep.value, 1e-6),
-        Check(f"{told}: in ε against in x_t", (1 - last) ** 0.5 / (last * ISOTROPIC + 1 - last), share, 1e-7),
+        Check(f"{prefix}: growth rate per step", exact, rate, 1e-7),
+        Check(f"{prefix}: on the plateau", exact * STEPS, sweep.value, 1e-6),
+        Check(
+            f"{prefix}: in ε against in x_t", (1 - last) ** 0.5 / (last * ISOTROPIC + 1 - last), share, 1e-7
+        ),
     ]
 
 
 def _closed_loop() -> list[Check]:
-    """Noised to the level of the middle step and denoised again, by the same noise each time."""
+    """Noising to the level of the middle step and denoising, with one noise for all iterations."""
     steps, eigenvalue = 10, EIGENVALUES[0]
     loop = dynamics.closed_loop(_denoiser("ddim"), 0.5, steps=steps)
     found = dynamics.lyapunov(loop, _some()[0], iterations=60, discard=40, k=1).exponents[0]
     middle = timesteps(steps)[steps // 2]
     exact = 0.5 * math.log(LEVELS[middle]) + np.log(ddim_factors(eigenvalue, steps)[steps // 2 :]).sum()
-    return [Check("Gaussian, noised by half and denoised: exponent", float(exact), float(found), 1e-9)]
+    return [Check("Gaussian, closed loop at level 0.5: exponent", float(exact), float(found), 1e-9)]
 
 
 def _denoiser(kind: models.Kind) -> Denoiser:

@@ -1,4 +1,4 @@
-"""Measures of points and series whose values are known of what they are given."""
+"""Measures of points and series with known values."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def checks() -> list[Check]:
     turned = 3 * states @ np.linalg.qr(draws.normal(size=(6, 6)))[0] + 1
     rate = 0.2
     dimensions = [
-        Check(f"Kaplan–Yorke dimension of {told}", value, dynamics.kaplan_yorke(exponents).value, 1e-12)
-        for told, exponents, value in (
+        Check(f"Kaplan–Yorke dimension of {name}", value, dynamics.kaplan_yorke(exponents).value, 1e-12)
+        for name, exponents, value in (
             ("1, −1, −1", (1, -1, -1), 2),
             ("1, 1, −1/2", (1, 1, -0.5), 3),
             ("−1, −2", (-1, -2), 0),
@@ -23,7 +23,7 @@ def checks() -> list[Check]:
     ]
     return [
         *dimensions,
-        Check("white noise: K of the 0–1 test, as of chaos", 1.0, dynamics.zero_one(noise).value, 0.05),
+        Check("white noise: K of the 0–1 test, as for chaos", 1.0, dynamics.zero_one(noise).value, 0.05),
         Check(
             "white noise, recurrence rate 0.2: determinism",
             1 - (1 - rate) ** 2,
@@ -32,7 +32,10 @@ def checks() -> list[Check]:
         ),
         Check("linear CKA of states with themselves", 1.0, dynamics.linear_cka(states, states).value, 1e-12),
         Check(
-            "linear CKA of states turned and scaled", 1.0, dynamics.linear_cka(states, turned).value, 1e-12
+            "linear CKA of states with rotated and scaled ones",
+            1.0,
+            dynamics.linear_cka(states, turned).value,
+            1e-12,
         ),
         *_of_paths(),
     ]

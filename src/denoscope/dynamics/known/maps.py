@@ -1,4 +1,4 @@
-"""Hénon's map, the cat map and the logistic map as DDIM's steps: orbits, exponents and dimensions."""
+"""Hénon's map, the cat map and the logistic map as steps of DDIM: orbits, exponents and dimensions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from denoscope.sampling.loop import denoise
 from denoscope.sampling.settings import Loop
 
 POINT = (2, 1, 1)
-"""A state that is one point of two coordinates."""
+"""The shape of a state that is one point with two coordinates."""
 LONGEST = 1000
-"""As many steps as a scheduler of 1000 training steps can make."""
+"""The largest number of steps of a scheduler with 1000 training steps."""
 CAT = math.log((3 + math.sqrt(5)) / 2)
 HENON = 0.41929, -1.62327
 HENON_DIMENSION = 1.2583
@@ -25,7 +25,7 @@ HENON_CORRELATION = 1.21
 
 
 def finite_maps() -> list[Check]:
-    """Whole maps of a few steps: what is exact for them."""
+    """Exact values of maps of a few steps."""
     x, steps = _point(0.1, 0.2), 50
     henon = dynamics.full_spectrum(models.embedded(models.henon, steps, POINT), x, steps=steps)
     cat = dynamics.full_spectrum(models.embedded(models.cat, steps, POINT), x, steps=steps)
@@ -59,7 +59,7 @@ def series() -> list[Check]:
 
 def attractor() -> list[Check]:
     """Hénon's attractor: 8000 iterations as 1600 denoisings of five steps, and 8 denoisings of 1000."""
-    # In one of ten steps the two directions would grow apart by e²⁰, and take eight digits of their sum.
+    # In ten steps the growth of the two directions would differ by e²⁰, which costs eight digits of their sum.
     steps = 5
     x = torch.zeros(POINT, dtype=torch.float64)
     found = dynamics.lyapunov(_map(models.henon, steps, POINT), x, iterations=1600, discard=10)
@@ -67,12 +67,12 @@ def attractor() -> list[Check]:
     starts = 0.1 * torch.randn(1, 2, 1, 8, generator=torch.Generator().manual_seed(0))
     orbits = _states(models.henon, starts)[50:, :, 0]
     points = orbits.transpose(2, 0, 1).reshape(-1, 2)
-    told = "Hénon, DDIM N=5 iterated 1600 times"
+    prefix = "Hénon, DDIM N=5 iterated 1600 times"
     return [
-        Check(f"{told}: first exponent", HENON[0], first, 0.01),
-        Check(f"{told}: second exponent", HENON[1], second, 0.01),
-        Check(f"{told}: their sum", math.log(0.3), first + second, 1e-12),
-        Check(f"{told}: Kaplan–Yorke", HENON_DIMENSION, dynamics.kaplan_yorke(found).value, 0.005),
+        Check(f"{prefix}: first exponent", HENON[0], first, 0.01),
+        Check(f"{prefix}: second exponent", HENON[1], second, 0.01),
+        Check(f"{prefix}: their sum", math.log(0.3), first + second, 1e-12),
+        Check(f"{prefix}: Kaplan–Yorke", HENON_DIMENSION, dynamics.kaplan_yorke(found).value, 0.005),
         Check(
             "Hénon, DDIM N=1000, 8 orbits: correlation dimension",
             HENON_CORRELATION,
@@ -83,7 +83,7 @@ def attractor() -> list[Check]:
 
 
 def _distance_from_the_map(x: torch.Tensor) -> float:
-    """How far ten steps of DDIM end from ten iterations of the map, written out once more."""
+    """The distance between ten steps of DDIM and ten iterations of the map, implemented separately."""
     steps = list(denoise(models.embedded(models.henon, 10, POINT), x, steps=10, lanes=1))
     p, q = x.flatten().tolist()
     for _ in range(10):
@@ -92,7 +92,7 @@ def _distance_from_the_map(x: torch.Tensor) -> float:
 
 
 def _map(step: models.Map, steps: int, shape: tuple[int, int, int]) -> models.Map:
-    """x_T → x_0 of one state [C, H, W], to be iterated."""
+    """The map x_T → x_0 of one state [C, H, W], for iteration."""
     flow = DenoisingMap(models.embedded(step, steps, shape), Loop(steps=steps, lanes=1))
     return lambda x: flow.from_step(0, x[None])[0]
 

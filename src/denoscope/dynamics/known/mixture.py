@@ -1,4 +1,4 @@
-"""Two Gaussians: a huge exponent on a boundary that is perfectly straight, and the fractal that noise paints there."""
+"""Two Gaussians: a huge exponent on a perfectly straight boundary, and a fake fractal made by noise."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from denoscope.sampling.loop import sample
 
 STEPS = 50
 SIZE, ALONG = 16, 3
-"""Numbers in a state; the one along which the means lie, where the plane's directions have components of −0.02 and 0.05."""
+"""The size of a state, and the coordinate of the means, in which the directions of the plane have components −0.02, 0.05."""
 DRAWS = 4000
 ACROSS = 2000.0
-"""Half the width of the plane that shows the fake fractal."""
+"""Half the width of the plane of the fake fractal."""
 
 
 def boundary() -> list[Check]:
-    """Growth on the boundary, and where the boundary is."""
+    """Growth on the boundary, and its position."""
     ddim = _denoiser("ddim")
     on_it = noise.random(1, ddim.shape, seed=1).batch([0]).double()
     on_it[..., ALONG] = 0
@@ -36,17 +36,17 @@ def boundary() -> list[Check]:
     near = noise.plane((60, 60), ddim.shape, lengths=(10.0, 10.0))
     labels, x_T = _labels(ddim, near, "common"), near.batch(range(len(near)))[:, 0, 0, ALONG]
     wrong = int(np.count_nonzero(labels.ravel() != (x_T > 0).numpy()))
-    told = f"two Gaussians, DDIM N={STEPS}"
+    prefix = f"two Gaussians, DDIM N={STEPS}"
     return [
-        Check(f"{told}: exponent along m", 26.9569954, float(grown[0]), 1e-7),
-        Check(f"{told}: exponent across", -1.7361045, float(grown[1]), 1e-7),
-        Check(f"{told}: cells not on m·x_T's side, of 3600", 0, wrong),
-        Check(f"{told}: verdict", "smooth", dynamics.verdict(labels).verdict),
+        Check(f"{prefix}: exponent along m", 26.9569954, float(grown[0]), 1e-7),
+        Check(f"{prefix}: exponent across", -1.7361045, float(grown[1]), 1e-7),
+        Check(f"{prefix}: of 3600 cells, on the wrong side", 0, wrong),
+        Check(f"{prefix}: verdict", "smooth", dynamics.verdict(labels).verdict),
     ]
 
 
 def decided() -> list[Check]:
-    """DDIM keeps the side that x_t is on: decided in the first step, and lost to noise by Gauss's integral."""
+    """DDIM stays on one side: it is decided in the first step, and noise changes it as the normal distribution says."""
     ddim, steps = _denoiser("ddim"), 10
     x, image = noise.random(64, ddim.shape, seed=2), torch.zeros(1, *ddim.shape, dtype=torch.float64)
     image[..., ALONG] = 3.0
@@ -55,45 +55,45 @@ def decided() -> list[Check]:
         latest = dynamics.commitment(made, denoiser=ddim, label_of=_side)["commitment_step"].max()
     turned = dynamics.u_turn(ddim, image, [0.8], draws=DRAWS, steps=steps, label_of=_side, lanes=DRAWS)
     level = LEVELS[timesteps(steps)[2]]
-    kept = NormalDist().cdf(3.0 * math.sqrt(level / (1 - level)))
+    stays = NormalDist().cdf(3.0 * math.sqrt(level / (1 - level)))
     return [
-        Check(f"two Gaussians, DDIM N={steps}: last step that decides, of 64", 0, int(latest)),
+        Check(f"two Gaussians, DDIM N={steps}: last commitment step of 64", 0, int(latest)),
         Check(
             f"two Gaussians, DDIM N={steps}: back on the same side after noise",
-            kept,
+            stays,
             float(turned["probability"][0]),
-            4 * math.sqrt(kept * (1 - kept) / DRAWS),
+            4 * math.sqrt(stays * (1 - stays) / DRAWS),
         ),
     ]
 
 
 def _side(images: torch.Tensor) -> torch.Tensor:
-    """Which of the two Gaussians images are nearer to."""
+    """The index of the Gaussian to which images are closer."""
     return (images[:, 0, 0, ALONG] > 0).long()
 
 
 def fake_fractal(cells: int) -> list[Check]:
-    """DDPM on a plane of cells² noises: with common noise a straight line, with noise of each cell's own an artefact."""
+    """DDPM on a plane of cells² noises: a straight line with common noise, an artefact with independent noise per cell."""
     ddpm = _denoiser("ddpm")
     plane = noise.plane((cells, cells), ddpm.shape, lengths=(2 * ACROSS, 2 * ACROSS))
     common, independent = (_labels(ddpm, plane, kind) for kind in ("common", "independent"))
     x_T = plane.batch(range(len(plane)))[:, 0, 0, ALONG].numpy()
     upper = common.ravel() == 1
     wrong = int(np.count_nonzero(x_T[~upper] > x_T[upper].min()))
-    told = f"two Gaussians, DDPM, {cells}² cells"
+    prefix = f"two Gaussians, DDPM, {cells}² cells"
     straight = dynamics.boundary_dimension(common, boxes=(3, 5, 9)).value
     return [
-        Check(f"{told}, common noise: cells off a line", 0, wrong),
-        Check(f"{told}, common noise: dimension", 1.0, straight, 0.05),
-        Check(f"{told}, common noise: verdict", "smooth", dynamics.verdict(common).verdict),
-        Check(f"{told}, noise per cell: verdict", "noise", dynamics.verdict(independent).verdict),
+        Check(f"{prefix}, common noise: cells off the line", 0, wrong),
+        Check(f"{prefix}, common noise: dimension", 1.0, straight, 0.05),
+        Check(f"{prefix}, common noise: verdict", "smooth", dynamics.verdict(common).verdict),
+        Check(f"{prefix}, noise per cell: verdict", "noise", dynamics.verdict(independent).verdict),
     ]
 
 
 def _labels(denoiser: Denoiser, plane: noise.NoiseSet, kind: Literal["common", "independent"]) -> np.ndarray:
-    """Which of the two Gaussians each cell of a square plane ends at, [cells, cells]."""
+    """The index of the Gaussian that each cell of a square plane reaches, [cells, cells]."""
     x_T, side = plane.batch(range(len(plane))).double(), round(len(plane) ** 0.5)
-    # An analytic network has no reason to be called in small groups.
+    # An analytic network needs no small groups.
     x_0 = sample(denoiser, x_T, steps=STEPS, noise=kind, names=plane.names, lanes=len(plane))
     return _side(x_0).numpy().reshape(side, side)
 

@@ -1,4 +1,4 @@
-"""Newton's method for z³ = 1 as DDIM's steps: basins with a fractal boundary whose numbers are published."""
+"""Newton's method for z³ = 1 as steps of DDIM: basins with a fractal boundary and published values."""
 
 from __future__ import annotations
 
@@ -25,42 +25,40 @@ def checks() -> list[Check]:
     plane = np.stack(np.meshgrid(line, line))
     labels = _denoised(plane)
     entropy = dynamics.basin_entropy(labels, box=BOXES)
-    told = "Newton z³−1, DDIM N=50"
-    found = [
-        Check(
-            f"{told}: labels unlike Newton's in numpy", 0, int(np.count_nonzero(labels != _iterated(plane)))
-        )
-    ]
+    prefix = "Newton z³−1, DDIM N=50"
+    found = [Check(f"{prefix}: labels unlike NumPy's", 0, int(np.count_nonzero(labels != _iterated(plane))))]
     for k, box in enumerate(BOXES):
         found += [
-            Check(f"{told}: basin entropy, boxes of {box}", ENTROPY[k], entropy.entropy[k], 1e-6),
-            Check(f"{told}: boundary entropy, {box}", BOUNDARY_ENTROPY[k], entropy.boundary_entropy[k], 1e-6),
+            Check(f"{prefix}: basin entropy, boxes of {box}", ENTROPY[k], entropy.entropy[k], 1e-6),
+            Check(
+                f"{prefix}: boundary entropy, {box}", BOUNDARY_ENTROPY[k], entropy.boundary_entropy[k], 1e-6
+            ),
         ]
     points = np.random.default_rng(0).uniform(-1, 1, (40_000, 2))
     exponent = dynamics.uncertainty_exponent(_labels_of, points, np.logspace(-4, -1, 8).tolist())
     return [
         *found,
-        Check(f"{told}: boundary dimension", DIMENSION, dynamics.boundary_dimension(labels).value, 0.04),
-        Check(f"{told}: uncertainty exponent", UNCERTAINTY, exponent.value, 0.02),
-        Check(f"{told}: verdict", "fractal", dynamics.verdict(labels).verdict),
-        Check(f"{told}: Wada test", "wada", dynamics.wada(labels).reading),
+        Check(f"{prefix}: boundary dimension", DIMENSION, dynamics.boundary_dimension(labels).value, 0.04),
+        Check(f"{prefix}: uncertainty exponent", UNCERTAINTY, exponent.value, 0.02),
+        Check(f"{prefix}: verdict", "fractal", dynamics.verdict(labels).verdict),
+        Check(f"{prefix}: Wada test", "wada", dynamics.wada(labels).reading),
     ]
 
 
 def _denoised(points: np.ndarray) -> np.ndarray:
-    """Which root the points [2, h, w], all in one state, are denoised to."""
+    """The index of the root to which points [2, h, w], all in one state, are denoised."""
     network = models.embedded(models.newton, STEPS, points.shape)
     x_0 = sample(network, torch.from_numpy(points)[None], steps=STEPS, lanes=1)
     return models.nearest_root(x_0[0].numpy())
 
 
 def _labels_of(points: np.ndarray) -> np.ndarray:
-    """The same for points [n, 2]."""
+    """The labels [n] of points [n, 2]."""
     return _denoised(np.ascontiguousarray(points.T)[:, None])[0]
 
 
 def _iterated(points: np.ndarray) -> np.ndarray:
-    """Which root Newton's method itself reaches."""
+    """The index of the root that Newton's method reaches, in NumPy."""
     z = points[0] + 1j * points[1]
     for _ in range(STEPS):
         z = z - (z**3 - 1) / (3 * z**2)

@@ -1,4 +1,4 @@
-"""Every measure on systems whose numbers are known, most of them run through diffusers' schedulers and the loop."""
+"""Checks of every measure on systems with known values, most of them run through diffusers' schedulers and the loop."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ __all__ = ["HEAD", "Check", "run"]
 
 Group = Callable[[], list[Check]]
 CELLS, QUICK_CELLS = 180, 40
-"""Cells each way of the plane that shows the fake fractal."""
+"""Cells per side of the plane of the fake fractal."""
 
 
 def run(*, quick: bool = False) -> Iterator[Check]:
-    """All checks, each as soon as its group is measured: about a minute on one core.
+    """All checks, as soon as their group is measured; it takes about a minute on one core.
 
-    A group that fails altogether is one check that misses: a broken measure is what this is to find.
+    A group that raises an error yields one check that fails.
 
     Args:
-        quick: leave Hénon's attractor out and take a smaller plane of the fake fractal: about ten seconds.
+        quick: leave out Hénon's attractor and use a smaller plane for the fake fractal; it takes about ten seconds.
     """
     for name, group in _groups(quick).items():
         try:
             yield from group()
-        except Exception as error:  # whatever a broken measure may raise
+        except Exception as error:  # whatever a broken measure raises
             yield Check(
                 f"{name}: {type(error).__name__}: {' '.join(str(error).split())}", "an answer", "none"
             )

@@ -1,21 +1,22 @@
-"""Noising and denoising as one map of images to images, to be iterated."""
+"""Noising and denoising as one map from images to images."""
 
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 
 from denoscope.config import InferenceConfig
+from denoscope.dynamics.loops.iterated_map import Map
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
-from denoscope.dynamics.sensitivity.spectrum import origin_of
-from denoscope.foundation import random_streams
+from denoscope.dynamics.sensitivity.origin import origin_of
+from denoscope.foundation import html_repr, random_streams
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.random_streams import STREAMS_VERSION
+from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe, parse_choice
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
@@ -24,9 +25,9 @@ from denoscope.sampling.settings import Loop
 
 @dataclass(frozen=True, eq=False)
 class ClosedLoop:
-    """x ← denoise(noise x to a level): finite images [C, H, W] or [n, C, H, W] to images, differentiable.
+    """The map x ← denoise(x with noise of a level), from finite images [C, H, W] or [n, C, H, W] to such images.
 
-    With one noise for all iterations ("fixed") it is one map. With "common" noise it is another one at every iteration,
+    It is differentiable. With "fixed" noise it is one map. With "common" noise it is a different map at every iteration,
     `at(iteration)`, the same for all images: a random dynamical system.
     """
 
@@ -37,19 +38,32 @@ class ClosedLoop:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What a measure of its orbits was computed from."""
-        return origin_of(self.flow, begin=self.begin, loop_noise=self.noise, loop_noise_seed=self.noise_seed)
+        """What measures of its orbits are computed from."""
+        return origin_of(
+            self.flow,
+            {"begin": self.begin, "loop_noise": self.noise, "loop_noise_seed": self.noise_seed},
+        )
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """The next image of x, by the noise of iteration 0."""
+        """The next image of x, with the noise of iteration 0."""
         return self._next(x, 0)
 
-    def at(self, iteration: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    def _repr_html_(self) -> str:
+        rows = {
+            "denoiser": self.flow.denoiser.name,
+            "shape": list(self.flow.denoiser.shape),
+            "steps": f"{self.begin} to {self.flow.steps - 1} of {self.flow.steps}",
+            "noise": self.noise,
+            "noise_seed": self.noise_seed,
+        }
+        return html_repr.table("ClosedLoop", rows)
+
+    def at(self, iteration: int) -> Map:
         """The map of an iteration, counted from 0."""
         return lambda x: self._next(x, iteration if self.noise == "common" else 0)
 
     def noised(self, x: torch.Tensor, iteration: int = 0) -> torch.Tensor:
-        """x [n, C, H, W], or [C, H, W], as denoising begins with it: [n, C, H, W]."""
+        """The states [n, C, H, W] from which denoising starts, for images [n, C, H, W] or [C, H, W]."""
         x = self._rows(x)
         draw = random_streams.generator("closed loop", self.noise_seed, iteration)
         noise = torch.randn(x.shape[1:], generator=draw).to(x).expand_as(x)
@@ -60,11 +74,13 @@ class ClosedLoop:
         return self.flow.from_step(self.begin, noised).to(x.dtype).reshape(x.shape)
 
     def _rows(self, x: torch.Tensor) -> torch.Tensor:
-        """The images as [n, C, H, W], refused where they are none."""
+        """The images as [n, C, H, W], if they fit the denoiser and are finite."""
         rows = x[None] if isinstance(x, torch.Tensor) and x.ndim == 3 else x
         self.flow.denoiser.check_states(rows, "x")
         if not rows.isfinite().all():
-            raise UserError("x holds NaN or Inf; start from finite images, or at a level that keeps them so")
+            raise UserError(
+                "x holds NaN or Inf; allowed: finite images, or a level at which they stay finite"
+            )
         return rows
 
 
@@ -80,38 +96,37 @@ def closed_loop(
     condition: Condition = NOTHING,
     streams: int = STREAMS_VERSION,
 ) -> ClosedLoop:
-    """The map that noises an image up to a level and denoises it again, for `lyapunov`, `orbit` and their kin.
+    """The map that adds noise to an image up to a level and denoises it, for `lyapunov`, `orbit` and related measures.
 
     >>> loop = closed_loop(denoiser, level=0.5)
     >>> lyapunov(loop, x_0.double(), iterations=2000, k=2)
 
     Args:
-        level: how far back, as a share of the steps: 1 starts from the noisiest level there is, at 0.5 half of the
-            `steps` are left. Rounded to a whole step.
-        noise: "fixed", one draw for all iterations; or "common", one for each, the same for all images.
-        noise_seed: of that noise, and of what a stochastic scheduler adds in its steps, which is the same in every
-            iteration.
-        lanes: rows of every network call: 1 for the orbit of one image; more are faster for several at once.
+        level: the share of the steps that denoising takes, rounded to a whole step: 1 adds noise up to the highest level
+            of the schedule, 0.5 leaves half of the `steps`.
+        noise: "fixed", one draw for all iterations; or "common", one draw per iteration, the same for all images.
+        noise_seed: of that noise, and of the noise that a stochastic scheduler adds in its steps, which is the same in
+            every iteration.
+        lanes: rows of every network call; 1 suits the orbit of a single image, more are faster for several at once.
         streams: the version of the random streams of a stochastic scheduler's noise; 1 to resume a checkpoint that
             denoscope 0.1 began.
 
-    Raises: UserError if the level leaves no step, or the scheduler remembers earlier steps.
+    Raises: UserError if the level leaves no step, or the scheduler uses earlier steps.
     """
     parse_choice(noise, "noise", ("fixed", "common"))
-    flow = DenoisingMap(
-        denoiser, Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=streams), condition
-    )
-    flow.need_single_steps()
-    return ClosedLoop(flow, begin_of(level, steps), noise, noise_seed)
+    loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=streams)
+    flow = DenoisingMap(denoiser, loop, condition)
+    flow.check_single_steps()
+    return ClosedLoop(flow, first_step_of(level, steps), noise, noise_seed)
 
 
-def begin_of(level: float, steps: int) -> int:
-    """The step from which a share `level` of the steps is left."""
-    fits = isinstance(level, numbers.Real) and not isinstance(level, bool) and 0 < level <= 1
-    left = round(float(level) * steps) if fits else 0
-    if left < 1:
+def first_step_of(level: float, steps: int, name: str = "level") -> int:
+    """The step from which a share `level` of the steps remains; `name` is the argument, for the message."""
+    is_share = isinstance(level, numbers.Real) and not isinstance(level, bool) and 0 < level <= 1
+    remaining = round(float(level) * steps) if is_share else 0
+    if remaining < 1:
         raise UserError(
-            f"level is {describe(level)}; allowed: {1 / steps:g} to 1, the share of {steps} steps that are left (--level, "
-            "--levels)"
+            f"{spelled(name)} is {describe(level)}; allowed: {1 / steps:g} to 1, the share of the {steps} steps that "
+            "denoising takes"
         )
-    return steps - left
+    return steps - remaining

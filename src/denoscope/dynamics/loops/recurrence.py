@@ -1,4 +1,4 @@
-"""When an orbit comes back to where it was: recurrence plots and their quantification."""
+"""Recurrence plots and recurrence quantification."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ FEW_POINTS = 500
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recurrence(Result):
-    """The recurrence matrix [n, n] at a threshold, and the statistics of its lines.
+    """The recurrence matrix at a threshold, and the statistics of its lines.
 
-    Lengths and times are in steps, entropy in natural units; what has no lines to be computed from is None.
+    Lengths and times are in steps, entropy in nats. A statistic without lines to compute it from is None.
+
+    Attributes:
+        matrix: [n, n] of booleans.
     """
 
     matrix: np.ndarray
@@ -45,41 +48,43 @@ def recurrence(
     shortest_diagonal: int = 2,
     shortest_vertical: int = 2,
 ) -> Recurrence:
-    """Which pairs of points [n, …] (or [n]) in order of time are near each other, and in which patterns.
+    """The pairs of points [n, …] (or [n]) in order of time that are close, and the lines that they form.
 
-    R_ij = 1 if ‖x_i − x_j‖ ≤ threshold (L2), with the threshold chosen such that the share `rate` of the pairs
-    |i − j| > theiler is recurrent; nearer pairs are False in the matrix and count nowhere. P(l) diagonal lines (a stretch
-    of orbit runs along an earlier one) and P(v) vertical lines (the orbit stays where it is) of each length give
+    R_ij = 1 if ‖x_i − x_j‖ ≤ threshold (L2). The threshold is such that a share `rate` of the pairs |i − j| > theiler is
+    recurrent; closer pairs in time are False in the matrix and are not counted. With P(l) diagonal lines (a stretch of
+    orbit follows an earlier one) and P(v) vertical lines (the orbit stays where it is) of each length:
 
-    - recurrence rate: share of recurrent pairs
-    - determinism Σ_{l ≥ l_min} l P(l) / Σ_l l P(l): share of recurrent pairs that lie on diagonals
-    - mean and longest diagonal: how long two stretches run along each other; 1/longest goes with the largest exponent
-    - entropy −Σ p ln p, p the share of each length among diagonals l ≥ l_min
-    - laminarity Σ_{v ≥ v_min} v P(v) / Σ_v v P(v), trapping time (mean vertical length)
+    - recurrence rate: the share of recurrent pairs
+    - determinism Σ_{l ≥ l_min} l P(l) / Σ_l l P(l): the share of recurrent pairs that lie on diagonals
+    - mean and longest diagonal: how long two stretches follow each other
+    - entropy −Σ p ln p, with p the share of each length among diagonals l ≥ l_min
+    - laminarity Σ_{v ≥ v_min} v P(v) / Σ_v v P(v), and trapping time, the mean vertical length
 
-    White noise at rate ρ has determinism 1 − (1 − ρ)² and mean diagonal 2 + ρ/(1 − ρ), not 0: compare with that,
-    or with a shuffled series. Points sampled finely are determinate whatever they are: set `theiler`. All lines depend
-    on the rate; compare only at the same. Statistics need hundreds of points: those of a trajectory of 50 steps come
-    with a warning, and only its matrix is worth looking at. Time and the matrix grow with n².
+    Interpretation: 1/longest diagonal is related to the largest Lyapunov exponent. White noise at rate ρ has determinism
+    1 − (1 − ρ)² and mean diagonal 2 + ρ/(1 − ρ), not 0: compare with these, or with a shuffled series.
 
-    Raises: UserError under 10 or above 20000 points, or if all points are the same.
+    Caveats: finely sampled points are deterministic in any case; set `theiler`. All lines depend on the rate: compare only
+    results at the same rate. Statistics need hundreds of points; for a trajectory of 50 steps there is a warning, and only
+    the matrix is worth viewing. Time and the size of the matrix grow as n².
+
+    Raises: UserError if there are fewer than 10 or more than 20000 points, or all points are equal.
     Source: Marwan, Romano, Thiel and Kurths, Physics Reports 438, 237 (2007), sec. 3.5.
     """
     array = parse_points(points, name="points", minimum=LEAST_POINTS)
     parse_real(rate, "rate", above=0, below=1, example="0.05")
     parse_integer(shortest_diagonal, "shortest_diagonal", minimum=1)
     parse_integer(shortest_vertical, "shortest_vertical", minimum=1)
-    _refuse_many(len(array))
+    _check_size(len(array))
     check_theiler(theiler, len(array))
     threshold = distance_quantile(array, rate, theiler)
     matrix = np.concatenate([block <= threshold for _, block in blocks(array, theiler)])
-    found = matrix.sum() / ((len(array) - theiler) * (len(array) - theiler - 1))
+    measured_rate = float(matrix.sum() / ((len(array) - theiler) * (len(array) - theiler - 1)))
     return Recurrence(
         matrix=matrix,
         threshold=threshold,
-        recurrence_rate=float(found),
-        **_of_diagonals(_diagonals(matrix, theiler), shortest_diagonal),
-        **_of_verticals(_verticals(matrix), shortest_vertical),
+        recurrence_rate=measured_rate,
+        **_diagonal_statistics(_diagonals(matrix, theiler), shortest_diagonal),
+        **_vertical_statistics(_verticals(matrix), shortest_vertical),
         origin={
             "points": len(array),
             "numbers": array.shape[1],
@@ -88,15 +93,15 @@ def recurrence(
             "shortest_diagonal": shortest_diagonal,
             "shortest_vertical": shortest_vertical,
         },
-        warnings=_beware(len(array), rate, float(found)),
+        warnings=tuple(_recurrence_warnings(len(array), rate, measured_rate)),
     )
 
 
-def _refuse_many(points: int) -> None:
+def _check_size(points: int) -> None:
     if points > MOST_POINTS:
         raise UserError(
-            f"points has {points} points, whose matrix takes {points**2 / 1e9:.1f} GB; give at most {MOST_POINTS},"
-            " such as every few-th"
+            f"points has {points} points, for which the matrix takes {points**2 / 1e9:.1f} GB; allowed: at most "
+            f"{MOST_POINTS}; take every n-th point"
         )
 
 
@@ -107,16 +112,16 @@ def _runs(cells: np.ndarray) -> np.ndarray:
 
 
 def _diagonals(matrix: np.ndarray, theiler: int) -> np.ndarray:
-    """The lengths of all diagonal lines above the diagonal; those below are the same."""
+    """The lengths of all diagonal lines above the main diagonal; those below are the same."""
     return np.concatenate([_runs(matrix.diagonal(gap)) for gap in range(theiler + 1, len(matrix))])
 
 
 def _verticals(matrix: np.ndarray) -> np.ndarray:
-    """The lengths of all vertical lines; the matrix is symmetric, so rows serve as columns."""
+    """The lengths of all vertical lines; the matrix is symmetric, so that rows serve as columns."""
     return np.concatenate([_runs(row) for row in matrix])
 
 
-def _of_diagonals(lengths: np.ndarray, shortest: int) -> dict[str, Any]:
+def _diagonal_statistics(lengths: np.ndarray, shortest: int) -> dict[str, Any]:
     lines = lengths[lengths >= shortest]
     shares = np.unique(lines, return_counts=True)[1] / max(len(lines), 1)
     return {
@@ -127,7 +132,7 @@ def _of_diagonals(lengths: np.ndarray, shortest: int) -> dict[str, Any]:
     }
 
 
-def _of_verticals(lengths: np.ndarray, shortest: int) -> dict[str, Any]:
+def _vertical_statistics(lengths: np.ndarray, shortest: int) -> dict[str, Any]:
     lines = lengths[lengths >= shortest]
     return {
         "laminarity": float(lines.sum() / lengths.sum()) if len(lengths) else None,
@@ -136,14 +141,15 @@ def _of_verticals(lengths: np.ndarray, shortest: int) -> dict[str, Any]:
     }
 
 
-def _beware(points: int, rate: float, found: float) -> tuple[str, ...]:
+def _recurrence_warnings(points: int, rate: float, measured_rate: float) -> list[str]:
     warnings = []
     if points < FEW_POINTS:
         warnings.append(
-            f"{points} points are few: the matrix can be looked at, but statistics of its lines need {FEW_POINTS} or more"
+            f"{points} points are few: the matrix can be viewed, but statistics of its lines need {FEW_POINTS} or more"
         )
-    if abs(found - rate) > 0.1 * rate:
+    if abs(measured_rate - rate) > 0.1 * rate:
         warnings.append(
-            f"the recurrence rate is {found:.3g} and not {rate:g}: many distances are equal, or there are too few pairs"
+            f"the recurrence rate is {measured_rate:.3g} instead of {rate:g}: many distances are equal, or there are too few "
+            "pairs"
         )
-    return tuple(warnings)
+    return warnings

@@ -1,4 +1,4 @@
-"""The 0–1 test for chaos of a scalar series."""
+"""The 0–1 test for chaos in a scalar series."""
 
 from __future__ import annotations
 
@@ -14,43 +14,51 @@ from denoscope.foundation.validation import parse_integer, parse_real
 LEAST_POINTS = 200
 FEW_POINTS = 1000
 FREQUENCIES = (np.pi / 5, 4 * np.pi / 5)
-"""Where frequencies are drawn: nearer to 0 or π, resonances with the series and its mean disturb the test."""
+"""The range of the frequencies: near 0 or π, resonances with the series and its mean disturb the test."""
 SMOOTH = 0.95
-"""A correlation of neighbours above this says that a series is sampled too finely for the test."""
+"""The correlation of neighbours above which a series is sampled too finely for the test."""
 ROUNDED = 1e-5
-"""Values that differ by less of their size may do so by the rounding of float32 alone, added up over some steps."""
+"""Relative differences below this may be rounding errors of float32, accumulated over some steps."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ZeroOne(Estimate):
-    """K, the median of the K_c [frequency] at the frequencies c [frequency]."""
+    """K, the median of the correlations K_c.
+
+    Attributes:
+        correlations: [frequency] K_c.
+        frequencies: [frequency] c.
+    """
 
     correlations: np.ndarray
     frequencies: np.ndarray
 
 
 def zero_one(series: Any, *, seed: int = 0, frequencies: int = 100, damping: float = 0.0) -> ZeroOne:
-    """K of the 0–1 test: near 0 for regular, near 1 for chaotic dynamics.
+    """K of the 0–1 test for chaos: near 0 for regular, near 1 for chaotic dynamics.
 
-    Of the series φ less its mean, so that an offset changes nothing: for a frequency c, z_n = Σ_{j≤n} φ_j e^{ijc}; D(n)
-    is the mean of |z_{j+n} − z_j|² over j ≤ N − N/10, whose term of the mean, (mean φ)² (1 − cos nc)/(1 − cos c), is 0.
-    K_c is the correlation of D(n) with n for n = 1 … N/10, and K the median of K_c over frequencies drawn from
-    (π/5, 4π/5). z stays bounded for regular series, diffuses for chaotic ones. A pure number; the series has no unit of
-    time.
+    For the series φ minus its mean and a frequency c, let z_n = Σ_{j≤n} φ_j e^{ijc}. D(n) is the mean of |z_{j+n} − z_j|²
+    over j ≤ N − N/10, K_c the correlation of D(n) with n for n = 1 … N/10, and K the median of K_c over frequencies drawn
+    from (π/5, 4π/5). For regular series z stays bounded, for chaotic ones it diffuses. Without the mean, the term
+    (mean φ)² (1 − cos nc)/(1 − cos c) of D(n) vanishes, and an offset of the series changes nothing. K is a pure number.
 
-    It cannot tell noise from chaos: white noise gives 1 as well, so it says something only of a series that is known
-    to be deterministic. A value between is no "weak chaos" but a series too short, at the edge of chaos or with noise.
-    A series sampled so finely that neighbours are alike gives 0 whatever it is: take every few-th value (warned of).
-    It needs 1000 values, better more; refused under 200, so a trajectory of 50 steps cannot be tested.
+    Interpretation: K is meaningful for a series that is known to be deterministic. The interval is that of the median over
+    frequencies (order statistics, 95 %); it covers the scatter from c, but not that between stretches of the series.
+
+    Caveats: the test cannot distinguish noise from chaos: white noise gives 1 too. A value in between is not "weak chaos":
+    the series is too short, at the edge of chaos, or noisy. A series that is sampled so finely that neighbours are alike
+    gives 0 in any case, with a warning; take every n-th value. At least 1000 values are needed for a reliable K, and 200
+    for any; a trajectory of 50 steps cannot be tested.
 
     Args:
         series: [N].
         seed: of the frequencies.
-        damping: α adds α · var φ · sin(√2 n) to D(n), which drowns the slow growth that weak noise gives to a regular
-            series, at the price of weak chaos; 2.5 is usual for noisy data, 0 for clean. The published term
-            has (mean φ)² in place of the variance, which changes if a constant is added to the series.
-    The interval is of the median over frequencies (order statistics, 95 %): it tells the scatter from c, and not how
-    another stretch of the series would come out.
+        frequencies: their number.
+        damping: α adds α · var φ · sin(√2 n) to D(n), which suppresses the slow growth that weak noise causes in a regular
+            series, at the expense of weak chaos; 2.5 is usual for noisy data, 0 for clean data. The published term has
+            (mean φ)² in place of the variance, and changes if a constant is added to the series.
+
+    Raises: UserError if there are fewer than 200 values, the series is constant, or an argument is out of range.
     Source: Gottwald and Melbourne, Proc. R. Soc. A 460, 603 (2004); SIAM J. Appl. Dyn. Syst. 8, 129 (2009), sec. 3;
         damping: Dawes and Freeland, "The '0–1 test for chaos' and strange nonchaotic attractors" (2008).
     """
@@ -58,8 +66,7 @@ def zero_one(series: Any, *, seed: int = 0, frequencies: int = 100, damping: flo
     parse_integer(frequencies, "frequencies", minimum=10)
     parse_real(damping, "damping", minimum=0)
     drawn = np.sort(random_generator(seed).uniform(*FREQUENCIES, frequencies))
-    # Without its mean the term of it is 0, which would take a large offset out again in theory alone.
-    growth = _displacement(values - values.mean(), drawn)
+    growth = _mean_square_displacement(values - values.mean(), drawn)
     lags = np.arange(1, growth.shape[1] + 1)
     growth += damping * values.var() * np.sin(np.sqrt(2) * lags)
     correlations = np.array([_correlation(lags, row) for row in growth])
@@ -75,54 +82,52 @@ def zero_one(series: Any, *, seed: int = 0, frequencies: int = 100, damping: flo
             "damping": damping,
             "seed": seed,
         },
-        warnings=_beware(values),
+        warnings=tuple(_series_warnings(values)),
     )
 
 
-def _displacement(values: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
-    """D(n) [frequency, lag] of the test."""
+def _mean_square_displacement(values: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+    """D(n) [frequency, lag]."""
     times = np.arange(1, len(values) + 1)
     lags = len(values) // 10
-    kept = len(values) - lags
+    starts = len(values) - lags
     growth = np.empty((len(frequencies), lags))
     for row, c in enumerate(frequencies):
         path = np.cumsum(values * np.exp(1j * c * times))
         for n in range(1, lags + 1):
-            moved = path[n : n + kept] - path[:kept]
-            growth[row, n - 1] = np.vdot(moved, moved).real / kept
+            moved = path[n : n + starts] - path[:starts]
+            growth[row, n - 1] = np.vdot(moved, moved).real / starts
     return growth
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Pearson's correlation; 0 where one of the two does not vary, which is as bounded as can be."""
+    """Pearson's correlation; 0 if one of the two is constant, which is as bounded as possible."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     return float(np.corrcoef(first, second)[0, 1])
 
 
 def _median_interval(values: np.ndarray) -> tuple[float, float]:
-    """The order statistics that hold the median of what the values are drawn from, at 95 %."""
+    """The 95 % interval of the median between two order statistics, by the normal approximation of their ranks."""
     ordered = np.sort(values)
     reach = 1.96 * np.sqrt(len(values)) / 2
     low = max(int(np.floor(len(values) / 2 - reach)), 0)
     return float(ordered[low]), float(ordered[len(values) - 1 - low])
 
 
-def _beware(values: np.ndarray) -> tuple[str, ...]:
+def _series_warnings(values: np.ndarray) -> list[str]:
     warnings = []
     if len(values) < FEW_POINTS:
-        warnings.append(
-            f"{len(values)} values are few: the test is asked to have {FEW_POINTS} or more, and K may lie anywhere"
-        )
+        warnings.append(f"{len(values)} values are few: K may lie anywhere; use {FEW_POINTS} or more")
     spread = np.ptp(values) / np.abs(values).max() if np.ptp(values) else 0.0
     if 0 < spread < ROUNDED:
         warnings.append(
-            f"the values differ by {spread:.1g} of their size, as rounding does: K says nothing of the dynamics then"
+            f"the values differ by {spread:.1g} of their size, as by rounding: K then says nothing about the dynamics"
         )
-    alike = _correlation(values[1:], values[:-1])
-    if alike > SMOOTH:
+    correlation = _correlation(values[1:], values[:-1])
+    if correlation > SMOOTH:
         warnings.append(
-            f"neighbours correlate by {alike:.3f}: the series is sampled too finely and K tends to 0;"
-            " take every few-th value, or one at each maximum"
+            f"neighbours have a correlation of {correlation:.3f}: the series is sampled too finely and K tends to 0; take "
+            "every n-th value, or one per maximum"
         )
-    return tuple(warnings)
+    return warnings

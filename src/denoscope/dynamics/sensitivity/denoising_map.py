@@ -1,39 +1,41 @@
-"""Derivatives of the denoising map along given directions, forward and back, through the loop that recordings use."""
+"""The denoising map x_T → x_0 of one sample and its derivatives, computed by the loop that recordings use."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch.autograd import forward_ad
-from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
 
-from denoscope.dynamics.sensitivity.forward_mode import make_ready
+from denoscope.dynamics.sensitivity.forward_mode import ContiguousGroupNorm, prepare_forward_mode
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_integer
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.tapped_network import Network, TappedNetwork
-from denoscope.hooks.taps import tapped
 from denoscope.models import matmul_precision
 from denoscope.models.conditioning import NOTHING, Condition, of_first
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.scheduler_steps import starting_sigma
 from denoscope.models.schedulers import keeps_no_history
+from denoscope.noise.coercion import as_state
 from denoscope.sampling.gradients import CheckpointedNetwork
 from denoscope.sampling.loop import steps_of
 from denoscope.sampling.settings import Loop
 from denoscope.sampling.step import Step
 
+MOST_LANES = 32
+"""The largest number of directions in one call of the network."""
+
 
 @dataclass(frozen=True)
 class Readout:
-    """A layer's state in one step: all its calls and branches there."""
+    """A layer's state in one step, with all its calls and branches."""
 
     layer: Layer
     step: int
@@ -41,158 +43,155 @@ class Readout:
 
 @dataclass(frozen=True, eq=False)
 class DenoisingMap:
-    """x_T → x_0 of one sample, or x_T → a layer's state on the way, their parts, and their derivatives.
+    """The map from x_T to x_0, or to a layer's state in a step; its single steps; and their derivatives.
 
-    A direction is a row [C, H, W]; several go through the network together, `loop.lanes` in a call. States and
-    directions have the precision of the loop's states: float32 resolves a direction that shrinks to about 1e-7 of the
-    one that grows most, float64 to 1e-16.
+    A direction is a row [C, H, W]; `loop.lanes` directions go through the network in one call. States and directions
+    have the precision of the loop's states: float32 resolves a direction that shrinks to about 1e-7 of the one that
+    grows most, float64 to 1e-16.
 
-    Derivatives are those of what is computed: where a scheduler clips its estimate of x_0, as diffusers' DDPM and DDIM
-    do unless told otherwise, nothing passes.
+    Derivatives are exact derivatives of the computation: where a scheduler clips its estimate of x_0, as diffusers' DDPM
+    and DDIM do by default, they are 0.
+
+    Args:
+        name: the name of the sample, from which independent noise is drawn.
+        readout: the state to which x_T is mapped; x_0 by default.
     """
 
     denoiser: Denoiser
     loop: Loop = field(default_factory=Loop)
     condition: Condition = NOTHING
     name: str = "sample_0000"
-    """Of the sample, from which independent noise is drawn."""
     readout: Readout | None = None
-    """What x_T is mapped to; x_0 unless given."""
 
     def __post_init__(self) -> None:
         check_denoiser(self.denoiser)
 
     @property
     def steps(self) -> int:
-        """Steps of the loop, each a map of its own."""
+        """The number of steps, each a map of its own."""
         return self.loop.steps
 
     @property
     def first_factor(self) -> float:
-        """What x_T is multiplied with before the first step."""
+        """The factor by which x_T is multiplied before the first step."""
         return float(starting_sigma(self.loop.scheduler(self.denoiser)))
 
-    def states(self, x_T: torch.Tensor) -> list[torch.Tensor]:
-        """x_T as the loop begins with it, to x_0: what each step starts from, and the last result, [1, C, H, W]."""
+    def __call__(self, x_T: torch.Tensor) -> torch.Tensor:
+        """The images [n, …] of x_T [n, C, H, W]."""
         with self._computing():
-            found = list(steps_of(self.denoiser, _plain(self.denoiser), x_T, *self._told(1)))
-        return [found[0].x_before, *(step.x_after for step in found)]
+            return self._image(_plain(self.denoiser), x_T)
+
+    def states(self, x_T: torch.Tensor) -> list[torch.Tensor]:
+        """The states [1, C, H, W] from which the steps start, the first being x_T times its factor, and x_0."""
+        with self._computing():
+            run = list(self._run(_plain(self.denoiser), x_T))
+        return [run[0].x_before, *(step.x_after for step in run)]
 
     def noised(self, x_0: torch.Tensor, noise: torch.Tensor, index: int) -> torch.Tensor:
         """Images x_0 [n, C, H, W] with noise, as step `index` starts from them."""
         scheduler = self.loop.scheduler(self.denoiser)
         if not hasattr(scheduler, "add_noise"):
-            raise UserError(f"{type(scheduler).__name__} cannot noise images; take DDIM, DDPM or Euler")
+            raise UserError(
+                f"{type(scheduler).__name__} cannot add noise to images; allowed: DDIM, DDPM, Euler and others"
+            )
         return scheduler.add_noise(x_0, noise, scheduler.timesteps[index].expand(len(x_0)))
 
     def from_step(self, index: int, x: torch.Tensor) -> torch.Tensor:
-        """x_0 [n, C, H, W] from what step `index` starts from; derivatives pass, if somebody asks for them."""
-        with self._deriving():
-            for step in steps_of(self.denoiser, _plain(self.denoiser), x, *self._told(len(x)), begin=index):
+        """x_0 [n, C, H, W] from the states from which step `index` starts; differentiable."""
+        with self._differentiable():
+            for step in self._run(_plain(self.denoiser), x, begin=index):
                 x = step.x_after
         return x
 
-    def __call__(self, x_T: torch.Tensor) -> torch.Tensor:
-        """What x_T [n, C, H, W] is mapped to, [n, …]."""
-        with self._computing():
-            return self._end(_plain(self.denoiser), x_T)
-
     def push(self, x_T: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-        """J·v for each row v of `directions` [k, C, H, W], at x_T [1, C, H, W]; J = ∂x_0/∂x_T, or that of the readout."""
-        return self._pushed(lambda rows: self._end(_plain(self.denoiser), rows), x_T, directions)
+        """J·v for each row v of `directions` [k, C, H, W] at x_T [1, C, H, W], with J = ∂x_0/∂x_T or that of the readout."""
+        return self._pushed(lambda rows: self._image(_plain(self.denoiser), rows), x_T, directions)
 
     def pull(self, x_T: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-        """uᵀ·J for each row u of `directions` [k, …], which are as x_0 or the readout, at x_T [1, C, H, W].
+        """uᵀ·J for each row u of `directions` [k, …], shaped as x_0 or the readout, at x_T [1, C, H, W].
 
-        The network runs again on the way back, so that memory holds one call's activations and one state a step.
+        The network runs again on the way back, so that memory holds the activations of one call and one state per step.
         """
         with self._computing(), torch.enable_grad():
             rows = x_T.to(directions).expand(len(directions), *x_T.shape[1:]).clone().requires_grad_()
-            return _derived(self._end(CheckpointedNetwork(self.denoiser), rows), rows, directions)
+            return _vjp(self._image(CheckpointedNetwork(self.denoiser), rows), rows, directions)
 
-    def _end(self, network: Network, rows: torch.Tensor) -> torch.Tensor:
-        """x_0 from rows of x_T, or what is read on the way."""
-        run, x = steps_of(self.denoiser, network, rows, *self._told(len(rows))), rows * self.first_factor
+    def push_step(self, index: int, x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+        """∂x_{k+1}/∂x_k · v of the single step k = `index` at x_k."""
+        return self._pushed(lambda rows: self._step(index, rows).x_after, x, directions)
+
+    def pull_step(self, index: int, x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+        """uᵀ · ∂x_{k+1}/∂x_k of the single step k = `index` at x_k."""
+        with self._computing(), torch.enable_grad():
+            rows = x.to(directions).expand_as(directions).clone().requires_grad_()
+            return _vjp(self._step(index, rows).x_after, rows, directions)
+
+    def check_single_steps(self) -> None:
+        """Refuse a scheduler whose step depends on more than the state from which it starts."""
+        if not keeps_no_history(self.denoiser.scheduler):
+            raise UserError(
+                f"{type(self.denoiser.scheduler).__name__} uses earlier steps, so that a single step has no derivative of "
+                "its own; allowed: DDIM, DDPM, Euler, EulerAncestral, FlowMatchEuler"
+            )
+
+    def _run(self, network: Network, x: torch.Tensor, *, begin: int | None = None) -> Iterator[Step]:
+        """The steps of the loop from x_T, or from the state before step `begin`."""
+        names = [self.name] * len(x)
+        return steps_of(self.denoiser, network, x, self.loop, names, self.condition, begin=begin)
+
+    def _step(self, index: int, rows: torch.Tensor) -> Step:
+        return next(self._run(_plain(self.denoiser), rows, begin=index))
+
+    def _image(self, network: Network, rows: torch.Tensor) -> torch.Tensor:
+        """x_0 or the readout, from rows of x_T."""
+        run, x = self._run(network, rows), rows * self.first_factor
         for step in itertools.islice(run, self.readout.step if self.readout else None):
             x = step.x_after
         return x if self.readout is None else self._read(self.readout, x)
 
     def _read(self, readout: Readout, x: torch.Tensor) -> torch.Tensor:
-        """The state that is read in the step that starts from x."""
+        """The readout, from the state before its step."""
         denoiser, layer = self.denoiser, readout.layer
-        with tapped(denoiser.network, denoiser.call, [layer], attached=True) as network:
-            run = steps_of(denoiser, network, x, *self._told(len(x)), begin=readout.step)
-            step = next(run)
+        network = TappedNetwork(denoiser.network, denoiser.call, [layer], attached=True)
+        step = next(self._run(network, x, begin=readout.step))
         if step.skipped:
             raise UserError(
-                f"layer {layer.address!r} is not called in step {readout.step}; name another step"
+                f"layer {layer.address!r} is not called in step {readout.step}; choose another {spelled('step')}"
             )
         return step.states[layer.address]
 
-    def push_step(self, index: int, x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-        """∂x_{k+1}/∂x_k · v of step k = `index` alone, at what it starts from."""
-        return self._pushed(lambda rows: self._one(index, rows).x_after, x, directions)
-
-    def pull_step(self, index: int, x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-        """uᵀ · ∂x_{k+1}/∂x_k of step k = `index` alone, at what it starts from."""
-        with self._computing(), torch.enable_grad():
-            rows = x.to(directions).expand_as(directions).clone().requires_grad_()
-            return _derived(self._one(index, rows).x_after, rows, directions)
-
-    def need_single_steps(self) -> None:
-        """Refuse a scheduler whose step depends on more than the state it starts from."""
-        if not keeps_no_history(self.denoiser.scheduler):
-            raise UserError(
-                f"{type(self.denoiser.scheduler).__name__} remembers earlier steps, so that a single one has no "
-                "derivative of its own; allowed: DDIM, DDPM, Euler, EulerAncestral, FlowMatchEuler"
-            )
-
-    def _one(self, index: int, rows: torch.Tensor) -> Step:
-        """One step of the loop."""
-        run = steps_of(self.denoiser, _plain(self.denoiser), rows, *self._told(len(rows)), begin=index)
-        return next(run)
-
-    def _pushed(self, run: Any, x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-        make_ready()
+    def _pushed(
+        self,
+        image: Callable[[torch.Tensor], torch.Tensor],
+        x: torch.Tensor,
+        directions: torch.Tensor,
+    ) -> torch.Tensor:
+        prepare_forward_mode()
         with self._computing(), forward_ad.dual_level():
             rows = x.to(directions).expand_as(directions).contiguous()
-            result = forward_ad.unpack_dual(run(forward_ad.make_dual(rows, directions.contiguous())))
-            found = result.tangent
-            return torch.zeros_like(result.primal) if found is None else found.detach()
-
-    def _told(self, rows: int) -> tuple[Loop, list[str], Condition]:
-        return self.loop, [self.name] * rows, self.condition
+            result = forward_ad.unpack_dual(image(forward_ad.make_dual(rows, directions.contiguous())))
+            tangent = result.tangent
+            return torch.zeros_like(result.primal) if tangent is None else tangent.detach()
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
-        with torch.no_grad(), self._deriving():
+        with torch.no_grad(), self._differentiable():
             yield
 
     @contextmanager
-    def _deriving(self) -> Iterator[None]:
+    def _differentiable(self) -> Iterator[None]:
         with (
             self.denoiser.running(),
             matmul_precision.exact(self.denoiser.device, tf32=self.loop.tf32),
-            _Derivable(),
+            ContiguousGroupNorm(),
             # Fused attention has no forward derivative.
             sdpa_kernel(SDPBackend.MATH),
         ):
             yield
 
 
-class _Derivable(TorchFunctionMode):
-    """Spells out what PyTorch cannot derive forward as it stands: group norms of what is not contiguous."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        if func is functional.group_norm:
-            args = (args[0].contiguous(), *args[1:])
-        return func(*args, **(kwargs or {}))
-
-
 def _plain(denoiser: Denoiser) -> TappedNetwork:
-    """The network alone, which keeps what derivatives need."""
+    """The network without taps."""
     return TappedNetwork(denoiser.network, denoiser.call)
 
 
@@ -206,32 +205,42 @@ def map_of(
     layer: str | None = None,
     step: int = -1,
 ) -> DenoisingMap:
-    """The map for directions that come `rows` at a time; to x_0, or to the state of a layer in a step."""
+    """The map to x_0, or to the state of a layer in a step, with as many lanes as suit `rows` directions at a time."""
+    check_denoiser(denoiser)
     lanes, condition = rows if rows <= 4 else min(-(-rows // 4) * 4, MOST_LANES), of_first(condition)
-    readout = None if layer is None else _readout(denoiser, layer, step, loop.steps, condition)
+    readout = None
+    if layer is not None:
+        parse_integer(
+            step,
+            "step",
+            minimum=-loop.steps,
+            maximum=loop.steps - 1,
+            note="negative numbers count from the end",
+        )
+        readout = Readout(denoiser.one_layer(layer, condition.inputs), step % loop.steps)
     return DenoisingMap(denoiser, replace(loop, lanes=lanes), condition, name, readout)
 
 
-def finite(directions: torch.Tensor, denoiser: Denoiser) -> torch.Tensor:
-    """The derivatives, refused where they are not finite."""
+def parse_x_T(denoiser: Denoiser, x_T: Any) -> torch.Tensor:
+    """x_T [1, C, H, W] on the denoiser's device and in its precision, from one state of any array library."""
+    check_denoiser(denoiser)
+    state = as_state(x_T, shape=denoiser.shape, name="x_T")
+    return state[None].to(denoiser.device, denoiser.dtype)
+
+
+def check_finite_derivatives(directions: torch.Tensor, denoiser: Denoiser) -> torch.Tensor:
+    """The images of directions, if they are all finite."""
     if not torch.isfinite(directions).all():
         raise UserError(
-            f"a derivative of {denoiser.name} is not finite along this trajectory; look at it first (ds.denoise), or "
+            f"a derivative of {denoiser.name} is not finite along this trajectory; inspect its states with ds.denoise, or "
             "load the denoiser with dtype='float64'"
         )
     return directions
 
 
-def _readout(denoiser: Denoiser, layer: str, step: int, steps: int, condition: Condition) -> Readout:
-    parse_integer(step, "step", minimum=-steps, maximum=steps - 1, note="counted from the end below 0")
-    return Readout(denoiser.one_layer(layer, condition.inputs), step % steps)
-
-
-MOST_LANES = 32
-
-
-def _derived(result: torch.Tensor, by: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+def _vjp(result: torch.Tensor, by: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """directionsᵀ · ∂result/∂by; 0 if the result does not depend on `by`."""
     if not result.requires_grad:
         return torch.zeros_like(by)
-    (found,) = torch.autograd.grad(result, by, directions, allow_unused=True)
-    return torch.zeros_like(by) if found is None else found
+    (gradient,) = torch.autograd.grad(result, by, directions, allow_unused=True)
+    return torch.zeros_like(by) if gradient is None else gradient

@@ -1,25 +1,26 @@
-"""All finite-time Lyapunov exponents of the denoising map, those far below the largest included."""
+"""All finite-time Lyapunov exponents of the denoising map, including those far below the largest."""
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from denoscope.config import InferenceConfig, SystemConfig
-from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, finite, map_of
-from denoscope.dynamics.sensitivity.graded_svd import graded_svd
-from denoscope.dynamics.sensitivity.spectrum import (
-    Spectrum,
-    beyond_precision,
-    identity_of,
-    logs,
-    one_state,
-    origin_of,
+from denoscope.dynamics.sensitivity.denoising_map import (
+    DenoisingMap,
+    check_finite_derivatives,
+    map_of,
+    parse_x_T,
 )
+from denoscope.dynamics.sensitivity.exponents import log_values, precision_warnings
+from denoscope.dynamics.sensitivity.graded_svd import graded_svd
+from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
+from denoscope.dynamics.sensitivity.spectrum import Spectrum
 from denoscope.foundation import tensor_files
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     import xarray
 
 AT_ONCE = 32
-"""Directions that go through the network in one call."""
+"""The number of directions in one call of the network."""
+ROUNDING = 1e-6
+"""The relative difference between the sum of the exponents and ln|det| above which there is a warning."""
 
 
 @accepts_num_steps
@@ -47,65 +50,66 @@ def full_spectrum(
     condition: Condition = NOTHING,
     checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> Spectrum:
-    """All C·H·W finite-time exponents of x_T → x_0 at one x_T [1, C, H, W].
+    """All C·H·W finite-time exponents of x_T → x_0 at one x_T.
 
-    The Jacobian of each step is computed whole, J = J_N … J_1, and their product is kept as a frame and a graded
-    triangle, Q R_N … R_1. Its singular values come from one-sided Jacobi rotations, so that exponents far below the
-    largest keep their digits, which an SVD of J itself would lose. `log_det` is computed apart, as the sum of ln|det J_k|
-    by LU: it must be the exponents' sum. `residuals` are 0: nothing is iterated.
+    The Jacobian of each step is computed whole. The product J = J_N … J_1 is held as an orthonormal frame and a graded
+    triangular matrix, Q R_N … R_1, whose singular values come from a Jacobi SVD: exponents far below the largest keep
+    their digits, which an SVD of J itself would lose. `log_det` is computed independently, as the sum of ln|det J_k| by
+    LU; it must equal the sum of the exponents. `residuals` are 0, because nothing is iterated.
 
-    Takes C·H·W rows back through the network for each step: minutes for 784 numbers, hours for 3,072. The rest is as
-    for `spectrum`.
+    It costs C·H·W reverse passes of the network per step: minutes for 784 numbers, hours for 3,072. Interpretation and
+    caveats are those of `spectrum`.
 
     Args:
-        checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
+        x_T: one state [C, H, W] or [1, C, H, W]; it is converted to the denoiser's precision.
+        checkpoint: a file (.npz) for the product of the steps, or a `Checkpoint`.
 
-    Raises: UserError if the scheduler remembers earlier steps, a derivative is not finite, or the checkpoint exists.
+    Raises: UserError if the scheduler uses earlier steps, a derivative is not finite, or the checkpoint does not fit.
 
-    Source: Demmel et al., Linear Algebra and its Applications 299, 21 (1999), for graded matrices; Demmel and Veselić,
-        SIAM J. Matrix Anal. Appl. 13, 1204 (1992), for one-sided Jacobi.
+    Source: Demmel et al., Linear Algebra and its Applications 299, 21 (1999), for graded matrices; Drmač and Veselić,
+        SIAM J. Matrix Anal. Appl. 29, 1322 (2008), for the SVD.
     """
-    x_T, size = one_state(denoiser, x_T), math.prod(denoiser.shape)
-    checkpoint = parse_checkpoint(checkpoint)
+    x_T, checkpoint = parse_x_T(denoiser, x_T), parse_checkpoint(checkpoint)
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed, streams=checkpoint.streams)
     flow = map_of(denoiser, condition=condition, name=name, rows=AT_ONCE, loop=loop)
-    flow.need_single_steps()
+    flow.check_single_steps()
     origin = origin_of(flow)
-    with checkpoint.open(_begun(flow, x_T, origin), sequential=True) as file:
-        frame, product = (torch.from_numpy(file.data[name].values) for name in ("frame", "product"))
-        log_det, done = file.data["log_det"].values, file.data["steps"].values
-        for index, x in list(enumerate(flow.states(x_T)[:-1]))[int(done) :]:
-            jacobian = _jacobian(flow, index, x)
-            turned, triangle = torch.linalg.qr(jacobian @ frame)
-            frame.copy_(turned)
-            product.copy_(triangle @ product)
-            log_det += float(torch.linalg.slogdet(jacobian).logabsdet)
-            done += 1
-            file.save()
-            file.report(index + 1, steps)
+    with checkpoint.open(_initial_product(flow, x_T, origin), sequential=True) as work:
+        work.run(multiply_steps(flow, x_T, work.data), steps)
+    frame, product = (torch.from_numpy(work.data[name].values) for name in ("frame", "product"))
     left, values, right = graded_svd(product)
-    exponents, warnings = logs(values), []
-    if not abs(float(exponents.sum()) - float(log_det)) <= 1e-6 * max(1.0, float(np.abs(exponents).sum())):
-        warnings.append(
-            f"the exponents add up to {exponents.sum():.6g}, ln|det| is {float(log_det):.6g}: some are rounding"
-        )
+    exponents, log_det = log_values(values), float(work.data["log_det"])
     return Spectrum(
         exponents=exponents,
         left=(frame @ left).T.reshape(-1, *denoiser.shape),
         right=right.T.reshape(-1, *denoiser.shape),
-        residuals=np.zeros(size),
+        residuals=np.zeros(x_T.numel()),
         iterations=1,
-        log_det=float(log_det),
+        log_det=log_det,
         origin=origin,
-        # In double precision the product keeps the digits of exponents however far below the largest.
-        warnings=(
-            *warnings,
-            *([] if denoiser.dtype == torch.float64 else beyond_precision(exponents, denoiser.dtype)),
-        ),
+        warnings=tuple(_rounding_warnings(exponents, log_det, denoiser.dtype)),
     )
 
 
-def _begun(flow: DenoisingMap, x_T: torch.Tensor, origin: dict[str, Any]) -> xarray.Dataset:
+def multiply_steps(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Dataset) -> Iterator[int]:
+    """Multiply the Jacobians of the remaining steps to the product in `data`, yielding the number of steps in it.
+
+    Args:
+        data: `frame` Q, `product` R_k … R_1, `log_det` and the number of `steps`; updated in place.
+    """
+    frame, product = (torch.from_numpy(data[name].values) for name in ("frame", "product"))
+    log_det, done = data["log_det"].values, data["steps"].values
+    for index, x in list(enumerate(flow.states(x_T)[:-1]))[int(done) :]:
+        jacobian = _step_jacobian(flow, index, x)
+        rotated, triangle = torch.linalg.qr(jacobian @ frame)
+        frame.copy_(rotated)
+        product.copy_(triangle @ product)
+        log_det += float(torch.linalg.slogdet(jacobian).logabsdet)
+        done += 1
+        yield int(done)
+
+
+def _initial_product(flow: DenoisingMap, x_T: torch.Tensor, origin: dict[str, Any]) -> xarray.Dataset:
     """The product before the first step."""
     import xarray
 
@@ -121,8 +125,22 @@ def _begun(flow: DenoisingMap, x_T: torch.Tensor, origin: dict[str, Any]) -> xar
     )
 
 
-def _jacobian(flow: DenoisingMap, index: int, x: torch.Tensor) -> torch.Tensor:
-    """∂x_{k+1}/∂x_k of one step as a matrix [size, size], float64."""
-    every = torch.eye(x.numel(), dtype=x.dtype, device=x.device).reshape(-1, *x.shape[1:])
-    rows = [finite(flow.pull_step(index, x, part), flow.denoiser) for part in every.split(AT_ONCE)]
+def _step_jacobian(flow: DenoisingMap, index: int, x: torch.Tensor) -> torch.Tensor:
+    """∂x_{k+1}/∂x_k of one step as a matrix [size, size] in float64."""
+    unit = torch.eye(x.numel(), dtype=x.dtype, device=x.device).reshape(-1, *x.shape[1:])
+    rows = [
+        check_finite_derivatives(flow.pull_step(index, x, part), flow.denoiser)
+        for part in unit.split(AT_ONCE)
+    ]
     return torch.cat(rows).flatten(1).double().cpu()
+
+
+def _rounding_warnings(exponents: np.ndarray, log_det: float, dtype: torch.dtype) -> list[str]:
+    """Warnings if exponents are rounding errors."""
+    warnings = []
+    if not abs(float(exponents.sum()) - log_det) <= ROUNDING * max(1.0, float(np.abs(exponents).sum())):
+        warnings.append(
+            f"the exponents sum to {exponents.sum():.6g}, but ln|det| is {log_det:.6g}: some are rounding errors"
+        )
+    # In float64 the product keeps the digits of exponents however far they are below the largest.
+    return warnings if dtype == torch.float64 else [*warnings, *precision_warnings(exponents, dtype)]

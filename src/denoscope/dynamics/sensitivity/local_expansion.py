@@ -1,8 +1,9 @@
-"""How much each denoising step expands along the directions that the steps before it left."""
+"""The expansion of each denoising step along a frame of directions that the steps carry along."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,14 @@ import torch
 
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, finite, map_of
-from denoscope.dynamics.sensitivity.maps import checked_count
-from denoscope.dynamics.sensitivity.spectrum import logs, one_state, origin_of
+from denoscope.dynamics.sensitivity.denoising_map import (
+    DenoisingMap,
+    check_finite_derivatives,
+    map_of,
+    parse_x_T,
+)
+from denoscope.dynamics.sensitivity.exponents import log_values
+from denoscope.dynamics.sensitivity.origin import origin_of
 from denoscope.foundation import random_streams
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.progress import Progress
@@ -25,11 +31,14 @@ from denoscope.sampling.settings import Loop, NoiseKind
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LocalExpansion(Result):
-    """`rates` [steps, k]: the natural logarithm by which each step stretches the i-th direction of the frame; the first
-    step's with that by which x_T is multiplied before it, which some schedulers (Euler) do.
+    """The expansion rates of each step.
 
-    The frame is made orthonormal after each step, so that rates[:, :j].sum() is the growth of a j-dimensional volume
-    over the whole map, for that one starting frame.
+    The frame is made orthonormal after each step, so that rates[:, :j].sum() is the growth of a j-dimensional volume over
+    the whole map, for that one initial frame.
+
+    Attributes:
+        rates: [steps, k] natural logarithms of the factors by which each step stretches the directions of the frame. The
+            first step includes the factor by which some schedulers (Euler) multiply x_T.
     """
 
     rates: np.ndarray
@@ -49,37 +58,53 @@ def local_expansion(
     condition: Condition = NOTHING,
     progress: Progress | None = None,
 ) -> LocalExpansion:
-    """The local expansion of every step along one trajectory from x_T [1, C, H, W]: QR of a frame carried along.
+    """The local expansion of every step along one trajectory, by QR decomposition of a frame that is carried along.
 
-    Per step, in natural logarithms. How to read it: where on the way from noise to image small differences grow.
-    When it misleads: the columns' sums over some fifty steps are NOT the exponents of the whole map, whose leading
-    ones they miss even in sign; those are `spectrum`'s. Only a frame of all C·H·W directions has a sum (ln|det|) that
-    does not depend on where it started.
+    Rates are natural logarithms per step.
+
+    Interpretation: the rates show at which steps small differences grow on the way from noise to image.
+
+    Caveats: the sums of the columns over some fifty steps are NOT the exponents of the whole map (`spectrum`): they
+    miss the leading exponents even in sign. Only for a frame of all C·H·W directions is the sum (ln|det|) independent
+    of the initial frame.
 
     Args:
-        seed: of the frame of k random directions at x_T.
-        progress: is told (steps done, all of them).
+        x_T: one state [C, H, W] or [1, C, H, W]; it is converted to the denoiser's precision.
+        k: the number of directions in the frame.
+        seed: of the initial frame, which is random.
+        progress: called with (finished steps, all steps).
 
-    Raises: UserError if k does not fit, the scheduler remembers earlier steps, or a derivative is not finite.
+    Raises: UserError if k is out of range, the scheduler uses earlier steps, or a derivative is not finite.
 
-    Source: Benettin et al., Meccanica 15, 9 (1980), one pass of it.
+    Source: Benettin et al., Meccanica 15, 9 (1980), a single pass.
     """
-    x_T, size = one_state(denoiser, x_T), math.prod(denoiser.shape)
-    checked_count(k, size)
+    x_T = parse_x_T(denoiser, x_T)
+    parse_integer(k, "k", minimum=1, maximum=x_T.numel(), note="the size of a state")
     parse_integer(seed, "seed")
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
     flow = map_of(denoiser, condition=condition, name=name, rows=k, loop=loop)
-    flow.need_single_steps()
+    flow.check_single_steps()
+    rates = []
+    for rate in expansion_rates(flow, x_T, _random_frame(x_T.numel(), k, seed)):
+        rates.append(rate)
+        if progress:
+            progress(len(rates), steps)
+    return LocalExpansion(rates=np.array(rates), origin=origin_of(flow, {"seed": seed}))
+
+
+def expansion_rates(flow: DenoisingMap, x_T: torch.Tensor, frame: torch.Tensor) -> Iterator[np.ndarray]:
+    """The rates [k] of each step along an orthonormal frame [C·H·W, k] at x_T [1, C, H, W]."""
+    factor = math.log(flow.first_factor)
+    for index, x in enumerate(flow.states(x_T)[:-1]):
+        rows = frame.T.reshape(-1, *x.shape[1:]).to(x)
+        images = check_finite_derivatives(flow.push_step(index, x, rows), flow.denoiser)
+        frame, triangle = torch.linalg.qr(images.double().flatten(1).T.cpu())
+        rates = log_values(triangle.diagonal().abs())
+        yield rates + factor if index == 0 else rates
+
+
+def _random_frame(size: int, k: int, seed: int) -> torch.Tensor:
     drawn = [
         torch.randn(size, generator=random_streams.generator("frame", seed, index)) for index in range(k)
     ]
-    frame, rates = torch.linalg.qr(torch.stack(drawn, 1).double()).Q, []
-    for index, x in enumerate(flow.states(x_T)[:-1]):
-        rows = frame.T.reshape(k, *denoiser.shape).to(x)
-        moved = finite(flow.push_step(index, x, rows), denoiser)
-        frame, triangle = torch.linalg.qr(moved.double().flatten(1).T.cpu())
-        rates.append(logs(triangle.diagonal().abs()))
-        if progress:
-            progress(index + 1, steps)
-    rates[0] += math.log(flow.first_factor)
-    return LocalExpansion(rates=np.array(rates), origin=origin_of(flow, seed=seed))
+    return torch.linalg.qr(torch.stack(drawn, 1).double()).Q

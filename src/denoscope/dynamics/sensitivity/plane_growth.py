@@ -1,16 +1,18 @@
-"""Where on a plane of noises small differences grow: the ridge map."""
+"""The growth of small differences at each point of a plane of noises: the ridge map."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from denoscope.config import InferenceConfig, SystemConfig
-from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, finite
-from denoscope.dynamics.sensitivity.spectrum import identity_of, logs, origin_of
+from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, check_finite_derivatives
+from denoscope.dynamics.sensitivity.exponents import log_values
+from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
@@ -39,64 +41,74 @@ def plane_growth(
     condition: Condition = NOTHING,
     checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> xarray.Dataset:
-    """How much the denoising map stretches the plane itself at each of its points: `growth` (y, x, direction).
+    """The growth of a plane of noises under the denoising map: `growth` (y, x, direction) at each of its points.
 
-    At every point x_T of the plane J·[d1 d2] is computed, J = ∂x_0/∂x_T and d1, d2 the plane's orthonormal directions.
-    `growth` holds the natural logarithms of its two singular values, the larger first, for the whole map of `steps`
-    steps: an ellipse that small circles of the plane become in the space of images. `angle` is the direction in the
-    plane, in radians from u, that grows most; `computed` (y, x) says which points are done.
+    At every point x_T the product J·[d1 d2] is computed, with J = ∂x_0/∂x_T and d1, d2 the orthonormal directions of the
+    plane. A small circle of the plane becomes an ellipse in the space of images. `growth` holds the natural logarithms of
+    the two singular values, the larger first, for the whole map of `steps` steps; `angle` is the direction in the plane,
+    in radians from u, that grows most; `computed` (y, x) marks the finished points.
 
-    How to read it: ridges of `growth` run along boundaries between basins. When it misleads: a ridge is no fractal, the
-    straight boundary between two Gaussians has one of 27; and growth across the plane says nothing about the other
-    directions (`spectrum`).
+    The noise of a stochastic scheduler is common to all points; otherwise the plane would have no map.
 
-    Noise of a stochastic scheduler is common to all points, without which the plane would have no map.
+    Interpretation: ridges of `growth` follow boundaries between basins.
+
+    Caveats: a ridge is not a fractal; the straight boundary between two Gaussians has a ridge of 27. Growth within the
+    plane says nothing about other directions (`spectrum`).
 
     Args:
-        plane: a noise plane, as `noise.plane` makes it or `noise.read` finds it.
-        batch_size: points at once, two rows of the network each; changes no bit.
-        lanes: rows of every network call, on which the last bits depend.
-        checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
+        plane: a plane of noises, from `noise.plane` or `noise.read`.
+        batch_size: points per batch, two rows of the network each; it does not change any bit.
+        lanes: rows of every network call, which determine the last bits.
+        checkpoint: a file (.npz) for the finished points, or a `Checkpoint`.
 
-    Returns: xarray.Dataset on the plane's grid, as the labels of a plane are: rows y with coordinate v, columns x with u
-        (L2 distances).
+    Returns: an xarray.Dataset on the grid of the plane, as that of its labels: rows y with coordinate v, columns x with
+        coordinate u (L2 distances).
 
-    Raises: UserError if the noises are no plane, a derivative is not finite, or the checkpoint exists.
+    Raises: UserError if the noises are not a plane, a derivative is not finite, or the checkpoint does not fit.
     """
     checkpoint = parse_checkpoint(checkpoint)
     loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=checkpoint.streams)
     flow = DenoisingMap(denoiser, loop, of_first(condition))
     parse_integer(batch_size, "batch_size", minimum=1)
-    grid, shape = PlaneGrid.of(plane), denoiser.shape
-    if tuple(plane.shape) != tuple(shape):
-        raise UserError(f"the plane has shape {list(plane.shape)}; {denoiser.name} takes {list(shape)}")
-    both = grid.plane.directions
-    with checkpoint.open(_empty(grid, flow)) as file:
-        growth, angle, computed = (file.data[name].values for name in ("growth", "angle", "computed"))
-        left = np.flatnonzero(~computed[grid.rows, grid.columns])
-        for first in range(0, len(left), batch_size):
-            points = left[first : first + batch_size]
-            where = grid.rows[points], grid.columns[points]
-            growth[where], angle[where] = _stretch(flow, plane.batch(points), both)
-            computed[where] = True
-            file.save()
-            file.report(int(computed.sum()), len(plane))
-    return file.data
+    grid = PlaneGrid.of(plane)
+    if tuple(plane.shape) != tuple(denoiser.shape):
+        raise UserError(
+            f"plane holds noises {list(plane.shape)}; allowed: {list(denoiser.shape)}, the shape of {denoiser.name}"
+        )
+    with checkpoint.open(_initial_growth(grid, flow)) as work:
+        work.run(grow_points(flow, plane, grid, work.data, batch_size=batch_size), len(plane))
+    return work.data
 
 
-def _stretch(flow: DenoisingMap, x_T: torch.Tensor, both: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Growth [n, 2] and angle [n] at points [n, C, H, W] along both directions of the plane."""
+def grow_points(
+    flow: DenoisingMap, plane: NoiseSet, grid: PlaneGrid, data: xarray.Dataset, *, batch_size: int
+) -> Iterator[int]:
+    """Compute the remaining points of the ridge map in `data`, in place, yielding the number of finished points."""
+    growth, angle, computed = (data[name].values for name in ("growth", "angle", "computed"))
+    remaining = np.flatnonzero(~computed[grid.rows, grid.columns])
+    for first in range(0, len(remaining), batch_size):
+        points = remaining[first : first + batch_size]
+        where = grid.rows[points], grid.columns[points]
+        growth[where], angle[where] = _stretch(flow, plane.batch(points), grid.plane.directions)
+        computed[where] = True
+        yield int(computed.sum())
+
+
+def _stretch(
+    flow: DenoisingMap, x_T: torch.Tensor, directions: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Growth [n, 2] and angle [n] at points [n, C, H, W] along both directions [2, C, H, W] of the plane."""
     x_T = x_T.to(flow.denoiser.device, flow.denoiser.dtype)
-    directions = both.to(x_T).repeat(len(x_T), 1, 1, 1)
-    moved = finite(flow.push(x_T.repeat_interleave(DIRECTIONS, 0), directions), flow.denoiser)
-    columns = moved.double().reshape(len(x_T), DIRECTIONS, -1).transpose(1, 2).cpu()
+    rows = directions.to(x_T).repeat(len(x_T), 1, 1, 1)
+    images = check_finite_derivatives(flow.push(x_T.repeat_interleave(DIRECTIONS, 0), rows), flow.denoiser)
+    columns = images.double().reshape(len(x_T), DIRECTIONS, -1).transpose(1, 2).cpu()
     _, values, turned = torch.linalg.svd(columns, full_matrices=False)
-    # A direction has no sign: the angle is one of the half circle.
-    return logs(values), torch.atan2(turned[:, 0, 1], turned[:, 0, 0]).remainder(torch.pi).numpy()
+    # A direction has no sign: the angle lies in a half circle.
+    return log_values(values), torch.atan2(turned[:, 0, 1], turned[:, 0, 0]).remainder(torch.pi).numpy()
 
 
-def _empty(grid: PlaneGrid, flow: DenoisingMap) -> xarray.Dataset:
-    """The map in which nothing is computed."""
+def _initial_growth(grid: PlaneGrid, flow: DenoisingMap) -> xarray.Dataset:
+    """The ridge map before any point is computed."""
     import xarray
 
     origin = origin_of(flow)

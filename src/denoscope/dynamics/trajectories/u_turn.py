@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from denoscope.config import InferenceConfig
-from denoscope.dynamics.loops.closed_loop import begin_of
+from denoscope.dynamics.loops.closed_loop import first_step_of
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
-from denoscope.dynamics.sensitivity.spectrum import identity_of, origin_of
+from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
 from denoscope.dynamics.statistics.arguments import parse_numbers, random_generator
 from denoscope.dynamics.statistics.intervals import clustered_interval, percentile_interval
 from denoscope.dynamics.trajectories.image_labels import LabelOf, parse_label_of
@@ -91,7 +91,7 @@ def u_turn(
     checkpoint = parse_checkpoint(checkpoint)
     loop = Loop(steps=steps, noise_seed=seed, lanes=lanes, streams=checkpoint.streams)
     flow = DenoisingMap(denoiser, loop, of_first(condition))
-    flow.need_single_steps()
+    flow.check_single_steps()
     shares = parse_numbers(levels, "levels")
     begins = _begins(shares, steps)
     images = _images(denoiser, x_0)
@@ -162,7 +162,7 @@ def _begins(levels: np.ndarray, steps: int) -> list[int]:
         )
     begins: dict[int, float] = {}
     for level in levels.tolist():
-        step = begin_of(level, steps)
+        step = first_step_of(level, steps, "levels")
         if step in begins:
             raise UserError(
                 f"{spelled('levels')} {begins[step]:g} and {level:g} both start with step {step} of {steps}; leave one "
@@ -179,7 +179,7 @@ def _unturned(turns: _Turns, levels: np.ndarray) -> xarray.Dataset:
     loop, grid = turns.flow.loop, (len(turns.images), len(levels))
     settings = {"draws": turns.draws, "seed": loop.noise_seed}
     # Version 1 is implied, because files of denoscope 0.1 do not name it.
-    origin = origin_of(turns.flow, **settings | ({"streams": loop.streams} if loop.streams > 1 else {}))
+    origin = origin_of(turns.flow, settings | ({"streams": loop.streams} if loop.streams > 1 else {}))
     identity = {
         "x_0": tensor_files.sha256(turns.images),
         "labels": turns.labels.tolist(),

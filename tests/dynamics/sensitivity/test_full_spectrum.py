@@ -1,0 +1,52 @@
+"""All exponents: closed forms through diffusers' schedulers, and a plain Jacobian of a U-Net."""
+
+import numpy as np
+import pytest
+import torch
+from analytic import denoiser_of, scheduler_of
+
+import denoscope as ds
+from denoscope.dynamics.known.analytic_models import TwoGaussians
+from denoscope.dynamics.sensitivity.full_spectrum import full_spectrum
+from denoscope.dynamics.sensitivity.spectrum import spectrum
+from denoscope.foundation.checkpoint import Checkpoint
+
+
+def test_exponents_far_below_the_largest_keep_their_digits():
+    x_T, scheduler = torch.zeros(1, 1, 1, 4, dtype=torch.float64), scheduler_of("ddim")
+
+    def between(distance):
+        network = TwoGaussians(torch.tensor([distance, 0.0, 0.0, 0.0]), 0.04, scheduler)
+        return denoiser_of(network, scheduler, 4)
+
+    full, found = full_spectrum(between(3.0), x_T, steps=50), spectrum(between(3.0), x_T, 4, steps=50)
+    assert full.exponents == pytest.approx([26.9569954, *[-1.7361045] * 3], abs=1e-7)
+    np.testing.assert_allclose(found.exponents, full.exponents, atol=1e-6)
+    # Even further apart, exponents are below the precision of float64, which does not affect the product of steps.
+    assert not full_spectrum(between(5.0), x_T, steps=50).warnings
+    (warning,) = spectrum(between(5.0), x_T, 4, steps=50).warnings
+    assert "full_spectrum" in warning
+
+
+def test_an_interrupted_full_spectrum_is_resumed(exact, tmp_path):
+    x_T, out = ds.noise.random(1, exact.shape, seed=1).batch([0]), tmp_path / "product.npz"
+    whole = full_spectrum(exact, x_T, steps=3)
+
+    def stop(done, total):
+        assert total == 3
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        full_spectrum(exact, x_T, steps=3, checkpoint=Checkpoint(out, progress=stop))
+    reported = []
+    found = full_spectrum(
+        exact,
+        x_T,
+        steps=3,
+        checkpoint=Checkpoint(out, resume=True, progress=lambda *counts: reported.append(counts)),
+    )
+    assert reported == [(3, 3)]
+    assert found.exponents.tobytes() == whole.exponents.tobytes() and found.log_det == whole.log_det
+    with pytest.raises(ds.UserError, match="differs in x_T: "):
+        full_spectrum(exact, -x_T, steps=3, checkpoint=Checkpoint(out, resume=True))
