@@ -187,7 +187,7 @@ def test_a_scheduler_that_cannot_be_run_is_refused_with_the_reason(name, reason)
     if not hasattr(classes, name):
         pytest.skip(f"this diffusers has no {name}")
     with pytest.raises(ds.UserError, match=f"{name}.*{reason}") as caught:
-        schedulers.able(getattr(classes, name))
+        schedulers.check_scheduler(getattr(classes, name))
     assert "\n" not in str(caught.value)
 
 
@@ -367,11 +367,11 @@ def test_unclip_steps_to_the_next_of_its_timesteps(gaussian):
 @pytest.mark.parametrize(
     ("name", "options", "steps", "message"),
     [
-        ("SCMScheduler", {}, 4, r"num_steps is 4, which SCMScheduler cannot make \(Intermediate"),
-        ("PNDMScheduler", {}, 3, "num_steps is 3, which PNDMScheduler cannot make"),
-        ("UnCLIPScheduler", {}, 1, "num_steps is 1, which UnCLIPScheduler cannot make"),
-        ("MiniMaxH3Scheduler", {}, 1, "num_steps is 1, which MiniMaxH3Scheduler cannot make"),
-        ("CMStochasticIterativeScheduler", {}, 41, "num_steps is 41; allowed: 1 to 40"),
+        ("SCMScheduler", {}, 4, r"steps is 4, which SCMScheduler cannot make \(Intermediate"),
+        ("PNDMScheduler", {}, 3, "steps is 3, which PNDMScheduler cannot make"),
+        ("UnCLIPScheduler", {}, 1, "steps is 1, which UnCLIPScheduler cannot make"),
+        ("MiniMaxH3Scheduler", {}, 1, "steps is 1, which MiniMaxH3Scheduler cannot make"),
+        ("CMStochasticIterativeScheduler", {}, 41, "steps is 41; allowed: 1 to 40"),
         ("FlowMatchEulerDiscreteScheduler", {"use_dynamic_shifting": True}, 4, "use_dynamic_shifting=False"),
         ("UniPCMultistepScheduler", {"use_dynamic_shifting": True}, 4, "use_dynamic_shifting=False"),
     ],

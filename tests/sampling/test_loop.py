@@ -329,7 +329,7 @@ def test_other_schedulers_run_as_their_plain_loop(make_unet, x, name):
         ((8, 8), {}, "x_T has shape"),
         ((0, 2, 8, 8), {}, "x_T holds no noise"),
         ((1, 2, 8, 8), {"steps": 0}, "steps is 0"),
-        ((1, 2, 8, 8), {"steps": 1001}, "num_steps is 1001"),
+        ((1, 2, 8, 8), {"steps": 1001}, "steps is 1001"),
         ((1, 2, 8, 8), {"lanes": 0}, "lanes is 0"),
         ((1, 2, 8, 8), {"noise": "both"}, "noise is 'both'"),
         ((1, 2, 8, 8), {"noise": "independent"}, "give names="),

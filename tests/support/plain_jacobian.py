@@ -7,7 +7,7 @@ def plain_jacobian(denoiser, x_T, steps) -> torch.Tensor:
     """∂x_0/∂x_T by reverse mode through a loop in plain diffusers."""
     from copy import deepcopy
 
-    from denoscope.models.schedule import after_set_timesteps, in_double
+    from denoscope.models.schedule_precision import after_set_timesteps, in_double
 
     def run(flat):
         scheduler, x = deepcopy(denoiser.scheduler), flat.reshape(1, *denoiser.shape)
