@@ -1,7 +1,4 @@
-"""Several processes at one recording: one writer, and readers that never see what is wrong."""
-
-import threading
-import time
+"""Several processes at one recording: one of them writes, and readers only ever see right values."""
 
 import numpy as np
 import pytest
@@ -9,16 +6,18 @@ import xarray
 
 import denoscope as ds
 
-COUNT, STEPS = 24, 4
+COUNT, LANES, STEPS = 24, 4, 4
 OUTPUTS = ["run.zarr", "run"]
 ARRAYS = ("sequence", "conv_in")
+FIRST_CALL = 4
+"""The first call of the network in a step: two calls survey its layers, one is the probe of the fingerprint."""
 
 
 @pytest.fixture(scope="module")
 def arguments(model, tmp_path_factory):
     inputs = tmp_path_factory.mktemp("inputs")
     ds.noise.random(COUNT, (1, 8, 8), seed=3).write(inputs)
-    line = f"record --model {model} --inputs {inputs} --device cpu --lanes 4 --batch_size 4"
+    line = f"record --model {model} --inputs {inputs} --device cpu --lanes {LANES} --batch_size {LANES}"
     return [*line.split(), "--num_steps", STEPS, "--layers", "conv_in"]
 
 
@@ -32,17 +31,18 @@ def unbroken(arguments, recorder, tmp_path_factory):
 
 @pytest.mark.parametrize("out", OUTPUTS)
 @pytest.mark.parametrize("flag", ["--resume", "--overwrite", None])
-def test_a_second_writer_is_refused_in_one_line_and_the_first_one_ends_well(
+def test_a_second_writer_is_refused_in_one_line_and_the_first_finishes(
     arguments, unbroken, recorder, contents, tmp_path, out, flag
 ):
     flags = [flag] if flag else []
-    first = recorder.start(*arguments, "--output", tmp_path / out, pause=0.05)
-    first.until("call 6\n")
+    first = recorder.start(*arguments, "--output", tmp_path / out, holds_at=[FIRST_CALL + 2])
+    first.until(f"call {FIRST_CALL + 2}\n")
     second = recorder.run(*arguments, "--output", tmp_path / out, *flags)
     assert second.code == 2
     (line,) = second.said.splitlines()
     assert line.startswith("error: ") and str(tmp_path / out) in line
     assert "is being written by another process" in line if flag else "already holds a recording" in line
+    first.release()
     assert first.wait() == 0
     assert contents(tmp_path / out) == contents(unbroken / out)
 
@@ -61,16 +61,16 @@ def test_of_writers_that_start_together_one_writes_and_none_undoes_its_work(
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-def test_the_place_is_free_again_when_a_writer_is_gone(arguments, recorder, tmp_path, out):
-    first = recorder.start(*arguments, "--output", tmp_path / out, pause=0.05)
-    first.until("call 5\n")
+def test_an_output_is_free_again_once_its_writer_is_gone(arguments, recorder, tmp_path, out):
+    first = recorder.start(*arguments, "--output", tmp_path / out, holds_at=[FIRST_CALL + 1])
+    first.until(f"call {FIRST_CALL + 1}\n")
     first.send(9)
     first.wait()
     assert recorder.run(*arguments, "--output", tmp_path / out, "--resume").code == 0
 
 
-def seen_right(data: xarray.Dataset, right: xarray.Dataset) -> int:
-    """Check what a reader sees; how many samples are complete."""
+def complete_samples(data: xarray.Dataset, right: xarray.Dataset) -> int:
+    """Check what a reader sees; returns how many samples are complete."""
     complete = data["complete"].values
     for name in ARRAYS:
         found, values = data[name].values, right[name].values
@@ -80,38 +80,41 @@ def seen_right(data: xarray.Dataset, right: xarray.Dataset) -> int:
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-def test_a_reader_during_writing_sees_right_values_or_nan_and_complete_never_lies(
+def test_readers_during_writing_see_right_values_or_nan_and_only_finished_samples_as_complete(
     arguments, unbroken, recorder, tmp_path, out
 ):
     right = ds.open(unbroken / out).dataset.load()
-    running = recorder.start(*arguments, "--output", tmp_path / out, pause=0.03)
-    running.until("call 4\n")
-    finished, ended = [], threading.Event()
-    waiting = threading.Thread(target=lambda: (running.wait(), ended.set()))
-    waiting.start()
-    kept = ds.open(tmp_path / out).dataset
-    while not ended.is_set():
-        data = (
-            xarray.open_zarr(tmp_path / out, chunks=None)
-            if out.endswith(".zarr")
-            else ds.open(tmp_path / out).dataset
-        )
-        finished.append(seen_right(data, right))
-        time.sleep(0.005)
-    waiting.join()
-    assert running.code == 0 and finished == sorted(finished)
-    assert len(set(finished)) > 2, f"the reader saw no progress: {finished}"
+    groups = range(COUNT // LANES)
+    holds = [FIRST_CALL + STEPS * group + 1 for group in groups]  # in the second step of each group
+    running = recorder.start(*arguments, "--output", tmp_path / out, holds_at=holds)
+    running.until(f"call {holds[0]}\n")
+    early = ds.open(tmp_path / out).dataset
+    counts = []
+
+    def look() -> None:
+        plain = out.endswith(".zarr") and len(counts) % 2
+        data = xarray.open_zarr(tmp_path / out, chunks=None) if plain else ds.open(tmp_path / out).dataset
+        counts.append(complete_samples(data, right))
+
+    for group, call in zip(groups, holds, strict=True):
+        while f"call {call}\n" not in running.said:
+            look()  # while it writes
+        look()
+        assert counts[-1] == group * LANES, "while it holds"
+        running.release()
+    assert running.wait() == 0
+    assert counts == sorted(counts)
     for name in ARRAYS:
-        # Opened before the first sample was finished, a dataset reads on.
-        assert np.array_equal(kept[name].values, right[name].values)
-    assert seen_right(ds.open(tmp_path / out).dataset, right) == COUNT
+        assert np.array_equal(early[name].values, right[name].values), "opened before any sample was finished"
+    assert complete_samples(ds.open(tmp_path / out).dataset, right) == COUNT
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-def test_a_reader_never_holds_a_writer_up(arguments, unbroken, recorder, contents, tmp_path, out):
-    first = recorder.start(*arguments, "--output", tmp_path / out, pause=0.02)
-    first.until("call 9\n")
-    kept = ds.open(tmp_path / out)
-    assert kept.sequence.values.shape[0] == COUNT
+def test_a_reader_does_not_block_the_writer(arguments, unbroken, recorder, contents, tmp_path, out):
+    first = recorder.start(*arguments, "--output", tmp_path / out, holds_at=[FIRST_CALL + 5])
+    first.until(f"call {FIRST_CALL + 5}\n")
+    opened = ds.open(tmp_path / out)
+    assert opened.sequence.values.shape[0] == COUNT
+    first.release()
     assert first.wait() == 0
     assert contents(tmp_path / out) == contents(unbroken / out)

@@ -1,4 +1,4 @@
-"""A disk that fills up while a recording is written, and one that is known to be too small before."""
+"""A disk that becomes full while a recording is written, and one that is too small from the start."""
 
 import math
 import os
@@ -16,6 +16,8 @@ from denoscope.storage.stores.local import LocalStore
 
 COUNT, STEPS, LANES = 40, 12, 4
 OUTPUTS = ["run.zarr", "run"]
+FIRST_CALL = 4
+"""The first call of the network in a step: two calls survey its layers, one is the probe of the fingerprint."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def unbroken(arguments, recorder, tmp_path_factory):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Mounts a file system of so many KiB, where that is permitted."""
+    """Mounts a file system of some KiB, where that is permitted."""
     mounted = []
 
     def mount(kib: int) -> Path:
@@ -66,16 +68,17 @@ def one_line(said: str) -> str:
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-def test_a_disk_that_fills_up_keeps_what_was_finished_and_with_room_the_rest_follows(
+def test_finished_samples_survive_a_full_disk_and_a_resume_with_room_adds_the_rest(
     arguments, unbroken, recorder, contents, small_disk, out
 ):
     disk = small_disk(2048)
     whole = contents(unbroken / out)
-    # Somebody else takes the room while the recording runs: half of it is left when it begins to grow.
     path, filler = disk / out, disk / "filler"
-    running = recorder.start(*arguments, "--output", path, pause=0.02)
-    running.until("8/40 samples")
+    call = FIRST_CALL + 2 * STEPS  # two of ten groups are finished before it
+    running = recorder.start(*arguments, "--output", path, holds_at=[call])
+    running.until(f"call {call}\n")
     filler.write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 300 * 1024))
+    running.release()
     assert running.wait() == 2
     line = one_line(running.said)
     assert out in line and "No space left on device" in line and "--resume" in line
@@ -94,13 +97,16 @@ def test_a_disk_that_fills_up_keeps_what_was_finished_and_with_room_the_rest_fol
 
 @pytest.mark.parametrize("out", OUTPUTS)
 @pytest.mark.parametrize("free", [0, 4, 8, 20, 40, 60, 90, 150])
-def test_wherever_it_fills_up_one_line_says_so(arguments, recorder, small_disk, out, free):
-    """Full at the first folder, in the metadata, in the middle of a shard, of a mark, …"""
+def test_a_full_disk_is_reported_in_one_line_wherever_it_becomes_full(
+    arguments, recorder, small_disk, out, free
+):
+    """Full at the first folder of a group, in the middle of a shard, of a mark, …"""
     disk = small_disk(4096)
-    running = recorder.start(*arguments, "--output", disk / out, pause=0.05)
-    running.until("40 samples, 12 steps")
+    running = recorder.start(*arguments, "--output", disk / out, holds_at=[FIRST_CALL])
+    running.until(f"call {FIRST_CALL}\n")
     room = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
     (disk / "filler").write_bytes(bytes(max(0, room - free * 1024)))
+    running.release()
     assert running.wait() == 2
     assert "No space left" in one_line(running.said)
     assert not list(disk.rglob("*.partial"))
@@ -119,14 +125,14 @@ def test_a_plan_that_cannot_fit_is_refused_before_anything_is_touched(arguments,
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-def test_a_plan_fits_where_it_says_that_it_fits(arguments, recorder, small_disk, tmp_path, out):
-    told = told_on_disk(recorder.run(*arguments, "--output", tmp_path / "no" / out, "--dry_run").said)
-    done = recorder.run(*arguments, "--output", small_disk(math.ceil(told / 1024)) / out)
+def test_a_recording_fits_into_the_room_that_its_plan_states(arguments, recorder, small_disk, tmp_path, out):
+    planned = planned_bytes(recorder.run(*arguments, "--output", tmp_path / "no" / out, "--dry_run").said)
+    done = recorder.run(*arguments, "--output", small_disk(math.ceil(planned / 1024)) / out)
     assert done.code == 0, done.said
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-def test_an_earlier_recording_survives_a_replacement_that_cannot_fit(
+def test_a_former_recording_survives_a_replacement_that_cannot_fit(
     arguments, recorder, contents, small_disk, out
 ):
     disk = small_disk(2500)
@@ -136,10 +142,10 @@ def test_an_earlier_recording_survives_a_replacement_that_cannot_fit(
     assert done.code == 2 and "the recording needs" in one_line(done.said)
     assert contents(disk / out) == before
     again = recorder.run(*arguments, "--output", disk / out, "--overwrite")
-    assert again.code == 0, "the room that the former one takes counts as free"
+    assert again.code == 0, "the room that the former one occupies counts as free"
 
 
-def test_what_is_needed_is_counted_in_whole_blocks_and_free_space_is_the_systems(tmp_path):
+def test_needed_room_is_counted_in_whole_blocks_and_free_room_as_the_system_does(tmp_path):
     block = os.statvfs(tmp_path).f_frsize
     assert space.footprint(LocalStore(tmp_path), [1, block, block + 1, 0]) == 4 * block
     assert space.footprint(LocalStore(tmp_path / "not" / "there"), [1]) == block
@@ -147,22 +153,22 @@ def test_what_is_needed_is_counted_in_whole_blocks_and_free_space_is_the_systems
     assert space.free_bytes(LocalStore(tmp_path)) == pytest.approx(told, rel=0.01)
 
 
-def test_the_figure_of_the_plan_is_close_to_what_the_disk_says_afterwards(arguments, recorder, unbroken):
+def test_the_figure_of_the_plan_is_close_to_what_the_recording_occupies(arguments, recorder, unbroken):
     for out in OUTPUTS:
         used = int(subprocess.check_output(["du", "-sB1", unbroken / out], text=True).split()[0])
         dry = recorder.run(*arguments, "--output", unbroken / "another" / out, "--dry_run")
-        assert used == pytest.approx(told_on_disk(dry.said), rel=0.1), out
+        assert used == pytest.approx(planned_bytes(dry.said), rel=0.1), out
 
 
-def told_on_disk(said: str) -> float:
-    """The bytes on disk that a plan speaks of, at most."""
+def planned_bytes(said: str) -> float:
+    """The bytes on disk that a plan states, rounded up."""
     (line,) = [line for line in said.splitlines() if "on disk in total" in line]
     number, unit = line.split()[:2]
     return (float(number) + 0.05) * {"KiB": 2**10, "MiB": 2**20}[unit]
 
 
 class Deep(nn.Module):
-    """Four thousand layers that do nothing."""
+    """Four thousand layers that change nothing."""
 
     def __init__(self):
         super().__init__()

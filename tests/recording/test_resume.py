@@ -1,4 +1,4 @@
-"""Going on with a recording: what is finished is checked and skipped, the rest gives an unbroken run's bytes."""
+"""Resumed recordings: finished samples are checked and skipped, and the bytes are those of an unbroken run."""
 
 import json
 import shutil
@@ -74,7 +74,9 @@ def test_an_exception_then_a_resume_gives_the_bytes_of_an_unbroken_run(
         {"layers": None},
     ],
 )
-def test_so_it_does_with_what_is_kept_of_states(record, broken, contents, tmp_path, out, options):
+def test_a_resume_gives_the_same_bytes_whatever_is_stored_of_states(
+    record, broken, contents, tmp_path, out, options
+):
     record(f"whole/{out}", **options)
     broken(f"broken/{out}", 5, **options)
     record(f"broken/{out}", resume=True, **options)
@@ -82,7 +84,9 @@ def test_so_it_does_with_what_is_kept_of_states(record, broken, contents, tmp_pa
 
 
 @pytest.mark.parametrize("shard_bytes", [1, 1500])
-def test_so_it_does_with_many_shards_a_group(record, broken, contents, tmp_path, monkeypatch, shard_bytes):
+def test_a_resume_gives_the_same_bytes_with_several_shards_a_group(
+    record, broken, contents, tmp_path, monkeypatch, shard_bytes
+):
     monkeypatch.setattr(layout, "SHARD_BYTES", shard_bytes)
     record("whole.zarr")
     broken("broken.zarr", 6)
@@ -91,7 +95,9 @@ def test_so_it_does_with_many_shards_a_group(record, broken, contents, tmp_path,
 
 
 @pytest.mark.parametrize("kind", ["common", "independent"])
-def test_so_it_does_with_a_stochastic_scheduler(record, tiny_ddpm, dies_at, contents, tmp_path, kind):
+def test_a_resume_gives_the_same_bytes_with_a_stochastic_scheduler(
+    record, tiny_ddpm, dies_at, contents, tmp_path, kind
+):
     record("whole.zarr", denoiser=tiny_ddpm, noise=kind)
     tiny_ddpm.layers()
     dies_at(tiny_ddpm.network, 5)
@@ -103,7 +109,7 @@ def test_so_it_does_with_a_stochastic_scheduler(record, tiny_ddpm, dies_at, cont
 
 @pytest.mark.parametrize("out", OUTPUTS)
 @pytest.mark.parametrize("batch_size", [1, 8, 100])
-def test_the_batch_size_may_change_on_the_way(record, broken, contents, tmp_path, out, batch_size):
+def test_a_resume_may_have_another_batch_size(record, broken, contents, tmp_path, out, batch_size):
     record(f"whole/{out}")
     broken(f"broken/{out}")
     record(f"broken/{out}", resume=True, batch_size=batch_size)
@@ -111,7 +117,7 @@ def test_the_batch_size_may_change_on_the_way(record, broken, contents, tmp_path
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-def test_only_what_is_unfinished_is_done_again(record, broken, calls, out):
+def test_a_resume_computes_only_what_is_unfinished(record, broken, calls, out):
     broken(out)
     before = len(calls)
     record(out, resume=True)
@@ -120,8 +126,8 @@ def test_only_what_is_unfinished_is_done_again(record, broken, calls, out):
     assert len(calls) - before == 2 + 2 * STEPS, "another probe; all were"
 
 
-class Told:
-    """A progress that keeps what it is told."""
+class Noted:
+    """A progress that notes what is reported."""
 
     def begin(self, plan, out, finished):  # noqa: ARG002
         self.finished = finished
@@ -135,15 +141,15 @@ class Told:
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-def test_how_many_are_finished_is_told(record, broken, out):
+def test_progress_starts_with_the_finished_samples(record, broken, out):
     broken(out)
-    told = Told()
-    record(out, resume=True, progress=told)
-    assert told.finished == 4
+    noted = Noted()
+    record(out, resume=True, progress=noted)
+    assert noted.finished == 4
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-def test_a_resume_where_nothing_is_begins_and_leaves_the_same_bytes(record, contents, tmp_path, out):
+def test_a_resume_of_nothing_starts_a_recording_with_the_same_bytes(record, contents, tmp_path, out):
     record(f"whole/{out}")
     record(f"other/{out}", resume=True)
     assert contents(tmp_path / "other" / out) == contents(tmp_path / "whole" / out)
@@ -156,12 +162,12 @@ def damages(path: Path) -> list[Path]:
 
 @pytest.mark.parametrize("out", OUTPUTS)
 @pytest.mark.parametrize("harm", ["flipped", "truncated", "gone"])
-def test_a_resume_mends_any_damaged_file_but_the_one_that_says_what_was_asked_for(
+def test_a_resume_repairs_any_damaged_file_except_the_one_that_describes_the_recording(
     record, contents, tmp_path, out, harm
 ):
     whole = record(f"whole/{out}").path
     sound = contents(whole)
-    mended = []
+    repaired = []
     for file in damages(whole):
         path = tmp_path / harm / out
         if path.exists():
@@ -174,8 +180,8 @@ def test_a_resume_mends_any_damaged_file_but_the_one_that_says_what_was_asked_fo
             continue
         record(f"{harm}/{out}", resume=True)
         assert contents(path) == sound, file
-        mended.append(file)
-    assert len(mended) > 10
+        repaired.append(file)
+    assert len(repaired) > 10
 
 
 def damage(path: Path, harm: str) -> None:
@@ -343,7 +349,7 @@ def test_a_sample_whose_name_leads_out_is_refused(record, x, tmp_path):
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-def test_samples_that_became_nan_before_are_told_at_the_end_too(record, x, out, tiny, dies_at):
+def test_samples_that_became_nan_before_the_resume_are_reported_at_its_end(record, x, out, tiny, dies_at):
     class Poisoned(torch.nn.Module):
         def __init__(self):
             super().__init__()
@@ -360,6 +366,6 @@ def test_samples_that_became_nan_before_are_told_at_the_end_too(record, x, out, 
     dies_at(denoiser.network, STEPS + 2)
     with pytest.raises(RuntimeError, match="on purpose"):
         record(out, denoiser=denoiser)
-    told = Told()
-    record(out, denoiser=denoiser, resume=True, progress=told)
-    assert told.nonfinite == {"sample_0001": 0}
+    noted = Noted()
+    record(out, denoiser=denoiser, resume=True, progress=noted)
+    assert noted.nonfinite == {"sample_0001": 0}

@@ -1,4 +1,4 @@
-"""Random access: one sample, one step or one layer reads its own chunks and nothing else."""
+"""Random access: a part of a recording reads its own chunks and nothing else."""
 
 import sys
 
@@ -25,7 +25,7 @@ def recorded(tiny, tmp_path_factory):
 
 
 class Counted(WrapperStore):
-    """A store that notes how many bytes of which chunk files are read."""
+    """A store that counts the bytes that are read of each chunk file."""
 
     def __init__(self, store):
         super().__init__(store)
@@ -76,9 +76,9 @@ def test_one_value_through_xarray_reads_one_chunk(recorded):
 
 
 class Opened:
-    """The tensor files that are opened while the block runs."""
+    """Lists the tensor files that are opened while the block runs."""
 
-    listening: list[list[str]] = []  # noqa: RUF012 - an audit hook stays for good, so there is one
+    listening: list[list[str]] = []  # noqa: RUF012 - an audit hook cannot be removed, so there is one
 
     def __enter__(self):
         if not Opened.listening:
@@ -97,7 +97,7 @@ class Opened:
                 files.append(str(arguments[0]))
 
 
-def test_a_part_of_a_folder_opens_the_files_of_its_samples_alone(recorded):
+def test_a_part_of_a_folder_opens_only_the_files_of_its_samples(recorded):
     rec = ds.open(recorded / "run")
     with Opened() as files:
         rec.states["conv_in"][5, 2].to_numpy()
@@ -115,7 +115,7 @@ PARTS = [
 
 
 @pytest.mark.parametrize("where", PARTS)
-def test_a_part_of_a_folder_is_the_same_as_that_part_of_the_store(recorded, where):
+def test_a_part_of_a_folder_equals_that_part_of_the_store(recorded, where):
     one, two = (ds.open(recorded / out).states["conv_in"] for out in ("run", "run.zarr"))
     found, right = one[where], two.load()[where]
     assert (
@@ -123,8 +123,8 @@ def test_a_part_of_a_folder_is_the_same_as_that_part_of_the_store(recorded, wher
     )
 
 
-def test_one_step_of_a_long_trajectory_file_is_fetched_without_the_others(tmp_path):
-    """A mapped file: what was touched is resident, the rest of 200 MB is not."""
+def test_one_step_of_a_long_trajectory_file_is_read_without_the_others(tmp_path):
+    """The file is mapped: of 200 MB, only what is used becomes resident."""
     from denoscope.foundation import tensor_files
     from denoscope.storage.pt.file import PtFile
     from denoscope.storage.stores.local import LocalStore

@@ -1,4 +1,4 @@
-"""Marks of finished groups: written last and whole, believed only while they match their own checksum."""
+"""Completion marks: they are valid only while they match their own checksum."""
 
 import json
 
@@ -39,7 +39,7 @@ def test_equal_groups_give_equal_bytes(tmp_path):
     assert (tmp_path / "one" / "0.json").read_bytes() == (tmp_path / "two" / "0.json").read_bytes()
 
 
-def test_a_mark_with_any_bit_flipped_counts_as_none_and_is_named_or_says_the_same(tmp_path):
+def test_a_mark_with_any_flipped_bit_is_damaged_or_has_the_same_meaning(tmp_path):
     completion.write(LocalStore(tmp_path), "marks", 7, MARK)
     path = tmp_path / "marks" / "7.json"
     sound = path.read_bytes()
@@ -47,14 +47,14 @@ def test_a_mark_with_any_bit_flipped_counts_as_none_and_is_named_or_says_the_sam
         for bit in range(8):
             path.write_bytes(sound[:place] + bytes([sound[place] ^ 1 << bit]) + sound[place + 1 :])
             if completion.read(LocalStore(tmp_path), "marks"):
-                # White space is all that can change without a trace.
+                # Only white space can change undetected.
                 assert completion.read(LocalStore(tmp_path), "marks") == {7: MARK}
             else:
                 assert list(completion.damaged(LocalStore(tmp_path), "marks")) == ["7.json is damaged"]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"checksum": 0}', "3"])
-def test_what_is_no_mark_counts_as_none_and_is_named(tmp_path, content):
+def test_other_content_is_a_damaged_mark(tmp_path, content):
     (tmp_path / "marks").mkdir()
     (tmp_path / "marks" / "0.json").write_text(content)
     assert completion.read(LocalStore(tmp_path), "marks") == {}
@@ -62,7 +62,7 @@ def test_what_is_no_mark_counts_as_none_and_is_named(tmp_path, content):
 
 
 @pytest.mark.parametrize("length", [0, 1, 50, -1])
-def test_a_truncated_mark_counts_as_none(tmp_path, length):
+def test_a_truncated_mark_is_damaged(tmp_path, length):
     completion.write(LocalStore(tmp_path), "marks", 0, MARK)
     whole = (tmp_path / "marks" / "0.json").read_bytes()
     (tmp_path / "marks" / "0.json").write_bytes(whole[:length])
@@ -72,7 +72,7 @@ def test_a_truncated_mark_counts_as_none(tmp_path, length):
     )
 
 
-def test_a_mark_under_another_groups_name_counts_as_none(tmp_path):
+def test_a_mark_under_another_groups_name_is_damaged(tmp_path):
     completion.write(LocalStore(tmp_path), "marks", 0, MARK)
     (tmp_path / "marks" / "0.json").rename(tmp_path / "marks" / "1.json")
     assert completion.read(LocalStore(tmp_path), "marks") == {} and list(
@@ -80,7 +80,7 @@ def test_a_mark_under_another_groups_name_counts_as_none(tmp_path):
     ) == ["1.json is damaged"]
 
 
-def test_other_files_and_no_folder_are_no_marks(tmp_path):
+def test_other_files_are_not_marks(tmp_path):
     (tmp_path / "marks").mkdir()
     (tmp_path / "marks" / "layout.json").write_text("{}")
     (tmp_path / "marks" / "lock").touch()

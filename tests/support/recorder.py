@@ -26,9 +26,15 @@ class Running:
     pid: int
     told: Path
     code: int | None = None
+    released: int = 0
 
     def send(self, signal_number: int) -> None:
         os.kill(self.pid, signal_number)
+
+    def release(self) -> None:
+        """Let it go on from the call at which it holds, or will hold next."""
+        self.released += 1
+        Path(f"{self.told}.released{self.released}").touch()
 
     def wait(self) -> int:
         """The exit code; minus the number of the signal that ended it."""
@@ -73,9 +79,12 @@ class Recorder:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def start(self, *arguments: object, pause: float = 0.0, dies_at: int = 0) -> Running:
+    def start(
+        self, *arguments: object, pause: float = 0.0, holds_at: Sequence[int] = (), dies_at: int = 0
+    ) -> Running:
         """Begin a call of the command.
 
+        `holds_at` lists calls of a network, counted from 1, at which it says "call N" and waits for `release`.
         `pause` makes every call of a network take so many seconds more, and say "call N" (the first two
         are those of the survey of its layers, the third is the fingerprint's probe); `dies_at` kills the process at
         its file event of that number, counted from 1 (one of FILE_EVENTS below the output).
@@ -88,6 +97,7 @@ class Recorder:
             "arguments": words,
             "told": str(told),
             "pause": pause,
+            "holds_at": list(holds_at),
             "dies_at": dies_at,
             "cwd": os.getcwd(),
         }
@@ -158,8 +168,8 @@ def call(request: dict) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if "beside" in request:
         be_strict()
-    if request.get("pause"):
-        slow_down(request["pause"])
+    if request.get("pause") or request.get("holds_at"):
+        slow_down(request["pause"], request["holds_at"], request["told"])
     if request.get("dies_at"):
         output = request["arguments"][request["arguments"].index("--output") + 1]
         die_at_event(request["dies_at"], output)
@@ -191,8 +201,8 @@ def be_strict() -> None:
     warnings.filterwarnings("ignore", "__array__ implementation doesn't", DeprecationWarning)
 
 
-def slow_down(seconds: float) -> None:
-    """Make every call of a network longer, and announce each."""
+def slow_down(seconds: float, holds_at: Sequence[int], told: str) -> None:
+    """Announce each call of a network, and make it longer, or wait there to be released."""
     import itertools
 
     from torch.nn.modules.module import register_module_forward_pre_hook
@@ -201,9 +211,12 @@ def slow_down(seconds: float) -> None:
 
     def wait(module: object, _arguments: object) -> None:
         if type(module).__name__ == "UNet2DModel":
-            os.write(2, f"call {next(calls)}\n".encode())
+            call = next(calls)
+            os.write(2, f"call {call}\n".encode())
             # A signal does not shorten it, so that a test can choose the place where it comes.
             time.sleep(seconds)
+            while call in holds_at and not os.path.exists(f"{told}.released{holds_at.index(call) + 1}"):
+                time.sleep(0.002)
 
     register_module_forward_pre_hook(wait)
 

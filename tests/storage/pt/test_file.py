@@ -1,4 +1,4 @@
-"""Tensor files written entry by entry, read by plain torch and as plain zip archives."""
+"""Tensor files written entry by entry, which plain torch and plain zip read."""
 
 import zipfile
 import zlib
@@ -49,7 +49,7 @@ def test_the_archive_is_sound_as_a_zip(tmp_path):
         assert archive.read(entry) == values.tobytes()
 
 
-def test_it_holds_what_torch_itself_would_have_saved(tmp_path):
+def test_the_content_is_what_torch_saves(tmp_path):
     values = values_of((3, 2, 4, 4), "float32")
     write(tmp_path / "x.pt", values)
     with open(tmp_path / "plain.pt", "wb") as file:
@@ -77,7 +77,7 @@ def test_the_same_values_give_the_same_bytes_under_any_name_and_in_any_process(t
     assert (tmp_path / "x.pt").read_bytes() == (tmp_path / "other" / "long_name_of_a_sample.pt").read_bytes()
 
 
-def test_the_file_has_its_name_only_when_it_is_whole(tmp_path):
+def test_the_file_gets_its_name_when_it_is_whole(tmp_path):
     path = tmp_path / "x.pt"
     path.write_text("earlier")
     file = PtFile(LocalStore(tmp_path), "x.pt", (2, 3), np.dtype("float32"))
@@ -87,7 +87,7 @@ def test_the_file_has_its_name_only_when_it_is_whole(tmp_path):
     assert [found.name for found in tmp_path.iterdir()] == ["x.pt"] and path.read_text() == "earlier"
 
 
-def test_nothing_is_left_where_it_cannot_be_laid_out(tmp_path, monkeypatch):
+def test_nothing_is_left_of_a_file_that_cannot_be_begun(tmp_path, monkeypatch):
     def fails(*_arguments):
         raise OSError(28, "No space left on device")
 
@@ -97,7 +97,7 @@ def test_nothing_is_left_where_it_cannot_be_laid_out(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_more_files_than_a_process_may_hold_open_are_written_side_by_side(tmp_path):
+def test_more_files_than_a_process_may_hold_open_are_written_at_once(tmp_path):
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-"""Shards written chunk by chunk, read back through plain zarr."""
+"""Shards written chunk by chunk and read by plain zarr."""
 
 import struct
 
@@ -37,7 +37,7 @@ def array(tmp_path):
 
 
 def write(path, order, encode=None) -> Shard:
-    """A shard whose entries arrive in the given order, every sample's at once."""
+    """A shard whose entries arrive in this order, those of all samples together."""
     written = Shard(LocalStore(path.parent), path.name, GRID[0] * GRID[1], encode)
     for entry in order:
         positions = [sample * GRID[1] + entry for sample in range(GRID[0])]
@@ -86,7 +86,7 @@ def test_a_shard_is_its_chunks_then_an_index_then_the_crc_32c_of_the_index(tmp_p
     assert written.checksums[2] is None
 
 
-def test_the_file_has_its_name_only_when_it_is_whole(tmp_path):
+def test_the_file_gets_its_name_when_it_is_whole(tmp_path):
     path = tmp_path / "c" / "0"
     unfinished = Shard(LocalStore(tmp_path), "c/0", 2)
     unfinished.append([0], VALUES[:1, 0])
@@ -95,7 +95,7 @@ def test_the_file_has_its_name_only_when_it_is_whole(tmp_path):
     assert not list(path.parent.iterdir())
 
 
-def test_an_earlier_file_stands_until_the_new_one_is_whole(tmp_path):
+def test_a_former_file_stays_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "shard"
     path.write_text("earlier")
     unfinished = Shard(LocalStore(tmp_path), "shard", 1)
@@ -128,7 +128,7 @@ def test_any_flipped_bit_is_found_at_its_chunk_or_in_the_index(tmp_path):
 
 
 @pytest.mark.parametrize("length", [0, 3, 100, -1])
-def test_a_truncated_shard_is_told(tmp_path, length):
+def test_a_truncated_shard_is_reported(tmp_path, length):
     written = write(tmp_path / "shard", range(4))
     (tmp_path / "shard").write_bytes((tmp_path / "shard").read_bytes()[:length])
     assert shard.damage(LocalStore(tmp_path), "shard", written.checksums) == {
@@ -136,7 +136,7 @@ def test_a_truncated_shard_is_told(tmp_path, length):
     }
 
 
-def test_a_missing_shard_and_a_missing_chunk_are_told(tmp_path):
+def test_a_missing_shard_and_a_missing_chunk_are_reported(tmp_path):
     written = write(tmp_path / "shard", (0, 1, 2))
     assert shard.damage(LocalStore(tmp_path), "none", written.checksums) == {-1: "is missing"}
     expected = [*written.checksums]
@@ -144,7 +144,7 @@ def test_a_missing_shard_and_a_missing_chunk_are_told(tmp_path):
     assert shard.damage(LocalStore(tmp_path), "shard", expected) == {3: "is missing"}
 
 
-def test_an_index_that_points_elsewhere_is_told(tmp_path):
+def test_an_index_that_points_elsewhere_is_found(tmp_path):
     path = tmp_path / "shard"
     written = write(path, range(4))
     content = bytearray(path.read_bytes())
