@@ -37,7 +37,7 @@ def test_a_ridge_follows_a_straight_boundary():
     denoiser = denoiser_of(TwoGaussians(mean, 0.3, scheduler), scheduler, 3)
     plane = noise.plane((41, 3), denoiser.shape, lengths=(8.0, 0.2), base_seed=2, direction_seeds=(5, 6))
     leading = (
-        dynamics.plane_growth(denoiser, plane, steps=20, batch_size=123, lanes=246)["growth"].values[..., 0].T
+        dynamics.plane_growth(denoiser, plane, steps=20, batch_size=123, lanes=64)["growth"].values[..., 0].T
     )
     along = np.array([float(plane.tensor(k).flatten()[0]) for k in range(len(plane))]).reshape(41, 3)
     assert (along.min(0) < -1).all() and (along.max(0) > 1).all(), "the plane crosses the boundary"
