@@ -1,4 +1,4 @@
-"""Where a recording comes from: what the fingerprint holds, and that nothing else decides a bit."""
+"""Provenance: the content of the fingerprint, and that nothing else decides a bit."""
 
 import dataclasses
 import datetime
@@ -18,6 +18,7 @@ import denoscope as ds
 from denoscope.config import InferenceConfig
 from denoscope.foundation.threads import threads_set_to
 from denoscope.recording import provenance
+from denoscope.recording.job import Job
 from denoscope.sampling.settings import Loop
 
 LAYERS = ["conv_in"]
@@ -36,7 +37,7 @@ RESOLVED = {
 """Options that a fingerprint holds in another form or only in use; inputs of a sample are not part of it."""
 
 
-def mark_of(denoiser, layers=LAYERS, seed=42, **options):
+def fingerprint_of(denoiser, layers=LAYERS, seed=42, **options):
     chosen = InferenceConfig(**options)
     return provenance.fingerprint(
         denoiser,
@@ -56,13 +57,13 @@ def test_the_weights_hash_is_sha_256_over_names_and_bytes(tiny):
     for name, tensor in sorted(tiny.network.state_dict().items()):
         digest.update(f"{name} torch.float32 {tuple(tensor.shape)}".encode())
         digest.update(tensor.numpy().tobytes())
-    assert mark_of(tiny)["weights_sha256"] == digest.hexdigest()
+    assert fingerprint_of(tiny)["weights_sha256"] == digest.hexdigest()
 
 
-def test_every_option_is_in_the_fingerprint_or_said_to_have_no_effect(tiny):
+def test_every_option_is_in_the_fingerprint_or_listed_here(tiny):
     options = {item.name for item in dataclasses.fields(InferenceConfig)}
     elsewhere = NOT_STORED | RESOLVED
-    assert options - elsewhere <= set(mark_of(tiny))
+    assert options - elsewhere <= set(fingerprint_of(tiny))
     assert elsewhere <= options
 
 
@@ -73,44 +74,44 @@ OPTIONS = {
 }  # fmt: skip
 
 
-def test_the_table_of_options_is_whole():
+def test_the_table_of_options_is_complete():
     assert set(OPTIONS) | NOT_STORED | RESOLVED == {item.name for item in dataclasses.fields(InferenceConfig)}
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_that_decides_bits_changes_the_fingerprint_and_nothing_but_itself(tiny, name):
-    one, other = mark_of(tiny), mark_of(tiny, **{name: OPTIONS[name]})
+    one, other = fingerprint_of(tiny), fingerprint_of(tiny, **{name: OPTIONS[name]})
     probed = {"probe_sha256"} if name == "lanes" else set()  # so many rows are probed
     assert differing(one, other) == {name} | probed
 
 
 def test_a_schedule_of_the_callers_is_part_of_it_and_no_other_schedule_is_named(tiny_ddpm):
-    own = mark_of(tiny_ddpm, timesteps=(900, 500, 100))
+    own = fingerprint_of(tiny_ddpm, timesteps=(900, 500, 100))
     assert own["timesteps"] == [900, 500, 100] and own["num_steps"] == 3 and "sigmas" not in own
-    assert own.keys() - mark_of(tiny_ddpm).keys() == {"timesteps"}
+    assert own.keys() - fingerprint_of(tiny_ddpm).keys() == {"timesteps"}
 
 
 def test_the_fingerprint_of_a_measure_is_that_of_a_recording_of_final_images(tiny):
-    final = mark_of(tiny, [], seed=7, extract_states=False, num_steps=3, lanes=4)
+    final = fingerprint_of(tiny, [], seed=7, extract_states=False, num_steps=3, lanes=4)
     assert provenance.fingerprint(tiny, Loop(steps=3, lanes=4, noise_seed=7)) == final
 
 
-def test_so_do_model_scheduler_layers_seed_and_threads(tiny, tiny_ddpm, make_unet, make_scheduler):
-    one = mark_of(tiny)
+def test_model_scheduler_layers_and_seed_change_the_fingerprint(tiny, tiny_ddpm, make_unet, make_scheduler):
+    one = fingerprint_of(tiny)
     seeded = ds.load(make_unet(seed=1), scheduler=make_scheduler("ddim"), device="cpu")
     double = ds.load(make_unet(), scheduler=make_scheduler("ddim"), dtype="float64", device="cpu")
     for other, changed in (
-        (mark_of(seeded), {"weights_sha256", "probe_sha256"}),
-        (mark_of(double), {"weights_sha256", "probe_sha256", "dtype"}),
-        (mark_of(tiny_ddpm), {"scheduler", "scheduler_config"}),
-        (mark_of(tiny, ["conv_out"]), {"layers"}),
-        (mark_of(tiny, seed=1), {"noise_seed"}),
+        (fingerprint_of(seeded), {"weights_sha256", "probe_sha256"}),
+        (fingerprint_of(double), {"weights_sha256", "probe_sha256", "dtype"}),
+        (fingerprint_of(tiny_ddpm), {"scheduler", "scheduler_config"}),
+        (fingerprint_of(tiny, ["conv_out"]), {"layers"}),
+        (fingerprint_of(tiny, seed=1), {"noise_seed"}),
     ):
         assert differing(one, other) == changed
 
 
 class Own(torch.nn.Module):
-    """A network whose code tells more than its weights do."""
+    """A network with a parameter that is not a weight."""
 
     def __init__(self, factor):
         super().__init__()
@@ -120,16 +121,16 @@ class Own(torch.nn.Module):
         return self.factor * self.weight * x
 
 
-def test_the_probe_tells_networks_apart_that_differ_in_code_alone(make_scheduler):
+def test_the_probe_distinguishes_networks_that_differ_only_in_code(make_scheduler):
     one, same, other = (
         ds.load(Own(factor), scheduler=make_scheduler("ddim"), shape=(1, 4, 4), device="cpu")
         for factor in (1.0, 1.0, 2.0)
     )
-    assert mark_of(one, []) == mark_of(same, [])
-    assert differing(mark_of(one, []), mark_of(other, [])) == {"probe_sha256"}
+    assert fingerprint_of(one, []) == fingerprint_of(same, [])
+    assert differing(fingerprint_of(one, []), fingerprint_of(other, [])) == {"probe_sha256"}
 
 
-def test_the_probe_sees_kernels_and_settings_that_have_no_name(tiny):
+def test_the_probe_depends_on_kernels_and_settings_that_have_no_name(tiny):
     """Without oneDNN, PyTorch convolves by other kernels: other bits under the same names."""
     x = torch.randn(8, *tiny.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -137,11 +138,11 @@ def test_the_probe_sees_kernels_and_settings_that_have_no_name(tiny):
         # PyTorch warns of Intel GPUs as it sets the flags beside the one that counts.
         with warnings.catch_warnings(action="ignore"), torch.backends.mkldnn.flags(enabled=False):
             differ = not torch.equal(tiny.network(x, 0).sample, by_onednn)
-            without = mark_of(tiny)
-    assert differing(mark_of(tiny), without) == ({"probe_sha256"} if differ else set())
+            without = fingerprint_of(tiny)
+    assert differing(fingerprint_of(tiny), without) == ({"probe_sha256"} if differ else set())
 
 
-def test_what_samples_are_told_is_no_part_of_the_probe(make_unet, make_scheduler):
+def test_the_probe_does_not_depend_on_the_labels_of_samples(make_unet, make_scheduler):
     denoiser = ds.load(make_unet(num_class_embeds=3), scheduler=make_scheduler("ddim"), device="cpu")
     one, other = (
         provenance.fingerprint(denoiser, Loop(), denoiser.condition_of_labels(labels))
@@ -150,9 +151,9 @@ def test_what_samples_are_told_is_no_part_of_the_probe(make_unet, make_scheduler
     assert one == other
 
 
-def test_threads_are_part_of_it(tiny):
+def test_threads_are_part_of_the_fingerprint(tiny):
     with threads_set_to(torch.get_num_threads() + 1) as threads:
-        assert mark_of(tiny)["threads"] == threads
+        assert fingerprint_of(tiny)["threads"] == threads
 
 
 WITHOUT_EFFECT = [
@@ -166,23 +167,23 @@ WITHOUT_EFFECT = [
 
 
 @pytest.mark.parametrize("options", WITHOUT_EFFECT)
-def test_what_is_said_to_have_no_effect_has_none(tiny, x, contents, tmp_path, options):
+def test_options_without_effect_change_no_byte(tiny, x, contents, tmp_path, options):
     folders = []
     for chosen in ({}, options):
         folders.append(tmp_path / f"{len(folders)}.zarr")
         ds.record(tiny, x, folders[-1], steps=2, lanes=4, layers=LAYERS, **chosen)
     one, other = map(contents, folders)
-    for found in (one, other):
-        # The store's own file says with which options it was asked for.
-        found["zarr.json"]["attributes"].pop("config")
-        found.pop("complete/marks/layout.json")
+    for stored in (one, other):
+        # The attributes hold the options.
+        stored["zarr.json"]["attributes"].pop("config")
+        stored.pop("complete/marks/layout.json")
     assert one == other
 
 
 @pytest.mark.parametrize("order", [range(6), range(6)[::-1], (3, 1, 4, 0, 5, 2), (2,), (5, 0)])
 @pytest.mark.parametrize("kind", ["common", "independent"])
 def test_a_sample_has_the_same_bytes_in_any_order_number_and_subset(tiny_ddpm, x, tmp_path, order, kind):
-    """Compared are the chunks of a sample as they lie in the shards, so the stored bytes themselves."""
+    """Compares the stored values of each sample byte by byte."""
     options = {"steps": 2, "lanes": 4, "layers": LAYERS, "noise": kind}
     ds.record(tiny_ddpm, x, tmp_path / "all.zarr", **options)
     ds.record(tiny_ddpm, x.subset(order), tmp_path / "some.zarr", **options)
@@ -192,8 +193,8 @@ def test_a_sample_has_the_same_bytes_in_any_order_number_and_subset(tiny_ddpm, x
             assert some[name][row].tobytes() == everything[name][index].tobytes(), (name, index)
 
 
-def test_two_processes_that_share_the_work_store_what_one_stores(recorder, model, contents, tmp_path):
-    """Each takes its part of the inputs; files of samples are compared byte by byte."""
+def test_two_processes_that_share_the_work_store_the_same_as_one(recorder, model, contents, tmp_path):
+    """Each process records its part of the inputs; the files of samples are compared byte by byte."""
     x = ds.noise.random(6, (1, 8, 8), seed=3)
     for name, part in (("all", range(6)), ("one", range(2)), ("two", range(2, 6))):
         x.subset(part).write(tmp_path / name)
@@ -211,15 +212,13 @@ def test_two_processes_that_share_the_work_store_what_one_stores(recorder, model
 
 def test_the_attributes_are_plain_json_with_date_versions_options_and_inputs(tiny, x):
     options = InferenceConfig(num_steps=2, resume=True, batch_size=3)
-    attrs = provenance.attributes(tiny, x, LAYERS, options, Loop.of(options, 7))
+    attrs = Job.prepared(tiny, x, None, options, 7).plan.attrs
     assert json.loads(json.dumps(attrs)) == attrs
     age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(attrs["created"])
     assert datetime.timedelta(0) <= age < datetime.timedelta(minutes=5)
     assert attrs["versions"]["diffusers"] == importlib.metadata.version("diffusers")
     assert attrs["config"]["batch_size"] == 3 and attrs["config"]["noise_seed"] == 7
-    assert not {"resume", "overwrite"} & set(attrs["config"]), (
-        "they say what was there, not what was asked for"
-    )
+    assert not {"resume", "overwrite"} & set(attrs["config"]), "they concern an existing recording"
     assert attrs["inputs"] == {"kind": "random", "num_samples": 6, "seed": 5}
 
 
@@ -231,20 +230,20 @@ def test_the_hash_of_the_inputs_is_sha_256_over_names_and_values(x):
     assert provenance.inputs_sha256(x.subset([1, 0])) != provenance.inputs_sha256(x.subset([0, 1]))
 
 
-def test_another_process_finds_the_same_fingerprint(recorder, model, tmp_path):
+def test_another_process_computes_the_same_fingerprint(recorder, model, tmp_path):
     ds.noise.random(1, (1, 8, 8)).write(tmp_path / "inputs")
     line = f"record --model {model} --device cpu --num_steps 2 --layers conv_in --seed 7".split()
     done = recorder.run(*line, "--inputs", tmp_path / "inputs", "--output", tmp_path / "run.zarr")
     assert done.code == 0, done.said
     there = zarr.open_group(tmp_path / "run.zarr", mode="r").attrs["fingerprint"]
     with threads_set_to(there["threads"]):
-        assert there == mark_of(ds.load(model, device="cpu"), seed=7, num_steps=2)
+        assert there == fingerprint_of(ds.load(model, device="cpu"), seed=7, num_steps=2)
 
 
 def test_the_fingerprint_is_the_same_in_every_process():
-    """diffusers lists what a scheduler was not given in the order of a set, which Python shuffles by process."""
+    """diffusers lists the defaults of a scheduler in the order of a set, which differs between Python processes."""
     program = (
-        "import json, denoscope as ds; from denoscope.recording import provenance; from denoscope.sampling.loop import Loop;"
+        "import json, denoscope as ds; from denoscope.recording import provenance; from denoscope.sampling.settings import Loop;"
         "from diffusers import EulerDiscreteScheduler;"
         "d = ds.load('mnist', scheduler=EulerDiscreteScheduler(), device='cpu');"
         "print(json.dumps(provenance.fingerprint(d, Loop(noise_seed=0))))"

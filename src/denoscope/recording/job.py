@@ -19,9 +19,10 @@ from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.noise.coercion import NoiseLike, as_noises
 from denoscope.recording.in_memory import MemoryWriter, check_memory
+from denoscope.recording.inputs import RunInputs
 from denoscope.recording.loop_run import LoopRun
 from denoscope.recording.opening import open
-from denoscope.recording.planning import Inputs, condition_of, output_of, plan_of, selection_of
+from denoscope.recording.planning import condition_of, output_of, plan_of, selection_of
 from denoscope.recording.progress import NoProgress, RecordingProgress
 from denoscope.recording.recording import Recording
 from denoscope.sampling.settings import Loop
@@ -38,7 +39,7 @@ class Job:
     `out` is where it is stored: a folder or a Zarr store; None for a recording in memory.
     """
 
-    inputs: Inputs
+    inputs: RunInputs
     options: InferenceConfig
     selection: Selection
     out: Path | None
@@ -75,7 +76,7 @@ class Job:
         selection = selection_of(options, noise_seed)
         layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.extract_states else []
         applied = loop.applied(denoiser, _interventions(interventions, options), condition)
-        inputs = Inputs(
+        inputs = RunInputs(
             denoiser=denoiser, x=x, loop=loop, condition=condition, applied=applied, layers=layers
         )
         plan = plan_of(inputs, options, selection, out)

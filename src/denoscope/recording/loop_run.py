@@ -20,7 +20,7 @@ from denoscope.hooks.state_reduction import Selection
 from denoscope.hooks.tapped_network import Network
 from denoscope.hooks.taps import tapped
 from denoscope.recording.device_transfer import DeviceTransfer
-from denoscope.recording.planning import Inputs
+from denoscope.recording.inputs import RunInputs
 from denoscope.recording.progress import RecordingProgress
 from denoscope.recording.step_recorder import StepRecorder
 from denoscope.sampling.loop import steps_of
@@ -36,7 +36,7 @@ class LoopRun:
     before that step; see `steps_of`.
     """
 
-    inputs: Inputs
+    inputs: RunInputs
     options: InferenceConfig
     selection: Selection
     plan: Plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,48 +14,25 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.state_reduction import Selection
-from denoscope.interventions.applied import Applied
 from denoscope.models import conditioning
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.scheduler_steps import check_estimates, noise_level
 from denoscope.models.solver_calls import stages
-from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.sample_names import sample_names
 from denoscope.recording import provenance
+from denoscope.recording.inputs import RunInputs
 from denoscope.recording.layout import RunShape, lay_out
-from denoscope.sampling.settings import Loop
 from denoscope.storage.output_lock import check_inside
 from denoscope.storage.plan import FormatName, Plan
 from denoscope.storage.stores.local import LocalStore
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """What a run starts from and goes through."""
-
-    denoiser: Denoiser
-    x: NoiseSet
-    loop: Loop
-    condition: Condition
-    applied: Applied
-    layers: Sequence[Layer]
-
-
-def plan_of(inputs: Inputs, options: InferenceConfig, selection: Selection, out: Path | None) -> Plan:
+def plan_of(inputs: RunInputs, options: InferenceConfig, selection: Selection, out: Path | None) -> Plan:
     """The plan of a recording at `out`, or in memory."""
     run = _shape_of(inputs, options)
-    addresses = [layer.address for layer in inputs.layers]
-    folders = {} if options.layers else dict(zip(addresses, ("layer1", "last_layer"), strict=False))
-    attrs = provenance.attributes(
-        inputs.denoiser,
-        inputs.x,
-        addresses,
-        options,
-        inputs.loop,
-        inputs.condition,
-        inputs.applied,
-    )
+    folders = {} if options.layers else dict(zip(inputs.addresses, ("layer1", "last_layer"), strict=False))
+    attrs = provenance.attributes(inputs, options)
     in_flight = -(-options.batch_size // options.lanes) * options.lanes
     rows = min(in_flight, -(-len(run.samples) // options.lanes) * options.lanes)
     return lay_out(
@@ -111,7 +88,7 @@ def format_of(out: Path | None, options: InferenceConfig) -> FormatName:
     return options.output_format
 
 
-def _shape_of(inputs: Inputs, options: InferenceConfig) -> RunShape:
+def _shape_of(inputs: RunInputs, options: InferenceConfig) -> RunShape:
     """What the loop produces."""
     denoiser, loop, condition = inputs.denoiser, inputs.loop, inputs.condition
     scheduler = loop.scheduler(denoiser)
@@ -147,7 +124,7 @@ def _unordered(denoiser: Denoiser, options: InferenceConfig) -> Condition:
     return conditioning.NOTHING
 
 
-def _step_bytes(inputs: Inputs, run: RunShape) -> int:
+def _step_bytes(inputs: RunInputs, run: RunShape) -> int:
     """The memory of one row in one step: whole states, whatever part of them is stored.
 
     Of the states x there are those before and after the step, the network's output and the estimate of x_0.

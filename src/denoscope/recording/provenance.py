@@ -1,4 +1,4 @@
-"""Where a recording comes from, and all that decides its bits."""
+"""Where a recording comes from, and everything that decides its bits."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from denoscope.models.denoiser import Denoiser
 from denoscope.models.fingerprint import probe_sha256, weights_sha256
 from denoscope.models.schedulers import config_of
 from denoscope.noise.noise_set import NoiseSet
+from denoscope.recording.inputs import RunInputs
 from denoscope.sampling.settings import Loop
 from denoscope.storage.plan import FORMAT, FORMAT_VERSION
 
@@ -36,7 +37,7 @@ OWN_SCHEDULE = ("timesteps", "sigmas")
 """Options that stand in attributes and fingerprints only if they are given, as in recordings made before they existed."""
 
 OCCASION = ("resume", "overwrite")
-"""Options that say how to deal with what is there, not how a recording is made."""
+"""Options that concern an existing recording, not how one is made."""
 
 
 def fingerprint(
@@ -81,10 +82,7 @@ def fingerprint(
             "tf32": loop.tf32,
             "fast": fast,
             **(_final_images() if stored is None else stored),
-            "dtype": str(denoiser.dtype).removeprefix("torch."),
-            "device": device_name(denoiser.device),
-            "threads": torch.get_num_threads(),
-            **{name: importlib.metadata.version(name) for name in NUMERIC},
+            **_machine(denoiser.dtype, denoiser.device),
         }
     )
 
@@ -100,7 +98,7 @@ def _final_images() -> dict[str, Any]:
 
 
 def _of_streams(denoiser: Denoiser, applied: Applied, streams: int) -> dict[str, int]:
-    """The version of the random streams where it decides bits; version 1 goes without saying."""
+    """The version of the random streams if it decides bits; version 1 is left out."""
     draws = denoiser.is_stochastic or applied.draws
     return {"streams": streams} if draws and streams > 1 else {}
 
@@ -113,12 +111,12 @@ def device_name(device: torch.device) -> str:
 
 
 def class_name(network: nn.Module) -> str:
-    """Where a network's class stands, and its name."""
+    """The module and the name of a network's class."""
     return f"{type(network).__module__}.{type(network).__qualname__}"
 
 
 def inputs_sha256(x: NoiseSet, condition: Condition = NOTHING) -> str:
-    """SHA-256 over the names and values of all noises, and over what the network is told beside them."""
+    """SHA-256 over the names and values of all noises, and over the condition."""
     digest = hashlib.sha256()
     for index, name in enumerate(x.names):
         digest.update(name.encode() + b"\0")
@@ -128,45 +126,36 @@ def inputs_sha256(x: NoiseSet, condition: Condition = NOTHING) -> str:
     return digest.hexdigest()
 
 
-def attributes(
-    denoiser: Denoiser,
-    x: NoiseSet,
-    layers: Sequence[str],
-    options: InferenceConfig,
-    loop: Loop,
-    condition: Condition = NOTHING,
-    applied: Applied = NO_INTERVENTIONS,
-) -> dict[str, Any]:
+def attributes(inputs: RunInputs, options: InferenceConfig) -> dict[str, Any]:
     """The attributes of a recording, as plain JSON values."""
+    denoiser, loop, applied = inputs.denoiser, inputs.loop, inputs.applied
+    made_by = fingerprint(
+        denoiser,
+        loop,
+        inputs.condition,
+        layers=inputs.addresses,
+        applied=applied,
+        stored=stored_of(options),
+        fast=options.fast,
+    )
+    config = {
+        name: value
+        for name, value in vars(options).items()
+        if name not in OCCASION and (value or name not in OWN_SCHEDULE)
+    }
     return _plain(
-        {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "model": _found_again(denoiser),
-            "scheduler": type(denoiser.scheduler).__name__,
-            "config": {
-                name: value
-                for name, value in vars(options).items()
-                if name not in OCCASION and (value or name not in OWN_SCHEDULE)
-            }
-            | {"noise_seed": loop.noise_seed},
-            "fingerprint": fingerprint(
-                denoiser,
-                loop,
-                condition,
-                layers=layers,
-                applied=applied,
-                stored=stored_of(options),
-                fast=options.fast,
-            ),
+        _common(
+            model=_location(denoiser),
+            scheduler=type(denoiser.scheduler).__name__,
+            config=config | {"noise_seed": loop.noise_seed},
+            fingerprint=made_by,
+        )
+        | {
             **_of_streams(denoiser, applied, loop.streams),
-            "inputs": dict(x.parameters),
-            "condition": list(condition.inputs),
+            "inputs": dict(inputs.x.parameters),
+            "condition": list(inputs.condition.inputs),
             **({"interventions": applied.requested} if applied.requested else {}),
-            "inputs_sha256": inputs_sha256(x, condition),
-            "versions": {"python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in LIBRARIES},
+            "inputs_sha256": inputs_sha256(inputs.x, inputs.condition),
         }
     )
 
@@ -179,57 +168,65 @@ def of_pipeline(
     noise_seed: int,
     run: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The attributes of what was recorded of a pipeline's call, as plain JSON values.
+    """The attributes of a recording of a pipeline's call, as plain JSON values.
 
-    What the pipeline was told, its prompts and random numbers, is not among them, so that such a recording cannot
-    be made again from what it says of itself.
+    They do not hold the pipeline's prompts and random numbers, so that its samples cannot be computed again from them.
 
     Args:
-        run: what the call showed of itself, all of it for the fingerprint.
+        run: what the call showed of itself; all of it becomes part of the fingerprint.
     """
     parameter = next(network.parameters(), torch.empty(0))
-    away = any(tensor.is_meta for tensor in network.state_dict().values())
-    chosen = {name: getattr(options, name) for name in KEPT}
+    offloaded = any(tensor.is_meta for tensor in network.state_dict().values())
+    parts = {name: getattr(options, name) for name in KEPT}
     made_by = {
         "pipeline": type(pipe).__name__,
         "network": class_name(network),
-        # Weights that wait elsewhere, to be loaded module by module, cannot be read from here.
-        "weights_sha256": None if away else weights_sha256(network),
+        # Offloaded weights, which are loaded module by module, cannot be read from here.
+        "weights_sha256": None if offloaded else weights_sha256(network),
         "scheduler": type(pipe.scheduler).__name__,
         "scheduler_config": config_of(pipe.scheduler),
         "layers": list(layers),
         **run,
-        **chosen,
+        **parts,
         "noise_seed": noise_seed,
-        "dtype": str(parameter.dtype).removeprefix("torch."),
-        "device": device_name(parameter.device),
-        "threads": torch.get_num_threads(),
-        **{name: importlib.metadata.version(name) for name in NUMERIC},
+        **_machine(parameter.dtype, parameter.device),
     }
+    config = {"layers": options.layers, "num_steps": run["steps"], **parts, "noise_seed": noise_seed}
     return _plain(
-        {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "model": type(pipe).__name__,
-            "pipeline": type(pipe).__name__,
-            "scheduler": type(pipe.scheduler).__name__,
-            "config": {
-                "layers": options.layers,
-                "num_steps": run["steps"],
-                **chosen,
-                "noise_seed": noise_seed,
-            },
-            "fingerprint": made_by,
-            "versions": {"python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in LIBRARIES},
-            "layer_folders": {},
-        }
+        _common(
+            model=type(pipe).__name__,
+            scheduler=type(pipe.scheduler).__name__,
+            config=config,
+            fingerprint=made_by,
+        )
+        | {"pipeline": type(pipe).__name__, "layer_folders": {}}
     )
 
 
-def _found_again(denoiser: Denoiser) -> str:
-    """A model's name; that of a folder says where it lies, whatever the folder one works in."""
+def _machine(dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
+    """What computes: precision, device, threads and libraries."""
+    return {
+        "dtype": str(dtype).removeprefix("torch."),
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        **{name: importlib.metadata.version(name) for name in NUMERIC},
+    }
+
+
+def _common(**described: Any) -> dict[str, Any]:
+    """The attributes of every recording."""
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **described,
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in LIBRARIES},
+    }
+
+
+def _location(denoiser: Denoiser) -> str:
+    """The name of a model; of a folder its absolute path, which is valid in every working directory."""
     folder = not denoiser.bundled and Path(denoiser.name).is_dir()
     return str(Path(denoiser.name).resolve()) if folder else denoiser.name
 
