@@ -874,7 +874,7 @@ def test_a_sample_that_became_nan_is_classified_as_none_and_the_others_as_ever(h
     [
         (torch.zeros(1, 32, 32), r"b\.pt: images have shape \[1, 1, 32, 32\]"),
         (torch.zeros(3, 28, 28), r"b\.pt: images have shape"),
-        (torch.zeros(1, 28, 28, dtype=torch.int32), r"b\.pt: images are int32"),
+        (torch.zeros(1, 28, 28, dtype=torch.int32), r"b\.pt: images have dtype int32"),
         (torch.zeros(28, 28), r"b\.pt: holds shape \[28, 28\]"),
     ],
 )

@@ -259,10 +259,13 @@ def test_a_condition_is_read_from_named_tensors(tmp_path):
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        (Condition({"nothing_such": torch.zeros(1, 3)}), "takes no input 'nothing_such'"),
+        (Condition({"nothing_such": torch.zeros(1, 3)}), "condition.*'nothing_such'"),
         (Condition({"class_labels": torch.zeros(2)}), r"class_labels has shape \[2\] for 3 samples"),
         (Condition({"class_labels": torch.tensor(1)}), r"class_labels has shape \[\]"),
-        (Condition({"class_labels": torch.zeros(3)}, {}, 2.0), "must have the names"),
+        (
+            Condition({"class_labels": torch.zeros(3)}, {}, 2.0),
+            "allowed: the names of the conditional ones, class_labels",
+        ),
     ],
 )
 def test_what_does_not_fit_network_or_samples_is_refused(condition, message):
@@ -275,7 +278,7 @@ def test_what_does_not_fit_network_or_samples_is_refused(condition, message):
     [
         ((4,), {"classes": 4}, "labels names class 4; allowed: 0 to 3"),
         ((0,), {"classes": None}, "takes no classes"),
-        ((0,), {"classes": 4, "scale": 2.0}, "no class for 'none'"),
+        ((0,), {"classes": 4, "scale": 2.0}, "guidance_scale is 2.*no class"),
     ],
 )
 def test_labels_that_there_are_not_are_refused(labels, options, message):
@@ -284,7 +287,7 @@ def test_labels_that_there_are_not_are_refused(labels, options, message):
 
 
 def test_a_scale_without_anything_to_guide_by_is_refused(tiny, tmp_path):
-    with pytest.raises(ds.UserError, match="neither labels nor a condition"):
+    with pytest.raises(ds.UserError, match=r"guidance_scale=2.*labels or condition"):
         ds.record(tiny, ds.noise.random(1, tiny.shape), tmp_path / "run.zarr", steps=1, guidance_scale=2.0)
     with pytest.raises(ds.UserError, match="takes no classes"):
         ds.record(tiny, ds.noise.random(1, tiny.shape), tmp_path / "run.zarr", steps=1, labels=(2,))
@@ -303,7 +306,7 @@ def test_a_network_that_was_told_nothing_it_needs_says_what(stable_diffusion, tm
     [
         ([0, 4], "condition: class_labels names class 4; allowed: 0 to 3"),
         ([-1], "condition: class_labels names class -1; allowed: 0 to 3"),
-        ([1.0], r"condition: class_labels are torch\.float32; needed are whole numbers"),
+        ([1.0], r"class_labels.*torch\.float32.*integer"),
     ],
 )
 def test_classes_of_a_condition_that_there_are_not_are_refused(labels, message):
@@ -343,7 +346,7 @@ def test_a_condition_and_labels_at_once_are_refused(tmp_path):
     denoiser = ds.load(tiny_models.unet(num_class_embeds=4).eval(), scheduler="ddim", device="cpu")
     condition = Condition({"class_labels": torch.tensor([1])})
     for options in ({"labels": (2,)}, {"guidance_scale": 2.0}):
-        with pytest.raises(ds.UserError, match="condition is given, and so are labels"):
+        with pytest.raises(ds.UserError, match=r"condition is a Condition.*labels"):
             ds.record(
                 denoiser,
                 ds.noise.random(1, denoiser.shape),
@@ -423,7 +426,7 @@ def test_what_is_stated_of_branches_belongs_to_the_recording(prompted, capsys):
             [*prompted, "--branches", "cond,other"],
             "branches is 'cond,other'; allowed: uncond,cond or cond,uncond",
         ),
-        ([*unguided, "--branches", "cond,uncond"], "branches is given, but nothing guides this run"),
+        ([*unguided, "--branches", "cond,uncond"], "branches is given without guidance"),
     ):
         with pytest.raises(SystemExit) as stop:
             main(words)

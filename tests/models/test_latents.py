@@ -112,15 +112,15 @@ def test_the_half_precision_of_a_vae_is_kept_and_only_sdxl_computes_wider():
 @pytest.mark.parametrize(
     ("latents", "options", "match"),
     [
-        (torch.zeros(2, 3, 8, 8), {}, r"latents have shape \[2, 3, 8, 8\]; this vae takes \[n, 4, h, w\]"),
+        (torch.zeros(2, 3, 8, 8), {}, r"latents have shape \[2, 3, 8, 8\]; allowed.*\[n, 4, h, w\]"),
         (torch.zeros(4, 8), {}, r"shape \[4, 8\]"),
         (torch.zeros(0, 4, 8, 8), {}, r"shape \[0, 4, 8, 8\]"),
         (torch.zeros(2, 4, 8, 8), {"batch_size": 0}, "batch_size is 0; allowed"),
-        (torch.zeros(2, 16, 16), {}, "are packed, .*; give height and width"),
+        (torch.zeros(2, 16, 16), {}, "packed.*height and width"),
         (
             torch.zeros(2, 16, 16),
             {"height": 8, "width": 12},
-            "not those of images of 8 by 12, which have 24 tokens",
+            "images of 8 by 12 have 24 tokens",
         ),
     ],
 )
@@ -131,5 +131,5 @@ def test_latents_of_another_kind_are_refused(latents, options, match):
 
 
 def test_a_pipeline_without_a_vae_is_refused():
-    with pytest.raises(ds.UserError, match="DDIMPipeline has no vae"):
+    with pytest.raises(ds.UserError, match="DDIMPipeline without a vae"):
         ds.decode(PIPELINES["ddim"]()[0], torch.zeros(1, 3, 8, 8))

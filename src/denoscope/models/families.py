@@ -91,7 +91,7 @@ def known_family(kind: type) -> Family:
     family = _family_of_class(kind)
     if not family.name and kind.__module__.startswith("diffusers."):
         raise UserError(
-            f"the inputs of a {kind.__name__} are not known; allowed: {', '.join(FAMILIES)}, "
+            f"the inputs of {kind.__name__} are not known; allowed: {', '.join(FAMILIES)}, "
             "or any module called as module(x, timestep)"
         )
     return family

@@ -10,7 +10,7 @@ import xarray
 
 from denoscope.foundation.errors import UserError
 from denoscope.models.classifier import lenet
-from denoscope.models.classifier.labels import Classifier, classify, classify_finite, summary
+from denoscope.models.classifier.labels import Classifier, Labels, classify, classify_finite, summary
 
 
 def noise(count, seed=0):
@@ -208,6 +208,22 @@ def test_a_likeness_does_not_depend_on_the_other_rows():
 
 def test_other_weights_cannot_reject():
     for weights in (lenet.WEIGHTS, lenet.load()):
-        with pytest.raises(UserError, match="leave out the weights, or reject") as caught:
+        with pytest.raises(UserError, match=r"reject.*bundled.*weights") as caught:
             classify(noise(1), weights=weights, reject=True)
         assert "\n" not in str(caught.value)
+
+
+def test_labels_describe_themselves_in_one_line():
+    labels = Labels(np.array([7, 1, 7, -1]), *(np.array([0.5, 1.0, 0.75, np.nan], np.float32),) * 2)
+    assert repr(labels) == "<Labels of 4 images: 1 of 1, 2 of 7, 1 of no digit>"
+    assert labels.counts.tolist() == [0, 1, 0, 0, 0, 0, 0, 2, 0, 0]
+    none = np.empty(0)
+    assert repr(Labels(none.astype(int), none, none)) == "<Labels of 0 images: none>"
+
+
+def test_a_notebook_shows_labels_as_a_table_and_a_histogram():
+    values = np.array([0.5, 1.0], np.float32)
+    html = Labels(np.array([7, 1]), values, values)._repr_html_()
+    assert "1 of 1, 1 of 7" in html and "0.750" in html and "<svg" in html
+    lost = np.array([np.nan], np.float32)
+    assert "none" in Labels(np.array([-1]), lost, lost)._repr_html_()
