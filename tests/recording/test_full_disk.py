@@ -14,7 +14,8 @@ import denoscope as ds
 from denoscope.storage import space
 from denoscope.storage.stores.local import LocalStore
 
-COUNT, STEPS, LANES = 40, 12, 4
+COUNT, STEPS, LANES = 24, 6, 4
+LAYERS = ("conv_in", "down_blocks.0.resnets.0", "up_blocks.1.resnets.0")
 OUTPUTS = ["run.zarr", "run"]
 FIRST_CALL = 4
 """The first call of the network in a step: two calls survey its layers, one is the probe of the fingerprint."""
@@ -22,11 +23,11 @@ FIRST_CALL = 4
 
 @pytest.fixture(scope="module")
 def arguments(model, tmp_path_factory):
-    """A recording of about 1.5 MB."""
+    """A recording of about 1 MB."""
     inputs = tmp_path_factory.mktemp("inputs")
     ds.noise.random(COUNT, (1, 8, 8), seed=3).write(inputs)
     line = f"record --model {model} --inputs {inputs} --device cpu --lanes {LANES} --batch_size {LANES}"
-    return [*line.split(), "--num_steps", STEPS, "--layers", "conv_in"]
+    return [*line.split(), "--num_steps", STEPS, "--layers", *LAYERS]
 
 
 @pytest.fixture(scope="module")
@@ -74,17 +75,17 @@ def test_finished_samples_survive_a_full_disk_and_a_resume_with_room_adds_the_re
     disk = small_disk(2048)
     whole = contents(unbroken / out)
     path, filler = disk / out, disk / "filler"
-    call = FIRST_CALL + 2 * STEPS  # two of ten groups are finished before it
+    call = FIRST_CALL + 2 * STEPS  # two of six groups are finished before it
     running = recorder.start(*arguments, "--output", path, holds_at=[call])
     running.until(f"call {call}\n")
-    filler.write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 300 * 1024))
+    filler.write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 200 * 1024))
     running.release()
     assert running.wait() == 2
     line = one_line(running.said)
     assert out in line and "No space left on device" in line and "--resume" in line
     finished = ds.open(path).dataset["complete"].values
     assert 8 <= finished.sum() < COUNT and not list(disk.rglob("*.partial"))
-    for name in ("sequence", "conv_in"):
+    for name in ("sequence", *LAYERS):
         found, right = (ds.open(folder / out).dataset[name].values for folder in (disk, unbroken))
         assert np.array_equal(found[finished], right[finished])
     still = recorder.run(*arguments, "--output", path, "--resume")

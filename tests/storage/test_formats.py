@@ -228,6 +228,18 @@ def test_an_attribute_is_written_where_the_format_has_it(tmp_path):
         assert not inspection.inspect(LocalStore(tmp_path / format)).problems
 
 
+def test_a_store_that_cannot_be_read_is_reported_in_one_line(tmp_path, monkeypatch):
+    write(formats.local_store(tmp_path / "run", "zarr"), plan_of("zarr"))
+
+    def fails(*_arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(LocalStore, "get", fails)
+    for read in (formats.open_dataset, formats.attributes, inspection.inspect):
+        with pytest.raises(UserError, match=r"cannot read .*run: Permission denied; [^\n]+$"):
+            read(LocalStore(tmp_path / "run"))
+
+
 def test_what_is_not_a_recording_is_refused(tmp_path):
     for store in (MemoryStore(), LocalStore(tmp_path), LocalStore(tmp_path / "none")):
         assert formats.stored_format(store) is None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from denoscope.foundation.errors import UserError
 from denoscope.storage.completion import Mark
 from denoscope.storage.output_lock import Existing
 from denoscope.storage.plan import Plan, Writer
@@ -94,8 +95,16 @@ def local_store(path: Path, format: str) -> LocalStore:
 
 
 def stored_format(store: ByteStore) -> str | None:
-    """Return the name of the format of the recording in a store; None if there is none."""
-    return next((name for name, kind in FORMATS.items() if kind.layout.is_recording(store)), None)
+    """Return the name of the format of the recording in a store; None if there is none.
+
+    Raises: UserError if the store cannot be read.
+    """
+    try:
+        return next((name for name, kind in FORMATS.items() if kind.layout.is_recording(store)), None)
+    except OSError as error:
+        raise UserError(
+            f"cannot read {store}: {error.strerror or error}; check its permissions, or name another recording"
+        ) from error
 
 
 def open_dataset(store: ByteStore) -> xarray.Dataset:

@@ -12,7 +12,7 @@ from denoscope.foundation import tensor_files
 from denoscope.storage import completion
 from denoscope.storage.attributes import variable_texts
 from denoscope.storage.lazy_array import Key, lazy_array
-from denoscope.storage.output_lock import check_version
+from denoscope.storage.output_lock import check_version, reading
 from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan
 from denoscope.storage.pt.layout import MARKS, array_of, attributes, content, file_of
 from denoscope.storage.stores.byte_store import ByteStore, exists
@@ -27,9 +27,14 @@ def open_dataset(store: ByteStore) -> xarray.Dataset:
 
     Raises: UserError if a newer denoscope wrote it, or it cannot be read.
     """
+    check_version(store, attributes(store))
+    with reading(store):
+        return _dataset(store)
+
+
+def _dataset(store: ByteStore) -> xarray.Dataset:
     import xarray
 
-    check_version(store, attributes(store))
     found = content(store)
     samples = found["samples"]
     variables: dict[str, Any] = {}

@@ -37,12 +37,12 @@ def open_dataset(store: ByteStore) -> xarray.Dataset:
         )
     with reading(store):
         stored = xarray.open_zarr(zarr_store(store), chunks=None)
+        names = decode(map(str, stored.data_vars), stored.attrs["fingerprint"]["layers"])
     variables = {
         name: array.drop_encoding() if name in stored.xindexes else _guarded(store, array)
         for name, array in stored.variables.items()
     }
     data, coords = ({name: variables[name] for name in names} for names in (stored.data_vars, stored.coords))
-    names = decode(map(str, data), stored.attrs.get("fingerprint", {}).get("layers", ()))
     return xarray.Dataset({names[str(name)]: array for name, array in data.items()}, coords, stored.attrs)
 
 
