@@ -1,4 +1,4 @@
-"""Say which digit each result in outputs/ shows: `denoscope classify`."""
+"""Classify the digit that each result in outputs/ shows: `denoscope classify`."""
 
 from denoscope.cli.command import script
 

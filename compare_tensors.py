@@ -1,4 +1,4 @@
-"""Say which tensors of a folder are equal: `denoscope compare`."""
+"""Find the tensors of a folder that are equal: `denoscope compare`."""
 
 from denoscope.cli.command import script
 

@@ -1,7 +1,7 @@
 """The configuration of the scripts beside this file: edit it here; command-line flags override it.
 
-Every field with its meaning, default and allowed values stands in `src/denoscope/config.py`. To change
-one, name it: `inference = InferenceConfig(batch_size=2, num_steps=100)`.
+Every field with its meaning, default and allowed values is in `src/denoscope/config.py`. To change
+one, pass it: `inference = InferenceConfig(batch_size=2, num_steps=100)`.
 """
 
 from denoscope.config import (

@@ -59,27 +59,3 @@ for line in {list(MISTAKES)!r}:
     assert not {{"torch", "diffusers"}} & sys.modules.keys(), line
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
-@pytest.mark.parametrize("flag", ["--num_samples", "--num-samples", "--no-extract_states", "--help"])
-def test_known_flags_are_known_in_each_of_their_forms(flag):
-    from denoscope.cli import flags, registry
-
-    for name in ("noise random", "record"):
-        verb = registry.verb(name)
-        known = {item.removeprefix("no_") for _, _, item in verb.fields()} | {"help"}
-        if flag[2:].replace("-", "_").removeprefix("no_") in known:
-            flags._check_known(verb, flag, name)
-
-
-def test_threads_hold_while_the_command_runs(capsys):
-    import torch
-
-    from denoscope.cli import threads
-
-    before = torch.get_num_threads()
-    with threads.limited(before + 1):
-        assert torch.get_num_threads() == before + 1
-    with threads.limited(None):
-        assert torch.get_num_threads() == before
-    assert torch.get_num_threads() == before and not capsys.readouterr().err

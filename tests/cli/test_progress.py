@@ -1,29 +1,73 @@
-"""The bar over pieces of work: what it shows, and that it ends with its block."""
+"""Progress: a bar on a terminal, one line a minute elsewhere, nothing if it is not wanted."""
+
+import logging
 
 import pytest
 
+from denoscope.cli import messages, progress
+from denoscope.cli.messages import Verbosity
 from denoscope.cli.progress import Counter
 
+SHOWN = (("12%", 7), ("22%", 13), ("32%", 19), ("42%", 25))
+"""The lines about 60 pieces of ten seconds each, half of which are done; the minutes begin with the first piece."""
 
-def test_a_counter_shows_how_many_of_the_most_there_can_be(capsys):
-    with Counter("iterations of x", unit="iteration") as counter:
+
+@pytest.fixture
+def terminal(capsys, monkeypatch):  # noqa: ARG001 – capsys replaces stderr
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test sets."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_shows_a_bar(capsys):
+    with messages.shown(Verbosity()), Counter("iterations of x", unit="iteration") as counter:
         for done in (1, 2, 5):
             counter(done, 20)
-        bar = counter.bar
-        assert (bar.n, bar.total, bar.disable) == (5, 20, False)
+        assert (counter.meter.n, counter.meter.total) == (5, 20)
     shown = capsys.readouterr().err
     assert "iterations of x" in shown and "5/20" in shown and shown.endswith("\n")
-    assert bar.disable  # as tqdm calls a bar that is closed
 
 
-def test_a_counter_of_work_that_fails_or_never_begins_ends_too(capsys):
-    with Counter("nothing"):
-        pass
-    assert capsys.readouterr().err == ""
-    counter = Counter("patching")
-    with pytest.raises(RuntimeError, match="on purpose"), counter:
+@pytest.mark.usefixtures("terminal")
+def test_a_bar_ends_when_the_work_fails(capsys):
+    with (
+        pytest.raises(RuntimeError, match="on purpose"),
+        messages.shown(Verbosity()),
+        Counter("patching") as counter,
+    ):
         counter(3, 4)
         raise RuntimeError("on purpose")
-    assert counter.bar.disable and "3/4" in capsys.readouterr().err
-    counter.close()
+    assert counter.meter.disable and "3/4" in capsys.readouterr().err  # tqdm disables a closed bar
+
+
+@pytest.mark.usefixtures("terminal")
+def test_work_that_never_begins_shows_nothing(capsys):
+    with messages.shown(Verbosity()), Counter("nothing"):
+        pass
     assert capsys.readouterr().err == ""
+
+
+def test_a_file_gets_one_line_a_minute(clock, capsys):
+    with messages.shown(Verbosity()), Counter("patching") as counter:
+        for done in range(1, 31):
+            clock[0] = 10.0 * done
+            counter(done, 60)
+    lines = [line.split(" [")[0] for line in capsys.readouterr().err.splitlines()]
+    assert lines == [f"patching:  {share} {done}/60" for share, done in SHOWN]
+
+
+@pytest.mark.parametrize("tty", [True, False])
+def test_quiet_shows_no_progress(tty, clock, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: tty, raising=False)
+    with messages.shown(Verbosity(quiet=True)), Counter("patching") as counter:
+        for done in range(1, 5):
+            clock[0] = 100.0 * done
+            counter(done, 4)
+    assert capsys.readouterr().err == "" and logging.getLogger("denoscope").level == logging.NOTSET

@@ -134,7 +134,7 @@ def test_a_dry_run_lists_interventions_with_their_layers(mine, tmp_path, capsys)
     command.main(
         [*mine, "--output", str(tmp_path / "a"), "--intervene", str(tmp_path / "plan.json"), "--dry_run"]
     )
-    assert "  written: scale at down_blocks.0, up_blocks.0\n" in capsys.readouterr().out
+    assert "  intervention: scale at down_blocks.0, up_blocks.0\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_dry_run_counts_the_samples_of_an_intervention(mine, tmp_path, capsys,
     command.main(
         [*mine, "--output", str(tmp_path / "a"), "--intervene", str(tmp_path / "plan.json"), "--dry_run"]
     )
-    assert f"  written: scale at mid_block{ending}\n" in capsys.readouterr().out
+    assert f"  intervention: scale at mid_block{ending}\n" in capsys.readouterr().out
 
 
 def test_samples_with_a_function_or_a_changed_value_are_not_recomputed(record, model, tmp_path, vector):

@@ -1,4 +1,4 @@
-"""Ctrl-C during a recording: it ends after the samples in flight and can be resumed."""
+"""Ctrl-C during a recording: it ends after the current samples and can be resumed."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ def test_the_first_ends_after_the_samples_in_flight_and_names_the_flag_to_resume
     running = recorder.start(*arguments, "--output", tmp_path / out, pause=0.15)
     running.until("call 8\n")
     running.send(signal.SIGINT)
-    running.until("stopping after the samples in flight")
+    running.until("stopping after the current samples")
     assert running.wait() == 130
     (last,) = [line for line in running.said.splitlines() if "--resume" in line]
     assert last == f"stopped with 8 of 10 samples finished in {tmp_path / out}; go on with --resume"

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from denoscope.cli import flags, preflight, registry, settings_file, threads
+from denoscope.cli import flags, messages, preflight, registry, settings_file
 from denoscope.cli.overview import overview
 from denoscope.config import Settings
 from denoscope.foundation.errors import UserError
@@ -40,6 +40,8 @@ def _output_may_close() -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `denoscope` with these words, those of the process unless given."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    while words[1:] and words[0] in ("-v", "--verbose", "-q", "--quiet"):
+        words = [*words[1:], words[0]]
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     if not words or words[0] in HELP:
@@ -86,13 +88,22 @@ def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -
         with as_flags(verb.spelling()):
             own, settings = flags.own_flags(verb, parsed), flags.merged(verb, settings, parsed)
             preflight.check(verb, settings)
-            with threads.limited(settings.system.threads):
+            with messages.shown(flags.verbosity(parsed)), _threads(settings.system.threads):
                 verb.run(settings, own)
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt as stop:
         print(f"\n{stop or 'stopped'}", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _threads(count: int | None) -> contextlib.AbstractContextManager[object]:
+    """Compute with this number of threads while the block runs; without a number, with the libraries' own."""
+    if count is None:
+        return contextlib.nullcontext()
+    from denoscope.foundation.threads import threads_set_to
+
+    return threads_set_to(count)
 
 
 def _set_waiting_policy() -> None:

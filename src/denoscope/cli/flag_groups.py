@@ -27,7 +27,7 @@ SPECTRUM = {"system": "inputs device threads seed", "model": MODEL, "inference":
 """Exponents of the noises of a folder."""
 LOOP = {"system": "inputs device threads seed", "model": MODEL, "inference": f"num_steps {SAVED}"}
 """A closed loop that begins with a noise of a folder."""
-REPLACES = {"inference": "overwrite"}
-"""A measure that is too quick to be resumed."""
+ARRAYS = {"system": "threads", "inference": "overwrite"}
+"""A measure of arrays, too quick to be resumed."""
 SHAPE = {"generation": "image_size channels", "model": "model"}
 """The shape of noises."""

@@ -11,6 +11,7 @@ import typing
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+from denoscope.cli.messages import Verbosity
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.errors import UserError
@@ -52,8 +53,9 @@ def _check_known(verb: Verb, word: str, program: str) -> None:
     flag = word.partition("=")[0].replace("-", "_")
     if not word.startswith("--") or flag == "__help":
         return
-    own = [item.name for item in dataclasses.fields(verb.own)] if verb.own else []
-    known = [*own, *(flag for _, _, flag in verb.fields())]
+    classes: list[Any] = [Verbosity, *([verb.own] if verb.own else [])]
+    known = [item.name for owner in classes for item in dataclasses.fields(owner)]
+    known += [flag for _, _, flag in verb.fields()]
     if flag[2:].removeprefix("no_") not in known and flag[2:] not in known:
         near = difflib.get_close_matches(flag[2:], known, n=1)
         meant = f"; did you mean --{near[0]}?" if near else ";"
@@ -66,6 +68,11 @@ def _first_part(framed: str) -> str:
     # Where the terminal is not one of Unicode, a rule of dashes follows the title.
     body = itertools.dropwhile(lambda line: line.startswith("--") and not line.strip("-"), lines)
     return " ".join(itertools.takewhile(lambda line: line.strip("─-"), body))
+
+
+def verbosity(parsed: Any) -> Verbosity:
+    """Which messages are shown."""
+    return Verbosity(verbose=parsed.verbose, quiet=parsed.quiet)
 
 
 def own_flags(verb: Verb, parsed: Any) -> Any:
@@ -94,6 +101,7 @@ def _flags(verb: Verb, settings: Settings) -> type:
     for config, attribute, flag in verb.fields():
         instance = getattr(settings, config)
         fields.append(_flag(flag, type(instance), attribute, getattr(instance, attribute)))
+    fields += [_flag(item.name, Verbosity, item.name, item.default) for item in dataclasses.fields(Verbosity)]
     return dataclasses.make_dataclass("Flags", fields, kw_only=True)
 
 
@@ -101,7 +109,11 @@ def _flag(flag: str, owner: type, attribute: str, default: Any) -> tuple[str, An
     import tyro
 
     item = next(item for item in dataclasses.fields(owner) if item.name == attribute)
-    hint: Any = Annotated[typing.get_type_hints(owner)[attribute], tyro.conf.arg(help=item.metadata["help"])]
+    alias = item.metadata["alias"]
+    argument = tyro.conf.arg(help=item.metadata["help"], aliases=[alias] if alias else None)
+    hint: Any = Annotated[typing.get_type_hints(owner)[attribute], argument]
+    if alias and isinstance(default, bool):
+        hint = Annotated[hint, tyro.conf.FlagCreatePairsOff]
     if item.metadata["positional"]:
         # Only a list may be left out.
         omitted = dataclasses.field(default=default) if isinstance(default, tuple) else dataclasses.field()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
     from denoscope.foundation.checkpoint import Checkpoint
+
+LOGGER = logging.getLogger(__name__)
 
 
 def ending(suffix: str) -> Rule:
@@ -156,7 +158,7 @@ class Checkpointed(Measured):
 def warn(warnings: Iterable[str]) -> None:
     """Print the caveats of a result beside it."""
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        LOGGER.warning(warning)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -165,3 +167,10 @@ def write_json(path: Path, content: Any) -> None:
 
     with atomic_files.write_output(path) as file:
         file.write(json.dumps(content, indent=1).encode())
+
+
+def write_measured(path: Path, source: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+    """Write the numbers of a measure of arrays as JSON, with what they were computed from and by how many threads."""
+    import torch
+
+    write_json(path, {"computed_from": {**source, "threads": torch.get_num_threads()}, **content})

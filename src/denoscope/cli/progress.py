@@ -1,11 +1,13 @@
-"""How a recording goes, told on the terminal: a bar with rate and remaining time, and true figures."""
+"""How far a command is: a bar on a terminal, elsewhere one line a minute."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from tqdm import tqdm
@@ -17,109 +19,52 @@ from denoscope.storage.formats import FORMATS, local_store
 from denoscope.storage.plan import Plan
 from denoscope.storage.space import free_bytes
 
-IN_A_FILE = 10.0
-"""Seconds between two states of a bar where they are kept rather than shown."""
+LOGGER = logging.getLogger(__name__)
+LINE_SECONDS = 60.0
+"""Seconds between two lines of progress where there is no terminal."""
 
 
-def peak_memory() -> str:
-    """The most memory this process has held so far, and the most its CUDA device has."""
-    held = format_bytes(memory.peak_bytes())
-    if not torch.cuda.is_available():
-        return held
-    return f"{held}, on the device {format_bytes(torch.cuda.max_memory_allocated())}"
+class Meter(Protocol):
+    """Counts finished pieces of work and shows how many there are."""
+
+    n: int
+
+    def update(self, n: int) -> object: ...
+    def close(self) -> object: ...
 
 
-def describe(plan: Plan, out: Path | None) -> str:
-    """What a recording will do and take, before it starts."""
-    lines = [f"{len(plan.samples)} samples, {plan.steps} steps → {out or 'memory'}"]
-    for array in plan.arrays:
-        size = format_bytes(array.count * array.entry_bytes * len(plan.samples))
-        lines.append(
-            f"  {array.name}: {list(array.shape)} {array.dtype} for each sample, {size} for all"
-            + (f"; {array.note}" if array.note else "")
-        )
-    for item in plan.attrs["fingerprint"].get("interventions", ()):
-        told = f"  written: {item.get('do', item.get('function'))} at {', '.join(item['at'])}"
-        lines.append(told + _in_which(item.get("samples"), plan.samples))
-    flight = min(len(plan.samples), plan.in_flight)
-    lines.append(
-        f"  at least {format_bytes(plan.held_bytes)} in memory beside the network: one step of {flight} samples in flight"
-    )
-    if out is not None:
-        store = local_store(out, plan.format)
-        room, free = FORMATS[plan.format].needed_bytes(store, plan, None), free_bytes(store)
-        lines.append(f"  {format_bytes(room)} on disk in total; {format_bytes(free or 0)} are free")
-    return "\n".join(lines)
+def meter(what: str, total: int, unit: str) -> Meter:
+    """A bar on a terminal, lines elsewhere; nothing is shown if messages of level INFO are not."""
+    if sys.stderr.isatty():
+        hidden = not LOGGER.isEnabledFor(logging.INFO)
+        return tqdm(desc=what, total=total, unit=unit, dynamic_ncols=True, smoothing=0.1, disable=hidden)
+    return Lines(what, total, unit)
 
 
-def _in_which(named: Sequence[str] | None, samples: Sequence[str]) -> str:
-    """In how many of the samples something is written, where it is for those named alone."""
-    if named is None:
-        return ""
-    found = [name for name in named if name in samples]
-    if not found:
-        return f": nowhere, since no sample is named {' or '.join(named)} (the first is {samples[0]})"
-    return f" in {len(found)} of {len(samples)} samples"
+class Lines:
+    """Progress as messages, at most one a minute."""
 
+    def __init__(self, what: str, total: int, unit: str):
+        self.what, self.total, self.unit, self.n = what, total, unit, 0
+        self._begun = self._shown = time.monotonic()
 
-def _bar(what: str, total: int, unit: str, **options: float) -> tqdm:
-    """A bar that moves on a terminal, and in a file, which keeps every state of it, says something now and then."""
-    often = 0.1 if sys.stderr.isatty() else IN_A_FILE
-    return tqdm(desc=what, total=total, unit=unit, dynamic_ncols=True, mininterval=often, **options)
-
-
-class Console:
-    """The plan, a bar over all denoising steps of all samples, and a line for each batch and the whole."""
-
-    def begin(self, plan: Plan, out: Path | None, finished: int) -> None:
-        self.samples, self.bytes = len(plan.samples) - finished, plan.total_bytes
-        self.done, self.began, self.compiling = 0, time.perf_counter(), 0.0
-        print(describe(plan, out), file=sys.stderr)
-        if finished:
-            print(f"  {finished} samples are finished already and match their checksums", file=sys.stderr)
-        self.bar = _bar("denoising", self.samples * plan.steps, "step", smoothing=0.1)
-
-    def compiled(self, compilation: Compilation, calls: int) -> None:
-        self.compiling = compilation.seconds
-        self.bar.write(compilation.summary(calls), sys.stderr)
-
-    def skipped(self, layer: str, step: int) -> None:
-        self.bar.write(
-            f"warning: layer {layer} was not called as often as planned in step {step}; it is NaN there",
-            sys.stderr,
-        )
-
-    def advance(self, samples: int) -> None:
-        self.bar.update(samples)
-
-    def unit_done(self, samples: int, seconds: float) -> None:
-        first = self.done == 0
-        self.done += samples
-        left = (self.samples - self.done) * (seconds - self.compiling) / samples
-        self.bar.write(
-            f"{self.done}/{self.samples} samples: {samples} in {seconds:.2f} s ({samples / seconds:.2f} samples/s), "
-            f"peak memory {peak_memory()}" + (f", about {left:.0f} s to go" if first and left else ""),
-            sys.stderr,
-        )
-
-    def end(self, nonfinite: Mapping[str, int]) -> None:
-        self.bar.close()
-        seconds = time.perf_counter() - self.began
-        print(
-            f"{self.done} samples in {seconds:.2f} s, peak memory {peak_memory()}",
-            file=sys.stderr,
-        )
-        if nonfinite:
-            name, step = next(iter(nonfinite.items()))
-            print(
-                f"warning: {len(nonfinite)} samples became NaN or Inf, the first {name} in step {step}; they are "
-                "marked in the recording",
-                file=sys.stderr,
+    def update(self, n: int) -> None:
+        """Count finished pieces."""
+        self.n += n
+        now = time.monotonic()
+        if now - self._shown >= LINE_SECONDS:
+            self._shown = now
+            elapsed = now - self._begun
+            LOGGER.info(
+                tqdm.format_meter(self.n, self.total, elapsed, ncols=0, prefix=self.what, unit=self.unit)
             )
+
+    def close(self) -> None:
+        """Nothing has to be closed."""
 
 
 class Counter:
-    """A bar over pieces of work that are told as (finished, at most), until its block ends.
+    """Progress of a measure, which reports (finished, total), until the block ends.
 
     >>> with Counter("patching") as counter:
     ...     patch(denoiser, a, b, checkpoint=Checkpoint(progress=counter))
@@ -127,7 +72,7 @@ class Counter:
 
     def __init__(self, what: str, *, unit: str = "cell"):
         self.what, self.unit = what, unit
-        self.bar: tqdm | None = None
+        self.meter: Meter | None = None
 
     def __enter__(self) -> Counter:
         return self
@@ -136,11 +81,91 @@ class Counter:
         self.close()
 
     def __call__(self, finished: int, total: int) -> None:
-        if self.bar is None:
-            self.bar = _bar(self.what, total, self.unit)
-        self.bar.update(finished - self.bar.n)
+        if self.meter is None:
+            self.meter = meter(self.what, total, self.unit)
+        self.meter.update(finished - self.meter.n)
 
     def close(self) -> None:
-        """Leave the bar where it is: work can be done before all there could be is."""
-        if self.bar is not None:
-            self.bar.close()
+        """Leave the bar where it is: a measure may end before it has done the most that it could."""
+        if self.meter is not None:
+            self.meter.close()
+
+
+class Console:
+    """Progress of a recording: its plan, a meter over all denoising steps of all samples, and a summary."""
+
+    def begin(self, plan: Plan, out: Path | None, finished: int) -> None:
+        self.samples, self.done, self.begun = len(plan.samples) - finished, 0, time.perf_counter()
+        LOGGER.info(describe(plan, out))
+        if finished:
+            LOGGER.info(f"  {finished} samples are already finished and match their checksums")
+        self.meter = meter("denoising", self.samples * plan.steps, "step")
+
+    def compiled(self, compilation: Compilation, calls: int) -> None:
+        LOGGER.info(compilation.summary(calls))
+
+    def skipped(self, layer: str, step: int) -> None:
+        LOGGER.warning(
+            f"layer {layer} was not called as planned in step {step}; its states of this step are NaN"
+        )
+
+    def advance(self, samples: int) -> None:
+        self.meter.update(samples)
+
+    def unit_done(self, samples: int, seconds: float) -> None:
+        self.done += samples
+        LOGGER.debug(
+            f"{self.done}/{self.samples} samples: {samples} in {seconds:.2f} s ({samples / seconds:.2f} samples/s), "
+            f"peak memory {peak_memory()}"
+        )
+
+    def end(self, nonfinite: Mapping[str, int]) -> None:
+        self.meter.close()
+        seconds = time.perf_counter() - self.begun
+        LOGGER.info(f"{self.done} samples in {seconds:.2f} s, peak memory {peak_memory()}")
+        if nonfinite:
+            name, step = next(iter(nonfinite.items()))
+            LOGGER.warning(
+                f"{len(nonfinite)} samples became NaN or Inf, the first {name} in step {step}; the recording marks them"
+            )
+
+
+def peak_memory() -> str:
+    """The most memory that this process has used so far, and the most on its CUDA device."""
+    used = format_bytes(memory.peak_bytes())
+    if not torch.cuda.is_available():
+        return used
+    return f"{used}, on the device {format_bytes(torch.cuda.max_memory_allocated())}"
+
+
+def describe(plan: Plan, out: Path | None) -> str:
+    """The arrays of a recording with their sizes, its interventions, and the memory and disk space it needs."""
+    lines = [f"{len(plan.samples)} samples, {plan.steps} steps → {out or 'memory'}"]
+    for array in plan.arrays:
+        size = format_bytes(array.count * array.entry_bytes * len(plan.samples))
+        lines.append(
+            f"  {array.name}: {list(array.shape)} {array.dtype} for each sample, {size} for all"
+            + (f"; {array.note}" if array.note else "")
+        )
+    for item in plan.attrs["fingerprint"].get("interventions", ()):
+        kind, layers = item.get("do", item.get("function")), ", ".join(item["at"])
+        lines.append(f"  intervention: {kind} at {layers}{_in_which(item.get('samples'), plan.samples)}")
+    concurrent = min(len(plan.samples), plan.in_flight)
+    lines.append(
+        f"  at least {format_bytes(plan.held_bytes)} of memory beside the network: one step of {concurrent} samples"
+    )
+    if out is not None:
+        store = local_store(out, plan.format)
+        needed, free = FORMATS[plan.format].needed_bytes(store, plan, None), free_bytes(store)
+        lines.append(f"  {format_bytes(needed)} on disk in total; {format_bytes(free or 0)} are free")
+    return "\n".join(lines)
+
+
+def _in_which(chosen: Sequence[str] | None, samples: Sequence[str]) -> str:
+    """How many of the samples an intervention changes, if it changes only chosen ones."""
+    if chosen is None:
+        return ""
+    changed = [name for name in chosen if name in samples]
+    if not changed:
+        return f", in no sample: none has the name {' or '.join(chosen)} (the first is {samples[0]})"
+    return f", in {len(changed)} of {len(samples)} samples"

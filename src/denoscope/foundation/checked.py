@@ -36,13 +36,16 @@ def at_least(minimum: int) -> Rule:
     return f"an integer of at least {minimum}", lambda value: value >= minimum
 
 
-def option(default: Any, help: str, rule: Rule | None = None, *, positional: bool = False) -> Any:
+def option(
+    default: Any, help: str, rule: Rule | None = None, *, positional: bool = False, alias: str | None = None
+) -> Any:
     """A field with its help text and, if the type allows too much, the rule for its values.
 
     Args:
         positional: the command line takes the value without a flag. Only a list may then be omitted.
+        alias: a short flag, such as "-v".
     """
-    metadata = {"help": help, "rule": rule, "positional": positional}
+    metadata = {"help": help, "rule": rule, "positional": positional, "alias": alias}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,7 @@ from denoscope.foundation.spelling import spelled
 if TYPE_CHECKING:
     import xarray
 
+LOGGER = logging.getLogger(__name__)
 SHARE = 0.02
 """The largest share of the time that is spent on writing."""
 IDENTITY = "identity"
@@ -135,6 +137,7 @@ class Checkpoint:
                 f"{self.path} cannot be resumed, since it differs in {'; '.join(apart)}; name another file, or replace "
                 f"it ({spelled('overwrite', True)})"
             )
+        LOGGER.info("resuming from %s", self.path)
         return stored
 
 

@@ -38,7 +38,7 @@ def deferred() -> Iterator[StopRequest]:
             )
         stop.requested = True
         # Not print: the signal may arrive while a print is running.
-        os.write(2, b"\nstopping after the samples in flight; press Ctrl-C again to stop at once\n")
+        os.write(2, b"\nstopping after the current samples; press Ctrl-C again to stop at once\n")
 
     previous = signal.signal(signal.SIGINT, handle)
     try:

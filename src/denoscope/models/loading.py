@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from denoscope.models import bundled, hub, matmul_precision, model_folder, sched
 from denoscope.models.denoiser import Denoiser, Shape
 from denoscope.models.families import ANY_MODULE, FAMILIES, Family, config_of, known_family
 
+LOGGER = logging.getLogger(__name__)
 DTYPES = "float16, bfloat16, float32, float64"
 
 
@@ -65,7 +67,7 @@ def load(
         # nn.Module.to itself: diffusers' own warns of modules to be kept in float32 even where there are none.
         nn.Module.to(network, device=place, dtype=precision)
         network.eval().requires_grad_(False)
-    return Denoiser(
+    denoiser = Denoiser(
         network=network,
         scheduler=schedulers.with_clipping(schedulers.resolve(scheduler, own_scheduler, name), clip_sample),
         shape=_resolve_shape(shape, family, config_of(network), name),
@@ -75,6 +77,8 @@ def load(
         run_dtype=None if owned else precision,
         owned=owned,
     )
+    LOGGER.debug("loaded %r", denoiser)
+    return denoiser
 
 
 def shape_of(source: str) -> Shape:

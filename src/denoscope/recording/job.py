@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ from denoscope.storage.formats import FORMATS, attributes, local_store
 from denoscope.storage.output_lock import Existing, writing
 from denoscope.storage.plan import Plan, Writer
 from denoscope.storage.stores.local import LocalStore
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +84,14 @@ class Job:
         )
         plan = plan_of(inputs, options, selection, out)
         applied.check(plan.samples)
+        LOGGER.debug(
+            "%d network calls of %d rows a step; %d layers; device %s, %s threads",
+            len(plan.groups),
+            options.lanes,
+            len(layers),
+            denoiser.device,
+            plan.attrs["fingerprint"]["threads"],
+        )
         return cls(inputs, options, selection, place, plan)
 
     def check(self) -> None:

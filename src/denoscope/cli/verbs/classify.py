@@ -22,5 +22,5 @@ def run(settings: Settings, _own: None) -> None:
 VERB = Verb(
     run,
     "Classify the digit that each result shows.",
-    {"classifier": "tensors classifier_weights reject", "system": "output"},
+    {"classifier": "tensors classifier_weights reject", "system": "output threads"},
 )

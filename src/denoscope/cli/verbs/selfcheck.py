@@ -33,6 +33,6 @@ def run(_settings: Settings, own: SelfcheckFlags) -> None:
 VERB = Verb(
     run,
     "Measure systems with known values and compare: exponents, basins, dimensions, a fake fractal.",
-    {},
+    {"system": "threads"},
     SelfcheckFlags,
 )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from denoscope.cli.flag_groups import REPLACES
+from denoscope.cli.flag_groups import ARRAYS
 from denoscope.cli.label_file import LabelFlags, read_plane
-from denoscope.cli.output import JSON, warn, write_json
+from denoscope.cli.output import JSON, warn, write_measured
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import Rule, option
@@ -51,7 +51,7 @@ def run(settings: Settings, own: BasinsFlags) -> None:
         boundary = {} if not_measured else _boundary(labels, fractions.classes, boxes)
     results = {"fractions": fractions, **boundary}
     content = {name: result.to_dict() for name, result in results.items()}
-    write_json(own.output, {"computed_from": provenance, **content})
+    write_measured(own.output, provenance, content)
     for label, share, (low, high) in zip(
         fractions.classes, fractions.fractions, fractions.intervals, strict=True
     ):
@@ -117,7 +117,7 @@ def _boxes(shape: tuple[int, ...], requested: tuple[int, ...]) -> tuple[tuple[in
 VERB = Verb(
     run,
     "Measure the shares of the classes on a plane, and entropy and dimension of the boundaries between them.",
-    REPLACES,
+    ARRAYS,
     BasinsFlags,
     arguments={"box": "boxes"},
 )

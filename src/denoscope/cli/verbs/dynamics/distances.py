@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from denoscope.cli.finished import with_sequences
-from denoscope.cli.flag_groups import REPLACES
-from denoscope.cli.output import JSON, Pictured, warn, write_json
+from denoscope.cli.flag_groups import ARRAYS
+from denoscope.cli.output import JSON, Pictured, warn, write_measured
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import option
@@ -36,7 +36,7 @@ def run(settings: Settings, own: DistancesFlags) -> None:
             raise UserError(f"{own.path} holds one sample; allowed: two or more, to be compared")
         result = dynamics.trajectory_distances(rec.sequence.to_numpy(), metric=own.metric)
     names = [str(name) for name in rec.sequence["sample"].to_numpy()]
-    write_json(own.output, {"computed_from": rec.origin, "samples": names, **result.to_dict()})
+    write_measured(own.output, rec.origin, {"samples": names, **result.to_dict()})
     own.draw(figures.draw_distances, result)
     for row, name in enumerate(names):
         others = result.values[row].copy()
@@ -50,6 +50,6 @@ def run(settings: Settings, own: DistancesFlags) -> None:
 VERB = Verb(
     run,
     "Measure how far the trajectories of a recording are from each other, by one of five distances.",
-    REPLACES,
+    ARRAYS,
     DistancesFlags,
 )

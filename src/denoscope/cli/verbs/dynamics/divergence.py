@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import REPLACES
+from denoscope.cli.flag_groups import ARRAYS
 from denoscope.cli.output import NPZ, Pictured, warn
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
@@ -23,12 +23,14 @@ class DivergenceFlags(Pictured):
 
 def run(settings: Settings, own: DivergenceFlags) -> None:
     with own.reserved(settings.inference, reads=[own.path]):
+        import torch
+
         from denoscope import dynamics, figures
         from denoscope.foundation import checkpoint
         from denoscope.recording import opening
 
         result = dynamics.divergence(opening.open(own.path), threshold=own.threshold)
-    checkpoint.write(result, own.output)
+    checkpoint.write(result.assign_attrs(threads=torch.get_num_threads()), own.output)
     own.draw(figures.draw_divergence, result)
     for pair, rate, first in zip(
         result["sample"].values, result["growth_rate"].values, result["diverged_at"].values, strict=True
@@ -42,6 +44,6 @@ def run(settings: Settings, own: DivergenceFlags) -> None:
 VERB = Verb(
     run,
     "Measure how perturbed trajectories of a recording leave their base, in x_t and in every layer.",
-    REPLACES,
+    ARRAYS,
     DivergenceFlags,
 )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.finished import with_sequences
-from denoscope.cli.flag_groups import REPLACES
-from denoscope.cli.output import JSON, Pictured, warn, write_json
+from denoscope.cli.flag_groups import ARRAYS
+from denoscope.cli.output import JSON, Pictured, warn, write_measured
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import option
@@ -40,11 +40,11 @@ def run(settings: Settings, own: GeometryFlags) -> None:
         low, high = spread.intervals[state]
         print(f"state {state:>4}  participation ratio {spread.ratio[state]:.2f}  [{low:.2f}, {high:.2f}]")
     warn([*path.warnings, *spread.warnings])
-    content = {"computed_from": rec.origin, "path": path.to_dict(), "participation": spread.to_dict()}
-    write_json(own.output, content)
+    content = {"path": path.to_dict(), "participation": spread.to_dict()}
+    write_measured(own.output, rec.origin, content)
     own.print_paths()
 
 
 VERB = Verb(
-    run, "Measure lengths, turns and dimensions of the trajectories of a recording.", REPLACES, GeometryFlags
+    run, "Measure lengths, turns and dimensions of the trajectories of a recording.", ARRAYS, GeometryFlags
 )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from denoscope.cli.flag_groups import REPLACES
-from denoscope.cli.output import JSON, Pictured, warn, write_json
+from denoscope.cli.flag_groups import ARRAYS
+from denoscope.cli.output import JSON, Pictured, warn, write_measured
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import option
@@ -40,7 +40,7 @@ def run(settings: Settings, own: SimilarityFlags) -> None:
         states = _states(rec, own.layers, own.steps)
         result = dynamics.cka_matrix(list(states.values()))
     names = list(states)
-    write_json(own.output, {"computed_from": rec.origin, "sets": names, **result.to_dict()})
+    write_measured(own.output, rec.origin, {"sets": names, **result.to_dict()})
     own.draw(figures.draw_similarity, result, names=names)
     for row, name in enumerate(names):
         others = result.debiased[row].copy()
@@ -84,6 +84,6 @@ def _states(rec: Recording, layers: Sequence[str], steps: Sequence[int]) -> dict
 VERB = Verb(
     run,
     "Measure how similar the recorded layers and steps are: linear centered kernel alignment.",
-    REPLACES,
+    ARRAYS,
     SimilarityFlags,
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import REPLACES
-from denoscope.cli.output import JSON, Pictured, warn, write_json
+from denoscope.cli.flag_groups import ARRAYS
+from denoscope.cli.output import JSON, Pictured, warn, write_measured
 from denoscope.cli.verb import Verb
 from denoscope.config import POSITIVE, Settings
 from denoscope.foundation.checked import option
@@ -28,9 +28,10 @@ def run(settings: Settings, own: SweepFlags) -> None:
         from denoscope import dynamics, figures
         from denoscope.recording import opening
 
-        separations = dynamics.divergence(opening.open(own.path), layers=[])
+        rec = opening.open(own.path)
+        separations = dynamics.divergence(rec, layers=[])
         result = dynamics.epsilon_sweep(separations, tolerance=own.tolerance)
-    write_json(own.output, result.to_dict())
+    write_measured(own.output, rec.origin, result.to_dict())
     own.draw(figures.draw_sweep, result)
     for epsilon, growth, (low, high), usable, linear in zip(
         result.epsilons, result.growth, result.spread, result.usable, result.linear, strict=True
@@ -44,6 +45,6 @@ def run(settings: Settings, own: SweepFlags) -> None:
 VERB = Verb(
     run,
     "Find the sizes of a perturbation over which it grows as the derivative says.",
-    REPLACES,
+    ARRAYS,
     SweepFlags,
 )

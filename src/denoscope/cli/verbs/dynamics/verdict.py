@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import REPLACES
+from denoscope.cli.flag_groups import ARRAYS
 from denoscope.cli.label_file import LabelFlags, read_plane
-from denoscope.cli.output import JSON, warn, write_json
+from denoscope.cli.output import JSON, warn, write_measured
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import option
@@ -26,7 +26,7 @@ def run(settings: Settings, own: VerdictFlags) -> None:
 
         labels, provenance = read_plane(own.path)
         result = dynamics.verdict(labels)
-    write_json(own.output, {"computed_from": provenance, **result.to_dict()})
+    write_measured(own.output, provenance, result.to_dict())
     sides = result.dimension.fit.sides
     print(result)
     print(
@@ -40,6 +40,6 @@ def run(settings: Settings, own: VerdictFlags) -> None:
 VERB = Verb(
     run,
     "Decide whether a plane of classes shows a fractal boundary, a smooth one, or noise.",
-    REPLACES,
+    ARRAYS,
     VerdictFlags,
 )
