@@ -1,6 +1,7 @@
 """Progress: a bar on a terminal, one line a minute elsewhere, nothing if it is not wanted."""
 
 import logging
+import sys
 
 import pytest
 
@@ -14,7 +15,7 @@ SHOWN = (("12%", 7), ("22%", 13), ("32%", 19), ("42%", 25))
 
 @pytest.fixture
 def terminal(capsys, monkeypatch):  # noqa: ARG001 – capsys replaces stderr
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _file: True)
 
 
 @pytest.fixture
@@ -64,8 +65,8 @@ def test_a_file_gets_one_line_a_minute(clock, capsys):
 
 
 @pytest.mark.parametrize("tty", [True, False])
-def test_quiet_shows_no_progress(tty, clock, monkeypatch, capsys):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: tty, raising=False)
+def test_quiet_shows_no_progress(tty, clock, capsys, monkeypatch):
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _file: tty)
     with messages.shown(Verbosity(quiet=True)), Counter("patching") as counter:
         for done in range(1, 5):
             clock[0] = 100.0 * done
