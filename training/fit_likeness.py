@@ -68,8 +68,8 @@ def measure(data: dict[str, Split], found: Likeness, out: Path) -> dict[str, obj
     limits["likeness"] = -1.0
     ways["softmax below 0.9"], limits["softmax below 0.9"] = ways["softmax"], -0.9
     figures: dict[str, object] = {
-        told: {name: float((way(images) > limits[name]).double().mean()) for name, way in ways.items()}
-        for told, images in sets(data["test"][0]).items()
+        images_of: {name: float((way(images) > limits[name]).double().mean()) for name, way in ways.items()}
+        for images_of, images in sets(data["test"][0]).items()
     }
     with write_output(out / "rejection.json") as file:
         file.write((json.dumps(figures, indent=1) + "\n").encode())
@@ -116,10 +116,10 @@ def sets(digits: torch.Tensor) -> dict[str, torch.Tensor]:
     x_T = torch.stack([torch.randn(denoiser.shape, generator=seed) for seed in seeds])
     some, others = digits[:COUNT], digits[COUNT : 2 * COUNT]
     made = {
-        f"x_0 of {told}": torch.cat(
+        f"x_0 of {name}": torch.cat(
             [sample(denoiser, part, steps=STEPS) for part in (factor * x_T).split(40)]
         )
-        for told, factor in (("x_T", 1), ("3 x_T", 3), ("10 x_T", 10), ("100 x_T", 100))
+        for name, factor in (("x_T", 1), ("3 x_T", 3), ("10 x_T", 10), ("100 x_T", 100))
     }
     return {
         "test digits": digits,

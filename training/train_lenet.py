@@ -1,4 +1,4 @@
-"""Train the bundled LeNet-5: minutes on one core, so it starts anew rather than resume."""
+"""Train the bundled LeNet-5: minutes on one core, so it starts from the beginning rather than resume."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def test_both_branches_and_both_calls_are_what_hand_made_hooks_see(stable_diffus
             stored = state.sel(branch=branch).isel(step=step, call=call).to_numpy()
             assert np.array_equal(stored, output.chunk(2)[half].numpy())
     assert np.isnan(state.isel(step=-1, call=1)).all(), "Heun's last step has one call"
-    assert not rec.dataset.nonfinite.any(), "a call that is not made is no fault"
+    assert not rec.dataset.nonfinite.any(), "a call that is not made is not a fault"
     assert np.array_equal(rec.final, latents.numpy()) and rec.sequence.sizes["state"] == steps + 1
     plain = xarray.open_zarr(tmp_path / "run.zarr", chunks=None)
     assert plain["mid_block"].dims[:4] == ("sample", "step", "mid_block.call", "branch")

@@ -206,7 +206,7 @@ def test_the_dict_holds_everything_and_is_json(tmp_path):
 def test_a_missing_or_empty_folder_and_a_bad_file_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"has no .pt files"):
         compare(tmp_path)
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         compare(tmp_path / "none")
     (tmp_path / "bad.pt").write_text("no tensor")
     with pytest.raises(UserError, match=r"bad\.pt"):

@@ -53,7 +53,7 @@ def basin_map(
 
     Interpretation: the basins of the map x_T → x_0 in a plane through the base noise.
 
-    Caveats: the softmax is not the probability of being right, and without `reject` images that are no digit get a class
+    Caveats: the softmax is not the probability of being right, and without `reject` images that are not digits get a class
     too. The noise of a stochastic scheduler is common to all cells, because independent noise would draw fractals that
     do not exist.
 

@@ -77,7 +77,7 @@ class FunctionClassifier:
 def parse_classifier(source: ClassifierSource, *, reject: bool, denoiser: Denoiser) -> ImageClassifier:
     """The classifier for the images of a denoiser.
 
-    Raises: UserError if the source is no classifier, does not take these images, or cannot reject.
+    Raises: UserError if the source is not a classifier, does not take these images, or cannot reject.
     """
     if callable(source):
         if reject:

@@ -27,7 +27,7 @@ def check_noises(name: str, folder: Path) -> None:
     """Refuse a folder that is missing or holds no tensors."""
     advice = "allowed: a folder of .pt tensors, such as `denoscope noise random` writes"
     if not folder.is_dir():
-        raise UserError(f"{spelled(name)} is {folder}, which is no folder; {advice}")
+        raise UserError(f"{spelled(name)} is {folder}, which is not a folder; {advice}")
     if not any(folder.glob("*.pt")):
         raise UserError(f"{spelled(name)} is {folder}, which holds no .pt tensors; {advice}")
 

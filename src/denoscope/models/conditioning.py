@@ -154,7 +154,7 @@ NOTHING = Condition()
 
 
 def check_condition(given: Any) -> None:
-    """Refuse what is no condition, such as the inputs alone."""
+    """Refuse what is not a condition, such as the inputs alone."""
     if not isinstance(given, Condition):
         raise UserError(
             f"condition is {describe(given)}; needed is a Condition: ds.Condition({{name: tensor, …}})"

@@ -51,7 +51,7 @@ class Running:
 
     @cached_property
     def _stand_ins(self) -> dict[_Place, tuple[torch.Tensor, torch.Tensor]]:
-        """Each parameter or buffer that has to be elsewhere, by its place, and the copy that stands in for it."""
+        """Each parameter or buffer that has to be elsewhere, by its place, and the copy that replaces it."""
         if self._device is None and self._dtype is None:
             return {}
         copies: dict[torch.Tensor, torch.Tensor] = {}

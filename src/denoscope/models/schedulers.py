@@ -127,7 +127,7 @@ def _check_not_set(scheduler: Any) -> None:
         if (steps := scheduler.num_inference_steps) is not None:
             fresh.set_timesteps(steps)
         own, default = scheduler.timesteps.cpu(), fresh.timesteps.cpu()
-    except Exception:  # it takes more than a number of steps, or is no class of diffusers
+    except Exception:  # it takes more than a number of steps, or is not a class of diffusers
         return
     if own.shape != default.shape or not torch.equal(own, default):
         listed = ", ".join(f"{float(value):g}" for value in own[:4]) + (", …" if len(own) > 4 else "")

@@ -149,7 +149,7 @@ def compare(folder: str | Path) -> Comparison:
 
     Two tensors are equal if shape, dtype and all values are; NaN counts as equal to NaN here. The distance
     of different ones is max |a - b|, taken in their own precision (integers in float64, halves in float32);
-    complex tensors are told apart, but have none. Time and memory grow with the square of the number of
+    complex tensors are compared, but have none. Time and memory grow with the square of the number of
     different tensors; of their values, one whole tensor or `MEMORY` bytes are held at once.
 
     Raises: UserError where the folder or its .pt files are missing, or a file holds no tensor.
@@ -157,7 +157,7 @@ def compare(folder: str | Path) -> Comparison:
     folder = Path(folder)
     paths = sorted(folder.glob("*.pt"))
     if not paths:
-        found = "has no .pt files" if folder.is_dir() else "is no folder"
+        found = "has no .pt files" if folder.is_dir() else "is not a folder"
         raise UserError(f"{folder} {found}; name a folder of tensors written with torch.save")
     groups: dict[tuple, list[Path]] = defaultdict(list)
     for path in paths:

@@ -96,7 +96,7 @@ def predict(folder: Path, by: Classifier | None = None) -> Predictions:
 
 
 def _image(path: Path) -> torch.Tensor:
-    """The x_0 that a file holds, refused where it is no image that the classifier takes."""
+    """The x_0 that a file holds, refused if it is not an image that the classifier takes."""
     tensor = tensor_files.load(path)
     if tensor.ndim not in (3, 4):
         raise UserError(

@@ -70,7 +70,7 @@ def fingerprint(
             "shape": denoiser.shape,
             "layers": list(layers),
             "guidance_scale": condition.scale if condition.guided else None,
-            # What older versions did not have stands here only in use, so that their recordings can be resumed.
+            # What older versions did not have is included only if it is used, so that their recordings can be resumed.
             **({"interventions": applied.resolved} if applied.resolved else {}),
             **_of_streams(denoiser, applied, loop.streams),
             **{name: getattr(loop, name) for name in OWN_SCHEDULE if getattr(loop, name)},

@@ -85,7 +85,7 @@ def record(
         noise: what a stochastic scheduler draws: "common", one draw a step for all samples, or "independent".
         condition: further inputs of the network: a Condition, or a .safetensors file of inputs by name.
         labels: the class of all samples, or one for each; in place of `condition`.
-        guidance_scale: classifier-free guidance u + scale·(c − u) for labels and files; 1 is no guidance.
+        guidance_scale: classifier-free guidance u + scale·(c − u) for labels and files; 1 means no guidance.
         branches: the order of the halves of a guided call, "uncond,cond" or "cond,uncond"; by default the model's.
         interventions: changes to the network's states, in this order; layers are read after them.
         intervene: a plan of interventions (JSON), in place of `interventions`.

@@ -25,7 +25,7 @@ def run(settings: Settings, own: RecordFlags) -> None:
 
     system = settings.system
     denoiser = load(settings)
-    # They are no flags here; only a config.py can set them.
+    # These are not flags of this command; only a config.py can set them.
     check_shape(settings, denoiser.shape, spelled="GenerationConfig.{}".format)
     x = read_noises(settings, denoiser)
     job = Job.prepared(denoiser, x, system.output, settings.inference, system.seed)

@@ -77,7 +77,7 @@ def boundary_dimension(
     Interpretation: a smooth curve has D = 1, a boundary that fills the plane D = 2. D describes the range of sizes
     given and no other; where the boundary scales, `fit.local_slopes` are constant.
 
-    Caveats: an exponent over less than a decade is no evidence of a fractal (see `verdict`). Label noise reads up to
+    Caveats: an exponent over less than a decade is not evidence of a fractal (see `verdict`). Label noise reads up to
     2, basins smaller than the boxes read 2, a winding curve reads above 1 at the size of its turns. Structure finer
     than the cells is cut off: Koch's curve (1.26) reads 1.18 at sides of 3 to 5 cells and 1.25 above 17, Cantor
     stripes (1.63) read 1.51 with boxes from 2 cells and 1.60 from 5. Published values often take b cells as the side b,
@@ -205,7 +205,7 @@ def _count_warnings(sides: tuple[int, ...], share: np.ndarray, fit: BoxFit) -> t
         )
     if fit.interval[0] > 1 and math.log10(fit.sides[-1] / fit.sides[0]) < 1:
         warnings.append(
-            f"boxes of {sides[0]} to {sides[-1]} cells span less than a decade: the exponent is no evidence of a fractal"
+            f"boxes of {sides[0]} to {sides[-1]} cells span less than a decade: the exponent is not evidence of a fractal"
         )
     return tuple(warnings)
 

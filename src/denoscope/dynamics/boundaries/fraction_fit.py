@@ -123,12 +123,12 @@ def usable_fractions(
     if used.sum() < 3 or len(positive) < 2:
         warnings.append(
             f"{used.sum()} fractions can be used and {len(positive)} of them are above 0, while a fit needs 3 and 2: there "
-            "is no exponent; take other epsilons or more points"
+            "is not an exponent; take other epsilons or more points"
         )
         used = np.zeros_like(used)
     elif np.log10(positive.max() / positive.min()) < 1:
         warnings.append(
-            "the epsilons in the fit span less than a decade: the exponent is no evidence of a fractal"
+            "the epsilons in the fit span less than a decade: the exponent is not evidence of a fractal"
         )
     return used, tuple(warnings)
 

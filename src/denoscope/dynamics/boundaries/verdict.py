@@ -75,7 +75,7 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
     undecided: none of these; or disordered cells (R of 0.6) whose slopes fall as boxes grow, as those of noise over a
     smooth boundary; or fewer than 25 boundary cells, or a boundary at the edge of the plane.
 
-    Interpretation: a growth exponent is no argument, however large: two Gaussians have an exponent of 27 on a perfectly
+    Interpretation: a growth exponent is not an argument, however large: two Gaussians have an exponent of 27 on a perfectly
     straight boundary. With `growth`, `ridge` says how far the exponents at the boundary exceed the others; it does not
     change the verdict. Nor does the ln 2 criterion of `basin_entropy` decide: noise meets it, and many fractals do not.
 
@@ -139,9 +139,7 @@ def _ridge(labels: np.ndarray, growth: Any) -> float:
 def _ridge_remark(ridge: float | None, kind: Kind) -> str:
     if ridge is None or kind == "fractal":
         return ""
-    return (
-        f"; growth at the boundary is {ridge:+.2f} relative to the other cells: a ridge, which is no fractal"
-    )
+    return f"; growth at the boundary is {ridge:+.2f} relative to the other cells: a ridge, which is not a fractal"
 
 
 def _nulls(labels: np.ndarray, sides: Sequence[int], seed: int) -> dict[str, Null]:

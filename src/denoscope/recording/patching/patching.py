@@ -128,7 +128,7 @@ class _Work:
     def batches(self, done: np.ndarray, batch_size: int) -> Iterator[tuple[int, list[Cell]]]:
         """The cells (layer, sample) of each step that are not done, as many as are in flight at once.
 
-        Samples that are told apart by their names share a batch only with those of the same layer.
+        Samples that are distinguished by their names share a batch only with those of the same layer.
         """
         at_once = -(-batch_size // self.loop.lanes) * self.loop.lanes
         together = self.loop.noise == "common" and not self.own
@@ -255,5 +255,5 @@ def _norms(images: np.ndarray) -> np.ndarray:
 
 
 def _digits(x_0: np.ndarray) -> np.ndarray | None:
-    """The digit that each image shows; −1 where it is not finite, None where images are no digits."""
+    """The digit that each image shows; −1 where it is not finite, None if images are not digits."""
     return classify_finite(torch.from_numpy(x_0)).label if x_0.shape[1:] == DIGIT else None

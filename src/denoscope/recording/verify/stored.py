@@ -57,12 +57,12 @@ def precision_of(rec: Recording, *, device: str = SystemConfig.device) -> NoiseF
 class StoreReport:
     """The result of reading a recording again.
 
-    `notes` are remarks that are not faults; `remedy` says how an unfinished recording is finished.
+    `notes` are remarks that are not faults; `advice` says how an unfinished recording is finished.
     """
 
     samples: int
     finished: int
-    remedy: str
+    advice: str
     missing: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ class StoreReport:
         lines += [f"  {line}" for line in (*self.problems, *self.notes)]
         if self.recomputed:
             lines.append(f"{self.recomputed} samples computed again")
-        wrong = f"NOT SOUND: {len(self.problems)} problems" if self.problems else f"unfinished, {self.remedy}"
+        wrong = f"NOT SOUND: {len(self.problems)} problems" if self.problems else f"unfinished, {self.advice}"
         lines.append("sound" if self.sound else wrong)
         return "\n".join(lines)
 
@@ -119,7 +119,7 @@ def store(
     return StoreReport(
         samples=inspected.samples,
         finished=len(inspected.finished),
-        remedy=inspected.how_to_finish,
+        advice=inspected.how_to_finish,
         missing=inspected.missing,
         problems=problems,
         notes=notes,

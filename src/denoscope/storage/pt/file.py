@@ -28,7 +28,7 @@ class PtFile:
     """A .pt file of shape [entries, …] whose entries are written one behind the other.
 
     PyTorch lays out the archive around the tensor's bytes (`torch.serialization.skip_data`). The CRC-32 of the values,
-    which is known at the end, stands behind them, so that the file is a sound zip archive that is only appended to.
+    which is known at the end, follows them, so that the file is a sound zip archive that is only appended to.
     `checksum` is the CRC-32C of the whole file once it is finished.
     """
 
@@ -90,7 +90,7 @@ class _AroundData(io.BytesIO):
 
 @lru_cache(maxsize=64)
 def _archive(shape: tuple[int, ...], dtype: str) -> tuple[bytes, bytes]:
-    """What stands before and after the values in the archive of a tensor."""
+    """What precedes and follows the values in the archive of a tensor."""
     around = _AroundData()
     with torch.serialization.skip_data():
         torch.save(torch.empty(shape, dtype=getattr(torch, dtype)), around)

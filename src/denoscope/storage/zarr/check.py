@@ -23,7 +23,7 @@ def extent(store: ByteStore) -> tuple[int, int]:
 
 
 def claimed(store: ByteStore, group: int) -> str:
-    """Return the key that tells plain readers that a group is complete, or "" if none does."""
+    """Return the key that shows plain readers that a group is complete, or "" if none does."""
     key = chunks_of(COMPLETE, group)
     return key if any(store.get(key) or b"") else ""
 
