@@ -13,13 +13,9 @@ import pytest
 from recorder import Recorder
 
 ROOT = Path(__file__).parents[2]
-PAGES = [
-    "README.md",
+PAGES = ["README.md", "docs/library.md", "docs/layers.md", "docs/interventions.md", "docs/pipelines.md"]
+SLOW_PAGES = [
     "docs/guide.md",
-    "docs/library.md",
-    "docs/layers.md",
-    "docs/interventions.md",
-    "docs/pipelines.md",
     "docs/reproducibility.md",
     "docs/basins.md",
     "docs/divergence.md",
@@ -29,16 +25,18 @@ PAGES = [
     "docs/geometry.md",
     "docs/selfcheck.md",
 ]
-# What sets up the environment that the tests already run in, and what other tests or this very run do.
+# These commands set up the environment, in which the tests already run, or run the tests.
 ELSEWHERE = ("make ", "source ", "pip install")
-# A call of the command in which the shell has nothing to do.
-PLAIN = re.compile(r"denoscope [\w ./:,=+-]+")
+# A call of the command, or of a script, that needs no shell.
+COMMAND = re.compile(r"denoscope [\w ./:,=+-]+")
+SCRIPT = re.compile(r"python \w+\.py[\w ./:,=+\"-]*")
+RUN_SCRIPT = "import runpy, sys; sys.argv = {words!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.M | re.S)
 
 
 @dataclass
 class Block:
-    """A fenced block, with the text block that follows it at once as what it prints."""
+    """A fenced block, with the output that it shall print: the text block that follows it immediately."""
 
     language: str
     content: str
@@ -95,9 +93,12 @@ def of_code(code: str, folder: Path, recorder: Recorder | None) -> str:
 
 
 def of_line(line: str, folder: Path, recorder: Recorder | None) -> str:
-    if recorder is None or not PLAIN.fullmatch(line):
-        return run_program(["bash", "-c", line], folder)
-    return forked(recorder, folder, arguments=shlex.split(line)[1:])
+    words = shlex.split(line)
+    if recorder is not None and COMMAND.fullmatch(line):
+        return forked(recorder, folder, arguments=words[1:])
+    if recorder is not None and SCRIPT.fullmatch(line):
+        return forked(recorder, folder, code=RUN_SCRIPT.format(words=words[1:]))
+    return run_program(["bash", "-c", line], folder)
 
 
 def forked(recorder: Recorder, folder: Path, **what) -> str:
@@ -118,20 +119,22 @@ def run_program(program: list[str], folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page", [*PAGES, *(pytest.param(page, marks=pytest.mark.slow) for page in SLOW_PAGES)]
+)
 def test_every_block_of_a_page_runs_in_the_order_of_the_page(page, checkout, recorder):
     for block in blocks(page):
         assert block.language in ("python", "bash"), (
             f"{page} holds a block in {block.language}: nothing runs it"
         )
-        # The README's as a user would; of the other pages most of the time would go to imports.
+        # The README's blocks run as a user would run them; on the other pages imports would take most of the time.
         printed = run(block, checkout, None if page == "README.md" else recorder)
         if block.output is not None:
             assert re.fullmatch(pattern_of(block.output), printed), f"{block} printed:\n{printed}"
 
 
 def test_the_pages_name_only_files_that_exist():
-    for page in PAGES:
+    for page in [*PAGES, *SLOW_PAGES]:
         text = (ROOT / page).read_text()
         for target in re.findall(r"\]\(([^)#:]+?)\)", text):
             assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}"

@@ -50,7 +50,7 @@ def parse_recording(given: Any, name: str = "recording") -> Recording:
 def check_finished(rec: Recording) -> None:
     """Refuse a recording that lacks samples."""
     if not rec.dataset[COMPLETE].to_numpy().all():
-        raise UserError(f"{rec} is not finished; {how_to_finish(rec.attrs)}")
+        raise UserError(f"{rec.location} is not finished; {how_to_finish(rec.attrs)}")
 
 
 def set_attribute(path: str | os.PathLike[str], name: str, value: Any) -> None:

@@ -70,7 +70,7 @@ class Recording:
         """
         if "sequence" not in self.dataset:
             raise UserError(
-                f"{self} holds final images only; record with {spelled('extract_states', True)} to get sequences"
+                f"{self.location} holds final images only; record with {spelled('extract_states', True)} to get sequences"
             )
         return with_levels(self.dataset["sequence"], self.dataset.coords)
 
@@ -82,7 +82,7 @@ class Recording:
         """
         if ESTIMATES not in self.dataset:
             raise UserError(
-                f"{self} holds no estimates of x_0; record with {spelled('extract_estimates', True)} to get them"
+                f"{self.location} holds no estimates of x_0; record with {spelled('extract_estimates', True)} to get them"
             )
         return self.dataset[ESTIMATES]
 
@@ -143,7 +143,9 @@ class Recording:
         """
         return export.write(self._stored, Path(folder), format)
 
-    def __str__(self) -> str:
+    @property
+    def location(self) -> str:
+        """Where the recording is, in words: its path, or that it is in memory."""
         return "the recording in memory" if self.path is None else str(self.path)
 
     def __repr__(self) -> str:

@@ -39,7 +39,7 @@ def denoiser_of(rec: Recording, *, source: Any = None, device: str = SystemConfi
     stored, name = rec.attrs["fingerprint"], rec.attrs["model"]
     if source is None and name == stored["network"].rpartition(".")[2]:
         raise UserError(
-            f"{rec} was recorded from a {name} that was built in Python, which it does not hold; give it in Python: as "
+            f"{rec.location} was recorded from a {name} that was built in Python, which it does not hold; give it in Python: as "
             "source=module to verify.store, or as denoiser=ds.load(module, …) to a measure"
         )
     denoiser = load(
@@ -50,7 +50,7 @@ def denoiser_of(rec: Recording, *, source: Any = None, device: str = SystemConfi
         device=device,
     )
     if denoiser.weights_hash != stored["weights_sha256"]:
-        raise UserError(f"{rec} was recorded with other weights than {name!r} has now")
+        raise UserError(f"{rec.location} was recorded with other weights than {name!r} has now")
     return denoiser
 
 
@@ -81,7 +81,7 @@ def condition_of(rec: Recording, samples: Sequence[str], denoiser: Denoiser) -> 
     options = options_of(rec)
     if rec.attrs.get("condition") and not (options.labels or options.condition):
         raise UserError(
-            f"{rec} was recorded under a condition given in Python, which it does not hold; its samples cannot be "
+            f"{rec.location} was recorded under a condition given in Python, which it does not hold; its samples cannot be "
             "computed again"
         )
     stored = rec.samples
@@ -96,14 +96,14 @@ def interventions_of(rec: Recording) -> list[Intervention]:
     try:
         return from_json(rec.attrs.get("interventions", []), Path())
     except UserError as error:
-        raise UserError(f"{rec}: {error}; its samples cannot be computed again") from error
+        raise UserError(f"{rec.location}: {error}; its samples cannot be computed again") from error
 
 
 def check_loop(rec: Recording) -> None:
     """Refuse a recording of a pipeline's call."""
     if pipeline := rec.attrs.get("pipeline"):
         raise UserError(
-            f"{rec} was recorded from a {pipeline} call, whose samples cannot be computed again from what is stored; "
+            f"{rec.location} was recorded from a {pipeline} call, whose samples cannot be computed again from what is stored; "
             "its checksums can be verified: denoscope verify store, without --recompute"
         )
 

@@ -149,7 +149,7 @@ def _recompute(
             streams=version_of(stored),
         )
         if job.plan.attrs["fingerprint"].get("interventions") != stored.get("interventions"):
-            raise UserError(f"{rec}: a value or a recording that its interventions use has changed")
+            raise UserError(f"{rec.location}: a value or a recording that its interventions use has changed")
         comparer = _Comparer(rec, job)
         job.run_into(comparer, begin=0 if inputs is None else None)
     notes = [
@@ -162,7 +162,9 @@ def _recompute(
 def _first_states(rec: Recording, chosen: Sequence[str]) -> NoiseSet:
     """The states that the recording begins with."""
     if "sequence" not in rec.dataset:
-        raise UserError(f"{rec} does not hold x_T; name the folder that was recorded ({spelled('inputs')})")
+        raise UserError(
+            f"{rec.location} does not hold x_T; name the folder that was recorded ({spelled('inputs')})"
+        )
     return ArrayNoise(first_states(rec, chosen), tuple(chosen))
 
 
