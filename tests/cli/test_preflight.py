@@ -15,8 +15,11 @@ MISTAKES = {
     "record --num_stesp 3": "--num_stesp; did you mean --num_steps?",
     "record --inputs full --intervene none.json": "--intervene is none.json",
     "record --threads 0": "--threads is 0; allowed: an integer of at least 1",
+    "record --inputs full --output old.zarr": "old.zarr already holds a recording; resume it (--resume), replace it (--overwrite)",
     "record --resume --overwrite": "--resume and --overwrite",
     "dynamics growth --output taken.npz": "taken.npz exists",
+    "dynamics local_expansion --inputs full --output taken.json": "taken.json exists",
+    "dynamics spectrum --inputs full --output taken.json": "taken.json exists",
     "dynamics growth --output growth.pdf": "--output is growth.pdf; allowed: a name that ends in .npz",
     "dynamics lyapunov --inputs full --checkpoint taken.npz": "taken.npz exists",
     "dynamics verdict plane.pt --output taken.json": "taken.json exists",
@@ -31,8 +34,9 @@ MISTAKES = {
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for folder in ("hollow", "full"):
+    for folder in ("hollow", "full", "old.zarr"):
         (tmp_path / folder).mkdir()
+    (tmp_path / "old.zarr" / "zarr.json").write_text("{}")
     (tmp_path / "full" / "noise.pt").write_bytes(b"")
     for name in ("taken.npz", "taken.json"):
         (tmp_path / name).write_bytes(b"mine")

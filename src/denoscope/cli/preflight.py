@@ -8,19 +8,36 @@ from pathlib import Path
 from typing import Any
 
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings
+from denoscope.config import InferenceConfig, Settings
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 
+MANIFESTS = ("zarr.json", "recording.json")
+"""The files that say what a recording is, one in each format."""
+
 
 def check(verb: Verb, settings: Settings) -> None:
-    """Refuse inputs that do not exist and models that cannot be found, by the flags that the command has.
+    """Refuse inputs that do not exist, models that cannot be found and outputs that exist, by the command's flags.
 
     Raises: UserError naming the flag, its value and what is allowed.
     """
-    for config, attribute, _ in verb.fields():
+    fields = [(config, attribute) for config, attribute, _ in verb.fields()]
+    for config, attribute in fields:
         if attribute not in verb.writes and (config, attribute) in CHECKS:
             CHECKS[config, attribute](attribute, getattr(getattr(settings, config), attribute))
+    if {("system", "output"), ("inference", "resume"), ("inference", "overwrite")} <= set(fields):
+        check_output(settings.system.output, settings.inference)
+
+
+def check_output(path: Path, inference: InferenceConfig) -> None:
+    """Refuse a recording that exists, unless it is resumed or replaced."""
+    exists = any((path / name).is_file() for name in MANIFESTS)
+    if exists and not inference.resume and not inference.overwrite:
+        resume, overwrite = spelled("resume", True), spelled("overwrite", True)
+        raise UserError(
+            f"{path} already holds a recording; resume it ({resume}), replace it ({overwrite}), or name another output "
+            f"({spelled('output')})"
+        )
 
 
 def check_noises(name: str, folder: Path) -> None:

@@ -22,21 +22,22 @@ class ExpansionFlags(Pictured):
 
 
 def run(settings: Settings, own: ExpansionFlags) -> None:
-    from denoscope import dynamics, figures
-    from denoscope.cli import progress
-
     inference = settings.inference
-    with own.reserved(inference), progress.Counter("local expansion", unit="step") as counter:
+    with own.reserved(inference):
+        from denoscope import dynamics, figures
+        from denoscope.cli import progress
+
         denoiser = load(settings)
-        result = dynamics.local_expansion(
-            denoiser,
-            read_noises(settings, denoiser).batch([0]),
-            own.k,
-            steps=inference.num_steps,
-            noise=inference.noise,
-            noise_seed=settings.system.seed,
-            progress=counter,
-        )
+        with progress.Counter("local expansion", unit="step") as counter:
+            result = dynamics.local_expansion(
+                denoiser,
+                read_noises(settings, denoiser).batch([0]),
+                own.k,
+                steps=inference.num_steps,
+                noise=inference.noise,
+                noise_seed=settings.system.seed,
+                progress=counter,
+            )
     write_json(own.output, result.to_dict())
     own.draw(figures.draw_expansion, result)
     for step, rates in enumerate(result.rates):
