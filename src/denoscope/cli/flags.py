@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from denoscope.cli.messages import Verbosity
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
+from denoscope.foundation.checked import type_hints
 from denoscope.foundation.errors import UserError
 
 
@@ -111,7 +112,7 @@ def _flag(flag: str, owner: type, attribute: str, default: Any) -> tuple[str, An
     item = next(item for item in dataclasses.fields(owner) if item.name == attribute)
     alias = item.metadata["alias"]
     argument = tyro.conf.arg(help=item.metadata["help"], aliases=[alias] if alias else None)
-    hint: Any = Annotated[typing.get_type_hints(owner)[attribute], argument]
+    hint: Any = Annotated[type_hints(owner)[attribute], argument]
     if alias and isinstance(default, bool):
         hint = Annotated[hint, tyro.conf.FlagCreatePairsOff]
     if item.metadata["positional"]:
