@@ -84,7 +84,7 @@ class Checked:
             _FROM_ARGUMENTS.reset(token)
 
     def __post_init__(self) -> None:
-        hints = type_hints(type(self))
+        hints = type_hints(type(self))  # type: ignore[arg-type]
         for item in dataclasses.fields(self):  # type: ignore[arg-type]
             given, hint = getattr(self, item.name), hints[item.name]
             value = _converted(given, hint)

@@ -1,8 +1,14 @@
-"""The exception for a user's mistakes."""
+"""The exceptions for a user's mistakes."""
 
 
 class UserError(ValueError):
     """A mistake in a call or command, in one line: what was received, what is allowed, how to correct it."""
+
+
+class UnknownKeyError(UserError, KeyError):
+    """A key that a mapping does not have, such as a layer that was not recorded."""
+
+    __str__ = Exception.__str__  # that of KeyError quotes the whole message
 
 
 def first_line(error: BaseException) -> str:

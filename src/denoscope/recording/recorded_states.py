@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from denoscope.foundation.errors import UserError
+from denoscope.foundation.errors import UnknownKeyError, UserError
+from denoscope.foundation.validation import describe
 from denoscope.hooks.addresses import parse
 from denoscope.storage.plan import IMAGES
 
@@ -39,14 +40,14 @@ class RecordedStates(Mapping[str, Any]):
     def address(self, query: str) -> str:
         """The recorded address that a query names.
 
-        Raises: KeyError if there is none.
+        Raises: UnknownKeyError, a UserError and a KeyError, if there is none.
         """
         if query in self._addresses:
             return query
-        address = self._requested().get(query) or _normal_form(query)
+        address = (self._requested().get(query) or _normal_form(query)) if isinstance(query, str) else None
         if address not in self._addresses:
             recorded = ", ".join(self._addresses) or "none"
-            raise KeyError(f"layer {query!r} was not recorded; recorded layers: {recorded}")
+            raise UnknownKeyError(f"layer {describe(query)} was not recorded; recorded layers: {recorded}")
         return address
 
     def _requested(self) -> dict[str, str]:
