@@ -119,3 +119,14 @@ def test_version_1_is_the_seeded_generator(purpose, name, legacy):
 def test_an_unknown_version_is_an_error():
     with pytest.raises(UserError, match="streams is 3; allowed: 1 or 2"):
         stream("step noise", 0, 0, version=3)
+
+
+def test_a_stream_is_the_same_within_a_derivative():
+    streams = []
+
+    def step(x):
+        streams.append(stream("step noise", 42, 0))
+        return x * 2
+
+    torch.func.jvp(step, (torch.ones(1),), (torch.ones(1),))
+    assert torch.equal(streams[0].get_state(), stream("step noise", 42, 0).get_state())

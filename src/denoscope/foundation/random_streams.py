@@ -61,7 +61,9 @@ def stream(
         return generator(f"{purpose}{joint}{name}" if name else purpose, seed, index)
     key = json.dumps(["denoscope streams 2", purpose, int(seed), name, int(index)]).encode()
     made = torch.Generator("cpu")
-    made.set_state(_state(hashlib.shake_256(key).digest(8 + 4 * _WORDS)))
+    # Transformations of torch.func, which differentiate a run, wrap new tensors, and a generator cannot read these.
+    with torch._C._DisableFuncTorch():
+        made.set_state(_state(hashlib.shake_256(key).digest(8 + 4 * _WORDS)))
     return made
 
 

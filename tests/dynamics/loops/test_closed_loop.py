@@ -56,6 +56,15 @@ def test_common_noise_differs_between_iterations_and_fixed_noise_does_not(tiny):
     assert torch.equal(common.at(1)(x), common.at(1)(x))
 
 
+@pytest.mark.parametrize("kind", ["tiny", "tiny_ddpm"])
+def test_the_derivative_of_a_loop_is_exact(kind, request):
+    denoiser = request.getfixturevalue(kind)
+    loop = dynamics.closed_loop(denoiser, 1.0, steps=1)
+    x = ds.noise.random(1, denoiser.shape).tensor(0)
+    found = dynamics.lyapunov(loop, x, iterations=40, k=1, discard=0)
+    assert found.origin["derivative"] == "torch.func.jvp"
+
+
 def test_the_fixed_point_of_gaussian_data():
     """The loop is linear, x ← a x + b; one iteration from 0 gives b, the denoised noise."""
     loop = dynamics.closed_loop(gaussian(EIGENVALUES), 0.5, steps=10)
