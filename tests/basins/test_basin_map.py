@@ -202,7 +202,7 @@ def test_invalid_arguments_are_refused(tiny, mnist):
             mnist,
             ds.noise.plane((2, 2), mnist.shape),
             {"classifier": lenet.WEIGHTS, "reject": True},
-            "leave out the",
+            "leave out classifier or reject",
         ),
         (tiny, plane, {"classifier": lambda images: images}, "the classifier returned float32"),
         (

@@ -368,7 +368,7 @@ def test_unclip_steps_to_the_next_of_its_timesteps(gaussian):
     ("name", "options", "steps", "message"),
     [
         ("SCMScheduler", {}, 4, r"steps is 4, which SCMScheduler cannot make \(Intermediate"),
-        ("PNDMScheduler", {}, 3, "steps is 3, which PNDMScheduler cannot make"),
+        ("PNDMScheduler", {}, 3, "steps is 3, which PNDMScheduler .*cannot make"),
         ("UnCLIPScheduler", {}, 1, "steps is 1, which UnCLIPScheduler cannot make"),
         ("MiniMaxH3Scheduler", {}, 1, "steps is 1, which MiniMaxH3Scheduler cannot make"),
         ("CMStochasticIterativeScheduler", {}, 41, "steps is 41; allowed: 1 to 40"),
@@ -376,7 +376,7 @@ def test_unclip_steps_to_the_next_of_its_timesteps(gaussian):
         ("UniPCMultistepScheduler", {"use_dynamic_shifting": True}, 4, "use_dynamic_shifting=False"),
     ],
 )
-def test_what_a_scheduler_cannot_be_set_to_is_refused_in_one_line(name, options, steps, message, x):
+def test_steps_that_a_scheduler_cannot_make_are_refused_in_one_line(name, options, steps, message, x):
     denoiser = denoiser_of(make(name, **options))
     with pytest.raises(ds.UserError, match=message) as caught:
         ds.sample(denoiser, x.batch([0]), steps=steps)

@@ -74,7 +74,7 @@ def test_a_recording_that_does_not_fit_in_memory_is_refused_before_anything_is_w
     one = (4 * 2 * 8 * 8 + 8 * 8 * 8) * 4
     options = {"steps": 1, "lanes": 4, "layers": ["conv_in"]}
     monkeypatch.setattr(memory, "free_bytes", lambda _device: 20 * one)
-    with pytest.raises(ds.UserError, match=r"at least 96\.0 KiB .* 80\.0 KiB are free.*smaller --batch_size"):
+    with pytest.raises(ds.UserError, match=r"at least 96\.0 KiB .*80\.0 KiB are free.*batch_size"):
         ds.record(tiny, x, tmp_path / "run.zarr", batch_size=22, **options)  # which makes 24 in flight
     assert not list(tmp_path.iterdir())
     ds.record(tiny, x, tmp_path / "run.zarr", batch_size=20, **options)

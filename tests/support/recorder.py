@@ -5,6 +5,7 @@ Run as a program, this is that process: it takes requests as lines of JSON and a
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -137,12 +138,20 @@ def serve() -> None:
     import diffusers
     import matplotlib.figure  # noqa: F401
     import numcodecs.zstd  # noqa: F401
+    import tyro  # noqa: F401
     import xarray  # noqa: F401
     import zarr  # noqa: F401
     from diffusers import DDIMScheduler, UNet2DModel  # noqa: F401
 
+    import denoscope.basins
+    import denoscope.cli.verbs.record
+    import denoscope.dynamics
+    import denoscope.noise  # noqa: F401
     from denoscope.recording import record, verify  # noqa: F401
 
+    # A collection in a fork would touch, and so copy, all that was imported.
+    gc.collect()
+    gc.freeze()
     diffusers.utils.logging.disable_progress_bar()
     os.fsync = lambda _file: None  # a busy disk would take long
     for line in sys.stdin:

@@ -1,10 +1,12 @@
 """The digits to train with: read from the wheel or from the file in it, or refused in one line."""
 
 import gzip
+import os
 import pickle
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import torch
 from denoscope.foundation.errors import UserError
 from training import mnist_data
 
+ROOT = Path(__file__).parents[2]
 SPLITS = tuple((np.random.default_rng(k).random((3, 784), dtype=np.float32), np.arange(3)) for k in range(3))
 
 
@@ -52,6 +55,7 @@ def test_another_file_is_refused_by_its_name(tmp_path, content, capsys):
 
 def test_training_without_its_digits_ends_in_one_line(tmp_path):
     command = [sys.executable, "-m", "training", "unet", "--data", "nofile", "--out", "out"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "src")))}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: cannot read nofile: ") and len(done.stderr.splitlines()) == 1

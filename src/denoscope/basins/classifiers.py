@@ -95,5 +95,10 @@ def parse_classifier(source: ClassifierSource, *, reject: bool, denoiser: Denois
             f"{denoiser.name} makes images {list(denoiser.shape)}, and LeNet-5 takes {list(DIGIT)}; give "
             f"{spelled('classifier')} a function from images to integers"
         )
+    if reject and source != LENET:
+        raise UserError(
+            f"{spelled('classifier')} is {describe(str(source))}, and {spelled('reject', True)} needs the bundled "
+            f"LeNet-5, which knows the statistics of digits; leave out {spelled('classifier')} or {spelled('reject')}"
+        )
     weights = None if source == LENET else Path(source)
     return LeNetClassifier(labels.Classifier.of(weights, reject=reject))

@@ -172,17 +172,26 @@ def _visited(values: Any, address: Address, visitor: Visitor) -> Any | None:
     if address.index is None:
         found = _visit_first(values, visitor)
     else:
-        count = len(values) if isinstance(values, (tuple, list)) else 0
-        if address.index >= count:
-            raise UserError(
-                f"layer {str(address)!r} has no element {address.index}; it has {count}, counted from 0"
-            )
+        _check_index(values, address, address.index)
         part = _visit_first(values[address.index], visitor)
         found = None if part is None else (part[0], _replaced(values, address.index, part[1]))
     if found is None:
         raise UserError(f"layer {str(address)!r} has no tensor there that could be recorded")
     answered, changed = found
     return changed if answered else None
+
+
+def _check_index(values: Any, address: Address, index: int) -> None:
+    if isinstance(values, torch.Tensor):
+        raise UserError(f"layer {str(address)!r} is a single tensor, not a tuple; leave out [{index}]")
+    if not isinstance(values, (tuple, list)):
+        raise UserError(
+            f"layer {str(address)!r} is a {type(values).__name__}, not a tuple; leave out [{index}]"
+        )
+    if index >= len(values):
+        raise UserError(
+            f"layer {str(address)!r} is a tuple of {len(values)}; allowed: [0] to [{len(values) - 1}]"
+        )
 
 
 def _visit_first(value: Any, visitor: Visitor) -> tuple[bool, Any] | None:

@@ -98,9 +98,9 @@ def test_options_out_of_range_are_refused(tiny, options, message):
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (torch.zeros(1, 28, 28), r"x has shape \[1, 1, 28, 28\]; .* takes floating point \[n, 2, 8, 8\]"),
+        (torch.zeros(1, 28, 28), r"x has shape \[1, 1, 28, 28\]; .*\[n, 2, 8, 8\]"),
         (torch.zeros(128), r"x has shape \[128\]"),
-        (torch.zeros(2, 8, 8).long(), "x is torch.int64"),
+        (torch.zeros(2, 8, 8).long(), r"x has dtype torch.int64; .*floating-point"),
         (torch.full((2, 8, 8), math.nan), "x holds NaN or Inf"),
         ("image", "x is 'image'"),
     ],
@@ -119,9 +119,7 @@ def test_a_loop_shows_its_steps_and_noise(tiny):
 
 
 def test_the_name_of_a_model_is_refused():
-    with pytest.raises(
-        ds.UserError, match=r"denoiser is 'mnist'; needed is one that is loaded: ds.load\('mnist'\)"
-    ):
+    with pytest.raises(ds.UserError, match=r"denoiser is 'mnist'; .*ds\.load\('mnist'\)"):
         dynamics.closed_loop("mnist")
 
 

@@ -17,7 +17,11 @@ def test_an_orbit_starts_after_the_discarded_iterations():
     assert orbit(lambda x: 2 * x, start(1.0), iterations=1).tolist() == [[1.0]]
 
 
-@pytest.mark.parametrize("convert", [np.array, xarray.DataArray, torch.tensor, lambda x: np.array(x, ">f8")])
+def float64(values: list[float]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("convert", [np.array, xarray.DataArray, float64, lambda x: np.array(x, ">f8")])
 def test_the_first_state_may_come_from_any_array_library(convert):
     states = orbit(lambda x: 2 * x, convert([1.0, 0.5]), iterations=2)
     assert states.tolist() == [[1.0, 0.5], [2.0, 1.0]] and states.dtype == torch.float64

@@ -178,9 +178,7 @@ def test_a_recording_or_its_path_is_accepted(recorded):
     for measure in (dynamics.divergence, dynamics.commitment):
         with pytest.raises(ds.UserError, match=r"nowhere.zarr: no such recording"):
             measure("nowhere.zarr")
-        with pytest.raises(
-            ds.UserError, match=r"recording is .*; needed is one as ds.open and ds.record give it"
-        ):
+        with pytest.raises(ds.UserError, match=r"recording is a DataArray; allowed: .*ds\.open.*path"):
             measure(recorded.final)
 
 
