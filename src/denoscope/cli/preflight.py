@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def check(verb: Verb, settings: Settings) -> None:
 
 def check_output(path: Path, inference: InferenceConfig) -> None:
     """Refuse a recording that exists, unless it is resumed or replaced."""
-    exists = any((path / name).is_file() for name in MANIFESTS)
+    # Unlike Path.is_file, it raises no error if a name is too long, which the storage reports.
+    exists = any(os.path.isfile(path / name) for name in MANIFESTS)
     if exists and not inference.resume and not inference.overwrite:
         resume, overwrite = spelled("resume", True), spelled("overwrite", True)
         raise UserError(

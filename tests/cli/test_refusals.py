@@ -1,0 +1,296 @@
+"""What every command refuses: exit code 2, exactly one line, and nothing written."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import snapshot
+
+import denoscope as ds
+from denoscope.cli import registry
+from denoscope.models.classifier.lenet import WEIGHTS
+
+MODEL = "--model MODEL --device cpu --num_steps 1"
+PLANE = "--num_prompts_per_direction 2 2 --len_per_direction 8 4"
+
+REFUSED: dict[str, dict[str, list[str]]] = {
+    "noise random": {
+        "--num_sample 3": ["--num_sample;", "--num_samples"],
+        "--model mnits": ["--model is 'mnits'", "mnist"],
+        "--model nobody/nothing": ["nobody/nothing", "mnist"],
+        "--num_samples 0": ["--num_samples is 0", "at least 1"],
+        "--image_size 29": ["--image_size is 29", "28"],
+        "--inputs file/inputs": ["file/inputs"],
+    },
+    "noise perturbed": {
+        "--epsilom 3": ["--epsilom;", "--epsilon"],
+        "--model mnits": ["--model is 'mnits'", "mnist"],
+        "--epsilon 0": ["--epsilon is 0.0", "above 0"],
+        "--epsilon nan": ["--epsilon is nan", "above 0"],
+        "--inputs file/inputs": ["file/inputs"],
+    },
+    "noise plane": {
+        "--direction_seed 3": ["--direction_seed;", "--direction_seeds"],
+        "--model mnits": ["--model is 'mnits'", "mnist"],
+        "--direction_seeds 5 5": ["--direction_seeds is 5 5", "different"],
+        "--center_coords nan 0": ["--center_coords is nan 0.0", "finite numbers"],
+        "--num_prompts_per_direction 5": ["--num-prompts-per-direction", "2"],
+        "--inputs file/inputs": ["file/inputs"],
+    },
+    "record": {
+        "--num_stesp 3": ["--num_stesp;", "--num_steps"],
+        "": ["--inputs is inputs", "folder"],
+        "--inputs nowhere": ["--inputs is nowhere", "folder"],
+        "--inputs hollow": ["--inputs is hollow", ".pt"],
+        "--batch_size 0": ["--batch_size is 0", "at least 1"],
+        "--batch_size two": ["--batch-size", "two"],
+        "--batch_size": ["--batch-size"],
+        "--num_steps 0": ["--num_steps is 0", "at least 1"],
+        "--output=": ["--output", "empty"],
+        "--device tpu": ["--device is 'tpu'", "auto, cpu, cuda or cuda:N"],
+        "--noise shared": ["--noise", "shared", "independent"],
+        "--output_format npz": ["--output-format", "npz", "zarr"],
+        "--seed -1": ["--seed is -1", "at least 0"],
+        "stray": ["stray"],
+        f"--inputs noises {MODEL} --layers conv_inn --output new": ["'conv_inn'", "conv_in, "],
+        f"--inputs noises {MODEL} --output run.zarr": ["run.zarr", "--resume", "--overwrite", "--output"],
+    },
+    "patch": {
+        "run.zarr run.zarr --layer conv_in": ["--layer;", "--layers"],
+        "none.zarr run.zarr": ["none.zarr"],
+        "run.zarr run.zarr --batch_size 0": ["--batch_size is 0", "at least 1"],
+        "run.zarr run.zarr --output taken.npz": ["taken.npz", "--overwrite", "--output"],
+    },
+    "basins map": {
+        "--base_sed 3": ["--base_sed;", "--base_seed"],
+        "--classifier_weights none": ["--classifier_weights is none", "file"],
+        f"{PLANE} --len_per_direction 0 1": ["--len_per_direction is 0.0 1.0", "above 0"],
+        "--output a.json": ["--output is a.json", ".npz"],
+        "--output taken.npz": ["taken.npz", "--overwrite", "--output"],
+    },
+    "dynamics spectrum": {
+        "--sample 3": ["--sample;", "--samples"],
+        "--inputs nowhere": ["--inputs is nowhere", "folder"],
+        f"--inputs noises {MODEL} --samples 4": ["--samples is 4", "1 to 3"],
+        "--inputs noises --k 0": ["--k is 0", "at least 1"],
+        f"--inputs noises {MODEL} --k 65": ["k is 65", "1 to 64"],
+        "--inputs noises --layer_step 1": ["--layer_step is 1", "--layer"],
+        f"--inputs noises {MODEL} --layer conv_*": ["conv_*", "conv_in"],
+        "--inputs noises --output taken.json": ["taken.json", "--overwrite", "--output"],
+    },
+    "dynamics full_spectrum": {
+        "--inputz noises": ["--inputz;", "--inputs"],
+        "--inputs nowhere": ["--inputs is nowhere", "folder"],
+        "--inputs noises --num_steps 0": ["--num_steps is 0", "at least 1"],
+        "--inputs noises --output taken.json": ["taken.json", "--overwrite", "--output"],
+        "--inputs noises --checkpoint taken.npz": ["taken.npz", "--resume", "--overwrite", "--checkpoint"],
+    },
+    "dynamics local_expansion": {
+        "--inputz noises": ["--inputz;", "--inputs"],
+        "--inputs nowhere": ["--inputs is nowhere", "folder"],
+        f"--inputs noises {MODEL} --k 65": ["k is 65", "1 to 64"],
+        "--inputs noises --output taken.json": ["taken.json", "--overwrite", "--output"],
+    },
+    "dynamics growth": {
+        "--lane 3": ["--lane;", "--lanes"],
+        "--model nobody/nothing": ["nobody/nothing", "mnist"],
+        "--scheduler dimm": ["--scheduler is 'dimm'", "ddim", "allowed"],
+        "--device cuda:99": ["cuda:99"],
+        "--picture a.docx": ["a.docx", "pdf", "png"],
+        "--output growth.pdf": ["--output is growth.pdf", ".npz"],
+        "--output taken.npz": ["taken.npz", "--overwrite", "--output"],
+    },
+    "dynamics divergence": {
+        "run.zarr --treshold 2": ["--treshold;", "--threshold"],
+        "none.zarr": ["none.zarr"],
+        "one.zarr": ["one.zarr", "perturbed"],
+        "run.zarr --threshold x": ["--threshold", "x"],
+        "run.zarr --output taken.npz": ["taken.npz", "--overwrite", "--output"],
+    },
+    "dynamics sweep": {
+        "run.zarr --tolerence 2": ["--tolerence;", "--tolerance"],
+        "none.zarr": ["none.zarr"],
+        "run.zarr": ["1 epsilons", "3 or more"],
+        "run.zarr --tolerance 0": ["--tolerance is 0.0", "above 0"],
+        "run.zarr --output taken.json": ["taken.json", "--overwrite", "--output"],
+    },
+    "dynamics lyapunov": {
+        "--iteration 3": ["--iteration;", "--iterations"],
+        "--inputs nowhere": ["--inputs is nowhere", "folder"],
+        "--inputs noises --iterations 1": ["--iterations is 1", "at least 2"],
+        "--inputs noises --loop_noise none": ["--loop-noise", "none", "fixed", "common"],
+        "--inputs noises --checkpoint taken.npz": ["taken.npz", "--resume", "--overwrite", "--checkpoint"],
+    },
+    "dynamics orbit": {
+        "--iteration 3": ["--iteration;", "--iterations"],
+        "--inputs nowhere": ["--inputs is nowhere", "folder"],
+        "--inputs noises --theiler -1": ["--theiler is -1", "at least 0"],
+        f"--inputs noises {MODEL} --level 2": ["--level is 2", "allowed"],
+        "--inputs noises --output taken.json": ["taken.json", "--overwrite", "--output"],
+    },
+    "dynamics orbit_diagram": {
+        "--level 3": ["--level;", "--levels"],
+        "--inputs nowhere": ["--inputs is nowhere", "folder"],
+        "--inputs noises --model MODEL --device cpu --num_steps 4 --levels 0.5 2": [
+            "--levels is 2.0",
+            "0.25 to 1",
+        ],
+        "--inputs noises --picture taken.png": ["taken.png", "--overwrite", "--picture"],
+    },
+    "dynamics basins": {
+        "plane.pt --boxs 3": ["--boxs;", "--boxes"],
+        "none.pt": ["none.pt", "basins map", "classify"],
+        "none.npz": ["none.npz", "basins map", "classify"],
+        ".": ["cannot read .", "folder"],
+        "plane.pt --boxes 0": ["--boxes is 0", "at least 3", "at least 2"],
+        "plane.pt --boxes 2 4 31": ["2 to 31", "2 to 20"],
+        "plane.pt --output plane.pt": ["--output is plane.pt", ".json"],
+        "plane.pt --output taken.json": ["taken.json", "--overwrite", "--output"],
+    },
+    "dynamics uncertainty": {
+        "--point 3": ["--point;", "--points"],
+        "--classifier_weights none": ["--classifier_weights is none", "file"],
+        "--points 1": ["--points is 1", "at least 2"],
+        f"{PLANE} --num_steps 1 --device cpu --epsilons 1e-9 3": ["epsilons", "1e-09", "at least"],
+        "--checkpoint taken.npz": ["taken.npz", "--resume", "--overwrite", "--checkpoint"],
+    },
+    "dynamics verdict": {
+        "plane.pt --outputt a.json": ["--outputt;", "--output"],
+        "none.pt": ["none.pt", "basins map", "classify"],
+        "one.pt": ["1 classes"],
+        "plane.pt --threads 0": ["--threads is 0", "at least 1"],
+        "plane.pt --output taken.json": ["taken.json", "--overwrite", "--output"],
+    },
+    "dynamics commitment": {
+        "digits.zarr --devize cpu": ["--devize;", "--device"],
+        "none.zarr": ["none.zarr"],
+        "final.zarr --device cpu": ["final.zarr", "final images"],
+        "digits.zarr --device tpu": ["--device is 'tpu'", "auto, cpu, cuda or cuda:N"],
+        "digits.zarr --output taken.npz": ["taken.npz", "--overwrite", "--output"],
+    },
+    "dynamics u_turn": {
+        "digits.zarr --level 1": ["--level;", "--levels"],
+        "none.zarr": ["none.zarr"],
+        "digits.zarr --levels 0.05 --device cpu": ["--levels is 0.05", "0.25 to 1"],
+        "digits.zarr --levels 1 --samples 9 --device cpu": ["--samples is 9", "1 to 6", "digits.zarr"],
+        "digits.zarr --draws 0": ["--draws is 0", "at least 1"],
+        "digits.zarr --output taken.npz": ["taken.npz", "--overwrite", "--output"],
+    },
+    "dynamics similarity": {
+        "run.zarr --layer conv_in": ["--layer;", "--layers"],
+        "none.zarr": ["none.zarr"],
+        "run.zarr --layers conv_out": ["run.zarr", "'conv_out'", "conv_in, mid_block"],
+        "run.zarr --steps 3": ["run.zarr", "3", "0, 1, 2"],
+        "run.zarr --layers conv_in": ["conv_in", "--layers", "--steps"],
+        "run.zarr --layers conv_in conv_in": ["conv_in", "--layers", "--steps"],
+        "run.zarr --output taken.json": ["taken.json", "--overwrite", "--output"],
+    },
+    "dynamics distances": {
+        "run.zarr --metrik dtw": ["--metrik;", "--metric"],
+        "none.zarr": ["none.zarr"],
+        "one.zarr": ["one.zarr", "two or more"],
+        "final.zarr": ["final.zarr"],
+        "run.zarr --metric manhattan": ["--metric", "manhattan", "frechet"],
+        "run.zarr --output taken.json": ["taken.json", "--overwrite", "--output"],
+    },
+    "dynamics geometry": {
+        "run.zarr --pictur a.png": ["--pictur;", "--picture"],
+        "none.zarr": ["none.zarr"],
+        "run.zarr --picture a.docx": ["a.docx", "pdf", "png"],
+        "run.zarr --output run.zarr/zarr.json --overwrite": ["--output is run.zarr/zarr.json", "run.zarr, "],
+        "run.zarr --picture taken.png": ["taken.png", "--overwrite", "--picture"],
+    },
+    "layers": {
+        "mnist --verbos": ["--verbos;", "--verbose"],
+        "mnits": ["mnits"],
+        "mnist conv_inn": ["'conv_inn'", "conv_in"],
+        "mnist type:Resnet": ["Resnet", "ResnetBlock2D"],
+        "mnist conv_in:probs": ["'conv_in:probs'", "Conv2d"],
+        "mnist mid_block:probs[1]": ["mid_block:probs[1]", ":in", ":out"],
+        "mnist down_blocks.0[7]": ["'down_blocks.0[7]'", "7", "2"],
+    },
+    "image": {
+        "--tensor_pat plane.pt": ["--tensor_pat;", "--tensor_path"],
+        "": ["--tensor-path", "--folder-path"],
+        "--tensor-path none.pt": ["none.pt"],
+        "--folder_path nowhere": ["--folder-path is nowhere", "folder"],
+        "--folder_path hollow": ["--folder-path is hollow", ".pt"],
+        "--folder_path noises --step last": ["--step is 'last'", "noise"],
+    },
+    "classify": {
+        "--rejekt": ["--rejekt;", "--reject"],
+        "": ["outputs"],
+        "--tensors nowhere": ["nowhere"],
+        "--classifier_weights none": ["--classifier_weights is none", "file"],
+        "--threads 0": ["--threads is 0", "at least 1"],
+    },
+    "compare": {
+        "--foldr inputs": ["--foldr;", "--folder"],
+        "": ["inputs", "folder"],
+        "--folder nowhere": ["--folder is nowhere", "folder"],
+        "--folder=": ["--folder", "empty"],
+    },
+    "verify determinism": {
+        "--lane 3": ["--lane;", "--lanes"],
+        "--model mnits": ["--model is 'mnits'", "mnist"],
+        "--lanes 6": ["--lanes is 6", "a multiple of 4"],
+    },
+    "verify precision": {
+        "--pth run.zarr": ["--pth;", "--path"],
+        "--path none.zarr": ["none.zarr"],
+        "--path run.zarr --num_steps 3": ["--path"],
+        "--num_steps 0": ["--num_steps is 0", "at least 1"],
+    },
+    "verify store": {
+        "run.zarr --recomput 1": ["--recomput;", "--recompute"],
+        "none.zarr": ["none.zarr"],
+        "run.zarr --recompute -1": ["--recompute is -1", "at least 0"],
+    },
+    "selfcheck": {
+        "--quik": ["--quik;", "--quick"],
+        "--threads 0": ["--threads is 0", "at least 1"],
+    },
+    "pipeline": {
+        "--generate_pgn": ["--generate_pgn;", "--generate_png"],
+        "--classifier_weights none": ["--classifier_weights is none", "file"],
+        "--num_steps 0": ["--num_steps is 0", "at least 1"],
+        f"--device cpu --reject --classifier_weights {WEIGHTS}": ["--reject"],
+        "--output run.zarr": ["run.zarr", "--resume", "--overwrite", "--output"],
+    },
+}
+"""Words after the name of a command, and what the line on stderr must name: the flag, its value and what is allowed."""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, recordings) -> Path:
+    """A folder with noises, recordings, planes of labels, and files at the places of outputs."""
+    folder = tmp_path_factory.mktemp("refusals")
+    ds.noise.random(3, (1, 8, 8), seed=1).write(folder / "noises")
+    (folder / "hollow").mkdir()
+    (folder / "file").write_text("a file")
+    for name in ("taken.json", "taken.npz", "taken.png"):
+        (folder / name).write_bytes(b"mine")
+    for name, original in (("run", "pairs"), ("digits", "digits"), ("final", "final"), ("one", "one")):
+        (folder / f"{name}.zarr").symlink_to(recordings / f"{original}.zarr")
+    rows, columns = torch.meshgrid(torch.arange(40), torch.arange(40), indexing="ij")
+    torch.save((rows + 2 * columns > 60).long(), folder / "plane.pt")
+    torch.save(torch.zeros(30, 30).long(), folder / "one.pt")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"), [(verb, words) for verb, rows in REFUSED.items() for words in rows]
+)
+def test_a_mistake_is_refused_in_one_line_and_writes_nothing(
+    verb, words, shared, recordings, model, refused, monkeypatch
+):
+    monkeypatch.chdir(shared)
+    before = snapshot(shared), snapshot(recordings)
+    line = refused(f"{verb} {words.replace('MODEL', model)}")
+    for fragment in REFUSED[verb][words]:
+        assert fragment.replace("-", "_") in line.replace("-", "_"), line
+    assert (snapshot(shared), snapshot(recordings)) == before
+
+
+def test_every_command_is_in_the_table():
+    assert set(REFUSED) == set(registry.VERBS)

@@ -1,0 +1,47 @@
+"""`denoscope record --labels`: networks that take a class."""
+
+from pathlib import Path
+
+import pytest
+import tiny_models
+import torch
+from command_line import call, load
+
+import denoscope as ds
+
+
+# NumPy 2's warning about how diffusers' Heun makes arrays of tensors.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.usefixtures("inputs")
+def test_labels_are_recorded_and_those_that_do_not_fit_are_refused(refused):
+    from diffusers import HeunDiscreteScheduler
+
+    tiny_models.unet(in_channels=1, out_channels=1, num_class_embeds=4).save_pretrained("classes")
+    line = (
+        "record --model classes --scheduler HeunDiscrete --num_steps 2 --layers mid_block --output run.zarr"
+    )
+    refused(f"{line} --labels 4", "labels", "4", "0 to 3")
+    refused(f"{line} --labels 1 2", "[2]", "3 samples")
+    refused(f"{line} --labels 1 --guidance_scale 2", "--guidance_scale is 2")
+    refused(line, "class_labels")
+    assert not Path("run.zarr").exists()
+    call(f"{line} --labels 3 0 1")
+    rec = ds.open("run.zarr")
+    assert rec.dataset["class_label"].to_numpy().tolist() == [3, 0, 1]
+    state = rec.states["mid_block"]
+    assert dict(state.sizes) == {"sample": 3, "step": 2, "call": 2, "channel": 16, "height": 4, "width": 4}
+    assert state.isel(step=1, call=1).isnull().all()
+    network, scheduler, hooked = ds.load("classes", scheduler="ddim").network, HeunDiscreteScheduler(), []
+    network.mid_block.register_forward_hook(lambda _m, _a, output: hooked.append(output[:3]))
+    scheduler.set_timesteps(2)
+    x = torch.cat([load(path) for path in sorted(Path("inputs").glob("*.pt"))])
+    # The command calls the network with eight rows.
+    x, classes = torch.cat([x, x[-1:].expand(5, -1, -1, -1)]) * scheduler.init_noise_sigma, [3, 0] + [1] * 6
+    with torch.no_grad():
+        for timestep in scheduler.timesteps:
+            scaled = scheduler.scale_model_input(x, timestep)
+            output = network(scaled, timestep, torch.tensor(classes)).sample
+            x = scheduler.step(output, timestep, x).prev_sample
+    for (step, number), by_hand in zip([(0, 0), (0, 1), (1, 0)], hooked, strict=True):
+        assert torch.equal(torch.from_numpy(state.isel(step=step, call=number).to_numpy()), by_hand)
+    assert torch.equal(torch.from_numpy(rec.final.to_numpy()), x[:3])

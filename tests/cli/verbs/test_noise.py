@@ -1,0 +1,49 @@
+"""`denoscope noise …`: the files of noises."""
+
+import pytest
+import torch
+from command_line import call, load, names
+
+import denoscope as ds
+
+
+@pytest.mark.parametrize("flag", ["--num_samples", "--num-samples"])
+def test_random_noises_are_written(flag):
+    call(f"noise random {flag} 4 --seed 7")
+    assert names("inputs") == [f"noise_{k:04d}.pt" for k in range(4)]
+    for k in range(4):
+        noise = load(f"inputs/noise_{k:04d}.pt")
+        assert torch.equal(noise[0], ds.noise.random(4, (1, 28, 28), seed=7).tensor(k))
+        assert noise.shape == (1, 1, 28, 28) and noise.dtype == torch.float32
+
+
+def test_perturbed_noises_are_written():
+    call("noise perturbed --num_perturbations 2 --epsilon 500 --base-seed 3 --perturb_seed 4")
+    assert names("inputs") == [
+        "set_0003_base.pt",
+        "set_0003_pert_000_eps_500.0000.pt",
+        "set_0003_pert_001_eps_500.0000.pt",
+    ]
+    base = load("inputs/set_0003_base.pt").double()
+    for name in names("inputs", "*pert*"):
+        assert (load(f"inputs/{name}").double() - base).norm().item() == pytest.approx(500, rel=1e-6)
+
+
+def test_a_plane_of_noises_is_written():
+    call(
+        "noise plane --num_prompts_per_direction 2 3 --center-coords 2000.0 -1500.0 "
+        "--len_per_direction 10 20 --direction_seeds 1 2 --base_seed 5"
+    )
+    assert names("inputs") == [f"plane_0005_1_2_x{i:03d}_y{j:03d}.pt" for i in range(2) for j in range(3)]
+    assert names("inputs", "*.json") == ["plane_0005_1_2.json"]
+    x = ds.noise.read("inputs")
+    assert x.coords["u"].tolist() == [1995.0] * 3 + [2005.0] * 3
+    assert x.coords["v"].tolist() == [-1510.0, -1500.0, -1490.0] * 2
+
+
+def test_noises_have_the_shape_of_the_model(model, refused):
+    call(f"noise random --model {model} --num_samples 1")
+    assert load("inputs/noise_0000.pt").shape == (1, 1, 8, 8)
+    call(f"noise random --model {model} --num_samples 1 --image_size 8 --channels 1")
+    refused(f"noise random --model {model} --image_size 9", "--image_size is 9", "allowed: 8")
+    refused(f"noise plane --model {model} --channels 3", "--channels is 3", "allowed: 1")
