@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 import xarray
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 import denoscope as ds
-from denoscope.cli.progress import Console
-from denoscope.config import SystemConfig
+from denoscope.cli import messages
+from denoscope.cli.progress import Console, Counter
 from denoscope.figures import images, plots
-from denoscope.noise import PlaneNoise
 
 OUT = Path("demo")
 SIDE, STEPS, LENGTH = 32, 20, 60.0
@@ -35,24 +31,14 @@ def record_digits(denoiser: ds.Denoiser) -> ds.Recording:
     )
 
 
-def classify_plane(denoiser: ds.Denoiser, plane: PlaneNoise) -> np.ndarray:
-    """The digit that each noise of a plane is denoised to [ny, nx]."""
-    rows = 32
-    x_0 = torch.cat(
-        [
-            ds.sample(denoiser, plane.batch(range(k, k + rows)), steps=STEPS)
-            for k in tqdm(range(0, len(plane), rows), desc="plane", unit="row")
-        ]
-    )
-    # Noise x · SIDE + y is at u[x], v[y]; the rows of a picture run along v.
-    return ds.classify(x_0).label.reshape(SIDE, SIDE).T
+def map_basins(denoiser: ds.Denoiser) -> xarray.Dataset:
+    """The digit that each noise of a plane becomes; the norm of a typical noise is √784 = 28."""
+    plane = ds.noise.plane((SIDE, SIDE), denoiser.shape, lengths=(LENGTH, LENGTH))
+    with Counter("plane", unit="noise") as counter:
+        return ds.basins.map(denoiser, plane, steps=STEPS, checkpoint=ds.Checkpoint(progress=counter))
 
 
-def draw_plane(axes: Axes, labels: np.ndarray, plane: PlaneNoise) -> None:
-    plots.draw_plane(axes, labels, plane.u, plane.v, colors=SystemConfig.class_colors)
-
-
-def draw_overview(rec: ds.Recording, labels: np.ndarray, plane: PlaneNoise) -> Figure:
+def draw_overview(rec: ds.Recording, basins: xarray.Dataset) -> Figure:
     """The first picture of the README: digits, one sequence and the plane."""
     figure = Figure(figsize=(12, 4.6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.2, 1))
@@ -62,7 +48,7 @@ def draw_overview(rec: ds.Recording, labels: np.ndarray, plane: PlaneNoise) -> F
     )
     plots.draw_strip(bottom, torch.from_numpy(rec.sequence[0].to_numpy()), count=9, title="one sequence")
     axes = right.subplots()
-    draw_plane(axes, labels, plane)
+    ds.figures.draw_basins(axes, basins)
     axes.set_title("which digit each noise of a plane becomes", fontsize="medium", loc="left")
     return figure
 
@@ -73,13 +59,11 @@ def main() -> None:
     digits = torch.from_numpy(rec.final.to_numpy())
     images.contact_sheet(digits, OUT / "digits.png", columns=8)
     images.save_strip(torch.from_numpy(rec.sequence[0].to_numpy()), OUT / "strip.png")
-    # The norm of a typical noise is √784 = 28.
-    plane = ds.noise.plane((SIDE, SIDE), denoiser.shape, lengths=(LENGTH, LENGTH))
-    labels = classify_plane(denoiser, plane)
+    basins = map_basins(denoiser)
     figure, axes = plots.figure()
-    draw_plane(axes, labels, plane)
+    ds.figures.draw_basins(axes, basins)
     plots.save(figure, OUT / "plane.png")
-    plots.save(draw_overview(rec, labels, plane), OUT / "overview.png", dpi=110)
+    plots.save(draw_overview(rec, basins), OUT / "overview.png", dpi=110)
     print(f"\n{OUT / 'digits.zarr'}, opened with plain xarray:\n{xarray.open_zarr(OUT / 'digits.zarr')}\n")
     print("digits, as the classifier reads them:", *ds.classify(rec.final).label)
     print("\nLook at:")
@@ -91,4 +75,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with messages.shown(messages.Verbosity()):
+        main()
