@@ -11,6 +11,8 @@ import xarray
 import denoscope as ds
 
 COUNT, STEPS = 10, 3
+SECOND_FLIGHT, LAST_FLIGHT = 8, 11
+"""Calls in the middle of a flight of three: the survey makes the first two, the fingerprint the third."""
 
 
 def press() -> None:
@@ -34,16 +36,17 @@ def unbroken(arguments, recorder, tmp_path_factory):
 
 
 @pytest.mark.parametrize("out", ["run.zarr", "run"])
-def test_the_first_ends_after_the_samples_in_flight_and_names_the_flag_to_resume(
+def test_the_first_ctrl_c_ends_after_the_samples_in_flight_and_names_the_flag_to_resume(
     arguments, unbroken, recorder, contents, tmp_path, out
 ):
-    running = recorder.start(*arguments, "--output", tmp_path / out, pause=0.15)
-    running.until("call 8\n")
+    running = recorder.start(*arguments, "--output", tmp_path / out, holds_at=[SECOND_FLIGHT])
+    running.until(f"call {SECOND_FLIGHT}\n")
     running.send(signal.SIGINT)
     running.until("stopping after the current samples")
+    running.release()
     assert running.wait() == 130
     (last,) = [line for line in running.said.splitlines() if "--resume" in line]
-    assert last == f"stopped with 8 of 10 samples finished in {tmp_path / out}; go on with --resume"
+    assert f"8 of 10 samples finished in {tmp_path / out};" in last
     assert "Traceback" not in running.said
     of_both = [ds.open(folder / out) for folder in (tmp_path, unbroken)]
     assert of_both[0].dataset["complete"].values.tolist() == [True] * 8 + [False] * 2
@@ -55,14 +58,14 @@ def test_the_first_ends_after_the_samples_in_flight_and_names_the_flag_to_resume
     assert contents(tmp_path / out) == contents(unbroken / out)
 
 
-def test_the_second_stops_at_once_and_loses_only_the_samples_in_flight(
+def test_the_second_ctrl_c_stops_at_once_and_loses_only_the_samples_in_flight(
     arguments, unbroken, recorder, contents, tmp_path
 ):
     out = tmp_path / "run.zarr"
-    running = recorder.start(*arguments, "--output", out, pause=0.15)
-    running.until("call 8\n")
+    running = recorder.start(*arguments, "--output", out, holds_at=[SECOND_FLIGHT])
+    running.until(f"call {SECOND_FLIGHT}\n")
     running.send(signal.SIGINT)
-    running.until("Ctrl-C again to stop at once")
+    running.until("stopping after the current samples")
     running.send(signal.SIGINT)
     assert running.wait() == 130
     assert "resume" in running.said and "Traceback" not in running.said
@@ -72,11 +75,15 @@ def test_the_second_stops_at_once_and_loses_only_the_samples_in_flight(
     assert contents(out) == contents(unbroken / "run.zarr")
 
 
-def test_during_the_last_flight_the_recording_finishes(arguments, unbroken, recorder, contents, tmp_path):
+def test_a_ctrl_c_in_the_last_flight_lets_the_recording_finish(
+    arguments, unbroken, recorder, contents, tmp_path
+):
     out = tmp_path / "run.zarr"
-    running = recorder.start(*arguments, "--output", out, pause=0.15)
-    running.until("call 11\n")
+    running = recorder.start(*arguments, "--output", out, holds_at=[LAST_FLIGHT])
+    running.until(f"call {LAST_FLIGHT}\n")
     running.send(signal.SIGINT)
+    running.until("stopping after the current samples")
+    running.release()
     assert running.wait() == 0
     assert contents(out) == contents(unbroken / "run.zarr")
 

@@ -16,8 +16,10 @@ import denoscope as ds
 
 COUNT, LANES, STEPS = 10, 4, 3
 LAYERS = ("conv_in", "mid_block")
-CHAINS, LENGTH = 4, 4
-"""How many recordings are killed at random events, and how often each."""
+LENGTH = 4
+"""How often a recording is killed before it may end."""
+LATE = 10**6
+"""A later file event than any recording has."""
 FORMATS = ("zarr", "pt")
 
 
@@ -45,6 +47,16 @@ def unbroken(arguments, recorder, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def file_events(arguments, recorder, tmp_path_factory):
+    """The number of file events of a recording that nothing interrupts, by format."""
+    folder = tmp_path_factory.mktemp("counted")
+    return {
+        format: recorder.run(*arguments, "--output", output(folder, format), dies_at=LATE).file_events
+        for format in FORMATS
+    }
+
+
+@pytest.fixture(scope="module")
 def truth(unbroken):
     """Every array of the unbroken store, read by plain zarr: [samples, …]."""
     group = zarr.open_group(unbroken["zarr"], mode="r")
@@ -52,7 +64,10 @@ def truth(unbroken):
 
 
 def complete_samples(path: Path, format: str, truth: dict[str, np.ndarray]) -> int:
-    """Check with plain xarray or plain torch that complete samples are right; returns how many there are."""
+    """Check with plain xarray or plain torch that complete samples are right; returns how many have a mark.
+
+    A sample is finished once its mark is there; `complete` may be set a moment earlier.
+    """
     return (of_store if format == "zarr" else of_folder)(path, truth)
 
 
@@ -69,7 +84,9 @@ def of_store(path: Path, truth: dict[str, np.ndarray]) -> int:
         assert (np.isnan(found) | (found == values)).all(), (
             f"{name} holds values that are neither NaN nor right"
         )
-    return int(complete.sum())
+    marked = sum(len(json.loads(mark.read_text())["samples"]) for mark in path.rglob("marks/[0-9]*.json"))
+    assert complete[:marked].all()
+    return marked
 
 
 def of_folder(path: Path, truth: dict[str, np.ndarray]) -> int:
@@ -95,15 +112,17 @@ def resume(recorder, arguments, path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("chains", [1, pytest.param(6, marks=pytest.mark.slow)])
 def test_kills_in_a_row_lose_no_finished_sample_and_leave_the_bytes_of_an_unbroken_run(
-    arguments, unbroken, truth, recorder, contents, tmp_path, format
+    arguments, unbroken, truth, file_events, recorder, contents, tmp_path, format, chains
 ):
     rng, found = random.Random(f"{format} 1"), []
-    for chain in range(CHAINS):
+    for chain in range(chains):
         path, former = output(tmp_path / str(chain), format), 0
         path.parent.mkdir()
-        for _ in range(LENGTH):
-            event = rng.randint(1, 150)
+        for kill in range(LENGTH):
+            # Each of the first kills comes within its own quarter of a run, so that they meet different stages.
+            event = 1 + int((kill + rng.random()) / LENGTH * file_events[format])
             killed = recorder.run(*arguments, "--output", path, "--resume", dies_at=event)
             assert killed.code in (0, -signal.SIGKILL), killed.said
             if path.exists():
@@ -116,52 +135,55 @@ def test_kills_in_a_row_lose_no_finished_sample_and_leave_the_bytes_of_an_unbrok
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("stride", [17, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [5, pytest.param(LATE, marks=pytest.mark.slow)])
 def test_a_kill_at_any_file_event_costs_at_most_the_samples_in_flight(
-    arguments, unbroken, truth, recorder, contents, tmp_path, format, stride
+    arguments, unbroken, truth, file_events, recorder, contents, tmp_path, format, kills
 ):
-    event, found = 1, []
-    while True:
+    found = []
+    for event in spread(kills, file_events[format]):
         path = output(tmp_path / str(event), format)
         path.parent.mkdir()
         done = recorder.run(*arguments, "--output", path, dies_at=event)
-        if done.code == 0:
-            break
         assert done.code == -signal.SIGKILL, done.said
         if path.exists():
             found.append(complete_samples(path, format, truth))
         resume(recorder, arguments, path)
         assert contents(path) == contents(unbroken[format]), event
         shutil.rmtree(path.parent)
-        event += stride
-    assert sorted(set(found)) == [0, 4, 8, 10] or stride > 1
-    assert found == sorted(found) and event > 100
+    assert set(found) == {0, 4, 8, 10} or kills < LATE
+    assert found == sorted(found) and file_events[format] > 100
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("stride", [29, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(150, marks=pytest.mark.slow)])
 def test_a_kill_during_a_replacement_leaves_the_former_recording_or_the_new_one(
-    arguments, unbroken, truth, recorder, contents, tmp_path, format, stride
+    arguments, unbroken, truth, recorder, contents, tmp_path, format, kills
 ):
-    other = [*arguments, "--seed", "5", "--scheduler", "ddpm"]
     former = output(tmp_path, format)
-    assert recorder.run(*other, "--output", former).code == 0
-    group = zarr.open_group(output(tmp_path, "zarr"), mode="r") if format == "zarr" else None
-    event, ends = 1, set()
-    while True:
+    done = recorder.run(*arguments, "--seed", "5", "--scheduler", "ddpm", "--output", former)
+    assert done.code == 0, done.said
+    group = zarr.open_group(former, mode="r") if format == "zarr" else None
+    replaced = output(tmp_path / "counted", format)
+    shutil.copytree(former, replaced)
+    counted = recorder.run(*arguments, "--output", replaced, "--overwrite", dies_at=LATE)
+    ends = set()
+    for event in spread(kills, counted.file_events):
         path = output(tmp_path / str(event), format)
         shutil.copytree(former, path)
         done = recorder.run(*arguments, "--output", path, "--overwrite", dies_at=event)
-        if done.code == 0:
-            break
+        assert done.code == -signal.SIGKILL, done.said
         if group is not None:
             ends.add(complete_recording(path, {name: group[name][:] for name in truth}, truth))
         again = recorder.run(*arguments, "--output", path, "--overwrite")
         assert again.code == 0, again.said
         assert contents(path) == contents(unbroken[format]), event
         shutil.rmtree(path.parent)
-        event += stride
     assert format == "pt" or ends == {"former", "nothing", "new"}
+
+
+def spread(count: int, events: int) -> list[int]:
+    """As many of the numbers of file events, from the first to the last; all of them if there are fewer."""
+    return sorted({1 + round(k) for k in np.linspace(0, events - 1, min(count, events))})
 
 
 def complete_recording(path: Path, former: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> str:

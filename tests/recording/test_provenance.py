@@ -13,6 +13,7 @@ import warnings
 import pytest
 import torch
 import zarr
+from diffusers import EulerDiscreteScheduler
 
 import denoscope as ds
 from denoscope.config import InferenceConfig
@@ -240,6 +241,22 @@ def test_another_process_computes_the_same_fingerprint(recorder, model, tmp_path
         assert there == fingerprint_of(ds.load(model, device="cpu"), seed=7, num_steps=2)
 
 
+def test_the_fingerprint_does_not_depend_on_the_order_of_a_schedulers_defaults(make_unet):
+    scheduler = EulerDiscreteScheduler()
+    defaults = scheduler.config["_use_default_values"]
+    assert len(defaults) > 3
+    found = []
+    for order in (sorted(defaults), sorted(defaults, reverse=True)):
+        scheduler.register_to_config(_use_default_values=order)
+        assert scheduler.config["_use_default_values"] == order
+        denoiser = ds.load(make_unet(), scheduler=scheduler, device="cpu")
+        found.append(provenance.fingerprint(denoiser, Loop(noise_seed=0)))
+    assert found[0] == found[1] and sorted(found[0]["scheduler_config"]["_use_default_values"]) == sorted(
+        defaults
+    )
+
+
+@pytest.mark.slow
 def test_the_fingerprint_is_the_same_in_every_process():
     """diffusers lists the defaults of a scheduler in the order of a set, which differs between Python processes."""
     program = (

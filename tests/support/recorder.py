@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,11 @@ class Running:
     def said(self) -> str:
         """All that it has printed so far."""
         return self.told.read_text()
+
+    @property
+    def file_events(self) -> int:
+        """The number of its file events, if it ended on its own and was to die at a later one."""
+        return int(self.said.rpartition("file events: ")[2].split()[0])
 
     def until(self, text: str, seconds: float = 60.0) -> None:
         """Wait until it has printed a text."""
@@ -179,9 +184,10 @@ def call(request: dict) -> None:
         be_strict()
     if request.get("pause") or request.get("holds_at"):
         slow_down(request["pause"], request["holds_at"], request["told"])
+    count_events = None
     if request.get("dies_at"):
         output = request["arguments"][request["arguments"].index("--output") + 1]
-        die_at_event(request["dies_at"], output)
+        count_events = die_at_event(request["dies_at"], output)
     code = 1
     try:
         if request.get("code"):
@@ -198,6 +204,8 @@ def call(request: dict) -> None:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        if count_events:
+            os.write(1, f"file events: {count_events()}\n".encode())
         os._exit(code)
 
 
@@ -230,8 +238,8 @@ def slow_down(seconds: float, holds_at: Sequence[int], told: str) -> None:
     register_module_forward_pre_hook(wait)
 
 
-def die_at_event(number: int, output: str) -> None:
-    """End without a word at the file event of that number that concerns the output."""
+def die_at_event(number: int, output: str) -> Callable[[], int]:
+    """End without a word at the file event of that number that concerns the output; returns how to count them."""
     left = number
 
     def count(event: str, arguments: tuple) -> None:
@@ -242,6 +250,7 @@ def die_at_event(number: int, output: str) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)
+    return lambda: number - left
 
 
 if __name__ == "__main__":

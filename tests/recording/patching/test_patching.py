@@ -231,10 +231,10 @@ def test_what_does_not_fit_is_refused(tiny, make_unet, make_scheduler, pair, tmp
         checkpoint.read(a.path)
 
 
-def test_a_map_is_gone_on_with_after_a_kill(model, recorder, tmp_path):
+def test_a_killed_map_is_resumed(model, recorder, tmp_path):
     denoiser, out = ds.load(model, device="cpu"), tmp_path / "map.npz"
     a, b = both(denoiser, tmp_path)
-    running = recorder.start("patch", a.path, b.path, "--output", out, pause=0.1)
+    running = recorder.start("patch", a.path, b.path, "--output", out, holds_at=[6])
     # The survey of the layers takes two calls, the steps of a run that is patched in each three, two and one.
     running.until("call 6\n")
     running.send(signal.SIGKILL)
