@@ -1,0 +1,148 @@
+"""`denoscope basins map` and `dynamics growth`, `basins`, `verdict` and `uncertainty`."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray
+from command_line import call
+
+import denoscope as ds
+from denoscope import dynamics
+from denoscope.foundation import checkpoint
+
+
+@pytest.fixture(scope="module")
+def basin_map(tmp_path_factory) -> Path:
+    """A folder with basins.npz, the smallest map whose boundary can be measured, and its picture."""
+    folder = tmp_path_factory.mktemp("basins")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        call(
+            "basins map --device cpu --num_steps 1 --num_prompts_per_direction 26 25 --len_per_direction 60 60"
+        )
+    return folder
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def test_basins_map_writes_a_plane_that_the_measures_read(basin_map, here, capsys):
+    stored = checkpoint.read(basin_map / "basins.npz")
+    assert stored["label"].shape == (25, 26) and stored["computed"].all()
+    assert (basin_map / "basins.png").stat().st_size > 1000
+    shutil.copy(basin_map / "basins.npz", here)
+    for verb in ("basins", "verdict"):
+        call(f"dynamics {verb} basins.npz")
+        origin = read(here / f"{verb}.json")["computed_from"]
+        assert origin["plane"] == "basins.npz" and origin["map"]["plane"]["counts"] == [26, 25]
+        assert origin["map"]["num_steps"] == 1
+    assert "boundary dimension" in capsys.readouterr().out
+
+
+def test_basins_map_prints_its_paths(capsys):
+    call("basins map --device cpu --num_steps 1 --num_prompts_per_direction 2 1 --len_per_direction 60 60")
+    assert capsys.readouterr().out.splitlines() == ["basins.npz", "basins.png"]
+
+
+@pytest.mark.parametrize("verb", ["basins", "verdict"])
+def test_a_file_without_a_plane_of_labels_is_refused_with_its_arrays(here, refused, verb):
+    arrays = {name: ("sample", np.zeros(3, int)) for name in ("label", "same", "a", "b", "c", "d")}
+    checkpoint.write(xarray.Dataset(arrays), here / "turned.npz")
+    checkpoint.write(xarray.Dataset(), here / "other.npz")
+    for name, content in (("other", "nothing"), ("turned", "b (sample) and 2 more")):
+        refused(f"dynamics {verb} {name}.npz", f"{name}.npz", content, "`denoscope basins map`")
+
+
+def test_growth_writes_the_ridge_map_of_a_plane_and_resumes_it(model, here, capsys, refused):
+    line = (
+        f"dynamics growth --model {model} --device cpu --num_steps 2 --num_prompts_per_direction 3 2"
+        " --len_per_direction 8 4 --base_seed 1"
+    )
+    call(line)
+    plane = ds.noise.plane((3, 2), (1, 8, 8), lengths=(8, 4), base_seed=1)
+    expected = dynamics.plane_growth(ds.load(model, device="cpu"), plane, steps=2)
+    np.testing.assert_array_equal(checkpoint.read(here / "growth.npz")["growth"], expected["growth"])
+    assert (here / "growth.png").stat().st_size > 1000
+    first, *paths = capsys.readouterr().out.splitlines()
+    assert first.startswith("growth of the plane, ln over the whole map: ")
+    assert paths == ["growth.npz", "growth.png"]
+    call(f"{line} --resume --picture pictures/ridges.pdf")
+    assert (here / "pictures" / "ridges.pdf").read_bytes()[:4] == b"%PDF"
+    refused(f"{line} --resume --picture a.docx", "a.docx", "pdf", "png")
+    refused(line.replace("steps 2", "steps 3") + " --resume", "growth.npz", "num_steps: 2 → 3")
+
+
+@pytest.mark.usefixtures("plane")
+def test_verdict_prints_what_a_plane_shows(capsys):
+    call("dynamics verdict plane.pt")
+    assert capsys.readouterr().out.startswith("smooth: ")
+
+
+def test_basins_prints_shares_and_entropies_of_a_plane(here, capsys):
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    plane = torch.where(rows + 2 * columns > 90, 3, -1)
+    torch.save(plane, here / "plane.pt")
+    call("dynamics basins plane.pt --boxes 4 2 4 8")
+    out, written = capsys.readouterr().out, read(here / "basins.json")
+    assert f"class   3  {float((plane == 3).double().mean()):7.2%}" in out
+    entropy = dynamics.basin_entropy(plane.numpy(), box=(2, 4, 8))
+    assert written["entropy"]["entropy"] == pytest.approx(entropy.entropy.tolist())
+    assert written["entropy"]["origin"]["boxes"] == [2, 4, 8]
+    assert written["dimension"]["value"] == pytest.approx(1, abs=0.05)
+    assert "boundary dimension" in out and out.endswith("basins.json\n")
+
+
+def test_basins_of_a_plane_without_a_boundary_are_their_shares(here, capsys):
+    torch.save(torch.full((30, 30), 7), here / "one.pt")
+    call("dynamics basins one.pt")
+    out, written = capsys.readouterr().out, read(here / "basins.json")
+    assert "class   7  100.00%" in out and "no boundary" in out
+    assert written.keys() == {"computed_from", "fractions"} and written["fractions"]["classes"] == [7]
+
+
+def test_basins_of_a_plane_too_small_for_its_boundary_are_their_shares(here, capsys, refused):
+    torch.save(torch.arange(16).reshape(4, 4) % 2, here / "small.pt")
+    call("dynamics basins small.pt")
+    out, written = capsys.readouterr().out, read(here / "basins.json")
+    assert "class   1   50.00%" in out and written.keys() == {"computed_from", "fractions"}
+    assert all(fragment in out for fragment in ("not measured", "4×4", "25×25", "--boxes"))
+    refused("dynamics basins small.pt --boxes 2 3 4 --overwrite", "2 to 4", "2 to 2")
+
+
+def test_basins_measures_with_boxes_that_suit_the_plane(here, capsys):
+    rows, columns = torch.meshgrid(torch.arange(100), torch.arange(100), indexing="ij")
+    torch.save((rows > 50).long() + (columns > 50) * (rows > 50), here / "three.pt")
+    torch.save((rows > 40)[:50, :30].long(), here / "few.pt")
+    call("dynamics basins three.pt")
+    out, written = capsys.readouterr().out, read(here / "basins.json")
+    low, high = written["dimension"]["interval"]
+    line = f"boundary dimension {written['dimension']['value']:.3f}  [{low:.3f}, {high:.3f}]"
+    assert f"{line}  over 4 to 16 spacings" in out and "basins: not wada" in out
+    assert written["wada"]["boxes"] == [5, 9, 17] == written["entropy"]["origin"]["boxes"]
+    call("dynamics basins few.pt --overwrite")
+    assert "wada" not in capsys.readouterr().out
+    assert read(here / "basins.json")["entropy"]["origin"]["boxes"] == [2, 3, 5]
+
+
+def test_uncertainty_classifies_random_points_of_a_plane(mnist, here, capsys, refused):
+    flags = "--num_prompts_per_direction 3 3 --len_per_direction 60 60 --num_steps 1 --device cpu"
+    line = f"dynamics uncertainty {flags} --points 12 --epsilons 3 10 30 --seed 2"
+    call(line)
+    plane = ds.noise.plane((3, 3), mnist.shape, lengths=(60, 60))
+    points = np.random.default_rng(2).uniform(-30, 30, (12, 2))
+    label_of = ds.basins.label_of(mnist, plane, steps=1, noise_seed=2)
+    expected = dynamics.uncertainty_exponent(label_of, points, [3, 10, 30], seed=2)
+    written = read(here / "uncertainty.json")
+    assert written["fractions"] == expected.fractions.tolist()
+    assert written["origin"]["fingerprint"]["num_steps"] == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("epsilon 3 ") and lines[-2:] == ["uncertainty.json", "uncertainty.png"]
+    call(f"{line} --resume --batch_size 3")
+    assert read(here / "uncertainty.json") == written
+    for other in ("--reject", "--scheduler ddpm", "--clip_sample False"):
+        refused(f"{line} --resume {other}", "uncertainty.npz", "differs")
