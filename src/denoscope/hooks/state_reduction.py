@@ -45,7 +45,7 @@ class Selection:
       state, in float64 another 8·K·size.
 
     Then `flatten` joins the remaining axes into one. Means, norms and projections of float16 and bfloat16 states are
-    computed and returned in float32, those of float64 states in float64.
+    computed and returned in float32, those of float64 and integer states in float64.
 
     Raises: UserError if a text or a reduction is not one of these.
     Source of the projection: Johnson and Lindenstrauss, Contemporary Mathematics 26, 189 (1984); Indyk and Motwani,
@@ -86,6 +86,19 @@ class Selection:
         """The names of the stored axes of one sample's state of shape `inner`."""
         return tuple(name for name, _ in self._axes(inner, layer))
 
+    def dtype(self, inner: torch.dtype) -> torch.dtype:
+        """The dtype of what is stored of states of dtype `inner`.
+
+        Raises: UserError if complex states are to be reduced.
+        """
+        if self.reduce == "none":
+            return inner
+        if inner.is_complex:
+            raise UserError(
+                f"{spelled('reduce')} is {self.reduce!r}, but the states are complex; allowed: none"
+            )
+        return _computed_in(inner)
+
     def matrix_bytes(self, inner: tuple[int, ...]) -> int:
         """The bytes of a projection's float32 matrix for states of shape `inner`; 0 without a projection."""
         return 4 * (self.projected or 0) * math.prod(size for _, size in self._part(inner, ""))
@@ -102,8 +115,8 @@ class Selection:
                 axis = 1 + next(k for k, name in enumerate(names) if name in AXES[option])
                 state = _selected(state, axis, choice)
         if self.reduce != "none":
-            at_least_single = torch.promote_types(state.dtype, torch.float32)
-            state = torch.stack([self._reduced(row.to(at_least_single).contiguous()) for row in state])
+            computed = _computed_in(state.dtype)
+            state = torch.stack([self._reduced(row.to(computed).contiguous()) for row in state])
         return state.flatten(1) if self.flatten and len(stored) < state.ndim - 1 else state
 
     def _reduced(self, row: torch.Tensor) -> torch.Tensor:
@@ -186,6 +199,11 @@ class Selection:
             raise UserError(
                 f"{_states(layer, inner)}: the matrix of {self.reduce} would take {format_bytes(needed)}; {remedy}"
             )
+
+
+def _computed_in(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which states are reduced: float64 for integers, which float32 cannot hold."""
+    return torch.promote_types(dtype, torch.float32 if dtype.is_floating_point else torch.float64)
 
 
 def names_of(inner: tuple[int, ...]) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ class SourceRecording:
         return torch.from_numpy(np.stack(picked))
 
     def means(self, address: str, step: int, call: int, rows: Sequence[tuple[str, str]]) -> torch.Tensor:
-        """[rows, …]: the float64 mean over all finished samples, for the branch of each row."""
+        """[rows, …]: the mean over all finished samples, for the branch of each row."""
         mean, branches = self._mean(address, step, call), list(dict.fromkeys(branch for branch, _ in rows))
         return torch.from_numpy(np.stack([mean[branches.index(branch)] for branch, _ in rows]))
 
@@ -112,7 +112,8 @@ class SourceRecording:
             array, finished = self._at(*place), np.flatnonzero(self.dataset[COMPLETE].to_numpy())
             total: Any = 0
             for sample in finished:  # one after the other, to hold one sample at a time
-                total = total + _branch_first(array.isel(sample=[sample]))[:, 0].astype(np.float64)
+                values = _branch_first(array.isel(sample=[sample]))[:, 0]
+                total = total + values.astype(np.promote_types(values.dtype, np.float64))
             self._last_mean = place, total / len(finished)
         return self._last_mean[1]
 

@@ -42,7 +42,7 @@ class MemoryWriter:
         self._plan = plan
         count = len(plan.samples)
         self._arrays = {
-            array.name: np.full((count, *array.shape), np.nan, array.dtype) for array in plan.arrays
+            array.name: np.full((count, *array.shape), array.missing, array.dtype) for array in plan.arrays
         }
         self._complete = np.zeros(count, bool)
         self._nonfinite = np.zeros((count, plan.steps + 1), bool)

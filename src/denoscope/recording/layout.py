@@ -36,8 +36,6 @@ class RunShape:
     calls: int
     branches: tuple[str, ...]
     layers: Sequence[Layer]
-    state_dtype: torch.dtype | None = None
-    """The precision of all layers; without it, each layer has its own."""
     sample_coords: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Further coordinates of the samples."""
 
@@ -113,10 +111,9 @@ def _layer_array(
     assert layer.shape is not None
     several = {"call": layer.calls * run.calls, "branch": len(run.branches)}
     leading = {name: size for name, size in several.items() if size > 1}
-    own_dtype = run.state_dtype or layer.dtype or torch.float32
-    dtype = _stored_dtype(own_dtype) if options.state_dtype == "auto" else np.dtype(options.state_dtype)
     try:
         shape, dims = selection.shape(layer.shape), selection.dims(layer.shape)
+        dtype = _layer_dtype(selection.dtype(layer.dtype or torch.float32), options)
     except UserError as error:
         raise UserError(f"layer {layer.address!r}: {error}") from error
     return ArrayPlan(
@@ -141,6 +138,22 @@ def _coords(run: RunShape, recorded: Sequence[int]) -> Coords:
     }
 
 
+def _layer_dtype(dtype: torch.dtype, options: InferenceConfig) -> np.dtype[Any]:
+    """The dtype in which a layer's states are stored."""
+    if options.state_dtype == "auto":
+        return _stored_dtype(dtype)
+    if dtype.is_complex:
+        raise UserError(
+            f"{spelled('state_dtype')} is {options.state_dtype!r}, but its states are complex; allowed: auto"
+        )
+    return np.dtype(options.state_dtype)
+
+
 def _stored_dtype(dtype: torch.dtype) -> np.dtype[Any]:
-    """The dtype in which values of this precision are stored by default."""
-    return np.dtype({torch.float64: "float64", torch.float16: "float16"}.get(dtype, "float32"))
+    """The dtype in which values of this one are stored by default: the same, or the next that NumPy has."""
+    name = str(dtype).removeprefix("torch.")
+    if dtype == torch.complex32:
+        return np.dtype("complex64")
+    if dtype.is_floating_point and dtype not in (torch.float16, torch.float64):
+        return np.dtype("float32")  # bfloat16 and smaller ones have no dtype in NumPy
+    return np.dtype(name)

@@ -105,7 +105,6 @@ def _shape_of(inputs: RunInputs, options: InferenceConfig) -> RunShape:
         calls=1 + max(stage.call for stage in schedule),
         branches=denoiser.branches(condition),
         layers=inputs.layers,
-        state_dtype=denoiser.dtype,
         sample_coords=dict(inputs.x.coords) | condition.coords(len(inputs.x)),
     )
 

@@ -63,6 +63,11 @@ class ArrayPlan:
         return (*((self.count,) if self.time_dim else ()), *self.inner)
 
     @property
+    def missing(self) -> Any:
+        """What a value reads as that was not recorded: NaN, or 0 if the dtype has no NaN."""
+        return np.nan if np.issubdtype(self.dtype, np.inexact) else self.dtype.type(0)
+
+    @property
     def entry_bytes(self) -> int:
         return math.prod(self.inner) * self.dtype.itemsize
 

@@ -55,9 +55,13 @@ def growth(separation: np.ndarray) -> np.ndarray:
 
 
 def _sample_states(states: Any, row: int) -> np.ndarray:
-    """The states of one sample [entry, number]."""
+    """The states of one sample [entry, number]; a complex number counts as two, its real and imaginary part."""
     own = states[row]
     values = own.detach().cpu().numpy() if isinstance(own, torch.Tensor) else np.asarray(own)
+    if values.dtype.kind in "biu":
+        values = values.astype(np.float64)
+    if values.dtype.kind == "c":
+        values = np.stack([values.real, values.imag], -1)
     return values.reshape(len(values), -1)
 
 

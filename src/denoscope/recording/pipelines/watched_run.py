@@ -88,7 +88,7 @@ class WatchedRun:
         own = array.inner[len([dim for dim in array.inner_dims if dim in ("call", "branch")]) :]
         shape = (len(self.watched.x_T), calls, *([len(names)] if names else []), *own)
         dtype = getattr(torch, str(array.dtype))
-        return torch.full(shape, torch.nan, dtype=dtype, device=self.watched.x_T.device)
+        return torch.full(shape, float(array.missing), device=self.watched.x_T.device).to(dtype)
 
     def _put(self, layer: Layer, call: int, calls: Sequence[ObservedCall]) -> None:
         """Put the states that the network's calls showed in the place of a call of the scheduler."""

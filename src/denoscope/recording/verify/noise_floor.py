@@ -16,6 +16,7 @@ from denoscope.hooks.taps import tapped
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.recording.arguments import several
+from denoscope.recording.verify.difference import in_double
 from denoscope.recording.verify.same_bits import OTHER_LANES
 from denoscope.sampling.loop import steps_of
 from denoscope.sampling.settings import Loop
@@ -135,7 +136,7 @@ def _states(
         names = [str(index) for index in range(len(x_T))]
         for step in steps_of(denoiser, network, x_T, Loop.of(options, seed), names, condition):
             states = {X: step.x_after, **step.states}
-            yield {name: state.double().flatten(1).cpu().numpy() for name, state in states.items()}
+            yield {name: in_double(state).cpu().numpy() for name, state in states.items()}
 
 
 def _gaps(states: Sequence[Mapping[str, np.ndarray]], reference: Sequence[Mapping[str, np.ndarray]]) -> Gaps:

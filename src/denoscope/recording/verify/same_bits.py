@@ -23,7 +23,7 @@ from denoscope.hooks.taps import tapped
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.loading import load
 from denoscope.models.schedulers import config_of, scheduler_from
-from denoscope.recording.verify.difference import largest_difference
+from denoscope.recording.verify.difference import in_double, largest_difference
 from denoscope.sampling.loop import steps_of
 from denoscope.sampling.settings import Loop
 
@@ -160,9 +160,8 @@ def _running(denoiser: Denoiser, options: InferenceConfig) -> Iterator[_Numbers]
         def numbers(x_T: torch.Tensor, names: Sequence[str], lanes: int) -> list[np.ndarray]:
             loop, parts = Loop.of(replace(options, lanes=lanes), SystemConfig.seed), []
             for step in steps_of(denoiser, network, x_T, loop, names):
-                parts += [state.flatten(1) for state in (step.x_after, *step.states.values())]
-            # In double precision, to which every other precision widens without loss.
-            return list(torch.cat([part.double() for part in parts], dim=1).cpu().numpy())
+                parts += [in_double(state) for state in (step.x_after, *step.states.values())]
+            return list(torch.cat(parts, dim=1).cpu().numpy())
 
         yield numbers
 

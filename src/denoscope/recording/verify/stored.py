@@ -210,9 +210,14 @@ class _Comparison:
             where = (place, entry) if array.time_dim else (place,)
             stored = self.comparer.rec.dataset[name][where].to_numpy()
             if stored.tobytes() != row.tobytes():
-                most = largest_difference(stored.astype(float), row.astype(float))
+                most = largest_difference(*(_wide(values) for values in (stored, row)))
                 self.comparer.problems.append(
                     f"{name}, sample {sample}, entry {entry}: differs by up to {most:.3g}"
                 )
 
     def flag(self, nonfinite: np.ndarray) -> None: ...
+
+
+def _wide(values: np.ndarray) -> np.ndarray:
+    """The values in double precision."""
+    return values.astype(np.promote_types(values.dtype, np.float64))

@@ -77,9 +77,9 @@ def _lazily(store: ByteStore, keys: list[str], array: ArrayPlan) -> Any:
 
 
 def _one(store: ByteStore, key: str, array: ArrayPlan) -> np.ndarray:
-    """One sample's values; NaN for a sample that was not finished."""
+    """One sample's values; missing ones for a sample that was not finished."""
     if not exists(store, key):
-        return np.full(array.shape, np.nan, array.dtype)
+        return np.full(array.shape, array.missing, array.dtype)
     if isinstance(store, LocalStore):
         return tensor_files.load(store.path(key), mmap=True).numpy()
     return torch.load(io.BytesIO(store.get(key) or b""), weights_only=True).numpy()

@@ -6,8 +6,6 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from denoscope.storage.array_names import encode
 from denoscope.storage.plan import COMPLETE, NONFINITE, Plan
 
@@ -51,7 +49,7 @@ def _create_arrays(group: zarr.Group, plan: Plan, shard_entries: Mapping[str, in
             chunks=(1, *([1] if timed else []), *array.inner),
             shards=(plan.lanes, *([shard_entries[array.name]] if timed else []), *array.inner),
             dtype=array.dtype,
-            fill_value=np.nan,
+            fill_value=array.missing,
             compressors=[ZstdCodec(level=ZSTD_LEVEL)] if plan.codec == "zstd" else None,
             dimension_names=array.stored_dims,
             config={"write_empty_chunks": True},

@@ -1,0 +1,115 @@
+"""Layers keep their own dtype: what is stored is what a hook sees."""
+
+import numpy as np
+import pytest
+import torch
+import xarray
+from torch import nn
+
+import denoscope as ds
+from denoscope.recording import verify
+
+LARGE = 2**24 + 1
+"""The first integer that float32 does not hold."""
+FUNCTIONS = {
+    "int64": lambda h: (h > 0).long() + LARGE,
+    "uint8": lambda h: (h.abs() * 100).to(torch.uint8),
+    "bool": lambda h: h > 0,
+    "complex64": torch.fft.rfft2,
+    "float64": lambda h: h.double() / 3,
+    "float16": lambda h: h.half(),
+}
+
+
+class Function(nn.Module):
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+    def forward(self, h):
+        return FUNCTIONS[self.name](h)
+
+
+class Network(nn.Module):
+    def __init__(self, name):
+        super().__init__()
+        self.conv, self.function = nn.Conv2d(1, 1, 3, padding=1), Function(name)
+
+    def forward(self, x, _t):
+        self.function(x)
+        return self.conv(x)
+
+
+@pytest.fixture
+def denoiser_of(make_scheduler):
+    def make(name):
+        torch.manual_seed(0)
+        return ds.load(Network(name), scheduler=make_scheduler("ddim"), shape=(1, 8, 8), device="cpu")
+
+    return make
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("out", [None, "run.zarr", "run"])
+def test_a_layer_is_stored_in_its_own_dtype(denoiser_of, tmp_path, name, out):
+    denoiser, x = denoiser_of(name), ds.noise.random(3, (1, 8, 8))
+    rec = ds.record(denoiser, x, out and tmp_path / out, steps=2, layers=["function"])
+    expected = FUNCTIONS[name](torch.from_numpy(rec.sequence[:, :2].to_numpy()))
+    assert rec["function"].dtype == expected.numpy().dtype == np.dtype(name)
+    np.testing.assert_array_equal(rec["function"], expected)
+    if out == "run.zarr":
+        np.testing.assert_array_equal(xarray.open_zarr(tmp_path / out)["function"], expected)
+        assert verify.store(tmp_path / out).sound
+
+
+def test_unfinished_samples_read_as_missing_values(denoiser_of, dies_at, tmp_path):
+    for name, missing in (("int64", 0), ("complex64", complex(np.nan, 0)), ("float64", np.nan)):
+        denoiser = denoiser_of(name)
+        dies_at(denoiser.network, 3)
+        with pytest.raises(RuntimeError, match="on purpose"):
+            ds.record(
+                denoiser,
+                ds.noise.random(8, (1, 8, 8)),
+                tmp_path / name,
+                steps=2,
+                layers=["function"],
+                lanes=4,
+                batch_size=4,
+            )
+        values = ds.open(tmp_path / name)["function"].to_numpy()
+        np.testing.assert_array_equal(values[4:], np.full_like(values[4:], missing))
+
+
+def test_measures_count_both_parts_of_complex_states_and_do_not_overflow_integers(denoiser_of):
+    x = ds.noise.perturbed(1, (1, 8, 8), epsilon=0.5)
+    for name in ("complex64", "uint8", "bool"):
+        rec = ds.record(denoiser_of(name), x, steps=1, layers=["function"])
+        base, other = rec["function"][:, 0].to_numpy()
+        expected = np.linalg.norm((other.astype(complex) - base.astype(complex)).ravel())
+        measured = ds.dynamics.divergence(rec)["function separation"]
+        np.testing.assert_allclose(measured, [[expected]], rtol=1e-6)
+
+
+def test_complex_states_are_neither_reduced_nor_cast(denoiser_of):
+    denoiser, x = denoiser_of("complex64"), ds.noise.random(1, (1, 8, 8))
+    with pytest.raises(
+        ds.UserError, match="'function': reduce is 'norm', but the states are complex; allowed: none"
+    ):
+        ds.record(denoiser, x, steps=1, layers=["function"], reduce="norm")
+    with pytest.raises(
+        ds.UserError, match="'function': state_dtype is 'float16', but its states are complex; allowed: auto"
+    ):
+        ds.record(denoiser, x, steps=1, layers=["function"], state_dtype="float16")
+
+
+def test_integers_are_reduced_in_double_precision(denoiser_of):
+    rec = ds.record(
+        denoiser_of("int64"),
+        ds.noise.random(1, (1, 8, 8)),
+        steps=1,
+        layers=["function"],
+        reduce="spatial_mean",
+    )
+    state = FUNCTIONS["int64"](torch.from_numpy(rec.sequence[0, 0].to_numpy()))
+    assert rec["function"].dtype == np.float64
+    np.testing.assert_allclose(rec["function"][0, 0], state.double().mean((1, 2)), rtol=1e-15)
