@@ -140,8 +140,8 @@ def test_a_dry_run_lists_interventions_with_their_layers(mine, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("samples", "ending"),
     [
-        (["sample_0003", "other"], " in 1 of 5 samples"),
-        ("noise_0003", ": nowhere, since no sample is named noise_0003 (the first is sample_0000)"),
+        (["sample_0003", "other"], ", in 1 of 5 samples"),
+        ("noise_0003", ", in no sample: none has the name noise_0003 (the first is sample_0000)"),
     ],
 )
 def test_a_dry_run_counts_the_samples_of_an_intervention(mine, tmp_path, capsys, samples, ending):

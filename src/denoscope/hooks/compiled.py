@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from denoscope.foundation.dtypes import in_double
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.spelling import spelled
 from denoscope.hooks.tapped_network import States, TappedNetwork, Writes, no_writes
@@ -168,7 +169,7 @@ def _gap(values: torch.Tensor, reference: torch.Tensor) -> float:
 
     Equal infinities, or NaN in both, are no difference: a sample that diverged stays comparable.
     """
-    values, reference = values.double(), reference.double()
+    values, reference = in_double(values), in_double(reference)
     same = (values == reference) | (values.isnan() & reference.isnan())
     finite = reference[reference.isfinite()]
     scale = finite.abs().max() if len(finite) else reference.new_tensor(0.0)

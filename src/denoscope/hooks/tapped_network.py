@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from denoscope.foundation.dtypes import missing_value
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.addresses import Address
 from denoscope.hooks.attention import Visitor
@@ -116,7 +117,7 @@ class TapModule(nn.Module):
         return read
 
     def _state(self, layer: Layer, rows: int) -> torch.Tensor:
-        """[rows, calls, …]; NaN if the layer was not called as often as planned.
+        """[rows, calls, …]; missing values if the layer was not called as often as planned.
 
         Which of several calls was left out cannot be known, so that no call takes the place of another.
         """
@@ -129,5 +130,6 @@ class TapModule(nn.Module):
             )
         if len(values) != layer.calls:
             self.skipped.append(layer.address)
-            return torch.full((rows, layer.calls, *planned[1:]), torch.nan)
+            dtype = layer.dtype or torch.float32
+            return torch.full((rows, layer.calls, *planned[1:]), missing_value(dtype), dtype=dtype)
         return values[0].unsqueeze(1) if len(values) == 1 else torch.stack(values, 1)

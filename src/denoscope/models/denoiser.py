@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -54,6 +55,8 @@ class Denoiser:
     _surveyed: list[Layer] = field(default_factory=list)
     _running: Running | None = field(default=None, init=False)
     _weights_hash: str | None = field(default=None, init=False)
+    _succeeded: bool = field(default=False, init=False)
+    """Whether a call of the network has succeeded."""
     _tried: set[tuple[object, ...]] = field(default_factory=set, init=False)
 
     @property
@@ -165,8 +168,32 @@ class Denoiser:
 
     def example_call(self, x: torch.Tensor, inputs: Mapping[str, Any]) -> torch.Tensor:
         """The network's whole output for states x [rows, C, H, W] at timestep 0; see `families.example_call`."""
-        with self.running():
+        with self.running(), self.first_call(x, torch.zeros((), dtype=torch.long), inputs):
             return families.example_call(self.network, x, inputs)
+
+    @contextmanager
+    def first_call(
+        self, x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any]
+    ) -> Iterator[None]:
+        """Let the block call the network; if no call has succeeded yet and this one fails, say how it was called.
+
+        Raises: UserError with the arguments of the call and the first line of the network's error.
+        """
+        if self._succeeded:
+            yield
+            return
+        try:
+            yield
+        except (UserError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever the user's code raises
+            time, kind = self.family.clock(timestep, x), type(self.network).__name__
+            arguments = shapes({"x": x, "t": time, **inputs}).replace("t []", "t 0-d")
+            raise UserError(
+                f"{kind} fails when it is called as network({arguments}), with x in {_name(x.dtype)} and t in "
+                f"{_name(time.dtype)}: {type(error).__name__}: {first_line(error)}"
+            ) from error
+        self._succeeded = True
 
     def _prediction(self, output: torch.Tensor) -> torch.Tensor:
         """The part of a network's output [rows, C or 2C, H, W] that the scheduler takes.
@@ -304,3 +331,7 @@ def check_denoiser(value: Any) -> None:
         how = "the denoiser comes first, as ds.load returns it"
     kind = f"a {type(value).__name__}" if isinstance(value, (nn.Module, torch.Tensor)) else describe(value)
     raise UserError(f"denoiser is {kind}; {how}")
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import io
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,10 +36,30 @@ def probe_sha256(denoiser: Denoiser, rows: int, inputs: Mapping[str, Any], *, tf
         return _sha256({"output": denoiser.example_call(x, inputs)})
 
 
-def _sha256(tensors: Mapping[str, torch.Tensor]) -> str:
+def _sha256(values: Mapping[str, Any]) -> str:
+    """SHA-256 over tensors, and over what modules return as their extra state, by name."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    for name, value in sorted(values.items()):
+        for part in _parts(name, value):
+            digest.update(part)
     return digest.hexdigest()
+
+
+def _parts(name: str, value: Any) -> Iterator[bytes]:
+    """The bytes that stand for a value: of a tensor, a plain value, or a mapping or sequence of them."""
+    if isinstance(value, torch.Tensor):
+        yield f"{name} {value.dtype} {tuple(value.shape)}".encode()
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        yield flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _parts(f"{name}.{key}", item)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _parts(f"{name}.{index}", item)
+    elif isinstance(value, io.BytesIO):
+        yield f"{name} ".encode() + value.getvalue()
+    else:
+        # The repr of any other object may hold its address, which differs from process to process.
+        plain = value is None or isinstance(value, (bool, int, float, str, bytes))
+        yield f"{name} {value!r}".encode() if plain else f"{name} {type(value).__qualname__}".encode()

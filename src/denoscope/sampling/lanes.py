@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from denoscope.foundation.dtypes import missing_value
 from denoscope.hooks.tapped_network import Network, States
 from denoscope.interventions.applied import Applied
 from denoscope.interventions.network_call import NetworkCall
@@ -104,7 +105,8 @@ class Lanes:
             rows = scaled(scheduler, x, timestep).to(self.denoiser.dtype)
             if self.branches:
                 rows = torch.cat([rows] * len(self.branches))
-            output, states = network(rows, timestep, self.inputs, self.applied.during(call))
+            with self.denoiser.first_call(rows, timestep, self.inputs):
+                output, states = network(rows, timestep, self.inputs, self.applied.during(call))
             output = self._guided(output).to(x.dtype)
             generators = self.loop.generators(index, self.names)
             result = stepped(scheduler, index, output, x, generators)
@@ -124,7 +126,7 @@ class Lanes:
         state = torch.cat(list(parts), 1) if len(parts) > 1 else parts[0]
         missing = self.most_calls * parts[0].shape[1] - state.shape[1]
         if missing:
-            gap = state.new_full((len(state), missing, *state.shape[2:]), torch.nan)
+            gap = state.new_full((len(state), missing, *state.shape[2:]), missing_value(state.dtype))
             state = torch.cat([state, gap], 1)
         if self.branches:
             state = state.unflatten(0, (len(self.branches), -1)).movedim(0, 2)

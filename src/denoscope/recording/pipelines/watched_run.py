@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from denoscope.foundation.dtypes import missing_value
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.module_survey import Layer
 from denoscope.recording.pipelines.calls import ObservedCall
@@ -88,7 +89,7 @@ class WatchedRun:
         own = array.inner[len([dim for dim in array.inner_dims if dim in ("call", "branch")]) :]
         shape = (len(self.watched.x_T), calls, *([len(names)] if names else []), *own)
         dtype = getattr(torch, str(array.dtype))
-        return torch.full(shape, float(array.missing), device=self.watched.x_T.device).to(dtype)
+        return torch.full(shape, missing_value(dtype), dtype=dtype, device=self.watched.x_T.device)
 
     def _put(self, layer: Layer, call: int, calls: Sequence[ObservedCall]) -> None:
         """Put the states that the network's calls showed in the place of a call of the scheduler."""

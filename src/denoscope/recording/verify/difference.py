@@ -1,9 +1,8 @@
-"""The largest difference of two arrays, NaN and Inf included, and states in double precision."""
+"""The largest difference of two arrays, NaN and Inf included."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 
 def largest_difference(first: np.ndarray, second: np.ndarray) -> float:
@@ -12,8 +11,3 @@ def largest_difference(first: np.ndarray, second: np.ndarray) -> float:
     with np.errstate(invalid="ignore"):  # Inf − Inf, where both are the same
         differences = np.nan_to_num(np.abs(first - second), nan=np.inf, posinf=np.inf)
     return float(np.where(same, 0, differences).max(initial=0))
-
-
-def in_double(states: torch.Tensor) -> torch.Tensor:
-    """The numbers of states [n, …] in double precision [n, number]; a complex number counts as two, its parts."""
-    return (torch.view_as_real(states) if states.is_complex() else states).flatten(1).double()

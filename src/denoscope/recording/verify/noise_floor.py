@@ -12,11 +12,11 @@ import torch
 from denoscope import noise
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.dtypes import in_double
 from denoscope.hooks.taps import tapped
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.recording.arguments import several
-from denoscope.recording.verify.difference import in_double
 from denoscope.recording.verify.same_bits import OTHER_LANES
 from denoscope.sampling.loop import steps_of
 from denoscope.sampling.settings import Loop

@@ -18,12 +18,13 @@ import torch
 from denoscope import noise as noises
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.dtypes import in_double
 from denoscope.foundation.threads import threads_set_to
 from denoscope.hooks.taps import tapped
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.loading import load
 from denoscope.models.schedulers import config_of, scheduler_from
-from denoscope.recording.verify.difference import in_double, largest_difference
+from denoscope.recording.verify.difference import largest_difference
 from denoscope.sampling.loop import steps_of
 from denoscope.sampling.settings import Loop
 
