@@ -93,6 +93,12 @@ CASES = [
     pytest.param(name, options, id="-".join([name.removesuffix("Scheduler"), *options]))
     for name, options in [*((name, {}) for name in sorted(RUN)), *VARIANTS]
 ]
+SOME = {"DDIM", "DDPM", "DPMSolverSDE", "HeunDiscrete", "PNDM", "UnCLIP", "UniPCMultistep"}
+"""Of each kind one: deterministic, stochastic, Brownian, two calls a step, Runge-Kutta, its own arguments, multistep."""
+SAMPLED = [
+    case if case.id in SOME else pytest.param(*case.values, id=case.id, marks=pytest.mark.slow)
+    for case in CASES
+]
 LANES = 4
 
 
@@ -198,7 +204,7 @@ def test_an_object_that_cannot_be_run_is_refused_in_one_line(name):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "options"), CASES)
+@pytest.mark.parametrize(("name", "options"), SAMPLED)
 def test_there_is_a_stage_for_each_call_of_the_network(name, options, x):
     steps, network, calls = steps_for(name), Network(), []
     denoiser = denoiser_of(make(name, **options), network)
@@ -283,7 +289,7 @@ def test_one_step_of_pndm_is_one_call():
     assert stages(set_to(1, "PNDMScheduler", skip_prk_steps=True), 1) == [Stage(0, 0, True)]
 
 
-@pytest.mark.parametrize(("name", "options"), CASES)
+@pytest.mark.parametrize(("name", "options"), SAMPLED)
 @pytest.mark.parametrize("noise", ["common", "independent"])
 def test_x_0_is_that_of_a_plain_loop_of_diffusers_given_the_same_draws(name, options, noise, x):
     x_T, names = x.batch(range(LANES)), x.names[:LANES]
@@ -301,7 +307,7 @@ def test_x_0_is_that_of_a_plain_loop_of_diffusers_given_the_same_draws(name, opt
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize(("name", "options"), CASES)
+@pytest.mark.parametrize(("name", "options"), SAMPLED)
 @pytest.mark.parametrize("noise", ["common", "independent"])
 def test_a_sample_does_not_depend_on_its_neighbours(name, options, noise, x):
     denoiser = denoiser_of(make(name, **options))
@@ -316,7 +322,7 @@ def test_a_sample_does_not_depend_on_its_neighbours(name, options, noise, x):
         assert torch.equal(sample(chosen), truth[chosen])
 
 
-@pytest.mark.parametrize(("name", "options"), CASES)
+@pytest.mark.parametrize(("name", "options"), SAMPLED)
 def test_a_scheduler_is_said_to_add_noise_where_the_noise_seed_matters(name, options, x):
     denoiser = denoiser_of(make(name, **options))
     one, two = (
@@ -325,7 +331,7 @@ def test_a_scheduler_is_said_to_add_noise_where_the_noise_seed_matters(name, opt
     assert denoiser.is_stochastic is not torch.equal(one, two)
 
 
-@pytest.mark.parametrize(("name", "options"), CASES)
+@pytest.mark.parametrize(("name", "options"), SAMPLED)
 def test_states_between_steps_can_be_in_double_precision(name, options, x):
     steps = list(
         ds.denoise(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,8 @@ from denoscope.config import InferenceConfig, Settings
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 
-MANIFESTS = ("zarr.json", "recording.json")
-"""The files that say what a recording is, one in each format."""
+MANIFESTS = {"zarr.json": "attributes", "recording.json": "attrs"}
+"""The file that says what a recording is, in each format, and the name of the attributes in it."""
 
 
 def check(verb: Verb, settings: Settings) -> None:
@@ -33,13 +34,22 @@ def check(verb: Verb, settings: Settings) -> None:
 def check_output(path: Path, inference: InferenceConfig) -> None:
     """Refuse a recording that exists, unless it is resumed or replaced."""
     # Unlike Path.is_file, it raises no error if a name is too long, which the storage reports.
-    exists = any(os.path.isfile(path / name) for name in MANIFESTS)
-    if exists and not inference.resume and not inference.overwrite:
-        resume, overwrite = spelled("resume", True), spelled("overwrite", True)
+    found = [name for name in MANIFESTS if os.path.isfile(path / name)]
+    if found and not inference.resume and not inference.overwrite:
+        # A call of a pipeline cannot be resumed.
+        resume = "" if _is_of_pipeline(path / found[0]) else f"resume it ({spelled('resume', True)}), "
         raise UserError(
-            f"{path} already holds a recording; resume it ({resume}), replace it ({overwrite}), or name another output "
+            f"{path} already holds a recording; {resume}replace it ({spelled('overwrite', True)}), or name another output "
             f"({spelled('output')})"
         )
+
+
+def _is_of_pipeline(manifest: Path) -> bool:
+    """Whether a recording was made by a pipeline; False if its manifest cannot be read."""
+    try:
+        return bool(json.loads(manifest.read_bytes())[MANIFESTS[manifest.name]].get("pipeline"))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return False
 
 
 def check_noises(name: str, folder: Path) -> None:

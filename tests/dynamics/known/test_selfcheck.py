@@ -34,6 +34,17 @@ PUBLISHED = {
 }
 
 
+SHORT = ("Newton's basins", "boundary of two Gaussians", "maps of fifty steps", "points and series")
+"""Groups that take seconds."""
+
+
+@pytest.fixture(scope="module")
+def short():
+    """The checks of some groups, which the default run measures."""
+    groups = selfcheck._groups(True)
+    return {check.name: check for group in SHORT for check in groups[group]()}
+
+
 @pytest.fixture(scope="module")
 def quick():
     return {check.name: check for check in selfcheck.run(quick=True)}
@@ -52,16 +63,31 @@ def exit_code(*flags: str) -> int:
     return 0
 
 
+def test_the_checks_of_short_groups_pass(short):
+    assert not [str(check) for check in short.values() if not check.passes]
+    assert len(short) > 25
+
+
+@pytest.mark.slow
 def test_all_quick_checks_pass(quick):
     assert not [str(check) for check in quick.values() if not check.passes]
     assert len(quick) > 50
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in PUBLISHED if name.startswith(("Newton", "two", "Hénon", "cat"))]
+)
+def test_expected_values_of_short_groups_are_the_published_ones(short, name):
+    assert short[name].expected == pytest.approx(PUBLISHED[name], rel=1e-8)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_expected_values_are_the_published_ones(quick, name):
     assert quick[name].expected == pytest.approx(PUBLISHED[name], rel=1e-8)
 
 
+@pytest.mark.slow
 def test_the_fake_fractal_is_recognised(quick):
     verdicts = {name.partition(", ")[2]: check.measured for name, check in quick.items() if "verdict" in name}
     assert verdicts["DDPM, 40² cells, common noise: verdict"] == "smooth"
@@ -111,6 +137,7 @@ def test_a_measure_that_raises_an_error_fails(monkeypatch, capsys):
     assert lines[1].startswith("the group: UserError: no such thing") and lines[1].endswith("FAILS")
 
 
+@pytest.mark.slow
 def test_exponents_with_an_error_of_a_millionth_fail(monkeypatch):
     measure = dynamics.spectrum
 
@@ -133,6 +160,7 @@ def test_a_wrong_probability_of_return_fails(monkeypatch):
     assert decides.passes and not back.passes
 
 
+@pytest.mark.slow
 def test_independent_noise_in_place_of_common_noise_fails(monkeypatch):
     draw = mixture.sample
     monkeypatch.setattr(mixture, "sample", lambda *args, **o: draw(*args, **{**o, "noise": "independent"}))

@@ -119,6 +119,7 @@ def test_a_finished_measurement_is_extended_and_its_beginning_measured(tmp_path)
         assert checkpoint.read(out)["done"] == done
 
 
+@pytest.mark.slow
 def test_lorenz_per_unit_of_time():
     h = 0.02
     found = lyapunov(runge_kutta(lorenz, h), start(1.0, 1.0, 1.0), iterations=3000, discard=500, k=3)
