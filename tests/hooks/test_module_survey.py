@@ -117,7 +117,7 @@ def test_a_failed_survey_leaves_no_hook(make_unet, make_scheduler, dies_at, hook
     denoiser = ds.load(make_unet(), scheduler=make_scheduler("ddim"), device="cpu")
     dies_at(denoiser.network, 0)
     before = hooks_of(denoiser.network)
-    with pytest.raises(RuntimeError, match="on purpose"):
+    with pytest.raises(ds.UserError, match="on purpose"):
         denoiser.layers()
     assert hooks_of(denoiser.network) == before
     assert len(denoiser.layers()) > 10
