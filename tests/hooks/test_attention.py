@@ -2,11 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from diffusers.models.attention_processor import Attention
 from torch import nn
 from torch.nn import functional
 
+import denoscope as ds
 from denoscope.hooks.addresses import parse
 from denoscope.hooks.attention import attention_weights
 from denoscope.hooks.visitors import visiting
@@ -117,3 +120,44 @@ def test_parts_of_a_diffusers_attention_equal_its_projections(mnist):
     torch.testing.assert_close(seen["q"], queries)
     weights = (queries @ keys.mT / math.sqrt(queries.shape[-1])).softmax(-1)
     torch.testing.assert_close(seen["probs"], weights, rtol=1e-4, atol=1e-6)
+
+
+class Mixed(nn.Module):
+    """Attention of diffusers between layers of PyTorch, which have kernels of their own where nothing hinders them."""
+
+    def __init__(self):
+        super().__init__()
+        self.begin, self.end = nn.Conv2d(1, 16, 1), nn.Conv2d(16, 1, 1)
+        self.before, self.after = (nn.TransformerEncoderLayer(16, 2, 32, batch_first=True) for _ in range(2))
+        self.attention = Attention(16, heads=2, dim_head=8)
+
+    def forward(self, x, _t):
+        tokens = self.before(self.begin(x).flatten(2).transpose(1, 2))
+        tokens = self.after(self.attention(tokens))
+        return self.end(tokens.transpose(1, 2).reshape(-1, 16, 8, 8))
+
+
+@pytest.mark.parametrize("what", ["probs", "q", "k", "v"])
+def test_reading_one_attention_changes_no_bit_elsewhere(make_scheduler, what):
+    torch.manual_seed(0)
+    denoiser = ds.load(Mixed(), scheduler=make_scheduler("ddim"), shape=(1, 8, 8), device="cpu")
+    x = ds.noise.random(3, (1, 8, 8))
+    plain = ds.sample(denoiser, x, steps=3)
+    rec = ds.record(denoiser, x, steps=3, layers=[f"attention:{what}"])
+    np.testing.assert_array_equal(rec.final, plain)
+    half = [ds.Intervention("attention:probs", "scale", 0.5)]
+    changed = ds.sample(denoiser, x, steps=3, interventions=half)
+    assert not torch.equal(changed, plain)
+    assert torch.equal(ds.sample(denoiser, x, steps=3), plain), "no mode stays active"
+
+
+def test_a_failing_attention_leaves_no_mode_active(make_scheduler):
+    denoiser = ds.load(Mixed(), scheduler=make_scheduler("ddim"), shape=(1, 8, 8), device="cpu")
+    x = ds.noise.random(1, (1, 8, 8))
+
+    def fail(_state, _call):
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError):
+        ds.sample(denoiser, x, steps=1, interventions=[ds.Intervention("attention:q", fail)])
+    assert not torch.overrides._get_current_function_mode_stack()

@@ -27,19 +27,34 @@ class AttentionMode(TorchFunctionMode):
         visitors: by the paths of modules.
         is_live: whether the present call of the network is the one to visit.
 
-    `active` is the stack of visited modules that are being called, by path.
+    The mode is active while one of these modules is being called, and only then: an active mode keeps PyTorch from its
+    fused kernels, such as those of `nn.TransformerEncoderLayer`, which give other bits.
     """
 
     def __init__(self, visitors: Mapping[str, Visitors], is_live: Callable[[], bool]):
         super().__init__()
         self.visitors, self._is_live = visitors, is_live
-        self.active: list[str] = []
+        self._calls: list[str] = []
+        """The visited modules that are being called, by path, the innermost last."""
+
+    def enter(self, path: str) -> None:
+        """Note that a call of a module begins."""
+        if not self._calls:
+            self.__enter__()
+        self._calls.append(path)
+
+    def leave(self, path: str) -> None:
+        """Note that a call of a module ends."""
+        if self._calls and self._calls[-1] == path:  # it is not if another hook failed before `enter`
+            self._calls.pop()
+            if not self._calls:
+                self.__exit__(None, None, None)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func is functional.scaled_dot_product_attention and self.active and self._is_live():
-            return _attend(self.visitors[self.active[-1]], *args, **(kwargs or {}))
+        if func is functional.scaled_dot_product_attention and self._is_live():
+            return _attend(self.visitors[self._calls[-1]], *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 

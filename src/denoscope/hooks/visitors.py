@@ -85,8 +85,7 @@ def _register(stack: ExitStack, modules: Mapping[str, nn.Module], visits: Visits
     if inside:
         mode = AttentionMode(_by_module(inside), is_live)
         for path in mode.visitors:
-            _track_calls(stack, modules[path], path, mode.active, is_live)
-        stack.enter_context(mode)
+            _track_calls(stack, modules[path], path, mode, is_live)
     for address, visitor in visits:
         if address.what in _REGISTER:
             _REGISTER[address.what](stack, modules[address.path], address, visitor, is_live)
@@ -99,16 +98,18 @@ def _by_module(visits: Iterable[tuple[Address, Visitor]]) -> dict[str, dict[str,
     return found
 
 
-def _track_calls(stack: ExitStack, module: nn.Module, path: str, active: list[str], is_live: IsLive) -> None:
-    """Hold `path` on the stack `active` while the module is being called, also if the call fails."""
+def _track_calls(
+    stack: ExitStack, module: nn.Module, path: str, mode: AttentionMode, is_live: IsLive
+) -> None:
+    """Let the mode know when the module is being called, also if the call fails."""
 
     def enter(_module: nn.Module, _args: Any) -> None:
         if is_live():
-            active.append(path)
+            mode.enter(path)
 
     def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
         if is_live():
-            active.pop()
+            mode.leave(path)
 
     stack.callback(module.register_forward_pre_hook(enter).remove)
     stack.callback(module.register_forward_hook(leave, always_call=True).remove)
