@@ -432,3 +432,42 @@ def test_what_is_stated_of_branches_belongs_to_the_recording(prompted, capsys):
             main(words)
         told = capsys.readouterr().err
         assert stop.value.code == 2 and match in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [
+        ("identity", torch.linspace(-1, 1, 96).reshape(3, 32)),
+        ("timestep", torch.tensor([0.5, 1.5, 2.5])),
+    ],
+)
+def test_labels_may_be_numbers_or_vectors(make_unet, make_scheduler, by_hand, tmp_path, kind, labels):
+    network, scheduler = make_unet(1, class_embed_type=kind), make_scheduler("ddim")
+    denoiser, x = ds.load(network, scheduler=scheduler, device="cpu"), ds.noise.random(3, (1, 8, 8))
+    condition = Condition({"class_labels": labels})
+    rec = ds.record(denoiser, x, tmp_path / "run.zarr", steps=2, lanes=3, condition=condition)
+
+    class Labelled(torch.nn.Module):
+        def forward(self, x, timestep):
+            return network(x, timestep, class_labels=labels)
+
+    expected = by_hand(Labelled(), scheduler, x.batch(range(3)), steps=2, rows=3)["sequence"]
+    assert torch.equal(torch.from_numpy(rec.sequence.to_numpy()), expected)
+    if kind == "timestep":
+        assert rec.dataset["class_label"].values.tolist() == labels.tolist()
+    else:
+        assert "class_label" not in rec.dataset
+    with pytest.raises(ds.UserError, match="inputs, their names or their order"):
+        ds.record(
+            denoiser,
+            x,
+            tmp_path / "run.zarr",
+            steps=2,
+            lanes=3,
+            condition=Condition({"class_labels": labels + 1}),
+            resume=True,
+        )
+    with pytest.raises(
+        ds.UserError, match=r"labels is \(0.5,\); allowed: integers of at least 0 .*condition"
+    ):
+        ds.record(denoiser, x, steps=2, labels=[0.5])

@@ -134,9 +134,11 @@ class Condition:
                 )
 
     def coords(self, count: int) -> dict[str, np.ndarray]:
-        """The classes of `count` samples as a coordinate; empty without classes."""
+        """The labels of `count` samples as a coordinate; empty if there are none, or each is a vector."""
         labels = self.inputs.get("class_labels")
-        return {} if labels is None else {"class_label": np.broadcast_to(labels.numpy(), count).copy()}
+        if labels is None or labels.ndim > 1:
+            return {}
+        return {"class_label": np.broadcast_to(labels.numpy(), count).copy()}
 
     def digest(self) -> str:
         """SHA-256 over names and values."""
