@@ -836,3 +836,21 @@ def test_a_place_that_cannot_be_written_is_told_without_advice_to_resume(tmp_pat
     ):
         pipe(**arguments)
     assert "resume=" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_network_in_training_mode_is_warned_of():
+    pipe, arguments = PIPELINES["stable_diffusion"]()
+    for module in pipe.unet.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    pipe.unet.train()
+    with (
+        pytest.warns(
+            UserWarning, match=r"modules of UNet2DConditionModel are in training mode, .*call .eval\(\)"
+        ),
+        ds.watch(pipe, layers=["mid_block"]),
+    ):
+        pipe(**arguments)
+    pipe.unet.eval()
+    with ds.watch(pipe, layers=["mid_block"]):  # warns of nothing, since warnings are errors
+        pipe(**arguments)

@@ -13,6 +13,9 @@ from types import TracebackType
 from typing import Any, Literal
 
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.errors import UserError
@@ -133,6 +136,7 @@ class _Watcher:
     def __init__(self, pipe: Any, options: InferenceConfig, out: Path | None, stated: Sequence[str] | None):
         self.pipe, self.network, self.options, self.stated = pipe, network_of(pipe), options, stated
         _check_scheduler(pipe)
+        _warn_of_training(self.network)
         self.out = None if out is None else output_of(out, options)
         self._given_out = out
         self._check_output()
@@ -279,6 +283,22 @@ def _stepping(
             del scheduler.step
         else:
             scheduler.step = own
+
+
+def _warn_of_training(network: nn.Module) -> None:
+    """Warn of modules that draw random numbers or change in each call, as they do in training mode."""
+    names = [
+        name
+        for name, module in network.named_modules()
+        if module.training
+        and ((isinstance(module, _DropoutNd) and module.p > 0) or isinstance(module, _BatchNorm))
+    ]
+    if names:
+        warnings.warn(
+            f"{len(names)} modules of {type(network).__name__} are in training mode, {names[0]} among them: the same call "
+            "gives another result each time; call .eval() first",
+            stacklevel=5,
+        )
 
 
 def _check_scheduler(pipe: Any) -> None:
