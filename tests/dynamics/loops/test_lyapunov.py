@@ -218,6 +218,7 @@ def skew_tent(x, a=0.3):
     return torch.where(x < a, x / a, (1 - x) / (1 - a))
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_true_exponent_at_its_confidence_level():
     # The symbols of the skew tent map are independent: its exponent is the entropy of a biased coin.
     truth = -0.3 * math.log(0.3) - 0.7 * math.log(0.7)

@@ -276,6 +276,7 @@ def test_a_sample_that_is_not_finite_is_named(make_scheduler, tmp_path):
         dynamics.divergence(rec)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_pairs(tiny, tmp_path):
     """With 4 and with 40 pairs, the peak is the states of one sample in one layer, beside the results."""
     peaks, sample_bytes = [], 20 * 8 * 64 * 4  # steps, channels, pixels and float32 of one sample in conv_in

@@ -112,8 +112,9 @@ def test_bits_are_compared_not_values(one, two, same, largest):
     assert check.holds is same
 
 
-def test_another_process_is_asked_where_the_model_can_be_loaded_again(model):
-    """With another precision and schedule than the folder's own, which that process must be told."""
+@pytest.mark.slow
+def test_another_process_computes_the_same_bits_where_the_model_can_be_loaded_again(model):
+    """With another precision and schedule than the folder's own, which that process must receive."""
     scheduler = ds.load(model, device="cpu").scheduler
     denoiser = ds.load(model, scheduler=type(scheduler)(beta_end=0.01), dtype="float64", device="cpu")
     assert denoiser.dtype == torch.float64
@@ -209,9 +210,9 @@ def test_what_cannot_be_measured_is_said_to_be_not_measured(tiny_ddpm, make_unet
     assert verify.precision(double, steps=1).value < 1e-12
 
 
-def test_the_state_s_own_precision_changes_the_floor(tiny):
+def test_the_precision_of_the_state_changes_the_floor(tiny):
     """With the sampler in float64 the network's rounding is all that is left."""
-    single, double = (verify.precision(tiny, steps=20, sampler_dtype=kind) for kind in ("auto", "float64"))
+    single, double = (verify.precision(tiny, steps=STEPS, sampler_dtype=kind) for kind in ("auto", "float64"))
     assert 0 < double.between_precisions != single.between_precisions > 0
 
 
