@@ -82,6 +82,7 @@ def closed_form(step):
     return math.sqrt(squared), math.sqrt((1 - level) / level)
 
 
+@pytest.mark.slow
 def test_measured_turn_distances_agree_with_the_drawn_theory(ax, turned):
     theory = dynamics.gaussian_theory(gaussian(VALUES), VALUES, steps=STEPS)
     assert figures.draw_turn_distance(ax, turned, theory=theory, level=LEVEL) is ax

@@ -139,6 +139,7 @@ def test_compilation_requests_one_whole_graph(tiny, x, compiling):
     assert run.compilation.gap == 0 and states["mid_block"].is_contiguous()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="PyTorch compiles for the CPU with g++")
 def test_a_model_loaded_in_inference_mode_is_compiled_too(make_unet, make_scheduler, x, tmp_path):
     with torch.inference_mode():

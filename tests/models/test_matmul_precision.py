@@ -35,6 +35,7 @@ def test_the_processor_needs_none_of_it():
         assert found() == before
 
 
+@pytest.mark.slow
 def test_what_a_user_chose_by_either_of_pytorchs_ways_is_put_back():
     program = """
         import torch

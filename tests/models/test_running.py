@@ -103,7 +103,7 @@ def failing(denoiser, x_T):
 
     handle = denoiser.network.body[3].register_forward_hook(fail)
     try:
-        with pytest.raises(RuntimeError, match="on the way"):
+        with pytest.raises(ds.UserError, match="on the way"):
             ds.sample(denoiser, x_T, steps=2)
     finally:
         handle.remove()

@@ -32,6 +32,7 @@ def measures(model, inputs, copied, plane) -> dict[str, list[str]]:  # noqa: ARG
     }
 
 
+@pytest.mark.slow
 def test_a_file_is_replaced_with_overwrite_only(measures, here, refused):
     for line, files in measures.items():
         for name in files:

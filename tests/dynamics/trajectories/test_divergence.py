@@ -54,6 +54,7 @@ def test_gaussian_data_separate_by_the_factors_of_each_step(tmp_path):
     np.testing.assert_allclose(found["growth_rate"], np.log(factors).sum() / 10, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_pairs_along_singular_directions_grow_by_the_exponents(make_unet, make_scheduler, tmp_path):
     denoiser = ds.load(make_unet(), scheduler=make_scheduler("ddim"), dtype="float64", device="cpu")
     x = ds.noise.perturbed(1, denoiser.shape, epsilon=1.0, base_seed=3)

@@ -122,8 +122,8 @@ def usable_fractions(
     positive = distances[used & (hits > 0)]
     if used.sum() < 3 or len(positive) < 2:
         warnings.append(
-            f"{used.sum()} fractions can be used and {len(positive)} of them are above 0, while a fit needs 3 and 2: there "
-            "is not an exponent; take other epsilons or more points"
+            f"{used.sum()} fractions can be used and {len(positive)} of them are above 0, but a fit needs 3 and 2: the "
+            "exponent is NaN; take other epsilons or more points"
         )
         used = np.zeros_like(used)
     elif np.log10(positive.max() / positive.min()) < 1:
