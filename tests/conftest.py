@@ -1,6 +1,7 @@
 """Denoisers small enough for every test, one truth in closed form, and one computed by hand."""
 
 import datetime
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,16 @@ import denoscope as ds
 def pytest_collection_modifyitems(items):
     """The pages of the documentation first: they take longest, and run beside all the rest."""
     items.sort(key=lambda item: item.path.stem != "test_readme")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imports_frozen():
+    """Leave what imports made out of all garbage collections, which would walk through it again and again."""
+    import xarray  # noqa: F401
+    import zarr  # noqa: F401
+    from diffusers import UNet2DModel  # noqa: F401
+
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -209,8 +210,14 @@ def _machine(dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
         "dtype": str(dtype).removeprefix("torch."),
         "device": device_name(device),
         "threads": torch.get_num_threads(),
-        **{name: importlib.metadata.version(name) for name in NUMERIC},
+        **{name: _version(name) for name in NUMERIC},
     }
+
+
+@functools.cache
+def _version(library: str) -> str:
+    """The installed version of a library; finding it takes milliseconds."""
+    return importlib.metadata.version(library)
 
 
 def _common(**described: Any) -> dict[str, Any]:
@@ -221,7 +228,7 @@ def _common(**described: Any) -> dict[str, Any]:
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **described,
         "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in LIBRARIES},
+        | {name: _version(name) for name in LIBRARIES},
     }
 
 

@@ -67,7 +67,9 @@ class Lanes:
             begin_at(self.scheduler, begin)
         self.branches = denoiser.branches(condition)
         self.scale = condition.scale
-        like = torch.empty(0, dtype=denoiser.dtype, device=denoiser.device)
+        # Looked up once: diffusers' networks search all their modules for it.
+        self.network_dtype = denoiser.dtype
+        like = torch.empty(0, dtype=self.network_dtype, device=denoiser.device)
         self.inputs = condition.rows(loop.lanes, self.branches, like)
         self.schedule = stages(self.scheduler, loop.steps)
         self.most_calls = 1 + max(stage.call for stage in self.schedule)
@@ -102,7 +104,7 @@ class Lanes:
             stage.step, stage.call, float(timestep), self.names, self.branches, lanes=self.loop.lanes
         )
         with matmul_precision.exact(x.device, tf32=self.loop.tf32):
-            rows = scaled(scheduler, x, timestep).to(self.denoiser.dtype)
+            rows = scaled(scheduler, x, timestep).to(self.network_dtype)
             if self.branches:
                 rows = torch.cat([rows] * len(self.branches))
             with self.denoiser.first_call(rows, timestep, self.inputs):
