@@ -171,6 +171,7 @@ def test_the_noise_of_a_stochastic_scheduler_is_common_to_all_cells_at_any_batch
     ).all()
 
 
+@pytest.mark.slow
 def test_a_killed_map_resumes_to_the_same_bits(recorder, tmp_path):
     out = tmp_path / "map.npz"
     line = "basins map --device cpu --num_steps 1 --num_prompts_per_direction 6 8 --len_per_direction 60 60"

@@ -201,6 +201,7 @@ def test_another_path_of_a_shared_module_names_the_one_to_use(make_scheduler):
         denoiser.chosen_layers("shared")
 
 
+@pytest.mark.slow
 def test_a_network_that_is_compiled_already_is_surveyed_and_tapped_as_it_is(tiny, make_unet, make_scheduler):
     network = make_unet()
     network.compile(backend="eager")

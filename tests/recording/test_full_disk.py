@@ -17,6 +17,8 @@ from denoscope.storage.stores.local import LocalStore
 COUNT, STEPS, LANES = 24, 6, 4
 LAYERS = ("conv_in", "down_blocks.0.resnets.0", "up_blocks.1.resnets.0")
 OUTPUTS = ["run.zarr", "run"]
+SAMPLED_OUTPUTS = ["run.zarr", pytest.param("run", marks=pytest.mark.slow)]
+"""One format by default; both in the slow tests."""
 FIRST_CALL = 4
 """The first call of the network in a step: two calls survey its layers, one is the probe of the fingerprint."""
 
@@ -68,7 +70,7 @@ def one_line(said: str) -> str:
     return line
 
 
-@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
 def test_finished_samples_survive_a_full_disk_and_a_resume_with_room_adds_the_rest(
     arguments, unbroken, recorder, contents, small_disk, out
 ):
@@ -127,14 +129,14 @@ def test_a_plan_that_cannot_fit_is_refused_before_anything_is_touched(arguments,
     assert sorted(disk.rglob("*")) == before
 
 
-@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
 def test_a_recording_fits_into_the_room_that_its_plan_states(arguments, recorder, small_disk, tmp_path, out):
     planned = planned_bytes(recorder.run(*arguments, "--output", tmp_path / "no" / out, "--dry_run").said)
     done = recorder.run(*arguments, "--output", small_disk(math.ceil(planned / 1024)) / out)
     assert done.code == 0, done.said
 
 
-@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
 def test_a_former_recording_survives_a_replacement_that_cannot_fit(
     arguments, recorder, contents, small_disk, out
 ):

@@ -21,6 +21,8 @@ LENGTH = 4
 LATE = 10**6
 """A later file event than any recording has."""
 FORMATS = ("zarr", "pt")
+SAMPLED_FORMATS = ["zarr", pytest.param("pt", marks=pytest.mark.slow)]
+"""One format by default; both in the slow tests."""
 
 
 def output(folder: Path, format: str) -> Path:
@@ -134,7 +136,7 @@ def test_kills_in_a_row_lose_no_finished_sample_and_leave_the_bytes_of_an_unbrok
     assert len(set(found)) > 2, "the kills came at different stages"
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", SAMPLED_FORMATS)
 @pytest.mark.parametrize("kills", [5, pytest.param(LATE, marks=pytest.mark.slow)])
 def test_a_kill_at_any_file_event_costs_at_most_the_samples_in_flight(
     arguments, unbroken, truth, file_events, recorder, contents, tmp_path, format, kills
@@ -154,7 +156,7 @@ def test_a_kill_at_any_file_event_costs_at_most_the_samples_in_flight(
     assert found == sorted(found) and file_events[format] > 100
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", SAMPLED_FORMATS)
 @pytest.mark.parametrize("kills", [3, pytest.param(150, marks=pytest.mark.slow)])
 def test_a_kill_during_a_replacement_leaves_the_former_recording_or_the_new_one(
     arguments, unbroken, truth, recorder, contents, tmp_path, format, kills

@@ -53,6 +53,7 @@ def test_another_file_is_refused_by_its_name(tmp_path, content, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_training_without_its_digits_ends_in_one_line(tmp_path):
     command = [sys.executable, "-m", "training", "unet", "--data", "nofile", "--out", "out"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "src")))}

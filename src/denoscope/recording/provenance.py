@@ -227,8 +227,7 @@ def _common(**described: Any) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **described,
-        "versions": {"python": platform.python_version()}
-        | {name: _version(name) for name in LIBRARIES},
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
     }
 
 

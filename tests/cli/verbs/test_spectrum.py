@@ -44,6 +44,7 @@ def test_spectrum_of_a_layer_with_its_directions(model, inputs, here):
     assert torch.equal(load(here / "vectors" / "noise_0000.pt"), expected.right)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("inputs")
 def test_spectrum_resumes_after_a_kill(model, recorder, here, refused):
     line = f"dynamics spectrum --model {model} --k 2 --num_steps 1 --device cpu --output"

@@ -56,7 +56,7 @@ def test_common_noise_differs_between_iterations_and_fixed_noise_does_not(tiny):
     assert torch.equal(common.at(1)(x), common.at(1)(x))
 
 
-@pytest.mark.parametrize("kind", ["tiny", "tiny_ddpm"])
+@pytest.mark.parametrize("kind", [pytest.param("tiny", marks=pytest.mark.slow), "tiny_ddpm"])
 def test_the_derivative_of_a_loop_is_exact(kind, request):
     denoiser = request.getfixturevalue(kind)
     loop = dynamics.closed_loop(denoiser, 1.0, steps=1)

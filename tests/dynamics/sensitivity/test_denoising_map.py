@@ -30,6 +30,7 @@ def test_forward_mode_reverse_mode_and_differences_agree(exact):
         )
 
 
+@pytest.mark.slow
 # NumPy 2 warns about how a scheduler of diffusers converts tensors.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning")
 def test_multistep_schedulers_have_a_spectrum_but_no_single_steps(make_unet):

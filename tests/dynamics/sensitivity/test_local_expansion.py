@@ -13,6 +13,7 @@ from denoscope.dynamics.sensitivity.local_expansion import local_expansion
 from denoscope.dynamics.sensitivity.spectrum import spectrum
 
 
+@pytest.mark.slow
 def test_sums_of_rates_are_not_the_leading_exponents(exact):
     """The sum over a whole frame is ln|det|; the sum over a part of it is not an exponent."""
     x_T = ds.noise.random(1, exact.shape, seed=1).batch([0]).double()

@@ -112,7 +112,7 @@ def test_exponents_of_a_layers_state_are_the_closed_form():
         )
 
 
-@pytest.mark.parametrize("layer", ["conv_in", "mid_block"])
+@pytest.mark.parametrize("layer", ["conv_in", pytest.param("mid_block", marks=pytest.mark.slow)])
 def test_exponents_of_a_layers_state_are_those_of_a_plain_jacobian(exact, layer):
     x_T, scheduler = (
         ds.noise.random(1, exact.shape, seed=1).batch([0]).double(),
@@ -143,6 +143,7 @@ def test_exponents_of_a_layers_state_are_those_of_a_plain_jacobian(exact, layer)
     )
 
 
+@pytest.mark.slow
 def test_central_differences_agree_unless_the_map_has_a_kink(exact):
     x_T = ds.noise.random(1, exact.shape, seed=1).batch([0]).double()
     for options in ({}, {"layer": "mid_block", "step": 2}):
@@ -293,7 +294,7 @@ def test_a_leading_direction_almost_orthogonal_to_the_block_is_found(seed):
     assert spectrum(denoiser, x_T, 1, steps=10, seed=seed).exponents[0] == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_exponents_without_gaps_are_right_or_give_a_warning(seed):
     denoiser, x_T = gaussian(tuple(np.linspace(3, 1, 400))), some(400)
     expected = np.log([ddim_factors(value, 4).prod() for value in np.linspace(3, 1, 400)[:4]])

@@ -44,10 +44,10 @@ def save_every_piece(monkeypatch):
     ("dtype", "options"),
     [
         ("float32", {"k": 2}),
-        ("float64", {"k": 2, "differences": True}),
-        ("bfloat16", {"k": 1}),
+        pytest.param("float64", {"k": 2, "differences": True}, marks=pytest.mark.slow),
+        pytest.param("bfloat16", {"k": 1}, marks=pytest.mark.slow),
         ("float32", {"k": 2, "layer": "mid_block", "step": 1}),
-        ("float32", {"k": 2, "noise": "independent", "name": "other"}),
+        pytest.param("float32", {"k": 2, "noise": "independent", "name": "other"}, marks=pytest.mark.slow),
     ],
 )
 def test_an_interrupted_spectrum_is_resumed_to_the_same_bits(

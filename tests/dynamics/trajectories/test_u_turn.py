@@ -138,6 +138,7 @@ def test_a_u_turn_resumes_from_its_checkpoint(mixture, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_digit_survives_little_noise(mnist):
     x_0 = ds.sample(mnist, ds.noise.random(2, mnist.shape, seed=1).batch(range(2)), steps=10)
     found = dynamics.u_turn(mnist, x_0, [0.1, 1.0], draws=4, steps=10)
