@@ -181,7 +181,7 @@ class InferenceConfig(Checked):
         "none", "Compression of a zarr store; zstd makes floats about a tenth smaller."
     )
     state_dtype: Literal["auto", "float16", "float32", "float64"] = option(
-        "auto", "Precision in which states are stored; auto is that of the network."
+        "auto", "Precision in which states are stored; auto is that of each layer."
     )
     every: tuple[int, ...] = option(
         (1,), "Steps whose states are recorded: one number K for every K-th step, or a list of steps.", STEPS

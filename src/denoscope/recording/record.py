@@ -98,7 +98,7 @@ def record(
         channels, height, width: the part of each state that is stored, as "0:8", "::2" or "0,3,7".
         reduce: "none", "spatial_mean", "channel_mean", "norm", or "project:K" (a random projection to K numbers).
         flatten: store each state as one vector.
-        state_dtype: the precision of stored states; "auto" is the network's own.
+        state_dtype: the precision of stored states; "auto" is that of each layer (float32 for bfloat16, which NumPy lacks).
 
     Args for the output:
         output_format: "zarr" (one store), "pt" (one file for each sample and array), or "auto" by the name of `out`.
