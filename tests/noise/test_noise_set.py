@@ -86,6 +86,7 @@ pickle.dump({
 """
 
 
+@pytest.mark.slow
 def test_noises_are_the_same_in_another_process(tmp_path):
     noises = made(tmp_path)
     assert list(noises) == KINDS

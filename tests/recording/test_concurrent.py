@@ -8,6 +8,8 @@ import denoscope as ds
 
 COUNT, LANES, STEPS = 24, 4, 4
 OUTPUTS = ["run.zarr", "run"]
+SAMPLED_OUTPUTS = ["run.zarr", pytest.param("run", marks=pytest.mark.slow)]
+"""One format by default; both in the slow tests."""
 ARRAYS = ("sequence", "conv_in")
 FIRST_CALL = 4
 """The first call of the network in a step: two calls survey its layers, one is the probe of the fingerprint."""
@@ -29,7 +31,7 @@ def unbroken(arguments, recorder, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
 @pytest.mark.parametrize("flag", ["--resume", "--overwrite", None])
 def test_a_second_writer_is_refused_in_one_line_and_the_first_finishes(
     arguments, unbroken, recorder, contents, tmp_path, out, flag
@@ -47,7 +49,7 @@ def test_a_second_writer_is_refused_in_one_line_and_the_first_finishes(
     assert contents(tmp_path / out) == contents(unbroken / out)
 
 
-@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
 @pytest.mark.parametrize("flag", ["--resume", "--overwrite", None])
 def test_of_writers_that_start_together_one_writes_and_none_undoes_its_work(
     arguments, unbroken, recorder, contents, tmp_path, out, flag
@@ -109,7 +111,7 @@ def test_readers_during_writing_see_right_values_or_nan_and_only_finished_sample
     assert complete_samples(ds.open(tmp_path / out).dataset, right) == COUNT
 
 
-@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
 def test_a_reader_does_not_block_the_writer(arguments, unbroken, recorder, contents, tmp_path, out):
     first = recorder.start(*arguments, "--output", tmp_path / out, holds_at=[FIRST_CALL + 5])
     first.until(f"call {FIRST_CALL + 5}\n")

@@ -12,6 +12,8 @@ from denoscope.storage.zarr import layout
 
 COUNT, LANES, STEPS = 10, 4, 3
 OUTPUTS = ["run.zarr", "run"]
+SAMPLED_OUTPUTS = ["run.zarr", pytest.param("run", marks=pytest.mark.slow)]
+"""One format by default; both in the slow tests."""
 
 
 @pytest.fixture
@@ -52,7 +54,11 @@ def calls(tiny):
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-@pytest.mark.parametrize("call", [1, 2, STEPS + 1, STEPS + 2, 2 * STEPS + 1, 3 * STEPS])
+@pytest.mark.parametrize(
+    "call",
+    [1, STEPS + 2, 3 * STEPS]
+    + [pytest.param(call, marks=pytest.mark.slow) for call in (2, STEPS + 1, 2 * STEPS + 1)],
+)
 def test_an_exception_then_a_resume_gives_the_bytes_of_an_unbroken_run(
     record, broken, contents, tmp_path, out, call
 ):
@@ -107,7 +113,7 @@ def test_a_resume_gives_the_same_bytes_with_a_stochastic_scheduler(
     assert contents(tmp_path / "broken.zarr") == contents(tmp_path / "whole.zarr")
 
 
-@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
 @pytest.mark.parametrize("batch_size", [1, 8, 100])
 def test_a_resume_may_have_another_batch_size(record, broken, contents, tmp_path, out, batch_size):
     record(f"whole/{out}")
@@ -160,7 +166,7 @@ def damages(path: Path) -> list[Path]:
     return sorted(found for found in path.rglob("*") if found.is_file() and found.name != "lock")
 
 
-@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
 @pytest.mark.parametrize("harm", ["flipped", "truncated", "gone"])
 @pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_resume_repairs_any_damaged_file_except_the_one_that_describes_the_recording(
@@ -210,7 +216,7 @@ OTHER = [
 ]
 
 
-@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
 @pytest.mark.parametrize(("options", "listed"), OTHER)
 def test_other_work_is_refused_with_a_list_of_what_differs(
     record, broken, contents, tmp_path, out, options, listed
@@ -223,7 +229,7 @@ def test_other_work_is_refused_with_a_list_of_what_differs(
     assert contents(tmp_path / out) == before
 
 
-@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
 def test_other_models_schedulers_inputs_and_threads_are_refused(
     record, broken, x, make_unet, make_scheduler, contents, tmp_path, out
 ):

@@ -11,11 +11,11 @@ from denoscope.foundation import checkpoint
 
 
 def test_lyapunov_iterates_the_loop_of_the_first_noise(model, inputs, here, capsys):
-    call(f"dynamics lyapunov --model {model} --device cpu --num_steps 2 --iterations 12 --discard 2 --k 1")
+    call(f"dynamics lyapunov --model {model} --device cpu --num_steps 2 --iterations 40 --discard 2 --k 1")
     denoiser = ds.load(model, device="cpu")
     x_0 = ds.sample(denoiser, ds.noise.read(inputs).batch([0]), steps=2)[0]
     loop = dynamics.closed_loop(denoiser, 0.5, steps=2, noise_seed=42)
-    expected = dynamics.lyapunov(loop, x_0, iterations=12, discard=2, k=1)
+    expected = dynamics.lyapunov(loop, x_0, iterations=40, discard=2, k=1)
     written = json.loads((here / "lyapunov.json").read_text())
     assert written["exponents"] == expected.exponents.tolist()
     origin = written["origin"]
@@ -23,7 +23,7 @@ def test_lyapunov_iterates_the_loop_of_the_first_noise(model, inputs, here, caps
     assert (origin["begin"], origin["loop_noise"], origin["derivative"]) == (1, "fixed", "torch.func.jvp")
     printed = capsys.readouterr()
     assert printed.out.startswith(f"exponent 1: {expected.exponents[0]:+.4f} per iteration")
-    assert "12 iterations" in printed.err
+    assert "40 iterations" in printed.err
 
 
 def test_orbit_writes_states_and_measures_and_resumes(model, inputs, here, capsys):

@@ -47,6 +47,7 @@ def _straight_limit() -> float:
     return total / 2
 
 
+@pytest.mark.slow
 def test_straight_boundaries_approach_the_closed_form():
     limit = _straight_limit()
     assert limit == pytest.approx(0.400147, abs=1e-5)

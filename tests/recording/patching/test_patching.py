@@ -231,6 +231,7 @@ def test_what_does_not_fit_is_refused(tiny, make_unet, make_scheduler, pair, tmp
         checkpoint.read(a.path)
 
 
+@pytest.mark.slow
 def test_a_killed_map_is_resumed(model, recorder, tmp_path):
     denoiser, out = ds.load(model, device="cpu"), tmp_path / "map.npz"
     a, b = both(denoiser, tmp_path)
