@@ -47,7 +47,7 @@ def test_messages_are_shown_by_level(capsys, words, shown):
 
 
 @pytest.mark.usefixtures("talking")
-def test_a_library_user_gets_the_messages_from_logging(caplog):
+def test_messages_reach_other_handlers_and_the_own_one_is_removed(caplog):
     with caplog.at_level(logging.INFO, "denoscope"):
         command.main(["record"])
     assert [record.message for record in caplog.records] == ["a message", "a caveat"]

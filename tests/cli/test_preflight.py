@@ -63,3 +63,18 @@ for line in {list(MISTAKES)!r}:
     assert not {{"torch", "diffusers"}} & sys.modules.keys(), line
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("out", ["run.zarr", "run"])
+def test_each_format_has_its_manifest(tiny, tmp_path, out):
+    """What is repeated from the storage is what the storage writes."""
+    import json
+
+    import denoscope as ds
+    from denoscope.cli.preflight import MANIFESTS
+
+    ds.record(tiny, ds.noise.random(1, tiny.shape), tmp_path / out, steps=1)
+    (found,) = [name for name in MANIFESTS if (tmp_path / out / name).is_file()]
+    assert (
+        json.loads((tmp_path / out / found).read_text())[MANIFESTS[found]]["format"] == "denoscope recording"
+    )

@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 import xarray
+from outputs import OUTPUTS, SAMPLED_OUTPUTS
 
 import denoscope as ds
 
 COUNT, LANES, STEPS = 24, 4, 4
-OUTPUTS = ["run.zarr", "run"]
-SAMPLED_OUTPUTS = ["run.zarr", pytest.param("run", marks=pytest.mark.slow)]
-"""One format by default; both in the slow tests."""
 ARRAYS = ("sequence", "conv_in")
 FIRST_CALL = 4
 """The first call of the network in a step: two calls survey its layers, one is the probe of the fingerprint."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from outputs import OUTPUTS, SAMPLED_OUTPUTS
 from torch import nn
 
 import denoscope as ds
@@ -16,9 +17,6 @@ from denoscope.storage.stores.local import LocalStore
 
 COUNT, STEPS, LANES = 24, 6, 4
 LAYERS = ("conv_in", "down_blocks.0.resnets.0", "up_blocks.1.resnets.0")
-OUTPUTS = ["run.zarr", "run"]
-SAMPLED_OUTPUTS = ["run.zarr", pytest.param("run", marks=pytest.mark.slow)]
-"""One format by default; both in the slow tests."""
 FIRST_CALL = 4
 """The first call of the network in a step: two calls survey its layers, one is the probe of the fingerprint."""
 

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from outputs import OUTPUTS, SAMPLED_OUTPUTS
 
 import denoscope as ds
 from denoscope.storage.zarr import layout
 
 COUNT, LANES, STEPS = 10, 4, 3
-OUTPUTS = ["run.zarr", "run"]
-SAMPLED_OUTPUTS = ["run.zarr", pytest.param("run", marks=pytest.mark.slow)]
-"""One format by default; both in the slow tests."""
 
 
 @pytest.fixture

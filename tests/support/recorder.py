@@ -85,15 +85,15 @@ class Recorder:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def start(
-        self, *arguments: object, pause: float = 0.0, holds_at: Sequence[int] = (), dies_at: int = 0
-    ) -> Running:
+    def start(self, *arguments: object, holds_at: Sequence[int] = (), dies_at: int = 0) -> Running:
         """Begin a call of the command.
 
-        `holds_at` lists calls of a network, counted from 1, at which it says "call N" and waits for `release`.
-        `pause` makes every call of a network take so many seconds more, and say "call N" (the first two
-        are those of the survey of its layers, the third is the fingerprint's probe); `dies_at` kills the process at
-        its file event of that number, counted from 1 (one of FILE_EVENTS below the output).
+        Args:
+            holds_at: calls of a network, counted from 1, at which the process prints "call N" and waits for `release`.
+                The first two calls of a recording are those of the survey of its layers, the third is the
+                fingerprint's probe.
+            dies_at: the file event, counted from 1, at which the process is killed (one of FILE_EVENTS below the
+                output).
         """
         self.count += 1
         told = self.folder / f"{self.count}.txt"
@@ -102,7 +102,6 @@ class Recorder:
         request = {
             "arguments": words,
             "told": str(told),
-            "pause": pause,
             "holds_at": list(holds_at),
             "dies_at": dies_at,
             "cwd": os.getcwd(),
@@ -182,8 +181,8 @@ def call(request: dict) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if "beside" in request:
         be_strict()
-    if request.get("pause") or request.get("holds_at"):
-        slow_down(request["pause"], request["holds_at"], request["told"])
+    if request.get("holds_at"):
+        hold(request["holds_at"], request["told"])
     count_events = None
     if request.get("dies_at"):
         output = request["arguments"][request["arguments"].index("--output") + 1]
@@ -218,8 +217,8 @@ def be_strict() -> None:
     warnings.filterwarnings("ignore", "__array__ implementation doesn't", DeprecationWarning)
 
 
-def slow_down(seconds: float, holds_at: Sequence[int], told: str) -> None:
-    """Announce each call of a network, and make it longer, or wait there to be released."""
+def hold(holds_at: Sequence[int], told: str) -> None:
+    """Announce each call of a network, and wait in some of them to be released."""
     import itertools
 
     from torch.nn.modules.module import register_module_forward_pre_hook
@@ -230,8 +229,6 @@ def slow_down(seconds: float, holds_at: Sequence[int], told: str) -> None:
         if type(module).__name__ == "UNet2DModel":
             call = next(calls)
             os.write(2, f"call {call}\n".encode())
-            # A signal does not shorten it, so that a test can choose the place where it comes.
-            time.sleep(seconds)
             while call in holds_at and not os.path.exists(f"{told}.released{holds_at.index(call) + 1}"):
                 time.sleep(0.002)
 

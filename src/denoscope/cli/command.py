@@ -40,7 +40,7 @@ def _output_may_close() -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `denoscope` with these words, those of the process unless given."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    while words[1:] and words[0] in ("-v", "--verbose", "-q", "--quiet"):
+    while words[1:] and words[0] in messages.FLAGS:
         words = [*words[1:], words[0]]
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]

@@ -17,6 +17,8 @@ from denoscope.config import Settings
 from denoscope.foundation.checked import type_hints
 from denoscope.foundation.errors import UserError
 
+T = typing.TypeVar("T")
+
 
 def parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str) -> Any:
     """An object with one attribute a flag; flags that are not given have their default from `settings`.
@@ -73,14 +75,18 @@ def _first_part(framed: str) -> str:
 
 def verbosity(parsed: Any) -> Verbosity:
     """Which messages are shown."""
-    return Verbosity(verbose=parsed.verbose, quiet=parsed.quiet)
+    return _checked(Verbosity, parsed)
 
 
 def own_flags(verb: Verb, parsed: Any) -> Any:
-    """The flags that belong to this command alone, checked; None if there are none."""
-    if verb.own is None:
-        return None
-    return verb.own(**{item.name: getattr(parsed, item.name) for item in dataclasses.fields(verb.own)})
+    """The flags that belong to this command alone, checked; None for a command without such flags."""
+    return None if verb.own is None else _checked(verb.own, parsed)
+
+
+def _checked(owner: type[T], parsed: Any) -> T:
+    """An instance of a class of flags, which checks their values."""
+    names = [item.name for item in dataclasses.fields(owner)]  # type: ignore[arg-type]
+    return owner(**{name: getattr(parsed, name) for name in names})
 
 
 def merged(verb: Verb, settings: Settings, parsed: Any) -> Settings:

@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from denoscope.foundation.checked import Checked, option
 from denoscope.foundation.errors import UserError
@@ -32,6 +32,10 @@ class Verbosity(Checked):
     def level(self) -> int:
         """The lowest level of the messages that are shown."""
         return logging.DEBUG if self.verbose else logging.WARNING if self.quiet else logging.INFO
+
+
+FLAGS = [text for item in fields(Verbosity) for text in (item.metadata["alias"], f"--{item.name}")]
+"""All spellings of these flags."""
 
 
 @contextmanager

@@ -15,7 +15,10 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 
 MANIFESTS = {"zarr.json": "attributes", "recording.json": "attrs"}
-"""The file that says what a recording is, in each format, and the name of the attributes in it."""
+"""The file that describes a recording, in each format, and the name of its attributes.
+
+Repeated from `storage`, which imports PyTorch.
+"""
 
 
 def check(verb: Verb, settings: Settings) -> None:

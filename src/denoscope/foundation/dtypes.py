@@ -1,7 +1,8 @@
-"""States of any dtype: what stands for a missing one, and all of them in double precision."""
+"""States of any dtype: which value a missing one has, and all of them in double precision."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 
@@ -13,3 +14,15 @@ def missing_value(dtype: torch.dtype) -> float:
 def in_double(states: torch.Tensor) -> torch.Tensor:
     """The numbers of states [n, …] in double precision [n, number]; a complex number counts as two, its parts."""
     return (torch.view_as_real(states) if states.is_complex() else states).flatten(1).double()
+
+
+def widened(values: np.ndarray) -> np.ndarray:
+    """The values in double precision; complex ones stay complex."""
+    return values.astype(np.promote_types(values.dtype, np.float64))
+
+
+def torch_dtype(dtype: np.dtype) -> torch.dtype:
+    """PyTorch's dtype of the same name."""
+    found = getattr(torch, str(dtype))
+    assert isinstance(found, torch.dtype)
+    return found

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from denoscope.foundation.dtypes import widened
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.module_survey import Layer
 from denoscope.storage import formats
@@ -112,8 +113,7 @@ class SourceRecording:
             array, finished = self._at(*place), np.flatnonzero(self.dataset[COMPLETE].to_numpy())
             total: Any = 0
             for sample in finished:  # one after the other, to hold one sample at a time
-                values = _branch_first(array.isel(sample=[sample]))[:, 0]
-                total = total + values.astype(np.promote_types(values.dtype, np.float64))
+                total = total + widened(_branch_first(array.isel(sample=[sample]))[:, 0])
             self._last_mean = place, total / len(finished)
         return self._last_mean[1]
 

@@ -134,7 +134,7 @@ class Condition:
                 )
 
     def coords(self, count: int) -> dict[str, np.ndarray]:
-        """The labels of `count` samples as a coordinate; empty if there are none, or each is a vector."""
+        """The labels of `count` samples as a coordinate; empty without labels, and for labels that are vectors."""
         labels = self.inputs.get("class_labels")
         if labels is None or labels.ndim > 1:
             return {}

@@ -40,7 +40,7 @@ class RecordedStates(Mapping[str, Any]):
     def address(self, query: str) -> str:
         """The recorded address that a query names.
 
-        Raises: UnknownKeyError, a UserError and a KeyError, if there is none.
+        Raises: UnknownKeyError (a UserError and a KeyError) if no recorded layer matches.
         """
         if query in self._addresses:
             return query

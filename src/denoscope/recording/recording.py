@@ -101,7 +101,7 @@ class Recording:
     def __getitem__(self, name: str) -> xarray.DataArray:
         """An array by name: "sequence", "final", "x_0_estimates", or a layer as in `states`.
 
-        Raises: UnknownKeyError, a UserError and a KeyError, if it was not recorded.
+        Raises: UnknownKeyError (a UserError and a KeyError) if it was not recorded.
         """
         if name == "final":
             return self.final

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from denoscope.foundation.dtypes import torch_dtype
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.state_reduction import Selection
 from denoscope.recording.device_transfer import DeviceTransfer
@@ -34,7 +35,7 @@ class StepRecorder:
     ):
         self._plan, self._selection = plan, selection
         self._unit, self._transfer, self._report = unit, transfer, report
-        self._dtypes = {array.name: getattr(torch, str(array.dtype)) for array in plan.arrays}
+        self._dtypes = {array.name: torch_dtype(array.dtype) for array in plan.arrays}
         self._recorded = {int(step) for step in plan.coords["step"][1]}
         self._finite: list[torch.Tensor] = []
         """For each tensor of the present step, which samples are finite, [n]."""

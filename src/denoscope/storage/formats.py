@@ -95,7 +95,7 @@ def local_store(path: Path, format: str) -> LocalStore:
 
 
 def stored_format(store: ByteStore) -> str | None:
-    """Return the name of the format of the recording in a store; None if there is none.
+    """Return the name of the format of the recording in a store; None if the store holds no recording.
 
     Raises: UserError if the store cannot be read.
     """

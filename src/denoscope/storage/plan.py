@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 
+from denoscope.foundation.dtypes import missing_value, torch_dtype
 from denoscope.foundation.errors import UserError
 from denoscope.storage.completion import Mark
 
@@ -65,7 +66,7 @@ class ArrayPlan:
     @property
     def missing(self) -> Any:
         """What a value reads as that was not recorded: NaN, or 0 if the dtype has no NaN."""
-        return np.nan if np.issubdtype(self.dtype, np.inexact) else self.dtype.type(0)
+        return self.dtype.type(missing_value(torch_dtype(self.dtype)))
 
     @property
     def entry_bytes(self) -> int:

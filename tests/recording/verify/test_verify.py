@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from outputs import OUTPUTS
 
 import denoscope as ds
 from denoscope.cli import command
@@ -248,9 +249,6 @@ def test_the_noise_floor_between_precisions_is_that_of_the_loop_written_out(make
     assert floor.between_precisions == pytest.approx(worst, rel=1e-3)
     assert floor.between_lane_counts == 0 and floor.value == floor.between_precisions
     assert floor.to_dict()["value"] == floor.value and len(floor.per_state) == STEPS + 1
-
-
-OUTPUTS = ["run.zarr", "run"]
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from denoscope.foundation.dtypes import in_double
 from denoscope.foundation.errors import UserError
 
 MEASURES = ("separation", "cosine", "relative")
@@ -58,11 +59,12 @@ def _sample_states(states: Any, row: int) -> np.ndarray:
     """The states of one sample [entry, number]; a complex number counts as two, its real and imaginary part."""
     own = states[row]
     values = own.detach().cpu().numpy() if isinstance(own, torch.Tensor) else np.asarray(own)
-    if values.dtype.kind in "biu":
-        values = values.astype(np.float64)
-    if values.dtype.kind == "c":
-        values = np.stack([values.real, values.imag], -1)
-    return values.reshape(len(values), -1)
+    # Floating-point states keep their precision, which saves memory; the sums are in double precision anyway.
+    return (
+        values.reshape(len(values), -1)
+        if values.dtype.kind == "f"
+        else in_double(torch.tensor(values)).numpy()
+    )
 
 
 def _dot_products(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from denoscope.foundation.dtypes import missing_value
+from denoscope.foundation.dtypes import missing_value, torch_dtype
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.module_survey import Layer
 from denoscope.recording.pipelines.calls import ObservedCall
@@ -88,7 +88,7 @@ class WatchedRun:
         array = self._arrays[layer.address]
         own = array.inner[len([dim for dim in array.inner_dims if dim in ("call", "branch")]) :]
         shape = (len(self.watched.x_T), calls, *([len(names)] if names else []), *own)
-        dtype = getattr(torch, str(array.dtype))
+        dtype = torch_dtype(array.dtype)
         return torch.full(shape, missing_value(dtype), dtype=dtype, device=self.watched.x_T.device)
 
     def _put(self, layer: Layer, call: int, calls: Sequence[ObservedCall]) -> None:

@@ -15,6 +15,7 @@ import torch
 from denoscope import noise
 from denoscope.config import SystemConfig
 from denoscope.foundation.checkpoint import differences
+from denoscope.foundation.dtypes import widened
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.random_streams import version_of
 from denoscope.foundation.spelling import spelled
@@ -210,14 +211,9 @@ class _Comparison:
             where = (place, entry) if array.time_dim else (place,)
             stored = self.comparer.rec.dataset[name][where].to_numpy()
             if stored.tobytes() != row.tobytes():
-                most = largest_difference(*(_wide(values) for values in (stored, row)))
+                most = largest_difference(widened(stored), widened(row))
                 self.comparer.problems.append(
                     f"{name}, sample {sample}, entry {entry}: differs by up to {most:.3g}"
                 )
 
     def flag(self, nonfinite: np.ndarray) -> None: ...
-
-
-def _wide(values: np.ndarray) -> np.ndarray:
-    """The values in double precision."""
-    return values.astype(np.promote_types(values.dtype, np.float64))
