@@ -156,3 +156,29 @@ def test_an_array_is_recorded_under_made_up_names(denoiser, tmp_path):
     )
     assert rec.sequence["sample"].to_numpy().tolist() == ["sample_0000", "sample_0001"]
     assert rec.attrs["inputs"] == {"kind": "array", "num_samples": 2}
+
+
+D = ds.dynamics
+MASKED = np.ma.masked_greater(np.linspace(0, 1, 4000).reshape(20, 10, 20), 0.7)
+TAKES_ARRAYS = {
+    "linear_cka": lambda: D.linear_cka(MASKED[0], MASKED[1]),
+    "cka_matrix": lambda: D.cka_matrix([MASKED[0], MASKED[1]]),
+    "participation": lambda: D.participation(MASKED),
+    "path_geometry": lambda: D.path_geometry(MASKED),
+    "trajectory_distances": lambda: D.trajectory_distances(MASKED),
+    "correlation_dimension": lambda: D.correlation_dimension(MASKED[0]),
+    "zero_one": lambda: D.zero_one(MASKED.reshape(-1)),
+    "recurrence": lambda: D.recurrence(MASKED[0]),
+    "basin_fractions": lambda: D.basin_fractions(np.ma.masked_equal(np.eye(30, dtype=int), 1)),
+    "boundary_dimension": lambda: D.boundary_dimension(np.ma.masked_equal(np.eye(30, dtype=int), 1)),
+    "kaplan_yorke": lambda: D.kaplan_yorke(np.ma.masked_greater([1.0, -2.0], 0)),
+    "divergence_of": lambda: D.divergence_of(MASKED, [0] * 20),
+    "classify": lambda: ds.classify(np.ma.masked_greater(np.zeros((1, 1, 28, 28)), 1)),
+    "Intervention": lambda: ds.Intervention("mid_block", "add", MASKED[0, 0]),
+}
+
+
+@pytest.mark.parametrize("name", TAKES_ARRAYS)
+def test_a_masked_array_is_refused_since_its_mask_would_be_lost(name):
+    with pytest.raises(ds.UserError, match="is a masked array; allowed: arrays without a mask"):
+        TAKES_ARRAYS[name]()

@@ -146,7 +146,11 @@ class InferenceConfig(Checked):
     sigmas: tuple[float, ...] = option(
         (), "Noise level from which each step starts, decreasing, instead of num_steps or timesteps.", SIGMAS
     )
-    batch_size: int = option(8, "Samples that are computed together; never changes a result.", at_least(1))
+    batch_size: int = option(
+        8,
+        "Samples that are computed together, rounded up to a multiple of lanes; never changes a result.",
+        at_least(1),
+    )
     lanes: int = option(8, "Rows of every network call; the last bits depend on it.", LANES)
     extract_states: bool = option(True, "Record states and sequences; otherwise only the final images.")
     extract_estimates: bool = option(

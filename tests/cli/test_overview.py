@@ -82,3 +82,17 @@ def test_a_closed_pipe_ends_the_command_quietly():
     done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert done.stderr == "" and done.returncode == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("help xyz", "unknown command 'xyz'; See denoscope --help"),
+        ("recrod", "unknown command 'recrod'; did you mean record? See denoscope --help"),
+        ("--hlep", "unknown command '--hlep'; See denoscope --help"),
+    ],
+)
+def test_an_unknown_command_gets_only_close_suggestions(words, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(words.split())
+    assert capsys.readouterr().err == f"error: {message}\n"

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 import denoscope as ds
 from denoscope.foundation.errors import UserError
@@ -130,3 +131,22 @@ def test_no_hook_remains_after_a_run(tiny, x, hooks_of):
     before = hooks_of(tiny.network)
     ds.sample(tiny, x.batch([0]), steps=1, interventions=[Intervention(LAYER, "scale", 2.0)])
     assert hooks_of(tiny.network) == before
+
+
+def test_one_intervention_needs_no_list(tiny):
+    x, half = ds.noise.random(1, tiny.shape), Intervention("mid_block", "scale", 0.5)
+    assert torch.equal(
+        ds.sample(tiny, x, steps=2, interventions=half), ds.sample(tiny, x, steps=2, interventions=[half])
+    )
+    rec = ds.record(tiny, x, steps=2, interventions=half)
+    assert rec.attrs["interventions"][0]["do"] == "scale"
+
+
+@pytest.mark.parametrize("wrong", [3, "scale", ["scale"], {"at": "mid_block"}])
+def test_anything_but_interventions_is_refused(tiny, wrong):
+    x = ds.noise.random(1, tiny.shape)
+    for run in (ds.sample, ds.record):
+        with pytest.raises(
+            ds.UserError, match=r"interventions is .*; allowed: ds.Intervention\(…\), or several in a list"
+        ):
+            run(tiny, x, steps=1, interventions=wrong)

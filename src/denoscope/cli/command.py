@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         words = [*words[1:], words[0]]
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
-    if not words or words[0] in HELP:
+    if not words or words[0] in (*HELP, *messages.FLAGS):
         print(overview())
     elif words[0] == "--version":
         import importlib.metadata
@@ -55,9 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif (group := registry.members(words[0])) and (not words[1:] or words[1] in HELP):
         print(overview(group, words[0]))
     else:
-        near = difflib.get_close_matches(" ".join(words[:2]), registry.VERBS, n=3, cutoff=0.3)
-        choices = " or ".join(near or group or registry.VERBS)
-        _fail(f"unknown command {' '.join(words[:2])!r}; did you mean {choices}? See denoscope --help")
+        typed = " ".join(word for word in words[:2] if word not in HELP)
+        near = difflib.get_close_matches(typed, registry.VERBS, n=3) or group
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        _fail(f"unknown command {typed!r}; {meant}See denoscope --help")
 
 
 def _name_in(words: Sequence[str]) -> str:

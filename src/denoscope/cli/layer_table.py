@@ -34,7 +34,9 @@ def table(layers: Sequence[Layer]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     total = format_bytes(sum(layer.bytes for layer in layers))
-    return "\n".join([*lines, f"{len(layers)} layers, {total} a step and sample"])
+    return "\n".join(
+        [*lines, f"{len(layers)} layer{'s' if len(layers) != 1 else ''}, {total} a step and sample"]
+    )
 
 
 def _row(layer: Layer) -> tuple[str, ...]:

@@ -77,7 +77,10 @@ def parse_choice(value: Any, name: str, choices: Iterable[str]) -> str:
 def describe(value: Any) -> str:
     """The repr of a value if it is short, otherwise its type, for use in a message."""
     text = repr(value)
-    return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"
+    if len(text) <= 60 and "\n" not in text:
+        return text
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' or name == 'ndarray' else 'a'} {name}"
 
 
 def _is_finite(value: Any) -> bool:

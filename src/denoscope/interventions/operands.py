@@ -13,6 +13,7 @@ import torch
 
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.validation import describe
 
 FILES = (".pt", ".npy", ".safetensors")
@@ -29,6 +30,7 @@ def is_path(value: Any) -> bool:
 
 def normalized(value: Any) -> Any:
     """The value as None, a number, a text, a nested list or a tensor on the CPU."""
+    check_unmasked(value, "value")
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if (xarray := sys.modules.get("xarray")) and isinstance(value, xarray.DataArray):

@@ -12,6 +12,7 @@ import torch
 
 from denoscope.foundation import html_repr
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.interventions import operands
 from denoscope.interventions.operations import KINDS, Call, Function, Kind, qualified_name
@@ -152,3 +153,16 @@ def _as_names(name: str, value: Any) -> tuple[str, ...]:
             f"{name!r} of an intervention is {describe(value)}; allowed: a name, or several in a list"
         )
     return names
+
+
+def as_interventions(interventions: Any) -> Sequence[Intervention]:
+    """The interventions of an argument: one, or several.
+
+    Raises: UserError if one of them is not an Intervention.
+    """
+    several = [interventions] if isinstance(interventions, Intervention) else interventions
+    if not isinstance(several, Sequence) or not all(isinstance(item, Intervention) for item in several):
+        raise UserError(
+            f"{spelled('interventions')} is {describe(interventions)}; allowed: ds.Intervention(…), or several in a list"
+        )
+    return several

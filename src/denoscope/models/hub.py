@@ -29,7 +29,7 @@ def download(name: str) -> Path:
             ) from error
         raise UserError(
             f"unknown model {name!r}: not bundled ({', '.join(bundled.names())}), not a folder, {_reason(error)}; "
-            "--model mnist needs no network"
+            "the bundled model mnist needs no network"
         ) from error
 
 

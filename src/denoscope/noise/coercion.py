@@ -131,7 +131,7 @@ def _from_numpy(array: np.ndarray, name: str, allowed: str) -> torch.Tensor:
     masked = isinstance(array, np.ma.MaskedArray)
     if masked or array.dtype.kind != "f" or array.dtype.itemsize > 8:
         raise UserError(
-            f"{spelled(name)} is a {'masked' if masked else array.dtype} array {list(array.shape)}; "
+            f"{spelled(name)} is {'a masked array' if masked else f'an array of {array.dtype}'} {list(array.shape)}; "
             f"allowed: {allowed} of floating-point numbers"
         )
     # A copy in native byte order: PyTorch reads no other, nor negative strides.

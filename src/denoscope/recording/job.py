@@ -15,7 +15,7 @@ from denoscope.foundation.random_streams import STREAMS_VERSION, version_of
 from denoscope.foundation.spelling import spelled
 from denoscope.hooks.state_reduction import Selection
 from denoscope.interventions.plan_file import read_plan
-from denoscope.interventions.spec import Intervention
+from denoscope.interventions.spec import Intervention, as_interventions
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.noise.coercion import NoiseLike, as_noises
@@ -57,7 +57,7 @@ class Job:
         options: InferenceConfig,
         noise_seed: int,
         condition: Condition | None = None,
-        interventions: Sequence[Intervention] = (),
+        interventions: Intervention | Sequence[Intervention] = (),
         streams: int | None = None,
     ) -> Job:
         """The plan of a recording of noises `x` (see `as_noises`); nothing is written yet.
@@ -182,8 +182,11 @@ def _streams(place: Path | None, options: InferenceConfig) -> int:
     return version_of(stored.get("fingerprint", {})) if stored else STREAMS_VERSION
 
 
-def _interventions(given: Sequence[Intervention], options: InferenceConfig) -> Sequence[Intervention]:
+def _interventions(
+    interventions: Intervention | Sequence[Intervention], options: InferenceConfig
+) -> Sequence[Intervention]:
     """The interventions that are given, or those of the plan that the options name."""
+    given = as_interventions(interventions)
     if given and options.intervene:
         raise UserError(
             f"{spelled('interventions')} and {spelled('intervene')} are both given; give one of them"

@@ -39,7 +39,7 @@ def record(
     labels: int | Sequence[int] = InferenceConfig.labels,
     guidance_scale: float = InferenceConfig.guidance_scale,
     branches: str | None = InferenceConfig.branches,
-    interventions: Sequence[Intervention] = (),
+    interventions: Intervention | Sequence[Intervention] = (),
     intervene: str | os.PathLike[str] | None = InferenceConfig.intervene,
     extract_states: bool = InferenceConfig.extract_states,
     extract_estimates: bool = InferenceConfig.extract_estimates,

@@ -11,12 +11,10 @@ import torch
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import spelled
-from denoscope.foundation.validation import describe
 from denoscope.hooks.queries import as_queries
 from denoscope.hooks.tapped_network import Network, TappedNetwork
 from denoscope.interventions.applied import NO_INTERVENTIONS, Applied
-from denoscope.interventions.spec import Intervention
+from denoscope.interventions.spec import Intervention, as_interventions
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.solver_calls import stages
@@ -170,19 +168,6 @@ def states_and_names(
     if names is None and not x.has_made_up_names:
         names = sample_names(x.names)
     return x.batch(range(len(x))), names
-
-
-def as_interventions(interventions: Any) -> Sequence[Intervention]:
-    """The interventions of an argument: one, or several.
-
-    Raises: UserError if one of them is not an Intervention.
-    """
-    several = [interventions] if isinstance(interventions, Intervention) else interventions
-    if not isinstance(several, Sequence) or not all(isinstance(item, Intervention) for item in several):
-        raise UserError(
-            f"{spelled('interventions')} is {describe(interventions)}; allowed: ds.Intervention(…), or several in a list"
-        )
-    return several
 
 
 def _without_gradients(steps: Iterator[Step]) -> Iterator[Step]:

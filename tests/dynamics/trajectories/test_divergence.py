@@ -160,8 +160,7 @@ def test_flattened_states_in_pt_files_give_the_same(recorded, tiny, tmp_path):
     ("options", "line"),
     [
         ({"threshold": 1.0}, "threshold is 1.0; allowed: a number above 1"),
-        ({"layers": "conv_in"}, "layers is 'conv_in'; allowed: a list of addresses"),
-        ({"layers": 5}, "layers is 5; allowed: a list of addresses"),
+        ({"layers": 5}, "layers is 5; allowed: the query of a layer"),
         ({"threshold": np.nan}, "threshold is nan"),
         ({"threshold": "2"}, "threshold is '2'"),
         ({"layers": ["conv_out"]}, "layer 'conv_out' was not recorded; recorded layers: conv_in, mid_block"),
@@ -291,3 +290,11 @@ def test_memory_does_not_grow_with_the_number_of_pairs(tiny, tmp_path):
         tracemalloc.stop()
     results = 36 * (3 * 21 + 3 * 20 + 20) * 8
     assert peaks[1] - peaks[0] < 4 * results + 4 * sample_bytes < 0.5 * 36 * sample_bytes, peaks
+
+
+def test_a_recording_in_memory_is_named_in_words(tiny):
+    rec = ds.record(tiny, ds.noise.perturbed(1, tiny.shape, epsilon=0.5), steps=2, layers=["conv_in"])
+    found = dynamics.divergence(rec, layers="conv_in")
+    assert "conv_in separation" in found and "None" not in " ".join(found.attrs["warnings"])
+    with pytest.raises(ds.UserError, match="the recording in memory holds no perturbed noises"):
+        dynamics.divergence(ds.record(tiny, ds.noise.random(2, tiny.shape), steps=1))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.validation import parse_integer, parse_real
 
 SMALLEST, LARGEST = 1e-60, 1e60
@@ -18,8 +19,9 @@ SMALLEST, LARGEST = 1e-60, 1e60
 def parse_array(values: Any, name: str) -> np.ndarray:
     """The values as an array of any dtype.
 
-    Raises: UserError if the rows have unequal lengths.
+    Raises: UserError if the rows have unequal lengths, or the array is masked.
     """
+    check_unmasked(values, name)
     try:
         return np.asarray(values)
     except ValueError:

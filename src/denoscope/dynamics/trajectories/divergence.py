@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from denoscope.dynamics.trajectories.divergence_of import divergence_of
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import describe, parse_real
+from denoscope.foundation.validation import parse_real
+from denoscope.hooks.queries import as_queries
 from denoscope.recording.opening import parse_recording
 from denoscope.recording.recording import Recording
 from denoscope.storage.plan import COMPLETE, ESTIMATES
@@ -24,7 +25,7 @@ def divergence(
     recording: Recording | str | os.PathLike[str],
     *,
     threshold: float = 2.0,
-    layers: Sequence[str] | None = None,
+    layers: str | Sequence[str] | None = None,
 ) -> xarray.Dataset:
     """The separation of every perturbed trajectory of a recording from its base, as `divergence_of` measures it.
 
@@ -37,7 +38,7 @@ def divergence(
     Args:
         recording: of noises made by `noise.perturbed`, of one set or several; or its path.
         threshold: factor of the separation in x_T from which a pair counts as diverged.
-        layers: addresses; by default all that were recorded.
+        layers: one address or several; by default all that were recorded.
 
     Raises: UserError if the recording has no perturbed noises, lacks a layer or a base, is not finite, or is damaged.
     """
@@ -55,18 +56,18 @@ def divergence(
     )
     warnings = found.attrs["warnings"]
     if "noise_floor" not in recording.attrs:
+        stored = "" if recording.path else "record to a store, then "
+        advice = f"{stored}denoscope verify precision --path {recording.path or 'RUN.zarr'}"
         warnings = [
-            f"no noise floor was measured: denoscope verify precision --path {recording.path}",
+            f"no noise floor was measured: {advice}",
             *warnings,
         ]
     return found.assign_attrs(recording.origin | {"threshold": threshold, "warnings": warnings})
 
 
-def _places(recording: Recording, layers: Sequence[str] | None) -> dict[str, xarray.DataArray]:
+def _places(recording: Recording, layers: str | Sequence[str] | None) -> dict[str, xarray.DataArray]:
     """The estimate of x_0, if it was recorded, and the chosen layers, by name."""
-    if isinstance(layers, str) or not isinstance(layers, Iterable | None):
-        raise UserError(f"layers is {describe(layers)}; allowed: a list of addresses, or None for all")
-    chosen = list(recording.states) if layers is None else [str(name) for name in layers]
+    chosen = list(recording.states) if layers is None else as_queries(layers)
     if unknown := [name for name in chosen if name not in recording.states]:
         recorded = ", ".join(recording.states) or "none"
         raise UserError(f"layer {unknown[0]!r} was not recorded; recorded layers: {recorded}")
@@ -79,7 +80,7 @@ def _bases(recording: Recording) -> list[int]:
     source = recording.dataset
     if "base" not in source.coords or not (source["epsilon"].to_numpy() > 0).any():
         raise UserError(
-            f"{recording.path} holds no perturbed noises; record some: denoscope noise perturbed, or ds.noise.perturbed"
+            f"{recording.location} holds no perturbed noises; record some: denoscope noise perturbed, or ds.noise.perturbed"
         )
     names, complete = source["sample"].to_numpy().tolist(), source[COMPLETE].to_numpy()
     bases = []
@@ -87,11 +88,13 @@ def _bases(recording: Recording) -> list[int]:
         zip(source["base"].to_numpy(), source["epsilon"].to_numpy(), strict=True)
     ):
         if epsilon > 0 and base not in names:
-            raise UserError(f"{recording.path} lacks {base}, the base of {names[row]}; record them together")
+            raise UserError(
+                f"{recording.location} lacks {base}, the base of {names[row]}; record them together"
+            )
         bases.append(names.index(base) if epsilon > 0 else row)
     pairs = [(row, base) for row, base in enumerate(bases) if row != base]
     if unfinished := [names[row] for pair in pairs for row in pair if not complete[row]]:
         raise UserError(
-            f"{unfinished[0]} of {recording.path} is not finished; resume the recording (--resume)"
+            f"{unfinished[0]} of {recording.location} is not finished; resume the recording (--resume)"
         )
     return bases

@@ -10,6 +10,7 @@ import torch
 
 from denoscope.foundation.dtypes import in_double
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.masked_arrays import check_unmasked
 
 MEASURES = ("separation", "cosine", "relative")
 """The measures of `separations`, in the order of its first axis."""
@@ -29,6 +30,7 @@ def separations(states: Any, pairs: Sequence[Pair], place: str, names: Sequence[
 
     Raises: UserError naming the sample if a state is not finite.
     """
+    check_unmasked(states, place)
     found, known, base_states = np.empty((len(MEASURES), len(pairs), states.shape[1])), -1, np.empty(0)
     # In the order of the bases, so that each base is read once.
     for index, (row, base) in sorted(enumerate(pairs), key=lambda item: item[1][::-1]):

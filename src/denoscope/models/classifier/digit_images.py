@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.masked_arrays import check_unmasked
 
 DIGIT = (1, 28, 28)
 """The shape of an image that can be classified."""
@@ -21,6 +22,7 @@ def check_images(images: Any) -> None:
 
 def parse_images(images: Any) -> tuple[Any, tuple[str, ...] | None]:
     """The images as an array [n, 1, 28, 28] that can be sliced along n, and the samples' names if it has some."""
+    check_unmasked(images, "images")
     names = None
     # Recognised by its attributes, so that a tensor is classified without importing xarray.
     if hasattr(images, "dims") and hasattr(images, "coords"):
