@@ -1,6 +1,6 @@
 """Classify the digit that each result in outputs/ shows: `denoscope classify`."""
 
-from denoscope.cli.command import script
+from denoscope.cli import script
 
 if __name__ == "__main__":
     script("classify", __file__)

@@ -1,6 +1,6 @@
 """Write a noise and small perturbations of it to inputs/: `denoscope noise perturbed`."""
 
-from denoscope.cli.command import script
+from denoscope.cli import script
 
 if __name__ == "__main__":
     script("noise perturbed", __file__)

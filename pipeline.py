@@ -1,6 +1,6 @@
 """Plane of noises → denoise → classify → coloured plane: `denoscope pipeline`."""
 
-from denoscope.cli.command import script
+from denoscope.cli import script
 
 if __name__ == "__main__":
     script("pipeline", __file__)

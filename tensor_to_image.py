@@ -1,6 +1,6 @@
 """Turn recorded tensors into PNG pictures: `denoscope image`."""
 
-from denoscope.cli.command import script
+from denoscope.cli import script
 
 if __name__ == "__main__":
     script("image", __file__)

@@ -1,5 +1,5 @@
 """`python -m denoscope`."""
 
-from denoscope.cli.command import main
+from denoscope.cli import main
 
 main()

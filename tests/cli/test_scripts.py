@@ -115,6 +115,9 @@ def test_values_in_config_hold_unless_flags_override_them(checkout, script):
         ("InferenceConfig()", "SystemConfig()", ["SETTINGS.inference", "InferenceConfig"]),
         ("InferenceConfig()", "InferenceConf()", ["InferenceConf"]),
         ("SETTINGS =", "SETTING =", ["SETTINGS"]),
+        ("SETTINGS =", "raise SystemExit(0)\nSETTINGS =", ["SystemExit"]),
+        ("SETTINGS =", "raise GeneratorExit('mine')\nSETTINGS =", ["GeneratorExit: mine"]),
+        ("SETTINGS =", "class Own(BaseException): pass\nraise Own(3)\nSETTINGS =", ["Own: 3"]),
         ("SETTINGS = Settings(", "SETTINGS = dict(", ["SETTINGS"]),
     ],
 )
@@ -162,6 +165,29 @@ def test_the_clean_scripts_empty_their_own_folders_from_anywhere(checkout, here)
     assert set((root / "outputs").rglob("*")) == expected and not list((root / "inputs").iterdir())
     assert (root / "mine.txt").exists() and (root / "main.py").exists()
     assert len([path for path in here.rglob("*") if path.is_file()]) == len(files)
+
+
+@pytest.mark.parametrize(
+    ("script", "folder"),
+    [
+        ("clean_output.sh", "outputs"),
+        ("clean_input_output.sh", "outputs"),
+        ("clean_input_output.sh", "inputs"),
+    ],
+)
+def test_a_clean_script_refuses_a_folder_that_is_a_link(checkout, here, script, folder):
+    root, elsewhere = checkout(), here / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.pt").write_text("")
+    if folder == "inputs":
+        (root / "outputs").mkdir()
+        (root / "outputs" / "x.pt").write_text("")
+    (root / folder).symlink_to(elsewhere)
+    words = ["bash", str(root / script)]
+    done = subprocess.run(words, cwd=here, capture_output=True, text=True, check=False)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2 and str(root / folder) in line and str(elsewhere) in line
+    assert (elsewhere / "mine.pt").exists() and (folder == "outputs" or (root / "outputs" / "x.pt").exists())
 
 
 def test_a_clean_script_behind_a_link_empties_its_own_folders(checkout, here):

@@ -33,6 +33,16 @@ def test_a_dataset_is_read_as_it_was_written(tmp_path):
         assert plain["value"][1] == 2.5, "plain NumPy reads it"
 
 
+@pytest.mark.parametrize("name", ["file", "args", "allow_pickle", "dims"])
+def test_a_variable_may_have_any_name_but_that_of_the_description(tmp_path, name):
+    data = fresh().rename(value=name)
+    checkpoint.write(data, tmp_path / "a.npz")
+    xarray.testing.assert_equal(checkpoint.read(tmp_path / "a.npz"), data)
+    with pytest.raises(UserError, match="'told'") as caught:
+        checkpoint.write(data.rename({name: "told"}), tmp_path / "b.npz")
+    assert "\n" not in str(caught.value) and not (tmp_path / "b.npz").exists()
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, UserError, MemoryError])
 def test_finished_pieces_are_in_the_file_however_the_block_ends(tmp_path, stop):
     out = tmp_path / "a.npz"

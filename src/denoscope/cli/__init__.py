@@ -1,5 +1,24 @@
 """The `denoscope` command and the scripts beside it."""
 
-from denoscope.cli.command import main, script
+from collections.abc import Sequence
+
+from denoscope.cli import interruption
 
 __all__ = ["main", "script"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `denoscope` with these words, those of the process unless given."""
+    with interruption.reported():
+        # Imported here, so that Ctrl-C during these imports is reported as it is later.
+        from denoscope.cli import command
+
+        command.main(arguments)
+
+
+def script(name: str, path: str) -> None:
+    """Run a command as the script at `path` does: its defaults come from the `config.py` beside the script."""
+    with interruption.reported():
+        from denoscope.cli import command
+
+        command.script(name, path)

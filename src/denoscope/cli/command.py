@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-import signal
 import sys
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from denoscope.cli import flags, messages, preflight, registry, settings_file
+from denoscope.cli import flags, interruption, messages, preflight, registry, settings_file, streams
 from denoscope.cli.overview import overview
 from denoscope.config import Settings
 from denoscope.foundation.errors import UserError
@@ -22,21 +21,8 @@ SPIN_COUNT = "10000"
 """How long OpenMP threads spin before they sleep: without spinning, network calls with few rows take twice as long."""
 
 
-@contextlib.contextmanager
-def _output_may_close() -> Iterator[None]:
-    """End quietly when the reader of the output, such as `head`, closes it."""
-    try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # Python would flush the rest once more as it ends, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(128 + signal.SIGPIPE) from None
-
-
-@_output_may_close()
+@streams.guarded()
+@interruption.reported()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `denoscope` with these words, those of the process unless given."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -69,7 +55,8 @@ def _name_in(words: Sequence[str]) -> str:
     return ""
 
 
-@_output_may_close()
+@streams.guarded()
+@interruption.reported()
 def script(name: str, path: str) -> None:
     """Run a command as the script at `path` does: its defaults come from the `config.py` beside the script."""
     try:
@@ -93,9 +80,6 @@ def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -
                 verb.run(settings, own)
     except UserError as error:
         _fail(str(error))
-    except KeyboardInterrupt as stop:
-        print(f"\n{stop or 'stopped'}", file=sys.stderr)
-        raise SystemExit(130) from None
 
 
 def _threads(count: int | None) -> contextlib.AbstractContextManager[object]:

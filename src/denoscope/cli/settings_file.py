@@ -28,9 +28,9 @@ def _settings_of(path: Path) -> Settings:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except Exception as error:  # anything that a user may have written
+    except BaseException as error:  # anything that a user may have written, also sys.exit()
         raise UserError(f"{type(error).__name__}: {error}") from error
     settings = vars(module).get("SETTINGS")
     for name, expected in vars(Settings()).items():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denoscope.foundation import html_repr
+from denoscope.foundation import html_repr, npz_files
 from denoscope.foundation.atomic_files import check_writable, write_output
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import as_json
@@ -30,6 +30,9 @@ SHARE = 0.02
 """The largest share of the time that is spent on writing."""
 IDENTITY = "identity"
 """The attribute that holds everything that determines the numbers, as a dictionary of JSON values."""
+
+TOLD = "told"
+"""The array of a file that describes the others."""
 
 
 @dataclass(frozen=True)
@@ -213,13 +216,15 @@ def write(data: xarray.Dataset, path: Path) -> None:
     Each variable and coordinate becomes an array of its name; `told` holds dimensions and attributes as JSON.
     """
     arrays = {str(name): _plain_text(values.to_numpy()) for name, values in data.variables.items()}
+    if TOLD in arrays:
+        raise UserError(f"a variable is named {TOLD!r}, as files name their description; rename it")
     description = {
         "dims": {str(name): list(values.dims) for name, values in data.variables.items()},
         "coords": [str(name) for name in data.coords],
         "attrs": as_json(data.attrs),
     }
     with write_output(path) as file:
-        np.savez(file, told=np.array(json.dumps(description)), **arrays)  # type: ignore[arg-type]
+        npz_files.write(file, {TOLD: np.array(json.dumps(description)), **arrays})
 
 
 def _plain_text(values: np.ndarray) -> np.ndarray:

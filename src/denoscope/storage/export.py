@@ -8,6 +8,7 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
+from denoscope.foundation import npz_files
 from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
@@ -32,7 +33,7 @@ def write(
 
 def _write_one(file: BinaryIO, format: str, arrays: Mapping[str, np.ndarray]) -> None:
     if format == "npz":
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        npz_files.write(file, arrays)
         return
     from safetensors.numpy import save
 

@@ -1,0 +1,114 @@
+"""Standard output that is full, closed or lacks characters, and Ctrl-C before the work begins."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HELP = [sys.executable, "-m", "denoscope", "--help"]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+
+
+@pytest.mark.parametrize(
+    ("redirection", "reason"),
+    [("> /dev/full", "No space left on device"), (">&-", "Bad file descriptor"), (">&- <&-", "descriptor")],
+)
+def test_lost_output_is_reported_in_one_line(redirection, reason):
+    done = subprocess.run(
+        f"{' '.join(HELP)} {redirection}", shell=True, capture_output=True, text=True, check=False
+    )
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and line.startswith("error: standard output") and reason in line
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2> /dev/full"])
+def test_lost_messages_change_nothing_else(redirection):
+    line = f"{' '.join(HELP[:-1])} record --batch_size 0 {redirection}"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout == ""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_characters_that_the_encoding_lacks_are_replaced(encoding):
+    done = subprocess.run(
+        HELP, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": encoding}
+    )
+    last = done.stdout.decode(encoding).splitlines()[-1]
+    assert done.returncode == 0 and done.stderr == b""
+    assert "Plane of noises" in last and ("→" if encoding == "utf-8" else "?") in last
+
+
+ONTO = """
+import os, sys
+target = os.open({target!r}, os.O_WRONLY)
+os.dup2(target, 1)
+from denoscope.cli import command
+command.main({words!r}.split())
+"""
+"""A command whose standard output goes to a file that takes nothing."""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_what_a_command_writes_is_whole_although_its_output_is_lost(recorder, tmp_path, encoding):
+    words = "noise random --num_samples 2 --inputs x"
+    code = ONTO.format(target="/dev/full", words=words).replace(
+        "import os, sys", f"import os, sys; sys.stdout.reconfigure(encoding={encoding!r})"
+    )
+    ended, _, said = recorder.block(tmp_path, code=code)
+    assert ended == 1 and said.count("\n") == 1 and "No space left" in said
+    assert len(json.loads((tmp_path / "x" / "noise.json").read_text())["samples"]) == 2
+    assert len(list((tmp_path / "x").glob("noise_*.pt"))) == 2
+
+
+def test_a_reader_that_has_gone_does_not_end_the_work(recorder, tmp_path):
+    code = (
+        "import os; reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)\n"
+        "from denoscope.cli import command; command.main('noise random --num_samples 2 --inputs x'.split())"
+    )
+    ended, _, said = recorder.block(tmp_path, code=code)
+    assert ended == 128 + signal.SIGPIPE and said == ""
+    assert len(list((tmp_path / "x").glob("*"))) == 3
+
+
+PRESSED = """
+import os, signal, sys
+class Pressing:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Pressing())
+sys.argv = ["denoscope", *{words!r}.split()]
+from denoscope.cli import {entry}
+{entry}({arguments})
+"""
+"""Ctrl-C while a module is imported."""
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "entry"),
+    [
+        ("denoscope.cli.command", "--help", "main"),
+        ("denoscope.cli.flags", "--help", "main"),
+        ("denoscope.cli.overview", "--help", "script"),
+        ("denoscope.cli.verbs.record", "record --help", "main"),
+        ("tyro", "record --help", "main"),
+        ("torch", "noise random", "main"),
+    ],
+)
+def test_ctrl_c_during_the_imports_ends_in_one_line(tmp_path, module, words, entry):
+    arguments = repr("noise random") + ", 'main.py'" if entry == "script" else ""
+    code = PRESSED.format(module=module, words=words, entry=entry, arguments=arguments)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stderr.split() == ["stopped"] and done.returncode == 130, done.stderr
+    assert not list(tmp_path.iterdir())
