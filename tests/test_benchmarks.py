@@ -43,9 +43,10 @@ def test_every_way_keeps_the_same_numbers(way, zarr, tmp_path):
         pytest.skip("nnsight is installed for the benchmark alone")
     found = kept(way, tmp_path)
     for name in NAMES:
-        # The last two of ten samples are padded by denoscope and not by others: other bits, the same numbers.
         assert torch.equal(found[name][:8], zarr[name][:8]), name
-        torch.testing.assert_close(found[name], zarr[name], rtol=0, atol=1e-4)
+        # denoscope pads the last two of ten samples to a full call and the others do not, so that rounding differs:
+        # by up to 1.05e-4 on the processors tried. A wrong sample or step differs by about 1.
+        torch.testing.assert_close(found[name], zarr[name], rtol=0, atol=1e-3)
 
 
 def test_bars_are_ratios_of_what_was_measured():

@@ -137,7 +137,7 @@ def test_a_wrong_value_is_refused_with_its_field_itself_and_what_is_allowed(kind
     assert "\n" not in message
 
 
-def test_a_field_that_there_is_not_is_told_with_those_that_there_are():
+def test_an_unknown_field_is_refused_with_the_known_ones():
     with pytest.raises(
         UserError, match=r"GenerationConfig has no field 'samples'; its fields are num_samples, "
     ):

@@ -348,7 +348,7 @@ UNFINISHED = [(kind, name) for kind in ("half", "killed") for name in recordings
 
 
 @pytest.mark.parametrize(("kind", "name"), UNFINISHED)
-def test_a_recording_is_gone_on_with_to_the_bytes_of_an_unbroken_run(kind, name, exact, tmp_path, capsys):
+def test_a_resumed_recording_has_the_bytes_of_an_unbroken_run(kind, name, exact, tmp_path, capsys):
     whole, path = Path("recordings/whole") / name, tmp_path / name
     shutil.copytree(Path("recordings") / kind / name, path)
     report = verify.store(path)
@@ -386,7 +386,7 @@ def begun_here_too(path: Path, fresh: Path) -> None:
 
 
 @pytest.mark.parametrize("name", runs.MEASURES)
-def test_a_measure_is_gone_on_with_to_the_bits_of_an_unbroken_run(name, exact, tmp_path):
+def test_a_resumed_measure_has_the_bits_of_an_unbroken_run(name, exact, tmp_path):
     folder, path, told = Path("measures") / name, tmp_path / "half.npz", []
     shutil.copy(folder / "half.npz", path)
     measure = runs.MEASURES[name]
@@ -415,7 +415,7 @@ def test_a_measure_that_is_finished_gives_its_result_without_work(name, exact, t
     compare_kept(path, folder / "whole.npz", exact)
 
 
-def test_a_map_of_basins_is_gone_on_with_by_the_command(exact, tmp_path, capsys):
+def test_the_command_resumes_a_map_of_basins(exact, tmp_path, capsys):
     shutil.copy("measures/mnist_basins/half.npz", tmp_path / "basins.npz")
     line = "--num_prompts_per_direction 2 2 --len_per_direction 60 60 --num_steps 2 --lanes 2 --batch_size 2"
     words = ["basins", "map", *line.split(), "--device", "cpu", "--reject", "--resume"]

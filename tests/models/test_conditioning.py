@@ -294,7 +294,7 @@ def test_a_scale_without_anything_to_guide_by_is_refused(tiny, tmp_path):
     assert not (tmp_path / "run.zarr").exists()
 
 
-def test_a_network_that_was_told_nothing_it_needs_says_what(stable_diffusion, tmp_path):
+def test_a_network_without_a_needed_condition_names_it(stable_diffusion, tmp_path):
     denoiser = ds.load(stable_diffusion[0], device="cpu")
     with pytest.raises(ds.UserError, match="encoder_hidden_states"):
         ds.record(denoiser, ds.noise.random(1, denoiser.shape), tmp_path / "run.zarr", steps=2)
@@ -415,7 +415,7 @@ def test_branches_are_stated_in_python_as_at_the_command_line(stable_diffusion, 
         assert step.branches == ("cond", "uncond")
 
 
-def test_what_is_stated_of_branches_belongs_to_the_recording(prompted, capsys):
+def test_stated_branches_belong_to_the_recording(prompted, capsys):
     main([*prompted, "--output", "run.zarr", "--branches", "uncond,cond"])
     main([*prompted, "--output", "run.zarr", "--resume"])
     capsys.readouterr()

@@ -6,7 +6,7 @@ import torch
 import denoscope as ds
 
 
-def test_each_run_gets_a_scheduler_of_its_own(tiny):
+def test_each_run_gets_its_own_scheduler(tiny):
     one, two = tiny.new_scheduler(5), tiny.new_scheduler(7)
     assert one is not two and one is not tiny.scheduler
     assert len(one.timesteps) == 5 and len(two.timesteps) == 7

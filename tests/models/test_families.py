@@ -212,7 +212,7 @@ def test_a_packed_state_has_the_tokens_of_the_pipelines_own_image_size():
     assert family_of(pipe.transformer).state_shape(pipe.transformer.config) == tuple(latents.shape[1:])
 
 
-def test_sizes_of_height_and_width_are_told_apart():
+def test_sizes_of_height_and_width_are_distinguished():
     family = FAMILIES["UNet2DModel"]
     assert family.state_shape({"in_channels": 3, "sample_size": [8, 16]}) == (3, 8, 16)
     assert family.state_shape({"in_channels": 3, "sample_size": None}) is None
@@ -311,7 +311,7 @@ def test_inputs_that_the_table_does_not_know_are_refused(options, match):
     one_line(match, layers_of, made_from(lambda: conditional_unet(**options)))
 
 
-def test_a_width_that_is_no_number_is_refused():
+def test_a_width_that_is_not_a_number_is_refused():
     config = {"cross_attention_dim": [8, 16]}
     one_line(
         r"cross_attention_dim is \[8, 16\]",

@@ -90,7 +90,7 @@ def test_batches_and_kinds_of_arrays_make_no_difference_but_rounding():
     assert not whole.requires_grad
 
 
-def test_the_decoder_is_called_with_no_more_rows_than_told(monkeypatch):
+def test_the_decoder_is_called_with_at_most_the_given_rows(monkeypatch):
     source, rows = vae().eval(), []
     original = source.decode
     monkeypatch.setattr(source, "decode", lambda z, **rest: rows.append(len(z)) or original(z, **rest))
@@ -98,7 +98,7 @@ def test_the_decoder_is_called_with_no_more_rows_than_told(monkeypatch):
     assert rows == [2, 2, 1]
 
 
-def test_the_half_precision_of_a_vae_is_kept_and_only_sdxl_computes_wider():
+def test_a_half_precision_vae_stays_so_and_only_sdxl_upcasts_it():
     latents = torch.zeros(1, 4, SIZE, SIZE)
     pipe, _ = PIPELINES["stable_diffusion_xl"]()
     pipe.vae.to(torch.float16)

@@ -52,7 +52,7 @@ def test_clipping_of_x_0_is_switched_as_diffusers_own_option_does(mnist, clip_sa
     assert found.config.clip_sample is (clip_sample is not False)
 
 
-def test_a_scheduler_that_cannot_clip_is_not_told_to():
+def test_a_scheduler_that_cannot_clip_gets_no_clipping_option():
     # Its configuration, taken from one that clips, still holds the word.
     assert not ds.load("mnist", scheduler="eulerdiscrete", clip_sample=False, device="cpu").is_stochastic
     with pytest.raises(ds.UserError, match=r"clip_sample is True.*EulerDiscreteScheduler.*leave it out"):
@@ -152,7 +152,7 @@ def test_the_dtype_holds_for_a_module_without_parameters_too(make_scheduler):
     assert ds.sample(denoiser, torch.ones(1, 1, 2, 3), steps=1).dtype == torch.float64
 
 
-def test_the_map_of_first_and_last_layers_decides_and_its_wrong_names_are_told(saved):
+def test_given_first_and_last_layers_decide_and_wrong_names_are_refused(saved):
     name = str(saved / "flat")
     pairs = {name: ("conv_out", "mid_block.resnets.0.conv1")}
     denoiser = ds.load(name, device="cpu", config=ModelConfig(first_last_layers=pairs))
@@ -204,7 +204,7 @@ def test_a_scheduler_that_cannot_run_this_loop_is_refused_by_name(saved, name):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")
-def test_cuda_is_refused_where_there_is_none():
+def test_cuda_is_refused_without_a_device():
     assert resolve_device("auto") == torch.device("cpu")
     with pytest.raises(ds.UserError, match=r"'cuda'.*0 CUDA devices.*auto, cpu"):
         resolve_device("cuda")
@@ -295,7 +295,7 @@ def asking_for_code(pipeline, kind):
 
 
 @pytest.mark.parametrize("kind", ["auto_map of the network", "network", "scheduler"])
-def test_a_model_that_asks_for_code_of_its_own_is_refused_and_none_is_run(saved, kind, monkeypatch, capsys):
+def test_a_model_that_needs_its_own_code_is_refused_and_none_is_run(saved, kind, monkeypatch, capsys):
     monkeypatch.chdir(saved)
     ds.noise.random(1, (2, 8, 8)).write("inputs")
     name = asking_for_code(saved / "pipeline", kind)
@@ -309,7 +309,7 @@ def test_a_model_that_asks_for_code_of_its_own_is_refused_and_none_is_run(saved,
     assert sorted(path.name for path in saved.iterdir()) == ["flat", "inputs", "pipeline"]
 
 
-def test_the_code_of_a_pipeline_whose_network_needs_none_is_not_run(saved, monkeypatch):
+def test_the_code_in_a_pipeline_repository_is_not_run(saved, monkeypatch):
     monkeypatch.chdir(saved)
     ds.load(asking_for_code(saved / "pipeline", "pipeline"), device="cpu")
     assert not (saved / "ran").exists()

@@ -22,21 +22,21 @@ def found() -> dict[str, object]:
 
 
 @pytest.mark.parametrize(("tf32", "precision"), [(False, "ieee"), (True, "tf32")])
-def test_inside_all_is_deterministic_and_tf32_is_as_asked(tf32, precision):
+def test_computation_is_deterministic_inside_and_tf32_follows_the_option(tf32, precision):
     before = found()
     with matmul_precision.exact(CUDA, tf32=tf32):
         assert found() == {"deterministic": (True, True), "benchmark": False, "precision": {precision}}
     assert found() == before
 
 
-def test_the_processor_needs_none_of_it():
+def test_a_cpu_needs_no_precision_settings():
     before = found()
     with matmul_precision.exact(CPU):
         assert found() == before
 
 
 @pytest.mark.slow
-def test_what_a_user_chose_by_either_of_pytorchs_ways_is_put_back():
+def test_settings_made_in_either_of_pytorchs_ways_are_restored():
     program = """
         import torch
         from denoscope.models import matmul_precision

@@ -205,7 +205,7 @@ def test_an_object_that_cannot_be_run_is_refused_in_one_line(name):
 
 
 @pytest.mark.parametrize(("name", "options"), SAMPLED)
-def test_there_is_a_stage_for_each_call_of_the_network(name, options, x):
+def test_each_call_of_the_network_has_a_stage(name, options, x):
     steps, network, calls = steps_for(name), Network(), []
     denoiser = denoiser_of(make(name, **options), network)
     network.register_forward_hook(lambda *_: calls.append(1))

@@ -118,7 +118,7 @@ def test_tensors_that_are_not_finite_are_reported(tmp_path):
     json.dumps(comparison.to_dict(), allow_nan=False)
 
 
-def test_complex_tensors_are_told_apart(tmp_path):
+def test_complex_tensors_that_differ_are_distinguished(tmp_path):
     write(tmp_path, a=torch.ones(2) * 1j, b=torch.ones(2) * 1j, c=torch.ones(2) * 2j)
     comparison = compare(tmp_path)
     assert comparison.groups == (("a.pt", "b.pt"), ("c.pt",)) and comparison.closest is None

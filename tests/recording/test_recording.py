@@ -208,7 +208,7 @@ def plain_estimates(denoiser, sequence, timesteps):
 
 
 @pytest.mark.parametrize("out", ["run.zarr", "run"])
-def test_estimates_of_x_0_are_kept_when_asked_for(record, tiny, tmp_path, out):
+def test_estimates_of_x_0_are_recorded_on_request(record, tiny, tmp_path, out):
     rec = record(out, extract_estimates=True)
     assert rec.estimates.dims == ("sample", "step", "channel", "height", "width")
     expected = plain_estimates(tiny, rec.sequence, rec.dataset["timestep"].values)
@@ -221,14 +221,14 @@ def test_estimates_of_x_0_are_kept_when_asked_for(record, tiny, tmp_path, out):
     assert verify.store(tmp_path / out, recompute=2, source=tiny.network).sound
 
 
-def test_estimates_come_of_the_steps_whose_states_are_kept_and_at_any_batch_size(record):
+def test_estimates_belong_to_the_recorded_steps_at_any_batch_size(record):
     every = record("every.zarr", extract_estimates=True, batch_size=1)
     some = record("some", extract_estimates=True, every=(0, 2), batch_size=100)
     assert some.estimates.shape[1] == 2 and some.sequence.shape[1] == STEPS + 1
     assert np.array_equal(some.estimates, every.estimates[:, [0, 2]])
 
 
-def test_a_recording_with_estimates_is_not_gone_on_with_without_them(record):
+def test_a_recording_with_estimates_is_not_resumed_without_them(record):
     record("run.zarr", extract_estimates=True)
     with pytest.raises(ds.UserError, match=r"resumed: extract_estimates: True → None"):
         record("run.zarr", resume=True)
@@ -269,7 +269,7 @@ def test_the_batch_size_changes_no_stored_value(tiny, tiny_ddpm, x, tmp_path, ki
     xarray.testing.assert_identical(one.load(), two.load())
 
 
-def test_what_is_recorded_is_what_sample_returns(tiny_ddpm, x, tmp_path):
+def test_recorded_images_equal_those_of_sample(tiny_ddpm, x, tmp_path):
     rec = ds.record(tiny_ddpm, x, tmp_path / "run.zarr", steps=STEPS, noise="independent", noise_seed=7)
     names = rec.sequence["sample"].values.tolist()
     x_0 = ds.sample(
@@ -346,7 +346,7 @@ def test_an_unfinished_recording_is_not_exported_as_if_it_held_nan(record, tiny,
 
 
 @pytest.mark.parametrize("out", ["run.zarr", "run"])
-def test_an_earlier_recording_is_replaced_only_when_told_to(record, truth, x, tmp_path, out):
+def test_an_earlier_recording_is_replaced_only_with_overwrite(record, truth, x, tmp_path, out):
     record(out)
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
     with pytest.raises(ds.UserError, match="overwrite=True"):
@@ -369,7 +369,7 @@ def test_a_replaced_folder_recording_leaves_none_of_its_files_and_all_of_others(
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_what_is_no_recording_is_never_replaced_by_a_store(record, tmp_path, overwrite):
+def test_a_folder_that_is_not_a_recording_is_never_replaced_by_a_store(record, tmp_path, overwrite):
     (tmp_path / "folder.zarr").mkdir()
     (tmp_path / "folder.zarr" / "thesis.txt").write_text("all of it")
     (tmp_path / "file.zarr").write_text("a file")
@@ -410,7 +410,7 @@ class Named(torch.nn.Module):
 @pytest.mark.parametrize(
     "address", ["step", "timestep", "sequence", "final", "x_0_estimates", "complete", "sample", "seed"]
 )
-def test_a_layer_named_as_what_a_recording_holds_anyway_is_refused_with_the_earlier_one_kept(
+def test_a_layer_with_a_reserved_name_is_refused_and_the_earlier_recording_remains(
     record, x, tmp_path, make_scheduler, out, address
 ):
     record(out)
@@ -495,7 +495,7 @@ def test_an_output_below_a_regular_file_is_refused(record, tmp_path, out):
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"attrs": {"format_version": 99}, "samples": []}'])
-def test_what_is_no_recording_is_not_opened(tmp_path, content):
+def test_a_folder_that_is_not_a_recording_is_not_opened(tmp_path, content):
     for name in ("missing", "empty", "pt", "store"):
         if name != "missing":
             (tmp_path / name).mkdir()
@@ -506,7 +506,7 @@ def test_what_is_no_recording_is_not_opened(tmp_path, content):
             ds.open(tmp_path / name)
 
 
-def test_the_shape_of_states_in_other_precisions_is_kept(make_unet, make_scheduler, tmp_path):
+def test_states_in_other_precisions_keep_their_shape(make_unet, make_scheduler, tmp_path):
     wide = ds.load(make_unet(), scheduler=make_scheduler("ddim"), dtype="float64", device="cpu")
     rec = ds.record(wide, ds.noise.random(2, wide.shape), tmp_path / "wide.zarr", steps=2)
     assert rec.sequence.dtype == rec.states["conv_in"].dtype == np.float64
@@ -571,7 +571,7 @@ def test_nan_and_inf_are_recorded_and_flagged_by_sample_and_step(
 
 
 @pytest.mark.parametrize("out", ["run.zarr", "run"])
-def test_nan_stops_a_recording_when_told_to_and_costs_no_finished_sample(spoiled, x, tmp_path, out):
+def test_nan_stops_a_recording_on_request_and_finished_samples_remain(spoiled, x, tmp_path, out):
     denoiser = spoiled(math.nan, hidden=False)
     turned = x.subset(range(COUNT)[::-1])
     with pytest.raises(ds.UserError, match="sample_0001 became NaN or Inf in step 0; stopped"):
@@ -581,7 +581,7 @@ def test_nan_stops_a_recording_when_told_to_and_costs_no_finished_sample(spoiled
     assert rec.dataset["complete"].values.all() and rec.dataset["nonfinite"].values.sum() == 3
 
 
-def test_a_layer_that_is_left_out_in_a_step_is_nan_there_told_and_no_fault_of_the_sample(
+def test_a_layer_skipped_in_a_step_is_nan_there_with_a_warning_and_the_sample_stays_finite(
     make_unet, make_scheduler, tmp_path
 ):
     network = make_unet()

@@ -205,7 +205,7 @@ def test_arrays_give_the_divergence_of_their_recording(recorded, kind):
         assert found["epsilon"].to_numpy().tolist() == [0.5] * 3 + [2.0] * 3
 
 
-def test_levels_along_the_states_are_kept(recorded):
+def test_noise_levels_along_the_states_remain(recorded):
     sigma, timestep = [4.0, 3.0, 2.0, 1.0, 0.0], [750, 500, 250, 0, np.nan]
     x = recorded.sequence.assign_coords(sigma=("state", sigma), timestep=("state", timestep))
     found = dynamics.divergence_of(x, [0, 0, 0, 0, 4, 4, 4, 4])

@@ -180,7 +180,7 @@ def test_images_that_are_not_finite_are_labelled_as_such_and_cost_the_others_not
     assert "NaN or Inf: 1" in summary(classify_finite(images[2:3]))
 
 
-def test_what_is_no_digit_is_rejected_and_digits_are_not():
+def test_images_without_a_digit_are_rejected_and_digits_are_not():
     digits, images = drawn()
     grey = torch.linspace(-1, 1, 5).reshape(-1, 1, 1, 1).expand(-1, 1, 28, 28)
     none = torch.cat([noise(40).clamp(-1, 1), noise(40), 100 * noise(40), -images, grey])

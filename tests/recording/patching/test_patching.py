@@ -118,7 +118,7 @@ def test_batches_change_no_bit(tiny_ddpm, tmp_path, noise):
     assert maps[0].tobytes() == maps[1].tobytes()
 
 
-def test_what_was_written_into_a_is_written_again(tiny, tmp_path):
+def test_an_intervention_of_the_first_run_is_repeated(tiny, tmp_path):
     written = [ds.Intervention("mid_block", "scale", 0.0, samples="sample_0001")]
     a, b = both(tiny, tmp_path, interventions=written)
     found = ds.patch(tiny, a, b, layers=["mid_block"], steps=[0])["moved"].to_numpy()[0, 0]
@@ -136,7 +136,7 @@ def test_samples_of_other_names_are_taken_by_their_place(tiny, tmp_path):
     assert (found["moved"] > 0).all()
 
 
-def test_what_is_finished_is_kept_and_not_computed_again(tiny, pair, tmp_path, monkeypatch):
+def test_finished_work_is_not_computed_again(tiny, pair, tmp_path, monkeypatch):
     out = tmp_path / "map.npz"
     truth = ds.patch(tiny, *pair)
     calls = []

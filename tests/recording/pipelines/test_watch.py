@@ -196,7 +196,7 @@ def test_attention_is_read_in_both_branches(tmp_path):
     assert np.allclose(weights.sum(weights.dims[-1]), 1, atol=1e-5)
 
 
-def test_a_query_names_what_it_names_elsewhere(tmp_path):
+def test_a_query_names_the_same_layer_everywhere(tmp_path):
     pipe, arguments = PIPELINES["ddim"]()
     with ds.watch(
         pipe, layers=["down_blocks.**", "!type:SiLU", "!type:Dropout", "last"], out=tmp_path / "r.zarr"
@@ -373,7 +373,7 @@ def three_blocks(pipe):
         pipe.transformer = tiny_models.flux_network(guidance_embeds=True, num_layers=3).eval()
 
 
-def test_what_a_cache_answered_for_is_nan_and_named(tmp_path):
+def test_steps_answered_from_a_cache_are_nan_and_named(tmp_path):
     from diffusers import FirstBlockCacheConfig
 
     layers = (
@@ -444,7 +444,7 @@ def test_guidance_that_is_given_up_on_the_way_leaves_its_entries_open(tmp_path):
     assert np.isfinite(state[:, 0]).all() and np.isnan(state[:, 1:]).all()
 
 
-def test_what_is_kept_of_a_state_is_chosen_as_in_any_recording(tmp_path):
+def test_reductions_apply_as_in_any_recording(tmp_path):
     case = CASES["heun"]
     truth = ByHand(case)
     pipe, arguments = case.built()
@@ -706,7 +706,7 @@ def test_a_layer_without_rows_or_calls_is_refused_with_how_to_leave_it_out(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_exists_is_replaced_only_when_told(tmp_path):
+def test_an_existing_output_is_replaced_only_with_overwrite(tmp_path):
     for index in range(2):
         pipe, arguments = PIPELINES["ddim"]()
         with ds.watch(pipe, layers=["mid_block"], out=tmp_path / "run.zarr", overwrite=index > 0):
@@ -728,7 +728,7 @@ def test_a_plan_that_does_not_fit_on_the_disk_is_refused(tmp_path, monkeypatch):
     one_line("but only 1000 B are free", tmp_path)
 
 
-def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_in_one_line(tmp_path, monkeypatch):
     pipe, arguments = PIPELINES["ddim"]()
     monkeypatch.setattr("denoscope.storage.stores.local.FileSink.append", full)
     with (
@@ -827,7 +827,7 @@ def fail(*_):
     raise RuntimeError("on purpose")
 
 
-def test_a_place_that_cannot_be_written_is_told_without_advice_to_resume(tmp_path, monkeypatch):
+def test_an_unwritable_output_is_reported_without_advice_to_resume(tmp_path, monkeypatch):
     pipe, arguments = PIPELINES["ddim"]()
     monkeypatch.setattr("denoscope.storage.zarr.writer.lay_out", full)
     with (

@@ -201,7 +201,7 @@ def test_the_noise_floor_of_layers_is_that_of_what_they_put_out(scaled):
     assert gaps["l2"][0] == pytest.approx(4 * 12 * c, rel=1e-4)
 
 
-def test_what_cannot_be_measured_is_said_to_be_not_measured(tiny_ddpm, make_unet, make_scheduler):
+def test_values_that_cannot_be_measured_are_reported_as_not_measured(tiny_ddpm, make_unet, make_scheduler):
     """A stochastic scheduler draws other numbers in double precision; and nothing is more precise than it."""
     double = ds.load(make_unet(), scheduler=make_scheduler("ddim"), dtype="float64", device="cpu")
     for denoiser, dtype in ((tiny_ddpm, "float32"), (double, "float64")):
@@ -387,7 +387,7 @@ def test_missing_marks_are_counted_and_named(copy):
     assert report.problems == ("complete/c/1 marks samples as complete that have no mark",)
 
 
-def test_an_unfinished_recording_is_no_damaged_one(model, tmp_path, dies_at, capsys):
+def test_an_unfinished_recording_is_not_reported_as_damaged(model, tmp_path, dies_at, capsys):
     denoiser = ds.load(model, device="cpu")
     denoiser.layers()
     dies_at(denoiser.network, STEPS + 2)
@@ -405,7 +405,7 @@ def test_an_unfinished_recording_is_no_damaged_one(model, tmp_path, dies_at, cap
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-def test_notes_added_later_are_no_damage(copy, out):
+def test_notes_added_later_are_not_damage(copy, out):
     path = copy(out)
     set_attribute(path, "noise_floor", {"value": 1e-6})
     set_attribute(path, "mine", "a note")
@@ -466,7 +466,7 @@ def test_a_model_in_a_folder_is_found_again_from_elsewhere(model, tmp_path, monk
 
 @pytest.mark.parametrize("out", OUTPUTS)
 @pytest.mark.parametrize("name", ["missing", "empty", "file", "other"])
-def test_what_is_no_recording_is_told_in_one_line(tmp_path, capsys, name, out):
+def test_a_folder_that_is_not_a_recording_is_reported_in_one_line(tmp_path, capsys, name, out):
     path = tmp_path / f"{name}_{out}"
     if name == "file":
         path.write_text("a file")
@@ -549,7 +549,9 @@ def test_noises_that_are_scaled_are_computed_again_from_the_states_that_are_stor
     assert verify.store(tmp_path / "run.zarr", recompute=6, inputs=tmp_path / "inputs").sound
 
 
-def test_other_weights_under_the_models_name_are_told(recorded, make_unet, make_scheduler, model, tmp_path):
+def test_other_weights_under_the_same_model_name_are_reported(
+    recorded, make_unet, make_scheduler, model, tmp_path
+):
     folder = tmp_path / "model"
     shutil.copytree(model, folder)
     denoiser = ds.load(str(folder), device="cpu")
@@ -570,7 +572,7 @@ def test_the_number_of_threads_of_the_recording_is_used_again(recorded):
         torch.set_num_threads(threads)
 
 
-def test_what_differs_on_this_machine_is_noted_and_no_fault_of_the_store(copy, monkeypatch):
+def test_differences_of_this_machine_are_noted_and_not_blamed_on_the_store(copy, monkeypatch):
     path = copy("run.zarr")
     monkeypatch.setattr("denoscope.recording.provenance.device_name", lambda _device: "abacus")
     report = verify.store(path, recompute=2)

@@ -104,7 +104,7 @@ def test_listed_keys_can_be_deleted_on_the_way(store):
     assert not list(store.list())
 
 
-def test_deleting_what_does_not_exist_is_no_error(store):
+def test_deleting_a_missing_key_is_not_an_error(store):
     store.delete("a")
     store.put("b/c", b"1")
     store.delete("b")
@@ -179,10 +179,10 @@ def test_a_store_has_a_name_for_messages(store):
 
 
 @pytest.mark.parametrize("text", ["", "/", "a/", "/a", "a//b", ".", "..", "a/../b", "./a", "a/."])
-def test_what_is_not_a_key(text):
+def test_invalid_keys_are_refused(text):
     assert not is_key(text)
 
 
 @pytest.mark.parametrize("text", [*KEYS, "...", "a b", "a\\b", "~", "*"])
-def test_what_is_a_key(text):
+def test_valid_keys_are_accepted(text):
     assert is_key(text)

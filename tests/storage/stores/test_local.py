@@ -94,7 +94,7 @@ def test_temporary_files_lie_in_the_scratch_folder(tmp_path, monkeypatch):
     assert replaced[0].parent == store.root / "own"
 
 
-def test_what_killed_processes_left_is_not_listed_and_removed_on_request(store):
+def test_files_of_killed_processes_are_not_listed_and_are_removed_on_request(store):
     store.put("a/b", b"1")
     unfinished = store.sink("c/d")
     unfinished.append(b"2")
