@@ -25,6 +25,8 @@ $(READY): requirements.txt requirements-dev.txt pyproject.toml
 demo: $(READY)
 	$(BIN)/python examples/demo.py
 
+# One thread for each of the two processes: more would compete for the same cores.
+test: export OMP_NUM_THREADS = 1
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
