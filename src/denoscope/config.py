@@ -110,7 +110,9 @@ class GenerationConfig(Checked):
 class ModelConfig(Checked):
     """Which model is loaded, and the names of its first and last convolution."""
 
-    model: str = option("mnist", "A bundled model, a folder in diffusers' layout, or a hub id.")
+    model: str = option(
+        "mnist", "A bundled model, a folder in diffusers' layout or file of weights, or a hub id."
+    )
     scheduler: str | None = option(
         None, "ddim, ddpm or any scheduler class of diffusers; by default the model's own."
     )

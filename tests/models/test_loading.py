@@ -168,9 +168,14 @@ def refused(match: str, source, **options):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["nobody/nothing", "mnits", "a b", "/no/such/folder", "../nothing", ""])
-def test_an_unknown_model_is_refused_with_where_it_was_looked_for_and_the_bundled_one(name):
-    refused(r"unknown model .*not bundled \(mnist\), not a folder, .*--model mnist", name)
+@pytest.mark.parametrize("name", ["a b", "/no/such/folder", "../nothing", "", "owner/name/part/none"])
+def test_an_unknown_model_is_refused_with_what_a_source_may_be(name):
+    refused(r"source is .*; allowed: mnist \(bundled\), an existing folder.*, or a hub id OWNER/NAME", name)
+
+
+@pytest.mark.parametrize("name", ["mnst", "mnits", "MNIST", "minst"])
+def test_a_misspelt_model_is_refused_with_the_nearest(name):
+    refused(f"source is '{name}'; did you mean mnist", name)
 
 
 @pytest.mark.parametrize(
@@ -313,17 +318,6 @@ def test_the_code_in_a_pipeline_repository_is_not_run(saved, monkeypatch):
     monkeypatch.chdir(saved)
     ds.load(asking_for_code(saved / "pipeline", "pipeline"), device="cpu")
     assert not (saved / "ran").exists()
-
-
-def test_a_hub_model_that_asks_for_code_is_refused_with_what_it_asks_for(monkeypatch):
-    """diffusers' own refusal, which here it gives without a hub to go to."""
-    from diffusers import DiffusionPipeline
-    from diffusers.utils.dynamic_modules_utils import get_cached_module_file
-
-    monkeypatch.setattr(
-        DiffusionPipeline, "download", lambda name: get_cached_module_file(name, "pipeline.py")
-    )
-    refused("some/model needs code of its own .*which denoscope never runs", "some/model")
 
 
 def test_weights_of_before_safetensors_are_read_without_a_word(saved, make_unet, capfd):

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.hooks.address_survey import layers_at
 from denoscope.hooks.module_survey import Layer, aliases_of
 from denoscope.hooks.queries import choose
-from denoscope.models import bundled, families
-from denoscope.models.loading import load
+from denoscope.models import families, sources
 from denoscope.models.model_folder import blueprint
 
 HEADING = ("layer", "class", "shape", "dtype", "calls", "bytes a step and sample")
 
 
 def find(model: str, queries: Sequence[str]) -> list[Layer]:
-    """The layers of a bundled model, a folder (its weights stay unread) or a hub id that the queries name."""
-    folder = bundled.folder(model) or (Path(model) if Path(model).is_dir() else None)
-    network = load(model, device="cpu").network if folder is None else blueprint(folder)
+    """The layers of a bundled model, a folder or a hub id that the queries name; weights stay unread."""
+    network = blueprint(sources.find(model, argument="model").network, name=model)
     surveyed = families.layers_of(network)
     return layers_at(
         network, choose(queries, surveyed, aliases_of(network)), surveyed, families.dry_run(network)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Callable
@@ -66,17 +65,11 @@ def check_noises(name: str, folder: Path) -> None:
 
 def check_model(name: str, model: str) -> None:
     """Refuse a model that is neither bundled, nor a folder with a configuration, nor written as a hub id."""
-    from denoscope.models import bundled, model_folder
+    from denoscope.models import bundled, model_folder, sources
 
-    if model in bundled.names():
-        return
-    if Path(model).is_dir():
+    sources.check_name(model, name)
+    if model not in bundled.names() and Path(model).is_dir():
         model_folder.network_folder(Path(model), model)
-    elif model.count("/") != 1 or model.startswith(("/", ".", "~")):
-        near = difflib.get_close_matches(model, bundled.names(), n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        allowed = f"{', '.join(bundled.names())} (bundled), an existing folder, or a hub id OWNER/NAME"
-        raise UserError(f"{spelled(name)} is {model!r}; {meant}allowed: {allowed}")
 
 
 def check_folder(name: str, folder: Path) -> None:

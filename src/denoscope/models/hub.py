@@ -1,50 +1,176 @@
-"""Models of the Hugging Face hub: the local copy of a repository, downloaded if necessary."""
+"""Models of the Hugging Face hub: the local copy of a repository's files, downloaded if necessary."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from denoscope.foundation.errors import UserError, first_line
-from denoscope.models import bundled, model_folder
+from denoscope.models import model_folder, weight_files
+
+_ID = re.compile(
+    r"(?P<repository>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>refs/[^/@]+/[^/@]+|[^/@]+))?(/(?P<file>[^@]+))?",
+    re.ASCII,
+)
+_COMPONENTS = ("", *(f"{part}/" for part in (*model_folder.COMPONENTS, "scheduler")))
+_CONFIGURATIONS = [
+    f"{part}{name}"
+    for part in _COMPONENTS
+    # Code is never run: that it is there tells a model that needs it.
+    for name in ("model_index.json", "config.json", "scheduler_config.json", "*.py")
+]
+
+_LAYOUT = "allowed: a repository with a network in diffusers' layout"
 
 
-def download(name: str) -> Path:
-    """The local copy of a repository's pipeline files, with weights as safetensors if it has them.
+@dataclass(frozen=True)
+class HubId:
+    """OWNER/NAME, followed by @REVISION for another revision than main, and by /FILE for one file of weights."""
 
-    Raises: UserError with the places where the model was looked for.
+    repository: str
+    revision: str | None
+    file: str | None
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """The id that a text names; None if it is none."""
+        found = _ID.fullmatch(name)
+        if found is None or (found["file"] and not weight_files.is_weights(found["file"])):
+            return None
+        return cls(found["repository"], found["revision"], found["file"])
+
+    def __str__(self) -> str:
+        return self.repository + (f"@{self.revision}" if self.revision else "")
+
+
+def configurations(model: HubId) -> Path:
+    """The local copy of a repository with its configurations.
+
+    Raises: UserError saying why the repository cannot be read.
     """
-    import diffusers
+    beside = f"{model.file.rpartition('/')[0]}/config.json".lstrip("/") if model.file else "config.json"
+    folder = _download(model, [*_CONFIGURATIONS, beside])
+    parts = ("", *model_folder.COMPONENTS)
+    if not model.file and not any((folder / part / "config.json").is_file() for part in parts):
+        raise UserError(
+            f"{model} has no config.json at its top or in {' or '.join(f'{part}/' for part in parts[1:])}; {_LAYOUT}"
+        )
+    return folder
+
+
+def weights(model: HubId, part: str, variant: str | None) -> None:
+    """Complete the local copy by the weights of the network in the folder `part`, as safetensors if there are any.
+
+    Raises: UserError saying why they cannot be read.
+    """
+    kinds = (
+        [[model.file]]
+        if model.file
+        else [[f"{part}{name}" for name in kind] for kind in weight_files.names(variant)]
+    )
+    for kind in kinds:
+        folder = _download(model, kind)
+        found = next((folder / name for name in kind if (folder / name).is_file()), None)
+        if found and weight_files.is_index(found.name):
+            place = found.parent.relative_to(folder)
+            _download(model, [(place / shard).as_posix() for shard in weight_files.shards(found)])
+        if found:
+            return
+    wanted = model.file or f"{kinds[0][0]} or .bin"
+    raise UserError(f"{model} has no weights {wanted}{_has(model, wanted.rpartition('/')[0])}")
+
+
+def _has(model: HubId, folder: str) -> str:
+    """The weights that a repository holds in a folder, for a message; nothing if the hub cannot be asked."""
+    from huggingface_hub import HfApi
+
+    found: list[str] = []
+    with contextlib.suppress(Exception):
+        found = HfApi().list_repo_files(model.repository, revision=model.revision)
+    there = sorted(name for name in found if name.startswith(folder) and weight_files.is_weights(name))
+    if not there:
+        return f"; {_LAYOUT}"
+    return f"; it holds {', '.join(there[:5])}; pass one of them as {model}/{there[0]}"
+
+
+def _download(model: HubId, patterns: Sequence[str]) -> Path:
+    """The local copy of a repository, in which all files that match the patterns are complete."""
+    from huggingface_hub import snapshot_download
 
     try:
-        with silent_diffusers():
-            return Path(diffusers.DiffusionPipeline.download(name))
+        with _silent_client():
+            return Path(
+                snapshot_download(model.repository, revision=model.revision, allow_patterns=list(patterns))
+            )
     except Exception as error:  # the hub's client raises over a dozen unrelated kinds
-        if "trust_remote_code" in str(
-            error
-        ):  # diffusers refuses remote code with an error of no kind of its own
-            raise UserError(
-                f"{name} {model_folder.needs_own_code('a custom pipeline or component')}"
-            ) from error
-        raise UserError(
-            f"unknown model {name!r}: not bundled ({', '.join(bundled.names())}), not a folder, {_reason(error)}; "
-            "the bundled model mnist needs no network"
-        ) from error
+        raise UserError(f"{model} {_reason(error, model)}") from error
 
 
-def _reason(error: BaseException) -> str:
-    """Why a repository could not be downloaded."""
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+def _reason(error: Exception, model: HubId) -> str:
+    """Why a repository could not be downloaded, and what to do about it."""
+    from huggingface_hub import constants, errors
 
     causes = list(_chain(error))
-    if any(isinstance(cause, GatedRepoError) for cause in causes):
-        return "on the hub but gated: accept its terms there and log in with `hf auth login`"
-    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
-        return "not a repository of the hub"
-    if any(isinstance(cause, HFValidationError) for cause in causes):
-        return "not a valid hub id"
-    return f"neither cached nor downloadable from the hub ({first_line(causes[-1])})"
+
+    def any_is(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in causes)
+
+    elsewhere = "or pass a folder that holds the model"
+    if any_is(errors.GatedRepoError, errors.DisabledRepoError):
+        page = f"{constants.ENDPOINT}/{model.repository}"
+        return f"is gated: accept its terms at {page} and log in with `hf auth login`"
+    if any_is(errors.RevisionNotFoundError):
+        return f"is not on the hub: {model.repository} has no revision {model.revision!r}; allowed: one of its branches, tags or commits"
+    if any_is(errors.RepositoryNotFoundError):
+        return "is not on the hub, or is private: correct the name, or log in with `hf auth login`"
+    if any_is(errors.HFValidationError):
+        return f"is not a valid hub id ({first_line(causes[-1])}); allowed: OWNER/NAME or OWNER/NAME@REVISION"
+    if any_is(errors.IncompleteSnapshotError):
+        return (
+            f"is cached in part only, and {_unreachable(causes)}; load it once with a connection, {elsewhere}"
+        )
+    if any_is(errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
+        return f"is not cached in {constants.HF_HUB_CACHE}, and {_unreachable(causes)}; load it once with a connection, {elsewhere}"
+    return (
+        f"cannot be downloaded: {first_line(error)}; load it again, which continues the download, {elsewhere}"
+    )
+
+
+def _unreachable(causes: Sequence[BaseException]) -> str:
+    """Why the hub was not asked, or did not answer."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    return f"the hub {constants.ENDPOINT} does not answer ({first_line(causes[-1])})"
+
+
+@contextlib.contextmanager
+def _silent_client() -> Iterator[None]:
+    """Silence the client's log while the block runs, and its progress unless a terminal shows it."""
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+        logging,
+    )
+
+    verbosity = logging.get_verbosity()
+    hide = not sys.stderr.isatty() and not are_progress_bars_disabled()
+    logging.set_verbosity(logging.CRITICAL)
+    if hide:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if hide:
+            enable_progress_bars()
 
 
 @contextlib.contextmanager

@@ -16,9 +16,10 @@ from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.hooks.module_survey import unwrapped
-from denoscope.models import bundled, hub, matmul_precision, model_folder, schedulers
+from denoscope.models import bundled, hub, matmul_precision, model_folder, schedulers, sources, weight_files
 from denoscope.models.denoiser import Denoiser, Shape
 from denoscope.models.families import ANY_MODULE, FAMILIES, Family, config_of, known_family
+from denoscope.models.sources import ModelFiles
 
 LOGGER = logging.getLogger(__name__)
 DTYPES = "float16, bfloat16, float32, float64"
@@ -32,6 +33,7 @@ def load(
     dtype: torch.dtype | str | None = None,
     device: str = SystemConfig.device,
     clip_sample: bool | None = None,
+    variant: str | None = None,
     config: ModelConfig | None = None,
 ) -> Denoiser:
     """A denoiser from a bundled name, a folder, a hub id, a diffusers pipeline, or any torch module.
@@ -39,6 +41,9 @@ def load(
     >>> load("mnist").shape
     (1, 28, 28)
     >>> load(module, scheduler="ddim", shape=(3, 32, 32))
+
+    A hub id is OWNER/NAME or OWNER/NAME@REVISION. A folder or repository holds a pipeline or a network alone, in diffusers'
+    layout. `source` may also be one file of weights beside a config.json: a path, or OWNER/NAME/FILE on the hub.
 
     A module or pipeline stays yours: `load` changes nothing about it. It is in eval mode and frozen only while a run of
     denoscope computes, and its weights are not copied. If `dtype` or `device` is another than the module's own, each
@@ -54,12 +59,14 @@ def load(
             the device on which it is.
         clip_sample: whether the scheduler clips its estimate of x_0 to [-1, 1]; as in the source unless given. The map
             x_T → x_0 is flat where it clips, and has no derivative at the edge of that region.
+        variant: of the weights of a folder or hub id, such as "fp16" for diffusion_pytorch_model.fp16.safetensors. The
+            denoiser is named by that file.
 
     Raises:
-        UserError: if the source is not found, with the places where it was looked for.
+        UserError: if the source is not found, or saying why it cannot be downloaded or what it lacks.
     """
     matmul_precision.before_cuda_starts()
-    network, own_scheduler, name = _components(source)
+    network, own_scheduler, name = _components(source, variant)
     family = _check_unpacked(known_family(type(network)), name)
     precision, owned = _parse_dtype(dtype), not isinstance(source, nn.Module) and not _is_pipeline(source)
     place = resolve_device(device) if owned or device != "auto" else None
@@ -82,11 +89,8 @@ def load(
 
 
 def shape_of(source: str) -> Shape:
-    """(C, H, W) of a model's states, from its configuration alone if the model is a local folder."""
-    folder = _local_folder(source)
-    if folder is None:
-        return load(source, device="cpu").shape
-    config = model_folder.read_json(model_folder.network_folder(folder, source) / "config.json")
+    """(C, H, W) of a model's states, from its configuration alone."""
+    config = model_folder.read_json(sources.find(source).network / "config.json")
     family = _check_unpacked(FAMILIES.get(str(config.get("_class_name")), ANY_MODULE), source)
     return _resolve_shape(None, family, config, source)
 
@@ -121,8 +125,13 @@ def _is_pipeline(source: Any) -> bool:
     return hasattr(source, "scheduler")
 
 
-def _components(source: Any) -> tuple[nn.Module, Any | None, str]:
+def _components(source: Any, variant: str | None) -> tuple[nn.Module, Any | None, str]:
     """(network, scheduler or None, name) of a source of any kind."""
+    is_name = isinstance(source, (str, os.PathLike))
+    if variant is not None and not (is_name and isinstance(variant, str) and variant):
+        raise UserError(
+            f"variant is {describe(variant)}; allowed: the variant of a folder's or repository's weights, such as 'fp16'"
+        )
     if isinstance(source, nn.Module):
         network = unwrapped(source)
         return network, None, type(network).__name__
@@ -130,35 +139,36 @@ def _components(source: Any) -> tuple[nn.Module, Any | None, str]:
         raise UserError("source is a Denoiser, which is loaded already; use it as it is")
     if _is_pipeline(source):
         return unwrapped(network_of(source)), source.scheduler, type(source).__name__
-    if not isinstance(source, (str, os.PathLike)):
+    if not is_name:
         raise UserError(
             f"source is {describe(source)}; allowed: a bundled name ({', '.join(bundled.names())}), a folder, a hub id, "
             "a diffusers pipeline or a torch module"
         )
-    name = str(source)
-    return *_from_folder(_local_folder(name) or hub.download(name), name), name
+    files = sources.find(os.fspath(source))
+    network_class = model_folder.network_class(files.network, files.name)
+    _check_unpacked(known_family(network_class), files.name)
+    files = sources.with_weights(files, variant)
+    return _network_of(files, network_class), _scheduler_from(files.folder, files.name), files.name
 
 
-def _local_folder(name: str) -> Path | None:
-    """The folder of a bundled name or of a path."""
-    return bundled.folder(name) or (Path(name) if name and Path(name).is_dir() else None)
-
-
-def _from_folder(folder: Path, name: str) -> tuple[nn.Module, Any | None]:
-    """Network and scheduler of a folder in diffusers' layout, flat or with a folder for each component."""
-    network_folder = model_folder.network_folder(folder, name)
-    network_class = model_folder.network_class(network_folder, name)
-    _check_unpacked(known_family(network_class), name)
+def _network_of(files: ModelFiles, network_class: Any) -> nn.Module:
+    """The network of a model's files."""
+    name, weights = files.name, files.weights
+    assert weights is not None
     try:
-        with hub.silent_diffusers():
+        with hub.silent_diffusers(), weight_files.as_folder(files.network, weights) as folder:
             network, report = network_class.from_pretrained(
-                network_folder, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
+                folder,
+                use_safetensors=weight_files.is_safetensors(weights.name),
+                local_files_only=True,
+                low_cpu_mem_usage=False,
+                output_loading_info=True,
             )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{name}: its weights cannot be loaded: {first_line(error)}") from error
     if missing := report["missing_keys"]:
         raise UserError(f"{name}: its weights lack {len(missing)} tensors, such as {sorted(missing)[0]!r}")
-    return network, _scheduler_from(folder, name)
+    return network
 
 
 def _scheduler_from(folder: Path, name: str) -> Any | None:

@@ -15,23 +15,27 @@ COMPONENTS = ("unet", "transformer")
 """The names under which pipelines hold their denoising network, also those of its folder."""
 
 
-def blueprint(folder: str | Path) -> nn.Module:
+def blueprint(folder: str | Path, *, name: str = "") -> nn.Module:
     """The network of a folder on the meta device: its modules and their shapes, without reading weights.
 
     >>> layers_of(blueprint("stable-diffusion-v1-5"))
+
+    Args:
+        name: of the model in messages; the folder unless given.
 
     Raises: UserError if the folder does not configure a network that diffusers can build.
     """
     import torch
 
-    place = network_folder(Path(folder), str(folder))
-    kind = network_class(place, str(folder))
+    name = name or str(folder)
+    place = network_folder(Path(folder), name)
+    kind = network_class(place, name)
     try:
         with torch.device("meta"):
             return kind.from_config(read_json(place / "config.json")).eval()
     except (ValueError, TypeError, NotImplementedError) as error:
         raise UserError(
-            f"{folder}: its config.json does not configure a {kind.__name__}: {first_line(error)}"
+            f"{name}: its config.json does not configure a {kind.__name__}: {first_line(error)}"
         ) from error
 
 

@@ -232,9 +232,9 @@ def _common(**described: Any) -> dict[str, Any]:
 
 
 def _location(denoiser: Denoiser) -> str:
-    """The name of a model; of a folder its absolute path, which is valid in every working directory."""
-    folder = not denoiser.bundled and Path(denoiser.name).is_dir()
-    return str(Path(denoiser.name).resolve()) if folder else denoiser.name
+    """The name of a model; of a folder or file its absolute path, which is valid in every working directory."""
+    is_path = not denoiser.bundled and Path(denoiser.name).exists()
+    return str(Path(denoiser.name).resolve()) if is_path else denoiser.name
 
 
 def _plain(content: dict[str, Any]) -> dict[str, Any]:

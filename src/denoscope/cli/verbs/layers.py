@@ -14,7 +14,9 @@ class LayersFlags(OwnFlags):
     """Which layers of which model are listed."""
 
     model: str = option(
-        "mnist", "A bundled model, a folder in diffusers' layout, or a hub id.", positional=True
+        "mnist",
+        "A bundled model, a folder in diffusers' layout or file of weights, or a hub id.",
+        positional=True,
     )
     query: tuple[str, ...] = option(
         ("**",),
