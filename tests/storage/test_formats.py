@@ -19,6 +19,15 @@ SAMPLES, STEPS, LANES = 5, 3, 2
 LAYERS = {"conv_in": (2, 3), "up/0": (4,), "a\\b%": (4,)}
 DTYPES = {"conv_in": "float16", "up/0": "float32", "a\\b%": "float64"}
 FORMATS = ["zarr", "pt"]
+MADE_BY = {
+    "network": "Net",
+    "scheduler": "DDIMScheduler",
+    "scheduler_config": {},
+    "shape": [1, 2, 2],
+    "dtype": "float32",
+    "threads": 1,
+    "weights_sha256": None,
+}
 
 
 def plan_of(format: str, codec: str = "none", **fingerprint: object) -> Plan:
@@ -47,10 +56,12 @@ def plan_of(format: str, codec: str = "none", **fingerprint: object) -> Plan:
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "created": "2026-01-01T00:00:00+00:00",
-            "fingerprint": {"layers": list(LAYERS), "lanes": LANES, **fingerprint},
+            "fingerprint": {"layers": list(LAYERS), "lanes": LANES, **MADE_BY, **fingerprint},
             "inputs_sha256": "0",
             "layer_folders": {},
-            "config": {"every": [1]},
+            "model": "Net",
+            "scheduler": "DDIMScheduler",
+            "config": {"layers": list(LAYERS), "noise_seed": 42, "every": [1], "num_steps": STEPS},
         },
         format=format,
         codec=codec,

@@ -18,8 +18,8 @@ from denoscope.recording import export
 from denoscope.recording.recorded_states import RecordedStates
 from denoscope.storage import inspection
 from denoscope.storage.attributes import writable
+from denoscope.storage.damage import damaged
 from denoscope.storage.noise_levels import with_levels
-from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.plan import COMPLETE, ESTIMATES, IMAGES
 from denoscope.storage.stores.local import LocalStore
 
@@ -125,10 +125,7 @@ class Recording:
         names = arrays or tuple(map(str, self.dataset.data_vars))
         wanted = [states.address(name) if name in states else name for name in names]
         if problem := inspection.first_damage(LocalStore(self.path), wanted):
-            raise UserError(
-                f"{self.path} is damaged: {problem}; `denoscope verify store {self.path}` lists all damage; to repair it, "
-                f"{how_to_finish(self.attrs)}"
-            )
+            raise damaged(self.path, problem, self.attrs)
 
     def export(
         self, folder: str | os.PathLike[str], *, format: Literal["pt", "safetensors", "npz"] = "pt"

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from denoscope.foundation.checksum import checksum_of_json
-from denoscope.storage.stores.byte_store import ByteStore
+from denoscope.foundation.reading import json_files
+from denoscope.foundation.reading.json_files import MalformedError
+from denoscope.storage.stores.byte_store import ByteStore, is_key
 from denoscope.storage.stores.capabilities import flush
 
 
@@ -43,32 +46,51 @@ def read(store: ByteStore, folder: str) -> dict[int, Mark]:
 
     Raises: OSError if a mark cannot be read, since its group may be finished.
     """
-    marks = {group: _read(store, folder, group) for group in sorted(_groups(store, folder))}
+    return {group: mark for group, mark in _all(store, folder) if mark is not None}
+
+
+def read_sound(store: ByteStore, folder: str) -> dict[int, Mark]:
+    """Return the marks of all finished groups in their order.
+
+    Raises: MalformedError if one is damaged; OSError as `read` does.
+    """
+    marks = dict(_all(store, folder))
+    if (wrong := next((group for group, mark in marks.items() if mark is None), None)) is not None:
+        raise MalformedError(f"{key_of(folder, wrong)} is damaged")
     return {group: mark for group, mark in marks.items() if mark is not None}
 
 
 def damaged(store: ByteStore, folder: str) -> Iterator[str]:
     """Describe each damaged mark in one line."""
-    for group in sorted(_groups(store, folder)):
-        if _read(store, folder, group) is None:
-            yield f"{group}.json is damaged"
+    return (f"{group}.json is damaged" for group, mark in _all(store, folder) if mark is None)
+
+
+def _all(store: ByteStore, folder: str) -> Iterator[tuple[int, Mark | None]]:
+    """Each group that has a mark, in their order, with the mark; None for a damaged one."""
+    return ((group, _read(store, folder, group)) for group in sorted(_groups(store, folder)))
 
 
 def _groups(store: ByteStore, folder: str) -> Iterator[int]:
     """The groups that have a mark, sound or not."""
     for key in store.list(f"{folder}/"):
         stem, dot, suffix = key.removeprefix(f"{folder}/").partition(".")
-        if stem.isdigit() and dot + suffix == ".json" and stem == str(int(stem)):
+        if (
+            stem.isdecimal()
+            and stem.isascii()
+            and len(stem) < 10
+            and dot + suffix == ".json"
+            and stem == str(int(stem))
+        ):
             yield int(stem)
 
 
 def _read(store: ByteStore, folder: str, group: int) -> Mark | None:
     data = store.get(key_of(folder, group))
     try:
-        content = json.loads(data or b"")
-        expected = content.pop("checksum")
-        if expected != checksum_of_json(content) or content.pop("group") != group:
-            return None
-        return Mark(**content)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        content = json_files.parse(data or b"", dict[str, Any], key_of(folder, group))
+        expected, own_group = content.pop("checksum", None), content.get("group")
+        mark = json_files.check(content, Mark, key_of(folder, group))
+    except MalformedError:
         return None
+    sound = expected == checksum_of_json(content) and own_group == group and all(map(is_key, mark.files))
+    return mark if sound else None

@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading.json_files import MalformedError
+from denoscope.foundation.spelling import spelled
+from denoscope.storage import layout_checksums
+from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.completion import Mark
-from denoscope.storage.output_lock import Existing
-from denoscope.storage.plan import Plan, Writer
+from denoscope.storage.damage import damaged
+from denoscope.storage.output_lock import Existing, check_version
+from denoscope.storage.plan import FORMAT, Plan, Writer
 from denoscope.storage.pt import check as pt_check
 from denoscope.storage.pt import layout as pt_layout
 from denoscope.storage.pt import reader as pt_reader
 from denoscope.storage.pt import writer as pt_writer
-from denoscope.storage.stores.byte_store import ByteStore
+from denoscope.storage.root_file import RootFile
+from denoscope.storage.stores.byte_store import ByteStore, exists
 from denoscope.storage.stores.local import LocalStore
 from denoscope.storage.zarr import check as zarr_check
 from denoscope.storage.zarr import layout as zarr_layout
@@ -32,8 +38,11 @@ class Layout(Protocol):
     """What describes a recording, in its format."""
 
     MARKS: str
+    FILE: RootFile[Any]
 
     def is_recording(self, store: ByteStore, /) -> bool: ...
+    def is_claimed(self, store: ByteStore, /) -> bool: ...
+    def extent(self, store: ByteStore, /) -> Extent: ...
     def attributes(self, store: ByteStore, /) -> dict[str, Any]: ...
     def set_attribute(self, store: ByteStore, name: str, value: Any, /) -> None: ...
 
@@ -41,8 +50,7 @@ class Layout(Protocol):
 class Check(Protocol):
     """What compares a recording with its marks, in its format."""
 
-    def extent(self, store: ByteStore, /) -> tuple[int, int]: ...
-    def claimed(self, store: ByteStore, group: int, /) -> str: ...
+    def claimed(self, store: ByteStore, marked: Collection[int], /) -> Iterator[str]: ...
     def damaged_layout(self, store: ByteStore, /) -> Iterator[str]: ...
     def damaged(self, store: ByteStore, group: int, mark: Mark, /) -> Iterator[str]: ...
     def part_of(self, store: ByteStore, mark: Mark, arrays: Collection[str], /) -> Mark: ...
@@ -107,12 +115,55 @@ def stored_format(store: ByteStore) -> str | None:
         ) from error
 
 
+def format_of(store: ByteStore) -> str:
+    """Return the name of the format of the recording in a store, of which all that describes it is there.
+
+    Raises: UserError if there is none, a newer denoscope wrote it, it was not laid out yet, or it is damaged.
+    """
+    name = stored_format(store)
+    if name is None:
+        raise _no_recording(store)
+    layout = FORMATS[name].layout
+    check_version(store, layout.attributes(store))
+    if layout.is_claimed(store):
+        raise UserError(
+            f"{store} is empty: its run ended before the first step; replace it ({spelled('overwrite', True)})"
+        )
+    return name
+
+
+def _no_recording(store: ByteStore) -> UserError:
+    """The error of a store whose own file is missing, damaged, or not of a recording."""
+    for kind in FORMATS.values():
+        # Only a recording has checksums of its layout.
+        if exists(store, f"{kind.layout.MARKS}/{layout_checksums.NAME}"):
+            problem = next(kind.check.damaged_layout(store), f"{kind.layout.FILE.name} is damaged")
+            return damaged(store, problem, {})
+    if isinstance(store, LocalStore) and not store.root.exists():
+        return UserError(f"{store}: no such recording; it is not a recording of denoscope")
+    files = " or ".join(kind.layout.FILE.name for kind in FORMATS.values())
+    return UserError(f"{store} is not a recording: it has no {files} with the format {FORMAT!r}")
+
+
 def open_dataset(store: ByteStore) -> xarray.Dataset:
     """Return the recording in a store as a lazily read dataset.
 
-    Raises: UserError if there is none, a newer denoscope wrote it, or it cannot be read.
+    Its layout, its coordinates and its marks are compared with their checksums once, here.
+
+    Raises: UserError if there is none, a newer denoscope wrote it, it is damaged, or it cannot be read.
     """
-    return FORMATS[stored_format(store) or "zarr"].open_dataset(store)
+    kind = FORMATS[format_of(store)]
+    attributes = kind.layout.attributes(store)
+    try:
+        for problem in kind.check.damaged_layout(store):
+            # Recordings of before lack the checksums.
+            if problem != f"{kind.layout.MARKS}/{layout_checksums.NAME} is missing":
+                raise damaged(store, problem, attributes)
+        return kind.open_dataset(store)
+    except MalformedError as error:
+        raise damaged(store, str(error), attributes) from error
+    except OSError as error:
+        raise UserError(f"cannot read {store}: {error.strerror or error}; check its permissions") from error
 
 
 def attributes(store: ByteStore) -> dict[str, Any]:

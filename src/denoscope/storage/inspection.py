@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.storage import completion
 from denoscope.storage.completion import Mark
-from denoscope.storage.formats import FORMATS, Format, stored_format
-from denoscope.storage.output_lock import check_version, how_to_finish
-from denoscope.storage.pt import layout as pt_layout
+from denoscope.storage.damage import damaged
+from denoscope.storage.formats import FORMATS, format_of
+from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.stores.byte_store import ByteStore
-from denoscope.storage.stores.local import LocalStore
-from denoscope.storage.zarr import layout as zarr_layout
 
 
 @dataclass(frozen=True)
@@ -36,26 +34,28 @@ class Inspection:
 def inspect(store: ByteStore) -> Inspection:
     """Read a whole recording again.
 
-    Raises: UserError if there is none in the store, or a newer denoscope wrote it.
+    Raises: UserError if there is none in the store, a newer denoscope wrote it, or what describes it is damaged.
     """
-    kind = _format_of(store)
+    kind = FORMATS[format_of(store)]
     check, marks = kind.check, kind.layout.MARKS
+    of_layout = list(_damage(store, check.damaged_layout(store)))
+    try:
+        planned = kind.layout.extent(store)
+    except MalformedError as error:
+        raise damaged(store, [*of_layout, str(error)][0], kind.layout.attributes(store)) from error
     finished = completion.read(store, marks)
     damage = {
         group: list(_damage(store, check.damaged(store, group, mark))) for group, mark in finished.items()
     }
-    samples, lanes = check.extent(store)
-    unmarked = [group for group in range(-(-samples // lanes)) if group not in finished]
-    claims = [key for group in unmarked if (key := check.claimed(store, group))]
     return Inspection(
-        samples=samples,
+        samples=planned.samples,
         finished=tuple(name for mark in finished.values() for name in mark.samples),
         sound=tuple(name for group, mark in finished.items() if not damage[group] for name in mark.samples),
-        missing=tuple(completion.key_of(marks, group) for group in unmarked),
+        missing=tuple(completion.key_of(marks, group) for group in planned.groups if group not in finished),
         problems=(
-            *_damage(store, check.damaged_layout(store)),
+            *of_layout,
             *(f"{marks}/{what}" for what in completion.damaged(store, marks)),
-            *(f"{key} marks samples as complete that have no mark" for key in claims),
+            *(f"{key} marks samples as complete that have no mark" for key in check.claimed(store, finished)),
             *(problem for problems in damage.values() for problem in problems),
         ),
         how_to_finish=how_to_finish(kind.layout.attributes(store)),
@@ -63,9 +63,12 @@ def inspect(store: ByteStore) -> Inspection:
 
 
 def first_damage(store: ByteStore, arrays: Collection[str]) -> str:
-    """Return the first damage in the finished groups of some arrays, or "" if all checksums match."""
-    kind = _format_of(store)
-    for group, mark in completion.read(store, kind.layout.MARKS).items():
+    """Return the first damage in the marks and in the finished groups of some arrays, or "" if all checksums match."""
+    kind = FORMATS[format_of(store)]
+    marks = kind.layout.MARKS
+    if problem := next(completion.damaged(store, marks), ""):
+        return f"{marks}/{problem}"
+    for group, mark in completion.read(store, marks).items():
         part: Mark = kind.check.part_of(store, mark, arrays)
         for problem in _damage(store, kind.check.damaged(store, group, part)):
             return problem
@@ -76,19 +79,7 @@ def _damage(store: ByteStore, problems: Iterator[str]) -> Iterator[str]:
     """The problems, with a file that cannot be read as the last of them."""
     try:
         yield from problems
+    except MalformedError as error:
+        yield str(error)
     except OSError as error:
         yield f"{error.filename or store} cannot be read ({error.strerror or error})"
-
-
-def _format_of(store: ByteStore) -> Format:
-    """The format of the recording in a store, of which all that describes it is there."""
-    name = stored_format(store)
-    if name is not None:
-        check_version(store, FORMATS[name].layout.attributes(store))
-    if name == "pt" or (name == "zarr" and zarr_layout.is_laid_out(store)):
-        return FORMATS[name]
-    if isinstance(store, LocalStore) and not store.root.exists():
-        raise UserError(f"{store}: no such recording")
-    is_folder = any(store.list(f"{pt_layout.MARKS}/"))
-    root = pt_layout.MANIFEST if is_folder else zarr_layout.ROOT
-    raise UserError(f"{store} cannot be checked: its {root} is missing, damaged, or not of a recording")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from denoscope.foundation.checksum import checksum, checksum_of_json
-from denoscope.storage.stores.byte_store import ByteStore
+from denoscope.foundation.reading import json_files
+from denoscope.foundation.reading.json_files import MalformedError
+from denoscope.storage.stores.byte_store import ByteStore, is_key
 
 NAME = "layout.json"
 UNCOVERED = "created"
@@ -15,21 +18,35 @@ UNCOVERED = "created"
 BLOCK = 2**24
 
 
+@dataclass(frozen=True)
+class Checksums:
+    """Of each attribute by its name, of the rest of their file, and of other files by their keys."""
+
+    attributes: dict[str, int]
+    rest: int
+    files: dict[str, int]
+
+
 def write(
     store: ByteStore, folder: str, attributes: Mapping[str, Any], rest: Any, files: Mapping[str, bytes]
 ) -> None:
-    """Store checksums of a recording's attributes, of the `rest` of their file, and of other files.
-
-    Attributes that are added later, such as a note or a noise floor, are not covered.
-    """
+    """Store checksums of a recording's attributes, of the `rest` of their file, and of other files."""
     covered = {name: checksum_of_json(value) for name, value in attributes.items() if name != UNCOVERED}
-    content = {
-        "attributes": covered,
-        "rest": checksum_of_json(rest),
-        "files": {name: checksum(data) for name, data in files.items()},
-    }
-    data = json.dumps({**content, "checksum": checksum_of_json(content)}, sort_keys=True).encode()
-    store.put(f"{folder}/{NAME}", data)
+    of_files = {name: checksum(data) for name, data in files.items()}
+    _write(store, folder, Checksums(covered, checksum_of_json(rest), of_files))
+
+
+def cover(store: ByteStore, folder: str, name: str, value: Any) -> None:
+    """Add the checksum of an attribute that was written later."""
+    if (stored := _read(store, folder)) is not None and name != UNCOVERED:
+        stored.attributes[name] = checksum_of_json(value)
+        _write(store, folder, stored)
+
+
+def forget(store: ByteStore, folder: str, name: str) -> None:
+    """Remove the checksum of an attribute that is about to be written."""
+    if (stored := _read(store, folder)) is not None and stored.attributes.pop(name, None) is not None:
+        _write(store, folder, stored)
 
 
 def damaged(
@@ -42,23 +59,20 @@ def damaged(
     Raises: OSError if a file cannot be read.
     """
     key = f"{folder}/{NAME}"
-    data = store.get(key)
-    if data is None:
+    if store.get(key, 0, 0) is None:
         yield f"{key} is missing"
         return
-    if (stored := _parse(data)) is None:
+    if (stored := _read(store, folder)) is None:
         yield f"{key} is damaged"
         return
     wrong = [
-        name
-        for name, value in stored["attributes"].items()
-        if checksum_of_json(attributes.get(name)) != value
+        name for name, value in stored.attributes.items() if checksum_of_json(attributes.get(name)) != value
     ]
     if wrong:
         yield f"{root} does not match its checksum in {', '.join(wrong)}"
-    elif checksum_of_json(rest) != stored["rest"]:
+    elif checksum_of_json(rest) != stored.rest:
         yield f"{root} does not match its checksum"
-    for file, expected in stored["files"].items():
+    for file, expected in stored.files.items():
         if what := mismatch(store, file, expected):
             yield f"{file} {what}"
 
@@ -76,11 +90,18 @@ def mismatch(store: ByteStore, key: str, expected: int | None) -> str:
     return "" if total == expected else "does not match its checksum"
 
 
-def _parse(data: bytes) -> dict[str, Any] | None:
-    """The content of layout.json, or None if it is damaged."""
+def _write(store: ByteStore, folder: str, checksums: Checksums) -> None:
+    content = asdict(checksums)
+    data = json.dumps({**content, "checksum": checksum_of_json(content)}, sort_keys=True).encode()
+    store.put(f"{folder}/{NAME}", data)
+
+
+def _read(store: ByteStore, folder: str) -> Checksums | None:
+    """The content of layout.json, or None if it is missing or damaged."""
     try:
-        content = json.loads(data)
-        expected = content.pop("checksum")
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        content = json_files.parse(store.get(f"{folder}/{NAME}") or b"", dict[str, Any], NAME)
+        expected = content.pop("checksum", None)
+        found = json_files.check(content, Checksums, NAME)
+    except MalformedError:
         return None
-    return content if expected == checksum_of_json(content) else None
+    return found if expected == checksum_of_json(content) and all(map(is_key, found.files)) else None

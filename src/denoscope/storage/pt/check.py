@@ -5,39 +5,33 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from denoscope.storage import layout_checksums
+from denoscope.storage import completion, layout_checksums
 from denoscope.storage.completion import Mark
-from denoscope.storage.pt.layout import MANIFEST, MARKS, content, file_of
+from denoscope.storage.pt.layout import FILE, MARKS, file_of, manifest
 from denoscope.storage.stores.byte_store import ByteStore
 
 
-def extent(store: ByteStore) -> tuple[int, int]:
-    """Return the number of samples that a recording is planned for, and how many of them form a group."""
-    found = content(store)
-    return len(found["samples"]), found["attrs"]["fingerprint"]["lanes"]
-
-
-def claimed(_store: ByteStore, _group: int) -> str:
-    """Return the key beside the mark that says that a group is complete: "", since a folder has none."""
-    return ""
+def claimed(_store: ByteStore, _marked: Collection[int]) -> Iterator[str]:
+    """Yield the keys beside the marks that say that a group is complete: none, since a folder has no such keys."""
+    return iter(())
 
 
 def damaged_layout(store: ByteStore) -> Iterator[str]:
     """Describe in one line each damaged file that belongs to no group."""
-    rest = content(store)
-    attributes = rest.pop("attrs", {})
-    yield from layout_checksums.damaged(store, MARKS, MANIFEST, attributes, rest)
+    yield from FILE.damaged(store)
 
 
-def damaged(store: ByteStore, _group: int, mark: Mark) -> Iterator[str]:
+def damaged(store: ByteStore, group: int, mark: Mark) -> Iterator[str]:
     """Describe in one line each damaged file of a finished group."""
-    for key, (expected,) in mark.files.items():
-        if what := layout_checksums.mismatch(store, key, expected):
+    for key, checksums in mark.files.items():
+        if len(checksums) != 1:
+            yield f"{completion.key_of(MARKS, group)} has {len(checksums)} checksums of {key}; allowed: 1"
+        elif what := layout_checksums.mismatch(store, key, checksums[0]):
             yield f"{key} {what}"
 
 
 def part_of(store: ByteStore, mark: Mark, arrays: Collection[str]) -> Mark:
     """Return a mark restricted to some of the arrays."""
-    folders = content(store)["layer_folders"]
+    folders = manifest(store).layer_folders
     wanted = {file_of(array, sample, folders) for array in arrays for sample in mark.samples}
     return replace(mark, files={key: sums for key, sums in mark.files.items() if key in wanted})

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from itertools import product
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from msgspec import Meta
 
+from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.storage import layout_checksums
 from denoscope.storage.array_names import encode
-from denoscope.storage.plan import ESTIMATES, FORMAT, ArrayPlan, Plan
+from denoscope.storage.attribute_schema import Attributes, Extent, States
+from denoscope.storage.plan import ESTIMATES, ArrayPlan, Plan
+from denoscope.storage.root_file import RootFile
 from denoscope.storage.stores.byte_store import ByteStore, is_key
 
 MANIFEST = "recording.json"
@@ -40,42 +45,76 @@ def files_of(plan: Plan) -> list[str]:
     return [file_of(array.name, name, plan.layer_folders) for array in plan.arrays for name in plan.samples]
 
 
-def content(store: ByteStore) -> dict[str, Any]:
-    """Return the content of the manifest; nothing if it is missing or damaged."""
-    try:
-        found = json.loads(store.get(MANIFEST) or b"")
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+@dataclass(frozen=True)
+class ArrayEntry:
+    """An array as the manifest describes it."""
+
+    name: str
+    inner: list[Annotated[int, Meta(ge=0, le=2**62)]]
+    inner_dims: list[str]
+    dtype: str
+    time_dim: Literal["state", "step"] | None
+    count: States
 
 
-def attributes(store: ByteStore) -> dict[str, Any]:
-    """Return the attributes of a recording; nothing if they are missing or damaged."""
-    found = content(store).get("attrs")
-    return found if isinstance(found, dict) else {}
+@dataclass(frozen=True)
+class Manifest:
+    """The content of the manifest. A coordinate is its dimension and its values."""
+
+    attrs: Attributes
+    samples: list[str]
+    arrays: list[ArrayEntry]
+    coords: dict[str, tuple[str, list[bool | int | float | str]]]
+    layer_folders: dict[str, str]
 
 
-def set_attribute(store: ByteStore, name: str, value: Any) -> None:
-    """Write one attribute into a recording."""
-    found = content(store)
-    found["attrs"][name] = value
-    _write_manifest(store, found)
+FILE = RootFile(MANIFEST, "attrs", MARKS, Manifest, indent=1, ending="\n")
+content, attributes, is_recording, set_attribute = (
+    FILE.content, FILE.attributes, FILE.is_recording, FILE.set_attribute,
+)  # fmt: skip
 
 
-def is_recording(store: ByteStore) -> bool:
-    """Return whether there is a recording in the folder."""
-    return attributes(store).get("format") == FORMAT
+def is_claimed(_store: ByteStore) -> bool:
+    """Return whether a folder is identified as a recording and was not laid out yet: never, since one file does both."""
+    return False
+
+
+def manifest(store: ByteStore) -> Manifest:
+    """Return the manifest.
+
+    Raises: MalformedError if it is damaged, or names files that are not inside of the folder.
+    """
+    found = FILE.checked(store)
+    for array in found.arrays:
+        if len(array.inner) != len(array.inner_dims):
+            raise MalformedError(
+                f"{MANIFEST} has {array.name} of shape {array.inner}, with dimensions {array.inner_dims}"
+            )
+    for array, sample in product(found.arrays, found.samples):
+        if not is_key(key := file_of(array.name, sample, found.layer_folders)):
+            raise MalformedError(f"{MANIFEST} names the file {key!r}; allowed: files inside of the folder")
+    return found
+
+
+def extent(store: ByteStore) -> Extent:
+    """Return what a recording is planned for.
+
+    Raises: MalformedError as `manifest` does.
+    """
+    found = manifest(store)
+    states = len(found.coords["state"][1]) if "state" in found.coords else 0
+    return Extent(len(found.samples), found.attrs.fingerprint.lanes, states)
 
 
 def former_files(store: ByteStore) -> list[str]:
     """Return the keys of the samples of the recording in a folder, if there is one."""
-    if not is_recording(store):
+    try:
+        found = FILE.checked(store)
+    except MalformedError:
         return []
-    found = content(store)
     files = [
-        file_of(array["name"], sample, found["layer_folders"])
-        for array in found["arrays"]
-        for sample in found["samples"]
+        file_of(array.name, sample, found.layer_folders)
+        for array, sample in product(found.arrays, found.samples)
     ]
     # A manifest can name anything.
     return [key for key in files if is_key(key)]
@@ -100,21 +139,23 @@ def lay_out(store: ByteStore, plan: Plan, former: Mapping[str, Any]) -> None:
         "coords": {name: [dim, values.tolist()] for name, (dim, values) in plan.coords.items()},
         "layer_folders": dict(plan.layer_folders),
     }
-    layout_checksums.write(store, MARKS, {name: attrs[name] for name in plan.attrs}, rest, {})
-    _write_manifest(store, {"attrs": attrs, **rest})
+    layout_checksums.write(store, MARKS, attrs, rest, {})
+    FILE.write(store, {"attrs": attrs, **rest})
 
 
-def _write_manifest(store: ByteStore, content: dict[str, Any]) -> None:
-    store.put(MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
+def array_of(entry: ArrayEntry) -> ArrayPlan:
+    """Return an array as the manifest describes it.
 
-
-def array_of(entry: Mapping[str, Any]) -> ArrayPlan:
-    """Return an array as the manifest describes it."""
+    Raises: MalformedError if there is no such dtype.
+    """
+    try:
+        dtype = np.dtype(entry.dtype)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "biufc":
+        raise MalformedError(
+            f"{MANIFEST} has {entry.name} of dtype {entry.dtype!r}; allowed: numbers, such as float32"
+        )
     return ArrayPlan(
-        entry["name"],
-        tuple(entry["inner"]),
-        tuple(entry["inner_dims"]),
-        np.dtype(entry["dtype"]),
-        entry["time_dim"],
-        entry["count"],
+        entry.name, tuple(entry.inner), tuple(entry.inner_dims), dtype, entry.time_dim, entry.count
     )

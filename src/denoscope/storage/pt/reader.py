@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from denoscope.foundation import tensor_files
-from denoscope.storage import completion
 from denoscope.storage.attributes import variable_texts
+from denoscope.storage.flags import flags
 from denoscope.storage.lazy_array import Key, lazy_array
-from denoscope.storage.output_lock import check_version, reading
+from denoscope.storage.output_lock import reading
 from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan
-from denoscope.storage.pt.layout import MARKS, array_of, attributes, content, file_of
+from denoscope.storage.pt.layout import MARKS, array_of, attributes, extent, file_of, manifest
 from denoscope.storage.stores.byte_store import ByteStore, exists
 from denoscope.storage.stores.local import LocalStore
 
@@ -25,41 +25,22 @@ if TYPE_CHECKING:
 def open_dataset(store: ByteStore) -> xarray.Dataset:
     """Return a folder as a lazily read dataset.
 
-    Raises: UserError if a newer denoscope wrote it, or it cannot be read.
+    Raises: UserError if it cannot be read; MalformedError if its manifest or a mark is damaged.
     """
-    check_version(store, attributes(store))
-    with reading(store):
-        return _dataset(store)
-
-
-def _dataset(store: ByteStore) -> xarray.Dataset:
     import xarray
 
-    found = content(store)
-    samples = found["samples"]
+    found, planned = manifest(store), extent(store)
     variables: dict[str, Any] = {}
-    for array in map(array_of, found["arrays"]):
-        keys = [file_of(array.name, sample, found["layer_folders"]) for sample in samples]
+    for array in map(array_of, found.arrays):
+        keys = [file_of(array.name, sample, found.layer_folders) for sample in found.samples]
         variables[array.name] = xarray.Variable(array.stored_dims, _lazily(store, keys, array))
-    coords = {
-        name: (dim, variable_texts(np.array(values))) for name, (dim, values) in found["coords"].items()
-    }
-    dataset = xarray.Dataset(variables, coords=coords, attrs=found["attrs"])
-    complete, nonfinite = _flags(store, samples, dataset.sizes["state"])
-    return dataset.assign_coords(
-        {COMPLETE: ("sample", complete), NONFINITE: (("sample", "state"), nonfinite)}
-    )
-
-
-def _flags(store: ByteStore, samples: list[str], states: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which samples are finished [n], and which of their states are NaN or Inf [n, states]."""
-    marks = completion.read(store, MARKS).values()
-    flagged = {name: at for mark in marks for name, at in mark.nonfinite.items()}
-    nonfinite = np.zeros((len(samples), states), bool)
-    for row, name in enumerate(samples):
-        nonfinite[row, flagged.get(name, [])] = True
-    finished = {name for mark in marks for name in mark.samples}
-    return np.array([name in finished for name in samples]), nonfinite
+    complete, nonfinite = flags(store, MARKS, found.samples, planned)
+    with reading(store):
+        coords = {
+            name: (dim, variable_texts(np.array(values))) for name, (dim, values) in found.coords.items()
+        }
+        of_samples = {COMPLETE: ("sample", complete), NONFINITE: (("sample", "state"), nonfinite)}
+        return xarray.Dataset(variables, coords={**coords, **of_samples}, attrs=attributes(store))
 
 
 def _lazily(store: ByteStore, keys: list[str], array: ArrayPlan) -> Any:

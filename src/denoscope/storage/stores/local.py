@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from denoscope.foundation.atomic_files import atomic_write
+from denoscope.foundation.reading.regular_files import open_regular, regular_only
 from denoscope.storage.stores.byte_store import Data, is_key
 
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -43,7 +44,7 @@ class LocalStore:
 
     def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes | None:
         try:
-            with open(self.path(key), "rb") as file:
+            with open_regular(self.path(key)) as file:
                 if start is not None:
                     size = os.fstat(file.fileno()).st_size
                     file.seek(slice(start, None).indices(size)[0])
@@ -100,7 +101,7 @@ class LocalStore:
         """Lock a file, which stays; the lock ends with the process, even if that is killed."""
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a") as file:
+        with open(path, "a", opener=regular_only) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from denoscope.storage import layout_checksums
+from denoscope.storage import completion
 from denoscope.storage.array_names import encode
+from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.completion import Mark
 from denoscope.storage.plan import COMPLETE, NONFINITE
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.zarr import shard
-from denoscope.storage.zarr.layout import MARKS, ROOT, array_metadata, chunks_of, content
+from denoscope.storage.zarr.layout import FILE, MARKS, chunks_of, extent
+
+CHUNKS = re.compile(r".+/c/\d{1,9}(/\d{1,9})*")
+"""The key of a shard."""
 
 
-def extent(store: ByteStore) -> tuple[int, int]:
-    """Return the number of samples that a recording is planned for, and how many of them form a group."""
-    flags = array_metadata(store, COMPLETE)
-    return flags["shape"][0], flags["chunk_grid"]["configuration"]["chunk_shape"][0]
-
-
-def claimed(store: ByteStore, group: int) -> str:
-    """Return the key that shows plain readers that a group is complete, or "" if none does."""
-    key = chunks_of(COMPLETE, group)
-    return key if any(store.get(key) or b"") else ""
+def claimed(store: ByteStore, marked: Collection[int]) -> Iterator[str]:
+    """Yield the keys that show plain readers that a group is complete, of groups that are not marked."""
+    for key in sorted(store.list(f"{COMPLETE}/c/")):
+        group = key.removeprefix(f"{COMPLETE}/c/")
+        if not (group.isdecimal() and int(group) in marked) and any(store.get(key) or b""):
+            yield key
 
 
 def damaged_layout(store: ByteStore) -> Iterator[str]:
     """Describe in one line each damaged file that belongs to no group."""
-    rest = content(store)
-    attributes = rest.pop("attributes", {})
-    yield from layout_checksums.damaged(store, MARKS, ROOT, attributes, rest)
+    yield from FILE.damaged(store)
 
 
 def damaged(store: ByteStore, group: int, mark: Mark) -> Iterator[str]:
     """Describe in one line each damaged file or chunk of a finished group."""
-    _, lanes = extent(store)
-    (_, states) = array_metadata(store, NONFINITE)["shape"]
-    for key, expected in flag_chunks(group, mark, lanes, states).items():
+    planned = extent(store)
+    if problem := _unfit(mark, planned):
+        yield f"{completion.key_of(MARKS, group)} {problem}"
+        return
+    for key, expected in flag_chunks(group, mark, planned.lanes, planned.states).items():
         found = store.get(key)
         if found is None:
             yield f"{key} is missing"
@@ -47,7 +48,7 @@ def damaged(store: ByteStore, group: int, mark: Mark) -> Iterator[str]:
             yield f"{key} does not match the mark"
     for key, checksums in mark.files.items():
         array, _, place = key.partition("/c/")
-        per_shard = len(checksums) // lanes
+        per_shard = len(checksums) // planned.lanes
         for position, what in shard.damage(store, key, checksums).items():
             if position < 0:
                 yield f"{key} {what}"
@@ -56,6 +57,20 @@ def damaged(store: ByteStore, group: int, mark: Mark) -> Iterator[str]:
             if "/" in place:
                 entry += int(place.split("/")[1]) * per_shard
             yield f"{array}, sample {mark.samples[lane]}, entry {entry}: {what} (in {key})"
+
+
+def _unfit(mark: Mark, planned: Extent) -> str:
+    """Why a mark is not one of this recording, or "" if it is."""
+    if len(mark.samples) > planned.lanes:
+        return f"names {len(mark.samples)} samples; allowed: {planned.lanes}"
+    if any(state not in range(planned.states) for states in mark.nonfinite.values() for state in states):
+        return f"names states that do not exist; allowed: 0 to {planned.states - 1}"
+    for key, sums in mark.files.items():
+        per_shard, rest = divmod(len(sums), planned.lanes)
+        spare = sums[len(mark.samples) * per_shard :]
+        if not CHUNKS.fullmatch(key) or not sums or rest or any(one is not None for one in spare):
+            return f"has checksums of {key} that do not fit the recording"
+    return ""
 
 
 def part_of(_store: ByteStore, mark: Mark, arrays: Collection[str]) -> Mark:

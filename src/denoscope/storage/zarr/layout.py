@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading import json_files
+from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.storage import layout_checksums
 from denoscope.storage.array_names import encode
-from denoscope.storage.plan import COMPLETE, FORMAT, FORMAT_VERSION, ArrayPlan, Plan
+from denoscope.storage.attribute_schema import MOST_SAMPLES, Attributes, Extent, Lanes, Samples, States
+from denoscope.storage.plan import COMPLETE, FORMAT, FORMAT_VERSION, NONFINITE, ArrayPlan, Plan
+from denoscope.storage.root_file import RootFile
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.zarr.metadata import metadata_of
 
@@ -17,6 +24,12 @@ ROOT = "zarr.json"
 MARKS = f"{COMPLETE}/marks"
 """The folder of the completion marks: below an array, where Zarr readers do not look."""
 LOCK = f"{COMPLETE}/lock"
+BARE = {
+    "zarr_format": 3,
+    "node_type": "group",
+    "attributes": {"format": FORMAT, "format_version": FORMAT_VERSION},
+}
+"""The content of the store's own file until the store is laid out."""
 SHARD_BYTES = 32 * 2**20
 
 
@@ -30,24 +43,59 @@ def chunks_of(array: str, group: int) -> str:
     return f"{encode(array)}/c/{group}"
 
 
-def content(store: ByteStore) -> dict[str, Any]:
-    """Return what the store's own file says; nothing if it is missing or damaged."""
-    try:
-        found = json.loads(store.get(ROOT) or b"")
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+@dataclass(frozen=True)
+class Consolidated:
+    """The metadata of all arrays, and of groups among them."""
+
+    metadata: dict[str, dict[str, Any]]
 
 
-def attributes(store: ByteStore) -> dict[str, Any]:
-    """Return the attributes of a store; nothing if they are missing or damaged."""
-    found = content(store).get("attributes")
-    return found if isinstance(found, dict) else {}
+@dataclass(frozen=True)
+class Root:
+    """The content of the store's own file."""
+
+    attributes: Attributes
+    consolidated_metadata: Consolidated
 
 
-def is_recording(store: ByteStore) -> bool:
-    """Return whether there is a recording in the store."""
-    return attributes(store).get("format") == FORMAT
+@dataclass(frozen=True)
+class Node:
+    """The metadata of an array that this package reads itself; zarr reads the others."""
+
+    shape: list[Annotated[int, Meta(ge=0, le=2**62)]]
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """The chunks of the flags of samples: a group each."""
+
+    chunk_shape: tuple[Lanes]
+
+
+@dataclass(frozen=True)
+class Grid:
+    configuration: Chunks
+
+
+@dataclass(frozen=True)
+class CompleteNode:
+    """The metadata of the flags of samples."""
+
+    shape: tuple[Samples]
+    chunk_grid: Grid
+
+
+@dataclass(frozen=True)
+class NonfiniteNode:
+    """The metadata of the flags of states."""
+
+    shape: tuple[Samples, States]
+
+
+FILE = RootFile(ROOT, "attributes", MARKS, Root, indent=2)
+content, attributes, is_recording, set_attribute = (
+    FILE.content, FILE.attributes, FILE.is_recording, FILE.set_attribute,
+)  # fmt: skip
 
 
 def is_laid_out(store: ByteStore) -> bool:
@@ -55,26 +103,34 @@ def is_laid_out(store: ByteStore) -> bool:
     return is_recording(store) and "consolidated_metadata" in content(store)
 
 
-def array_metadata(store: ByteStore, name: str) -> dict[str, Any]:
-    """Return the metadata of one array of a store that is laid out."""
-    return content(store)["consolidated_metadata"]["metadata"][name]
+def is_claimed(store: ByteStore) -> bool:
+    """Return whether a store is identified as a recording and was not laid out yet."""
+    return content(store) == BARE
 
 
-def set_attribute(store: ByteStore, name: str, value: Any) -> None:
-    """Write one attribute into a recording."""
-    changed = content(store)
-    changed["attributes"][name] = value
-    store.put(ROOT, json.dumps(changed, indent=2).encode())
+def extent(store: ByteStore) -> Extent:
+    """Return what a store that is laid out is planned for.
+
+    Raises: MalformedError if its metadata are damaged, or claim more than a recording may hold.
+    """
+    nodes = FILE.checked(store).consolidated_metadata.metadata
+    for name, node in nodes.items():
+        if node.get("node_type") == "array":
+            shape = json_files.check(node, Node, _label(name)).shape
+            if len(shape) == 1 and shape[0] > MOST_SAMPLES:
+                raise MalformedError(f"{_label(name)} has shape {shape}; allowed: at most {MOST_SAMPLES:,}")
+    complete = json_files.check(nodes.get(COMPLETE), CompleteNode, _label(COMPLETE))
+    nonfinite = json_files.check(nodes.get(NONFINITE), NonfiniteNode, _label(NONFINITE))
+    return Extent(complete.shape[0], complete.chunk_grid.configuration.chunk_shape[0], nonfinite.shape[1])
+
+
+def _label(array: str) -> str:
+    return f"{ROOT} (array {array})"
 
 
 def claim(store: ByteStore) -> None:
     """Identify the store as a recording before it holds anything else, or before a former recording is removed."""
-    bare = {
-        "zarr_format": 3,
-        "node_type": "group",
-        "attributes": {"format": FORMAT, "format_version": FORMAT_VERSION},
-    }
-    store.put(ROOT, json.dumps(bare).encode())
+    store.put(ROOT, json.dumps(BARE).encode())
 
 
 def lay_out(store: ByteStore, plan: Plan, former: Mapping[str, Any]) -> None:
@@ -85,8 +141,8 @@ def lay_out(store: ByteStore, plan: Plan, former: Mapping[str, Any]) -> None:
         store.put(name, data)
     planned = rest.pop("attributes")
     stored = planned | former
-    layout_checksums.write(store, MARKS, {name: stored[name] for name in planned}, rest, files)
-    store.put(ROOT, json.dumps({"attributes": stored, **rest}, indent=2).encode())
+    layout_checksums.write(store, MARKS, stored, rest, files)
+    FILE.write(store, {"attributes": stored, **rest})
 
 
 def check_names(store: ByteStore, addresses: Iterable[str]) -> None:

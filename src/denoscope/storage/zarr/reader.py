@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import spelled
 from denoscope.storage.array_names import decode
+from denoscope.storage.flags import flags
 from denoscope.storage.lazy_array import lazy_array
-from denoscope.storage.output_lock import check_version, reading
-from denoscope.storage.plan import FORMAT
+from denoscope.storage.output_lock import reading
+from denoscope.storage.plan import COMPLETE, NONFINITE
 from denoscope.storage.stores.byte_store import ByteStore
-from denoscope.storage.zarr.layout import ROOT, attributes, is_laid_out, is_recording
+from denoscope.storage.zarr.layout import MARKS, extent
 
 if TYPE_CHECKING:
     import xarray
+
+FLAGS = {COMPLETE, NONFINITE}
 
 
 def open_dataset(store: ByteStore) -> xarray.Dataset:
@@ -22,28 +23,23 @@ def open_dataset(store: ByteStore) -> xarray.Dataset:
 
     A layer's dimensions have the names that they have in the store: `mid_block.channel`, since sizes differ.
 
-    Raises: UserError if there is no recording in the store, or it cannot be read.
+    Raises: UserError if it cannot be read; MalformedError if its layout or a mark is damaged.
     """
     import xarray
 
     from denoscope.storage.zarr.byte_store_view import zarr_store
 
-    if not is_recording(store):
-        raise UserError(f"{store} is not a recording: it has no {ROOT} with the format {FORMAT!r}")
-    check_version(store, attributes(store))
-    if not is_laid_out(store):
-        raise UserError(
-            f"{store} is empty: its run ended before the first step; replace it ({spelled('overwrite', True)})"
-        )
+    planned = extent(store)
     with reading(store):
         stored = xarray.open_zarr(zarr_store(store), chunks=None)
         names = decode(map(str, stored.data_vars), stored.attrs["fingerprint"]["layers"])
-    variables = {
-        name: array.drop_encoding() if name in stored.xindexes else _guarded(store, array)
-        for name, array in stored.variables.items()
-    }
-    data, coords = ({name: variables[name] for name in names} for names in (stored.data_vars, stored.coords))
-    return xarray.Dataset({names[str(name)]: array for name, array in data.items()}, coords, stored.attrs)
+        # At once, as long as they are known to match their checksums.
+        coords = {name: array.variable.load() for name, array in stored.coords.items() if name not in FLAGS}
+        samples = list(map(str, stored["sample"].to_numpy()))
+    data = {names[str(name)]: _guarded(store, array.variable) for name, array in stored.data_vars.items()}
+    complete, nonfinite = flags(store, MARKS, samples, planned)
+    of_samples = {COMPLETE: ("sample", complete), NONFINITE: (("sample", "state"), nonfinite)}
+    return xarray.Dataset(data, {**coords, **of_samples}, stored.attrs)
 
 
 def _guarded(store: ByteStore, stored: xarray.Variable) -> xarray.Variable:

@@ -1,0 +1,126 @@
+"""The one reader of JSON that others may have written: bounded in size and depth, and checked against a schema."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+from denoscope.foundation.byte_units import format_bytes
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading.regular_files import read_bytes
+from denoscope.foundation.validation import describe
+
+Kind = TypeVar("Kind")
+BYTES = 2**29
+"""The largest file: six times the manifest of a plane of a million noises."""
+VALUES = 2**24
+"""How many values a file may hold; in memory each takes up to 100 bytes."""
+DEPTH = 64
+"""How deeply values may be nested. Python's own functions fail at about a thousand levels, each in its own way."""
+_PLACE = re.compile(r"(?P<problem>.*?)(?: - at (?:key in )?`\$(?P<path>.*)`)?", re.DOTALL)
+_STEP = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<index>\d+)\]|\[(?P<any>\.\.\.)\]")
+
+
+class MalformedError(UserError):
+    """A JSON file that cannot be read, or that does not have the content it must have."""
+
+
+def read(path: str | os.PathLike[str], kind: type[Kind]) -> Kind:
+    """The content of a file, as `parse` returns it.
+
+    Raises: MalformedError as `parse` does, and if the file cannot be read.
+    """
+    try:
+        data = read_bytes(Path(path), limit=BYTES)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise MalformedError(f"cannot read {path}: {reason}") from error
+    return parse(data, kind, str(path))
+
+
+def parse(data: bytes, kind: type[Kind], name: str) -> Kind:
+    """The content of JSON text as a `kind`.
+
+    Args:
+        kind: a type of plain values, such as `dict[str, int]`, or a dataclass with a field for each key; see `check`.
+        name: the file, for messages.
+
+    Raises: MalformedError naming the file, the key, its value and what is allowed.
+    """
+    if len(data) > BYTES:
+        raise MalformedError(f"{name} has {format_bytes(len(data))}; allowed: at most {format_bytes(BYTES)}")
+    # Separators are at least as many as values, less one; those within texts count too.
+    if sum(data.count(sign) for sign in b",[{") > VALUES:
+        raise MalformedError(f"{name} holds more than {VALUES:,} values; allowed: at most that many")
+    try:
+        content = json.loads(data)
+    except RecursionError:
+        raise _too_deep(name) from None
+    except ValueError as error:
+        raise MalformedError(f"{name} is not JSON: {str(error).splitlines()[0]}") from error
+    _check_depth(content, name)
+    return check(content, kind, name)
+
+
+def check(content: Any, kind: type[Kind], name: str) -> Kind:
+    """Plain values as a `kind`. Keys that a dataclass has no field for are ignored; its defaults stand for missing ones.
+
+    Raises: MalformedError naming the file, the key, its value and what is allowed.
+    """
+    import msgspec
+
+    try:
+        return msgspec.convert(content, kind)
+    except msgspec.ValidationError as error:
+        raise MalformedError(_described(str(error), content, name)) from error
+
+
+def _described(message: str, content: Any, name: str) -> str:
+    """A message of msgspec, such as "Expected `int`, got `str` - at `$.samples[0]`", with the value itself.
+
+    It begins with the name of the file.
+    """
+    found = _PLACE.fullmatch(message)
+    assert found is not None
+    path, problem = (found["path"] or "").lstrip("."), found["problem"]
+    if missing := re.fullmatch(r"Object missing required field `(.+)`", problem):
+        return f"{name} lacks {f'{path}.{missing[1]}' if path else missing[1]}"
+    allowed = re.sub(r"^Expected |, got .*$|`", "", problem)
+    known, value = _followed(content, found["path"] or "")
+    shown = describe(value) if known else f"of type {problem.partition('got ')[2].strip('`')}"
+    return (
+        f"{name} has {path} {shown}; allowed: {allowed}" if path else f"{name} is {shown}; allowed: {allowed}"
+    )
+
+
+def _followed(content: Any, path: str) -> tuple[bool, Any]:
+    """Whether the value at a path of msgspec is known, which names no keys of mappings, and the value."""
+    for step in _STEP.finditer(path):
+        if step["index"] and isinstance(content, list):
+            content = content[int(step["index"])]
+        elif step["key"] and isinstance(content, dict):
+            content = content.get(step["key"])
+        else:
+            return False, None
+    return True, content
+
+
+def _check_depth(content: Any, name: str) -> None:
+    level = [content] if _is_nested(content) else []
+    for _ in range(DEPTH):
+        inner = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [item for items in inner for item in items if _is_nested(item)]
+        if not level:
+            return
+    raise _too_deep(name)
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, (dict, list))
+
+
+def _too_deep(name: str) -> MalformedError:
+    return MalformedError(f"{name} is nested too deeply; allowed: at most {DEPTH} levels")
