@@ -44,7 +44,7 @@ def test_intervals_of_a_plane_count_blobs_rather_than_cells():
 
 def test_one_class_and_wide_basins_give_warnings():
     assert "all cells have label 3" in basin_fractions(np.full((20, 20), 3)).warnings[0]
-    assert "too narrow" in basin_fractions(half_plane(100, 0.3)).warnings[0]
+    assert "basins of 0, 1" in basin_fractions(half_plane(100, 0.3)).warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,22 @@ def test_intervals_of_small_basins_contain_the_share(size, width):
     assert covered >= 88
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [4, 6, 8])
+def test_intervals_of_wide_basins_contain_the_share(width):
+    """Correlation lengths up to an eighth of the plane."""
+    draws, covered = np.random.default_rng(1), 0
+    for _ in range(200):
+        field = ndimage.gaussian_filter(draws.standard_normal((60 + 8 * width,) * 2), width)
+        inner = field[4 * width : -4 * width, 4 * width : -4 * width]
+        low, high = basin_fractions((inner > 0).astype(int)).intervals[1]
+        covered += low <= 0.5 <= high
+    assert covered >= 178  # of 95 %, fewer have a probability of 0.03 %
+
+
 def test_wide_basins_on_a_small_plane_give_a_warning():
     half = (np.arange(14)[:, None] * np.ones(14) < 7).astype(int)
-    assert "as wide as the blocks compared" in basin_fractions(half).warnings[0]
+    assert "basins of 0, 1" in basin_fractions(half).warnings[0]
 
 
 def test_tensors_and_arrays_give_the_same_fractions():

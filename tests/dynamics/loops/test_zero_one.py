@@ -59,6 +59,13 @@ def test_every_correlation_is_that_of_the_definition():
     assert (found.frequencies > np.pi / 5).all() and (found.frequencies < 4 * np.pi / 5).all()
 
 
+@pytest.mark.parametrize(("frequencies", "place"), [(10, 2), (25, 8), (100, 40)])
+def test_the_interval_lies_between_the_order_statistics_of_conovers_table(frequencies, place):
+    found = zero_one(noise(300), frequencies=frequencies)
+    ordered = np.sort(found.correlations)
+    assert found.interval == (ordered[place - 1], ordered[-place])
+
+
 def test_damping_suppresses_weak_noise_but_not_chaos():
     weak = logistic(3.5) + 0.02 * noise()
     assert zero_one(weak, damping=2.5).value < 0.5 * zero_one(weak).value

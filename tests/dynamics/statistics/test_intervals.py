@@ -8,6 +8,7 @@ from scipy import stats
 
 from denoscope.dynamics.statistics.intervals import (
     clustered_interval,
+    mean_interval,
     median_interval,
     percentile_interval,
     student_quantile,
@@ -74,3 +75,35 @@ def test_clusters_that_agree_count_as_one_trial_each():
     for share in (0.0, 1.0):
         np.testing.assert_allclose(clustered_interval(np.full((7, 1), share), 50)[0], wilson(7 * share, 7.0))
     np.testing.assert_allclose(clustered_interval(np.array([0.25]), 8), wilson(2.0, 8.0))
+
+
+def test_clusters_of_unequal_size_have_the_variance_of_a_ratio():
+    shares, draws = np.array([0.5, 0.25, 1.0]), np.array([2, 8, 4])
+    hits, p = shares * draws, 7 / 14
+    variance = 3 / 2 * ((hits - p * draws) ** 2).sum() / 14**2
+    trials = p * (1 - p) / variance * (stats.norm.ppf(0.975) / stats.t.ppf(0.975, 2)) ** 2
+    np.testing.assert_allclose(clustered_interval(shares, draws), wilson(p * max(trials, 1), max(trials, 1)))
+
+
+def test_clusters_of_one_draw_are_independent_trials():
+    shares = np.array([1.0, 0.0, 0.0, 1.0, 0.0])
+    np.testing.assert_allclose(clustered_interval(shares, 1), wilson(2.0, 5.0))
+
+
+@pytest.mark.parametrize("number", [3, 5, 10])
+def test_the_interval_of_a_mean_square_covers_it(number):
+    """Squared distances of Gaussian data: sums of squares of four normal numbers, each draw with its own image."""
+    rng, runs = np.random.default_rng(0), 3000
+    squares = rng.chisquare(4, (number, runs))
+    low, high = mean_interval(squares).T
+    assert 0.92 <= np.mean((low <= 4) & (high >= 4)) <= 0.98
+    assert (low > 0).all()
+
+
+def test_the_interval_of_a_mean_is_students_on_a_logarithmic_scale():
+    values = np.array([1.0, 2.0, 6.0])
+    reach = stats.t.ppf(0.95, 2) * values.std(ddof=1) / math.sqrt(3) / 3
+    np.testing.assert_allclose(mean_interval(values, confidence=0.9), 3 * np.exp([-reach, reach]))
+    assert np.isnan(mean_interval(np.array([2.0]))).all()
+    np.testing.assert_allclose(mean_interval(np.array([2.0, 2.0])), [2, 2])
+    assert np.isfinite(mean_interval(np.array([0.0, 0.0, 1e60, 0]))).all()

@@ -10,6 +10,7 @@ from analytic import ddim_factors, gaussian, levels, timesteps
 
 import denoscope as ds
 from denoscope import dynamics
+from denoscope.dynamics.statistics.intervals import wilson
 from denoscope.recording.opening import set_attribute
 
 EIGENVALUES = (3.0, 3.0, 3.0, 3.0)
@@ -126,6 +127,32 @@ def test_a_pair_diverges_in_the_first_state_beyond_the_threshold(recorded):
     np.testing.assert_allclose(found["survival"], 1 - gone)
     low, high = found["survival_interval"].to_numpy().T
     assert (low <= found["survival"]).all() and (found["survival"] <= high).all()
+
+
+def _survived(share_of_base, pairs, rng):
+    """Whether the truth, and the interval of the survival of pairs whose base decides how many of them stay together."""
+    together = rng.random((len(share_of_base), pairs)) < share_of_base[:, None]
+    ends = np.where(together, 1.5, 5.0).reshape(-1)
+    bases = np.repeat(np.arange(len(share_of_base)), 1 + pairs) * (1 + pairs)
+    paths = np.zeros((len(bases), 2, 1))
+    perturbed = np.arange(len(bases)) != bases
+    paths[perturbed] = np.stack([np.ones(len(ends)), ends], axis=1)[..., None]
+    return dynamics.divergence_of(paths, bases)["survival_interval"].to_numpy()[-1]
+
+
+@pytest.mark.parametrize(("bases", "pairs"), [(10, 20), (6, 5)])
+def test_the_interval_of_survival_covers_that_of_other_bases(bases, pairs):
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(200):
+        low, high = _survived(rng.beta(1.5, 1.5, bases), pairs, rng)
+        covered += low <= 0.5 <= high
+    assert 0.90 <= covered / 200 <= 0.99
+
+
+def test_pairs_of_one_base_and_one_pair_of_each_base_are_independent():
+    rng = np.random.default_rng(0)
+    np.testing.assert_allclose(_survived(np.ones(8), 1, rng), wilson(8.0, 8.0))
+    np.testing.assert_allclose(_survived(np.zeros(1), 9, rng), wilson(0.0, 9.0))
 
 
 def test_steps_that_were_not_recorded_are_nan(tiny, tmp_path):

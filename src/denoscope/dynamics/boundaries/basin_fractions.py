@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,10 @@ from denoscope.foundation.errors import UserError
 
 BLOCKS = (3, 5, 10)
 """Numbers of blocks along each axis of a plane between which the shares are compared."""
-CORRELATED = 18
-"""Effective number of draws below which basins are as wide as the widest blocks."""
+REACH = 2.0
+"""Distance up to which cells are taken to depend on each other, in radii of the area that counts as one draw."""
+FEW = 10
+"""Effective number of draws below which the plane is too small for its basins."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,11 +43,14 @@ def basin_fractions(labels: Any, *, confidence: float = 0.95) -> BasinFractions:
 
     Interpretation: labels [n] count as independent draws, as those of n random x_T are; f_j is then the volume of basin
     j under the distribution of the noise. The cells of a plane [ny, nx] depend on their neighbours. Their interval is
-    that of n_eff = f(1 − f)/v independent draws, where v is the largest variance of the mean that 3×3, 5×5 or 10×10
-    blocks of the plane show, multiplied by (t/z)² because so few blocks determine it only roughly.
+    that of n_eff = f(1 − f)/v independent draws, where v is the variance of the mean. It is estimated from the scatter
+    between 3×3, 5×5 and 10×10 blocks, and from the covariances between the 10×10 blocks that are less than two radii of
+    the area of one such draw apart; the largest of these counts. Each is multiplied by (t/z)², because few blocks
+    determine it only roughly.
 
-    Caveats: a plane shows the shares in this plane around its base, and nothing about the noise at large. If basins are
-    wider than a third of the plane, the blocks depend on each other too and the interval is too narrow; a warning says so.
+    Caveats: a plane shows the shares in this plane around its base, and nothing about the noise at large. Below 10
+    effective draws a warning says that the plane is too small for its basins. The measured coverage is in
+    `docs/intervals.md`.
 
     Args:
         labels: integers [n] or [ny, nx]; −1 (no class) counts as a class.
@@ -76,28 +82,63 @@ def basin_fractions(labels: Any, *, confidence: float = 0.95) -> BasinFractions:
 
 
 def _effective_number(member: np.ndarray, confidence: float) -> float:
-    """The number of independent draws that would make the share as uncertain as the blocks of the plane do."""
-    variance = max(_variance(member, blocks, confidence) for blocks in BLOCKS)
+    """The number of independent draws that would make the share as uncertain as the plane shows."""
     share = member.mean()
-    return float(np.clip(share * (1 - share) / variance, 1, member.size)) if variance else float(member.size)
+    separate = max(_variance_between_blocks(member, blocks, confidence) for blocks in BLOCKS)
+    if not separate:
+        return float(member.size)
+    radius = REACH * math.sqrt(member.size * separate / (math.pi * share * (1 - share)))
+    variance = max(separate, _variance_with_neighbours(member, radius, confidence))
+    return float(np.clip(share * (1 - share) / variance, 1, member.size))
 
 
-def _variance(member: np.ndarray, blocks: int, confidence: float) -> float:
-    """The variance of the mean from that between blocks, enlarged for their number; 0 for a single block."""
-    rows = np.array_split(member.astype(float), min(blocks, member.shape[0]), axis=0)
-    means = np.array(
-        [part.mean() for row in rows for part in np.array_split(row, min(blocks, row.shape[1]), axis=1)]
-    )
+def _block_means(member: np.ndarray, blocks: int) -> np.ndarray:
+    """The share of the class in each block of the plane [blocks, blocks], fewer along an axis with fewer cells."""
+    high, wide = (min(blocks, length) for length in member.shape)
+    rows = np.array_split(member.astype(float), high, axis=0)
+    return np.array([[part.mean() for part in np.array_split(row, wide, axis=1)] for row in rows])
+
+
+def _variance_between_blocks(member: np.ndarray, blocks: int, confidence: float) -> float:
+    """The variance of the mean if blocks are independent, enlarged for their number; 0 for a single block."""
+    means = _block_means(member, blocks)
     if means.size < 2:
         return 0.0
-    factor = student_quantile(confidence, means.size - 1) / normal_quantile(confidence)
-    return float(factor**2 * means.var(ddof=1) / means.size)
+    return float(_factor(means.size - 1, confidence) * means.var(ddof=1) / means.size)
+
+
+def _variance_with_neighbours(member: np.ndarray, radius: float, confidence: float) -> float:
+    """The variance of the mean if blocks that are further apart than `radius` cells are independent.
+
+    v = Σ c(pair)/n² /(1 − q) over the share q of the n² pairs of blocks within the radius. c is the covariance about the
+    mean of the plane, which lowers all covariances by v: hence the division.
+    """
+    means = _block_means(member, BLOCKS[-1])
+    apart = [
+        np.subtract.outer(np.arange(count), np.arange(count)) * length / count
+        for count, length in zip(means.shape, member.shape, strict=True)
+    ]
+    near = np.hypot(apart[0][:, None, :, None], apart[1][None, :, None, :]) <= radius
+    within = near.mean()
+    if within == 1:
+        return math.inf
+    deviation = means - means.mean()
+    total = np.einsum("ij,kl,ijkl->", deviation, deviation, near.astype(float)) / means.size**2
+    return float(_factor(max(int(1 / within) - 1, 1), confidence) * total / (1 - within))
+
+
+def _factor(degrees: int, confidence: float) -> float:
+    """(t/z)² of a variance with so many degrees of freedom."""
+    return (student_quantile(confidence, degrees) / normal_quantile(confidence)) ** 2
 
 
 def _warnings(classes: np.ndarray, effective: np.ndarray) -> tuple[str, ...]:
     if len(classes) == 1:
         return (f"all cells have label {classes[0]}: the interval treats them as independent draws",)
-    if len(coarse := classes[effective < CORRELATED]):
+    if len(coarse := classes[effective < FEW]):
         named = ", ".join(map(str, coarse))
-        return (f"basins of {named} are as wide as the blocks compared: their intervals are too narrow",)
+        return (
+            f"basins of {named} are so wide that the plane counts as {effective.min():.0f} independent draws: their "
+            "intervals are rough; take a wider plane",
+        )
     return ()

@@ -9,6 +9,7 @@ import numpy as np
 
 from denoscope.dynamics.result import Estimate
 from denoscope.dynamics.statistics.arguments import parse_series, random_generator
+from denoscope.dynamics.statistics.intervals import median_interval
 from denoscope.foundation.validation import parse_integer, parse_real
 
 LEAST_POINTS = 200
@@ -43,7 +44,7 @@ def zero_one(series: Any, *, seed: int = 0, frequencies: int = 100, damping: flo
     (mean φ)² (1 − cos nc)/(1 − cos c) of D(n) vanishes, and an offset of the series changes nothing. K is a pure number.
 
     Interpretation: K is meaningful for a series that is known to be deterministic. The interval is that of the median over
-    frequencies (order statistics, 95 %); it covers the scatter from c, but not that between stretches of the series.
+    all frequencies for this series (order statistics, 95 %); it does not cover the scatter between stretches of a series.
 
     Caveats: the test cannot distinguish noise from chaos: white noise gives 1 too. A value in between is not "weak chaos":
     the series is too short, at the edge of chaos, or noisy. A series that is sampled so finely that neighbours are alike
@@ -72,7 +73,7 @@ def zero_one(series: Any, *, seed: int = 0, frequencies: int = 100, damping: flo
     correlations = np.array([_correlation(lags, row) for row in growth])
     return ZeroOne(
         value=float(np.median(correlations)),
-        interval=_median_interval(correlations),
+        interval=median_interval(correlations),
         correlations=correlations,
         frequencies=drawn,
         origin={
@@ -105,14 +106,6 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     return float(np.corrcoef(first, second)[0, 1])
-
-
-def _median_interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval of the median between two order statistics, by the normal approximation of their ranks."""
-    ordered = np.sort(values)
-    reach = 1.96 * np.sqrt(len(values)) / 2
-    low = max(int(np.floor(len(values) / 2 - reach)), 0)
-    return float(ordered[low]), float(ordered[len(values) - 1 - low])
 
 
 def _series_warnings(values: np.ndarray) -> list[str]:

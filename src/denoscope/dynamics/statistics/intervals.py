@@ -10,6 +10,9 @@ from scipy import special
 
 from denoscope.dynamics.statistics.arguments import parse_confidence
 
+LARGEST_LOG = 300.0
+"""Logarithm of the largest factor between a mean and the end of its interval; larger ones could overflow."""
+
 
 def normal_quantile(confidence: float) -> float:
     """The z for which a standard normal variable lies in [−z, z] with probability `confidence`."""
@@ -44,28 +47,56 @@ def wilson(successes: np.ndarray, trials: np.ndarray | float, *, confidence: flo
     return np.stack([low, high], axis=-1)
 
 
-def clustered_interval(shares: np.ndarray, draws: int, *, confidence: float = 0.95) -> np.ndarray:
+def clustered_interval(
+    shares: np.ndarray, draws: int | np.ndarray, *, confidence: float = 0.95
+) -> np.ndarray:
     """The interval [..., 2] of a probability, from the shares [cluster, ...] of successes in `draws` of each cluster.
 
-    It is Wilson's interval for the number of independent trials whose mean has the variance v that the means of the
-    clusters have: p(1−p)/v, times (z/t)² because v is estimated from few clusters. That number is at most the number of
-    all draws and at least 1. If all clusters agree, v is 0 and each cluster counts as one trial, so that the interval
-    has a width at 0 and 1 too. For a single cluster its draws are the trials; the interval then says nothing about
-    other clusters.
+    It is Wilson's interval for the number of independent trials whose mean has the variance v that the mean over all
+    draws has: p(1−p)/v, times (z/t)² because v is estimated from few clusters. That number is at most the number of all
+    draws and at least 1. If all clusters agree, v is 0 and each cluster counts as one trial, so that the interval has a
+    width at 0 and 1 too. For a single cluster its draws are the trials; the interval then says nothing about other
+    clusters. Clusters of one draw each are independent trials.
+
+    v = c/(c − 1) Σ (n_i (p_i − p))²/(Σ n_i)² over c clusters of n_i draws.
+
+    Args:
+        draws: their number, or the number in each cluster [cluster].
 
     Source: Dean and Pagano, J. Survey Statistics and Methodology 3, 484 (2015); degrees of freedom: Korn and Graubard,
-        Survey Methodology 24, 193 (1998). Counting clusters that agree as one trial each is our own choice: it treats
-        the draws of a cluster as copies.
+        Survey Methodology 24, 193 (1998); clusters of unequal size: Cochran, Sampling Techniques, 3rd ed. (1977), eq. 11.30.
+        Counting clusters that agree as one trial each is our own choice: it treats the draws of a cluster as copies.
     """
-    clusters, mean = len(shares), shares.mean(axis=0)
-    if clusters == 1:
-        return wilson(mean * draws, draws, confidence=confidence)
-    variance = shares.var(axis=0, ddof=1) / clusters
+    clusters = len(shares)
+    sizes = np.broadcast_to(np.asarray(draws, dtype=float), clusters)
+    total, weights = sizes.sum(), sizes.reshape(-1, *[1] * (shares.ndim - 1))
+    mean = (weights * shares).sum(axis=0) / total
+    if clusters == 1 or (sizes == 1).all():
+        return wilson(mean * total, total, confidence=confidence)
+    differ = np.ptp(shares, axis=0) > 0
+    variance = clusters / (clusters - 1) * ((weights * (shares - mean)) ** 2).sum(axis=0) / total**2
     ratio = (normal_quantile(confidence) / student_quantile(confidence, clusters - 1)) ** 2
-    scattered = mean * (1 - mean) / np.where(variance > 0, variance, 1)
-    trials = np.where(variance > 0, np.minimum(scattered, clusters * draws) * ratio, clusters)
+    scattered = mean * (1 - mean) / np.where(differ, variance, 1)
+    trials = np.where(differ, np.minimum(scattered, total) * ratio, clusters)
     trials = np.maximum(trials, 1)
     return wilson(mean * trials, trials, confidence=confidence)
+
+
+def mean_interval(values: np.ndarray, *, confidence: float = 0.95) -> np.ndarray:
+    """The interval [..., 2] of the mean of positive quantities, from independent values [n, ...]; NaN for a single value.
+
+    Student's interval of the logarithm of the mean, m·exp(±t s/(m √n)): its ends are positive, and it contains the means
+    of skewed distributions more often than m ± t s/√n.
+
+    Source: delta method, e.g. Casella and Berger, Statistical Inference, 2nd ed. (2002), sec. 5.5.4.
+    """
+    number, mean = len(values), values.mean(axis=0)
+    if number == 1:
+        return np.full((*mean.shape, 2), math.nan)
+    error = values.std(axis=0, ddof=1) / math.sqrt(number)
+    relative = np.divide(error, mean, out=np.zeros_like(mean), where=error > 0)
+    reach = np.exp(np.minimum(student_quantile(confidence, number - 1) * relative, LARGEST_LOG))
+    return np.stack([mean / reach, mean * reach], axis=-1)
 
 
 def median_interval(values: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float] | None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import xarray
 
-from denoscope.dynamics.statistics.intervals import wilson
+from denoscope.dynamics.statistics.intervals import clustered_interval
 from denoscope.dynamics.trajectories.levels import state_levels
 from denoscope.dynamics.trajectories.separations import MEASURES, Pair, growth, separations
 from denoscope.foundation.errors import UserError
@@ -42,7 +42,9 @@ def divergence_of(
     the last step, next to steps without states, and next to states that are identical, which a warning counts.
 
     `diverged_at` (sample) is the first state whose separation exceeds `threshold` times that of x_T, −1 if there is none;
-    `survival` (state) is the share of pairs that have not diverged by then, with its 95 % Wilson interval. `usable`
+    `survival` (state) is the share of pairs that have not diverged by then. `survival_interval` (state, end) is its 95 %
+    Wilson interval for the number of independent pairs that would scatter as much as the bases do, because the pairs of
+    one base depend on each other; pairs of a single base count as independent, and say nothing about other bases. `usable`
     (sample, state) is whether the separation in x_t exceeds the noise floor, below which rounding alone explains it.
 
     Coordinates `sigma` and `timestep` along the states of `sequence` are kept (as `step_sigma` and `step_timestep` along
@@ -71,7 +73,7 @@ def divergence_of(
     names = _names(sequence)
     x = separations(sequence, pairs, X, names)
     _check_apart(x[0], [names[row] for row, _ in pairs])
-    found = _x_variables(x, threshold)
+    found = _x_variables(x, [base for _, base in pairs], threshold)
     warnings = []
     if noise_floor is not None:
         found["usable"] = ("sample", "state"), x[0] > np.asarray(noise_floor)
@@ -89,8 +91,8 @@ def divergence_of(
     )
 
 
-def _x_variables(x: np.ndarray, threshold: float) -> dict[str, Any]:
-    """The variables of x_t from its measures [measure, pair, state]."""
+def _x_variables(x: np.ndarray, bases: Sequence[int], threshold: float) -> dict[str, Any]:
+    """The variables of x_t from its measures [measure, pair, state] and the base of each pair."""
     separation, steps = x[0], x.shape[2] - 1
     logs, diverged = np.log(separation), separation > threshold * separation[:, :1]
     together = 1 - np.maximum.accumulate(diverged, axis=1)
@@ -99,9 +101,17 @@ def _x_variables(x: np.ndarray, threshold: float) -> dict[str, Any]:
         "growth_rate": ("sample", (logs[:, -1] - logs[:, 0]) / steps),
         "diverged_at": ("sample", np.where(diverged.any(1), diverged.argmax(1), -1)),
         "survival": ("state", together.mean(0)),
-        "survival_interval": (("state", "end"), wilson(together.sum(0), len(together))),
+        "survival_interval": (("state", "end"), _survival_interval(together, bases)),
         "usable": (("sample", "state"), np.ones(separation.shape, bool)),
     }
+
+
+def _survival_interval(together: np.ndarray, bases: Sequence[int]) -> np.ndarray:
+    """The interval [state, 2] of the share of pairs that are together [pair, state]; those of one base are a cluster."""
+    names, base_of = np.unique(bases, return_inverse=True)
+    pairs = np.bincount(base_of)
+    shares = np.stack([together[base_of == base].mean(axis=0) for base in range(len(names))])
+    return clustered_interval(shares, pairs)
 
 
 def _layer_variables(name: str, measured: np.ndarray) -> dict[str, Any]:

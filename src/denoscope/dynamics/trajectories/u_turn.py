@@ -14,8 +14,8 @@ from denoscope.config import InferenceConfig
 from denoscope.dynamics.loops.closed_loop import first_step_of
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
 from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
-from denoscope.dynamics.statistics.arguments import parse_numbers, random_generator
-from denoscope.dynamics.statistics.intervals import clustered_interval, percentile_interval
+from denoscope.dynamics.statistics.arguments import parse_numbers
+from denoscope.dynamics.statistics.intervals import clustered_interval, mean_interval
 from denoscope.dynamics.trajectories.image_labels import LabelOf, parse_label_of
 from denoscope.foundation import random_streams, tensor_files
 from denoscope.foundation.aliases import accepts_num_steps
@@ -34,7 +34,6 @@ from denoscope.sampling.settings import Loop
 if TYPE_CHECKING:
     import xarray
 
-BOOTSTRAP_SAMPLES = 1000
 ONE_IMAGE = (
     "there is one image only: the interval of the probability is over its draws, the distance has none, and nothing is "
     "known about other images"
@@ -61,16 +60,15 @@ def u_turn(
     (level) its mean over images. `interval` (level, end) is the 95 % Wilson interval for the number of independent draws
     that would scatter as much as the images do, because the draws of one image depend on each other; if all images agree,
     each counts as one draw. `distance` (sample, level) is the root mean square over draws of ‖x_0' − x_0‖ (L2),
-    `turn_distance` (level) that over draws and images, and `turn_distance_interval` (level, end) its 95 % bootstrap
-    interval over images. `step` (level) is the first step of the denoising, `sigma` and `timestep` its noise level and
-    training timestep. `computed` (sample, level) is whether the draws are finished.
+    `turn_distance` (level) that over draws and images, and `turn_distance_interval` (level, end) its 95 % interval over
+    images: Student's, of the logarithm of the mean square. `step` (level) is the first step of the denoising, `sigma` and
+    `timestep` its noise level and training timestep. `computed` (sample, level) is whether the draws are finished.
 
     Interpretation: the probability is 1 at small levels, and at large levels the share of the class among all samples. In
     between lies the level at which the class is decided.
 
-    Caveats: with few images the interval of the distance is too narrow. One image has no such interval, and that of its
-    probability is over its draws only. Stochastic schedulers add noise in every step, which is common to all images and
-    draws here.
+    Caveats: one image has no interval of the distance, and that of its probability is over its draws only. Stochastic
+    schedulers add noise in every step, which is common to all images and draws here.
 
     Args:
         x_0: images as a tensor, or an array of NumPy or xarray, such as `recording.final`.
@@ -87,7 +85,8 @@ def u_turn(
     U-turn diffusion (2023). Interval: Dean and Pagano, J. Survey Statistics and Methodology 3, 484 (2015), with the
     degrees of freedom of Korn and Graubard, Survey Methodology 24, 193 (1998).
     """
-    rng, draws = random_generator(seed), parse_integer(draws, "draws", minimum=1)
+    parse_integer(seed, "seed")
+    parse_integer(draws, "draws", minimum=1)
     checkpoint = parse_checkpoint(checkpoint)
     loop = Loop(steps=steps, noise_seed=seed, lanes=lanes, streams=checkpoint.streams)
     flow = DenoisingMap(denoiser, loop, of_first(condition))
@@ -99,7 +98,7 @@ def u_turn(
     turns = _Turns(flow, images, of_images(label_of, images.float().cpu()), begins, draws, label_of)
     with checkpoint.open(_unturned(turns, shares)) as work:
         work.run(turns.fill(work.data), work.data["computed"].size)
-        work.data = _summarised(work.data, turns, rng)
+        work.data = _summarised(work.data, turns)
     return work.data
 
 
@@ -203,7 +202,7 @@ def _unturned(turns: _Turns, levels: np.ndarray) -> xarray.Dataset:
     )
 
 
-def _summarised(data: xarray.Dataset, turns: _Turns, rng: np.random.Generator) -> xarray.Dataset:
+def _summarised(data: xarray.Dataset, turns: _Turns) -> xarray.Dataset:
     """The result with means over images and their intervals."""
     same, squared = data["same"].to_numpy(), data["distance"].to_numpy() ** 2
     return (
@@ -211,7 +210,7 @@ def _summarised(data: xarray.Dataset, turns: _Turns, rng: np.random.Generator) -
             probability=("level", same.mean(0)),
             interval=(("level", "end"), clustered_interval(same, turns.draws)),
             turn_distance=("level", np.sqrt(squared.mean(0))),
-            turn_distance_interval=(("level", "end"), np.sqrt(_bootstrap_intervals(squared, rng))),
+            turn_distance_interval=(("level", "end"), np.sqrt(mean_interval(squared))),
         )
         .assign_coords(timestep=("level", turns.timesteps()))
         .assign_attrs(warnings=_warnings(squared))
@@ -227,12 +226,3 @@ def _warnings(distance: np.ndarray) -> list[str]:
             "their distance is NaN"
         )
     return warnings
-
-
-def _bootstrap_intervals(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """95 % intervals [level, 2] of the mean over images of values [image, level]; NaN for a single image."""
-    if len(values) == 1:
-        return np.full((values.shape[1], 2), np.nan)
-    drawn = rng.integers(0, len(values), (BOOTSTRAP_SAMPLES, len(values)))
-    intervals = np.array([percentile_interval(column) for column in values[drawn].mean(1).T])
-    return np.where(np.isnan(values.mean(0))[:, None], np.nan, intervals)
