@@ -132,3 +132,16 @@ def test_invalid_input_is_refused_in_one_line(labels, box, line):
 def test_invalid_offsets_are_refused():
     with pytest.raises(UserError, match="offsets is 0"):
         basin_entropy(newton(30), offsets=0)
+
+
+@pytest.mark.parametrize("side", [50, 100, 101, 200])
+def test_two_classes_are_never_above_ln_2(side):
+    labels = np.add.outer(np.arange(side), np.arange(side)) % 2
+    assert not basin_entropy(labels, box=[2, 4, 6]).above_ln2.any()
+    assert not basin_entropy(labels, box=4, offsets=4).above_ln2
+
+
+def test_three_classes_can_be_above_ln_2():
+    labels = np.add.outer(np.arange(60), 2 * np.arange(60)) % 3
+    found = basin_entropy(labels, box=[3, 6])
+    assert found.above_ln2.all() and found.boundary_entropy == pytest.approx(np.log(3))

@@ -47,12 +47,12 @@ def test_the_interval_covers_the_population():
     assert covered >= 34
 
 
-def test_one_differing_sample_leaves_no_upper_bound():
+def test_one_differing_sample_leaves_no_upper_bound_but_that_of_its_numbers():
     paths = np.zeros((20, 1, 3))
     paths[0] = 1
     found = participation(paths)
     assert found.ratio[0] == pytest.approx(1)
-    assert found.intervals[0].tolist() == [1, np.inf]
+    assert found.intervals[0].tolist() == [1, 3]  # three numbers vary in at most three directions
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,24 @@ def test_one_differing_sample_leaves_no_upper_bound():
 def test_invalid_arguments_are_refused(paths, options, message):
     with pytest.raises(UserError, match=message):
         participation(paths, **options)
+
+
+@pytest.mark.parametrize("numbers", [1, 2, 7])
+def test_intervals_contain_the_ratio_and_stay_within_its_bounds(numbers):
+    for seed in range(30):
+        draws = np.random.default_rng(seed)
+        line = np.outer(draws.standard_normal(30), draws.standard_normal(numbers))[:, None]
+        for paths, most in ((line, 1), (draws.standard_normal((8, 1, numbers)), min(7, numbers))):
+            found = participation(paths)
+            low, high = found.intervals[0]
+            assert 1 <= low <= found.ratio[0] <= high <= min(len(paths) - 1, numbers)
+            assert found.ratio[0] <= most + 1e-12
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_samples_that_differ_by_rounding_only_are_refused(dtype):
+    draws = np.random.default_rng(0)
+    paths = np.full((20, 2, 5), 3.0) + draws.integers(-1, 2, (20, 2, 5)) * np.finfo(dtype).eps
+    paths[:, 0] = 1e3 * draws.standard_normal((20, 5))  # a state that varies, and is larger
+    with pytest.raises(UserError, match="in state 1 all 20 samples are identical up to rounding"):
+        participation(paths.astype(dtype))

@@ -12,11 +12,14 @@ from scipy.special import entr
 
 from denoscope.dynamics.boundaries.label_plane import classes_of, parse_boxes, parse_labels, plane_origin
 from denoscope.dynamics.result import Result
+from denoscope.dynamics.statistics.arguments import parse_array
 from denoscope.foundation.validation import parse_integer
 
 Interval = tuple[float, float]
 LEAST_TILINGS = 4
 """Shifts along each axis over which the interval of an entropy is taken, at least."""
+ABOVE_LN2 = math.log(2) * (1 + 1e-12)
+"""Entropies up to here are those of two equally mixed classes, with their rounding errors."""
 FEW = 30
 """Boxes with a boundary below which the mean of their entropies is uncertain."""
 
@@ -39,7 +42,7 @@ class BasinEntropy(Result):
     @property
     def above_ln2(self) -> Any:
         """Whether the boundary entropy exceeds ln 2, for each box size; see `basin_entropy` for its interpretation."""
-        return self.boundary_entropy > math.log(2)
+        return self.boundary_entropy > ABOVE_LN2
 
 
 def basin_entropy(labels: Any, *, box: int | Sequence[int] = 10, offsets: int = 1) -> BasinEntropy:
@@ -71,7 +74,7 @@ def basin_entropy(labels: Any, *, box: int | Sequence[int] = 10, offsets: int = 
     Source: Daza, Wagemakers, Georgeot, Guéry-Odelin, Sanjuán, Scientific Reports 6, 31416 (2016).
     """
     labels = parse_labels(labels)
-    several = not np.isscalar(box)
+    several = parse_array(box, "box").ndim > 0
     sides = parse_boxes(box if several else [box], labels.shape, least=1)
     offsets = parse_integer(offsets, "offsets", minimum=1)
     found = [_entropies(labels, side, offsets) for side in sides]
@@ -152,7 +155,7 @@ def _warnings(side: int, labels: np.ndarray, found: _Entropies) -> list[str]:
             f"no box of {side} cells holds two labels, so there is no boundary entropy; take larger boxes, or average "
             "over more tilings (offsets of basin_entropy)"
         ]
-    if found.boundary_entropy > math.log(2) and found.boundary_boxes > 0.5 * boxes:
+    if found.boundary_entropy > ABOVE_LN2 and found.boundary_boxes > 0.5 * boxes:
         return [
             f"more than half of the boxes of {side} cells hold several labels: a boundary entropy above ln 2 may be due "
             "to basins smaller than a box, or to noise; see verdict"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from denoscope.dynamics.statistics.arguments import parse_array
 from denoscope.foundation.errors import UserError
@@ -45,7 +44,7 @@ def parse_labels(labels: Any, *, least_classes: int = 2) -> np.ndarray:
 
 def label_array(labels: Any) -> np.ndarray:
     """Labels of any shape as an array."""
-    return parse_array(labels.detach().cpu() if isinstance(labels, torch.Tensor) else labels, "labels")
+    return parse_array(labels, "labels")
 
 
 def classes_of(labels: np.ndarray) -> np.ndarray:

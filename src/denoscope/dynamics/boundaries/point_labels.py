@@ -30,7 +30,7 @@ class PointLabels:
         Raises: UserError if the function does not return one integer for each point.
         """
         points = np.asarray(points)
-        labels = parse_array(self.label(points), "labels of label_of")
+        labels = parse_array(self.label(points.copy()), "labels of label_of")  # it may work in place
         if labels.shape != (len(points),) or labels.dtype.kind not in "iub":
             raise UserError(
                 f"label_of returned {labels.dtype} of shape {list(labels.shape)} for points {list(points.shape)}; "

@@ -129,6 +129,7 @@ def _ridge(labels: np.ndarray, growth: Any) -> float:
             f"growth is {growth.dtype} of shape {list(growth.shape)}; allowed: a finite number for each cell, "
             f"{list(labels.shape)}"
         )
+    growth = growth.astype(np.float64)
     # A cell is at the boundary if one of its eight neighbours has another class.
     boundary = mixed_windows(np.pad(labels, 1, mode="edge"), 3)
     if boundary.all():

@@ -50,14 +50,15 @@ class Diverged(UserError):
 
 
 def map_at(step: Step, iteration: int) -> Map:
-    """The map that turns state `iteration` into the next."""
+    """The map that turns state `iteration` into the next, and leaves that state as it is."""
     function = step.at(iteration) if isinstance(step, DrivenMap) else step
     if not callable(function):
         raise UserError(
             f"step is {describe(step)}; allowed: a function from a state to the next, or an object with a method "
             "at(iteration) that returns one"
         )
-    return function
+    # A clone, since a map may work in place.
+    return lambda state: function(state.clone())
 
 
 def probe(function: Callable[[torch.Tensor], Any], state: torch.Tensor) -> list[str]:
@@ -74,7 +75,7 @@ def around(state: torch.Tensor, distances: Sequence[float]) -> list[torch.Tensor
 @torch.no_grad()
 def _hash_of_value(function: Callable[[torch.Tensor], Any], state: torch.Tensor) -> str:
     try:
-        # A clone, since a map may work in place.
+        # A clone, since an observable may work in place.
         return tensor_files.sha256(storable(torch.as_tensor(function(state.clone()))))
     except Exception:  # whatever a user's function raises outside of its domain
         return "undefined"

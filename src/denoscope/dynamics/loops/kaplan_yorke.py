@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from denoscope.dynamics.loops.lyapunov import Lyapunov
 from denoscope.dynamics.result import Estimate
@@ -60,8 +59,6 @@ def kaplan_yorke(exponents: Any) -> KaplanYorke:
 
 def _descending(exponents: Any) -> np.ndarray:
     """The exponents in descending order; −∞ is the exponent of a singular derivative."""
-    if isinstance(exponents, torch.Tensor):
-        exponents = exponents.detach().cpu()
     given = parse_array(exponents, "exponents")
     if given.ndim != 1 or not given.size:
         raise UserError(f"exponents have shape {list(given.shape)}; allowed: a list of at least one, [k]")

@@ -147,7 +147,7 @@ def observe_orbits(
 
 def _observe(observable: Observable, state: torch.Tensor) -> float:
     """The value of the observable at a state, if it is a finite number."""
-    value = observable(state)
+    value = observable(state.clone())  # which may work in place
     try:
         number = float(value)
     except (TypeError, ValueError, RuntimeError):

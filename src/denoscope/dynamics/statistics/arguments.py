@@ -12,16 +12,24 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.validation import parse_integer, parse_real
 
+EPSILON = float(np.finfo(np.float64).eps)
+WITHOUT_NUMPY = (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
+"""Dtypes that NumPy lacks, all of whose numbers float32 contains."""
+FEW_ROUNDINGS = 4
 SMALLEST, LARGEST = 1e-60, 1e60
 """Fourth powers of numbers between these bounds, and sums of such powers, neither overflow nor underflow."""
 
 
 def parse_array(values: Any, name: str) -> np.ndarray:
-    """The values as an array of any dtype.
+    """The values of a list or of a PyTorch, NumPy or xarray array, as an array of any dtype.
 
-    Raises: UserError if the rows have unequal lengths, or the array is masked.
+    A tensor may be in bfloat16, which becomes float32, on any device, and in a graph of gradients; a list may hold
+    tensors.
+
+    Raises: UserError if the rows have unequal lengths, or the array is masked, sparse or quantized.
     """
     check_unmasked(values, name)
+    values = _without_tensors(values, name)
     try:
         return np.asarray(values)
     except ValueError:
@@ -35,10 +43,16 @@ def parse_numbers(values: Any, name: str) -> np.ndarray:
 
     Raises: UserError if a value is not real, not finite, or so large that its fourth power overflows.
     """
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        values = (values if values.is_complex() else values.double()).numpy()
+    return parse_rounded(values, name)[0]
+
+
+def parse_rounded(values: Any, name: str) -> tuple[np.ndarray, float]:
+    """The values as from `parse_numbers`, and their absolute rounding error as they were given.
+
+    The error is ε of their dtype, at least that of float64, times the largest value.
+    """
     array = parse_array(values, name)
+    epsilon = _epsilon(values, array)
     if array.dtype.kind not in "biuf":
         raise UserError(f"{name} holds {array.dtype}; allowed: real numbers")
     array = array.astype(np.float64)
@@ -52,7 +66,7 @@ def parse_numbers(values: Any, name: str) -> np.ndarray:
         )
     if (largest := float(np.abs(array).max(initial=0))) > LARGEST:
         raise _out_of_range(largest, name)
-    return array
+    return array, epsilon * largest
 
 
 def parse_series(values: Any, *, name: str, minimum: int) -> np.ndarray:
@@ -68,20 +82,37 @@ def parse_series(values: Any, *, name: str, minimum: int) -> np.ndarray:
 
 def parse_points(values: Any, *, name: str, minimum: int) -> np.ndarray:
     """Points [n, d] from an array [n] or [n, …], at least `minimum` of them and not all equal."""
-    points = parse_numbers(values, name)
+    return parse_rounded_points(values, name=name, minimum=minimum)[0]
+
+
+def parse_rounded_points(values: Any, *, name: str, minimum: int) -> tuple[np.ndarray, float]:
+    """Points as from `parse_points`, and the absolute rounding error of their coordinates as they were given."""
+    points, rounding = parse_rounded(values, name)
     if points.ndim == 0 or not points.size:
         raise UserError(f"{name} has shape {list(points.shape)}; allowed: points [n] or [n, …]")
     points = points.reshape(len(points), -1)
     _check_length(len(points), "points", name, minimum)
     _check_not_tiny(points, name)
-    if (points == points[0]).all():
-        raise UserError(f"all {len(points)} rows of {name} are equal; allowed: points that differ")
-    return points
+    if are_equal(points, rounding):
+        raise UserError(
+            f"all {len(points)} rows of {name} are equal, or differ by rounding only; allowed: points that differ"
+        )
+    return points, rounding
+
+
+def are_equal(points: np.ndarray, rounding: float) -> bool:
+    """Whether points [n, …] differ by at most a few times the absolute rounding error of their coordinates."""
+    return bool(np.ptp(points, axis=0).max(initial=0) <= FEW_ROUNDINGS * rounding)
 
 
 def parse_trajectories(values: Any, *, name: str, minimum: int) -> np.ndarray:
     """Trajectories [sample, state, d] from an array [sample, state, …], of at least `minimum` states each."""
-    array = parse_numbers(values, name)
+    return parse_rounded_trajectories(values, name=name, minimum=minimum)[0]
+
+
+def parse_rounded_trajectories(values: Any, *, name: str, minimum: int) -> tuple[np.ndarray, float]:
+    """Trajectories as from `parse_trajectories`, and the absolute rounding error of their numbers as they were given."""
+    array, rounding = parse_rounded(values, name)
     if array.ndim < 2 or not array.size:
         raise UserError(
             f"{name} has shape {list(array.shape)}; allowed: trajectories [sample, state, …], a single one as "
@@ -90,7 +121,7 @@ def parse_trajectories(values: Any, *, name: str, minimum: int) -> np.ndarray:
     trajectories = array.reshape(*array.shape[:2], math.prod(array.shape[2:]))
     _check_length(trajectories.shape[1], "states per trajectory", name, minimum)
     _check_not_tiny(trajectories, name)
-    return trajectories
+    return trajectories, rounding
 
 
 def parse_confidence(confidence: Any) -> float:
@@ -101,6 +132,27 @@ def parse_confidence(confidence: Any) -> float:
 def random_generator(seed: Any) -> np.random.Generator:
     """NumPy's random generator for a seed."""
     return np.random.default_rng(parse_integer(seed, "seed"))
+
+
+def _epsilon(values: Any, array: np.ndarray) -> float:
+    """ε of the dtype of values, at least that of float64; `array` holds them."""
+    first = values[0] if isinstance(values, (list, tuple)) and len(values) else values
+    if isinstance(first, torch.Tensor) and first.is_floating_point():
+        return max(torch.finfo(first.dtype).eps, EPSILON)
+    return max(float(np.finfo(array.dtype).eps), EPSILON) if array.dtype.kind == "f" else EPSILON
+
+
+def _without_tensors(values: Any, name: str) -> Any:
+    """The values with NumPy's arrays in place of tensors."""
+    if isinstance(values, (list, tuple)):
+        return [_without_tensors(value, name) for value in values]
+    if not isinstance(values, torch.Tensor):
+        return values
+    if values.layout != torch.strided or values.is_meta or values.is_quantized:
+        kind = "meta" if values.is_meta else values.dtype if values.is_quantized else values.layout
+        raise UserError(f"{name} is a {kind} tensor {list(values.shape)}; allowed: dense tensors with values")
+    values = values.detach().cpu().resolve_conj().resolve_neg()
+    return (values.float() if values.dtype in WITHOUT_NUMPY else values).numpy()
 
 
 def _check_length(count: int, what: str, name: str, minimum: int) -> None:

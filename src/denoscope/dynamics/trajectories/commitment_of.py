@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.special import entr
 
 from denoscope.dynamics.boundaries.label_plane import label_array
+from denoscope.dynamics.statistics.arguments import parse_numbers
 from denoscope.dynamics.statistics.intervals import wilson
 from denoscope.foundation.errors import UserError
 
@@ -90,7 +91,7 @@ def _entropy(labels: np.ndarray) -> float:
 
 
 def _parse_levels(values: ArrayLike, name: str, steps: int) -> np.ndarray:
-    levels = np.asarray(values, dtype=float)
+    levels = parse_numbers(values, name)
     if levels.shape != (steps,):
         raise UserError(
             f"{name} has shape {list(levels.shape)}; allowed: [{steps}], one number for each step"

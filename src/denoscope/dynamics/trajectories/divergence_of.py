@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import xarray
 
+from denoscope.dynamics.statistics.arguments import parse_array
 from denoscope.dynamics.statistics.intervals import clustered_interval
 from denoscope.dynamics.trajectories.levels import state_levels
 from denoscope.dynamics.trajectories.separations import MEASURES, Pair, growth, separations
@@ -76,7 +77,7 @@ def divergence_of(
     found = _x_variables(x, [base for _, base in pairs], threshold)
     warnings = []
     if noise_floor is not None:
-        found["usable"] = ("sample", "state"), x[0] > np.asarray(noise_floor)
+        found["usable"] = ("sample", "state"), x[0] > parse_array(noise_floor, "noise_floor")
         if lost := int((~found["usable"][1]).sum()):
             warnings.append(f"{lost} of {x[0].size} separations are below the noise floor")
     for name, states in (layers or {}).items():
@@ -164,7 +165,7 @@ def _names(sequence: Any) -> Sequence[Any]:
 
 def _pairs(bases: ArrayLike, samples: int) -> list[Pair]:
     """The rows of every perturbed sample and of its base."""
-    rows = np.asarray(bases)
+    rows = parse_array(bases, "bases")
     if rows.shape != (samples,) or rows.dtype.kind not in "iu" or not ((rows >= 0) & (rows < samples)).all():
         raise UserError(
             f"bases is {describe(bases)}; allowed: for each of the {samples} samples the row of its base, 0 to {samples - 1}"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.statistics.arguments import parse_trajectories
+from denoscope.dynamics.statistics.arguments import FEW_ROUNDINGS, SMALLEST, parse_rounded_trajectories
 from denoscope.dynamics.statistics.standard_errors import jackknife_reach
 from denoscope.dynamics.trajectories.levels import state_levels
 from denoscope.dynamics.trajectories.similarity import centered, gram, unbiased_product
@@ -59,19 +59,19 @@ def participation(trajectories: Any, *, variance: float = 0.9, confidence: float
 
     Source: Gao et al., bioRxiv 214262 (2017), eq. 4; Recanatesi et al., Patterns 3 (2022).
     """
-    paths, levels = (
-        parse_trajectories(trajectories, name="trajectories", minimum=1),
-        state_levels(trajectories),
-    )
-    _check(paths, variance)
+    paths, rounding = parse_rounded_trajectories(trajectories, name="trajectories", minimum=1)
+    levels = state_levels(trajectories)
+    _check(paths, variance, rounding)
     grams = [gram(state) for state in paths.swapaxes(0, 1)]
     shares = np.stack([_shares(one) for one in grams])
-    ratio = np.array([_ratio(one) for one in grams])
+    most = min(len(paths) - 1, paths.shape[2])
+    # Rounding may lead out of the possible values.
+    ratio = np.clip([_ratio(one) for one in grams], 1, most)
     reach = np.array([_reach(one, confidence) for one in grams])
     corrected = np.array([_corrected(one) for one in grams])
     return Participation(
         ratio=ratio,
-        intervals=np.stack([np.maximum(ratio - reach, 1), ratio + reach], axis=1),
+        intervals=np.stack([np.maximum(ratio - reach, 1), np.minimum(ratio + reach, most)], axis=1),
         corrected=corrected,
         pca_dimension=1 + np.count_nonzero(np.cumsum(shares, axis=1) < variance - 1e-12, axis=1),
         shares=shares,
@@ -88,17 +88,20 @@ def participation(trajectories: Any, *, variance: float = 0.9, confidence: float
     )
 
 
-def _check(paths: np.ndarray, variance: float) -> None:
+def _check(paths: np.ndarray, variance: float, rounding: float) -> None:
     if len(paths) < LEAST_SAMPLES:
         raise UserError(
             f"trajectories has {len(paths)} samples; allowed: at least {LEAST_SAMPLES}, because n samples show at most n − 1 "
             "directions"
         )
     parse_real(variance, "variance", above=0, maximum=1, example="0.9")
-    same = (paths == paths[:1]).all(axis=(0, 2))
+    sizes = np.abs(paths).max(axis=(0, 2))
+    # The rounding error is relative to the largest number of a state.
+    relative = rounding / sizes.max(initial=SMALLEST)
+    same = np.ptp(paths, axis=0).max(axis=1) <= FEW_ROUNDINGS * relative * sizes
     if same.any():
         raise UserError(
-            f"in state {int(np.argmax(same))} all {len(paths)} samples are identical, so that they vary in no direction; "
+            f"in state {int(np.argmax(same))} all {len(paths)} samples are identical up to rounding, so that they vary in no direction; "
             "leave that state out"
         )
 

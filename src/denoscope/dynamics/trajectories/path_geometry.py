@@ -67,7 +67,9 @@ def path_geometry(trajectories: Any, *, sigmas: Any = None) -> PathGeometry:
         turning_angles=_turning(steps, step_lengths),
         lengths=lengths,
         chords=chords,
-        straightness=np.divide(chords, lengths, out=np.full(len(paths), np.nan), where=lengths > 0),
+        straightness=np.minimum(
+            np.divide(chords, lengths, out=np.full(len(paths), np.nan), where=lengths > 0), 1
+        ),
         speeds=None if levels is None else step_lengths / np.abs(np.diff(levels)),
         sigmas=levels,
         timesteps=known.get("timestep"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from denoscope.dynamics.statistics.arguments import parse_array
 from denoscope.foundation.dtypes import in_double
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.masked_arrays import check_unmasked
@@ -35,13 +36,13 @@ def separations(states: Any, pairs: Sequence[Pair], place: str, names: Sequence[
     # In the order of the bases, so that each base is read once.
     for index, (row, base) in sorted(enumerate(pairs), key=lambda item: item[1][::-1]):
         if base != known:
-            known, base_states = base, _sample_states(states, base)
+            known, base_states = base, _sample_states(states, base, place)
             base_norms = np.sqrt(_dot_products(base_states, base_states))
-        own = _sample_states(states, row)
+        own = _sample_states(states, row, place)
         difference, norms = own - base_states, np.sqrt(_dot_products(own, own))
         separation = np.sqrt(_dot_products(difference, difference))
         with np.errstate(divide="ignore", invalid="ignore"):
-            cosine = 1 - _dot_products(own, base_states) / (norms * base_norms)
+            cosine = np.clip(1 - _dot_products(own, base_states) / (norms * base_norms), 0, 2)
             found[:, index] = separation, cosine, separation / base_norms
         if not np.isfinite(separation).all():
             entry = int(np.flatnonzero(~np.isfinite(separation))[0])
@@ -57,10 +58,9 @@ def growth(separation: np.ndarray) -> np.ndarray:
     return np.diff(logs, axis=1, append=np.nan)
 
 
-def _sample_states(states: Any, row: int) -> np.ndarray:
+def _sample_states(states: Any, row: int, place: str) -> np.ndarray:
     """The states of one sample [entry, number]; a complex number counts as two, its real and imaginary part."""
-    own = states[row]
-    values = own.detach().cpu().numpy() if isinstance(own, torch.Tensor) else np.asarray(own)
+    values = parse_array(states[row], place)
     # Floating-point states keep their precision, which saves memory; the sums are in double precision anyway.
     return (
         values.reshape(len(values), -1)

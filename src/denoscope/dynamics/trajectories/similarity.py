@@ -119,7 +119,8 @@ def unbiased_product(first: np.ndarray, second: np.ndarray) -> float:
 def _cka(first: np.ndarray, second: np.ndarray) -> float:
     a, b = centered(first), centered(second)
     norms = np.linalg.norm(a) * np.linalg.norm(b)
-    return float((a * b).sum() / norms) if norms > 0 else float("nan")
+    # Rounding may lead out of [0, 1].
+    return min(max(float((a * b).sum() / norms), 0.0), 1.0) if norms > 0 else float("nan")
 
 
 def centered(kernel: np.ndarray) -> np.ndarray:
@@ -130,7 +131,9 @@ def centered(kernel: np.ndarray) -> np.ndarray:
 
 def _debiased(first: np.ndarray, second: np.ndarray) -> float:
     own = [unbiased_product(one, one) for one in (first, second)]
-    return unbiased_product(first, second) / np.sqrt(own[0] * own[1]) if min(own) > 0 else float("nan")
+    if min(own) <= 0:
+        return float("nan")
+    return min(max(unbiased_product(first, second) / np.sqrt(own[0] * own[1]), -1.0), 1.0)
 
 
 def _check_samples(grams: list[np.ndarray]) -> None:
