@@ -197,3 +197,65 @@ def test_writing_takes_two_percent_of_the_time(tmp_path, monkeypatch):
     assert writes == [0.0, 51.0, 102.0, 123.0], (
         "at the first piece, 50 s after a write of 1 s, and at the end"
     )
+
+
+def saved(out: Path, done: int, stop: type[BaseException] | None = KeyboardInterrupt, **flags) -> None:
+    """Work whose pieces are done up to a number, when it is interrupted or ends; `level` says which work it is."""
+    level = flags.pop("level", 0)
+    with Checkpoint(out, **flags).open(fresh(level=level)) as work:
+        work.data["value"].values[:done] = 10 * level + np.arange(done)
+        work.data["done"].values[:done] = True
+        work.save()
+        if stop:
+            raise stop
+
+
+def test_a_replaced_file_reads_as_before_until_the_new_one_is_finished(tmp_path):
+    out = tmp_path / "a.npz"
+    saved(out, 4, None)
+    before = out.read_bytes()
+    for done in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            saved(out, done, overwrite=True, level=1)
+        assert out.read_bytes() == before
+    with pytest.raises(UserError, match=r"differs in level: 0 → 2"):
+        saved(out, 3, None, resume=True, level=2)
+    saved(out, 4, None, resume=True, level=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+    assert checkpoint.read(out)["value"].to_numpy().tolist() == [10, 11, 12, 13]
+
+
+@pytest.mark.parametrize("flag", ["resume", "overwrite"])
+def test_an_interrupted_replacement_is_continued_by_the_same_work(tmp_path, flag):
+    out = tmp_path / "a.npz"
+    saved(out, 4, None)
+    with pytest.raises(KeyboardInterrupt):
+        saved(out, 2, overwrite=True, level=1)
+    with Checkpoint(out, **{flag: True}).open(fresh(level=1)) as work:
+        assert work.data["done"].to_numpy().tolist() == [True, True, False, False]
+        assert checkpoint.read(out)["done"].all()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"overwrite": True, "level": 2}])
+def test_an_interrupted_replacement_is_removed_by_other_work(tmp_path, options):
+    out = tmp_path / "a.npz"
+    saved(out, 4, None)
+    with pytest.raises(KeyboardInterrupt):
+        saved(out, 2, overwrite=True, level=1)
+    assert len(list(tmp_path.iterdir())) == 2
+    saved(out, 4, None, **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_a_second_computation_is_refused_while_the_first_runs_and_after_it(tmp_path):
+    out = tmp_path / "a.npz"
+    with Checkpoint(out).open(fresh()) as work:
+        for flags in ({}, {"resume": True}, {"overwrite": True}):
+            with pytest.raises(UserError, match=r"a\.npz is being written by another process"):
+                saved(out, 1, None, level=1, **flags)
+        work.data["done"].values[:] = True
+    before = out.read_bytes()
+    with pytest.raises(UserError, match=r"a\.npz exists"):
+        saved(out, 1, None, level=1)
+    assert out.read_bytes() == before and len(list(tmp_path.iterdir())) == 1

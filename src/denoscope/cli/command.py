@@ -13,6 +13,7 @@ from pathlib import Path
 from denoscope.cli import flags, interruption, messages, preflight, registry, settings_file, streams
 from denoscope.cli.overview import overview
 from denoscope.config import Settings
+from denoscope.foundation import claims
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import as_flags
 
@@ -76,7 +77,11 @@ def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -
         with as_flags(verb.spelling()):
             own, settings = flags.own_flags(verb, parsed), flags.merged(verb, settings, parsed)
             preflight.check(verb, settings)
-            with messages.shown(flags.verbosity(parsed)), _threads(settings.system.threads):
+            with (
+                messages.shown(flags.verbosity(parsed)),
+                _threads(settings.system.threads),
+                claims.lasting(),
+            ):
                 verb.run(settings, own)
     except UserError as error:
         _fail(str(error))

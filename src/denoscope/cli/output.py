@@ -44,17 +44,27 @@ class Measured(OwnFlags):
     def reserved(
         self, inference: InferenceConfig, *, reads: Sequence[Path] = (), saved: Path | None = None
     ) -> Iterator[None]:
-        """Refuse outputs that may not or cannot be written, then let the block measure.
+        """Refuse outputs that may not or cannot be written, claim them, then let the block measure.
 
         An existing file is replaced only with --overwrite, or with --resume if the block resumes from `saved`. What
         the block `reads` is never replaced, nor is any part of a recording that it reads. Ctrl-C reports where the
-        finished work is saved.
+        finished work is saved. The claims last until the command ends; `saved` is claimed by the block.
         """
+        from denoscope.foundation import claims
+
         for flag, path in self.outputs:
             if source := next((one for one in reads if path.resolve().is_relative_to(one.resolve())), None):
                 raise UserError(f"{flag} is {path}, a part of {source}, which is read; name another path")
             self._check_free(flag, path, inference, saved)
         self.check()
+        for flag, path in self.outputs:
+            if path == saved:
+                with claims.claimed(path):
+                    pass  # it can be written
+            else:
+                claims.claim(path)
+            # Another process may have finished meanwhile.
+            self._check_free(flag, path, inference, saved)
         try:
             yield
         except KeyboardInterrupt as stop:
@@ -79,11 +89,7 @@ class Measured(OwnFlags):
                 )
 
     def check(self) -> None:
-        """Refuse what cannot be written, before anything is measured."""
-        from denoscope.foundation import atomic_files
-
-        for _, path in self.outputs:
-            atomic_files.check_writable(path)
+        """Refuse what cannot be written for another reason than its place, before anything is measured."""
 
     def _check_free(self, flag: str, path: Path, inference: InferenceConfig, saved: Path | None) -> None:
         """Refuse a path that exists, unless it may be replaced."""
@@ -127,7 +133,6 @@ class Pictured(Measured):
 
         plots.check_library()
         plots.form_of(self.picture_path)
-        super().check()
 
     def draw(self, draw: Callable[..., Any], result: Any, **options: Any) -> None:
         """Save what `draw` draws of the result on an axis."""

@@ -10,7 +10,7 @@ import torch
 
 from denoscope.config import Settings
 from denoscope.figures import images, plots
-from denoscope.foundation.atomic_files import check_writable
+from denoscope.foundation import claims
 from denoscope.models.classifier.digit_images import check_images
 from denoscope.models.classifier.labels import Classifier, classify_finite
 from denoscope.models.denoiser import Denoiser
@@ -41,7 +41,7 @@ def run(
     by = Classifier.of(settings.classifier.classifier_weights, reject=settings.classifier.reject)
     plots.check_library()
     check_images(plane.tensor(0))
-    check_writable(pictures / PLANE)
+    claims.claim(pictures / PLANE)
     options = replace(inference, extract_states=False, extract_estimates=False, output_format="pt")
     job = Job.prepared(denoiser, plane, output, options, settings.system.seed)
     x_0 = torch.from_numpy(job.run(progress).final.to_numpy())

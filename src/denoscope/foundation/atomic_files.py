@@ -2,68 +2,70 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import tempfile
-import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from denoscope.foundation.errors import UserError
+from denoscope.foundation import claims
 
 
-@contextlib.contextmanager
-def atomic_write(path: Path, *, staging: Path | None = None) -> Iterator[BinaryIO]:
-    """Open a temporary file for writing, which replaces `path` when the block ends; missing folders are created.
+@contextmanager
+def atomic_write(path: Path, partial: Path) -> Iterator[BinaryIO]:
+    """Open `partial` for writing, which replaces `path` when the block ends; missing folders are created.
 
     A reader sees either the previous file or the new one, never a part. If the block raises, the previous file remains
-    unchanged and the temporary file is removed.
-
-    Args:
-        staging: the folder of the temporary file, on the same file system; by default that of `path`.
+    unchanged and the temporary file is removed. The file survives a power failure once `sync` has been called for it.
     """
-    # A short name cannot exceed the limit of the file system, and a hidden one matches no search for *.pt or *.png.
-    partial = (staging or path.parent) / f".{uuid.uuid4().hex}.partial"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
             yield file
         os.replace(partial, path)
     finally:
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             partial.unlink()
 
 
-@contextlib.contextmanager
+@contextmanager
 def write_output(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a file that a user named, as `atomic_write` does.
+    """Open an output file that a user named: it is claimed, written beside its place, made durable and renamed.
 
-    Raises: UserError naming `path` if it cannot be written (no permission, full disk, …).
+    Raises: UserError naming `path` if another process writes it, or it cannot be written (no permission, full disk, …).
     """
-    with _as_user_error(path), atomic_write(Path(path)) as file:
+    path = Path(path)
+    partial = claims.hidden_beside(path, "partial")
+    with (
+        nullcontext() if claims.is_held(path) else claims.claimed(path),
+        claims.writing(path),
+        atomic_write(path, partial) as file,
+    ):
         yield file
+        file.flush()
+        os.fsync(file.fileno())
+    with claims.writing(path):
+        sync(path.parent)
 
 
-def check_writable(path: Path) -> None:
-    """Refuse a path that cannot be written, before there is anything to write; nothing is created.
+def move(source: Path, target: Path) -> None:
+    """Rename a durable file durably.
 
-    Raises: UserError as `write_output` does.
+    Raises: UserError naming the target if that fails.
     """
-    with _as_user_error(path):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        existing = next(folder for folder in path.absolute().parents if folder.exists())
-        with tempfile.TemporaryFile(dir=existing):
-            pass
+    with claims.writing(target):
+        os.replace(source, target)
+        sync(target.parent)
 
 
-@contextlib.contextmanager
-def _as_user_error(path: str | Path) -> Iterator[None]:
-    """Turn an error of the file system into one line that names the file."""
+def sync(path: Path) -> None:
+    """Wait until the disk has a file, or the names in a folder."""
+    file = os.open(path, os.O_RDONLY)
     try:
-        yield
+        os.fsync(file)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot write {path}: {reason}; free space there or name another path") from error
+        if error.errno != errno.EINVAL:  # some file systems cannot sync folders
+            raise
+    finally:
+        os.close(file)

@@ -7,15 +7,15 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denoscope.foundation import html_repr, npz_files
-from denoscope.foundation.atomic_files import check_writable, write_output
+from denoscope.foundation import claims, html_repr, npz_files
+from denoscope.foundation.atomic_files import move, write_output
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import as_json
 from denoscope.foundation.progress import Progress
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import xarray
 
 LOGGER = logging.getLogger(__name__)
+REPLACEMENT = "replacement"
+"""The hidden file that takes the place of a result once it is finished."""
 SHARE = 0.02
 """The largest share of the time that is spent on writing."""
 IDENTITY = "identity"
@@ -92,29 +94,39 @@ class Checkpoint:
         last save is known to be consistent. Until the first piece is finished nothing is written, so that an error
         before it neither creates nor replaces a file.
 
+        A file that is replaced (`overwrite`) reads as before until all work is finished; a hidden file beside it holds
+        the work until then. The same work, with `overwrite` or `resume`, continues from that hidden file; other work
+        removes it.
+
         Args:
             fresh: the dataset before any work, with everything that determines the numbers in `attrs[IDENTITY]`.
 
-        Raises: UserError if the file exists, holds other work (naming the differences), or cannot be written.
+        Raises: UserError if the file exists, holds other work (naming the differences), is being written by another
+            process, or cannot be written.
         """
-        work = Work(self._begin(fresh), self)
-        if self.path is not None:
-            check_writable(self.path)  # before anything is computed
-        try:
-            yield work
-        except BaseException:
-            if work.begun and not sequential:
-                with suppress(UserError):  # the disk may be the cause
-                    work.write()
-            raise
-        work.write()
+        self._check_free()
+        with nullcontext() if self.path is None else claims.claimed(self.path):  # before anything is computed
+            self._check_free()  # another process may have finished meanwhile
+            data, place = self._begin(fresh)
+            work = Work(data, place, self.progress)
+            try:
+                yield work
+            except BaseException:
+                if work.begun and not sequential:
+                    with suppress(UserError):  # the disk may be the cause
+                        work.write()
+                raise
+            work.write()
+            if self.path is not None and place is not None and place != self.path:
+                move(place, self.path)
 
     @property
     def streams(self) -> int:
         """The version of the random streams to draw from: that of the file to resume, else the current one."""
-        if self.path is None or not self.resume or not self.path.exists():
+        if self.path is None or not self.resume:
             return STREAMS_VERSION
-        return version_of(read(self.path).attrs.get(IDENTITY, {}))
+        places = [path for path in (claims.hidden_beside(self.path, REPLACEMENT), self.path) if path.exists()]
+        return version_of(read(places[0]).attrs.get(IDENTITY, {})) if places else STREAMS_VERSION
 
     def read(self) -> xarray.Dataset:
         """The content of the file, finished or not.
@@ -125,23 +137,50 @@ class Checkpoint:
             raise UserError("this Checkpoint has no path, so there is nothing to read; give Checkpoint(path)")
         return read(self.path)
 
-    def _begin(self, fresh: xarray.Dataset) -> xarray.Dataset:
-        if self.path is None or self.overwrite or not self.path.exists():
-            return fresh
-        if not self.resume:
+    def _check_free(self) -> None:
+        """Refuse a file that exists, unless it may be continued or replaced."""
+        if self.path is not None and not self.resume and not self.overwrite and self.path.exists():
             resume, overwrite = spelled("resume", True), spelled("overwrite", True)
             raise UserError(
                 f"{self.path} exists; resume it ({resume}), replace it ({overwrite}) or name another file"
             )
+
+    def _begin(self, fresh: xarray.Dataset) -> tuple[xarray.Dataset, Path | None]:
+        """The work to continue, or `fresh`, and the file that holds it until it is finished."""
+        if self.path is None:
+            return fresh, None
+        replacement = claims.hidden_beside(self.path, REPLACEMENT)
+        if replacement.exists() and (begun := _same_work(replacement, fresh)) is not None:
+            LOGGER.info("continuing the replacement of %s", self.path)
+            return begun, replacement
+        stored = self._resumed(fresh) if self.resume and self.path.exists() else fresh
+        with claims.writing(replacement):
+            replacement.unlink(missing_ok=True)
+        return stored, replacement if self.overwrite and self.path.exists() else self.path
+
+    def _resumed(self, fresh: xarray.Dataset) -> xarray.Dataset:
+        """What the file holds of the same work."""
+        assert self.path is not None
         stored = read(self.path, advice=f"replace it ({spelled('overwrite', True)}) or name another file")
-        identities = (dict(_flat(data.attrs.get(IDENTITY, {}))) for data in (stored, fresh))
-        if apart := differences(*identities):
+        if apart := _differing(stored, fresh):
             raise UserError(
                 f"{self.path} cannot be resumed, since it differs in {'; '.join(apart)}; name another file, or replace "
                 f"it ({spelled('overwrite', True)})"
             )
         LOGGER.info("resuming from %s", self.path)
         return stored
+
+
+def _same_work(path: Path, fresh: xarray.Dataset) -> xarray.Dataset | None:
+    """What a file holds of the same work; None if it holds other work."""
+    stored = read(path, advice="remove that file")
+    return None if _differing(stored, fresh) else stored
+
+
+def _differing(stored: xarray.Dataset, fresh: xarray.Dataset) -> list[str]:
+    """In what two pieces of work differ."""
+    identities = (dict(_flat(data.attrs.get(IDENTITY, {}))) for data in (stored, fresh))
+    return differences(*identities)
 
 
 def parse_checkpoint(given: Any) -> Checkpoint:
@@ -163,11 +202,11 @@ def _parse_path(given: Any) -> Path:
 class Work:
     """A dataset that a measure fills piece by piece, and the file that holds its finished part."""
 
-    def __init__(self, data: xarray.Dataset, checkpoint: Checkpoint):
+    def __init__(self, data: xarray.Dataset, path: Path | None, progress: Progress | None):
         self.data = data
         self.begun = False
         """Whether a piece was finished in this process."""
-        self._path, self._progress = checkpoint.path, checkpoint.progress
+        self._path, self._progress = path, progress
         self._due_at = time.perf_counter()
 
     def run(self, pieces: Iterable[int], total: int) -> None:

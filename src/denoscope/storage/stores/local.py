@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import shutil
 import uuid
@@ -12,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from denoscope.foundation.atomic_files import atomic_write
-from denoscope.foundation.reading.regular_files import open_regular, regular_only
+from denoscope.foundation.atomic_files import atomic_write, sync
+from denoscope.foundation.locks import locked
+from denoscope.foundation.reading.regular_files import open_regular
 from denoscope.storage.stores.byte_store import Data, is_key
 
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -56,7 +55,7 @@ class LocalStore:
         path = self.path(key)
         if self._scratch:
             self._scratch.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path, staging=self._scratch) as file:
+        with atomic_write(path, _partial(self._scratch or path.parent)) as file:
             file.write(data)
         self._unflushed.add(path)
 
@@ -99,22 +98,15 @@ class LocalStore:
     @contextmanager
     def lock(self, key: str) -> Iterator[bool]:
         """Lock a file, which stays; the lock ends with the process, even if that is killed."""
-        path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a", opener=regular_only) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+        with locked(self.path(key), remains=True) as held:
+            yield held
 
     def flush(self) -> None:
         """Wait until the disk has all files that this object wrote, and their names."""
         files = [path for path in self._unflushed if path.exists()]
         with ThreadPoolExecutor(FLUSHES) as pool:
-            list(pool.map(_flush, files))
-            list(pool.map(_flush, {path.parent for path in files}))
+            list(pool.map(sync, files))
+            list(pool.map(sync, {path.parent for path in files}))
         self._unflushed.clear()
 
     def free_bytes(self) -> int:
@@ -192,17 +184,6 @@ def _partial(folder: Path) -> Path:
 
 def _is_partial(name: str) -> bool:
     return name.startswith(".") and name.endswith(".partial")
-
-
-def _flush(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some file systems cannot sync folders
-            raise
-    finally:
-        os.close(file)
 
 
 def _raise(error: OSError) -> None:

@@ -1,0 +1,100 @@
+"""Claims: an output is written by one process at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.locks import locked
+
+NAME_BYTES = 255
+"""The longest name that file systems take."""
+_HELD: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
+"""The outputs that this thread has claimed."""
+_LASTING: ContextVar[ExitStack | None] = ContextVar("lasting", default=None)
+"""The claims that last until the end of the block of `lasting`."""
+
+
+def hidden_beside(path: Path, kind: str) -> Path:
+    """The hidden file or folder of a kind, such as "lock", that belongs to an output and lies beside it.
+
+    >>> hidden_beside(Path("results/map.npz"), "partial")
+    PosixPath('results/.map.npz.partial')
+    """
+    name = f".{path.name}.{kind}"
+    if len(os.fsencode(name)) > NAME_BYTES:
+        import hashlib  # takes longer to import than all other modules that every command needs
+
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}.{kind}"
+    return path.with_name(name)
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Hold an output file while the block runs: nobody else may write it.
+
+    A hidden lock beside the output is the claim; a killed process leaves the lock's file behind, which then holds
+    nothing. What a killed process left of the file itself is removed.
+
+    Raises: UserError if it is claimed already, or cannot be written.
+    """
+    with ExitStack() as stack:
+        with writing(path):
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            held = stack.enter_context(locked(hidden_beside(path, "lock"), remains=False))
+        if not held:
+            raise UserError(f"{path} is being written by another process; wait for it or name another path")
+        with writing(path):
+            hidden_beside(path, "partial").unlink(missing_ok=True)
+        own = {path, hidden_beside(path, "replacement")}
+        token = _HELD.set(_HELD.get() | {_identified(one) for one in own})
+        stack.callback(_HELD.reset, token)
+        yield
+
+
+def is_held(path: Path) -> bool:
+    """Whether this thread has claimed an output."""
+    return _identified(path) in _HELD.get()
+
+
+@contextmanager
+def lasting() -> Iterator[None]:
+    """Release what `claim` claims when the block ends."""
+    with ExitStack() as stack:
+        token = _LASTING.set(stack)
+        try:
+            yield
+        finally:
+            _LASTING.reset(token)
+
+
+def claim(path: Path) -> None:
+    """Claim an output, unless this thread holds it, until the block of `lasting` ends.
+
+    Raises: UserError as `claimed` does.
+    """
+    stack = _LASTING.get()
+    assert stack is not None
+    if not is_held(path):
+        stack.enter_context(claimed(path))
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn an error of the file system into one line that names the output."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write {path}: {reason}; free space there or name another path") from error
+
+
+def _identified(path: Path) -> Path:
+    """A path by which an output is recognised however it is spelled."""
+    return Path(os.path.realpath(path.parent)) / path.name

@@ -1,0 +1,78 @@
+"""Locks on files, which end with the process that holds them, even if that is killed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ATTEMPTS = 100
+"""How often a lock is tried whose file, or whose folder, others remove meanwhile."""
+
+
+@contextmanager
+def locked(path: Path, *, remains: bool) -> Iterator[bool]:
+    """Hold a lock on a file while the block runs; the block gets False if it is held elsewhere.
+
+    The file and missing folders are created. Where the file does not remain, it is removed at the end, and with it the
+    folders that hold nothing else.
+
+    Raises: OSError if the file cannot be created or locked.
+    """
+    created: list[Path] = []
+    file = _acquired(path, created)
+    try:
+        yield file is not None
+    finally:
+        if file is not None:
+            if not remains:
+                path.unlink(missing_ok=True)  # while it is held, so that nobody else's is removed
+            os.close(file)
+        if not remains:
+            _remove_empty(created)
+
+
+def _acquired(path: Path, created: list[Path]) -> int | None:
+    """The open file with the lock, or None if it is held elsewhere; notes which folders were `created`."""
+    error: OSError = FileNotFoundError(path)
+    for _ in range(ATTEMPTS):
+        try:
+            created += _make_folders(path.parent)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666)
+        except FileNotFoundError as missing:  # another process has removed the folder again
+            error = missing
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another process may have removed or replaced the file before it was locked.
+            if os.path.exists(path) and os.path.samestat(os.fstat(file), os.stat(path)):
+                return file
+        except BlockingIOError:
+            os.close(file)
+            return None
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+    raise error
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make a folder and those above it; returns the new ones from the lowest up."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+    return missing
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:  # it holds something
+            return
