@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from denoscope.foundation.atomic_files import write_output
+from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.models.classifier import lenet
 from denoscope.models.classifier.likeness import Likeness, evidence, residue
 from denoscope.models.loading import load

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
-from denoscope.foundation.atomic_files import write_output
+from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.models.classifier.lenet import LeNet5
 
 Split = tuple[torch.Tensor, torch.Tensor]

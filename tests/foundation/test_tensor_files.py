@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from denoscope.foundation import tensor_files
-from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.writing.atomic_files import write_output
 
 
 @pytest.mark.parametrize("mmap", [False, True])

@@ -13,9 +13,9 @@ from pathlib import Path
 from denoscope.cli import flags, interruption, messages, preflight, registry, settings_file, streams
 from denoscope.cli.overview import overview
 from denoscope.config import Settings
-from denoscope.foundation import claims
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import as_flags
+from denoscope.foundation.writing import claims
 
 HELP = ("-h", "--help")
 SPIN_COUNT = "10000"

@@ -50,7 +50,7 @@ class Measured(OwnFlags):
         the block `reads` is never replaced, nor is any part of a recording that it reads. Ctrl-C reports where the
         finished work is saved. The claims last until the command ends; `saved` is claimed by the block.
         """
-        from denoscope.foundation import claims
+        from denoscope.foundation.writing import claims
 
         for flag, path in self.outputs:
             if source := next((one for one in reads if path.resolve().is_relative_to(one.resolve())), None):
@@ -168,7 +168,7 @@ def warn(warnings: Iterable[str]) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write numbers as JSON."""
-    from denoscope.foundation import atomic_files
+    from denoscope.foundation.writing import atomic_files
 
     with atomic_files.write_output(path) as file:
         file.write(json.dumps(content, indent=1).encode())

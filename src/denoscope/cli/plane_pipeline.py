@@ -10,7 +10,7 @@ import torch
 
 from denoscope.config import Settings
 from denoscope.figures import images, plots
-from denoscope.foundation import claims
+from denoscope.foundation.writing import claims
 from denoscope.models.classifier.digit_images import check_images
 from denoscope.models.classifier.labels import Classifier, classify_finite
 from denoscope.models.denoiser import Denoiser

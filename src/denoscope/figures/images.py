@@ -12,9 +12,9 @@ import torch
 from numpy.typing import ArrayLike
 
 from denoscope.foundation import tensor_files
-from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
+from denoscope.foundation.writing.atomic_files import write_output
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,9 +11,9 @@ import numpy as np
 
 from denoscope.figures import images as pictures
 from denoscope.figures.images import ImageLike
-from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
+from denoscope.foundation.writing.atomic_files import write_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

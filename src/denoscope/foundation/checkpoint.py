@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denoscope.foundation import claims, html_repr, npz_files
-from denoscope.foundation.atomic_files import move, write_output
+from denoscope.foundation import html_repr
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import as_json
 from denoscope.foundation.progress import Progress
 from denoscope.foundation.random_streams import STREAMS_VERSION, version_of
 from denoscope.foundation.spelling import spelled
+from denoscope.foundation.writing import claims, npz_files
+from denoscope.foundation.writing.atomic_files import move, write_output
 
 if TYPE_CHECKING:
     import xarray

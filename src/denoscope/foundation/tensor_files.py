@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.writing.atomic_files import write_output
 
 
 def load(path: str | Path, *, mmap: bool = False) -> torch.Tensor:

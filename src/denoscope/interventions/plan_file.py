@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
+from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.interventions import operands
 from denoscope.interventions.operations import qualified_name
 from denoscope.interventions.spec import Intervention

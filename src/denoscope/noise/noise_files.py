@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoscope.foundation import tensor_files
-from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.writing.atomic_files import write_output
 
 if TYPE_CHECKING:
     from denoscope.noise.noise_set import NoiseSet

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from denoscope.foundation import tensor_files
-from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.models.classifier.digit_images import check_images
 from denoscope.models.classifier.labels import Classifier, Labels, classify_finite
 from denoscope.storage.pt import layout as pt_layout

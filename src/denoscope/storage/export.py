@@ -8,10 +8,10 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from denoscope.foundation import npz_files
-from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
+from denoscope.foundation.writing import npz_files
+from denoscope.foundation.writing.atomic_files import write_output
 
 
 def write(

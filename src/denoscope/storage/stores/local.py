@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from denoscope.foundation.atomic_files import atomic_write, sync
-from denoscope.foundation.locks import locked
 from denoscope.foundation.reading.regular_files import open_regular
+from denoscope.foundation.writing.atomic_files import atomic_write, sync
+from denoscope.foundation.writing.locks import locked
 from denoscope.storage.stores.byte_store import Data, is_key
 
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)

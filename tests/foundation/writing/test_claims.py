@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from denoscope.foundation import claims, locks
-from denoscope.foundation.atomic_files import write_output
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.writing import claims, locks
+from denoscope.foundation.writing.atomic_files import write_output
 
 
 def hidden(folder: Path) -> set[str]:
@@ -105,7 +105,7 @@ def test_what_cannot_be_written_is_refused_in_one_line(tmp_path, place):
 
 DIES = """
 import os, signal
-from denoscope.foundation.atomic_files import write_output
+from denoscope.foundation.writing.atomic_files import write_output
 with write_output("a.npz") as file:
     file.write(b"half")
     os.kill(os.getpid(), signal.SIGKILL)

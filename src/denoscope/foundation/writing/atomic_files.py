@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from denoscope.foundation import claims
+from denoscope.foundation.writing import claims
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from denoscope.foundation import npz_files
+from denoscope.foundation.writing import npz_files
 
 ARRAYS = {
     "a": np.arange(6.0).reshape(2, 3),

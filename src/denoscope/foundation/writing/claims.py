@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.locks import locked
+from denoscope.foundation.writing.locks import locked
 
 NAME_BYTES = 255
 """The longest name that file systems take."""
