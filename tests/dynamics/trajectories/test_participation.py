@@ -47,12 +47,22 @@ def test_the_interval_covers_the_population():
     assert covered >= 34
 
 
-def test_one_differing_sample_leaves_no_upper_bound_but_that_of_its_numbers():
+@pytest.mark.parametrize(
+    ("samples", "variances"), [(24, 0.8 ** np.arange(50)), (100, 0.8 ** np.arange(50)), (24, np.ones(10))]
+)
+def test_corrected_intervals_cover_the_population_whatever_the_number_of_samples(samples, variances):
+    rng, truth = np.random.default_rng(0), variances.sum() ** 2 / (variances**2).sum()
+    states = rng.normal(size=(samples, 200, len(variances))) * np.sqrt(variances)
+    low, high = participation(states).corrected_intervals.T
+    assert np.mean((low <= truth) & (truth <= high)) >= 0.915
+
+
+def test_one_differing_sample_leaves_the_largest_possible_interval():
     paths = np.zeros((20, 1, 3))
     paths[0] = 1
     found = participation(paths)
     assert found.ratio[0] == pytest.approx(1)
-    assert found.intervals[0].tolist() == [1, 3]  # three numbers vary in at most three directions
+    assert found.intervals[0].tolist() == [1, 3]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +88,8 @@ def test_intervals_contain_the_ratio_and_stay_within_its_bounds(numbers):
             found = participation(paths)
             low, high = found.intervals[0]
             assert 1 <= low <= found.ratio[0] <= high <= min(len(paths) - 1, numbers)
+            low, high = found.corrected_intervals[0]
+            assert low <= found.corrected[0] <= high
             assert found.ratio[0] <= most + 1e-12
 
 

@@ -50,6 +50,26 @@ def test_the_interval_covers_the_closed_form():
     assert covered >= 34
 
 
+@pytest.mark.parametrize(("samples", "features", "strength"), [(24, 10, 3.0), (24, 30, 1.0), (100, 10, 3.0)])
+def test_debiased_intervals_cover_the_population(samples, features, strength):
+    """Three common directions of variance `strength`², and `features` independent ones of variance 1 each."""
+    truth = 3 * strength**4 / (3 * strength**4 + features)
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(200):
+        common = strength * rng.normal(size=(samples, 3))
+        x, y = (np.hstack([common, rng.normal(size=(samples, features))]) for _ in range(2))
+        low, high = linear_cka(x, y).debiased_interval
+        covered += low <= truth <= high
+    assert covered >= 183
+
+
+def test_an_interval_contains_its_value_despite_rounding():
+    for seed in range(50):
+        x = states(20, 4, seed)
+        found = linear_cka(x, 3 * x + 5)
+        assert found.interval[0] <= found.value <= found.interval[1] <= 1
+
+
 def test_few_samples_of_many_features_look_similar_unless_debiased():
     runs = [linear_cka(states(30, 500, seed), states(30, 500, 100 + seed)) for seed in range(20)]
     assert min(run.value for run in runs) > 0.8
@@ -73,6 +93,7 @@ def test_one_differing_sample_leaves_no_bound():
     x[0] = 1
     found = linear_cka(x, x)
     assert found.value == pytest.approx(1) and found.interval == (0, 1)
+    assert found.debiased_interval is None
 
 
 @pytest.mark.parametrize(

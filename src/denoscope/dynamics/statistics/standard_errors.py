@@ -37,17 +37,22 @@ def jackknife_error(estimates: np.ndarray) -> np.ndarray:
     return np.sqrt((g - 1) / g * ((estimates - estimates.mean(axis=0)) ** 2).sum(axis=0))
 
 
-def jackknife_reach(estimate_of: Callable[[np.ndarray], float], samples: int, *, confidence: float) -> float:
+def jackknife_reach(
+    estimates_of: Callable[[np.ndarray], np.ndarray], samples: int, *, confidence: float
+) -> float:
     """Half the width of the interval of an estimate from samples, by the jackknife over groups of samples.
 
     It is infinite if one of the estimates is NaN: the group left out then contained all the variation, so that the data
     do not bound the estimate.
 
+    Caveats: the jackknife counts the part of the variance that is due to pairs of samples twice, so that the interval is
+    too wide, by up to √2, for estimates that are quadratic in the samples and have no other variance.
+
     Args:
-        estimate_of: the estimate from those samples that a mask [sample] of booleans keeps.
+        estimates_of: the estimates [n] from those samples that masks [n, sample] of booleans keep.
     """
     groups = min(GROUPS, samples)
     group_of = np.arange(samples) * groups // samples
-    left = np.array([estimate_of(group_of != group) for group in range(groups)])
+    left = estimates_of(group_of != np.arange(groups)[:, None])
     reach = student_quantile(confidence, groups - 1) * float(jackknife_error(left))
     return np.inf if np.isnan(reach) else reach

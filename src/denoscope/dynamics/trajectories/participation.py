@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,13 @@ from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import FEW_ROUNDINGS, SMALLEST, parse_rounded_trajectories
 from denoscope.dynamics.statistics.standard_errors import jackknife_reach
 from denoscope.dynamics.trajectories.levels import state_levels
-from denoscope.dynamics.trajectories.similarity import centered, gram, unbiased_product
+from denoscope.dynamics.trajectories.similarity import (
+    ROUNDING,
+    centered_products,
+    gram,
+    ratio_of_positive,
+    unbiased_products,
+)
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_real
 
@@ -22,16 +29,18 @@ CLOSE = 0.3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Participation(Result):
-    """The participation ratio [state] with its interval [state, 2], and related measures of each state.
+    """The participation ratio [state] of these samples, and related measures of each state.
 
-    `corrected` [state] is the ratio corrected for the number of samples, `pca_dimension` [state] the number of directions
-    that hold most of the variance, `shares` [state, direction] the shares of variance in descending order. `sigmas` and
-    `timesteps` [state] are those of the sequence, if it has them.
+    `intervals` [state, 2] contain the mean of the ratio over other sets of as many samples. `corrected` [state] is the
+    estimate of the ratio of the population, and `corrected_intervals` [state, 2] contain that ratio. `pca_dimension`
+    [state] is the number of directions that hold most of the variance, `shares` [state, direction] are the shares of
+    variance in descending order. `sigmas` and `timesteps` [state] are those of the sequence, if it has them.
     """
 
     ratio: np.ndarray
     intervals: np.ndarray
     corrected: np.ndarray
+    corrected_intervals: np.ndarray
     pca_dimension: np.ndarray
     shares: np.ndarray
     confidence: float = 0.95
@@ -44,10 +53,12 @@ def participation(trajectories: Any, *, variance: float = 0.9, confidence: float
 
     With λ_i the eigenvalues of the covariance over samples, the participation ratio is (Σ λ)²/Σ λ²: n for n equal
     directions. The PCA dimension is the smallest number of directions that hold the share `variance` of the variance. Both
-    are dimensionless. The interval is that of the ratio, by the jackknife over 20 groups of samples.
+    are dimensionless. The intervals are Student's for the inverse of the ratios, with the standard error of the jackknife
+    over 20 groups of samples.
 
-    Interpretation: `corrected` puts unbiased estimates into the ratio, and is the one to read for independent samples; it
-    scatters where it is large.
+    Interpretation: `ratio` describes these samples, and grows with their number. `corrected` estimates the ratio of the
+    population from independent samples, with unbiased estimates of (Σ λ)² and Σ λ². A ratio of unbiased estimates is
+    biased: for 50 equal directions it is 53.2 ± 0.4 on average from 10 samples, and 50.1 ± 0.3 from 24.
 
     Caveats: n samples give at most n − 1 directions; of isotropic D-dimensional states the ratio is about 1/(1/D + 1/n). A
     warning says so from a third of n − 1 on. Both measures are linear: a curved line can fill many directions.
@@ -66,13 +77,15 @@ def participation(trajectories: Any, *, variance: float = 0.9, confidence: float
     shares = np.stack([_shares(one) for one in grams])
     most = min(len(paths) - 1, paths.shape[2])
     # Rounding may lead out of the possible values.
-    ratio = np.clip([_ratio(one) for one in grams], 1, most)
-    reach = np.array([_reach(one, confidence) for one in grams])
-    corrected = np.array([_corrected(one) for one in grams])
+    ratio, intervals = (
+        np.clip(found, 1, most) for found in _with_intervals(_ratios, grams, confidence, most)
+    )
+    corrected, corrected_intervals = _with_intervals(_corrected, grams, confidence, paths.shape[2])
     return Participation(
         ratio=ratio,
-        intervals=np.stack([np.maximum(ratio - reach, 1), np.minimum(ratio + reach, most)], axis=1),
+        intervals=intervals,
         corrected=corrected,
+        corrected_intervals=corrected_intervals,
         pca_dimension=1 + np.count_nonzero(np.cumsum(shares, axis=1) < variance - 1e-12, axis=1),
         shares=shares,
         confidence=confidence,
@@ -112,24 +125,44 @@ def _shares(kernel: np.ndarray) -> np.ndarray:
     return values / values.sum()
 
 
-def _ratio(kernel: np.ndarray) -> float:
-    squared = (kernel**2).sum()
-    return float(np.trace(kernel) ** 2 / squared) if squared > 0 else float("nan")
+def _with_intervals(
+    measure: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    grams: Sequence[np.ndarray],
+    confidence: float,
+    most: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A measure [state] of Gram matrices, and its intervals [state, 2] between 1 and the largest possible value.
+
+    They are those of its inverse, the mean square of the shares of variance, which scatters more evenly.
+    """
+    samples = len(grams[0])
+    values = np.array([measure(one, np.ones((1, samples), bool))[0] for one in grams])
+
+    def reach_of(kernel: np.ndarray) -> float:
+        return jackknife_reach(lambda kept: 1 / measure(kernel, kept), samples, confidence=confidence)
+
+    reach = np.array([reach_of(one) for one in grams])
+    low, high = 1 / (1 / values + reach), 1 / np.maximum(1 / values - reach, 1 / most)
+    # An estimate may exceed the bounds of what it estimates; its interval contains it all the same.
+    return values, np.stack([np.fmin(np.maximum(low, 1), values), np.fmax(high, values)], axis=1)
 
 
-def _reach(kernel: np.ndarray, confidence: float) -> float:
-    """Half the width of the interval of the ratio."""
-    return jackknife_reach(
-        lambda kept: _ratio(centered(kernel[np.ix_(kept, kept)])), len(kernel), confidence=confidence
-    )
+def _ratios(kernel: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """(tr Σ)²/‖Σ‖²_F [n] of the samples that each mask keeps; NaN if they do not vary, up to rounding."""
+    squared = centered_products(kernel, kernel, kept)
+    return ratio_of_positive(_traces(kernel, kept) ** 2, squared, ROUNDING * (kernel**2).sum())
 
 
-def _corrected(kernel: np.ndarray) -> float:
-    """(tr Σ)² / ‖Σ‖²_F with unbiased estimates of both, the first for Gaussian states; NaN for too few samples."""
-    n = len(kernel)
-    squared = unbiased_product(kernel, kernel)
-    trace = np.trace(kernel) / (n - 1)
-    return float((trace**2 - 2 * squared / (n - 1)) / squared) if squared > 0 else float("nan")
+def _corrected(kernel: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The same with unbiased estimates of both, the first for Gaussian states; NaN for too few samples."""
+    n = kept.sum(axis=1)
+    squared, trace = unbiased_products(kernel, kernel, kept), _traces(kernel, kept) / (n - 1)
+    return ratio_of_positive(trace**2 - 2 * squared / (n - 1), squared)
+
+
+def _traces(kernel: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The traces [n] of the Gram matrix of the samples that each mask keeps, centered over them."""
+    return kept @ np.diag(kernel) - ((kept @ kernel) * kept).sum(axis=1) / kept.sum(axis=1)
 
 
 def _warnings(samples: int, ratio: np.ndarray, corrected: np.ndarray) -> tuple[str, ...]:

@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from denoscope.dynamics.result import Estimate, Result
-from denoscope.dynamics.statistics.arguments import parse_points
+from denoscope.dynamics.statistics.arguments import parse_confidence, parse_points
 from denoscope.dynamics.statistics.standard_errors import jackknife_reach
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
 
 LEAST_SAMPLES = 4
 ROUNDING = 1e-12
+"""Share of the squared norm of all samples below which what is left of some of them is rounding error."""
+UNBOUNDED = "there are too few samples for an interval of the debiased form"
+Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""A measure [n] of two Gram matrices, from the samples that each mask [n, sample] keeps."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Similarity(Estimate):
-    """Linear CKA `value` with its interval, and `debiased`, which is not biased towards 1 by few samples."""
+    """Linear CKA `value` of these samples, and `debiased`, the estimate of that of the population; each with its interval.
+
+    `interval` contains the mean of `value` over other sets of as many samples. `debiased_interval` contains the CKA of the
+    population; it is None, with a warning, if the samples do not bound it.
+    """
 
     debiased: float
+    debiased_interval: tuple[float, float] | None
 
 
 def linear_cka(x: Any, y: Any, *, confidence: float = 0.95) -> Similarity:
     """Linear centered kernel alignment of states x [sample, …] and y [sample, …] of the same samples.
 
-    CKA = ‖Yᶜᵀ Xᶜ‖²_F / (‖Xᶜᵀ Xᶜ‖_F ‖Yᶜᵀ Yᶜ‖_F), where features are centered over samples. Dimensionless, in [0, 1]. The
-    interval is that of CKA, by the jackknife over 20 groups of samples (fewer if there are fewer samples).
+    CKA = ‖Yᶜᵀ Xᶜ‖²_F / (‖Xᶜᵀ Xᶜ‖_F ‖Yᶜᵀ Yᶜ‖_F), where features are centered over samples. Dimensionless, in [0, 1]. Both
+    intervals are Student's with the standard error of the jackknife over 20 groups of samples (fewer if there are fewer
+    samples).
 
     Interpretation: 1 if one set is the other one rotated, scaled and shifted; CKA is invariant under these, but not under
     other linear maps. With fewer samples than features read `debiased`, which replaces each Hilbert–Schmidt norm by its
@@ -47,20 +58,32 @@ def linear_cka(x: Any, y: Any, *, confidence: float = 0.95) -> Similarity:
         gram(parse_points(y, name="y", minimum=LEAST_SAMPLES)),
     )
     _check_samples([first, second])
-    value, debiased = _cka(first, second), _debiased(first, second)
-    reach = jackknife_reach(
-        lambda kept: _cka(first[np.ix_(kept, kept)], second[np.ix_(kept, kept)]),
-        len(first),
-        confidence=confidence,
+    (value, reach), (debiased, debiased_reach) = (
+        _with_reach(measure, first, second, parse_confidence(confidence)) for measure in (_cka, _debiased)
     )
+    known = math.isfinite(debiased) and math.isfinite(debiased_reach)
     return Similarity(
         value=value,
         debiased=debiased,
-        interval=(max(value - reach, 0.0), min(value + reach, 1.0)),
+        interval=_within(value, reach, 0.0),
+        debiased_interval=_within(debiased, debiased_reach, -1.0) if known else None,
         confidence=confidence,
         origin={"samples": len(first)},
-        warnings=_warnings(value, debiased),
+        warnings=(*_warnings(value, debiased), *([] if known or math.isnan(debiased) else [UNBOUNDED])),
     )
+
+
+def _with_reach(
+    measure: Measure, first: np.ndarray, second: np.ndarray, confidence: float
+) -> tuple[float, float]:
+    """A measure of all samples, at most 1 in size, and half the width of its interval."""
+    samples = len(first)
+    value = float(np.clip(measure(first, second, np.ones((1, samples), bool))[0], -1, 1))
+    return value, jackknife_reach(lambda kept: measure(first, second, kept), samples, confidence=confidence)
+
+
+def _within(value: float, reach: float, least: float) -> tuple[float, float]:
+    return max(value - reach, least), min(value + reach, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,8 +108,11 @@ def cka_matrix(states: Sequence[Any]) -> SimilarityMatrix:
         gram(parse_points(one, name=f"states[{k}]", minimum=LEAST_SAMPLES)) for k, one in enumerate(states)
     ]
     _check_samples(grams)
-    values = np.array([[_cka(a, b) for b in grams] for a in grams])
-    debiased = np.array([[_debiased(a, b) for b in grams] for a in grams])
+    every = np.ones((1, len(grams[0])), bool)
+    values, debiased = (
+        np.clip([[measure(a, b, every)[0] for b in grams] for a in grams], -1, 1)
+        for measure in (_cka, _debiased)
+    )
     return SimilarityMatrix(
         values=values,
         debiased=debiased,
@@ -101,39 +127,67 @@ def gram(points: np.ndarray) -> np.ndarray:
     return centered @ centered.T
 
 
-def unbiased_product(first: np.ndarray, second: np.ndarray) -> float:
-    """The unbiased estimate of ‖Σ_xy‖²_F, the squared covariance of x and y, from their Gram matrices.
+def gram_sums(first: np.ndarray, second: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Sums over the samples that each mask keeps [n, sample], of two Gram matrices k and m: Σ k·m, Σ_i k_i m_i of their
+    row sums, Σ k, Σ m, and the number of samples, each [n]."""
+    kept = kept.astype(float)
+    rows, others = kept @ first, kept @ second
+    return (
+        ((kept @ (first * second)) * kept).sum(axis=1),
+        (kept * rows * others).sum(axis=1),
+        (kept * rows).sum(axis=1),
+        (kept * others).sum(axis=1),
+        kept.sum(axis=1),
+    )
+
+
+def unbiased_products(first: np.ndarray, second: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Unbiased estimates [n] of ‖Σ_xy‖²_F, the squared covariance of x and y, from the samples that each mask keeps.
+
+    NaN for fewer than 4 samples.
 
     Source: Song et al., JMLR 13, 1393 (2012), eq. 5, on kernels without their diagonal.
     """
-    n = len(first)
-    k, m = first - np.diag(np.diag(first)), second - np.diag(np.diag(second))
-    total = (
-        (k * m).sum()
-        + k.sum() * m.sum() / ((n - 1) * (n - 2))
-        - 2 * (k.sum(axis=0) @ m.sum(axis=0)) / (n - 2)
+    products, rows, first_sum, second_sum, n = gram_sums(
+        _without_diagonal(first), _without_diagonal(second), kept
     )
-    return float(total / (n * (n - 3)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = products + first_sum * second_sum / ((n - 1) * (n - 2)) - 2 * rows / (n - 2)
+        return np.where(n > 3, total / (n * (n - 3)), np.nan)
 
 
-def _cka(first: np.ndarray, second: np.ndarray) -> float:
-    a, b = centered(first), centered(second)
-    norms = np.linalg.norm(a) * np.linalg.norm(b)
-    # Rounding may lead out of [0, 1].
-    return min(max(float((a * b).sum() / norms), 0.0), 1.0) if norms > 0 else float("nan")
+def centered_products(first: np.ndarray, second: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """‖YᶜᵀXᶜ‖²_F [n] of the samples that each mask keeps, centered over them."""
+    products, rows, first_sum, second_sum, n = gram_sums(first, second, kept)
+    return products - 2 * rows / n + first_sum * second_sum / n**2
 
 
-def centered(kernel: np.ndarray) -> np.ndarray:
-    """The Gram matrix of the same points about their mean; zero if only rounding error is left."""
-    found = kernel - kernel.mean(axis=0) - kernel.mean(axis=1)[:, None] + kernel.mean()
-    return found if np.linalg.norm(found) > ROUNDING * np.linalg.norm(kernel) else np.zeros_like(found)
+def ratio_of_positive(numerator: np.ndarray, denominator: np.ndarray, least: float = 0.0) -> np.ndarray:
+    """The quotient, NaN where the denominator is not above a least value."""
+    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > least)
 
 
-def _debiased(first: np.ndarray, second: np.ndarray) -> float:
-    own = [unbiased_product(one, one) for one in (first, second)]
-    if min(own) <= 0:
-        return float("nan")
-    return min(max(unbiased_product(first, second) / np.sqrt(own[0] * own[1]), -1.0), 1.0)
+def _without_diagonal(kernel: np.ndarray) -> np.ndarray:
+    return kernel - np.diag(np.diag(kernel))
+
+
+def _cka(first: np.ndarray, second: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """CKA [n] of the samples that each mask keeps; NaN if they do not vary, up to rounding."""
+    product, own, other = (
+        centered_products(a, b, kept) for a, b in ((first, second), (first, first), (second, second))
+    )
+    varying = (own > ROUNDING * (first**2).sum()) & (other > ROUNDING * (second**2).sum())
+    norms = np.sqrt(np.where(varying, own, 0)) * np.sqrt(np.where(varying, other, 0))
+    # Rounding can exceed the bounds of Cauchy and Schwarz.
+    return np.clip(ratio_of_positive(product, norms), 0, 1)
+
+
+def _debiased(first: np.ndarray, second: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    product, own, other = (
+        unbiased_products(a, b, kept) for a, b in ((first, second), (first, first), (second, second))
+    )
+    norms = np.sqrt(np.maximum(own, 0)) * np.sqrt(np.maximum(other, 0))
+    return ratio_of_positive(product, norms)
 
 
 def _check_samples(grams: list[np.ndarray]) -> None:
