@@ -16,6 +16,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.models.classifier.digit_images import check_images
 from denoscope.models.classifier.labels import Classifier, Labels, classify_finite
+from denoscope.storage import formats
 from denoscope.storage.pt import layout as pt_layout
 from denoscope.storage.stores.local import LocalStore
 
@@ -111,8 +112,11 @@ def _image(path: Path) -> torch.Tensor:
 
 
 def _latest_first(folder: Path) -> tuple[str, ...]:
-    holds_sequences = pt_layout.attributes(LocalStore(folder)).get("config", {}).get("extract_states", False)
-    return RESULT_FOLDERS[::-1] if holds_sequences else RESULT_FOLDERS
+    store = LocalStore(folder)
+    if not pt_layout.is_recording(store):
+        return RESULT_FOLDERS
+    formats.check_layout(store)
+    return RESULT_FOLDERS[::-1] if pt_layout.manifest(store).attrs.config.extract_states else RESULT_FOLDERS
 
 
 def _results(folder: Path) -> dict[str, Path]:

@@ -23,6 +23,7 @@ class Config:
     noise_seed: int
     every: list[int]
     num_steps: Annotated[int, Meta(ge=1, le=MOST_STATES)]
+    extract_states: bool = True
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -145,6 +145,20 @@ def _no_recording(store: ByteStore) -> UserError:
     return UserError(f"{store} is not a recording: it has no {files} with the format {FORMAT!r}")
 
 
+def check_layout(store: ByteStore) -> None:
+    """Compare the layout and the coordinates of a recording with their checksums.
+
+    Raises: UserError naming the first damage; as `format_of` does.
+    """
+    kind = FORMATS[format_of(store)]
+    with _one_line(store, kind):
+        for problem in kind.check.damaged_layout(store):
+            # Recordings of before have no checksums.
+            if problem != f"{kind.layout.MARKS}/{layout_checksums.NAME} is missing":
+                raise MalformedError(problem)
+        kind.layout.extent(store)
+
+
 def open_dataset(store: ByteStore) -> xarray.Dataset:
     """Return the recording in a store as a lazily read dataset.
 
@@ -152,16 +166,19 @@ def open_dataset(store: ByteStore) -> xarray.Dataset:
 
     Raises: UserError if there is none, a newer denoscope wrote it, it is damaged, or it cannot be read.
     """
+    check_layout(store)
     kind = FORMATS[format_of(store)]
-    attributes = kind.layout.attributes(store)
-    try:
-        for problem in kind.check.damaged_layout(store):
-            # Recordings of before lack the checksums.
-            if problem != f"{kind.layout.MARKS}/{layout_checksums.NAME} is missing":
-                raise damaged(store, problem, attributes)
+    with _one_line(store, kind):
         return kind.open_dataset(store)
+
+
+@contextmanager
+def _one_line(store: ByteStore, kind: Format) -> Iterator[None]:
+    """Say in one line which file of a recording is damaged, or why it cannot be read."""
+    try:
+        yield
     except MalformedError as error:
-        raise damaged(store, str(error), attributes) from error
+        raise damaged(store, str(error), kind.layout.attributes(store)) from error
     except OSError as error:
         raise UserError(f"cannot read {store}: {error.strerror or error}; check its permissions") from error
 

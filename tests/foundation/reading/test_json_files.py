@@ -114,3 +114,9 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
         with pytest.raises(MalformedError, match="cannot read") as refused:
             json_files.read(tmp_path / name, dict)
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["[" * 100, "]{" * 100, 'a"[', "\\", "\\\\" + "[" * 100])
+def test_brackets_within_texts_are_not_nested(text):
+    content = {text: [text]}
+    assert json_files.parse(json.dumps(content).encode(), dict[str, list[str]], "f.json") == content

@@ -20,6 +20,9 @@ VALUES = 2**24
 """How many values a file may hold; in memory each takes up to 100 bytes."""
 DEPTH = 64
 """How deeply values may be nested. Python's own functions fail at about a thousand levels, each in its own way."""
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_OTHERS = bytes(set(range(256)) - set(b"[]{}"))
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _PLACE = re.compile(r"(?P<problem>.*?)(?: - at (?:key in )?`\$(?P<path>.*)`)?", re.DOTALL)
 _STEP = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<index>\d+)\]|\[(?P<any>\.\.\.)\]")
 
@@ -61,7 +64,8 @@ def parse(data: bytes, kind: type[Kind], name: str) -> Kind:
         raise _too_deep(name) from None
     except ValueError as error:
         raise MalformedError(f"{name} is not JSON: {str(error).splitlines()[0]}") from error
-    _check_depth(content, name)
+    if _is_deep(data):
+        raise _too_deep(name)
     return check(content, kind, name)
 
 
@@ -108,18 +112,21 @@ def _followed(content: Any, path: str) -> tuple[bool, Any]:
     return True, content
 
 
-def _check_depth(content: Any, name: str) -> None:
-    level = [content] if _is_nested(content) else []
+def _is_deep(data: bytes) -> bool:
+    """Whether values are nested in more than DEPTH levels, if the text is JSON."""
+    brackets = data.translate(_BRACKETS, delete=_OTHERS)
+    if not _vanishes(brackets):  # brackets within texts are not nested
+        brackets = _TEXT.sub(b"", data).translate(_BRACKETS, delete=_OTHERS)
+    return not _vanishes(brackets)
+
+
+def _vanishes(brackets: bytes) -> bool:
+    """Whether nothing remains after the innermost pairs of brackets were removed DEPTH times."""
     for _ in range(DEPTH):
-        inner = (value.values() if isinstance(value, dict) else value for value in level)
-        level = [item for items in inner for item in items if _is_nested(item)]
-        if not level:
-            return
-    raise _too_deep(name)
-
-
-def _is_nested(value: Any) -> bool:
-    return isinstance(value, (dict, list))
+        if not brackets:
+            return True
+        brackets = brackets.replace(b"[]", b"")
+    return not brackets
 
 
 def _too_deep(name: str) -> MalformedError:
