@@ -91,7 +91,7 @@ class Recording:
         """x_0 (sample, channel, height, width)."""
         if "final" in self.dataset:
             return self.dataset["final"]
-        return self.sequence.isel(state=-1, drop=True)
+        return self.sequence.isel(state=-1, drop=True).rename("final")
 
     @property
     def states(self) -> RecordedStates:
