@@ -11,15 +11,15 @@ from denoscope.foundation import checkpoint
 
 
 def test_lyapunov_iterates_the_loop_of_the_first_noise(model, inputs, here, capsys):
-    call(f"dynamics lyapunov --model {model} --device cpu --num_steps 2 --iterations 40 --discard 2 --k 1")
+    call(f"dynamics lyapunov --model {model} --device cpu --num_steps 1 --iterations 40 --discard 0 --k 1")
     denoiser = ds.load(model, device="cpu")
-    x_0 = ds.sample(denoiser, ds.noise.read(inputs).batch([0]), steps=2)[0]
-    loop = dynamics.closed_loop(denoiser, 0.5, steps=2, noise_seed=42)
-    expected = dynamics.lyapunov(loop, x_0, iterations=40, discard=2, k=1)
+    x_0 = ds.sample(denoiser, ds.noise.read(inputs).batch([0]), steps=1)[0]
+    loop = dynamics.closed_loop(denoiser, 1, steps=1, noise_seed=42)
+    expected = dynamics.lyapunov(loop, x_0, iterations=40, discard=0, k=1)
     written = json.loads((here / "lyapunov.json").read_text())
     assert written["exponents"] == expected.exponents.tolist()
     origin = written["origin"]
-    assert origin["fingerprint"]["num_steps"] == 2
+    assert origin["fingerprint"]["num_steps"] == 1
     assert (origin["begin"], origin["loop_noise"], origin["derivative"]) == (1, "fixed", "torch.func.jvp")
     printed = capsys.readouterr()
     assert printed.out.startswith(f"exponent 1: {expected.exponents[0]:+.4f} per iteration")
@@ -33,9 +33,9 @@ def test_orbit_writes_states_and_measures_and_resumes(model, inputs, here, capsy
     assert "period: none of up to 10 iterations" in out and "correlation dimension: not measured" in out
     loop = dynamics.closed_loop(denoiser, 0.5, noise_seed=42, noise="common", steps=2)
     x_0 = ds.sample(denoiser, ds.noise.read(inputs).batch([0]), steps=2)[0]
-    states = dynamics.orbit(loop, x_0, iterations=120, discard=3)
+    states = dynamics.orbit(loop, x_0, iterations=40, discard=3)
     np.testing.assert_array_equal(checkpoint.read("orbit.npz")["state"], states[:30])
-    call(f"{line} --iterations 120 --resume")
+    call(f"{line} --iterations 40 --resume")
     np.testing.assert_array_equal(checkpoint.read("orbit.npz")["state"], states)
     written, out = json.loads((here / "orbit.json").read_text()), capsys.readouterr().out
     assert written["recurrence"]["determinism"] == dynamics.recurrence(states, theiler=10).determinism
