@@ -11,7 +11,9 @@ from denoscope.foundation import checkpoint
 
 
 def test_lyapunov_iterates_the_loop_of_the_first_noise(model, inputs, here, capsys):
-    call(f"dynamics lyapunov --model {model} --device cpu --num_steps 1 --iterations 40 --discard 0 --k 1")
+    call(
+        f"dynamics lyapunov --model {model} --device cpu --num_steps 1 --level 1 --iterations 40 --discard 0 --k 1"
+    )
     denoiser = ds.load(model, device="cpu")
     x_0 = ds.sample(denoiser, ds.noise.read(inputs).batch([0]), steps=1)[0]
     loop = dynamics.closed_loop(denoiser, 1, steps=1, noise_seed=42)
@@ -20,7 +22,7 @@ def test_lyapunov_iterates_the_loop_of_the_first_noise(model, inputs, here, caps
     assert written["exponents"] == expected.exponents.tolist()
     origin = written["origin"]
     assert origin["fingerprint"]["num_steps"] == 1
-    assert (origin["begin"], origin["loop_noise"], origin["derivative"]) == (1, "fixed", "torch.func.jvp")
+    assert (origin["begin"], origin["loop_noise"], origin["derivative"]) == (0, "fixed", "torch.func.jvp")
     printed = capsys.readouterr()
     assert printed.out.startswith(f"exponent 1: {expected.exponents[0]:+.4f} per iteration")
     assert "40 iterations" in printed.err
