@@ -204,7 +204,7 @@ def test_too_few_iterations_and_too_few_digits_give_warnings(tiny):
     assert "after 1 iterations" in warning
     single = denoiser_of(gaussian((1.0, 1e-16)).network, scheduler_of("ddpm"), 2, "float32")
     found = full_spectrum(single, some(2).float(), steps=50)
-    assert any("1 of 2 exponents lie more than 16 below" in line for line in found.warnings)
+    assert any("1 of 2 exponents are spoiled by rounding" in line for line in found.warnings)
     with pytest.raises(ds.UserError, match="iterations is 0; allowed: an integer of at least 1"):
         spectrum(tiny, x_T, 2, steps=2, iterations=0)
 

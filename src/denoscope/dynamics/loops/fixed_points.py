@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from denoscope.dynamics.loops.iterated_map import Step
+from denoscope.dynamics.loops.iterated_map import Diverged, Step
 from denoscope.dynamics.loops.orbit import orbit, part_of
 from denoscope.dynamics.result import Result
+from denoscope.dynamics.sensitivity.central_differences import separation
 from denoscope.dynamics.statistics.arguments import parse_numbers
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.errors import UserError
@@ -21,6 +22,12 @@ from denoscope.noise.coercion import as_floats
 STARTS = "an array [start, …] of at least one state"
 SAME_POINT = 1000
 """Settled states within so many tolerances of each other are one fixed point."""
+DEPARTED = 10
+"""The growth of a distance from a fixed point from which an orbit has departed, wherever it goes then."""
+RESOLVED = 100
+"""The number of rounding errors from which a distance from a fixed point is more than rounding."""
+SAME_DISTANCE = 1e-6
+"""The relative growth of a distance that may be rounding."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +36,7 @@ class FixedPoints(Result):
 
     Attributes:
         points: [point, …].
-        reached: [start] the index of the point that each orbit reached; −1 if it reached none.
+        reached: [start] the index of the point that each orbit reached; −1 if it reached none that attracts.
     """
 
     points: np.ndarray
@@ -50,7 +57,11 @@ def fixed_points(
     size is the norm of the state or of its start, whichever is larger (1 if both are zero). Settled states within 1000
     times that distance are one point.
 
-    Caveats: repelling fixed points and saddles are not found, nor attractors that no start leads to. A warning says if
+    An orbit that starts exactly on a repelling fixed point or on the stable set of a saddle, as those of a symmetric grid
+    do, may rest there. Such points are left out, with a warning: an orbit that starts next to the point, in a random
+    direction, is then ten times as far away after as many iterations, or further away than after half of them.
+
+    Caveats: attractors that no start leads to are not found. A warning says if
     states move so slowly that, at the pace of the last moves, their limit is further away than that distance.
 
     Args:
@@ -71,12 +82,36 @@ def fixed_points(
         ]
     )
     points, reached, slow = _settled(parse_numbers(starts, "starts"), ends, tolerance, starts.dtype)
+    rests = [_repels(step, torch.from_numpy(point).to(starts), iterations) for point in points]
+    kept = np.flatnonzero(~np.array(rests, bool))
+    repelled = int(np.isin(reached, np.flatnonzero(rests)).sum())
+    renumbered = np.full(len(points) + 1, -1)  # the last entry is that of −1
+    renumbered[kept] = np.arange(len(kept))
     return FixedPoints(
-        points=np.array(points) if points else ends[:0, -1],
-        reached=reached,
+        points=np.array(points)[kept] if len(kept) else ends[:0, -1],
+        reached=renumbered[reached],
         origin={"starts": len(starts), "iterations": iterations, "tolerance": tolerance},
-        warnings=tuple(_settling_warnings(reached, slow)),
+        warnings=tuple(_settling_warnings(reached, slow, repelled)),
     )
+
+
+def _repels(step: Step, point: torch.Tensor, iterations: int) -> bool:
+    """Whether an orbit that starts next to a fixed point departs from the orbit that starts on it."""
+    first = separation(point)
+    starts = (point, point + first * _random_direction(point))
+    try:
+        halfway = [orbit(step, start, iterations=1, discard=iterations // 2)[0] for start in starts]
+        ends = [orbit(step, state, iterations=1, discard=iterations // 2)[0] for state in halfway]
+    except Diverged:
+        return True
+    half, end = (float((beside - on).double().norm()) for on, beside in (halfway, ends))
+    resolved = RESOLVED * torch.finfo(point.dtype).eps * float(point.double().norm())
+    return end > DEPARTED * first or (end > half * (1 + SAME_DISTANCE) and half > resolved)
+
+
+def _random_direction(point: torch.Tensor) -> torch.Tensor:
+    drawn = torch.randn(point.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return (drawn / drawn.norm()).to(point)
 
 
 def _last_states(step: Step, start: torch.Tensor, iterations: int, checkpoint: Checkpoint) -> np.ndarray:
@@ -111,9 +146,14 @@ def _index_of(state: np.ndarray, points: list[np.ndarray], near: float) -> int:
     return len(points) - 1
 
 
-def _settling_warnings(reached: np.ndarray, slow: int) -> list[str]:
+def _settling_warnings(reached: np.ndarray, slow: int, repelled: int) -> list[str]:
     missed = np.count_nonzero(reached < 0)
     warnings = [f"{missed} of {len(reached)} starts did not settle on a fixed point"] if missed else []
+    if repelled:
+        warnings.append(
+            f"{repelled} of {len(reached)} starts rest on points that repel, which are left out: orbits next to them leave; "
+            "choose starts off the symmetries of the map"
+        )
     if slow:
         warnings.append(
             f"{slow} of {len(reached)} starts still move slowly: the points they reached may be far from their limits; use "

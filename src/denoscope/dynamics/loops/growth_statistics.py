@@ -10,6 +10,15 @@ from denoscope.dynamics.statistics.standard_errors import batch_error
 from denoscope.foundation.spelling import spelled
 
 BATCHES = 20
+COARSER = (10, 5)
+"""Numbers of longer batches, for growth that is correlated over a batch."""
+SIDES = 0.1
+"""The part of the standard deviation by which a growth must differ from the mean to lie on one side of it."""
+SMALLEST_DEVIATION = 1e-9
+"""The smallest deviation of a growth that is more than rounding and the end of a transient."""
+LONG, LONG_PART = 2.0, 0.15
+"""Growth is correlated over a batch if it stays on one side of its mean for more than twice as long as independent
+growths would, and for at least this part of a batch."""
 FEW_ITERATIONS = 1000
 
 
@@ -18,10 +27,42 @@ def mean_growth(growth: np.ndarray, confidence: float) -> tuple[np.ndarray, np.n
     exponents = growth.mean(axis=0)
     measured = np.isfinite(exponents)
     reach = np.zeros_like(exponents)
-    reach[measured] = student_quantile(confidence, BATCHES - 1) * batch_error(
-        growth[:, measured], batches=BATCHES
-    )
+    reach[measured] = _reach(growth[:, measured], BATCHES, confidence)
+    for number in _correlated(growth[:, measured]):
+        column = np.flatnonzero(measured)[number]
+        series = growth[:, [column]]
+        widest = max(float(_reach(series, batches, confidence)[0]) for batches in (BATCHES, *COARSER))
+        first, second = (half.mean() for half in np.array_split(series, 2))
+        reach[column] = np.hypot(widest, first - second)
     return exponents, np.stack([exponents - reach, exponents + reach], axis=1)
+
+
+def _reach(growth: np.ndarray, batches: int, confidence: float) -> np.ndarray:
+    """Half the width of Student's interval of each mean, from the means of batches."""
+    return student_quantile(confidence, batches - 1) * batch_error(growth, batches=batches)
+
+
+def _correlated(growth: np.ndarray) -> list[int]:
+    """The exponents, counted from 0, with a growth that is correlated over a batch."""
+    least = LONG_PART * len(growth) / BATCHES
+    return [number for number, series in enumerate(growth.T) if _longest_stay(series) >= least]
+
+
+def _longest_stay(series: np.ndarray) -> int:
+    """The longest time on one side of the mean; 0 if independent values would stay for half as long.
+
+    Among n independent values, of which a share p lies on that side, it is about ln(n (1 − p))/ln(1/p).
+
+    Source: Schilling, The College Mathematics Journal 21, 196 (1990).
+    """
+    away, longest = series - series.mean(), 0
+    least = max(SIDES * series.std(), SMALLEST_DEVIATION)
+    for side in (away > least, away < -least):
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], side, [False]])))
+        stay, share = int((edges[1::2] - edges[::2]).max(initial=0)), float(side.mean())
+        independent = np.log(max(len(series) * (1 - share), 2)) / -np.log(share) if 0 < share < 1 else np.inf
+        longest = max(longest, stay if stay > LONG * independent else 0)
+    return longest
 
 
 def growth_warnings(growth: np.ndarray, dtype: torch.dtype) -> list[str]:
@@ -45,10 +86,17 @@ def growth_warnings(growth: np.ndarray, dtype: torch.dtype) -> list[str]:
             f"in {np.count_nonzero(lost)} of {len(growth)} iterations the growth of two directions differs by more than "
             f"{precision} resolves: the smallest exponents are rounding errors; reduce {spelled('k')}"
         )
+    measured = growth[:, ~singular]
+    warnings += [
+        f"the growth of exponent {number + 1} stays on one side of its mean for {_longest_stay(measured[:, number])} "
+        f"iterations, a large part of a batch of {len(growth) // BATCHES}: its interval is widened and may still be too "
+        f"narrow, as in slow convergence or intermittency; increase {spelled('iterations')}"
+        for number in _correlated(measured)
+    ]
     return warnings + [
         f"exponent {number} has not converged: {first:.4g} over the first half, {second:.4g} over the second; increase "
         f"{spelled('iterations')} or {spelled('discard')}"
-        for number, first, second in _drifting(growth[:, ~singular])
+        for number, first, second in _drifting(measured)
     ]
 
 

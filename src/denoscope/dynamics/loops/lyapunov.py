@@ -23,6 +23,7 @@ from denoscope.dynamics.loops.iterated_map import (
     probe,
     storable,
 )
+from denoscope.dynamics.loops.orbit_checks import precision_of_step_warnings, rest_warnings
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_confidence
 from denoscope.foundation import tensor_files
@@ -77,10 +78,13 @@ def lyapunov(
 
     Interpretation: with a positive exponent λ neighbours separate as e^{λn}, and the orbit is chaotic. If all exponents
     are negative, it settles on a fixed point or a cycle. The sum of all exponents is the mean logarithm of the volume
-    change. The interval is Student's, over the means of 20 consecutive batches.
+    change. The interval is Student's, over the means of 20 consecutive batches. If the growth stays on one side of its mean
+    for much longer than independent growths would, and for a part of a batch, a warning says so and the interval is wider:
+    it takes the largest error of 20, 10 and 5 batches, and the difference between both halves of the orbit.
 
     Caveats: the interval covers the scatter along this orbit, but not other basins, nor a transient longer than
-    `discard`; it is too narrow if correlations last as long as a batch. Do not use this measure for a map of some fifty
+    `discard`. An orbit can rest on a fixed point or a cycle that repels, where rounding alone holds it, with a warning: its
+    exponents are those of that point. So does a step that computes in a lower precision than its states. Do not use this measure for a map of some fifty
     steps that differ from each other: QR from an arbitrary frame gets its leading exponents wrong (use `spectrum`).
 
     Args:
@@ -126,6 +130,16 @@ def lyapunov(
         work.data = with_room(work.data, fresh, "growth", along="iteration")
         work.run(grow(step, x, work.data, method=method, iterations=measured), len(measured))
     growth = work.data["growth"].to_numpy()[settling : settling + iterations]
+    end, last = torch.from_numpy(work.data["x"].to_numpy()).reshape(x.shape).to(x), discard + iterations
+    if int(work.data["done"]) == len(
+        measured
+    ):  # otherwise more was measured before, and the end is further on
+        direction = torch.from_numpy(work.data["frame"].to_numpy())[:, 0]
+        warnings = [
+            *warnings,
+            *rest_warnings(step, end, last, growth[:, 0]),
+            *precision_of_step_warnings(step, end, last, method, direction),
+        ]
     origin = {
         "iterations": iterations,
         "discard": discard,

@@ -7,6 +7,13 @@ import math
 import numpy as np
 import torch
 
+MARGIN = 10.0
+"""A singular value is resolved if it exceeds so many rounding errors of the whole derivative."""
+NOTICED = 100.0
+"""Rounding errors beyond so many of the dtype are those of a part that computes in a lower precision."""
+LEAST_TOLERANCE = 1e-6
+"""The smallest tolerance at which residuals are judged: those of rounding alone may exceed the root of a smaller one."""
+
 
 def log_values(values: torch.Tensor) -> np.ndarray:
     """Natural logarithms in float64; −∞ for a singular value of 0."""
@@ -14,15 +21,53 @@ def log_values(values: torch.Tensor) -> np.ndarray:
         return np.log(values.double().cpu().numpy())
 
 
-def precision_warnings(exponents: np.ndarray, dtype: torch.dtype) -> list[str]:
-    """A warning if exponents lie further below the largest than the precision resolves."""
-    depth = -math.log(torch.finfo(dtype).eps)
-    lost = int(np.sum(exponents < exponents[0] - depth))
-    if not lost:
+def kept_precision(measured: float, dtype: torch.dtype) -> float:
+    """The relative rounding error of a derivative: ε of the dtype, or the measured one if it is far larger."""
+    own = float(torch.finfo(dtype).eps)
+    return measured if measured > NOTICED * own else own
+
+
+def resolved_depth(precision: float, spread: float = 1.0) -> float:
+    """How far below the largest an exponent may lie, −ln(10 ε ‖J‖_F/σ₁), with `spread` ‖J‖_F/σ₁."""
+    return -math.log(MARGIN * precision * spread)
+
+
+def spread_of(exponents: np.ndarray) -> float:
+    """‖J‖_F/σ₁ for a derivative with these exponents alone."""
+    return float(np.sqrt(np.exp(2 * (exponents - exponents[0])).sum())) if np.isfinite(exponents[0]) else 1.0
+
+
+def spoiled(
+    exponents: np.ndarray, residuals: np.ndarray, *, precision: float, spread: float, tolerance: float
+) -> np.ndarray:
+    """Whether rounding spoils each exponent [k]: it is too deep, or its residual is too large.
+
+    The error of a singular value is of second order in its residual, so that residuals are compared with the root of the
+    tolerance.
+    """
+    deep = exponents < exponents[0] - resolved_depth(precision, spread)
+    return deep | (residuals > math.sqrt(max(tolerance, LEAST_TOLERANCE)))
+
+
+def precision_warnings(
+    exponents: np.ndarray, unresolved: np.ndarray, *, precision: float, dtype: torch.dtype
+) -> list[str]:
+    """A warning that names the exponents which rounding spoils, if there are any."""
+    if not unresolved.any():
         return []
-    precision = str(dtype).removeprefix("torch.")
-    advice = "use full_spectrum" if dtype == torch.float64 else "load the denoiser with dtype='float64'"
+    numbers = ", ".join(str(number + 1) for number in np.flatnonzero(unresolved)[:5])
+    more = ", …" if np.count_nonzero(unresolved) > 5 else ""
+    own = str(dtype).removeprefix("torch.")
+    if precision > NOTICED * torch.finfo(dtype).eps:
+        advice = (
+            "the scheduler or the network computes in a lower precision; use full_spectrum, or a scheduler that keeps "
+            f"{own}, such as DDIM"
+        )
+    elif dtype == torch.float64:
+        advice = "use full_spectrum"
+    else:
+        advice = "load the denoiser with dtype='float64'"
     return [
-        f"{lost} of {len(exponents)} exponents lie more than {depth:.0f} below the largest, where {precision} holds only "
-        f"rounding errors; {advice}"
+        f"{np.count_nonzero(unresolved)} of {len(exponents)} exponents are spoiled by rounding errors of {precision:.0e} "
+        f"(numbers {numbers}{more}): their residuals are too large, or they lie too far below the largest; {advice}"
     ]

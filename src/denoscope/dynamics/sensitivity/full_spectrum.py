@@ -11,16 +11,18 @@ import numpy as np
 import torch
 
 from denoscope.config import InferenceConfig, SystemConfig
-from denoscope.dynamics.sensitivity.denoising_map import (
-    DenoisingMap,
-    check_finite_derivatives,
-    map_of,
-    parse_x_T,
+from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, map_of, parse_x_T
+from denoscope.dynamics.sensitivity.exponents import (
+    kept_precision,
+    log_values,
+    precision_warnings,
+    resolved_depth,
+    spread_of,
 )
-from denoscope.dynamics.sensitivity.exponents import log_values, precision_warnings
 from denoscope.dynamics.sensitivity.graded_svd import graded_svd
 from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
 from denoscope.dynamics.sensitivity.spectrum import Spectrum
+from denoscope.dynamics.sensitivity.step_jacobian import AT_ONCE, log_abs_det, step_jacobian
 from denoscope.foundation import tensor_files
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
@@ -32,8 +34,6 @@ from denoscope.sampling.settings import Loop, NoiseKind
 if TYPE_CHECKING:
     import xarray
 
-AT_ONCE = 32
-"""The number of directions in one call of the network."""
 ROUNDING = 1e-6
 """The relative difference between the sum of the exponents and ln|det| above which there is a warning."""
 
@@ -100,11 +100,11 @@ def multiply_steps(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Dataset) 
     frame, product = (torch.from_numpy(data[name].values) for name in ("frame", "product"))
     log_det, done = data["log_det"].values, data["steps"].values
     for index, x in list(enumerate(flow.states(x_T)[:-1]))[int(done) :]:
-        jacobian = _step_jacobian(flow, index, x)
+        jacobian = step_jacobian(flow, index, x)
         rotated, triangle = torch.linalg.qr(jacobian @ frame)
         frame.copy_(rotated)
         product.copy_(triangle @ product)
-        log_det += float(torch.linalg.slogdet(jacobian).logabsdet)
+        log_det += log_abs_det(jacobian)
         done += 1
         yield int(done)
 
@@ -125,16 +125,6 @@ def _initial_product(flow: DenoisingMap, x_T: torch.Tensor, origin: dict[str, An
     )
 
 
-def _step_jacobian(flow: DenoisingMap, index: int, x: torch.Tensor) -> torch.Tensor:
-    """∂x_{k+1}/∂x_k of one step as a matrix [size, size] in float64."""
-    unit = torch.eye(x.numel(), dtype=x.dtype, device=x.device).reshape(-1, *x.shape[1:])
-    rows = [
-        check_finite_derivatives(flow.pull_step(index, x, part), flow.denoiser)
-        for part in unit.split(AT_ONCE)
-    ]
-    return torch.cat(rows).flatten(1).double().cpu()
-
-
 def _rounding_warnings(exponents: np.ndarray, log_det: float, dtype: torch.dtype) -> list[str]:
     """Warnings if exponents are rounding errors."""
     warnings = []
@@ -143,4 +133,8 @@ def _rounding_warnings(exponents: np.ndarray, log_det: float, dtype: torch.dtype
             f"the exponents sum to {exponents.sum():.6g}, but ln|det| is {log_det:.6g}: some are rounding errors"
         )
     # In float64 the product keeps the digits of exponents however far they are below the largest.
-    return warnings if dtype == torch.float64 else [*warnings, *precision_warnings(exponents, dtype)]
+    if dtype == torch.float64:
+        return warnings
+    precision = kept_precision(0.0, dtype)
+    unresolved = exponents < exponents[0] - resolved_depth(precision, spread_of(exponents))
+    return [*warnings, *precision_warnings(exponents, unresolved, precision=precision, dtype=dtype)]

@@ -17,7 +17,7 @@ from denoscope.dynamics.sensitivity.block_krylov import (
     singular_triples,
 )
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
-from denoscope.dynamics.sensitivity.exponents import log_values
+from denoscope.dynamics.sensitivity.exponents import kept_precision, log_values
 from denoscope.foundation.checkpoint import IDENTITY
 from denoscope.foundation.validation import parse_integer
 
@@ -59,12 +59,29 @@ def iterate(
         yield int(data["iterations"])
 
 
+def measure_rounding(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Dataset) -> None:
+    """Measure the relative rounding error of the derivative, as `rounding` in `data`.
+
+    A scheduler or a network may compute in a lower precision than that of the states. The leading direction, a third as
+    long, must give a third of its image, which rounding alone prevents.
+    """
+    if "rounding" in data:
+        return
+    error, value = 0.0, math.exp(min(float(data["exponents"][0]), LARGEST_LOG))
+    if value > 0:
+        direction, expected = (torch.tensor(data[name].to_numpy()[:1]) for name in ("right", "left"))
+        scaled = flow.push(x_T, (direction / 3).to(x_T)).double().cpu() * 3
+        error = float((scaled - value * expected).norm()) / value
+    data["rounding"] = ((), np.array(error))
+
+
 def refine_small_values(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Dataset) -> None:
     """Compute the exponents in `data` from new images, if the largest value's rounding spoils the smallest."""
     largest, smallest = (float(data["exponents"][k]) for k in (0, -1))
     if "refined" in data or math.isinf(largest):
         return
-    if torch.finfo(x_T.dtype).eps * math.exp(min(largest - smallest, LARGEST_LOG)) <= REFINED_FROM:
+    precision = kept_precision(float(data["rounding"]), x_T.dtype)
+    if precision * math.exp(min(largest - smallest, LARGEST_LOG)) <= REFINED_FROM:
         return
     triples = refine(flow, x_T, torch.tensor(data["right"].to_numpy()))
     data.update({**_triple_variables(triples, data.sizes["exponent"]), "refined": ((), np.array(True))})

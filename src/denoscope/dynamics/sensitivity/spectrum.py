@@ -14,9 +14,15 @@ from denoscope.dynamics.result import Result
 from denoscope.dynamics.sensitivity.block_krylov import random_block
 from denoscope.dynamics.sensitivity.central_differences import difference_errors, difference_warnings
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, map_of, parse_x_T
-from denoscope.dynamics.sensitivity.exponents import precision_warnings
-from denoscope.dynamics.sensitivity.krylov_state import initial_state, iterate, refine_small_values
+from denoscope.dynamics.sensitivity.exponents import kept_precision, precision_warnings, spoiled
+from denoscope.dynamics.sensitivity.krylov_state import (
+    initial_state,
+    iterate,
+    measure_rounding,
+    refine_small_values,
+)
 from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
+from denoscope.dynamics.sensitivity.step_jacobian import log_determinant
 from denoscope.foundation import tensor_files
 from denoscope.foundation.aliases import accepts_num_steps
 from denoscope.foundation.checkpoint import Checkpoint, parse_checkpoint
@@ -46,7 +52,8 @@ class Spectrum(Result):
         residuals: [k] ‖Jᵀu − σv‖/σ, the first-order bound on the relative error of a singular value, whose error is of
             second order in it.
         iterations: iterations that were needed.
-        log_det: ln|det ∂x_0/∂x_T|, if all exponents were computed.
+        log_det: ln|det ∂x_0/∂x_T|, if all exponents were computed: their sum or, where rounding spoils it, the sum over
+            steps of ln|det J_k| by LU. None if rounding spoils that too.
         difference_errors: [k] ‖Jv − Δ‖/‖Jv‖ with Δ a central difference along `right[i]`, if requested.
     """
 
@@ -98,8 +105,10 @@ def spectrum(
 
     Caveats: a large exponent shows sensitivity, not a fractal; on the straight boundary between two Gaussians it is 27
     (see `verdict`). In a spectrum without gaps the values are right, but single vectors are arbitrary within their
-    cluster. Where a scheduler clips its estimate of x_0 (diffusers' default), the map is flat and so is this. In float32
-    an exponent more than ln 10⁷ ≈ 16 below the largest is a rounding error; load the denoiser with dtype="float64".
+    cluster. Where a scheduler clips its estimate of x_0 (diffusers' default), the map is flat and so is this. A warning
+    names the exponents that rounding spoils: those further below the largest than −ln(10 ε ‖J‖_F/σ₁), with ε the relative
+    rounding error of the derivative (14 in float32, 34 in float64), and those whose residual exceeds √tolerance. ε is
+    measured, since some schedulers (Euler, DPM-Solver++, flow matching) compute in float32 even in float64.
     Exponents from one pass of QR along the trajectory (`local_expansion`) differ from these. Exponents of a layer's state
     are in the units of that layer: compare them between steps, not between layers.
 
@@ -147,42 +156,65 @@ def spectrum(
         initial_state(random_block(denoiser, block, seed), k, identity), sequential=True
     ) as work:
         work.run(iterate(flow, x_T, work.data, iterations=iterations, tolerance=tolerance), iterations)
+        measure_rounding(flow, x_T, work.data)
         refine_small_values(flow, x_T, work.data)
         if differences and "difference_errors" not in work.data:
             errors = difference_errors(flow, x_T, torch.tensor(work.data["right"].to_numpy()).to(x_T))
             work.data["difference_errors"] = ("exponent", errors)
-    is_whole = k == size and layer is None
-    return _result(work.data, x_T, origin, iterations=iterations, is_whole=is_whole, differences=differences)
+    return _result(flow, work.data, x_T, origin, iterations=iterations, differences=differences)
 
 
 def _result(
+    flow: DenoisingMap,
     data: xarray.Dataset,
     x_T: torch.Tensor,
     origin: dict[str, Any],
     *,
     iterations: int,
-    is_whole: bool,
     differences: bool,
 ) -> Spectrum:
-    """The result from the state of the iteration; `is_whole` if the exponents are all of a square Jacobian."""
-    exponents = data["exponents"].to_numpy()
+    """The result from the state of the iteration."""
+    exponents, residuals = (data[name].to_numpy() for name in ("exponents", "residuals"))
     left, right = (torch.tensor(data[name].to_numpy()).to(x_T) for name in ("left", "right"))
     errors = data["difference_errors"].to_numpy() if differences else None
+    precision, left_to_come = kept_precision(float(data["rounding"]), x_T.dtype), float(data["left_to_come"])
+    unresolved = spoiled(
+        exponents,
+        # Large residuals of an iteration that ended too early are not rounding errors.
+        residuals if left_to_come <= origin["tolerance"] else np.zeros_like(residuals),
+        precision=precision,
+        spread=_spread(data),
+        tolerance=origin["tolerance"],
+    )
+    is_whole = len(exponents) == x_T.numel() and flow.readout is None
     return Spectrum(
         exponents=exponents,
         left=left,
         right=right,
-        residuals=data["residuals"].to_numpy(),
+        residuals=residuals,
         iterations=int(data["iterations"]),
-        log_det=float(exponents.sum()) if is_whole else None,
+        log_det=_log_det(flow, x_T, exponents, unresolved) if is_whole else None,
         difference_errors=errors,
         origin=origin,
         warnings=(
-            *_convergence_warnings(float(data["left_to_come"]), origin["tolerance"], iterations),
-            *precision_warnings(exponents, x_T.dtype),
+            *_convergence_warnings(left_to_come, origin["tolerance"], iterations),
+            *precision_warnings(exponents, unresolved, precision=precision, dtype=x_T.dtype),
             *difference_warnings(errors, x_T.dtype),
         ),
     )
+
+
+def _spread(data: xarray.Dataset) -> float:
+    """‖J‖_F/σ₁, from the images of all directions in the span."""
+    largest = float(np.exp(data["exponents"].to_numpy()[0]))
+    return max(float(np.linalg.norm(data["images"].to_numpy())) / largest, 1.0) if largest > 0 else 1.0
+
+
+def _log_det(
+    flow: DenoisingMap, x_T: torch.Tensor, exponents: np.ndarray, unresolved: np.ndarray
+) -> float | None:
+    """ln|det J| from all exponents, or from the Jacobians of the steps if rounding spoils an exponent."""
+    return log_determinant(flow, x_T) if unresolved.any() else float(exponents.sum())
 
 
 def _convergence_warnings(left_to_come: float, tolerance: float, iterations: int) -> list[str]:

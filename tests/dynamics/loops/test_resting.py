@@ -1,0 +1,161 @@
+"""Orbits that rounding holds on what repels, steps that round, and growth that is correlated over a batch."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from known_maps import henon, logistic, start
+
+from denoscope.dynamics.loops.fixed_points import fixed_points
+from denoscope.dynamics.loops.growth_statistics import growth_warnings, mean_growth
+from denoscope.dynamics.loops.lyapunov import lyapunov
+
+
+def cut(x: torch.Tensor) -> torch.Tensor:
+    """Slopes 2, 4, 4: its exponent is 1.5 ln 2, but doubling a float64 often enough leaves 0."""
+    return torch.where(x < 0.5, 2 * x, torch.where(x < 0.75, 4 * x - 2, 4 * x - 3))
+
+
+def matrix(*rows: list[float]):
+    values = torch.tensor(rows, dtype=torch.float64)
+    return lambda x: values @ x
+
+
+def about(found, text: str) -> bool:
+    return any(text in line for line in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("step", "x0"),
+    [
+        (cut, start(math.pi - 3)),
+        (logistic(4.0), start(0.5)),  # 0.5, 1, 0, 0, …
+        (lambda x: 1 - 2 * x.abs(), start(0.0)),  # 0, 1, −1, −1, …
+        (lambda x: -1.5 * x + x**3, start(0.0)),
+        (lambda x: (4 * x) % 1, start(1 / 3).float()),  # 0.33…, after float32's last bit 0
+        (lambda x: torch.stack([x[1], 2 * x[0] % 3]), start(1.0, 1.0)),  # a cycle of integers
+    ],
+)
+def test_an_orbit_that_rests_on_what_repels_gives_a_warning(step, x0):
+    found = lyapunov(step, x0, iterations=300, k=1)
+    assert found.exponents[0] > 0 and about(found, "that repels")
+
+
+@pytest.mark.parametrize(
+    ("step", "x0"),
+    [
+        (logistic(3.2), start(0.3)),  # an attracting cycle
+        (logistic(4.0), start(0.3)),
+        (henon(), start(0.1, 0.1)),
+        (matrix([0.5, 0.0], [0.0, 0.2]), start(0.0, 0.0)),  # at rest on a point that attracts
+        (matrix([0.0, -1.0], [1.0, 0.0]), start(1.0, 0.0)),  # neutral
+    ],
+)
+def test_other_orbits_give_none(step, x0):
+    assert not lyapunov(step, x0, iterations=1000).warnings
+
+
+@pytest.mark.parametrize("r", [4.0, 3.9, 3.99])
+def test_chaos_that_float16_turns_into_a_cycle_gives_a_warning(r):
+    x, seen = np.float16(0.3), {}
+    while x.item() not in seen:  # by brute force: the states of float16 soon repeat
+        seen[x.item()] = len(seen)
+        x = np.float16(r) * x * (np.float16(1) - x)
+    assert len(seen) < 300
+    found = lyapunov(logistic(r), start(0.3).half(), iterations=1000)
+    assert about(found, "x0 is float16")
+    assert about(found, "that repels") == (found.exponents[0] > 0)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda x: (4 * x * (1 - x)).float().double(),
+        lambda x: 4 * x.float().double() * (1 - x.float().double()),
+        lambda x: torch.sin(3 * x.float()).abs().double(),
+    ],
+)
+def test_a_step_that_computes_in_float32_gives_a_warning(step):
+    assert about(lyapunov(step, start(0.3), iterations=400), "lower precision than float64")
+    assert not about(lyapunov(logistic(4.0), start(0.3), iterations=400), "lower precision")
+
+
+@pytest.mark.parametrize("iterations", [1000, 2000])
+@pytest.mark.parametrize(
+    ("step", "size", "expected"),
+    [
+        (matrix([0.9, 1.0], [0.0, 0.9]), 2, math.log(0.9)),
+        (matrix([1.1, 1.0], [0.0, 1.1]), 2, math.log(1.1)),
+        (matrix([0.8, 1.0, 0.0], [0.0, 0.8, 1.0], [0.0, 0.0, 0.8]), 3, math.log(0.8)),
+    ],
+    ids=["0.9", "1.1", "three"],
+)
+def test_exponents_of_a_jordan_block_lie_within_their_intervals_and_give_a_warning(
+    step, size, expected, iterations
+):
+    # The exponents converge as ln(n)/n. The state is 0, since the map is linear and would grow without bound.
+    found = lyapunov(step, torch.zeros(size, dtype=torch.float64), iterations=iterations, k=size, seed=1)
+    for number, (low, high) in enumerate(found.intervals):
+        if number in (0, size - 1):
+            assert low <= expected <= high
+            assert about(found, f"exponent {number + 1} stays on one side")
+
+
+def manneville(count: int, seed: int, z: float = 1.5) -> np.ndarray:
+    """The growth ln(1 + z xˆ(z−1)) along an orbit of x ← x + xˆz mod 1, with long laminar phases near 0."""
+    x, growth = np.random.default_rng(seed).random(), np.empty(count)
+    for index in range(count):
+        growth[index] = math.log(1 + z * x ** (z - 1))
+        x = (x + x**z) % 1
+    return growth
+
+
+def test_intermittency_gives_a_warning_and_a_wider_interval():
+    """Batch means covered the exponent 0.561 in 73 to 81 % of the orbits of 2000 iterations, without a warning."""
+    warned, covered = [], []
+    for seed in range(40):
+        growth = manneville(3000, seed)[1000:, None]
+        (low, high) = mean_growth(growth, 0.95)[1][0]
+        covered.append(low <= 0.561 <= high)
+        warned.append(any("one side" in line for line in growth_warnings(growth, torch.float64)))
+    assert np.mean(warned) > 0.9 and np.mean(covered) > 0.85
+
+
+def test_independent_growth_gives_no_warning_and_the_interval_of_its_batches():
+    fired = 0
+    for seed in range(60):
+        draws = np.random.default_rng(seed)
+        for growth in (draws.standard_normal(2000), (draws.random(2000) < 0.7) * 1.0):
+            fired += any("one side" in line for line in growth_warnings(growth[:, None], torch.float64))
+    assert fired <= 6  # one of twenty
+
+
+def double_well(x: torch.Tensor) -> torch.Tensor:
+    return x + 0.1 * (x - x**3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("side", [3, 7])
+def test_saddles_and_repellers_on_a_symmetric_grid_are_left_out(side, dtype):
+    line = torch.linspace(-1.5, 1.5, side, dtype=dtype)
+    found = fixed_points(double_well, torch.cartesian_prod(line, line), iterations=200)
+    assert sorted(map(tuple, found.points.round(3).tolist())) == [(-1, -1), (-1, 1), (1, -1), (1, 1)]
+    on_an_axis = (torch.cartesian_prod(line, line).abs() < 1e-6).any(1).numpy()
+    assert ((found.reached < 0) == on_an_axis).all()
+    assert about(found, f"{on_an_axis.sum()} of {side**2} starts rest on points that repel")
+
+
+@pytest.mark.parametrize(
+    ("step", "x0", "points"),
+    [
+        (logistic(3.9), [[0.0], [1 - 1 / 3.9]], 0),  # both fixed points of it repel
+        (matrix([0.5, 1.0], [0.0, 1.01]), [[0.0, 0.0], [1.0, 0.0]], 0),  # a weak saddle
+        (matrix([0.95, 1.0], [0.0, 0.95]), [[0.0, 0.0], [1.0, 1.0]], 1),  # attracts after growing at first
+        (matrix([1.0, 0.0], [0.0, 0.5]), [[0.0, 0.0]], 1),  # neutral
+        (lambda x: x - x**3, [[0.0]], 1),  # attracts, more slowly than any geometric series
+    ],
+)
+def test_points_are_judged_by_the_orbits_next_to_them(step, x0, points):
+    found = fixed_points(step, torch.tensor(x0, dtype=torch.float64))
+    assert len(found.points) == points and about(found, "repel") == (points == 0)
