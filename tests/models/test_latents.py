@@ -131,5 +131,5 @@ def test_latents_of_another_kind_are_refused(latents, options, match):
 
 
 def test_a_pipeline_without_a_vae_is_refused():
-    with pytest.raises(ds.UserError, match="DDIMPipeline without a vae"):
+    with pytest.raises(ds.UserError, match="DDIMPipeline, which is without a vae"):
         ds.decode(PIPELINES["ddim"]()[0], torch.zeros(1, 3, 8, 8))

@@ -179,3 +179,15 @@ def test_noises_are_shown_in_one_line_and_as_a_small_table(tmp_path, kind):
 def test_a_wrong_value_is_refused_by_its_name(make, message):
     with pytest.raises(UserError, match=message):
         make()
+
+
+def test_a_set_is_iterated_and_indexed_like_a_sequence():
+    x = noise.random(4, (1, 2, 3), seed=3)
+    assert all(torch.equal(a, x.tensor(k)) for k, a in enumerate(x)) and len(list(x)) == 4
+    assert torch.equal(x[-1], x.tensor(3)) and torch.equal(torch.stack(list(x[1:3])), x.batch([1, 2]))
+    assert list(x[::2].names) == [x.names[0], x.names[2]]
+    with pytest.raises(IndexError):
+        x[4]
+    for wrong in ([0, 1], "0", 1.0, None):
+        with pytest.raises(UserError, match=r"an index is .*; allowed: an integer"):
+            x[wrong]

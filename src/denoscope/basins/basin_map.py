@@ -12,7 +12,7 @@ import torch
 from denoscope.basins.classifiers import LENET, ClassifierSource
 from denoscope.basins.labelling import Labelling, parse_labelling, parse_plane
 from denoscope.config import ClassifierConfig, InferenceConfig, SystemConfig
-from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.validation import parse_integer
 from denoscope.models.classifier.labels import REJECTED
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 @accepts_num_steps
+@arguments_checked
 def basin_map(
     denoiser: Denoiser,
     plane: NoiseSet,

@@ -10,7 +10,7 @@ from denoscope.basins.classifiers import LENET, ClassifierSource
 from denoscope.basins.labelling import parse_labelling, parse_plane
 from denoscope.config import ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.dynamics.boundaries.point_labels import PointLabels
-from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.random_streams import STREAMS_VERSION
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser
@@ -22,6 +22,7 @@ GROUPS = 4
 
 
 @accepts_num_steps
+@arguments_checked
 def label_of(
     denoiser: Denoiser,
     plane: NoiseSet,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import xarray
@@ -9,6 +10,21 @@ import xarray
 from denoscope.figures.plots import check_axis
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
+
+
+def check_values(results: Mapping[Any, Any], name: str, kind: type, measure: str) -> None:
+    """Refuse a mapping that holds anything but results of a measure."""
+    if not isinstance(results, Mapping):
+        raise UserError(f"{name} is {describe(results)}; allowed: a mapping to results of {measure}")
+    for key, result in results.items():
+        if not isinstance(result, kind):
+            raise UserError(f"{name}[{key!r}] is {describe(result)}; allowed: a result of {measure}")
+
+
+def check_label(label: Any) -> None:
+    """Refuse a label that is not a text."""
+    if label is not None and not isinstance(label, str):
+        raise UserError(f"label is {describe(label)}; allowed: a text")
 
 
 def check_drawing(ax: Any, result: Any, measure: str, kind: type = xarray.Dataset, *variables: str) -> None:

@@ -10,12 +10,14 @@ import xarray
 from denoscope.dynamics.trajectories.gaussian_theory import GaussianTheory
 from denoscope.dynamics.trajectories.speciation import Speciation
 from denoscope.figures.arguments import check_drawing
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@arguments_checked
 def draw_commitment(ax: Axes, result: xarray.Dataset, *, level: Speciation | None = None) -> Axes:
     """Draw the number of samples that a `commitment` decides in each step, and on a second axis the share decided by then.
 
@@ -36,6 +38,7 @@ def draw_commitment(ax: Axes, result: xarray.Dataset, *, level: Speciation | Non
     return ax
 
 
+@arguments_checked
 def draw_entropy(ax: Axes, result: xarray.Dataset, *, level: Speciation | None = None) -> Axes:
     """Draw the entropy of the classes of a `commitment` over the noise level, which decreases to the right."""
     check_drawing(ax, result, "commitment", xarray.Dataset, "entropy", "sigma")
@@ -46,6 +49,7 @@ def draw_entropy(ax: Axes, result: xarray.Dataset, *, level: Speciation | None =
     return ax
 
 
+@arguments_checked
 def draw_u_turn(ax: Axes, result: xarray.Dataset, *, level: Speciation | None = None) -> Axes:
     """Draw the probability that a `u_turn` returns the same class, with its interval, over the noise level.
 
@@ -67,6 +71,7 @@ def draw_u_turn(ax: Axes, result: xarray.Dataset, *, level: Speciation | None = 
     return ax
 
 
+@arguments_checked
 def draw_turn_distance(
     ax: Axes, result: xarray.Dataset, *, theory: GaussianTheory | None = None, level: Speciation | None = None
 ) -> Axes:

@@ -12,6 +12,7 @@ from denoscope.dynamics.trajectories.path_geometry import PathGeometry
 from denoscope.dynamics.trajectories.similarity import SimilarityMatrix
 from denoscope.dynamics.trajectories.trajectory_distances import TrajectoryDistances
 from denoscope.figures.arguments import check_drawing
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def draw_path(ax: Axes, result: PathGeometry) -> Axes:
     return ax
 
 
+@arguments_checked
 def draw_speed(ax: Axes, result: PathGeometry, *, label: str | None = None) -> Axes:
     """Draw the speed in noise level of a `path_geometry` over the level before each step, which decreases to the right.
 
@@ -81,6 +83,7 @@ def draw_distances(ax: Axes, result: TrajectoryDistances) -> Axes:
     return ax
 
 
+@arguments_checked
 def draw_participation(ax: Axes, result: Participation, *, label: str | None = None) -> Axes:
     """Draw the participation ratio of each state with its interval, and dashed the ratio corrected for few samples.
 
@@ -100,6 +103,7 @@ def draw_participation(ax: Axes, result: Participation, *, label: str | None = N
     return ax
 
 
+@arguments_checked
 def draw_similarity(ax: Axes, result: SimilarityMatrix, *, names: Sequence[str] = ()) -> Axes:
     """Draw the debiased linear CKA of every pair of sets of states.
 
@@ -107,9 +111,12 @@ def draw_similarity(ax: Axes, result: SimilarityMatrix, *, names: Sequence[str] 
         names: one for each set.
     """
     check_drawing(ax, result, "cka_matrix", SimilarityMatrix)
+    count = len(result.debiased)
+    if len(names) not in (0, count):
+        raise UserError(f"names has {len(names)} entries; allowed: {count}, one for each set of states")
     image = ax.imshow(np.clip(result.debiased, 0, 1), vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
     ax.figure.colorbar(image, ax=ax, label="linear CKA, debiased")
-    if names:
+    if len(names):
         ax.set_xticks(range(len(names)), names, rotation=90, fontsize="small")
         ax.set_yticks(range(len(names)), names, fontsize="small")
     return ax

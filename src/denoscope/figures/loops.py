@@ -12,7 +12,7 @@ from denoscope.dynamics.loops.lyapunov import Lyapunov
 from denoscope.dynamics.loops.orbit_diagram import OrbitDiagram
 from denoscope.dynamics.loops.recurrence import Recurrence
 from denoscope.dynamics.statistics.arguments import parse_points
-from denoscope.figures.arguments import check_drawing
+from denoscope.figures.arguments import check_drawing, check_label, check_values
 from denoscope.figures.plots import check_axis
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def draw_orbit(ax: Axes, states: Any) -> Axes:
 def draw_lyapunov(ax: Axes, result: Mapping[float, Lyapunov], *, label: str | None = None) -> Axes:
     """Draw the largest Lyapunov exponent for each parameter with its interval, and a dashed line at 0."""
     check_drawing(ax, result, "lyapunov for each parameter, {parameter: lyapunov(…)}", Mapping)
+    check_values(result, "result", Lyapunov, "lyapunov")
+    check_label(label)
     parameters = sorted(result)
     values = np.array([result[parameter].exponents[0] for parameter in parameters])
     ends = np.array([result[parameter].intervals[0] for parameter in parameters])

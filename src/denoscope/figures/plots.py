@@ -122,12 +122,14 @@ def draw_plane(
 
     Raises: UserError if labels, coordinates and colours do not fit together.
     """
-    from matplotlib.colors import to_rgba
+    from matplotlib.colors import is_color_like, to_rgba
 
     check_axis(ax)
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.dtype.kind not in "iu":
         raise UserError(f"labels are {labels.dtype} {list(labels.shape)}; allowed: integers [ny, nx]")
+    if isinstance(colors, str) or not isinstance(colors, Sequence) or not all(map(is_color_like, colors)):
+        raise UserError(f"colors is {describe(colors)}; allowed: one color for each class, such as '#4477aa'")
     if labels.size and labels.max() >= len(colors):
         raise UserError(
             f"labels go up to {labels.max()} and there are {len(colors)} colors; allowed: one color for each class"

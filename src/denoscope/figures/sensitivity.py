@@ -11,11 +11,14 @@ import xarray
 from denoscope.config import SystemConfig
 from denoscope.dynamics.sensitivity.epsilon_sweep import EpsilonSweep
 from denoscope.dynamics.sensitivity.local_expansion import LocalExpansion
+from denoscope.dynamics.statistics.arguments import parse_array
 from denoscope.dynamics.trajectories.divergence_of import X
 from denoscope.dynamics.trajectories.gaussian_theory import GaussianTheory
 from denoscope.figures import plots
-from denoscope.figures.arguments import check_drawing
+from denoscope.figures.arguments import check_drawing, check_values
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import describe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +27,7 @@ MARKED = 50
 """Number of exponents up to which each has a marker."""
 
 
+@arguments_checked
 def draw_divergence(ax: Axes, result: xarray.Dataset, *, theory: GaussianTheory | None = None) -> Axes:
     """Draw the median relative separation of a `divergence` over the steps, in x_t and in each layer, logarithmically.
 
@@ -86,10 +90,13 @@ def draw_exponents(
     many as their covariance has positive eigenvalues.
     """
     check_drawing(ax, spectra, "spectrum for each name, {name: exponents}", Mapping)
+    check_values({} if theory is None else theory, "theory", GaussianTheory, "gaussian_theory")
     from matplotlib.ticker import MaxNLocator
 
     for number, (name, exponents) in enumerate(spectra.items()):
-        rows = np.atleast_2d(exponents)
+        rows = np.atleast_2d(parse_array(exponents, f"spectra[{name!r}]"))
+        if rows.dtype.kind not in "biuf" or rows.ndim > 2:
+            raise UserError(f"spectra[{name!r}] is {describe(exponents)}; allowed: exponents [k] or [n, k]")
         form = "o-" if rows.shape[1] <= MARKED else "-"
         ranks = np.arange(1, rows.shape[1] + 1)
         lines = ax.plot(ranks, rows.T, form, color=f"C{number}", markersize=4, linewidth=1)

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 
 from denoscope.foundation import spelling
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import LARGEST_INTEGER, describe
 
 Rule = tuple[str, Callable[[Any], bool]]
 """What is allowed, in words, and the test of a value that has the right type."""
@@ -117,7 +118,8 @@ def _shown(value: Any) -> str:
         return str(value)
     if isinstance(value, tuple) and spelling.on_command_line():
         return " ".join(map(str, value))
-    return repr(value)
+    text = repr(value)
+    return text if len(text) <= 200 and "\n" not in text else describe(value)
 
 
 def _violated(value: Any, hint: Any, rule: Rule | None) -> str | None:
@@ -145,7 +147,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is float:
         return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(float(value))
     if hint is int:
-        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        return is_integer and abs(int(value)) <= LARGEST_INTEGER
     return isinstance(value, hint)
 
 

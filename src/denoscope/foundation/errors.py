@@ -4,6 +4,10 @@
 class UserError(ValueError):
     """A mistake in a call or command, in one line: what was received, what is allowed, how to correct it."""
 
+    def __init__(self, message: object = ""):
+        # A name or a library's message may contain line breaks.
+        super().__init__(" ".join(str(message).split("\n")).replace("\r", " "))
+
 
 class UnknownKeyError(UserError, KeyError):
     """A key that a mapping does not have, such as a layer that was not recorded."""

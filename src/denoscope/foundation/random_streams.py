@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import describe
 
 STREAMS_VERSION = 2
 """The current version of `stream`. What is stored names the version it was drawn with; without a name it is 1."""
@@ -69,9 +70,9 @@ def stream(
 
 def check_version(version: int) -> None:
     """Raise UserError if this denoscope does not know a version of the streams."""
-    if version not in (1, STREAMS_VERSION):
+    if not isinstance(version, int) or version not in (1, STREAMS_VERSION):
         raise UserError(
-            f"streams is {version!r}; allowed: 1 or {STREAMS_VERSION}; upgrade denoscope to read a newer version"
+            f"streams is {describe(version)}; allowed: 1 or {STREAMS_VERSION}; upgrade denoscope to read a newer version"
         )
 
 

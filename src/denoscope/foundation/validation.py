@@ -10,6 +10,9 @@ from typing import Any
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 
+LARGEST_INTEGER = 2**63 - 1
+"""What arrays, files and random generators count with."""
+
 
 def parse_integer(
     value: Any, name: str, *, minimum: int = 0, maximum: int | None = None, note: str = ""
@@ -25,9 +28,10 @@ def parse_integer(
     Raises: UserError naming the argument, its value and the allowed range.
     """
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_integer or not minimum <= int(value) or (maximum is not None and int(value) > maximum):
+    if not is_integer or not minimum <= int(value) <= (LARGEST_INTEGER if maximum is None else maximum):
         span = f"{'' if is_integer else 'integers '}{minimum} to {maximum}"
-        allowed = f"an integer of at least {minimum}" if maximum is None else span
+        bound = " and below 2**63" if is_integer and int(value) > LARGEST_INTEGER else ""
+        allowed = f"an integer of at least {minimum}{bound}" if maximum is None else span
         raise UserError(f"{spelled(name)} is {describe(value)}; allowed: {allowed}{note and ', ' + note}")
     return int(value)
 
@@ -57,6 +61,12 @@ def parse_real(
     return float(value)
 
 
+def check_flag(value: Any, name: str) -> None:
+    """Refuse a value that is not True or False."""
+    if not isinstance(value, bool):
+        raise UserError(f"{spelled(name)} is {describe(value)}; allowed: True or False")
+
+
 def check_callable(value: Any, name: str, signature: str) -> None:
     """Refuse a value that cannot be called; `signature` describes the function, such as "points to labels"."""
     if not callable(value):
@@ -76,8 +86,11 @@ def parse_choice(value: Any, name: str, choices: Iterable[str]) -> str:
 
 def describe(value: Any) -> str:
     """The repr of a value if it is short, otherwise its type, for use in a message."""
-    text = repr(value)
-    if len(text) <= 60 and "\n" not in text:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        text = ""
+    if 0 < len(text) <= 60 and "\n" not in text:
         return text
     name = type(value).__name__
     return f"{'an' if name[0] in 'AEIOUaeiou' or name == 'ndarray' else 'a'} {name}"

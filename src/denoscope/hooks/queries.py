@@ -6,9 +6,12 @@ import difflib
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import describe
 from denoscope.hooks.addresses import ATTENTION, SUFFIXES, Address, split
 from denoscope.hooks.module_survey import Layer, first_and_last_convolution
 
@@ -20,10 +23,12 @@ def as_queries(layers: str | Iterable[str]) -> tuple[str, ...]:
 
     Raises: UserError if they are not texts.
     """
-    queries = (layers,) if isinstance(layers, str) else tuple(layers) if isinstance(layers, Iterable) else ()
-    if not isinstance(layers, Iterable) or not all(isinstance(query, str) for query in queries):
+    queries: tuple[Any, ...] = (None,)
+    with suppress(TypeError):  # of no list, or of an array without axes
+        queries = (layers,) if isinstance(layers, str) else tuple(layers)
+    if not all(isinstance(query, str) for query in queries):
         raise UserError(
-            f"layers is {layers!r}; allowed: the query of a layer, such as 'mid_block', or several in a list"
+            f"layers is {describe(layers)}; allowed: the query of a layer, such as 'mid_block', or several in a list"
         )
     return queries
 

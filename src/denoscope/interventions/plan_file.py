@@ -2,60 +2,60 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.reading import json_files
 from denoscope.foundation.validation import describe
 from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.interventions import operands
 from denoscope.interventions.operations import qualified_name
-from denoscope.interventions.spec import Intervention
+from denoscope.interventions.spec import Intervention, as_interventions
 
 FORMAT, FORMAT_VERSION = "denoscope interventions", 1
 _KEYS = ("format", "format_version", "interventions")
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The content of a plan file."""
-
-    interventions: list[dict[str, Any]]
-    format: str = FORMAT
-    format_version: int = FORMAT_VERSION
-
-
+@arguments_checked
 def read_plan(path: str | os.PathLike[str]) -> list[Intervention]:
     """The interventions of a plan file; relative paths of values start from its folder.
 
     Raises: UserError naming the file and what is wrong in it.
     """
     path = Path(path)
-    plan = json_files.read(path, Plan)
-    if plan.format_version != FORMAT_VERSION:
-        raise UserError(
-            f"{path} has format version {plan.format_version}; this denoscope reads {FORMAT_VERSION}"
-        )
     try:
-        _check_keys(json_files.read(path, dict[str, Any]), _KEYS)
-        return from_json(plan.interventions, path.parent)
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; allowed: a plan (JSON)") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not a plan of interventions: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("interventions"), list):
+        raise UserError(f'{path} is not a plan of interventions; allowed: {{"interventions": [{{…}}, …]}}')
+    version = content.get("format_version", FORMAT_VERSION)
+    if version != FORMAT_VERSION:
+        raise UserError(f"{path} has format version {version}; this denoscope reads {FORMAT_VERSION}")
+    try:
+        _check_keys(content, _KEYS)
+        return from_json(content["interventions"], path.parent)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
+@arguments_checked
 def write_plan(interventions: Iterable[Intervention], path: str | os.PathLike[str]) -> None:
     """Write a plan file; paths of values inside of its folder become relative to it.
 
     Raises: UserError if a plan cannot hold one of them: a function, or a tensor too large for it.
     """
-    path, items = Path(path), list(interventions)
+    path = Path(path)
+    items = as_interventions(_listed(interventions))
     plan = [to_json(item, path.parent) for item in items]
     for item, written in zip(items, plan, strict=True):
         if "function" in written:
@@ -67,6 +67,13 @@ def write_plan(interventions: Iterable[Intervention], path: str | os.PathLike[st
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, "interventions": plan}
     with write_output(path) as file:
         file.write((json.dumps(content, indent=1) + "\n").encode())
+
+
+def _listed(interventions: Any) -> Any:
+    """The interventions of any iterable as a list; anything else as it is."""
+    with contextlib.suppress(TypeError):
+        return list(interventions)
+    return interventions
 
 
 def to_json(intervention: Intervention, folder: Path | None = None) -> dict[str, Any]:

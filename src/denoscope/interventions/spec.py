@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -76,7 +77,7 @@ class Intervention:
         object.__setattr__(self, "value", operands.normalized(self.value))
         if not self.at or not all(self.at):
             raise UserError("'at' of an intervention is empty; allowed: a query, such as 'mid_block'")
-        if not callable(self.do) and self.do not in KINDS:
+        if not callable(self.do) and not (isinstance(self.do, str) and self.do in KINDS):
             near = difflib.get_close_matches(str(self.do), KINDS, n=1, cutoff=0.5)
             raise UserError(
                 f"'do' of an intervention is {describe(self.do)}{(near and f'; the nearest is {near[0]}') or ''}; allowed: "
@@ -138,7 +139,7 @@ def _as_text(name: str, value: Any) -> str | None:
     """One index or several as a text."""
     if value is None or isinstance(value, str):
         return value
-    indices = [value] if isinstance(value, int) else list(value) if isinstance(value, Iterable) else []
+    indices = [value] if isinstance(value, int) else _listed(value)
     if not indices or not all(isinstance(item, int) and not isinstance(item, bool) for item in indices):
         raise UserError(
             f"{name!r} of an intervention is {describe(value)}; allowed: integers, or a text such as '0:8'"
@@ -146,9 +147,17 @@ def _as_text(name: str, value: Any) -> str | None:
     return ",".join(map(str, indices))
 
 
+def _listed(value: Any) -> list[Any]:
+    """The items of a list or array; none of anything else."""
+    with suppress(TypeError):
+        return list(value)
+    return []
+
+
 def _as_names(name: str, value: Any) -> tuple[str, ...]:
-    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
-    if not all(isinstance(item, str) for item in names):
+    names = (value,) if isinstance(value, str) else tuple(_listed(value))
+    is_empty = not names and not isinstance(value, (tuple, list))
+    if is_empty or not all(isinstance(item, str) for item in names):
         raise UserError(
             f"{name!r} of an intervention is {describe(value)}; allowed: a name, or several in a list"
         )

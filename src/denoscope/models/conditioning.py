@@ -15,7 +15,7 @@ import torch
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.foundation.validation import describe
+from denoscope.foundation.validation import describe, parse_real
 
 Inputs = Mapping[str, Any]
 UNCONDITIONAL = "uncond."
@@ -45,12 +45,19 @@ class Condition:
     branches: str | tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("inputs", "unconditional"):
+            value = getattr(self, name)
+            if not isinstance(value, Mapping) and (name == "inputs" or value is not None):
+                raise UserError(
+                    f"{spelled(name)} is {describe(value)}; allowed: a mapping from inputs to tensors"
+                )
+        parse_real(self.scale, "scale")
         if isinstance(self.branches, str):
-            object.__setattr__(self, "branches", tuple(self.branches.split(",")))
-        if self.branches and sorted(self.branches) != sorted(GUIDED):
-            raise UserError(
-                f"{spelled('branches')} is {','.join(self.branches)!r}; allowed: uncond,cond or cond,uncond"
-            )
+            object.__setattr__(self, "branches", tuple(self.branches.split(",")) if self.branches else ())
+        is_list = isinstance(self.branches, (tuple, list)) and all(isinstance(n, str) for n in self.branches)
+        if not is_list or (self.branches and sorted(self.branches) != sorted(GUIDED)):
+            given = describe(",".join(self.branches) if is_list else self.branches)
+            raise UserError(f"{spelled('branches')} is {given}; allowed: uncond,cond or cond,uncond")
         if self.branches and not self.guided:
             raise UserError(
                 f"{spelled('branches')} is given without guidance; give unconditional inputs, or labels with "

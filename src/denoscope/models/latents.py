@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import spelled
+from denoscope.foundation.validation import describe, parse_integer
 
 if TYPE_CHECKING:
     import xarray
@@ -36,14 +37,14 @@ def decode(
 
     Raises: UserError if there is no VAE, or the latents do not fit it.
     """
-    vae: Any = source if hasattr(source, "decode") else getattr(source, "vae", None)
-    if not hasattr(vae, "decode"):
+    vae: Any = source if isinstance(source, nn.Module) else getattr(source, "vae", None)
+    is_vae = isinstance(vae, nn.Module) and hasattr(vae, "decode")
+    if not is_vae:
         raise UserError(
-            f"source is a {type(source).__name__} without a vae; allowed: a pipeline with a vae, or a vae alone"
+            f"source is {describe(source)}, which is without a vae; allowed: a pipeline with a vae, or a vae alone"
         )
-    if batch_size < 1:
-        raise UserError(f"{spelled('batch_size')} is {batch_size}; allowed: an integer of at least 1")
-    z = latents if isinstance(latents, torch.Tensor) else torch.from_numpy(np.array(latents))
+    batch_size = parse_integer(batch_size, "batch_size", minimum=1)
+    z = _parse_latents(latents)
     if z.ndim == 3:
         z = _unpacked(z, vae, height, width)
     channels = vae.config.get("latent_channels")
@@ -53,6 +54,19 @@ def decode(
         device = next(vae.parameters()).device
         parts = [_scaled(part.to(device, vae.dtype), vae, source) for part in z.split(batch_size)]
         return torch.cat([vae.decode(part, return_dict=False)[0].cpu() for part in parts])
+
+
+def _parse_latents(latents: Any) -> torch.Tensor:
+    """The latents as a tensor of floating-point numbers."""
+    try:
+        z = latents if isinstance(latents, torch.Tensor) else torch.from_numpy(np.array(latents))
+    except (TypeError, ValueError):
+        z = torch.empty(0, dtype=torch.bool)
+    if not z.is_floating_point():
+        raise UserError(
+            f"latents is {describe(latents)}; allowed: a PyTorch, NumPy or xarray array [n, c, h, w] of floating-point numbers"
+        )
+    return z
 
 
 def _scaled(z: torch.Tensor, vae: Any, source: Any) -> torch.Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from denoscope.config import ModelConfig, SystemConfig
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
@@ -25,6 +26,7 @@ LOGGER = logging.getLogger(__name__)
 DTYPES = "float16, bfloat16, float32, float64"
 
 
+@arguments_checked
 def load(
     source: Any,
     *,
@@ -194,7 +196,9 @@ def _check_unpacked(family: Family, name: str) -> Family:
 
 def _resolve_shape(given: Shape | None, family: Family, config: Mapping[str, Any], name: str) -> Shape:
     if given is not None and not _is_shape(given):
-        raise UserError(f"shape is {given!r}; allowed: three positive integers (channels, height, width)")
+        raise UserError(
+            f"shape is {describe(given)}; allowed: three positive integers (channels, height, width)"
+        )
     stated = family.state_shape(config)
     if stated is None:
         if given is None:
@@ -217,7 +221,7 @@ def _is_shape(given: Any) -> bool:
 
 
 def _parse_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    if dtype is None or dtype == "auto":
+    if dtype is None or (isinstance(dtype, str) and dtype == "auto"):
         return None
     resolved = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if not (isinstance(resolved, torch.dtype) and resolved.is_floating_point):

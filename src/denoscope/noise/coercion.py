@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 import numpy as np
 import torch
 
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.noise.array_noise import ArrayNoise
 from denoscope.noise.directions import LARGEST
-from denoscope.noise.noise_set import NoiseSet, Shape
+from denoscope.noise.noise_set import NoiseSet, Shape, check_shape
 
 if TYPE_CHECKING:
     import xarray
@@ -29,6 +30,7 @@ NOISE_COORDS = ("seed", "base", "epsilon", "u", "v")
 """The coordinates that describe a noise; a recording adds others, which describe its run."""
 
 
+@arguments_checked
 def as_noises(x: Any, *, shape: Shape | None, name: str = "x") -> NoiseSet:
     """Initial noises from noises of `ds.noise`, or from an array [n, C, H, W] or [C, H, W].
 
@@ -45,6 +47,7 @@ def as_noises(x: Any, *, shape: Shape | None, name: str = "x") -> NoiseSet:
 
     Raises: UserError naming the argument if `x` is not an array of finite floating-point numbers of this shape.
     """
+    shape = shape if shape is None else check_shape(shape)
     allowed = f"noises of ds.noise, or a PyTorch, NumPy or xarray array {_layout(shape, 'n')}"
     if isinstance(x, NoiseSet):
         _check_inner(tuple(x.shape), shape, f"{spelled(name)} holds noises {list(x.shape)}", allowed)
@@ -62,6 +65,7 @@ def as_noises(x: Any, *, shape: Shape | None, name: str = "x") -> NoiseSet:
     return ArrayNoise(rows, names, coords)
 
 
+@arguments_checked
 def as_state(x: Any, *, shape: Shape | None, name: str) -> torch.Tensor:
     """One state [C, H, W] from an array [C, H, W] or [1, C, H, W], or from a set of one noise.
 
@@ -74,6 +78,7 @@ def as_state(x: Any, *, shape: Shape | None, name: str) -> torch.Tensor:
 
     Raises: UserError naming the argument if `x` is not one state of finite floating-point numbers of this shape.
     """
+    shape = shape if shape is None else check_shape(shape)
     allowed = f"one state {_layout(shape, '1')} (PyTorch, NumPy or xarray), such as x.tensor(0)"
     if isinstance(x, NoiseSet):
         if len(x) != 1:

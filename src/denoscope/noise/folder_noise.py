@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from denoscope.foundation import tensor_files
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.noise.directions import LARGEST
 from denoscope.noise.noise_files import read_manifest, samples_of
-from denoscope.noise.noise_set import NoiseSet, Shape
+from denoscope.noise.noise_set import NoiseSet, Shape, check_shape
 
 ADVICE = "make some with `denoscope noise random`"
 MISSING = {"base": ""}
@@ -61,6 +62,7 @@ class FolderNoise(NoiseSet):
         return {"folder": str(self.folder), "dtype": str(self.dtype)}
 
 
+@arguments_checked
 def read(folder: str | os.PathLike[str], *, shape: Shape | None = None) -> FolderNoise:
     """The noises of a folder of .pt tensors, each [C, H, W] or [1, C, H, W], in the order of their names.
 
@@ -72,6 +74,7 @@ def read(folder: str | os.PathLike[str], *, shape: Shape | None = None) -> Folde
 
     Raises: UserError naming the first file that is not a finite floating-point tensor of the right shape.
     """
+    shape = shape if shape is None else check_shape(shape)
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of inputs; {ADVICE}")

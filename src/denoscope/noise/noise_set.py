@@ -6,7 +6,7 @@ import dataclasses
 import operator
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,17 @@ class NoiseSet(ABC):
     def has_made_up_names(self) -> bool:
         """Whether the names are only numbers: an array came without any."""
         return False
+
+    @overload
+    def __getitem__(self, index: int) -> torch.Tensor: ...
+    @overload
+    def __getitem__(self, index: slice) -> NoiseSet: ...
+    def __getitem__(self, index: int | slice) -> torch.Tensor | NoiseSet:
+        """Noise `index` as [C, H, W], or the subset of a slice."""
+        return self.subset(range(len(self))[index]) if isinstance(index, slice) else self.tensor(index)
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return (self._tensor(index) for index in range(len(self)))
 
     def tensor(self, index: int) -> torch.Tensor:
         """Noise `index` as [C, H, W]."""
@@ -212,7 +223,12 @@ def _position(index: Any, count: int) -> int:
     """An index counted from 0, where a negative one counts from the end."""
     if isinstance(index, (bool, np.bool_)):
         raise UserError(f"an index is {index}; allowed: integers; of a mask take np.flatnonzero(mask)")
-    return range(count)[operator.index(index)]
+    try:
+        return range(count)[operator.index(index)]
+    except TypeError:
+        raise UserError(
+            f"an index is {describe(index)}; allowed: an integer; x.subset takes several"
+        ) from None
 
 
 def _positions(indices: Iterable[int], count: int) -> Sequence[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +20,10 @@ def several(given: Any) -> Any:
     """One value or several, as a tuple; a configuration checks the values."""
     if given is None:
         return ()
-    return tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
+        with contextlib.suppress(TypeError):  # an array without axes
+            return tuple(given)
+    return (given,)
 
 
 def parse_output(out: Any, options: InferenceConfig) -> Path | None:

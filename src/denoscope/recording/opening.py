@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
@@ -16,6 +17,7 @@ from denoscope.storage.plan import COMPLETE
 from denoscope.storage.stores.local import LocalStore
 
 
+@arguments_checked
 def open(path: str | os.PathLike[str]) -> Recording:
     """The recording at a path: a store NAME.zarr, or an output folder of .pt files.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from denoscope.config import InferenceConfig, SystemConfig
-from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.interventions.spec import Intervention
@@ -23,6 +23,7 @@ Precision = Literal["auto", "float16", "float32", "float64"]
 
 
 @accepts_num_steps
+@arguments_checked
 def record(
     denoiser: Denoiser,
     x: NoiseLike,

@@ -10,7 +10,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from denoscope.config import InferenceConfig, SystemConfig
-from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.hooks.module_survey import Layer
@@ -32,6 +32,7 @@ X_T = "x_T"
 
 
 @accepts_num_steps
+@arguments_checked
 def gradient(
     denoiser: Denoiser,
     x_T: NoiseLike,

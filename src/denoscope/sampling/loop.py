@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from denoscope.config import InferenceConfig, SystemConfig
-from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.queries import as_queries
 from denoscope.hooks.tapped_network import Network, TappedNetwork
@@ -31,6 +31,7 @@ NAMES_NEEDED = (
 
 
 @accepts_num_steps
+@arguments_checked
 def denoise(
     denoiser: Denoiser,
     x_T: NoiseLike,

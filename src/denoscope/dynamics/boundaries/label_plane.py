@@ -10,6 +10,7 @@ import numpy as np
 from denoscope.dynamics.statistics.arguments import parse_array
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
+from denoscope.foundation.validation import describe
 from denoscope.models.classifier.labels import REJECTED
 
 COUNTED = 2**16
@@ -78,7 +79,7 @@ def parse_boxes(
     sides = parse_array(boxes, "boxes")
     if sides.ndim != 1 or sides.dtype.kind not in "iu" or len(set(sides.tolist())) < max(least, 1):
         raise UserError(
-            f"{spelled('boxes')} is {boxes!r}; allowed: at least {least} different whole numbers of cells, such as 5, 10, 20"
+            f"{spelled('boxes')} is {describe(boxes)}; allowed: at least {least} different whole numbers of cells, such as 5, 10, 20"
         )
     ordered = tuple(sorted(set(map(int, sides))))
     widest = min(shape) // part

@@ -26,7 +26,7 @@ from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoi
 from denoscope.foundation.checksum import checksum_of_json
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.foundation.validation import check_callable, parse_integer
+from denoscope.foundation.validation import check_callable, describe, parse_integer
 
 if TYPE_CHECKING:
     import xarray
@@ -141,7 +141,7 @@ def uncertainty_exponent_of(
     distances, own, others = _parse_epsilons(epsilons), label_array(labels), label_array(neighbour_labels)
     if distances.tolist() != [float(epsilon) for epsilon in epsilons]:
         raise UserError(
-            f"{spelled('epsilons')} is {epsilons!r}; allowed: different distances in ascending order"
+            f"{spelled('epsilons')} is {describe(epsilons)}; allowed: different distances in ascending order"
         )
     expected = (len(distances), *own.shape)
     if own.ndim != 1 or others.shape != expected or {own.dtype.kind, others.dtype.kind} - set("iub"):
@@ -210,7 +210,7 @@ def _parse_epsilons(epsilons: Any) -> np.ndarray:
     distances = parse_array(epsilons, "epsilons")
     if distances.ndim != 1 or distances.dtype.kind not in "fiu" or len(np.unique(distances)) < 3:
         raise UserError(
-            f"{spelled('epsilons')} is {epsilons!r}; allowed: at least 3 different distances, such as [0.001, 0.01, 0.1]"
+            f"{spelled('epsilons')} is {describe(epsilons)}; allowed: at least 3 different distances, such as [0.001, 0.01, 0.1]"
         )
     if not (np.isfinite(distances).all() and (distances > 0).all()):
         raise UserError(f"{spelled('epsilons')} is {distances.tolist()}; allowed: finite numbers above 0")

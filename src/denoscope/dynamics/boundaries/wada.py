@@ -20,6 +20,7 @@ from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_array, parse_confidence
 from denoscope.dynamics.statistics.intervals import wilson
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import describe
 from denoscope.models.classifier.labels import REJECTED
 
 Reading = Literal["wada", "not wada", "undecided"]
@@ -111,7 +112,9 @@ def _parse_classes(classes: Sequence[int] | None, labels: np.ndarray) -> tuple[i
     present = set(classes_of(labels).tolist())
     given = parse_array(list(present - {REJECTED}) if classes is None else classes, "classes")
     if given.ndim != 1 or given.dtype.kind not in "iu":
-        raise UserError(f"classes are {classes!r}; allowed: at least three of the labels, such as (0, 1, 2)")
+        raise UserError(
+            f"classes are {describe(classes)}; allowed: at least three of the labels, such as (0, 1, 2)"
+        )
     wanted = sorted(set(given.tolist()))
     if missing := set(wanted) - present:
         raise UserError(

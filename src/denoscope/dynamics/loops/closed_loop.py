@@ -13,7 +13,7 @@ from denoscope.dynamics.loops.iterated_map import Map
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
 from denoscope.dynamics.sensitivity.origin import origin_of
 from denoscope.foundation import html_repr, random_streams
-from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.random_streams import STREAMS_VERSION
 from denoscope.foundation.spelling import spelled
@@ -85,6 +85,7 @@ class ClosedLoop:
 
 
 @accepts_num_steps
+@arguments_checked
 def closed_loop(
     denoiser: Denoiser,
     level: float = 0.5,

@@ -13,6 +13,7 @@ from denoscope.dynamics.loops.orbit import orbit, part_of
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.sensitivity.central_differences import separation
 from denoscope.dynamics.statistics.arguments import parse_numbers
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.progress import Progress
@@ -43,6 +44,7 @@ class FixedPoints(Result):
     reached: np.ndarray
 
 
+@arguments_checked
 def fixed_points(
     step: Step,
     starts: Any,

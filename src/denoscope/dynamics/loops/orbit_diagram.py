@@ -24,6 +24,7 @@ from denoscope.dynamics.loops.orbit import orbit, part_of, state_axes
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_numbers
 from denoscope.foundation import tensor_files
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.progress import Progress
@@ -53,6 +54,7 @@ def _mean(state: torch.Tensor) -> float:
     return float(state.double().mean())
 
 
+@arguments_checked
 def orbit_diagram(
     step_of: Callable[[float], Step],
     parameters: Sequence[float],

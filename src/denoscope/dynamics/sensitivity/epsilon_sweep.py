@@ -10,6 +10,7 @@ import numpy as np
 from denoscope.dynamics.result import Estimate
 from denoscope.dynamics.statistics.arguments import parse_confidence
 from denoscope.dynamics.statistics.intervals import median_interval
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe, parse_integer, parse_real
@@ -47,6 +48,7 @@ class EpsilonSweep(Estimate):
     linear: np.ndarray
 
 
+@arguments_checked
 def epsilon_sweep(
     divergence: xarray.Dataset,
     *,

@@ -24,7 +24,7 @@ from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
 from denoscope.dynamics.sensitivity.spectrum import Spectrum
 from denoscope.dynamics.sensitivity.step_jacobian import AT_ONCE, log_abs_det, step_jacobian
 from denoscope.foundation import tensor_files
-from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
@@ -39,6 +39,7 @@ ROUNDING = 1e-6
 
 
 @accepts_num_steps
+@arguments_checked
 def full_spectrum(
     denoiser: Denoiser,
     x_T: StateLike,

@@ -20,7 +20,7 @@ from denoscope.dynamics.sensitivity.denoising_map import (
 from denoscope.dynamics.sensitivity.exponents import log_values
 from denoscope.dynamics.sensitivity.origin import origin_of
 from denoscope.foundation import random_streams
-from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.progress import Progress
 from denoscope.foundation.validation import parse_integer
 from denoscope.models.conditioning import NOTHING, Condition
@@ -45,6 +45,7 @@ class LocalExpansion(Result):
 
 
 @accepts_num_steps
+@arguments_checked
 def local_expansion(
     denoiser: Denoiser,
     x_T: StateLike,

@@ -13,7 +13,7 @@ from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, check_finite_derivatives
 from denoscope.dynamics.sensitivity.exponents import log_values
 from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
-from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_integer
@@ -30,6 +30,7 @@ DIRECTIONS = 2
 
 
 @accepts_num_steps
+@arguments_checked
 def plane_growth(
     denoiser: Denoiser,
     plane: NoiseSet,

@@ -24,7 +24,7 @@ from denoscope.dynamics.sensitivity.krylov_state import (
 from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
 from denoscope.dynamics.sensitivity.step_jacobian import log_determinant
 from denoscope.foundation import tensor_files
-from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
@@ -71,6 +71,7 @@ class Spectrum(Result):
 
 
 @accepts_num_steps
+@arguments_checked
 def spectrum(
     denoiser: Denoiser,
     x_T: StateLike,
@@ -139,7 +140,7 @@ def spectrum(
     parse_integer(iterations, "iterations", minimum=1)
     parse_integer(seed, "seed")
     parse_real(tolerance, "tolerance", minimum=0)
-    if layer is None and step != -1:
+    if layer is None and not (isinstance(step, int) and step == -1):
         raise UserError(f"{spelled('step', step)} needs a layer; add {spelled('layer', 'mid_block')}")
     checkpoint = parse_checkpoint(checkpoint)
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed, streams=checkpoint.streams)

@@ -10,7 +10,7 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.masked_arrays import check_unmasked
-from denoscope.foundation.validation import parse_integer, parse_real
+from denoscope.foundation.validation import describe, parse_integer, parse_real
 
 EPSILON = float(np.finfo(np.float64).eps)
 WITHOUT_NUMPY = (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
@@ -36,6 +36,8 @@ def parse_array(values: Any, name: str) -> np.ndarray:
         raise UserError(
             f"{name} has rows of unequal length; allowed: an array, with rows of equal length"
         ) from None
+    except TypeError:
+        raise UserError(f"{name} is {describe(values)}; allowed: an array") from None
 
 
 def parse_numbers(values: Any, name: str) -> np.ndarray:

@@ -13,6 +13,7 @@ import torch
 from denoscope.config import SystemConfig
 from denoscope.dynamics.trajectories.commitment_of import commitment_variables, single_class_warning
 from denoscope.dynamics.trajectories.image_labels import LabelOf, parse_label_of
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.validation import parse_integer
 from denoscope.models.classifier.labels import of_images
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import xarray
 
 
+@arguments_checked
 def commitment(
     recording: Recording | str | os.PathLike[str],
     *,

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 import xarray
 
-from denoscope.dynamics.statistics.arguments import parse_array
+from denoscope.dynamics.statistics.arguments import parse_array, parse_numbers
 from denoscope.dynamics.statistics.intervals import clustered_interval
 from denoscope.dynamics.trajectories.levels import state_levels
 from denoscope.dynamics.trajectories.separations import MEASURES, Pair, growth, separations
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe, parse_real
 
@@ -23,6 +24,7 @@ X = "x"
 """The name of the states x_t in messages and labels."""
 
 
+@arguments_checked
 def divergence_of(
     sequence: Any,
     bases: ArrayLike,
@@ -69,7 +71,8 @@ def divergence_of(
     Raises: UserError if the arrays do not fit together, are not finite, or a sample is identical to its base in a state.
     """
     threshold = parse_real(threshold, "threshold", above=1)
-    _check_sequence(sequence)
+    for name, states in {"sequence": sequence, **(layers or {})}.items():
+        _check_states(states, name, 2 if name == "sequence" else 1)
     pairs = _pairs(bases, len(sequence))
     names = _names(sequence)
     x = separations(sequence, pairs, X, names)
@@ -77,7 +80,12 @@ def divergence_of(
     found = _x_variables(x, [base for _, base in pairs], threshold)
     warnings = []
     if noise_floor is not None:
-        found["usable"] = ("sample", "state"), x[0] > parse_array(noise_floor, "noise_floor")
+        floor = parse_numbers(noise_floor, "noise_floor")
+        if floor.ndim > 1 or floor.size not in (1, x.shape[2]):
+            raise UserError(
+                f"noise_floor has shape {list(floor.shape)}; allowed: [{x.shape[2]}], a distance for each state"
+            )
+        found["usable"] = ("sample", "state"), x[0] > floor
         if lost := int((~found["usable"][1]).sum()):
             warnings.append(f"{lost} of {x[0].size} separations are below the noise floor")
     for name, states in (layers or {}).items():
@@ -176,13 +184,13 @@ def _pairs(bases: ArrayLike, samples: int) -> list[Pair]:
     return pairs
 
 
-def _check_sequence(sequence: Any) -> None:
-    is_array = isinstance(sequence, (np.ndarray, torch.Tensor, xarray.DataArray))
-    shape = list(sequence.shape) if is_array else []
-    if len(shape) < 3 or shape[1] < 2:
+def _check_states(states: Any, name: str, minimum: int) -> None:
+    is_array = isinstance(states, (np.ndarray, torch.Tensor, xarray.DataArray))
+    shape = list(states.shape) if is_array else []
+    if len(shape) < (3 if minimum > 1 else 2) or shape[1] < minimum:
         raise UserError(
-            f"sequence is {f'an array {shape}' if is_array else describe(sequence)}; allowed: states [sample, state, …] of at "
-            "least two states, as a PyTorch, NumPy or xarray array"
+            f"{name} is {f'an array {shape}' if is_array else describe(states)}; allowed: states [sample, state, …] of at "
+            f"least {minimum} states, as a PyTorch, NumPy or xarray array"
         )
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from denoscope.config import InferenceConfig
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.trajectories.covariance_spectrum import CovarianceSpectrum, eigenvalues_of
-from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.loading import load
@@ -83,6 +83,7 @@ class GaussianTheory(Result):
 
 
 @accepts_num_steps
+@arguments_checked
 def gaussian_theory(
     denoiser: Denoiser, covariance: Any, *, steps: int = InferenceConfig.num_steps
 ) -> GaussianTheory:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from denoscope.dynamics.result import Estimate, Result
 from denoscope.dynamics.statistics.arguments import parse_confidence, parse_points
@@ -102,7 +103,9 @@ def cka_matrix(states: Sequence[Any]) -> SimilarityMatrix:
 
     Raises: UserError if there are fewer than 4 samples, or the sets differ in their number of samples.
     """
-    if not isinstance(states, Iterable):
+    if not isinstance(states, Iterable) or (
+        isinstance(states, (torch.Tensor, np.ndarray)) and states.ndim == 0
+    ):
         raise UserError(f"states is {describe(states)}; allowed: a list of sets of states, each [sample, …]")
     grams = [
         gram(parse_points(one, name=f"states[{k}]", minimum=LEAST_SAMPLES)) for k, one in enumerate(states)

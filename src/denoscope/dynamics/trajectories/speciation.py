@@ -12,7 +12,7 @@ from denoscope.config import InferenceConfig
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.trajectories.covariance_spectrum import CovarianceSpectrum, eigenvalues_of
 from denoscope.dynamics.trajectories.gaussian_theory import check_levels
-from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.scheduler_steps import noise_level
@@ -33,6 +33,7 @@ class Speciation(Result):
 
 
 @accepts_num_steps
+@arguments_checked
 def speciation(denoiser: Denoiser, covariance: Any, *, steps: int = InferenceConfig.num_steps) -> Speciation:
     """The level at which theory expects denoising to choose between classes: ᾱ Λ = 1, Λ the covariance's largest eigenvalue.
 

@@ -18,7 +18,7 @@ from denoscope.dynamics.statistics.arguments import parse_numbers
 from denoscope.dynamics.statistics.intervals import clustered_interval, mean_interval
 from denoscope.dynamics.trajectories.image_labels import LabelOf, parse_label_of
 from denoscope.foundation import random_streams, tensor_files
-from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
@@ -41,6 +41,7 @@ ONE_IMAGE = (
 
 
 @accepts_num_steps
+@arguments_checked
 def u_turn(
     denoiser: Denoiser,
     x_0: NoiseLike,

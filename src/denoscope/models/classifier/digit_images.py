@@ -9,6 +9,7 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.masked_arrays import check_unmasked
+from denoscope.foundation.validation import describe
 
 DIGIT = (1, 28, 28)
 """The shape of an image that can be classified."""
@@ -25,17 +26,30 @@ def parse_images(images: Any) -> tuple[Any, tuple[str, ...] | None]:
     check_unmasked(images, "images")
     names = None
     # Recognised by its attributes, so that a tensor is classified without importing xarray.
-    if hasattr(images, "dims") and hasattr(images, "coords"):
+    if hasattr(images, "dims") and hasattr(images, "coords") and hasattr(images, "dtype"):
         if set(images.dims) == set(AXES):
             images = images.transpose(*AXES)
         if "sample" in images.coords:
             names = tuple(str(name) for name in np.atleast_1d(images.coords["sample"].values))
     elif not isinstance(images, torch.Tensor):
-        images = np.asarray(images)
+        images = _as_array(images)
     _check_shape_and_dtype(images)
     if len(images.shape) == 3:
         images = (images.values if hasattr(images, "coords") else images)[None]
     return images, names if names is not None and len(names) == len(images) else None
+
+
+def _as_array(images: Any) -> np.ndarray:
+    """An array of numbers from a list or from any object that NumPy reads."""
+    try:
+        array = np.asarray(images)
+    except (TypeError, ValueError):
+        array = np.empty((), object)
+    if array.dtype.kind not in "biufc":
+        raise UserError(
+            f"images is {describe(images)}; allowed: an array [n, 1, 28, 28] or [1, 28, 28] of PyTorch, NumPy or xarray"
+        )
+    return array
 
 
 def finite_rows(rows: Any, start: int, names: tuple[str, ...] | None) -> torch.Tensor:

@@ -12,6 +12,7 @@ import torch
 
 from denoscope.config import ClassifierConfig
 from denoscope.foundation import html_repr
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import check_callable
@@ -132,6 +133,7 @@ class Classifier:
         return digits[:, 0], values[:, 0], values[:, 1], like[: len(rows)]
 
 
+@arguments_checked
 def classify(
     images: Any,
     *,

@@ -12,14 +12,18 @@ import numpy as np
 import torch
 
 from denoscope.config import InferenceConfig
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import parse_integer
+from denoscope.hooks.queries import as_queries
 from denoscope.hooks.taps import tapped
 from denoscope.interventions.spec import Intervention
 from denoscope.models.classifier.digit_images import DIGIT
 from denoscope.models.classifier.labels import classify_finite
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.schedulers import keeps_no_history
+from denoscope.recording.arguments import several
 from denoscope.recording.opening import check_finished, parse_recording
 from denoscope.recording.patching import patch_map
 from denoscope.recording.provenance import device_name
@@ -36,13 +40,14 @@ Cell = tuple[int, int]
 """A layer and a sample by their places."""
 
 
+@arguments_checked
 def patch(
     denoiser: Denoiser,
     recording_a: Recording | str | os.PathLike[str],
     recording_b: Recording | str | os.PathLike[str],
     *,
-    layers: Sequence[str] | None = None,
-    steps: Sequence[int] | None = None,
+    layers: str | Sequence[str] | None = None,
+    steps: int | Sequence[int] | None = None,
     batch_size: int = InferenceConfig.batch_size,
     checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> xarray.Dataset:
@@ -66,6 +71,7 @@ def patch(
     Raises: UserError if the recordings do not fit each other or the denoiser, are damaged, or the checkpoint exists.
     """
     check_denoiser(denoiser)
+    batch_size = parse_integer(batch_size, "batch_size", minimum=1)
     a, b = parse_recording(recording_a), parse_recording(recording_b)
     work = _Work.planned(denoiser, a, b, layers, steps)
     a.check("sequence")
@@ -104,17 +110,17 @@ class _Work:
         denoiser: Denoiser,
         a: Recording,
         b: Recording,
-        layers: Sequence[str] | None,
-        steps: Sequence[int] | None,
+        layers: str | Sequence[str] | None,
+        steps: int | Sequence[int] | None,
     ) -> _Work:
         if a.attrs["fingerprint"]["weights_sha256"] != denoiser.weights_hash:
             raise UserError(f"{a.path} was recorded from another model: its weights are not the same")
         names = [str(name) for name in a.dataset["sample"].to_numpy()]
-        chosen = denoiser.chosen_layers(layers or list(b.states), condition_of(a, names, denoiser).inputs)
+        queries = () if layers is None else as_queries(layers)
+        chosen = denoiser.chosen_layers(queries or list(b.states), condition_of(a, names, denoiser).inputs)
         count = a.sequence.sizes["state"] - 1
-        wanted = tuple(range(count)) if steps is None else tuple(steps)
-        if wrong := [step for step in wanted if not 0 <= step < count]:
-            raise UserError(f"steps names step {wrong[0]}; allowed: 0 to {count - 1}")
+        chosen_steps = range(count) if steps is None else several(steps)
+        wanted = tuple(parse_integer(step, "steps", maximum=count - 1) for step in chosen_steps)
         loop = loop_of(a)
         addresses = tuple(layer.address for layer in chosen)
         work = cls(denoiser, a, b, addresses, wanted, _sources(a, b), loop, interventions_of(a))

@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from denoscope.config import InferenceConfig, SystemConfig
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.hooks.module_survey import modules_of
@@ -57,6 +58,7 @@ class Watch:
         return self._watcher.recording()
 
 
+@arguments_checked
 @contextmanager
 def watch(
     pipe: Any,

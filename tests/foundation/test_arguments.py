@@ -1,13 +1,17 @@
-"""`steps` and `num_steps` are one argument, in every public function that takes it."""
+"""Types of arguments are checked; `steps` and `num_steps` are one argument in every public function that takes it."""
 
 import inspect
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 import torch
 from torch import nn
 
 import denoscope as ds
-from denoscope.foundation.aliases import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.recording import verify
 
 
@@ -71,3 +75,51 @@ def test_sampling_takes_the_second_name():
 class Half(nn.Module):
     def forward(self, x, _timestep):
         return x / 2
+
+
+class Reports(Protocol):
+    def __call__(self, done: int, /) -> None: ...
+
+
+@arguments_checked
+def typed(
+    flag: bool = True,
+    *,
+    name: str | None = None,
+    path: str | os.PathLike[str] | None = None,
+    names: Sequence[str] = (),
+    report: Reports | None = None,  # noqa: ARG001
+    options: Mapping[str, int] | None = None,  # noqa: ARG001
+    number: int = 0,  # noqa: ARG001
+    anything: Any = None,  # noqa: ARG001
+) -> str:
+    return f"{flag} {name} {path} {names}"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"flag": 1}, "flag is 1; allowed: True or False"),
+        ({"name": b"x"}, "name is b'x'; allowed: a text or None"),
+        ({"path": "a\0"}, r"path is 'a\x00'; allowed: a path or None"),
+        ({"path": 3}, "path is 3; allowed: a path or None"),
+        ({"names": "abc"}, "names is 'abc'; allowed: texts in a list"),
+        ({"names": ["a", 1]}, "names is ['a', 1]; allowed: texts in a list"),
+        ({"report": 3}, "report is 3; allowed: a function or None"),
+        ({"options": []}, "options is []; allowed: a mapping or None"),
+    ],
+)
+def test_arguments_of_a_type_that_the_annotations_exclude_are_refused(values, message):
+    with pytest.raises(ds.UserError) as caught:
+        typed(**values)
+    assert str(caught.value) == message
+
+
+def test_positions_are_named_and_allowed_values_reach_the_function():
+    with pytest.raises(ds.UserError, match=r"^flag is"):
+        typed("yes")
+    path, names = Path("a"), ("b",)
+    assert typed(False, name="n", path=path, names=names, report=print, options={}) == "False n a ('b',)"
+    assert typed(number="left to the function", anything=object()).startswith("True")
+    with pytest.raises(TypeError, match="other"):
+        typed(other=1)

@@ -1,1 +1,0 @@
-"""How often the intervals that measures state contain the truth: `make intervals`."""

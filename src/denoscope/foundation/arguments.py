@@ -1,0 +1,151 @@
+"""Decorators of public functions: the types of their arguments are checked, and an argument has a second name."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
+from denoscope.foundation.validation import describe
+
+P = typing.ParamSpec("P")
+R = typing.TypeVar("R")
+Test = Callable[[Any], bool]
+
+_PATHS = (Path, os.PathLike, os.PathLike[str])
+_MADE_BY = {
+    "Denoiser": "a denoiser, as ds.load returns it",
+    "Condition": "a ds.Condition",
+    "Recording": "a recording, as ds.open or ds.record returns it",
+    "GaussianTheory": "a result of ds.dynamics.gaussian_theory",
+    "Speciation": "a result of ds.dynamics.speciation",
+    "ModelConfig": "a ModelConfig",
+    "LeNet5": "a LeNet5",
+    "dtype": "a torch.dtype",
+}
+"""What values of a class are, and how to get one."""
+
+
+def arguments_checked(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, which refuses arguments whose type its annotations exclude.
+
+    Checked are booleans, texts, paths, functions, mappings, lists of texts and instances of the package's own classes.
+    Numbers and arrays, which many types stand for, are left to the function.
+
+    Raises: UserError naming the argument, its value and what is allowed.
+    """
+    signature = inspect.signature(function)
+
+    @functools.cache
+    def rules() -> dict[str, list[tuple[Test, str]]]:
+        hints = _resolved(function)
+        found = {name: _rules(hints[name]) for name in signature.parameters if name in hints}
+        return {name: rules for name, rules in found.items() if rules}
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        # What is missing or unknown is reported by the call itself, as that of any function.
+        given = inspect.signature(function).bind_partial(*args).arguments if args else {}
+        for name, value in {**given, **kwargs}.items():
+            allowed = rules().get(name)
+            if allowed and not any(test(value) for test, _ in allowed):
+                words = " or ".join(dict.fromkeys(text for _, text in allowed))
+                raise UserError(f"{spelled(name)} is {describe(value)}; allowed: {words}")
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def accepts_num_steps(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, which also accepts its keyword argument `steps` as `num_steps`, the name of the command's flag.
+
+    >>> @accepts_num_steps
+    ... def run(*, steps=50):
+    ...     return steps
+    >>> run(num_steps=20)
+    20
+
+    Raises: UserError if a call gives both.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if "num_steps" in kwargs:
+            if "steps" in kwargs:
+                raise UserError(
+                    f"steps={kwargs['steps']!r} and num_steps={kwargs['num_steps']!r} are two names of one "
+                    "argument; give one of them"
+                )
+            kwargs["steps"] = kwargs.pop("num_steps")
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _resolved(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations whose names the module of a function imports; others serve type checkers alone."""
+    found = {}
+    for name, text in inspect.get_annotations(inspect.unwrap(function)).items():
+        try:
+            found[name] = eval(text, inspect.unwrap(function).__globals__) if isinstance(text, str) else text
+        except NameError:
+            continue
+    return found
+
+
+def _rules(hint: Any) -> list[tuple[Test, str]]:
+    """What an annotation allows, each a test and words; nothing if a part of it is left to the function."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        options = typing.get_args(hint)
+        is_path = any(option in _PATHS for option in options)
+        # Of a path, a text is one too.
+        parts = [_rules(option) for option in options if not (is_path and option is str)]
+        return [rule for part in parts for rule in part] if all(parts) else []
+    if hint is None or hint is type(None):
+        return [(lambda value: value is None, "None")]
+    if hint is bool:
+        return [(lambda value: isinstance(value, (bool, np.bool_)), "True or False")]
+    if hint is str:
+        return [(lambda value: isinstance(value, str), "a text")]
+    if hint in _PATHS:
+        return [(_is_path, "a path")]
+    origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if origin is Callable or (isinstance(hint, type) and getattr(hint, "_is_protocol", False)):
+        return _rules_of_protocol(hint)
+    if origin is Mapping:
+        return [(lambda value: isinstance(value, Mapping), "a mapping")]
+    if origin in (Sequence, Iterable) and arguments == (str,):
+        return [(_are_texts, "texts in a list")]
+    if isinstance(hint, type) and hint.__name__ in _MADE_BY:
+        return [(lambda value: isinstance(value, hint), _MADE_BY[hint.__name__])]
+    return []
+
+
+def _rules_of_protocol(hint: Any) -> list[tuple[Test, str]]:
+    names = [name for name in vars(hint) if name == "__call__" or not name.startswith("_")]
+    if not isinstance(hint, type) or "__call__" in names:
+        return [(callable, "a function")]
+    return [
+        (
+            lambda value: not isinstance(value, type) and all(hasattr(value, name) for name in names),
+            f"an object with {', '.join(names)}",
+        )
+    ]
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, (str, os.PathLike)) and "\0" not in os.fspath(value)
+
+
+def _are_texts(value: Any) -> bool:
+    is_list = isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim == 1)
+    return is_list and not isinstance(value, (str, bytes)) and all(isinstance(item, str) for item in value)

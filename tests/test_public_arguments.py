@@ -1,0 +1,155 @@
+"""Every public function under values that its arguments do not take: it succeeds, or says in one line what is wrong."""
+
+import json
+
+import public_functions
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from public_functions import CALLBACKS, FUNCTIONS, WRONG, fault, trials
+
+import denoscope as ds
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+EACH = 23
+"""Of the trials, every 23rd is made by `make test`: another value for each argument."""
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory):
+    return public_functions.calls(tmp_path_factory.mktemp("calls"))
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_every_public_function_is_tried(calls):
+    assert set(calls) == set(public_functions.public_names())
+
+
+def test_each_call_succeeds_with_its_own_arguments(calls):
+    faults = {name: fault(call, {}) for name, call in calls.items()}
+    assert not {name: found for name, found in faults.items() if found}
+
+
+def found_faults(calls, chosen):
+    faults = {trial: fault(calls[trial[0]], {trial[1]: trial[2]}) for trial in chosen}
+    return {trial: found for trial, found in faults.items() if found}
+
+
+def test_a_wrong_value_is_refused_in_one_line(calls):
+    assert not found_faults(calls, trials(calls)[::EACH])
+
+
+MISTAKES = {
+    "ds.record": [
+        ("denoiser", "text", "denoiser is 'x'; allowed: a denoiser, as ds.load returns it"),
+        ("progress", "3", "progress is 3"),
+    ],
+    "ds.open": [("path", "nan array", "path is an ndarray; allowed: a path")],
+    "ds.classify": [
+        ("images", "generator", "images is a generator; allowed: an array"),
+        ("reject", "3", "reject is 3; allowed: True or False"),
+    ],
+    "ds.figures.draw_entropy": [
+        ("ax", "3", "ax is 3; allowed: a matplotlib axis"),
+        ("level", "text", "level is 'x'; allowed: a result of ds.dynamics.speciation or None"),
+    ],
+    "ds.figures.draw_exponents": [
+        ("theory", "dict", "theory['a'] is 1; allowed: a result of gaussian_theory")
+    ],
+    "ds.Intervention": [
+        ("value", "objects", "'value' of an intervention is an array of object"),
+        ("at", "rank 0", "'at' of an intervention is tensor(1.)"),
+    ],
+    "ds.noise.read": [
+        ("folder", "null character", "folder is 'a\\x00b'; allowed: a path"),
+        ("shape", "path", "shape is PosixPath('nowhere')"),
+    ],
+    "ds.dynamics.lyapunov": [("iterations", "huge", "allowed: an integer of at least 40 and below 2**63")],
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_the_argument_its_value_and_what_is_allowed_are_named(calls, name):
+    call = calls[name]
+    for argument, value, message in MISTAKES[name]:
+        with pytest.raises(ds.UserError) as caught:
+            call.function(**{**call.arguments, argument: WRONG[value]()})
+        assert message in str(caught.value)
+
+
+def test_arguments_in_the_wrong_order_are_refused_before_anything_is_computed(calls):
+    arguments = calls["ds.record"].arguments
+    with pytest.raises(ds.UserError, match=r"denoiser is .*RandomNoise.*allowed: a denoiser"):
+        ds.record(arguments["x"], arguments["denoiser"])
+    with pytest.raises(ds.UserError, match="denoiser is 'x'"):
+        ds.record("x")
+
+
+def combinations(calls):
+    """Two arguments of one function, each with a value."""
+
+    def of(name):
+        pairs = st.tuples(st.sampled_from(calls[name].names), st.sampled_from(list(WRONG)))
+        return st.tuples(
+            st.just(name), st.lists(pairs, min_size=2, max_size=3, unique_by=lambda pair: pair[0])
+        )
+
+    several = sorted(name for name, call in calls.items() if len(call.names) > 1)
+    return st.sampled_from(several).flatmap(of)
+
+
+def try_combinations(calls, count):
+    @settings(
+        max_examples=count,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(combinations(calls))
+    def one(drawn):
+        name, changes = drawn
+        own = any(argument in CALLBACKS and value in FUNCTIONS for argument, value in changes)
+        if not own and ("fast", "True") not in changes:
+            assert fault(calls[name], dict(changes)) is None
+
+    one()
+
+
+def test_several_wrong_values_at_once_are_refused_in_one_line(calls):
+    try_combinations(calls, 100)
+
+
+@pytest.mark.slow
+def test_several_wrong_values_at_once_are_refused_in_one_line_thousands_of_times(calls):
+    try_combinations(calls, 10_000)
+
+
+IN_THREE_GB = """
+import json, resource, sys, tempfile, warnings
+from pathlib import Path
+warnings.simplefilter("ignore")
+sys.path[:0] = {path!r}
+import public_functions
+resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30,) * 2)
+calls = public_functions.calls(Path(tempfile.mkdtemp(dir=".")))
+faults = {{}}
+for trial in public_functions.trials(calls):
+    resource.setrlimit(resource.RLIMIT_CPU, (int(resource.getrusage(resource.RUSAGE_SELF).ru_utime) + 30, resource.RLIM_INFINITY))
+    if found := public_functions.fault(calls[trial[0]], {{trial[1]: trial[2]}}):
+        faults[" ".join(trial)] = found
+print(json.dumps(faults))
+"""
+
+
+@pytest.mark.slow
+def test_every_wrong_value_is_refused_within_three_gigabytes(recorder, tmp_path):
+    import sys
+
+    code, printed, beside = recorder.block(tmp_path, code=IN_THREE_GB.format(path=sys.path))
+    assert code == 0, beside
+    assert json.loads(printed.splitlines()[-1]) == {}
