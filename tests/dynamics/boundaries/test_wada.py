@@ -79,3 +79,36 @@ def test_specks_of_other_labels_are_ignored():
     labels = np.where(x < 60, 0, np.where(y < 60, 1, 2))
     specks = np.where(np.random.default_rng(0).random(labels.shape) < 5e-4, 3, labels)
     np.testing.assert_allclose(wada(specks, classes=(0, 1, 2)).fractions, wada(labels).fractions, rtol=0.02)
+
+
+def stripes(period: float, angle: float, size: int = 150) -> np.ndarray:
+    """Straight stripes of three colours; a period holds one of each."""
+    y, x = np.mgrid[:size, :size]
+    return np.floor((np.cos(angle) * x + np.sin(angle) * y) * 3 / period).astype(int) % 3
+
+
+@pytest.mark.parametrize("period", [3.2, 3.5, 3.75, 4.0, 4.5])
+def test_stripes_that_alias_are_not_wada(period):
+    for angle in np.random.default_rng(0).uniform(0, np.pi, 8):
+        found = wada(stripes(period, angle))
+        assert found.reading != "wada"
+        assert any("finer plane" in line or "noise" in line for line in found.warnings)
+
+
+@pytest.mark.parametrize("shape", ["disk", "half", "rings"])
+def test_patterns_that_alias_in_a_part_of_the_plane_are_not_wada(shape):
+    y, x = np.mgrid[:150, :150] - 75
+    part = {"disk": np.hypot(x, y) < 40, "half": x > 0, "rings": np.hypot(x, y) > 20}[shape]
+    pattern = np.floor(np.hypot(x, y) * 3 / 3.6).astype(int) % 3 if shape == "rings" else stripes(3.6, 0.3)
+    assert wada(np.where(part, pattern, 0)).reading != "wada"
+
+
+@pytest.mark.parametrize("size", [100, 160])
+def test_newtons_basins_are_wada_at_lower_resolutions(size):
+    found = wada(newton(size))
+    assert found.reading == "wada" and not any("finer plane" in line for line in found.warnings)
+
+
+@pytest.mark.parametrize("period", [7.0, 12.0])
+def test_wider_stripes_are_not_wada(period):
+    assert wada(stripes(period, 0.3)).reading == "not wada"

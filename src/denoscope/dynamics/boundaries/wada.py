@@ -11,6 +11,7 @@ import numpy as np
 from denoscope.dynamics.boundaries.disorder import NOISY, cell_disorder
 from denoscope.dynamics.boundaries.label_plane import (
     classes_of,
+    mixed_windows,
     parse_boxes,
     parse_labels,
     plane_origin,
@@ -26,6 +27,9 @@ from denoscope.models.classifier.labels import REJECTED
 Reading = Literal["wada", "not wada", "undecided"]
 SEEN = 0.95
 """Share of the boundary boxes that counts as all of them: the cells cut off the finest structure."""
+NARROW, AROUND, FILLED = 3, 5, 0.3
+"""Basins may alias if, for this share of the boundary boxes of 3² cells, all boxes at 5² places around hold a boundary too.
+The share is 0.05 for Newton's basins at any resolution, and 0.95 for stripes of up to 2 cells."""
 KEPT, LOST = 0.9, 0.7
 """Ratios W/W(half resolution) from which basins may be Wada (where it is 1), and below which they are not (where
 classes meet at points it is 1/2)."""
@@ -68,7 +72,8 @@ def wada(
     W is the share of boxes near those points: it falls with the side, and doubles when the resolution is halved. W
     below 1 in the smallest boxes is expected even of Wada basins, because few cells hold few labels.
 
-    Caveats: noise that differs between cells also gives 1, so its reading is "undecided". A class that only fills a
+    Caveats: noise that differs between cells also gives 1, so its reading is "undecided". So is that of basins narrower than
+    about two cells, such as three colours of stripes with a period below five: they alias alike at both resolutions. A class that only fills a
     corner makes W small. Two classes cannot be tested. Cells prove nothing about smaller lengths.
 
     The intervals are Wilson's for the number of boxes that fit side by side along the boundary.
@@ -94,6 +99,7 @@ def wada(
     ratio = min((f / c for f, c in zip(fractions, coarse, strict=True) if c > 0), default=None)
     seen_at = next((side for side, share in zip(sides, fractions, strict=True) if share >= SEEN), None)
     noisy, unseen = cell_disorder(labels) >= NOISY, bool(np.isnan(coarse).all())
+    aliased = _filled_share(labels) >= FILLED
     return Wada(
         boxes=sides,
         fractions=fractions,
@@ -101,10 +107,10 @@ def wada(
         coarse_fractions=coarse,
         seen_at=seen_at,
         resolution_ratio=None if ratio is None else float(ratio),
-        reading="undecided" if noisy or unseen else _reading(seen_at, ratio),
+        reading="undecided" if noisy or unseen else _reading(seen_at, ratio, aliased),
         confidence=confidence,
         origin=plane_origin(labels, sides) | {"wanted": list(wanted)},
-        warnings=_warnings(labels, wanted, apart[-1], noisy, unseen),
+        warnings=_warnings(labels, wanted, apart[-1], noisy=noisy, unseen=unseen, aliased=aliased),
     )
 
 
@@ -140,14 +146,21 @@ def _share(labels: np.ndarray, side: int, wanted: Sequence[int]) -> float:
     return full / mixed if mixed else float("nan")
 
 
-def _reading(seen_at: int | None, ratio: float | None) -> Reading:
+def _filled_share(labels: np.ndarray) -> float:
+    """The share of boundary boxes whose surroundings consist of boundary boxes alone, without the inside of a basin."""
+    near, inside = mixed_windows(labels, NARROW), NARROW + AROUND - 1
+    filled = ~windows_with(~near, AROUND) if inside <= min(labels.shape) else np.zeros(0, bool)
+    return float(filled.sum()) / max(float(near.sum()), 1.0)
+
+
+def _reading(seen_at: int | None, ratio: float | None, aliased: bool) -> Reading:
     if ratio is None or ratio < LOST:
         return "not wada"
-    return "wada" if seen_at and ratio >= KEPT else "undecided"
+    return "wada" if seen_at and ratio >= KEPT and not aliased else "undecided"
 
 
 def _warnings(
-    labels: np.ndarray, wanted: Sequence[int], boxes: float, noisy: bool, unseen: bool
+    labels: np.ndarray, wanted: Sequence[int], boxes: float, *, noisy: bool, unseen: bool, aliased: bool
 ) -> tuple[str, ...]:
     warnings = []
     if unseen:
@@ -157,6 +170,11 @@ def _warnings(
     if noisy:
         warnings.append(
             "neighbouring cells differ as in noise drawn for each cell: no box size can show Wada basins"
+        )
+    elif aliased:
+        warnings.append(
+            f"basins are narrower than {NARROW} cells nearly everywhere along the boundary, where patterns alias alike at "
+            "both resolutions; take a finer plane"
         )
     if rare := [label for label in wanted if np.mean(labels == label) < 1e-3]:
         named = ", ".join(map(str, rare))

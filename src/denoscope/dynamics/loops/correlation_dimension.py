@@ -7,18 +7,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from denoscope.dynamics.loops.correlation_sum import PARTS, check_distinct, correlation_counts
 from denoscope.dynamics.result import Estimate
-from denoscope.dynamics.statistics.arguments import parse_confidence, parse_numbers, parse_points
+from denoscope.dynamics.statistics.arguments import (
+    parse_confidence,
+    parse_numbers,
+    parse_rounded_points,
+)
 from denoscope.dynamics.statistics.intervals import student_quantile
-from denoscope.dynamics.statistics.pairwise import blocks, check_theiler, extent
+from denoscope.dynamics.statistics.pairwise import check_theiler
 from denoscope.dynamics.statistics.standard_errors import jackknife_error
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 
 LEAST_POINTS = 200
-RADII = 400
-PARTS = 20
 LEAST_PAIRS = 200
 """Below the radius that contains so many pairs, ln C scatters by more than a tenth."""
 SHARE = 0.02
@@ -27,6 +30,8 @@ extends to ten times the pairs at its lower end."""
 NEAR = 0.8
 """The share of the bound from which there is a warning."""
 LEAST_RADII = 6
+SATURATED = 0.95
+"""The upper end of the interval from which the dimension of a scalar series may be limited by its one number."""
 WIDEST = 0.1
 """The largest ρ in the bound: radii above a tenth of the diameter are not a small scale."""
 
@@ -71,26 +76,27 @@ def correlation_dimension(
     Noise of size s appears as the full dimension below r = s. Sharp edges of a set lower the slope: by 2 % for a square, by
     8 % for a cube of six dimensions or for the logistic map at r = 4, whose density is infinite at its ends. Values near
     the bound D₂ ≤ 2 log₁₀ n / log₁₀(1/ρ), with ρ the upper radius over the diameter, at most 0.1, only show that there are
-    too few points; the 50–70 steps of a trajectory are refused.
+    too few points; the 50–70 steps of a trajectory are refused. A few outliers do not count for the diameter, which is at
+    most twice the distance that 98 % of the pairs do not exceed. An orbit that repeats up to the rounding of the dtype in
+    which it is given is refused: it is a finite set. A scalar series shows at most D₂ = 1; a warning says when to embed it.
 
     Args:
         theiler: pairs at most so many points apart in time are left out; 0 leaves out each point with itself.
         radii: the smallest and the largest radius of the fit.
 
-    Raises: UserError if there are fewer than 200 points, all points are equal, or the range contains no straight line.
+    Raises: UserError if there are fewer than 200 points, the points are equal or repeat, or the range contains no straight line.
     Source: Grassberger and Procaccia, Physica D 9, 189 (1983); Theiler, Phys. Rev. A 34, 2427 (1986); Eckmann and
         Ruelle, Physica D 56, 185 (1992).
     """
-    array = parse_points(points, name="points", minimum=1)
+    array, rounding = parse_rounded_points(points, name="points", minimum=1)
     _check_points(len(array))
     check_theiler(theiler, len(array))
     parse_confidence(confidence)
     _check_radii(radii)
-    smallest, diameter = extent(array, theiler)
-    grid = np.geomspace(smallest, diameter, RADII)
-    counts, pairs = _counts(array, grid, theiler)
-    _check_distinct(array, counts, pairs)
-    sums = counts.sum(axis=0) / pairs
+    grid, counts, pairs = correlation_counts(array, theiler)
+    sums, diameter = counts.sum(axis=0) / pairs, float(grid[-1])
+    allowed = 1 / len(array) if radii is None else SHARE / 2
+    check_distinct(array, grid, sums, rounding=rounding, allowed=allowed, repeated=SHARE / 2)
     fitted = _fitted(grid, sums, radii, points=len(array), pairs=pairs / 2)
     value, halves = _slope(grid, sums, fitted), _halves(grid, sums, fitted)
     scatter = 2 * student_quantile(confidence, PARTS - 1) * _scatter_between_parts(grid, counts, fitted)
@@ -110,6 +116,7 @@ def correlation_dimension(
         warnings=(
             *_bound_warnings(value, bound, len(array)),
             *_fit_warnings(value, halves),
+            *_scalar_warnings(array.shape[1], value + reach),
             *_neighbour_warnings(array, theiler, high, float(sums[fitted][-1])),
         ),
     )
@@ -130,32 +137,6 @@ def _check_radii(radii: Any) -> None:
     ends = parse_numbers(radii, "radii")
     if ends.shape != (2,) or not 0 < ends[0] < ends[1]:
         raise UserError(f"radii is {describe(radii)}; allowed: (low, high) with 0 < low < high")
-
-
-def _check_distinct(points: np.ndarray, counts: np.ndarray, pairs: int) -> None:
-    """Refuse a finite set of states that are visited repeatedly, for which C does not vanish with r."""
-    distinct = len(np.unique(points, axis=0))
-    if counts[:, 0].sum() / pairs > SHARE / 2 and distinct < len(points):
-        raise UserError(
-            f"only {distinct} of {len(points)} points are distinct: an orbit that repeats is a finite set of dimension 0; "
-            "use periodicity"
-        )
-
-
-def _counts(points: np.ndarray, grid: np.ndarray, theiler: int) -> tuple[np.ndarray, int]:
-    """The number of ordered pairs within each radius, by the stretch of time of their first point; and of all pairs."""
-    part_of = np.arange(len(points)) * PARTS // len(points)
-    width = np.log(grid[-1] / grid[0]) / (len(grid) - 1) or 1.0
-    histogram = np.zeros(PARTS * len(grid), dtype=np.int64)
-    for rows, block in blocks(points, theiler):
-        apart = np.isfinite(block)
-        with np.errstate(divide="ignore"):
-            # A distance within rounding of a radius counts as within it.
-            place = np.ceil((np.log(block[apart]) - np.log(grid[0])) / width - 1e-9)
-        place = np.clip(place, 0, len(grid) - 1).astype(np.int64)
-        place += np.broadcast_to(part_of[rows, None], block.shape)[apart] * len(grid)
-        histogram += np.bincount(place, minlength=len(histogram))
-    return np.cumsum(histogram.reshape(PARTS, -1), axis=1), int(histogram.sum())
 
 
 def _fitted(
@@ -208,6 +189,16 @@ def _fit_warnings(value: float, halves: tuple[float, float]) -> list[str]:
     return [
         f"ln C is not a straight line: its slope is {halves[0]:.2f} over the lower half of the range and {halves[1]:.2f} "
         "over the upper; plot the sums and choose radii"
+    ]
+
+
+def _scalar_warnings(numbers: int, high: float) -> list[str]:
+    """A warning if the dimension may be limited by that of the numbers themselves."""
+    if numbers > 1 or high < SATURATED:
+        return []
+    return [
+        "D₂ of a scalar series is at most 1, and this one is close to it: if the series is one of several variables, embed "
+        "it, for two delays as np.stack([x[:-1], x[1:]], 1), with more delays until D₂ stays the same"
     ]
 
 

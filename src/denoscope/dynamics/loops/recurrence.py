@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.statistics.arguments import parse_points
-from denoscope.dynamics.statistics.pairwise import blocks, check_theiler, distance_quantile
+from denoscope.dynamics.statistics.arguments import parse_rounded_points
+from denoscope.dynamics.statistics.pairwise import blocks, check_theiler, distance_quantile, resolution
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_integer, parse_real
 
@@ -51,8 +51,9 @@ def recurrence(
     """The pairs of points [n, …] (or [n]) in order of time that are close, and the lines that they form.
 
     R_ij = 1 if ‖x_i − x_j‖ ≤ threshold (L2). The threshold is such that a share `rate` of the pairs |i − j| > theiler is
-    recurrent; closer pairs in time are False in the matrix and are not counted. With P(l) diagonal lines (a stretch of
-    orbit follows an earlier one) and P(v) vertical lines (the orbit stays where it is) of each length:
+    recurrent, plus the rounding errors of the points, so that of equal distances all are recurrent or none. Closer pairs in
+    time are False in the matrix and are not counted. With P(l) diagonal lines (a stretch of orbit follows an earlier one)
+    and P(v) vertical lines (the orbit stays where it is) of each length:
 
     - recurrence rate: the share of recurrent pairs
     - determinism Σ_{l ≥ l_min} l P(l) / Σ_l l P(l): the share of recurrent pairs that lie on diagonals
@@ -70,13 +71,14 @@ def recurrence(
     Raises: UserError if there are fewer than 10 or more than 20000 points, or all points are equal.
     Source: Marwan, Romano, Thiel and Kurths, Physics Reports 438, 237 (2007), sec. 3.5.
     """
-    array = parse_points(points, name="points", minimum=LEAST_POINTS)
+    array, rounding = parse_rounded_points(points, name="points", minimum=LEAST_POINTS)
     parse_real(rate, "rate", above=0, below=1, example="0.05")
     parse_integer(shortest_diagonal, "shortest_diagonal", minimum=1)
     parse_integer(shortest_vertical, "shortest_vertical", minimum=1)
     _check_size(len(array))
     check_theiler(theiler, len(array))
-    threshold = distance_quantile(array, rate, theiler)
+    # Among distances that are equal up to rounding, the quantile alone would separate equal ones.
+    threshold = distance_quantile(array, rate, theiler) + resolution(array, rounding)
     matrix = np.concatenate([block <= threshold for _, block in blocks(array, theiler)])
     measured_rate = float(matrix.sum() / ((len(array) - theiler) * (len(array) - theiler - 1)))
     return Recurrence(
@@ -149,7 +151,7 @@ def _recurrence_warnings(points: int, rate: float, measured_rate: float) -> list
         )
     if abs(measured_rate - rate) > 0.1 * rate:
         warnings.append(
-            f"the recurrence rate is {measured_rate:.3g} instead of {rate:g}: many distances are equal, or there are too few "
+            f"the recurrence rate is {measured_rate:.3g} instead of {rate:g}: many distances are equal up to rounding, or there are too few "
             "pairs"
         )
     return warnings

@@ -12,6 +12,13 @@ from denoscope.foundation.validation import parse_integer
 BLOCK_NUMBERS = 1 << 22
 """The number of distances in memory at a time: 32 MB."""
 BINS = 4096
+ROUNDINGS = 100.0
+"""Distances of so many rounding errors may be rounding."""
+ALONG_ORBIT, SHORT = 1e-12, 1000
+"""The relative error that a computation in float64 accumulates along an orbit of a thousand points, such as that of the sine
+of a growing phase; it grows with the number of points."""
+USUAL = 0.98
+"""The share of points that are no outliers."""
 
 
 def check_theiler(theiler: int, points: int) -> None:
@@ -38,6 +45,23 @@ def blocks(points: np.ndarray, theiler: int) -> Iterator[tuple[slice, np.ndarray
         gaps = np.abs(np.arange(n) - np.arange(rows.start, rows.stop)[:, None])
         block[gaps <= theiler] = np.inf
         yield rows, block
+
+
+def resolution(points: np.ndarray, rounding: float) -> float:
+    """The distance up to which points [n, d] may be equal, from the absolute rounding error of the largest coordinate.
+
+    It is that of points of usual size, so that outliers do not matter.
+    """
+    sizes = np.abs(points).max(axis=1)
+    usual = float(np.quantile(sizes, USUAL))
+    along_orbit = ALONG_ORBIT * max(len(points) / SHORT, 1.0)
+    return max(ROUNDINGS * rounding / float(sizes.max()), along_orbit) * usual
+
+
+def distinct(points: np.ndarray, within: float) -> int:
+    """The number of points, where those within a distance of each other count as one."""
+    neighbours = np.concatenate([np.count_nonzero(block <= within, axis=1) for _, block in blocks(points, 0)])
+    return round(float((1 / (1 + neighbours)).sum()))
 
 
 def extent(points: np.ndarray, theiler: int) -> tuple[float, float]:
