@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from command_line import check_refusal, load, names
 
 import denoscope as ds
@@ -86,6 +87,17 @@ def test_the_scripts_run_in_the_order_of_the_documentation(script):
 def test_the_documented_commands_for_inputs_write_their_files(script, name, words, count):
     script(name, words)
     assert len(names("inputs")) == count
+
+
+def test_the_scripts_replace_what_they_wrote_before(script, here):
+    script("generate_plane_prompts.py", "--num_prompts_per_direction 2 2")
+    script("generate_plane_prompts.py", "--num_prompts_per_direction 1 2 --center_coords 2000.0 -1500.0")
+    assert len(names("inputs")) == 2
+    for seed in (0, 1):
+        torch.save(torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(seed)), here / "a.pt")
+        script("tensor_to_image.py", "--tensor-path a.pt --step -1")
+        script("classify.py", "--tensors .")
+    assert names("outputs/images/sequences", "*") == ["a_step_0000.png"]
 
 
 def test_pipeline_script_writes_a_picture(script):

@@ -236,12 +236,15 @@ def hold(holds_at: Sequence[int], told: str) -> None:
 
 
 def die_at_event(number: int, output: str) -> Callable[[], int]:
-    """End without a word at the file event of that number that concerns the output; returns how to count them."""
+    """End without a word at the file event of that number that concerns the output, or what is hidden beside it; returns
+    how to count them."""
     left = number
+    folder, name = os.path.split(output)
+    concerned = output, os.path.join(folder, f".{name}.")
 
     def count(event: str, arguments: tuple) -> None:
         nonlocal left
-        if event in FILE_EVENTS and output in str(arguments[0]):
+        if event in FILE_EVENTS and any(path in str(arguments[0]) for path in concerned):
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import os
 import sys
@@ -64,6 +65,9 @@ def script(name: str, path: str) -> None:
         settings = settings_file.read(Path(path).resolve().with_name("config.py"))
     except UserError as error:
         _fail(str(error))
+    if registry.verb(name).script_overwrites:
+        inference = dataclasses.replace(settings.inference, overwrite=True, resume=False)
+        settings = dataclasses.replace(settings, inference=inference)
     run(name, sys.argv[1:], settings, Path(path).name)
 
 

@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 def write(x: NoiseSet, settings: Settings) -> None:
     """Write the noises to the folder `inputs` and say so."""
     folder = settings.system.inputs
-    x.write(folder)
+    x.write(folder, overwrite=settings.inference.overwrite)
     shape = ", ".join(map(str, x.shape))
     print(f"{len(x)} tensors [1, {shape}] in {folder}: {x.names[0]}.pt … {x.names[-1]}.pt")

@@ -10,17 +10,20 @@ import torch
 
 from denoscope.config import Settings
 from denoscope.figures import images, plots
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 from denoscope.foundation.writing import claims
+from denoscope.foundation.writing.staged_files import staged_files
 from denoscope.models.classifier.digit_images import check_images
 from denoscope.models.classifier.labels import Classifier, classify_finite
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording.job import Job
-from denoscope.recording.predictions import Predictions
+from denoscope.recording.predictions import PREDICTIONS, Predictions
 from denoscope.recording.progress import RecordingProgress
 from denoscope.storage.pt.layout import file_of
 
-PLANE = "classifications_plane.png"
+PLANE, CELLS = "classifications_plane.png", "plane.png"
 
 
 def run(
@@ -41,7 +44,10 @@ def run(
     by = Classifier.of(settings.classifier.classifier_weights, reject=settings.classifier.reject)
     plots.check_library()
     check_images(plane.tensor(0))
+    replaces = inference.overwrite or inference.resume
     claims.claim(pictures / PLANE)
+    if not replaces:
+        _check_free(output / PREDICTIONS, pictures / PLANE, *([pictures / CELLS] if generate_png else []))
     options = replace(inference, extract_states=False, extract_estimates=False, output_format="pt")
     job = Job.prepared(denoiser, plane, output, options, settings.system.seed)
     x_0 = torch.from_numpy(job.run(progress).final.to_numpy())
@@ -50,31 +56,36 @@ def run(
         files=tuple(output / file_of("final", name, {}) for name in plane.names),
         labels=classify_finite(x_0, by),
     )
-    written = predictions.write(output)
-    written.append(_draw_classes(predictions, plane, settings.system.class_colors, pictures))
-    if generate_png:
-        for path in predictions.files:
-            images.render(path, output_base_dir=pictures)
-        written += [pictures / "final_tensors", _draw_cells(x_0, plane, pictures)]
-    return written
+    written = predictions.write(output, overwrite=replaces)
+    with staged_files(pictures / PLANE, overwrite=replaces) as staged:
+        _draw_classes(predictions, plane, settings.system.class_colors, staged)
+        if generate_png:
+            for path in predictions.files:
+                images.render(path, output_base_dir=staged)
+            _draw_cells(x_0, plane, staged)
+    cells = [pictures / "final_tensors", pictures / CELLS] if generate_png else []
+    return [*written, pictures / PLANE, *cells]
 
 
-def _draw_classes(predictions: Predictions, plane: NoiseSet, colors: tuple[str, ...], folder: Path) -> Path:
-    path = folder / PLANE
+def _check_free(*paths: Path) -> None:
+    """Refuse results that exist, before anything is computed."""
+    for path in filter(Path.exists, paths):
+        raise UserError(f"{path} exists; replace it ({spelled('overwrite', True)}) or name another folder")
+
+
+def _draw_classes(predictions: Predictions, plane: NoiseSet, colors: tuple[str, ...], folder: Path) -> None:
     (labels,) = predictions.planes().values()
     figure, axes = plots.figure()
     plots.draw_plane(axes, labels, *_axes(plane), colors=colors)
-    plots.save(figure, path)
-    return path
+    plots.save(figure, folder / PLANE)
 
 
-def _draw_cells(x_0: torch.Tensor, plane: NoiseSet, folder: Path) -> Path:
-    path, (u, v) = folder / "plane.png", _axes(plane)
+def _draw_cells(x_0: torch.Tensor, plane: NoiseSet, folder: Path) -> None:
+    u, v = _axes(plane)
     grid = x_0.reshape(len(u), len(v), *plane.shape).transpose(0, 1)
     figure, axes = plots.figure()
     plots.draw_images_plane(axes, grid, u, v)
-    plots.save(figure, path)
-    return path
+    plots.save(figure, folder / CELLS)
 
 
 def _axes(plane: NoiseSet) -> tuple[np.ndarray, np.ndarray]:

@@ -28,6 +28,8 @@ class Verb:
         own: a dataclass of the flags that belong to this command alone.
         writes: fields that name what the command writes, and need not exist.
         arguments: arguments of the functions that are called whose flag has another name, beside `ARGUMENTS`.
+        script_overwrites: whether the script of the command replaces its earlier results without being asked to, as the
+            scripts always did: what they write can be made again from what they read.
     """
 
     run: Callable[[Settings, Any], None]
@@ -36,6 +38,7 @@ class Verb:
     own: type[OwnFlags] | None = None
     arguments: Mapping[str, str] = field(default_factory=dict)
     writes: tuple[str, ...] = ()
+    script_overwrites: bool = False
 
     def fields(self) -> list[tuple[str, str, str]]:
         """(configuration, field, flag) of every flag that sets a configuration's field."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.writing.atomic_files import write_output
+from denoscope.foundation.writing.staged_files import staged_files
 
 if TYPE_CHECKING:
     from denoscope.noise.noise_set import NoiseSet
@@ -18,28 +17,24 @@ if TYPE_CHECKING:
 FORMAT = "denoscope noise 1"
 
 
-def write(noises: NoiseSet, folder: Path) -> list[Path]:
+def write(noises: NoiseSet, folder: Path, *, overwrite: bool) -> list[Path]:
     """Write the noises into a folder; see `NoiseSet.write`."""
     for name in noises.names:
         if not is_file_name(name):
             raise UserError(f"the noise {name!r} cannot be written: its name is not a file name; rename it")
     manifest = folder / f"{noises.stem}.json"
-    former = {entry["name"] for entry in samples_of(read_manifest(manifest))}
-    staged = folder / f".{uuid.uuid4().hex}.partial"
-    try:
+
+    def stale() -> list[Path]:
+        """Files that only the earlier set had; a manifest cannot name files in other folders."""
+        former = {entry["name"] for entry in samples_of(read_manifest(manifest))} - set(noises.names)
+        return [folder / f"{name}.pt" for name in former if is_file_name(name)]
+
+    with staged_files(manifest, overwrite=overwrite, stale=stale) as staged:
         for index, name in enumerate(noises.names):
             tensor_files.save(noises.tensor(index)[None], staged / f"{name}.pt")
         with write_output(staged / manifest.name) as file:
             file.write((json.dumps(_manifest(noises), indent=1) + "\n").encode())
-        manifest.unlink(missing_ok=True)  # it must not describe a mixture of both sets
-        paths = [(staged / f"{name}.pt").replace(folder / f"{name}.pt") for name in noises.names]
-        for name in former - set(noises.names):
-            if is_file_name(name):  # a manifest cannot name files in other folders
-                (folder / f"{name}.pt").unlink(missing_ok=True)
-        (staged / manifest.name).replace(manifest)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
-    return paths
+    return [folder / f"{name}.pt" for name in noises.names]
 
 
 def is_file_name(name: str) -> bool:

@@ -100,15 +100,18 @@ class NoiseSet(ABC):
         """The chosen noises, in the given order, with their names and coordinates."""
         return NoiseSubset(self, _positions(indices, len(self)))
 
-    def write(self, folder: str | os.PathLike[str]) -> list[Path]:
+    def write(self, folder: str | os.PathLike[str], *, overwrite: bool = True) -> list[Path]:
         """Write each noise as NAME.pt, [1, C, H, W], and their coordinates as one JSON file; return the tensors' paths.
 
         The JSON file is named after `stem`. An earlier set of the same stem is replaced: files that only the earlier set
         had are removed. No file takes its name before all are written.
 
+        Args:
+            overwrite: False refuses to replace or remove a file unless its content stays the same.
+
         Raises: UserError naming the file that cannot be written; the earlier set then remains unchanged.
         """
-        return noise_files.write(self, Path(folder))
+        return noise_files.write(self, Path(folder), overwrite=overwrite)
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):

@@ -27,10 +27,9 @@ from denoscope.recording.planning import condition_of, output_of, plan_of, selec
 from denoscope.recording.progress import NoProgress, RecordingProgress
 from denoscope.recording.recording import Recording
 from denoscope.sampling.settings import Loop
-from denoscope.storage.formats import FORMATS, attributes, local_store
+from denoscope.storage.formats import FORMATS, attributes_to_resume, local_store
 from denoscope.storage.output_lock import Existing, writing
 from denoscope.storage.plan import Plan, Writer
-from denoscope.storage.stores.local import LocalStore
 
 LOGGER = logging.getLogger(__name__)
 
@@ -178,7 +177,7 @@ class Job:
 
 def _streams(place: Path | None, options: InferenceConfig) -> int:
     """The version of the random streams of the recording that is resumed, else the newest."""
-    stored = attributes(LocalStore(place)) if place is not None and options.resume else {}
+    stored = attributes_to_resume(place) if place is not None and options.resume else {}
     return version_of(stored.get("fingerprint", {})) if stored else STREAMS_VERSION
 
 

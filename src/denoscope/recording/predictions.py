@@ -14,12 +14,14 @@ import torch
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.writing.atomic_files import write_output
+from denoscope.foundation.writing.staged_files import staged_files
 from denoscope.models.classifier.digit_images import check_images
 from denoscope.models.classifier.labels import Classifier, Labels, classify_finite
 from denoscope.storage import formats
 from denoscope.storage.pt import layout as pt_layout
 from denoscope.storage.stores.local import LocalStore
 
+PREDICTIONS = "predictions.json"
 CELL = re.compile(r"(?P<plane>plane_.+)_x(?P<x>\d+)_y(?P<y>\d+)")
 RESULT_FOLDERS = ("final_tensors", "sequences")
 
@@ -36,8 +38,11 @@ class Predictions:
         """Each plane's label grid [ny, nx] by the plane's name; −1 where a cell is missing, or no digit."""
         return plane_grids(self.samples, self.labels.label)
 
-    def write(self, folder: Path) -> list[Path]:
-        """Write predictions.json and, for a plane, classifications_plane.pt; returns their paths."""
+    def write(self, folder: Path, *, overwrite: bool) -> list[Path]:
+        """Write predictions.json and, for a plane, classifications_plane.pt; returns their paths.
+
+        Raises: UserError if one exists with other content, and `overwrite` is not set.
+        """
         content = {
             sample: {
                 "file": str(file),
@@ -48,14 +53,17 @@ class Predictions:
             | ({} if self.labels.likeness is None else {"likeness": _or_none(self.labels.likeness[row])})
             for row, (sample, file) in enumerate(zip(self.samples, self.files, strict=True))
         }
-        written = [folder / "predictions.json"]
-        with write_output(written[0]) as file:
-            file.write((json.dumps(content, indent=1) + "\n").encode())
         planes = self.planes()
-        for name, grid in planes.items():
-            written.append(folder / f"classifications_{name if len(planes) > 1 else 'plane'}.pt")
-            tensor_files.save(torch.from_numpy(grid), written[-1])
-        return written
+        grids = {
+            f"classifications_{name if len(planes) > 1 else 'plane'}.pt": grid
+            for name, grid in planes.items()
+        }
+        with staged_files(folder / PREDICTIONS, overwrite=overwrite) as staged:
+            with write_output(staged / PREDICTIONS) as file:
+                file.write((json.dumps(content, indent=1) + "\n").encode())
+            for name, grid in grids.items():
+                tensor_files.save(torch.from_numpy(grid), staged / name)
+        return [folder / name for name in (PREDICTIONS, *grids)]
 
 
 def _or_none(value: float) -> float | None:

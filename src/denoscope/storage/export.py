@@ -10,7 +10,7 @@ import numpy as np
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.foundation.writing import npz_files
+from denoscope.foundation.writing import claims, npz_files
 from denoscope.foundation.writing.atomic_files import write_output
 
 
@@ -23,12 +23,13 @@ def write(
 
     Raises: UserError if a file exists.
     """
-    for name, arrays in samples:
-        path = folder / f"{name}.{format}"
-        if path.exists():
-            raise UserError(f"{path} exists; name another folder ({spelled('folder')})")
-        with write_output(path) as file:
-            _write_one(file, format, arrays)
+    with claims.claimed(folder / f"*.{format}"):
+        for name, arrays in samples:
+            path = folder / f"{name}.{format}"
+            if path.exists():
+                raise UserError(f"{path} exists; name another folder ({spelled('folder')})")
+            with write_output(path) as file:
+                _write_one(file, format, arrays)
 
 
 def _write_one(file: BinaryIO, format: str, arrays: Mapping[str, np.ndarray]) -> None:

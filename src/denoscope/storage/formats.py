@@ -23,7 +23,7 @@ from denoscope.storage.pt import reader as pt_reader
 from denoscope.storage.pt import writer as pt_writer
 from denoscope.storage.root_file import RootFile
 from denoscope.storage.stores.byte_store import ByteStore, exists
-from denoscope.storage.stores.local import LocalStore
+from denoscope.storage.stores.local import LocalStore, places_of_replacement
 from denoscope.storage.zarr import check as zarr_check
 from denoscope.storage.zarr import layout as zarr_layout
 from denoscope.storage.zarr import reader as zarr_reader
@@ -38,6 +38,7 @@ class Layout(Protocol):
     """What describes a recording, in its format."""
 
     MARKS: str
+    LOCK: str
     FILE: RootFile[Any]
 
     def is_recording(self, store: ByteStore, /) -> bool: ...
@@ -189,7 +190,21 @@ def attributes(store: ByteStore) -> dict[str, Any]:
     return FORMATS[name].layout.attributes(store) if name else {}
 
 
+def attributes_to_resume(path: Path) -> dict[str, Any]:
+    """Return the attributes of the local recording that is continued: of an unfinished replacement, if there is one."""
+    places = [place for place in places_of_replacement(path) if place.is_dir()]
+    found = (attributes(LocalStore(place)) for place in [*places, path])
+    return next(filter(None, found), {})
+
+
 def set_attribute(path: Path, name: str, value: Any) -> None:
-    """Write one attribute into a local recording."""
+    """Write one attribute into a local recording.
+
+    Raises: UserError if another process writes it.
+    """
     format = stored_format(LocalStore(path)) or "zarr"
-    FORMATS[format].layout.set_attribute(local_store(path, format), name, value)
+    store, layout = local_store(path, format), FORMATS[format].layout
+    with store.lock(layout.LOCK) as held:
+        if not held:
+            raise UserError(f"{path} is being written by another process; wait for it")
+        layout.set_attribute(store, name, value)

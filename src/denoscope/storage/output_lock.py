@@ -21,9 +21,15 @@ Existing = Literal["refuse", "overwrite", "resume"]
 
 @contextmanager
 def claimed(
-    store: ByteStore, lock: str, attributes: Mapping[str, Any], check: Callable[[], None]
+    store: ByteStore,
+    lock: str,
+    attributes: Mapping[str, Any],
+    check: Callable[[], None],
+    settle: Callable[[], None],
 ) -> Iterator[None]:
     """Hold the lock of a recording while the block runs; `check` raises if it must not be written.
+
+    `settle` finishes what a killed process has left half done, and is called with the lock.
 
     Raises: UserError if another process writes it, or if it cannot be written.
     """
@@ -36,6 +42,7 @@ def claimed(
                     f"{store} is being written by another process; wait for it or name another output "
                     f"({spelled('out')})"
                 )
+            settle()
             # Again, since another process may have written meanwhile.
             check()
             yield
@@ -88,17 +95,27 @@ def check_same_work(store: ByteStore, stored: Mapping[str, Any], wanted: Mapping
         raise UserError(
             f"{store} was recorded from a {pipeline} call, which cannot be resumed; {how_to_record_anyway(stored)}"
         )
+    if differs := _differences(stored, wanted):
+        raise UserError(
+            f"{store} cannot be resumed: {'; '.join(differs)}; use the options it was begun with, replace it "
+            f"({spelled('overwrite', True)}), or name another output ({spelled('out')})"
+        )
+
+
+def is_same_work(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Return whether a recording that can be continued was begun with the same options, model and inputs."""
+    return not stored.get("pipeline") and not _differences(stored, wanted)
+
+
+def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """In what two recordings differ, by their attributes."""
     differs = differences(stored.get("fingerprint", {}), wanted["fingerprint"])
     differs += differences(
         {"folders of layers": stored.get("layer_folders")}, {"folders of layers": wanted["layer_folders"]}
     )
     if stored.get("inputs_sha256") != wanted["inputs_sha256"]:
         differs.append("the inputs, their names or their order")
-    if differs:
-        raise UserError(
-            f"{store} cannot be resumed: {'; '.join(differs)}; use the options it was begun with, replace it "
-            f"({spelled('overwrite', True)}), or name another output ({spelled('out')})"
-        )
+    return differs
 
 
 def is_intact(store: ByteStore, root: str, problems: Iterable[str]) -> bool:
@@ -128,7 +145,7 @@ def check_inside(store: ByteStore, keys: Iterable[str], links: Iterable[Path] = 
             raise UserError(f"{store}/{key} leads out of {store}; rename it, or name another output")
     if isinstance(store, LocalStore):
         home = store.root.resolve()
-        for path in [*map(store.path, keys), *links]:
+        for path in [*(store.root / key for key in keys), *links]:
             if not path.resolve().is_relative_to(home):
                 raise UserError(f"{path} leads out of {store}, to {path.resolve()}; {advice}")
 

@@ -39,12 +39,28 @@ def test_classify_reads_the_results_of_the_last_recording(recorded, here):
 def test_an_image_that_shows_no_digit_gets_label_minus_one_with_reject(here, refused, capsys):
     torch.save(torch.randn(1, 28, 28, generator=torch.Generator().manual_seed(0)), here / "noise.pt")
     for flags, labels in (("", range(10)), (" --reject", [-1])):
-        call(f"classify --tensors {here}{flags}")
+        call(f"classify --tensors {here}{flags} --overwrite")
         entry = predictions()["noise"]
         assert entry["label"] in labels and ("likeness" in entry) == bool(flags)
     assert entry["likeness"] < 1 and entry["confidence"] > 0.1
     assert "no digit: 1, labelled -1" in capsys.readouterr().out
     refused(f"classify --tensors {here} --reject --classifier_weights {lenet.WEIGHTS}", "--reject")
+
+
+def test_predictions_are_replaced_with_overwrite_only(recorded, here, refused):
+    shutil.copytree(recorded, here / "outputs")
+    call("classify")
+    before = (here / "outputs" / "predictions.json").read_bytes()
+    call("classify")
+    refused("classify --reject", "outputs/predictions.json exists", "--overwrite")
+    (here / "mine").mkdir()
+    (here / "mine" / "predictions.json").write_text("mine")
+    refused("classify --output mine", "mine/predictions.json exists", "--overwrite")
+    assert (here / "outputs" / "predictions.json").read_bytes() == before
+    assert (here / "mine" / "predictions.json").read_text() == "mine"
+    call("classify --reject --overwrite")
+    assert (here / "outputs" / "predictions.json").read_bytes() != before
+    assert [path.name for path in here.rglob(".*")] == [".recording"]
 
 
 def test_a_nan_image_gets_label_minus_one_and_leaves_the_others(recorded, here, capsys):

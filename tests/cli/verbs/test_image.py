@@ -36,3 +36,16 @@ def test_a_step_out_of_range_is_refused(sequences, refused):
     refused(f"image --tensor-path {file} --step 2", "step is 2")
     refused(f"image --tensor-path {file} --step last", "--step is 'last'", "noise")
     assert not Path("outputs/images").exists()
+
+
+def test_a_picture_is_replaced_with_overwrite_only(sequences, refused):
+    line = f"image --tensor-path {sequences}/sample_0000_sequence.pt"
+    (place,) = [call(line), *Path("outputs/images/sequences").iterdir()][1:]
+    before = place.read_bytes()
+    call(line)
+    torch.save(torch.rand(3, 1, 28, 28), sequences / "sample_0000_sequence.pt")
+    refused(line, f"{place} exists", "--overwrite")
+    refused(f"image --folder-path {sequences}", f"{place} exists", "--overwrite")
+    assert list(place.parent.iterdir()) == [place] and place.read_bytes() == before
+    call(f"{line} --overwrite")
+    assert place.read_bytes() != before and not list(Path().rglob(".*"))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from command_line import call, load, names
+from command_line import call, load, names, snapshot
 
 import denoscope as ds
 
@@ -47,3 +47,19 @@ def test_noises_have_the_shape_of_the_model(model, refused):
     call(f"noise random --model {model} --num_samples 1 --image_size 8 --channels 1")
     refused(f"noise random --model {model} --image_size 9", "--image_size is 9", "allowed: 8")
     refused(f"noise plane --model {model} --channels 3", "--channels is 3", "allowed: 1")
+
+
+def test_noises_are_replaced_with_overwrite_only(here, refused):
+    call("noise random --num_samples 3")
+    call("noise random --num_samples 3")
+    before = snapshot(here)
+    refused("noise random --num_samples 2", "inputs/noise_0002.pt exists", "--overwrite")
+    refused("noise random --num_samples 3 --seed 5", "inputs/noise", "--overwrite")
+    assert snapshot(here) == before
+    call("noise plane --num_prompts_per_direction 2 1")
+    call("noise random --num_samples 2 --seed 5 --overwrite")
+    assert names("inputs", "noise_*") == ["noise_0000.pt", "noise_0001.pt"] and len(names("inputs")) == 4
+    (here / "mine").mkdir()
+    (here / "mine" / "noise_0001.pt").write_text("mine")
+    refused("noise random --num_samples 2 --inputs mine", "mine/noise_0001.pt exists", "--overwrite")
+    assert names("mine", "*") == ["noise_0001.pt"]

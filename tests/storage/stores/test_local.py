@@ -101,9 +101,9 @@ def test_files_of_killed_processes_are_not_listed_and_are_removed_on_request(sto
     assert set(store.list()) == {"a/b"} and len(files(store.root)) == 2
     store.remove_partial(["a"])
     assert len(files(store.root)) == 2
-    store.remove_partial()
+    store.remove_partial(["a", "c"])
     assert files(store.root) == {"a/b"}
-    store.remove_empty_folders()
+    store.remove_empty_folders(["a", "c"])
     assert {path.name for path in store.root.iterdir()} == {"a"}
 
 

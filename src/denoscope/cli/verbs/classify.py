@@ -14,7 +14,7 @@ def run(settings: Settings, _own: None) -> None:
     predictions = predict(
         classifier.tensors, Classifier.of(classifier.classifier_weights, reject=classifier.reject)
     )
-    written = predictions.write(settings.system.output)
+    written = predictions.write(settings.system.output, overwrite=settings.inference.overwrite)
     print(summary(predictions.labels))
     print("\n".join(map(str, written)))
 
@@ -22,5 +22,6 @@ def run(settings: Settings, _own: None) -> None:
 VERB = Verb(
     run,
     "Classify the digit that each result shows.",
-    {"classifier": "tensors classifier_weights reject", "system": "output threads"},
+    {"classifier": "tensors classifier_weights reject", "system": "output threads", "inference": "overwrite"},
+    script_overwrites=True,
 )

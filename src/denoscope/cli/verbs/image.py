@@ -35,14 +35,20 @@ class ImageFlags(OwnFlags):
 
 def run(settings: Settings, own: ImageFlags) -> None:
     from denoscope.figures import images
+    from denoscope.foundation.writing.staged_files import staged_files
 
     step = parse_step(own.step)
     paths = sorted(own.folder_path.glob("*.pt")) if own.folder_path else [typing.cast(Path, own.tensor_path)]
     if not paths:
         raise UserError(f"--folder-path is {own.folder_path}, which holds no .pt tensors")
-    for path in paths:
-        written = images.render(path, step=step, output_base_dir=settings.pictures, all_steps=own.all_steps)
-        print("\n".join(map(str, written)))
+    folder, source = settings.pictures, own.folder_path or paths[0]
+    overwrite = settings.inference.overwrite
+    written = []
+    with staged_files(folder / f"{source.stem}.png", overwrite=overwrite) as staged:
+        for path in paths:
+            pictures = images.render(path, step=step, output_base_dir=staged, all_steps=own.all_steps)
+            written += [folder / picture.relative_to(staged) for picture in pictures]
+    print("\n".join(map(str, written)))
 
 
 def parse_step(text: str) -> int | Literal["noise"]:
@@ -60,6 +66,7 @@ def parse_step(text: str) -> int | Literal["noise"]:
 VERB = Verb(
     run,
     "Turn recorded tensors into PNG pictures.",
-    {"default": "image_output_dir:output_base_dir"},
+    {"default": "image_output_dir:output_base_dir", "inference": "overwrite"},
     ImageFlags,
+    script_overwrites=True,
 )

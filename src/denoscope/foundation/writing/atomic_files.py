@@ -36,6 +36,12 @@ def write_output(path: str | Path) -> Iterator[BinaryIO]:
     Raises: UserError naming `path` if another process writes it, or it cannot be written (no permission, full disk, …).
     """
     path = Path(path)
+    if claims.is_own(path):
+        with claims.writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "wb") as file:
+                yield file
+        return
     partial = claims.hidden_beside(path, "partial")
     with (
         nullcontext() if claims.is_held(path) else claims.claimed(path),

@@ -16,6 +16,8 @@ NAME_BYTES = 255
 """The longest name that file systems take."""
 _HELD: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 """The outputs that this thread has claimed."""
+_OWN: ContextVar[Path | None] = ContextVar("own", default=None)
+"""A folder of this thread's own, in which nothing need be claimed."""
 _LASTING: ContextVar[ExitStack | None] = ContextVar("lasting", default=None)
 """The claims that last until the end of the block of `lasting`."""
 
@@ -61,6 +63,22 @@ def claimed(path: Path) -> Iterator[None]:
 def is_held(path: Path) -> bool:
     """Whether this thread has claimed an output."""
     return _identified(path) in _HELD.get()
+
+
+@contextmanager
+def unclaimed_below(folder: Path) -> Iterator[None]:
+    """Let this thread write into a hidden folder of a claimed output without claims; who moves the files syncs them."""
+    token = _OWN.set(folder)
+    try:
+        yield
+    finally:
+        _OWN.reset(token)
+
+
+def is_own(path: Path) -> bool:
+    """Whether a path lies in the folder of `unclaimed_below`."""
+    folder = _OWN.get()
+    return folder is not None and path.is_relative_to(folder)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,14 +12,13 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.storage import completion, space
+from denoscope.storage import completion, replacement, space
 from denoscope.storage.completion import Mark
 from denoscope.storage.output_lock import (
     Existing,
     check_inside,
     check_same_work,
     check_version,
-    claimed,
     how_to_record_anyway,
     is_intact,
 )
@@ -36,6 +36,7 @@ from denoscope.storage.pt.layout import (
     is_recording,
     lay_out,
 )
+from denoscope.storage.replacement import Kind
 from denoscope.storage.stores.byte_store import ByteStore, exists
 from denoscope.storage.stores.local import LocalStore
 
@@ -43,6 +44,7 @@ MARK_BYTES = 64
 """Of one file, with its name."""
 MANIFEST_BYTES = 200
 """Of one sample, with its coordinates."""
+MARK_KEY = re.compile(rf"{re.escape(MARKS)}/(\d+|layout)\.json")
 COMPANIONS = ("images", "predictions.json", "classifications_plane.pt")
 """What other commands put beside a recording's files."""
 
@@ -65,21 +67,16 @@ class PtWriter:
             _check_existing(store, plan, existing)
         else:
             _check_other_content(store, plan, existing)
-        if existing != "resume":
-            freed = space.stored_bytes(store, {MANIFEST, *files_of(plan), *former_files(store)})
-            space.check(store, needed_bytes(store, plan), freed)
+        if existing != "resume" and not replacement.continued(KIND, store, plan):
+            space.check(store, needed_bytes(store, plan), replacement.freed(KIND, store, plan))
 
     @classmethod
     @contextmanager
     def opened(cls, store: ByteStore, plan: Plan, existing: Existing) -> Iterator[PtWriter]:
         """Yield a writer that holds the folder's lock; the manifest is written by then."""
-        with claimed(store, LOCK, plan.attrs, partial(cls.check, store, plan, existing)):
-            if existing == "resume" and is_recording(store):
-                finished = _resume(store, plan)
-            else:
-                finished = {}
-                _begin(store, plan)
-            yield cls(store, plan, finished)
+        check = partial(cls.check, store, plan, existing)
+        with replacement.opened(KIND, store, plan, existing, check) as (target, finished):
+            yield cls(target, plan, finished)
 
     @contextmanager
     def unit(self, groups: Sequence[int]) -> Iterator[PtUnit]:
@@ -171,7 +168,7 @@ def _check_existing(store: ByteStore, plan: Plan, existing: Existing) -> None:
         raise UserError(
             f"{store} already holds a recording; empty the folder with clean_output.sh, {how_to_record_anyway(stored)}"
         )
-    if existing == "resume":
+    if existing == "resume" and not replacement.continued(KIND, store, plan):
         check_same_work(store, stored, plan.attrs)
 
 
@@ -218,9 +215,9 @@ def _resume(store: ByteStore, plan: Plan) -> dict[int, Mark]:
 def _begin(store: ByteStore, plan: Plan) -> None:
     """Remove what is replaced and write the manifest."""
     # Marks go first, so that none stays without what it marks.
-    marks = [key for key in store.list(f"{MARKS}/") if key.endswith(".json")]
-    for key in [*marks, *files_of(plan), *former_files(store)]:
-        store.delete(key)
+    for key in sorted(_own_keys(store, plan), key=lambda key: not key.startswith(f"{MARKS}/")):
+        if key != LOCK:
+            store.delete(key)
     _remove_partial(store, plan)
     lay_out(store, plan, {})
 
@@ -228,3 +225,24 @@ def _begin(store: ByteStore, plan: Plan) -> None:
 def _remove_partial(store: ByteStore, plan: Plan) -> None:
     if isinstance(store, LocalStore):
         store.remove_partial({MARKS, *(key.rpartition("/")[0] for key in files_of(plan))})
+
+
+def _own_keys(store: ByteStore, plan: Plan) -> list[str]:
+    """The keys of a folder that belong to the recording in it, or that the planned one will have."""
+    known = {MANIFEST, LOCK, *files_of(plan), *former_files(store)}
+    return [key for key in store.list() if key in known or MARK_KEY.fullmatch(key)]
+
+
+KIND = Kind(
+    lock=LOCK,
+    root=MANIFEST,
+    marks=MARKS,
+    scratch=MARKS,
+    exchanges=False,
+    attributes=attributes,
+    is_begun=is_recording,
+    damaged_layout=damaged_layout,
+    begin=_begin,
+    resume=_resume,
+    own_keys=_own_keys,
+)

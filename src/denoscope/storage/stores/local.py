@@ -12,6 +12,7 @@ from pathlib import Path
 
 from denoscope.foundation.reading.regular_files import open_regular
 from denoscope.foundation.writing.atomic_files import atomic_write, sync
+from denoscope.foundation.writing.claims import hidden_beside
 from denoscope.foundation.writing.locks import locked
 from denoscope.storage.stores.byte_store import Data, is_key
 
@@ -19,6 +20,9 @@ ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 """What the operating system raises where a key has no file."""
 PARTIAL = ".*.partial"
 """Files that have not got their name yet."""
+REPLACEMENT, COMMITTED = "replacement", ".committed"
+"""The kind of the hidden folder of a recording that replaces the one in a folder, and the file that says that it is
+complete. Neither belongs to the keys of a store."""
 FLUSHES = 16
 """How many files are flushed at once: the file system then commits them together, ten times faster than in turn."""
 
@@ -27,19 +31,29 @@ class LocalStore:
     """A folder with one file for each key.
 
     Files are written under a temporary name and renamed. Those of `put` lie in the folder `scratch` (a key) until then,
-    or beside the file if none is given.
+    or beside the file if none is given. Where a complete replacement lies ready, its files are read in place of those
+    that they replace.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, scratch: str = ""):
         self.root = Path(root)
         self._scratch = self.root / scratch if scratch else None
         self._unflushed: set[Path] = set()
+        places = places_of_replacement(self.root)
+        self._ready = next((place for place in places if (place / COMMITTED).exists()), None)
 
     def path(self, key: str) -> Path:
         """Return the path of the file that holds a key."""
         if not is_key(key):
             raise ValueError(f"{key!r} is not a key: parts that are empty, '.' or '..' are not allowed")
+        if self._ready is not None and (moves := self._ready / key).exists():
+            return moves
         return self.root / key
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether all files lie where their keys say."""
+        return self._ready is None
 
     def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes | None:
         try:
@@ -75,15 +89,9 @@ class LocalStore:
         return True
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        folder, _, _ = prefix.rpartition("/")
-        for place, folders, files in os.walk(self.path(folder) if folder else self.root, onerror=_raise):
-            here = Path(place)
-            # A link to a folder is removed like a file: what it leads to is not part of the store.
-            links = [name for name in folders if (here / name).is_symlink()]
-            for name in [*files, *links]:
-                key = (here / name).relative_to(self.root).as_posix()
-                if key.startswith(prefix) and not _is_partial(name):
-                    yield key
+        ready = set() if self._ready is None else set(_keys(self._ready, prefix))
+        yield from ready
+        yield from (key for key in _keys(self.root, prefix) if key not in ready)
 
     def delete(self, key: str) -> None:
         """Remove a file, unless a link leads out of the folder to it."""
@@ -98,8 +106,15 @@ class LocalStore:
     @contextmanager
     def lock(self, key: str) -> Iterator[bool]:
         """Lock a file, which stays; the lock ends with the process, even if that is killed."""
-        with locked(self.path(key), remains=True) as held:
+        with locked(self.root / key, remains=True) as held:
             yield held
+
+    def adopt(self, key: str, file: Path) -> None:
+        """Give a file of the same file system its place."""
+        path = self.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, path)
+        self._unflushed.add(path)
 
     def flush(self) -> None:
         """Wait until the disk has all files that this object wrote, and their names."""
@@ -128,18 +143,18 @@ class LocalStore:
         for place, folders, files in os.walk(self.root):
             yield from (path for name in [*folders, *files] if (path := Path(place, name)).is_symlink())
 
-    def remove_partial(self, prefixes: Iterable[str] = ("",)) -> None:
-        """Remove temporary files that killed processes left in these folders and below."""
-        for prefix in prefixes:
-            for path in (self.path(prefix) if prefix else self.root).rglob(PARTIAL):
-                path.unlink(missing_ok=True)
+    def remove_partial(self, folders: Iterable[str]) -> None:
+        """Remove temporary files that killed processes left in the root, and in these folders and below."""
+        found = [self.root.glob(PARTIAL), *((self.root / folder).rglob(PARTIAL) for folder in folders)]
+        for path in [path for paths in found for path in paths]:
+            path.unlink(missing_ok=True)
 
-    def remove_empty_folders(self) -> None:
-        """Remove all folders below the root that hold nothing."""
-        for place, folders, _ in os.walk(self.root, topdown=False):
-            for name in folders:
+    def remove_empty_folders(self, folders: Iterable[str]) -> None:
+        """Remove these folders and those below, as far as they hold nothing."""
+        for top in folders:
+            for place, *_ in os.walk(self.root / top, topdown=False):
                 with suppress(OSError):  # it holds something
-                    os.rmdir(Path(place, name))
+                    os.rmdir(place)
 
     def _existing(self) -> Path:
         """The folder, or the nearest one above it that exists."""
@@ -176,6 +191,28 @@ class FileSink:
 
     def discard(self) -> None:
         self._partial.unlink(missing_ok=True)
+
+
+def places_of_replacement(root: Path) -> tuple[Path, Path]:
+    """The hidden folders, beside a store and inside of it, that a replacement of its recording may have."""
+    own = Path(os.path.abspath(root))
+    return hidden_beside(own if own.name else own / "root", REPLACEMENT), root / f".{REPLACEMENT}"
+
+
+def _keys(root: Path, prefix: str) -> Iterator[str]:
+    """The keys of the files in a folder that start with a prefix."""
+    folder, _, _ = prefix.rpartition("/")
+    for place, folders, files in os.walk(root / folder if folder else root, onerror=_raise):
+        here = Path(place)
+        if here == root:
+            folders[:] = [name for name in folders if name != f".{REPLACEMENT}"]
+            files = [name for name in files if name != COMMITTED]
+        # A link to a folder is removed like a file: what it leads to is not part of the store.
+        links = [name for name in folders if (here / name).is_symlink()]
+        for name in [*files, *links]:
+            key = (here / name).relative_to(root).as_posix()
+            if key.startswith(prefix) and not _is_partial(name):
+                yield key
 
 
 def _partial(folder: Path) -> Path:

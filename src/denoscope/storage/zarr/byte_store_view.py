@@ -14,7 +14,7 @@ from denoscope.storage.stores.local import LocalStore
 
 def zarr_store(store: ByteStore) -> Store:
     """Return a read-only zarr store of the same keys; for local folders that is zarr's own."""
-    if isinstance(store, LocalStore):
+    if isinstance(store, LocalStore) and store.is_in_place:
         return ZarrLocalStore(store.root, read_only=True)
     return ByteStoreView(store)
 

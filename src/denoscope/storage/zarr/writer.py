@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -12,18 +13,19 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.storage import completion, space
+from denoscope.storage import completion, replacement, space
+from denoscope.storage.array_names import encode
 from denoscope.storage.completion import Mark
 from denoscope.storage.output_lock import (
     Existing,
     check_inside,
     check_same_work,
     check_version,
-    claimed,
     how_to_record_anyway,
     is_intact,
 )
 from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan, Plan, as_array
+from denoscope.storage.replacement import Kind
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.stores.local import LocalStore
 from denoscope.storage.zarr.check import damaged, damaged_layout, flag_chunks
@@ -35,6 +37,7 @@ from denoscope.storage.zarr.layout import (
     check_names,
     chunks_of,
     claim,
+    content,
     is_laid_out,
     is_recording,
     lay_out,
@@ -63,21 +66,16 @@ class ZarrWriter:
             raise UserError(f"{store} exists and is not a recording; name another output ({spelled('out')})")
         links = store.links() if isinstance(store, LocalStore) else ()
         check_inside(store, (chunks_of(array.name, 0) for array in plan.arrays), links)
-        if existing != "resume":
-            freed = space.stored_bytes(store, store.list()) if is_recording(store) else 0
-            space.check(store, needed_bytes(store, plan), freed)
+        if existing != "resume" and not replacement.continued(KIND, store, plan):
+            space.check(store, needed_bytes(store, plan), replacement.freed(KIND, store, plan))
 
     @classmethod
     @contextmanager
     def opened(cls, store: ByteStore, plan: Plan, existing: Existing) -> Iterator[ZarrWriter]:
         """Yield a writer that holds the store's lock; a new store has all its metadata by then."""
-        with claimed(store, LOCK, plan.attrs, partial(cls.check, store, plan, existing)):
-            if existing == "resume" and is_laid_out(store):
-                finished = _resume(store, plan)
-            else:
-                finished = {}
-                _begin(store, plan)
-            yield cls(store, plan, finished)
+        check = partial(cls.check, store, plan, existing)
+        with replacement.opened(KIND, store, plan, existing, check) as (target, finished):
+            yield cls(target, plan, finished)
 
     @contextmanager
     def unit(self, groups: Sequence[int]) -> Iterator[ZarrUnit]:
@@ -156,7 +154,15 @@ def _check_existing(store: ByteStore, plan: Plan, existing: Existing) -> None:
     check_version(store, stored)
     if existing == "refuse":
         raise UserError(f"{store} already holds a recording; {how_to_record_anyway(stored)}")
-    if existing == "resume" and is_laid_out(store):
+    if existing == "overwrite" and is_laid_out(store):
+        nodes = content(store)["consolidated_metadata"]["metadata"]
+        others = (name for name in _folders(plan) if name not in nodes and any(store.list(f"{name}/")))
+        if (taken := next(others, None)) is not None:
+            raise UserError(
+                f"{store}/{taken} is not part of the recording in {store}, and a new one would replace it; move it or "
+                f"name another output ({spelled('out')})"
+            )
+    if existing == "resume" and is_laid_out(store) and not replacement.continued(KIND, store, plan):
         check_same_work(store, stored, plan.attrs)
         check_names(store, (array.name for array in plan.arrays))
 
@@ -180,9 +186,24 @@ def _resume(store: ByteStore, plan: Plan) -> dict[int, Mark]:
     for group in pending:
         _withdraw(store, plan, group)
     if isinstance(store, LocalStore):
-        store.remove_partial()
+        store.remove_partial(_folders(plan))
     space.check(store, needed_bytes(store, plan, pending))
     return finished
+
+
+def _folders(plan: Plan) -> list[str]:
+    """The folders of all arrays."""
+    return [COMPLETE, NONFINITE, *plan.coords, *(encode(array.name) for array in plan.arrays)]
+
+
+def _own_keys(store: ByteStore, plan: Plan) -> list[str]:
+    """The keys of a store that are not somebody else's: those of the recording in it, and of the planned one."""
+    nodes = content(store).get("consolidated_metadata", {}).get("metadata", {})
+    folders = "|".join(map(re.escape, {*nodes, *_folders(plan)}))
+    own = re.compile(
+        rf"{re.escape(ROOT)}|{LOCK}|{MARKS}/(\d+|layout)\.json|({folders})/(zarr\.json|c(/\d+)*)"
+    )
+    return [key for key in store.list() if own.fullmatch(key)]
 
 
 def _withdraw(store: ByteStore, plan: Plan, group: int) -> None:
@@ -199,13 +220,28 @@ def _begin(store: ByteStore, plan: Plan) -> None:
     """Lay out a store in place of a former one."""
     claim(store)
     # Marks go first, so that none stays without what it marks.
-    for key in sorted(store.list(), key=lambda key: not key.startswith(f"{MARKS}/")):
+    for key in sorted(_own_keys(store, plan), key=lambda key: not key.startswith(f"{MARKS}/")):
         if key not in (LOCK, ROOT):
             store.delete(key)
     if isinstance(store, LocalStore):
-        store.remove_partial()
-        store.remove_empty_folders()
+        store.remove_partial(_folders(plan))
+        store.remove_empty_folders(_folders(plan))
     lay_out(store, plan, {})
+
+
+KIND = Kind(
+    lock=LOCK,
+    root=ROOT,
+    marks=MARKS,
+    scratch="",
+    exchanges=True,
+    attributes=attributes,
+    is_begun=is_laid_out,
+    damaged_layout=damaged_layout,
+    begin=_begin,
+    resume=_resume,
+    own_keys=_own_keys,
+)
 
 
 def _encoder(codec: str) -> Any:

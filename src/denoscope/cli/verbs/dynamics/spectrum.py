@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from denoscope.cli.flag_groups import SPECTRUM
 from denoscope.cli.from_settings import load, read_noises
@@ -15,6 +15,8 @@ from denoscope.foundation.checked import at_least, option
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
+
     from denoscope.dynamics.sensitivity.spectrum import Spectrum
     from denoscope.models.denoiser import Denoiser
     from denoscope.noise.noise_set import NoiseSet
@@ -55,10 +57,10 @@ class SpectrumFlags(Measured):
 
 
 def run(settings: Settings, own: SpectrumFlags) -> None:
-    inference, inputs, written = settings.inference, settings.system.inputs, {}
+    inference, inputs, replaces = settings.inference, settings.system.inputs, own.output.exists()
+    written: dict[str, Any] = {}
+    directions: dict[str, torch.Tensor] = {}
     with own.reserved(inference, reads=[inputs / "*.pt"], saved=own.checkpoints):
-        from denoscope.foundation import tensor_files
-
         denoiser = load(settings)
         x = read_noises(settings, denoiser)
         if own.samples > len(x):
@@ -67,12 +69,22 @@ def run(settings: Settings, own: SpectrumFlags) -> None:
         for index, name in enumerate(x.names[: own.samples]):
             result = _spectrum_of(settings, own, denoiser, x, index, earlier)
             _print(name, result)
-            written[name] = result.to_dict()
-            # After each noise, so that an error in a later one does not lose it.
-            write_json(own.output, written)
-            if own.vectors is not None:
-                tensor_files.save(result.right, own.vectors / f"{name}.pt")
+            written[name], directions[name] = result.to_dict(), result.right
+            # After each noise, so that an error in a later one does not lose it; an earlier result stays until the end.
+            if not replaces or index == own.samples - 1:
+                write_json(own.output, written)
+                _save(directions, own.vectors)
+                directions.clear()
     print(own.output)
+
+
+def _save(directions: dict[str, torch.Tensor], folder: Path | None) -> None:
+    """Write the directions of some noises, if a folder for them is named."""
+    from denoscope.foundation import tensor_files
+
+    if folder is not None:
+        for name, right in directions.items():
+            tensor_files.save(right, folder / f"{name}.pt")
 
 
 def _print(name: str, result: Spectrum) -> None:

@@ -27,6 +27,12 @@ def run(settings: Settings, _own: None) -> None:
 VERB = Verb(
     run,
     "Write a base noise and small perturbations of it.",
-    {"system": "inputs", **SHAPE, "default": "num_perturbations epsilon base_seed perturb_seed directions"},
+    {
+        "system": "inputs",
+        "inference": "overwrite",
+        **SHAPE,
+        "default": "num_perturbations epsilon base_seed perturb_seed directions",
+    },
     writes=("inputs",),
+    script_overwrites=True,
 )

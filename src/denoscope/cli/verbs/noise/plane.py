@@ -16,7 +16,8 @@ def run(settings: Settings, _own: None) -> None:
 VERB = Verb(
     run,
     "Write a 2-D plane of noises.",
-    {"system": "inputs", **SHAPE, "default": PLANE},
+    {"system": "inputs", "inference": "overwrite", **SHAPE, "default": PLANE},
     arguments=PLANE_ARGUMENTS,
     writes=("inputs",),
+    script_overwrites=True,
 )

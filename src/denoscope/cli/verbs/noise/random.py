@@ -18,6 +18,12 @@ def run(settings: Settings, _own: None) -> None:
 VERB = Verb(
     run,
     "Write independent random noises x_T.",
-    {"system": "inputs seed", "generation": "num_samples image_size channels", "model": "model"},
+    {
+        "system": "inputs seed",
+        "inference": "overwrite",
+        "generation": "num_samples image_size channels",
+        "model": "model",
+    },
     writes=("inputs",),
+    script_overwrites=True,
 )

@@ -1,0 +1,230 @@
+"""Recordings that replace others: written apart, and put in place when they are complete.
+
+A replacement is a recording of its own in a hidden folder: beside a Zarr store that holds nothing else, inside of an
+output that does. The file `COMMITTED` in it says that it is complete. From then on `LocalStore` reads it in place of the
+former one, wherever its files lie, and whoever claims the output next finishes what a kill interrupted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from denoscope.foundation.writing.atomic_files import sync
+from denoscope.storage import completion, space
+from denoscope.storage.completion import Mark
+from denoscope.storage.output_lock import Existing, claimed, is_same_work
+from denoscope.storage.plan import Plan
+from denoscope.storage.stores.byte_store import ByteStore
+from denoscope.storage.stores.local import COMMITTED, LocalStore, places_of_replacement
+
+RENAME_EXCHANGE, AT_FDCWD = 2, -100
+"""Constants of Linux."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a format's recordings are begun, continued and recognised.
+
+    `lock`, `root` and `marks` are the keys of its lock, of the file that describes a recording, and of the folder of its
+    marks; `scratch` is the folder of temporary files. Where `exchanges`, a recording may lie beside its place first.
+    """
+
+    lock: str
+    root: str
+    marks: str
+    scratch: str
+    exchanges: bool
+    attributes: Callable[[ByteStore], dict[str, Any]]
+    is_begun: Callable[[ByteStore], bool]
+    damaged_layout: Callable[[ByteStore], Iterator[str]]
+    begin: Callable[[ByteStore, Plan], None]
+    resume: Callable[[ByteStore, Plan], dict[int, Mark]]
+    own_keys: Callable[[ByteStore, Plan], list[str]]
+    """The keys in a store that a recording's writer made, or that the planned one will have."""
+
+
+@contextmanager
+def opened(
+    kind: Kind, store: ByteStore, plan: Plan, existing: Existing, check: Callable[[], None]
+) -> Iterator[tuple[ByteStore, dict[int, Mark]]]:
+    """Yield the store to write to, and the groups that are finished in it; the output is locked by then.
+
+    A replacement that is complete when the block ends takes the place of the former recording.
+    """
+    settled = partial(settle, kind, store)
+    with claimed(store, kind.lock, plan.attrs, check, settled):
+        target, finished = _target(kind, store, plan, existing)
+        if not isinstance(target, LocalStore) or not isinstance(store, LocalStore) or target is store:
+            yield target, finished
+            return
+        with target.lock(kind.lock):
+            try:
+                yield target, finished
+            except BaseException:
+                if plan.attrs.get("pipeline"):  # it cannot be continued
+                    _discard(target.root)
+                raise
+            if set(plan.groups) <= set(completion.read(target, kind.marks)):
+                _commit(kind, store, target, kind.own_keys(store, plan))
+
+
+def continued(kind: Kind, store: ByteStore, plan: Plan) -> LocalStore | None:
+    """Return the unfinished replacement that is the planned work, if there is one."""
+    found = replacement_of(kind, store)
+    if found is None or not kind.is_begun(found) or not is_same_work(kind.attributes(found), plan.attrs):
+        return None
+    return None if any(kind.damaged_layout(found)) else found
+
+
+def replacement_of(kind: Kind, store: ByteStore) -> LocalStore | None:
+    """Return the unfinished replacement of a recording, if there is one."""
+    places = places_of_replacement(store.root) if isinstance(store, LocalStore) else ()
+    return next((LocalStore(place, scratch=kind.scratch) for place in places if place.is_dir()), None)
+
+
+def freed(kind: Kind, store: ByteStore, plan: Plan) -> int:
+    """Return the bytes that are removed before the first byte of a new recording is written.
+
+    On a local disk the former recording stays until the new one is complete.
+    """
+    if isinstance(store, LocalStore):
+        former = replacement_of(kind, store)
+        return 0 if former is None else space.stored_bytes(former, former.list())
+    return space.stored_bytes(store, kind.own_keys(store, plan))
+
+
+def settle(kind: Kind, store: ByteStore) -> None:
+    """Finish a replacement that was complete when its writer was killed."""
+    if not isinstance(store, LocalStore):
+        return
+    for place in places_of_replacement(store.root):
+        if (place / COMMITTED).exists():
+            _put_in_place(kind, store, LocalStore(place, scratch=kind.scratch))
+    if (store.root / COMMITTED).exists():
+        _remove_former(store)
+
+
+def _target(
+    kind: Kind, store: ByteStore, plan: Plan, existing: Existing
+) -> tuple[ByteStore, dict[int, Mark]]:
+    """The store to write to, and the groups that are finished in it."""
+    if existing != "refuse" and (found := continued(kind, store, plan)):
+        return found, kind.resume(found, plan)
+    if isinstance(store, LocalStore):
+        for place in places_of_replacement(store.root):
+            _discard(place)
+    if existing == "resume" and kind.is_begun(store):
+        return store, kind.resume(store, plan)
+    own, target = kind.own_keys(store, plan), store
+    if existing == "overwrite" and isinstance(store, LocalStore) and set(own) - {kind.lock, kind.root}:
+        target = LocalStore(_new_place(kind, store, own), scratch=kind.scratch)
+    kind.begin(target, plan)
+    return target, {}
+
+
+def _new_place(kind: Kind, store: LocalStore, own: Iterable[str]) -> Path:
+    """A new folder for a replacement."""
+    beside, inside = places_of_replacement(store.root)
+    if kind.exchanges and _holds_only(store, own):
+        with suppress(OSError):  # the folder above may belong to somebody else
+            beside.mkdir()
+            return beside
+    inside.mkdir()
+    return inside
+
+
+def _holds_only(store: LocalStore, own: Iterable[str]) -> bool:
+    """Whether a folder of its own holds nothing but a recording."""
+    if store.root.is_symlink() or os.path.ismount(store.root) or set(store.list()) - set(own):
+        return False
+    folders = {parent.as_posix() for key in own for parent in Path(key).parents}
+    found = {
+        Path(place, name).relative_to(store.root).as_posix()
+        for place, names, _ in os.walk(store.root)
+        for name in names
+    }
+    return found <= folders
+
+
+def _commit(kind: Kind, store: LocalStore, new: LocalStore, former: list[str]) -> None:
+    """Put a complete replacement in the place of the recording with the `former` keys."""
+    new.flush()
+    gone = sorted(set(former) - set(new.list()) - {kind.lock})
+    # The write of this file decides: before it the former recording is read, after it the new one.
+    new.put(COMMITTED, json.dumps({"former": former, "gone": gone}).encode())
+    new.flush()
+    _put_in_place(kind, store, new)
+
+
+def _put_in_place(kind: Kind, store: LocalStore, new: LocalStore) -> None:
+    """Move a replacement that is complete, or the rest of it."""
+    committed = json.loads((new.root / COMMITTED).read_bytes())
+    beside, _ = places_of_replacement(store.root)
+    if new.root == beside and _holds_only(store, committed["former"]) and _exchange(new.root, store.root):
+        sync(store.root.absolute().parent)
+        _remove_former(store)
+        return
+    keys = set(new.list()) - {kind.lock}
+    if kind.root in keys:
+        # Without it, other readers see no recording instead of parts of both.
+        _unlink(store, [kind.root, *committed["gone"]])
+        for key in sorted(keys - {kind.root}):
+            store.adopt(key, new.root / key)
+        store.flush()
+        store.adopt(kind.root, new.root / kind.root)
+        store.flush()
+    _discard(new.root)
+
+
+def _remove_former(store: LocalStore) -> None:
+    """Remove the recording whose place another one has taken."""
+    beside, _ = places_of_replacement(store.root)
+    if beside.is_dir():
+        _unlink(LocalStore(beside), json.loads((store.root / COMMITTED).read_bytes())["former"])
+        with suppress(OSError):  # it holds something that was put there at the last moment
+            beside.rmdir()
+    (store.root / COMMITTED).unlink(missing_ok=True)
+
+
+def _unlink(store: LocalStore, keys: Iterable[str]) -> None:
+    """Remove files, and the folders that hold nothing afterwards."""
+    folders: set[str] = set()
+    for key in keys:
+        (store.root / key).unlink(missing_ok=True)
+        folders.update(parent.as_posix() for parent in Path(key).parents if parent.name)
+    for folder in sorted(folders, key=len, reverse=True):
+        with suppress(OSError):  # it holds something, or is gone
+            (store.root / folder).rmdir()
+
+
+def _discard(place: Path) -> None:
+    """Remove a replacement, last the file that says whether it is complete."""
+    if not place.is_dir():
+        return
+    for path in place.iterdir():
+        if path.name != COMMITTED:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(place)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; returns whether the system can do that."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:  # not Linux
+        return False
+    if not rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
+        return True
+    if (number := ctypes.get_errno()) in (errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EBUSY, errno.EPERM):
+        return False
+    raise OSError(number, os.strerror(number))
