@@ -138,10 +138,10 @@ def test_a_recording_fits_into_the_room_that_its_plan_states(arguments, recorder
 def test_a_former_recording_survives_a_replacement_that_cannot_fit(
     arguments, recorder, contents, small_disk, out
 ):
-    disk = small_disk(2500)
+    disk = small_disk(4000)
     assert recorder.run(*arguments, "--output", disk / out).code == 0
     before = contents(disk / out)
-    done = recorder.run(*arguments, "--output", disk / out, "--overwrite", "--num_steps", "60")
+    done = recorder.run(*arguments, "--output", disk / out, "--overwrite", "--num_steps", "100")
     assert done.code == 2 and "the recording needs" in one_line(done.said)
     assert contents(disk / out) == before
     again = recorder.run(*arguments, "--output", disk / out, "--overwrite")
