@@ -7,7 +7,7 @@ import pytest
 
 from denoscope import dynamics
 from denoscope.cli.command import main
-from denoscope.dynamics.known import gaussian_data, geometry, maps, mixture, selfcheck
+from denoscope.dynamics.known import gaussian_data, geometry, maps, mixture, rounding, selfcheck
 from denoscope.dynamics.known.selfcheck import Check
 from denoscope.foundation.errors import UserError
 
@@ -34,7 +34,13 @@ PUBLISHED = {
 }
 
 
-SHORT = ("Newton's basins", "boundary of two Gaussians", "maps of fifty steps", "points and series")
+SHORT = (
+    "Newton's basins",
+    "boundary of two Gaussians",
+    "maps of fifty steps",
+    "points and series",
+    "rounding",
+)
 """Groups that take seconds."""
 
 
@@ -65,7 +71,7 @@ def exit_code(*flags: str) -> int:
 
 def test_the_checks_of_short_groups_pass(short):
     assert not [str(check) for check in short.values() if not check.passes]
-    assert len(short) > 25
+    assert len(short) > 40
 
 
 @pytest.mark.slow
@@ -135,6 +141,18 @@ def test_a_measure_that_raises_an_error_fails(monkeypatch, capsys):
     assert exit_code() == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("the group: UserError: no such thing") and lines[1].endswith("FAILS")
+
+
+def test_measures_that_say_nothing_of_rounding_fail(monkeypatch):
+    """Without their warnings and refusals, the checks of rounding fail."""
+
+    def silenced(measure):
+        return lambda *args, **options: dataclasses.replace(measure(*args, **options), warnings=())
+
+    for name in ("spectrum", "lyapunov"):
+        monkeypatch.setattr(dynamics, name, silenced(getattr(dynamics, name)))
+    failed = [check for check in rounding.checks() if not check.passes]
+    assert len(failed) == 5 and {check.measured for check in failed} == {"silent"}
 
 
 @pytest.mark.slow

@@ -32,9 +32,9 @@ def scheduler(kind: Kind) -> Any:
     return kinds[kind](clip_sample=False)
 
 
-def denoiser(network: nn.Module, own: Any, shape: Shape) -> Denoiser:
-    """An analytic network and the scheduler whose noise levels it contains, in float64 on the CPU."""
-    return load(network, scheduler=own, shape=shape, dtype="float64", device="cpu")
+def denoiser(network: nn.Module, own: Any, shape: Shape, *, dtype: str = "float64") -> Denoiser:
+    """An analytic network and the scheduler whose noise levels it contains, on the CPU."""
+    return load(network, scheduler=own, shape=shape, dtype=dtype, device="cpu")
 
 
 def levels(own: Any) -> torch.Tensor:
@@ -110,6 +110,40 @@ class Embedded(nn.Module):
         then = float(self.levels[before - self.stride]) if before >= self.stride else 1.0
         a, b = math.sqrt(then / now), math.sqrt(1 - then) - math.sqrt(then * (1 - now) / now)
         return self.prediction((self.step(x) - a * x) / b)
+
+
+class Linear(nn.Module):
+    """A network with which one step leads from x to J x, with the `matrix` J [size, size] of a flattened state.
+
+    It predicts x_0 = J x for schedulers whose prediction type is `sample`. With `flow` it predicts the velocity x − J x of
+    flow matching, whose step x + (σ' − σ) v leads from σ = 1 to σ' = 0.
+    """
+
+    def __init__(self, matrix: torch.Tensor, *, flow: bool = False):
+        super().__init__()
+        self.matrix, self.flow = nn.Parameter(matrix), flow
+
+    def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        image = (x.flatten(1) @ self.matrix.T).reshape(x.shape)
+        return x - image if self.flow else image
+
+
+def linear(
+    matrix: np.ndarray, *, flow: bool = False, dtype: Literal["float32", "float64"] = "float64"
+) -> Denoiser:
+    """A denoiser whose map x_T → x_0 in one step is a matrix, through DDIM or, with `flow`, FlowMatchEuler.
+
+    The latter rounds states to float32 inside its step, also those in float64.
+    """
+    import diffusers
+
+    own = (
+        diffusers.FlowMatchEulerDiscreteScheduler()
+        if flow
+        else diffusers.DDIMScheduler(clip_sample=False, prediction_type="sample")
+    )
+    network = Linear(torch.from_numpy(matrix.astype(dtype)), flow=flow)
+    return denoiser(network, own, (1, 1, len(matrix)), dtype=dtype)
 
 
 def embedded(step: Map, steps: int, shape: Shape) -> Denoiser:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from denoscope.dynamics.known import gaussian_data, geometry, maps, mixture, newton
+from denoscope.dynamics.known import gaussian_data, geometry, maps, mixture, newton, rounding
 from denoscope.dynamics.known.check import HEAD, Check
 
 __all__ = ["HEAD", "Check", "run"]
@@ -41,6 +41,7 @@ def _groups(quick: bool) -> dict[str, Group]:
         "series of states": maps.series,
         "Newton's basins": newton.checks,
         "points and series": geometry.checks,
+        "rounding": rounding.checks,
         "fake fractal": partial(mixture.fake_fractal, QUICK_CELLS if quick else CELLS),
     }
     return groups if quick else groups | {"Hénon's attractor": maps.attractor}
