@@ -6,11 +6,12 @@ READY := .venv/.ready
 # and no spinning halves the speed of network calls with few rows.
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: help setup demo test test-slow bench check clean
+.PHONY: help setup demo test test-slow bench intervals check clean
 help:
 	@echo "make demo       record and classify digits of the bundled model; minutes on two idle cores"
 	@echo "make test       run the tests (make test-slow: those that take minutes)"
 	@echo "make bench      what recording and derivatives cost, beside denoising alone; about an hour"
+	@echo "make intervals  how often each stated interval contains the truth, as docs/intervals.md; about 40 minutes"
 	@echo "make check      formatting, lint and types"
 	@echo "make setup      only make the environment in .venv"
 
@@ -39,6 +40,9 @@ test-slow: $(READY)
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks
+
+intervals: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.intervals
 
 check: $(READY)
 	$(BIN)/ruff format --check .

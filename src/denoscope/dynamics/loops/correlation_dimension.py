@@ -7,6 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from denoscope.dynamics.loops.correlation_slope import (
+    curvature,
+    scatter_between_parts,
+    shift_without_ends,
+    slope_of,
+    slopes_of_halves,
+)
 from denoscope.dynamics.loops.correlation_sum import PARTS, check_distinct, correlation_counts
 from denoscope.dynamics.result import Estimate
 from denoscope.dynamics.statistics.arguments import (
@@ -16,7 +23,6 @@ from denoscope.dynamics.statistics.arguments import (
 )
 from denoscope.dynamics.statistics.intervals import student_quantile
 from denoscope.dynamics.statistics.pairwise import check_theiler
-from denoscope.dynamics.statistics.standard_errors import jackknife_error
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
@@ -32,6 +38,10 @@ NEAR = 0.8
 LEAST_RADII = 6
 SATURATED = 0.95
 """The upper end of the interval from which the dimension of a scalar series may be limited by its one number."""
+SHIFTED = 0.05
+"""Change of the slope with the ends of the range, in parts of the slope, from which there is a warning."""
+LEAST_SPAN = 2.4
+"""Factor between the radii of a range below which the slope is not that at small radii, as in four dimensions and more."""
 WIDEST = 0.1
 """The largest ρ in the bound: radii above a tenth of the diameter are not a small scale."""
 
@@ -67,8 +77,10 @@ def correlation_dimension(
     By default the range starts at the radius within which a point has one neighbour on average, and at least 200 pairs
     lie. It ends at the radius within which 2 % of all pairs lie, or ten times the pairs of the lower end if that is more.
     The interval is that of the slope over this range. It combines the scatter from point to point (jackknife over 20
-    stretches of time, doubled because every pair counts at both ends) with half the difference of the slopes over the
-    two halves of the range: if ln C is not a straight line, there is no dimension, and the interval is wide.
+    stretches of time, doubled because every pair counts at both ends) with the misfit: the largest of how far the slope changes without a
+    quarter of the radii at either end, half the difference of the slopes over the two halves, and that difference
+    extrapolated to small radii. If ln C is not a straight line, there is no dimension, and the interval is wide. The
+    measured coverage is in `docs/intervals.md`.
 
     Interpretation: 0 is a cycle of a map, 1 a curve, 2 a surface; a fractal set has a dimension that is not an integer.
 
@@ -98,9 +110,10 @@ def correlation_dimension(
     allowed = 1 / len(array) if radii is None else SHARE / 2
     check_distinct(array, grid, sums, rounding=rounding, allowed=allowed, repeated=SHARE / 2)
     fitted = _fitted(grid, sums, radii, points=len(array), pairs=pairs / 2)
-    value, halves = _slope(grid, sums, fitted), _halves(grid, sums, fitted)
-    scatter = 2 * student_quantile(confidence, PARTS - 1) * _scatter_between_parts(grid, counts, fitted)
-    reach = float(np.hypot(scatter, (halves[0] - halves[1]) / 2))
+    value, halves = slope_of(grid, sums, fitted), slopes_of_halves(grid, sums, fitted)
+    scatter = 2 * student_quantile(confidence, PARTS - 1) * scatter_between_parts(grid, counts, fitted)
+    shift = shift_without_ends(grid, sums, fitted)
+    reach = float(np.hypot(scatter, max(shift, curvature(grid, fitted, halves))))
     low, high = float(grid[fitted][0]), float(grid[fitted][-1])
     bound = float(2 * np.log10(len(array)) / -np.log10(min(high / diameter, WIDEST)))
     return CorrelationDimension(
@@ -115,8 +128,9 @@ def correlation_dimension(
         origin={"points": len(array), "numbers": array.shape[1], "theiler": theiler, "diameter": diameter},
         warnings=(
             *_bound_warnings(value, bound, len(array)),
-            *_fit_warnings(value, halves),
+            *_fit_warnings(value, halves, shift > max(scatter, SHIFTED * abs(value))),
             *_scalar_warnings(array.shape[1], value + reach),
+            *_span_warnings(low, high),
             *_neighbour_warnings(array, theiler, high, float(sums[fitted][-1])),
         ),
     )
@@ -158,22 +172,6 @@ def _fitted(
     return fitted
 
 
-def _slope(grid: np.ndarray, sums: np.ndarray, fitted: np.ndarray) -> float:
-    return float(np.polyfit(np.log(grid[fitted]), np.log(sums[fitted]), 1)[0])
-
-
-def _halves(grid: np.ndarray, sums: np.ndarray, fitted: np.ndarray) -> tuple[float, float]:
-    """The slopes over the lower and the upper half of the fitted radii."""
-    lower, upper = np.array_split(np.flatnonzero(fitted), 2)
-    return _slope(grid, sums, lower), _slope(grid, sums, upper)
-
-
-def _scatter_between_parts(grid: np.ndarray, counts: np.ndarray, fitted: np.ndarray) -> float:
-    """The standard error of the slope, by leaving out one stretch of first points at a time."""
-    left = [_slope(grid, counts.sum(axis=0) - part, fitted) for part in counts]
-    return float(jackknife_error(np.array(left)))
-
-
 def _bound_warnings(value: float, bound: float, points: int) -> list[str]:
     limit = f"{bound:.2f}, the largest that {points} points can show over this range (Eckmann and Ruelle)"
     if value > bound:
@@ -183,8 +181,8 @@ def _bound_warnings(value: float, bound: float, points: int) -> list[str]:
     return []
 
 
-def _fit_warnings(value: float, halves: tuple[float, float]) -> list[str]:
-    if abs(halves[0] - halves[1]) <= 0.05 + 0.1 * abs(value):
+def _fit_warnings(value: float, halves: tuple[float, float], shifted: bool) -> list[str]:
+    if abs(halves[0] - halves[1]) <= 0.05 + 0.1 * abs(value) and not shifted:
         return []
     return [
         f"ln C is not a straight line: its slope is {halves[0]:.2f} over the lower half of the range and {halves[1]:.2f} "
@@ -199,6 +197,14 @@ def _scalar_warnings(numbers: int, high: float) -> list[str]:
     return [
         "D₂ of a scalar series is at most 1, and this one is close to it: if the series is one of several variables, embed "
         "it, for two delays as np.stack([x[:-1], x[1:]], 1), with more delays until D₂ stays the same"
+    ]
+
+
+def _span_warnings(low: float, high: float) -> list[str]:
+    if high / low >= LEAST_SPAN:
+        return []
+    return [
+        f"the radii of the fit span a factor of {high / low:.1f} only: the slope at small radii may be higher; use more points"
     ]
 
 

@@ -1,0 +1,1 @@
+"""How often the intervals that measures state contain the truth: `make intervals`."""
