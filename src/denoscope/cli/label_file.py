@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,13 +39,13 @@ def read_plane(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     from denoscope.foundation import checkpoint, tensor_files
 
     provenance: dict[str, Any] = {"plane": str(path)}
-    if not path.is_file():
-        problem = "it is a folder" if path.is_dir() else "there is no such file"
+    if not os.path.isfile(path):  # unlike Path.is_file, it raises no error if a name is too long
+        problem = "it is a folder" if os.path.isdir(path) else "there is no such file"
         raise UserError(f"cannot read {path}: {problem}; name a plane of labels, {WRITERS}")
     if path.suffix != ".npz":
         return tensor_files.load(path).numpy(), provenance
     stored = checkpoint.read(path)
-    if "label" not in stored or stored["label"].dims != ("y", "x"):
+    if "label" not in stored or stored["label"].dims != ("y", "x") or "computed" not in stored:
         raise UserError(f"{path} holds no plane of labels but {_arrays(stored)}; name one, {WRITERS}")
     if not stored["computed"].all():
         raise UserError(f"{path} is not finished; resume it with denoscope basins map --resume")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 from denoscope.cli.verb import Verb
 from denoscope.config import InferenceConfig, Settings
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading import json_files
+from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.foundation.spelling import spelled
 
 MANIFESTS = {"zarr.json": "attributes", "recording.json": "attrs"}
@@ -49,15 +50,17 @@ def check_output(path: Path, inference: InferenceConfig) -> None:
 def _is_of_pipeline(manifest: Path) -> bool:
     """Whether a recording was made by a pipeline; False if its manifest cannot be read."""
     try:
-        return bool(json.loads(manifest.read_bytes())[MANIFESTS[manifest.name]].get("pipeline"))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        content = json_files.read(manifest, dict[str, Any])
+    except MalformedError:
         return False
+    attributes = content.get(MANIFESTS[manifest.name])
+    return isinstance(attributes, dict) and bool(attributes.get("pipeline"))
 
 
 def check_noises(name: str, folder: Path) -> None:
     """Refuse a folder that is missing or holds no tensors."""
     advice = "allowed: a folder of .pt tensors, such as `denoscope noise random` writes"
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(f"{spelled(name)} is {folder}, which is not a folder; {advice}")
     if not any(folder.glob("*.pt")):
         raise UserError(f"{spelled(name)} is {folder}, which holds no .pt tensors; {advice}")
@@ -74,13 +77,13 @@ def check_model(name: str, model: str) -> None:
 
 def check_folder(name: str, folder: Path) -> None:
     """Refuse a folder that is missing."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(f"{spelled(name)} is {folder}; allowed: an existing folder")
 
 
 def check_file(name: str, path: Path | None) -> None:
     """Refuse a file that is missing."""
-    if path is not None and not path.is_file():
+    if path is not None and not os.path.isfile(path):
         raise UserError(f"{spelled(name)} is {path}; allowed: an existing file")
 
 

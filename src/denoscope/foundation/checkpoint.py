@@ -19,6 +19,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import as_json
 from denoscope.foundation.progress import Progress
 from denoscope.foundation.random_streams import STREAMS_VERSION, version_of
+from denoscope.foundation.reading.result_files import TOLD, read
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import check_callable, check_flag, describe
 from denoscope.foundation.writing import claims, npz_files
@@ -27,6 +28,7 @@ from denoscope.foundation.writing.atomic_files import move, write_output
 if TYPE_CHECKING:
     import xarray
 
+
 LOGGER = logging.getLogger(__name__)
 REPLACEMENT = "replacement"
 """The hidden file that takes the place of a result once it is finished."""
@@ -34,9 +36,6 @@ SHARE = 0.02
 """The largest share of the time that is spent on writing."""
 IDENTITY = "identity"
 """The attribute that holds everything that determines the numbers, as a dictionary of JSON values."""
-
-TOLD = "told"
-"""The array of a file that describes the others."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +172,7 @@ class Checkpoint:
                 f"{self.path} cannot be resumed, since it differs in {'; '.join(apart)}; name another file, or replace "
                 f"it ({spelled('overwrite', True)})"
             )
+        _check_variables(stored, fresh, self.path)
         LOGGER.info("resuming from %s", self.path)
         return stored
 
@@ -187,6 +187,19 @@ def _differing(stored: xarray.Dataset, fresh: xarray.Dataset) -> list[str]:
     """In what two pieces of work differ."""
     identities = (dict(_flat(data.attrs.get(IDENTITY, {}))) for data in (stored, fresh))
     return differences(*identities)
+
+
+def _check_variables(stored: xarray.Dataset, fresh: xarray.Dataset, path: Path) -> None:
+    """Refuse a file that lacks a variable of the work, or holds one of another kind."""
+    for name, wanted in fresh.variables.items():
+        found = stored.variables.get(name)
+        kind = None if found is None else (found.dims, found.dtype.kind.replace("T", "U"))
+        if kind != (wanted.dims, wanted.dtype.kind.replace("T", "U").replace("O", "U")):
+            holds = "lacks" if found is None else f"holds {list(map(str, found.dims))} {found.dtype} of"
+            raise UserError(
+                f"{path} cannot be resumed: it {holds} {name}; replace it ({spelled('overwrite', True)}) or name another "
+                "file"
+            )
 
 
 def parse_checkpoint(given: Any) -> Checkpoint:
@@ -275,32 +288,6 @@ def write(data: xarray.Dataset, path: Path) -> None:
 def _plain_text(values: np.ndarray) -> np.ndarray:
     """Texts as an array of fixed width: NumPy would write its variable-width strings as a pickle."""
     return np.array(values.tolist()) if values.dtype.kind == "T" else values
-
-
-def read(
-    path: str | os.PathLike[str], *, advice: str = "give the path of a file that denoscope has written"
-) -> xarray.Dataset:
-    """The dataset that `write` has stored.
-
-    Raises: UserError if the file is missing, damaged or not such a file; `advice` ends the message.
-    """
-    import xarray
-
-    try:
-        # Opened here, because NumPy does not close a file that it cannot read.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        description = json.loads(str(arrays.pop("told")))
-        variables = {name: (tuple(description["dims"][name]), values) for name, values in arrays.items()}
-        coords = {name: variables.pop(name) for name in description["coords"]}
-        return xarray.Dataset(variables, coords=coords, attrs=description["attrs"])
-    except Exception as error:  # a damaged file can make the reader fail in any way
-        reason = _reason(error) or "it is damaged or not a file of results"
-        raise UserError(f"cannot read {path}: {reason}; {advice}") from error
-
-
-def _reason(error: Exception) -> str | None:
-    return error.strerror if isinstance(error, OSError) else None
 
 
 def _flat(identity: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

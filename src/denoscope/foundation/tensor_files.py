@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from pathlib import Path
 
 import torch
 
+from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading import archives
+from denoscope.foundation.reading.regular_files import open_regular
 from denoscope.foundation.writing.atomic_files import write_output
+
+DTYPES = (
+    "bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
+    "float16", "bfloat16", "float32", "float64", "complex64", "complex128",
+)  # fmt: skip
+"""The dtypes of tensors in files: those that NumPy has, and bfloat16."""
 
 
 def load(path: str | Path, *, mmap: bool = False) -> torch.Tensor:
@@ -22,11 +32,13 @@ def load(path: str | Path, *, mmap: bool = False) -> torch.Tensor:
         is never run.
     """
     path = Path(path)
-    if not path.is_file():
-        problem = "it is a folder" if path.is_dir() else "no such file"
+    if not os.path.isfile(path):  # unlike Path.is_file, it raises no error if a name is too long
+        problem = "it is a folder" if os.path.isdir(path) else "no such file"
         raise UserError(f"cannot read {path}: {problem}; name a .pt file that holds one tensor")
     try:
-        value = _read(path, mmap)
+        value, size = _read(path, mmap), path.stat().st_size
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged file can make the reader fail in any way
@@ -34,20 +46,28 @@ def load(path: str | Path, *, mmap: bool = False) -> torch.Tensor:
             f"cannot read {path}: not a tensor file, or damaged, or a pickle that would run code (refused); "
             "write it again with torch.save(tensor, path)"
         ) from error
+    if problem := _unusable(value, size):
+        raise UserError(f"{path} holds {problem}; write it with torch.save(tensor, path)")
+    return value.detach().resolve_conj().resolve_neg().contiguous()  # type: ignore[attr-defined]
+
+
+def _unusable(value: object, size: int) -> str:
+    """Why the content of a file of `size` bytes is not one dense tensor of numbers; empty if it is."""
     if not isinstance(value, torch.Tensor):
-        kind = f"a {type(value).__name__}"
-    elif other := _other_kind(value):
-        kind = f"a {other} tensor"
-    else:
-        return value.detach()
-    raise UserError(f"{path} holds {kind}, not one dense tensor; write it with torch.save(tensor, path)")
-
-
-def _other_kind(tensor: torch.Tensor) -> str:
-    """The kind of a tensor that is not dense; empty for a dense tensor."""
-    if tensor.layout != torch.strided:
-        return str(tensor.layout)
-    return "meta" if tensor.is_meta else "quantized" if tensor.is_quantized else ""
+        return f"a {type(value).__name__}, not one dense tensor"
+    if value.is_nested or value.layout != torch.strided or value.is_meta or value.is_quantized:
+        kinds = {"nested": value.is_nested, "meta": value.is_meta, "quantized": value.is_quantized}
+        kind = next((name for name, holds in kinds.items() if holds), str(value.layout))
+        return f"a {kind} tensor, not one dense tensor"
+    name = str(value.dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        return f"a tensor of {name}; allowed: {', '.join(DTYPES)}"
+    if (needed := value.numel() * value.element_size()) > size + archives.SMALL:
+        return (
+            f"a tensor {list(value.shape)} whose values overlap: it takes {format_bytes(needed)}, the file has "
+            f"{format_bytes(size)}"
+        )
+    return ""
 
 
 def load_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -59,6 +79,7 @@ def load_safetensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     try:
+        open_regular(path).close()
         return load_file(path)
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
@@ -90,6 +111,8 @@ def sha256(tensor: torch.Tensor) -> str:
 
 
 def _read(path: Path, mmap: bool) -> object:
+    with open_regular(path) as file:
+        archives.check_unpacked(file, path)
     with warnings.catch_warnings():
         # PyTorch warns about a pickle before it refuses it, and about quantized tensors; `load` reports both itself.
         warnings.simplefilter("ignore")

@@ -7,7 +7,7 @@ import re
 from denoscope.foundation.errors import UserError
 
 ALLOWED = "a slice such as 0:8 or ::2, one index such as 5, or a list such as 0,3,7"
-_NUMBER = r"\s*(-?\d+)\s*"
+_NUMBER = r"\s*(-?[0-9]{1,18})\s*"
 _LIST = re.compile(rf"{_NUMBER}(,{_NUMBER})*")
 _SLICE = re.compile(rf"({_NUMBER}|\s*):({_NUMBER}|\s*)(:({_NUMBER}|\s*))?")
 

@@ -14,6 +14,7 @@ import torch
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.masked_arrays import check_unmasked
+from denoscope.foundation.reading.regular_files import open_regular
 from denoscope.foundation.validation import describe
 
 FILES = (".pt", ".npy", ".safetensors")
@@ -77,7 +78,12 @@ def load(value: Any) -> torch.Tensor:
     content = _read(Path(value)) if isinstance(value, str) else value
     try:
         tensor = content if isinstance(content, torch.Tensor) else torch.tensor(content, dtype=torch.float64)
-    except (TypeError, ValueError) as error:
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+        RuntimeError,
+    ) as error:  # the last for integers of many digits
         raise UserError(
             f"the value of an intervention is {describe(content)}; allowed: a number or a regular list of numbers"
         ) from error
@@ -101,7 +107,8 @@ def _read(path: Path) -> Any:
     if path.suffix != ".npy":
         raise UserError(f"{path} is not a file of a tensor; allowed: {', '.join(FILES)}")
     try:
-        return torch.from_numpy(np.load(path, allow_pickle=False))
+        with open_regular(path) as file:
+            return torch.from_numpy(np.load(file, allow_pickle=False))
     except (OSError, ValueError, TypeError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise UserError(f"cannot read {path}: {reason}; write it with np.save(path, array)") from error

@@ -8,11 +8,13 @@ import difflib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading import json_files
 from denoscope.foundation.validation import describe
 from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.interventions import operands
@@ -23,6 +25,15 @@ FORMAT, FORMAT_VERSION = "denoscope interventions", 1
 _KEYS = ("format", "format_version", "interventions")
 
 
+@dataclass(frozen=True)
+class Plan:
+    """The content of a plan file."""
+
+    interventions: list[dict[str, Any]]
+    format: str = FORMAT
+    format_version: int = FORMAT_VERSION
+
+
 @arguments_checked
 def read_plan(path: str | os.PathLike[str]) -> list[Intervention]:
     """The interventions of a plan file; relative paths of values start from its folder.
@@ -30,20 +41,14 @@ def read_plan(path: str | os.PathLike[str]) -> list[Intervention]:
     Raises: UserError naming the file and what is wrong in it.
     """
     path = Path(path)
+    plan = json_files.read(path, Plan)
+    if plan.format_version != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {plan.format_version}; this denoscope reads {FORMAT_VERSION}"
+        )
     try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}; allowed: a plan (JSON)") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not a plan of interventions: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("interventions"), list):
-        raise UserError(f'{path} is not a plan of interventions; allowed: {{"interventions": [{{…}}, …]}}')
-    version = content.get("format_version", FORMAT_VERSION)
-    if version != FORMAT_VERSION:
-        raise UserError(f"{path} has format version {version}; this denoscope reads {FORMAT_VERSION}")
-    try:
-        _check_keys(content, _KEYS)
-        return from_json(content["interventions"], path.parent)
+        _check_keys(json_files.read(path, dict[str, Any]), _KEYS)
+        return from_json(plan.interventions, path.parent)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading import archives
+from denoscope.foundation.reading.regular_files import open_regular
 from denoscope.models import bundled
 
 WEIGHTS = bundled.ROOT / "lenet" / "lenet5.safetensors"
@@ -71,15 +74,19 @@ def load(path: str | Path | None = None) -> LeNet5:
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{path} does not exist; allowed: a .safetensors or .pt state dict of LeNet5")
     try:
+        with open_regular(path) as file:
+            archives.check_unpacked(file, path)
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except Exception as error:  # a damaged file can make the readers fail in any way
         raise UserError(
             f"cannot read classifier weights {path}: not weights, damaged, or in need of code (which is never run); "
