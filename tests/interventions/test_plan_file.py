@@ -180,12 +180,12 @@ def test_a_compiled_run_and_two_plans_are_errors(record, tiny, x, tmp_path):
 
 
 PLANS = [
-    ("{", "not a plan of interventions"),
-    ("[]", "not a plan of interventions; allowed:"),
+    ("{", "is not JSON"),
+    ("[]", "object"),
     ('{"interventions": 3}', "allowed:"),
     ('{"interventions": [], "format_version": 2}', "format version 2"),
     ('{"interventions": [], "formt": 2}', "unknown key 'formt'; the nearest are format"),
-    ('{"interventions": [3]}', "an intervention is 3"),
+    ('{"interventions": [3]}', r"interventions\[0\] 3"),
     ('{"interventions": [{"at": "a"}]}', "lacks 'do'"),
     ('{"interventions": [{"at": "a", "do": "scale", "value": 1, "step": 1}]}', "unknown key 'step'; the nearest are steps"),
     ('{"interventions": [{"at": "a", "do": "ablat"}]}', "'ablat'; the nearest is ablate"),
@@ -202,3 +202,37 @@ def test_a_wrong_plan_is_an_error_of_one_line(mine, tmp_path, capsys, content, m
     (line,) = capsys.readouterr().err.splitlines()
     assert stop.value.code == 2 and "plan.json" in line and re.search(match, line)
     assert not (tmp_path / "run.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"do": []},
+        {"do": {"a": 1}},
+        {"value": "n" * 400 + ".pt"},
+        {"value": 10**400},
+        {"value": [10**30, None]},
+        {"steps": "9" * 500},
+        {"steps": "0:" + "9" * 50},
+        {"steps": [10**30]},
+        {"channels": "9" * 5000},
+        {"at": "\ud800"},
+        {"do": "swap", "value": "n" * 400},
+    ],
+)
+def test_odd_values_of_a_plan_are_refused_in_one_line(tiny, tmp_path, change):
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({"interventions": [{"at": "mid_block", "do": "set", "value": 0.5} | change]}))
+    with pytest.raises(UserError) as refused:
+        ds.sample(tiny, ds.noise.random(1, tiny.shape), steps=1, interventions=ds.read_plan(path))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[" * 100_000, '{"interventions": {}}', '{"interventions": [3]}', "3"]
+)
+def test_what_is_not_a_plan_is_refused_and_named(tmp_path, content):
+    path = tmp_path / "plan.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"plan\.json"):
+        ds.read_plan(path)

@@ -1,11 +1,13 @@
 """Noises written to a folder and read back."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 import torch
 
+import denoscope as ds
 from denoscope import UserError, noise
 from denoscope.foundation import tensor_files
 
@@ -88,7 +90,8 @@ def test_a_manifest_cannot_remove_files_outside_its_folder(tmp_path):
         "samples": [{"name": "../precious"}, {"name": str(tmp_path / "precious")}],
     }
     (inputs / "noise.json").write_text(json.dumps(content))
-    noise.random(1, SHAPE).write(inputs)
+    with pytest.raises(UserError, match=r"noise\.json has a sample named '\.\./precious'"):
+        noise.random(1, SHAPE).write(inputs)
     assert other.exists()
 
 
@@ -136,3 +139,70 @@ def test_a_name_that_is_not_a_file_name_is_refused(tmp_path, name):
     with pytest.raises(UserError, match="cannot be written"):
         x.write(tmp_path / "inputs")
     assert not list(tmp_path.iterdir())
+
+
+def changed(folder, change):
+    """The manifest of noises in a folder, changed."""
+    noise.perturbed(1, SHAPE, epsilon=0.5).write(folder)
+    (path,) = folder.glob("*.json")
+    path.write_text(change(path.read_text()))
+    return path.name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[:-20],
+        lambda text: text[:1],
+        lambda _: "",
+        lambda _: "[" * 100_000,
+        lambda text: text.replace('"name"', '"nale"', 1),
+        lambda text: text.replace('"format"', '"formbt"'),
+        lambda text: text.replace("denoscope noise", "denoscope nohse"),
+        lambda text: text.replace('"samples"', '"samplet"'),
+        lambda text: text.replace('"epsilon": 0.5', '"epsilon": [0.5]'),
+        lambda text: text.replace('"epsilon": 0.5', '"epsilon": "0.5"'),
+        lambda text: text.replace('"epsilon": 0.5', f'"epsilon": {10**30}'),
+        lambda text: text.replace('"epsilon"', '""'),
+        lambda text: text.replace('"epsilon"', '"../../evil"'),
+    ],
+)
+def test_a_damaged_manifest_is_refused_and_named(tmp_path, change):
+    name = changed(tmp_path, change)
+    with pytest.raises(UserError) as refused:
+        noise.read(tmp_path)
+    message = str(refused.value)
+    assert "\n" not in message and (name in message or "epsilon" in message), message
+
+
+@pytest.mark.parametrize("content", ["[1]", "{}", '{"format": "mine"}', '{"samples": ["a"]}', "3"])
+def test_the_json_file_of_another_program_is_ignored(tmp_path, content):
+    noise.random(2, SHAPE, seed=3).write(tmp_path)
+    (tmp_path / "mine.json").write_text(content)
+    assert (
+        noise.read(tmp_path).coords["seed"].tolist() == noise.random(2, SHAPE, seed=3).coords["seed"].tolist()
+    )
+
+
+@pytest.mark.parametrize("key", ["timestep", "sequence", "complete", "sample", "nonfinite", "final", "state"])
+def test_a_coordinate_with_a_name_of_recordings_is_not_recorded(tiny, tmp_path, key):
+    noise.perturbed(1, tiny.shape, epsilon=0.5).write(tmp_path)
+    (path,) = tmp_path.glob("*.json")
+    path.write_text(path.read_text().replace('"epsilon"', f'"{key}"', 3))
+    with pytest.raises(UserError, match=f"'{key}'"):
+        ds.record(tiny, noise.read(tmp_path), steps=1)
+    assert "run.zarr" not in [found.name for found in tmp_path.iterdir()]
+
+
+def test_a_file_whose_name_is_not_utf_8_is_named(tmp_path):
+    noise.random(1, SHAPE).write(tmp_path)
+    (tmp_path / "noise_0000.pt").rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.pt"))
+    with pytest.raises(UserError, match="not UTF-8"):
+        noise.read(tmp_path)
+
+
+def test_a_pipe_beside_noises_is_refused_at_once(tmp_path):
+    noise.random(1, SHAPE).write(tmp_path)
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(UserError, match=r"pipe\.json.*not a regular file"):
+        noise.read(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -143,11 +144,11 @@ class AddNoise(Kind):
     @staticmethod
     def takes(value: Any) -> bool:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return is_number and 0 < value < float("inf")
+        return is_number and 0 < value <= sys.float_info.max
 
     @classmethod
     def at(cls, site: Site, value: Any, source: Source) -> Self:  # noqa: ARG003
-        return cls(site, value)
+        return cls(site, float(value))
 
     def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:
         run, step = self.site.run, call.network.step

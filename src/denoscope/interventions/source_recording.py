@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ class SourceRecording:
     """A recording whose states go into a run of the same model with the same steps."""
 
     def __init__(self, path: Path):
-        if not path.exists():
+        if not os.path.exists(path):  # unlike Path.exists, it raises no error if a name is too long
             raise UserError(f"{path}: there is no such recording")
         self.path = path
         self.dataset = formats.open_dataset(LocalStore(path))

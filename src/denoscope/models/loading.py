@@ -92,7 +92,7 @@ def load(
 
 def shape_of(source: str) -> Shape:
     """(C, H, W) of a model's states, from its configuration alone."""
-    config = model_folder.read_json(sources.find(source).network / "config.json")
+    config = model_folder.network_config(sources.find(source).network)
     family = _check_unpacked(FAMILIES.get(str(config.get("_class_name")), ANY_MODULE), source)
     return _resolve_shape(None, family, config, source)
 
@@ -166,7 +166,9 @@ def _network_of(files: ModelFiles, network_class: Any) -> nn.Module:
                 low_cpu_mem_usage=False,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (
+        Exception
+    ) as error:  # diffusers fails in any way where a configuration and weights do not fit each other
         raise UserError(f"{name}: its weights cannot be loaded: {first_line(error)}") from error
     if missing := report["missing_keys"]:
         raise UserError(f"{name}: its weights lack {len(missing)} tensors, such as {sorted(missing)[0]!r}")
@@ -180,7 +182,7 @@ def _scheduler_from(folder: Path, name: str) -> Any | None:
     if path is None:
         return None
     model_folder.refuse_own_code(path, name)
-    config = model_folder.read_json(path)
+    config = model_folder.scheduler_config(path)
     return schedulers.scheduler_from(str(config.get("_class_name")), config)
 
 

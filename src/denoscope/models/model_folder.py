@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoscope.foundation.errors import UserError, first_line
+from denoscope.foundation.reading import json_files
+from denoscope.models import folder_schema
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,17 +34,17 @@ def blueprint(folder: str | Path, *, name: str = "") -> nn.Module:
     kind = network_class(place, name)
     try:
         with torch.device("meta"):
-            return kind.from_config(read_json(place / "config.json")).eval()
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise UserError(
-            f"{name}: its config.json does not configure a {kind.__name__}: {first_line(error)}"
-        ) from error
+            return kind.from_config(network_config(place)).eval()
+    except UserError:
+        raise
+    except Exception as error:  # diffusers fails in any way where values do not fit each other
+        raise not_configured(name, kind, error) from error
 
 
 def network_folder(folder: Path, name: str) -> Path:
     """The folder with the network's config.json: the given one or that of a component."""
     places = [*(folder / part for part in COMPONENTS), folder]
-    folder_with_config = next((place for place in places if (place / "config.json").is_file()), None)
+    folder_with_config = next((place for place in places if os.path.isfile(place / "config.json")), None)
     if folder_with_config is None:
         parts = " or ".join(f"{part}/" for part in COMPONENTS)
         there = ", ".join(sorted(f"{path.name}/" for path in folder.iterdir() if path.is_dir())) or "none"
@@ -58,7 +60,7 @@ def network_class(place: Path, name: str) -> Any:
     import diffusers
 
     refuse_own_code(place / "config.json", name)
-    class_name = read_json(place / "config.json").get("_class_name")
+    class_name = network_config(place).get("_class_name")
     kind = getattr(diffusers, str(class_name), object)
     if not (isinstance(kind, type) and issubclass(kind, diffusers.ModelMixin)):
         raise UserError(
@@ -73,9 +75,9 @@ def refuse_own_code(config: Path, name: str) -> None:
     Its configuration says so in `auto_map`, or the model_index.json beside its folder names a module in that folder.
     """
     place, index = config.parent, config.parent.with_name("model_index.json")
-    code = read_json(config).get("auto_map")
+    code = json_files.read(config, dict[str, Any]).get("auto_map")
     if not code and index.is_file():
-        entry = read_json(index).get(place.name)
+        entry = json_files.read(index, dict[str, Any]).get(place.name)
         if isinstance(entry, list) and (place / f"{entry[0]}.py").is_file():
             code = ".".join(map(str, entry))
     if code:
@@ -91,12 +93,16 @@ def needs_own_code(what: str) -> str:
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a JSON {type(content).__name__}; allowed: an object")
-    return content
+def not_configured(name: str, kind: type, error: Exception) -> UserError:
+    """The error of a config.json from which diffusers cannot build a network of a class."""
+    return UserError(f"{name}: its config.json does not configure a {kind.__name__}: {first_line(error)}")
+
+
+def network_config(place: Path) -> dict[str, Any]:
+    """The config.json of a network's folder."""
+    return folder_schema.read(place / "config.json", folder_schema.Network)
+
+
+def scheduler_config(path: Path) -> dict[str, Any]:
+    """The content of a scheduler_config.json."""
+    return folder_schema.read(path, folder_schema.Scheduler)

@@ -78,6 +78,10 @@ def scheduler_from(name: str, config: Any) -> Scheduler:
         return check_scheduler(kind).from_config(config, **options)
     except ImportError as error:  # diffusers has a stand-in for a class whose own requirements are missing
         raise UserError(first_line(error)) from error
+    except UserError:
+        raise
+    except Exception as error:  # diffusers fails in any way where values do not fit each other
+        raise UserError(f"the configuration does not make a {kind.__name__}: {first_line(error)}") from error
 
 
 def config_of(scheduler: Any) -> dict[str, Any]:

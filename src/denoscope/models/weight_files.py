@@ -7,10 +7,11 @@ import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading import json_files
 from denoscope.foundation.validation import describe
-from denoscope.models import model_folder
 
 STEM = "diffusion_pytorch_model"
 """The name that diffusers gives to weights."""
@@ -47,7 +48,7 @@ def shards(index: Path) -> list[str]:
 
     Raises: UserError if the file is not such a list.
     """
-    names = model_folder.read_json(index).get("weight_map")
+    names = json_files.read(index, dict[str, Any]).get("weight_map")
     if not isinstance(names, dict) or not all(_is_shard(name) for name in names.values()):
         raise UserError(
             f"{index}: weight_map is {describe(names)}; allowed: a map from tensors to files beside it"

@@ -15,6 +15,7 @@ import torch
 from denoscope.foundation import tensor_files
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import describe
 from denoscope.noise.directions import LARGEST
 from denoscope.noise.noise_files import read_manifest, samples_of
 from denoscope.noise.noise_set import NoiseSet, Shape, check_shape
@@ -76,7 +77,7 @@ def read(folder: str | os.PathLike[str], *, shape: Shape | None = None) -> Folde
     """
     shape = shape if shape is None else check_shape(shape)
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder of inputs; {ADVICE}")
     paths = sorted(path for path in folder.glob("*.pt") if not path.name.startswith("."))
     if not paths:
@@ -88,14 +89,17 @@ def read(folder: str | os.PathLike[str], *, shape: Shape | None = None) -> Folde
         shape, dtype = (channels, height, width), torch.promote_types(dtype, noise.dtype)
     assert shape is not None
     names = tuple(path.stem for path in paths)
-    manifests = [content for path in sorted(folder.glob("*.json")) if (content := read_manifest(path))]
+    if odd := next((name for name in names if not _is_utf8(name)), None):
+        raise UserError(f"{folder}: the name of the file {odd!r}.pt is not UTF-8; rename it")
+    beside = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
+    manifests = [content for path in beside if (content := read_manifest(path))]
     return FolderNoise(
         folder=folder,
         file_names=names,
         shape=shape,
         dtype=dtype,
         sets=tuple(_without_samples(content) for content in manifests),
-        given_coords=_coords(names, manifests),
+        given_coords=_coords(folder, names, manifests),
     )
 
 
@@ -117,12 +121,35 @@ def _read(path: Path, shape: Shape | None) -> torch.Tensor:
     return noise.reshape(inner)
 
 
+def _is_utf8(name: str) -> bool:
+    """Whether a name can be stored: Python gives bytes that are not UTF-8 as half characters."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _without_samples(manifest: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in manifest.items() if key != "samples"}
 
 
-def _coords(names: tuple[str, ...], manifests: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+def _coords(folder: Path, names: tuple[str, ...], manifests: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     entries = {entry["name"]: entry for content in manifests for entry in samples_of(content)}
     chosen = [entries.get(name, {}) for name in names]
     keys = dict.fromkeys(key for entry in chosen for key in entry if key != "name")
-    return {key: np.array([entry.get(key, MISSING.get(key, math.nan)) for entry in chosen]) for key in keys}
+    return {key: _column(folder, key, [entry.get(key) for entry in chosen]) for key in keys}
+
+
+def _column(folder: Path, key: str, values: list[Any]) -> np.ndarray:
+    """One coordinate of all noises.
+
+    Raises: UserError if it mixes texts and numbers, or holds an integer beyond 64 bits.
+    """
+    column = np.array([MISSING.get(key, math.nan) if value is None else value for value in values])
+    texts = [value for value in values if isinstance(value, str)]
+    if column.dtype == object or len(texts) not in (0, len(values) - values.count(None)):
+        raise UserError(
+            f"{folder}: its JSON files give {key} as {describe(values)}; allowed: all numbers of 64 bits, or all texts"
+        )
+    return column

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading import json_files
+from denoscope.foundation.reading.json_files import MalformedError
+from denoscope.foundation.validation import describe
 from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.foundation.writing.staged_files import staged_files
 
 if TYPE_CHECKING:
     from denoscope.noise.noise_set import NoiseSet
 
-FORMAT = "denoscope noise 1"
+KIND = "denoscope noise"
+FORMAT = f"{KIND} 1"
 
 
 def write(noises: NoiseSet, folder: Path, *, overwrite: bool) -> list[Path]:
@@ -51,18 +57,47 @@ def _manifest(noises: NoiseSet) -> dict[str, Any]:
     return {"format": FORMAT, **noises.parameters, "shape": list(noises.shape), "samples": samples}
 
 
+@dataclass(frozen=True)
+class Manifest:
+    """What the JSON file of a set of noises must hold beside its parameters; `name` is one of the keys of a sample."""
+
+    format: str
+    samples: list[dict[str, bool | int | float | str]]
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The content of a manifest; empty if the file is missing, damaged or another program's."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
+    """The content of the JSON file of a set of noises; empty if it is missing, or another program's.
+
+    Raises: UserError naming the file if it is not JSON, or a set of noises with a sample that cannot be.
+    """
+    if not os.path.lexists(path):
         return {}
-    known = isinstance(content, dict) and str(content.get("format", "")).startswith("denoscope noise")
-    return content if known else {}
+    content = json_files.read(path, Any)
+    if not isinstance(content, dict) or not _is_ours(content):
+        return {}
+    samples = json_files.check(content, Manifest, str(path)).samples
+    if not content["format"].startswith(KIND):
+        raise MalformedError(f"{path} has format {describe(content['format'])}; allowed: {FORMAT!r}")
+    for sample in samples:
+        name = sample.get("name")
+        if not isinstance(name, str) or not is_file_name(name):
+            raise MalformedError(
+                f"{path} has a sample named {describe(name)}; allowed: names of files without .pt"
+            )
+        for key in (key for key in sample if not key.isidentifier()):
+            raise MalformedError(f"{path} has the coordinate {describe(key)}; allowed: letters, digits and _")
+    return content
+
+
+def _is_ours(content: dict[str, Any]) -> bool:
+    """Whether a JSON file describes noises: it says so, or has samples with names as only such files have."""
+    samples = content.get("samples")
+    named = isinstance(samples, list) and any(
+        isinstance(entry, dict) and "name" in entry for entry in samples
+    )
+    return named or str(content.get("format")).startswith(KIND)
 
 
 def samples_of(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    """The valid sample entries of a manifest."""
-    samples = manifest.get("samples")
-    entries = samples if isinstance(samples, list) else []
-    return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
+    """The samples of a manifest."""
+    return manifest.get("samples", [])

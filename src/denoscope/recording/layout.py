@@ -15,7 +15,7 @@ from denoscope.foundation.spelling import spelled
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.state_reduction import Selection, names_of
 from denoscope.storage.noise_levels import level_coords
-from denoscope.storage.plan import ESTIMATES, ArrayPlan, FormatName, Plan
+from denoscope.storage.plan import COMPLETE, DIMS, ESTIMATES, IMAGES, NONFINITE, ArrayPlan, FormatName, Plan
 
 Coords = Mapping[str, tuple[str, np.ndarray]]
 
@@ -128,14 +128,19 @@ def _layer_array(
 
 
 def _coords(run: RunShape, recorded: Sequence[int]) -> Coords:
-    return {
+    own = {
         "sample": ("sample", np.array(run.samples)),
         "state": ("state", np.arange(run.steps + 1)),
         "step": ("step", np.array(recorded)),
         **level_coords(run.timesteps, run.sigmas, recorded),
         **({"branch": ("branch", np.array(run.branches))} if run.branches else {}),
-        **{name: ("sample", values) for name, values in run.sample_coords.items()},
     }
+    if clash := sorted({*own, *IMAGES, *DIMS, COMPLETE, NONFINITE}.intersection(run.sample_coords)):
+        raise UserError(
+            f"the noises have a coordinate {clash[0]!r}, a name that recordings use themselves; rename it in the JSON file "
+            "beside the noises"
+        )
+    return {**own, **{name: ("sample", values) for name, values in run.sample_coords.items()}}
 
 
 def _layer_dtype(dtype: torch.dtype, options: InferenceConfig) -> np.dtype[Any]:

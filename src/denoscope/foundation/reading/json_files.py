@@ -60,6 +60,8 @@ def parse(data: bytes, kind: type[Kind], name: str) -> Kind:
         raise MalformedError(f"{name} holds more than {VALUES:,} values; allowed: at most that many")
     try:
         content = json.loads(data)
+        if rb"\u" in data:  # an escape can stand for half a character, which no text may hold
+            json.dumps(content, ensure_ascii=False).encode()
     except RecursionError:
         raise _too_deep(name) from None
     except ValueError as error:
