@@ -30,10 +30,12 @@ def write(noises: NoiseSet, folder: Path, *, overwrite: bool) -> list[Path]:
             raise UserError(f"the noise {name!r} cannot be written: its name is not a file name; rename it")
     manifest = folder / f"{noises.stem}.json"
 
+    # Read first: a damaged manifest is refused before anything is written.
+    former = {entry["name"] for entry in samples_of(read_manifest(manifest))} if overwrite else set()
+
     def stale() -> list[Path]:
-        """Files that only the earlier set had; a manifest cannot name files in other folders."""
-        former = {entry["name"] for entry in samples_of(read_manifest(manifest))} - set(noises.names)
-        return [folder / f"{name}.pt" for name in former if is_file_name(name)]
+        """Files that only the earlier set had."""
+        return [folder / f"{name}.pt" for name in sorted(former - set(noises.names))]
 
     with staged_files(manifest, overwrite=overwrite, stale=stale) as staged:
         for index, name in enumerate(noises.names):
