@@ -259,3 +259,29 @@ def test_labels_beyond_the_dtype_of_the_first_are_preserved():
     found = uncertainty_exponent(label_of, points, [1e-4, 1e-3, 1e-2])
     wide = uncertainty_exponent(lambda p: label_of(p).astype(int), points, [1e-4, 1e-3, 1e-2])
     assert found.unrelated == wide.unrelated and found.fractions.tolist() == wide.fractions.tolist()
+
+
+@pytest.mark.parametrize("base", [3, 5])
+def test_fractions_that_bend_widen_the_interval_and_give_a_warning(base):
+    """ε up to the width of the widest gaps of Cantor's set: the slope there is too small by many standard errors."""
+
+    def gaps(points):
+        x, label = points[:, 0] % 1, np.zeros(len(points), dtype=int)
+        for digit in range(1, 14):
+            label[(label == 0) & (x > 1 / base) & (x < 1 - 1 / base)] = digit
+            x = np.where(x >= 1 - 1 / base, base * x - (base - 1), base * x)
+        return label
+
+    points, truth = np.random.default_rng(0).uniform(0, 1, (20_000, 1)), 1 - math.log(2) / math.log(base)
+    result = uncertainty_exponent(gaps, points, 0.2 * 2.5 ** -np.arange(8.0))
+    assert result.interval[0] <= truth <= result.interval[1]
+    assert any("not a power law" in line for line in result.warnings)
+
+
+def test_fractions_of_a_straight_boundary_do_not_bend():
+    warned = 0
+    for seed in range(60):
+        points = np.random.default_rng(seed).uniform(-1, 1, (1000, 2))
+        result = uncertainty_exponent(_half, points, [0.01, 0.03, 0.1, 0.3], seed=seed)
+        warned += any("not a power law" in line for line in result.warnings)
+    assert warned <= 4

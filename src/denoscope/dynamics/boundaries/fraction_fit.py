@@ -16,6 +16,8 @@ ROUNDS = 30
 """Iterations of the fit, which converges after five or six."""
 SATURATED = 0.75
 """Share of the fraction of unrelated points from which the distance exceeds the width of the basins."""
+BENT = 2.6
+"""Standard errors of the bend from which the fractions do not follow a line: scatter exceeds them in 1 % of cases."""
 LEAST_LOG = -100.0
 """Lower bound of ln f along the line, below which its exponential underflows."""
 
@@ -66,22 +68,45 @@ def slope_interval(
     fit: FractionFit,
     draws: np.random.Generator,
     confidence: float,
-) -> tuple[float, float]:
-    """The union of two intervals of the slope: bootstrap percentiles over points, and slope ± z·error.
+) -> tuple[tuple[float, float], tuple[str, ...]]:
+    """The interval of the slope, and a warning if the fractions do not follow a line.
 
-    The second is needed because a count of 0 stays 0 in every bootstrap sample.
+    It is the union of two intervals, bootstrap percentiles over points and slope ± z·error, widened by the misfit: the part
+    of the difference between the slopes of the smaller and the larger distances that scatter does not explain. The
+    second interval is needed because a count of 0 stays 0 in every bootstrap sample.
 
     Args:
         uncertain: whether the pair of each point differs at each distance [point, e].
     """
+    number, hits = len(uncertain), uncertain.sum(axis=0)
     # Points with the same pattern are exchangeable, and there are few patterns.
     patterns, times = np.unique(uncertain, axis=0, return_counts=True)
-    drawn = draws.multinomial(len(uncertain), times / len(uncertain), DRAWS) @ patterns.astype(float)
-    low, high = percentile_interval(
-        fit_fractions(x, drawn, len(uncertain), used).slope, confidence=confidence
-    )
+    drawn = draws.multinomial(number, times / number, DRAWS) @ patterns.astype(float)
+    low, high = percentile_interval(fit_fractions(x, drawn, number, used).slope, confidence=confidence)
     slope, reach = float(fit.slope), normal_quantile(confidence) * float(fit.error)
-    return float(np.fmin(low, slope - reach)), float(np.fmax(high, slope + reach))
+    low, high = float(np.fmin(low, slope - reach)), float(np.fmax(high, slope + reach))
+    bend, scatter = float(_bend(x, hits, number, used)), _bend(x, drawn, number, used)
+    error = float(np.nanstd(scatter)) if np.isfinite(scatter).any() else math.nan
+    if not abs(bend) > error:  # also if there are too few distances for two slopes
+        return (low, high), ()
+    misfit = math.sqrt(bend**2 - error**2)
+    interval = slope - math.hypot(slope - low, misfit), slope + math.hypot(high - slope, misfit)
+    return interval, (_bend_warning(bend),) if abs(bend) > BENT * error else ()
+
+
+def _bend(x: np.ndarray, hits: np.ndarray, number: int, used: np.ndarray) -> np.ndarray:
+    """The slope [...] over the larger half of the used distances minus that over the smaller half, which share none."""
+    half = len(x) if used.sum() < 4 else int(np.flatnonzero(used)[used.sum() // 2])
+    below = np.arange(len(x)) < half
+    smaller, larger = (fit_fractions(x, hits, number, used & part).slope for part in (below, ~below))
+    return larger - smaller
+
+
+def _bend_warning(bend: float) -> str:
+    return (
+        f"the fractions are not a power law: the slope changes by {bend:+.2f} from the smaller to the larger epsilons; see "
+        "local_slopes, and take smaller epsilons"
+    )
 
 
 def local_slopes(x: np.ndarray, hits: np.ndarray, number: int, used: np.ndarray) -> np.ndarray:
@@ -116,7 +141,8 @@ def usable_fractions(
         )
     elif (saturated & ~every).any():
         warnings.append(
-            f"epsilon {_listed(distances[saturated & ~every])} exceeds the width of the basins and is left out"
+            f"epsilon {_listed(distances[saturated & ~every])} exceeds the width of the basins and is left out; the fractions may "
+            "level off before it"
         )
     used = ~every & (~saturated | saturated.all())
     positive = distances[used & (hits > 0)]

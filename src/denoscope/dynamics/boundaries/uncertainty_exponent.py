@@ -84,7 +84,8 @@ def uncertainty_exponent(
     Fractions of 1 are left out too. A point must have the same label whenever it is evaluated.
 
     The interval is the union of the bootstrap interval (1000 samples of points with their pairs at all ε) and that of the
-    likelihood.
+    likelihood, widened by the misfit: the part of the difference between the slopes of the smaller and the larger ε that
+    scatter does not explain. A warning says if f is not a power law. The measured coverage is in `docs/intervals.md`.
 
     Args:
         label_of: a function from points [n, d] to integers [n]. The result of `basins.label_of`, or a `PointLabels` of
@@ -169,10 +170,14 @@ def _exponent(
     unrelated = 1 - float(((np.unique(label[0], return_counts=True)[1] / number) ** 2).sum())
     used, warnings = usable_fractions(hits, number, unrelated, distances)
     fit, (_, bootstrap) = fit_fractions(x, hits, number, used), random_generator(seed).spawn(2)
-    known = math.isfinite(fit.slope)
+    interval, misfit = (
+        slope_interval(x, uncertain, used, fit, bootstrap, confidence)
+        if math.isfinite(fit.slope)
+        else (None, ())
+    )
     return UncertaintyExponent(
         value=float(fit.slope),
-        interval=slope_interval(x, uncertain, used, fit, bootstrap, confidence) if known else None,
+        interval=interval,
         confidence=confidence,
         epsilons=distances,
         fractions=hits / number,
@@ -189,7 +194,7 @@ def _exponent(
             "seed": seed,
             **origin,
         },
-        warnings=warnings,
+        warnings=(*warnings, *misfit),
     )
 
 
