@@ -43,7 +43,12 @@ def _reach(growth: np.ndarray, batches: int, confidence: float) -> np.ndarray:
 
 
 def _correlated(growth: np.ndarray) -> list[int]:
-    """The exponents, counted from 0, with a growth that is correlated over a batch."""
+    """The exponents, counted from 0, with a growth that is correlated over a batch.
+
+    Batches of few iterations do not tell; there is a warning about these in any case.
+    """
+    if len(growth) < FEW_ITERATIONS:
+        return []
     least = LONG_PART * len(growth) / BATCHES
     return [number for number, series in enumerate(growth.T) if _longest_stay(series) >= least]
 
