@@ -1,0 +1,249 @@
+"""Whichever operation on files fails: the former result reads as before or the new one is whole, and the same command
+again gives the bytes of an unbroken run."""
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray
+from failing_operations import failing
+from small_plans import plan_of, write
+
+from denoscope import noise
+from denoscope.figures import images
+from denoscope.foundation import checkpoint
+from denoscope.foundation.checkpoint import Checkpoint
+from denoscope.foundation.errors import UserError
+from denoscope.recording import export
+from denoscope.storage import formats
+from denoscope.storage.stores.local import LocalStore
+
+HIDDEN = re.compile(r"(^|/)\.[^/]*\.(lock|partial|staged|replacement)(/|$)|\.committed|(^|/)\.replacement/")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Work in a folder that holds what `prepare` has made. `again` is what the user does after a failure, `sound` whether
+    what is there reads as before, or is whole."""
+
+    prepare: Callable[[Path], object]
+    work: Callable[[Path], object]
+    again: Callable[[Path], object]
+    sound: Callable[[Path], bool]
+
+
+def place(folder: Path, format: str) -> Path:
+    return folder / ("run.zarr" if format == "zarr" else "run")
+
+
+def recorded(folder: Path, format: str, existing: str = "refuse", groups=None, **fingerprint: object) -> None:
+    write(
+        formats.local_store(place(folder, format), format), plan_of(format, **fingerprint), existing, groups
+    )
+
+
+def resumed(folder: Path, format: str) -> None:
+    """Continue a recording, or record where nothing says what was begun."""
+    try:
+        recorded(folder, format, "resume")
+    except UserError as error:
+        if "replace" not in str(error):
+            raise
+        recorded(folder, format, "overwrite")
+
+
+def holds_right_values(folder: Path, format: str, *schedulers: str, least: int = 0) -> bool:
+    """Whether a recording of one of these schedulers has at least so many finished samples, all with right values."""
+    path = place(folder, format)
+    if least == 0 and not formats.stored_format(LocalStore(path)):
+        return True
+    try:
+        data = formats.open_dataset(LocalStore(path))
+    except UserError as error:
+        return least == 0 and "is empty" in str(error)
+    complete = data["complete"].values
+    right = formats.open_dataset(LocalStore(REFERENCE[format]))
+    same = all(
+        np.array_equal(data[name].values[complete], right[name].values[complete], equal_nan=True)
+        for name in ("sequence", "conv_in")
+    )
+    return same and complete.sum() >= least and data.attrs["fingerprint"]["scheduler"] in schedulers
+
+
+REFERENCE: dict[str, Path] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _reference(tmp_path_factory):
+    """A recording of each format that nothing interrupted."""
+    for format in ("zarr", "pt"):
+        folder = tmp_path_factory.mktemp("reference")
+        recorded(folder, format)
+        REFERENCE[format] = place(folder, format)
+
+
+def recordings(format: str) -> dict[str, Scenario]:
+    new = {"scheduler": "new"}
+    return {
+        f"record {format}": Scenario(
+            Path.exists,
+            lambda folder: recorded(folder, format),
+            lambda folder: resumed(folder, format),
+            lambda folder: holds_right_values(folder, format, "DDIMScheduler"),
+        ),
+        f"resume {format}": Scenario(
+            lambda folder: recorded(folder, format, groups=[0, 2]),
+            lambda folder: recorded(folder, format, "resume"),
+            lambda folder: recorded(folder, format, "resume"),
+            lambda folder: holds_right_values(folder, format, "DDIMScheduler", least=3),
+        ),
+        f"overwrite {format}": Scenario(
+            lambda folder: recorded(folder, format),
+            lambda folder: recorded(folder, format, "overwrite", **new),
+            lambda folder: recorded(folder, format, "overwrite", **new),
+            lambda folder: holds_right_values(folder, format, "DDIMScheduler", "new", least=5),
+        ),
+    }
+
+
+def exported(folder: Path, format: str) -> None:
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    export.write(formats.open_dataset(LocalStore(REFERENCE["zarr"])), folder / "out", format)
+
+
+def exports(format: str) -> Scenario:
+    def sound(folder: Path) -> bool:
+        return all(np.load(path)["sequence"].shape == (4, 1, 2, 2) for path in folder.rglob("[!.]*.npz"))
+
+    return Scenario(Path.exists, lambda f: exported(f, format), lambda f: exported(f, format), sound)
+
+
+def measured(folder: Path, level: float, **flags: bool) -> None:
+    """A measure of four pieces, saved after each."""
+    fresh = xarray.Dataset({"value": ("cell", np.zeros(4))}, attrs={"identity": {"level": level}})
+    with Checkpoint(folder / "a.npz", **flags).open(fresh) as work:
+        for cell in range(4):
+            work.data["value"].values[cell] = level
+            work.save()
+            work.write()
+
+
+CHECKPOINT = Scenario(
+    lambda folder: measured(folder, 1.0),
+    lambda folder: measured(folder, 2.0, overwrite=True),
+    lambda folder: measured(folder, 2.0, overwrite=True),
+    lambda folder: checkpoint.read(folder / "a.npz")["value"].values.tolist() in ([1.0] * 4, [2.0] * 4),
+)
+
+
+def drawn(folder: Path, value: float) -> None:
+    images.save_png(torch.full((1, 4, 4), value), folder / "a.png", scale=1)
+
+
+def shade(folder: Path) -> int:
+    from PIL import Image
+
+    with Image.open(folder / "a.png") as picture:
+        return picture.convert("L").getpixel((0, 0))
+
+
+IMAGE = Scenario(
+    lambda folder: drawn(folder, -1.0),
+    lambda folder: drawn(folder, 1.0),
+    lambda folder: drawn(folder, 1.0),
+    lambda folder: shade(folder) in (0, 255),
+)
+
+
+def noises(folder: Path, seed: int) -> None:
+    noise.random(3, (1, 2, 2), seed=seed).write(folder / "inputs")
+
+
+def is_one_set(folder: Path) -> bool:
+    """Whether each file is whole; the manifest, if there is one, describes all of them."""
+    found = noise.read(folder / "inputs")
+    if not found.coords:
+        return True
+    (seed,) = [
+        seed
+        for seed in (1, 2)
+        if found.coords["seed"][0] == noise.random(1, (1, 2, 2), seed=seed).coords["seed"][0]
+    ]
+    return torch.equal(found.batch(range(3)), noise.random(3, (1, 2, 2), seed=seed).batch(range(3)))
+
+
+NOISES = Scenario(
+    lambda folder: noises(folder, 1),
+    lambda folder: noises(folder, 2),
+    lambda folder: noises(folder, 2),
+    is_one_set,
+)
+SCENARIOS = {
+    **recordings("zarr"),
+    **recordings("pt"),
+    "export npz": exports("npz"),
+    "export pt": exports("pt"),
+    "checkpoint": CHECKPOINT,
+    "image": IMAGE,
+    "noises": NOISES,
+}
+EVERY = {
+    "record": 67,
+    "resume": 67,
+    "overwrite": 83,
+    "export": 31,
+    "checkpoint": 11,
+    "image": 3,
+    "noises": 13,
+}
+"""By default one in so many operations fails."""
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in found.items()}
+
+
+@pytest.mark.parametrize("all_of_them", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_whichever_operation_fails_the_result_is_the_former_or_the_new_one(name, all_of_them, tmp_path):
+    scenario, every = SCENARIOS[name], 1 if all_of_them else EVERY[name.split()[0]]
+    unbroken = tmp_path / "unbroken"
+    unbroken.mkdir()
+    scenario.prepare(unbroken)
+    scenario.work(unbroken)
+    wanted, failed, number = files(unbroken), Counter(), every
+    assert not [hidden for hidden in wanted if HIDDEN.search(hidden)]
+    (prepared := tmp_path / "prepared").mkdir()
+    scenario.prepare(prepared)
+    while True:
+        folder = tmp_path / str(number)
+        shutil.copytree(prepared, folder)
+        with failing(folder, number) as operations:
+            message = refusal(scenario, folder)
+        if not operations.failed:
+            break
+        assert "\n" not in message
+        assert scenario.sound(folder), f"operation {number}, {operations.failed}"
+        scenario.again(folder)
+        assert files(folder) == wanted, f"operation {number}, {operations.failed}"
+        failed[operations.failed] += 1
+        shutil.rmtree(folder)
+        number += every
+    print(f"{name}: {failed.total()} operations failed: {dict(failed)}")
+    assert failed.total() >= 2
+
+
+def refusal(scenario: Scenario, folder: Path) -> str:
+    """What the work is refused with; empty if it succeeds in spite of the failure."""
+    try:
+        scenario.work(folder)
+    except (UserError, OSError) as error:
+        return str(error)
+    return ""
