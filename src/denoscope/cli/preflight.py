@@ -71,7 +71,7 @@ def check_model(name: str, model: str) -> None:
     from denoscope.models import bundled, model_folder, sources
 
     sources.check_name(model, name)
-    if model not in bundled.names() and Path(model).is_dir():
+    if model not in bundled.names() and os.path.isdir(model):
         model_folder.network_folder(Path(model), model)
 
 

@@ -9,11 +9,23 @@ from pathlib import Path
 
 import torch
 
+from denoscope.foundation.byte_units import format_bytes
+from denoscope.foundation.errors import UserError
+
 
 def peak_bytes() -> int:
     """The largest resident size of this process so far."""
     # Linux counts in KiB, macOS in bytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def check_fits(needed: int, what: str) -> None:
+    """Refuse what takes more memory than the host has left, before any of it is made.
+
+    Raises: UserError with both numbers.
+    """
+    if needed > (free := _free_on_host()):
+        raise UserError(f"{what} takes {format_bytes(needed)} of memory, and {format_bytes(free)} are free")
 
 
 def free_bytes(device: torch.device) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoscope.foundation import tensor_files
+from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading import json_files
 from denoscope.foundation.reading.json_files import MalformedError
@@ -21,10 +24,13 @@ if TYPE_CHECKING:
 
 KIND = "denoscope noise"
 FORMAT = f"{KIND} 1"
+FILE_BYTES = 1200
+"""What a file of a tensor takes beside its values, and its entry in the manifest."""
 
 
 def write(noises: NoiseSet, folder: Path, *, overwrite: bool) -> list[Path]:
     """Write the noises into a folder; see `NoiseSet.write`."""
+    _check_space(noises, folder)
     for name in noises.names:
         if not is_file_name(name):
             raise UserError(f"the noise {name!r} cannot be written: its name is not a file name; rename it")
@@ -43,6 +49,22 @@ def write(noises: NoiseSet, folder: Path, *, overwrite: bool) -> list[Path]:
         with write_output(staged / manifest.name) as file:
             file.write((json.dumps(_manifest(noises), indent=1) + "\n").encode())
     return [folder / f"{name}.pt" for name in noises.names]
+
+
+def _check_space(noises: NoiseSet, folder: Path) -> None:
+    """Refuse noises that the disk cannot hold, before the first is made.
+
+    Raises: UserError with the bytes that are needed and those that are free.
+    """
+    existing = next(
+        place for place in (folder.absolute(), *folder.absolute().parents) if os.path.exists(place)
+    )
+    needed = len(noises) * (FILE_BYTES + 4 * math.prod(noises.shape))
+    if needed > (free := shutil.disk_usage(existing).free):
+        raise UserError(
+            f"{folder}: {len(noises):,} noises take {format_bytes(needed)}, and {format_bytes(free)} are free; write "
+            "fewer, or name another folder"
+        )
 
 
 def is_file_name(name: str) -> bool:

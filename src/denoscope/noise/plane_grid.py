@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.foundation import memory
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_noise import PlaneNoise, plane
+
+CELL_BYTES = 50
+"""Of each noise, at least, in what is measured of a plane: its place, and a few numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,8 @@ class PlaneGrid:
 
         Raises: UserError if the noises are not one whole plane.
         """
+        if isinstance(noises, NoiseSet):
+            memory.check_fits(CELL_BYTES * len(noises), f"{spelled('plane')} of {len(noises):,} noises")
         if isinstance(noises, PlaneNoise):
             columns, rows = np.divmod(np.arange(len(noises)), noises.counts[1])
             return cls(noises, rows, columns, noises.parameters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -157,7 +158,7 @@ def compare(folder: str | Path) -> Comparison:
     folder = Path(folder)
     paths = sorted(folder.glob("*.pt"))
     if not paths:
-        found = "has no .pt files" if folder.is_dir() else "is not a folder"
+        found = "has no .pt files" if os.path.isdir(folder) else "is not a folder"
         raise UserError(f"{folder} {found}; name a folder of tensors written with torch.save")
     groups: dict[tuple, list[Path]] = defaultdict(list)
     for path in paths:

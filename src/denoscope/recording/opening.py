@@ -26,7 +26,7 @@ def open(path: str | os.PathLike[str]) -> Recording:
     if not isinstance(path, (str, os.PathLike)) or not str(path):
         raise UserError(f"{spelled('path')} is {describe(path)}; allowed: the path of a recording")
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists, it raises no error if a name is too long
         raise UserError(f"{path}: no such recording")
     return Recording(path, formats.open_dataset(LocalStore(path)))
 

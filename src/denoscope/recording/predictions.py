@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from denoscope.storage.stores.local import LocalStore
 
 PREDICTIONS = "predictions.json"
 CELL = re.compile(r"(?P<plane>plane_.+)_x(?P<x>\d+)_y(?P<y>\d+)")
+MOST_CELLS = 10**8
+"""Of a plane: ten thousand in both directions. Its grids take a gigabyte each."""
 RESULT_FOLDERS = ("final_tensors", "sequences")
 
 
@@ -94,6 +97,7 @@ def predict(folder: Path, by: Classifier | None = None) -> Predictions:
     Raises: UserError naming the folder that holds no tensors, or the file that holds no digit image.
     """
     found = _results(folder)
+    _check_planes(found.values())
     images = [_image(path) for path in found.values()]
     for path, image in zip(found.values(), images, strict=True):
         if image.shape != images[0].shape:
@@ -102,6 +106,20 @@ def predict(folder: Path, by: Classifier | None = None) -> Predictions:
                 f"{list(images[0].shape)}; keep images of one shape in a folder"
             )
     return Predictions(tuple(found), tuple(found.values()), classify_finite(torch.stack(images), by))
+
+
+def _check_planes(files: Iterable[Path]) -> None:
+    """Refuse a file that is named as a cell of a plane which nothing can hold.
+
+    Raises: UserError naming the first.
+    """
+    for path in files:
+        match = CELL.fullmatch(path.stem.removesuffix("_sequence"))
+        cells = (int(match["x"]) + 1) * (int(match["y"]) + 1) if match else 0
+        if cells > MOST_CELLS:
+            raise UserError(
+                f"{path} is named as a cell of a plane of {cells:,} cells; allowed: at most {MOST_CELLS:,}; rename it"
+            )
 
 
 def _image(path: Path) -> torch.Tensor:
@@ -129,7 +147,7 @@ def _latest_first(folder: Path) -> tuple[str, ...]:
 
 def _results(folder: Path) -> dict[str, Path]:
     """The file of each sample's x_0 by the sample's name."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(
             f"{folder}: no such folder of tensors; record some with main.py or `denoscope record`"
         )

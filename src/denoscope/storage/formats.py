@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -140,7 +141,7 @@ def _no_recording(store: ByteStore) -> UserError:
         if exists(store, f"{kind.layout.MARKS}/{layout_checksums.NAME}"):
             problem = next(kind.check.damaged_layout(store), f"{kind.layout.FILE.name} is damaged")
             return damaged(store, problem, {})
-    if isinstance(store, LocalStore) and not store.root.exists():
+    if isinstance(store, LocalStore) and not os.path.exists(store.root):
         return UserError(f"{store}: no such recording; it is not a recording of denoscope")
     files = " or ".join(kind.layout.FILE.name for kind in FORMATS.values())
     return UserError(f"{store} is not a recording: it has no {files} with the format {FORMAT!r}")

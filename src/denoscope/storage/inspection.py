@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.storage import completion
 from denoscope.storage.completion import Mark
@@ -36,13 +37,20 @@ def inspect(store: ByteStore) -> Inspection:
 
     Raises: UserError if there is none in the store, a newer denoscope wrote it, or what describes it is damaged.
     """
+    try:
+        return _inspected(store)
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename or store}: {error.strerror or error}") from error
+
+
+def _inspected(store: ByteStore) -> Inspection:
     kind = FORMATS[format_of(store)]
     check, marks = kind.check, kind.layout.MARKS
     of_layout = list(_damage(store, check.damaged_layout(store)))
     try:
         planned = kind.layout.extent(store)
     except MalformedError as error:
-        raise damaged(store, [*of_layout, str(error)][0], kind.layout.attributes(store)) from error
+        raise damaged(store, str(error), kind.layout.attributes(store)) from error
     finished = completion.read(store, marks)
     damage = {
         group: list(_damage(store, check.damaged(store, group, mark))) for group, mark in finished.items()

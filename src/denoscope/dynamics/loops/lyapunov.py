@@ -26,7 +26,7 @@ from denoscope.dynamics.loops.iterated_map import (
 from denoscope.dynamics.loops.orbit_checks import precision_of_step_warnings, rest_warnings
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_confidence
-from denoscope.foundation import tensor_files
+from denoscope.foundation import memory, tensor_files
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint, with_room
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_integer
@@ -201,6 +201,7 @@ def _initial_growth(
     """State, frame and unknown growth (iteration, direction)."""
     import xarray
 
+    memory.check_fits(8 * rows * frame.shape[1], f"the growth in {rows:,} iterations")
     return xarray.Dataset(
         {
             "x": ("number", storable(x).reshape(-1).numpy().copy()),

@@ -19,9 +19,10 @@ from denoscope.dynamics.loops.iterated_map import (
     probe,
     storable,
 )
-from denoscope.foundation import tensor_files
+from denoscope.foundation import memory, tensor_files
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint, with_room
 from denoscope.foundation.progress import Progress
+from denoscope.foundation.spelling import spelled
 
 if TYPE_CHECKING:
     import xarray
@@ -100,7 +101,9 @@ def _initial_states(first: torch.Tensor, iterations: int, identity: dict[str, An
     """The unknown states of an orbit."""
     import xarray
 
-    states = torch.full((iterations, *first.shape), math.nan, dtype=storable(first).dtype)
+    dtype = storable(first).dtype
+    memory.check_fits(iterations * first.numel() * dtype.itemsize, spelled("iterations", iterations))
+    states = torch.full((iterations, *first.shape), math.nan, dtype=dtype)
     return xarray.Dataset(
         {"state": (("iteration", *state_axes(first)), states.numpy()), "done": ((), np.array(0))},
         attrs={IDENTITY: identity},

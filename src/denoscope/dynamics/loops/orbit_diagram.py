@@ -23,11 +23,12 @@ from denoscope.dynamics.loops.iterated_map import (
 from denoscope.dynamics.loops.orbit import orbit, part_of, state_axes
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_numbers
-from denoscope.foundation import tensor_files
+from denoscope.foundation import memory, tensor_files
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.progress import Progress
+from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import check_callable, describe
 
 if TYPE_CHECKING:
@@ -183,6 +184,7 @@ def _initial_diagram(
     import xarray
 
     state = storable(first).numpy()
+    memory.check_fits(8 * len(parameters) * iterations, spelled("iterations", iterations))
     return xarray.Dataset(
         {
             "values": (("parameter", "iteration"), np.full((len(parameters), iterations), np.nan)),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
+
+IRREGULAR = "it is a pipe, a socket or a device, not a regular file"
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
@@ -14,7 +17,10 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
 
     Raises: OSError if it cannot be opened, or is a pipe, a socket or a device; IsADirectoryError if it is a folder.
     """
-    return open(path, "rb", opener=regular_only)
+    try:
+        return open(path, "rb", opener=regular_only)
+    except ValueError as error:  # a name with a null byte
+        raise OSError(errno.EINVAL, str(error), os.fspath(path)) from error
 
 
 def regular_only(path: str, flags: int) -> int:
@@ -28,11 +34,22 @@ def regular_only(path: str, flags: int) -> int:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, not a regular file", path)
+            raise OSError(errno.EINVAL, IRREGULAR, path)
     except OSError:
         os.close(file)
         raise
     return file
+
+
+def check_regular(path: Path) -> None:
+    """Refuse a pipe, a socket or a device at a path. What is missing, or a folder, is left to the reader.
+
+    Raises: OSError if there is one.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise OSError(errno.EINVAL, IRREGULAR, os.fspath(path))
 
 
 def read_bytes(path: Path, *, limit: int) -> bytes:

@@ -40,7 +40,7 @@ class LocalStore:
         self._scratch = self.root / scratch if scratch else None
         self._unflushed: set[Path] = set()
         places = places_of_replacement(self.root)
-        self._ready = next((place for place in places if (place / COMMITTED).exists()), None)
+        self._ready = next((place for place in places if os.path.exists(place / COMMITTED)), None)
 
     def path(self, key: str) -> Path:
         """Return the path of the file that holds a key."""

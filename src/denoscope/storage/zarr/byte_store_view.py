@@ -8,6 +8,7 @@ from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Sto
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.storage import LocalStore as ZarrLocalStore
 
+from denoscope.foundation.reading.regular_files import check_regular
 from denoscope.storage.stores.byte_store import ByteStore, exists
 from denoscope.storage.stores.local import LocalStore
 
@@ -15,8 +16,18 @@ from denoscope.storage.stores.local import LocalStore
 def zarr_store(store: ByteStore) -> Store:
     """Return a read-only zarr store of the same keys; for local folders that is zarr's own."""
     if isinstance(store, LocalStore) and store.is_in_place:
-        return ZarrLocalStore(store.root, read_only=True)
+        return RegularFiles(store.root, read_only=True)
     return ByteStoreView(store)
+
+
+class RegularFiles(ZarrLocalStore):
+    """zarr's store of a local folder, which refuses pipes and devices: to open one can take for ever."""
+
+    async def get(
+        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        check_regular(self.root / key)
+        return await super().get(key, prototype, byte_range)
 
 
 class ByteStoreView(Store):

@@ -1,0 +1,164 @@
+"""Sizes that nothing can hold, pipes and odd names are refused in one line, at once and before memory is taken."""
+
+import json
+import os
+import shutil
+
+import damaged_files as corpus
+import numpy as np
+import pytest
+import torch
+from command_line import check_refusal
+
+import denoscope as ds
+from denoscope import cli
+from denoscope.recording.predictions import predict
+from denoscope.storage import layout_checksums
+from denoscope.storage.stores.local import LocalStore
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile")
+    for out in corpus.OUTPUTS:
+        corpus.record(folder, out)
+    return folder
+
+
+@pytest.fixture
+def copy(recorded, tmp_path):
+    return lambda out: shutil.copytree(recorded / out, tmp_path / out)
+
+
+def refused(capsys, line):
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        cli.main(line.split())
+    assert ended.value.code == 2
+    return check_refusal(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("checksums", ["kept", "removed", "made to match"])
+@pytest.mark.parametrize(
+    ("array", "key", "value"),
+    [
+        ("complete", "shape", [10**15]),
+        ("complete", "shape", [-1]),
+        ("nonfinite", "shape", [3, 10**12]),
+        ("sample", "shape", [10**15]),
+        ("sample", "shape", [10**400]),
+        ("complete", "chunk_grid", {"name": "regular", "configuration": {"chunk_shape": [0]}}),
+        ("sequence", "shape", "many"),
+    ],
+)
+def test_sizes_that_no_recording_has_are_refused(copy, capsys, array, key, value, checksums):
+    path = copy("run.zarr")
+    content = json.loads((path / "zarr.json").read_text())
+    content["consolidated_metadata"]["metadata"][array][key] = value
+    (path / "zarr.json").write_text(json.dumps(content))
+    marks = path / "complete" / "marks"
+    if checksums == "removed":
+        (marks / "layout.json").unlink()
+    elif checksums == "made to match":
+        attributes = content.pop("attributes")
+        layout_checksums.write(LocalStore(path), "complete/marks", attributes, content, {})
+    for line in (f"verify store {path}", f"dynamics divergence {path}"):
+        message = refused(capsys, line)
+        assert "is damaged" in message and "zarr.json" in message
+        assert checksums == "kept" or array in message
+
+
+@pytest.mark.parametrize(
+    "place", ["zarr.json", "epsilon/c/0", "complete/marks/0.json", "complete/marks/layout.json"]
+)
+def test_a_pipe_in_place_of_a_file_is_refused_at_once(copy, capsys, place):
+    path = copy("run.zarr")
+    (path / place).unlink()
+    os.mkfifo(path / place)
+    for line in (f"verify store {path}", f"dynamics divergence {path}"):
+        try:
+            cli.main(line.split())
+            ended = 0
+        except SystemExit as stop:
+            ended = stop.code
+        printed = capsys.readouterr()
+        assert ended in (1, 2) and "not a regular file" in printed.out + printed.err
+
+
+def test_a_pipe_in_place_of_states_is_refused_at_once(copy):
+    path = copy("run.zarr")
+    (shard,) = (path / "sequence").rglob("c/0/0/0/0/0")
+    shard.unlink()
+    os.mkfifo(shard)
+    rec = ds.open(path)
+    with pytest.raises(ds.UserError, match="cannot be read"):
+        rec.sequence.to_numpy()
+    with pytest.raises(ds.UserError, match="not a regular file"):
+        rec.check()
+
+
+@pytest.mark.parametrize("cell", ["x99999_y99999", "x0_y999999999", f"x{'9' * 100}_y0"])
+def test_a_cell_of_a_plane_that_nothing_holds_is_refused(tmp_path, cell):
+    torch.save(torch.zeros(1, 28, 28), tmp_path / f"plane_e_{cell}.pt")
+    with pytest.raises(ds.UserError, match=r"plane_e_x.*cells; allowed: at most 100,000,000"):
+        predict(tmp_path)
+
+
+def test_more_noises_than_a_disk_or_a_run_holds_are_refused(tiny, tmp_path):
+    x = ds.noise.random(10**12, tiny.shape)
+    with pytest.raises(ds.UserError, match=r"1,000,000,000,000 noises take .* TiB"):
+        x.write(tmp_path / "noises")
+    assert not (tmp_path / "noises").exists()
+    with pytest.raises(ds.UserError, match="1,000,000,000,000 noises"):
+        ds.record(tiny, x, tmp_path / "run.zarr", steps=1)
+    assert not (tmp_path / "run.zarr").exists()
+
+
+def test_a_plane_that_memory_cannot_hold_is_lazy_and_not_measured(tiny):
+    plane = ds.noise.plane((10**6, 10**6), tiny.shape)
+    assert len(plane) == 10**12 and plane.tensor(10**12 - 1).shape == tiny.shape
+    for measure in (ds.basins.map, ds.dynamics.plane_growth):
+        with pytest.raises(ds.UserError, match=r"1,000,000,000,000 noises takes .* of memory"):
+            measure(tiny, plane)
+
+
+@pytest.mark.parametrize("iterations", [10**13, 10**30])
+def test_iterations_that_memory_cannot_hold_are_refused(iterations):
+    x = torch.zeros(4)
+    with pytest.raises(ds.UserError, match=r"iterations.*(of memory|allowed)"):
+        ds.dynamics.orbit(lambda state: state / 2, x, iterations=iterations)
+
+
+NAMES = ["n" * 300, "n/" * 3000, "loop", "loop/below", "a\0b"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_odd_paths_are_refused_in_one_line(tiny, tmp_path, name):
+    (tmp_path / "loop").symlink_to("loop")
+    path = os.fspath(tmp_path / name)
+    calls = {
+        "open": lambda: ds.open(path),
+        "verify": lambda: __import__("denoscope.recording.verify").recording.verify.store(path),
+        "read": lambda: ds.noise.read(path),
+        "load": lambda: ds.load(path),
+        "plan": lambda: ds.read_plan(path),
+        "checkpoint": lambda: ds.Checkpoint(path).read(),
+        "write": lambda: ds.noise.random(1, tiny.shape).write(path),
+        "record": lambda: ds.record(tiny, ds.noise.random(1, tiny.shape), path + "/run.zarr", steps=1),
+    }
+    for what, call in calls.items():
+        if what in ("write", "record") and "\0" in name:
+            continue
+        try:
+            call()
+        except ds.UserError as error:
+            assert "\n" not in str(error), what
+        else:
+            raise AssertionError(f"{what} accepts it")
+
+
+def test_odd_values_read_as_numpy_reads_them(recorded):
+    """The fixture is sound: what is refused above is refused for what was changed."""
+    rec = ds.open(recorded / "run.zarr")
+    assert np.isnan(rec.dataset["epsilon"][0]) or rec.dataset["epsilon"][0] == 0
+    assert rec.dataset["epsilon"][1:].to_numpy() == pytest.approx([0.5, 0.5])
