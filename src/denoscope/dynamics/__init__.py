@@ -1,6 +1,6 @@
 """The denoising map as a dynamical system: measures of denoisers, recordings and arrays.
 
-Each measure returns a result with its interval, its origin and warnings.
+Each measure returns a result with its origin and warnings; estimates have intervals.
 
 >>> from denoscope import dynamics as d
 >>> d.spectrum(denoiser, x_T, k=8, steps=50).exponents

@@ -221,3 +221,20 @@ def test_cell_noise_over_a_steep_ramp_is_not_fractal(seed):
     along = np.cos(angle) * x + np.sin(angle) * y + draws.uniform(-n / 6, n / 6)
     labels = (draws.random((n, n)) < 1 / (1 + np.exp(-along))).astype(int)
     assert verdict(labels).verdict in ("noise", "undecided")
+
+
+@pytest.mark.parametrize("seed", [33, 72, 83])
+def test_rough_surfaces_are_not_called_smooth(seed):
+    """Those of dimension 1.2 that look smoothest: their slopes at the cells are 0.99, 1.04 and 1.02."""
+    plane = rough_surface(85, 0.8, np.random.default_rng(seed))
+    found = verdict(plane)
+    assert found.dimension.fit.local_slopes[0] <= 1.05
+    assert found.verdict == "undecided"
+
+
+@pytest.mark.slow
+def test_the_power_of_the_verdict_is_the_one_stated():
+    rough = [verdict(rough_surface(85, 0.8, np.random.default_rng(seed))).verdict for seed in range(100)]
+    assert rough.count("smooth") == 0
+    fractal = [verdict(rough_surface(150, 0.5, np.random.default_rng(seed))).verdict for seed in range(30)]
+    assert fractal.count("fractal") == 5 and fractal.count("smooth") == 0

@@ -12,7 +12,7 @@ from denoscope.dynamics.boundaries.disorder import NOISY
 from denoscope.dynamics.result import Result
 
 Kind = Literal["smooth", "fractal", "noise", "undecided"]
-SMOOTH, STEEP = 1.05, 1.1
+SMOOTH, STEEP = 1.03, 1.1
 """Slope at the cells up to which a boundary is smooth (curved ones read a little above 1), and from which it is steep."""
 LEVEL = 0.25
 """Range of the local slopes of a scaling law: that of Newton's fractal is 0.06, that of basins ten cells wide 0.9."""
@@ -21,7 +21,7 @@ FALLING, UNRELATED = 0.1, 0.6
 that is a few cells wide, noise falls by 0.2 to 0.3 and has a disorder of at least 0.8."""
 FILLING = 1.9
 """Local slope from which boxes of that size measure the area of the plane rather than its boundary."""
-ISOLATED = 0.02
+ISOLATED = 0.0025
 """Share of isolated cells above which a boundary is not smooth at the cells."""
 LEAST_CELLS = 25
 """Boundary cells below which no verdict is possible: the smallest side of a plane."""
@@ -162,7 +162,7 @@ def _undecided(evidence: Evidence) -> Judgement:
     elif possible < DECADE:
         reason = (
             f"steeper than a smooth boundary {read}, but the plane spans only a factor of {possible:.0f} in length; "
-            "a plane of 85×85 cells or more can show a decade"
+            "a plane of 85×85 cells is the smallest that spans a decade; rough boundaries need several times that"
         )
     else:
         span = sides[_scaling_octaves(evidence)] / sides[0]
