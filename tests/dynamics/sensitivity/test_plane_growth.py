@@ -8,7 +8,7 @@ from plain_jacobian import plain_jacobian
 
 import denoscope as ds
 from denoscope import dynamics, noise
-from denoscope.dynamics.known.analytic_models import TwoGaussians
+from denoscope.dynamics.known.analytic_models import TwoGaussians, linear
 from denoscope.foundation import checkpoint
 from denoscope.foundation.checkpoint import Checkpoint
 
@@ -103,3 +103,18 @@ def test_noises_must_be_a_plane(tiny, tmp_path):
         dynamics.plane_growth(tiny, noise.plane((2, 2), tiny.shape), steps=1, batch_size=0)
     with pytest.raises(ds.UserError, match=r"plane holds noises \[1, 4, 4\]; allowed: \[2, 8, 8\]"):
         dynamics.plane_growth(tiny, noise.plane((2, 2), (1, 4, 4)), steps=1)
+
+
+@pytest.mark.parametrize(
+    ("depth", "dtype", "lost"),
+    [(20, "float32", 9), (16, "float32", 9), (20, "float64", 0), (9, "float32", 0)],
+)
+def test_a_growth_that_rounding_spoils_gives_a_warning(depth, dtype, lost):
+    """A linear map of two numbers, which the plane spans: its growth is 0 and −depth everywhere."""
+    turned = np.linalg.qr(np.random.default_rng(0).standard_normal((2, 2)))[0]
+    denoiser = linear(turned @ np.diag([1, np.exp(-depth)]) @ turned.T, dtype=dtype)
+    plane = noise.plane((3, 3), denoiser.shape, lengths=(4.0, 4.0))
+    found = dynamics.plane_growth(denoiser, plane, steps=1)
+    assert any(f"at {lost} of 9 points" in line for line in found.attrs["warnings"]) == (lost > 0)
+    if not lost:
+        np.testing.assert_allclose(found["growth"][..., 1], -depth, atol=0.02)

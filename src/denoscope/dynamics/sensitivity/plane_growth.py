@@ -11,7 +11,7 @@ import torch
 
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, check_finite_derivatives
-from denoscope.dynamics.sensitivity.exponents import log_values
+from denoscope.dynamics.sensitivity.exponents import log_values, resolved_depth
 from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
@@ -53,7 +53,8 @@ def plane_growth(
 
     Interpretation: ridges of `growth` follow boundaries between basins.
 
-    Caveats: a ridge is not a fractal; the straight boundary between two Gaussians has a ridge of 27. Growth within the
+    Caveats: a ridge is not a fractal; the straight boundary between two Gaussians has a ridge of 27. Far below the larger
+    growth rounding spoils the smaller, which the attribute `warnings` says. Growth within the
     plane says nothing about other directions (`spectrum`).
 
     Args:
@@ -78,7 +79,7 @@ def plane_growth(
         )
     with checkpoint.open(_initial_growth(grid, flow)) as work:
         work.run(grow_points(flow, plane, grid, work.data, batch_size=batch_size), len(plane))
-    return work.data
+    return work.data.assign_attrs(warnings=_rounding_warnings(work.data["growth"].values, denoiser.dtype))
 
 
 def grow_points(
@@ -106,6 +107,22 @@ def _stretch(
     _, values, turned = torch.linalg.svd(columns, full_matrices=False)
     # A direction has no sign: the angle lies in a half circle.
     return log_values(values), torch.atan2(turned[:, 0, 1], turned[:, 0, 0]).remainder(torch.pi).numpy()
+
+
+def _rounding_warnings(growth: np.ndarray, dtype: torch.dtype) -> list[str]:
+    """A warning if the smaller growth of points lies so far below the larger that rounding spoils it."""
+    with np.errstate(invalid="ignore"):  # −∞ − (−∞)
+        lost = int(np.count_nonzero(growth[..., 0] - growth[..., 1] > resolved_depth(torch.finfo(dtype).eps)))
+    if not lost:
+        return []
+    precision = str(dtype).removeprefix("torch.")
+    advice = (
+        "load the denoiser with dtype='float64'" if dtype != torch.float64 else "read the larger growth alone"
+    )
+    return [
+        f"at {lost} of {growth[..., 0].size} points the smaller growth is spoiled by rounding errors of {precision}, too far "
+        f"below the larger; {advice}"
+    ]
 
 
 def _initial_growth(grid: PlaneGrid, flow: DenoisingMap) -> xarray.Dataset:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from denoscope.cli.flag_groups import MODEL, PLANE, PLANE_ARGUMENTS, SAVED
 from denoscope.cli.from_settings import load, plane_of
-from denoscope.cli.output import NPZ, Pictured
+from denoscope.cli.output import NPZ, Pictured, warn
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import option
@@ -39,6 +39,7 @@ def run(settings: Settings, own: GrowthFlags) -> None:
     leading = result["growth"].isel(direction=0)
     low, middle, high = (float(leading.quantile(share)) for share in (0, 0.5, 1))
     print(f"growth of the plane, ln over the whole map: {low:.2f} to {high:.2f}, median {middle:.2f}")
+    warn(result.attrs["warnings"])
     own.print_paths()
 
 
