@@ -7,7 +7,7 @@ import pytest
 import torch
 import xarray
 
-from benchmarks import ways
+from benchmarks import cuda, ways
 from benchmarks.__main__ import table, time_bars
 from benchmarks.ways import LAYERS, Outcome, Work
 
@@ -61,3 +61,37 @@ def test_bars_are_ratios_of_what_was_measured():
     assert "MISSED" in str(bars["zarr ÷ the larger of bare and raw"])
     assert set(bars) == {"zarr ÷ the larger of bare and raw", "zarr ÷ by_hand"}
     assert "1.100" in list(table(outcomes))[2]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == "DiT" else pytest.mark.slow) for n in cuda.NETWORKS]
+)
+def test_the_script_for_cuda_runs_on_the_cpu(name, monkeypatch, capsys):
+    monkeypatch.setattr(cuda, "NETWORKS", {name: cuda.NETWORKS[name]})
+    monkeypatch.setattr(cuda, "WAYS", (False,))
+    cuda.main(cuda.Options(device="cpu", quick=True))
+    _, heading, row = capsys.readouterr().out.splitlines()
+    assert heading.split()[:2] == ["network", "way"]
+    network, way, sizes, differing, bits, largest, *_ = row.split()
+    assert (network, way, sizes, differing, float(largest)) == (name, "exact", "4", "0", 0.0)
+    subject = cuda.Subject.made(name, cuda.Options(device="cpu", quick=True))
+    (x, layer), _ = subject.record(8, fast=False)
+    assert int(bits.replace(",", "")) == 3 * 32 * (x.numel() + layer.numel())
+
+
+def test_bits_that_differ_are_counted():
+    a = torch.tensor([1.0, -2.0, 0.0])
+    assert cuda.differing_bits(a, a.clone()) == 0
+    # The sign is one bit; 1 and the next larger float32 differ in the last bit.
+    assert cuda.differing_bits(a, torch.tensor([1.0 + 2**-23, 2.0, 0.0])) == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")
+def test_without_cuda_the_script_ends_in_one_line(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cuda.main(cuda.Options())
+    assert stop.value.code == 2
+    assert (
+        capsys.readouterr().err
+        == "no CUDA device is visible; allowed: a machine with one, or --device cpu --quick\n"
+    )

@@ -18,13 +18,13 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 
 POSITIVE: Rule = "a number above 0", lambda value: value > 0
-COUNTS: Rule = "integers of at least 1", lambda values: all(value >= 1 for value in values)
+COUNTS: Rule = "2 integers of at least 1", lambda values: all(value >= 1 for value in values)
 AT_LEAST_ONE: Rule = "a number of at least 1", lambda value: value >= 1
 LABELS: Rule = (
     "integers of at least 0 (pass other labels as a condition, as class_labels)",
     lambda values: all(value >= 0 for value in values),
 )
-LENGTHS: Rule = "numbers above 0", lambda values: all(value > 0 for value in values)
+LENGTHS: Rule = "2 numbers above 0", lambda values: all(value > 0 for value in values)
 SEED: Rule = "an integer of at least 0", lambda value: value >= 0
 SEEDS: Rule = (
     "two different integers of at least 0",

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import io
 import itertools
+import re
 import typing
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -14,10 +15,11 @@ from typing import Annotated, Any
 from denoscope.cli.messages import Verbosity
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
-from denoscope.foundation.checked import type_hints
+from denoscope.foundation.checked import allowed_in, type_hints
 from denoscope.foundation.errors import UserError
 
 T = typing.TypeVar("T")
+Field: typing.TypeAlias = "dataclasses.Field[Any]"
 
 
 def parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str) -> Any:
@@ -47,7 +49,8 @@ def parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str
             )
     except SystemExit as stop:
         if stop.code:
-            raise UserError(f"{_first_part(printed.getvalue())} (see {program} --help)") from None
+            said = _first_part(printed.getvalue())
+            raise UserError(f"{_explained(verb, arguments, said)} (see {program} --help)") from None
         raise
 
 
@@ -56,13 +59,54 @@ def _check_known(verb: Verb, word: str, program: str) -> None:
     flag = word.partition("=")[0].replace("-", "_")
     if not word.startswith("--") or flag == "__help":
         return
-    classes: list[Any] = [Verbosity, *([verb.own] if verb.own else [])]
-    known = [item.name for owner in classes for item in dataclasses.fields(owner)]
-    known += [flag for _, _, flag in verb.fields()]
+    known = list(_fields(verb))
     if flag[2:].removeprefix("no_") not in known and flag[2:] not in known:
         near = difflib.get_close_matches(flag[2:], known, n=1)
         meant = f"; did you mean --{near[0]}?" if near else ";"
         raise UserError(f"unknown flag {word.partition('=')[0]}{meant} See {program} --help")
+
+
+def _fields(verb: Verb) -> dict[str, tuple[type, Field]]:
+    """The class and field behind each flag."""
+    classes: list[type] = [Verbosity, *([verb.own] if verb.own else [])]
+    own = {item.name: (owner, item) for owner in classes for item in dataclasses.fields(owner)}
+    shared = {}
+    for config, attribute, flag in verb.fields():
+        owner = type_hints(Settings)[config]
+        shared[flag] = (owner, next(item for item in dataclasses.fields(owner) if item.name == attribute))
+    return own | shared
+
+
+def _explained(verb: Verb, arguments: Sequence[str], said: str) -> str:
+    """What is wrong with the words, from what tyro said: the flag, its value and what is allowed."""
+    fields = _fields(verb)
+    named = re.search(r"--(\w+)", said)
+    if named and named[1] in fields:
+        value, allowed = _typed(named[0], arguments), allowed_in(*fields[named[1]])
+        return f"{named[0]} {f'is {value}' if value else 'has no value'}; allowed: {allowed}"
+    if (stray := re.fullmatch(r"Unrecognized options: (.*)", said)) is not None:
+        word = stray[1].split(", ")[0]
+        switch = next(
+            (typed for typed in arguments if typed.startswith("--") and typed.endswith(f"={word}")), ""
+        )
+        if switch:
+            return f"{switch} is given a value; allowed: {switch.partition('=')[0]} alone"
+        return f"unexpected {word!r}; allowed: flags, each with its value"
+    missing = [name for name, (_, item) in fields.items() if item.metadata.get("positional")]
+    if said.startswith("Missing from") and missing:
+        help = fields[missing[0]][1].metadata["help"]
+        return f"{missing[0].upper()} is missing; allowed: {help[0].lower()}{help[1:].rstrip('.')}"
+    return said
+
+
+def _typed(flag: str, arguments: Sequence[str]) -> str:
+    """The value of a flag as it was typed."""
+    words: list[str] = []
+    for word in arguments:
+        name, *value = word.split("=", 1) if word.startswith("--") else [word]
+        words += [name.replace("-", "_").replace("__", "--", 1) if word.startswith("--") else name, *value]
+    after = words[len(words) - words[::-1].index(flag) :] if flag in words else []
+    return " ".join(itertools.takewhile(lambda word: not word.startswith("--"), after))
 
 
 def _first_part(framed: str) -> str:

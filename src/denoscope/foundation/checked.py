@@ -152,6 +152,12 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint)
 
 
+def allowed_in(owner: type, item: dataclasses.Field[Any]) -> str:
+    """What a field of a class allows, in words."""
+    rule = item.metadata.get("rule")
+    return rule[0] if rule else _in_words(type_hints(owner)[item.name])
+
+
 def _in_words(hint: Any) -> str:
     arguments = [choice for choice in typing.get_args(hint) if choice is not type(None)]
     if typing.get_origin(hint) is Literal:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from denoscope.foundation.errors import UserError, first_line
-from denoscope.models import model_folder, weight_files
+from denoscope.models import bundled, model_folder, weight_files
 
 _ID = re.compile(
     r"(?P<repository>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>refs/[^/@]+/[^/@]+|[^/@]+))?(/(?P<file>[^@]+))?",
@@ -120,7 +120,7 @@ def _reason(error: Exception, model: HubId) -> str:
     def any_is(*kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in causes)
 
-    elsewhere = "or pass a folder that holds the model"
+    elsewhere = f"or pass a folder that holds the model, or {' or '.join(bundled.names())}, which is bundled"
     if any_is(errors.GatedRepoError, errors.DisabledRepoError):
         page = f"{constants.ENDPOINT}/{model.repository}"
         return f"is gated: accept its terms at {page} and log in with `hf auth login`"

@@ -37,7 +37,7 @@ def find(name: str, *, argument: str = "source") -> ModelFiles:
     """
     check_name(name, argument)
     path, model = Path(name), hub.HubId.parse(name)
-    if folder := bundled.folder(name) or (path if name and os.path.isdir(path) else None):
+    if folder := bundled.folder(name) or (path if os.path.isdir(name) else None):
         return ModelFiles(name, folder, model_folder.network_folder(folder, name), None)
     if _is_local(name):
         return _beside(path, name)
@@ -85,10 +85,8 @@ def check_name(name: str, argument: str) -> None:
 
 def _is_local(name: str) -> bool:
     """Whether a name is that of a bundled model, or of a folder or file of weights that exists."""
-    path = Path(name)
-    is_there = bool(name) and (
-        os.path.isdir(path) or (os.path.isfile(path) and weight_files.is_weights(name))
-    )
+    # Unlike Path.is_dir, these raise no error if a name is too long.
+    is_there = os.path.isdir(name) or (os.path.isfile(name) and weight_files.is_weights(name))
     return name in bundled.names() or is_there
 
 

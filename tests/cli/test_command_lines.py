@@ -1,0 +1,127 @@
+"""Command lines as anybody may type them: they succeed, or end with code 2 and one line."""
+
+import dataclasses
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from denoscope.cli import flags, registry
+from denoscope.cli.command import main
+
+VALUES = (
+    "", "0", "1", "-1", "3", "1.5", "1e3", "nan", "inf", "-inf", "x", "é", "a b", "None", "True", "auto", "mid_block",
+    "[]", "1,2", "0:3", "-", "=", "%s", "{}", "nowhere", "nowhere/none.pt", "tiny", "inputs", "run.zarr", "\x00", "\n",
+    "9" * 30, "x" * 300, "0x10", "1_000", "١",
+)  # fmt: skip
+CHEAP = (
+    "noise random", "noise perturbed", "noise plane", "record", "layers", "image", "classify", "compare", "verify store",
+    "dynamics divergence", "dynamics similarity", "dynamics distances", "dynamics geometry", "dynamics verdict",
+)  # fmt: skip
+"""Commands that do little with a tiny model and few noises."""
+
+WRONG = {
+    "record --num_steps x": "--num_steps is x; allowed: an integer of at least 1 (see denoscope record --help)",
+    "record --num-steps x": "--num_steps is x; allowed: an integer of at least 1",
+    "record --num_steps": "--num_steps has no value; allowed: an integer of at least 1",
+    "record --guidance_scale=x": "--guidance_scale is x; allowed: a number of at least 1",
+    "record --labels a": "--labels is a; allowed: integers of at least 0",
+    "record --dtype half": "--dtype is half; allowed: auto, float16, bfloat16, float32, float64",
+    "record --clip_sample 3": "--clip_sample is 3; allowed: True or False",
+    "record --fast=maybe": "--fast=maybe is given a value; allowed: --fast alone",
+    "noise plane --direction_seeds 1": "--direction_seeds is 1; allowed: two different integers of at least 0",
+    "noise random --seed 1e3": "--seed is 1e3; allowed: an integer of at least 0",
+    "dynamics verdict": "PATH is missing; allowed: labels of a plane",
+    "layers": "MODEL is missing; allowed: a bundled model",
+    "compare a b": "unexpected 'a'; allowed: flags, each with its value",
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, model, capsys):
+    """A folder with a tiny model, two noises and a recording."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").symlink_to(model)
+    main(["noise", "random", "--num_samples", "2", "--model", "tiny"])
+    main(["record", "--num_steps", "1", "--model", "tiny", "--output", "run.zarr"])
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_word_that_cannot_be_read_is_named_with_what_is_allowed(line, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(line.split())
+    (message,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and message.startswith(f"error: {WRONG[line]}")
+
+
+def lines(verbs):
+    """The words of a command line: a command, up to four of its flags, and words without a flag."""
+
+    def of(verb):
+        known = sorted(flags._fields(registry.verb(verb)))
+        value = st.sampled_from(VALUES)
+        flag = st.tuples(st.sampled_from(known), value, st.sampled_from((" ", "=", "")), st.booleans())
+        return st.tuples(st.just(verb), st.lists(flag, max_size=4), st.lists(value, max_size=2))
+
+    return st.sampled_from(verbs).flatmap(of)
+
+
+def words_of(drawn):
+    verb, given_flags, words = drawn
+    for flag, value, between, dashed in given_flags:
+        name = "--" + (flag.replace("_", "-") if dashed else flag)
+        words = [*words, *({" ": [name, value], "=": [f"{name}={value}"], "": [name]}[between])]
+    return [*verb.split(), *words]
+
+
+def try_lines(verbs, count, capsys, added=()):
+    @settings(
+        max_examples=count,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(lines(verbs))
+    def one(drawn):
+        words = [*words_of(drawn), *added]
+        try:
+            main(words)
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        said = capsys.readouterr().err
+        assert code in (0, 2, None), (words, code)
+        if code == 2:
+            assert said.startswith("error: ") and len(said.splitlines()) == 1, (words, said)
+        assert "Traceback" not in said
+
+    one()
+
+
+@pytest.fixture
+def _nothing_runs(monkeypatch):
+    """Commands that end once their flags are read and checked."""
+    verb = registry.verb
+    monkeypatch.setattr(
+        registry, "verb", lambda name: dataclasses.replace(verb(name), run=lambda _settings, _own: None)
+    )
+
+
+@pytest.mark.usefixtures("here", "_nothing_runs")
+def test_any_command_line_is_read_or_refused_in_one_line(capsys):
+    try_lines(registry.VERBS, 150, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("here", "_nothing_runs")
+def test_thousands_of_command_lines_are_read_or_refused_in_one_line(capsys):
+    try_lines(registry.VERBS, 5000, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("here")
+def test_any_command_line_runs_or_is_refused_in_one_line(capsys):
+    try_lines(CHEAP, 1000, capsys, added=("--quiet",))
