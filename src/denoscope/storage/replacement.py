@@ -176,6 +176,7 @@ def _put_in_place(kind: Kind, store: LocalStore, new: LocalStore) -> None:
         return
     keys = set(new.list()) - {kind.lock}
     if kind.root in keys:
+        store.remove_partial(_folders(committed["former"]))
         # Without it, other readers see no recording instead of parts of both.
         _unlink(store, [kind.root, *committed["gone"]])
         for key in sorted(keys - {kind.root}):
@@ -190,10 +191,17 @@ def _remove_former(store: LocalStore) -> None:
     """Remove the recording whose place another one has taken."""
     beside, _ = places_of_replacement(store.root)
     if beside.is_dir():
-        _unlink(LocalStore(beside), json.loads((store.root / COMMITTED).read_bytes())["former"])
+        old, former = LocalStore(beside), json.loads((store.root / COMMITTED).read_bytes())["former"]
+        old.remove_partial(_folders(former))
+        _unlink(old, former)
         with suppress(OSError):  # it holds something that was put there at the last moment
             beside.rmdir()
     (store.root / COMMITTED).unlink(missing_ok=True)
+
+
+def _folders(keys: Iterable[str]) -> set[str]:
+    """The folders in the root of a store that hold some keys."""
+    return {key.partition("/")[0] for key in keys if "/" in key}
 
 
 def _unlink(store: LocalStore, keys: Iterable[str]) -> None:

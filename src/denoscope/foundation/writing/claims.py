@@ -32,7 +32,7 @@ def hidden_beside(path: Path, kind: str) -> Path:
     if len(os.fsencode(name)) > NAME_BYTES:
         import hashlib  # takes longer to import than all other modules that every command needs
 
-        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}.{kind}"
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}.{kind}"
     return path.with_name(name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,7 @@ from denoscope.storage.stores.byte_store import Data, is_key
 
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 """What the operating system raises where a key has no file."""
-PARTIAL = ".*.partial"
+PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial")
 """Files that have not got their name yet."""
 REPLACEMENT, COMMITTED = "replacement", ".committed"
 """The kind of the hidden folder of a recording that replaces the one in a folder, and the file that says that it is
@@ -145,9 +146,10 @@ class LocalStore:
 
     def remove_partial(self, folders: Iterable[str]) -> None:
         """Remove temporary files that killed processes left in the root, and in these folders and below."""
-        found = [self.root.glob(PARTIAL), *((self.root / folder).rglob(PARTIAL) for folder in folders)]
+        found = [self.root.glob("*.partial"), *((self.root / folder).rglob("*.partial") for folder in folders)]
         for path in [path for paths in found for path in paths]:
-            path.unlink(missing_ok=True)
+            if PARTIAL.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
     def remove_empty_folders(self, folders: Iterable[str]) -> None:
         """Remove these folders and those below, as far as they hold nothing."""
