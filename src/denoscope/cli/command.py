@@ -19,6 +19,8 @@ from denoscope.foundation.spelling import as_flags
 from denoscope.foundation.writing import claims
 
 HELP = ("-h", "--help")
+LACK_OF_MEMORY = "can't allocate memory", "not enough memory", "out of memory", "can't start new thread"
+"""Parts of the messages of RuntimeErrors."""
 SPIN_COUNT = "10000"
 """How long OpenMP threads spin before they sleep: without spinning, network calls with few rows take twice as long."""
 
@@ -89,6 +91,17 @@ def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -
                 verb.run(settings, own)
     except UserError as error:
         _fail(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        _fail(
+            "the memory is too small; what is finished is stored: free memory, or compute fewer samples at once"
+        )
+
+
+def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether memory or threads could not be had, as PyTorch and Python report it."""
+    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in LACK_OF_MEMORY)
 
 
 def _threads(count: int | None) -> contextlib.AbstractContextManager[object]:

@@ -146,7 +146,10 @@ class LocalStore:
 
     def remove_partial(self, folders: Iterable[str]) -> None:
         """Remove temporary files that killed processes left in the root, and in these folders and below."""
-        found = [self.root.glob("*.partial"), *((self.root / folder).rglob("*.partial") for folder in folders)]
+        found = [
+            self.root.glob("*.partial"),
+            *((self.root / folder).rglob("*.partial") for folder in folders),
+        ]
         for path in [path for paths in found for path in paths]:
             if PARTIAL.fullmatch(path.name):
                 path.unlink(missing_ok=True)
