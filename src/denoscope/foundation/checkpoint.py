@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -16,14 +15,15 @@ import numpy as np
 
 from denoscope.foundation import html_repr
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.json_values import as_json
+from denoscope.foundation.json_values import differences, flat
 from denoscope.foundation.progress import Progress
 from denoscope.foundation.random_streams import STREAMS_VERSION, version_of
-from denoscope.foundation.reading.result_files import TOLD, read
+from denoscope.foundation.reading.result_files import read
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import check_callable, check_flag, describe
-from denoscope.foundation.writing import claims, npz_files
-from denoscope.foundation.writing.atomic_files import move, write_output
+from denoscope.foundation.writing import claims
+from denoscope.foundation.writing.atomic_files import move
+from denoscope.foundation.writing.result_files import write
 
 if TYPE_CHECKING:
     import xarray
@@ -185,7 +185,7 @@ def _same_work(path: Path, fresh: xarray.Dataset) -> xarray.Dataset | None:
 
 def _differing(stored: xarray.Dataset, fresh: xarray.Dataset) -> list[str]:
     """In what two pieces of work differ."""
-    identities = (dict(_flat(data.attrs.get(IDENTITY, {}))) for data in (stored, fresh))
+    identities = (dict(flat(data.attrs.get(IDENTITY, {}))) for data in (stored, fresh))
     return differences(*identities)
 
 
@@ -266,49 +266,3 @@ def with_room(stored: xarray.Dataset, fresh: xarray.Dataset, name: str, *, along
         return stored
     axis = more.dims.index(along)
     return stored.assign({name: (more.dims, np.concatenate([stored[name], more], axis))})
-
-
-def write(data: xarray.Dataset, path: Path) -> None:
-    """Write a dataset to a file (.npz) atomically.
-
-    Each variable and coordinate becomes an array of its name; `told` holds dimensions and attributes as JSON.
-    """
-    arrays = {str(name): _plain_text(values.to_numpy()) for name, values in data.variables.items()}
-    if TOLD in arrays:
-        raise UserError(f"a variable is named {TOLD!r}, as files name their description; rename it")
-    description = {
-        "dims": {str(name): list(values.dims) for name, values in data.variables.items()},
-        "coords": [str(name) for name in data.coords],
-        "attrs": as_json(data.attrs),
-    }
-    with write_output(path) as file:
-        npz_files.write(file, {TOLD: np.array(json.dumps(description)), **arrays})
-
-
-def _plain_text(values: np.ndarray) -> np.ndarray:
-    """Texts as an array of fixed width: NumPy would write its variable-width strings as a pickle."""
-    return np.array(values.tolist()) if values.dtype.kind == "T" else values
-
-
-def _flat(identity: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The entries of a nested dictionary, each with the names that lead to it."""
-    for name, value in identity.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}, ")
-        else:
-            yield f"{prefix}{name}", as_json(value)
-
-
-def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """The entries in which two fingerprints differ, as "name: stored → wanted"."""
-    names = dict.fromkeys([*stored, *wanted])
-    return [
-        f"{name}: {_shortened(stored.get(name))} → {_shortened(wanted.get(name))}"
-        for name in names
-        if stored.get(name) != wanted.get(name)
-    ]
-
-
-def _shortened(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"

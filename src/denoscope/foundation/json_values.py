@@ -1,10 +1,10 @@
-"""Conversion of values to those of JSON."""
+"""Conversion of values to those of JSON, and the differences of nested ones."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,3 +30,27 @@ def as_json(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: as_json(getattr(value, item.name)) for item in dataclasses.fields(value)}
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def flat(identity: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The entries of a nested dictionary, each with the names that lead to it."""
+    for name, value in identity.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}, ")
+        else:
+            yield f"{prefix}{name}", as_json(value)
+
+
+def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """The entries in which two fingerprints differ, as "name: stored → wanted"."""
+    names = dict.fromkeys([*stored, *wanted])
+    return [
+        f"{name}: {_shortened(stored.get(name))} → {_shortened(wanted.get(name))}"
+        for name in names
+        if stored.get(name) != wanted.get(name)
+    ]
+
+
+def _shortened(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

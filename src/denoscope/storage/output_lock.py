@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from denoscope.foundation.checkpoint import differences
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.json_values import differences
 from denoscope.foundation.spelling import spelled
 from denoscope.storage.plan import FORMAT_VERSION
 from denoscope.storage.stores import capabilities

@@ -14,9 +14,9 @@ import torch
 
 from denoscope import noise
 from denoscope.config import SystemConfig
-from denoscope.foundation.checkpoint import differences
 from denoscope.foundation.dtypes import widened
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.json_values import differences
 from denoscope.foundation.random_streams import version_of
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.threads import threads_set_to
