@@ -78,7 +78,7 @@ def test_a_result_survives_too_little_memory(result, steps, folder, model, recor
     for step in steps:
         place = tmp_path / str(step)
         shutil.copytree(tmp_path / "former", place)
-        code, said = run(place, 2, step * 2**20, " --overwrite")
+        code, said = run(place, 2, step * 2**24, " --overwrite")
         assert "Traceback" not in said and code in (0, 2), said
         ended.add(code)
         former, new = (same(place / result, tmp_path / name / result) for name in ("former", "new"))

@@ -148,7 +148,7 @@ class Outputs(RuleBasedStateMachine):
         assert len(hidden) + inside == (self.replacement is not None)
 
 
-@pytest.mark.parametrize("examples", [3, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [3, pytest.param(60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_output_is_what_a_model_in_memory_says(format, examples):
     machine = type("Outputs", (Outputs,), {"format": format})
