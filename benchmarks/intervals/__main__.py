@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.intervals import orbits, planes, samples
-from benchmarks.intervals.case import DRAWS, FEW_DRAWS, SLOW, Case, Coverage, measure
+from benchmarks.intervals.case import DRAWS, Case, Coverage, measure
 
 PAGE = Path(__file__).parents[2] / "docs" / "intervals.md"
 MARK = "<!-- written by make intervals -->\n"
@@ -53,18 +53,11 @@ def coverages(names: Sequence[str], draws: int, processes: int) -> Iterator[Cove
     """The coverage of each case, as soon as it is known; the same for any number of processes."""
     with ProcessPoolExecutor(processes, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         pending = {
-            name: [
-                pool.submit(_piece, name, range(start, _draws_of(name, draws), PIECES))
-                for start in range(PIECES)
-            ]
+            name: [pool.submit(_piece, name, range(start, draws, PIECES)) for start in range(PIECES)]
             for name in names
         }
         for name, pieces in pending.items():
             yield _together(all_cases()[name], [piece.result() for piece in pieces])
-
-
-def _draws_of(name: str, draws: int) -> int:
-    return min(draws, FEW_DRAWS) if all_cases()[name].seconds > SLOW else draws
 
 
 def _piece(name: str, indices: Sequence[int]) -> tuple[int, int, int, int, float]:

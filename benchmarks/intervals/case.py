@@ -16,9 +16,7 @@ LEAST, MOST = 0.92, 0.98
 """Coverages that count as nominal 95 %."""
 FIRED, RARE = 0.9, 0.05
 """Share of the draws in which a warning fires where the interval misses, at least, and where it is right, at most."""
-SLOW = 1.0
-"""Seconds per draw from which there are fewer draws."""
-DRAWS, FEW_DRAWS = 1000, 200
+DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,6 @@ class Case:
     system: str
     truth: str
     draw: Callable[[np.random.Generator], Draw]
-    seconds: float = 0.0
-    """Seconds per draw, if they are more than one."""
 
     @property
     def name(self) -> str:
