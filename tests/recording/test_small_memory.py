@@ -59,8 +59,14 @@ def folder(tmp_path_factory) -> Path:
     return made
 
 
-@pytest.mark.parametrize("steps", [[3], pytest.param(range(STEPS), marks=pytest.mark.slow)])
-@pytest.mark.parametrize("result", COMMANDS)
+@pytest.mark.parametrize(
+    ("result", "steps"),
+    [
+        ("out", [3]),
+        ("pictures/final_tensors/a.png", [3]),
+        *(pytest.param(result, range(STEPS), marks=pytest.mark.slow) for result in COMMANDS),
+    ],
+)
 def test_a_result_survives_too_little_memory(result, steps, folder, model, recorder, tmp_path):
     line, same = COMMANDS[result]
     line = line.replace("MODEL", model).replace("record ", "record --scheduler ddpm ")
