@@ -3,6 +3,7 @@
 import datetime
 import gc
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def _imports_frozen():
     from diffusers import UNet2DModel  # noqa: F401
 
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interrupts_arrive():
+    """Let Ctrl-C reach the commands that tests start, also where the tests run in the background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

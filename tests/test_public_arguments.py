@@ -45,7 +45,7 @@ def test_a_wrong_value_is_refused_in_one_line(calls):
 
 MISTAKES = {
     "ds.record": [
-        ("denoiser", "text", "denoiser is 'x'; allowed: a denoiser, as ds.load returns it"),
+        ("denoiser", "text", "denoiser is 'x'; allowed: a denoiser, from ds.load("),
         ("progress", "3", "progress is 3"),
     ],
     "ds.open": [("path", "nan array", "path is an ndarray; allowed: a path")],
@@ -83,7 +83,7 @@ def test_the_argument_its_value_and_what_is_allowed_are_named(calls, name):
 
 def test_arguments_in_the_wrong_order_are_refused_before_anything_is_computed(calls):
     arguments = calls["ds.record"].arguments
-    with pytest.raises(ds.UserError, match=r"denoiser is .*RandomNoise.*allowed: a denoiser"):
+    with pytest.raises(ds.UserError, match=r"denoiser is .*RandomNoise.*; allowed: a denoiser"):
         ds.record(arguments["x"], arguments["denoiser"])
     with pytest.raises(ds.UserError, match="denoiser is 'x'"):
         ds.record("x")

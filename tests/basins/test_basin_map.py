@@ -48,7 +48,6 @@ def test_two_gaussians_divide_the_plane_by_a_straight_line(mixture):
         assert found["u"].values[column] == plane.coords["u"][index]
         assert found["v"].values[row] == plane.coords["v"][index]
     assert set(found.data_vars) == {"label", "nonfinite", "computed"} and found["computed"].all()
-    assert ds.dynamics.verdict(found["label"]).verdict == "smooth"
     assert ds.dynamics.basin_fractions(found["label"]).classes == (0, 1)
     assert ds.dynamics.boundary_dimension(found["label"], boxes=(2, 4, 6)).value == pytest.approx(1, abs=0.05)
 

@@ -51,8 +51,8 @@ def test_layerwise_casting_of_diffusers_computes_in_its_compute_precision(make_u
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("mnist", ["'mnist'", "ds.load('mnist')"]),
-        (torch.zeros(1, 2, 8, 8), ["Tensor", "the denoiser comes first"]),
+        ("mnist", ["denoiser is 'mnist'", "ds.load('mnist')"]),
+        (torch.zeros(1, 2, 8, 8), ["denoiser is a Tensor", "allowed: a denoiser"]),
         (torch.nn.Identity(), ["Identity", "ds.load(module"]),
         (None, ["None", "ds.load"]),
     ],
@@ -66,7 +66,7 @@ def test_what_is_not_a_denoiser_is_refused_with_the_remedy(value, words):
 
 
 def test_swapped_arguments_are_refused_in_one_line(tiny):
-    with pytest.raises(ds.UserError, match=r"^denoiser is a Tensor; the denoiser comes first"):
+    with pytest.raises(ds.UserError, match=r"^denoiser is a Tensor; allowed: a denoiser"):
         ds.sample(torch.zeros(1, 2, 8, 8), tiny)
     with pytest.raises(ds.UserError, match=r"^x_T is a Denoiser; .*\[n, 2, 8, 8\]"):
         ds.sample(tiny, tiny)

@@ -22,9 +22,10 @@ R = typing.TypeVar("R")
 Test = Callable[[Any], bool]
 
 _PATHS = (Path, os.PathLike, os.PathLike[str])
+DENOISER = "a denoiser, from ds.load('mnist') or ds.load(module, scheduler=…, shape=(C, H, W))"
 _MADE_BY = {
-    "Denoiser": "a denoiser, as ds.load returns it",
-    "Condition": "a ds.Condition",
+    "Denoiser": DENOISER,
+    "Condition": "a condition, such as ds.Condition({name: tensor, …})",
     "Recording": "a recording, as ds.open or ds.record returns it",
     "GaussianTheory": "a result of ds.dynamics.gaussian_theory",
     "Speciation": "a result of ds.dynamics.speciation",

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from denoscope.foundation import html_repr
+from denoscope.foundation.arguments import DENOISER
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
@@ -321,16 +322,8 @@ def _short(dtype: torch.dtype) -> str:
 
 def check_denoiser(value: Any) -> None:
     """Refuse a value that is not a denoiser, such as the name of a model or a state in its place."""
-    if isinstance(value, Denoiser):
-        return
-    if isinstance(value, nn.Module):
-        how = "load it first: ds.load(module, scheduler=…, shape=(C, H, W))"
-    elif isinstance(value, str):
-        how = f"load it first: ds.load({value!r})"
-    else:
-        how = "the denoiser comes first, as ds.load returns it"
-    kind = f"a {type(value).__name__}" if isinstance(value, (nn.Module, torch.Tensor)) else describe(value)
-    raise UserError(f"denoiser is {kind}; {how}")
+    if not isinstance(value, Denoiser):
+        raise UserError(f"denoiser is {describe(value)}; allowed: {DENOISER}")
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -53,7 +53,7 @@ def test_noises_are_replaced_with_overwrite_only(here, refused):
     call("noise random --num_samples 3")
     call("noise random --num_samples 3")
     before = snapshot(here)
-    refused("noise random --num_samples 2", "inputs/noise_0002.pt exists", "--overwrite")
+    refused("noise random --num_samples 2", "inputs/noise", "--overwrite")
     refused("noise random --num_samples 3 --seed 5", "inputs/noise", "--overwrite")
     assert snapshot(here) == before
     call("noise plane --num_prompts_per_direction 2 1")

@@ -122,10 +122,10 @@ def test_progress_counts_the_states_of_all_orbits():
         ({"parameters": 3.2}, r"parameters has shape \[\]"),
         ({"parameters": [math.nan]}, "parameters holds 1 NaN or Inf"),
         ({"iterations": 2.5}, "iterations is 2.5"),
-        ({"step_of": 3.2}, "step_of is 3.2; allowed: a function from a parameter"),
+        ({"step_of": 3.2}, "step_of is 3.2; allowed: a function"),
         ({"step_of": logistic(3.2)}, r"step is -?[0-9.]+; allowed: a function"),
         ({"observable": lambda _: None}, "observable turned .* into None"),
-        ({"observable": "mean"}, "observable is 'mean'; allowed: a function from a state"),
+        ({"observable": "mean"}, "observable is 'mean'; allowed: a function"),
     ],
 )
 def test_wrong_arguments_are_refused(change, message):

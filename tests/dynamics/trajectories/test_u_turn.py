@@ -165,7 +165,7 @@ def test_a_digit_survives_little_noise(mnist):
         ({"draws": 2.5}, "draws is 2.5"),
         ({"steps": 0}, "steps is 0; allowed: an integer of at least 1"),
         ({"lanes": 3.0}, "lanes is 3.0"),
-        ({"condition": {"class_labels": 1}}, "condition is .* needed is a Condition"),
+        ({"condition": {"class_labels": 1}}, r"condition is .* ds.Condition\("),
         ({"label_of": 5}, "label_of is 5; allowed: a function"),
         (
             {"label_of": lambda images: images},

@@ -19,7 +19,7 @@ from denoscope.storage.stores.byte_store import Data, is_key
 
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 """What the operating system raises where a key has no file."""
-PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial")
+PARTIAL = re.compile(r"\.([0-9a-f]{32}|\d+|.+\.pt)\.partial")
 """Files that have not got their name yet."""
 REPLACEMENT, COMMITTED = "replacement", ".committed"
 """The kind of the hidden folder of a recording that replaces the one in a folder, and the file that says that it is
