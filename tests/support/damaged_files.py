@@ -5,9 +5,10 @@ A store in memory reads as a folder does, and thousands of damages a second need
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,42 +46,62 @@ def describing(files: Files) -> list[str]:
 
 @dataclass(frozen=True)
 class Damage:
-    """Files that replace those of a recording; None removes one."""
+    """What replaces some files of a recording; None removes one. It is made when it is used: there are 200,000."""
 
     what: str
-    changed: Mapping[str, bytes | None]
+    changed: Callable[[Files], Mapping[str, bytes | None]]
 
     def applied(self, files: Files) -> dict[str, bytes]:
-        return {key: data for key, data in {**files, **self.changed}.items() if data is not None}
+        return {key: data for key, data in {**files, **self.changed(files)}.items() if data is not None}
 
 
 def flips(files: Files, keys: list[str]) -> Iterator[Damage]:
     """Each bit of some files flipped."""
     for key in keys:
         for bit in range(8 * len(files[key])):
-            changed = bytearray(files[key])
-            changed[bit // 8] ^= 1 << bit % 8
-            yield Damage(f"bit {bit} of {key}", {key: bytes(changed)})
+            yield Damage(f"bit {bit} of {key}", partial(_flipped, key, bit))
 
 
-def truncations(files: Files, keys: list[str], stride: int = 1) -> Iterator[Damage]:
+def truncations(files: Files, keys: list[str]) -> Iterator[Damage]:
     """Some files cut off after each of their bytes, and one byte longer."""
     for key in keys:
-        for length in range(0, len(files[key]), stride):
-            yield Damage(f"{key} cut to {length} bytes", {key: files[key][:length]})
-        yield Damage(f"{key} with one byte more", {key: files[key] + b"\0"})
+        for length in range(len(files[key])):
+            yield Damage(f"{key} cut to {length} bytes", partial(_cut, key, length))
+        yield Damage(f"{key} with one byte more", partial(_longer, key))
 
 
 def deletions(keys: list[str]) -> Iterator[Damage]:
     """Each of some files removed."""
-    return (Damage(f"{key} deleted", {key: None}) for key in keys)
+    return (Damage(f"{key} deleted", partial(_deleted, key)) for key in keys)
 
 
-def swaps(files: Files, keys: list[str]) -> Iterator[Damage]:
+def swaps(keys: list[str]) -> Iterator[Damage]:
     """Each pair of some files with their contents exchanged."""
     for number, key in enumerate(keys):
         for other in keys[:number]:
-            yield Damage(f"{key} and {other} swapped", {key: files[other], other: files[key]})
+            yield Damage(f"{key} and {other} swapped", partial(_swapped, key, other))
+
+
+def _flipped(key: str, bit: int, files: Files) -> Mapping[str, bytes | None]:
+    changed = bytearray(files[key])
+    changed[bit // 8] ^= 1 << bit % 8
+    return {key: bytes(changed)}
+
+
+def _cut(key: str, length: int, files: Files) -> Mapping[str, bytes | None]:
+    return {key: files[key][:length]}
+
+
+def _longer(key: str, files: Files) -> Mapping[str, bytes | None]:
+    return {key: files[key] + b"\0"}
+
+
+def _deleted(key: str, _files: Files) -> Mapping[str, bytes | None]:
+    return {key: None}
+
+
+def _swapped(key: str, other: str, files: Files) -> Mapping[str, bytes | None]:
+    return {key: files[other], other: files[key]}
 
 
 def store_of(files: Files) -> MemoryStore:
