@@ -194,9 +194,9 @@ SCENARIOS = {
     "noises": NOISES,
 }
 EVERY = {
-    "record": 67,
+    "record": 140,
     "resume": 67,
-    "overwrite": 83,
+    "overwrite": 190,
     "export": 31,
     "checkpoint": 11,
     "image": 3,

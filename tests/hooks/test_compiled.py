@@ -41,6 +41,7 @@ class Reports:
         self.compilation, self.calls = compilation, calls
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="PyTorch compiles for the CPU with g++")
 def test_a_fast_recording_differs_from_the_exact_one_by_rounding_alone(tiny, x, tmp_path):
     layers, reports = ["conv_in", "mid_block", "conv_out"], Reports()

@@ -137,7 +137,7 @@ def test_kills_in_a_row_lose_no_finished_sample_and_leave_the_bytes_of_an_unbrok
 
 
 @pytest.mark.parametrize("format", SAMPLED_FORMATS)
-@pytest.mark.parametrize("kills", [5, pytest.param(LATE, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(LATE, marks=pytest.mark.slow)])
 def test_a_kill_at_any_file_event_costs_at_most_the_samples_in_flight(
     arguments, unbroken, truth, file_events, recorder, contents, tmp_path, format, kills
 ):
@@ -157,7 +157,7 @@ def test_a_kill_at_any_file_event_costs_at_most_the_samples_in_flight(
 
 
 @pytest.mark.parametrize("format", SAMPLED_FORMATS)
-@pytest.mark.parametrize("kills", [3, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(150, marks=pytest.mark.slow)])
 def test_a_kill_during_a_replacement_leaves_the_former_recording_or_the_new_one(
     arguments, unbroken, recorder, contents, tmp_path, format, kills
 ):

@@ -124,7 +124,7 @@ def test_a_resume_of_other_work_is_refused_and_keeps_both(former, tmp_path, form
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("system", ["exchanges", "only renames"])
-@pytest.mark.parametrize("every", [23, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [61, pytest.param(1, marks=pytest.mark.slow)])
 def test_whichever_step_of_the_exchange_fails_readers_see_one_recording_whole(
     former, tmp_path, monkeypatch, format, system, every
 ):

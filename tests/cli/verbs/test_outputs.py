@@ -97,8 +97,10 @@ def test_a_measure_that_is_refused_by_the_model_leaves_earlier_results(measures,
 @pytest.mark.parametrize(
     ("measure", "held_at", "saved_in"),
     [
-        ("spectrum --samples 2 --k 2", 24, "spectrum.kept/*.npz"),
-        ("growth --batch_size 1 --num_prompts_per_direction 5 5", 15, "growth.npz"),
+        pytest.param("spectrum --samples 2 --k 2", 24, "spectrum.kept/*.npz", marks=pytest.mark.slow),
+        pytest.param(
+            "growth --batch_size 1 --num_prompts_per_direction 5 5", 15, "growth.npz", marks=pytest.mark.slow
+        ),
         ("lyapunov --level 1 --iterations 40 --discard 0 --k 1", 30, "lyapunov.npz"),
     ],
 )

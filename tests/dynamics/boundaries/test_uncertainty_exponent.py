@@ -189,6 +189,7 @@ def test_an_invalid_batch_size_is_refused(size):
         )
 
 
+@pytest.mark.slow
 def test_few_uncertain_pairs_do_not_bias_the_exponent():
     found = []
     for seed in range(120):

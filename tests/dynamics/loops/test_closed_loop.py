@@ -56,7 +56,26 @@ def test_common_noise_differs_between_iterations_and_fixed_noise_does_not(tiny):
     assert torch.equal(common.at(1)(x), common.at(1)(x))
 
 
-@pytest.mark.parametrize("kind", [pytest.param("tiny", marks=pytest.mark.slow), "tiny_ddpm"])
+@pytest.fixture
+def convolution_ddpm(make_scheduler):
+    """A network of one convolution, with DDPM."""
+    network = Convolution()
+    return ds.load(network, scheduler=make_scheduler("ddpm"), shape=(1, 12, 12), device="cpu")
+
+
+class Convolution(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x, _timestep):
+        return self.layer(x)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["convolution_ddpm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tiny", "tiny_ddpm"))],
+)
 def test_the_derivative_of_a_loop_is_exact(kind, request):
     denoiser = request.getfixturevalue(kind)
     loop = dynamics.closed_loop(denoiser, 1.0, steps=1)
