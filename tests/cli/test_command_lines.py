@@ -11,7 +11,7 @@ from denoscope.cli.command import main
 
 VALUES = (
     "", "0", "1", "-1", "3", "1.5", "1e3", "nan", "inf", "-inf", "x", "é", "a b", "None", "True", "auto", "mid_block",
-    "[]", "1,2", "0:3", "-", "=", "%s", "{}", "nowhere", "nowhere/none.pt", "tiny", "inputs", "run.zarr", "\x00", "\n",
+    "[]", "1,2", "0:3", "-", "=", "%s", "{}", "nowhere", "nowhere/none.pt", "tiny", "inputs", "run.zarr", "\n",
     "9" * 30, "x" * 300, "0x10", "1_000", "١",
 )  # fmt: skip
 CHEAP = (
