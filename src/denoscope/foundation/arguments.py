@@ -144,7 +144,7 @@ def _rules_of_protocol(hint: Any) -> list[tuple[Test, str]]:
 
 
 def _is_path(value: Any) -> bool:
-    return isinstance(value, (str, os.PathLike)) and "\0" not in os.fspath(value)
+    return isinstance(value, (str, os.PathLike)) and bool(text := os.fspath(value)) and "\0" not in text
 
 
 def _are_texts(value: Any) -> bool:
