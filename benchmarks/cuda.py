@@ -63,16 +63,23 @@ class Row:
 HEADING = f"{'network':<10}{'way':<7}{'sizes':>6}  {'differing bits':>14}{'of':>16}{'largest':>12}{'bare s':>9}{'recording ÷ bare':>18}"
 
 
+def options(quick: bool) -> dict[str, int]:
+    """What both UNets have in common."""
+    return {
+        "sample_size": 8 if quick else 32,
+        "layers_per_block": 1 if quick else 2,
+        "norm_num_groups": 4 if quick else 32,
+    }
+
+
 def unet(quick: bool) -> torch.nn.Module:
     """A UNet2DModel of the size of google/ddpm-cifar10-32."""
     from diffusers import UNet2DModel
 
     widths = (8, 16) if quick else (128, 256, 256, 256)
     return UNet2DModel(
-        sample_size=8 if quick else 32,
+        **options(quick),
         block_out_channels=widths,
-        layers_per_block=1 if quick else 2,
-        norm_num_groups=4 if quick else 32,
         down_block_types=("DownBlock2D", "AttnDownBlock2D", *["DownBlock2D"] * (len(widths) - 2)),
         up_block_types=(*["UpBlock2D"] * (len(widths) - 2), "AttnUpBlock2D", "UpBlock2D"),
     )
@@ -84,10 +91,8 @@ def conditional_unet(quick: bool) -> torch.nn.Module:
 
     widths = (8, 16) if quick else (160, 320, 640, 640)
     return UNet2DConditionModel(
-        sample_size=8 if quick else 32,
+        **options(quick),
         block_out_channels=widths,
-        layers_per_block=1 if quick else 2,
-        norm_num_groups=4 if quick else 32,
         cross_attention_dim=8 if quick else 768,
         attention_head_dim=2 if quick else 8,
         down_block_types=(*["CrossAttnDownBlock2D"] * (len(widths) - 1), "DownBlock2D"),

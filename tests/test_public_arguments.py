@@ -4,9 +4,9 @@ import json
 
 import public_functions
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from public_functions import CALLBACKS, FUNCTIONS, WRONG, fault, trials
+from random_examples import try_examples
 
 import denoscope as ds
 
@@ -103,21 +103,13 @@ def combinations(calls):
 
 
 def try_combinations(calls, count):
-    @settings(
-        max_examples=count,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(combinations(calls))
     def one(drawn):
         name, changes = drawn
         own = any(argument in CALLBACKS and value in FUNCTIONS for argument, value in changes)
         if not own and ("fast", "True") not in changes:
             assert fault(calls[name], dict(changes)) is None
 
-    one()
+    try_examples(combinations(calls), count, one)
 
 
 def test_several_wrong_values_at_once_are_refused_in_one_line(calls):

@@ -3,8 +3,8 @@
 import dataclasses
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_examples import try_examples
 
 from denoscope.cli import flags, registry
 from denoscope.cli.command import main
@@ -76,14 +76,6 @@ def words_of(drawn):
 
 
 def try_lines(verbs, count, capsys, added=()):
-    @settings(
-        max_examples=count,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(lines(verbs))
     def one(drawn):
         words = [*words_of(drawn), *added]
         try:
@@ -97,7 +89,7 @@ def try_lines(verbs, count, capsys, added=()):
             assert said.startswith("error: ") and len(said.splitlines()) == 1, (words, said)
         assert "Traceback" not in said
 
-    one()
+    try_examples(lines(verbs), count, one)
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def verbosity(parsed: Any) -> Verbosity:
 
 def own_flags(verb: Verb, parsed: Any) -> Any:
     """The flags that belong to this command alone, checked; None for a command without such flags."""
-    return None if verb.own is None else _checked(verb.own, parsed)
+    return _checked(verb.own, parsed) if verb.own else None
 
 
 def _checked(owner: type[T], parsed: Any) -> T:

@@ -69,8 +69,8 @@ def _report(error: OSError) -> None:
 
 
 def _stream(own: io.TextIOWrapper | None, descriptor: _Descriptor, errors: str) -> io.TextIOWrapper:
-    """A text stream to a descriptor, with the encoding of the stream in whose place it stands."""
-    encoding = "utf-8" if own is None else own.encoding
+    """A text stream to a descriptor, with the encoding of the stream that it replaces; UTF-8 if that was closed."""
+    encoding = own.encoding if own else "utf-8"
     lines = descriptor.fileno() == STDERR or descriptor.isatty()
     return io.TextIOWrapper(io.BufferedWriter(descriptor), encoding, errors, line_buffering=lines)
 

@@ -55,7 +55,7 @@ def arguments_checked(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         # What is missing or unknown is reported by the call itself, as that of any function.
-        given = inspect.signature(function).bind_partial(*args).arguments if args else {}
+        given = signature.bind_partial(*args).arguments if args else {}
         for name, value in {**given, **kwargs}.items():
             allowed = rules().get(name)
             if allowed and not any(test(value) for test, _ in allowed):

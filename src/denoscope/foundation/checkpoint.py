@@ -28,7 +28,6 @@ from denoscope.foundation.writing.result_files import write
 if TYPE_CHECKING:
     import xarray
 
-
 LOGGER = logging.getLogger(__name__)
 REPLACEMENT = "replacement"
 """The hidden file that takes the place of a result once it is finished."""

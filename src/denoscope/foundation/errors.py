@@ -6,7 +6,7 @@ class UserError(ValueError):
 
     def __init__(self, message: object = ""):
         # A name or a library's message may contain line breaks.
-        super().__init__(" ".join(str(message).split("\n")).replace("\r", " "))
+        super().__init__(str(message).replace("\n", " ").replace("\r", " "))
 
 
 class UnknownKeyError(UserError, KeyError):

@@ -78,12 +78,8 @@ def load(value: Any) -> torch.Tensor:
     content = _read(Path(value)) if isinstance(value, str) else value
     try:
         tensor = content if isinstance(content, torch.Tensor) else torch.tensor(content, dtype=torch.float64)
-    except (
-        TypeError,
-        ValueError,
-        OverflowError,
-        RuntimeError,
-    ) as error:  # the last for integers of many digits
+    # RuntimeError: integers of many digits.
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise UserError(
             f"the value of an intervention is {describe(content)}; allowed: a number or a regular list of numbers"
         ) from error

@@ -41,13 +41,14 @@ def read_plan(path: str | os.PathLike[str]) -> list[Intervention]:
     Raises: UserError naming the file and what is wrong in it.
     """
     path = Path(path)
-    plan = json_files.read(path, Plan)
+    content = json_files.read(path, dict[str, Any])
+    plan = json_files.check(content, Plan, str(path))
     if plan.format_version != FORMAT_VERSION:
         raise UserError(
             f"{path} has format version {plan.format_version}; this denoscope reads {FORMAT_VERSION}"
         )
     try:
-        _check_keys(json_files.read(path, dict[str, Any]), _KEYS)
+        _check_keys(content, _KEYS)
         return from_json(plan.interventions, path.parent)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error

@@ -166,9 +166,7 @@ def _network_of(files: ModelFiles, network_class: Any) -> nn.Module:
                 low_cpu_mem_usage=False,
                 output_loading_info=True,
             )
-    except (
-        Exception
-    ) as error:  # diffusers fails in any way where a configuration and weights do not fit each other
+    except Exception as error:  # diffusers fails in any way where configuration and weights do not fit
         raise UserError(f"{name}: its weights cannot be loaded: {first_line(error)}") from error
     if missing := report["missing_keys"]:
         raise UserError(f"{name}: its weights lack {len(missing)} tensors, such as {sorted(missing)[0]!r}")

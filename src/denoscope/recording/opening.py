@@ -23,8 +23,6 @@ def open(path: str | os.PathLike[str]) -> Recording:
 
     Raises: UserError if there is none, or it was written by a newer version of denoscope.
     """
-    if not isinstance(path, (str, os.PathLike)) or not str(path):
-        raise UserError(f"{spelled('path')} is {describe(path)}; allowed: the path of a recording")
     path = Path(path)
     if not os.path.exists(path):  # unlike Path.exists, it raises no error if a name is too long
         raise UserError(f"{path}: no such recording")

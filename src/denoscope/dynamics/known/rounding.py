@@ -49,7 +49,7 @@ def _rounding_scheduler() -> list[Check]:
             "FlowMatchEuler in float64: exponent 8 below the first", -8.0, float(shallow.exponents[2]), 1e-3
         ),
         Check("FlowMatchEuler in float64: exponents 16 to 24 below", WARNED, _said(deep.warnings)),
-        Check("FlowMatchEuler in float64: ln|det|", sum(DEEP), _number(deep.log_det), 1e-5),
+        Check("FlowMatchEuler in float64: ln|det|", sum(DEEP), _nan_if_none(deep.log_det), 1e-5),
         Check("FlowMatchEuler in float64: all exponents, the last", -24.0, float(every.exponents[-1]), 1e-5),
     ]
 
@@ -64,7 +64,7 @@ def _not_normal() -> list[Check]:
         Check(
             "Jordan block of 1 with 5 beside it, 30 numbers: ln|det|",
             0.0,
-            _number(_spectrum(models.linear(block), 30).log_det),
+            _nan_if_none(_spectrum(models.linear(block), 30).log_det),
             1e-9,
         ),
         *(
@@ -93,14 +93,16 @@ def _cycles() -> list[Check]:
     cycle = np.stack([np.cos(phase), np.sin(phase)], 1)
     return [
         Check(
-            "cycle of 10 up to rounding: determinism", 1.0, _number(dynamics.recurrence(cycle).determinism)
+            "cycle of 10 up to rounding: determinism",
+            1.0,
+            _nan_if_none(dynamics.recurrence(cycle).determinism),
         ),
         Check(
             "cycle of 10 up to rounding: correlation dimension",
             REFUSED,
             _answer(dynamics.correlation_dimension, cycle),
         ),
-        Check("cycle of 10 up to rounding: period", 10, _number(dynamics.periodicity(cycle).period)),
+        Check("cycle of 10 up to rounding: period", 10, _nan_if_none(dynamics.periodicity(cycle).period)),
     ]
 
 
@@ -141,8 +143,8 @@ def _said(warnings: tuple[str, ...], word: str = "") -> str:
     return WARNED if any(word in line for line in warnings) else SILENT
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+def _nan_if_none(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _answer(measure: Callable[[Any], Any], given: Any) -> str:

@@ -76,7 +76,7 @@ def _period_of(step: Step, x: torch.Tensor, iteration: int, longest: int) -> int
 
 
 def _period_in(growth: np.ndarray) -> int:
-    """The smallest period of the end of a series that repeats three times; 0 if there is none."""
+    """The smallest period with which the last values of a series repeat, at least three times; 0 if there is none."""
     for period in range(1, len(growth) // 3 + 1):
         tail = growth[-3 * period :]
         if abs(tail[-1] - tail[-1 - period]) <= SAME_GROWTH and np.allclose(

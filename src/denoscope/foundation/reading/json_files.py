@@ -38,9 +38,8 @@ def read(path: str | os.PathLike[str], kind: type[Kind]) -> Kind:
     """
     try:
         data = read_bytes(Path(path), limit=BYTES)
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise MalformedError(f"cannot read {path}: {reason}") from error
+    except OSError as error:
+        raise MalformedError(f"cannot read {path}: {error.strerror or error}") from error
     return parse(data, kind, str(path))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,7 +44,7 @@ def write_output(path: str | Path) -> Iterator[BinaryIO]:
         return
     partial = claims.hidden_beside(path, "partial")
     with (
-        nullcontext() if claims.is_held(path) else claims.claimed(path),
+        claims.claimed_once(path),
         claims.writing(path),
         atomic_write(path, partial) as file,
     ):

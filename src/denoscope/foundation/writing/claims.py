@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
+from typing import TypeVar
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.writing.locks import locked
 
+T = TypeVar("T")
 NAME_BYTES = 255
 """The longest name that file systems take."""
 _HELD: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
@@ -55,8 +57,7 @@ def claimed(path: Path) -> Iterator[None]:
         with writing(path):
             hidden_beside(path, "partial").unlink(missing_ok=True)
         own = {path, hidden_beside(path, "replacement")}
-        token = _HELD.set(_HELD.get() | {_identified(one) for one in own})
-        stack.callback(_HELD.reset, token)
+        stack.enter_context(_set(_HELD, _HELD.get() | {_identified(one) for one in own}))
         yield
 
 
@@ -65,14 +66,14 @@ def is_held(path: Path) -> bool:
     return _identified(path) in _HELD.get()
 
 
-@contextmanager
-def unclaimed_below(folder: Path) -> Iterator[None]:
+def claimed_once(path: Path) -> AbstractContextManager[None]:
+    """Hold an output file while the block runs, as `claimed` does, unless this thread holds it already."""
+    return nullcontext() if is_held(path) else claimed(path)
+
+
+def unclaimed_below(folder: Path) -> AbstractContextManager[None]:
     """Let this thread write into a hidden folder of a claimed output without claims; who moves the files syncs them."""
-    token = _OWN.set(folder)
-    try:
-        yield
-    finally:
-        _OWN.reset(token)
+    return _set(_OWN, folder)
 
 
 def is_own(path: Path) -> bool:
@@ -84,12 +85,8 @@ def is_own(path: Path) -> bool:
 @contextmanager
 def lasting() -> Iterator[None]:
     """Release what `claim` claims when the block ends."""
-    with ExitStack() as stack:
-        token = _LASTING.set(stack)
-        try:
-            yield
-        finally:
-            _LASTING.reset(token)
+    with ExitStack() as stack, _set(_LASTING, stack):
+        yield
 
 
 def claim(path: Path) -> None:
@@ -99,8 +96,7 @@ def claim(path: Path) -> None:
     """
     stack = _LASTING.get()
     assert stack is not None
-    if not is_held(path):
-        stack.enter_context(claimed(path))
+    stack.enter_context(claimed_once(path))
 
 
 @contextmanager
@@ -111,6 +107,16 @@ def writing(path: str | Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"cannot write {path}: {reason}; free space there or name another path") from error
+
+
+@contextmanager
+def _set(variable: ContextVar[T], value: T) -> Iterator[None]:
+    """Give a variable of this thread a value while the block runs."""
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
 
 
 def _identified(path: Path) -> Path:

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 from denoscope.foundation.errors import UserError
@@ -31,7 +31,7 @@ def staged_files(claim: Path, *, overwrite: bool, stale: Callable[[], list[Path]
 
     Raises: UserError if another process writes the same, a file exists and may not be replaced, or one cannot be written.
     """
-    with nullcontext() if claims.is_held(claim) else claims.claimed(claim):
+    with claims.claimed_once(claim):
         staged = claims.hidden_beside(claim, "staged")
         shutil.rmtree(staged, ignore_errors=True)  # of a killed process
         try:
