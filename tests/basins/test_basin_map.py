@@ -39,15 +39,16 @@ class NaNAbove(nn.Module):
 
 def test_two_gaussians_divide_the_plane_by_a_straight_line(mixture):
     """The boundary of DDIM is m·x_T = 0, exactly."""
-    plane = ds.noise.plane((30, 26), mixture.shape, lengths=(8.0, 6.0), base_seed=1)
-    found = ds.basins.map(mixture, plane, steps=10, classifier=side, lanes=32)
-    assert found["label"].dims == ("y", "x") and found["label"].shape == (26, 30)
+    plane = ds.noise.plane((60, 50), mixture.shape, lengths=(8.0, 6.0), base_seed=1)
+    found = ds.basins.map(mixture, plane, steps=10, classifier=side, lanes=256)
+    assert found["label"].dims == ("y", "x") and found["label"].shape == (50, 60)
     for index in range(len(plane)):
-        column, row = divmod(index, 26)
+        column, row = divmod(index, 50)
         assert found["label"].values[row, column] == int(plane.tensor(index).flatten()[0] > 0)
         assert found["u"].values[column] == plane.coords["u"][index]
         assert found["v"].values[row] == plane.coords["v"][index]
     assert set(found.data_vars) == {"label", "nonfinite", "computed"} and found["computed"].all()
+    assert ds.dynamics.verdict(found["label"]).verdict == "smooth"
     assert ds.dynamics.basin_fractions(found["label"]).classes == (0, 1)
     assert ds.dynamics.boundary_dimension(found["label"], boxes=(2, 4, 6)).value == pytest.approx(1, abs=0.05)
 
