@@ -50,7 +50,9 @@ def test_one_class_and_wide_basins_give_warnings():
 @pytest.mark.parametrize(
     ("labels", "options", "line"),
     [
-        ([], {}, "labels are empty"),
+        ([], {}, r"labels have shape \[0\]; allowed: at least one label, \[n\] or \[ny, nx\]"),
+        (3, {}, r"labels have shape \[\]; allowed"),
+        (np.zeros((2, 3, 4), int), {}, r"labels have shape \[2, 3, 4\]; allowed"),
         ([0.5, 1.5], {}, "labels are float64"),
         ([0, 1], {"confidence": 2}, "confidence is 2"),
     ],

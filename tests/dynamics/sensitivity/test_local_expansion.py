@@ -45,3 +45,11 @@ def test_the_factor_of_x_T_belongs_to_the_first_step():
     )
     local = local_expansion(denoiser, some(4), 4, steps=10)
     assert local.rates.sum() == pytest.approx(full_spectrum(denoiser, some(4), steps=10).log_det, abs=1e-6)
+
+
+def test_rates_that_rounding_decides_are_warned_of():
+    """The last step multiplies data of variance λ by λ√ᾱ/(λᾱ + 1 − ᾱ), which is 1e-26 for λ = 1e-30."""
+    few = local_expansion(gaussian((2.0, 1e-30)), some(2), 2, steps=4)
+    (line,) = few.warnings
+    assert "in steps 3," in line and f"of {few.rates.size} rates" in line
+    assert local_expansion(gaussian((2.0, 0.1)), some(2), 2, steps=4).warnings == ()

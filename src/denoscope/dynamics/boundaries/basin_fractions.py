@@ -61,9 +61,11 @@ def basin_fractions(labels: Any, *, confidence: float = 0.95) -> BasinFractions:
     design effect: Kish, Survey Sampling (1965), ch. 5.
     """
     labels = label_array(labels)
-    plane = labels.ndim != 1
-    if not labels.size:
-        raise UserError("labels are empty; allowed: at least one label")
+    if labels.ndim not in (1, 2) or not labels.size:
+        raise UserError(
+            f"labels have shape {list(labels.shape)}; allowed: at least one label, [n] or [ny, nx]"
+        )
+    plane = labels.ndim == 2
     labels = parse_labels(labels if plane else labels[None], least_classes=1)
     classes, confidence = classes_of(labels), parse_confidence(confidence)
     fractions = np.array([np.mean(labels == label) for label in classes])

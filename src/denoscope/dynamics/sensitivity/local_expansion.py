@@ -17,7 +17,7 @@ from denoscope.dynamics.sensitivity.denoising_map import (
     map_of,
     parse_x_T,
 )
-from denoscope.dynamics.sensitivity.exponents import log_values
+from denoscope.dynamics.sensitivity.exponents import log_values, resolved_depth
 from denoscope.dynamics.sensitivity.origin import origin_of
 from denoscope.foundation import random_streams
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
@@ -65,7 +65,7 @@ def local_expansion(
 
     Interpretation: the rates show at which steps small differences grow on the way from noise to image.
 
-    Caveats: the sums of the columns over some fifty steps are NOT the exponents of the whole map (`spectrum`): they
+    Caveats: a rate far below the largest of its step is a rounding error, which a warning says. The sums of the columns over some fifty steps are NOT the exponents of the whole map (`spectrum`): they
     miss the leading exponents even in sign. Only for a frame of all C·H·W directions is the sum (ln|det|) independent
     of the initial frame.
 
@@ -90,7 +90,11 @@ def local_expansion(
         rates.append(rate)
         if progress:
             progress(len(rates), steps)
-    return LocalExpansion(rates=np.array(rates), origin=origin_of(flow, {"seed": seed}))
+    return LocalExpansion(
+        rates=np.array(rates),
+        origin=origin_of(flow, {"seed": seed}),
+        warnings=_rounding_warnings(np.array(rates), denoiser.dtype),
+    )
 
 
 def expansion_rates(flow: DenoisingMap, x_T: torch.Tensor, frame: torch.Tensor) -> Iterator[np.ndarray]:
@@ -102,6 +106,22 @@ def expansion_rates(flow: DenoisingMap, x_T: torch.Tensor, frame: torch.Tensor) 
         frame, triangle = torch.linalg.qr(images.double().flatten(1).T.cpu())
         rates = log_values(triangle.diagonal().abs())
         yield rates + factor if index == 0 else rates
+
+
+def _rounding_warnings(rates: np.ndarray, dtype: torch.dtype) -> tuple[str, ...]:
+    """A warning if a step shrinks directions so much more than others that their rates are rounding errors."""
+    depth = resolved_depth(torch.finfo(dtype).eps)
+    # −∞ is exact: the step maps the direction to zero.
+    deep = np.isfinite(rates) & (rates < rates.max(axis=1, keepdims=True) - depth)
+    if not deep.any():
+        return ()
+    steps = ", ".join(map(str, np.flatnonzero(deep.any(axis=1))[:5]))
+    more = ", …" if np.count_nonzero(deep.any(axis=1)) > 5 else ""
+    advice = "" if dtype == torch.float64 else "; load the denoiser with dtype='float64'"
+    return (
+        f"{np.count_nonzero(deep)} of {deep.size} rates, in steps {steps}{more}, lie more than {depth:.0f} below the "
+        f"largest of their step, where rounding decides them{advice}",
+    )
 
 
 def _random_frame(size: int, k: int, seed: int) -> torch.Tensor:
