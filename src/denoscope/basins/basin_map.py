@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
 
+from denoscope.basins.audit import Audit
 from denoscope.basins.classifiers import LENET, ClassifierSource
 from denoscope.basins.labelling import Labelling, parse_labelling, parse_plane
+from denoscope.basins.map_cells import MapCells
+from denoscope.basins.refinement import Refinement
 from denoscope.config import ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
-from denoscope.foundation.validation import parse_integer
+from denoscope.foundation.validation import parse_choice, parse_integer
 from denoscope.models.classifier.labels import REJECTED
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser
@@ -24,6 +26,14 @@ from denoscope.sampling.settings import Loop
 
 if TYPE_CHECKING:
     import xarray
+
+Method = Literal["auto", "adaptive", "exact"]
+ADAPTIVE_FROM = 128
+"""Cells along each axis from which "auto" is adaptive."""
+MEANINGS = {"flag_values": [0, 1, 2, 3], "flag_meanings": "unknown computed backed probed"}
+"""Of the variable `status`, as the CF conventions name them."""
+FEW_BLOCKS, MANY_BLOCKS, LARGE_BLOCK = 16, 32, 16
+"""Numbers of first blocks along a plane, the second where they have more than so many cells along each side."""
 
 
 @accepts_num_steps
@@ -35,6 +45,8 @@ def basin_map(
     steps: int = InferenceConfig.num_steps,
     classifier: ClassifierSource = LENET,
     reject: bool = ClassifierConfig.reject,
+    method: Method = "auto",
+    audit: int = 256,
     batch_size: int = InferenceConfig.batch_size,
     lanes: int = InferenceConfig.lanes,
     noise_seed: int = SystemConfig.seed,
@@ -47,6 +59,12 @@ def basin_map(
     `confidence` and `margin` (softmax of the class, and its lead over the runner-up), with `reject` also `likeness`
     (`ds.classify`), `nonfinite` (x_0 is NaN or infinite) and `computed`. `label` is −1 for images that are rejected or
     not finite, and for cells that are not computed yet. A function of your own gives no confidence, margin or likeness.
+
+    The adaptive method computes cells on a coarse grid and around the boundaries that it finds, and fills the others, for
+    which `status` says why: 1, the cell is computed; 2, it is filled, and between computed cells the margin changes too
+    slowly to vanish in its block; 3, it is filled because the corners and an inner cell of its block agree. What neither
+    corners nor inner cells meet, such as a small island, is missed. Therefore a random sample of the filled cells is
+    computed as well: the attribute `audit` says how many of them were wrong.
 
     >>> plane = ds.noise.plane((64, 64), denoiser.shape, lengths=(60, 60))
     >>> basins = ds.basins.map(denoiser, plane, steps=20)
@@ -62,6 +80,9 @@ def basin_map(
         classifier: "lenet"; a file of LeNet-5 weights; or a function from images [n, C, H, W], all finite, to integers
             [n], −1 for no class. A checkpoint stores only the name of a function: resume with the same one.
         reject: let LeNet-5 label images that are not digits −1.
+        method: "exact" computes every cell, "adaptive" those around boundaries; "auto" is adaptive from 128 cells along
+            both axes on.
+        audit: the number of filled cells that are computed to see how many are wrong.
         batch_size: number of cells denoised together; does not change any bit.
         lanes: fixed number of rows of every network call, which determines the last bits.
         condition: the condition for all cells; that of the first sample if it holds several.
@@ -70,38 +91,61 @@ def basin_map(
     Raises: UserError if the noises are not a plane, the classifier does not take the images, or the checkpoint exists.
     """
     check_denoiser(denoiser)
+    parse_choice(method, "method", get_args(Method))
     grid = parse_plane(plane, denoiser)
-    checkpoint = parse_checkpoint(checkpoint)
+    checkpoint, audit = parse_checkpoint(checkpoint), parse_integer(audit, "audit")
     loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=checkpoint.streams)
     labelling = parse_labelling(
         denoiser, classifier=classifier, reject=reject, loop=loop, condition=condition
     )
     at_once = -(-parse_integer(batch_size, "batch_size", minimum=1) // lanes) * lanes
-    with checkpoint.open(_unlabelled(grid, labelling)) as work:
-        work.run(_label_cells(labelling, plane, grid, work.data, at_once), len(plane))
-        lost = int(work.data["nonfinite"].sum())
-        work.data.attrs["warnings"] = (
-            [f"{lost} of {len(plane)} cells became NaN or infinite and have the label −1"] if lost else []
-        )
+    block = _block_of(grid.shape) if _is_adaptive(method, grid.shape) else None
+    with checkpoint.open(_unlabelled(grid, labelling, block=block, audit=audit)) as work:
+        cells = MapCells(labelling, plane, grid, work.data, at_once)
+        pieces = cells.compute_all() if block is None else cells.refine(_refinement(grid, block), audit=audit)
+        work.run(pieces, len(plane))
+        work.data.attrs["warnings"] = _warnings(work.data)
+    if block is not None:
+        work.data["status"].attrs |= MEANINGS
     return work.data
 
 
-def _label_cells(
-    labelling: Labelling, plane: NoiseSet, grid: PlaneGrid, data: xarray.Dataset, at_once: int
-) -> Iterator[int]:
-    """Fill in the cells that are not computed yet, and yield the number of finished cells after each batch."""
-    computed = data["computed"].values
-    pending = np.flatnonzero(~computed[grid.rows, grid.columns])
-    for first in range(0, len(pending), at_once):
-        cells = pending[first : first + at_once]
-        place = grid.rows[cells], grid.columns[cells]
-        for name, values in labelling(plane.batch(cells.tolist())).items():
-            data[name].values[place] = values
-        computed[place] = True
-        yield int(computed.sum())
+def _is_adaptive(method: Method, shape: tuple[int, int]) -> bool:
+    return method == "adaptive" or (method == "auto" and min(shape) >= ADAPTIVE_FROM)
 
 
-def _unlabelled(grid: PlaneGrid, labelling: Labelling) -> xarray.Dataset:
+def _block_of(shape: tuple[int, int]) -> int:
+    """The side of the first blocks, in cells: about 16 blocks along the plane, and 32 on large planes."""
+    size = 2 ** (max(shape).bit_length() - 1)
+    return max(min(size // FEW_BLOCKS, LARGE_BLOCK), size // MANY_BLOCKS, 2)
+
+
+def _refinement(grid: PlaneGrid, block: int) -> Refinement:
+    u, v = grid.plane.u, grid.plane.v
+    along_y, along_x = (float(line[1] - line[0]) if len(line) > 1 else 0.0 for line in (v, u))
+    return Refinement(
+        label=np.full(grid.shape, REJECTED),
+        gap=np.full(grid.shape, np.nan),
+        spacing=(along_y, along_x),
+        side=block,
+    )
+
+
+def _warnings(data: xarray.Dataset) -> list[str]:
+    """What a reader of a finished map must know."""
+    warnings = []
+    if lost := int(data["nonfinite"].sum()):
+        warnings.append(f"{lost} of {data['label'].size} cells became NaN or infinite and have the label −1")
+    if "audit" in data.attrs and data.attrs["audit"]["wrong"]:
+        audit = Audit(**data.attrs["audit"])
+        warnings.append(
+            f"{audit.wrong} of {audit.checked} filled cells that were checked had another label: up to "
+            f"{audit.bound(0.95):.2%} of the filled cells are wrong (95 %); use method='exact'"
+        )
+    return warnings
+
+
+def _unlabelled(grid: PlaneGrid, labelling: Labelling, *, block: int | None, audit: int) -> xarray.Dataset:
     """The map before any work."""
     import xarray
 
@@ -111,6 +155,9 @@ def _unlabelled(grid: PlaneGrid, labelling: Labelling) -> xarray.Dataset:
         for name, values in answers.items()
     } | {name: np.zeros(grid.shape, bool) for name in ("nonfinite", "computed")}
     origin = labelling.origin(grid)
+    if block is not None:
+        cells["status"] = np.zeros(grid.shape, np.int8)
+        origin |= {"method": "adaptive", "block": block, "audited": audit}
     identity = {name: value for name, value in origin.items() if name not in ("model", "fingerprint")}
     return xarray.Dataset(
         {name: (("y", "x"), values) for name, values in cells.items()},

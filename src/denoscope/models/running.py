@@ -39,7 +39,7 @@ class Running:
                 for place, (own, stand_in) in self._stand_ins.items():
                     stack.callback(place.put, own)
                     place.put(stand_in)
-                stack.enter_context(evaluating(self._network))
+                stack.enter_context(_evaluating(*self._parts))
                 self._stack = stack.pop_all()
         self._depth += 1
         return self
@@ -48,6 +48,11 @@ class Running:
         self._depth -= 1
         if not self._depth:
             self._stack.close()
+
+    @cached_property
+    def _parts(self) -> tuple[list[nn.Module], list[nn.Parameter]]:
+        """The modules and parameters, listed once for all steps of a run."""
+        return list(self._network.modules()), list(self._network.parameters())
 
     @cached_property
     def _stand_ins(self) -> dict[_Place, tuple[torch.Tensor, torch.Tensor]]:
@@ -94,10 +99,16 @@ def _tensors(network: nn.Module) -> Iterator[tuple[_Place, torch.Tensor]]:
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """The network in eval mode and with frozen parameters while the block runs; then each flag is as it was."""
+    with _evaluating(list(network.modules()), list(network.parameters())):
+        yield
+
+
+@contextmanager
+def _evaluating(modules: list[nn.Module], parameters: list[nn.Parameter]) -> Iterator[None]:
     # Flags are set one by one, since `train` and `eval` of a module may do more than set them.
-    training = [module for module in network.modules() if module.training]
+    training = [module for module in modules if module.training]
     # Inference tensors refuse to be changed, and no gradient reaches them.
-    learning = [p for p in network.parameters() if p.requires_grad and not p.is_inference()]
+    learning = [p for p in parameters if p.requires_grad and not p.is_inference()]
     _set_flags(training, learning, False)
     try:
         yield

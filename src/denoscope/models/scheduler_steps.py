@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -54,12 +55,12 @@ def stepped(
 ) -> Any:
     """What the scheduler's `step` returns for entry `index` of its timesteps and the states x [rows, C, H, W].
 
-    Noise comes from one generator per row. DPMSolverSDE and CosineDPMSolverMultistep instead draw one Brownian motion
+    Noise comes from one generator per row; a scheduler that draws none needs no generators. DPMSolverSDE and CosineDPMSolverMultistep instead draw one Brownian motion
     for the whole run, on the device of x, from the seeds of the generators of the first call.
     """
-    timestep, accepted = scheduler.timesteps[index], inspect.signature(scheduler.step).parameters
+    timestep, accepted = scheduler.timesteps[index], _arguments(type(scheduler).step)
     options: dict[str, Any] = {}
-    if "generator" in accepted:
+    if "generator" in accepted and generators:
         options["generator"] = list(generators)
     elif has_brownian_seed(scheduler) and index == 0:
         scheduler.noise_sampler_seed = [generator.initial_seed() for generator in generators]  # type: ignore[attr-defined]
@@ -69,6 +70,12 @@ def stepped(
     if type(scheduler).__name__ == "DDPMWuerstchenScheduler":  # the only one that takes one timestep per row
         timestep = timestep.expand(len(x))
     return scheduler.step(model_output, timestep, x, **options)
+
+
+@functools.cache
+def _arguments(step: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """The arguments of a scheduler's class, looked up once: every step asks for them."""
+    return inspect.signature(step).parameters
 
 
 def estimate_of(

@@ -5,7 +5,8 @@ from denoscope.noise.coercion import as_noises, as_state
 from denoscope.noise.folder_noise import FolderNoise, read
 from denoscope.noise.noise_set import NoiseSet, Shape
 from denoscope.noise.perturbed_noise import PerturbedNoise, perturbed
-from denoscope.noise.plane_noise import PlaneNoise, plane
+from denoscope.noise.plane_noise import PlaneNoise
+from denoscope.noise.planes import plane, plane_through
 from denoscope.noise.random_noise import RandomNoise, random
 from denoscope.noise.sphere_noise import SphereNoise, sphere
 
@@ -22,6 +23,7 @@ __all__ = [
     "as_state",
     "perturbed",
     "plane",
+    "plane_through",
     "random",
     "read",
     "sphere",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,8 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.noise.noise_set import NoiseSet
-from denoscope.noise.plane_noise import PlaneNoise, plane
+from denoscope.noise.plane_noise import PlaneNoise
+from denoscope.noise.planes import plane
 
 CELL_BYTES = 50
 """Of each noise, at least, in what is measured of a plane: its place, and a few numbers."""
@@ -66,8 +68,19 @@ class PlaneGrid:
             raise UserError(
                 f"{spelled('plane')} has {len(noises)} of the noises of a plane of {along_u}×{along_v}; give all of them"
             )
-        whole = plane(made_with["counts"], noises.shape, **{name: made_with[name] for name in options})
+        given = [name for name in (*options, "geometry", "endpoint") if name in made_with]
+        whole = plane(made_with["counts"], noises.shape, **{name: made_with[name] for name in given})
         return cls(whole, rows, columns, made_with)
+
+    def noise_at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """The numbers of the noises in these cells."""
+        return self._numbers[rows, columns]
+
+    @functools.cached_property
+    def _numbers(self) -> np.ndarray:
+        numbers = np.empty(self.shape, np.int64)
+        numbers[self.rows, self.columns] = np.arange(len(self.rows))
+        return numbers
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from denoscope.models.scheduler_steps import (
     starting_sigma,
     stepped,
 )
+from denoscope.models.schedulers import adds_noise
 from denoscope.models.solver_calls import Stage, stages
 from denoscope.sampling.settings import Loop
 from denoscope.sampling.step import Step
@@ -71,6 +72,7 @@ class Lanes:
         self.network_dtype = denoiser.dtype
         like = torch.empty(0, dtype=self.network_dtype, device=denoiser.device)
         self.inputs = condition.rows(loop.lanes, self.branches, like)
+        self.draws = adds_noise(self.scheduler)
         self.schedule = stages(self.scheduler, loop.steps)
         self.most_calls = 1 + max(stage.call for stage in self.schedule)
 
@@ -110,7 +112,7 @@ class Lanes:
             with self.denoiser.first_call(rows, timestep, self.inputs):
                 output, states = network(rows, timestep, self.inputs, self.applied.during(call))
             output = self._guided(output).to(x.dtype)
-            generators = self.loop.generators(index, self.names)
+            generators = self.loop.generators(index, self.names) if self.draws else ()
             result = stepped(scheduler, index, output, x, generators)
         self.x = result.prev_sample
         estimate = estimate_of(scheduler, index, output, x, result)

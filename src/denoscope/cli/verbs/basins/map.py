@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import load, plane_of
 from denoscope.cli.output import NPZ, Pictured, warn
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
-from denoscope.foundation.checked import option
+from denoscope.foundation.checked import at_least, option
 
 
 @dataclass(frozen=True)
 class MapFlags(Pictured):
-    """Where the map is written."""
+    """Where the map is written, and which of its cells are computed."""
 
     output: Path = option(Path("basins.npz"), "Output file of the map; also its checkpoint.", NPZ)
+    method: Literal["auto", "adaptive", "exact"] = option(
+        "auto",
+        "exact computes every cell; adaptive computes those along boundaries and fills the others; auto is adaptive from "
+        "128 cells along both axes on.",
+    )
+    audit: int = option(
+        256, "Number of filled cells that are computed to see how many are wrong.", at_least(0)
+    )
 
 
 def run(settings: Settings, own: MapFlags) -> None:
@@ -32,6 +41,8 @@ def run(settings: Settings, own: MapFlags) -> None:
             steps=inference.num_steps,
             classifier=classifier.classifier_weights or "lenet",
             reject=classifier.reject,
+            method=own.method,
+            audit=own.audit,
             batch_size=inference.batch_size,
             lanes=inference.lanes,
             noise_seed=settings.system.seed,

@@ -1,0 +1,79 @@
+"""The cells of a map: computed where they are asked for, and filled between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import xarray
+
+from denoscope.basins.audit import Audit, sample
+from denoscope.basins.labelling import Labelling
+from denoscope.basins.refinement import COMPUTED, UNKNOWN, Refinement
+from denoscope.noise.noise_set import NoiseSet
+from denoscope.noise.plane_grid import PlaneGrid
+
+LARGEST_MARGIN = 1 - 2.0**-24
+"""The largest margin below 1 that float32 represents."""
+
+
+@dataclass(frozen=True, eq=False)
+class MapCells:
+    """The cells of a map in `data`, which is filled in place, and the labelling that computes them."""
+
+    labelling: Labelling
+    plane: NoiseSet
+    grid: PlaneGrid
+    data: xarray.Dataset
+    at_once: int
+    """The number of cells that are denoised together."""
+
+    def compute(self, rows: np.ndarray, columns: np.ndarray) -> Iterator[None]:
+        """Compute the cells that are not computed yet, pausing after each batch."""
+        computed = self.data["computed"].values
+        pending = ~computed[rows, columns]
+        rows, columns = rows[pending], columns[pending]
+        for first in range(0, len(rows), self.at_once):
+            place = rows[first : first + self.at_once], columns[first : first + self.at_once]
+            noises = self.plane.batch(self.grid.noise_at(*place).tolist())
+            for name, values in self.labelling(noises).items():
+                self.data[name].values[place] = values
+            computed[place] = True
+            yield
+
+    def compute_all(self) -> Iterator[int]:
+        """Compute every cell, and yield the number of computed cells after each batch."""
+        for _ in self.compute(self.grid.rows, self.grid.columns):
+            yield int(self.data["computed"].sum())
+
+    def refine(self, refinement: Refinement, *, audit: int) -> Iterator[int]:
+        """Compute cells around boundaries, fill the others, and compare some of these with what they become.
+
+        Yields the number of cells whose label is known after each batch. The cells that are compared keep their computed
+        label; the result of the comparison becomes the attribute `audit`.
+        """
+        for place in refinement.requests():
+            for _ in self.compute(*place):
+                yield int(np.count_nonzero(refinement.status != UNKNOWN))
+            refinement.label[place] = self.data["label"].values[place]
+            if "margin" in self.data:
+                refinement.gap[place] = _gap(self.data["margin"].values[place])
+        filled = refinement.status != COMPUTED
+        label, status = self.data["label"].values, self.data["status"].values
+        place = sample(filled, audit, refinement.seed)
+        yield from (int(filled.size) for _ in self.compute(*place))
+        wrong = int(np.count_nonzero(label[place] != refinement.label[place]))
+        status[...] = refinement.status
+        status[place], filled[place] = COMPUTED, False
+        label[filled] = refinement.label[filled]
+        checked = Audit(filled=int(filled.sum()) + len(place[0]), checked=len(place[0]), wrong=wrong)
+        self.data.attrs["audit"] = {"filled": checked.filled, "checked": checked.checked, "wrong": wrong}
+
+
+def _gap(margin: np.ndarray) -> np.ndarray:
+    """Half the difference of the logits of the best two classes, if these share the softmax: artanh of the margin.
+
+    Unlike the margin it does not saturate, but grows with the distance from a boundary.
+    """
+    return np.arctanh(np.minimum(margin.astype(np.float64), LARGEST_MARGIN))

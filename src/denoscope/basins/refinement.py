@@ -1,0 +1,176 @@
+"""Refinement of a map: cells are computed along boundaries, and the areas between them are filled."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import ndimage
+from scipy.stats import qmc
+
+from denoscope.basins.blocks import LEFT, TOP, corners, halves, have_interior, inner_cells, sizes, tiling
+
+UNKNOWN, COMPUTED, BACKED, PROBED = 0, 1, 2, 3
+"""How the label of a cell is known: by computation; or filled in, where the margin of the nearest computed cell exceeds
+what the growth between computed cells could change on the way (backed), or without such a reason (probed)."""
+REACH = 0.1
+"""A block is halved if its smallest margin is below this part of the change that the growth allows within it."""
+PREDICTED = 4
+"""The side of a block, in cells, in which the place of a boundary is predicted from the corners."""
+Request = tuple[np.ndarray, np.ndarray]
+"""Rows and columns of cells."""
+
+
+@dataclass(eq=False)
+class Refinement:
+    """The cells of a grid [ny, nx] that a map computes, and the labels with which it fills the others.
+
+    Blocks of cells are halved while the labels at their corners differ, or the margin could vanish between them. In
+    small blocks the boundary is predicted from the corners, and cells beside a predicted boundary are computed until
+    every two neighbours with different labels are. A block whose corners agree is filled if a cell inside of it, at a
+    random place, agrees too, and opened again if a boundary is found to enter it.
+
+    Args:
+        label: [ny, nx], written by the caller for each cell that `requests` yields.
+        gap: [ny, nx] how far the classifier is from another label, in any unit that grows smoothly with the distance
+            from the boundary; NaN where it does not say.
+        spacing: the distances of neighbouring cells along y and x (L2).
+        side: of the first blocks, in cells.
+        seed: of the inner cells.
+    """
+
+    label: np.ndarray
+    gap: np.ndarray
+    spacing: tuple[float, float]
+    side: int
+    seed: int = 0
+    status: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.status = np.zeros(self.label.shape, np.int8)
+        self._growth = np.zeros(self.label.shape)
+        self._owner = np.full(self.label.shape, -1, np.int64)
+        self._filled = np.zeros((0, 4), np.int64)
+        self._places = qmc.Halton(2, rng=np.random.default_rng(self.seed))
+
+    def requests(self) -> Iterator[Request]:
+        """Rows and columns of cells to compute, as many at once as are needed at once.
+
+        Their labels must be in `label` when the next request is asked for. When there is none, every cell has a label.
+        """
+        blocks = tiling(self.label.shape, self.side)
+        yield from self._ask(*corners(blocks))
+        while len(blocks):
+            yield from self._settle(blocks)
+            blocks = yield from self._follow()
+        self._back()
+
+    def _settle(self, blocks: np.ndarray) -> Iterator[Request]:
+        """Halve blocks until all are filled."""
+        while len(blocks):
+            large = (sizes(blocks) > PREDICTED).any(axis=1)
+            differ, close = self._differ(blocks), self._smallest_gap(blocks) < REACH * self._change(blocks)
+            self._predict(blocks[differ & ~large])
+            agreeing = blocks[~differ & ~(close & have_interior(blocks))]
+            cells, inside = inner_cells(agreeing, self._places)
+            yield from self._ask(*cells)
+            odd = np.zeros(len(agreeing), bool)
+            odd[inside] = self.label[cells] != self.label[agreeing[inside, TOP], agreeing[inside, LEFT]]
+            self._fill(agreeing[~odd])
+            opened = blocks[(differ & large) | (~differ & close & have_interior(blocks))]
+            blocks = halves(np.concatenate([opened, agreeing[odd]]))
+            yield from self._ask(*corners(blocks))
+
+    def _follow(self) -> Generator[Request, None, np.ndarray]:
+        """Compute cells beside another label; return the halves of filled blocks into which a boundary leads."""
+        while (beside := self._unchecked()).any():
+            owners = np.unique(self._owner[beside])
+            owners = owners[owners >= 0]
+            large = owners[(sizes(self._filled[owners]) > PREDICTED).any(axis=1)]
+            if len(large):
+                blocks = halves(self._filled[large])
+                yield from self._ask(*corners(blocks))
+                return blocks
+            yield from self._ask(*np.nonzero(beside))
+        return np.zeros((0, 4), np.int64)
+
+    def _ask(self, rows: np.ndarray, columns: np.ndarray) -> Iterator[Request]:
+        """The cells that are not computed yet, each once."""
+        width = self.label.shape[1]
+        cells = np.unique(rows.ravel() * width + columns.ravel())
+        rows, columns = np.divmod(cells[self.status.flat[cells] != COMPUTED], width)
+        if len(rows):
+            yield rows, columns
+            self.status[rows, columns] = COMPUTED
+            self._owner[rows, columns] = -1
+
+    def _unchecked(self) -> np.ndarray:
+        """Whether each cell is not computed, and one of its four neighbours has another label."""
+        beside = np.zeros(self.label.shape, bool)
+        across, down = self.label[:, 1:] != self.label[:, :-1], self.label[1:] != self.label[:-1]
+        beside[:, 1:] |= across
+        beside[:, :-1] |= across
+        beside[1:] |= down
+        beside[:-1] |= down
+        return beside & (self.status != COMPUTED)
+
+    def _differ(self, blocks: np.ndarray) -> np.ndarray:
+        at = self.label[corners(blocks)]
+        return (at != at[:, :1]).any(axis=1)
+
+    def _smallest_gap(self, blocks: np.ndarray) -> np.ndarray:
+        return self.gap[corners(blocks)].min(axis=1)
+
+    def _change(self, blocks: np.ndarray) -> np.ndarray:
+        """By how much the margin may change between a corner of each block and its middle; 0 without margins."""
+        rows, columns = corners(blocks)
+        label, gap = self.label[rows, columns], self.gap[rows, columns]
+        lengths = sizes(blocks) * np.asarray(self.spacing)
+        growth = np.zeros(len(blocks))
+        for one, other, axis in ((0, 1, 1), (2, 3, 1), (0, 2, 0), (1, 3, 0)):
+            same = label[:, one] == label[:, other]
+            change = np.where(same, np.abs(gap[:, one] - gap[:, other]), gap[:, one] + gap[:, other])
+            length = lengths[:, axis]
+            growth = np.fmax(growth, np.divide(change, length, out=np.zeros(len(blocks)), where=length > 0))
+        around = np.zeros(self.label.shape)
+        np.maximum.at(around, (rows, columns), growth[:, None])
+        np.maximum(self._growth, around, out=self._growth)
+        return around[rows, columns].max(axis=1) * np.hypot(*lengths.T) / 2
+
+    def _fill(self, blocks: np.ndarray) -> None:
+        """Give all cells of each block that are not computed the label of its corners."""
+        first, self._filled = len(self._filled), np.concatenate([self._filled, blocks])
+        for number, (top, left, bottom, right) in enumerate(blocks.tolist(), first):
+            area = slice(top, bottom + 1), slice(left, right + 1)
+            self._set(area, self.label[top, left], owner=number)
+
+    def _predict(self, blocks: np.ndarray) -> None:
+        """Give all cells of each block that are not computed the label whose margin, interpolated from the corners, leads."""
+        rows, columns = corners(blocks)
+        labels, gaps = self.label[rows, columns], np.nan_to_num(self.gap[rows, columns], nan=1.0)
+        for block, label, gap in zip(blocks.tolist(), labels, gaps, strict=True):
+            top, left, bottom, right = block
+            down, across = (
+                np.linspace(0, 1, last - first + 1) for first, last in ((top, bottom), (left, right))
+            )
+            weights = np.stack([np.outer(y, x) for y in (1 - down, down) for x in (1 - across, across)])
+            present = np.unique(label)
+            signs = np.where(label == present[:, None], gap, -gap)
+            leading = present[np.tensordot(signs, weights, 1).argmax(axis=0)]
+            self._set((slice(top, bottom + 1), slice(left, right + 1)), leading, owner=-1)
+
+    def _set(self, area: tuple[slice, slice], label: np.ndarray, owner: int) -> None:
+        empty = self.status[area] != COMPUTED
+        self.label[area][empty] = np.broadcast_to(label, empty.shape)[empty]
+        self.status[area][empty] = PROBED
+        self._owner[area][empty] = owner
+
+    def _back(self) -> None:
+        """Mark the filled cells whose nearest computed cell has a margin that cannot vanish on the way."""
+        distance, (rows, columns) = ndimage.distance_transform_edt(
+            self.status != COMPUTED, sampling=np.maximum(self.spacing, 1e-300), return_indices=True
+        )
+        gap, growth = self.gap[rows, columns], self._growth[rows, columns]
+        backed = (self.label[rows, columns] == self.label) & (gap > growth * distance)
+        self.status[backed & (self.status == PROBED)] = BACKED

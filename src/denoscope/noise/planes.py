@@ -1,0 +1,170 @@
+"""Planes of noises from seeds, or through three states."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar, get_args
+
+import torch
+
+from denoscope.config import DefaultConfig
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
+from denoscope.foundation.validation import check_flag, describe, parse_choice, parse_integer, parse_real
+from denoscope.noise.coercion import as_state
+from denoscope.noise.directions import LARGEST
+from denoscope.noise.noise_set import Shape, check_shape
+from denoscope.noise.plane_frame import AnchoredFrame, Geometry, PlaneFrame, SeededFrame
+from denoscope.noise.plane_noise import PlaneNoise
+
+MARGIN = 1.5
+"""The length of a plane through three noises, in parts of their extent."""
+Number = TypeVar("Number", int, float)
+
+
+def plane(
+    counts: tuple[int, int],
+    shape: Shape,
+    *,
+    lengths: tuple[float, float] = DefaultConfig.len_per_direction,
+    center: tuple[float, float] = DefaultConfig.center_coords,
+    base_seed: int = DefaultConfig.plane_base_seed,
+    direction_seeds: tuple[int, int] = DefaultConfig.direction_seeds,
+    geometry: Geometry = "flat",
+    endpoint: bool = True,
+) -> PlaneNoise:
+    """A grid of noises base + u·d1 + v·d2 with orthonormal directions d1 and d2; u and v are L2 distances.
+
+    `counts` = (cells along u, cells along v), evenly spaced over `lengths` around `center`; a single cell is at the
+    center. Cell (x, y) is noise `x * counts[1] + y`.
+
+    With geometry "spherical" the noises lie on the sphere about 0 through the base: all have the base's norm, which is
+    that of Gaussian noise. The noise at (u, v) is reached from the base along a great circle, after an arc of length
+    √(u² + v²) in the direction u·d1 + v·d2.
+
+    >>> plane((25, 41), (1, 28, 28)).at([[0.0, 0.0], [1.5, -2.0]], dtype=torch.float64).shape
+    torch.Size([2, 1, 28, 28])
+
+    Args:
+        endpoint: whether the last cell along each axis lies at the end of its length, as for `numpy.linspace`. Without
+            it, planes of 2, 4, 8, … times as many cells contain the same points.
+
+    Raises: UserError if rounding to float32 moves cells by more than a tenth of their distance (it states the smallest
+        length), or if a length exceeds the circumference of the sphere.
+    """
+    shape = check_shape(shape)
+    seeds = _pair(direction_seeds, "direction_seeds", parse_integer)
+    least = 3 if geometry == "spherical" else 2
+    if math.prod(shape) < least:
+        raise UserError(
+            f"{spelled('shape')} is {shape}; allowed: at least {least} numbers, to have two directions"
+        )
+    if seeds[0] == seeds[1]:
+        raise UserError(f"{spelled('direction_seeds')} is {seeds}; allowed: two different seeds")
+    frame = SeededFrame(shape, parse_integer(base_seed, "base_seed"), seeds)
+    return _checked(counts, lengths, center, frame, geometry, endpoint)
+
+
+def plane_through(
+    first: Any,
+    second: Any,
+    third: Any,
+    counts: tuple[int, int],
+    *,
+    lengths: tuple[float, float] | None = None,
+    center: tuple[float, float] | None = None,
+    geometry: Geometry = "flat",
+    endpoint: bool = True,
+) -> PlaneNoise:
+    """A grid of noises in the plane through three states: the first is (0, 0), the second (its distance, 0).
+
+    The states are noises, images with noise, or states of a recording. Coordinates, `counts`, `geometry` and `endpoint`
+    are those of `plane`. On a sphere all noises have the norm of the first state, and only the directions of the other
+    two count.
+
+    >>> x = random(3, (1, 8, 8))
+    >>> plane_through(x[0], x[1], x[2], (64, 64)).at([[0.0, 0.0]]).equal(x.batch([0]))
+    True
+
+    Args:
+        first, second, third: states [C, H, W] or [1, C, H, W], tensors or arrays of NumPy or xarray.
+        lengths: by default 1.5 times the extent of the three points along each axis.
+        center: by default the middle of that extent.
+
+    Raises: UserError if a state is not one, two are equal or all three lie on one line, or as for `plane`.
+    """
+    anchors = _anchors(first, second, third)
+    frame = AnchoredFrame(anchors)
+    points = frame.coordinates(geometry)
+    low, high = points.min(0).values, points.max(0).values
+    lengths = tuple((MARGIN * (high - low)).tolist()) if lengths is None else lengths
+    center = tuple(((high + low) / 2).tolist()) if center is None else center
+    return _checked(counts, lengths, center, frame, geometry, endpoint)
+
+
+def _anchors(*states: Any) -> torch.Tensor:
+    """Three states of one shape [3, C, H, W], float64."""
+    names = ("first", "second", "third")
+    tensors = [as_state(state, shape=None, name=name) for state, name in zip(states, names, strict=True)]
+    for name, tensor in zip(names, tensors, strict=True):
+        if tensor.shape != tensors[0].shape:
+            raise UserError(
+                f"{spelled(name)} has shape {list(tensor.shape)}; allowed: {list(tensors[0].shape)}, that of the first"
+            )
+    return torch.stack([tensor.double().cpu() for tensor in tensors])
+
+
+def _checked(
+    counts: Any, lengths: Any, center: Any, frame: PlaneFrame, geometry: Any, endpoint: Any
+) -> PlaneNoise:
+    """The plane, if its arguments are in range and its cells apart."""
+    check_flag(endpoint, "endpoint")
+    parse_choice(geometry, "geometry", get_args(Geometry))
+    noises = PlaneNoise(
+        counts=_pair(counts, "counts", functools.partial(parse_integer, minimum=1)),
+        lengths=_pair(lengths, "lengths", functools.partial(parse_real, above=0, maximum=LARGEST)),
+        center=_pair(center, "center", functools.partial(parse_real, minimum=-LARGEST, maximum=LARGEST)),
+        frame=frame,
+        geometry=geometry,
+        endpoint=endpoint,
+    )
+    _check_circumference(noises)
+    _check_spacing(noises)
+    return noises
+
+
+def _check_circumference(noises: PlaneNoise) -> None:
+    """Refuse a plane that goes around the sphere more than once."""
+    if noises.geometry == "flat":
+        return
+    around = 2 * math.pi * float(noises.frame.vectors("spherical")[0].norm())
+    if max(noises.lengths) > around:
+        raise UserError(
+            f"{spelled('lengths')} is {noises.lengths}; allowed with {spelled('geometry', 'spherical')}: up to {around:.4g}, "
+            "the circumference of the sphere"
+        )
+
+
+def _check_spacing(noises: PlaneNoise) -> None:
+    """Refuse a plane in which rounding misplaces or merges neighbouring cells."""
+    smallest = noises.resolution
+    for axis, count, length in zip("uv", noises.counts, noises.lengths, strict=True):
+        if count > 1 and length < smallest * (count - 1):
+            raise UserError(
+                f"{spelled('lengths')} is {noises.lengths}: the spacing of cells along {axis} is "
+                f"{length / (count - 1):.1e}, below the resolution of float32; allowed: about "
+                f"{smallest * (count - 1):.1e} and more for {count} cells along {axis}"
+            )
+
+
+def _pair(values: Any, name: str, parse: Callable[[Any, str], Number]) -> tuple[Number, Number]:
+    """Two numbers, along u and along v."""
+    try:
+        first, second = values
+    except (TypeError, ValueError):
+        raise UserError(
+            f"{spelled(name)} is {describe(values)}; allowed: two numbers, along u and along v"
+        ) from None
+    return parse(first, name), parse(second, name)

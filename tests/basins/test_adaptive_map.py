@@ -1,0 +1,186 @@
+"""Adaptive maps through a real scheduler: the labels of brute force, an honest audit, and the same result after a stop."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+import denoscope as ds
+from denoscope.basins.audit import Audit
+from denoscope.dynamics.known import analytic_models as models
+from denoscope.foundation.checkpoint import Checkpoint
+
+LENGTHS = (8.0, 6.0)
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """DDIM on Gaussian data: x_0 is x_T times a number, so that a classifier of images is one of the plane."""
+    own = models.scheduler("ddim")
+    return models.denoiser(models.Gaussian(0.25 * torch.eye(4, dtype=torch.float64), own), own, (1, 1, 4))
+
+
+@pytest.fixture(scope="module")
+def plane(linear):
+    return ds.noise.plane((160, 140), linear.shape, lengths=LENGTHS, base_seed=1, endpoint=False)
+
+
+class Pattern:
+    """Labels of images by their place in the plane: a disk, a tongue, an island, and what is not finite."""
+
+    def __init__(self, linear, plane):
+        (one,) = ds.sample(linear, plane.tensor(0)[None], steps=4)
+        self.factor = float(one.flatten()[0] / plane.tensor(0).flatten()[0])
+        base, self.directions = plane.at([[0.0, 0.0]], torch.float64).flatten(), plane.directions.flatten(1)
+        self.base = base
+        self.calls = 0
+
+    def __call__(self, images):
+        self.calls += len(images)
+        offset = images.double().flatten(1) / self.factor - self.base
+        u, v = (offset @ self.directions.T).T
+        label = (torch.hypot(u - 1, v) < 1.5).long()
+        label[(v - torch.sin(2 * u)).abs() < 0.08] = 2
+        label[torch.hypot(u + 3, v + 2) < 0.2] = 3
+        return label
+
+
+def test_an_adaptive_map_has_the_labels_of_brute_force(linear, plane):
+    pattern = Pattern(linear, plane)
+    options = {"steps": 4, "classifier": pattern, "lanes": 64, "batch_size": 1024}
+    exact = ds.basins.map(linear, plane, method="exact", **options)
+    pattern.calls = 0
+    found = ds.basins.map(linear, plane, method="adaptive", audit=200, **options)
+    assert set(np.unique(exact["label"])) == {0, 1, 2, 3}
+    assert np.array_equal(found["label"], exact["label"])
+    assert pattern.calls == int(found["computed"].sum()) < 0.2 * len(plane)
+    assert np.array_equal(found["computed"], found["status"] == 1) and set(np.unique(found["status"])) == {
+        1,
+        3,
+    }
+    filled = len(plane) - pattern.calls + 200
+    assert (
+        found.attrs["audit"] == {"filled": filled, "checked": 200, "wrong": 0} and not found.attrs["warnings"]
+    )
+    assert found["status"].attrs["flag_meanings"].split()[1] == "computed"
+    assert "status" not in exact and "audit" not in exact.attrs
+
+
+def test_auto_is_adaptive_where_both_axes_have_128_cells(linear):
+    for counts, adaptive in (((128, 128), True), ((127, 200), False)):
+        x = ds.noise.plane(counts, linear.shape, lengths=LENGTHS)
+        found = ds.basins.map(
+            linear,
+            x,
+            steps=1,
+            lanes=256,
+            batch_size=4096,
+            audit=1,
+            classifier=lambda images: images[:, 0, 0, 0] > 0,
+        )
+        assert ("status" in found) == adaptive
+
+
+def test_the_audit_finds_islands_that_are_missed(linear, plane):
+    """Every 7th cell of both axes is another class: the corners of blocks, 8 cells apart, meet few of them."""
+    columns, rows = np.divmod(np.arange(len(plane)), plane.counts[1])
+    odd = set(np.flatnonzero((columns % 7 == 3) & (rows % 7 == 3)).tolist())
+    labels = np.isin(np.arange(len(plane)), list(odd)).astype(int)
+    scale = Pattern(linear, plane).factor
+    first = {
+        float(value): index
+        for index, value in enumerate(plane.batch(range(len(plane))).double().flatten(1)[:, 0])
+    }
+    keys = np.array(list(first))
+
+    def by_place(images):
+        values = images.double().flatten(1)[:, 0].numpy() / scale
+        return labels[[first[keys[np.abs(keys - value).argmin()]] for value in values]]
+
+    found = ds.basins.map(
+        linear, plane, steps=4, classifier=by_place, method="adaptive", audit=400, lanes=64, batch_size=1024
+    )
+    truth = np.zeros(found["label"].shape, int)
+    truth[rows, columns] = labels
+    audit = Audit(**found.attrs["audit"])
+    share = np.count_nonzero((found["label"].values != truth)[found["status"].values != 1]) / audit.filled
+    assert audit.wrong > 0 and share < audit.bound(0.999)
+    assert f"{audit.wrong} of 400 filled cells" in found.attrs["warnings"][0]
+
+
+@pytest.mark.parametrize("after", [1, 5, 9])
+def test_an_adaptive_map_that_was_stopped_resumes_to_the_same_map_without_computing_a_cell_twice(
+    linear, plane, tmp_path, after
+):
+    pattern = Pattern(linear, plane)
+    options = {"steps": 4, "classifier": pattern, "method": "adaptive", "lanes": 64, "batch_size": 256}
+    whole = ds.basins.map(linear, plane, **options)
+    every, reports = pattern.calls, []
+
+    def stop(done, total):
+        reports.append((done, total))
+        if len(reports) == after:
+            raise KeyboardInterrupt
+
+    path = tmp_path / "map.npz"
+    pattern.calls = 0
+    with pytest.raises(KeyboardInterrupt):
+        ds.basins.map(linear, plane, checkpoint=Checkpoint(path, progress=stop), **options)
+    resumed = ds.basins.map(linear, plane, checkpoint=Checkpoint(path, resume=True, progress=stop), **options)
+    assert pattern.calls == every and resumed.identical(whole.assign_attrs(resumed.attrs))
+    assert resumed.attrs["audit"] == whole.attrs["audit"]
+    assert all(0 <= done <= total == len(plane) for done, total in reports) and reports[-1][0] == len(plane)
+
+
+def test_a_checkpoint_of_another_method_is_refused(linear, plane, tmp_path):
+    path = tmp_path / "map.npz"
+    options = {"steps": 1, "classifier": Pattern(linear, plane), "lanes": 64, "batch_size": 4096}
+    ds.basins.map(linear, plane, method="adaptive", checkpoint=path, **options)
+    with pytest.raises(ds.UserError, match="method"):
+        ds.basins.map(linear, plane, method="exact", checkpoint=Checkpoint(path, resume=True), **options)
+
+
+def test_cells_that_are_not_finite_are_a_class_of_their_own(linear, plane):
+    class NaNWhere(torch.nn.Module):
+        def forward(self, x, timestep):
+            output = linear.network(x, timestep)
+            return torch.where((x.flatten(1)[:, :1].abs() < 0.3)[:, :, None, None], torch.nan, output)
+
+    denoiser = models.denoiser(NaNWhere(), linear.scheduler, linear.shape)
+    options = {
+        "steps": 1,
+        "classifier": lambda images: images[:, 0, 0, 1] > 0,
+        "lanes": 64,
+        "batch_size": 4096,
+    }
+    found, exact = (ds.basins.map(denoiser, plane, method=name, **options) for name in ("adaptive", "exact"))
+    assert np.array_equal(found["label"], exact["label"]) and (exact["label"] == -1).any()
+    computed = found["computed"].values
+    assert np.array_equal(found["nonfinite"].values[computed], exact["nonfinite"].values[computed])
+
+
+@pytest.mark.parametrize(
+    ("filled", "checked", "wrong"), [(1000, 300, 0), (1000, 300, 3), (5, 5, 5), (0, 0, 0), (1000, 0, 0)]
+)
+def test_the_bound_of_an_audit_is_the_exact_binomial_one(filled, checked, wrong):
+    bound = Audit(filled=filled, checked=checked, wrong=wrong).bound(0.95)
+    if not filled:
+        assert bound == 0
+    elif wrong == checked:
+        assert bound == 1
+    else:
+        assert stats.binom.cdf(wrong, checked, bound) == pytest.approx(0.05, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"method": "fast"}, "method is 'fast'; allowed: auto, adaptive, exact"),
+        ({"method": None}, "method is None"),
+        ({"audit": -1}, "audit is -1; allowed: an integer of at least 0"),
+        ({"audit": 1.5}, "audit is 1.5"),
+    ],
+)
+def test_invalid_options_are_refused(linear, plane, options, line):
+    with pytest.raises(ds.UserError, match=line):
+        ds.basins.map(linear, plane, **options)

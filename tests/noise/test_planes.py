@@ -1,0 +1,127 @@
+"""Spherical planes, planes through three noises, and planes that share their cells."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from denoscope import UserError, noise
+from denoscope.noise.plane_grid import PlaneGrid
+
+SHAPE = (1, 8, 8)
+
+
+def angles(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The angles between rows of x and rows of y, in float64."""
+    x, y = (rows.double().flatten(1) for rows in (x, y))
+    sine = torch.linalg.norm(x / x.norm(dim=1, keepdim=True) - y / y.norm(dim=1, keepdim=True), dim=1) / 2
+    return 2 * torch.asin(sine)
+
+
+def test_noises_of_a_spherical_plane_have_the_norm_of_the_base_and_their_distance_is_the_arc():
+    x = noise.plane((9, 7), SHAPE, lengths=(20.0, 12.0), geometry="spherical", base_seed=3)
+    base = noise.plane((1, 1), SHAPE, base_seed=3).tensor(0)[None]
+    radius = base.double().norm()
+    cells = x.at(np.stack([x.coords["u"], x.coords["v"]], 1), dtype=torch.float64)
+    torch.testing.assert_close(cells.flatten(1).norm(dim=1), radius.expand(63), rtol=1e-7, atol=0)
+    arcs = angles(cells, base.expand(63, -1, -1, -1)) * radius
+    expected = torch.from_numpy(np.hypot(x.coords["u"], x.coords["v"]))
+    torch.testing.assert_close(arcs, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(x.batch(range(63)), cells.float())
+
+
+def test_a_spherical_plane_reaches_the_opposite_pole_and_ends_there():
+    radius = float(noise.plane((1, 1), SHAPE, base_seed=3).tensor(0).double().norm())
+    around = 2 * math.pi * radius
+    x = noise.plane((3, 1), SHAPE, lengths=(around * 0.9999999, 1.0), geometry="spherical", base_seed=3)
+    torch.testing.assert_close(x.tensor(0), -x.tensor(1), rtol=0, atol=1e-5)
+    with pytest.raises(
+        UserError, match=rf"lengths is .* allowed with geometry='spherical': up to {around:.4g}"
+    ):
+        noise.plane((3, 1), SHAPE, lengths=(around * 1.001, 1.0), geometry="spherical", base_seed=3)
+
+
+def test_a_plane_through_three_noises_contains_them():
+    a, b, c = (x.double() for x in noise.random(3, SHAPE, seed=5))
+    x = noise.plane_through(a, b, c, (8, 8))
+    apart = float((b - a).norm())
+    along = float(((c - a) * (b - a)).sum()) / apart
+    off = math.sqrt(float((c - a).norm()) ** 2 - along**2)
+    found = x.at([[0, 0], [apart, 0], [along, off]], dtype=torch.float64)
+    torch.testing.assert_close(found, torch.stack([a, b, c]), rtol=0, atol=1e-12)
+    assert x.lengths == pytest.approx((1.5 * (max(apart, along) - min(0, along)), 1.5 * off))
+    assert x.center == pytest.approx(((max(apart, along) + min(0, along)) / 2, off / 2))
+
+
+def test_a_sphere_through_three_noises_contains_their_directions():
+    a, b, c = noise.random(3, SHAPE, seed=5)
+    x = noise.plane_through(a, b, c, (8, 8), geometry="spherical")
+    points = x.frame.coordinates("spherical")
+    found = x.at(points.numpy(), dtype=torch.float64)
+    torch.testing.assert_close(
+        angles(found, torch.stack([a, b, c])), torch.zeros(3).double(), rtol=0, atol=1e-9
+    )
+    torch.testing.assert_close(found.flatten(1).norm(dim=1), a.double().norm().expand(3), rtol=1e-9, atol=0)
+    arc = float(angles(a[None], b[None])) * float(a.double().norm())
+    assert points[1].tolist() == pytest.approx([arc, 0], abs=1e-9)
+
+
+def test_anchors_may_be_arrays_of_any_library_and_identify_the_plane():
+    a, b, c = noise.random(3, SHAPE, seed=5)
+    one = noise.plane_through(a, b, c, (4, 4))
+    assert one == noise.plane_through(a.numpy(), b[None], c.double(), (4, 4))
+    assert one != noise.plane_through(a, c, b, (4, 4))
+    assert len(one.parameters["anchors_sha256"]) == 64 and json.dumps(one.parameters)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (
+            {"third": torch.zeros(1, 4, 4)},
+            r"third has shape \[1, 4, 4\]; allowed: \[1, 8, 8\], that of the first",
+        ),
+        ({"third": "b"}, "third is 'b'"),
+        ({"second": "a"}, "second is 'a'"),
+        ({"second": torch.full(SHAPE, math.nan)}, "second holds NaN or Inf"),
+        ({"second": "first"}, "the directions of the plane are parallel"),
+        ({"counts": (0, 4)}, "counts is 0"),
+        ({"lengths": (0.0, 1.0)}, "lengths is 0"),
+        ({"geometry": "round"}, "geometry is 'round'; allowed: flat, spherical"),
+        ({"endpoint": 1}, "endpoint is 1"),
+    ],
+)
+def test_anchors_and_options_that_make_no_plane_are_refused(change, line):
+    a, b, c = noise.random(3, SHAPE, seed=5)
+    given = {"first": a, "second": b, "third": c, "counts": (4, 4)} | change
+    if given["second"] == "first":
+        given["second"] = a.clone()
+    with pytest.raises(UserError, match=line):
+        noise.plane_through(**given)
+
+
+def test_noises_on_one_line_make_no_plane():
+    a, b, _ = noise.random(3, SHAPE, seed=5)
+    with pytest.raises(UserError, match="parallel; give noises that do not lie on one line"):
+        noise.plane_through(a, b, a + 2 * (b - a), (4, 4))
+
+
+@pytest.mark.parametrize("geometry", ["flat", "spherical"])
+def test_a_plane_without_endpoint_shares_its_cells_with_finer_ones_to_the_bit(geometry):
+    options = {"lengths": (9.7, 3.3), "center": (0.1, -0.2), "geometry": geometry, "endpoint": False}
+    coarse, fine = (noise.plane((n, n), SHAPE, **options) for n in (12, 48))
+    assert coarse.u.tolist() == fine.u[::4].tolist() and coarse.v.tolist() == fine.v[::4].tolist()
+    shared = [48 * x + y for x in range(0, 48, 4) for y in range(0, 48, 4)]
+    assert torch.equal(coarse.batch(range(144)), fine.batch(shared))
+    assert fine.u[0] == pytest.approx(0.1 - 9.7 / 2) and fine.u[-1] == pytest.approx(0.1 + 9.7 / 2 - 9.7 / 48)
+
+
+def test_a_folder_keeps_geometry_and_endpoint(tmp_path):
+    x = noise.plane((3, 2), SHAPE, lengths=(5.0, 4.0), geometry="spherical", endpoint=False)
+    x.write(tmp_path / "noises")
+    grid = PlaneGrid.of(noise.read(tmp_path / "noises"))
+    assert grid.plane == x and grid.made_with["geometry"] == "spherical"
+    flat = noise.plane((3, 2), SHAPE, lengths=(5.0, 4.0))
+    assert not {"geometry", "endpoint"} & set(flat.parameters)
