@@ -122,11 +122,16 @@ def _of_recording(folder: Path, denoiser: Any, x: Any, rec: Any) -> dict[str, di
 
 
 def _of_noise(folder: Path) -> dict[str, dict[str, Any]]:
+    states = list(ds.noise.random(3, SHAPE))
     return {
         "ds.noise.as_noises": {"x": torch.zeros(2, *SHAPE), "shape": SHAPE},
         "ds.noise.as_state": {"x": torch.zeros(SHAPE), "shape": SHAPE, "name": "x"},
         "ds.noise.perturbed": {"num_perturbations": 2, "shape": SHAPE},
         "ds.noise.plane": {"counts": (2, 3), "shape": SHAPE},
+        "ds.noise.plane_through": {
+            **dict(zip(("first", "second", "third"), states, strict=True)),
+            "counts": (2, 3),
+        },
         "ds.noise.random": {"num_samples": 2, "shape": SHAPE},
         "ds.noise.read": {"folder": folder / "noises"},
         "ds.noise.sphere": {"num_samples": 2, "shape": SHAPE},

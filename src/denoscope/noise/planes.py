@@ -54,7 +54,7 @@ def plane(
     Raises: UserError if rounding to float32 moves cells by more than a tenth of their distance (it states the smallest
         length), or if a length exceeds the circumference of the sphere.
     """
-    shape = check_shape(shape)
+    shape, geometry = check_shape(shape), _parse_geometry(geometry)
     seeds = _pair(direction_seeds, "direction_seeds", parse_integer)
     least = 3 if geometry == "spherical" else 2
     if math.prod(shape) < least:
@@ -95,8 +95,7 @@ def plane_through(
 
     Raises: UserError if a state is not one, two are equal or all three lie on one line, or as for `plane`.
     """
-    anchors = _anchors(first, second, third)
-    frame = AnchoredFrame(anchors)
+    frame, geometry = AnchoredFrame(_anchors(first, second, third)), _parse_geometry(geometry)
     points = frame.coordinates(geometry)
     low, high = points.min(0).values, points.max(0).values
     lengths = tuple((MARGIN * (high - low)).tolist()) if lengths is None else lengths
@@ -117,11 +116,10 @@ def _anchors(*states: Any) -> torch.Tensor:
 
 
 def _checked(
-    counts: Any, lengths: Any, center: Any, frame: PlaneFrame, geometry: Any, endpoint: Any
+    counts: Any, lengths: Any, center: Any, frame: PlaneFrame, geometry: Geometry, endpoint: Any
 ) -> PlaneNoise:
     """The plane, if its arguments are in range and its cells apart."""
     check_flag(endpoint, "endpoint")
-    parse_choice(geometry, "geometry", get_args(Geometry))
     noises = PlaneNoise(
         counts=_pair(counts, "counts", functools.partial(parse_integer, minimum=1)),
         lengths=_pair(lengths, "lengths", functools.partial(parse_real, above=0, maximum=LARGEST)),
@@ -133,6 +131,11 @@ def _checked(
     _check_circumference(noises)
     _check_spacing(noises)
     return noises
+
+
+def _parse_geometry(geometry: Any) -> Geometry:
+    parse_choice(geometry, "geometry", get_args(Geometry))
+    return geometry
 
 
 def _check_circumference(noises: PlaneNoise) -> None:
