@@ -66,6 +66,8 @@ class Denoiser:
 
     @property
     def dtype(self) -> torch.dtype:
+        if self._running is not None and self._running.entered:
+            return self._running.dtype
         return self.run_dtype or families.dtype_of(self.network)
 
     @cached_property

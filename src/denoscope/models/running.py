@@ -10,6 +10,8 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from denoscope.models.families import dtype_of
+
 
 class Running:
     """A context in which a network computes: in eval mode, frozen, on one device and in one precision.
@@ -48,6 +50,11 @@ class Running:
         self._depth -= 1
         if not self._depth:
             self._stack.close()
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """The precision in which the network computes, looked up once: diffusers' networks search all modules for it."""
+        return self._dtype or dtype_of(self._network)
 
     @cached_property
     def _parts(self) -> tuple[list[nn.Module], list[nn.Parameter]]:

@@ -68,7 +68,6 @@ class Lanes:
             begin_at(self.scheduler, begin)
         self.branches = denoiser.branches(condition)
         self.scale = condition.scale
-        # Looked up once: diffusers' networks search all their modules for it.
         self.network_dtype = denoiser.dtype
         like = torch.empty(0, dtype=self.network_dtype, device=denoiser.device)
         self.inputs = condition.rows(loop.lanes, self.branches, like)

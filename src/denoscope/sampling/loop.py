@@ -140,15 +140,19 @@ def steps_of(
     With `begin`, x_T is the state before that step, `Step.x_before`, from which the scheduler must be able to continue
     (see `schedulers.keeps_no_history`).
     """
-    names = _checked_names(denoiser, x_T, loop, names)
-    denoiser.check_condition(condition, len(x_T))
-    applied.check(names)
-    groups = []
-    for first in range(0, len(x_T), loop.lanes):
-        part = range(len(x_T))[first : first + loop.lanes]
-        chosen = slice(part.start, part.stop)
-        groups.append(Lanes(denoiser, loop, x_T[chosen], names[chosen], condition.of(part), applied, begin))
-    schedule, running = enumerate(stages(groups[0].scheduler, loop.steps)), denoiser.running()
+    running = denoiser.running()
+    with running:
+        names = _checked_names(denoiser, x_T, loop, names)
+        denoiser.check_condition(condition, len(x_T))
+        applied.check(names)
+        groups = []
+        for first in range(0, len(x_T), loop.lanes):
+            part = range(len(x_T))[first : first + loop.lanes]
+            chosen = slice(part.start, part.stop)
+            groups.append(
+                Lanes(denoiser, loop, x_T[chosen], names[chosen], condition.of(part), applied, begin)
+            )
+    schedule = enumerate(stages(groups[0].scheduler, loop.steps))
     for index, entries in itertools.groupby(schedule, key=lambda entry: entry[1].step):
         if index >= (begin or 0):
             calls = list(entries)
