@@ -1,6 +1,6 @@
 """Draw the figures of the documentation with the bundled model: `python examples/figures.py decided geometry`.
 
-Long computations are saved in figures/ and not repeated. All figures take about two hours on two cores.
+Long computations are saved in figures/ and not repeated.
 """
 
 from __future__ import annotations

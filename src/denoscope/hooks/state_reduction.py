@@ -1,8 +1,7 @@
 """Reducing a layer's state before it is stored: to a part of it, a mean, its norm, or a random projection.
 
 States are reduced on the device where they were computed, and row by row: the last bits of a product or a sum over a
-batch depend on the number of rows and on a row's place among them (on a CPU, float64 products of 5, 6 or 7 rows do);
-those of a single row do not.
+batch can depend on the number of rows and on a row's place among them; those of a single row do not.
 """
 
 from __future__ import annotations
