@@ -184,7 +184,7 @@ class InferenceConfig(Checked):
         "auto", "auto is zarr if the output is named NAME.zarr, otherwise pt."
     )
     codec: Literal["none", "zstd"] = option(
-        "none", "Compression of a zarr store; zstd makes floats about a tenth smaller."
+        "none", "Compression of a zarr store; zstd makes floats a little smaller."
     )
     state_dtype: Literal["auto", "float16", "float32", "float64"] = option(
         "auto", "Precision in which states are stored; auto is that of each layer."

@@ -56,7 +56,7 @@ def gradient(
     is not made.
 
     The network runs again in the backward pass (checkpointing), so that memory holds the activations of one call and
-    one state for each step; a gradient takes about three times as long as a run.
+    one state for each step; a gradient takes three to four times as long as a run.
 
     Caveats: a scheduler that clips its estimate of x_0, as DDPM and DDIM of diffusers do by default, passes no gradient
     where it clips.

@@ -63,6 +63,15 @@ def test_straight_boundaries_approach_the_closed_form():
     assert 2 * fine - coarse == pytest.approx(limit, abs=0.005)
 
 
+def test_small_boxes_on_straight_boundaries_have_the_stated_entropies():
+    generator, total = np.random.default_rng(0), np.zeros((2, 5))
+    for _ in range(30):
+        plane = half_plane(160, generator.uniform(0, 2 * np.pi), generator.uniform(-0.5, 0.5))
+        result = basin_entropy(plane, box=(2, 3, 5, 10, 20), offsets=2)
+        total += [result.boundary_boxes, result.boundary_entropy * result.boundary_boxes]
+    np.testing.assert_allclose(total[1] / total[0], [0.61, 0.54, 0.48, 0.44, 0.42], atol=0.01)
+
+
 def test_checkerboard_and_stripes_have_the_entropies_computed_by_hand():
     board = np.indices((12, 12)).sum(axis=0) % 2
     result = basin_entropy(board, box=2)

@@ -113,6 +113,15 @@ def test_koch_has_its_dimension():
     assert result.fit.local_slopes[-1] == pytest.approx(math.log(4) / math.log(3), abs=0.03)
 
 
+def test_structure_finer_than_the_cells_lowers_the_dimension_as_stated():
+    slopes = boundary_dimension(koch(800), boxes=(3, 5, 9, 17, 33)).fit.local_slopes
+    assert slopes[[0, 3]] == pytest.approx([1.18, 1.25], abs=6e-3)
+    planes = [cantor_stripes(200, np.random.default_rng(seed)) for seed in range(20)]
+    for boxes, stated in {(2, 3, 5, 9, 17, 33): 1.48, (5, 10, 20, 30): 1.59}.items():
+        values = [boundary_dimension(plane, boxes=boxes).value for plane in planes]
+        assert np.mean(values) == pytest.approx(stated, abs=6e-3)
+
+
 def test_level_lines_of_a_rough_surface_have_2_minus_hurst():
     generator = np.random.default_rng(0)
     found = [

@@ -181,6 +181,14 @@ def test_disorder_of_a_straight_boundary_has_its_closed_form():
     assert cell_disorder(np.ones((9, 9), dtype=int)) == 0
 
 
+def test_disorder_of_known_planes_is_the_one_stated():
+    straight = [cell_disorder(half_plane(300, angle)) for angle in np.linspace(0, math.pi, 12)]
+    assert min(straight) > 0.37 and max(straight) < 0.54
+    assert cell_disorder(newton()) == pytest.approx(0.68, abs=0.01)
+    drawn = np.random.default_rng(0).integers(0, 3, (200, 200))
+    assert cell_disorder(drawn) == pytest.approx(1, abs=0.01)
+
+
 def test_isolated_cells_are_counted():
     plane = np.zeros((9, 9), dtype=int)
     plane[4, 4] = 1

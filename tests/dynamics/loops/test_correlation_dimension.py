@@ -67,6 +67,15 @@ def test_a_line_and_a_square():
     assert square.value < square.bound
 
 
+@pytest.mark.slow
+def test_sharp_edges_lower_the_slope_as_stated():
+    for dimension, lower in {2: 0.01, 6: 0.11}.items():
+        values = [correlation_dimension(uniform(4000, dimension, seed)).value for seed in range(5)]
+        assert 1 - np.mean(values) / dimension == pytest.approx(lower, abs=0.01)
+    ends = [correlation_dimension(logistic(4.0, 4000, x)).value for x in (0.3, 0.41, 0.57, 0.62, 0.73)]
+    assert 1 - np.mean(ends) == pytest.approx(0.09, abs=0.01)
+
+
 def test_the_interval_covers_the_line():
     runs = [correlation_dimension(uniform(800, 1, seed)) for seed in range(20)]
     covered = sum(run.interval[0] <= 1 <= run.interval[1] for run in runs)

@@ -40,6 +40,14 @@ def test_the_number_of_samples_limits_the_ratio_but_not_the_corrected_one():
     assert "lower bound" in runs[0].warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("samples", "stated", "error"), [(10, 53.1, 0.3), pytest.param(24, 50.3, 0.1, marks=pytest.mark.slow)]
+)
+def test_the_corrected_ratio_is_biased_as_stated(samples, stated, error):
+    draws = np.random.default_rng(0).normal(size=(samples, 2000, 50))
+    assert participation(draws).corrected.mean() == pytest.approx(stated, abs=4 * error)
+
+
 def test_the_interval_covers_the_population():
     # Variances 9, 4, 1: 14²/98 = 2.
     runs = [participation(np.random.default_rng(s).normal(size=(200, 1, 3)) * [3, 2, 1]) for s in range(40)]

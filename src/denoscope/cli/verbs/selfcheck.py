@@ -13,7 +13,7 @@ from denoscope.foundation.checked import option
 class SelfcheckFlags(OwnFlags):
     """How much is checked."""
 
-    quick: bool = option(False, "Only what takes ten seconds: a smaller plane, and no long orbits.")
+    quick: bool = option(False, "Only what takes less than a minute: a smaller plane, and no long orbits.")
 
 
 def run(_settings: Settings, own: SelfcheckFlags) -> None:

@@ -54,7 +54,7 @@ def basin_entropy(labels: Any, *, box: int | Sequence[int] = 10, offsets: int = 
 
     Interpretation: S_b is 0 for one basin and ln(number of classes) if all labels are mixed everywhere. It grows with
     the box as boxˆ(2 − D), where D is the dimension of the boundary, so compare planes at one box size only. A straight
-    boundary has S_bb = 0.40 in boxes of many cells and more in small ones: 0.62, 0.54, 0.48, 0.44 and 0.42 at 2, 3, 5,
+    boundary has S_bb = 0.40 in boxes of many cells and more in small ones: 0.61, 0.54, 0.48, 0.44 and 0.42 at 2, 3, 5,
     10 and 20 cells (mean over its directions). S_bb > ln 2 exceeds what two equally mixed classes can give; on a smooth
     boundary only the isolated points where three classes meet reach it, so it is evidence of a fractal boundary. It is
     sufficient, not necessary: Newton's fractal in boxes of 10 cells has 0.672.

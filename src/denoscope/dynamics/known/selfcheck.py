@@ -16,12 +16,12 @@ CELLS, QUICK_CELLS = 180, 40
 
 
 def run(*, quick: bool = False) -> Iterator[Check]:
-    """All checks, as soon as their group is measured; it takes about a minute on one core.
+    """All checks, as soon as their group is measured.
 
     A group that raises an error yields one check that fails.
 
     Args:
-        quick: leave out Hénon's attractor and use a smaller plane for the fake fractal; it takes about ten seconds.
+        quick: leave out Hénon's attractor and use a smaller plane for the fake fractal.
     """
     for name, group in _groups(quick).items():
         try:

@@ -58,7 +58,7 @@ def participation(trajectories: Any, *, variance: float = 0.9, confidence: float
 
     Interpretation: `ratio` describes these samples, and grows with their number. `corrected` estimates the ratio of the
     population from independent samples, with unbiased estimates of (Σ λ)² and Σ λ². A ratio of unbiased estimates is
-    biased: for 50 equal directions it is 53.2 ± 0.4 on average from 10 samples, and 50.1 ± 0.3 from 24.
+    biased: for 50 equal directions its mean over 2,000 draws is 53.1 ± 0.3 from 10 samples, and 50.3 ± 0.1 from 24.
 
     Caveats: n samples give at most n − 1 directions; of isotropic D-dimensional states the ratio is about 1/(1/D + 1/n). A
     warning says so from a third of n − 1 on. Both measures are linear: a curved line can fill many directions.
