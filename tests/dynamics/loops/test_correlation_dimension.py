@@ -156,3 +156,19 @@ def test_a_value_close_to_the_bound_gives_a_warning():
     found = correlation_dimension(np.random.default_rng(0).standard_normal((2000, 6)))
     assert 0.8 * found.bound < found.value <= found.bound
     assert "is close to" in found.warnings[0] and "underestimated" in found.warnings[0]
+
+
+def test_quasiperiodic_orbits_whose_interval_may_miss_the_dimension_are_warned_of():
+    """Their points fill a circle evenly, so that C grows in steps; independent points of the same circle do not."""
+    warned = missed = 0
+    for seed in range(20):
+        draws = np.random.default_rng(seed)
+        turns, independent = np.arange(500) * draws.random(), draws.random(500)
+        orbit, random = (
+            correlation_dimension(np.exp(2j * np.pi * turn).view(float).reshape(-1, 2))
+            for turn in (turns, independent)
+        )
+        warned += bool(orbit.warnings)
+        missed += not orbit.interval[0] <= 1 <= orbit.interval[1]
+        assert not random.warnings and random.interval[0] <= 1 <= random.interval[1]
+    assert missed and warned >= 19

@@ -40,6 +40,8 @@ SATURATED = 0.95
 """The upper end of the interval from which the dimension of a scalar series may be limited by its one number."""
 SHIFTED = 0.05
 """Change of the slope with the ends of the range, in parts of the slope, from which there is a warning."""
+WIDE = 0.15
+"""Half the width of the interval, in parts of the value, from which there is a warning: that of 1,000 random points is below."""
 LEAST_SPAN = 2.4
 """Factor between the radii of a range below which the slope is not that at small radii, as in four dimensions and more."""
 WIDEST = 0.1
@@ -130,6 +132,7 @@ def correlation_dimension(
         warnings=(
             *_bound_warnings(value, bound, len(array)),
             *_fit_warnings(value, halves, shift > max(scatter, SHIFTED * abs(value))),
+            *_width_warnings(value, reach),
             *_scalar_warnings(array.shape[1], value + reach),
             *_span_warnings(low, high),
             *_neighbour_warnings(array, theiler, high, float(sums[fitted][-1])),
@@ -188,6 +191,15 @@ def _fit_warnings(value: float, halves: tuple[float, float], shifted: bool) -> l
     return [
         f"ln C is not a straight line: its slope is {halves[0]:.2f} over the lower half of the range and {halves[1]:.2f} "
         "over the upper; plot the sums and choose radii"
+    ]
+
+
+def _width_warnings(value: float, reach: float) -> list[str]:
+    if reach <= WIDE * abs(value):
+        return []
+    return [
+        f"D₂ = {value:.2f} is known to within ±{reach:.2f} only: there are too few points, or they fill their set too evenly, "
+        "as those of a quasiperiodic orbit; use more points"
     ]
 
 
