@@ -1,6 +1,8 @@
 """Command lines as anybody may type them: they succeed, or end with code 2 and one line."""
 
 import dataclasses
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
@@ -75,19 +77,27 @@ def words_of(drawn):
     return [*verb.split(), *words]
 
 
-def try_lines(verbs, count, capsys, added=()):
+def code_of(words):
+    """The exit code of a command."""
+    try:
+        main(words)
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+def check(words, code, said):
+    """A command succeeded, or was refused in one line."""
+    assert code in (0, 2, None), (words, code)
+    if code == 2:
+        assert said.startswith("error: ") and len(said.splitlines()) == 1, (words, said)
+    assert "Traceback" not in said
+
+
+def try_lines(verbs, count, capsys):
     def one(drawn):
-        words = [*words_of(drawn), *added]
-        try:
-            main(words)
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        said = capsys.readouterr().err
-        assert code in (0, 2, None), (words, code)
-        if code == 2:
-            assert said.startswith("error: ") and len(said.splitlines()) == 1, (words, said)
-        assert "Traceback" not in said
+        words = words_of(drawn)
+        check(words, code_of(words), capsys.readouterr().err)
 
     try_examples(lines(verbs), count, one)
 
@@ -112,8 +122,27 @@ def test_thousands_of_command_lines_are_read_or_refused_in_one_line(capsys):
     try_lines(registry.VERBS, 5000, capsys)
 
 
+IN_THREE_GB = """
+import contextlib, io, resource, sys, warnings
+warnings.simplefilter("ignore")
+sys.path[:0] = {path!r}
+from random_examples import try_examples
+import test_command_lines as lines
+resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30,) * 2)
+
+def one(drawn):
+    words = [*lines.words_of(drawn), "--quiet"]
+    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
+        code = lines.code_of(words)
+    lines.check(words, code, said.getvalue())
+
+try_examples(lines.lines(lines.CHEAP), 1000, one)
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("here")
-def test_any_command_line_runs_or_is_refused_in_one_line(capsys):
-    try_lines(CHEAP, 1000, capsys, added=("--quiet",))
+def test_any_command_line_runs_or_is_refused_in_one_line_within_three_gigabytes(recorder, tmp_path):
+    path = [str(Path(__file__).parent), *sys.path]
+    code, _, beside = recorder.block(tmp_path, code=IN_THREE_GB.format(path=path))
+    assert code == 0, beside
