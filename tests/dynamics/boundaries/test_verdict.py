@@ -238,11 +238,3 @@ def test_rough_surfaces_are_not_called_smooth(seed):
     found = verdict(plane)
     assert found.dimension.fit.local_slopes[0] <= 1.05
     assert found.verdict == "undecided"
-
-
-@pytest.mark.slow
-def test_the_power_of_the_verdict_is_the_one_stated():
-    rough = [verdict(rough_surface(85, 0.8, np.random.default_rng(seed))).verdict for seed in range(100)]
-    assert rough.count("smooth") == 0
-    fractal = [verdict(rough_surface(150, 0.5, np.random.default_rng(seed))).verdict for seed in range(30)]
-    assert fractal.count("fractal") == 5 and fractal.count("smooth") == 0
