@@ -76,6 +76,7 @@ def test_auto_is_adaptive_where_both_axes_have_128_cells(linear):
             lanes=256,
             batch_size=4096,
             audit=1,
+            method="auto",
             classifier=lambda images: images[:, 0, 0, 0] > 0,
         )
         assert ("status" in found) == adaptive

@@ -45,7 +45,7 @@ def basin_map(
     steps: int = InferenceConfig.num_steps,
     classifier: ClassifierSource = LENET,
     reject: bool = ClassifierConfig.reject,
-    method: Method = "auto",
+    method: Method = "exact",
     audit: int = 256,
     batch_size: int = InferenceConfig.batch_size,
     lanes: int = InferenceConfig.lanes,
@@ -81,7 +81,7 @@ def basin_map(
             [n], −1 for no class. A checkpoint stores only the name of a function: resume with the same one.
         reject: let LeNet-5 label images that are not digits −1.
         method: "exact" computes every cell, "adaptive" those around boundaries; "auto" is adaptive from 128 cells along
-            both axes on.
+            both axes on. The measures of basins take filled labels for computed ones: give them exact maps.
         audit: the number of filled cells that are computed to see how many are wrong.
         batch_size: number of cells denoised together; does not change any bit.
         lanes: fixed number of rows of every network call, which determines the last bits.
