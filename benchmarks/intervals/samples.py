@@ -108,7 +108,7 @@ def decided(rng: Generator, samples: int) -> Draw:
 @cache
 def denoiser(kind: str) -> Denoiser:
     """Gaussian data of variances 4, 2, 1, 1/2, or two Gaussians at ±(2, 0, 0, 0) of variance 1/4."""
-    own = models.scheduler("ddim")
+    own = models.unclipped_scheduler("ddim")
     if kind == "gaussian":
         network: torch.nn.Module = models.Gaussian(torch.diag(torch.tensor([4.0, 2.0, 1.0, 0.5])), own)
     else:

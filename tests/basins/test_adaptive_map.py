@@ -16,8 +16,9 @@ LENGTHS = (8.0, 6.0)
 @pytest.fixture(scope="module")
 def linear():
     """DDIM on Gaussian data: x_0 is x_T times a number, so that a classifier of images is one of the plane."""
-    own = models.scheduler("ddim")
-    return models.denoiser(models.Gaussian(0.25 * torch.eye(4, dtype=torch.float64), own), own, (1, 1, 4))
+    scheduler = models.unclipped_scheduler("ddim")
+    gaussian = models.Gaussian(0.25 * torch.eye(4, dtype=torch.float64), scheduler)
+    return models.denoiser(gaussian, scheduler, (1, 1, 4))
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ def side(images):
 
 @pytest.fixture(scope="module")
 def mixture():
-    own, mean = models.scheduler("ddim"), torch.tensor([3.0, 0.0, 0.0, 0.0])
+    own, mean = models.unclipped_scheduler("ddim"), torch.tensor([3.0, 0.0, 0.0, 0.0])
     return models.denoiser(models.TwoGaussians(mean, 0.04, own), own, (1, 1, 4))
 
 
@@ -156,7 +156,7 @@ def test_a_function_classifies_finite_images_only(mixture):
 
 def test_the_noise_of_a_stochastic_scheduler_is_common_to_all_cells_at_any_batch_size():
     """The boundary of two Gaussians under DDPM is a straight line, shifted by the common noise."""
-    own, mean = models.scheduler("ddpm"), torch.tensor([3.0, 0.0, 0.0, 0.0])
+    own, mean = models.unclipped_scheduler("ddpm"), torch.tensor([3.0, 0.0, 0.0, 0.0])
     denoiser = models.denoiser(models.TwoGaussians(mean, 0.04, own), own, (1, 1, 4))
     plane = ds.noise.plane((26, 26), denoiser.shape, lengths=(4000.0, 4000.0), base_seed=1)
     one, other = (

@@ -1,4 +1,4 @@
-"""Every command and code block of the documentation runs, and prints what it says it prints."""
+"""Every command and code block of the documentation runs and prints the output shown."""
 
 import os
 import re
@@ -40,7 +40,7 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.M | re.S)
 
 @dataclass
 class Block:
-    """A fenced block, with the output that it shall print: the text block that follows it immediately."""
+    """A fenced block and its expected output, the text block that immediately follows it."""
 
     language: str
     content: str
@@ -55,14 +55,14 @@ def blocks(page: str) -> list[Block]:
     found = list(FENCE.finditer(text))
     result = []
     for match, following in zip(found, [*found[1:], None], strict=True):
-        told = following and following[1] == "text" and not text[match.end() : following.start()].strip()
+        expected = following and following[1] == "text" and not text[match.end() : following.start()].strip()
         if match[1] != "text":
-            result.append(Block(match[1], match[2], following[2] if following and told else None))
+            result.append(Block(match[1], match[2], following[2] if following and expected else None))
     return result
 
 
 def pattern_of(output: str) -> str:
-    """A pattern in which … stands for anything, and a line of it for any lines."""
+    """A pattern in which … matches any text, and a line of … alone any lines."""
     lines = [r"(?:.*\n)*?" if line.strip() == "…" else _line(line) + r"\n" for line in output.splitlines()]
     return "".join(lines)
 
@@ -115,7 +115,7 @@ def run_program(program: list[str], folder: Path) -> str:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
-        # NumPy 2 of how some of diffusers' schedulers make arrays of tensors.
+        # NumPy 2's warning about how some diffusers schedulers convert tensors.
         "PYTHONWARNINGS": "error,ignore:__array__ implementation doesn't:DeprecationWarning",
     }
     done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)

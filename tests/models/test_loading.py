@@ -1,4 +1,4 @@
-"""Denoisers loaded from what a diffusers user has, against plain diffusers loading."""
+"""Denoisers loaded from a diffusers user's objects and folders, against loading by plain diffusers."""
 
 import json
 import pickle
@@ -53,7 +53,7 @@ def test_clipping_of_x_0_is_switched_as_diffusers_own_option_does(mnist, clip_sa
 
 
 def test_a_scheduler_that_cannot_clip_gets_no_clipping_option():
-    # Its configuration, taken from one that clips, still holds the word.
+    # Its configuration, copied from a scheduler that clips, still has the entry.
     assert not ds.load("mnist", scheduler="eulerdiscrete", clip_sample=False, device="cpu").is_stochastic
     with pytest.raises(ds.UserError, match=r"clip_sample is True.*EulerDiscreteScheduler.*leave it out"):
         ds.load("mnist", scheduler="eulerdiscrete", clip_sample=True, device="cpu")
@@ -277,13 +277,13 @@ RUNS = "from pathlib import Path; Path('ran').mkdir(); from diffusers import *; 
 
 
 def asking_for_code(pipeline, kind):
-    """Make the saved pipeline ask for code that lies in it, and runs loudly."""
+    """Make the saved pipeline request code from its own folder; the code makes a folder when it runs."""
     index, config = pipeline / "model_index.json", pipeline / "unet" / "config.json"
     content = json.loads(index.read_text())
     match kind:
         case "auto_map of the network":
-            told = json.loads(config.read_text()) | {"auto_map": {"AutoModel": "own.Own"}}
-            config.write_text(json.dumps(told))
+            changed = json.loads(config.read_text()) | {"auto_map": {"AutoModel": "own.Own"}}
+            config.write_text(json.dumps(changed))
             (pipeline / "unet" / "own.py").write_text(RUNS)
         case "network":
             content["unet"] = ["own", "Own"]

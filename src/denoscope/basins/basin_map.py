@@ -79,7 +79,7 @@ def basin_map(
     Args:
         classifier: "lenet"; a file of LeNet-5 weights; or a function from images [n, C, H, W], all finite, to integers
             [n], −1 for no class. A checkpoint stores only the name of a function: resume with the same one.
-        reject: let LeNet-5 label images that are not digits −1.
+        reject: let LeNet-5 give images that are not digits the label −1.
         method: "exact" computes every cell, "adaptive" those around boundaries; "auto" is adaptive from 128 cells along
             both axes on. The measures of basins take filled labels for computed ones: give them exact maps.
         audit: the number of filled cells that are computed to see how many are wrong.
@@ -98,10 +98,10 @@ def basin_map(
     labelling = parse_labelling(
         denoiser, classifier=classifier, reject=reject, loop=loop, condition=condition
     )
-    at_once = -(-parse_integer(batch_size, "batch_size", minimum=1) // lanes) * lanes
+    cells_per_batch = -(-parse_integer(batch_size, "batch_size", minimum=1) // lanes) * lanes
     block = _block_of(grid.shape) if _is_adaptive(method, grid.shape) else None
     with checkpoint.open(_unlabelled(grid, labelling, block=block, audit=audit)) as work:
-        cells = MapCells(labelling, plane, grid, work.data, at_once)
+        cells = MapCells(labelling, plane, grid, work.data, cells_per_batch)
         pieces = cells.compute_all() if block is None else cells.refine(_refinement(grid, block), audit=audit)
         work.run(pieces, len(plane))
         work.data.attrs["warnings"] = _warnings(work.data)

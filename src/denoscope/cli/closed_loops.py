@@ -1,4 +1,4 @@
-"""Closed loops that the flags name: an image is noised part of the way and denoised, again and again."""
+"""The closed loops that flags describe: an image is noised part of the way and denoised, again and again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from denoscope.dynamics.loops.closed_loop import ClosedLoop
 
-LEVELS = (
+LEVELS_HELP = (
     "Levels as shares of the steps; by default 0.1 to 1 in tenths, or every step if there are fewer than ten."
 )
 
@@ -40,9 +40,9 @@ class OneLoopFlags(LoopFlags):
 
 
 def loops(
-    settings: Settings, own: LoopFlags, streams: int
+    settings: Settings, flags: LoopFlags, streams: int
 ) -> tuple[Callable[[float], ClosedLoop], torch.Tensor]:
-    """The loop at each level, and the image [C, H, W] with which it begins: what the first noise becomes."""
+    """The loop at each level, and the image [C, H, W] from which it starts: x_0 of the first noise."""
     from denoscope import dynamics
     from denoscope.sampling.loop import run_loop
     from denoscope.sampling.settings import Loop
@@ -53,13 +53,13 @@ def loops(
 
     def loop_at(level: float) -> ClosedLoop:
         return dynamics.closed_loop(
-            denoiser, level, noise_seed=seed, noise=own.loop_noise, steps=steps, streams=streams
+            denoiser, level, noise_seed=seed, noise=flags.loop_noise, steps=steps, streams=streams
         )
 
     return loop_at, x_0[0]
 
 
 def default_levels(steps: int) -> list[float]:
-    """Ten shares of the steps up to all of them; one for each step if there are fewer than ten."""
+    """The levels 0.1, 0.2, …, 1; with fewer than ten steps, one level for each step."""
     count = min(steps, 10)
     return [(k + 1) / count for k in range(count)]

@@ -1,4 +1,4 @@
-"""The `denoscope` command, and the scripts that are one of its commands each."""
+"""The `denoscope` command, and the scripts, each of which runs one of its commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from denoscope.foundation.writing import claims
 
 HELP = ("-h", "--help")
 LACK_OF_MEMORY = "can't allocate memory", "not enough memory", "out of memory", "can't start new thread"
-"""Parts of the messages of RuntimeErrors."""
+"""Phrases in the message of a RuntimeError that show a lack of memory."""
 SPIN_COUNT = "10000"
 """How long OpenMP threads spin before they sleep: without spinning, network calls with few rows take twice as long."""
 
@@ -28,7 +28,7 @@ SPIN_COUNT = "10000"
 @streams.guarded()
 @interruption.reported()
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `denoscope` with these words, those of the process unless given."""
+    """Run `denoscope` with these arguments, by default those of the process (`sys.argv`)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     while words[1:] and words[0] in messages.FLAGS:
         words = [*words[1:], words[0]]
@@ -40,19 +40,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import importlib.metadata
 
         print(importlib.metadata.version("denoscope"))
-    elif name := _name_in(words):
+    elif name := _command_name(words):
         run(name, words[len(name.split()) :], Settings(), f"denoscope {name}")
     elif (group := registry.members(words[0])) and (not words[1:] or words[1] in HELP):
         print(overview(group, words[0]))
     else:
         typed = " ".join(word for word in words[:2] if word not in HELP)
         near = difflib.get_close_matches(typed, registry.VERBS, n=3) or group
-        meant = f"did you mean {' or '.join(near)}? " if near else ""
-        _fail(f"unknown command {typed!r}; {meant}See denoscope --help")
+        suggestion = f"did you mean {' or '.join(near)}? " if near else ""
+        _fail(f"unknown command {typed!r}; {suggestion}See denoscope --help")
 
 
-def _name_in(words: Sequence[str]) -> str:
-    """The name of the command with which the words begin, empty if there is none."""
+def _command_name(words: Sequence[str]) -> str:
+    """The name of the command at the start of the words; empty if there is none."""
     for length in (2, 1):
         if (name := " ".join(words[:length]).replace("-", "_")) in registry.VERBS:
             return name
@@ -81,31 +81,31 @@ def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -
     try:
         parsed = flags.parse(verb, arguments, settings, program)
         with as_flags(verb.spelling()):
-            own, settings = flags.own_flags(verb, parsed), flags.merged(verb, settings, parsed)
+            own_flags, settings = flags.own_flags(verb, parsed), flags.merged(verb, settings, parsed)
             preflight.check(verb, settings)
             with (
                 messages.shown(flags.verbosity(parsed)),
                 _threads(settings.system.threads),
                 claims.lasting(),
             ):
-                verb.run(settings, own)
+                verb.run(settings, own_flags)
     except UserError as error:
         _fail(str(error))
     except (MemoryError, RuntimeError) as error:
         if not _is_lack_of_memory(error):
             raise
         _fail(
-            "the memory is too small; what is finished is stored: free memory, or compute fewer samples at once"
+            "the memory is too small; finished work is stored: free memory, or compute fewer samples at once"
         )
 
 
 def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """Whether memory or threads could not be had, as PyTorch and Python report it."""
+    """Whether Python or PyTorch could not allocate memory or start a thread."""
     return isinstance(error, MemoryError) or any(text in str(error).lower() for text in LACK_OF_MEMORY)
 
 
 def _threads(count: int | None) -> contextlib.AbstractContextManager[object]:
-    """Compute with this number of threads while the block runs; without a number, with the libraries' own."""
+    """Compute with this number of threads while the block runs; None keeps the number that the libraries choose."""
     if count is None:
         return contextlib.nullcontext()
     from denoscope.foundation.threads import threads_set_to
@@ -114,7 +114,7 @@ def _threads(count: int | None) -> contextlib.AbstractContextManager[object]:
 
 
 def _set_waiting_policy() -> None:
-    """Set how OpenMP threads wait, which PyTorch reads as it is imported, unless the user has."""
+    """Set how OpenMP threads wait, unless the user has; PyTorch reads this setting when it is imported."""
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
 

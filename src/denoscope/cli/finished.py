@@ -1,4 +1,4 @@
-"""Recordings that measures of trajectories read."""
+"""Opening of the recordings that measures of trajectories read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from denoscope.recording.recording import Recording
 
 
-def with_sequences(path: Path) -> Recording:
+def open_with_sequences(path: Path) -> Recording:
     """The recording at a path.
 
     Raises: UserError if it is unfinished, or its sequences are missing or damaged.

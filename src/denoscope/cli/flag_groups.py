@@ -1,31 +1,35 @@
-"""Fields of the configurations that several commands take as flags."""
+"""Groups of configuration fields that several commands take as flags."""
 
 from __future__ import annotations
 
 MODEL = "model scheduler clip_sample dtype"
-"""Of the model configuration."""
-SAVED = "resume overwrite"
-"""Of the inference configuration: what to do with earlier work."""
+"""Fields of the model configuration."""
+EARLIER_WORK = "resume overwrite"
+"""Fields of the inference configuration that say what to do with earlier work."""
 PLANE = "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds"
-"""Of the default configuration: a plane of noises."""
+"""Fields of the default configuration that describe a plane of noises."""
 PLANE_ARGUMENTS = {
     "counts": "num_prompts_per_direction",
     "lengths": "len_per_direction",
     "center": "center_coords",
     "classifier": "classifier_weights",
 }
-"""The flags of `noise.plane`, and of what is classified."""
+"""The flags of the arguments of `noise.plane`, and of the classifier."""
 CLASSIFIED_PLANE = {
     "system": "device threads seed",
     "model": MODEL,
-    "inference": f"num_steps batch_size lanes {SAVED}",
+    "inference": f"num_steps batch_size lanes {EARLIER_WORK}",
     "classifier": "classifier_weights reject",
     "default": PLANE,
 }
 """The classes that noises of a plane become."""
-SPECTRUM = {"system": "inputs device threads seed", "model": MODEL, "inference": f"num_steps noise {SAVED}"}
+SPECTRUM = {
+    "system": "inputs device threads seed",
+    "model": MODEL,
+    "inference": f"num_steps noise {EARLIER_WORK}",
+}
 """Exponents of the noises of a folder."""
-LOOP = {"system": "inputs device threads seed", "model": MODEL, "inference": f"num_steps {SAVED}"}
+LOOP = {"system": "inputs device threads seed", "model": MODEL, "inference": f"num_steps {EARLIER_WORK}"}
 """A closed loop that begins with a noise of a folder."""
 ARRAYS = {"system": "threads", "inference": "overwrite"}
 """A measure of arrays, too quick to be resumed."""

@@ -1,4 +1,4 @@
-"""The flags of a command: from the fields of the configuration classes to values."""
+"""The flags of a command: they are made from fields of the configuration classes, and parsed into these."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Field: typing.TypeAlias = "dataclasses.Field[Any]"
 
 
 def parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str) -> Any:
-    """An object with one attribute a flag; flags that are not given have their default from `settings`.
+    """An object with one attribute for each flag; flags that are not given have their default from `settings`.
 
     Raises: UserError if the words cannot be read. SystemExit after `--help`.
     """
@@ -49,26 +49,26 @@ def parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str
             )
     except SystemExit as stop:
         if stop.code:
-            said = _first_part(printed.getvalue())
-            raise UserError(f"{_explained(verb, arguments, said)} (see {program} --help)") from None
+            problem = _unframed(printed.getvalue())
+            raise UserError(f"{_explained(verb, arguments, problem)} (see {program} --help)") from None
         raise
 
 
 def _check_known(verb: Verb, word: str, program: str) -> None:
-    """Refuse a flag that the command does not have, with the nearest that it has."""
+    """Refuse a flag that the command does not have, and suggest the most similar one."""
     flag = word.partition("=")[0].replace("-", "_")
     if not word.startswith("--") or flag == "__help":
         return
     known = list(_fields(verb))
     if flag[2:].removeprefix("no_") not in known and flag[2:] not in known:
         near = difflib.get_close_matches(flag[2:], known, n=1)
-        meant = f"; did you mean --{near[0]}?" if near else ";"
-        raise UserError(f"unknown flag {word.partition('=')[0]}{meant} See {program} --help")
+        suggestion = f"; did you mean --{near[0]}?" if near else ";"
+        raise UserError(f"unknown flag {word.partition('=')[0]}{suggestion} See {program} --help")
 
 
 def _fields(verb: Verb) -> dict[str, tuple[type, Field]]:
     """The class and field behind each flag."""
-    classes: list[type] = [Verbosity, *([verb.own] if verb.own else [])]
+    classes: list[type] = [Verbosity, *([verb.own_flags] if verb.own_flags else [])]
     own = {item.name: (owner, item) for owner in classes for item in dataclasses.fields(owner)}
     shared = {}
     for config, attribute, flag in verb.fields():
@@ -77,26 +77,24 @@ def _fields(verb: Verb) -> dict[str, tuple[type, Field]]:
     return own | shared
 
 
-def _explained(verb: Verb, arguments: Sequence[str], said: str) -> str:
-    """What is wrong with the words, from what tyro said: the flag, its value and what is allowed."""
+def _explained(verb: Verb, arguments: Sequence[str], problem: str) -> str:
+    """tyro's description of a problem as one of our messages: the flag, its value and what is allowed."""
     fields = _fields(verb)
-    named = re.search(r"--(\w+)", said)
+    named = re.search(r"--(\w+)", problem)
     if named and named[1] in fields:
         value, allowed = _typed(named[0], arguments), allowed_in(*fields[named[1]])
         return f"{named[0]} {f'is {value}' if value else 'has no value'}; allowed: {allowed}"
-    if (stray := re.fullmatch(r"Unrecognized options: (.*)", said)) is not None:
+    if (stray := re.fullmatch(r"Unrecognized options: (.*)", problem)) is not None:
         word = stray[1].split(", ")[0]
-        switch = next(
-            (typed for typed in arguments if typed.startswith("--") and typed.endswith(f"={word}")), ""
-        )
+        switch = next((text for text in arguments if text.startswith("--") and text.endswith(f"={word}")), "")
         if switch:
             return f"{switch} is given a value; allowed: {switch.partition('=')[0]} alone"
         return f"unexpected {word!r}; allowed: flags, each with its value"
     missing = [name for name, (_, item) in fields.items() if item.metadata.get("positional")]
-    if said.startswith("Missing from") and missing:
+    if problem.startswith("Missing from") and missing:
         help = fields[missing[0]][1].metadata["help"]
         return f"{missing[0].upper()} is missing; allowed: {help[0].lower()}{help[1:].rstrip('.')}"
-    return said
+    return problem
 
 
 def _typed(flag: str, arguments: Sequence[str]) -> str:
@@ -109,25 +107,25 @@ def _typed(flag: str, arguments: Sequence[str]) -> str:
     return " ".join(itertools.takewhile(lambda word: not word.startswith("--"), after))
 
 
-def _first_part(framed: str) -> str:
-    """What is wrong, from tyro's framed message: what follows the title, up to the rule above its advice."""
+def _unframed(framed: str) -> str:
+    """The problem that tyro's framed message describes: the text between its title and the rule above its advice."""
     lines = [line.strip("│ ") for line in framed.splitlines()[1:]]
-    # Where the terminal is not one of Unicode, a rule of dashes follows the title.
+    # On a terminal without Unicode, a rule of dashes follows the title.
     body = itertools.dropwhile(lambda line: line.startswith("--") and not line.strip("-"), lines)
     return " ".join(itertools.takewhile(lambda line: line.strip("─-"), body))
 
 
 def verbosity(parsed: Any) -> Verbosity:
     """Which messages are shown."""
-    return _checked(Verbosity, parsed)
+    return _instance(Verbosity, parsed)
 
 
 def own_flags(verb: Verb, parsed: Any) -> Any:
     """The flags that belong to this command alone, checked; None for a command without such flags."""
-    return _checked(verb.own, parsed) if verb.own else None
+    return _instance(verb.own_flags, parsed) if verb.own_flags else None
 
 
-def _checked(owner: type[T], parsed: Any) -> T:
+def _instance(owner: type[T], parsed: Any) -> T:
     """An instance of a class of flags, which checks their values."""
     names = [item.name for item in dataclasses.fields(owner)]  # type: ignore[arg-type]
     return owner(**{name: getattr(parsed, name) for name in names})
@@ -145,10 +143,10 @@ def merged(verb: Verb, settings: Settings, parsed: Any) -> Settings:
 
 
 def _flags(verb: Verb, settings: Settings) -> type:
-    """A dataclass with one field a flag."""
+    """A dataclass with one field for each flag."""
     fields: list[tuple[str, Any, Any]] = []
-    for item in dataclasses.fields(verb.own) if verb.own else ():
-        fields.append(_flag(item.name, typing.cast(type, verb.own), item.name, item.default))
+    for item in dataclasses.fields(verb.own_flags) if verb.own_flags else ():
+        fields.append(_flag(item.name, typing.cast(type, verb.own_flags), item.name, item.default))
     for config, attribute, flag in verb.fields():
         instance = getattr(settings, config)
         fields.append(_flag(flag, type(instance), attribute, getattr(instance, attribute)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from denoscope.cli.output import Measured
+from denoscope.cli.output import MeasureFlags
 from denoscope.foundation.checked import option
 from denoscope.foundation.errors import UserError
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     import numpy as np
     import xarray
 
-MENTIONED = 4
-"""How many arrays of a file a message lists if none of them is a plane of labels."""
+LISTED_ARRAYS = 4
+"""The number of arrays that a message lists if a file holds no plane of labels."""
 WRITERS = "as `denoscope basins map` (.npz) and `denoscope classify` (.pt) write them"
 
 
 @dataclass(frozen=True)
-class LabelFlags(Measured):
+class LabelFlags(MeasureFlags):
     """Which plane of labels is measured."""
 
     path: Path = option(
@@ -46,7 +46,7 @@ def read_plane(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
         return tensor_files.load(path).numpy(), provenance
     stored = checkpoint.read(path)
     if "label" not in stored or stored["label"].dims != ("y", "x") or "computed" not in stored:
-        raise UserError(f"{path} holds no plane of labels but {_arrays(stored)}; name one, {WRITERS}")
+        raise UserError(f"{path} holds {_arrays(stored)}, and no plane of labels; name one, {WRITERS}")
     if not stored["computed"].all():
         raise UserError(f"{path} is not finished; resume it with denoscope basins map --resume")
     return stored["label"].to_numpy(), provenance | {"map": stored.attrs.get(checkpoint.IDENTITY)}
@@ -55,5 +55,5 @@ def read_plane(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
 def _arrays(stored: xarray.Dataset) -> str:
     """The first arrays of a file with their dimensions."""
     arrays = [f"{name} ({', '.join(map(str, array.dims))})" for name, array in stored.data_vars.items()]
-    more = f" and {len(arrays) - MENTIONED} more" if arrays[MENTIONED:] else ""
-    return ", ".join(arrays[:MENTIONED]) + more or "nothing"
+    more = f" and {len(arrays) - LISTED_ARRAYS} more" if arrays[LISTED_ARRAYS:] else ""
+    return ", ".join(arrays[:LISTED_ARRAYS]) + more or "nothing"

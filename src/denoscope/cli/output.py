@@ -1,4 +1,4 @@
-"""What measures write: a file of numbers, a picture beside it, lines on the terminal."""
+"""The output of measures: a file of numbers, a picture beside it, lines on the terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 def ending(suffix: str) -> Rule:
-    """Require an ending, so that an output is neither a file that is read nor meant as a picture."""
+    """The rule that a path has this suffix, which keeps an output from replacing an input or a picture."""
     return f"a name that ends in {suffix}", lambda path: path.suffix == suffix
 
 
@@ -30,7 +30,7 @@ NPZ, JSON = ending(".npz"), ending(".json")
 
 
 @dataclass(frozen=True)
-class Measured(OwnFlags):
+class MeasureFlags(OwnFlags):
     """Flags of a measure that writes its numbers."""
 
     output: Path = option(Path("measure.json"), "Output file: the numbers and their provenance.", JSON)
@@ -46,21 +46,23 @@ class Measured(OwnFlags):
     ) -> Iterator[None]:
         """Refuse outputs that may not or cannot be written, claim them, then let the block measure.
 
-        An existing file is replaced only with --overwrite, or with --resume if the block resumes from `saved`. What
-        the block `reads` is never replaced, nor is any part of a recording that it reads. Ctrl-C reports where the
-        finished work is saved. The claims last until the command ends; `saved` is claimed by the block.
+        An existing file is replaced only with --overwrite, or with --resume if the block resumes from `saved`. The
+        files that the block `reads` are never replaced, nor is any part of a recording among them. Ctrl-C reports
+        where the finished work is saved. The claims last until the command ends; `saved` is claimed by the block.
         """
         from denoscope.foundation.writing import claims
 
         for flag, path in self.outputs:
-            if source := next((one for one in reads if path.resolve().is_relative_to(one.resolve())), None):
+            if source := next(
+                (read for read in reads if path.resolve().is_relative_to(read.resolve())), None
+            ):
                 raise UserError(f"{flag} is {path}, a part of {source}, which is read; name another path")
             self._check_free(flag, path, inference, saved)
         self.check()
         for flag, path in self.outputs:
             if path == saved:
                 with claims.claimed(path):
-                    pass  # it can be written
+                    pass  # only a check that it can be written
             else:
                 claims.claim(path)
             # Another process may have finished meanwhile.
@@ -75,21 +77,27 @@ class Measured(OwnFlags):
             ) from stop
 
     @contextmanager
-    def working(
-        self, inference: InferenceConfig, what: str, *, unit: str, saved: Path, reads: Sequence[Path] = ()
+    def checkpointed(
+        self,
+        inference: InferenceConfig,
+        description: str,
+        *,
+        unit: str,
+        saved: Path,
+        reads: Sequence[Path] = (),
     ) -> Iterator[Checkpoint]:
         """Like `reserved`; the block gets the checkpoint to which it saves its work and reports its progress."""
         with self.reserved(inference, reads=reads, saved=saved):
             from denoscope.cli import progress
             from denoscope.foundation.checkpoint import Checkpoint
 
-            with progress.Counter(what, unit=unit) as counter:
+            with progress.Counter(description, unit=unit) as counter:
                 yield Checkpoint(
                     saved, resume=inference.resume, overwrite=inference.overwrite, progress=counter
                 )
 
     def check(self) -> None:
-        """Refuse what cannot be written for another reason than its place, before anything is measured."""
+        """Refuse, before anything is measured, outputs that cannot be written for reasons other than their path."""
 
     def _check_free(self, flag: str, path: Path, inference: InferenceConfig, saved: Path | None) -> None:
         """Refuse a path that exists, unless it may be replaced."""
@@ -110,7 +118,7 @@ def _existing(path: Path) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Pictured(Measured):
+class PictureFlags(MeasureFlags):
     """Flags of a measure that writes its numbers and draws them."""
 
     picture: Path | None = option(
@@ -128,14 +136,14 @@ class Pictured(Measured):
         return [*super().outputs, ("--picture", self.picture_path)]
 
     def check(self) -> None:
-        """Refuse also what cannot be drawn."""
+        """Also refuse pictures that cannot be drawn."""
         from denoscope.figures import plots
 
         plots.check_library()
         plots.form_of(self.picture_path)
 
     def draw(self, draw: Callable[..., Any], result: Any, **options: Any) -> None:
-        """Save what `draw` draws of the result on an axis."""
+        """Draw the result with `draw(axis, result)`, and save the picture."""
         from denoscope.figures import plots
 
         figure, ax = plots.figure()
@@ -148,7 +156,7 @@ class Pictured(Measured):
 
 
 @dataclass(frozen=True)
-class Checkpointed(Measured):
+class CheckpointFlags(MeasureFlags):
     """Flags of a measure that saves its finished work to a file of its own."""
 
     checkpoint: Path = option(
@@ -161,7 +169,7 @@ class Checkpointed(Measured):
 
 
 def warn(warnings: Iterable[str]) -> None:
-    """Print the caveats of a result beside it."""
+    """Log the warnings of a result."""
     for warning in warnings:
         LOGGER.warning(warning)
 

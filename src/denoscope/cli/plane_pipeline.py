@@ -41,7 +41,7 @@ def run(
     in their places as images/plane.png.
     """
     output, inference, pictures = settings.system.output, settings.inference, settings.pictures
-    by = Classifier.of(settings.classifier.classifier_weights, reject=settings.classifier.reject)
+    classifier = Classifier.of(settings.classifier.classifier_weights, reject=settings.classifier.reject)
     plots.check_library()
     check_images(plane.tensor(0))
     replaces = inference.overwrite or inference.resume
@@ -54,7 +54,7 @@ def run(
     predictions = Predictions(
         samples=tuple(plane.names),
         files=tuple(output / file_of("final", name, {}) for name in plane.names),
-        labels=classify_finite(x_0, by),
+        labels=classify_finite(x_0, classifier),
     )
     written = predictions.write(output, overwrite=replaces)
     with staged_files(pictures / PLANE, overwrite=replaces) as staged:

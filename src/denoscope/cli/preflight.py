@@ -1,4 +1,4 @@
-"""What is cheap to check, and therefore is checked before PyTorch is imported."""
+"""Checks that are cheap, and therefore run before PyTorch is imported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Repeated from `storage`, which imports PyTorch.
 
 
 def check(verb: Verb, settings: Settings) -> None:
-    """Refuse inputs that do not exist, models that cannot be found and outputs that exist, by the command's flags.
+    """Refuse inputs that do not exist, models that cannot be found and outputs that exist.
 
     Raises: UserError naming the flag, its value and what is allowed.
     """
@@ -37,17 +37,19 @@ def check(verb: Verb, settings: Settings) -> None:
 def check_output(path: Path, inference: InferenceConfig) -> None:
     """Refuse a recording that exists, unless it is resumed or replaced."""
     # Unlike Path.is_file, it raises no error if a name is too long, which the storage reports.
-    found = [name for name in MANIFESTS if os.path.isfile(path / name)]
-    if found and not inference.resume and not inference.overwrite:
+    manifests = [name for name in MANIFESTS if os.path.isfile(path / name)]
+    if manifests and not inference.resume and not inference.overwrite:
         # A call of a pipeline cannot be resumed.
-        resume = "" if _is_of_pipeline(path / found[0]) else f"resume it ({spelled('resume', True)}), "
+        resume = (
+            "" if _is_pipeline_recording(path / manifests[0]) else f"resume it ({spelled('resume', True)}), "
+        )
         raise UserError(
             f"{path} already holds a recording; {resume}replace it ({spelled('overwrite', True)}), or name another output "
             f"({spelled('output')})"
         )
 
 
-def _is_of_pipeline(manifest: Path) -> bool:
+def _is_pipeline_recording(manifest: Path) -> bool:
     """Whether a recording was made by a pipeline; False if its manifest cannot be read."""
     try:
         content = json_files.read(manifest, dict[str, Any])

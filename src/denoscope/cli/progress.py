@@ -1,4 +1,4 @@
-"""How far a command is: a bar on a terminal, elsewhere one line a minute."""
+"""The progress of a command: a bar on a terminal, otherwise one line a minute."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Counter:
         self.meter.update(finished - self.meter.n)
 
     def close(self) -> None:
-        """Leave the bar where it is: a measure may end before it has done the most that it could."""
+        """End the bar where it stands: a measure may need fewer iterations than its maximum."""
         if self.meter is not None:
             self.meter.close()
 
@@ -149,7 +149,9 @@ def describe(plan: Plan, out: Path | None) -> str:
         )
     for item in plan.attrs["fingerprint"].get("interventions", ()):
         kind, layers = item.get("do", item.get("function")), ", ".join(item["at"])
-        lines.append(f"  intervention: {kind} at {layers}{_in_which(item.get('samples'), plan.samples)}")
+        lines.append(
+            f"  intervention: {kind} at {layers}{_number_changed(item.get('samples'), plan.samples)}"
+        )
     concurrent = min(len(plan.samples), plan.in_flight)
     lines.append(
         f"  at least {format_bytes(plan.held_bytes)} of memory beside the network: one step of {concurrent} samples"
@@ -161,8 +163,8 @@ def describe(plan: Plan, out: Path | None) -> str:
     return "\n".join(lines)
 
 
-def _in_which(chosen: Sequence[str] | None, samples: Sequence[str]) -> str:
-    """How many of the samples an intervention changes, if it changes only chosen ones."""
+def _number_changed(chosen: Sequence[str] | None, samples: Sequence[str]) -> str:
+    """How many samples an intervention changes; empty if it changes all of them."""
     if chosen is None:
         return ""
     changed = [name for name in chosen if name in samples]

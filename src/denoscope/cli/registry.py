@@ -45,9 +45,9 @@ VERBS = (
 
 def verb(name: str) -> Verb:
     """The command of a name in `VERBS`."""
-    found = importlib.import_module(f"denoscope.cli.verbs.{name.replace(' ', '.')}").VERB
-    assert isinstance(found, Verb)
-    return found
+    command = importlib.import_module(f"denoscope.cli.verbs.{name.replace(' ', '.')}").VERB
+    assert isinstance(command, Verb)
+    return command
 
 
 def members(group: str) -> list[str]:

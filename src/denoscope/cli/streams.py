@@ -1,4 +1,4 @@
-"""Standard output and standard error that cannot end the work: what they cannot take is lost, not the results."""
+"""Standard streams whose errors do not end a command: output that cannot be written is lost, results are not."""
 
 from __future__ import annotations
 
@@ -34,19 +34,23 @@ class _Descriptor(io.FileIO):
 def guarded() -> Iterator[None]:
     """Let the block print to streams that may be closed or full, or lack characters.
 
-    A character that the encoding lacks is replaced. What stdout could not take is reported in one line on stderr once
-    the block has ended, and the exit code is 1; where the reader of a pipe has gone, nothing is said and the exit code
-    is that of SIGPIPE. What stderr cannot take is dropped. Streams that another program has put in place are left alone.
+    A character that the encoding lacks is replaced. If stdout could not be written, one line on stderr reports it
+    when the block has ended, and the exit code is 1; if the reader of a pipe has gone, there is no report, and the
+    exit code is that of SIGPIPE. Errors of stderr are ignored. Streams that another program has put in place are left
+    alone.
     """
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
         yield
         return
     _fill_closed_descriptors()
-    own = sys.stdout, sys.stderr
-    for stream in own:
+    originals = sys.stdout, sys.stderr
+    for stream in originals:
         _flush(stream)
     out, err = _Descriptor(STDOUT), _Descriptor(STDERR)
-    sys.stdout, sys.stderr = _stream(own[0], out, "replace"), _stream(own[1], err, "backslashreplace")
+    sys.stdout, sys.stderr = (
+        _stream(originals[0], out, "replace"),
+        _stream(originals[1], err, "backslashreplace"),
+    )
     try:
         yield
     finally:
@@ -54,11 +58,11 @@ def guarded() -> Iterator[None]:
         sys.stderr.flush()
         if out.error is not None:
             _report(out.error)
-        sys.stdout, sys.stderr = own
+        sys.stdout, sys.stderr = originals
 
 
 def _report(error: OSError) -> None:
-    """Say that output was lost, and end."""
+    """Report that output was lost, and exit."""
     if error.errno == errno.EPIPE:
         raise SystemExit(128 + signal.SIGPIPE)
     print(
@@ -68,17 +72,17 @@ def _report(error: OSError) -> None:
     raise SystemExit(LOST)
 
 
-def _stream(own: io.TextIOWrapper | None, descriptor: _Descriptor, errors: str) -> io.TextIOWrapper:
+def _stream(original: io.TextIOWrapper | None, descriptor: _Descriptor, errors: str) -> io.TextIOWrapper:
     """A text stream to a descriptor, with the encoding of the stream that it replaces; UTF-8 if that was closed."""
-    encoding = own.encoding if own else "utf-8"
+    encoding = original.encoding if original else "utf-8"
     lines = descriptor.fileno() == STDERR or descriptor.isatty()
     return io.TextIOWrapper(io.BufferedWriter(descriptor), encoding, errors, line_buffering=lines)
 
 
 def _fill_closed_descriptors() -> None:
-    """Open what is closed of the three standard descriptors, which the next file would get.
+    """Open those of the three standard descriptors that are closed: the next opened file would get their number.
 
-    They are opened for reading alone, so that writing to them fails as it does to a closed one.
+    They are opened read-only, so that writing to them still fails.
     """
     for number in (0, STDOUT, STDERR):
         try:

@@ -1,4 +1,4 @@
-"""What a command is: a function, and the flags that it takes."""
+"""A command: a function, and the flags that it takes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from denoscope.foundation.checked import Checked
 
 ARGUMENTS = {"steps": "num_steps", "out": "output", "noise_seed": "seed", "x": "inputs"}
 """Arguments of functions whose flag has another name."""
-REMEDIES = ("resume", "overwrite")
-"""Flags that a message may advise although the command does not have them: another command has."""
+ADVISED = ("resume", "overwrite")
+"""Flags that a message may advise although this command lacks them, because they are for another command."""
 
 
 @dataclass(frozen=True)
@@ -21,21 +21,21 @@ class Verb:
     """One command.
 
     Args:
-        run: does the work, given the settings and an instance of `own` (None without one).
+        run: does the work, given the settings and an instance of `own_flags` (None without one).
         help: one sentence.
         flags: for each configuration (a field of Settings) the fields that become flags, separated by spaces;
             "field:flag" gives a flag another name than its field.
-        own: a dataclass of the flags that belong to this command alone.
-        writes: fields that name what the command writes, and need not exist.
-        arguments: arguments of the functions that are called whose flag has another name, beside `ARGUMENTS`.
-        script_overwrites: whether the script of the command replaces its earlier results without being asked to, as the
-            scripts always did: what they write can be made again from what they read.
+        own_flags: a dataclass of the flags that belong to this command alone.
+        writes: fields that name outputs of the command, which need not exist.
+        arguments: further arguments whose flag has another name, in addition to `ARGUMENTS`.
+        script_overwrites: whether the script of the command replaces its earlier results without being asked to. The
+            scripts always did, since their outputs can be made again from their inputs.
     """
 
     run: Callable[[Settings, Any], None]
     help: str
     flags: Mapping[str, str]
-    own: type[OwnFlags] | None = None
+    own_flags: type[OwnFlags] | None = None
     arguments: Mapping[str, str] = field(default_factory=dict)
     writes: tuple[str, ...] = ()
     script_overwrites: bool = False
@@ -51,10 +51,10 @@ class Verb:
 
     def spelling(self) -> dict[str, str]:
         """The flag of each argument, field and option, as messages name it."""
-        flags = {name: f"--{name}" for name in REMEDIES}
+        flags = {name: f"--{name}" for name in ADVISED}
         flags |= {flag: f"--{flag}" for _, _, flag in self.fields()}
         flags |= {attribute: f"--{flag}" for _, attribute, flag in self.fields()}
-        for item in dataclasses.fields(self.own) if self.own else ():
+        for item in dataclasses.fields(self.own_flags) if self.own_flags else ():
             flags[item.name] = item.name.upper() if item.metadata["positional"] else f"--{item.name}"
         renamed = {**ARGUMENTS, **self.arguments}
         return flags | {argument: flags[flag] for argument, flag in renamed.items() if flag in flags}

@@ -16,9 +16,9 @@ from denoscope.foundation import html_repr
 from denoscope.foundation.json_values import as_json
 
 LINE = 110
-"""The largest number of characters of a repr, beyond which fields are left out."""
-NUMBERS = 4
-"""The largest array whose numbers are shown; of a larger one the shape is shown."""
+"""The longest repr in characters; fields that do not fit are left out."""
+SHOWN_NUMBERS = 4
+"""The most numbers of an array that are shown; larger arrays are shown by their shape."""
 COMMON = ("origin", "warnings")
 
 
@@ -38,7 +38,7 @@ class Result:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        # In place of the repr that the dataclass decorator would add, with all numbers of all arrays.
+        # The dataclass decorator would add a repr with all numbers of all arrays.
         cls.__repr__ = Result.__repr__  # type: ignore[method-assign]
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,28 +69,28 @@ class Result:
         rows["origin"] = ", ".join(f"{name}={text}" for name, text in scalars.items() if text) or "—"
         return html_repr.table(type(self).__name__, rows, picture=self._picture())
 
-    def _own(self) -> Iterator[tuple[str, Any]]:
+    def _specific_fields(self) -> Iterator[tuple[str, Any]]:
         """The names and values of the fields that are not common to all results, the value of an estimate first."""
         names = [item.name for item in dataclasses.fields(self) if item.name not in COMMON]
         for name in sorted(names, key=lambda name: name not in ("value", "interval")):
             yield name, getattr(self, name)
 
     def _summary(self) -> dict[str, str]:
-        """A short text for each of its own fields that has one."""
-        texts = {name: _summarize(value) for name, value in self._own()}
+        """A short text for each specific field that has one."""
+        texts = {name: _summarize(value) for name, value in self._specific_fields()}
         return {name: text for name, text in texts.items() if text}
 
     def _picture(self) -> str:
         """A sparkline of a series or of the first of a few, or a thumbnail of a matrix; nothing if there is none."""
-        for name, value in self._own():
+        for name, value in self._specific_fields():
             if not isinstance(value, np.ndarray) or self.pictured not in ("", name):
                 continue
-            if value.ndim not in (1, 2) or len(value) <= NUMBERS or value.dtype.kind not in "biuf":
+            if value.ndim not in (1, 2) or len(value) <= SHOWN_NUMBERS or value.dtype.kind not in "biuf":
                 continue
             columns = value.reshape(len(value), -1)
             return (
                 html_repr.sparkline(columns[:, 0])
-                if columns.shape[1] <= NUMBERS
+                if columns.shape[1] <= SHOWN_NUMBERS
                 else html_repr.thumbnail(value)
             )
         return ""
@@ -115,12 +115,12 @@ class Estimate(Result):
 def _summarize(value: Any) -> str:
     """A number, a text, a few numbers, or the shape of an array; empty for mappings, dataclasses and long sequences."""
     if isinstance(value, (np.ndarray, torch.Tensor)):
-        if value.ndim <= 1 and math.prod(value.shape) <= NUMBERS:
+        if value.ndim <= 1 and math.prod(value.shape) <= SHOWN_NUMBERS:
             return _list(value.reshape(-1).tolist())
         return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
     if isinstance(value, (tuple, list)):
         scalars = all(isinstance(entry, (bool, int, float, str)) for entry in value)
-        return _list(value) if scalars and len(value) <= NUMBERS else ""
+        return _list(value) if scalars and len(value) <= SHOWN_NUMBERS else ""
     if isinstance(value, float):
         return f"{value:.4g}"
     return str(value) if isinstance(value, (bool, int, str, np.generic)) or value is None else ""

@@ -23,7 +23,7 @@ INK = "#333333"
 UNKNOWN, HATCHED, HATCH = "#f2f2f2", "#8c8c8c", "////"
 """Colours and hatching of cells without a class (a negative label)."""
 PALEST = 0.75
-"""Share of white in the colour of a cell of certainty 0."""
+"""The share of white in the colour of a cell with certainty 0."""
 GAP = 1
 
 
@@ -49,8 +49,8 @@ def figure(width: float = 8.0, height: float = 6.0) -> tuple[Figure, Axes]:
     check_library()
     from matplotlib.figure import Figure
 
-    own = Figure(figsize=(width, height), layout="constrained")
-    return own, own.subplots()
+    new = Figure(figsize=(width, height), layout="constrained")
+    return new, new.subplots()
 
 
 def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> None:

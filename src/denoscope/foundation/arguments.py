@@ -1,4 +1,4 @@
-"""Decorators of public functions: the types of their arguments are checked, and an argument has a second name."""
+"""Decorators for public functions: one checks the types of arguments, one accepts `num_steps` for `steps`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Test = Callable[[Any], bool]
 
 _PATHS = (Path, os.PathLike, os.PathLike[str])
 DENOISER = "a denoiser, from ds.load('mnist') or ds.load(module, scheduler=…, shape=(C, H, W))"
-_MADE_BY = {
+_DESCRIPTIONS = {
     "Denoiser": DENOISER,
     "Condition": "a condition, such as ds.Condition({name: tensor, …})",
     "Recording": "a recording, as ds.open or ds.record returns it",
@@ -33,14 +33,14 @@ _MADE_BY = {
     "LeNet5": "a LeNet5",
     "dtype": "a torch.dtype",
 }
-"""What values of a class are, and how to get one."""
+"""How messages describe an instance of each class, and where to get one."""
 
 
 def arguments_checked(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, which refuses arguments whose type its annotations exclude.
+    """The function, which then refuses arguments whose type its annotations exclude.
 
-    Checked are booleans, texts, paths, functions, mappings, lists of texts and instances of the package's own classes.
-    Numbers and arrays, which many types stand for, are left to the function.
+    The check covers booleans, strings, paths, functions, mappings, lists of strings and instances of the package's own
+    classes. Numbers and arrays come in many types; the function checks those itself.
 
     Raises: UserError naming the argument, its value and what is allowed.
     """
@@ -49,12 +49,12 @@ def arguments_checked(function: Callable[P, R]) -> Callable[P, R]:
     @functools.cache
     def rules() -> dict[str, list[tuple[Test, str]]]:
         hints = _resolved(function)
-        found = {name: _rules(hints[name]) for name in signature.parameters if name in hints}
-        return {name: rules for name, rules in found.items() if rules}
+        by_name = {name: _rules(hints[name]) for name in signature.parameters if name in hints}
+        return {name: allowed for name, allowed in by_name.items() if allowed}
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        # What is missing or unknown is reported by the call itself, as that of any function.
+        # The call itself reports missing and unknown arguments, as for any function.
         given = signature.bind_partial(*args).arguments if args else {}
         for name, value in {**given, **kwargs}.items():
             allowed = rules().get(name)
@@ -93,22 +93,24 @@ def accepts_num_steps(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _resolved(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations whose names the module of a function imports; others serve type checkers alone."""
-    found = {}
+    """The annotations of a function as types, without those whose names are imported for type checkers only."""
+    resolved = {}
     for name, text in inspect.get_annotations(inspect.unwrap(function)).items():
         try:
-            found[name] = eval(text, inspect.unwrap(function).__globals__) if isinstance(text, str) else text
+            resolved[name] = (
+                eval(text, inspect.unwrap(function).__globals__) if isinstance(text, str) else text
+            )
         except NameError:
             continue
-    return found
+    return resolved
 
 
 def _rules(hint: Any) -> list[tuple[Test, str]]:
-    """What an annotation allows, each a test and words; nothing if a part of it is left to the function."""
+    """The types that an annotation allows, each as a test and a description; empty if a part of it is not checked."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         options = typing.get_args(hint)
         is_path = any(option in _PATHS for option in options)
-        # Of a path, a text is one too.
+        # The rule for paths covers strings.
         parts = [_rules(option) for option in options if not (is_path and option is str)]
         return [rule for part in parts for rule in part] if all(parts) else []
     if hint is None or hint is type(None):
@@ -125,9 +127,9 @@ def _rules(hint: Any) -> list[tuple[Test, str]]:
     if origin is Mapping:
         return [(lambda value: isinstance(value, Mapping), "a mapping")]
     if origin in (Sequence, Iterable) and arguments == (str,):
-        return [(_are_texts, "texts in a list")]
-    if isinstance(hint, type) and hint.__name__ in _MADE_BY:
-        return [(lambda value: isinstance(value, hint), _MADE_BY[hint.__name__])]
+        return [(_is_list_of_strings, "texts in a list")]
+    if isinstance(hint, type) and hint.__name__ in _DESCRIPTIONS:
+        return [(lambda value: isinstance(value, hint), _DESCRIPTIONS[hint.__name__])]
     return []
 
 
@@ -147,6 +149,6 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, (str, os.PathLike)) and bool(text := os.fspath(value)) and "\0" not in text
 
 
-def _are_texts(value: Any) -> bool:
+def _is_list_of_strings(value: Any) -> bool:
     is_list = isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim == 1)
     return is_list and not isinstance(value, (str, bytes)) and all(isinstance(item, str) for item in value)

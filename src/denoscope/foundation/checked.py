@@ -1,4 +1,4 @@
-"""Frozen dataclasses that check the values of their fields, each of which is also a flag of the command line."""
+"""The base class of the configuration classes: frozen dataclasses that check the values of their fields."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _WORDS: dict[Any, tuple[str, str]] = {
     str: ("a text", "texts"),
     Path: ("a path", "paths"),
 }
-"""One value of a type in words, and several."""
+"""How messages describe one value of a type, and several."""
 _NUMBERS = ("no", "one", "two", "three")
 
 
 def at_least(minimum: int) -> Rule:
-    """Allow integers from a minimum on."""
+    """The rule that allows integers of at least `minimum`."""
     return f"an integer of at least {minimum}", lambda value: value >= minimum
 
 
@@ -67,7 +67,7 @@ class Checked:
     """
 
     ARGUMENTS: typing.ClassVar[dict[str, str]] = {}
-    """Fields whose argument in Python has another name, with that name."""
+    """The name of the argument in Python, for fields where it differs from that of the field."""
 
     def __new__(cls, *_: Any, **values: Any) -> Self:
         known = [item.name for item in dataclasses.fields(cls)]  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ class Checked:
             value = _converted(given, hint)
             if value is not given:
                 object.__setattr__(self, item.name, value)
-            if allowed := _violated(value, hint, item.metadata.get("rule")):
+            if allowed := _allowed_instead(value, hint, item.metadata.get("rule")):
                 raise UserError(f"{self.spelled(item.name)} is {_shown(given)}; allowed: {allowed}")
 
     @classmethod
@@ -122,7 +122,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 200 and "\n" not in text else describe(value)
 
 
-def _violated(value: Any, hint: Any, rule: Rule | None) -> str | None:
+def _allowed_instead(value: Any, hint: Any, rule: Rule | None) -> str | None:
     """What is allowed instead of an invalid value; None for a valid one."""
     if value is None and type(None) in typing.get_args(hint):
         return None

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 REPLACEMENT = "replacement"
 """The hidden file that takes the place of a result once it is finished."""
-SHARE = 0.02
+WRITING_SHARE = 0.02
 """The largest share of the time that is spent on writing."""
 IDENTITY = "identity"
 """The attribute that holds everything that determines the numbers, as a dictionary of JSON values."""
@@ -91,16 +91,16 @@ class Checkpoint:
 
     @contextmanager
     def open(self, fresh: xarray.Dataset, *, sequential: bool = False) -> Iterator[Work]:
-        """The work to do: `fresh`, or what the file holds of the same work when resuming.
+        """Yield the work to do: `fresh` or, when resuming, the same work as far as the file holds it.
 
-        The file is written now and then while the block runs, and when it ends. After an error or Ctrl-C it is
-        written once more, unless the work is `sequential`: where each piece follows from the one before, only the
-        last save is known to be consistent. Until the first piece is finished nothing is written, so that an error
-        before it neither creates nor replaces a file.
+        The file is written periodically while the block runs, and when it ends. After an error or Ctrl-C it is
+        written once more, unless the work is `sequential`: if each piece follows from the one before, only the
+        last save is known to be consistent. Nothing is written until the first piece is finished, so that an earlier
+        error neither creates nor replaces a file.
 
-        A file that is replaced (`overwrite`) reads as before until all work is finished; a hidden file beside it holds
-        the work until then. The same work, with `overwrite` or `resume`, continues from that hidden file; other work
-        removes it.
+        With `overwrite`, the existing file keeps its content until all work is finished; a hidden file beside it holds
+        the work until then. A later call with the same work and `overwrite` or `resume` continues from the hidden file;
+        other work removes it.
 
         Args:
             fresh: the dataset before any work, with everything that determines the numbers in `attrs[IDENTITY]`.
@@ -163,13 +163,13 @@ class Checkpoint:
         return stored, replacement if self.overwrite and self.path.exists() else self.path
 
     def _resumed(self, fresh: xarray.Dataset) -> xarray.Dataset:
-        """What the file holds of the same work."""
+        """The content of the file, which must belong to the same work."""
         assert self.path is not None
         stored = read(self.path, advice=f"replace it ({spelled('overwrite', True)}) or name another file")
-        if apart := _differing(stored, fresh):
+        if differing := _differences(stored, fresh):
             raise UserError(
-                f"{self.path} cannot be resumed, since it differs in {'; '.join(apart)}; name another file, or replace "
-                f"it ({spelled('overwrite', True)})"
+                f"{self.path} cannot be resumed, since it differs in {'; '.join(differing)}; name another file, "
+                f"or replace it ({spelled('overwrite', True)})"
             )
         _check_variables(stored, fresh, self.path)
         LOGGER.info("resuming from %s", self.path)
@@ -177,24 +177,26 @@ class Checkpoint:
 
 
 def _same_work(path: Path, fresh: xarray.Dataset) -> xarray.Dataset | None:
-    """What a file holds of the same work; None if it holds other work."""
+    """The content of a file if it belongs to the same work; None if it holds other work."""
     stored = read(path, advice="remove that file")
-    return None if _differing(stored, fresh) else stored
+    return None if _differences(stored, fresh) else stored
 
 
-def _differing(stored: xarray.Dataset, fresh: xarray.Dataset) -> list[str]:
-    """In what two pieces of work differ."""
+def _differences(stored: xarray.Dataset, fresh: xarray.Dataset) -> list[str]:
+    """The entries of the identity in which two pieces of work differ."""
     identities = (dict(flat(data.attrs.get(IDENTITY, {}))) for data in (stored, fresh))
     return differences(*identities)
 
 
 def _check_variables(stored: xarray.Dataset, fresh: xarray.Dataset, path: Path) -> None:
     """Refuse a file that lacks a variable of the work, or holds one of another kind."""
-    for name, wanted in fresh.variables.items():
-        found = stored.variables.get(name)
-        kind = None if found is None else (found.dims, found.dtype.kind.replace("T", "U"))
-        if kind != (wanted.dims, wanted.dtype.kind.replace("T", "U").replace("O", "U")):
-            holds = "lacks" if found is None else f"holds {list(map(str, found.dims))} {found.dtype} of"
+    for name, expected in fresh.variables.items():
+        existing = stored.variables.get(name)
+        kind = None if existing is None else (existing.dims, existing.dtype.kind.replace("T", "U"))
+        if kind != (expected.dims, expected.dtype.kind.replace("T", "U").replace("O", "U")):
+            holds = (
+                "lacks" if existing is None else f"holds {list(map(str, existing.dims))} {existing.dtype} of"
+            )
             raise UserError(
                 f"{path} cannot be resumed: it {holds} {name}; replace it ({spelled('overwrite', True)}) or name another "
                 "file"
@@ -240,7 +242,7 @@ class Work:
 
     @property
     def due(self) -> bool:
-        """Whether enough time has passed since the last write for the next one to stay within its share."""
+        """Whether the next write stays within `WRITING_SHARE` of the time since the last one."""
         return self._path is not None and time.perf_counter() >= self._due_at
 
     def save(self) -> None:
@@ -250,7 +252,7 @@ class Work:
             start = time.perf_counter()
             self.write()
             end = time.perf_counter()
-            self._due_at = end + (end - start) / SHARE
+            self._due_at = end + (end - start) / WRITING_SHARE
 
     def write(self) -> None:
         """Write the file now."""

@@ -1,4 +1,4 @@
-"""States of any dtype: which value a missing one has, and all of them in double precision."""
+"""Missing values and double precision for states of any dtype."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def missing_value(dtype: torch.dtype) -> float:
 
 
 def in_double(states: torch.Tensor) -> torch.Tensor:
-    """The numbers of states [n, …] in double precision [n, number]; a complex number counts as two, its parts."""
+    """States [n, …] in double precision as [n, number]; the parts of a complex number are two numbers."""
     return (torch.view_as_real(states) if states.is_complex() else states).flatten(1).double()
 
 
@@ -23,6 +23,6 @@ def widened(values: np.ndarray) -> np.ndarray:
 
 def torch_dtype(dtype: np.dtype) -> torch.dtype:
     """PyTorch's dtype of the same name."""
-    found = getattr(torch, str(dtype))
-    assert isinstance(found, torch.dtype)
-    return found
+    same_name = getattr(torch, str(dtype))
+    assert isinstance(same_name, torch.dtype)
+    return same_name

@@ -20,11 +20,11 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
 
 STREAMS_VERSION = 2
-"""The current version of `stream`. What is stored names the version it was drawn with; without a name it is 1."""
+"""The current version of `stream`. Stored results name the version they were drawn with; if they name none, it is 1."""
 SEEDS = 2**32
 """PyTorch's CPU generator reads the low 32 bits of a seed."""
 _WORDS = 624
-_STATE = slice(24, 24 + 8 * _WORDS)
+_WORD_BYTES = slice(24, 24 + 8 * _WORDS)
 """The bytes of the Mersenne Twister's words in PyTorch's state, each a 32-bit word in 8 bytes."""
 
 
@@ -50,9 +50,9 @@ def stream(
     """A new CPU generator for the noise that a run draws at `index`, for all samples or for the sample `name`.
 
     SHAKE-256 of (purpose, seed, name, index) gives all 19,968 bits of the Mersenne Twister's state. Two streams
-    overlap within their first 10¹² numbers with a probability below 10⁻⁵⁹⁰⁰, and two keys have the same state with
-    one below 2⁻¹²⁸. Version 1, which denoscope 0.1 drew from, adds the index to a 32-bit hash instead: among 10,000
-    samples of 50 steps one pair is expected to share draws.
+    overlap within their first 10¹² numbers with a probability below 10⁻⁵⁹⁰⁰; the probability that two keys have the
+    same state is below 2⁻¹²⁸. Version 1, which denoscope 0.1 drew from, adds the index to a 32-bit hash instead:
+    among 10,000 samples of 50 steps one pair is expected to share draws.
 
     Source: Matsumoto and Nishimura, ACM Transactions on Modeling and Computer Simulation 8, 3 (1998).
     """
@@ -61,11 +61,11 @@ def stream(
         joint = ", of " if purpose.startswith("noise at ") else " of "
         return generator(f"{purpose}{joint}{name}" if name else purpose, seed, index)
     key = json.dumps(["denoscope streams 2", purpose, int(seed), name, int(index)]).encode()
-    made = torch.Generator("cpu")
-    # Transformations of torch.func, which differentiate a run, wrap new tensors, and a generator cannot read these.
+    seeded = torch.Generator("cpu")
+    # While torch.func differentiates a run, it wraps new tensors, which a generator cannot read.
     with torch._C._DisableFuncTorch():
-        made.set_state(_state(hashlib.shake_256(key).digest(8 + 4 * _WORDS)))
-    return made
+        seeded.set_state(_state(hashlib.shake_256(key).digest(8 + 4 * _WORDS)))
+    return seeded
 
 
 def check_version(version: int) -> None:
@@ -77,7 +77,7 @@ def check_version(version: int) -> None:
 
 
 def version_of(stored: Mapping[str, Any]) -> int:
-    """The version of the streams that stored numbers were drawn from, by the attributes or fingerprint beside them."""
+    """The version of the streams that stored numbers were drawn from, read from their attributes or fingerprint."""
     return stored.get("streams", 1)
 
 
@@ -90,9 +90,9 @@ def _state(digest: bytes) -> torch.Tensor:
     content = state.numpy()
     content[:8].view(np.uint64)[0] = int.from_bytes(digest[:8], "little")
     words = np.frombuffer(digest, "<u4", offset=8)
-    content[_STATE].view(np.uint64)[:] = words
-    # Of the first word the recurrence reads the highest bit alone: with it set, no state is all zero.
-    content[_STATE].view(np.uint64)[0] |= 1 << 31
+    content[_WORD_BYTES].view(np.uint64)[:] = words
+    # The recurrence reads only the highest bit of the first word. Setting it excludes the state of all zeros.
+    content[_WORD_BYTES].view(np.uint64)[0] |= 1 << 31
     return state
 
 
@@ -104,7 +104,7 @@ def _blank_state() -> torch.Tensor:
     """
     seed = 5489
     state = torch.Generator("cpu").manual_seed(seed).get_state()
-    words = state.numpy()[_STATE].view(np.uint64)
+    words = state.numpy()[_WORD_BYTES].view(np.uint64)
     second = (1812433253 * (seed ^ (seed >> 30)) + 1) % 2**32
     if state.numel() != 5056 or words[0] != seed or words[1] != second:
         raise RuntimeError(

@@ -1,4 +1,4 @@
-"""Tensors in files: a .pt file with one tensor, read without running code and written atomically; .safetensors."""
+"""Reading and writing of tensor files: .pt files with one tensor, and .safetensors files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _unusable(value: object, size: int) -> str:
     name = str(value.dtype).removeprefix("torch.")
     if name not in DTYPES:
         return f"a tensor of {name}; allowed: {', '.join(DTYPES)}"
-    if (needed := value.numel() * value.element_size()) > size + archives.SMALL:
+    if (needed := value.numel() * value.element_size()) > size + archives.ALLOWANCE:
         return (
             f"a tensor {list(value.shape)} whose values overlap: it takes {format_bytes(needed)}, the file has "
             f"{format_bytes(size)}"
@@ -92,10 +92,10 @@ def save(tensor: torch.Tensor, path: str | Path) -> None:
     Raises: UserError naming the file if it cannot be written.
     """
     # torch.save of a view would write the whole tensor behind it.
-    own = tensor.detach().clone(memory_format=torch.contiguous_format)
+    copied = tensor.detach().clone(memory_format=torch.contiguous_format)
     with write_output(path) as file:
         try:
-            torch.save(own, file)
+            torch.save(copied, file)
         except RuntimeError as error:
             # PyTorch's archive writer hides the system's error, such as a full disk, behind its own.
             if isinstance(error.__context__, OSError):

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 Visitor = Callable[[torch.Tensor], torch.Tensor | None]
 """Sees a value, and returns None or the tensor that replaces it."""
 Visitors = Mapping[str, Sequence[Visitor]]
-"""By "q", "k", "v" and "probs"."""
+"""The visitors of each part: "q", "k", "v" and "probs"."""
 
 
 class AttentionMode(TorchFunctionMode):
@@ -83,8 +83,8 @@ def _attend(
 def _visited(visitors: Sequence[Visitor], value: torch.Tensor) -> torch.Tensor:
     """The value after all visitors; the same object if none replaced it."""
     for visitor in visitors:
-        answer = visitor(value)
-        value = value if answer is None else answer
+        replacement = visitor(value)
+        value = value if replacement is None else replacement
     return value
 
 

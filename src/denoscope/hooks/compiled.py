@@ -20,10 +20,10 @@ Run = Callable[[torch.Tensor, torch.Tensor, Mapping[str, Any]], tuple[torch.Tens
 
 TIMED_CALLS = 3
 MARGIN = 4
-"""By how much a compiled state may differ from the eager one, in units of the rounding floor: both are largest values
-of rounding in different places. Measured: 0.8 to 1.1."""
+"""The number of rounding floors by which a compiled state may differ from the eager one. Both are maxima of rounding
+errors in different places; their measured ratio is 0.8 to 1.1."""
 SMALLEST_FLOOR = 8
-"""In units of the precision's epsilon: some networks give the same bits for any number of rows."""
+"""The smallest rounding floor, in epsilons of the precision: some networks give the same bits for any number of rows."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,11 @@ class CompiledNetwork:
         # A graph of an earlier recording would call hooks that no longer exist.
         torch.compiler.reset()
         self._tapped = tapped
-        self._eager = _channels_last_in(tapped.module)
+        self._eager = _with_channels_last(tapped.module)
         # Modules do not change while the graph is in use, so that they need not be checked in each call.
         options: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe}
         compiled = torch.compile(tapped.module, fullgraph=True, dynamic=False, options=options)
-        self._graph = _channels_last_in(compiled)
+        self._graph = _with_channels_last(compiled)
         self.compilation: Compilation | None = None
 
     def __call__(
@@ -128,14 +128,14 @@ class CompiledNetwork:
 
 @contextmanager
 def channels_last(network: nn.Module) -> Iterator[None]:
-    """The network's 4-d weights with their channels last while the block runs; then they are where they were."""
+    """Lay out the network's 4-d weights with channels last while the block runs, and restore them afterwards."""
     weights = [weight for weight in (*network.parameters(), *network.buffers()) if weight.ndim == 4]
-    own = [weight.data for weight in weights]
+    originals = [weight.data for weight in weights]
     try:
         _put(weights, [_laid_out(weight) for weight in weights])
         yield
     finally:
-        _put(weights, own)
+        _put(weights, originals)
 
 
 def _laid_out(weight: torch.Tensor) -> torch.Tensor:
@@ -149,7 +149,7 @@ def _put(weights: Sequence[torch.Tensor], data: Sequence[torch.Tensor]) -> None:
         weight.data = values
 
 
-def _channels_last_in(run: Callable[..., Any]) -> Run:
+def _with_channels_last(run: Callable[..., Any]) -> Run:
     def call(
         x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any]
     ) -> tuple[torch.Tensor, States]:
@@ -192,11 +192,11 @@ def _seconds(run: Callable[[], Any], device: torch.device) -> float:
 
 def _first_row(inputs: Mapping[str, Any], rows: int) -> dict[str, Any]:
     """The inputs of a call with the first row alone; inputs without a row for each sample stay whole."""
-    return {
-        name: _first_row(value, rows)
-        if isinstance(value, Mapping)
-        else value[:1]
-        if isinstance(value, torch.Tensor) and value.ndim and len(value) == rows
-        else value
-        for name, value in inputs.items()
-    }
+
+    def first(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _first_row(value, rows)
+        has_rows = isinstance(value, torch.Tensor) and value.ndim and len(value) == rows
+        return value[:1] if has_rows else value
+
+    return {name: first(value) for name, value in inputs.items()}

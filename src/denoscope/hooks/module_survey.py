@@ -94,7 +94,7 @@ def is_compiled(network: nn.Module) -> bool:
 
 @contextmanager
 def eager(compiled: bool) -> Iterator[None]:
-    """Run modules that are compiled as if they were not, in the block."""
+    """Run compiled modules eagerly while the block runs."""
     if not compiled:
         yield
         return
@@ -207,10 +207,10 @@ def modules_of(network: nn.Module) -> list[Layer]:
 
 
 def aliases_of(network: nn.Module) -> dict[str, str]:
-    """The further paths of shared modules, and the path under which each is surveyed."""
-    own = {id(module): path for path, module in network.named_modules()}
-    every = network.named_modules(remove_duplicate=False)
-    return {path: own[id(module)] for path, module in every if own[id(module)] != path}
+    """The further paths of shared modules, each with the path under which the module is surveyed."""
+    surveyed = {id(module): path for path, module in network.named_modules()}
+    all_paths = network.named_modules(remove_duplicate=False)
+    return {path: surveyed[id(module)] for path, module in all_paths if surveyed[id(module)] != path}
 
 
 def is_called(module: nn.Module) -> bool:

@@ -24,7 +24,7 @@ def as_queries(layers: str | Iterable[str]) -> tuple[str, ...]:
     Raises: UserError if they are not texts.
     """
     queries: tuple[Any, ...] = (None,)
-    with suppress(TypeError):  # of no list, or of an array without axes
+    with suppress(TypeError):  # not iterable, or an array without axes
         queries = (layers,) if isinstance(layers, str) else tuple(layers)
     if not all(isinstance(query, str) for query in queries):
         raise UserError(
@@ -65,7 +65,7 @@ def choose(
 
 
 def _is_removed(address: Address, removed: Sequence[Address]) -> bool:
-    """Whether an address is among `removed`; a bare path stands for everything of its module."""
+    """Whether an address is among `removed`; a path without a suffix covers all addresses of its module."""
     return address in removed or Address(address.path) in removed
 
 
@@ -80,10 +80,10 @@ def _matches(text: str, query: str, layers: Sequence[Layer], aliases: Mapping[st
         return [replace(suffix, path=pattern)]
     if suffix.what in ATTENTION:
         layers = [layer for layer in layers if layer.kind.endswith("Attention")]
-    found = _paths(pattern, layers)
-    if not found:
+    matches = _paths(pattern, layers)
+    if not matches:
         raise _unknown(query, pattern, layers, aliases)
-    return [replace(suffix, path=path) for path in found]
+    return [replace(suffix, path=path) for path in matches]
 
 
 def _paths(pattern: str, layers: Sequence[Layer]) -> list[str]:
@@ -107,8 +107,10 @@ def _unknown(query: str, pattern: str, layers: Sequence[Layer], aliases: Mapping
     """The error for a query that matches nothing."""
     kind, _, rest = pattern.partition(":")
     if pattern in aliases:
-        own = aliases[pattern]
-        return UserError(f"layer {query!r} is another name of the shared module {own!r}; name {own!r}")
+        surveyed = aliases[pattern]
+        return UserError(
+            f"layer {query!r} is another name of the shared module {surveyed!r}; name {surveyed!r}"
+        )
     if ":" in pattern and kind not in ("re", "type"):
         return UserError(f"unknown layer {query!r}; a path may be followed by {SUFFIXES}")
     names = (

@@ -42,7 +42,7 @@ class VisitedNetwork:
         """
         armed, token = _LOCAL.armed, object()
         with ExitStack() as stack:
-            # Always, so that states change no bit: a compiled network computes others.
+            # Also without visitors, so that reading states changes no bit: a compiled network gives different ones.
             stack.enter_context(eager(self._compiled))
             _register(stack, self._modules, visits, lambda: bool(_LOCAL.armed) and _LOCAL.armed[-1] is token)
             armed.append(token)
@@ -92,10 +92,10 @@ def _register(stack: ExitStack, modules: Mapping[str, nn.Module], visits: Visits
 
 
 def _by_module(visits: Iterable[tuple[Address, Visitor]]) -> dict[str, dict[str, list[Visitor]]]:
-    found: dict[str, dict[str, list[Visitor]]] = {}
+    by_module: dict[str, dict[str, list[Visitor]]] = {}
     for address, visitor in visits:
-        found.setdefault(address.path, {}).setdefault(address.what, []).append(visitor)
-    return found
+        by_module.setdefault(address.path, {}).setdefault(address.what, []).append(visitor)
+    return by_module
 
 
 def _track_calls(
@@ -171,14 +171,14 @@ _REGISTER: Mapping[str, Callable[[ExitStack, nn.Module, Address, Visitor, IsLive
 def _visited(values: Any, address: Address, visitor: Visitor) -> Any | None:
     """The values with the visitor's answer in place of the tensor it saw, or None if it gave none."""
     if address.index is None:
-        found = _visit_first(values, visitor)
+        visit = _visit_first(values, visitor)
     else:
         _check_index(values, address, address.index)
         part = _visit_first(values[address.index], visitor)
-        found = None if part is None else (part[0], _replaced(values, address.index, part[1]))
-    if found is None:
+        visit = None if part is None else (part[0], _replaced(values, address.index, part[1]))
+    if visit is None:
         raise UserError(f"layer {str(address)!r} has no tensor there that could be recorded")
-    answered, changed = found
+    answered, changed = visit
     return changed if answered else None
 
 
@@ -205,8 +205,9 @@ def _visit_first(value: Any, visitor: Visitor) -> tuple[bool, Any] | None:
         return (False, value) if answer is None else (True, answer)
     if isinstance(value, (tuple, list)):
         for place, item in enumerate(value):
-            if (found := _visit_first(item, visitor)) is not None:
-                return found[0], _replaced(value, place, found[1])
+            if (visit := _visit_first(item, visitor)) is not None:
+                answered, changed = visit
+                return answered, _replaced(value, place, changed)
     elif hasattr(value, "sample") and isinstance(value.sample, torch.Tensor):
         answer = visitor(value.sample)
         if answer is None:

@@ -47,7 +47,7 @@ class Application:
         rows = site.rows(network) if site.is_written(call) else []
         if not rows:
             return None
-        planned = (len(network.of_rows()), *(site.layer.shape or ()))
+        planned = (len(network.row_keys()), *(site.layer.shape or ()))
         if tuple(state.shape) != planned:
             raise UserError(
                 f"{site.name}: the state has shape {list(state.shape)}, where the dry run had {list(planned)}"

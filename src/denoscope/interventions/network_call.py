@@ -20,8 +20,8 @@ class NetworkCall:
     branches: tuple[str, ...]
     lanes: int
 
-    def of_rows(self) -> list[tuple[str, str]]:
-        """Branch and sample of every row, padding included; the branch is "" without guidance."""
+    def row_keys(self) -> list[tuple[str, str]]:
+        """(branch, sample) of every row, padding included; the branch is "" without guidance."""
         padded = [*self.names, *[self.names[-1]] * (self.lanes - len(self.names))]
         return [(branch, name) for branch in self.branches or ("",) for name in padded]
 
@@ -29,7 +29,7 @@ class NetworkCall:
         """The rows of these branches and samples, padding included; all of them if none is named."""
         return [
             row
-            for row, (branch, name) in enumerate(self.of_rows())
+            for row, (branch, name) in enumerate(self.row_keys())
             if (not branches or branch in branches) and (not samples or name in samples)
         ]
 

@@ -19,7 +19,7 @@ from denoscope.foundation.validation import describe
 
 FILES = (".pt", ".npy", ".safetensors")
 WORDS = ("zero", "mean")
-"""Texts that are values themselves."""
+"""Strings that are values, not paths."""
 LARGEST_INLINE = 4096
 """The largest number of elements that a plan spells out."""
 
@@ -106,7 +106,7 @@ def _read(path: Path) -> Any:
         with open_regular(path) as file:
             return torch.from_numpy(np.load(file, allow_pickle=False))
     except (OSError, ValueError, TypeError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UserError(f"cannot read {path}: {reason}; write it with np.save(path, array)") from error
 
 

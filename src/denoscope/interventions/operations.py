@@ -1,4 +1,4 @@
-"""What interventions make of a layer's states: one class a kind."""
+"""The operations of interventions on a layer's states, one class for each kind."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Source = str | Mapping[str, str] | None
 
 
 class Operation(ABC):
-    """What becomes of the states of a layer."""
+    """An operation on the states of a layer."""
 
     @abstractmethod
     def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:
-        """The state [rows, …] with all of it written; the caller keeps the part that is not to be written."""
+        """The whole state [rows, …] after the operation; the caller restores the part that is outside of its region."""
 
     def identity(self) -> Any:
-        """JSON that identifies the value by its content; None if the value says it all."""
+        """JSON that identifies the value by its content; None if the value as given suffices."""
         return None
 
     def check_samples(self, names: Sequence[str]) -> None:  # noqa: B027
@@ -114,14 +114,14 @@ class ProjectOut(Numeric):
 
     @classmethod
     def at(cls, site: Site, value: Any, source: Source) -> Self:
-        made = super().at(site, value, source)
-        numbers = made.numbers
+        operation = super().at(site, value, source)
+        numbers = operation.numbers
         if numbers.numel() != numbers.shape[1 + site.region.channel] or not numbers.any():
             raise UserError(
                 f"{site.name}: the value has shape {list(numbers.shape[1:])}; allowed: a direction, one number for each "
                 "channel, not all zero"
             )
-        return made
+        return operation
 
     def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:  # noqa: ARG002
         direction, channel = self.like(state)[0], self.site.region.channel
@@ -154,7 +154,7 @@ class AddNoise(Kind):
         run, step = self.site.run, call.network.step
         purpose = f"noise at {self.site.layer.address}, call {call.index}"
         common = run.noise == "common"
-        names = ["" if common else name for _, name in call.network.of_rows()]
+        names = ["" if common else name for _, name in call.network.row_keys()]
         streams = {
             name: random_streams.stream(purpose, run.noise_seed, step, name=name, version=run.streams)
             for name in dict.fromkeys(names)
@@ -184,7 +184,7 @@ class Ablate(Kind):
 
     def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:
         if isinstance(self.by, SourceRecording):
-            address, rows = self.site.layer.address, call.network.of_rows()
+            address, rows = self.site.layer.address, call.network.row_keys()
             return laid_out_as(state, self.by.means(address, call.network.step, call.index, rows))
         if self.by == "zero":
             return torch.zeros_like(state)
@@ -222,11 +222,11 @@ class Swap(Kind):
 
     def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:
         network = call.network
-        rows, address = network.of_rows(), self.site.layer.address
+        rows, address = network.row_keys(), self.site.layer.address
         written = {rows[row][1] for row in self.site.rows(network)}
         # A sample that is not written may have no source.
-        spare = self._source(min(written))
-        sources = {name: self._source(name) if name in written else spare for _, name in rows}
+        placeholder = self._source(min(written))
+        sources = {name: self._source(name) if name in written else placeholder for _, name in rows}
         return laid_out_as(state, self.recording.states(address, network.step, call.index, rows, sources))
 
     def _source(self, name: str) -> str:

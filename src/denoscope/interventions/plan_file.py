@@ -110,8 +110,8 @@ def _from_json(content: Any, folder: Path) -> Intervention:
     if "function" in content:
         raise UserError(f"the function {content['function']} is not part of a plan; pass it in Python")
     _check_keys(content, [item.name for item in dataclasses.fields(Intervention)])
-    if lacks := [name for name in ("at", "do") if name not in content]:
-        raise UserError(f"an intervention lacks {lacks[0]!r}")
+    if missing := [name for name in ("at", "do") if name not in content]:
+        raise UserError(f"an intervention lacks {missing[0]!r}")
     value = content.get("value")
     if isinstance(value, dict):
         raise UserError(f"the tensor {value.get('sha256', value)} is not part of a plan; name its file")

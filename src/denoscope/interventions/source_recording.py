@@ -40,13 +40,13 @@ class SourceRecording:
     @property
     def identity(self) -> str:
         """SHA-256 of everything that decides its bits: its fingerprint and its inputs."""
-        decides = {name: self.dataset.attrs.get(name) for name in ("fingerprint", "inputs_sha256")}
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        content = {name: self.dataset.attrs.get(name) for name in ("fingerprint", "inputs_sha256")}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def check_run(
         self, weights_hash: str, timesteps: Sequence[float], steps: Sequence[int], branches: Sequence[str]
     ) -> None:
-        """Refuse a run of another model, of other timesteps or branches, or one that writes in steps it lacks."""
+        """Refuse a run of another model, with other timesteps or branches, or in steps that were not recorded."""
         if self.dataset.attrs.get("fingerprint", {}).get("weights_sha256") != weights_hash:
             raise UserError(
                 f"{self.path} was recorded from a model with other weights; record it from this one"
@@ -57,15 +57,15 @@ class SourceRecording:
                 f"{self.path} was recorded in {count} steps, this run takes {len(timesteps)}; take as many"
             )
         stored = self.dataset["step"].to_numpy().tolist()
-        if lacks := [step for step in steps if step not in stored]:
-            raise UserError(f"{self.path} does not hold the states of step {lacks[0]}; record every step")
-        own = self.dataset["timestep"].to_numpy().tolist()
-        if any(own[stored.index(step)] != timesteps[step] for step in steps):
+        if missing := [step for step in steps if step not in stored]:
+            raise UserError(f"{self.path} does not hold the states of step {missing[0]}; record every step")
+        stored_timesteps = self.dataset["timestep"].to_numpy().tolist()
+        if any(stored_timesteps[stored.index(step)] != timesteps[step] for step in steps):
             raise UserError(f"{self.path} was recorded at other timesteps; take the same scheduler")
-        held = self.dataset["branch"].to_numpy().tolist() if "branch" in self.dataset else []
-        if held != list(branches):
+        stored_branches = self.dataset["branch"].to_numpy().tolist() if "branch" in self.dataset else []
+        if stored_branches != list(branches):
             raise UserError(
-                f"{self.path} holds the branches {held}, this run has {list(branches)}; guide both or neither"
+                f"{self.path} holds the branches {stored_branches}, this run has {list(branches)}; guide both or neither"
             )
 
     def check_layer(self, layer: Layer) -> None:

@@ -79,8 +79,9 @@ class Intervention:
             raise UserError("'at' of an intervention is empty; allowed: a query, such as 'mid_block'")
         if not callable(self.do) and not (isinstance(self.do, str) and self.do in KINDS):
             near = difflib.get_close_matches(str(self.do), KINDS, n=1, cutoff=0.5)
+            hint = f"; the nearest is {near[0]}" if near else ""
             raise UserError(
-                f"'do' of an intervention is {describe(self.do)}{(near and f'; the nearest is {near[0]}') or ''}; allowed: "
+                f"'do' of an intervention is {describe(self.do)}{hint}; allowed: "
                 f"{', '.join(get_args(Do))} or a function"
             )
         if not self.kind.takes(self.value):
@@ -98,10 +99,12 @@ class Intervention:
     @property
     def scope(self) -> Scope:
         """Where and when it applies."""
-        given: dict[str, Any] = {
+        restrictions: dict[str, Any] = {
             name: getattr(self, name) for name in ("steps", "calls", "branches", "samples")
         }
-        return Scope(**given, axes={name: getattr(self, name) for name in ("heads", "channels", "tokens")})
+        return Scope(
+            **restrictions, axes={name: getattr(self, name) for name in ("heads", "channels", "tokens")}
+        )
 
     @property
     def label(self) -> str:
@@ -121,10 +124,10 @@ class Intervention:
 
     def _shown(self) -> dict[str, str]:
         """The arguments that are set, by their reprs or shapes."""
-        given = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        arguments = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         return {
             name: _short(value[0] if name in _NAMES and len(value) == 1 else value)
-            for name, value in given.items()
+            for name, value in arguments.items()
             if value is not None and value != ()
         }
 

@@ -22,7 +22,7 @@ AXES = {"heads": ("head",), "channels": ("channel", "feature", "key"), "tokens":
 class Region:
     """The part of one sample's state that `texts` name: by "heads", "channels" and "tokens", None for all.
 
-    The channels of tokens are their features, those of attention weights the keys. `site` begins messages.
+    The channels of tokens are their features, those of attention weights the keys. `site` is the start of messages.
     """
 
     layer: Layer
@@ -41,8 +41,8 @@ class Region:
     def axes(self) -> tuple[str, ...]:
         """The names of the axes of one sample's state."""
         rank = len(self.shape)
-        own = ATTENTION_AXES.get(self.layer.place.what, NAMES.get(rank))
-        return own or tuple(f"axis_{axis}" for axis in range(rank))
+        names = ATTENTION_AXES.get(self.layer.place.what, NAMES.get(rank))
+        return names or tuple(f"axis_{axis}" for axis in range(rank))
 
     @property
     def channel(self) -> int:
@@ -61,7 +61,7 @@ class Region:
 
         Raises: UserError if a text does not fit its axis, or there is no such axis.
         """
-        found: list[list[int] | None] = [None] * len(self.shape)
+        indices: list[list[int] | None] = [None] * len(self.shape)
         for name, text in self.texts.items():
             if text is None:
                 continue
@@ -72,10 +72,10 @@ class Region:
                     f"has no {name}; leave it out"
                 )
             try:
-                found[axis] = sorted(set(parse_indices(text, self.shape[axis])))
+                indices[axis] = sorted(set(parse_indices(text, self.shape[axis])))
             except UserError as error:
                 raise UserError(f"{self.site}: {name} {error}") from error
-        return found
+        return indices
 
     @cached_property
     def mask(self) -> torch.Tensor | None:

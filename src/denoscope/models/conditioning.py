@@ -163,15 +163,15 @@ NOTHING = Condition()
 
 
 def check_condition(given: Any) -> None:
-    """Refuse what is not a condition, such as the inputs alone."""
+    """Refuse anything but a Condition, such as the inputs alone."""
     if not isinstance(given, Condition):
         raise UserError(
-            f"condition is {describe(given)}; needed is a Condition: ds.Condition({{name: tensor, …}})"
+            f"condition is {describe(given)}; allowed: a Condition, such as ds.Condition({{name: tensor, …}})"
         )
 
 
 def of_first(condition: Condition) -> Condition:
-    """The condition of the first sample, to be used for all samples."""
+    """The condition of the first sample, which then applies to all samples."""
     check_condition(condition)
     return condition.of([0])
 
@@ -215,27 +215,24 @@ def of_labels(
 
 def _mapped(inputs: Inputs, change: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:
     """The inputs with a function applied to every tensor, also inside mappings."""
-    return {
-        name: _mapped(value, change)
-        if isinstance(value, Mapping)
-        else change(value)
-        if isinstance(value, torch.Tensor)
-        else value
-        for name, value in inputs.items()
-    }
+
+    def mapped(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _mapped(value, change)
+        return change(value) if isinstance(value, torch.Tensor) else value
+
+    return {name: mapped(value) for name, value in inputs.items()}
 
 
 def _joined(parts: Sequence[Inputs]) -> dict[str, Any]:
     """The inputs of all branches, concatenated along the rows."""
-    first = parts[0]
-    return {
-        name: _joined([part[name] for part in parts])
-        if isinstance(value, Mapping)
-        else torch.cat([part[name] for part in parts])
-        if isinstance(value, torch.Tensor)
-        else value
-        for name, value in first.items()
-    }
+
+    def joined(values: Sequence[Any]) -> Any:
+        if isinstance(values[0], Mapping):
+            return _joined(values)
+        return torch.cat(list(values)) if isinstance(values[0], torch.Tensor) else values[0]
+
+    return {name: joined([part[name] for part in parts]) for name in parts[0]}
 
 
 def _flat(inputs: Inputs) -> dict[str, Any]:

@@ -152,7 +152,7 @@ class Denoiser:
     def call(
         self, network: nn.Module, x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any]
     ) -> torch.Tensor:
-        """What the scheduler takes of the output of `network`, which is this denoiser's or wraps it.
+        """The part of the output of `network` that the scheduler takes; `network` is the denoiser's own or wraps it.
 
         The caller enters `running`.
         """
@@ -178,7 +178,7 @@ class Denoiser:
     def first_call(
         self, x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any]
     ) -> Iterator[None]:
-        """Let the block call the network; if no call has succeeded yet and this one fails, say how it was called.
+        """Let the block call the network. If this fails and no call has succeeded yet, the error says how it was called.
 
         Raises: UserError with the arguments of the call and the first line of the network's error.
         """
@@ -193,8 +193,8 @@ class Denoiser:
             time, kind = self.family.clock(timestep, x), type(self.network).__name__
             arguments = shapes({"x": x, "t": time, **inputs}).replace("t []", "t 0-d")
             raise UserError(
-                f"{kind} fails when it is called as network({arguments}), with x in {_name(x.dtype)} and t in "
-                f"{_name(time.dtype)}: {type(error).__name__}: {first_line(error)}"
+                f"{kind} fails when it is called as network({arguments}), with x in {_short(x.dtype)} and t in "
+                f"{_short(time.dtype)}: {type(error).__name__}: {first_line(error)}"
             ) from error
         self._succeeded = True
 
@@ -227,10 +227,10 @@ class Denoiser:
         """
         surveyed = survey(self.network, self._dry_run(inputs)) if inputs else self.layers()
         chosen_queries = as_queries(queries or ()) or self.first_last_layers
-        wanted = choose(
+        addresses = choose(
             chosen_queries or first_and_last_convolution(surveyed), surveyed, aliases_of(self.network)
         )
-        chosen = layers_at(self.network, wanted, surveyed, self._dry_run(inputs or {}))
+        chosen = layers_at(self.network, addresses, surveyed, self._dry_run(inputs or {}))
         for layer in chosen:
             if layer.shape is None:
                 raise UserError(
@@ -287,7 +287,7 @@ class Denoiser:
     def weights_hash(self) -> str:
         """SHA-256 over all weights and buffers in the precision in which they run.
 
-        That of a module which the caller holds is computed on each access, since its weights may have changed.
+        For a module that the caller holds it is computed on each access, since the weights may have changed.
         """
         if self._weights_hash is None or not self.owned:
             with self.running():
@@ -326,7 +326,3 @@ def check_denoiser(value: Any) -> None:
     """Refuse a value that is not a denoiser, such as the name of a model or a state in its place."""
     if not isinstance(value, Denoiser):
         raise UserError(f"denoiser is {describe(value)}; allowed: {DENOISER}")
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -38,7 +38,7 @@ class Family:
     clock: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     """The timestep in the form that the network takes, from the scheduler's timestep and x."""
     needs: Callable[[Config, torch.Tensor], dict[str, Any]]
-    """`example_inputs`."""
+    """The computation of `example_inputs`."""
     packed: bool = False
 
     def call(
@@ -115,9 +115,9 @@ def dtype_of(network: nn.Module) -> torch.dtype:
     It is the network's own `dtype` if it has one: weights may be stored in another precision, as in diffusers'
     layerwise casting. Otherwise it is that of the first floating-point parameter, float32 if there is none.
     """
-    own = getattr(network, "dtype", None)
-    if isinstance(own, torch.dtype) and own.is_floating_point:
-        return own
+    stated = getattr(network, "dtype", None)
+    if isinstance(stated, torch.dtype) and stated.is_floating_point:
+        return stated
     return next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
 
 
@@ -232,11 +232,9 @@ def _conditional_unet(config: Config, x: torch.Tensor) -> dict[str, Any]:
 
 def _text_and_sizes(config: Config, x: torch.Tensor) -> dict[str, Any]:
     """SDXL's pooled text and six numbers: original size, crop and target size."""
-    both, one = (
-        _width(config, "projection_class_embeddings_input_dim"),
-        _width(config, "addition_time_embed_dim"),
-    )
-    return {"text_embeds": _zeros(x, both - 6 * one), "time_ids": _zeros(x, 6)}
+    total = _width(config, "projection_class_embeddings_input_dim")
+    per_number = _width(config, "addition_time_embed_dim")
+    return {"text_embeds": _zeros(x, total - 6 * per_number), "time_ids": _zeros(x, 6)}
 
 
 def _class_labels(config: Config, x: torch.Tensor, *, time_factor: int) -> dict[str, Any]:

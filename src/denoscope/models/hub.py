@@ -21,7 +21,7 @@ _COMPONENTS = ("", *(f"{part}/" for part in (*model_folder.COMPONENTS, "schedule
 _CONFIGURATIONS = [
     f"{part}{name}"
     for part in _COMPONENTS
-    # Code is never run: that it is there tells a model that needs it.
+    # Code is never run, but its presence shows that a model needs it.
     for name in ("model_index.json", "config.json", "scheduler_config.json", "*.py")
 ]
 
@@ -38,11 +38,11 @@ class HubId:
 
     @classmethod
     def parse(cls, name: str) -> Self | None:
-        """The id that a text names; None if it is none."""
-        found = _ID.fullmatch(name)
-        if found is None or (found["file"] and not weight_files.is_weights(found["file"])):
+        """The id in a string; None if it is not an id."""
+        match = _ID.fullmatch(name)
+        if match is None or (match["file"] and not weight_files.is_weights(match["file"])):
             return None
-        return cls(found["repository"], found["revision"], found["file"])
+        return cls(match["repository"], match["revision"], match["file"])
 
     def __str__(self) -> str:
         return self.repository + (f"@{self.revision}" if self.revision else "")
@@ -75,24 +75,24 @@ def weights(model: HubId, part: str, variant: str | None) -> None:
     )
     for kind in kinds:
         folder = _download(model, kind)
-        found = next((folder / name for name in kind if (folder / name).is_file()), None)
-        if found and weight_files.is_index(found.name):
-            place = found.parent.relative_to(folder)
-            _download(model, [(place / shard).as_posix() for shard in weight_files.shards(found)])
-        if found:
+        file = next((folder / name for name in kind if (folder / name).is_file()), None)
+        if file and weight_files.is_index(file.name):
+            place = file.parent.relative_to(folder)
+            _download(model, [(place / shard).as_posix() for shard in weight_files.shards(file)])
+        if file:
             return
     wanted = model.file or f"{kinds[0][0]} or .bin"
-    raise UserError(f"{model} has no weights {wanted}{_has(model, wanted.rpartition('/')[0])}")
+    raise UserError(f"{model} has no weights {wanted}{_available(model, wanted.rpartition('/')[0])}")
 
 
-def _has(model: HubId, folder: str) -> str:
+def _available(model: HubId, folder: str) -> str:
     """The weights that a repository holds in a folder, for a message; nothing if the hub cannot be asked."""
     from huggingface_hub import HfApi
 
-    found: list[str] = []
+    files: list[str] = []
     with contextlib.suppress(Exception):
-        found = HfApi().list_repo_files(model.repository, revision=model.revision)
-    there = sorted(name for name in found if name.startswith(folder) and weight_files.is_weights(name))
+        files = HfApi().list_repo_files(model.repository, revision=model.revision)
+    there = sorted(name for name in files if name.startswith(folder) and weight_files.is_weights(name))
     if not there:
         return f"; {_LAYOUT}"
     return f"; it holds {', '.join(there[:5])}; pass one of them as {model}/{there[0]}"

@@ -70,7 +70,8 @@ def load(
     matmul_precision.before_cuda_starts()
     network, own_scheduler, name = _components(source, variant)
     family = _check_unpacked(known_family(type(network)), name)
-    precision, owned = _parse_dtype(dtype), not isinstance(source, nn.Module) and not _is_pipeline(source)
+    precision = _parse_dtype(dtype)
+    owned = not isinstance(source, nn.Module) and not _is_pipeline(source)
     place = resolve_device(device) if owned or device != "auto" else None
     if owned:
         # nn.Module.to itself: diffusers' own warns of modules to be kept in float32 even where there are none.
@@ -205,11 +206,12 @@ def _resolve_shape(given: Shape | None, family: Family, config: Mapping[str, Any
             raise UserError(f"{name} does not state the shape of its states; pass shape=(C, H, W)")
         return given
     channels, height, width = stated
-    own = (channels, height, width)
     # The weights fix the channels; a convolutional network takes other heights and widths.
-    if given is not None and given[0] != own[0]:
-        raise UserError(f"shape is {given}, but {name} takes {own[0]} channels; its own shape is {own}")
-    return given or own
+    if given is not None and given[0] != channels:
+        raise UserError(
+            f"shape is {given}, but {name} takes {channels} channels; its own shape is {(channels, height, width)}"
+        )
+    return given or (channels, height, width)
 
 
 def _is_shape(given: Any) -> bool:

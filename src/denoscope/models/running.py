@@ -38,8 +38,8 @@ class Running:
     def __enter__(self) -> Self:
         if not self._depth:
             with ExitStack() as stack:
-                for place, (own, stand_in) in self._stand_ins.items():
-                    stack.callback(place.put, own)
+                for place, (original, stand_in) in self._stand_ins.items():
+                    stack.callback(place.put, original)
                     place.put(stand_in)
                 stack.enter_context(_evaluating(*self._parts))
                 self._stack = stack.pop_all()
@@ -70,11 +70,11 @@ class Running:
         places = {}
         # Autograd cannot save tensors that were made in inference mode.
         with torch.inference_mode(False), torch.no_grad():
-            for place, own in _tensors(self._network):
-                if own not in copies:
-                    copies[own] = self._moved(own)
-                if copies[own] is not own:
-                    places[place] = own, copies[own]
+            for place, original in _tensors(self._network):
+                if original not in copies:
+                    copies[original] = self._moved(original)
+                if copies[original] is not original:
+                    places[place] = original, copies[original]
         return places
 
     def _moved(self, tensor: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The timesteps of a run: a scheduler set to a number of steps or to timesteps of the caller's, and tried out."""
+"""Setting a scheduler for a run, to a number of steps or to the caller's timesteps, and testing it."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def scheduler_for_run(
 
     Args:
         double: compute the scheduler's tables in double precision.
-        timesteps: the timesteps to be used instead of those that the scheduler computes for `steps` steps.
-        sigmas: in place of those, the noise level from which each step starts.
+        timesteps: the timesteps to use instead of those that the scheduler computes for `steps` steps.
+        sigmas: the noise level from which each step starts, instead of timesteps.
 
     Raises: UserError if the scheduler cannot be set so.
     """
@@ -53,18 +53,18 @@ def scheduler_for_run(
             f"{name} shifts its noise levels by the size of the image (use_dynamic_shifting), which the loop does not "
             "pass on; give a scheduler object with use_dynamic_shifting=False and a shift of its own"
         )
-    own = copy.deepcopy(scheduler)
+    prepared = copy.deepcopy(scheduler)
     if double:
-        schedule_precision.in_double(own)
+        schedule_precision.in_double(prepared)
     if timesteps:
-        _set(own, "timesteps", [_whole_if_possible(value) for value in timesteps], device)
+        _set(prepared, "timesteps", [_whole_if_possible(value) for value in timesteps], device)
     elif sigmas:
-        own = _set_to_sigmas(own, steps, sigmas, device)
+        prepared = _set_to_sigmas(prepared, steps, sigmas, device)
     else:
-        _set_to_steps(own, steps, device)
+        _set_to_steps(prepared, steps, device)
     if double:
-        schedule_precision.after_set_timesteps(own)
-    return own
+        schedule_precision.after_set_timesteps(prepared)
+    return prepared
 
 
 def check_schedule(scheduler: Scheduler, steps: int, dtype: torch.dtype) -> None:
@@ -111,12 +111,12 @@ def _remedy(scheduler: Scheduler, steps: int) -> str:
 
 
 def _working(scheduler: Scheduler, numbers: Sequence[int]) -> Iterator[int]:
-    """Those numbers of steps of which the scheduler makes as many."""
+    """Those of the numbers for which the scheduler makes exactly that many steps."""
     for number in numbers:
         trial = copy.deepcopy(scheduler)
         try:
             trial.set_timesteps(number)
-        except Exception:  # then it is not one of them
+        except Exception:  # it does not work either
             continue
         if _problem(trial, number) is None:
             yield number

@@ -40,20 +40,20 @@ def in_double(scheduler: Any) -> None:
     schedules are trained betas, linear, scaled_linear, squaredcos_cap_v2 and sigmoid, with or without rescaling to zero
     terminal SNR; the betas of any other schedule are cast and multiplied in float64. Call it before `set_timesteps`.
     """
-    own = getattr(scheduler, "alphas_cumprod", None)
-    if isinstance(own, torch.Tensor) and isinstance(getattr(scheduler, "betas", None), torch.Tensor):
+    table = getattr(scheduler, "alphas_cumprod", None)
+    if isinstance(table, torch.Tensor) and isinstance(getattr(scheduler, "betas", None), torch.Tensor):
         betas = _known_or_cast(_betas(scheduler.config), scheduler.betas)
-        level = _known_or_cast(_alphas_cumprod(betas.cpu(), scheduler.config, own), own)
+        level = _known_or_cast(_alphas_cumprod(betas.cpu(), scheduler.config, table), table)
         ends = {name: getattr(scheduler, name) for name in ENDS if hasattr(scheduler, name)}
         for name, end in ends.items():
             # The end value is 1 or the first entry of the table, depending on `set_alpha_to_one`.
-            setattr(scheduler, name, level[0] if end == own[0] else end.double())
+            setattr(scheduler, name, level[0] if end == table[0] else end.double())
         scheduler.betas, scheduler.alphas, scheduler.alphas_cumprod = betas, 1 - betas, level
         for name, formula in DERIVED.items():
-            table = getattr(scheduler, name, None)
-            if isinstance(table, torch.Tensor):
+            derived = getattr(scheduler, name, None)
+            if isinstance(derived, torch.Tensor):
                 # The tolerance is loose because 1 − ᾱ in float32 is off by a thousandth where ᾱ is almost 1.
-                setattr(scheduler, name, _known_or_cast(formula(level), table, rtol=2e-3))
+                setattr(scheduler, name, _known_or_cast(formula(level), derived, rtol=2e-3))
     _cast(scheduler)
 
 
@@ -130,7 +130,7 @@ def _cosine_betas(count: int, most: float = 0.999) -> torch.Tensor:
     return (1 - level[1:] / level[:-1]).clamp(max=most)
 
 
-def _alphas_cumprod(betas: torch.Tensor, config: Any, own: torch.Tensor) -> torch.Tensor:
+def _alphas_cumprod(betas: torch.Tensor, config: Any, table: torch.Tensor) -> torch.Tensor:
     """∏(1 − β) [T], with the shift and the last value of the scheduler."""
     level = (1 - betas).cumprod(0)
     shift = config.get("snr_shift_scale")
@@ -138,7 +138,7 @@ def _alphas_cumprod(betas: torch.Tensor, config: Any, own: torch.Tensor) -> torc
         level = level / (shift + (1 - shift) * level)
         if config.get("rescale_betas_zero_snr"):
             level = _to_zero_snr(level)
-    if own[-1] == TINY:
+    if table[-1] == TINY:
         level[-1] = TINY
     return level
 
@@ -153,13 +153,13 @@ def _to_zero_snr(level: torch.Tensor) -> torch.Tensor:
     return ((root - root[-1]) * (root[0] / (root[0] - root[-1]))) ** 2
 
 
-def _known_or_cast(computed: torch.Tensor | None, own: torch.Tensor, *, rtol: float = 1e-4) -> torch.Tensor:
-    """`computed` if it equals `own` up to the rounding of a thousand factors in float32, otherwise `own`, cast."""
-    if computed is None or computed.shape != own.shape:
-        return own.double()
-    computed = computed.to(own.device)
-    same = torch.allclose(computed, own.double(), rtol=rtol, atol=5e-6)
-    return computed if same else own.double()
+def _known_or_cast(computed: torch.Tensor | None, table: torch.Tensor, *, rtol: float = 1e-4) -> torch.Tensor:
+    """`computed` if it equals the scheduler's `table` up to the rounding of a thousand float32 factors, else `table`."""
+    if computed is None or computed.shape != table.shape:
+        return table.double()
+    computed = computed.to(table.device)
+    same = torch.allclose(computed, table.double(), rtol=rtol, atol=5e-6)
+    return computed if same else table.double()
 
 
 def _noise_levels(level: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:

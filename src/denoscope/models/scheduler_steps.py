@@ -86,8 +86,8 @@ def estimate_of(
     It is the scheduler's own if it returns one. For flow matching it is x − σ v with the velocity v.
     """
     for name in ("pred_original_sample", "denoised"):
-        if (own := getattr(result, name, None)) is not None:
-            return own
+        if (estimate := getattr(result, name, None)) is not None:
+            return estimate
     if type(scheduler).__name__ not in FLOWS or scheduler.config.get("invert_sigmas"):
         return None
     return x - scheduler.sigmas[index].to(x.device, x.dtype) * model_output  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ OTHER_STATES = {
     "HeliosDMDScheduler": "it steps through stages of growing resolution",
     "PiflowScheduler": "its network returns a whole grid of predictions for each state",
 }
-"""Schedulers that the signature of `step` does not show to be unfit, and why they are."""
+"""Schedulers that the loop cannot run although their `step` has a fitting signature, and why."""
 WITHOUT_HISTORY = {
     "DDIMScheduler",
     "DDPMScheduler",
@@ -40,20 +40,20 @@ class Scheduler(Protocol):
     ) -> Any: ...
 
 
-def resolve(wanted: Any, own: Any | None, name: str) -> Scheduler:
-    """The scheduler `wanted`, a name or an object; `own`, the source's, if that is None.
+def resolve(requested: Any, default: Any | None, name: str) -> Scheduler:
+    """The requested scheduler, a name or an object; `default`, that of the source, if None is requested.
 
-    A scheduler by name takes the configuration of `own`. `name` is that of the source.
+    A scheduler by name takes the configuration of `default`. `name` is that of the source.
     """
-    if wanted is None:
-        if own is None:
+    if requested is None:
+        if default is None:
             raise UserError(f"{name} has no scheduler of its own; pass {spelled('scheduler', 'ddim')}")
-        return check_scheduler(own)
-    if isinstance(wanted, str):
-        return scheduler_from(wanted, own.config if own is not None else {})
-    check_scheduler(wanted)
-    _check_not_set(wanted)
-    return wanted
+        return check_scheduler(default)
+    if isinstance(requested, str):
+        return scheduler_from(requested, default.config if default is not None else {})
+    check_scheduler(requested)
+    _check_not_set(requested)
+    return requested
 
 
 def with_clipping(scheduler: Scheduler, clip_sample: bool | None) -> Scheduler:
@@ -130,11 +130,13 @@ def _check_not_set(scheduler: Any) -> None:
         fresh = type(scheduler).from_config(scheduler.config)
         if (steps := scheduler.num_inference_steps) is not None:
             fresh.set_timesteps(steps)
-        own, default = scheduler.timesteps.cpu(), fresh.timesteps.cpu()
+        timesteps, default = scheduler.timesteps.cpu(), fresh.timesteps.cpu()
     except Exception:  # it takes more than a number of steps, or is not a class of diffusers
         return
-    if own.shape != default.shape or not torch.equal(own, default):
-        listed = ", ".join(f"{float(value):g}" for value in own[:4]) + (", …" if len(own) > 4 else "")
+    if timesteps.shape != default.shape or not torch.equal(timesteps, default):
+        listed = ", ".join(f"{float(value):g}" for value in timesteps[:4]) + (
+            ", …" if len(timesteps) > 4 else ""
+        )
         raise UserError(
             f"{spelled('scheduler')} was set to timesteps of its own, [{listed}], which a run replaces; pass them to "
             f"the run (timesteps=[…]), and a new scheduler, {type(scheduler).__name__}.from_config(scheduler.config)"

@@ -18,10 +18,10 @@ class ModelFiles:
     """The files of a model.
 
     Args:
-        name: under which it can be found again.
+        name: the name by which the model can be loaded again.
         folder: with the configuration of its scheduler.
         network: the folder with the network's config.json.
-        weights: the file of weights, or the list of its shards; None before they were looked for.
+        weights: the file of weights, or the list of its shards; None until they are looked up.
     """
 
     name: str
@@ -76,10 +76,10 @@ def check_name(name: str, argument: str) -> None:
     if _is_local(name) or hub.HubId.parse(name):
         return
     near = difflib.get_close_matches(name.lower(), bundled.names(), n=1)
-    meant = f"did you mean {near[0]}? " if near else ""
+    suggestion = f"did you mean {near[0]}? " if near else ""
     raise UserError(
-        f"{spelled(argument)} is {name!r}; {meant}allowed: {', '.join(bundled.names())} (bundled), an existing folder or "
-        "file of weights, or a hub id OWNER/NAME"
+        f"{spelled(argument)} is {name!r}; {suggestion}allowed: {', '.join(bundled.names())} (bundled), an existing folder "
+        "or file of weights, or a hub id OWNER/NAME"
     )
 
 

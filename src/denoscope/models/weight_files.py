@@ -25,14 +25,14 @@ def is_weights(name: str) -> bool:
 
 def is_index(name: str) -> bool:
     """Whether a file lists the shards of weights, by its name."""
-    found = _WEIGHTS.fullmatch(name)
-    return found is not None and found["index"] is not None
+    match = _WEIGHTS.fullmatch(name)
+    return match is not None and match["index"] is not None
 
 
 def is_safetensors(name: str) -> bool:
     """Whether a file holds weights as safetensors, or lists shards that do, by its name."""
-    found = _WEIGHTS.fullmatch(name)
-    return found is not None and found[1] == "safetensors"
+    match = _WEIGHTS.fullmatch(name)
+    return match is not None and match[1] == "safetensors"
 
 
 def names(variant: str | None) -> list[list[str]]:
@@ -65,21 +65,23 @@ def find(place: Path, variant: str | None, name: str) -> Path:
 
     Raises: UserError with the weights that the folder holds.
     """
-    known = [known for kind in names(variant) for known in kind]
-    found = next((place / name for name in known if (place / name).is_file()), None)
-    if found is None:
+    candidates = [candidate for kind in names(variant) for candidate in kind]
+    weights = next((place / name for name in candidates if (place / name).is_file()), None)
+    if weights is None:
         there = sorted(path for path in place.iterdir() if is_weights(path.name))
         held = ", ".join(path.name for path in there[:5]) or "none"
         advice = f"pass one of them as {there[0]}" if there else "allowed: a folder with its weights"
-        raise UserError(f"{name} has no weights {known[0]} or .bin in {place}; it holds {held}; {advice}")
-    return found
+        raise UserError(
+            f"{name} has no weights {candidates[0]} or .bin in {place}; it holds {held}; {advice}"
+        )
+    return weights
 
 
 @contextlib.contextmanager
 def as_folder(place: Path, weights: Path) -> Iterator[Path]:
-    """A folder for the block in which the weights have the name that diffusers gives them, beside their config.json."""
-    with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
+    """Yield a temporary folder with config.json and the weights, which have the name that diffusers expects there."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         suffix = ".safetensors" if is_safetensors(weights.name) else ".bin"
         index = ".index.json" if is_index(weights.name) else ""
         (folder / "config.json").symlink_to((place / "config.json").resolve())

@@ -89,10 +89,10 @@ def read(folder: str | os.PathLike[str], *, shape: Shape | None = None) -> Folde
         shape, dtype = (channels, height, width), torch.promote_types(dtype, noise.dtype)
     assert shape is not None
     names = tuple(path.stem for path in paths)
-    if odd := next((name for name in names if not _is_utf8(name)), None):
-        raise UserError(f"{folder}: the name of the file {odd!r}.pt is not UTF-8; rename it")
-    beside = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
-    manifests = [content for path in beside if (content := read_manifest(path))]
+    if invalid := next((name for name in names if not _is_utf8(name)), None):
+        raise UserError(f"{folder}: the name of the file {invalid!r}.pt is not UTF-8; rename it")
+    manifest_paths = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
+    manifests = [content for path in manifest_paths if (content := read_manifest(path))]
     return FolderNoise(
         folder=folder,
         file_names=names,
@@ -122,7 +122,7 @@ def _read(path: Path, shape: Shape | None) -> torch.Tensor:
 
 
 def _is_utf8(name: str) -> bool:
-    """Whether a name can be stored: Python gives bytes that are not UTF-8 as half characters."""
+    """Whether a name can be stored: Python represents bytes that are not UTF-8 by lone surrogates."""
     try:
         name.encode()
     except UnicodeEncodeError:

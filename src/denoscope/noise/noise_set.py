@@ -69,7 +69,7 @@ class NoiseSet(ABC):
 
     @property
     def has_made_up_names(self) -> bool:
-        """Whether the names are only numbers: an array came without any."""
+        """Whether the names are mere numbers, because the noises come from an array without names."""
         return False
 
     @overload
@@ -211,7 +211,7 @@ class NoiseSubset(NoiseSet):
 def check_shape(shape: Any) -> Shape:
     """The shape as a tuple (C, H, W) of integers of at least 1.
 
-    Raises: UserError naming the shape that is not one.
+    Raises: UserError with the shape if it is invalid.
     """
     sizes = tuple(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else ()
     if len(sizes) != 3:
@@ -225,7 +225,9 @@ def check_shape(shape: Any) -> Shape:
 def _position(index: Any, count: int) -> int:
     """An index counted from 0, where a negative one counts from the end."""
     if isinstance(index, (bool, np.bool_)):
-        raise UserError(f"an index is {index}; allowed: integers; of a mask take np.flatnonzero(mask)")
+        raise UserError(
+            f"an index is {index}; allowed: integers; instead of a mask pass np.flatnonzero(mask)"
+        )
     try:
         return range(count)[operator.index(index)]
     except TypeError:

@@ -18,7 +18,7 @@ from denoscope.noise.plane_noise import PlaneNoise
 from denoscope.noise.planes import plane
 
 CELL_BYTES = 50
-"""Of each noise, at least, in what is measured of a plane: its place, and a few numbers."""
+"""The least memory of one noise in a measure of a plane: its position, and a few numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class PlaneGrid:
     columns: np.ndarray
     """The column of each noise."""
     made_with: Mapping[str, Any]
-    """The parameters of the plane as its noises carry them."""
+    """The parameters with which the noises of the plane were made."""
 
     @classmethod
     def of(cls, noises: NoiseSet) -> PlaneGrid:
@@ -57,9 +57,9 @@ class PlaneGrid:
             )
         made_with = {name: value for name, value in sets[0].items() if name != "samples"}
         options = ("lengths", "center", "base_seed", "direction_seeds")
-        if lacking := [name for name in ("counts", *options) if name not in made_with]:
+        if missing := [name for name in ("counts", *options) if name not in made_with]:
             raise UserError(
-                f"{spelled('plane')} has a JSON file without {', '.join(lacking)}; write its noises again"
+                f"{spelled('plane')} has a JSON file without {', '.join(missing)}; write its noises again"
             )
         u, columns = np.unique(noises.coords["u"], return_inverse=True)
         v, rows = np.unique(noises.coords["v"], return_inverse=True)

@@ -16,14 +16,14 @@ from denoscope.foundation.validation import describe
 OUTPUT_OPTIONS = ("resume", "overwrite", "output_format", "codec")
 
 
-def several(given: Any) -> Any:
-    """One value or several, as a tuple; a configuration checks the values."""
-    if given is None:
+def as_tuple(value: Any) -> Any:
+    """One value or several as a tuple. The values are checked by the configuration that takes them."""
+    if value is None:
         return ()
-    if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         with contextlib.suppress(TypeError):  # an array without axes
-            return tuple(given)
-    return (given,)
+            return tuple(value)
+    return (value,)
 
 
 def parse_output(out: Any, options: InferenceConfig) -> Path | None:

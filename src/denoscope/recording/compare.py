@@ -153,13 +153,13 @@ def compare(folder: str | Path) -> Comparison:
     complex tensors are compared, but have none. Time and memory grow with the square of the number of
     different tensors; of their values, one whole tensor or `MEMORY` bytes are held at once.
 
-    Raises: UserError where the folder or its .pt files are missing, or a file holds no tensor.
+    Raises: UserError if the folder or its .pt files are missing, or a file holds no tensor.
     """
     folder = Path(folder)
     paths = sorted(folder.glob("*.pt"))
     if not paths:
-        found = "has no .pt files" if os.path.isdir(folder) else "is not a folder"
-        raise UserError(f"{folder} {found}; name a folder of tensors written with torch.save")
+        problem = "has no .pt files" if os.path.isdir(folder) else "is not a folder"
+        raise UserError(f"{folder} {problem}; name a folder of tensors written with torch.save")
     groups: dict[tuple, list[Path]] = defaultdict(list)
     for path in paths:
         groups[_identity(tensor_files.load(path))].append(path)
@@ -192,7 +192,7 @@ def _identity(x: torch.Tensor) -> tuple[tuple[int, ...], str, bool, bytes]:
 def _distances(paths: list[Path]) -> np.ndarray:
     """[n, n] largest absolute differences between tensors of one shape and dtype.
 
-    All n tensors are read a slice of their values at a time, for the maximum over slices is the maximum.
+    The tensors are read one slice of their values at a time; the result is the maximum over slices.
     """
     count = len(paths)
     first = tensor_files.load(paths[0], mmap=True)

@@ -185,12 +185,12 @@ def _interventions(
     interventions: Intervention | Sequence[Intervention], options: InferenceConfig
 ) -> Sequence[Intervention]:
     """The interventions that are given, or those of the plan that the options name."""
-    given = as_interventions(interventions)
-    if given and options.intervene:
+    passed = as_interventions(interventions)
+    if passed and options.intervene:
         raise UserError(
             f"{spelled('interventions')} and {spelled('intervene')} are both given; give one of them"
         )
-    chosen = read_plan(options.intervene) if options.intervene else given
+    chosen = read_plan(options.intervene) if options.intervene else passed
     if chosen and options.fast:
         raise UserError(
             f"{spelled('fast', True)} compiles the network, and a compiled network takes no interventions; "

@@ -1,4 +1,4 @@
-"""The layout of a recording: its arrays and coordinates, from what a run produces and what is stored of it."""
+"""The layout of a recording: the arrays and coordinates that store the results of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Coords = Mapping[str, tuple[str, np.ndarray]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunShape:
-    """What a run produces, whether denoscope's own loop or a pipeline makes it.
+    """The shape of what a run produces, be it a run of denoscope's own loop or of a pipeline.
 
     `image_shape` and `image_dtype` are those of the states x_t. `timesteps` and `sigmas` are [steps]. A step makes at
     most `calls` calls of the network; `branches` names the branches of guidance, if there are any.
@@ -109,8 +109,8 @@ def _layer_array(
 ) -> ArrayPlan:
     """The array of one layer, with axes for calls and branches if there are several."""
     assert layer.shape is not None
-    several = {"call": layer.calls * run.calls, "branch": len(run.branches)}
-    leading = {name: size for name, size in several.items() if size > 1}
+    axes = {"call": layer.calls * run.calls, "branch": len(run.branches)}
+    leading = {name: size for name, size in axes.items() if size > 1}
     try:
         shape, dims = selection.shape(layer.shape), selection.dims(layer.shape)
         dtype = _layer_dtype(selection.dtype(layer.dtype or torch.float32), options)
@@ -128,19 +128,19 @@ def _layer_array(
 
 
 def _coords(run: RunShape, recorded: Sequence[int]) -> Coords:
-    own = {
+    coords = {
         "sample": ("sample", np.array(run.samples)),
         "state": ("state", np.arange(run.steps + 1)),
         "step": ("step", np.array(recorded)),
         **level_coords(run.timesteps, run.sigmas, recorded),
         **({"branch": ("branch", np.array(run.branches))} if run.branches else {}),
     }
-    if clash := sorted({*own, *IMAGES, *DIMS, COMPLETE, NONFINITE}.intersection(run.sample_coords)):
+    if clash := sorted({*coords, *IMAGES, *DIMS, COMPLETE, NONFINITE}.intersection(run.sample_coords)):
         raise UserError(
             f"the noises have a coordinate {clash[0]!r}, a name that recordings use themselves; rename it in the JSON file "
             "beside the noises"
         )
-    return {**own, **{name: ("sample", values) for name, values in run.sample_coords.items()}}
+    return {**coords, **{name: ("sample", values) for name, values in run.sample_coords.items()}}
 
 
 def _layer_dtype(dtype: torch.dtype, options: InferenceConfig) -> np.dtype[Any]:

@@ -48,9 +48,9 @@ def plan_of(inputs: RunInputs, options: InferenceConfig, selection: Selection, o
     )
 
 
-def condition_of(denoiser: Denoiser, options: InferenceConfig, given: Condition | None = None) -> Condition:
-    """The condition that is given or that the options describe, with its branches in the order of the options."""
-    condition = _unordered(denoiser, options) if given is None else given
+def condition_of(denoiser: Denoiser, options: InferenceConfig, passed: Condition | None = None) -> Condition:
+    """The condition passed by the caller, or else that of the options, with its branches in the order of the options."""
+    condition = _condition_in(denoiser, options) if passed is None else passed
     if options.branches is None:
         return condition
     ordered = replace(condition, branches=options.branches)
@@ -109,7 +109,7 @@ def _shape_of(inputs: RunInputs, options: InferenceConfig) -> RunShape:
     )
 
 
-def _unordered(denoiser: Denoiser, options: InferenceConfig) -> Condition:
+def _condition_in(denoiser: Denoiser, options: InferenceConfig) -> Condition:
     """The condition that the options describe."""
     if options.condition and options.labels:
         raise UserError(f"{spelled('condition')} and {spelled('labels')} are both given; give one of them")

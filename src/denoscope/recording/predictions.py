@@ -1,4 +1,4 @@
-"""What the classifier says of a folder of results, and of a plane as a grid."""
+"""The classifier's labels for a folder of results, and for a plane as a grid."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from denoscope.storage.stores.local import LocalStore
 PREDICTIONS = "predictions.json"
 CELL = re.compile(r"(?P<plane>plane_.+)_x(?P<x>\d+)_y(?P<y>\d+)")
 MOST_CELLS = 10**8
-"""Of a plane: ten thousand in both directions. Its grids take a gigabyte each."""
+"""The most cells of a plane, ten thousand in both directions; each of its grids takes a gigabyte."""
 RESULT_FOLDERS = ("final_tensors", "sequences")
 
 
@@ -88,7 +88,7 @@ def plane_grids(samples: Sequence[str], values: np.ndarray) -> dict[str, np.ndar
     return grids
 
 
-def predict(folder: Path, by: Classifier | None = None) -> Predictions:
+def predict(folder: Path, classifier: Classifier | None = None) -> Predictions:
     """Classify the x_0 of every sample in a folder of final tensors or sequences.
 
     An output folder stands for its final_tensors/ and sequences/; a sample in both is read from the one that
@@ -96,16 +96,16 @@ def predict(folder: Path, by: Classifier | None = None) -> Predictions:
 
     Raises: UserError naming the folder that holds no tensors, or the file that holds no digit image.
     """
-    found = _results(folder)
-    _check_planes(found.values())
-    images = [_image(path) for path in found.values()]
-    for path, image in zip(found.values(), images, strict=True):
+    files = _results(folder)
+    _check_planes(files.values())
+    images = [_image(path) for path in files.values()]
+    for path, image in zip(files.values(), images, strict=True):
         if image.shape != images[0].shape:
             raise UserError(
-                f"{path}: its image has shape {list(image.shape)}, that of {next(iter(found.values()))} "
+                f"{path}: its image has shape {list(image.shape)}, that of {next(iter(files.values()))} "
                 f"{list(images[0].shape)}; keep images of one shape in a folder"
             )
-    return Predictions(tuple(found), tuple(found.values()), classify_finite(torch.stack(images), by))
+    return Predictions(tuple(files), tuple(files.values()), classify_finite(torch.stack(images), classifier))
 
 
 def _check_planes(files: Iterable[Path]) -> None:
@@ -126,9 +126,7 @@ def _image(path: Path) -> torch.Tensor:
     """The x_0 that a file holds, refused if it is not an image that the classifier takes."""
     tensor = tensor_files.load(path)
     if tensor.ndim not in (3, 4):
-        raise UserError(
-            f"{path}: holds shape {list(tensor.shape)}; needed is [C, H, W] or [steps+1, C, H, W]"
-        )
+        raise UserError(f"{path}: holds shape {list(tensor.shape)}; allowed: [C, H, W] or [steps+1, C, H, W]")
     image = tensor if tensor.ndim == 3 else tensor[-1]
     try:
         check_images(image[None])
@@ -151,16 +149,16 @@ def _results(folder: Path) -> dict[str, Path]:
         raise UserError(
             f"{folder}: no such folder of tensors; record some with main.py or `denoscope record`"
         )
-    own = _tensors_in(folder)
-    places = [own] if own else [_tensors_in(folder / name) for name in _latest_first(folder)]
-    found: dict[str, Path] = {}
+    here = _tensors_in(folder)
+    places = [here] if here else [_tensors_in(folder / name) for name in _latest_first(folder)]
+    files: dict[str, Path] = {}
     for path in (path for place in places for path in place):
-        found.setdefault(path.stem.removesuffix("_sequence"), path)
-    if not found:
+        files.setdefault(path.stem.removesuffix("_sequence"), path)
+    if not files:
         raise UserError(
             f"{folder}: holds no tensors, nor do its {' and '.join(RESULT_FOLDERS)}; record some with main.py"
         )
-    return found
+    return files
 
 
 def _tensors_in(folder: Path) -> list[Path]:

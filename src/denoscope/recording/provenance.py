@@ -28,17 +28,17 @@ from denoscope.storage.plan import FORMAT, FORMAT_VERSION
 
 LIBRARIES = ("denoscope", "torch", "diffusers", "numpy", "zarr")
 NUMERIC = ("torch", "diffusers", "numpy")
-KEPT = ("every", "channels", "height", "width", "reduce", "flatten", "state_dtype", "codec")
-"""Options that decide what is stored of a layer's state, whoever computed it."""
+STATE_OPTIONS = ("every", "channels", "height", "width", "reduce", "flatten", "state_dtype", "codec")
+"""Options that decide what is stored of a layer's state, in denoscope's loop and in pipelines alike."""
 
-STORED = ("extract_states", *KEPT)
+STORED = ("extract_states", *STATE_OPTIONS)
 """Options that decide what a recording stores."""
 
 OWN_SCHEDULE = ("timesteps", "sigmas")
 """Options that stand in attributes and fingerprints only if they are given, as in recordings made before they existed."""
 
-OCCASION = ("resume", "overwrite")
-"""Options that concern an existing recording, not how one is made."""
+EARLIER_WORK = ("resume", "overwrite")
+"""Options that say what to do with an existing recording; they do not affect how one is made."""
 
 
 def fingerprint(
@@ -73,7 +73,7 @@ def fingerprint(
             "guidance_scale": condition.scale if condition.guided else None,
             # What older versions did not have is included only if it is used, so that their recordings can be resumed.
             **({"interventions": applied.resolved} if applied.resolved else {}),
-            **_of_streams(denoiser, applied, loop.streams),
+            **_streams_entry(denoiser, applied, loop.streams),
             **{name: getattr(loop, name) for name in OWN_SCHEDULE if getattr(loop, name)},
             "num_steps": loop.steps,
             "lanes": loop.lanes,
@@ -98,7 +98,7 @@ def _final_images() -> dict[str, Any]:
     return {name: getattr(InferenceConfig, name) for name in STORED} | {"extract_states": False}
 
 
-def _of_streams(denoiser: Denoiser, applied: Applied, streams: int) -> dict[str, int]:
+def _streams_entry(denoiser: Denoiser, applied: Applied, streams: int) -> dict[str, int]:
     """The version of the random streams if it decides bits; version 1 is left out."""
     draws = denoiser.is_stochastic or applied.draws
     return {"streams": streams} if draws and streams > 1 else {}
@@ -142,7 +142,7 @@ def attributes(inputs: RunInputs, options: InferenceConfig) -> dict[str, Any]:
     config = {
         name: value
         for name, value in vars(options).items()
-        if name not in OCCASION and (value or name not in OWN_SCHEDULE)
+        if name not in EARLIER_WORK and (value or name not in OWN_SCHEDULE)
     }
     return _plain(
         _common(
@@ -152,7 +152,7 @@ def attributes(inputs: RunInputs, options: InferenceConfig) -> dict[str, Any]:
             fingerprint=made_by,
         )
         | {
-            **_of_streams(denoiser, applied, loop.streams),
+            **_streams_entry(denoiser, applied, loop.streams),
             "inputs": dict(inputs.x.parameters),
             "condition": list(inputs.condition.inputs),
             **({"interventions": applied.requested} if applied.requested else {}),
@@ -174,11 +174,11 @@ def of_pipeline(
     They do not hold the pipeline's prompts and random numbers, so that its samples cannot be computed again from them.
 
     Args:
-        run: what the call showed of itself; all of it becomes part of the fingerprint.
+        run: properties observed in the call, all of which become part of the fingerprint.
     """
     parameter = next(network.parameters(), torch.empty(0))
     offloaded = any(tensor.is_meta for tensor in network.state_dict().values())
-    parts = {name: getattr(options, name) for name in KEPT}
+    parts = {name: getattr(options, name) for name in STATE_OPTIONS}
     made_by = {
         "pipeline": type(pipe).__name__,
         "network": class_name(network),
@@ -232,7 +232,7 @@ def _common(**described: Any) -> dict[str, Any]:
 
 
 def _location(denoiser: Denoiser) -> str:
-    """The name of a model; of a folder or file its absolute path, which is valid in every working directory."""
+    """The name of a model, or the absolute path of a folder or file, which is valid in every working directory."""
     is_path = not denoiser.bundled and Path(denoiser.name).exists()
     return str(Path(denoiser.name).resolve()) if is_path else denoiser.name
 

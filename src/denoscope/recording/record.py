@@ -14,7 +14,7 @@ from denoscope.interventions.spec import Intervention
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.coercion import NoiseLike
-from denoscope.recording.arguments import parse_output, several
+from denoscope.recording.arguments import as_tuple, parse_output
 from denoscope.recording.job import Job
 from denoscope.recording.progress import RecordingProgress
 from denoscope.recording.recording import Recording
@@ -128,8 +128,8 @@ def record(
         lanes=lanes,
         extract_states=extract_states,
         extract_estimates=extract_estimates,
-        layers=several(layers),
-        labels=several(labels),
+        layers=as_tuple(layers),
+        labels=as_tuple(labels),
         condition=None if given else condition,
         guidance_scale=guidance_scale,
         branches=branches,
@@ -139,7 +139,7 @@ def record(
         output_format=output_format,
         codec=codec,
         state_dtype=state_dtype,
-        every=several(every),
+        every=as_tuple(every),
         channels=channels,
         height=height,
         width=width,

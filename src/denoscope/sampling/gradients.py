@@ -49,11 +49,11 @@ def gradient(
     sampler_dtype: SamplerDtype = InferenceConfig.sampler_dtype,
     tf32: bool = InferenceConfig.tf32,
 ) -> torch.Tensor:
-    """∂ objective(x_0) / ∂ x_T [n, C, H, W], or the derivative by a layer's states in every step [n, step, …].
+    """∂ objective(x_0) / ∂ x_T [n, C, H, W], or the derivative with respect to a layer's states [n, step, …].
 
-    Entry k of the derivative by a layer is that of a change of its state in step k alone, through everything that
-    follows. With several calls a step or two branches it has axes for them, as a recording has; it is 0 for a call that
-    is not made.
+    For a layer, entry k is the effect of a change of its state in step k alone, through everything that follows. With
+    several calls per step or two branches there are axes for them, as in a recording; entries of calls that are not
+    made are 0.
 
     The network runs again in the backward pass (checkpointing), so that memory holds the activations of one call and
     one state for each step; a gradient takes three to four times as long as a run.
@@ -80,18 +80,18 @@ def gradient(
     names = _distinct(names, len(x), noise)
     applied, nudge = loop.applied(denoiser, as_interventions(interventions), condition), None
     if wrt == X_T:
-        by = x = x.detach().to(denoiser.device, loop.state_dtype(denoiser)).clone().requires_grad_()
+        variable = x = x.detach().to(denoiser.device, loop.state_dtype(denoiser)).clone().requires_grad_()
     else:
         layer = denoiser.one_layer(wrt, condition.inputs)
         site = Site(f"{spelled('wrt')} {wrt}", layer, loop.run(denoiser, condition))
-        nudge = Nudge.none(site, names)
-        applied, by = applied.followed_by(Application(site, nudge)), nudge.values
+        nudge = Nudge.zero(site, names)
+        applied, variable = applied.followed_by(Application(site, nudge)), nudge.values
     with denoiser.running(), torch.enable_grad(), matmul_precision.exact(denoiser.device, tf32=tf32):
         x_0 = x
         for step in steps_of(denoiser, CheckpointedNetwork(denoiser), x, loop, names, condition, applied):
             x_0 = step.x_after
-        found = _derivative(objective, x_0, by)
-    return found if nudge is None else nudge.as_recorded(found)
+        derivative = _derivative(objective, x_0, variable)
+    return derivative if nudge is None else nudge.as_recorded(derivative)
 
 
 class CheckpointedNetwork:
@@ -114,7 +114,7 @@ class CheckpointedNetwork:
 
 @dataclass(frozen=True, eq=False)
 class Nudge(Operation):
-    """Adds zeros to a layer's states, by which derivatives can be taken: [n, step, call, branch, …]."""
+    """Adds zeros [n, step, call, branch, …] to a layer's states, with respect to which derivatives are taken."""
 
     values: torch.Tensor
     row: Mapping[str, int]
@@ -122,7 +122,7 @@ class Nudge(Operation):
     branches: tuple[str, ...]
 
     @classmethod
-    def none(cls, site: Site, names: Sequence[str]) -> Nudge:
+    def zero(cls, site: Site, names: Sequence[str]) -> Nudge:
         """A nudge of zero at a site, for samples of these names."""
         layer, run = site.layer, site.run
         branches = run.branches or ("",)
@@ -131,16 +131,16 @@ class Nudge(Operation):
         return cls(values, {name: row for row, name in enumerate(names)}, branches)
 
     def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:
-        rows = call.network.of_rows()
+        rows = call.network.row_keys()
         samples = [self.row[name] for _, name in rows]
         branches = [self.branches.index(branch) for branch, _ in rows]
         return state + self.values[samples, call.network.step, call.index, branches]
 
-    def as_recorded(self, found: torch.Tensor) -> torch.Tensor:
+    def as_recorded(self, derivative: torch.Tensor) -> torch.Tensor:
         """The derivative, with axes for calls and branches only if there are several."""
-        if found.shape[3] == 1:
-            found = found.squeeze(3)
-        return found if found.shape[2] > 1 else found.squeeze(2)
+        if derivative.shape[3] == 1:
+            derivative = derivative.squeeze(3)
+        return derivative if derivative.shape[2] > 1 else derivative.squeeze(2)
 
 
 def _leading(layer: Layer, run: Run, samples: int) -> tuple[int, int, int]:
@@ -161,7 +161,7 @@ def _distinct(names: Sequence[str] | None, count: int, noise: NoiseKind) -> Sequ
     return names
 
 
-def _derivative(objective: Objective, x_0: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+def _derivative(objective: Objective, x_0: torch.Tensor, variable: torch.Tensor) -> torch.Tensor:
     value = objective(x_0)
     if not isinstance(value, torch.Tensor) or value.ndim > 1 or value.shape not in ((), (len(x_0),)):
         result = list(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
@@ -169,10 +169,10 @@ def _derivative(objective: Objective, x_0: torch.Tensor, by: torch.Tensor) -> to
             f"the objective returned {result}; allowed: one number for each of {len(x_0)} samples, or one for all"
         )
     if not x_0.requires_grad:
-        return torch.zeros_like(by)
+        return torch.zeros_like(variable)
     if not value.requires_grad:
         raise UserError(
             "the objective does not depend on x_0; leave out what cuts it off (detach, no_grad, numpy)"
         )
-    (found,) = torch.autograd.grad(value.sum(), by, allow_unused=True)
-    return torch.zeros_like(by) if found is None else found
+    (derivative,) = torch.autograd.grad(value.sum(), variable, allow_unused=True)
+    return torch.zeros_like(variable) if derivative is None else derivative

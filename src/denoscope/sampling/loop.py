@@ -142,7 +142,7 @@ def steps_of(
     """
     running = denoiser.running()
     with running:
-        names = _checked_names(denoiser, x_T, loop, names)
+        names = _parse_names(denoiser, x_T, loop, names)
         denoiser.check_condition(condition, len(x_T))
         applied.check(names)
         groups = []
@@ -185,7 +185,7 @@ def _without_gradients(steps: Iterator[Step]) -> Iterator[Step]:
         yield step
 
 
-def _checked_names(
+def _parse_names(
     denoiser: Denoiser, x_T: torch.Tensor, loop: Loop, names: Sequence[str] | None
 ) -> Sequence[str]:
     """The samples' names, "" without any.

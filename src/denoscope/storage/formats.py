@@ -1,4 +1,4 @@
-"""The formats of recordings: which one a store holds, and what reads, checks and writes it."""
+"""The formats of recordings: which one a store holds, and the functions that read, check and write it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Layout(Protocol):
-    """What describes a recording, in its format."""
+    """The functions and names that describe a recording of one format."""
 
     MARKS: str
     LOCK: str
@@ -50,7 +50,7 @@ class Layout(Protocol):
 
 
 class Check(Protocol):
-    """What compares a recording with its marks, in its format."""
+    """The functions that compare a recording of one format with its marks."""
 
     def claimed(self, store: ByteStore, marked: Collection[int], /) -> Iterator[str]: ...
     def damaged_layout(self, store: ByteStore, /) -> Iterator[str]: ...
@@ -59,7 +59,7 @@ class Check(Protocol):
 
 
 class WriterClass(Protocol):
-    """What writes a recording, in its format."""
+    """The class that writes recordings of one format."""
 
     def check(self, store: ByteStore, plan: Plan, existing: Existing, /) -> None:
         """Check that a recording may be written and fits; nothing is touched."""
@@ -118,9 +118,9 @@ def stored_format(store: ByteStore) -> str | None:
 
 
 def format_of(store: ByteStore) -> str:
-    """Return the name of the format of the recording in a store, of which all that describes it is there.
+    """Return the name of the format of the recording in a store, whose layout must be complete.
 
-    Raises: UserError if there is none, a newer denoscope wrote it, it was not laid out yet, or it is damaged.
+    Raises: UserError if there is no recording, a newer denoscope wrote it, it is not laid out yet, or it is damaged.
     """
     name = stored_format(store)
     if name is None:
@@ -135,7 +135,7 @@ def format_of(store: ByteStore) -> str:
 
 
 def _no_recording(store: ByteStore) -> UserError:
-    """The error of a store whose own file is missing, damaged, or not of a recording."""
+    """The error for a store whose root file is missing, damaged, or not that of a recording."""
     for kind in FORMATS.values():
         # Only a recording has checksums of its layout.
         if exists(store, f"{kind.layout.MARKS}/{layout_checksums.NAME}"):
@@ -153,9 +153,9 @@ def check_layout(store: ByteStore) -> None:
     Raises: UserError naming the first damage; as `format_of` does.
     """
     kind = FORMATS[format_of(store)]
-    with _one_line(store, kind):
+    with _reporting_damage(store, kind):
         for problem in kind.check.damaged_layout(store):
-            # Recordings of before have no checksums.
+            # Recordings from before layout checksums existed have none.
             if problem != f"{kind.layout.MARKS}/{layout_checksums.NAME} is missing":
                 raise MalformedError(problem)
         kind.layout.extent(store)
@@ -170,13 +170,13 @@ def open_dataset(store: ByteStore) -> xarray.Dataset:
     """
     check_layout(store)
     kind = FORMATS[format_of(store)]
-    with _one_line(store, kind):
+    with _reporting_damage(store, kind):
         return kind.open_dataset(store)
 
 
 @contextmanager
-def _one_line(store: ByteStore, kind: Format) -> Iterator[None]:
-    """Say in one line which file of a recording is damaged, or why it cannot be read."""
+def _reporting_damage(store: ByteStore, kind: Format) -> Iterator[None]:
+    """Report in one line which file of a recording is damaged, or why it cannot be read."""
     try:
         yield
     except MalformedError as error:
@@ -192,10 +192,10 @@ def attributes(store: ByteStore) -> dict[str, Any]:
 
 
 def attributes_to_resume(path: Path) -> dict[str, Any]:
-    """Return the attributes of the local recording that is continued: of an unfinished replacement, if there is one."""
+    """Return the attributes of the local recording to resume, or of its unfinished replacement if there is one."""
     places = [place for place in places_of_replacement(path) if place.is_dir()]
-    found = (attributes(LocalStore(place)) for place in [*places, path])
-    return next(filter(None, found), {})
+    candidates = (attributes(LocalStore(place)) for place in [*places, path])
+    return next(filter(None, candidates), {})
 
 
 def set_attribute(path: Path, name: str, value: Any) -> None:

@@ -19,9 +19,9 @@ from denoscope.storage.stores.byte_store import ByteStore
 class Inspection:
     """What a recording holds and what is wrong with it.
 
-    `samples` is the number of samples it is planned for, `finished` names those of finished groups, `sound` those of
-    them whose every file matches its checksum. `missing` lists the marks that do not exist, `problems` what is damaged,
-    and `how_to_finish` says how an unfinished recording is finished.
+    `samples` is the planned number of samples. `finished` names the samples of finished groups, `sound` those among
+    them whose files all match their checksums. `missing` lists the marks that do not exist, `problems` all damage;
+    `how_to_finish` says how to finish an unfinished recording.
     """
 
     samples: int
@@ -46,7 +46,7 @@ def inspect(store: ByteStore) -> Inspection:
 def _inspected(store: ByteStore) -> Inspection:
     kind = FORMATS[format_of(store)]
     check, marks = kind.check, kind.layout.MARKS
-    of_layout = list(_damage(store, check.damaged_layout(store)))
+    layout_problems = list(_damage(store, check.damaged_layout(store)))
     try:
         planned = kind.layout.extent(store)
     except MalformedError as error:
@@ -61,7 +61,7 @@ def _inspected(store: ByteStore) -> Inspection:
         sound=tuple(name for group, mark in finished.items() if not damage[group] for name in mark.samples),
         missing=tuple(completion.key_of(marks, group) for group in planned.groups if group not in finished),
         problems=(
-            *of_layout,
+            *layout_problems,
             *(f"{marks}/{what}" for what in completion.damaged(store, marks)),
             *(f"{key} marks samples as complete that have no mark" for key in check.claimed(store, finished)),
             *(problem for problems in damage.values() for problem in problems),
@@ -84,7 +84,7 @@ def first_damage(store: ByteStore, arrays: Collection[str]) -> str:
 
 
 def _damage(store: ByteStore, problems: Iterator[str]) -> Iterator[str]:
-    """The problems, with a file that cannot be read as the last of them."""
+    """The problems; a file that cannot be read is the last one."""
     try:
         yield from problems
     except MalformedError as error:

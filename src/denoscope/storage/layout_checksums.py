@@ -1,4 +1,4 @@
-"""Checksums of everything that describes a recording's layout, so that any change of it is found."""
+"""Checksums of everything that describes a recording's layout, to detect any change of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BLOCK = 2**24
 
 @dataclass(frozen=True)
 class Checksums:
-    """Of each attribute by its name, of the rest of their file, and of other files by their keys."""
+    """Checksums of each attribute by name, of the rest of the file that holds them, and of other files by key."""
 
     attributes: dict[str, int]
     rest: int
@@ -101,7 +101,7 @@ def _read(store: ByteStore, folder: str) -> Checksums | None:
     try:
         content = json_files.parse(store.get(f"{folder}/{NAME}") or b"", dict[str, Any], NAME)
         expected = content.pop("checksum", None)
-        found = json_files.check(content, Checksums, NAME)
+        checksums = json_files.check(content, Checksums, NAME)
     except MalformedError:
         return None
-    return found if expected == checksum_of_json(content) and all(map(is_key, found.files)) else None
+    return checksums if expected == checksum_of_json(content) and all(map(is_key, checksums.files)) else None

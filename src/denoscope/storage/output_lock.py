@@ -1,4 +1,4 @@
-"""The output of a recording: whether it may be written, by one process at a time, and what can be done if not."""
+"""The output of a recording: its lock, the checks before it is written, and advice if it may not be."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def claimed(
 ) -> Iterator[None]:
     """Hold the lock of a recording while the block runs; `check` raises if it must not be written.
 
-    `settle` finishes what a killed process has left half done, and is called with the lock.
+    `settle` is called with the lock, and completes a replacement that a killed process left incomplete.
 
     Raises: UserError if another process writes it, or if it cannot be written.
     """
@@ -65,7 +65,7 @@ def reading(store: ByteStore | Path) -> Iterator[None]:
     """Report in one line that a recording cannot be read, whichever way its readers fail."""
     try:
         yield
-    except (MemoryError, IndexError):  # the machine's fault, or the index's
+    except (MemoryError, IndexError):  # not caused by the recording
         raise
     except Exception as error:
         raise UserError(
@@ -95,9 +95,9 @@ def check_same_work(store: ByteStore, stored: Mapping[str, Any], wanted: Mapping
         raise UserError(
             f"{store} was recorded from a {pipeline} call, which cannot be resumed; {how_to_record_anyway(stored)}"
         )
-    if differs := _differences(stored, wanted):
+    if differing := _differences(stored, wanted):
         raise UserError(
-            f"{store} cannot be resumed: {'; '.join(differs)}; use the options it was begun with, replace it "
+            f"{store} cannot be resumed: {'; '.join(differing)}; use the options it was begun with, replace it "
             f"({spelled('overwrite', True)}), or name another output ({spelled('out')})"
         )
 
@@ -108,29 +108,29 @@ def is_same_work(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """In what two recordings differ, by their attributes."""
-    differs = differences(stored.get("fingerprint", {}), wanted["fingerprint"])
-    differs += differences(
+    """The differences between two recordings, by their attributes."""
+    differing = differences(stored.get("fingerprint", {}), wanted["fingerprint"])
+    differing += differences(
         {"folders of layers": stored.get("layer_folders")}, {"folders of layers": wanted["layer_folders"]}
     )
     if stored.get("inputs_sha256") != wanted["inputs_sha256"]:
-        differs.append("the inputs, their names or their order")
-    return differs
+        differing.append("the inputs, their names or their order")
+    return differing
 
 
 def is_intact(store: ByteStore, root: str, problems: Iterable[str]) -> bool:
     """Return whether a layout has no problems.
 
-    Raises: UserError if a problem concerns `root`, which says what the recording is: work on such a basis would make
-    its damage permanent.
+    Raises: UserError if a problem concerns `root`, which says what the recording is: continuing from it would make the
+    damage permanent.
     """
-    found = list(problems)
-    if wrong := next((line for line in found if line.startswith(f"{root} ")), None):
+    listed = list(problems)
+    if wrong := next((line for line in listed if line.startswith(f"{root} ")), None):
         raise UserError(
             f"{store}: {wrong}; replace the recording ({spelled('overwrite', True)}) or name another output "
             f"({spelled('out')})"
         )
-    return not found
+    return not listed
 
 
 def check_inside(store: ByteStore, keys: Iterable[str], links: Iterable[Path] = ()) -> None:

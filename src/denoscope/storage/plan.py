@@ -1,4 +1,4 @@
-"""The plan of a recording: all that it will hold, before the first step is computed."""
+"""The plan of a recording: its entire content, described before the first step is computed."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class ArrayPlan:
 
     @property
     def stored_dims(self) -> tuple[str, ...]:
-        """The names of the dimensions in a store, where a layer's own start with its address: their sizes differ."""
+        """The names of the dimensions in a store. Those of a layer's states start with its address: their sizes differ."""
         if self.name in IMAGES:
             return self.dims
-        own = [dim for dim in self.inner_dims if dim != BRANCH]
-        return tuple(f"{self.name}.{dim}" if dim in own else dim for dim in self.dims)
+        prefixed = [dim for dim in self.inner_dims if dim != BRANCH]
+        return tuple(f"{self.name}.{dim}" if dim in prefixed else dim for dim in self.dims)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -65,7 +65,7 @@ class ArrayPlan:
 
     @property
     def missing(self) -> Any:
-        """What a value reads as that was not recorded: NaN, or 0 if the dtype has no NaN."""
+        """The value in place of one that was not recorded: NaN, or 0 if the dtype has no NaN."""
         return self.dtype.type(missing_value(torch_dtype(self.dtype)))
 
     @property

@@ -1,8 +1,8 @@
-"""Recordings that replace others: written apart, and put in place when they are complete.
+"""Recordings that replace others: they are written to a hidden folder, and put in place when they are complete.
 
-A replacement is a recording of its own in a hidden folder: beside a Zarr store that holds nothing else, inside of an
-output that does. The file `COMMITTED` in it says that it is complete. From then on `LocalStore` reads it in place of the
-former one, wherever its files lie, and whoever claims the output next finishes what a kill interrupted.
+The hidden folder lies beside a Zarr store that holds nothing but the recording, otherwise inside the output. The file
+`COMMITTED` in it says that the replacement is complete. From then on `LocalStore` reads it instead of the former
+recording, wherever its files lie, and the next process that claims the output completes an interrupted move.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ RENAME_EXCHANGE, AT_FDCWD = 2, -100
 class Kind:
     """How a format's recordings are begun, continued and recognised.
 
-    `lock`, `root` and `marks` are the keys of its lock, of the file that describes a recording, and of the folder of its
-    marks; `scratch` is the folder of temporary files. Where `exchanges`, a recording may lie beside its place first.
+    `lock`, `root` and `marks` are the keys of its lock, of the file that describes a recording, and of the folder of
+    its marks; `scratch` is the folder of temporary files. If `exchanges` is set, a replacement may be written beside
+    the store and exchanged with it.
     """
 
     lock: str
@@ -80,10 +81,14 @@ def opened(
 
 def continued(kind: Kind, store: ByteStore, plan: Plan) -> LocalStore | None:
     """Return the unfinished replacement that is the planned work, if there is one."""
-    found = replacement_of(kind, store)
-    if found is None or not kind.is_begun(found) or not is_same_work(kind.attributes(found), plan.attrs):
+    candidate = replacement_of(kind, store)
+    if (
+        candidate is None
+        or not kind.is_begun(candidate)
+        or not is_same_work(kind.attributes(candidate), plan.attrs)
+    ):
         return None
-    return None if any(kind.damaged_layout(found)) else found
+    return None if any(kind.damaged_layout(candidate)) else candidate
 
 
 def replacement_of(kind: Kind, store: ByteStore) -> LocalStore | None:
@@ -118,24 +123,24 @@ def _target(
     kind: Kind, store: ByteStore, plan: Plan, existing: Existing
 ) -> tuple[ByteStore, dict[int, Mark]]:
     """The store to write to, and the groups that are finished in it."""
-    if existing != "refuse" and (found := continued(kind, store, plan)):
-        return found, kind.resume(found, plan)
+    if existing != "refuse" and (unfinished := continued(kind, store, plan)):
+        return unfinished, kind.resume(unfinished, plan)
     if isinstance(store, LocalStore):
         for place in places_of_replacement(store.root):
             _discard(place)
     if existing == "resume" and kind.is_begun(store):
         return store, kind.resume(store, plan)
-    own, target = kind.own_keys(store, plan), store
-    if existing == "overwrite" and isinstance(store, LocalStore) and set(own) - {kind.lock, kind.root}:
-        target = LocalStore(_new_place(kind, store, own), scratch=kind.scratch)
+    keys, target = kind.own_keys(store, plan), store
+    if existing == "overwrite" and isinstance(store, LocalStore) and set(keys) - {kind.lock, kind.root}:
+        target = LocalStore(_new_place(kind, store, keys), scratch=kind.scratch)
     kind.begin(target, plan)
     return target, {}
 
 
-def _new_place(kind: Kind, store: LocalStore, own: Iterable[str]) -> Path:
+def _new_place(kind: Kind, store: LocalStore, keys: Iterable[str]) -> Path:
     """A new folder for a replacement."""
     beside, inside = places_of_replacement(store.root)
-    if kind.exchanges and _holds_only(store, own):
+    if kind.exchanges and _holds_only(store, keys):
         with suppress(OSError):  # the folder above may belong to somebody else
             beside.mkdir()
             return beside
@@ -143,17 +148,17 @@ def _new_place(kind: Kind, store: LocalStore, own: Iterable[str]) -> Path:
     return inside
 
 
-def _holds_only(store: LocalStore, own: Iterable[str]) -> bool:
-    """Whether a folder of its own holds nothing but a recording."""
-    if store.root.is_symlink() or os.path.ismount(store.root) or set(store.list()) - set(own):
+def _holds_only(store: LocalStore, keys: Iterable[str]) -> bool:
+    """Whether the folder of a store, neither a link nor a mount, holds nothing but the recording with these keys."""
+    if store.root.is_symlink() or os.path.ismount(store.root) or set(store.list()) - set(keys):
         return False
-    folders = {parent.as_posix() for key in own for parent in Path(key).parents}
-    found = {
+    folders = {parent.as_posix() for key in keys for parent in Path(key).parents}
+    existing = {
         Path(place, name).relative_to(store.root).as_posix()
         for place, names, _ in os.walk(store.root)
         for name in names
     }
-    return found <= folders
+    return existing <= folders
 
 
 def _commit(kind: Kind, store: LocalStore, new: LocalStore, former: list[str]) -> None:
@@ -167,7 +172,7 @@ def _commit(kind: Kind, store: LocalStore, new: LocalStore, former: list[str]) -
 
 
 def _put_in_place(kind: Kind, store: LocalStore, new: LocalStore) -> None:
-    """Move a replacement that is complete, or the rest of it."""
+    """Move the files of a complete replacement that are not in place yet."""
     committed = json.loads((new.root / COMMITTED).read_bytes())
     beside, _ = places_of_replacement(store.root)
     if new.root == beside and _holds_only(store, committed["former"]) and _exchange(new.root, store.root):
@@ -194,7 +199,7 @@ def _remove_former(store: LocalStore) -> None:
         old, former = LocalStore(beside), json.loads((store.root / COMMITTED).read_bytes())["former"]
         old.remove_partial(_folders(former))
         _unlink(old, former)
-        with suppress(OSError):  # it holds something that was put there at the last moment
+        with suppress(OSError):  # another process has just put something there
             beside.rmdir()
     (store.root / COMMITTED).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""The file that describes a recording: its attributes, and what lies where."""
+"""The root file of a recording, which holds its attributes and describes its layout."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class RootFile(Generic[Schema]):
 
     def attributes(self, store: ByteStore) -> dict[str, Any]:
         """Return the attributes; nothing if they are missing or damaged."""
-        found = self.content(store).get(self.attributes_key)
-        return found if isinstance(found, dict) else {}
+        attributes = self.content(store).get(self.attributes_key)
+        return attributes if isinstance(attributes, dict) else {}
 
     def is_recording(self, store: ByteStore) -> bool:
         """Return whether the file describes a recording."""
         return self.attributes(store).get("format") == FORMAT
 
     def checked(self, store: ByteStore) -> Schema:
-        """Return what the schema names of the content.
+        """Return the part of the content that the schema describes.
 
         Raises: MalformedError naming the file, the key, its value and what is allowed.
         """
@@ -70,7 +70,7 @@ class RootFile(Generic[Schema]):
         store.put(self.name, (json.dumps(content, indent=self.indent) + self.ending).encode())
 
     def damaged(self, store: ByteStore) -> Iterator[str]:
-        """Describe in one line each file of the layout that does not match its checksum, and what it must not hold."""
+        """Describe in one line each file of the layout that does not match its checksum, and each invalid entry."""
         data = store.get(self.name)
         if data is None:
             yield f"{self.name} is missing"

@@ -87,7 +87,7 @@ def test_a_step_of_diffusers_ddim_applies_the_map_to_every_pixel(embedded, plain
 
 
 def test_the_tables_of_the_scheduler_are_not_changed():
-    own = models.scheduler("ddim")
+    own = models.unclipped_scheduler("ddim")
     assert models.levels(own).dtype == torch.float64
     assert own.alphas_cumprod.dtype == torch.float32
     np.testing.assert_allclose(models.levels(own), levels(own), rtol=1e-12)

@@ -35,8 +35,8 @@ def interrupt_after(count: int, out, measure) -> None:
 
 @pytest.fixture
 def save_every_piece(monkeypatch):
-    """Write the file after every piece, however little time it took."""
-    monkeypatch.setattr(checkpoint, "SHARE", math.inf)
+    """Write the file after every piece, regardless of the time since the last save."""
+    monkeypatch.setattr(checkpoint, "WRITING_SHARE", math.inf)
 
 
 @pytest.mark.usefixtures("save_every_piece")

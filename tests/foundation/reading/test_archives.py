@@ -18,7 +18,7 @@ ZEROS = 2**22
 @pytest.fixture
 def small(monkeypatch):
     """Let archives of kilobytes stand for those of gigabytes."""
-    monkeypatch.setattr(archives, "SMALL", 2**16)
+    monkeypatch.setattr(archives, "ALLOWANCE", 2**16)
 
 
 def deflated(path, members):

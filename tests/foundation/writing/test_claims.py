@@ -17,7 +17,7 @@ def hidden(folder: Path) -> set[str]:
 
 
 def in_a_thread(work) -> list[BaseException]:
-    """What a function raises in another thread."""
+    """The exception that a function raises in another thread."""
     raised: list[BaseException] = []
 
     def run() -> None:
@@ -133,7 +133,7 @@ def test_what_a_living_writer_has_begun_is_left_alone(tmp_path):
 
 
 def test_a_file_that_is_removed_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
-    """The one who held the lock removes its file between this process's `open` and `flock`."""
+    """Another process, which held the lock, removes its file between this process's `open` and `flock`."""
     path, flock, removed = tmp_path / "lock", locks.fcntl.flock, []
 
     def remove_first(file: int, how: int) -> None:
@@ -142,10 +142,10 @@ def test_a_file_that_is_removed_before_it_is_locked_is_made_again(tmp_path, monk
         flock(file, how)
 
     monkeypatch.setattr(locks.fcntl, "flock", remove_first)
-    with locks.locked(path, remains=False) as held:
+    with locks.locked(path, keep_file=False) as held:
         assert held and path.exists() and removed
         monkeypatch.undo()
-        with locks.locked(path, remains=False) as again:
+        with locks.locked(path, keep_file=False) as again:
             assert not again
 
 

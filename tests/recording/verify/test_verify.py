@@ -1,4 +1,4 @@
-"""What `verify` measures: broken promises fail, known noise floors are met, every damage is named."""
+"""`verify`: broken promises fail, measured noise floors have their known values, and every damage is named."""
 
 import errno
 import itertools
@@ -27,7 +27,7 @@ STEPS = 3
 
 
 class Scaled(torch.nn.Module):
-    """ε = a·x, and whatever a test adds to break it."""
+    """ε = a·x plus a term that a test adds to break a promise."""
 
     def __init__(self, spoil=lambda _: 0.0):
         super().__init__()
@@ -115,7 +115,7 @@ def test_bits_are_compared_not_values(one, two, same, largest):
 
 @pytest.mark.slow
 def test_another_process_computes_the_same_bits_where_the_model_can_be_loaded_again(model):
-    """With another precision and schedule than the folder's own, which that process must receive."""
+    """With a precision and a schedule other than the folder's, which the other process must receive."""
     scheduler = ds.load(model, device="cpu").scheduler
     denoiser = ds.load(model, scheduler=type(scheduler)(beta_end=0.01), dtype="float64", device="cpu")
     assert denoiser.dtype == torch.float64
@@ -131,7 +131,7 @@ def test_another_process_computes_the_same_bits_where_the_model_can_be_loaded_ag
 
 
 def test_the_promise_is_measured_with_the_options_of_a_recording(tiny_ddpm, monkeypatch):
-    """Under independent noise a sample's name stays its own wherever it lies."""
+    """Under independent noise a sample keeps its name in every batch position."""
     asked = []
 
     def noted(*arguments, **options):
@@ -202,7 +202,7 @@ def test_the_noise_floor_of_layers_is_that_of_what_they_put_out(scaled):
 
 
 def test_values_that_cannot_be_measured_are_reported_as_not_measured(tiny_ddpm, make_unet, make_scheduler):
-    """A stochastic scheduler draws other numbers in double precision; and nothing is more precise than it."""
+    """A stochastic scheduler draws other numbers in double precision; nothing is more precise than double precision."""
     double = ds.load(make_unet(), scheduler=make_scheduler("ddim"), dtype="float64", device="cpu")
     for denoiser, dtype in ((tiny_ddpm, "float32"), (double, "float64")):
         floor = verify.precision(denoiser, steps=1)
@@ -212,7 +212,7 @@ def test_values_that_cannot_be_measured_are_reported_as_not_measured(tiny_ddpm, 
 
 
 def test_the_precision_of_the_state_changes_the_floor(tiny):
-    """With the sampler in float64 the network's rounding is all that is left."""
+    """With the sampler in float64 only the network rounds."""
     single, double = (verify.precision(tiny, steps=STEPS, sampler_dtype=kind) for kind in ("auto", "float64"))
     assert 0 < double.between_precisions != single.between_precisions > 0
 
@@ -224,7 +224,7 @@ def ddim(now: float, then: float) -> tuple[float, float]:
 
 
 class Constant(torch.nn.Module):
-    """ε = 0.3 in whatever precision x has; no parameter tells it."""
+    """ε = 0.3 in the precision of x; no parameter determines the precision."""
 
     def forward(self, x, timestep):  # noqa: ARG002
         return torch.full_like(x, 0.3)
@@ -253,7 +253,7 @@ def test_the_noise_floor_between_precisions_is_that_of_the_loop_written_out(make
 
 @pytest.fixture(scope="module")
 def recorded(model, tmp_path_factory):
-    """Recordings of six samples in two groups, of either kind; the folder's model can be loaded again."""
+    """Recordings of six samples in two groups, in both formats; the model can be loaded again from its folder."""
     folder = tmp_path_factory.mktemp("recorded")
     denoiser = ds.load(model, device="cpu")
     x = ds.noise.random(6, denoiser.shape, seed=5)
@@ -322,12 +322,12 @@ def test_every_damage_of_every_file_is_found_and_named(copy, capsys, out, harm):
             command.main(["verify", "store", str(path)])
             assert harmless
             raise SystemExit(0)
-        told = capsys.readouterr()
+        printed = capsys.readouterr()
         assert caught.value.code == 0 if harmless else caught.value.code in (1, 2), (file, harm)
-        # A damaged file that says what the recording is leaves nothing to be checked: one line, exit code 2.
+        # Without the files that describe the recording nothing can be checked: one line, exit code 2.
         assert harmless or caught.value.code == 1 or file.name in ("zarr.json", "recording.json")
-        assert harmless or file.as_posix() in told.out or file.name in told.err, (file, harm, told)
-        assert "Traceback" not in told.err
+        assert harmless or file.as_posix() in printed.out or file.name in printed.err, (file, harm, printed)
+        assert "Traceback" not in printed.err
         (path / file).write_bytes(sound)
     assert verify.store(path).sound
 
@@ -539,7 +539,7 @@ def test_final_images_are_computed_again_from_the_folder_of_inputs(recorded, mod
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_noises_that_are_scaled_are_computed_again_from_the_states_that_are_stored(model, tmp_path):
-    """Euler begins with x_T times the largest σ, which float32 cannot divide by and come back in every bit."""
+    """Euler begins with x_T times the largest σ; in float32 dividing by σ does not restore every bit."""
     denoiser = ds.load(model, scheduler="eulerdiscrete", device="cpu")
     x = ds.noise.random(6, denoiser.shape)
     ds.record(denoiser, x, tmp_path / "run.zarr", steps=STEPS, lanes=4)

@@ -6,7 +6,7 @@ from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 
 
-def run(settings: Settings, _own: None) -> None:
+def run(settings: Settings, _flags: None) -> None:
     from denoscope.models.classifier.labels import Classifier, summary
     from denoscope.recording.predictions import predict
 

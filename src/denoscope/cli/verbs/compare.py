@@ -6,7 +6,7 @@ from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 
 
-def run(settings: Settings, _own: None) -> None:
+def run(settings: Settings, _flags: None) -> None:
     from denoscope.recording.compare import compare
 
     print(compare(settings.default.compare_folder))

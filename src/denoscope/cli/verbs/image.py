@@ -33,20 +33,24 @@ class ImageFlags(OwnFlags):
         parse_step(self.step)
 
 
-def run(settings: Settings, own: ImageFlags) -> None:
+def run(settings: Settings, flags: ImageFlags) -> None:
     from denoscope.figures import images
     from denoscope.foundation.writing.staged_files import staged_files
 
-    step = parse_step(own.step)
-    paths = sorted(own.folder_path.glob("*.pt")) if own.folder_path else [typing.cast(Path, own.tensor_path)]
+    step = parse_step(flags.step)
+    paths = (
+        sorted(flags.folder_path.glob("*.pt"))
+        if flags.folder_path
+        else [typing.cast(Path, flags.tensor_path)]
+    )
     if not paths:
-        raise UserError(f"--folder-path is {own.folder_path}, which holds no .pt tensors")
-    folder, source = settings.pictures, own.folder_path or paths[0]
+        raise UserError(f"--folder-path is {flags.folder_path}, which holds no .pt tensors")
+    folder, source = settings.pictures, flags.folder_path or paths[0]
     overwrite = settings.inference.overwrite
     written = []
     with staged_files(folder / f"{source.stem}.png", overwrite=overwrite) as staged:
         for path in paths:
-            pictures = images.render(path, step=step, output_base_dir=staged, all_steps=own.all_steps)
+            pictures = images.render(path, step=step, output_base_dir=staged, all_steps=flags.all_steps)
             written += [folder / picture.relative_to(staged) for picture in pictures]
     print("\n".join(map(str, written)))
 

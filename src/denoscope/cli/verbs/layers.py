@@ -26,10 +26,10 @@ class LayersFlags(OwnFlags):
     )
 
 
-def run(_settings: Settings, own: LayersFlags) -> None:
+def run(_settings: Settings, flags: LayersFlags) -> None:
     from denoscope.cli import layer_table
 
-    print(layer_table.table(layer_table.find(own.model, own.query)))
+    print(layer_table.table(layer_table.find(flags.model, flags.query)))
 
 
 VERB = Verb(

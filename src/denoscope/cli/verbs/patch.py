@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import SAVED
-from denoscope.cli.output import NPZ, Measured
+from denoscope.cli.flag_groups import EARLIER_WORK
+from denoscope.cli.output import NPZ, MeasureFlags
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import option
 
 
 @dataclass(frozen=True)
-class PatchFlags(Measured):
+class PatchFlags(MeasureFlags):
     """Which recordings are patched, and where."""
 
     a: Path = option(Path("a.zarr"), "Recording A, whose runs are patched.", positional=True)
@@ -23,31 +23,31 @@ class PatchFlags(Measured):
     output: Path = option(Path("patch.npz"), "Output file of the map; also its checkpoint.", NPZ)
 
 
-def run(settings: Settings, own: PatchFlags) -> None:
+def run(settings: Settings, flags: PatchFlags) -> None:
     inference = settings.inference
-    with own.working(
-        inference, "patching", unit="cell", saved=own.output, reads=[own.a, own.b]
+    with flags.checkpointed(
+        inference, "patching", unit="cell", saved=flags.output, reads=[flags.a, flags.b]
     ) as checkpoint:
         from denoscope.recording import opening, verify
         from denoscope.recording.patching import patch_map, patching
 
-        a = opening.open(own.a)
+        a = opening.open(flags.a)
         result = patching.patch(
             verify.denoiser_of(a, device=settings.system.device),
             a,
-            own.b,
-            layers=own.layers or None,
-            steps=own.steps or None,
+            flags.b,
+            layers=flags.layers or None,
+            steps=flags.steps or None,
             batch_size=inference.batch_size,
             checkpoint=checkpoint,
         )
     print(patch_map.table(result))
-    print(own.output)
+    print(flags.output)
 
 
 VERB = Verb(
     run,
     "Put one recording's states into the run of another, layer by layer and step by step.",
-    {"system": "device threads", "inference": f"batch_size {SAVED}"},
+    {"system": "device threads", "inference": f"batch_size {EARLIER_WORK}"},
     PatchFlags,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from denoscope.cli.flag_groups import PLANE, PLANE_ARGUMENTS, SAVED
+from denoscope.cli.flag_groups import EARLIER_WORK, PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import load, noise_shape, plane_of
 from denoscope.cli.verb import OwnFlags, Verb
 from denoscope.config import Settings
@@ -20,12 +20,12 @@ class PipelineFlags(OwnFlags):
     )
 
 
-def run(settings: Settings, own: PipelineFlags) -> None:
+def run(settings: Settings, flags: PipelineFlags) -> None:
     from denoscope.cli import plane_pipeline, progress
 
     plane = plane_of(settings, noise_shape(settings))
     written = plane_pipeline.run(
-        load(settings), plane, settings, generate_png=own.generate_png, progress=progress.Console()
+        load(settings), plane, settings, generate_png=flags.generate_png, progress=progress.Console()
     )
     print("\n".join(map(str, written)))
 
@@ -36,7 +36,7 @@ VERB = Verb(
     {
         "system": "output device threads seed",
         "model": "model scheduler clip_sample",
-        "inference": f"num_steps batch_size lanes noise {SAVED}",
+        "inference": f"num_steps batch_size lanes noise {EARLIER_WORK}",
         "generation": "image_size channels",
         "classifier": "classifier_weights reject",
         "default": f"{PLANE} image_output_dir:output_base_dir",

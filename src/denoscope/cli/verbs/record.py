@@ -19,7 +19,7 @@ class RecordFlags(OwnFlags):
     dry_run: bool = option(False, "Print the plan with its size on disk, and stop.")
 
 
-def run(settings: Settings, own: RecordFlags) -> None:
+def run(settings: Settings, flags: RecordFlags) -> None:
     from denoscope.cli import progress
     from denoscope.recording.job import Job
 
@@ -29,7 +29,7 @@ def run(settings: Settings, own: RecordFlags) -> None:
     check_shape(settings, denoiser.shape, spelled="GenerationConfig.{}".format)
     x = read_noises(settings, denoiser)
     job = Job.prepared(denoiser, x, system.output, settings.inference, system.seed)
-    if own.dry_run:
+    if flags.dry_run:
         print(progress.describe(job.plan, job.out))
         job.check()
         return

@@ -16,12 +16,12 @@ class SelfcheckFlags(OwnFlags):
     quick: bool = option(False, "Only what takes less than a minute: a smaller plane, and no long orbits.")
 
 
-def run(_settings: Settings, own: SelfcheckFlags) -> None:
+def run(_settings: Settings, flags: SelfcheckFlags) -> None:
     from denoscope.dynamics.known import selfcheck
 
     print(selfcheck.HEAD, flush=True)
     checks = []
-    for check in selfcheck.run(quick=own.quick):
+    for check in selfcheck.run(quick=flags.quick):
         print(check, flush=True)
         checks.append(check)
     failed = sum(not check.passes for check in checks)

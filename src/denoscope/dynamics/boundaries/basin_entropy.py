@@ -17,16 +17,16 @@ from denoscope.foundation.validation import parse_integer
 
 Interval = tuple[float, float]
 LEAST_TILINGS = 4
-"""Shifts along each axis over which the interval of an entropy is taken, at least."""
+"""The interval of an entropy spans at least this many shifts along each axis."""
 ABOVE_LN2 = math.log(2) * (1 + 1e-12)
 """Entropies up to here are those of two equally mixed classes, with their rounding errors."""
-FEW = 30
-"""Boxes with a boundary below which the mean of their entropies is uncertain."""
+FEW_BOXES = 30
+"""With fewer boundary boxes, the mean of their entropies is uncertain."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BasinEntropy(Result):
-    """Entropies in nats: numbers if `box` is an integer, arrays [box] if it is several.
+    """Entropies in nats: numbers if `box` is an integer, arrays [box] if it is a sequence.
 
     The intervals are ranges over shifted tilings: the effect of the placement of the boxes alone. `boundary_boxes` is
     the mean number of boxes with more than one label.
@@ -77,10 +77,10 @@ def basin_entropy(labels: Any, *, box: int | Sequence[int] = 10, offsets: int = 
     several = parse_array(box, "box").ndim > 0
     sides = parse_boxes(box if several else [box], labels.shape, least=1)
     offsets = parse_integer(offsets, "offsets", minimum=1)
-    found = [_entropies(labels, side, offsets) for side in sides]
+    by_side = [_entropies(labels, side, offsets) for side in sides]
 
     def column(name: str) -> Any:
-        values = [getattr(one, name) for one in found]
+        values = [getattr(entropies, name) for entropies in by_side]
         return np.array(values) if several else values[0]
 
     return BasinEntropy(
@@ -93,8 +93,8 @@ def basin_entropy(labels: Any, *, box: int | Sequence[int] = 10, offsets: int = 
         origin=plane_origin(labels, sides) | {"offsets": offsets},
         warnings=tuple(
             warning
-            for side, one in zip(sides, found, strict=True)
-            for warning in _warnings(side, labels, one)
+            for side, entropies in zip(sides, by_side, strict=True)
+            for warning in _warnings(side, labels, entropies)
         ),
     )
 
@@ -138,9 +138,9 @@ def _tilings(labels: np.ndarray, side: int, offsets: int) -> np.ndarray:
 
 def _tiling(labels: np.ndarray, side: int) -> tuple[float, float, float]:
     """Sum of the entropies, number of mixed boxes and number of boxes of the tiling from the corner."""
-    high, wide = (length // side for length in labels.shape)
-    cells = labels[: high * side, : wide * side].reshape(high, side, wide, side)
-    entropy, kinds = np.zeros((high, wide)), np.zeros((high, wide), dtype=int)
+    rows, columns = (length // side for length in labels.shape)
+    cells = labels[: rows * side, : columns * side].reshape(rows, side, columns, side)
+    entropy, kinds = np.zeros((rows, columns)), np.zeros((rows, columns), dtype=int)
     for label in classes_of(cells):
         share = np.count_nonzero(cells == label, axis=(1, 3)) / side**2
         entropy += entr(share)
@@ -148,20 +148,20 @@ def _tiling(labels: np.ndarray, side: int) -> tuple[float, float, float]:
     return float(entropy.sum()), float(np.count_nonzero(kinds > 1)), float(kinds.size)
 
 
-def _warnings(side: int, labels: np.ndarray, found: _Entropies) -> list[str]:
+def _warnings(side: int, labels: np.ndarray, entropies: _Entropies) -> list[str]:
     boxes = math.prod(length // side for length in labels.shape)
-    if not found.boundary_boxes:
+    if not entropies.boundary_boxes:
         return [
             f"no box of {side} cells holds two labels, so there is no boundary entropy; take larger boxes, or average "
             "over more tilings (offsets of basin_entropy)"
         ]
-    if found.boundary_entropy > ABOVE_LN2 and found.boundary_boxes > 0.5 * boxes:
+    if entropies.boundary_entropy > ABOVE_LN2 and entropies.boundary_boxes > 0.5 * boxes:
         return [
             f"more than half of the boxes of {side} cells hold several labels: a boundary entropy above ln 2 may be due "
             "to basins smaller than a box, or to noise; see verdict"
         ]
-    if found.boundary_boxes < FEW:
+    if entropies.boundary_boxes < FEW_BOXES:
         return [
-            f"only {found.boundary_boxes:.0f} boxes of {side} cells hold a boundary: their mean entropy is uncertain"
+            f"only {entropies.boundary_boxes:.0f} boxes of {side} cells hold a boundary: their mean entropy is uncertain"
         ]
     return []

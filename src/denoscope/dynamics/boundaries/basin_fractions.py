@@ -18,7 +18,7 @@ BLOCKS = (3, 5, 10)
 """Numbers of blocks along each axis of a plane between which the shares are compared."""
 REACH = 2.0
 """Distance up to which cells are taken to depend on each other, in radii of the area that counts as one draw."""
-FEW = 10
+FEW_DRAWS = 10
 """Effective number of draws below which the plane is too small for its basins."""
 
 
@@ -48,7 +48,7 @@ def basin_fractions(labels: Any, *, confidence: float = 0.95) -> BasinFractions:
     the area of one such draw apart; the largest of these counts. Each is multiplied by (t/z)², because few blocks
     determine it only roughly.
 
-    Caveats: a plane shows the shares in this plane around its base, and nothing about the noise at large. Below 10
+    Caveats: a plane shows the shares around its base, which say nothing about the whole distribution of noise. Below 10
     effective draws a warning says that the plane is too small for its basins. The measured coverage is in
     `docs/intervals.md`.
 
@@ -86,19 +86,19 @@ def basin_fractions(labels: Any, *, confidence: float = 0.95) -> BasinFractions:
 def _effective_number(member: np.ndarray, confidence: float) -> float:
     """The number of independent draws that would make the share as uncertain as the plane shows."""
     share = member.mean()
-    separate = max(_variance_between_blocks(member, blocks, confidence) for blocks in BLOCKS)
-    if not separate:
+    between_blocks = max(_variance_between_blocks(member, blocks, confidence) for blocks in BLOCKS)
+    if not between_blocks:
         return float(member.size)
-    radius = REACH * math.sqrt(member.size * separate / (math.pi * share * (1 - share)))
-    variance = max(separate, _variance_with_neighbours(member, radius, confidence))
+    radius = REACH * math.sqrt(member.size * between_blocks / (math.pi * share * (1 - share)))
+    variance = max(between_blocks, _variance_with_neighbours(member, radius, confidence))
     return float(np.clip(share * (1 - share) / variance, 1, member.size))
 
 
 def _block_means(member: np.ndarray, blocks: int) -> np.ndarray:
     """The share of the class in each block of the plane [blocks, blocks], fewer along an axis with fewer cells."""
     high, wide = (min(blocks, length) for length in member.shape)
-    rows = np.array_split(member.astype(float), high, axis=0)
-    return np.array([[part.mean() for part in np.array_split(row, wide, axis=1)] for row in rows])
+    strips = np.array_split(member.astype(float), high, axis=0)
+    return np.array([[block.mean() for block in np.array_split(strip, wide, axis=1)] for strip in strips])
 
 
 def _variance_between_blocks(member: np.ndarray, blocks: int, confidence: float) -> float:
@@ -106,7 +106,7 @@ def _variance_between_blocks(member: np.ndarray, blocks: int, confidence: float)
     means = _block_means(member, blocks)
     if means.size < 2:
         return 0.0
-    return float(_factor(means.size - 1, confidence) * means.var(ddof=1) / means.size)
+    return float(_student_factor(means.size - 1, confidence) * means.var(ddof=1) / means.size)
 
 
 def _variance_with_neighbours(member: np.ndarray, radius: float, confidence: float) -> float:
@@ -116,28 +116,28 @@ def _variance_with_neighbours(member: np.ndarray, radius: float, confidence: flo
     mean of the plane, which lowers all covariances by v: hence the division.
     """
     means = _block_means(member, BLOCKS[-1])
-    apart = [
+    gaps = [
         np.subtract.outer(np.arange(count), np.arange(count)) * length / count
         for count, length in zip(means.shape, member.shape, strict=True)
     ]
-    near = np.hypot(apart[0][:, None, :, None], apart[1][None, :, None, :]) <= radius
+    near = np.hypot(gaps[0][:, None, :, None], gaps[1][None, :, None, :]) <= radius
     within = near.mean()
     if within == 1:
         return math.inf
     deviation = means - means.mean()
     total = np.einsum("ij,kl,ijkl->", deviation, deviation, near.astype(float)) / means.size**2
-    return float(_factor(max(int(1 / within) - 1, 1), confidence) * total / (1 - within))
+    return float(_student_factor(max(int(1 / within) - 1, 1), confidence) * total / (1 - within))
 
 
-def _factor(degrees: int, confidence: float) -> float:
-    """(t/z)² of a variance with so many degrees of freedom."""
+def _student_factor(degrees: int, confidence: float) -> float:
+    """(t/z)² for a variance with this many degrees of freedom."""
     return (student_quantile(confidence, degrees) / normal_quantile(confidence)) ** 2
 
 
 def _warnings(classes: np.ndarray, effective: np.ndarray) -> tuple[str, ...]:
     if len(classes) == 1:
         return (f"all cells have label {classes[0]}: the interval treats them as independent draws",)
-    if len(coarse := classes[effective < FEW]):
+    if len(coarse := classes[effective < FEW_DRAWS]):
         named = ", ".join(map(str, coarse))
         return (
             f"basins of {named} are so wide that the plane counts as {effective.min():.0f} independent draws: their "

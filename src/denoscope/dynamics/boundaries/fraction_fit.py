@@ -15,9 +15,9 @@ DRAWS = 1000
 ROUNDS = 30
 """Iterations of the fit, which converges after five or six."""
 SATURATED = 0.75
-"""Share of the fraction of unrelated points from which the distance exceeds the width of the basins."""
+"""A distance exceeds the width of the basins if its fraction reaches this share of that of unrelated points."""
 BENT = 2.6
-"""Standard errors of the bend from which the fractions do not follow a line: scatter exceeds them in 1 % of cases."""
+"""The fractions do not follow a line if the bend exceeds this many standard errors, as scatter does in 1 % of cases."""
 LEAST_LOG = -100.0
 """Lower bound of ln f along the line, below which its exponential underflows."""
 
@@ -95,7 +95,7 @@ def slope_interval(
 
 
 def _bend(x: np.ndarray, hits: np.ndarray, number: int, used: np.ndarray) -> np.ndarray:
-    """The slope [...] over the larger half of the used distances minus that over the smaller half, which share none."""
+    """The slope [...] over the larger half of the used distances minus that over the disjoint smaller half."""
     half = len(x) if used.sum() < 4 else int(np.flatnonzero(used)[used.sum() // 2])
     below = np.arange(len(x)) < half
     smaller, larger = (fit_fractions(x, hits, number, used & part).slope for part in (below, ~below))
@@ -127,24 +127,24 @@ def usable_fractions(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The fractions that depend on the boundary [e], and warnings about the others."""
     warnings = []
-    every = hits == number
+    all_differ = hits == number
     saturated = (hits >= SATURATED * unrelated * number) & (unrelated > 0)
-    if every.any():
-        warnings.append(f"all pairs differ at epsilon {_listed(distances[every])}, which is left out")
+    if all_differ.any():
+        warnings.append(f"all pairs differ at epsilon {_listed(distances[all_differ])}, which is left out")
     if not hits.any():
         warnings.append("no pairs differ at any epsilon; take larger ones")
     if not unrelated:
         warnings.append("all points have the same label; take points from a wider region")
-    if saturated.all() and not every.all():
+    if saturated.all() and not all_differ.all():
         warnings.append(
             "pairs differ as often as unrelated points at every epsilon: noise, or basins finer than the epsilons"
         )
-    elif (saturated & ~every).any():
+    elif (saturated & ~all_differ).any():
         warnings.append(
-            f"epsilon {_listed(distances[saturated & ~every])} exceeds the width of the basins and is left out; the fractions may "
-            "level off before it"
+            f"epsilon {_listed(distances[saturated & ~all_differ])} exceeds the width of the basins and is left out; "
+            "the fractions may level off before it"
         )
-    used = ~every & (~saturated | saturated.all())
+    used = ~all_differ & (~saturated | saturated.all())
     positive = distances[used & (hits > 0)]
     if used.sum() < 3 or len(positive) < 2:
         warnings.append(

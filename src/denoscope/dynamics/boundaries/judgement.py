@@ -1,4 +1,4 @@
-"""The rules by which the measures of a boundary make a verdict."""
+"""The rules that turn the measures of a boundary into a verdict."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from denoscope.dynamics.result import Result
 
 Kind = Literal["smooth", "fractal", "noise", "undecided"]
 SMOOTH, STEEP = 1.03, 1.1
-"""Slope at the cells up to which a boundary is smooth (curved ones read a little above 1), and from which it is steep."""
-LEVEL = 0.25
-"""Range of the local slopes of a scaling law: that of Newton's fractal is 0.06, that of basins ten cells wide 0.9."""
+"""A slope at the cells is smooth up to SMOOTH (curved boundaries give a little above 1), and steep above STEEP."""
+PLATEAU_RANGE = 0.25
+"""The largest range of local slopes that agree: that of Newton's fractal is 0.06, that of basins ten cells wide 0.9."""
 FALLING, UNRELATED = 0.1, 0.6
-"""Fall of the local slopes with the side, and disorder from which such a fall is a sign of noise: over a smooth boundary
-that is a few cells wide, noise falls by 0.2 to 0.3 and has a disorder of at least 0.8."""
+"""A fall of the local slopes with the side by more than FALLING shows noise if the disorder is at least UNRELATED. The
+slopes of noise over a smooth boundary that is a few cells wide fall by 0.2 to 0.3, at a disorder of at least 0.8."""
 FILLING = 1.9
-"""Local slope from which boxes of that size measure the area of the plane rather than its boundary."""
+"""At this local slope and above, boxes measure the area of the plane rather than its boundary."""
 ISOLATED = 0.0025
 """Share of isolated cells above which a boundary is not smooth at the cells."""
 LEAST_CELLS = 25
@@ -68,12 +68,13 @@ class Judgement:
 
 def judge(evidence: Evidence) -> Judgement:
     """The judgement of the first rule that applies."""
-    rules = (_too_little, _noise, _smooth, _noise_over_a_smooth_boundary, _fractal)
-    found = (rule(evidence) for rule in rules)
-    return next((one for one in found if one is not None), None) or _undecided(evidence)
+    for rule in (_too_few_cells, _noise, _smooth, _noise_over_a_smooth_boundary, _fractal):
+        if (judgement := rule(evidence)) is not None:
+            return judgement
+    return _undecided(evidence)
 
 
-def _too_little(evidence: Evidence) -> Judgement | None:
+def _too_few_cells(evidence: Evidence) -> Judgement | None:
     if evidence.cells < LEAST_CELLS:
         return Judgement(
             "undecided",
@@ -143,7 +144,7 @@ def _scaling_octaves(evidence: Evidence) -> int:
     slopes, lowest = evidence.fit.local_slopes, evidence.fit.local_intervals[:, 0]
     octaves = 0
     for k in range(len(slopes)):
-        agree = np.ptp(slopes[: k + 1]) <= LEVEL and slopes[k] < FILLING
+        agree = np.ptp(slopes[: k + 1]) <= PLATEAU_RANGE and slopes[k] < FILLING
         if not (agree and lowest[k] > evidence.limits[k]):
             break
         octaves = k + 1
@@ -152,22 +153,22 @@ def _scaling_octaves(evidence: Evidence) -> int:
 
 def _undecided(evidence: Evidence) -> Judgement:
     slopes, sides = evidence.fit.local_slopes, evidence.fit.sides
-    read = f"(local slopes {', '.join(f'{slope:.2f}' for slope in slopes)})"
+    listed = f"(local slopes {', '.join(f'{slope:.2f}' for slope in slopes)})"
     steep = slopes[0] > evidence.limits[0]
-    possible = sides[-1] / sides[0]
+    span = sides[-1] / sides[0]
     if evidence.isolated > ISOLATED and not steep:
-        reason = f"{evidence.isolated:.0%} of the boundary cells are isolated {read}: specks, or noise on top of basins"
+        reason = f"{evidence.isolated:.0%} of the boundary cells are isolated {listed}: specks, or noise on top of basins"
     elif not steep:
-        reason = f"neither straight nor clearly steeper at the cells {read}: a finer plane may decide"
-    elif possible < DECADE:
+        reason = f"neither straight nor clearly steeper at the cells {listed}: a finer plane may decide"
+    elif span < DECADE:
         reason = (
-            f"steeper than a smooth boundary {read}, but the plane spans only a factor of {possible:.0f} in length; "
+            f"steeper than a smooth boundary {listed}, but the plane spans only a factor of {span:.0f} in length; "
             "a plane of 85×85 cells is the smallest that spans a decade; rough boundaries need several times that"
         )
     else:
-        span = sides[_scaling_octaves(evidence)] / sides[0]
+        constant = sides[_scaling_octaves(evidence)] / sides[0]
         reason = (
-            f"steeper than a smooth boundary at the cells, but constant only over a factor of {span:.0f} in length "
-            f"{read}: a finer plane may decide"
+            f"steeper than a smooth boundary at the cells, but constant only over a factor of {constant:.0f} in length "
+            f"{listed}: a finer plane may decide"
         )
     return Judgement("undecided", reason)

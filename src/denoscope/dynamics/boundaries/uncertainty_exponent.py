@@ -104,19 +104,21 @@ def uncertainty_exponent(
     points, distances = _parse_points(points), _parse_epsilons(epsilons)
     confidence = parse_confidence(confidence)
     check_callable(label_of, "label_of", "points [n, d] to integers [n]")
-    described = label_of if isinstance(label_of, PointLabels) else PointLabels(label_of)
-    if distances[0] < described.resolution:
+    point_labels = label_of if isinstance(label_of, PointLabels) else PointLabels(label_of)
+    if distances[0] < point_labels.resolution:
         raise UserError(
-            f"{spelled('epsilons')} starts at {distances[0]:g}; allowed: at least {described.resolution:.1e}, the smallest "
-            "distance that the labels resolve"
+            f"{spelled('epsilons')} starts at {distances[0]:g}; allowed: at least {point_labels.resolution:.1e}, "
+            "the smallest distance that the labels resolve"
         )
-    at_once = len(points) if batch_size is None else parse_integer(batch_size, "batch_size", minimum=1)
+    points_per_batch = (
+        len(points) if batch_size is None else parse_integer(batch_size, "batch_size", minimum=1)
+    )
     probes = _probes(points, distances, seed)
-    settings = {"epsilons": distances.tolist(), "seed": seed, **described.origin}
-    with parse_checkpoint(checkpoint).open(_unlabelled(described, probes, settings)) as work:
+    settings = {"epsilons": distances.tolist(), "seed": seed, **point_labels.origin}
+    with parse_checkpoint(checkpoint).open(_unlabelled(point_labels, probes, settings)) as work:
         label, computed = (work.data[name].values for name in ("label", "computed"))
-        work.run(_label_probes(described, probes, label, computed, at_once), computed.size)
-    return _exponent(label, distances, points.shape[1], seed, confidence, described.origin)
+        work.run(_label_probes(point_labels, probes, label, computed, points_per_batch), computed.size)
+    return _exponent(label, distances, points.shape[1], seed, confidence, point_labels.origin)
 
 
 def uncertainty_exponent_of(
@@ -128,7 +130,7 @@ def uncertainty_exponent_of(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> UncertaintyExponent:
-    """`uncertainty_exponent` of labels that are already known.
+    """`uncertainty_exponent` from labels that are already known.
 
     Args:
         labels: integers [n], the label of each point.
@@ -139,20 +141,30 @@ def uncertainty_exponent_of(
 
     Raises: UserError if labels and epsilons do not fit together.
     """
-    distances, own, others = _parse_epsilons(epsilons), label_array(labels), label_array(neighbour_labels)
+    distances, at_points, at_neighbours = (
+        _parse_epsilons(epsilons),
+        label_array(labels),
+        label_array(neighbour_labels),
+    )
     if distances.tolist() != [float(epsilon) for epsilon in epsilons]:
         raise UserError(
             f"{spelled('epsilons')} is {describe(epsilons)}; allowed: different distances in ascending order"
         )
-    expected = (len(distances), *own.shape)
-    if own.ndim != 1 or others.shape != expected or {own.dtype.kind, others.dtype.kind} - set("iub"):
+    expected = (len(distances), *at_points.shape)
+    if (
+        at_points.ndim != 1
+        or at_neighbours.shape != expected
+        or {at_points.dtype.kind, at_neighbours.dtype.kind} - set("iub")
+    ):
         raise UserError(
-            f"labels are {own.dtype} {list(own.shape)} and neighbour_labels {others.dtype} {list(others.shape)} for "
-            f"{len(distances)} epsilons; allowed: integers [n] and [epsilon, n]"
+            f"labels are {at_points.dtype} {list(at_points.shape)} and neighbour_labels {at_neighbours.dtype} "
+            f"{list(at_neighbours.shape)} for {len(distances)} epsilons; allowed: integers [n] and [epsilon, n]"
         )
     confidence = parse_confidence(confidence)
     parse_integer(dimension, "dimension", minimum=1)
-    return _exponent(np.concatenate([own[None], others]), distances, dimension, seed, confidence, {})
+    return _exponent(
+        np.concatenate([at_points[None], at_neighbours]), distances, dimension, seed, confidence, {}
+    )
 
 
 def _exponent(
@@ -235,8 +247,8 @@ def _unit_vectors(draws: np.random.Generator, shape: tuple[int, ...]) -> np.ndar
 
 
 def _unlabelled(label_of: PointLabels, probes: np.ndarray, settings: dict[str, Any]) -> xarray.Dataset:
-    """Labels (ask, point) of probes [ask, point, d] before any work, except those of the first points, which identify
-    label_of."""
+    """Labels (ask, point) of probes [ask, point, d] before any work: only the first points, which identify label_of, have
+    theirs."""
     import xarray
 
     first = label_of(probes[0, :PROBED])
@@ -255,12 +267,12 @@ def _unlabelled(label_of: PointLabels, probes: np.ndarray, settings: dict[str, A
 
 
 def _label_probes(
-    label_of: PointLabels, probes: np.ndarray, label: np.ndarray, computed: np.ndarray, at_once: int
+    label_of: PointLabels, probes: np.ndarray, label: np.ndarray, computed: np.ndarray, points_per_batch: int
 ) -> Iterator[int]:
     """Fill in the labels that are not computed yet, and yield the number of finished labels after each batch."""
     for row in range(len(probes)):
-        for first in range(0, probes.shape[1], at_once):
-            pending = first + np.flatnonzero(~computed[row, first : first + at_once])
+        for first in range(0, probes.shape[1], points_per_batch):
+            pending = first + np.flatnonzero(~computed[row, first : first + points_per_batch])
             if pending.size:
                 label[row, pending], computed[row, pending] = label_of(probes[row, pending]), True
                 yield int(computed.sum())

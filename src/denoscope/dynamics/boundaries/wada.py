@@ -26,13 +26,13 @@ from denoscope.models.classifier.labels import REJECTED
 
 Reading = Literal["wada", "not wada", "undecided"]
 SEEN = 0.95
-"""Share of the boundary boxes that counts as all of them: the cells cut off the finest structure."""
+"""This share of the boundary boxes counts as all of them, because the cells cut off the finest structure."""
 NARROW, AROUND, FILLED = 3, 5, 0.3
 """Basins may alias if, for this share of the boundary boxes of 3² cells, all boxes at 5² places around hold a boundary too.
 The share is 0.05 for Newton's basins at any resolution, and 0.95 for stripes of up to 2 cells."""
-KEPT, LOST = 0.9, 0.7
-"""Ratios W/W(half resolution) from which basins may be Wada (where it is 1), and below which they are not (where
-classes meet at points it is 1/2)."""
+STABLE, FALLING = 0.9, 0.7
+"""Basins may be Wada if W/W(half resolution) is at least STABLE (it is 1 for Wada basins), and are not if it is below
+FALLING (it is 1/2 if classes meet at points)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,9 +72,10 @@ def wada(
     W is the share of boxes near those points: it falls with the side, and doubles when the resolution is halved. W
     below 1 in the smallest boxes is expected even of Wada basins, because few cells hold few labels.
 
-    Caveats: noise that differs between cells also gives 1, so its reading is "undecided". So is that of basins narrower than
-    about two cells, such as three colours of stripes with a period below five: they alias alike at both resolutions. A class that only fills a
-    corner makes W small. Two classes cannot be tested. Cells prove nothing about smaller lengths.
+    Caveats: noise that differs between cells also gives 1, so its reading is "undecided". Basins narrower than about two
+    cells also read "undecided", such as stripes of three colours with a period below five: they alias alike at both
+    resolutions. A class that only fills a corner makes W small. Two classes cannot be tested. Cells prove nothing about
+    smaller lengths.
 
     The intervals are Wilson's for the number of boxes that fit side by side along the boundary.
 
@@ -93,7 +94,7 @@ def wada(
     wanted = _parse_classes(classes, labels)
     full, mixed = np.array([_count_windows(labels, side, wanted) for side in sides]).T
     coarse = np.array([_share(labels[::2, ::2], side, wanted) for side in sides])
-    apart = np.maximum(mixed / np.array(sides) ** 2, 1)
+    independent = np.maximum(mixed / np.array(sides) ** 2, 1)
     with np.errstate(invalid="ignore"):  # at sizes at which no two of the classes meet
         fractions = full / mixed
     ratio = min((f / c for f, c in zip(fractions, coarse, strict=True) if c > 0), default=None)
@@ -103,14 +104,14 @@ def wada(
     return Wada(
         boxes=sides,
         fractions=fractions,
-        intervals=wilson(fractions * apart, apart, confidence=confidence),
+        intervals=wilson(fractions * independent, independent, confidence=confidence),
         coarse_fractions=coarse,
         seen_at=seen_at,
         resolution_ratio=None if ratio is None else float(ratio),
         reading="undecided" if noisy or unseen else _reading(seen_at, ratio, aliased),
         confidence=confidence,
         origin=plane_origin(labels, sides) | {"wanted": list(wanted)},
-        warnings=_warnings(labels, wanted, apart[-1], noisy=noisy, unseen=unseen, aliased=aliased),
+        warnings=_warnings(labels, wanted, independent[-1], noisy=noisy, unseen=unseen, aliased=aliased),
     )
 
 
@@ -154,9 +155,9 @@ def _filled_share(labels: np.ndarray) -> float:
 
 
 def _reading(seen_at: int | None, ratio: float | None, aliased: bool) -> Reading:
-    if ratio is None or ratio < LOST:
+    if ratio is None or ratio < FALLING:
         return "not wada"
-    return "wada" if seen_at and ratio >= KEPT and not aliased else "undecided"
+    return "wada" if seen_at and ratio >= STABLE and not aliased else "undecided"
 
 
 def _warnings(

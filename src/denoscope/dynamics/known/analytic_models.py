@@ -24,7 +24,7 @@ Map = Callable[[torch.Tensor], torch.Tensor]
 """A function from points to points of the same shape, with their coordinates on axis 1 of [n, C, H, W]."""
 
 
-def scheduler(kind: Kind) -> Any:
+def unclipped_scheduler(kind: Kind) -> Any:
     """diffusers' scheduler that the closed forms assume: 1000 linear betas, ε-prediction, no clipping."""
     import diffusers
 
@@ -32,14 +32,14 @@ def scheduler(kind: Kind) -> Any:
     return kinds[kind](clip_sample=False)
 
 
-def denoiser(network: nn.Module, own: Any, shape: Shape, *, dtype: str = "float64") -> Denoiser:
+def denoiser(network: nn.Module, scheduler: Any, shape: Shape, *, dtype: str = "float64") -> Denoiser:
     """An analytic network and the scheduler whose noise levels it contains, on the CPU."""
-    return load(network, scheduler=own, shape=shape, dtype=dtype, device="cpu")
+    return load(network, scheduler=scheduler, shape=shape, dtype=dtype, device="cpu")
 
 
-def levels(own: Any) -> torch.Tensor:
+def levels(scheduler: Any) -> torch.Tensor:
     """ᾱ_t [1000] of a scheduler in float64; the scheduler is not changed."""
-    exact = copy.deepcopy(own)
+    exact = copy.deepcopy(scheduler)
     in_double(exact)
     return exact.alphas_cumprod
 
@@ -54,9 +54,9 @@ class Gaussian(nn.Module):
     Source: ε* = −√(1−ᾱ) ∇ ln p_t of the noised density N(0, ᾱ Σ + (1−ᾱ) I) (Song et al., ICLR 2021).
     """
 
-    def __init__(self, covariance: torch.Tensor, own: Any):
+    def __init__(self, covariance: torch.Tensor, scheduler: Any):
         super().__init__()
-        self.covariance, self.levels = covariance.double(), levels(own)
+        self.covariance, self.levels = covariance.double(), levels(scheduler)
         self.prediction = nn.Identity()
 
     def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
@@ -75,9 +75,9 @@ class TwoGaussians(nn.Module):
     Source: the gradient of the noised mixture's log density, as for `Gaussian`.
     """
 
-    def __init__(self, mean: torch.Tensor, variance: float, own: Any):
+    def __init__(self, mean: torch.Tensor, variance: float, scheduler: Any):
         super().__init__()
-        self.mean, self.variance, self.levels = mean.double(), variance, levels(own)
+        self.mean, self.variance, self.levels = mean.double(), variance, levels(scheduler)
         self.prediction = nn.Identity()
 
     def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
@@ -99,9 +99,9 @@ class Embedded(nn.Module):
     Source: the step is eq. 12 of Song, Meng and Ermon, Denoising Diffusion Implicit Models (2021), with σ = 0.
     """
 
-    def __init__(self, step: Map, own: Any, steps: int):
+    def __init__(self, step: Map, scheduler: Any, steps: int):
         super().__init__()
-        self.step, self.levels, self.stride = step, levels(own), len(levels(own)) // steps
+        self.step, self.levels, self.stride = step, levels(scheduler), len(levels(scheduler)) // steps
         self.prediction = nn.Identity()
 
     def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
@@ -137,19 +137,19 @@ def linear(
     """
     import diffusers
 
-    own = (
+    scheduler = (
         diffusers.FlowMatchEulerDiscreteScheduler()
         if flow
         else diffusers.DDIMScheduler(clip_sample=False, prediction_type="sample")
     )
     network = Linear(torch.from_numpy(matrix.astype(dtype)), flow=flow)
-    return denoiser(network, own, (1, 1, len(matrix)), dtype=dtype)
+    return denoiser(network, scheduler, (1, 1, len(matrix)), dtype=dtype)
 
 
 def embedded(step: Map, steps: int, shape: Shape) -> Denoiser:
     """A DDIM denoiser whose map x_T → x_0 in `steps` steps is `steps` iterations of F."""
-    own = scheduler("ddim")
-    return denoiser(Embedded(step, own, steps), own, shape)
+    scheduler = unclipped_scheduler("ddim")
+    return denoiser(Embedded(step, scheduler, steps), scheduler, shape)
 
 
 def henon(x: torch.Tensor) -> torch.Tensor:

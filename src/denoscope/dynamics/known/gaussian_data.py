@@ -37,30 +37,30 @@ def checks() -> list[Check]:
 
 def _singular_values() -> list[Check]:
     """Singular values of the whole map, by block Krylov iteration."""
-    found = []
+    results = []
     cases: list[tuple[models.Kind, int]] = [("ddim", 10), ("ddim", 50), ("ddpm", 10), ("ddpm", 50)]
     for kind, steps in cases:
-        result = dynamics.spectrum(_denoiser(kind), _some(), 2, steps=steps, tolerance=1e-12, iterations=50)
+        result = dynamics.spectrum(_denoiser(kind), _noise(), 2, steps=steps, tolerance=1e-12, iterations=50)
         for value, exponent in zip(EIGENVALUES, result.exponents, strict=False):
             exact = np.prod(ddim_factors(value, steps)) if kind == "ddim" else ddpm_factor(value, steps)
             name = f"Gaussian, {kind.upper()} N={steps}: singular value at λ={value:g}"
-            found.append(Check(name, float(exact), math.exp(exponent), 1e-9))
-    return found
+            results.append(Check(name, float(exact), math.exp(exponent), 1e-9))
+    return results
 
 
 def _all_exponents() -> list[Check]:
     """All exponents, by the product of the Jacobians of the steps, and their determinant."""
     exact = np.array([np.log(ddim_factors(value, STEPS)) for value in EIGENVALUES])
-    every = dynamics.full_spectrum(_denoiser("ddim"), _some(), steps=STEPS)
-    steps = dynamics.local_expansion(_denoiser("ddim"), _some(), len(EIGENVALUES), steps=STEPS)
+    full = dynamics.full_spectrum(_denoiser("ddim"), _noise(), steps=STEPS)
+    steps = dynamics.local_expansion(_denoiser("ddim"), _noise(), len(EIGENVALUES), steps=STEPS)
     prefix = f"Gaussian, DDIM N={STEPS}"
-    assert every.log_det is not None
+    assert full.log_det is not None
     return [
         Check(
-            f"{prefix}: smallest exponent, λ={EIGENVALUES[-1]:g}", exact[-1].sum(), every.exponents[-1], 1e-9
+            f"{prefix}: smallest exponent, λ={EIGENVALUES[-1]:g}", exact[-1].sum(), full.exponents[-1], 1e-9
         ),
-        Check(f"{prefix}: ln|det| by LU of each step", exact.sum(), every.log_det, 1e-9),
-        Check(f"{prefix}: sum of all exponents", exact.sum(), every.exponents.sum(), 1e-9),
+        Check(f"{prefix}: ln|det| by LU of each step", exact.sum(), full.log_det, 1e-9),
+        Check(f"{prefix}: sum of all exponents", exact.sum(), full.exponents.sum(), 1e-9),
         Check(f"{prefix}: sum of local expansion (QR)", exact.sum(), steps.rates.sum(), 1e-9),
     ]
 
@@ -68,17 +68,17 @@ def _all_exponents() -> list[Check]:
 def _layer() -> list[Check]:
     """The derivative of the prediction in the middle step, which is linear in x_t, and its central difference."""
     step, eigenvalue = STEPS // 2, EIGENVALUES[0]
-    found = dynamics.spectrum(
-        _isotropic(4, eigenvalue), _some()[..., :4], 1, steps=STEPS, layer=LAYER, step=step, differences=True
+    result = dynamics.spectrum(
+        _isotropic(4, eigenvalue), _noise()[..., :4], 1, steps=STEPS, layer=LAYER, step=step, differences=True
     )
     level = LEVELS[timesteps(STEPS)[step]]
-    own = math.sqrt(1 - level) / (level * eigenvalue + 1 - level)
-    exact = math.log(own) + np.log(ddim_factors(eigenvalue, STEPS)[:step]).sum()
-    assert found.difference_errors is not None
+    gain = math.sqrt(1 - level) / (level * eigenvalue + 1 - level)
+    exact = math.log(gain) + np.log(ddim_factors(eigenvalue, STEPS)[:step]).sum()
+    assert result.difference_errors is not None
     prefix = f"Gaussian, DDIM N={STEPS}, ε in step {step}"
     return [
-        Check(f"{prefix}: exponent", float(exact), float(found.exponents[0]), 1e-9),
-        Check(f"{prefix}: derivative against a difference", 0.0, float(found.difference_errors[0]), 1e-8),
+        Check(f"{prefix}: exponent", float(exact), float(result.exponents[0]), 1e-9),
+        Check(f"{prefix}: derivative against a difference", 0.0, float(result.difference_errors[0]), 1e-8),
     ]
 
 
@@ -113,12 +113,12 @@ def _divergence() -> list[Check]:
     with tempfile.TemporaryDirectory() as folder:
         for epsilon in (1.0, 1e-1, 1e-2):
             noise.perturbed(3, (1, 1, 16), epsilon=epsilon).write(Path(folder) / "inputs")
-        x, place = noise.read(Path(folder) / "inputs"), Path(folder) / "run.zarr"
-        made = record.record(_isotropic(16), x, place, steps=STEPS, layers=[LAYER])
-        found = dynamics.divergence(made)
-        sweep, apart = dynamics.epsilon_sweep(found), found.isel(sample=0)
-        rate = float(apart.growth_rate)
-        share = float(apart[f"{LAYER} separation"][-1] / apart.separation[-2])
+        x, path = noise.read(Path(folder) / "inputs"), Path(folder) / "run.zarr"
+        recording = record.record(_isotropic(16), x, path, steps=STEPS, layers=[LAYER])
+        separations = dynamics.divergence(recording)
+        sweep, pair = dynamics.epsilon_sweep(separations), separations.isel(sample=0)
+        rate = float(pair.growth_rate)
+        share = float(pair[f"{LAYER} separation"][-1] / pair.separation[-2])
     exact, last = float(np.log(ddim_factors(ISOTROPIC, STEPS)).mean()), LEVELS[0]
     prefix = f"Gaussian, DDIM N={STEPS}, recorded pair"
     return [
@@ -134,25 +134,25 @@ def _closed_loop() -> list[Check]:
     """Noising to the level of the middle step and denoising, with one noise for all iterations."""
     steps, eigenvalue = 10, EIGENVALUES[0]
     loop = dynamics.closed_loop(_denoiser("ddim"), 0.5, steps=steps)
-    found = dynamics.lyapunov(loop, _some()[0], iterations=60, discard=40, k=1).exponents[0]
+    exponent = dynamics.lyapunov(loop, _noise()[0], iterations=60, discard=40, k=1).exponents[0]
     middle = timesteps(steps)[steps // 2]
     exact = 0.5 * math.log(LEVELS[middle]) + np.log(ddim_factors(eigenvalue, steps)[steps // 2 :]).sum()
-    return [Check("Gaussian, closed loop at level 0.5: exponent", float(exact), float(found), 1e-9)]
+    return [Check("Gaussian, closed loop at level 0.5: exponent", float(exact), float(exponent), 1e-9)]
 
 
 def _denoiser(kind: models.Kind) -> Denoiser:
-    own, size = models.scheduler(kind), len(EIGENVALUES)
+    scheduler, size = models.unclipped_scheduler(kind), len(EIGENVALUES)
     draws = torch.Generator().manual_seed(0)
-    turned = torch.linalg.qr(torch.randn(size, size, dtype=torch.float64, generator=draws)).Q
-    covariance = turned @ torch.diag(torch.tensor(EIGENVALUES, dtype=torch.float64)) @ turned.T
-    return models.denoiser(models.Gaussian(covariance, own), own, (1, 1, size))
+    rotation = torch.linalg.qr(torch.randn(size, size, dtype=torch.float64, generator=draws)).Q
+    covariance = rotation @ torch.diag(torch.tensor(EIGENVALUES, dtype=torch.float64)) @ rotation.T
+    return models.denoiser(models.Gaussian(covariance, scheduler), scheduler, (1, 1, size))
 
 
 def _isotropic(size: int, variance: float = ISOTROPIC) -> Denoiser:
-    own = models.scheduler("ddim")
+    scheduler = models.unclipped_scheduler("ddim")
     covariance = variance * torch.eye(size, dtype=torch.float64)
-    return models.denoiser(models.Gaussian(covariance, own), own, (1, 1, size))
+    return models.denoiser(models.Gaussian(covariance, scheduler), scheduler, (1, 1, size))
 
 
-def _some() -> torch.Tensor:
+def _noise() -> torch.Tensor:
     return noise.random(1, (1, 1, len(EIGENVALUES))).batch([0]).double()

@@ -46,13 +46,13 @@ def boundary() -> list[Check]:
 
 
 def decided() -> list[Check]:
-    """DDIM stays on one side: it is decided in the first step, and noise changes it as the normal distribution says."""
+    """DDIM never changes sides: images are decided in the first step, and return after noise with a known probability."""
     ddim, steps = _denoiser("ddim"), 10
     x, image = noise.random(64, ddim.shape, seed=2), torch.zeros(1, *ddim.shape, dtype=torch.float64)
     image[..., ALONG] = 3.0
     with tempfile.TemporaryDirectory() as folder:
-        made = record.record(ddim, x, Path(folder) / "run.zarr", steps=steps, layers=["prediction"])
-        latest = dynamics.commitment(made, denoiser=ddim, label_of=_side)["commitment_step"].max()
+        recording = record.record(ddim, x, Path(folder) / "run.zarr", steps=steps, layers=["prediction"])
+        latest = dynamics.commitment(recording, denoiser=ddim, label_of=_side)["commitment_step"].max()
     turned = dynamics.u_turn(ddim, image, [0.8], draws=DRAWS, steps=steps, label_of=_side, lanes=DRAWS)
     level = LEVELS[timesteps(steps)[2]]
     stays = NormalDist().cdf(3.0 * math.sqrt(level / (1 - level)))
@@ -99,6 +99,6 @@ def _labels(denoiser: Denoiser, plane: noise.NoiseSet, kind: Literal["common", "
 
 
 def _denoiser(kind: models.Kind) -> Denoiser:
-    own, mean = models.scheduler(kind), torch.zeros(SIZE)
+    scheduler, mean = models.unclipped_scheduler(kind), torch.zeros(SIZE)
     mean[ALONG] = 3.0
-    return models.denoiser(models.TwoGaussians(mean, 0.04, own), own, (1, 1, SIZE))
+    return models.denoiser(models.TwoGaussians(mean, 0.04, scheduler), scheduler, (1, 1, SIZE))

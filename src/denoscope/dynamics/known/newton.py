@@ -26,9 +26,11 @@ def checks() -> list[Check]:
     labels = _denoised(plane)
     entropy = dynamics.basin_entropy(labels, box=BOXES)
     prefix = "Newton z³−1, DDIM N=50"
-    found = [Check(f"{prefix}: labels unlike NumPy's", 0, int(np.count_nonzero(labels != _iterated(plane))))]
+    results = [
+        Check(f"{prefix}: labels unlike NumPy's", 0, int(np.count_nonzero(labels != _iterated(plane))))
+    ]
     for k, box in enumerate(BOXES):
-        found += [
+        results += [
             Check(f"{prefix}: basin entropy, boxes of {box}", ENTROPY[k], entropy.entropy[k], 1e-6),
             Check(
                 f"{prefix}: boundary entropy, {box}", BOUNDARY_ENTROPY[k], entropy.boundary_entropy[k], 1e-6
@@ -37,7 +39,7 @@ def checks() -> list[Check]:
     points = np.random.default_rng(0).uniform(-1, 1, (40_000, 2))
     exponent = dynamics.uncertainty_exponent(_labels_of, points, np.logspace(-4, -1, 8).tolist())
     return [
-        *found,
+        *results,
         Check(f"{prefix}: boundary dimension", DIMENSION, dynamics.boundary_dimension(labels).value, 0.04),
         Check(f"{prefix}: uncertainty exponent", UNCERTAINTY, exponent.value, 0.02),
         Check(f"{prefix}: verdict", "fractal", dynamics.verdict(labels).verdict),

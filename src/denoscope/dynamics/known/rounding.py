@@ -1,6 +1,6 @@
-"""What rounding spoils: float32, schedulers that round, maps that are not normal or lose directions, and cycles.
+"""Systems on which rounding can spoil a measure, such as float32, rounding schedulers, non-normal maps and cycles.
 
-Each measure must either give the known value, or say that it cannot.
+Each measure must either give the known value, or warn or refuse.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def _float32() -> list[Check]:
     deep = _spectrum(models.linear(_matrix(DEEP), dtype="float32"), 6)
     return [
         Check("linear map in float32: exponent 8 below the first", -8.0, float(shallow.exponents[2]), 1e-3),
-        Check("linear map in float32: that exponent", SILENT, _said(shallow.warnings)),
-        Check("linear map in float32: exponents 16 to 24 below", WARNED, _said(deep.warnings)),
+        Check("linear map in float32: that exponent", SILENT, _outcome(shallow.warnings)),
+        Check("linear map in float32: exponents 16 to 24 below", WARNED, _outcome(deep.warnings)),
     ]
 
 
@@ -48,7 +48,7 @@ def _rounding_scheduler() -> list[Check]:
         Check(
             "FlowMatchEuler in float64: exponent 8 below the first", -8.0, float(shallow.exponents[2]), 1e-3
         ),
-        Check("FlowMatchEuler in float64: exponents 16 to 24 below", WARNED, _said(deep.warnings)),
+        Check("FlowMatchEuler in float64: exponents 16 to 24 below", WARNED, _outcome(deep.warnings)),
         Check("FlowMatchEuler in float64: ln|det|", sum(DEEP), _nan_if_none(deep.log_det), 1e-5),
         Check("FlowMatchEuler in float64: all exponents, the last", -24.0, float(every.exponents[-1]), 1e-5),
     ]
@@ -58,7 +58,7 @@ def _not_normal() -> list[Check]:
     """Jordan blocks, with singular values far from the moduli of their eigenvalue."""
     block = np.eye(30) + 5 * np.eye(30, k=1)
     shear = torch.tensor([[0.9, 1.0], [0.0, 0.9]], dtype=torch.float64)
-    found = dynamics.lyapunov(lambda x: shear @ x, torch.ones(2, dtype=torch.float64), iterations=1000)
+    result = dynamics.lyapunov(lambda x: shear @ x, torch.ones(2, dtype=torch.float64), iterations=1000)
     exact, prefix = math.log(0.9), "Jordan block of 0.9 iterated: exponent"
     return [
         Check(
@@ -68,10 +68,10 @@ def _not_normal() -> list[Check]:
             1e-9,
         ),
         *(
-            Check(f"{prefix} {k + 1}, distance from its interval", 0.0, _outside(exact, found.intervals[k]))
+            Check(f"{prefix} {k + 1}, distance from its interval", 0.0, _outside(exact, result.intervals[k]))
             for k in range(2)
         ),
-        Check(f"{prefix}s, which converge slowly", WARNED, _said(found.warnings)),
+        Check(f"{prefix}s, which converge slowly", WARNED, _outcome(result.warnings)),
     ]
 
 
@@ -79,11 +79,11 @@ def _lost_directions() -> list[Check]:
     """A map of rank 2 on six numbers."""
     vectors = np.linalg.qr(np.random.default_rng(0).standard_normal((6, 4)))[0]
     flat = math.e * np.outer(vectors[:, 0], vectors[:, 1]) + np.outer(vectors[:, 2], vectors[:, 3])
-    found = _spectrum(models.linear(flat), 3)
+    result = _spectrum(models.linear(flat), 3)
     return [
-        Check("map of rank 2: first exponent", 1.0, float(found.exponents[0]), 1e-9),
-        Check("map of rank 2: second exponent", 0.0, float(found.exponents[1]), 1e-9),
-        Check("map of rank 2: third exponent", WARNED, _said(found.warnings)),
+        Check("map of rank 2: first exponent", 1.0, float(result.exponents[0]), 1e-9),
+        Check("map of rank 2: second exponent", 0.0, float(result.exponents[1]), 1e-9),
+        Check("map of rank 2: third exponent", WARNED, _outcome(result.warnings)),
     ]
 
 
@@ -100,7 +100,7 @@ def _cycles() -> list[Check]:
         Check(
             "cycle of 10 up to rounding: correlation dimension",
             REFUSED,
-            _answer(dynamics.correlation_dimension, cycle),
+            _value_or_refusal(dynamics.correlation_dimension, cycle),
         ),
         Check("cycle of 10 up to rounding: period", 10, _nan_if_none(dynamics.periodicity(cycle).period)),
     ]
@@ -113,7 +113,9 @@ def _rests() -> list[Check]:
     starts = torch.tensor([[-0.5], [0.0], [0.5]], dtype=torch.float64)
     settled = dynamics.fixed_points(lambda x: x + 0.1 * (x - x**3), starts, iterations=300)
     return [
-        Check("logistic r=4 from 1/2, at rest on 0, which repels", WARNED, _said(pinned.warnings, "repels")),
+        Check(
+            "logistic r=4 from 1/2, at rest on 0, which repels", WARNED, _outcome(pinned.warnings, "repels")
+        ),
         Check("double well from −1/2, 0, 1/2: attracting points", 2, len(settled.points)),
     ]
 
@@ -139,7 +141,7 @@ def _outside(value: float, interval: np.ndarray) -> float:
     return max(float(low) - value, value - float(high), 0.0)
 
 
-def _said(warnings: tuple[str, ...], word: str = "") -> str:
+def _outcome(warnings: tuple[str, ...], word: str = "") -> str:
     return WARNED if any(word in line for line in warnings) else SILENT
 
 
@@ -147,8 +149,8 @@ def _nan_if_none(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _answer(measure: Callable[[Any], Any], given: Any) -> str:
+def _value_or_refusal(measure: Callable[[Any], Any], points: Any) -> str:
     try:
-        return f"{measure(given).value:.3g}"
+        return f"{measure(points).value:.3g}"
     except UserError:
         return REFUSED

@@ -29,7 +29,7 @@ from denoscope.foundation.validation import describe
 
 LEAST_POINTS = 200
 LEAST_PAIRS = 200
-"""Below the radius that contains so many pairs, ln C scatters by more than a tenth."""
+"""Below the radius that contains this many pairs, ln C scatters by more than a tenth."""
 SHARE = 0.02
 """Above the radius that contains this share of all pairs, C is affected by the edges of the set. With few points the range
 extends to ten times the pairs at its lower end."""
@@ -37,13 +37,13 @@ NEAR = 0.8
 """The share of the bound from which there is a warning."""
 LEAST_RADII = 6
 SATURATED = 0.95
-"""The upper end of the interval from which the dimension of a scalar series may be limited by its one number."""
+"""If the interval of a scalar series reaches this value, having only one coordinate may limit the dimension."""
 SHIFTED = 0.05
-"""Change of the slope with the ends of the range, in parts of the slope, from which there is a warning."""
+"""There is a warning if the slope changes by more than this part of itself when the ends of the range are left out."""
 WIDE = 0.15
-"""Half the width of the interval, in parts of the value, from which there is a warning: that of 1,000 random points is below."""
+"""There is a warning if half the width of the interval exceeds this part of the value, which 1,000 random points do not."""
 LEAST_SPAN = 2.4
-"""Factor between the radii of a range below which the slope is not that at small radii, as in four dimensions and more."""
+"""If the radii span less than this factor, as in four dimensions and more, the slope at small radii may differ."""
 WIDEST = 0.1
 """The largest ρ in the bound: radii above a tenth of the diameter are not a small scale."""
 
@@ -76,27 +76,28 @@ def correlation_dimension(
     C(r) is the share of pairs |i − j| > theiler that are closer than r in L2. D₂ is the slope of ln C over ln r in the
     fitted range, by least squares: a pure number. Computation is in float64; memory is bounded, time grows as n².
 
-    By default the range starts at the radius within which a point has one neighbour on average, and at least 200 pairs
-    lie. It ends at the radius within which 2 % of all pairs lie, or ten times the pairs of the lower end if that is more.
-    The interval is that of the slope over this range. It combines the scatter from point to point (jackknife over 20
-    stretches of time, doubled because every pair counts at both ends) with the misfit: the largest of how far the slope changes without a
-    quarter of the radii at either end, half the difference of the slopes over the two halves, and that difference
-    extrapolated to small radii. If ln C is not a straight line, there is no dimension, and the interval is wide. The
-    measured coverage is in `docs/intervals.md`.
+    By default the range starts at the smallest radius within which a point has one neighbour on average and at least
+    200 pairs lie. It ends at the radius within which 2 % of all pairs lie, or ten times the pairs of the lower end if
+    that is more. The interval is that of the slope over this range. It combines the scatter from point to point
+    (jackknife over 20 stretches of time, doubled because every pair counts at both ends) with the misfit. The misfit
+    is the largest of three numbers: the change of the slope without a quarter of the radii at either end, half the
+    difference of the slopes over the two halves, and that difference extrapolated to small radii. If ln C is not a
+    straight line, there is no dimension, and the interval is wide. The measured coverage is in `docs/intervals.md`.
 
     Interpretation: 0 is a cycle of a map, 1 a curve, 2 a surface; a fractal set has a dimension that is not an integer.
 
     Caveats: neighbours in time make any smooth curve look one-dimensional; set `theiler` to a few correlation times.
     Noise of size s appears as the full dimension below r = s. Sharp edges of a set lower the slope: at 4,000 points
-    by 1 % for a square, by 11 % for a cube of six dimensions, by 9 % for the logistic map at r = 4, whose density is infinite
-    at its ends. Values near
-    the bound D₂ ≤ 2 log₁₀ n / log₁₀(1/ρ), with ρ the upper radius over the diameter, at most 0.1, only show that there are
-    too few points; the 50–70 steps of a trajectory are refused. A few outliers do not count for the diameter, which is at
-    most twice the distance that 98 % of the pairs do not exceed. An orbit that repeats up to the rounding of the dtype in
-    which it is given is refused: it is a finite set. A scalar series shows at most D₂ = 1; a warning says when to embed it.
+    by 1 % for a square, by 11 % for a cube of six dimensions, by 9 % for the logistic map at r = 4, whose density is
+    infinite at its ends. Values near the bound D₂ ≤ 2 log₁₀ n / log₁₀(1/ρ), with ρ the upper radius over the diameter,
+    at most 0.1, only show that there are too few points; the 50–70 steps of a trajectory are refused. The diameter
+    ignores a few outliers: it is at most twice the distance within which 98 % of the pairs lie. An orbit that repeats
+    up to the rounding of its dtype is refused: it is a finite set. A scalar series shows at most D₂ = 1; a warning says
+    when to embed it.
 
     Args:
-        theiler: pairs at most so many points apart in time are left out; 0 leaves out each point with itself.
+        theiler: pairs at most this many points apart in time are left out; 0 leaves out only the pairs of a point with
+            itself.
         radii: the smallest and the largest radius of the fit.
 
     Raises: UserError if there are fewer than 200 points, the points are equal or repeat, or the range contains no straight line.
@@ -112,7 +113,7 @@ def correlation_dimension(
     sums, diameter = counts.sum(axis=0) / pairs, float(grid[-1])
     allowed = 1 / len(array) if radii is None else SHARE / 2
     check_distinct(array, grid, sums, rounding=rounding, allowed=allowed, repeated=SHARE / 2)
-    fitted = _fitted(grid, sums, radii, points=len(array), pairs=pairs / 2)
+    fitted = _fit_mask(grid, sums, radii, points=len(array), pairs=pairs / 2)
     value, halves = slope_of(grid, sums, fitted), slopes_of_halves(grid, sums, fitted)
     scatter = 2 * student_quantile(confidence, PARTS - 1) * scatter_between_parts(grid, counts, fitted)
     shift = shift_without_ends(grid, sums, fitted)
@@ -157,7 +158,7 @@ def _check_radii(radii: Any) -> None:
         raise UserError(f"radii is {describe(radii)}; allowed: (low, high) with 0 < low < high")
 
 
-def _fitted(
+def _fit_mask(
     grid: np.ndarray, sums: np.ndarray, radii: tuple[float, float] | None, *, points: int, pairs: float
 ) -> np.ndarray:
     """A mask [radius] of the radii in the fit."""
@@ -168,10 +169,10 @@ def _fitted(
     else:
         fitted = (grid >= radii[0]) & (grid <= radii[1]) & (sums > 0)
     if np.count_nonzero(fitted) < LEAST_RADII:
-        given = "contain enough pairs" if radii is None else f"lie between {radii[0]:g} and {radii[1]:g}"
+        condition = "contain enough pairs" if radii is None else f"lie between {radii[0]:g} and {radii[1]:g}"
         raise UserError(
-            f"too few radii {given} for a slope; distances run from {grid[0]:.3g} to {grid[-1]:.3g}; give radii=(low, high) "
-            "well within this range, or more points"
+            f"too few radii {condition} for a slope; distances run from {grid[0]:.3g} to {grid[-1]:.3g}; "
+            "give radii=(low, high) well within this range, or more points"
         )
     return fitted
 

@@ -40,5 +40,5 @@ def shift_without_ends(grid: np.ndarray, sums: np.ndarray, fitted: np.ndarray) -
 
 def scatter_between_parts(grid: np.ndarray, counts: np.ndarray, fitted: np.ndarray) -> float:
     """The standard error of the slope, by leaving out one stretch of first points at a time."""
-    left = [slope_of(grid, counts.sum(axis=0) - part, fitted) for part in counts]
-    return float(jackknife_error(np.array(left)))
+    slopes = [slope_of(grid, counts.sum(axis=0) - part, fitted) for part in counts]
+    return float(jackknife_error(np.array(slopes)))

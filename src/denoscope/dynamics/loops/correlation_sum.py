@@ -11,7 +11,7 @@ RADII = 400
 PARTS = 20
 """Stretches of time by which pairs are counted."""
 INNER = 0.98
-"""The share of pairs that are no outliers."""
+"""The share of pairs that are not outliers."""
 
 
 def check_distinct(
@@ -39,15 +39,16 @@ def check_distinct(
         return
     raise UserError(
         f"only {count} of {n} points are distinct up to rounding: an orbit that repeats is a finite set, which has no "
-        "correlation dimension but 0; use periodicity; of values that were rounded to few digits, give radii well above these"
+        "correlation dimension but 0; use periodicity; if values were rounded to few digits, give radii well above "
+        "the rounding"
     )
 
 
 def correlation_counts(points: np.ndarray, theiler: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """The radii, the number of ordered pairs within each by the stretch of time of their first point; and of all pairs.
+    """Radii, ordered pairs within each radius [stretch of time of the first point, radius], and the number of all pairs.
 
     The radii run from the smallest distance to the largest, or to twice that which 98 % of the pairs do not exceed, so
-    that a few outliers do not set the size of the set.
+    that a few outliers do not determine the size of the set.
     """
     smallest, largest = extent(points, theiler)
     grid = np.geomspace(smallest, largest, RADII)
@@ -60,7 +61,7 @@ def correlation_counts(points: np.ndarray, theiler: int) -> tuple[np.ndarray, np
 
 
 def _counts(points: np.ndarray, grid: np.ndarray, theiler: int) -> tuple[np.ndarray, int]:
-    """The number of ordered pairs within each radius, by the stretch of time of their first point; and of all pairs."""
+    """Ordered pairs within each radius [stretch of time of the first point, radius], and the number of all pairs."""
     part_of = np.arange(len(points)) * PARTS // len(points)
     width = np.log(grid[-1] / grid[0]) / (len(grid) - 1) or 1.0
     histogram = np.zeros(PARTS * len(grid), dtype=np.int64)

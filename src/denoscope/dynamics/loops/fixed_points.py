@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from denoscope.dynamics.loops.iterated_map import Diverged, Step
-from denoscope.dynamics.loops.orbit import orbit, part_of
+from denoscope.dynamics.loops.orbit import orbit, unsaved_checkpoint
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.sensitivity.central_differences import separation
 from denoscope.dynamics.statistics.arguments import parse_numbers
@@ -22,11 +22,11 @@ from denoscope.noise.coercion import as_floats
 
 STARTS = "an array [start, …] of at least one state"
 SAME_POINT = 1000
-"""Settled states within so many tolerances of each other are one fixed point."""
+"""Settled states within this many tolerances of each other are one fixed point."""
 DEPARTED = 10
-"""The growth of a distance from a fixed point from which an orbit has departed, wherever it goes then."""
+"""An orbit has departed from a fixed point once their distance has grown by this factor."""
 RESOLVED = 100
-"""The number of rounding errors from which a distance from a fixed point is more than rounding."""
+"""A distance of this many rounding errors from a fixed point is more than rounding."""
 SAME_DISTANCE = 1e-6
 """The relative growth of a distance that may be rounding."""
 
@@ -59,12 +59,13 @@ def fixed_points(
     size is the norm of the state or of its start, whichever is larger (1 if both are zero). Settled states within 1000
     times that distance are one point.
 
-    An orbit that starts exactly on a repelling fixed point or on the stable set of a saddle, as those of a symmetric grid
-    do, may rest there. Such points are left out, with a warning: an orbit that starts next to the point, in a random
-    direction, is then ten times as far away after as many iterations, or further away than after half of them.
+    An orbit that starts exactly on a repelling fixed point or on the stable set of a saddle, as those of a symmetric
+    grid do, may rest there. Such points are left out, with a warning. A point is repelling if an orbit that starts
+    next to it, in a random direction, is ten times as far away after as many iterations, or further away than after
+    half of them.
 
-    Caveats: attractors that no start leads to are not found. A warning says if
-    states move so slowly that, at the pace of the last moves, their limit is further away than that distance.
+    Caveats: attractors that no start leads to are not found. A warning says if states move so slowly that, at the pace of
+    the last moves, their limit is further away than that distance.
 
     Args:
         starts: an array of any library.
@@ -79,18 +80,18 @@ def fixed_points(
         raise UserError(f"starts has shape {list(starts.shape)}; allowed: {STARTS}")
     ends = np.stack(
         [
-            _last_states(step, start, iterations, part_of(progress, row, len(starts)))
+            _last_states(step, start, iterations, unsaved_checkpoint(progress, row, len(starts)))
             for row, start in enumerate(starts)
         ]
     )
     points, reached, slow = _settled(parse_numbers(starts, "starts"), ends, tolerance, starts.dtype)
-    rests = [_repels(step, torch.from_numpy(point).to(starts), iterations) for point in points]
-    kept = np.flatnonzero(~np.array(rests, bool))
-    repelled = int(np.isin(reached, np.flatnonzero(rests)).sum())
+    repelling = [_repels(step, torch.from_numpy(point).to(starts), iterations) for point in points]
+    attracting = np.flatnonzero(~np.array(repelling, bool))
+    repelled = int(np.isin(reached, np.flatnonzero(repelling)).sum())
     renumbered = np.full(len(points) + 1, -1)  # the last entry is that of −1
-    renumbered[kept] = np.arange(len(kept))
+    renumbered[attracting] = np.arange(len(attracting))
     return FixedPoints(
-        points=np.array(points)[kept] if len(kept) else ends[:0, -1],
+        points=np.array(points)[attracting] if len(attracting) else ends[:0, -1],
         reached=renumbered[reached],
         origin={"starts": len(starts), "iterations": iterations, "tolerance": tolerance},
         warnings=tuple(_settling_warnings(reached, slow, repelled)),
@@ -117,7 +118,7 @@ def _random_direction(point: torch.Tensor) -> torch.Tensor:
 
 
 def _last_states(step: Step, start: torch.Tensor, iterations: int, checkpoint: Checkpoint) -> np.ndarray:
-    """The states [3, …] of an orbit before the last iteration but one, before the last, and after it."""
+    """The last three states [3, …] of an orbit of this many iterations."""
     states = orbit(step, start, iterations=3, discard=iterations - 1, checkpoint=checkpoint)
     return parse_numbers(states, "states")
 
@@ -140,7 +141,7 @@ def _settled(
 
 
 def _index_of(state: np.ndarray, points: list[np.ndarray], near: float) -> int:
-    """The index of the point that a settled state is; a new point is appended if none is near."""
+    """The index of the fixed point at a settled state, which is appended to `points` if none is near."""
     for index, point in enumerate(points):
         if np.linalg.norm(state - point) <= near:
             return index

@@ -48,7 +48,7 @@ def orbit(
     """
     check_counts(iterations, discard)
     first, checkpoint = parse_first_state(x0), parse_checkpoint(checkpoint)
-    # Without a file there is nothing to distinguish.
+    # Only a file needs an identity.
     identity = {} if checkpoint.path is None else _identity(step, first, discard)
     fresh, total = _initial_states(first, iterations, identity), discard + iterations
     with checkpoint.open(fresh, sequential=True) as work:
@@ -76,8 +76,8 @@ def states_from(
             state = advance(step, state, index - 1)
 
 
-def part_of(progress: Progress | None, number: int, count: int) -> Checkpoint:
-    """A checkpoint without a file that reports the progress of one of `count` orbits as a part of that of all."""
+def unsaved_checkpoint(progress: Progress | None, number: int, count: int) -> Checkpoint:
+    """A checkpoint without a file; it reports the progress of orbit `number` as a part of that of all `count`."""
     if progress is None:
         return Checkpoint()
     return Checkpoint(progress=lambda done, total: progress(number * total + done, count * total))
@@ -89,7 +89,7 @@ def state_axes(state: torch.Tensor) -> tuple[str, ...]:
 
 
 def _identity(step: Step, first: torch.Tensor, discard: int) -> dict[str, Any]:
-    """What distinguishes an orbit from others."""
+    """What identifies an orbit."""
     return {
         "discard": discard,
         "x0": tensor_files.sha256(first),

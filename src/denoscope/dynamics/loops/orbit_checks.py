@@ -1,4 +1,4 @@
-"""Whether rounding decides where an orbit is: a rest on what repels, and a step that rounds its states."""
+"""Checks whether rounding determines an orbit: it rests on a repelling cycle, or its step rounds the states."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def precision_of_step_warnings(
     function, h = map_at(step, iteration), TINY * root_mean_square(x)
     with torch.no_grad():
         moved = (h * direction).reshape(x.shape).to(x)
-        apart = (function(x + moved) - function(x - moved)).double().reshape(-1).cpu() / (2 * h)
+        difference = (function(x + moved) - function(x - moved)).double().reshape(-1).cpu() / (2 * h)
     expected = METHODS[method](function, x, direction[:, None])[1][:, 0]
     size = float(expected.norm())
-    if not size or float((apart - expected).norm()) <= TOLERANCE * size:
+    if not size or float((difference - expected).norm()) <= TOLERANCE * size:
         return []
     return [
         f"step computes in a lower precision than float64: states {h:.0e} apart do not separate as its derivative says; the "

@@ -20,7 +20,7 @@ from denoscope.dynamics.loops.iterated_map import (
     probe,
     storable,
 )
-from denoscope.dynamics.loops.orbit import orbit, part_of, state_axes
+from denoscope.dynamics.loops.orbit import orbit, state_axes, unsaved_checkpoint
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_numbers
 from denoscope.foundation import memory, tensor_files
@@ -85,16 +85,22 @@ def orbit_diagram(
         not fit.
     Source: May, Nature 261, 459 (1976).
     """
-    given = parse_numbers(parameters, "parameters")
-    if given.ndim != 1 or not given.size:
-        raise UserError(f"parameters has shape {list(given.shape)}; allowed: a list of at least one number")
+    parameter_values = parse_numbers(parameters, "parameters")
+    if parameter_values.ndim != 1 or not parameter_values.size:
+        raise UserError(
+            f"parameters has shape {list(parameter_values.shape)}; allowed: a list of at least one number"
+        )
     check_counts(iterations, discard)
     check_callable(step_of, "step_of", "a parameter to its map")
     check_callable(observable, "observable", "a state to a number")
     settings = {"iterations": iterations, "discard": discard, "follow": follow}
     first, checkpoint = parse_first_state(x0), parse_checkpoint(checkpoint)
-    identity = {} if checkpoint.path is None else _identity(step_of, given, first, observable, settings)
-    with checkpoint.open(_initial_diagram(given, iterations, first, identity), sequential=follow) as work:
+    identity = (
+        {} if checkpoint.path is None else _identity(step_of, parameter_values, first, observable, settings)
+    )
+    with checkpoint.open(
+        _initial_diagram(parameter_values, iterations, first, identity), sequential=follow
+    ) as work:
         for _ in observe_orbits(
             step_of,
             first,
@@ -107,11 +113,11 @@ def orbit_diagram(
             work.save()
     diverged_after = work.data["diverged_after"].to_numpy()
     return OrbitDiagram(
-        parameters=given,
+        parameters=parameter_values,
         values=work.data["values"].to_numpy(),
         origin=settings,
         warnings=tuple(
-            f"parameter {given[row]:g}: {Diverged(int(diverged_after[row]))}"
+            f"parameter {parameter_values[row]:g}: {Diverged(int(diverged_after[row]))}"
             for row in np.flatnonzero(diverged_after >= 0)
         ),
     )
@@ -137,7 +143,10 @@ def observe_orbits(
     )
     for row in map(int, np.flatnonzero(~computed)):
         start = torch.from_numpy(last).to(first) if follow else first
-        step, part = step_of(data["parameter"].values[row].item()), part_of(progress, row, len(computed))
+        step, part = (
+            step_of(data["parameter"].values[row].item()),
+            unsaved_checkpoint(progress, row, len(computed)),
+        )
         try:
             states = orbit(step, start, iterations=values.shape[1], discard=discard, checkpoint=part)
             values[row] = [_observe(observable, state) for state in states]
@@ -150,7 +159,7 @@ def observe_orbits(
 
 def _observe(observable: Observable, state: torch.Tensor) -> float:
     """The value of the observable at a state, if it is a finite number."""
-    value = observable(state.clone())  # which may work in place
+    value = observable(state.clone())  # the observable may work in place
     try:
         number = float(value)
     except (TypeError, ValueError, RuntimeError):
@@ -167,7 +176,7 @@ def _identity(
     observable: Observable,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """What distinguishes a diagram from others."""
+    """What identifies a diagram."""
     return {
         "parameters": parameters.tolist(),
         "x0": tensor_files.sha256(first),

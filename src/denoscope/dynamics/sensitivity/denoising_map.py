@@ -207,7 +207,8 @@ def map_of(
 ) -> DenoisingMap:
     """The map to x_0, or to the state of a layer in a step, with as many lanes as suit `rows` directions at a time."""
     check_denoiser(denoiser)
-    lanes, condition = rows if rows <= 4 else min(-(-rows // 4) * 4, MOST_LANES), of_first(condition)
+    condition = of_first(condition)
+    lanes = rows if rows <= 4 else min(-(-rows // 4) * 4, MOST_LANES)
     readout = None
     if layer is not None:
         parse_integer(
@@ -238,9 +239,9 @@ def check_finite_derivatives(directions: torch.Tensor, denoiser: Denoiser) -> to
     return directions
 
 
-def _vjp(result: torch.Tensor, by: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-    """directionsᵀ · ∂result/∂by; 0 if the result does not depend on `by`."""
+def _vjp(result: torch.Tensor, source: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """directionsᵀ · ∂result/∂source; 0 if the result does not depend on the source."""
     if not result.requires_grad:
-        return torch.zeros_like(by)
-    (gradient,) = torch.autograd.grad(result, by, directions, allow_unused=True)
-    return torch.zeros_like(by) if gradient is None else gradient
+        return torch.zeros_like(source)
+    (gradient,) = torch.autograd.grad(result, source, directions, allow_unused=True)
+    return torch.zeros_like(source) if gradient is None else gradient

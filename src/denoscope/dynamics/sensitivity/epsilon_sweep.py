@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SHORTEST = 3
 """The smallest number of epsilons in a plateau."""
-NEEDED = ("separation", "usable", "epsilon")
+REQUIRED = ("separation", "usable", "epsilon")
 """Variables and coordinates that `divergence` gives its result."""
 
 
@@ -63,8 +63,8 @@ def epsilon_sweep(
     growths differ by at most `tolerance`.
 
     Interpretation: on the plateau a perturbation measures the derivative. For larger epsilons growth changes as the
-    perturbation leaves the basin or reaches the size of the data; for smaller ones rounding dominates. What lies below
-    the recording's noise floor is not usable.
+    perturbation leaves the basin or reaches the size of the data; for smaller ones rounding dominates. Separations
+    below the recording's noise floor are not usable.
 
     Caveats: with different directions for each epsilon the medians scatter; the sets of `noise.perturbed` with one
     `perturb_seed` share their directions. The growth of a random direction is an average over all directions, far below
@@ -108,11 +108,13 @@ def _check_divergence(divergence: Any) -> None:
     """Refuse anything but the result of `divergence`, such as the recording itself."""
     import xarray
 
-    wanted = f"divergence is {describe(divergence)}; allowed: the result of ds.dynamics.divergence(recording)"
+    problem = (
+        f"divergence is {describe(divergence)}; allowed: the result of ds.dynamics.divergence(recording)"
+    )
     if not isinstance(divergence, xarray.Dataset):
-        raise UserError(wanted)
-    if missing := [name for name in NEEDED if name not in divergence.variables]:
-        raise UserError(f"{wanted}, which has {missing[0]!r}")
+        raise UserError(problem)
+    if missing := [name for name in REQUIRED if name not in divergence.variables]:
+        raise UserError(f"{problem}, which has {missing[0]!r}")
 
 
 def _parse_state(state: Any, states: int) -> int:
@@ -142,7 +144,7 @@ def _growth_by_epsilon(
 
 
 def _longest_plateau(growth: np.ndarray, usable: np.ndarray, tolerance: float) -> tuple[int, int]:
-    """The first index and the end of the longest run, that of smaller epsilons among equals; (0, 0) if there is none."""
+    """First index and end of the longest run, at the smallest epsilons if several are longest; (0, 0) if there is none."""
     runs = [
         (first, end)
         for first in range(len(growth))

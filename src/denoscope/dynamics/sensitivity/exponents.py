@@ -1,4 +1,4 @@
-"""Exponents from singular values, and the limit that rounding sets to them."""
+"""Exponents from singular values, and the limits that rounding sets."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 MARGIN = 10.0
-"""A singular value is resolved if it exceeds so many rounding errors of the whole derivative."""
+"""A singular value is resolved if it exceeds this many rounding errors of the whole derivative."""
 NOTICED = 100.0
-"""Rounding errors beyond so many of the dtype are those of a part that computes in a lower precision."""
+"""Rounding errors beyond this many of the dtype's own show that a part computes in a lower precision."""
 LEAST_TOLERANCE = 1e-6
-"""The smallest tolerance at which residuals are judged: those of rounding alone may exceed the root of a smaller one."""
+"""Residuals are judged by at least this tolerance, because rounding alone may exceed the root of a smaller one."""
 
 
 def log_values(values: torch.Tensor) -> np.ndarray:
@@ -21,10 +21,10 @@ def log_values(values: torch.Tensor) -> np.ndarray:
         return np.log(values.double().cpu().numpy())
 
 
-def kept_precision(measured: float, dtype: torch.dtype) -> float:
+def derivative_precision(measured: float, dtype: torch.dtype) -> float:
     """The relative rounding error of a derivative: ε of the dtype, or the measured one if it is far larger."""
-    own = float(torch.finfo(dtype).eps)
-    return measured if measured > NOTICED * own else own
+    epsilon = float(torch.finfo(dtype).eps)
+    return measured if measured > NOTICED * epsilon else epsilon
 
 
 def resolved_depth(precision: float, spread: float = 1.0) -> float:
@@ -57,11 +57,11 @@ def precision_warnings(
         return []
     numbers = ", ".join(str(number + 1) for number in np.flatnonzero(unresolved)[:5])
     more = ", …" if np.count_nonzero(unresolved) > 5 else ""
-    own = str(dtype).removeprefix("torch.")
+    dtype_name = str(dtype).removeprefix("torch.")
     if precision > NOTICED * torch.finfo(dtype).eps:
         advice = (
             "the scheduler or the network computes in a lower precision; use full_spectrum, or a scheduler that keeps "
-            f"{own}, such as DDIM"
+            f"{dtype_name}, such as DDIM"
         )
     elif dtype == torch.float64:
         advice = "use full_spectrum"

@@ -13,7 +13,7 @@ import torch
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, map_of, parse_x_T
 from denoscope.dynamics.sensitivity.exponents import (
-    kept_precision,
+    derivative_precision,
     log_values,
     precision_warnings,
     resolved_depth,
@@ -136,6 +136,6 @@ def _rounding_warnings(exponents: np.ndarray, log_det: float, dtype: torch.dtype
     # In float64 the product keeps the digits of exponents however far they are below the largest.
     if dtype == torch.float64:
         return warnings
-    precision = kept_precision(0.0, dtype)
+    precision = derivative_precision(0.0, dtype)
     unresolved = exponents < exponents[0] - resolved_depth(precision, spread_of(exponents))
     return [*warnings, *precision_warnings(exponents, unresolved, precision=precision, dtype=dtype)]

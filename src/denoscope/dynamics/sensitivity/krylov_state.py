@@ -17,7 +17,7 @@ from denoscope.dynamics.sensitivity.block_krylov import (
     singular_triples,
 )
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
-from denoscope.dynamics.sensitivity.exponents import kept_precision, log_values
+from denoscope.dynamics.sensitivity.exponents import derivative_precision, log_values
 from denoscope.foundation.checkpoint import IDENTITY
 from denoscope.foundation.validation import parse_integer
 
@@ -62,8 +62,8 @@ def iterate(
 def measure_rounding(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Dataset) -> None:
     """Measure the relative rounding error of the derivative, as `rounding` in `data`.
 
-    A scheduler or a network may compute in a lower precision than that of the states. The leading direction, a third as
-    long, must give a third of its image, which rounding alone prevents.
+    A scheduler or a network may compute in a lower precision than that of the states. A third of the leading direction
+    must have a third of its image; any difference is rounding.
     """
     if "rounding" in data:
         return
@@ -80,7 +80,7 @@ def refine_small_values(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Data
     largest, smallest = (float(data["exponents"][k]) for k in (0, -1))
     if "refined" in data or math.isinf(largest):
         return
-    precision = kept_precision(float(data["rounding"]), x_T.dtype)
+    precision = derivative_precision(float(data["rounding"]), x_T.dtype)
     if precision * math.exp(min(largest - smallest, LARGEST_LOG)) <= REFINED_FROM:
         return
     triples = refine(flow, x_T, torch.tensor(data["right"].to_numpy()))

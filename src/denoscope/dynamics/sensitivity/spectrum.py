@@ -14,7 +14,7 @@ from denoscope.dynamics.result import Result
 from denoscope.dynamics.sensitivity.block_krylov import random_block
 from denoscope.dynamics.sensitivity.central_differences import difference_errors, difference_warnings
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, map_of, parse_x_T
-from denoscope.dynamics.sensitivity.exponents import kept_precision, precision_warnings, spoiled
+from denoscope.dynamics.sensitivity.exponents import derivative_precision, precision_warnings, spoiled
 from denoscope.dynamics.sensitivity.krylov_state import (
     initial_state,
     iterate,
@@ -99,19 +99,19 @@ def spectrum(
     The singular values of J within the span grow towards the true ones, with or without gaps between them.
 
     The iteration stops when no exponent is expected to grow by more than `tolerance`. Without gaps the remaining growth
-    falls as 1/n² after n iterations and is n/2 times the last move. It is estimated as that, with the larger of the last
-    two moves, or as the largest of the last move and the residuals, if that is smaller.
+    falls as 1/n² after n iterations and is n/2 times the last move. The estimate is the smaller of two: n/2 times the
+    larger of the last two moves, and the largest of the last move and the residuals.
 
     Interpretation: an exponent above 0 means that differences of the noise grow on the way to the image.
 
-    Caveats: a large exponent shows sensitivity, not a fractal; on the straight boundary between two Gaussians it is 27
-    (see `verdict`). In a spectrum without gaps the values are right, but single vectors are arbitrary within their
-    cluster. Where a scheduler clips its estimate of x_0 (diffusers' default), the map is flat and so is this. A warning
-    names the exponents that rounding spoils: those further below the largest than −ln(10 ε ‖J‖_F/σ₁), with ε the relative
-    rounding error of the derivative (14 in float32, 34 in float64), and those whose residual exceeds √tolerance. ε is
-    measured, since some schedulers (Euler, DPM-Solver++, flow matching) compute in float32 even in float64.
-    Exponents from one pass of QR along the trajectory (`local_expansion`) differ from these. Exponents of a layer's state
-    are in the units of that layer: compare them between steps, not between layers.
+    Caveats: a large exponent shows sensitivity, not a fractal; on the straight boundary between two Gaussians it is
+    27 (see `verdict`). In a spectrum without gaps the values are right, but single vectors are arbitrary within their
+    cluster. Where a scheduler clips its estimate of x_0 (diffusers' default), the map is flat and its derivative is
+    0. A warning names the exponents that rounding spoils: those further below the largest than −ln(10 ε ‖J‖_F/σ₁),
+    with ε the relative rounding error of the derivative (14 in float32, 34 in float64), and those whose residual
+    exceeds √tolerance. ε is measured, since some schedulers (Euler, DPM-Solver++, flow matching) compute in float32
+    even in float64. Exponents from one pass of QR along the trajectory (`local_expansion`) differ from these.
+    Exponents of a layer's state are in the units of that layer: compare them between steps, not between layers.
 
     Args:
         x_T: one state [C, H, W] or [1, C, H, W]; it is converted to the denoiser's precision.
@@ -178,7 +178,10 @@ def _result(
     exponents, residuals = (data[name].to_numpy() for name in ("exponents", "residuals"))
     left, right = (torch.tensor(data[name].to_numpy()).to(x_T) for name in ("left", "right"))
     errors = data["difference_errors"].to_numpy() if differences else None
-    precision, left_to_come = kept_precision(float(data["rounding"]), x_T.dtype), float(data["left_to_come"])
+    precision, left_to_come = (
+        derivative_precision(float(data["rounding"]), x_T.dtype),
+        float(data["left_to_come"]),
+    )
     unresolved = spoiled(
         exponents,
         # Large residuals of an iteration that ended too early are not rounding errors.

@@ -13,12 +13,12 @@ BLOCK_NUMBERS = 1 << 22
 """The number of distances in memory at a time: 32 MB."""
 BINS = 4096
 ROUNDINGS = 100.0
-"""Distances of so many rounding errors may be rounding."""
+"""Distances of up to this many rounding errors may be rounding."""
 ALONG_ORBIT, SHORT = 1e-12, 1000
 """The relative error that a computation in float64 accumulates along an orbit of a thousand points, such as that of the sine
 of a growing phase; it grows with the number of points."""
 USUAL = 0.98
-"""The share of points that are no outliers."""
+"""The share of points that are not outliers."""
 
 
 def check_theiler(theiler: int, points: int) -> None:
@@ -27,7 +27,7 @@ def check_theiler(theiler: int, points: int) -> None:
         theiler,
         "theiler",
         maximum=points // 2 - 1,
-        note=f"for {points} points; pairs that are at most so far apart in time are left out",
+        note=f"for {points} points; pairs that are at most this far apart in time are left out",
     )
 
 

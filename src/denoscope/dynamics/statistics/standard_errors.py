@@ -53,6 +53,6 @@ def jackknife_reach(
     """
     groups = min(GROUPS, samples)
     group_of = np.arange(samples) * groups // samples
-    left = estimates_of(group_of != np.arange(groups)[:, None])
-    reach = student_quantile(confidence, groups - 1) * float(jackknife_error(left))
+    without_one = estimates_of(group_of != np.arange(groups)[:, None])
+    reach = student_quantile(confidence, groups - 1) * float(jackknife_error(without_one))
     return np.inf if np.isnan(reach) else reach

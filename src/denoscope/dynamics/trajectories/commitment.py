@@ -82,7 +82,7 @@ class _Estimated:
 
 
 class _Estimates(Protocol):
-    """Where estimates come from."""
+    """A source of estimates: the recording, or samples that are denoised again."""
 
     def labels(self, rows: np.ndarray, label_of: LabelOf) -> _Estimated: ...
 
@@ -117,7 +117,7 @@ class _RepeatedEstimates:
             x_0 = step.x_after
         stored = self.recording.final[rows].to_numpy()
         pairs = zip(as_array(x_0, stored.dtype), stored, strict=True)
-        same = np.array([one.tobytes() == other.tobytes() for one, other in pairs])
+        same = np.array([repeated.tobytes() == recorded.tobytes() for repeated, recorded in pairs])
         return _Estimated(np.stack(labels, axis=1), same, np.array(sigma))
 
 
@@ -187,9 +187,9 @@ def _label_samples(
     pending = np.flatnonzero(~computed)
     for first in range(0, len(pending), batch_size):
         rows = pending[first : first + batch_size]
-        found = estimates.labels(rows, label_of)
-        data["label"].values[rows], data["same_bits"].values[rows] = found.labels, found.same_bits
-        data["sigma"].values[:] = found.sigma
+        estimated = estimates.labels(rows, label_of)
+        data["label"].values[rows], data["same_bits"].values[rows] = estimated.labels, estimated.same_bits
+        data["sigma"].values[:] = estimated.sigma
         computed[rows] = True
         yield int(computed.sum())
 
@@ -198,9 +198,10 @@ def _decided(data: xarray.Dataset, timesteps: np.ndarray | None) -> xarray.Datas
     """The labels, and when each sample is decided."""
     label, final = data["label"].to_numpy(), data["final_label"].to_numpy()
     warnings = [*_warnings(data), *single_class_warning(final)]
-    found = data.assign(commitment_variables(label, final, data["sigma"].to_numpy()))
-    found = found if timesteps is None else found.assign_coords(timestep=("step", timesteps))
-    return found.assign_attrs(warnings=warnings)
+    result = data.assign(commitment_variables(label, final, data["sigma"].to_numpy()))
+    if timesteps is not None:
+        result = result.assign_coords(timestep=("step", timesteps))
+    return result.assign_attrs(warnings=warnings)
 
 
 def _warnings(data: xarray.Dataset) -> list[str]:

@@ -79,9 +79,9 @@ def commitment_variables(label: np.ndarray, final: np.ndarray, sigma: np.ndarray
 
 def single_class_warning(final: np.ndarray) -> list[str]:
     """A warning if commitment means nothing because all samples have the same final label."""
-    return ["all samples have the same final label, so that they are decided from the start"] * (
-        len(np.unique(final)) == 1
-    )
+    if len(np.unique(final)) > 1:
+        return []
+    return ["all samples have the same final label, so that they are decided from the start"]
 
 
 def _entropy(labels: np.ndarray) -> float:

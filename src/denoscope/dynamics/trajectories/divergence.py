@@ -36,7 +36,7 @@ def divergence(
     Reads one sample of one array at a time, so that memory does not grow with the number of samples.
 
     Args:
-        recording: of noises made by `noise.perturbed`, of one set or several; or its path.
+        recording: a recording of one or several sets of noises made by `noise.perturbed`, or its path.
         threshold: factor of the separation in x_T from which a pair counts as diverged.
         layers: one address or several; by default all that were recorded.
 
@@ -47,14 +47,14 @@ def divergence(
     bases = _bases(recording)
     places = _places(recording, layers)
     recording.check("sequence", *(ESTIMATES if place == ESTIMATE else place for place in places))
-    found = divergence_of(
+    result = divergence_of(
         recording.sequence,
         bases,
         layers=places,
         threshold=threshold,
         noise_floor=recording.attrs.get("noise_floor", {}).get("per_state_l2"),
     )
-    warnings = found.attrs["warnings"]
+    warnings = result.attrs["warnings"]
     if "noise_floor" not in recording.attrs:
         stored = "" if recording.path else "record to a store, then "
         advice = f"{stored}denoscope verify precision --path {recording.path or 'RUN.zarr'}"
@@ -62,7 +62,7 @@ def divergence(
             f"no noise floor was measured: {advice}",
             *warnings,
         ]
-    return found.assign_attrs(recording.origin | {"threshold": threshold, "warnings": warnings})
+    return result.assign_attrs(recording.origin | {"threshold": threshold, "warnings": warnings})
 
 
 def _places(recording: Recording, layers: str | Sequence[str] | None) -> dict[str, xarray.DataArray]:
@@ -76,7 +76,7 @@ def _places(recording: Recording, layers: str | Sequence[str] | None) -> dict[st
 
 
 def _bases(recording: Recording) -> list[int]:
-    """For each sample the row of its base; samples that are not perturbed are their own."""
+    """The row of each sample's base; a sample that is not perturbed is its own base."""
     source = recording.dataset
     if "base" not in source.coords or not (source["epsilon"].to_numpy() > 0).any():
         raise UserError(

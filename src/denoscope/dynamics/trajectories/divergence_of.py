@@ -1,4 +1,4 @@
-"""How perturbed trajectories separate from their base: the measure of arrays."""
+"""How perturbed trajectories separate from their base, measured on arrays."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def divergence_of(
     `relative` ‖h − h_b‖/‖h_b‖, dimensionless.
     These are over (sample, state) for x_t, and over (sample, step) for the other states, where they are named
     "NAME separation" and so on. `growth` (sample, step) is ln(separation_{k+1}/separation_k) in x_t, per step, and
-    `growth_rate` (sample) its mean ln(separation_N/separation_0)/N. "NAME growth" is that from a step to the next: NaN in
-    the last step, next to steps without states, and next to states that are identical, which a warning counts.
+    `growth_rate` (sample) its mean ln(separation_N/separation_0)/N. "NAME growth" is the same from a step to the
+    next: NaN in the last step, next to steps without states, and next to states that are identical, which a warning counts.
 
     `diverged_at` (sample) is the first state whose separation exceeds `threshold` times that of x_T, −1 if there is none;
     `survival` (state) is the share of pairs that have not diverged by then. `survival_interval` (state, end) is its 95 %
-    Wilson interval for the number of independent pairs that would scatter as much as the bases do, because the pairs of
-    one base depend on each other; pairs of a single base count as independent, and say nothing about other bases. `usable`
+    Wilson interval. Because the pairs of one base depend on each other, it counts as many independent pairs as would
+    scatter like the bases; the pairs of a single base count as independent, and say nothing about other bases. `usable`
     (sample, state) is whether the separation in x_t exceeds the noise floor, below which rounding alone explains it.
 
     Coordinates `sigma` and `timestep` along the states of `sequence` are kept (as `step_sigma` and `step_timestep` along
@@ -63,7 +63,7 @@ def divergence_of(
 
     Args:
         sequence: states x_t [sample, state, …], x_T first; a tensor, or an array of NumPy or xarray, lazy or not.
-        bases: for each sample the row of its base; a base is its own.
+        bases: the row of each sample's base; a base is its own base.
         layers: further states [sample, step, …] by name; an xarray.DataArray with a `step` coordinate may lack steps.
         threshold: factor of the separation in x_T from which a pair counts as diverged.
         noise_floor: L2 distance [state] that rounding makes.
@@ -77,7 +77,7 @@ def divergence_of(
     names = _names(sequence)
     x = separations(sequence, pairs, X, names)
     _check_apart(x[0], [names[row] for row, _ in pairs])
-    found = _x_variables(x, [base for _, base in pairs], threshold)
+    variables = _x_variables(x, [base for _, base in pairs], threshold)
     warnings = []
     if noise_floor is not None:
         floor = parse_numbers(noise_floor, "noise_floor")
@@ -85,18 +85,20 @@ def divergence_of(
             raise UserError(
                 f"noise_floor has shape {list(floor.shape)}; allowed: [{x.shape[2]}], a distance for each state"
             )
-        found["usable"] = ("sample", "state"), x[0] > floor
-        if lost := int((~found["usable"][1]).sum()):
+        variables["usable"] = ("sample", "state"), x[0] > floor
+        if lost := int((~variables["usable"][1]).sum()):
             warnings.append(f"{lost} of {x[0].size} separations are below the noise floor")
     for name, states in (layers or {}).items():
         measured = _in_steps(states, separations(states, pairs, name, names), x.shape[2] - 1, name)
-        found |= _layer_variables(name, measured)
+        variables |= _layer_variables(name, measured)
         if same := int((measured[0] == 0).sum()):
             warnings.append(
                 f"{name}: {same} of {measured[0].size} states are identical to those of their base, where growth is NaN"
             )
     return xarray.Dataset(
-        found, coords=_coords(sequence, pairs, names), attrs={"threshold": threshold, "warnings": warnings}
+        variables,
+        coords=_coords(sequence, pairs, names),
+        attrs={"threshold": threshold, "warnings": warnings},
     )
 
 
@@ -104,22 +106,22 @@ def _x_variables(x: np.ndarray, bases: Sequence[int], threshold: float) -> dict[
     """The variables of x_t from its measures [measure, pair, state] and the base of each pair."""
     separation, steps = x[0], x.shape[2] - 1
     logs, diverged = np.log(separation), separation > threshold * separation[:, :1]
-    together = 1 - np.maximum.accumulate(diverged, axis=1)
+    undiverged = 1 - np.maximum.accumulate(diverged, axis=1)
     return {name: (("sample", "state"), values) for name, values in zip(MEASURES, x, strict=True)} | {
         "growth": (("sample", "step"), np.diff(logs, axis=1)),
         "growth_rate": ("sample", (logs[:, -1] - logs[:, 0]) / steps),
         "diverged_at": ("sample", np.where(diverged.any(1), diverged.argmax(1), -1)),
-        "survival": ("state", together.mean(0)),
-        "survival_interval": (("state", "end"), _survival_interval(together, bases)),
+        "survival": ("state", undiverged.mean(0)),
+        "survival_interval": (("state", "end"), _survival_interval(undiverged, bases)),
         "usable": (("sample", "state"), np.ones(separation.shape, bool)),
     }
 
 
-def _survival_interval(together: np.ndarray, bases: Sequence[int]) -> np.ndarray:
-    """The interval [state, 2] of the share of pairs that are together [pair, state]; those of one base are a cluster."""
+def _survival_interval(undiverged: np.ndarray, bases: Sequence[int]) -> np.ndarray:
+    """The interval [state, 2] of the share of `undiverged` pairs [pair, state]; the pairs of one base are a cluster."""
     names, base_of = np.unique(bases, return_inverse=True)
     pairs = np.bincount(base_of)
-    shares = np.stack([together[base_of == base].mean(axis=0) for base in range(len(names))])
+    shares = np.stack([undiverged[base_of == base].mean(axis=0) for base in range(len(names))])
     return clustered_interval(shares, pairs)
 
 
@@ -143,9 +145,9 @@ def _in_steps(states: Any, measured: np.ndarray, steps: int, name: str) -> np.nd
         raise UserError(
             f"layer {name!r} has {measured.shape[2]} steps; allowed: {steps}, those of the sequence"
         )
-    found = np.full((*measured.shape[:2], steps), np.nan)
-    found[:, :, slice(None) if at is None else at] = measured
-    return found
+    in_all_steps = np.full((*measured.shape[:2], steps), np.nan)
+    in_all_steps[:, :, slice(None) if at is None else at] = measured
+    return in_all_steps
 
 
 def _coords(sequence: Any, pairs: Sequence[Pair], names: Sequence[Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from denoscope.sampling.loop import denoise
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 LOST = 1e-14
-"""Share of the largest gain along a direction below which the last gain is rounding error."""
+"""A last gain below this share of the largest gain along its direction is rounding error."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,12 +73,12 @@ class GaussianTheory(Result):
         """
         if self.stochastic or self.remembers:
             return np.full(len(self.sigmas), np.nan)
-        left = self.gains[:, -1:] / self.gains[:, :-1]
+        remaining = self.gains[:, -1:] / self.gains[:, :-1]
         a, b = np.ones_like(self.sigmas), self.sigmas
         if self.gains[0, 0] == 1:
             a = 1 / np.sqrt(1 + self.sigmas**2)
             b = np.sqrt(1 - a**2)  # a σ is 0 · ∞ at ᾱ = 0
-        squared = (left * a - 1) ** 2 * self.eigenvalues[:, None] + (left * b) ** 2
+        squared = (remaining * a - 1) ** 2 * self.eigenvalues[:, None] + (remaining * b) ** 2
         return np.sqrt(squared.sum(0))
 
 
@@ -113,12 +113,12 @@ def gaussian_theory(
     values, numbers = eigenvalues_of(covariance), math.prod(denoiser.shape)
     if len(values) != numbers:
         raise UserError(
-            f"covariance has {len(values)} eigenvalues; allowed: {numbers}, as the images of {denoiser.name} "
-            f"{list(denoiser.shape)} have numbers; give covariance_spectrum(images)"
+            f"covariance has {len(values)} eigenvalues; allowed: {numbers}, one for each number of an image of "
+            f"{denoiser.name} {list(denoiser.shape)}; give covariance_spectrum(images)"
         )
-    own = _unclipped(denoiser.scheduler)
-    network = _Diagonal(values, own)
-    linear = load(network, scheduler=own, shape=(1, 1, len(values)), dtype="float64", device="cpu")
+    scheduler = _unclipped(denoiser.scheduler)
+    network = _Diagonal(values, scheduler)
+    linear = load(network, scheduler=scheduler, shape=(1, 1, len(values)), dtype="float64", device="cpu")
     start = torch.ones(1, 1, 1, len(values), dtype=torch.float64)
     # The noise of a stochastic scheduler makes the map affine; the difference of two runs is its linear part.
     runs = [list(denoise(linear, size * start, steps=steps, lanes=1)) for size in (1.0, 0.0)]
@@ -132,14 +132,14 @@ def gaussian_theory(
         timesteps=np.array([step.timestep for step in runs[0]]),
         sigmas=np.array([step.sigma for step in runs[0]]),
         stochastic=bool(np.any(states[1] != 0)),
-        remembers=not keeps_no_history(own),
-        origin={"scheduler": type(own).__name__, "steps": steps, "numbers": len(values)},
+        remembers=not keeps_no_history(scheduler),
+        origin={"scheduler": type(scheduler).__name__, "steps": steps, "numbers": len(values)},
         warnings=covariance.warnings if isinstance(covariance, CovarianceSpectrum) else (),
     )
 
 
 def check_levels(denoiser: Denoiser) -> None:
-    """Refuse a denoiser whose scheduler has no ᾱ, or predicts something else than noise, x_0 or v."""
+    """Refuse a denoiser whose scheduler has no ᾱ, or predicts anything other than noise, x_0 or v."""
     check_denoiser(denoiser)
     scheduler: Any = denoiser.scheduler
     kind = scheduler.config.get("prediction_type", "epsilon")
@@ -160,11 +160,11 @@ def _unclipped(scheduler: Any) -> Any:
 class _Diagonal(nn.Module):
     """A perfect network for data N(0, diag(λ)), in the prediction type of its scheduler."""
 
-    def __init__(self, eigenvalues: np.ndarray, own: Any):
+    def __init__(self, eigenvalues: np.ndarray, scheduler: Any):
         super().__init__()
-        exact = copy.deepcopy(own)
+        exact = copy.deepcopy(scheduler)
         in_double(exact)
-        self.levels, self.kind = exact.alphas_cumprod, own.config.get("prediction_type", "epsilon")
+        self.levels, self.kind = exact.alphas_cumprod, scheduler.config.get("prediction_type", "epsilon")
         self.eigenvalues = torch.from_numpy(eigenvalues)
 
     def forward(self, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:

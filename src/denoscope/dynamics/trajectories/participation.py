@@ -60,8 +60,8 @@ def participation(trajectories: Any, *, variance: float = 0.9, confidence: float
     population from independent samples, with unbiased estimates of (Σ λ)² and Σ λ². A ratio of unbiased estimates is
     biased: for 50 equal directions its mean over 2,000 draws is 53.1 ± 0.3 from 10 samples, and 50.3 ± 0.1 from 24.
 
-    Caveats: n samples give at most n − 1 directions; of isotropic D-dimensional states the ratio is about 1/(1/D + 1/n). A
-    warning says so from a third of n − 1 on. Both measures are linear: a curved line can fill many directions.
+    Caveats: n samples give at most n − 1 directions; for isotropic D-dimensional states the ratio is about 1/(1/D + 1/n).
+    A warning says so from a third of n − 1 on. Both measures are linear: a curved line can fill many directions.
 
     Args:
         trajectories: a tensor, or an array of NumPy or xarray, such as `recording.sequence`.
@@ -74,11 +74,11 @@ def participation(trajectories: Any, *, variance: float = 0.9, confidence: float
     levels = state_levels(trajectories)
     _check(paths, variance, rounding)
     grams = [gram(state) for state in paths.swapaxes(0, 1)]
-    shares = np.stack([_shares(one) for one in grams])
+    shares = np.stack([_shares(kernel) for kernel in grams])
     most = min(len(paths) - 1, paths.shape[2])
     # Rounding may lead out of the possible values.
     ratio, intervals = (
-        np.clip(found, 1, most) for found in _with_intervals(_ratios, grams, confidence, most)
+        np.clip(values, 1, most) for values in _with_intervals(_ratios, grams, confidence, most)
     )
     corrected, corrected_intervals = _with_intervals(_corrected, grams, confidence, paths.shape[2])
     return Participation(
@@ -136,33 +136,33 @@ def _with_intervals(
     They are those of its inverse, the mean square of the shares of variance, which scatters more evenly.
     """
     samples = len(grams[0])
-    values = np.array([measure(one, np.ones((1, samples), bool))[0] for one in grams])
+    values = np.array([measure(kernel, np.ones((1, samples), bool))[0] for kernel in grams])
 
     def reach_of(kernel: np.ndarray) -> float:
-        return jackknife_reach(lambda kept: 1 / measure(kernel, kept), samples, confidence=confidence)
+        return jackknife_reach(lambda masks: 1 / measure(kernel, masks), samples, confidence=confidence)
 
-    reach = np.array([reach_of(one) for one in grams])
+    reach = np.array([reach_of(kernel) for kernel in grams])
     low, high = 1 / (1 / values + reach), 1 / np.maximum(1 / values - reach, 1 / most)
     # An estimate may exceed the bounds of what it estimates; its interval contains it all the same.
     return values, np.stack([np.fmin(np.maximum(low, 1), values), np.fmax(high, values)], axis=1)
 
 
-def _ratios(kernel: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def _ratios(kernel: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """(tr Σ)²/‖Σ‖²_F [n] of the samples that each mask keeps; NaN if they do not vary, up to rounding."""
-    squared = centered_products(kernel, kernel, kept)
-    return ratio_of_positive(_traces(kernel, kept) ** 2, squared, ROUNDING * (kernel**2).sum())
+    squared = centered_products(kernel, kernel, masks)
+    return ratio_of_positive(_traces(kernel, masks) ** 2, squared, ROUNDING * (kernel**2).sum())
 
 
-def _corrected(kernel: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """The same with unbiased estimates of both, the first for Gaussian states; NaN for too few samples."""
-    n = kept.sum(axis=1)
-    squared, trace = unbiased_products(kernel, kernel, kept), _traces(kernel, kept) / (n - 1)
+def _corrected(kernel: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """The ratio of unbiased estimates of (tr Σ)², for Gaussian states, and of ‖Σ‖²_F; NaN for too few samples."""
+    n = masks.sum(axis=1)
+    squared, trace = unbiased_products(kernel, kernel, masks), _traces(kernel, masks) / (n - 1)
     return ratio_of_positive(trace**2 - 2 * squared / (n - 1), squared)
 
 
-def _traces(kernel: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def _traces(kernel: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """The traces [n] of the Gram matrix of the samples that each mask keeps, centered over them."""
-    return kept @ np.diag(kernel) - ((kept @ kernel) * kept).sum(axis=1) / kept.sum(axis=1)
+    return masks @ np.diag(kernel) - ((masks @ kernel) * masks).sum(axis=1) / masks.sum(axis=1)
 
 
 def _warnings(samples: int, ratio: np.ndarray, corrected: np.ndarray) -> tuple[str, ...]:

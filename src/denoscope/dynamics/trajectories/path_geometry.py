@@ -52,12 +52,10 @@ def path_geometry(trajectories: Any, *, sigmas: Any = None) -> PathGeometry:
 
     Raises: UserError if there are fewer than two states, or two consecutive noise levels are equal.
     """
-    paths, known = (
-        parse_trajectories(trajectories, name="trajectories", minimum=2),
-        state_levels(trajectories),
-    )
-    given = known.get("sigma") if sigmas is None else sigmas
-    levels = None if given is None else _parse_levels(given, paths.shape[1])
+    paths = parse_trajectories(trajectories, name="trajectories", minimum=2)
+    coordinates = state_levels(trajectories)
+    sigmas = coordinates.get("sigma") if sigmas is None else sigmas
+    levels = None if sigmas is None else _parse_levels(sigmas, paths.shape[1])
     steps = np.diff(paths, axis=1)
     step_lengths = np.linalg.norm(steps, axis=2)
     lengths = step_lengths.sum(axis=1)
@@ -72,7 +70,7 @@ def path_geometry(trajectories: Any, *, sigmas: Any = None) -> PathGeometry:
         ),
         speeds=None if levels is None else step_lengths / np.abs(np.diff(levels)),
         sigmas=levels,
-        timesteps=known.get("timestep"),
+        timesteps=coordinates.get("timestep"),
         origin={"samples": len(paths), "states": paths.shape[1], "numbers": paths.shape[2]},
         warnings=_warnings(step_lengths),
     )

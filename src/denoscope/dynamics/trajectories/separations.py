@@ -32,24 +32,25 @@ def separations(states: Any, pairs: Sequence[Pair], place: str, names: Sequence[
     Raises: UserError naming the sample if a state is not finite.
     """
     check_unmasked(states, place)
-    found, known, base_states = np.empty((len(MEASURES), len(pairs), states.shape[1])), -1, np.empty(0)
+    measures = np.empty((len(MEASURES), len(pairs), states.shape[1]))
+    loaded_base, base_states = -1, np.empty(0)
     # In the order of the bases, so that each base is read once.
     for index, (row, base) in sorted(enumerate(pairs), key=lambda item: item[1][::-1]):
-        if base != known:
-            known, base_states = base, _sample_states(states, base, place)
+        if base != loaded_base:
+            loaded_base, base_states = base, _sample_states(states, base, place)
             base_norms = np.sqrt(_dot_products(base_states, base_states))
-        own = _sample_states(states, row, place)
-        difference, norms = own - base_states, np.sqrt(_dot_products(own, own))
+        perturbed = _sample_states(states, row, place)
+        difference, norms = perturbed - base_states, np.sqrt(_dot_products(perturbed, perturbed))
         separation = np.sqrt(_dot_products(difference, difference))
         with np.errstate(divide="ignore", invalid="ignore"):
-            cosine = np.clip(1 - _dot_products(own, base_states) / (norms * base_norms), 0, 2)
-            found[:, index] = separation, cosine, separation / base_norms
+            cosine = np.clip(1 - _dot_products(perturbed, base_states) / (norms * base_norms), 0, 2)
+            measures[:, index] = separation, cosine, separation / base_norms
         if not np.isfinite(separation).all():
             entry = int(np.flatnonzero(~np.isfinite(separation))[0])
             raise UserError(
                 f"{place} of {names[row]} or of its base is NaN or infinite at entry {entry}; leave that sample out"
             )
-    return found
+    return measures
 
 
 def growth(separation: np.ndarray) -> np.ndarray:

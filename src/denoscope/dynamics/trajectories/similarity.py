@@ -80,7 +80,7 @@ def _with_reach(
     """A measure of all samples, at most 1 in size, and half the width of its interval."""
     samples = len(first)
     value = float(np.clip(measure(first, second, np.ones((1, samples), bool))[0], -1, 1))
-    return value, jackknife_reach(lambda kept: measure(first, second, kept), samples, confidence=confidence)
+    return value, jackknife_reach(lambda masks: measure(first, second, masks), samples, confidence=confidence)
 
 
 def _within(value: float, reach: float, least: float) -> tuple[float, float]:
@@ -111,9 +111,9 @@ def cka_matrix(states: Sequence[Any]) -> SimilarityMatrix:
         gram(parse_points(one, name=f"states[{k}]", minimum=LEAST_SAMPLES)) for k, one in enumerate(states)
     ]
     _check_samples(grams)
-    every = np.ones((1, len(grams[0])), bool)
+    all_samples = np.ones((1, len(grams[0])), bool)
     values, debiased = (
-        np.clip([[measure(a, b, every)[0] for b in grams] for a in grams], -1, 1)
+        np.clip([[measure(a, b, all_samples)[0] for b in grams] for a in grams], -1, 1)
         for measure in (_cka, _debiased)
     )
     return SimilarityMatrix(
@@ -130,21 +130,21 @@ def gram(points: np.ndarray) -> np.ndarray:
     return centered @ centered.T
 
 
-def gram_sums(first: np.ndarray, second: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, ...]:
+def gram_sums(first: np.ndarray, second: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, ...]:
     """Sums over the samples that each mask keeps [n, sample], of two Gram matrices k and m: Σ k·m, Σ_i k_i m_i of their
     row sums, Σ k, Σ m, and the number of samples, each [n]."""
-    kept = kept.astype(float)
-    rows, others = kept @ first, kept @ second
+    masks = masks.astype(float)
+    rows, others = masks @ first, masks @ second
     return (
-        ((kept @ (first * second)) * kept).sum(axis=1),
-        (kept * rows * others).sum(axis=1),
-        (kept * rows).sum(axis=1),
-        (kept * others).sum(axis=1),
-        kept.sum(axis=1),
+        ((masks @ (first * second)) * masks).sum(axis=1),
+        (masks * rows * others).sum(axis=1),
+        (masks * rows).sum(axis=1),
+        (masks * others).sum(axis=1),
+        masks.sum(axis=1),
     )
 
 
-def unbiased_products(first: np.ndarray, second: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def unbiased_products(first: np.ndarray, second: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Unbiased estimates [n] of ‖Σ_xy‖²_F, the squared covariance of x and y, from the samples that each mask keeps.
 
     NaN for fewer than 4 samples.
@@ -152,16 +152,16 @@ def unbiased_products(first: np.ndarray, second: np.ndarray, kept: np.ndarray) -
     Source: Song et al., JMLR 13, 1393 (2012), eq. 5, on kernels without their diagonal.
     """
     products, rows, first_sum, second_sum, n = gram_sums(
-        _without_diagonal(first), _without_diagonal(second), kept
+        _without_diagonal(first), _without_diagonal(second), masks
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         total = products + first_sum * second_sum / ((n - 1) * (n - 2)) - 2 * rows / (n - 2)
         return np.where(n > 3, total / (n * (n - 3)), np.nan)
 
 
-def centered_products(first: np.ndarray, second: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def centered_products(first: np.ndarray, second: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """‖YᶜᵀXᶜ‖²_F [n] of the samples that each mask keeps, centered over them."""
-    products, rows, first_sum, second_sum, n = gram_sums(first, second, kept)
+    products, rows, first_sum, second_sum, n = gram_sums(first, second, masks)
     return products - 2 * rows / n + first_sum * second_sum / n**2
 
 
@@ -174,22 +174,22 @@ def _without_diagonal(kernel: np.ndarray) -> np.ndarray:
     return kernel - np.diag(np.diag(kernel))
 
 
-def _cka(first: np.ndarray, second: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def _cka(first: np.ndarray, second: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """CKA [n] of the samples that each mask keeps; NaN if they do not vary, up to rounding."""
-    product, own, other = (
-        centered_products(a, b, kept) for a, b in ((first, second), (first, first), (second, second))
+    product, first_norm, second_norm = (
+        centered_products(a, b, masks) for a, b in ((first, second), (first, first), (second, second))
     )
-    varying = (own > ROUNDING * (first**2).sum()) & (other > ROUNDING * (second**2).sum())
-    norms = np.sqrt(np.where(varying, own, 0)) * np.sqrt(np.where(varying, other, 0))
+    varying = (first_norm > ROUNDING * (first**2).sum()) & (second_norm > ROUNDING * (second**2).sum())
+    norms = np.sqrt(np.where(varying, first_norm, 0)) * np.sqrt(np.where(varying, second_norm, 0))
     # Rounding can exceed the bounds of Cauchy and Schwarz.
     return np.clip(ratio_of_positive(product, norms), 0, 1)
 
 
-def _debiased(first: np.ndarray, second: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    product, own, other = (
-        unbiased_products(a, b, kept) for a, b in ((first, second), (first, first), (second, second))
+def _debiased(first: np.ndarray, second: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    product, first_norm, second_norm = (
+        unbiased_products(a, b, masks) for a, b in ((first, second), (first, first), (second, second))
     )
-    norms = np.sqrt(np.maximum(own, 0)) * np.sqrt(np.maximum(other, 0))
+    norms = np.sqrt(np.maximum(first_norm, 0)) * np.sqrt(np.maximum(second_norm, 0))
     return ratio_of_positive(product, norms)
 
 

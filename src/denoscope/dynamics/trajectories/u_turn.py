@@ -97,7 +97,7 @@ def u_turn(
     images = _images(denoiser, x_0)
     label_of = parse_label_of(label_of, denoiser.shape, denoiser.name)
     turns = _Turns(flow, images, of_images(label_of, images.float().cpu()), begins, draws, label_of)
-    with checkpoint.open(_unturned(turns, shares)) as work:
+    with checkpoint.open(_initial_curve(turns, shares)) as work:
         work.run(turns.fill(work.data), work.data["computed"].size)
         work.data = _summarised(work.data, turns)
     return work.data
@@ -115,7 +115,7 @@ class _Turns:
     label_of: LabelOf
 
     def fill(self, data: xarray.Dataset) -> Iterator[int]:
-        """Fill in what is not computed yet, and yield the number of finished images and levels after each."""
+        """Compute the remaining pairs of image and level, and yield the number of finished pairs after each."""
         same, distance, computed = (data[name].values for name in ("same", "distance", "computed"))
         for row, column in np.argwhere(~computed):
             after = self.turned(int(row), self.begins[column])
@@ -172,7 +172,7 @@ def _begins(levels: np.ndarray, steps: int) -> list[int]:
     return list(begins)
 
 
-def _unturned(turns: _Turns, levels: np.ndarray) -> xarray.Dataset:
+def _initial_curve(turns: _Turns, levels: np.ndarray) -> xarray.Dataset:
     """The result before any work."""
     import xarray
 

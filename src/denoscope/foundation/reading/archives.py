@@ -1,4 +1,4 @@
-"""Zip archives (.npz and .pt) of which the declared sizes are checked before anything is unpacked."""
+"""Check of zip archives (.npz and .pt): their declared sizes must be plausible before anything is unpacked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import BinaryIO
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
 
-RATIO, SMALL = 16, 2**26
-"""What an archive may unpack to: 16 times its own size, and 64 MiB. NumPy and PyTorch do not compress what they save."""
+RATIO, ALLOWANCE = 16, 2**26
+"""An archive may unpack to 16 times its size plus 64 MiB. NumPy and PyTorch do not compress what they save."""
 
 
 def check_unpacked(file: BinaryIO, name: str | os.PathLike[str]) -> None:
@@ -25,7 +25,7 @@ def check_unpacked(file: BinaryIO, name: str | os.PathLike[str]) -> None:
         return
     finally:
         file.seek(0)
-    if declared > (allowed := RATIO * size + SMALL):
+    if declared > (allowed := RATIO * size + ALLOWANCE):
         raise UserError(
             f"cannot read {name}: its {format_bytes(size)} unpack to {format_bytes(declared)}; allowed: "
             f"{format_bytes(allowed)}, since files of tensors are stored without compression"

@@ -1,4 +1,4 @@
-"""The one reader of JSON that others may have written: bounded in size and depth, and checked against a schema."""
+"""The reader of untrusted JSON: it limits size and depth, and checks the content against a schema."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def parse(data: bytes, kind: type[Kind], name: str) -> Kind:
     """
     if len(data) > BYTES:
         raise MalformedError(f"{name} has {format_bytes(len(data))}; allowed: at most {format_bytes(BYTES)}")
-    # Separators are at least as many as values, less one; those within texts count too.
+    # n values have at least n − 1 separators. Separators within strings are counted too.
     if sum(data.count(sign) for sign in b",[{") > VALUES:
         raise MalformedError(f"{name} holds more than {VALUES:,} values; allowed: at most that many")
     try:
         content = json.loads(data)
-        if rb"\u" in data:  # an escape can stand for half a character, which no text may hold
+        if rb"\u" in data:  # an escape can be a lone surrogate, which no valid string holds
             json.dumps(content, ensure_ascii=False).encode()
     except RecursionError:
         raise _too_deep(name) from None
@@ -84,25 +84,22 @@ def check(content: Any, kind: type[Kind], name: str) -> Kind:
 
 
 def _described(message: str, content: Any, name: str) -> str:
-    """A message of msgspec, such as "Expected `int`, got `str` - at `$.samples[0]`", with the value itself.
-
-    It begins with the name of the file.
-    """
-    found = _PLACE.fullmatch(message)
-    assert found is not None
-    path, problem = (found["path"] or "").lstrip("."), found["problem"]
+    """msgspec's message, such as "Expected `int`, got `str` - at `$.samples[0]`", with the file's name and the value."""
+    match = _PLACE.fullmatch(message)
+    assert match is not None
+    path, problem = (match["path"] or "").lstrip("."), match["problem"]
     if missing := re.fullmatch(r"Object missing required field `(.+)`", problem):
         return f"{name} lacks {f'{path}.{missing[1]}' if path else missing[1]}"
     allowed = re.sub(r"^Expected |, got .*$|`", "", problem)
-    known, value = _followed(content, found["path"] or "")
+    known, value = _value_at(content, match["path"] or "")
     shown = describe(value) if known else f"of type {problem.partition('got ')[2].strip('`')}"
     return (
         f"{name} has {path} {shown}; allowed: {allowed}" if path else f"{name} is {shown}; allowed: {allowed}"
     )
 
 
-def _followed(content: Any, path: str) -> tuple[bool, Any]:
-    """Whether the value at a path of msgspec is known, which names no keys of mappings, and the value."""
+def _value_at(content: Any, path: str) -> tuple[bool, Any]:
+    """Whether msgspec's path leads to a known value, and that value. The path does not name the keys of mappings."""
     for step in _STEP.finditer(path):
         if step["index"] and isinstance(content, list):
             content = content[int(step["index"])]

@@ -1,4 +1,4 @@
-"""Files of results (.npz): the dataset that `checkpoint.write` has stored."""
+"""Reading of result files (.npz), which `writing.result_files` has written."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from denoscope.foundation.reading.regular_files import open_regular
 if TYPE_CHECKING:
     import xarray
 
-TOLD = "told"
-"""The array that holds dimensions and attributes as JSON."""
+DESCRIPTION = "told"
+"""The array that holds dimensions and attributes as JSON; its name is part of the file format."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a file of results says about its arrays."""
+    """The description of a file's arrays."""
 
     dims: dict[str, list[str]]
     coords: list[str]
@@ -43,16 +43,15 @@ def read(
             archives.check_unpacked(file, path)
             with np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-        description = json_files.parse(str(arrays.pop(TOLD)).encode(), Description, f"{TOLD!r} in {path}")
+        description = json_files.parse(
+            str(arrays.pop(DESCRIPTION)).encode(), Description, f"{DESCRIPTION!r} in {path}"
+        )
         variables = {name: (tuple(description.dims[name]), values) for name, values in arrays.items()}
         coords = {name: variables.pop(name) for name in description.coords}
         return xarray.Dataset(variables, coords=coords, attrs=description.attrs)
     except UserError as error:
         raise UserError(f"{error}; {advice}") from error
     except Exception as error:  # a damaged file can make the reader fail in any way
-        reason = _reason(error) or "it is damaged or not a file of results"
+        reason = error.strerror if isinstance(error, OSError) else None
+        reason = reason or "it is damaged or not a file of results"
         raise UserError(f"cannot read {path}: {reason}; {advice}") from error
-
-
-def _reason(error: Exception) -> str | None:
-    return error.strerror if isinstance(error, OSError) else None

@@ -36,7 +36,7 @@ def write_output(path: str | Path) -> Iterator[BinaryIO]:
     Raises: UserError naming `path` if another process writes it, or it cannot be written (no permission, full disk, …).
     """
     path = Path(path)
-    if claims.is_own(path):
+    if claims.needs_no_claim(path):
         with claims.writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(path, "wb") as file:

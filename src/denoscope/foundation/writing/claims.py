@@ -18,8 +18,8 @@ NAME_BYTES = 255
 """The longest name that file systems take."""
 _HELD: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 """The outputs that this thread has claimed."""
-_OWN: ContextVar[Path | None] = ContextVar("own", default=None)
-"""A folder of this thread's own, in which nothing need be claimed."""
+_UNCLAIMED: ContextVar[Path | None] = ContextVar("unclaimed", default=None)
+"""A folder that only this thread writes to, so that its files need no claims."""
 _LASTING: ContextVar[ExitStack | None] = ContextVar("lasting", default=None)
 """The claims that last until the end of the block of `lasting`."""
 
@@ -42,8 +42,8 @@ def hidden_beside(path: Path, kind: str) -> Path:
 def claimed(path: Path) -> Iterator[None]:
     """Hold an output file while the block runs: nobody else may write it.
 
-    A hidden lock beside the output is the claim; a killed process leaves the lock's file behind, which then holds
-    nothing. What a killed process left of the file itself is removed.
+    The claim is a lock on a hidden file beside the output. A killed process leaves that file behind, but not the lock.
+    A partial output that it left is removed.
 
     Raises: UserError if it is claimed already, or cannot be written.
     """
@@ -51,19 +51,19 @@ def claimed(path: Path) -> Iterator[None]:
         with writing(path):
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            held = stack.enter_context(locked(hidden_beside(path, "lock"), remains=False))
+            held = stack.enter_context(locked(hidden_beside(path, "lock"), keep_file=False))
         if not held:
             raise UserError(f"{path} is being written by another process; wait for it or name another path")
         with writing(path):
             hidden_beside(path, "partial").unlink(missing_ok=True)
-        own = {path, hidden_beside(path, "replacement")}
-        stack.enter_context(_set(_HELD, _HELD.get() | {_identified(one) for one in own}))
+        paths = {path, hidden_beside(path, "replacement")}
+        stack.enter_context(_set_while(_HELD, _HELD.get() | set(map(_canonical, paths))))
         yield
 
 
 def is_held(path: Path) -> bool:
     """Whether this thread has claimed an output."""
-    return _identified(path) in _HELD.get()
+    return _canonical(path) in _HELD.get()
 
 
 def claimed_once(path: Path) -> AbstractContextManager[None]:
@@ -72,20 +72,23 @@ def claimed_once(path: Path) -> AbstractContextManager[None]:
 
 
 def unclaimed_below(folder: Path) -> AbstractContextManager[None]:
-    """Let this thread write into a hidden folder of a claimed output without claims; who moves the files syncs them."""
-    return _set(_OWN, folder)
+    """Let this thread write into a hidden folder of a claimed output without claims.
+
+    The caller must sync the files when it moves them.
+    """
+    return _set_while(_UNCLAIMED, folder)
 
 
-def is_own(path: Path) -> bool:
+def needs_no_claim(path: Path) -> bool:
     """Whether a path lies in the folder of `unclaimed_below`."""
-    folder = _OWN.get()
+    folder = _UNCLAIMED.get()
     return folder is not None and path.is_relative_to(folder)
 
 
 @contextmanager
 def lasting() -> Iterator[None]:
     """Release what `claim` claims when the block ends."""
-    with ExitStack() as stack, _set(_LASTING, stack):
+    with ExitStack() as stack, _set_while(_LASTING, stack):
         yield
 
 
@@ -110,7 +113,7 @@ def writing(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def _set(variable: ContextVar[T], value: T) -> Iterator[None]:
+def _set_while(variable: ContextVar[T], value: T) -> Iterator[None]:
     """Give a variable of this thread a value while the block runs."""
     token = variable.set(value)
     try:
@@ -119,6 +122,6 @@ def _set(variable: ContextVar[T], value: T) -> Iterator[None]:
         variable.reset(token)
 
 
-def _identified(path: Path) -> Path:
-    """A path by which an output is recognised however it is spelled."""
+def _canonical(path: Path) -> Path:
+    """The path with the links in its folder resolved, so that all spellings of an output compare equal."""
     return Path(os.path.realpath(path.parent)) / path.name

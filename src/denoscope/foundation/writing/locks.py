@@ -1,4 +1,4 @@
-"""Locks on files, which end with the process that holds them, even if that is killed."""
+"""File locks, which end with the process that holds them, even if it is killed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ATTEMPTS = 100
-"""How often a lock is tried whose file, or whose folder, others remove meanwhile."""
+"""How often to try a lock if other processes keep removing its file or folder."""
 
 
 @contextmanager
-def locked(path: Path, *, remains: bool) -> Iterator[bool]:
+def locked(path: Path, *, keep_file: bool) -> Iterator[bool]:
     """Hold a lock on a file while the block runs; the block gets False if it is held elsewhere.
 
-    The file and missing folders are created. Where the file does not remain, it is removed at the end, and with it the
-    folders that hold nothing else.
+    The file and missing folders are created. Unless `keep_file` is set, they are removed at the end; folders stay if
+    they hold anything else.
 
     Raises: OSError if the file cannot be created or locked.
     """
@@ -27,15 +27,17 @@ def locked(path: Path, *, remains: bool) -> Iterator[bool]:
         yield file is not None
     finally:
         if file is not None:
-            if not remains:
-                path.unlink(missing_ok=True)  # while it is held, so that nobody else's is removed
+            if not keep_file:
+                path.unlink(
+                    missing_ok=True
+                )  # while the lock is held, so that it is not the file of another process
             os.close(file)
-        if not remains:
+        if not keep_file:
             _remove_empty(created)
 
 
 def _acquired(path: Path, created: list[Path]) -> int | None:
-    """The open file with the lock, or None if it is held elsewhere; notes which folders were `created`."""
+    """The open file with the lock, or None if it is held elsewhere; appends new folders to `created`."""
     error: OSError = FileNotFoundError(path)
     for _ in range(ATTEMPTS):
         try:

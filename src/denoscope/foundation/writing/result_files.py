@@ -1,4 +1,4 @@
-"""Files of results (.npz): a dataset with its dimensions and attributes."""
+"""Writing of result files (.npz): a dataset with its dimensions and attributes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import as_json
-from denoscope.foundation.reading.result_files import TOLD
+from denoscope.foundation.reading.result_files import DESCRIPTION
 from denoscope.foundation.writing import npz_files
 from denoscope.foundation.writing.atomic_files import write_output
 
@@ -24,15 +24,15 @@ def write(data: xarray.Dataset, path: Path) -> None:
     Each variable and coordinate becomes an array of its name; `told` holds dimensions and attributes as JSON.
     """
     arrays = {str(name): _plain_text(values.to_numpy()) for name, values in data.variables.items()}
-    if TOLD in arrays:
-        raise UserError(f"a variable is named {TOLD!r}, as files name their description; rename it")
+    if DESCRIPTION in arrays:
+        raise UserError(f"a variable is named {DESCRIPTION!r}, as files name their description; rename it")
     description = {
         "dims": {str(name): list(values.dims) for name, values in data.variables.items()},
         "coords": [str(name) for name in data.coords],
         "attrs": as_json(data.attrs),
     }
     with write_output(path) as file:
-        npz_files.write(file, {TOLD: np.array(json.dumps(description)), **arrays})
+        npz_files.write(file, {DESCRIPTION: np.array(json.dumps(description)), **arrays})
 
 
 def _plain_text(values: np.ndarray) -> np.ndarray:

@@ -173,14 +173,14 @@ def of_images(label_of: Callable[[torch.Tensor], Any], images: torch.Tensor) -> 
     return label
 
 
-def _parse_labels(given: Any, images: int) -> np.ndarray:
+def _parse_labels(returned: Any, images: int) -> np.ndarray:
     """The labels that a function of the caller's returned.
 
     Raises: UserError if they are not one integer per image.
     """
     try:
-        label = np.asarray(given.cpu() if isinstance(given, torch.Tensor) else given)
-    except ValueError:  # of rows of unequal length
+        label = np.asarray(returned.cpu() if isinstance(returned, torch.Tensor) else returned)
+    except ValueError:  # rows of unequal length
         label = np.asarray(None)
     if label.shape != (images,) or label.dtype.kind not in "iub":
         raise UserError(
@@ -190,16 +190,16 @@ def _parse_labels(given: Any, images: int) -> np.ndarray:
     return label
 
 
-def classify_finite(images: torch.Tensor, by: Classifier | None = None) -> Labels:
+def classify_finite(images: torch.Tensor, classifier: Classifier | None = None) -> Labels:
     """The labels of images [n, 1, 28, 28]; −1 with confidence NaN for those that are not finite."""
     check_images(images)
     finite = images.isfinite().flatten(1).all(1)
-    known, chosen = (by or Classifier.of())(images[finite]), finite.numpy()
+    known, chosen = (classifier or Classifier.of())(images[finite]), finite.numpy()
 
     def spread(values: np.ndarray) -> np.ndarray:
-        every = np.full(len(images), REJECTED if values.dtype.kind == "i" else np.nan, values.dtype)
-        every[chosen] = values
-        return every
+        for_all = np.full(len(images), REJECTED if values.dtype.kind == "i" else np.nan, values.dtype)
+        for_all[chosen] = values
+        return for_all
 
     like = None if known.likeness is None else spread(known.likeness)
     return Labels(spread(known.label), spread(known.confidence), spread(known.margin), like)

@@ -23,7 +23,7 @@ from denoscope.models.classifier.digit_images import DIGIT
 from denoscope.models.classifier.labels import classify_finite
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.schedulers import keeps_no_history
-from denoscope.recording.arguments import several
+from denoscope.recording.arguments import as_tuple
 from denoscope.recording.opening import check_finished, parse_recording
 from denoscope.recording.patching import patch_map
 from denoscope.recording.provenance import device_name
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import xarray
 
 Cell = tuple[int, int]
-"""A layer and a sample by their places."""
+"""A layer and a sample, by their positions in the map."""
 
 
 @arguments_checked
@@ -53,18 +53,18 @@ def patch(
 ) -> xarray.Dataset:
     """How far x_0 moves from A's to B's when one layer in one step of A's run has B's states.
 
-    `moved` (layer, step, sample) is 1 − ‖x_0' − x_0^B‖ / ‖x_0^A − x_0^B‖ in L2: 0 where nothing moved, 1 where
-    x_0 became B's, below 0 where it went away, NaN where A and B end in the same image. `label` is the digit
-    that x_0' shows, where the model makes digits, beside `label_a` and `label_b`.
+    `moved` (layer, step, sample) is 1 − ‖x_0' − x_0^B‖ / ‖x_0^A − x_0^B‖ in L2: 0 if nothing moved, 1 if x_0 became
+    B's, below 0 if it moved away from B's, NaN if A and B end in the same image. If the model makes digits, `label` is
+    the digit that x_0' shows, next to `label_a` and `label_b`.
 
-    A sample of A is patched from the one of the same name in B, or, where the names differ, from the one at the
-    same place. Each run starts at the patched step from A's state, where the scheduler keeps nothing else
-    between steps, else from x_T; that changes no bit. A cell costs all steps that are left.
+    A sample of A is patched from the sample of B with the same name or, if the names differ, at the same position.
+    Each run starts from A's state at the patched step or, if the scheduler keeps more than the state between steps,
+    from x_T; this changes no bit. The cost of a cell is that of all steps from there on.
 
     Args:
         recording_a: with its sequence; its options are those of all runs.
         recording_b: with the whole states of the layers, from the same model, schedule and number of steps.
-        layers: queries among those recorded in B; all of them unless given.
+        layers: queries for layers recorded in B; all of these unless given.
         steps: all unless given.
         checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
 
@@ -101,8 +101,8 @@ class _Work:
     sources: Mapping[str, str]
     """The sample of B for each of A."""
     loop: Loop
-    own: Sequence[Intervention]
-    """What was written into A's states."""
+    interventions: Sequence[Intervention]
+    """A's own interventions."""
 
     @classmethod
     def planned(
@@ -119,7 +119,7 @@ class _Work:
         queries = () if layers is None else as_queries(layers)
         chosen = denoiser.chosen_layers(queries or list(b.states), condition_of(a, names, denoiser).inputs)
         count = a.sequence.sizes["state"] - 1
-        chosen_steps = range(count) if steps is None else several(steps)
+        chosen_steps = range(count) if steps is None else as_tuple(steps)
         wanted = tuple(parse_integer(step, "steps", maximum=count - 1) for step in chosen_steps)
         loop = loop_of(a)
         addresses = tuple(layer.address for layer in chosen)
@@ -132,21 +132,25 @@ class _Work:
         return list(self.sources)
 
     def batches(self, done: np.ndarray, batch_size: int) -> Iterator[tuple[int, list[Cell]]]:
-        """The cells (layer, sample) of each step that are not done, as many as are in flight at once.
+        """The unfinished cells (layer, sample) of each step, in batches of those that are in flight at once.
 
         Samples that are distinguished by their names share a batch only with those of the same layer.
         """
-        at_once = -(-batch_size // self.loop.lanes) * self.loop.lanes
-        together = self.loop.noise == "common" and not self.own
+        cells_per_batch = -(-batch_size // self.loop.lanes) * self.loop.lanes
+        together = self.loop.noise == "common" and not self.interventions
         for place in range(len(self.steps)):
-            left = [(int(layer), int(sample)) for layer, sample in np.argwhere(~done[:, place])]
-            groups = [left] if together else [[c for c in left if c[0] == k] for k in range(len(self.layers))]
+            pending = [(int(layer), int(sample)) for layer, sample in np.argwhere(~done[:, place])]
+            groups = (
+                [pending]
+                if together
+                else [[c for c in pending if c[0] == k] for k in range(len(self.layers))]
+            )
             for cells in groups:
-                for first in range(0, len(cells), at_once):
-                    yield place, cells[first : first + at_once]
+                for first in range(0, len(cells), cells_per_batch):
+                    yield place, cells[first : first + cells_per_batch]
 
     def compute(self, place: int, cells: Sequence[Cell]) -> tuple[np.ndarray, np.ndarray | None]:
-        """How far each cell moved, and the digit that it came to."""
+        """How far each cell moved, and the digit that its x_0 shows."""
         x_0 = self._run(self.steps[place], cells)
         samples = [sample for _, sample in cells]
         to_b, between = _norms(x_0 - self._final_b[samples]), _norms(self._final_a - self._final_b)[samples]
@@ -167,14 +171,14 @@ class _Work:
         applied = self.loop.applied(self.denoiser, swaps, condition)
         denoiser, x_0 = self.denoiser, x
         with tapped(denoiser.network, denoiser.call) as network:
-            for made in steps_of(denoiser, network, x, self.loop, names, condition, applied, begin):
-                x_0 = made.x_after
+            for denoised in steps_of(denoiser, network, x, self.loop, names, condition, applied, begin):
+                x_0 = denoised.x_after
         return x_0.double().cpu().numpy()
 
     def _swaps(
         self, steps: Sequence[int], named: Mapping[str, Cell], layers: set[int] | None = None
     ) -> list[Intervention]:
-        """What is written: A's own interventions, then for each layer B's states, in the rows `named` as its."""
+        """A's own interventions, then a swap with B's states for each layer, in the rows that `named` assigns to it."""
         swaps = [
             Intervention(
                 self.layers[layer],
@@ -187,7 +191,7 @@ class _Work:
             )
             for layer in sorted(layers if layers is not None else range(len(self.layers)))
         ]
-        return [*self.own, *swaps]
+        return [*self.interventions, *swaps]
 
     @cached_property
     def _final_a(self) -> np.ndarray:
@@ -210,7 +214,7 @@ class _Work:
                 "sample": ("sample", self.names),
                 "source": ("sample", list(self.sources.values())),
             },
-            {name: found for name, found in digits.items() if found is not None},
+            {name: labels for name, labels in digits.items() if labels is not None},
             {
                 "recording_a": str(self.a.path),
                 "recording_b": str(self.b.path),
@@ -221,7 +225,7 @@ class _Work:
         )
 
     def identity(self) -> dict[str, Any]:
-        """What decides every cell."""
+        """Everything that determines the cells."""
         of_a, of_b = (
             {"made": rec.attrs["fingerprint"], "inputs": rec.attrs["inputs_sha256"]}
             for rec in (self.a, self.b)
@@ -246,7 +250,7 @@ def _sources(a: Recording, b: Recording) -> dict[str, str]:
         return {name: name for name in ours}
     if len(ours) != len(theirs):
         raise UserError(
-            f"{a.path} has {len(ours)} samples and {b.path} {len(theirs)} of other names; needed are the same names "
+            f"{a.path} has {len(ours)} samples and {b.path} {len(theirs)} of other names; allowed: the same names, "
             "or the same number"
         )
     return dict(zip(ours, theirs, strict=True))

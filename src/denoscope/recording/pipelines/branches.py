@@ -25,7 +25,7 @@ KNOWN_ORDER = {
     "stable_diffusion_xl",
     "t2i_adapter",
 }
-"""Parts of diffusers.pipelines whose code was read: a guided call of two branches has the order of the family."""
+"""Parts of diffusers.pipelines whose code was checked: their guided calls have the branches in the family's order."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def branches_of(
         raise UserError(
             f"{type(pipe).__name__} made a step without a call of its {type(network).__name__}; nothing to record"
         )
-    found = _known(pipe, network, calls, x) if stated is None else _stated(calls, x, stated)
-    if found is None:
+    branches = _known(pipe, network, calls, x) if stated is None else _stated(calls, x, stated)
+    if branches is None:
         rows = " and ".join(str(call.rows) for call in calls)
         received = f"{type(pipe).__name__} calls its network with {rows} rows for states of {len(x)}"
         if stated is None:
@@ -78,7 +78,7 @@ def branches_of(
             )
         names = ",".join(stated)
         raise UserError(f"{received}, which do not fit {spelled('branches', names)}; state others, or none")
-    return found
+    return branches
 
 
 def parse_branches(stated: str | Sequence[str]) -> tuple[str, ...]:
@@ -96,12 +96,12 @@ def parse_branches(stated: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _stated(calls: Sequence[ObservedCall], x: torch.Tensor, names: Sequence[str]) -> Branches | None:
-    several, count = tuple(names) if len(names) > 1 else (), max(1, len(names))
+    branches, count = tuple(names) if len(names) > 1 else (), max(1, len(names))
     rows = [call.rows for call in calls]
     if rows in ([count * len(x)], [len(x)] * count):
-        return Branches(several, len(rows))
+        return Branches(branches, len(rows))
     if rows == [len(x)] and _repeats(x, count):
-        return Branches(several, doubled=True)
+        return Branches(branches, doubled=True)
     return None
 
 

@@ -37,10 +37,11 @@ class CallObserver:
     def __init__(self, network: nn.Module, addresses: Sequence[Address]):
         self.network, self.addresses = network, addresses
         self.reading = True
-        self._made: list[ObservedCall] = []
+        self._calls: list[ObservedCall] = []
         self._states: dict[str, list[torch.Tensor]] = {}
-        self._worked: dict[str, bool] = {}
-        self._composed: set[str] = set()
+        self._parts_called: dict[str, bool] = {}
+        """Whether the present call of the module at a path has called a module inside it."""
+        self._seen_with_parts: set[str] = set()
 
     @contextmanager
     def observing(self, before: Callable[[], None]) -> Iterator[None]:
@@ -59,21 +60,23 @@ class CallObserver:
             yield
 
     def take(self) -> list[ObservedCall]:
-        """The calls since the last time, which are dropped here."""
-        made, self._made = self._made, []
-        return made
+        """Return the calls collected since the last time, and forget them."""
+        calls, self._calls = self._calls, []
+        return calls
 
     def _end(self, _module: nn.Module, _args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
         tensor, labels = first_tensor(output), kwargs.get("class_labels")
-        self._made.append(ObservedCall(0 if tensor is None else len(tensor), labels, self._states))
+        self._calls.append(ObservedCall(0 if tensor is None else len(tensor), labels, self._states))
         self._states = {}
 
     def _reader(self, address: Address) -> Visitor:
         def read(value: torch.Tensor) -> None:
-            worked = self._worked[address.path]
-            if worked:
-                self._composed.add(address.path)
-            bypassed = not worked and address.path in self._composed and address.what in ("out", "diff")
+            computed = self._parts_called[address.path]
+            if computed:
+                self._seen_with_parts.add(address.path)
+            bypassed = (
+                not computed and address.path in self._seen_with_parts and address.what in ("out", "diff")
+            )
             if self.reading and not bypassed:
                 copied = value.detach().clone(memory_format=torch.contiguous_format)
                 self._states[str(address)].append(copied)
@@ -81,15 +84,15 @@ class CallObserver:
         return read
 
     def _follow(self, stack: ExitStack, path: str) -> None:
-        """Note whether a module computes, or a cache answers in its place.
+        """Note whether the module at a path computes, or a cache answers in its place.
 
         diffusers' caches replace a module's function behind PyTorch's hooks; then none of its parts is called.
         """
         module = self.network.get_submodule(path)
-        self._worked[path] = False
-        handles = [module.register_forward_pre_hook(lambda *_: self._worked.__setitem__(path, False))]
+        self._parts_called[path] = False
+        handles = [module.register_forward_pre_hook(lambda *_: self._parts_called.__setitem__(path, False))]
         handles += [
-            part.register_forward_pre_hook(lambda *_: self._worked.__setitem__(path, True))
+            part.register_forward_pre_hook(lambda *_: self._parts_called.__setitem__(path, True))
             for part in _parts(module)
         ]
         for handle in handles:

@@ -24,7 +24,7 @@ from denoscope.foundation.spelling import spelled
 from denoscope.hooks.module_survey import modules_of
 from denoscope.hooks.queries import choose
 from denoscope.models.loading import network_of
-from denoscope.recording.arguments import parse_output, several
+from denoscope.recording.arguments import as_tuple, parse_output
 from denoscope.recording.device_transfer import DeviceTransfer
 from denoscope.recording.in_memory import MemoryWriter, check_memory
 from denoscope.recording.opening import open, set_attribute
@@ -42,7 +42,7 @@ from denoscope.storage.stores.local import LocalStore
 
 
 class Watch:
-    """What the block of `watch` records."""
+    """The recording that the block of `watch` makes."""
 
     def __init__(self) -> None:
         self._watcher: _Watcher | None = None
@@ -108,8 +108,8 @@ def watch(
             call made fewer steps than its scheduler was set to. What is stored then is unfinished.
     """
     options = InferenceConfig.from_arguments(
-        layers=several(layers),
-        every=several(every),
+        layers=as_tuple(layers),
+        every=as_tuple(every),
         channels=channels,
         height=height,
         width=width,
@@ -154,7 +154,7 @@ class _Watcher:
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """After an error, leave what is unfinished as it is; the writer does not see the error itself."""
+        """After an error, leave the recording unfinished; the writer does not see the error itself."""
         if kind is not None:
             with suppress(_Abandoned), self.stack:
                 raise _Abandoned
@@ -266,13 +266,13 @@ def _stepping(
     scheduler: Any, before: Callable[[Any, torch.Tensor], None], after: Callable[[torch.Tensor], None]
 ) -> Iterator[None]:
     """Call `before(timestep, x)` and `after(x)` around each step of this scheduler object while the block runs."""
-    own, step = vars(scheduler).get("step"), scheduler.step
+    instance_step, step = vars(scheduler).get("step"), scheduler.step
     signature = inspect.signature(step)
 
     @functools.wraps(step)  # pipelines inspect the signature for the arguments that they may pass
     def watched_step(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(*args, **kwargs).arguments
-        before(given["timestep"], given["sample"])
+        arguments = signature.bind(*args, **kwargs).arguments
+        before(arguments["timestep"], arguments["sample"])
         result = step(*args, **kwargs)
         after(result[0])
         return result
@@ -281,10 +281,10 @@ def _stepping(
     try:
         yield
     finally:
-        if own is None:
+        if instance_step is None:
             del scheduler.step
         else:
-            scheduler.step = own
+            scheduler.step = instance_step
 
 
 def _warn_of_training(network: nn.Module) -> None:

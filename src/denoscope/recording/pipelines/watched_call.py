@@ -1,4 +1,4 @@
-"""A pipeline's call as its first step shows it, and the plan of a recording of it."""
+"""The properties of a pipeline's call, read from its first step, and the plan of its recording."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class WatchedCall:
         return 1 + self.stages[-1].step
 
     @property
-    def calls_a_step(self) -> int:
+    def calls_per_step(self) -> int:
         """The largest number of scheduler calls in a step."""
         return 1 + max(stage.call for stage in self.stages)
 
@@ -94,7 +94,7 @@ class WatchedCall:
             image_dtype=self.x_T.dtype,
             timesteps=self.timesteps[starts],
             sigmas=np.array([noise_level(self.pipe.scheduler, self.first + entry) for entry in starts]),
-            calls=self.calls_a_step,
+            calls=self.calls_per_step,
             branches=self.branches.names,
             layers=self.layers,
         )

@@ -56,7 +56,7 @@ class WatchedRun:
         stage = self.watched.stages[self._entry]
         if stage.call == 0 or self._entry == 0:
             self._record_state(x)
-            self._states = {layer.address: self._nothing(layer) for layer in self._layers}
+            self._states = {layer.address: self._missing_states(layer) for layer in self._layers}
             self._computed = {layer.address: [] for layer in self._layers}
         for layer in self._layers:
             self._put(layer, stage.call, calls)
@@ -81,18 +81,18 @@ class WatchedRun:
         # A copy, since the pipeline may change x while it is copied from the device.
         self._recorder.state(self.watched.branches.samples(x).clone())
 
-    def _nothing(self, layer: Layer) -> torch.Tensor:
+    def _missing_states(self, layer: Layer) -> torch.Tensor:
         """The states of a layer in a step [n, calls, (branch), …] before any is read: NaN."""
         names = self.watched.branches.names
-        calls = self.watched.calls_a_step * layer.calls
+        calls = self.watched.calls_per_step * layer.calls
         array = self._arrays[layer.address]
-        own = array.inner[len([dim for dim in array.inner_dims if dim in ("call", "branch")]) :]
-        shape = (len(self.watched.x_T), calls, *([len(names)] if names else []), *own)
+        inner = array.inner[len([dim for dim in array.inner_dims if dim in ("call", "branch")]) :]
+        shape = (len(self.watched.x_T), calls, *([len(names)] if names else []), *inner)
         dtype = torch_dtype(array.dtype)
         return torch.full(shape, missing_value(dtype), dtype=dtype, device=self.watched.x_T.device)
 
     def _put(self, layer: Layer, call: int, calls: Sequence[ObservedCall]) -> None:
-        """Put the states that the network's calls showed in the place of a call of the scheduler."""
+        """Enter the states of the network's calls at the position of one scheduler call in the step."""
         parts = [part for made in calls if (part := self._read(layer, made)) is not None]
         if not len(parts) == len(calls) == self.watched.branches.calls:
             steps = self.missing.setdefault(layer.address, [])
@@ -104,9 +104,9 @@ class WatchedRun:
         self._computed[layer.address].append(place)
 
     def _read(self, layer: Layer, call: ObservedCall) -> torch.Tensor | None:
-        """The reduced states of a layer in one call of the network [rows, times, …]; None if it was not as in the first."""
+        """The reduced states of a layer in one network call [rows, times, …]; None if they differ from the first call."""
         values = call.states[layer.address]
-        # All calls have the same number of branches; a pipeline may still give up guidance on the way.
+        # All calls have the same number of branches, but a pipeline may stop guidance midway.
         rows = len(self.watched.x_T) * max(1, len(self.watched.branches.names)) // self.watched.branches.calls
         if [tuple(value.shape) for value in values] != [(rows, *(layer.shape or ()))] * layer.calls:
             return None

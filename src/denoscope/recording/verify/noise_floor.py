@@ -16,7 +16,7 @@ from denoscope.foundation.dtypes import in_double
 from denoscope.hooks.taps import tapped
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
-from denoscope.recording.arguments import several
+from denoscope.recording.arguments import as_tuple
 from denoscope.recording.verify.same_bits import OTHER_LANES
 from denoscope.sampling.loop import steps_of
 from denoscope.sampling.settings import Loop
@@ -91,7 +91,7 @@ def precision(
     """
     options = InferenceConfig.from_arguments(
         num_steps=steps,
-        layers=several(layers),
+        layers=as_tuple(layers),
         lanes=lanes,
         sampler_dtype=sampler_dtype,
         tf32=tf32,
@@ -142,13 +142,13 @@ def _states(
 def _gaps(states: Sequence[Mapping[str, np.ndarray]], reference: Sequence[Mapping[str, np.ndarray]]) -> Gaps:
     """The differences of two runs in every step."""
     gaps: Gaps = {name: {"largest": [], "l2": []} for name in reference[0]}
-    for one, other in zip(states, reference, strict=True):
-        for name, of_name in gaps.items():
+    for result, expected in zip(states, reference, strict=True):
+        for name, layer_gaps in gaps.items():
             with np.errstate(invalid="ignore"):
-                # What a layer did not compute is NaN in both, and what overflowed is Inf in both.
-                apart = np.nan_to_num(one[name] - other[name], nan=0.0)
-            of_name["largest"].append(float(np.abs(apart).max()))
-            of_name["l2"].append(float(np.linalg.norm(apart, axis=1).max()))
+                # States that a layer did not compute are NaN in both, and those that overflowed Inf in both.
+                difference = np.nan_to_num(result[name] - expected[name], nan=0.0)
+            layer_gaps["largest"].append(float(np.abs(difference).max()))
+            layer_gaps["l2"].append(float(np.linalg.norm(difference, axis=1).max()))
     return gaps
 
 

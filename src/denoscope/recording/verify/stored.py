@@ -170,14 +170,14 @@ def _first_states(rec: Recording, chosen: Sequence[str]) -> NoiseSet:
 
 
 def _noises(inputs: str | os.PathLike[str], chosen: Sequence[str], denoiser: Denoiser) -> NoiseSet:
-    """The noises x_T of a folder, by the names that samples have."""
+    """The noises x_T of samples, from a folder."""
     x = noise.read(inputs, shape=denoiser.shape)
-    own = sample_names(x.names)
-    if lacking := [name for name in chosen if name not in own]:
+    samples = sample_names(x.names)
+    if missing := [name for name in chosen if name not in samples]:
         raise UserError(
-            f"{inputs} lacks the noise of {lacking[0]}; name the folder that was recorded ({spelled('inputs')})"
+            f"{inputs} lacks the noise of {missing[0]}; name the folder that was recorded ({spelled('inputs')})"
         )
-    return x.subset([own.index(name) for name in chosen])
+    return x.subset([samples.index(name) for name in chosen])
 
 
 class _Comparer:

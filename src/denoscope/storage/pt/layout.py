@@ -1,4 +1,4 @@
-"""Where everything lies in a folder of .pt files, and the manifest, which describes it."""
+"""The keys of everything in a folder of .pt files, and the manifest, which describes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from denoscope.storage.stores.byte_store import ByteStore, is_key
 
 MANIFEST = "recording.json"
 MARKS = ".recording"
-"""The folder of the completion marks, and of temporary files: what a killed process leaves there is known as ours."""
+"""The folder of completion marks and temporary files: files that a killed process leaves there are recognizably ours."""
 LOCK = f"{MARKS}/lock"
 
 
@@ -84,37 +84,37 @@ def manifest(store: ByteStore) -> Manifest:
 
     Raises: MalformedError if it is damaged, or names files that are not inside of the folder.
     """
-    found = FILE.checked(store)
-    for array in found.arrays:
+    checked = FILE.checked(store)
+    for array in checked.arrays:
         if len(array.inner) != len(array.inner_dims):
             raise MalformedError(
                 f"{MANIFEST} has {array.name} of shape {array.inner}, with dimensions {array.inner_dims}"
             )
-    for array, sample in product(found.arrays, found.samples):
-        if not is_key(key := file_of(array.name, sample, found.layer_folders)):
+    for array, sample in product(checked.arrays, checked.samples):
+        if not is_key(key := file_of(array.name, sample, checked.layer_folders)):
             raise MalformedError(f"{MANIFEST} names the file {key!r}; allowed: files inside of the folder")
-    return found
+    return checked
 
 
 def extent(store: ByteStore) -> Extent:
-    """Return what a recording is planned for.
+    """Return the planned size of a recording.
 
     Raises: MalformedError as `manifest` does.
     """
-    found = manifest(store)
-    states = len(found.coords["state"][1]) if "state" in found.coords else 0
-    return Extent(len(found.samples), found.attrs.fingerprint.lanes, states)
+    checked = manifest(store)
+    states = len(checked.coords["state"][1]) if "state" in checked.coords else 0
+    return Extent(len(checked.samples), checked.attrs.fingerprint.lanes, states)
 
 
 def former_files(store: ByteStore) -> list[str]:
     """Return the keys of the samples of the recording in a folder, if there is one."""
     try:
-        found = FILE.checked(store)
+        checked = FILE.checked(store)
     except MalformedError:
         return []
     files = [
-        file_of(array.name, sample, found.layer_folders)
-        for array, sample in product(found.arrays, found.samples)
+        file_of(array.name, sample, checked.layer_folders)
+        for array, sample in product(checked.arrays, checked.samples)
     ]
     # A manifest can name anything.
     return [key for key in files if is_key(key)]

@@ -1,4 +1,4 @@
-"""Reading a folder of .pt files as one dataset, as it is indexed."""
+"""Reading of a folder of .pt files as one lazy dataset."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ def open_dataset(store: ByteStore) -> xarray.Dataset:
     """
     import xarray
 
-    found, planned = manifest(store), extent(store)
+    content, planned = manifest(store), extent(store)
     variables: dict[str, Any] = {}
-    for array in map(array_of, found.arrays):
-        keys = [file_of(array.name, sample, found.layer_folders) for sample in found.samples]
-        variables[array.name] = xarray.Variable(array.stored_dims, _lazily(store, keys, array))
-    complete, nonfinite = flags(store, MARKS, found.samples, planned)
+    for array in map(array_of, content.arrays):
+        keys = [file_of(array.name, sample, content.layer_folders) for sample in content.samples]
+        variables[array.name] = xarray.Variable(array.stored_dims, _lazy_samples(store, keys, array))
+    complete, nonfinite = flags(store, MARKS, content.samples, planned)
     with reading(store):
         coords = {
-            name: (dim, variable_texts(np.array(values))) for name, (dim, values) in found.coords.items()
+            name: (dim, variable_texts(np.array(values))) for name, (dim, values) in content.coords.items()
         }
         of_samples = {COMPLETE: ("sample", complete), NONFINITE: (("sample", "state"), nonfinite)}
         return xarray.Dataset(variables, coords={**coords, **of_samples}, attrs=attributes(store))
 
 
-def _lazily(store: ByteStore, keys: list[str], array: ArrayPlan) -> Any:
+def _lazy_samples(store: ByteStore, keys: list[str], array: ArrayPlan) -> Any:
     """An array over one file a sample that reads only what is indexed."""
     shape = (len(keys), *array.shape)
 
     def read(key: Key) -> np.ndarray:
         chosen, rest = key[0], key[1:]
         if not isinstance(chosen, (slice, np.ndarray)):
-            return np.asarray(_part(_one(store, keys[chosen], array), rest))
-        rows = [_part(_one(store, keys[row], array), rest) for row in np.arange(len(keys))[chosen]]
+            return np.asarray(_part(_sample_values(store, keys[chosen], array), rest))
+        rows = [_part(_sample_values(store, keys[row], array), rest) for row in np.arange(len(keys))[chosen]]
         return np.stack(rows) if rows else _part(np.empty((0, *shape[1:]), array.dtype), (slice(None), *rest))
 
     return lazy_array(store, shape, array.dtype, read)
 
 
-def _one(store: ByteStore, key: str, array: ArrayPlan) -> np.ndarray:
+def _sample_values(store: ByteStore, key: str, array: ArrayPlan) -> np.ndarray:
     """One sample's values; missing ones for a sample that was not finished."""
     if not exists(store, key):
         return np.full(array.shape, array.missing, array.dtype)

@@ -41,9 +41,9 @@ from denoscope.storage.stores.byte_store import ByteStore, exists
 from denoscope.storage.stores.local import LocalStore
 
 MARK_BYTES = 64
-"""Of one file, with its name."""
+"""Bytes of a mark for one file, with its name."""
 MANIFEST_BYTES = 200
-"""Of one sample, with its coordinates."""
+"""Bytes of the manifest for one sample, with its coordinates."""
 MARK_KEY = re.compile(rf"{re.escape(MARKS)}/(\d+|layout)\.json")
 COMPANIONS = ("images", "predictions.json", "classifications_plane.pt")
 """What other commands put beside a recording's files."""
@@ -135,14 +135,14 @@ class PtUnit:
 
 
 def needed_bytes(store: ByteStore, plan: Plan, groups: Sequence[int] | None = None) -> int:
-    """Return what some groups occupy in a folder, or the whole recording."""
+    """Return the bytes that some groups, or the whole recording, occupy in a folder."""
     if groups is None:
         manifest = [MANIFEST_BYTES * (1 + len(plan.samples)), *[1] * (len(plan.arrays) + 2)]
         return space.footprint(store, manifest) + needed_bytes(store, plan, plan.groups)
     sizes = [array.count * array.entry_bytes + OVERHEAD for array in plan.arrays]
-    one = space.footprint(store, sizes)
+    per_sample = space.footprint(store, sizes)
     return sum(
-        len(plan.samples_of(group)) * one
+        len(plan.samples_of(group)) * per_sample
         + space.footprint(store, [MARK_BYTES * len(plan.samples_of(group)) * len(sizes)])
         for group in groups
     )
@@ -214,7 +214,7 @@ def _resume(store: ByteStore, plan: Plan) -> dict[int, Mark]:
 
 def _begin(store: ByteStore, plan: Plan) -> None:
     """Remove what is replaced and write the manifest."""
-    # Marks go first, so that none stays without what it marks.
+    # Marks go first, so that no mark is left without its files.
     for key in sorted(_own_keys(store, plan), key=lambda key: not key.startswith(f"{MARKS}/")):
         if key != LOCK:
             store.delete(key)

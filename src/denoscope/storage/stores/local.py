@@ -20,7 +20,7 @@ from denoscope.storage.stores.byte_store import Data, is_key
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 """What the operating system raises where a key has no file."""
 PARTIAL = re.compile(r"\.([0-9a-f]{32}|\d+|.+\.pt)\.partial")
-"""Files that have not got their name yet."""
+"""The temporary names of files that are still being written."""
 REPLACEMENT, COMMITTED = "replacement", ".committed"
 """The kind of the hidden folder of a recording that replaces the one in a folder, and the file that says that it is
 complete. Neither belongs to the keys of a store."""
@@ -31,9 +31,9 @@ FLUSHES = 16
 class LocalStore:
     """A folder with one file for each key.
 
-    Files are written under a temporary name and renamed. Those of `put` lie in the folder `scratch` (a key) until then,
-    or beside the file if none is given. Where a complete replacement lies ready, its files are read in place of those
-    that they replace.
+    Files are written under a temporary name and renamed. Those of `put` are written in the folder `scratch` (a key), or
+    beside the final file if none is given. If a complete replacement is waiting to be moved, its files are read instead
+    of those that they replace.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, scratch: str = ""):
@@ -47,13 +47,13 @@ class LocalStore:
         """Return the path of the file that holds a key."""
         if not is_key(key):
             raise ValueError(f"{key!r} is not a key: parts that are empty, '.' or '..' are not allowed")
-        if self._ready is not None and (moves := self._ready / key).exists():
-            return moves
+        if self._ready is not None and (replacing := self._ready / key).exists():
+            return replacing
         return self.root / key
 
     @property
     def is_in_place(self) -> bool:
-        """Whether all files lie where their keys say."""
+        """Whether all files are at the paths of their keys."""
         return self._ready is None
 
     def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes | None:
@@ -107,11 +107,11 @@ class LocalStore:
     @contextmanager
     def lock(self, key: str) -> Iterator[bool]:
         """Lock a file, which stays; the lock ends with the process, even if that is killed."""
-        with locked(self.root / key, remains=True) as held:
+        with locked(self.root / key, keep_file=True) as held:
             yield held
 
     def adopt(self, key: str, file: Path) -> None:
-        """Give a file of the same file system its place."""
+        """Move a file of the same file system to a key."""
         path = self.root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, path)
@@ -146,16 +146,16 @@ class LocalStore:
 
     def remove_partial(self, folders: Iterable[str]) -> None:
         """Remove temporary files that killed processes left in the root, and in these folders and below."""
-        found = [
+        searches = [
             self.root.glob("*.partial"),
             *((self.root / folder).rglob("*.partial") for folder in folders),
         ]
-        for path in [path for paths in found for path in paths]:
+        for path in [path for paths in searches for path in paths]:
             if PARTIAL.fullmatch(path.name):
                 path.unlink(missing_ok=True)
 
     def remove_empty_folders(self, folders: Iterable[str]) -> None:
-        """Remove these folders and those below, as far as they hold nothing."""
+        """Remove those of these folders, and of the folders below, that are empty."""
         for top in folders:
             for place, *_ in os.walk(self.root / top, topdown=False):
                 with suppress(OSError):  # it holds something
@@ -200,8 +200,8 @@ class FileSink:
 
 def places_of_replacement(root: Path) -> tuple[Path, Path]:
     """The hidden folders, beside a store and inside of it, that a replacement of its recording may have."""
-    own = Path(os.path.abspath(root))
-    return hidden_beside(own if own.name else own / "root", REPLACEMENT), root / f".{REPLACEMENT}"
+    folder = Path(os.path.abspath(root))
+    return hidden_beside(folder if folder.name else folder / "root", REPLACEMENT), root / f".{REPLACEMENT}"
 
 
 def _keys(root: Path, prefix: str) -> Iterator[str]:

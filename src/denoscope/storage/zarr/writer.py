@@ -122,13 +122,13 @@ class ZarrUnit:
         first, flags = 0, np.stack(self._flags, axis=1)  # [n, states]
         for group in self._groups:
             samples = [self._plan.samples[index] for index in self._plan.samples_of(group)]
-            own = dict(zip(samples, flags[first : first + len(samples)], strict=True))
+            flags_of = dict(zip(samples, flags[first : first + len(samples)], strict=True))
             first += len(samples)
-            nonfinite = {name: np.flatnonzero(row).tolist() for name, row in own.items() if row.any()}
+            nonfinite = {name: np.flatnonzero(row).tolist() for name, row in flags_of.items() if row.any()}
             mark = Mark(samples, self._files[group], nonfinite)
             for key, chunk in flag_chunks(group, mark, self._plan.lanes, self._plan.steps + 1).items():
                 self._store.put(key, chunk)
-            # The mark comes last: where there is one, everything else is there.
+            # The mark comes last: it implies that everything else is there.
             completion.write(self._store, MARKS, group, mark)
 
     def discard(self) -> None:
@@ -197,29 +197,29 @@ def _folders(plan: Plan) -> list[str]:
 
 
 def _own_keys(store: ByteStore, plan: Plan) -> list[str]:
-    """The keys of a store that are not somebody else's: those of the recording in it, and of the planned one."""
+    """The keys of a store that belong to the recording in it or to the planned one."""
     nodes = content(store).get("consolidated_metadata", {}).get("metadata", {})
     folders = "|".join(map(re.escape, {*nodes, *_folders(plan)}))
-    own = re.compile(
+    pattern = re.compile(
         rf"{re.escape(ROOT)}|{LOCK}|{MARKS}/(\d+|layout)\.json|({folders})/(zarr\.json|c(/\d+)*)"
     )
-    return [key for key in store.list() if own.fullmatch(key)]
+    return [key for key in store.list() if pattern.fullmatch(key)]
 
 
 def _withdraw(store: ByteStore, plan: Plan, group: int) -> None:
-    """Remove a group, first what says that it is complete."""
+    """Remove a group; its flag and its mark, which say that it is complete, go first."""
     store.delete(chunks_of(COMPLETE, group))
     store.delete(completion.key_of(MARKS, group))
     for name in (NONFINITE, *(array.name for array in plan.arrays)):
         key = chunks_of(name, group)
-        for found in [key, *store.list(f"{key}/")]:
-            store.delete(found)
+        for chunk in [key, *store.list(f"{key}/")]:
+            store.delete(chunk)
 
 
 def _begin(store: ByteStore, plan: Plan) -> None:
     """Lay out a store in place of a former one."""
     claim(store)
-    # Marks go first, so that none stays without what it marks.
+    # Marks go first, so that no mark is left without its files.
     for key in sorted(_own_keys(store, plan), key=lambda key: not key.startswith(f"{MARKS}/")):
         if key not in (LOCK, ROOT):
             store.delete(key)

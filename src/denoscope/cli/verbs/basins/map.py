@@ -8,14 +8,14 @@ from typing import Literal
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import load, plane_of
-from denoscope.cli.output import NPZ, Pictured, warn
+from denoscope.cli.output import NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import at_least, option
 
 
 @dataclass(frozen=True)
-class MapFlags(Pictured):
+class MapFlags(PictureFlags):
     """Where the map is written, and which of its cells are computed."""
 
     output: Path = option(Path("basins.npz"), "Output file of the map; also its checkpoint.", NPZ)
@@ -29,9 +29,9 @@ class MapFlags(Pictured):
     )
 
 
-def run(settings: Settings, own: MapFlags) -> None:
+def run(settings: Settings, flags: MapFlags) -> None:
     inference, classifier = settings.inference, settings.classifier
-    with own.working(inference, "map of basins", unit="cell", saved=own.output) as checkpoint:
+    with flags.checkpointed(inference, "map of basins", unit="cell", saved=flags.output) as checkpoint:
         from denoscope import basins, figures
 
         denoiser = load(settings)
@@ -41,16 +41,16 @@ def run(settings: Settings, own: MapFlags) -> None:
             steps=inference.num_steps,
             classifier=classifier.classifier_weights or "lenet",
             reject=classifier.reject,
-            method=own.method,
-            audit=own.audit,
+            method=flags.method,
+            audit=flags.audit,
             batch_size=inference.batch_size,
             lanes=inference.lanes,
             noise_seed=settings.system.seed,
             checkpoint=checkpoint,
         )
-    own.draw(figures.draw_basins, result, colors=settings.system.class_colors)
+    flags.draw(figures.draw_basins, result, colors=settings.system.class_colors)
     warn(result.attrs["warnings"])
-    own.print_paths()
+    flags.print_paths()
 
 
 VERB = Verb(

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from denoscope.dynamics.boundaries.boundary_dimension import BoundaryDimension
     from denoscope.dynamics.boundaries.wada import Wada
 
-LEAST_BOXES = 3
-"""Sizes of boxes that a fit of a dimension needs."""
+MINIMUM_BOXES = 3
+"""The number of box sizes that the fit of a dimension needs."""
 SIDES: Rule = (
-    f"at least {LEAST_BOXES} different integers of at least 2",
-    lambda sides: not sides or (len(set(sides)) >= LEAST_BOXES and min(sides) >= 2),
+    f"at least {MINIMUM_BOXES} different integers of at least 2",
+    lambda sides: not sides or (len(set(sides)) >= MINIMUM_BOXES and min(sides) >= 2),
 )
 
 
@@ -39,19 +39,19 @@ class BasinsFlags(LabelFlags):
     output: Path = option(Path("basins.json"), "Output file: the numbers and their provenance.", JSON)
 
 
-def run(settings: Settings, own: BasinsFlags) -> None:
-    with own.reserved(settings.inference):
+def run(settings: Settings, flags: BasinsFlags) -> None:
+    with flags.reserved(settings.inference):
         from denoscope import dynamics
 
-        labels, provenance = read_plane(own.path)
+        labels, provenance = read_plane(flags.path)
         fractions = dynamics.basin_fractions(labels)
-        boxes, not_measured = _boxes(labels.shape, own.boxes)
+        boxes, not_measured = _boxes(labels.shape, flags.boxes)
         if len(fractions.classes) == 1:
             not_measured = "all cells are of one class: there is no boundary to measure"
         boundary = {} if not_measured else _boundary(labels, fractions.classes, boxes)
     results = {"fractions": fractions, **boundary}
     content = {name: result.to_dict() for name, result in results.items()}
-    write_measured(own.output, provenance, content)
+    write_measured(flags.output, provenance, content)
     for label, share, (low, high) in zip(
         fractions.classes, fractions.fractions, fractions.intervals, strict=True
     ):
@@ -61,7 +61,7 @@ def run(settings: Settings, own: BasinsFlags) -> None:
     else:
         print(not_measured)
     warn(warning for result in results.values() for warning in result.warnings)
-    print(own.output)
+    print(flags.output)
 
 
 def _boundary(labels: np.ndarray, classes: Any, boxes: tuple[int, ...]) -> dict[str, Any]:
@@ -98,10 +98,10 @@ def _print_boundary(entropy: BasinEntropy, dimension: BoundaryDimension, wada: W
 
 
 def _boxes(shape: tuple[int, ...], requested: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
-    """The sides of the boxes; if the plane has no room for enough of them, none and the reason.
+    """The sides of the boxes; if the plane is too small for enough of them, no sides and the reason.
 
-    By default the sides double. They begin with 5 cells, below which boxes do not resolve structure, if enough of
-    these fit.
+    By default the sides double. They start at 5 cells if enough boxes fit, because smaller boxes do not resolve
+    structure.
     """
     from denoscope.dynamics.boundaries.label_plane import doubling_boxes
 
@@ -111,7 +111,7 @@ def _boxes(shape: tuple[int, ...], requested: tuple[int, ...]) -> tuple[tuple[in
         sides = doubling_boxes(shape)
     except UserError as error:
         return (), f"boundary: not measured, {error}; or name --boxes"
-    return sides[2:] if len(sides) >= 2 + LEAST_BOXES else sides, ""
+    return sides[2:] if len(sides) >= 2 + MINIMUM_BOXES else sides, ""
 
 
 VERB = Verb(

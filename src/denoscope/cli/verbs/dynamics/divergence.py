@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.flag_groups import ARRAYS
-from denoscope.cli.output import NPZ, Pictured, warn
+from denoscope.cli.output import NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import option
 
 
 @dataclass(frozen=True)
-class DivergenceFlags(Pictured):
+class DivergenceFlags(PictureFlags):
     """Which recording's pairs are compared."""
 
     path: Path = option(Path("run.zarr"), "A recording of perturbed noises.", positional=True)
@@ -21,24 +21,24 @@ class DivergenceFlags(Pictured):
     output: Path = option(Path("divergence.npz"), "Output file: separations, growth and survival.", NPZ)
 
 
-def run(settings: Settings, own: DivergenceFlags) -> None:
-    with own.reserved(settings.inference, reads=[own.path]):
+def run(settings: Settings, flags: DivergenceFlags) -> None:
+    with flags.reserved(settings.inference, reads=[flags.path]):
         import torch
 
         from denoscope import dynamics, figures
         from denoscope.foundation import checkpoint
         from denoscope.recording import opening
 
-        result = dynamics.divergence(opening.open(own.path), threshold=own.threshold)
-    checkpoint.write(result.assign_attrs(threads=torch.get_num_threads()), own.output)
-    own.draw(figures.draw_divergence, result)
+        result = dynamics.divergence(opening.open(flags.path), threshold=flags.threshold)
+    checkpoint.write(result.assign_attrs(threads=torch.get_num_threads()), flags.output)
+    flags.draw(figures.draw_divergence, result)
     for pair, rate, first in zip(
         result["sample"].values, result["growth_rate"].values, result["diverged_at"].values, strict=True
     ):
         outcome = f"diverged at state {first}" if first >= 0 else "not diverged"
         print(f"{pair}  growth {rate:+.4f} per step, {outcome}")
     warn(result.attrs["warnings"])
-    own.print_paths()
+    flags.print_paths()
 
 
 VERB = Verb(

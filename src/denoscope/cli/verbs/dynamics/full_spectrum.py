@@ -7,14 +7,14 @@ from pathlib import Path
 
 from denoscope.cli.flag_groups import SPECTRUM
 from denoscope.cli.from_settings import load, read_noises
-from denoscope.cli.output import JSON, NPZ, Checkpointed, Pictured, warn, write_json
+from denoscope.cli.output import JSON, NPZ, CheckpointFlags, PictureFlags, warn, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import option
 
 
 @dataclass(frozen=True)
-class FullSpectrumFlags(Checkpointed, Pictured):
+class FullSpectrumFlags(CheckpointFlags, PictureFlags):
     """Where the exponents and the product of the steps' Jacobians are written."""
 
     output: Path = option(
@@ -27,9 +27,9 @@ class FullSpectrumFlags(Checkpointed, Pictured):
     )
 
 
-def run(settings: Settings, own: FullSpectrumFlags) -> None:
+def run(settings: Settings, flags: FullSpectrumFlags) -> None:
     inference = settings.inference
-    with own.working(inference, "full spectrum", unit="step", saved=own.checkpoint) as checkpoint:
+    with flags.checkpointed(inference, "full spectrum", unit="step", saved=flags.checkpoint) as checkpoint:
         from denoscope import dynamics, figures
 
         denoiser = load(settings)
@@ -41,14 +41,14 @@ def run(settings: Settings, own: FullSpectrumFlags) -> None:
             noise_seed=settings.system.seed,
             checkpoint=checkpoint,
         )
-    write_json(own.output, result.to_dict())
-    own.draw(figures.draw_exponents, {type(denoiser.scheduler).__name__: result.exponents})
+    write_json(flags.output, result.to_dict())
+    flags.draw(figures.draw_exponents, {type(denoiser.scheduler).__name__: result.exponents})
     values = result.exponents
     print(f"{len(values)} exponents, {(values > 0).sum()} above 0, {values[0]:.3f} to {values[-1]:.3f}")
     print(f"sum {values.sum():.10g}, ln|det| {result.log_det:.10g}")
     print(f"Kaplan–Yorke dimension {dynamics.kaplan_yorke(values).value:.2f}")
     warn(result.warnings)
-    own.print_paths()
+    flags.print_paths()
 
 
 VERB = Verb(

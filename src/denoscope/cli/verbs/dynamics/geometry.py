@@ -5,32 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.finished import with_sequences
+from denoscope.cli.finished import open_with_sequences
 from denoscope.cli.flag_groups import ARRAYS
-from denoscope.cli.output import JSON, Pictured, warn, write_measured
+from denoscope.cli.output import JSON, PictureFlags, warn, write_measured
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import option
 
 
 @dataclass(frozen=True)
-class GeometryFlags(Pictured):
+class GeometryFlags(PictureFlags):
     """Which recording's trajectories are measured."""
 
     path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True)
     output: Path = option(Path("geometry.json"), "Output file: the numbers and their provenance.", JSON)
 
 
-def run(settings: Settings, own: GeometryFlags) -> None:
-    with own.reserved(settings.inference, reads=[own.path]):
+def run(settings: Settings, flags: GeometryFlags) -> None:
+    with flags.reserved(settings.inference, reads=[flags.path]):
         import numpy as np
 
         from denoscope import dynamics, figures
 
-        rec = with_sequences(own.path)
+        rec = open_with_sequences(flags.path)
         trajectories = rec.sequence.to_numpy()
         path, spread = dynamics.path_geometry(trajectories), dynamics.participation(trajectories)
-    own.draw(figures.draw_path, path)
+    flags.draw(figures.draw_path, path)
     length, chord = np.median(path.lengths), np.median(path.chords)
     print(
         f"length {length:.4g}, chord {chord:.4g}, straightness {np.nanmedian(path.straightness):.3f} "
@@ -41,8 +41,8 @@ def run(settings: Settings, own: GeometryFlags) -> None:
         print(f"state {state:>4}  participation ratio {spread.ratio[state]:.2f}  [{low:.2f}, {high:.2f}]")
     warn([*path.warnings, *spread.warnings])
     content = {"path": path.to_dict(), "participation": spread.to_dict()}
-    write_measured(own.output, rec.origin, content)
-    own.print_paths()
+    write_measured(flags.output, rec.origin, content)
+    flags.print_paths()
 
 
 VERB = Verb(

@@ -5,24 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import MODEL, PLANE, PLANE_ARGUMENTS, SAVED
+from denoscope.cli.flag_groups import EARLIER_WORK, MODEL, PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import load, plane_of
-from denoscope.cli.output import NPZ, Pictured, warn
+from denoscope.cli.output import NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import option
 
 
 @dataclass(frozen=True)
-class GrowthFlags(Pictured):
+class GrowthFlags(PictureFlags):
     """Where the ridge map is written."""
 
     output: Path = option(Path("growth.npz"), "Output file of the map; also its checkpoint.", NPZ)
 
 
-def run(settings: Settings, own: GrowthFlags) -> None:
+def run(settings: Settings, flags: GrowthFlags) -> None:
     inference = settings.inference
-    with own.working(inference, "ridge map", unit="point", saved=own.output) as checkpoint:
+    with flags.checkpointed(inference, "ridge map", unit="point", saved=flags.output) as checkpoint:
         from denoscope import dynamics, figures
 
         denoiser = load(settings)
@@ -35,12 +35,12 @@ def run(settings: Settings, own: GrowthFlags) -> None:
             noise_seed=settings.system.seed,
             checkpoint=checkpoint,
         )
-    own.draw(figures.draw_growth, result)
+    flags.draw(figures.draw_growth, result)
     leading = result["growth"].isel(direction=0)
     low, middle, high = (float(leading.quantile(share)) for share in (0, 0.5, 1))
     print(f"growth of the plane, ln over the whole map: {low:.2f} to {high:.2f}, median {middle:.2f}")
     warn(result.attrs["warnings"])
-    own.print_paths()
+    flags.print_paths()
 
 
 VERB = Verb(
@@ -49,7 +49,7 @@ VERB = Verb(
     {
         "system": "device threads seed",
         "model": MODEL,
-        "inference": f"num_steps batch_size lanes {SAVED}",
+        "inference": f"num_steps batch_size lanes {EARLIER_WORK}",
         "default": PLANE,
     },
     GrowthFlags,

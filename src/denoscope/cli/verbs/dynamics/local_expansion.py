@@ -7,23 +7,23 @@ from pathlib import Path
 
 from denoscope.cli.flag_groups import SPECTRUM
 from denoscope.cli.from_settings import load, read_noises
-from denoscope.cli.output import JSON, Pictured, write_json
+from denoscope.cli.output import JSON, PictureFlags, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import at_least, option
 
 
 @dataclass(frozen=True)
-class ExpansionFlags(Pictured):
+class ExpansionFlags(PictureFlags):
     """Along how many directions each step is measured."""
 
     k: int = option(8, "How many directions are carried along.", at_least(1))
     output: Path = option(Path("local_expansion.json"), "Output file: the rates and their provenance.", JSON)
 
 
-def run(settings: Settings, own: ExpansionFlags) -> None:
+def run(settings: Settings, flags: ExpansionFlags) -> None:
     inference = settings.inference
-    with own.reserved(inference):
+    with flags.reserved(inference):
         from denoscope import dynamics, figures
         from denoscope.cli import progress
 
@@ -32,17 +32,17 @@ def run(settings: Settings, own: ExpansionFlags) -> None:
             result = dynamics.local_expansion(
                 denoiser,
                 read_noises(settings, denoiser).batch([0]),
-                own.k,
+                flags.k,
                 steps=inference.num_steps,
                 noise=inference.noise,
                 noise_seed=settings.system.seed,
                 progress=counter,
             )
-    write_json(own.output, result.to_dict())
-    own.draw(figures.draw_expansion, result)
+    write_json(flags.output, result.to_dict())
+    flags.draw(figures.draw_expansion, result)
     for step, rates in enumerate(result.rates):
         print(f"step {step:>4}  " + "  ".join(f"{rate:+7.3f}" for rate in rates))
-    own.print_paths()
+    flags.print_paths()
 
 
 VERB = Verb(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from denoscope.cli.closed_loops import OneLoopFlags, loops
 from denoscope.cli.flag_groups import LOOP
-from denoscope.cli.output import JSON, NPZ, Checkpointed, Pictured, warn, write_json
+from denoscope.cli.output import JSON, NPZ, CheckpointFlags, PictureFlags, warn, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import at_least, option
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OrbitFlags(OneLoopFlags, Checkpointed, Pictured):
+class OrbitFlags(OneLoopFlags, CheckpointFlags, PictureFlags):
     """How the orbit is measured, and where it is written."""
 
     theiler: int = option(
-        10, "Theiler window: states closer in time than this many iterations are no neighbours.", at_least(0)
+        10,
+        "Theiler window: states closer in time than this many iterations do not count as neighbours.",
+        at_least(0),
     )
     output: Path = option(Path("orbit.json"), "Output file: the measures of the orbit.", JSON)
     checkpoint: Path = option(
@@ -44,18 +46,20 @@ class Measure:
     in_words: Callable[[Any], str]
 
 
-def run(settings: Settings, own: OrbitFlags) -> None:
-    with own.working(settings.inference, "closed loop", unit="iteration", saved=own.checkpoint) as checkpoint:
+def run(settings: Settings, flags: OrbitFlags) -> None:
+    with flags.checkpointed(
+        settings.inference, "closed loop", unit="iteration", saved=flags.checkpoint
+    ) as checkpoint:
         from denoscope import dynamics, figures
 
-        loop_at, x_0 = loops(settings, own, checkpoint.streams)
-        loop = loop_at(own.level)
+        loop_at, x_0 = loops(settings, flags, checkpoint.streams)
+        loop = loop_at(flags.level)
         states = dynamics.orbit(
-            loop, x_0, iterations=own.iterations, discard=own.discard, checkpoint=checkpoint
+            loop, x_0, iterations=flags.iterations, discard=flags.discard, checkpoint=checkpoint
         ).cpu()
-    own.draw(figures.draw_orbit, states)
+    flags.draw(figures.draw_orbit, states)
     results = {"computed_from": loop.origin}
-    for measure in _measures(states, own.theiler, settings.system.seed):
+    for measure in _measures(states, flags.theiler, settings.system.seed):
         try:
             result = measure.compute()
         except UserError as error:  # an orbit may be too short for it, or constant
@@ -63,12 +67,12 @@ def run(settings: Settings, own: OrbitFlags) -> None:
             continue
         print(f"{measure.name}: {measure.in_words(result)}")
         warn(f"{measure.name}: {warning}" for warning in result.warnings)
-        # The matrix grows with the square of the orbit, and the states give it again.
+        # The matrix takes the square of the number of states, from which it can be computed again.
         results[measure.name] = {
             field: value for field, value in result.to_dict().items() if field != "matrix"
         }
-    write_json(own.output, results)
-    own.print_paths()
+    write_json(flags.output, results)
+    flags.print_paths()
 
 
 def _measures(states: torch.Tensor, theiler: int, seed: int) -> list[Measure]:

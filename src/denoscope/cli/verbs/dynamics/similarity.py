@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from denoscope.cli.flag_groups import ARRAYS
-from denoscope.cli.output import JSON, Pictured, warn, write_measured
+from denoscope.cli.output import JSON, PictureFlags, warn, write_measured
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import option
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SimilarityFlags(Pictured):
+class SimilarityFlags(PictureFlags):
     """Which layers and steps of which recording are compared."""
 
     path: Path = option(Path("run.zarr"), "A recording with layers.", positional=True)
@@ -31,24 +31,24 @@ class SimilarityFlags(Pictured):
     output: Path = option(Path("similarity.json"), "Output file: the numbers and their provenance.", JSON)
 
 
-def run(settings: Settings, own: SimilarityFlags) -> None:
-    with own.reserved(settings.inference, reads=[own.path]):
+def run(settings: Settings, flags: SimilarityFlags) -> None:
+    with flags.reserved(settings.inference, reads=[flags.path]):
         from denoscope import dynamics, figures
         from denoscope.recording import opening
 
-        rec = opening.open(own.path)
-        states = _states(rec, own.layers, own.steps)
+        rec = opening.open(flags.path)
+        states = _states(rec, flags.layers, flags.steps)
         result = dynamics.cka_matrix(list(states.values()))
     names = list(states)
-    write_measured(own.output, rec.origin, {"sets": names, **result.to_dict()})
-    own.draw(figures.draw_similarity, result, names=names)
+    write_measured(flags.output, rec.origin, {"sets": names, **result.to_dict()})
+    flags.draw(figures.draw_similarity, result, names=names)
     for row, name in enumerate(names):
         others = result.debiased[row].copy()
         others[row] = -math.inf
         nearest = int(others.argmax())
         print(f"{name}  most like {names[nearest]}: linear CKA {others[nearest]:.3f}, debiased")
     warn(result.warnings)
-    own.print_paths()
+    flags.print_paths()
 
 
 def _states(rec: Recording, layers: Sequence[str], steps: Sequence[int]) -> dict[str, np.ndarray]:

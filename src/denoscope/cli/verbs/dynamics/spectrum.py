@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from denoscope.cli.flag_groups import SPECTRUM
 from denoscope.cli.from_settings import load, read_noises
-from denoscope.cli.output import JSON, Measured, warn, write_json
+from denoscope.cli.output import JSON, MeasureFlags, warn, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import at_least, option
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SpectrumFlags(Measured):
+class SpectrumFlags(MeasureFlags):
     """How many exponents of which noises are computed, and of what."""
 
-    samples: int = option(1, "How many of the noises in --inputs, the first ones.", at_least(1))
-    k: int = option(8, "How many exponents, the largest.", at_least(1))
+    samples: int = option(1, "How many of the noises in --inputs, starting with the first.", at_least(1))
+    k: int = option(8, "How many of the largest exponents.", at_least(1))
     layer: str | None = option(None, "A layer, whose state is differentiated instead of x_0.")
     layer_step: int = option(-1, "The step in which that layer is read; -1 is the last.")
     differences: bool = option(False, "Also compare the derivatives with central differences.")
@@ -56,26 +56,26 @@ class SpectrumFlags(Measured):
         return [*super().outputs, ("--output", self.checkpoints), *directions]
 
 
-def run(settings: Settings, own: SpectrumFlags) -> None:
-    inference, inputs, replaces = settings.inference, settings.system.inputs, own.output.exists()
+def run(settings: Settings, flags: SpectrumFlags) -> None:
+    inference, inputs, replaces = settings.inference, settings.system.inputs, flags.output.exists()
     written: dict[str, Any] = {}
     directions: dict[str, torch.Tensor] = {}
-    with own.reserved(inference, reads=[inputs / "*.pt"], saved=own.checkpoints):
+    with flags.reserved(inference, reads=[inputs / "*.pt"], saved=flags.checkpoints):
         denoiser = load(settings)
         x = read_noises(settings, denoiser)
-        if own.samples > len(x):
-            raise UserError(f"--samples is {own.samples}; allowed: 1 to {len(x)}, the noises in {inputs}")
-        earlier = list(own.checkpoints.parent.glob(own.checkpoints.name)) if inference.overwrite else []
-        for index, name in enumerate(x.names[: own.samples]):
-            result = _spectrum_of(settings, own, denoiser, x, index, earlier)
+        if flags.samples > len(x):
+            raise UserError(f"--samples is {flags.samples}; allowed: 1 to {len(x)}, the noises in {inputs}")
+        earlier = list(flags.checkpoints.parent.glob(flags.checkpoints.name)) if inference.overwrite else []
+        for index, name in enumerate(x.names[: flags.samples]):
+            result = _spectrum_of(settings, flags, denoiser, x, index, earlier)
             _print(name, result)
             written[name], directions[name] = result.to_dict(), result.right
             # After each noise, so that an error in a later one does not lose it; an earlier result stays until the end.
-            if not replaces or index == own.samples - 1:
-                write_json(own.output, written)
-                _save(directions, own.vectors)
+            if not replaces or index == flags.samples - 1:
+                write_json(flags.output, written)
+                _save(directions, flags.vectors)
                 directions.clear()
-    print(own.output)
+    print(flags.output)
 
 
 def _save(directions: dict[str, torch.Tensor], folder: Path | None) -> None:
@@ -95,7 +95,7 @@ def _print(name: str, result: Spectrum) -> None:
 
 
 def _spectrum_of(
-    settings: Settings, own: SpectrumFlags, denoiser: Denoiser, x: NoiseSet, index: int, earlier: list[Path]
+    settings: Settings, flags: SpectrumFlags, denoiser: Denoiser, x: NoiseSet, index: int, earlier: list[Path]
 ) -> Spectrum:
     """The exponents of one noise; its first progress deletes the `earlier` checkpoints."""
     from denoscope import dynamics
@@ -103,24 +103,24 @@ def _spectrum_of(
     from denoscope.foundation.checkpoint import Checkpoint
 
     inference, name = settings.inference, x.names[index]
-    path = own.checkpoints.with_name(f"{name}.npz")
+    path = flags.checkpoints.with_name(f"{name}.npz")
 
     def report(done: int, total: int) -> None:
-        # All at once, so that a later --resume meets none of them; this noise's own has been replaced.
+        # Delete all of them now, so that a later --resume finds none; the one of this noise was replaced.
         while earlier:
             if (file := earlier.pop()) != path:
                 file.unlink()
         counter(done, total)
 
-    with progress.Counter(f"{name}, {index + 1} of {own.samples}", unit="iteration") as counter:
+    with progress.Counter(f"{name}, {index + 1} of {flags.samples}", unit="iteration") as counter:
         return dynamics.spectrum(
             denoiser,
             x.batch([index]),
-            own.k,
+            flags.k,
             steps=inference.num_steps,
-            layer=own.layer,
-            step=own.layer_step,
-            differences=own.differences,
+            layer=flags.layer,
+            step=flags.layer_step,
+            differences=flags.differences,
             noise=inference.noise,
             noise_seed=settings.system.seed,
             name=name,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from denoscope.cli.closed_loops import LEVELS, default_levels
-from denoscope.cli.flag_groups import SAVED
-from denoscope.cli.output import NPZ, Pictured, warn
+from denoscope.cli.closed_loops import LEVELS_HELP, default_levels
+from denoscope.cli.flag_groups import EARLIER_WORK
+from denoscope.cli.output import NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import at_least, option
@@ -21,52 +21,54 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TurnFlags(Pictured):
+class TurnFlags(PictureFlags):
     """Which images are noised and denoised again, and how far."""
 
     path: Path = option(Path("run.zarr"), "A recording, whose x_0 are the images.", positional=True)
-    levels: tuple[float, ...] = option((), LEVELS)
+    levels: tuple[float, ...] = option((), LEVELS_HELP)
     draws: int = option(16, "Noises for each image and level.", at_least(1))
-    samples: int | None = option(None, "How many of the images, the first ones; by default all.", at_least(1))
+    samples: int | None = option(
+        None, "How many of the images, starting with the first; by default all.", at_least(1)
+    )
     output: Path = option(Path("u_turn.npz"), "Output file of the curve; also its checkpoint.", NPZ)
 
 
-def run(settings: Settings, own: TurnFlags) -> None:
-    with own.working(
-        settings.inference, "U-turns", unit="image", saved=own.output, reads=[own.path]
+def run(settings: Settings, flags: TurnFlags) -> None:
+    with flags.checkpointed(
+        settings.inference, "U-turns", unit="image", saved=flags.output, reads=[flags.path]
     ) as checkpoint:
         from denoscope import figures
 
-        result = _measure(settings, own, checkpoint)
-    own.draw(figures.draw_u_turn, result)
+        result = _measure(settings, flags, checkpoint)
+    flags.draw(figures.draw_u_turn, result)
     columns = (result[name].values for name in ("level", "probability", "interval", "turn_distance"))
     for level, share, (low, high), distance in zip(*columns, strict=True):
         print(
             f"level {level:.2f}  same class {share:.3f}  [{low:.3f}, {high:.3f}]  distance {distance:.3g} (L2)"
         )
     warn(result.attrs["warnings"])
-    own.print_paths()
+    flags.print_paths()
 
 
-def _measure(settings: Settings, own: TurnFlags, checkpoint: Checkpoint) -> xarray.Dataset:
+def _measure(settings: Settings, flags: TurnFlags, checkpoint: Checkpoint) -> xarray.Dataset:
     import torch
 
     from denoscope import dynamics
     from denoscope.recording import opening, replay
     from denoscope.storage.plan import IMAGES
 
-    rec = opening.open(own.path)
+    rec = opening.open(flags.path)
     opening.check_finished(rec)
     rec.check(*IMAGES)
     count = rec.final.sizes["sample"]
-    if own.samples is not None and own.samples > count:
-        raise UserError(f"--samples is {own.samples}; allowed: 1 to {count}, the images in {own.path}")
+    if flags.samples is not None and flags.samples > count:
+        raise UserError(f"--samples is {flags.samples}; allowed: 1 to {count}, the images in {flags.path}")
     steps = replay.options_of(rec).num_steps
     return dynamics.u_turn(
         replay.denoiser_of(rec, device=settings.system.device),
-        torch.from_numpy(rec.final[: own.samples].to_numpy()),
-        own.levels or default_levels(steps),
-        draws=own.draws,
+        torch.from_numpy(rec.final[: flags.samples].to_numpy()),
+        flags.levels or default_levels(steps),
+        draws=flags.draws,
         steps=steps,
         seed=settings.system.seed,
         checkpoint=checkpoint,
@@ -76,7 +78,7 @@ def _measure(settings: Settings, own: TurnFlags, checkpoint: Checkpoint) -> xarr
 VERB = Verb(
     run,
     "Measure how often images return to the same class after they are noised part of the way.",
-    {"system": "device threads seed", "inference": SAVED},
+    {"system": "device threads seed", "inference": EARLIER_WORK},
     TurnFlags,
     arguments={"level": "levels"},
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import load, plane_of
-from denoscope.cli.output import JSON, NPZ, Checkpointed, Pictured, warn, write_json
+from denoscope.cli.output import JSON, NPZ, CheckpointFlags, PictureFlags, warn, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import at_least, option
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class UncertaintyFlags(Checkpointed, Pictured):
+class UncertaintyFlags(CheckpointFlags, PictureFlags):
     """How many points of the plane are classified, and how far around each."""
 
     epsilons: tuple[float, ...] = option(
@@ -32,13 +32,15 @@ class UncertaintyFlags(Checkpointed, Pictured):
     )
 
 
-def run(settings: Settings, own: UncertaintyFlags) -> None:
-    with own.working(settings.inference, "uncertainty", unit="label", saved=own.checkpoint) as checkpoint:
+def run(settings: Settings, flags: UncertaintyFlags) -> None:
+    with flags.checkpointed(
+        settings.inference, "uncertainty", unit="label", saved=flags.checkpoint
+    ) as checkpoint:
         from denoscope import figures
 
-        result = _measure(settings, own, checkpoint)
-    write_json(own.output, result.to_dict())
-    own.draw(figures.draw_uncertainty, result)
+        result = _measure(settings, flags, checkpoint)
+    write_json(flags.output, result.to_dict())
+    flags.draw(figures.draw_uncertainty, result)
     for epsilon, share, (low, high) in zip(
         result.epsilons, result.fractions, result.fraction_intervals, strict=True
     ):
@@ -47,10 +49,10 @@ def run(settings: Settings, own: UncertaintyFlags) -> None:
         low, high = result.interval
         print(f"uncertainty exponent {result.value:.3f}  [{low:.3f}, {high:.3f}]")
     warn(result.warnings)
-    own.print_paths()
+    flags.print_paths()
 
 
-def _measure(settings: Settings, own: UncertaintyFlags, checkpoint: Checkpoint) -> UncertaintyExponent:
+def _measure(settings: Settings, flags: UncertaintyFlags, checkpoint: Checkpoint) -> UncertaintyExponent:
     import numpy as np
 
     from denoscope import basins, dynamics
@@ -71,8 +73,8 @@ def _measure(settings: Settings, own: UncertaintyFlags, checkpoint: Checkpoint) 
     )
     return dynamics.uncertainty_exponent(
         label_of,
-        np.random.default_rng(seed).uniform(low, high, (own.points, 2)),
-        own.epsilons,
+        np.random.default_rng(seed).uniform(low, high, (flags.points, 2)),
+        flags.epsilons,
         seed=seed,
         batch_size=inference.batch_size,
         checkpoint=checkpoint,

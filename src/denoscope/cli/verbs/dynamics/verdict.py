@@ -20,13 +20,13 @@ class VerdictFlags(LabelFlags):
     output: Path = option(Path("verdict.json"), "Output file: the verdict and the numbers behind it.", JSON)
 
 
-def run(settings: Settings, own: VerdictFlags) -> None:
-    with own.reserved(settings.inference):
+def run(settings: Settings, flags: VerdictFlags) -> None:
+    with flags.reserved(settings.inference):
         from denoscope import dynamics
 
-        labels, provenance = read_plane(own.path)
+        labels, provenance = read_plane(flags.path)
         result = dynamics.verdict(labels)
-    write_measured(own.output, provenance, result.to_dict())
+    write_measured(flags.output, provenance, result.to_dict())
     sides = result.dimension.fit.sides
     print(result)
     print(
@@ -34,7 +34,7 @@ def run(settings: Settings, own: VerdictFlags) -> None:
         f"disorder of neighbouring cells {result.disorder:.2f}"
     )
     warn(result.warnings)
-    print(own.output)
+    print(flags.output)
 
 
 VERB = Verb(

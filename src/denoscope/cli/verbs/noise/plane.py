@@ -9,7 +9,7 @@ from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 
 
-def run(settings: Settings, _own: None) -> None:
+def run(settings: Settings, _flags: None) -> None:
     write(plane_of(settings, noise_shape(settings)), settings)
 
 

@@ -8,7 +8,7 @@ from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 
 
-def run(settings: Settings, _own: None) -> None:
+def run(settings: Settings, _flags: None) -> None:
     from denoscope import noise
 
     shape = noise_shape(settings)

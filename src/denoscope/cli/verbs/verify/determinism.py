@@ -8,10 +8,10 @@ from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 
 OPTIONS = "lanes noise sampler_dtype fast tf32"
-"""On which the bits depend."""
+"""Options on which the bits depend."""
 
 
-def run(settings: Settings, _own: None) -> None:
+def run(settings: Settings, _flags: None) -> None:
     from denoscope.recording import verify
 
     options = settings.inference

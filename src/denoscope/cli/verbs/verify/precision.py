@@ -13,7 +13,7 @@ from denoscope.foundation.checked import option
 from denoscope.foundation.errors import UserError
 
 OPTIONS = "layers lanes sampler_dtype fast tf32"
-"""On which a noise floor depends."""
+"""Options on which a noise floor depends."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class PrecisionFlags(OwnFlags):
     )
 
 
-def run(settings: Settings, own: PrecisionFlags) -> None:
+def run(settings: Settings, flags: PrecisionFlags) -> None:
     from denoscope.recording import opening, verify
 
-    if own.path is None:
+    if flags.path is None:
         options = settings.inference
         chosen = {name: getattr(options, name) for name in OPTIONS.split()}
         floor = verify.precision(load(settings), steps=options.num_steps, **chosen)
@@ -37,10 +37,10 @@ def run(settings: Settings, own: PrecisionFlags) -> None:
             raise UserError(
                 "--path measures with the recording's own model and options; leave out the other flags"
             )
-        floor = verify.precision_of(opening.open(own.path), device=settings.system.device)
-        opening.set_attribute(own.path, "noise_floor", floor.to_dict())
+        floor = verify.precision_of(opening.open(flags.path), device=settings.system.device)
+        opening.set_attribute(flags.path, "noise_floor", floor.to_dict())
     print(floor)
-    print(f"noise floor of {own.path or settings.model.model}: {floor.value:.3g}")
+    print(f"noise floor of {flags.path or settings.model.model}: {floor.value:.3g}")
 
 
 VERB = Verb(

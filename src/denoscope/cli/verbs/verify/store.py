@@ -21,10 +21,10 @@ class StoreFlags(OwnFlags):
     )
 
 
-def run(_settings: Settings, own: StoreFlags) -> None:
+def run(_settings: Settings, flags: StoreFlags) -> None:
     from denoscope.recording import verify
 
-    report = verify.store(own.path, recompute=own.recompute, inputs=own.inputs)
+    report = verify.store(flags.path, recompute=flags.recompute, inputs=flags.inputs)
     print(report)
     if not report.sound:
         raise SystemExit(1)
