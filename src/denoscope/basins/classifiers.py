@@ -23,7 +23,7 @@ from denoscope.models.fingerprint import weights_sha256
 
 LENET = "lenet"
 ClassifierSource = str | os.PathLike[str] | Callable[[torch.Tensor], Any]
-"""What names a classifier: "lenet", a file of weights of LeNet-5, or a function from images to labels."""
+"""A classifier: "lenet", a file of weights of LeNet-5, or a function from images to labels."""
 
 
 class ImageClassifier(Protocol):

@@ -1,4 +1,4 @@
-"""The labels of single points of a plane of noises, between its cells too."""
+"""Labels of single points of a plane of noises, which may lie between its cells."""
 
 from __future__ import annotations
 

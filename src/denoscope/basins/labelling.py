@@ -32,7 +32,7 @@ class Labelling:
     condition: Condition
 
     def __call__(self, x_T: torch.Tensor) -> dict[str, np.ndarray]:
-        """`label` [n] of noises [n, C, H, W], `nonfinite` [n], and what else the classifier says, such as `confidence`."""
+        """`label` [n], `nonfinite` [n] and the classifier's other arrays, such as `confidence`, for noises [n, C, H, W]."""
         x_0 = run_loop(self.denoiser, x_T, self.loop, condition=of_first(self.condition)).cpu()
         return self.classify(x_0) | {"nonfinite": ~x_0.float().isfinite().flatten(1).all(1).numpy()}
 

@@ -8,7 +8,7 @@ __all__ = ["main", "script"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `denoscope` with these words, those of the process unless given."""
+    """Run `denoscope` with these arguments, by default those of the process (`sys.argv`)."""
     with interruption.reported():
         # Imported here, so that Ctrl-C during these imports is reported as it is later.
         from denoscope.cli import command

@@ -1,4 +1,4 @@
-"""Models and noises that the flags name."""
+"""The model and the noises that the settings name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def load(settings: Settings) -> Denoiser:
-    """The model."""
+    """The denoiser that the settings name."""
     from denoscope.models import loading
 
     model = settings.model
@@ -30,7 +30,7 @@ def load(settings: Settings) -> Denoiser:
 
 
 def read_noises(settings: Settings, denoiser: Denoiser) -> NoiseSet:
-    """The noises of the folder `inputs`, of the model's shape."""
+    """The noises in the folder `inputs`, which must have the model's shape."""
     from denoscope import noise
 
     return noise.read(settings.system.inputs, shape=denoiser.shape)

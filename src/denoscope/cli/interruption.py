@@ -11,6 +11,6 @@ def reported() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        print(end="", flush=True)  # what was printed before stands above
+        print(end="", flush=True)  # earlier output comes first
         print(f"\n{str(stop) or 'stopped'}", file=sys.stderr)
         raise SystemExit(130) from None

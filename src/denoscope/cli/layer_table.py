@@ -1,4 +1,4 @@
-"""The layers of a model that queries name, listed with what recording them takes."""
+"""A table of the layers of a model, with the bytes that recording them takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEADING = ("layer", "class", "shape", "dtype", "calls", "bytes a step and sample
 
 
 def find(model: str, queries: Sequence[str]) -> list[Layer]:
-    """The layers of a bundled model, a folder or a hub id that the queries name; weights stay unread."""
+    """The layers that queries match in a bundled model, a folder or a hub id; no weights are read."""
     network = blueprint(sources.find(model, argument="model").network, name=model)
     surveyed = families.layers_of(network)
     return layers_at(
@@ -24,7 +24,7 @@ def find(model: str, queries: Sequence[str]) -> list[Layer]:
 
 
 def table(layers: Sequence[Layer]) -> str:
-    """One line for each layer, and what all of them take together."""
+    """One line for each layer, and a last line with their total size."""
     rows = [HEADING, *map(_row, layers)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADING))]
     lines = [

@@ -1,4 +1,4 @@
-"""What a command reports on stderr while it works: the messages of the logger `denoscope`."""
+"""The messages that a command shows on stderr while it works, from the logger `denoscope`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where `denoscope noise …` writes its noises."""
+"""The output of the `denoscope noise …` commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def write(x: NoiseSet, settings: Settings) -> None:
-    """Write the noises to the folder `inputs` and say so."""
+    """Write the noises to the folder `inputs`, and print what was written."""
     folder = settings.system.inputs
     x.write(folder, overwrite=settings.inference.overwrite)
     shape = ", ".join(map(str, x.shape))

@@ -1,4 +1,4 @@
-"""Drawings of when images are decided."""
+"""Drawings that show in which step, or at which noise level, images are decided."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ ImageLike = torch.Tensor | ArrayLike
 
 GAP = 2
 GAP_SHADE = 128
-"""Shade of grey between pictures, which neither digits (black at the edge) nor noise have throughout."""
+"""Shade of grey between pictures, distinct from both the black edge of digits and noise."""
 
 
 def to_uint8(x: ImageLike) -> np.ndarray:
@@ -57,7 +57,7 @@ def as_tensor(x: ImageLike) -> torch.Tensor:
 
 
 def enlarge(pixels: np.ndarray, scale: int | None = None) -> np.ndarray:
-    """A picture [H, W] or [H, W, 3] whose pixels become squares of `scale` pixels, by default to about 224 in all."""
+    """A picture [H, W] or [H, W, 3] enlarged `scale` times; by default its longer side becomes about 224 pixels."""
     scale = max(1, 224 // max(pixels.shape[:2])) if scale is None else scale
     if scale < 1:
         raise UserError(f"{spelled('scale')} is {scale}; allowed: an integer of at least 1")
@@ -65,7 +65,7 @@ def enlarge(pixels: np.ndarray, scale: int | None = None) -> np.ndarray:
 
 
 def mosaic(pictures: Sequence[np.ndarray] | np.ndarray, columns: int, *, gap: int = GAP) -> np.ndarray:
-    """Pictures of one size, row by row, in one picture, with grey lines between them and grey empty places at the end."""
+    """One picture made of pictures of equal size, row by row; the gaps and the unused places at the end are grey."""
     if columns < 1:
         raise UserError(f"columns is {columns}; allowed: an integer of at least 1")
     if not len(pictures):
@@ -138,9 +138,10 @@ def render(
 ) -> list[Path]:
     """Write the pictures of a .pt file and return their paths.
 
-    Of a sequence [steps + 1, C, H, W] it writes the state after denoising step `step` (0 to steps − 1; −1 for the last,
-    which is x_0; "noise" for x_T) to `output_base_dir`/sequences, or with `all_steps` a strip and an animation. Of a final
-    tensor [C, H, W] or [1, C, H, W] it writes the image to `output_base_dir`/final_tensors.
+    For a sequence [steps + 1, C, H, W] this is the state after denoising step `step` (0 to steps − 1; −1 for the
+    last, which is x_0; "noise" for x_T) or, with `all_steps`, a strip and an animation; they go to
+    `output_base_dir`/sequences. For a final tensor [C, H, W] or [1, C, H, W] it is the image, which goes to
+    `output_base_dir`/final_tensors.
 
     Raises: UserError naming the file if it holds no images, or has no such step.
     """

@@ -42,7 +42,7 @@ def table(title: str, rows: Mapping[str, object], *, picture: str = "") -> str:
 def thumbnail(array2d: ArrayLike) -> str:
     """An `<img>` with the array [H, W] as an inline grey PNG, from its smallest value (black) to its largest.
 
-    NaN and infinite values are mid-grey, as is an array of one value.
+    NaN and infinite values are mid-grey, and so is a constant array.
     """
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Conversion of values to those of JSON, and the differences of nested ones."""
+"""Conversion to JSON values, and the differences between nested dictionaries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masked arrays, whose mask every conversion to an array would drop."""
+"""Refusal of masked arrays, because converting one to a plain array drops its mask."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 
 LARGEST_INTEGER = 2**63 - 1
-"""What arrays, files and random generators count with."""
+"""The largest integer that arrays, files and random generators hold."""
 
 
 def parse_integer(
@@ -88,7 +88,7 @@ def describe(value: Any) -> str:
     """The repr of a value if it is short, otherwise its type, for use in a message."""
     try:
         text = repr(value)
-    except ValueError:  # an integer of more digits than Python writes
+    except ValueError:  # an integer with more digits than Python converts to a string
         text = ""
     if 0 < len(text) <= 60 and "\n" not in text:
         return text

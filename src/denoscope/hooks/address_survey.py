@@ -17,7 +17,7 @@ from denoscope.hooks.visitors import VisitedNetwork
 Run = Callable[[int], Any]
 """Calls the network once with a batch of the given number of rows."""
 Values = list[tuple[tuple[int, ...], torch.dtype]]
-"""Shape, with the rows, and dtype of every value that passed."""
+"""The shape, including the axis of rows, and the dtype of every value that passed."""
 
 
 def layers_at(

@@ -20,10 +20,10 @@ _SUFFIX = re.compile(
 class Address:
     """The place of a state: the path of a module, and which of its values is meant.
 
-    `what` is the module's output ("out"), its input ("in"), output − input ("diff"), or of an attention module the
-    queries, keys and values that enter the softmax [head, token, feature] ("q", "k", "v") and its weights
-    [head, query, key] ("probs"). `index` picks one element of a tuple; without it, the first tensor is taken. `before`
-    means the value before interventions at the same place.
+    `what` is the module's output ("out"), its input ("in") or output − input ("diff"). For an attention module it can
+    also be the queries, keys or values that enter the softmax [head, token, feature] ("q", "k", "v"), or its weights
+    [head, query, key] ("probs"). `index` picks one element of a tuple; without it, the first tensor is taken.
+    `before` means the value before interventions at the same place.
 
     >>> str(Address("mid_block.attentions.0", "probs"))
     'mid_block.attentions.0:probs'

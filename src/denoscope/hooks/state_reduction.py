@@ -24,7 +24,7 @@ AXES = {"channels": ("channel", "feature"), "height": ("height",), "width": ("wi
 """The axes that each option chooses from."""
 REDUCTIONS = "none, spatial_mean, channel_mean, norm, or project:K with K of at least 1"
 LARGEST_MATRIX = 2**30
-"""Bytes of a projection's float32 matrix."""
+"""The largest float32 matrix of a projection, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class Selection:
         return tuple(name for name, _ in self._axes(inner, layer))
 
     def dtype(self, inner: torch.dtype) -> torch.dtype:
-        """The dtype of what is stored of states of dtype `inner`.
+        """The stored dtype of states of dtype `inner`.
 
         Raises: UserError if complex states are to be reduced.
         """

@@ -17,7 +17,7 @@ from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.visitors import VisitedNetwork, Visits
 
 States = dict[str, torch.Tensor]
-"""By address, [rows, calls, …]."""
+"""The states [rows, calls, …] of layers by address."""
 Call = Callable[[nn.Module, torch.Tensor, torch.Tensor, Mapping[str, Any]], torch.Tensor]
 """How a network is called: (network, x, timestep, inputs) → output."""
 Writes = Callable[[], Visits]
@@ -51,7 +51,7 @@ class TappedNetwork:
     >>> output, states = run(x, timestep, {})
 
     A state is [rows, calls, …], since a layer may be called several times in one call of the network. States are read
-    after what `writes` puts there, those of an address with `:before` in front of that.
+    after `writes` has changed them, those of an address with `:before` before that.
 
     Args:
         attached: leave the states in the autograd graph, which keeps alive what they were computed from.
@@ -84,9 +84,9 @@ class TappedNetwork:
 
 
 class TapModule(nn.Module):
-    """The network and the values that readers took from it, as outputs of one module.
+    """A module whose outputs are those of the network and the values that readers took from it.
 
-    So the states are outputs of the graph when it is compiled, not side effects of Python.
+    When it is compiled, the states are therefore outputs of the graph, not side effects of Python.
     """
 
     def __init__(self, network: nn.Module, call: Call, layers: Sequence[Layer], *, attached: bool):
@@ -119,7 +119,7 @@ class TapModule(nn.Module):
     def _state(self, layer: Layer, rows: int) -> torch.Tensor:
         """[rows, calls, …]; missing values if the layer was not called as often as planned.
 
-        Which of several calls was left out cannot be known, so that no call takes the place of another.
+        It is unknown which of the calls was left out, so none of the values is used.
         """
         values = self._values.get(layer.address, [])
         planned = (rows, *(layer.shape or ()))

@@ -77,7 +77,7 @@ class Scope:
 class Site:
     """A layer in a run, with the part of its states that an intervention writes.
 
-    `name` begins messages.
+    `name` is the start of messages.
 
     Raises: UserError if the layer cannot be written, or the scope does not fit it.
     """

@@ -1,4 +1,4 @@
-"""What the configurations in a model's folder must hold, as far as sizes, times and numbers depend on it."""
+"""Schemas of the configuration files in a model's folder, for all entries that determine sizes and times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from denoscope.foundation.reading import json_files
 from denoscope.foundation.reading.json_files import MalformedError
 
 LARGEST = 2**24
-"""Of the integers of a network's configuration: widths, sizes and vocabularies are far smaller."""
+"""The largest integer in a network's configuration; widths, sizes and vocabularies are far smaller."""
 Width = Annotated[int, Meta(ge=1, le=2**16)]
 Pair = Annotated[list[Width], Meta(min_length=2, max_length=2)]
 Layers = Annotated[int, Meta(ge=0, le=256)]

@@ -1,4 +1,4 @@
-"""Noises in an array: what `as_noises` makes of tensors, NumPy arrays and xarray.DataArrays."""
+"""Noises in an array, which `as_noises` makes from tensors, NumPy arrays and xarray.DataArrays."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 KIND = "denoscope noise"
 FORMAT = f"{KIND} 1"
 FILE_BYTES = 1200
-"""What a file of a tensor takes beside its values, and its entry in the manifest."""
+"""The bytes of a tensor's file beyond its values, and of its entry in the manifest."""
 
 
 def write(noises: NoiseSet, folder: Path, *, overwrite: bool) -> list[Path]:
@@ -92,7 +92,7 @@ class Manifest:
 def read_manifest(path: Path) -> dict[str, Any]:
     """The content of the JSON file of a set of noises; empty if it is missing, or another program's.
 
-    Raises: UserError naming the file if it is not JSON, or a set of noises with a sample that cannot be.
+    Raises: UserError naming the file if it is not JSON, or a set of noises with an invalid sample.
     """
     if not os.path.lexists(path):
         return {}
@@ -114,7 +114,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _is_ours(content: dict[str, Any]) -> bool:
-    """Whether a JSON file describes noises: it says so, or has samples with names as only such files have."""
+    """Whether a JSON file describes noises, by its format or by having samples with names."""
     samples = content.get("samples")
     named = isinstance(samples, list) and any(
         isinstance(entry, dict) and "name" in entry for entry in samples

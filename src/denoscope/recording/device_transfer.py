@@ -44,7 +44,7 @@ class DeviceTransfer:
     ) -> None:
         if self.threaded:
             if kind is not None:
-                self._error = self._error or error  # what is still in transfer need not arrive
+                self._error = self._error or error  # tensors that are still in transfer are dropped
             self._waiting.put(None)
             self._thread.join()
         if kind is None:

@@ -24,7 +24,7 @@ FORMATS = ("pt", "safetensors", "npz")
 def write(dataset: xarray.Dataset, folder: Path, format: str) -> Path:
     """Write the finished samples of a recording into a folder; returns the folder.
 
-    Raises: UserError for another format than FORMATS, and where a file would be replaced.
+    Raises: UserError if the format is not one of FORMATS, or a file would be replaced.
     """
     if parse_choice(format, "format", FORMATS) == "pt":
         _write_pt(dataset, folder)
@@ -64,7 +64,7 @@ def _copy(dataset: xarray.Dataset, plan: Plan, samples: range, unit: Unit) -> No
 
 
 def _plan_of(dataset: xarray.Dataset) -> Plan:
-    """The plan of a folder of .pt files that holds the same."""
+    """The plan of a folder of .pt files with the same content."""
     states = RecordedStates(dataset)
     images = {name: dataset[name] for name in IMAGES if name in dataset}
     return Plan(

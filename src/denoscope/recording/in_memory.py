@@ -56,7 +56,7 @@ class MemoryWriter:
         self._complete[rows] = True
 
     def dataset(self) -> xarray.Dataset:
-        """The recording as the readers of stored ones give it."""
+        """The recording as a dataset, like those of stored recordings."""
         import xarray
 
         variables = {

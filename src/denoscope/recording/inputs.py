@@ -1,4 +1,4 @@
-"""What a recorded run starts from and goes through."""
+"""The inputs of a recorded run."""
 
 from __future__ import annotations
 

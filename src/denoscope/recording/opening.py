@@ -1,4 +1,4 @@
-"""Opening recordings: from a path, or from what a caller gives as a recording."""
+"""Opening of recordings, from a path or from an argument that stands for a recording."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def check_finished(rec: Recording) -> None:
 def set_attribute(path: str | os.PathLike[str], name: str, value: Any) -> None:
     """Write one attribute into a stored recording.
 
-    Raises: UserError where it cannot be written; then the recording is unchanged.
+    Raises: UserError if it cannot be written; the recording is then unchanged.
     """
     path = Path(path)
     try:

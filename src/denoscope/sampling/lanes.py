@@ -30,7 +30,7 @@ from denoscope.sampling.step import Step
 
 @dataclass(frozen=True, eq=False)
 class CallResult:
-    """What one call of the network and the scheduler gives."""
+    """The result of one call of the network and the scheduler."""
 
     model_output: torch.Tensor
     x_0_estimate: torch.Tensor | None

@@ -106,9 +106,9 @@ class Loop:
         return dtypes[self.sampler_dtype]
 
     def generators(self, index: int, names: Sequence[str]) -> list[torch.Generator]:
-        """The generators of a stochastic scheduler's noise at entry `index` of its timesteps, one a row.
+        """The generators of a stochastic scheduler's noise at entry `index` of its timesteps, one for each row.
 
-        So no row depends on another. Rows beyond the samples `names` are padding and repeat the last one.
+        No row depends on another. Rows beyond the samples `names` are padding and repeat the last one.
         """
         padded = [*names, *[names[-1]] * (self.lanes - len(names))]
         if self.noise == "common":

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 MOST_SAMPLES = 10**7
-"""What a recording may hold at most: a file that claims more is damaged, or would take all memory."""
+"""The most samples of a recording; a file that claims more is damaged, or would take all memory."""
 MOST_STATES = 10**6
 Samples = Annotated[int, Meta(ge=0, le=MOST_SAMPLES)]
 Lanes = Annotated[int, Meta(ge=1, le=MOST_SAMPLES)]
@@ -70,7 +70,7 @@ class Attributes:
 
 @dataclass(frozen=True)
 class Extent:
-    """What a recording is planned for: so many samples, `lanes` of them in a group, each with so many states."""
+    """The planned size of a recording: `samples` in groups of `lanes`, each sample with `states` states."""
 
     samples: int
     lanes: int

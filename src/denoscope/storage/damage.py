@@ -1,4 +1,4 @@
-"""How a damaged recording is refused."""
+"""The error for damaged recordings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which samples of a recording are finished, and which of their states are NaN or Inf, as its marks say."""
+"""The flags of a recording, read from its marks: which samples are finished, and which states are NaN or Inf."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 LEVELS = ("timestep", "sigma")
 OF_STATES = {name: f"state_{name}" for name in LEVELS}
-"""What the levels of all states are stored as if not all steps are: in a store, a name has one dimension."""
+"""The coordinates of the levels of all states if only some steps are stored: in a store, a name has one dimension."""
 
 
 def level_coords(

@@ -1,4 +1,4 @@
-"""Room in a store: what is free, what a recording occupies, and the refusal of one that does not fit."""
+"""Space in a store: how much is free, how much a recording occupies, and the refusal of one that does not fit."""
 
 from __future__ import annotations
 

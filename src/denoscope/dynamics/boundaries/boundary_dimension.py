@@ -22,8 +22,8 @@ DRAWS = 400
 FULL = 0.95
 """Share of mixed windows above which a count measures the area of the plane rather than the boundary."""
 RIM = 0.5
-"""Part of the largest possible excess of the boundary's share near the edge over the area's share, above which it counts
-as a boundary at the edge."""
+"""A boundary is at the edge if its share near the edge exceeds the area's share by more than this part of the largest
+possible excess."""
 UNEVEN = 0.1
 """Difference between local slopes above which, if their intervals are disjoint, there is no common exponent."""
 
@@ -74,8 +74,8 @@ def boundary_dimension(
     cells. N is the mean over all tilings of the plane by such boxes, taken from the windows whose centre is far enough
     from the edge for the widest box to fit around it.
 
-    Interpretation: a smooth curve has D = 1, a boundary that fills the plane D = 2. D describes the range of sizes
-    given and no other; where the boundary scales, `fit.local_slopes` are constant.
+    Interpretation: a smooth curve has D = 1, a boundary that fills the plane D = 2. D describes only the
+    given range of sizes; where the boundary scales, `fit.local_slopes` are constant.
 
     Caveats: an exponent over less than a decade is not evidence of a fractal (see `verdict`). Label noise reads up to
     2, basins smaller than the boxes read 2, a winding curve reads above 1 at the size of its turns. Structure finer
@@ -124,14 +124,17 @@ def boundary_dimension(
 
 
 def _counts_by_block(mixed: Sequence[np.ndarray], shape: tuple[int, ...], trims: Sequence[int]) -> np.ndarray:
-    """Mixed windows [block, size] by the block of the plane that holds their centre; `trims` as in `_block_sums`."""
+    """The number of mixed windows [block, size] with their centre in each block; `trims` as in `_block_sums`."""
     return np.stack(
         [_block_sums(windows, shape, trim) for windows, trim in zip(mixed, trims, strict=True)], axis=-1
     )
 
 
 def _block_sums(mixed: np.ndarray, shape: tuple[int, ...], trim: int) -> np.ndarray:
-    """Mixed windows [BLOCKS²] by the block of the plane that holds their centre, without `trim` windows along each axis."""
+    """The number of mixed windows [BLOCKS²] with their centre in each block of the plane.
+
+    The outermost `trim` windows along each axis are left out.
+    """
     first = trim // 2
     inner = mixed[first : mixed.shape[0] - (trim - first), first : mixed.shape[1] - (trim - first)]
     for axis in range(2):

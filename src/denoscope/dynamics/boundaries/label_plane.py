@@ -92,7 +92,7 @@ def parse_boxes(
 
 
 def mixed_windows(labels: np.ndarray, side: int) -> np.ndarray:
-    """Whether each window of side² cells, one at every place of the plane, holds more than one label."""
+    """Whether each window of side² cells holds more than one label, for windows at all positions of the plane."""
     return _over_windows(np.minimum, labels, side) != _over_windows(np.maximum, labels, side)
 
 

@@ -1,4 +1,4 @@
-"""A function from points to labels that knows how it was made."""
+"""A function from points to labels, with a description of what determines the labels."""
 
 from __future__ import annotations
 

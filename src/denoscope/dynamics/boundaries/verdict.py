@@ -71,7 +71,7 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
     smooth: the slope at the shortest lengths is at most that of straight boundaries or 1.03, and at most 0.25 % of the
     boundary cells are isolated.
     fractal: the local slopes, with their intervals, exceed both 1.1 and those of straight boundaries, and agree within
-    0.25 over at least a decade from the cells on. The claim holds for `scales` and no further.
+    0.25 over at least a decade from the cells on. The claim holds for `scales` only.
     undecided: none of these; or disordered cells (R of 0.6) whose slopes fall as boxes grow, as those of noise over a
     smooth boundary; or fewer than 25 boundary cells, or a boundary at the edge of the plane.
 

@@ -16,7 +16,7 @@ CELLS, QUICK_CELLS = 180, 40
 
 
 def run(*, quick: bool = False) -> Iterator[Check]:
-    """All checks, as soon as their group is measured.
+    """Yield all checks, group by group as they are measured.
 
     A group that raises an error yields one check that fails.
 

@@ -38,7 +38,7 @@ class ClosedLoop:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What measures of its orbits are computed from."""
+        """Everything that determines its orbits, for the origin of their measures."""
         return origin_of(
             self.flow,
             {"begin": self.begin, "loop_noise": self.noise, "loop_noise_seed": self.noise_seed},

@@ -45,7 +45,7 @@ def _reach(growth: np.ndarray, batches: int, confidence: float) -> np.ndarray:
 def _correlated(growth: np.ndarray) -> list[int]:
     """The exponents, counted from 0, with a growth that is correlated over a batch.
 
-    Batches of few iterations do not tell; there is a warning about these in any case.
+    Too few iterations show no correlation; there is a warning about them anyway.
     """
     if len(growth) < FEW_ITERATIONS:
         return []

@@ -83,9 +83,10 @@ def lyapunov(
     it takes the largest error of 20, 10 and 5 batches, and the difference between both halves of the orbit.
 
     Caveats: the interval covers the scatter along this orbit, but not other basins, nor a transient longer than
-    `discard`. An orbit can rest on a fixed point or a cycle that repels, where rounding alone holds it, with a warning: its
-    exponents are those of that point. So does a step that computes in a lower precision than its states. Do not use this measure for a map of some fifty
-    steps that differ from each other: QR from an arbitrary frame gets its leading exponents wrong (use `spectrum`).
+    `discard`. Warnings report two effects of rounding: an orbit that rests on a repelling fixed point or cycle, where
+    only rounding holds it, has the exponents of that point; and a step may compute in a lower precision than its
+    states. Do not use this measure for a map of some fifty steps that differ from each other: QR from an arbitrary
+    frame gets its leading exponents wrong (use `spectrum`).
 
     Args:
         step: a function from a state to the next, for tensors of any one shape, or an object whose method `at(iteration)`
@@ -123,7 +124,7 @@ def lyapunov(
     frame = _random_frame(x.numel(), k, seed)
     method, warnings = choose_method(map_at(step, measured.start), x, frame)
     settings = {"k": k, "discard": discard, "seed": seed, "derivative": method}
-    # Without a file there is nothing to distinguish.
+    # Only a file needs an identity.
     identity = {} if checkpoint.path is None else {**settings, **_identity(step, x, measured.start)}
     fresh = _initial_growth(x, frame, len(measured), identity)
     with checkpoint.open(fresh, sequential=True) as work:
@@ -131,9 +132,8 @@ def lyapunov(
         work.run(grow(step, x, work.data, method=method, iterations=measured), len(measured))
     growth = work.data["growth"].to_numpy()[settling : settling + iterations]
     end, last = torch.from_numpy(work.data["x"].to_numpy()).reshape(x.shape).to(x), discard + iterations
-    if int(work.data["done"]) == len(
-        measured
-    ):  # otherwise more was measured before, and the end is further on
+    # A checkpoint with more iterations ends further on.
+    if int(work.data["done"]) == len(measured):
         direction = torch.from_numpy(work.data["frame"].to_numpy())[:, 0]
         warnings = [
             *warnings,
@@ -191,7 +191,7 @@ def _random_frame(size: int, k: int, seed: int) -> torch.Tensor:
 
 
 def _identity(step: Step, x: torch.Tensor, iteration: int) -> dict[str, Any]:
-    """What distinguishes an orbit, and the map that makes it, from others."""
+    """What identifies an orbit and its map."""
     return {"the orbit's state": tensor_files.sha256(x), "the map there": probe(map_at(step, iteration), x)}
 
 
@@ -215,7 +215,7 @@ def _initial_growth(
 
 def _result(growth: np.ndarray, confidence: float, origin: dict[str, Any], warnings: list[str]) -> Lyapunov:
     """Exponents from the growth [iteration, direction]."""
-    # Directions that grow alike come out of the frame in any order.
+    # The order of directions that grow alike is arbitrary.
     growth = growth[:, np.argsort(-growth.mean(axis=0), kind="stable")]
     exponents, intervals = mean_growth(growth, confidence)
     at = np.unique(np.linspace(1, len(growth), min(HISTORY, len(growth))).astype(int))

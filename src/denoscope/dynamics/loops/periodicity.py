@@ -45,8 +45,8 @@ def periodicity(states: Any, *, longest: int = 64, tolerance: float = 1e-6) -> P
     Interpretation: None means that the orbit has no period up to `longest`: it may be quasiperiodic, chaotic, or not
     have settled.
 
-    Caveats: a drift of less than the tolerance per iteration reads as a fixed point, with a warning. Of an orbit that
-    shrinks to zero, include the beginning, which sets the size.
+    Caveats: a drift of less than the tolerance per iteration reads as a fixed point, with a warning. If an orbit
+    shrinks to zero, include its beginning, which sets the size.
 
     Raises: UserError if there are fewer than 3·longest states, or an argument is out of range.
     """

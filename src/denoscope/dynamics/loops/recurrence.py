@@ -50,10 +50,10 @@ def recurrence(
 ) -> Recurrence:
     """The pairs of points [n, …] (or [n]) in order of time that are close, and the lines that they form.
 
-    R_ij = 1 if ‖x_i − x_j‖ ≤ threshold (L2). The threshold is such that a share `rate` of the pairs |i − j| > theiler is
-    recurrent, plus the rounding errors of the points, so that of equal distances all are recurrent or none. Closer pairs in
-    time are False in the matrix and are not counted. With P(l) diagonal lines (a stretch of orbit follows an earlier one)
-    and P(v) vertical lines (the orbit stays where it is) of each length:
+    R_ij = 1 if ‖x_i − x_j‖ ≤ threshold (L2). The threshold is such that a share `rate` of the pairs |i − j| > theiler
+    is recurrent, plus the rounding errors of the points, so that equal distances are either all recurrent or all not.
+    Closer pairs in time are False in the matrix and are not counted. With P(l) diagonal lines (a stretch of orbit
+    follows an earlier one) and P(v) vertical lines (the orbit stays where it is) of each length:
 
     - recurrence rate: the share of recurrent pairs
     - determinism Σ_{l ≥ l_min} l P(l) / Σ_l l P(l): the share of recurrent pairs that lie on diagonals
@@ -77,7 +77,7 @@ def recurrence(
     parse_integer(shortest_vertical, "shortest_vertical", minimum=1)
     _check_size(len(array))
     check_theiler(theiler, len(array))
-    # Among distances that are equal up to rounding, the quantile alone would separate equal ones.
+    # The quantile alone would separate distances that are equal up to rounding.
     threshold = distance_quantile(array, rate, theiler) + resolution(array, rounding)
     matrix = np.concatenate([block <= threshold for _, block in blocks(array, theiler)])
     measured_rate = float(matrix.sum() / ((len(array) - theiler) * (len(array) - theiler - 1)))

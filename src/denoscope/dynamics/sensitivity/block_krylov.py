@@ -12,7 +12,7 @@ from denoscope.foundation import random_streams
 from denoscope.models.denoiser import Denoiser
 
 ROUNDING_FACTOR = 10.0
-"""A direction counts as new if it leaves the span by more than so many rounding errors of all images."""
+"""A direction counts as new if it leaves the span by more than this many rounding errors of all images."""
 
 
 class Span(NamedTuple):
@@ -30,7 +30,7 @@ class Span(NamedTuple):
 
     @property
     def exhausted(self) -> bool:
-        """Whether J and Jᵀ do not lead out of the span any more."""
+        """Whether a further iteration would add no directions."""
         return len(self.directions) == len(self.images)
 
 
@@ -57,7 +57,7 @@ def random_block(denoiser: Denoiser, count: int, seed: int) -> torch.Tensor:
 
 
 def extend(flow: DenoisingMap, x_T: torch.Tensor, span: Span) -> Span:
-    """The span after one iteration at x_T [1, C, H, W]: new directions go through J, what is new of that through Jᵀ.
+    """The span after one iteration at x_T [1, C, H, W]: J maps the new directions, Jᵀ the new part of their images.
 
     This is block Golub–Kahan bidiagonalization with full orthogonalization against all earlier directions.
     """

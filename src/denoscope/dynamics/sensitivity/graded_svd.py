@@ -7,7 +7,7 @@ import torch
 from scipy.linalg import lapack
 
 EXPONENT = 500
-"""The matrix is scaled so that its largest element is about 2^EXPONENT: the smallest are then no denormal numbers."""
+"""The matrix is scaled so that its largest element is about 2^EXPONENT, which keeps the smallest from being denormal."""
 
 
 def graded_svd(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

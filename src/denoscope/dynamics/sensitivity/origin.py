@@ -1,4 +1,4 @@
-"""What derivatives of the denoising map were computed from."""
+"""The origin of derivatives of the denoising map: everything that determines them."""
 
 from __future__ import annotations
 

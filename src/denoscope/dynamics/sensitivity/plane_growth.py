@@ -53,9 +53,9 @@ def plane_growth(
 
     Interpretation: ridges of `growth` follow boundaries between basins.
 
-    Caveats: a ridge is not a fractal; the straight boundary between two Gaussians has a ridge of 27. Far below the larger
-    growth rounding spoils the smaller, which the attribute `warnings` says. Growth within the
-    plane says nothing about other directions (`spectrum`).
+    Caveats: a ridge is not a fractal; the straight boundary between two Gaussians has a ridge of 27. Rounding spoils
+    a smaller growth that lies far below the larger; the attribute `warnings` then says so. Growth within the plane
+    says nothing about other directions (`spectrum`).
 
     Args:
         plane: a plane of noises, from `noise.plane` or `noise.read`.

@@ -26,10 +26,10 @@ def step_jacobian(flow: DenoisingMap, index: int, x: torch.Tensor) -> torch.Tens
 
 
 def log_determinant(flow: DenoisingMap, x_T: torch.Tensor) -> float | None:
-    """ln|det ∂x_0/∂x_T| as the sum over steps of ln|det J_k| by LU; None if it cannot be had.
+    """ln|det ∂x_0/∂x_T| as the sum over steps of ln|det J_k| by LU; None if it cannot be computed.
 
-    That is the case if a step has no derivative of its own, or if rounding errors of the elements change a determinant:
-    each is computed again from elements that are moved by random rounding errors.
+    It cannot if a step has no derivative of its own, or if rounding errors of the elements change a determinant. To
+    test the latter, each determinant is computed a second time, with random rounding errors added to the elements.
     """
     if not keeps_no_history(flow.denoiser.scheduler):
         return None

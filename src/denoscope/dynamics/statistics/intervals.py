@@ -52,11 +52,11 @@ def clustered_interval(
 ) -> np.ndarray:
     """The interval [..., 2] of a probability, from the shares [cluster, ...] of successes in `draws` of each cluster.
 
-    It is Wilson's interval for the number of independent trials whose mean has the variance v that the mean over all
-    draws has: p(1−p)/v, times (z/t)² because v is estimated from few clusters. That number is at most the number of all
-    draws and at least 1. If all clusters agree, v is 0 and each cluster counts as one trial, so that the interval has a
-    width at 0 and 1 too. For a single cluster its draws are the trials; the interval then says nothing about other
-    clusters. Clusters of one draw each are independent trials.
+    It is Wilson's interval for an effective number of independent trials: p(1−p)/v, where v is the variance of the
+    mean over all draws, times (z/t)² because v is estimated from few clusters. This number is at least 1 and at most
+    the number of all draws. If all clusters agree, v is 0 and each cluster counts as one trial, so that the interval
+    has a width at 0 and 1 too. For a single cluster its draws are the trials; the interval then says nothing about
+    other clusters. Clusters of one draw each are independent trials.
 
     v = c/(c − 1) Σ (n_i (p_i − p))²/(Σ n_i)² over c clusters of n_i draws.
 

@@ -23,8 +23,8 @@ class CovarianceSpectrum(Result):
 def covariance_spectrum(images: Any) -> CovarianceSpectrum:
     """The eigenvalues of the covariance of images [n, C, H, W], of the data or of a model's samples (`rec.final`).
 
-    λ_i are the eigenvalues of Σ (x − μ)(x − μ)ᵀ/(n − 1), in squared units of a pixel. Of n images all but n − 1 are
-    exactly 0.
+    λ_i are the eigenvalues of Σ (x − μ)(x − μ)ᵀ/(n − 1), in squared units of a pixel. For n images at most n − 1
+    are above 0.
 
     Interpretation: natural images have a few large eigenvalues, and most below 1.
 

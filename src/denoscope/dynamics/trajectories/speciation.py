@@ -35,7 +35,7 @@ class Speciation(Result):
 @accepts_num_steps
 @arguments_checked
 def speciation(denoiser: Denoiser, covariance: Any, *, steps: int = InferenceConfig.num_steps) -> Speciation:
-    """The level at which theory expects denoising to choose between classes: ᾱ Λ = 1, Λ the covariance's largest eigenvalue.
+    """The level at which denoising chooses between classes by theory: ᾱ Λ = 1, with Λ the covariance's largest eigenvalue.
 
     Above this level all trajectories drift alike; below it each is attracted to one class. In the time of Biroli et al.,
     where ᾱ = exp(−2t), it is t_S = ½ ln Λ; here σ_S = √(Λ − 1). Dimensionless, as σ.

@@ -1,1 +1,1 @@
-"""Reading files that others may have made: of any size, any content, and of any kind."""
+"""Reading of untrusted files, which may be of any size, content and file type."""

@@ -1,4 +1,4 @@
-"""Opening files that others may have made: neither a pipe nor a device can block or never end."""
+"""Opening of regular files only, since reading a pipe or a device may block or never end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ IRREGULAR = "it is a pipe, a socket or a device, not a regular file"
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """The file opened for reading, unbuffered positions at its start.
+    """The file, opened for reading at its start.
 
     Raises: OSError if it cannot be opened, or is a pipe, a socket or a device; IsADirectoryError if it is a folder.
     """
@@ -26,7 +26,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
 def regular_only(path: str, flags: int) -> int:
     """An opener for `open` that accepts regular files alone.
 
-    A pipe without a writer would block the opening itself, so that it is opened without blocking and then refused.
+    Opening a pipe without a writer would block. It is therefore opened without blocking, and then refused.
     """
     file = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     try:
@@ -42,7 +42,7 @@ def regular_only(path: str, flags: int) -> int:
 
 
 def check_regular(path: Path) -> None:
-    """Refuse a pipe, a socket or a device at a path. What is missing, or a folder, is left to the reader.
+    """Refuse a pipe, a socket or a device at a path; missing files and folders are left to the reader.
 
     Raises: OSError if there is one.
     """

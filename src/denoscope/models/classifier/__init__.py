@@ -1,1 +1,1 @@
-"""The LeNet-5 that classifies digits, and what it rejects."""
+"""LeNet-5, which classifies digits, and the likeness by which it rejects other images."""

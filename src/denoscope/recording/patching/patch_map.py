@@ -16,7 +16,7 @@ CELL = ("layer", "step", "sample")
 def empty(
     coords: Mapping[str, Any], labels: Mapping[str, np.ndarray], attrs: Mapping[str, Any]
 ) -> xarray.Dataset:
-    """A map in which nothing is finished: moved NaN and, where there are `labels` of the samples, label −1."""
+    """A map in which nothing is finished: `moved` is NaN and, if the samples have `labels`, `label` is −1."""
     import xarray
 
     shape = [len(coords[name][1]) for name in CELL]
@@ -38,7 +38,7 @@ def put(
     moved: np.ndarray,
     label: np.ndarray | None,
 ) -> None:
-    """Take in what cells (layer, sample) of one step came to, all by their places."""
+    """Enter the results of some cells (layer, sample) of one step; all are given by their positions in the map."""
     layers, samples = (list(part) for part in zip(*cells, strict=True))
     where = layers, step, samples
     patched["moved"].values[where] = moved
@@ -48,9 +48,10 @@ def put(
 
 
 def table(patched: xarray.Dataset) -> str:
-    """How far x_0 moved, in the mean over the samples: one line for each layer, one column for each step.
+    """How far x_0 moved, as the mean over samples: one line for each layer, one column for each step.
 
-    Below it, where there are digits: the share of the samples that became B's digit, of those whose own was another.
+    If the map has digits, a second block follows: the share that became B's digit, of the samples whose digits in A
+    and B differ.
     """
     blocks = [_block("moved", patched["moved"].mean("sample"))]
     if "label" in patched:

@@ -1,4 +1,4 @@
-"""What a store may offer beyond `ByteStore`, and what is done where it does not."""
+"""Capabilities that a store may have beyond `ByteStore`, and substitutes for stores without them."""
 
 from __future__ import annotations
 

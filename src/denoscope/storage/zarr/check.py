@@ -22,7 +22,7 @@ CHUNKS = re.compile(r".+/c/\d{1,9}(/\d{1,9})*")
 
 
 def claimed(store: ByteStore, marked: Collection[int]) -> Iterator[str]:
-    """Yield the keys that show plain readers that a group is complete, of groups that are not marked."""
+    """Yield the keys that tell plain readers that a group is complete although it has no mark."""
     for key in sorted(store.list(f"{COMPLETE}/c/")):
         group = key.removeprefix(f"{COMPLETE}/c/")
         if not (group.isdecimal() and int(group) in marked) and any(store.get(key) or b""):

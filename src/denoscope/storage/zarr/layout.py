@@ -1,4 +1,4 @@
-"""Where everything lies in a store, and the store's own file, which describes it."""
+"""The keys of everything in a store, and the store's root file, which describes it."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def is_claimed(store: ByteStore) -> bool:
 
 
 def extent(store: ByteStore) -> Extent:
-    """Return what a store that is laid out is planned for.
+    """Return the planned size of a store that is laid out.
 
     Raises: MalformedError if its metadata are damaged, or claim more than a recording may hold.
     """

@@ -1,4 +1,4 @@
-"""Reading a store as one dataset, as it is indexed."""
+"""Reading of a store as one lazy dataset."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def open_dataset(store: ByteStore) -> xarray.Dataset:
     with reading(store):
         stored = xarray.open_zarr(zarr_store(store), chunks=None)
         names = decode(map(str, stored.data_vars), stored.attrs["fingerprint"]["layers"])
-        # At once, as long as they are known to match their checksums.
+        # Loaded now, while they are known to match their checksums.
         coords = {name: array.variable.load() for name, array in stored.coords.items() if name not in FLAGS}
         samples = list(map(str, stored["sample"].to_numpy()))
     data = {names[str(name)]: _guarded(store, array.variable) for name, array in stored.data_vars.items()}
@@ -49,5 +49,5 @@ def _guarded(store: ByteStore, stored: xarray.Variable) -> xarray.Variable:
 
     values = lazy_array(store, stored.shape, stored.dtype, lambda key: stored[key].to_numpy())
     cached: Any = indexing.MemoryCachedArray(values)
-    # Without the encoding: chunks and shards of the whole array do not fit a part of it that is written elsewhere.
+    # Without the encoding, because a part that is written elsewhere does not fit the chunks and shards of the whole array.
     return xarray.Variable(stored.dims, indexing.CopyOnWriteArray(cached), stored.attrs)

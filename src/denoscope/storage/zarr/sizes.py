@@ -1,4 +1,4 @@
-"""How much room a store takes, before it is written."""
+"""The size of a store, estimated before it is written."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from denoscope.storage.zarr import shard
 from denoscope.storage.zarr.layout import shard_entries
 
 METADATA_BYTES = 2000
-"""Of one array."""
+"""Bytes of the metadata of one array."""
 CHECKSUM_BYTES = 12
-"""Of one checksum in a mark."""
+"""Bytes of one checksum in a mark."""
 
 
 def needed_bytes(store: ByteStore, plan: Plan, groups: Sequence[int] | None = None) -> int:
-    """Return what some groups occupy in a store, or the whole recording. A codec only makes it less."""
+    """Return the bytes that some groups, or the whole recording, occupy in a store without compression."""
     if groups is None:
         return space.footprint(store, _layout_sizes(plan)) + needed_bytes(store, plan, plan.groups)
     return space.footprint(store, (size for group in groups for size in _group_sizes(plan, group)))
@@ -25,9 +25,8 @@ def needed_bytes(store: ByteStore, plan: Plan, groups: Sequence[int] | None = No
 
 def _layout_sizes(plan: Plan) -> Iterator[int]:
     """About the bytes of each file that exists before the first group, and one for each folder."""
-    yield METADATA_BYTES * (
-        len(plan.arrays) + len(plan.coords) + 4
-    )  # the store's own file, with all attributes
+    # The store's own file, with all attributes.
+    yield METADATA_BYTES * (len(plan.arrays) + len(plan.coords) + 4)
     for _ in range(len(plan.arrays) + 2):
         yield from (1, METADATA_BYTES, 1)  # folder, zarr.json, c
     for _, values in plan.coords.values():
