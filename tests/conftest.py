@@ -16,13 +16,13 @@ import denoscope as ds
 
 
 def pytest_collection_modifyitems(items):
-    """The pages of the documentation first: they take longest, and run beside all the rest."""
+    """Run the documentation's pages first: they take longest, and other workers run the rest meanwhile."""
     items.sort(key=lambda item: item.path.stem != "test_readme")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _imports_frozen():
-    """Leave what imports made out of all garbage collections, which would walk through it again and again."""
+    """Exclude imported objects from garbage collection, which would otherwise traverse them every time."""
     import xarray  # noqa: F401
     import zarr  # noqa: F401
     from diffusers import UNet2DModel  # noqa: F401
@@ -32,7 +32,7 @@ def _imports_frozen():
 
 @pytest.fixture(scope="session", autouse=True)
 def _interrupts_arrive():
-    """Let Ctrl-C reach the commands that tests start, also where the tests run in the background, which ignores it."""
+    """Let Ctrl-C reach the commands that tests start: processes in the background ignore it by default."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -80,7 +80,7 @@ def make_unet() -> Callable[..., nn.Module]:
 
 @pytest.fixture(scope="session")
 def make_scheduler() -> Callable[..., object]:
-    """A diffusers scheduler by the name "ddim" or "ddpm" that clips nothing."""
+    """The diffusers scheduler "ddim" or "ddpm", without clipping."""
     import diffusers
 
     kinds = {"ddim": diffusers.DDIMScheduler, "ddpm": diffusers.DDPMScheduler}
@@ -206,7 +206,7 @@ def recorder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def contents():
-    """All files below a recording by their names, its date left out: the one thing two runs differ in."""
+    """All files of a recording by name, without its date, the only difference between two runs."""
 
     def read(path: Path) -> dict[str, object]:
         found: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""Imports point down the order of packages, none of them in a circle, and what is light stays light."""
+"""Imports point down the order of packages without circles, and light modules import no heavy ones."""
 
 import ast
 import re

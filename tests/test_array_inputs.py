@@ -77,7 +77,7 @@ def test_noises_of_every_form_give_the_same_bits(name, denoiser):
     expected = take(denoiser, x)
     for form in ARRAYS.values():
         np.testing.assert_array_equal(take(denoiser, form(batch)), expected)
-    # The noises of a random set are drawn one by one, so that the first is a set of its own.
+    # The noises of a random set are drawn one by one, so that the first noise is also a set of one.
     expected = take(denoiser, ds.noise.random(1, SHAPE, seed=1))
     for form in ARRAYS.values():
         np.testing.assert_array_equal(take(denoiser, form(batch[0])), expected)

@@ -1,4 +1,4 @@
-"""All ways that are compared keep the same numbers."""
+"""All compared ways of recording store the same numbers."""
 
 import importlib.util
 from pathlib import Path
@@ -15,7 +15,7 @@ NAMES = ("sequence", *LAYERS)
 
 
 def kept(way: str, folder: Path) -> dict[str, torch.Tensor]:
-    """What a way wrote, by array: [samples, steps, …]."""
+    """The arrays that one way wrote, by name: [samples, steps, …]."""
     work = Work(str(folder), samples=10, steps=2)
     with torch.inference_mode():
         assert ways.WAYS[way](work).seconds > 0

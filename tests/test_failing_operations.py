@@ -49,7 +49,7 @@ def recorded(folder: Path, format: str, existing: str = "refuse", groups=None, *
 
 
 def resumed(folder: Path, format: str) -> None:
-    """Continue a recording, or record where nothing says what was begun."""
+    """Continue a recording, or begin one if no file says what was begun."""
     try:
         recorded(folder, format, "resume")
     except UserError as error:
@@ -59,7 +59,7 @@ def resumed(folder: Path, format: str) -> None:
 
 
 def holds_right_values(folder: Path, format: str, *schedulers: str, least: int = 0) -> bool:
-    """Whether a recording of one of these schedulers has at least so many finished samples, all with right values."""
+    """Whether a recording of one of these schedulers has at least this many finished samples, all with right values."""
     path = place(folder, format)
     if least == 0 and not formats.stored_format(LocalStore(path)):
         return True
@@ -81,7 +81,7 @@ REFERENCE: dict[str, Path] = {}
 
 @pytest.fixture(scope="module", autouse=True)
 def _reference(tmp_path_factory):
-    """A recording of each format that nothing interrupted."""
+    """An uninterrupted recording in each format."""
     for format in ("zarr", "pt"):
         folder = tmp_path_factory.mktemp("reference")
         recorded(folder, format)
@@ -241,7 +241,7 @@ def test_whichever_operation_fails_the_result_is_the_former_or_the_new_one(name,
 
 
 def refusal(scenario: Scenario, folder: Path) -> str:
-    """What the work is refused with; empty if it succeeds in spite of the failure."""
+    """The message that refuses the work; empty if it succeeds in spite of the failure."""
     try:
         scenario.work(folder)
     except (UserError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Every public function under values that its arguments do not take: it succeeds, or says in one line what is wrong."""
+"""Every public function with values of the wrong kind: it succeeds, or says in one line what is wrong."""
 
 import json
 

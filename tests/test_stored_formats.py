@@ -27,7 +27,7 @@ import denoscope as ds
 from denoscope import cli
 from denoscope.recording import verify
 
-# NumPy 2's of how some of diffusers' schedulers make arrays of tensors.
+# NumPy 2's warning about how some diffusers schedulers convert tensors.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning")
 
 STORED = Path(__file__).parent / "fixtures" / "b8ac056"
@@ -75,13 +75,13 @@ def unpacked(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def stored(unpacked, monkeypatch) -> Path:
-    """All files at their places, in the folder that tests run in; nothing there is changed."""
+    """All fixture files, in the tests' working folder; no test changes them."""
     monkeypatch.chdir(unpacked)
     return unpacked
 
 
 def recordings(kind: str) -> list[str]:
-    """The names of the recordings that are there whole, half finished or killed."""
+    """The names of the recordings that are complete, half-finished or killed."""
     prefix = f"recordings/{kind}/"
     return sorted(
         {name.removeprefix(prefix).split("/")[0] for name in MANIFEST["files"] if name.startswith(prefix)}
@@ -112,7 +112,7 @@ def compare(found: Any, wanted: Any, exact: bool, what: str = "") -> None:
 
 
 def compare_plain(found: Any, wanted: Any, exact: bool, what: str = "") -> None:
-    """All that is wanted of JSON values is there, and equal."""
+    """All expected JSON values are present and equal."""
     if isinstance(wanted, Mapping):
         for name, value in wanted.items():
             if name in OF_ORIGIN or (not exact and name in SAYING_SO):
@@ -143,7 +143,7 @@ def run_command(*words: object) -> None:
 
 
 def finished_files(path: Path) -> dict[str, tuple[int, int]]:
-    """The files that marks of a recording name, with what changes when one is written again."""
+    """Inode and modification time of the files that marks name: both change when a file is rewritten."""
     folder = path / "complete" / "marks" if path.suffix == ".zarr" else path / ".recording"
     marks = [json.loads(mark.read_text()) for mark in folder.glob("[0-9]*.json")]
     stats = {name: (path / name).stat() for mark in marks for name in mark["files"]}
@@ -151,7 +151,7 @@ def finished_files(path: Path) -> dict[str, tuple[int, int]]:
 
 
 def kept_in(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays that a measure keeps in a file, and what it tells of them, read by plain NumPy."""
+    """The arrays and the description in a measure's file, read by plain NumPy."""
     with np.load(path, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
     return arrays, json.loads(str(arrays.pop("told")))
@@ -228,7 +228,7 @@ def test_all_ways_of_storing_one_run_hold_the_same_numbers():
 
 
 def whole_of_the_small_network() -> list[str]:
-    # These do not hold all that they were made from: a recording by its place of then, a condition given in Python.
+    # These do not hold all of their origin: a recording by its former path, a condition given in Python.
     lacking = ("swapped.zarr", "guided.zarr")
     return [name for name in recordings("whole") if name in runs.RECORDINGS and name not in lacking]
 
@@ -301,7 +301,7 @@ def test_exports_are_made_again(format, tmp_path):
 
 
 def in_one_unit(numbers: dict[str, Any]) -> dict[str, Any]:
-    """Numbers of b8ac056, which counted boxes in two units of length, with the box counts in spacings between cells."""
+    """Numbers of b8ac056 without its dimension per cell: the one per spacing between cells takes its place."""
     if dimension := numbers.get("dimension"):
         numbers["dimension"] = {
             "value": dimension["spaced_value"],
@@ -340,7 +340,7 @@ def crc(content: Any) -> int:
 
 
 def apart(stored: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
-    """The names of the values in which two fingerprints differ, those of nested ones too."""
+    """The names of the values in which two fingerprints differ, including nested ones."""
     found = set()
     for name in {*stored, *now}:
         one, other = stored.get(name), now.get(name)
@@ -403,7 +403,7 @@ def test_a_resumed_recording_has_the_bytes_of_an_unbroken_run(kind, name, exact,
 
 
 def begun_here_too(path: Path, fresh: Path) -> None:
-    """Let what a measure keeps say that it was begun on this machine, as what is made here does."""
+    """Make a measure's file say that its work was begun on this machine, like files made here."""
     (arrays, told), (_, now) = kept_in(path), kept_in(fresh)
     stored, identity = told["attrs"]["identity"], now["attrs"]["identity"]
     assert apart(stored, identity) <= OF_MACHINES | OF_BITS
@@ -412,7 +412,7 @@ def begun_here_too(path: Path, fresh: Path) -> None:
 
 
 def compare_measure(name: str, result: Any, path: Path, exact: bool) -> None:
-    """What a measure gives, and what it keeps in a file, with what is stored of them."""
+    """Compare a measure's result and its file with those stored."""
     stored = Path("measures") / name
     wanted = with_new_intervals(name, json.loads((stored / "result.json").read_text()))
     compare_plain(runs.numbers_of(result), wanted, exact, name)

@@ -1,4 +1,4 @@
-"""Command lines as anybody may type them: they succeed, or end with code 2 and one line."""
+"""Random command lines: each succeeds, or ends with exit code 2 and one line."""
 
 import dataclasses
 import sys

@@ -67,7 +67,7 @@ for line in {list(MISTAKES)!r}:
 
 @pytest.mark.parametrize("out", ["run.zarr", "run"])
 def test_each_format_has_its_manifest(tiny, tmp_path, out):
-    """What is repeated from the storage is what the storage writes."""
+    """The names that the preflight checks repeat are those that the storage writes."""
     import json
 
     import denoscope as ds

@@ -1,4 +1,4 @@
-"""Standard output that is full, closed or lacks characters, and Ctrl-C before the work begins."""
+"""Standard output on a full disk, closed, or in an encoding that lacks characters; Ctrl-C before the work begins."""
 
 import json
 import os

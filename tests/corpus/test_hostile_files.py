@@ -1,4 +1,4 @@
-"""Sizes that nothing can hold, pipes and odd names are refused in one line, at once and before memory is taken."""
+"""Impossible sizes, pipes and odd names are refused in one line, before memory is allocated."""
 
 import json
 import os
@@ -155,7 +155,7 @@ def test_odd_paths_are_refused_in_one_line(tiny, tmp_path, name):
 
 
 def test_odd_values_read_as_numpy_reads_them(recorded):
-    """The fixture is sound: what is refused above is refused for what was changed."""
+    """The unchanged fixture is valid, so that the refusals above are due to the changes."""
     rec = ds.open(recorded / "run.zarr")
     assert np.isnan(rec.dataset["epsilon"][0]) or rec.dataset["epsilon"][0] == 0
     assert rec.dataset["epsilon"][1:].to_numpy() == pytest.approx([0.5, 0.5])

@@ -1,4 +1,4 @@
-"""Drawings of boundaries: counts, shares and fitted lines are those measured."""
+"""Drawings of boundaries show the counts, shares and fitted lines measured."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Drawings of when images are decided: bars, lines and bands are the numbers measured."""
+"""Drawings of when images are decided: bars, lines and bands show the numbers measured."""
 
 import math
 

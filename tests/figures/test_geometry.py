@@ -1,4 +1,4 @@
-"""Drawings of geometry: what the axes hold is what was measured."""
+"""Drawings of geometry show the numbers measured."""
 
 import numpy as np
 import pytest

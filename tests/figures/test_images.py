@@ -1,4 +1,4 @@
-"""Tensors as pictures: every pixel where and what it should be, under the documented names."""
+"""Tensors as pictures: every pixel has the right place and colour, and every file its documented name."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Drawings of closed loops: what the axes hold is what was measured."""
+"""Drawings of closed loops show the numbers measured."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Drawn measures: every number where its rank, its step or its coordinates say."""
+"""Drawn measures: every number is at the place of its rank, step or coordinates."""
 
 import numpy as np
 import pytest

@@ -17,7 +17,7 @@ from denoscope.recording import verify
 
 @accepts_num_steps
 def run(state, *, steps=50):
-    """Returns what it was given."""
+    """Returns its arguments."""
     return state, steps
 
 
@@ -39,7 +39,7 @@ def test_an_unknown_argument_stays_a_type_error():
 def test_signature_name_and_docstring_are_those_of_the_function():
     assert str(inspect.signature(run)) == "(state, *, steps=50)"
     assert run.__name__ == "run"
-    assert run.__doc__ == "Returns what it was given."
+    assert run.__doc__ == "Returns its arguments."
 
 
 MODULES = [ds, ds.dynamics, ds.basins, verify]

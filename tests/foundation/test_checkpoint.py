@@ -1,4 +1,4 @@
-"""A checkpoint holds the finished part of a computation, and is never half a file or that of other work."""
+"""A checkpoint holds the finished part of a computation: never half a file, and never another computation's."""
 
 from pathlib import Path
 
@@ -200,7 +200,7 @@ def test_writing_takes_two_percent_of_the_time(tmp_path, monkeypatch):
 
 
 def saved(out: Path, done: int, stop: type[BaseException] | None = KeyboardInterrupt, **flags) -> None:
-    """Work whose pieces are done up to a number, when it is interrupted or ends; `level` says which work it is."""
+    """Work that stops after a number of pieces; `level` identifies the work."""
     level = flags.pop("level", 0)
     with Checkpoint(out, **flags).open(fresh(level=level)) as work:
         work.data["value"].values[:done] = 10 * level + np.arange(done)

@@ -18,5 +18,5 @@ def test_free_memory_is_the_available_memory_of_the_system():
 def test_the_peak_includes_every_allocation():
     before = memory.peak_bytes()
     assert before == pytest.approx(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, rel=0.01)
-    held = torch.ones(before // 4 + 10_000_000)  # more than all that was held so far
+    held = torch.ones(before // 4 + 10_000_000)  # more than the peak so far
     assert memory.peak_bytes() >= held.nbytes

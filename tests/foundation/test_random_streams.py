@@ -42,7 +42,7 @@ def test_a_generator_repeats_what_its_seed_draws():
 
 
 def words(purpose, seed, index, name=""):
-    """The documented state of a stream: SHAKE-256 of the key, its first 8 bytes aside, the highest bit set."""
+    """The documented state of a stream: SHAKE-256 of the key, without its first 8 bytes, with the highest bit set."""
     key = json.dumps(["denoscope streams 2", purpose, seed, name, index]).encode()
     found = np.frombuffer(hashlib.shake_256(key).digest(8 + 4 * 624)[8:], "<u4").copy()
     found[0] |= 0x80000000
@@ -57,7 +57,7 @@ def test_a_stream_is_numpys_mersenne_twister_of_the_hashed_state(key):
     twister = np.random.MT19937()
     twister.state = {"bit_generator": "MT19937", "state": {"key": words(*key), "pos": 624}}
     drawn = torch.rand(2000, generator=stream(purpose, seed, index, name=name[0] if name else ""))
-    # PyTorch makes a float32 in [0, 1) of the low 24 bits of a word.
+    # PyTorch makes a float32 in [0, 1) from the low 24 bits of a word.
     assert np.array_equal(drawn.double().numpy() * 2**24, twister.random_raw(2000) & 0xFFFFFF)
 
 
@@ -75,7 +75,7 @@ def test_normal_numbers_of_many_streams_are_standard_normal_and_independent():
 
 
 def test_streams_share_no_numbers_even_shifted():
-    """A window of 4 words that two streams have in common would show an overlap."""
+    """Streams that overlap, also shifted, would have a window of 4 words in common."""
     windows = set()
     for step in range(50):
         for name in ("", "sample_0000", "sample_0001", "sample_0002"):

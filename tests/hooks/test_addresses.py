@@ -1,4 +1,4 @@
-"""Addresses are written as they are read."""
+"""Parsing an address and writing it again gives the same text."""
 
 import pytest
 

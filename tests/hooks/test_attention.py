@@ -123,7 +123,7 @@ def test_parts_of_a_diffusers_attention_equal_its_projections(mnist):
 
 
 class Mixed(nn.Module):
-    """Attention of diffusers between layers of PyTorch, which have kernels of their own where nothing hinders them."""
+    """diffusers' attention between PyTorch layers, which use fused kernels of their own unless hooks prevent it."""
 
     def __init__(self):
         super().__init__()

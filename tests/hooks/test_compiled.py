@@ -20,7 +20,7 @@ def plain_call(network, x, timestep, _inputs):
 
 @pytest.fixture
 def compiling(monkeypatch):
-    """Let something else stand for torch.compile, which takes seconds."""
+    """Replace torch.compile, which takes seconds."""
     return lambda stand_in: monkeypatch.setattr(torch, "compile", stand_in)
 
 

@@ -1,4 +1,4 @@
-"""Texts choose the indices that Python's slices and lists do."""
+"""Texts select the same indices as Python's slices and lists."""
 
 import numpy as np
 import pytest

@@ -18,7 +18,7 @@ from denoscope.hooks.queries import choose
 
 
 class Odd(nn.Module):
-    """Calls `b` before `a`, `a` twice, `unused` never; `table` puts out two rows whatever the batch."""
+    """Calls `b` before `a`, `a` twice, `unused` never; `table` returns two rows for any batch."""
 
     def __init__(self):
         super().__init__()

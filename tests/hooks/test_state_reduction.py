@@ -175,7 +175,7 @@ def test_projected_distances_scatter_as_stated():
     one, two = chosen.apply(state).chunk(2)
     before = (state[:pairs] - state[pairs:]).flatten(1).square().sum(1)
     ratio = (one - two).square().sum(1) / before
-    # The pairs share one matrix; of 1,200 dimensions they point in all but independent directions.
+    # The pairs share one matrix; in 1,200 dimensions their directions are nearly independent.
     assert ratio.mean().item() == pytest.approx(1, abs=4 * math.sqrt(2 / (k * 1200)) + 0.02)
     assert ratio.std().item() == pytest.approx(math.sqrt(2 / k), rel=0.1)
 

@@ -1,4 +1,4 @@
-"""Visitors see what plain hooks see, and the network computes on with what they return."""
+"""Visitors see what plain hooks see, and the network continues with the values they return."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from denoscope.hooks.visitors import visiting
 
 
 class Pair(nn.Module):
-    """Takes one tensor by place and one by name; puts out a tuple of a text and two tensors."""
+    """Takes one positional tensor and one by name; returns a tuple of a string and two tensors."""
 
     def forward(self, x, *, skip):
         return "text", x + skip, (x - skip,)

@@ -149,7 +149,7 @@ def test_inputs_can_be_written_and_queries_match_several_layers(tiny, x):
 
 @pytest.mark.parametrize("what", ["v", "probs"])
 def test_written_attention_equals_an_explicit_softmax(tiny, x, what):
-    """One head's values scaled, or its weights turned to the first token alone, with everything written out."""
+    """Attention written out, with one head's values scaled, or its weights moved to the first token."""
     size = tiny.network.get_submodule(ATTENTION).heads
     x_T, head = x.batch(range(ROWS)), size - 1
     if what == "v":
@@ -222,7 +222,7 @@ def test_all_restrictions_together_equal_a_plain_hook_bit_for_bit(guided, do):
     def hook(_module, _args, output):
         if next(step) < 1:
             return output
-        # Of the rows, those of uncond come first.
+        # The rows of uncond come first.
         written = output.clone()
         for token in (0, 5):
             written[3, token, :3] = change(output, value)[3, token, :3]

@@ -17,7 +17,7 @@ from denoscope.cli.command import main
 from denoscope.models import conditioning
 from denoscope.models.conditioning import Condition, of_labels
 
-# diffusers makes arrays of tensors in a way that numpy is about to forbid.
+# NumPy 2's warning about how diffusers converts tensors.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 STEPS = 3

@@ -18,7 +18,7 @@ from denoscope.models.loading import shape_of
 from denoscope.models.model_folder import blueprint
 
 pytestmark = pytest.mark.filterwarnings(
-    # NumPy 2 of how some of diffusers' schedulers make arrays of tensors.
+    # NumPy 2's warning about how some diffusers schedulers convert tensors.
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 )
 
@@ -52,7 +52,7 @@ def network_of(pipe) -> nn.Module:
 
 
 class Calls:
-    """What a pipeline called its network with, by argument name, and what it got; from plain hooks."""
+    """The arguments of a pipeline's network call, by name, and its result; from plain hooks."""
 
     def __init__(self, pipe, arguments):
         self.network = network_of(pipe)
@@ -139,7 +139,7 @@ def test_a_timestep_is_rounded_as_the_pipeline_rounds_it():
 
 
 def shapes(inputs: dict, rows: int, words: int) -> dict:
-    """Shapes with the number of rows and of words set aside; a mask or None says nothing that is needed."""
+    """Shapes without the numbers of rows and words; masks and None are left out."""
     found = {}
     for name, value in inputs.items():
         if isinstance(value, dict):
@@ -337,7 +337,7 @@ def folder_of(tmp_path):
     def save(name):
         pipe, _ = PIPELINES[name]()
         network = network_of(pipe)
-        # Its own matches flows, which is not what these tests are about.
+        # Its own scheduler matches flows, which these tests do not cover.
         pipe.scheduler = DDIMScheduler() if name == "stable_diffusion_3" else pipe.scheduler
         network.save_pretrained(tmp_path / ("unet" if hasattr(pipe, "unet") else "transformer"))
         pipe.scheduler.save_pretrained(tmp_path / "scheduler")

@@ -1,4 +1,4 @@
-"""Networks that are not diffusers': how they fail, and what they keep beside their weights."""
+"""Networks that are not from diffusers: their failures, and their state beside the weights."""
 
 import pytest
 import torch

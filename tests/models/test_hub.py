@@ -1,4 +1,4 @@
-"""Models by their id, from a hub on loopback through huggingface_hub's own client; plain diffusers says what is right."""
+"""Models by id, from a hub on loopback through huggingface_hub's client, compared with plain diffusers."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ WEIGHTS = "diffusion_pytorch_model"
 
 
 def point_to(address: str, monkeypatch) -> None:
-    """What HF_ENDPOINT does when the client is imported, which the tests' own process has done long before."""
+    """Set what HF_ENDPOINT sets at import: this process has already imported the client."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
     template = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
@@ -115,7 +115,7 @@ def test_a_repository_loads_with_the_bits_of_its_folder(hub, saved, layout, opti
         low_cpu_mem_usage=False,
     )
     assert all(torch.equal(value, loaded.network.state_dict()[k]) for k, value in plain.state_dict().items())
-    # Under the name that it has, it is found again, also when nobody can be asked.
+    # The cached model is found by its name, also without a connection.
     hub.repositories.clear()
     assert same_bits(ds.load(loaded.name, device="cpu", scheduler=told["scheduler"]), loaded)
 

@@ -8,7 +8,7 @@ from tiny_models import PIPELINES, SAMPLES, SIZE, vae
 import denoscope as ds
 
 pytestmark = pytest.mark.filterwarnings(
-    # NumPy 2 of how some of diffusers' schedulers make arrays of tensors.
+    # NumPy 2's warning about how some diffusers schedulers convert tensors.
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 )
 WITH_A_SHIFT = ("stable_diffusion_3", "flux")
@@ -30,12 +30,12 @@ def built(name):
 
 
 def size(name):
-    """What the latents of a pipeline do not tell."""
+    """The arguments of a decoding that the pipeline's latents do not determine."""
     return {"height": SIZE, "width": SIZE} if name == "flux" else {}
 
 
 def own_images(pipe, arguments):
-    """What a pipeline returns, and what its VAE gave it."""
+    """A pipeline's result, and the output of its VAE."""
     decoder, given = pipe.vae.decode, []
 
     def noting(*args, **kwargs):

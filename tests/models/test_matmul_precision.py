@@ -1,4 +1,4 @@
-"""How CUDA is told to compute; the settings are PyTorch's own and can be read without a device."""
+"""CUDA's matmul precision: the settings belong to PyTorch and can be read without a device."""
 
 import subprocess
 import sys

@@ -50,7 +50,7 @@ RUNNING = {"training": False, "learning": False, "dtype": torch.float32, "alias"
 
 @pytest.fixture
 def network():
-    """In training, but for one submodule; one parameter is frozen, another has a gradient and a hook."""
+    """In training mode, except one submodule; one parameter is frozen, another has a gradient and a hook."""
     network = Noisy().train()
     network.body[1].eval()
     network.body[3].weight.requires_grad_(False)
@@ -60,7 +60,7 @@ def network():
 
 
 def state_of(network: nn.Module) -> dict[str, object]:
-    """All that a run could change, by identity where there is one."""
+    """Everything that a run could change, compared by identity where possible."""
     return {
         "training": [module.training for module in network.modules()],
         "tensors": [
@@ -222,7 +222,7 @@ def test_in_inference_mode_the_copies_can_still_be_derived_by(network):
     x = torch.ones(2, *SHAPE, dtype=torch.float64, requires_grad=True)
     with running:
         output = network(x, None)
-    output.sum().backward()  # after the block, when the copies no longer stand in
+    output.sum().backward()  # after the block, when the copies are no longer in use
     assert x.grad.abs().sum() > 0
 
 

@@ -12,7 +12,7 @@ import denoscope as ds
 from denoscope.config import InferenceConfig
 
 SHAPE = (1, 2, 2)
-# diffusers makes arrays of tensors in a way that NumPy is about to forbid.
+# NumPy 2's warning about how diffusers converts tensors.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 
@@ -22,7 +22,7 @@ def make(name, **options):
 
 
 class Counted(nn.Module):
-    """Half of x; counts its calls and notes the timesteps."""
+    """Returns half of x; counts its calls and records the timesteps."""
 
     def __init__(self):
         super().__init__()

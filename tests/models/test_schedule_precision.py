@@ -10,7 +10,7 @@ import torch
 
 from denoscope.models import schedule_precision
 
-# diffusers makes arrays of tensors in a way that numpy is about to forbid.
+# NumPy 2's warning about how diffusers converts tensors.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 ROUNDS = {
@@ -189,7 +189,7 @@ def test_no_float32_is_left_but_timesteps_and_the_schedule_is_the_same_one(name)
     steps = 2 if name == "SCMScheduler" else 4
     own, scheduler = make(name), in_double(name, steps)
     own.set_timesteps(steps)
-    # KDPM2 asks the network between the training timesteps, at places it finds from the sigmas.
+    # KDPM2 calls the network between training timesteps, at places that it finds from the sigmas.
     np.testing.assert_allclose(scheduler.timesteps, own.timesteps, rtol=2e-5, atol=1e-3)
     assert scheduler.timesteps.dtype == own.timesteps.dtype
     for key, value in vars(scheduler).items():

@@ -6,7 +6,7 @@ import denoscope as ds
 from denoscope.models.scheduler_names import ALIASES, scheduler_class
 from denoscope.models.schedulers import scheduler_from
 
-# diffusers makes arrays of tensors in a way that NumPy is about to forbid.
+# NumPy 2's warning about how diffusers converts tensors.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 DOCUMENTED = [

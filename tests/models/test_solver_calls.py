@@ -15,9 +15,9 @@ from denoscope.models import schedule_precision, schedulers
 from denoscope.models.solver_calls import Stage, stages, stages_of_part
 
 pytestmark = [
-    # diffusers makes arrays of tensors in a way that numpy is about to forbid,
+    # NumPy 2 warns about how diffusers converts tensors,
     pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning"),
-    # and asks for the Brownian motion a rounding error beyond its end.
+    # and torchsde that diffusers evaluates the Brownian motion a rounding error beyond its end.
     pytest.mark.filterwarnings("ignore:Should have t[ab][<>]=t[01]:UserWarning"),
 ]
 

@@ -142,7 +142,7 @@ def test_a_name_that_is_not_a_file_name_is_refused(tmp_path, name):
 
 
 def changed(folder, change):
-    """The manifest of noises in a folder, changed."""
+    """Change the manifest of noises in a folder."""
     noise.perturbed(1, SHAPE, epsilon=0.5).write(folder)
     (path,) = folder.glob("*.json")
     path.write_text(change(path.read_text()))

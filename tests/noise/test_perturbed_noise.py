@@ -64,7 +64,7 @@ SMALL = (1, 2, 3)
 
 
 def offsets(x):
-    """What each perturbation adds to the base, over epsilon, in float64 of the float32 tensors as stored."""
+    """The difference of each noise from the base divided by epsilon, in float64 from the stored float32 tensors."""
     base = x.tensor(0).double()
     return torch.stack(
         [(x.tensor(k).double() - base).flatten() / x.coords["epsilon"][k] for k in range(1, len(x))]

@@ -58,7 +58,7 @@ def test_a_plane_of_one_cell_is_its_centre():
 
 @pytest.mark.parametrize(("center", "finest"), [((0.0, 0.0), 1e-5), ((1e6, 0.0), 0.2)])
 def test_a_plane_finer_than_float32_is_refused_with_the_smallest_length_that_works(center, finest):
-    """Least: where rounding moves cells by a tenth of their distance, as measured on the cells themselves."""
+    """At the smallest length rounding moves cells by a tenth of their distance, measured on the cells."""
     for lengths in ((1e-30, 1e-30), (1e-30, 60.0), (60.0, finest)):
         axis = "u" if lengths[0] < 1 else "v"
         with pytest.raises(UserError, match=rf"lengths is .* cells along {axis} .* float32") as refused:

@@ -1,4 +1,4 @@
-"""Comparing a folder's tensors: all that is told agrees with looking at every pair by itself."""
+"""The comparison of a folder's tensors agrees with a comparison of every pair by itself."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ def write(folder, **values):
 
 
 def brute_force(folder):
-    """{(first, second): (equal, largest difference or None)} by looking at each pair of files."""
+    """{(first, second): (equal, largest difference or None)} from each pair of files."""
     loaded = {path.name: torch.load(path, weights_only=True) for path in sorted(folder.glob("*.pt"))}
     found = {}
     for a, b in itertools.combinations(loaded, 2):
@@ -35,7 +35,7 @@ def brute_force(folder):
 
 
 def told(comparison):
-    """The same, as the comparison tells it."""
+    """The same, from the comparison under test."""
     group = {name: k for k, names in enumerate(comparison.groups) for name in names}
     found = {}
     for a, b in itertools.combinations(sorted(group), 2):
@@ -62,7 +62,7 @@ def agree(comparison, folder):
 
 
 def mixed(folder, count=40):
-    """Random tensors, some equal, some a hair apart, some of another shape or dtype."""
+    """Random tensors: some equal, some that differ by little, some of another shape or dtype."""
     generator = torch.Generator().manual_seed(3)
     base = torch.randn(count, 1, 8, 8, generator=generator)
     base[7] = base[3]

@@ -1,4 +1,4 @@
-"""Several processes at one recording: one of them writes, and readers only ever see right values."""
+"""Several processes use one recording: one writes, and readers never see wrong values."""
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def test_an_output_is_free_again_once_its_writer_is_gone(arguments, recorder, tm
 
 
 def complete_samples(data: xarray.Dataset, right: xarray.Dataset) -> int:
-    """Check what a reader sees; returns how many samples are complete."""
+    """Check the values that a reader sees; returns the number of complete samples."""
     complete = data["complete"].values
     for name in ARRAYS:
         found, values = data[name].values, right[name].values

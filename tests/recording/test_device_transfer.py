@@ -1,4 +1,4 @@
-"""Tensors arrive complete, in order, limited in number; an error on the way is not lost."""
+"""Tensors arrive complete and in order, a limited number is in flight, and errors are raised."""
 
 import threading
 

@@ -40,7 +40,7 @@ def unbroken(arguments, recorder, tmp_path_factory):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Mounts a file system of some KiB, where that is permitted."""
+    """Mounts a file system of some KiB, if the user may."""
     mounted = []
 
     def mount(kib: int) -> Path:
@@ -103,7 +103,7 @@ def test_finished_samples_survive_a_full_disk_and_a_resume_with_room_adds_the_re
 def test_a_full_disk_is_reported_in_one_line_wherever_it_becomes_full(
     arguments, recorder, small_disk, out, free
 ):
-    """Full at the first folder of a group, in the middle of a shard, of a mark, …"""
+    """The disk is full at the first folder of a group, in the middle of a shard, of a mark, …"""
     disk = small_disk(4096)
     running = recorder.start(*arguments, "--output", disk / out, holds_at=[FIRST_CALL])
     running.until(f"call {FIRST_CALL}\n")

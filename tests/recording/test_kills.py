@@ -40,7 +40,7 @@ def arguments(model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def unbroken(arguments, recorder, tmp_path_factory):
-    """The recording that nothing interrupted, by format."""
+    """The uninterrupted recording, by format."""
     folder = tmp_path_factory.mktemp("unbroken")
     for format in FORMATS:
         done = recorder.run(*arguments, "--output", output(folder, format))
@@ -50,7 +50,7 @@ def unbroken(arguments, recorder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def file_events(arguments, recorder, tmp_path_factory):
-    """The number of file events of a recording that nothing interrupts, by format."""
+    """The number of file events of an uninterrupted recording, by format."""
     folder = tmp_path_factory.mktemp("counted")
     return {
         format: recorder.run(*arguments, "--output", output(folder, format), dies_at=LATE).file_events
@@ -123,7 +123,7 @@ def test_kills_in_a_row_lose_no_finished_sample_and_leave_the_bytes_of_an_unbrok
         path, former = output(tmp_path / str(chain), format), 0
         path.parent.mkdir()
         for kill in range(LENGTH):
-            # Each of the first kills comes within its own quarter of a run, so that they meet different stages.
+            # Each of the first kills falls in its own quarter of a run, so that they hit different stages.
             event = 1 + int((kill + rng.random()) / LENGTH * file_events[format])
             killed = recorder.run(*arguments, "--output", path, "--resume", dies_at=event)
             assert killed.code in (0, -signal.SIGKILL), killed.said
@@ -185,7 +185,7 @@ def test_a_kill_during_a_replacement_leaves_the_former_recording_or_the_new_one(
 
 
 def spread(count: int, events: int) -> list[int]:
-    """As many of the numbers of file events, from the first to the last; all of them if there are fewer."""
+    """Numbers of file events, spread from the first to the last; all if there are no more."""
     return sorted({1 + round(k) for k in np.linspace(0, events - 1, min(count, events))})
 
 

@@ -1,4 +1,4 @@
-"""Layers keep their own dtype: what is stored is what a hook sees."""
+"""Layers are stored in their own dtype, with the values that a hook sees."""
 
 import numpy as np
 import pytest

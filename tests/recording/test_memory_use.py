@@ -81,7 +81,7 @@ def test_a_recording_that_does_not_fit_in_memory_is_refused_before_anything_is_w
 
 
 def test_whole_states_and_projection_matrices_count(tiny, tmp_path, monkeypatch):
-    """A reduced state may be a thousandth of the state, but memory holds the state."""
+    """A reduced state may be a thousandth of the full state, but memory holds the full state."""
     x = ds.noise.random(1, tiny.shape)
     one = (4 * 2 * 8 * 8 + 8 * 8 * 8) * 4
     options = {"steps": 1, "lanes": 1, "batch_size": 1, "layers": ["conv_in"]}

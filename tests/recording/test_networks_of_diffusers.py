@@ -1,4 +1,4 @@
-"""Networks as diffusers builds them, also wrapped: what is recorded is what bare hooks see in a bare loop, bit for bit."""
+"""Networks as diffusers builds them, also wrapped: recorded states equal those of bare hooks in a bare loop to the bit."""
 
 from collections.abc import Callable
 from typing import Any
@@ -150,7 +150,7 @@ def made(
 
 
 def inputs_of(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Different inputs for each row, as a user of this network makes them."""
+    """Different inputs for each row, such as a user of this network makes."""
     config, draw = network.config, torch.Generator().manual_seed(1)
     kind, name = config.get("class_embed_type"), type(network).__name__
     inputs: dict[str, torch.Tensor] = {}
@@ -207,7 +207,7 @@ def bare(
 
 
 def check(network: nn.Module) -> int:
-    """Compare all that is called once in a call; returns the number of layers."""
+    """Compare all layers that run once in a call; returns their number."""
     from diffusers import DDIMScheduler
 
     inner = network.module if isinstance(network, nn.DataParallel) else network
@@ -263,7 +263,7 @@ def test_a_network_of_videos_is_refused_by_its_class():
 
 
 def test_the_bare_loop_sees_a_change_of_one_layer():
-    """That the comparison can fail."""
+    """The comparison can fail."""
     network = made(UNETS["plain"])
     x = torch.randn(ROWS, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     one = bare(network, x, ["conv_in"], {})

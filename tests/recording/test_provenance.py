@@ -1,4 +1,4 @@
-"""Provenance: the content of the fingerprint, and that nothing else decides a bit."""
+"""Provenance: the content of the fingerprint determines every bit."""
 
 import dataclasses
 import datetime
@@ -82,7 +82,7 @@ def test_the_table_of_options_is_complete():
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_that_decides_bits_changes_the_fingerprint_and_nothing_but_itself(tiny, name):
     one, other = fingerprint_of(tiny), fingerprint_of(tiny, **{name: OPTIONS[name]})
-    probed = {"probe_sha256"} if name == "lanes" else set()  # so many rows are probed
+    probed = {"probe_sha256"} if name == "lanes" else set()  # the number of rows of the probe
     assert differing(one, other) == {name} | probed
 
 
@@ -132,11 +132,11 @@ def test_the_probe_distinguishes_networks_that_differ_only_in_code(make_schedule
 
 
 def test_the_probe_depends_on_kernels_and_settings_that_have_no_name(tiny):
-    """Without oneDNN, PyTorch convolves by other kernels: other bits under the same names."""
+    """Without oneDNN, PyTorch convolves with other kernels: other bits under the same names."""
     x = torch.randn(8, *tiny.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         by_onednn = tiny.network(x, 0).sample
-        # PyTorch warns of Intel GPUs as it sets the flags beside the one that counts.
+        # PyTorch warns about Intel GPUs when it sets the other flags.
         with warnings.catch_warnings(action="ignore"), torch.backends.mkldnn.flags(enabled=False):
             differ = not torch.equal(tiny.network(x, 0).sample, by_onednn)
             without = fingerprint_of(tiny)

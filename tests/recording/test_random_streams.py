@@ -1,4 +1,4 @@
-"""Recordings name the random streams they were drawn from, and are resumed and recomputed from the same ones."""
+"""Recordings name their random streams, and are resumed and recomputed from the same streams."""
 
 import numpy as np
 import pytest

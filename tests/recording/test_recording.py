@@ -45,7 +45,7 @@ def record(tiny, x, tmp_path):
 
 
 def files(folder: Path) -> list[str]:
-    """All but the marks of what is finished."""
+    """All files except the completion marks."""
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return sorted(str(path) for path in paths if ".recording" not in path.parts)
 
@@ -519,7 +519,7 @@ def test_states_in_other_precisions_keep_their_shape(make_unet, make_scheduler, 
 
 
 class Spoiled(torch.nn.Module):
-    """One sample, known by its first value, gets a wrong number into a layer or into the result."""
+    """Puts a wrong number of one sample, identified by its first value, into a layer or the result."""
 
     def __init__(self, mark: float, value: float, *, hidden: bool):
         super().__init__()
@@ -592,9 +592,8 @@ def test_a_layer_skipped_in_a_step_is_nan_there_with_a_warning_and_the_sample_st
 
     def cached(*arguments, **named):
         calls.append(1)
-        if (
-            len(calls) == 3
-        ):  # the probe's is the first; as a caching hook does: what is inside of the block is not called
+        # The first call is the probe's. Like a caching hook, the third skips the modules inside the block.
+        if len(calls) == 3:
             return arguments[0]
         return plain(block, *arguments, **named)
 

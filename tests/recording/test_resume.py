@@ -131,7 +131,7 @@ def test_a_resume_computes_only_what_is_unfinished(record, broken, calls, out):
 
 
 class Noted:
-    """A progress that notes what is reported."""
+    """A progress that collects its reports."""
 
     def begin(self, plan, out, finished):  # noqa: ARG002
         self.finished = finished
@@ -161,7 +161,7 @@ def test_a_resume_of_nothing_starts_a_recording_with_the_same_bytes(record, cont
 
 
 def damages(path: Path) -> list[Path]:
-    """All files of a recording that a finished group or the layout consists of."""
+    """All files of a recording that belong to the layout or to finished groups."""
     return sorted(found for found in path.rglob("*") if found.is_file() and found.name != "lock")
 
 
@@ -364,7 +364,7 @@ def test_samples_that_became_nan_before_the_resume_are_reported_at_its_end(recor
             self.conv_in = torch.nn.Conv2d(2, 2, 1)
 
         def forward(self, x, timestep):  # noqa: ARG002
-            # The second sample of all, known by its first value.
+            # The second sample, identified by its first value.
             wrong = x[:, :1, :1, :1] == mark
             return torch.where(wrong, torch.nan, self.conv_in(x))
 

@@ -1,4 +1,4 @@
-"""Commands whose memory is limited more and more: the former result reads as before, or the new one is whole."""
+"""Commands under ever lower memory limits: the former result reads as before, or the new one is complete."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Parts of a recording that a user writes again with xarray."""
+"""Parts of a recording that a user rewrites with xarray."""
 
 import json
 
@@ -32,7 +32,7 @@ PARTS = {
 
 
 def read(path):
-    """What plain xarray reads, with all values."""
+    """The dataset that plain xarray reads, with all values."""
     engine = {"engine": "zarr", "consolidated": True} if path.suffix == ".zarr" else {"engine": "scipy"}
     with xarray.open_dataset(path, **engine) as found:
         return found.load()

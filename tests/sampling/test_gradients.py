@@ -11,7 +11,7 @@ import denoscope as ds
 from denoscope.foundation.errors import UserError
 
 STEPS = 3
-# Of diffusers' own code: torch tensors taken to numpy 2.
+# NumPy 2's warning about how diffusers converts tensors.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
@@ -144,7 +144,7 @@ def test_an_objective_may_be_one_number_and_interventions_are_passed_through(tin
 
 
 def saved_bytes(run):
-    """Bytes that autograd keeps outside of what is computed again."""
+    """Bytes that autograd keeps outside the parts it recomputes."""
     kept = {}
     with saved_tensors_hooks(lambda t: kept.setdefault((t.data_ptr(), t.shape), t), lambda t: t):
         run()

@@ -13,7 +13,7 @@ import denoscope as ds
 from denoscope.foundation.random_streams import stream
 
 STEPS = 5
-# Of diffusers' own code: torch tensors taken to numpy 2.
+# NumPy 2's warning about how diffusers converts tensors.
 NUMPY_2 = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
@@ -213,7 +213,7 @@ def test_each_step_says_what_it_did(tiny, make_scheduler, x):
 
 
 class TowardsPoint(torch.nn.Module):
-    """The best velocity ε − x_0 or noise ε for data of one point alone, whose every estimate is that point."""
+    """The exact velocity ε − x_0 or noise ε for data of a single point: every estimate of x_0 is that point."""
 
     def __init__(self, point, level_of):
         super().__init__()

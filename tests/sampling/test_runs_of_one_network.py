@@ -1,4 +1,4 @@
-"""Runs over one network that take turns, are nested, broken off or run in threads do not change each other's bits."""
+"""Runs of one network that alternate, are nested, are aborted or run in threads do not change each other's bits."""
 
 import threading
 
@@ -83,7 +83,7 @@ def test_a_run_within_the_steps_of_another(denoiser, x_T, alone):
 
 
 def test_a_run_within_a_call_of_another(denoiser, x_T, alone):
-    """A function that intervenes runs the same network itself."""
+    """An intervention's function runs the same network itself."""
     inner = []
 
     def nested(state, call):
@@ -97,7 +97,9 @@ def test_a_run_within_a_call_of_another(denoiser, x_T, alone):
         written = [ds.Intervention(address, nested), *INTERVENTIONS]
         changed = bits(run(denoiser, x_T, interventions=written))
         assert inner == [alone["clean"], alone["tapped"]]
-        if not address.endswith("probs"):  # weights that are computed beside the fused kernel round otherwise
+        if not address.endswith(
+            "probs"
+        ):  # attention weights computed outside the fused kernel are rounded differently
             assert changed == alone["changed"]
 
 

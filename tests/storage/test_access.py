@@ -1,4 +1,4 @@
-"""Random access: a part of a recording reads its own chunks and nothing else."""
+"""Random access: reading a part of a recording reads only that part's chunks."""
 
 import sys
 
@@ -76,7 +76,7 @@ def test_one_value_through_xarray_reads_one_chunk(recorded):
 
 
 class Opened:
-    """Lists the tensor files that are opened while the block runs."""
+    """Collects the tensor files that are opened while the block runs."""
 
     listening: list[list[str]] = []  # noqa: RUF012 - an audit hook cannot be removed, so there is one
 

@@ -69,7 +69,7 @@ def test_whatever_operation_fails_finished_groups_stay_and_a_resume_completes_th
         before = {key: store.get(key) for key in store.list()}
         with suppress(UserError, OSError):
             assert len(write(store, plan, "resume")) == finished
-        if content(store) != content(whole):  # nothing was begun that says what it is
+        if content(store) != content(whole):  # no file says what was begun
             assert before == {key: store.get(key) for key in store.list()}
             write(store, plan, "overwrite")
         assert content(store) == content(whole), faulty.operations[-1]
@@ -100,7 +100,7 @@ def test_whatever_operation_of_a_resume_fails_no_finished_group_is_lost(format):
 
 
 def message_of(store, plan: Plan) -> str:
-    """What a resume is refused with."""
+    """The message that refuses a resume."""
     try:
         write(store, plan, "resume")
     except (UserError, OSError) as error:
@@ -109,7 +109,7 @@ def message_of(store, plan: Plan) -> str:
 
 
 def store_marks(store, format: str) -> set[int]:
-    """The groups with a mark, and the bytes that it speaks of."""
+    """The groups that have a mark, and the bytes that each mark covers."""
     folder = formats.FORMATS[format].layout.MARKS
     found = {int(key.rpartition("/")[2][:-5]): key for key in store.list(f"{folder}/") if key[-6].isdigit()}
     for key in found.values():

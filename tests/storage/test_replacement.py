@@ -44,7 +44,7 @@ class Stopped(Exception):
 def replace(
     path: Path, format: str, *, existing="overwrite", stops_after: int | None = None, **fingerprint
 ) -> list[int]:
-    """Write over a recording, as a whole or its first groups; returns the groups that were finished before."""
+    """Replace a recording completely, or only its first groups; returns the groups finished before."""
     plan, store = plan_of(format, **fingerprint), formats.local_store(path, format)
     groups = None if stops_after is None else range(stops_after)
     if groups is None:
@@ -128,7 +128,7 @@ def test_a_resume_of_other_work_is_refused_and_keeps_both(former, tmp_path, form
 def test_whichever_step_of_the_exchange_fails_readers_see_one_recording_whole(
     former, tmp_path, monkeypatch, format, system, every
 ):
-    """Each removal, rename and flush of the commit fails in turn, or every so many; the next writer finishes it."""
+    """Each removal, rename and flush of the commit fails in turn, or every few; the next writer finishes it."""
     path, _ = former(format)
     replace(path, format, stops_after=3, scheduler="new")
     if system == "only renames":
@@ -140,7 +140,7 @@ def test_whichever_step_of_the_exchange_fails_readers_see_one_recording_whole(
         seen.add("former" if reads_as(path, "former") else "new")
         assert failing or reads_as(path, "new")
         number += every
-        # The next claim, which is refused or not, settles what was left.
+        # The next claim completes or undoes the replacement, even if it is refused.
         with pytest.raises(UserError, match="already holds a recording"):
             replace(path, format, existing="refuse", scheduler="new")
         replace(path, format, existing="resume", scheduler="new")
@@ -161,7 +161,7 @@ def restore(folder: Path, content: dict[str, bytes]) -> None:
 
 
 def refused(work) -> str:
-    """What a UserError says; empty if there is none."""
+    """The message of a UserError; empty if there is none."""
     try:
         work()
     except UserError as error:

@@ -1,4 +1,4 @@
-"""A recording under random sequences of what users do to it, against a model in memory of what it must hold."""
+"""A recording under random sequences of user actions, against a model in memory of its expected content."""
 
 import shutil
 import tempfile
@@ -31,7 +31,7 @@ class Stopped(BaseException):
 
 
 class Work:
-    """What is known of one recording: its scheduler and its finished groups."""
+    """The expected content of one recording: its scheduler and its finished groups."""
 
     def __init__(self, scheduler: str):
         self.scheduler, self.groups = scheduler, set()
@@ -58,7 +58,7 @@ class Outputs(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
     def attempt(self, existing: str, scheduler: str, stop: int) -> bool:
-        """Write up to a number of groups, then be stopped unless that is all; returns whether it was allowed."""
+        """Write up to a number of groups, then stop unless these are all; returns whether writing was allowed."""
         plan, store = plan_of(self.format, scheduler=scheduler), formats.local_store(self.path, self.format)
         try:
             with formats.FORMATS[self.format].writer.opened(store, plan, existing) as writer:
@@ -77,7 +77,7 @@ class Outputs(RuleBasedStateMachine):
     @rule(scheduler=SCHEDULERS, stop=st.integers(0, 3))
     def begin(self, scheduler, stop):
         allowed = self.attempt("refuse", scheduler, stop)
-        # Among the user's own files a store or a folder is not begun.
+        # No store or folder is begun among the user's own files.
         assert allowed == (self.live is None and not self.notes)
         if allowed:
             self.live, self.replacement = Work(scheduler), None
@@ -123,7 +123,7 @@ class Outputs(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.live is not None)
     def leave_a_temporary_file(self):
-        """As a process leaves that is killed while it writes."""
+        """The state that a process killed while writing leaves."""
         (self.path / f".{'0' * 32}.partial").write_bytes(b"half")
 
     @invariant()

@@ -46,7 +46,7 @@ def describing(files: Files) -> list[str]:
 
 @dataclass(frozen=True)
 class Damage:
-    """What replaces some files of a recording; None removes one. It is made when it is used: there are 200,000."""
+    """New contents of some files, made on demand since there are 200,000 damages; None removes a file."""
 
     what: str
     changed: Callable[[Files], Mapping[str, bytes | None]]
@@ -112,7 +112,7 @@ def store_of(files: Files) -> MemoryStore:
 
 
 def read(store: Any) -> xarray.Dataset:
-    """All that a recording holds, in memory."""
+    """The whole content of a recording, in memory."""
     return formats.open_dataset(store).load()
 
 
@@ -135,7 +135,7 @@ def outcome(files: Files, sound: xarray.Dataset) -> str:
         if name != "complete":
             same_values(found.variables[name], wanted, str(name))
     for name, value in sound.attrs.items():
-        # The date decides no number, and no checksum covers it.
+        # The date affects no number, and no checksum covers it.
         assert name == "created" or found.attrs.get(name) == value, name
     assert not (finished & ~sound["complete"].to_numpy()).any()
     return "right" if np.array_equal(finished, sound["complete"].to_numpy()) else "unfinished"

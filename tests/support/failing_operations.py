@@ -31,7 +31,7 @@ class Operations:
 
 @contextmanager
 def failing(folder: Path, fails_at: int) -> Iterator[Operations]:
-    """Let one operation fail while the block runs; files count that lie in the folder."""
+    """Let one operation fail while the block runs; only files in the folder count."""
     operations, plain = Operations(fails_at), builtins.open
 
     class Raw(io.FileIO):

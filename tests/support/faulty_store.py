@@ -1,4 +1,4 @@
-"""A store whose n-th operation fails, for tests of what survives."""
+"""A store whose n-th operation fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planes of labels about which the truth is known."""
+"""Planes of labels with known properties."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ ROOTS = np.exp(2j * np.pi * np.arange(3) / 3)
 
 
 def newton_labels(points: np.ndarray) -> np.ndarray:
-    """Which root of z³ = 1 Newton's method reaches from points [..., 2]."""
+    """The number of the root of z³ = 1 that Newton's method reaches from points [..., 2]."""
     z = points[..., 0] + 1j * points[..., 1]
     for _ in range(50):
         z = z - (z**3 - 1) / (3 * z**2)
@@ -78,7 +78,7 @@ def cantor_stripes(size: int, generator: np.random.Generator) -> np.ndarray:
 
 
 def koch(size: int, level: int = 6) -> np.ndarray:
-    """The inside of Koch's snowflake, of levels finer than the cells."""
+    """The inside of Koch's snowflake, down to levels finer than the cells."""
     corner = np.exp(2j * np.pi * np.array([0.25, -1 / 12, -5 / 12, 0.25])) * 0.9
     for _ in range(level):
         start, side = corner[:-1], np.diff(corner)
@@ -90,7 +90,7 @@ def koch(size: int, level: int = 6) -> np.ndarray:
 
 
 def _inside(outline: np.ndarray, size: int) -> np.ndarray:
-    """Cells inside a closed polygon: those left of which an odd number of its sides lie."""
+    """Cells inside a closed polygon: a ray to the right crosses an odd number of its sides."""
     line, inside = np.linspace(-1, 1, size), np.zeros((size, size), dtype=int)
     start, end = outline[:-1], outline[1:]
     for k, y in enumerate(line):
@@ -102,7 +102,7 @@ def _inside(outline: np.ndarray, size: int) -> np.ndarray:
 
 
 def rough_surface(size: int, hurst: float, generator: np.random.Generator) -> np.ndarray:
-    """Which side of its median a surface of spectrum k^(−2H − 2) lies on: its level lines have dimension 2 − H."""
+    """Whether a surface of spectrum k^(−2H − 2) exceeds its median: its level lines have dimension 2 − H."""
     frequency = np.fft.fftfreq(2 * size)
     k = np.hypot(frequency[:, None], frequency[None, :])
     k[0, 0] = np.inf

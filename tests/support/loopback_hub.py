@@ -15,7 +15,7 @@ Files = dict[str, bytes]
 
 @dataclass
 class Repository:
-    """The files of each revision, and what goes wrong with them."""
+    """The files of each revision, and the faults of their delivery."""
 
     revisions: dict[str, Files]
     gated: bool = False
@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def answer(self) -> None:
         # A revision with slashes is quoted.
@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.send_file(repository, "/".join(path), files, commit, moved=kind == "moved")
 
     def send_file(self, repository: Repository, path: str, files: Files, commit: str, *, moved: bool) -> None:
-        """A file; one of weights from where large files are, to which it is redirected."""
+        """Serve a file; weights are redirected to the place of large files."""
         content = files[path]
         headers = {"X-Repo-Commit": commit, "ETag": f'"{_blob(content)}"', "Accept-Ranges": "bytes"}
         if _is_large(path) and not moved:

@@ -1,4 +1,4 @@
-"""A valid call of every public function, and values that most of its arguments do not take."""
+"""A valid call of every public function, and values that most arguments refuse."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ class Config(dict[str, Any]):
 
 
 class Pipe:
-    """What `ds.watch` needs of a pipeline before it is called."""
+    """The parts of a pipeline that `ds.watch` needs before the call."""
 
     def __init__(self, denoiser: Any) -> None:
         self.unet, self.scheduler = denoiser.network, denoiser.scheduler
@@ -301,7 +301,7 @@ def trials(calls: dict[str, Call]) -> list[tuple[str, str, str]]:
 
 
 def fault(call: Call, changes: dict[str, str]) -> str | None:
-    """What is wrong with how a function takes values in the place of some of its arguments: None if nothing is."""
+    """The fault of a call with replaced arguments; None if it succeeds or is refused in one line."""
     values = {argument: WRONG[value]() for argument, value in changes.items()}
     try:
         result = call.function(**{**call.arguments, **values})

@@ -33,7 +33,7 @@ class Running:
         os.kill(self.pid, signal_number)
 
     def release(self) -> None:
-        """Let it go on from the call at which it holds, or will hold next."""
+        """Let the process continue from the call at which it holds, or will hold next."""
         self.released += 1
         Path(f"{self.told}.released{self.released}").touch()
 
@@ -45,16 +45,16 @@ class Running:
 
     @property
     def said(self) -> str:
-        """All that it has printed so far."""
+        """Everything that the process has printed so far."""
         return self.told.read_text()
 
     @property
     def file_events(self) -> int:
-        """The number of its file events, if it ended on its own and was to die at a later one."""
+        """The number of file events of a process that ended before the event at which it was to be killed."""
         return int(self.said.rpartition("file events: ")[2].split()[0])
 
     def until(self, text: str, seconds: float = 60.0) -> None:
-        """Wait until it has printed a text."""
+        """Wait until the process has printed a text."""
         limit = time.monotonic() + seconds
         while text not in self.said:
             assert time.monotonic() < limit, f"{text!r} was never said: {self.said}"
@@ -109,7 +109,7 @@ class Recorder:
         return Running(self, self.ask(request)["pid"], told)
 
     def run(self, *arguments: object, **options: float) -> Running:
-        """A call of the command, waited for."""
+        """The result of a call of the command, after it ends."""
         running = self.start(*arguments, **options)
         running.wait()
         return running
@@ -169,7 +169,7 @@ def serve() -> None:
 
 
 def call(request: dict) -> None:
-    """Be the command, or the code, and end."""
+    """Run the command or the code in this process, and end it."""
     from denoscope.cli import command
 
     told = os.open(request["told"], os.O_WRONLY | os.O_APPEND)
@@ -209,7 +209,7 @@ def call(request: dict) -> None:
 
 
 def be_strict() -> None:
-    """Make warnings errors, but NumPy 2's of how some of diffusers' schedulers make arrays of tensors."""
+    """Make warnings errors, except NumPy 2's warning about how some diffusers schedulers convert tensors."""
     import warnings
 
     warnings.resetwarnings()
@@ -218,7 +218,7 @@ def be_strict() -> None:
 
 
 def hold(holds_at: Sequence[int], told: str) -> None:
-    """Announce each call of a network, and wait in some of them to be released."""
+    """Announce each call of a network, and wait in some calls for the release."""
     import itertools
 
     from torch.nn.modules.module import register_module_forward_pre_hook

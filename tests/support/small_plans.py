@@ -1,4 +1,4 @@
-"""Recordings without a model: their plan, their values, and how they are written."""
+"""Recordings without a model: plans, values, and functions that write them."""
 
 import numpy as np
 import torch
@@ -75,7 +75,7 @@ def write(store, plan: Plan, existing: str = "refuse", groups=None) -> list[int]
 
 
 def write_groups(writer, plan: Plan, groups) -> None:
-    """Write those of some groups that are not finished."""
+    """Write the unfinished groups among the given ones."""
     for group in groups:
         if group in writer.finished:
             continue

@@ -154,7 +154,7 @@ def steering() -> list[ds.Intervention]:
 
 
 def guidance() -> ds.Condition:
-    """What each sample is told, and what none is."""
+    """The condition of each sample, and the empty condition."""
     return ds.Condition({"told": torch.arange(5.0).reshape(5, 1) / 8}, {"told": torch.zeros(1, 1)}, scale=2.0)
 
 
@@ -194,7 +194,7 @@ COMMANDS: dict[str, list[str]] = {
 COMMANDS_HALF = ("mnist.zarr", "mnist_pt")
 
 
-# Measures that keep their work in a file ------------------------------------------------------------------------------
+# Measures that save their work in a file ------------------------------------------------------------------------------
 
 
 def by_mean(images: torch.Tensor) -> torch.Tensor:
@@ -295,11 +295,11 @@ LONGER: dict[str, Measure] = {
 ENDED_AFTER = {"mnist_basins": 2, "lyapunov": 45, "lyapunov_of_a_closed_loop": 30, "full_spectrum": 2, "spectrum": 2,
     "orbit": 7, "orbit_diagram": 15, "orbit_diagram_that_follows": 600, "uncertainty_exponent": 17,
     "spectrum_of_a_layer": 2}  # fmt: skip
-"""At which number told by `progress` the half-way file was left; 3 unless named."""
+"""The number reported to `progress` at which the half-way file was left; 3 unless named."""
 
 
 def numbers_of(result: Any) -> dict[str, Any]:
-    """What a measure gave as plain JSON, without what it was computed from."""
+    """A measure's result as plain JSON, without its origin."""
     if isinstance(result, torch.Tensor):
         found = {"states": result.tolist()}
     elif hasattr(result, "data_vars"):
@@ -337,7 +337,7 @@ def plane_of_labels() -> torch.Tensor:
 
 
 def machine() -> dict[str, Any]:
-    """What decides the last bits here, found without denoscope: bits of plain PyTorch's, and versions."""
+    """What determines the last bits on this machine, without denoscope: results of plain PyTorch, and versions."""
     import hashlib
 
     import diffusers

@@ -18,7 +18,7 @@ PIPELINES: dict[str, Callable[[], Built]] = {}
 
 
 def pipeline(build: Callable[[], Built]) -> Callable[[], Built]:
-    """Make a builder give what it gives from one seed, with the program's own random numbers left alone."""
+    """Make a builder use one seed, without changing the state of the program's random numbers."""
 
     @wraps(build)
     def built() -> Built:
@@ -212,7 +212,7 @@ def dit() -> Built:
 
 @pipeline
 def pixart_alpha() -> Built:
-    """The kind for images of 1024 by 1024, which is told their size."""
+    """The pipeline for images of 1024 by 1024 pixels, whose network takes the size."""
     from diffusers import DPMSolverMultistepScheduler, PixArtAlphaPipeline
 
     pipe = PixArtAlphaPipeline(

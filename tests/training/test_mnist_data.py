@@ -44,7 +44,7 @@ class Code:
 @pytest.mark.parametrize(
     "content",
     [b"text", gzip.compress(b"text"), gzip.compress(pickle.dumps(Code()))],
-    ids=["text", "packed text", "packed code"],  # the packed bytes tell the time
+    ids=["text", "packed text", "packed code"],  # the packed bytes contain the time
 )
 def test_another_file_is_refused_by_its_name(tmp_path, content, capsys):
     (tmp_path / "other").write_bytes(content)

@@ -10,7 +10,7 @@ from command_line import call, load
 import denoscope as ds
 
 
-# NumPy 2's warning about how diffusers' Heun makes arrays of tensors.
+# NumPy 2's warning about how diffusers' Heun converts tensors.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.usefixtures("inputs")
 def test_labels_are_recorded_and_those_that_do_not_fit_are_refused(refused):

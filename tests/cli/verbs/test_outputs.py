@@ -1,4 +1,4 @@
-"""What measures write, what they never replace, and where an interrupted one says that its work is saved."""
+"""The files that measures write, files they never replace, and the message that says where interrupted work is saved."""
 
 import signal
 

@@ -72,7 +72,7 @@ def test_a_recording_is_replaced_with_overwrite_only(model, here, refused):
 
 @pytest.mark.parametrize("output", ["run", "run.zarr"])
 def test_a_full_disk_ends_in_one_line_and_leaves_no_partial_files(model, here, recorder, output):
-    """A limit on the size of files stands for the full disk: writing beyond it fails in the same way."""
+    """A limit on file sizes simulates a full disk: writing beyond it fails in the same way."""
     ds.noise.random(4, (1, 8, 8)).write(here / "inputs")
     line = f"record --model {model} --num_steps 60 --lanes 4 --layers conv_in --output {output}"
     code = f"""
@@ -135,7 +135,7 @@ def test_a_dry_run_that_does_not_fit_on_the_disk_prints_the_plan_and_fails(model
 
 @pytest.mark.usefixtures("inputs")
 def test_a_recording_may_be_written_beside_results_of_earlier_ones(model, here):
-    """Beside pictures and predictions, empty folders, and hidden files."""
+    """An output folder that holds pictures and predictions, empty folders, or hidden files."""
     output = here / "outputs"
     for place in ("images/sequences/a.png", "predictions.json", "classifications_plane.pt", ".gitkeep"):
         (output / place).parent.mkdir(parents=True, exist_ok=True)

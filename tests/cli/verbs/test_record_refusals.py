@@ -124,7 +124,7 @@ def test_an_intervention_that_does_not_fit_is_refused(
 
 
 def in_the_way(kind: str, output: Path) -> None:
-    """Put something where the recording is to go."""
+    """Put a file or folder at the place of the recording."""
     match kind:
         case "a file":
             output.write_text("mine")

@@ -51,7 +51,7 @@ def test_spectrum_resumes_after_a_kill(model, recorder, here, refused):
     words = line.split()
     whole = recorder.run(*words, "whole.json", "--samples", 2, "--vectors", "whole")
     assert whole.code == 0, whole.said
-    # Each noise takes 16 calls of the network: the call at which it is killed is among those of the second.
+    # Each noise takes 16 calls of the network: the process is killed during the second noise.
     running = recorder.start(*words, "spectrum.json", "--samples", 2, holds_at=[24])
     running.until("call 24\n")
     running.send(signal.SIGKILL)
@@ -81,7 +81,7 @@ def test_spectrum_resumes_after_a_kill(model, recorder, here, refused):
     assert list(read(here / "spectrum.json")) == [f"noise_000{k}" for k in range(3)]
 
     call(f"{line} --num_steps 2 --overwrite")
-    # No file of the earlier work hinders the new one.
+    # The files of the earlier work do not block the new work.
     call(f"{line} --num_steps 2 --samples 2 --resume")
     for written in read(here / "spectrum.json").values():
         assert written["origin"]["fingerprint"]["num_steps"] == 2

@@ -58,7 +58,7 @@ def test_straight_boundaries_approach_the_closed_form():
         result = basin_entropy(plane, box=(24, 48), offsets=2)
         total += [result.boundary_boxes, result.boundary_entropy * result.boundary_boxes]
     coarse, fine = total[1] / total[0]
-    # Corners cut off between the cells go unseen, which leaves an excess proportional to the cell.
+    # Corners that the line cuts off between cells are not counted: the excess is proportional to the cell width.
     assert fine == pytest.approx(limit, abs=0.01)
     assert 2 * fine - coarse == pytest.approx(limit, abs=0.005)
 

@@ -50,7 +50,7 @@ def test_counts_are_those_of_windows_filtered_by_scipy():
     result, counts = boundary_dimension(plane, boxes=sides), []
     for side in sides:
         mixed = ndimage.minimum_filter(plane, side) != ndimage.maximum_filter(plane, side)
-        # The filter puts a window at its cell `side // 2`; the widest window fits at 271 places along each axis.
+        # The filter centres a window on its cell `side // 2`; the widest window has 271 positions along each axis.
         first = (30 - side) // 2 + side // 2
         counts.append(mixed[first : first + 271, first : first + 271].sum() / (side - 1) ** 2)
     np.testing.assert_allclose(result.fit.counts, counts)
@@ -162,7 +162,7 @@ def test_the_interval_contains_the_known_dimension(draw, dimension, size):
     results = [boundary_dimension(draw(size, generator)) for _ in range(12)]
     covered = [result.interval[0] <= dimension <= result.interval[1] for result in results]
     assert sum(covered) >= 11
-    # It excludes the dimension of the plane and of most other boundaries.
+    # The interval excludes the dimension of the plane and of most other boundaries.
     assert np.mean([result.interval[1] - result.interval[0] for result in results]) < (
         0.75 if size == 100 else 0.4
     )

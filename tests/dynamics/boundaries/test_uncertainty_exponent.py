@@ -25,7 +25,7 @@ def _half(points):
 
 
 def _cantor(points):
-    """The place of the first digit 1 to base 3: the gaps of Cantor's set, labelled by their size."""
+    """The position of the first digit 1 in base 3: it labels the gaps of Cantor's set by their size."""
     x, label = points[:, 0] % 1, np.zeros(len(points), dtype=int)
     for digit in range(1, 20):
         label[(label == 0) & (np.floor(3 * x) == 1)] = digit

@@ -233,7 +233,7 @@ def test_cell_noise_over_a_steep_ramp_is_not_fractal(seed):
 
 @pytest.mark.parametrize("seed", [33, 72, 83])
 def test_rough_surfaces_are_not_called_smooth(seed):
-    """Those of dimension 1.2 that look smoothest: their slopes at the cells are 0.99, 1.04 and 1.02."""
+    """The three surfaces of dimension 1.2 that look smoothest: their slopes at the cells are 0.99, 1.04 and 1.02."""
     plane = rough_surface(85, 0.8, np.random.default_rng(seed))
     found = verdict(plane)
     assert found.dimension.fit.local_slopes[0] <= 1.05

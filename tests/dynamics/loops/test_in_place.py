@@ -1,4 +1,4 @@
-"""Functions of the caller that work in place on what they are given."""
+"""The caller's functions may modify their arguments in place."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_a_map_that_works_in_place_has_the_orbit_of_one_that_does_not():
         x[0], x[1] = 1 - 1.4 * x[0] ** 2 + x[1], 0.3 * x[0]
         return x
 
-    # The map of Hénon, after which the state that was given must still be (0.1, 0.3).
+    # Hénon's map; afterwards the caller's state must still be (0.1, 0.3).
     assert orbit(shift, start(0.1, 0.3), iterations=2).tolist() == [
         [0.1, 0.3],
         pytest.approx([1.286, 0.03]),

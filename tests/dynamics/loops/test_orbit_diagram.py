@@ -11,7 +11,7 @@ from denoscope.dynamics.loops.orbit_diagram import orbit_diagram
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.errors import UserError
 
-# From 0.3 the orbit of the second parameter diverges, and from the end of the first one's; not from 0, where the last
+# The orbit of the second parameter diverges from 0.3 and from the end of the first orbit; not from 0, where the last
 # parameter's orbit ends.
 RATES = [3.2, 4.5, 3.9, 0.5]
 

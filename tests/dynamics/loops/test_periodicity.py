@@ -1,4 +1,4 @@
-"""Periods of the logistic map, which are published and known in closed form."""
+"""Periods of the logistic map, published and in closed form."""
 
 import math
 

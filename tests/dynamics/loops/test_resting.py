@@ -1,4 +1,4 @@
-"""Orbits that rounding holds on what repels, steps that round, and growth that is correlated over a batch."""
+"""Orbits that rounding holds at repelling states, steps that round, and growth correlated over a batch."""
 
 import math
 
@@ -149,7 +149,7 @@ def test_saddles_and_repellers_on_a_symmetric_grid_are_left_out(side, dtype):
 @pytest.mark.parametrize(
     ("step", "x0", "points"),
     [
-        (logistic(3.9), [[0.0], [1 - 1 / 3.9]], 0),  # both fixed points of it repel
+        (logistic(3.9), [[0.0], [1 - 1 / 3.9]], 0),  # both of its fixed points repel
         (matrix([0.5, 1.0], [0.0, 1.01]), [[0.0, 0.0], [1.0, 0.0]], 0),  # a weak saddle
         (matrix([0.95, 1.0], [0.0, 0.95]), [[0.0, 0.0], [1.0, 1.0]], 1),  # attracts after growing at first
         (matrix([1.0, 0.0], [0.0, 0.5]), [[0.0, 0.0]], 1),  # neutral

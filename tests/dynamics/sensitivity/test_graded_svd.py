@@ -24,9 +24,8 @@ def test_exponents_of_a_graded_product_are_exact(seed):
         expected = [float(mp.log(value)) for value in mp.svd_r(product, compute_uv=False)]
     left, values, right = graded_svd(triangle)
     np.testing.assert_allclose(values.log(), expected, atol=1e-11)
-    assert (
-        expected[0] - expected[-1] > 200
-    )  # an SVD with an error relative to the largest value has 36 of these
+    # An SVD whose error is relative to the largest value reaches a difference of 36.
+    assert expected[0] - expected[-1] > 200
     for q in (left, right):
         np.testing.assert_allclose(q.T @ q, np.eye(n), atol=1e-13)
 

@@ -14,7 +14,7 @@ from denoscope.foundation.checkpoint import Checkpoint
 
 
 def test_growth_of_gaussian_data_is_uniform():
-    """It is the singular values of diag(factors)·[d1 d2]."""
+    """The growth is given by the singular values of diag(factors)·[d1 d2]."""
     eigenvalues = (3.0, 1.0, 0.3, 0.01)
     denoiser = gaussian(eigenvalues)
     plane = noise.plane((3, 2), denoiser.shape, lengths=(2.0, 1.0), base_seed=1, direction_seeds=(5, 6))

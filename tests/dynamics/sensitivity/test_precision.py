@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 
 class Linear(torch.nn.Module):
-    """x_0 = J x, in float32 on the way if `rounds`; `flow` predicts the velocity x − J x that leads there."""
+    """x_0 = J x, computed in float32 if `rounds`; with `flow` the network predicts the velocity x − J x."""
 
     def __init__(self, matrix: np.ndarray, *, flow: bool = False, rounds: bool = False):
         super().__init__()
@@ -82,7 +82,7 @@ def test_an_exponent_is_right_or_named_as_spoiled_by_rounding(options, exponents
     found = measured(with_exponents(exponents, size), len(exponents), **options)
     wrong = set(np.flatnonzero(np.abs(found.exponents - exponents) > 5e-3))
     assert wrong and wrong <= named(found)
-    # What lies well above the rounding errors is right, and not named.
+    # Exponents well above the rounding errors are right, and no warning names them.
     depth = 11 if options else 30
     clear = {k for k, value in enumerate(exponents) if exponents[0] - value < depth}
     assert not clear & named(found) and not clear & wrong

@@ -57,7 +57,7 @@ def test_singular_vectors_of_gaussian_data_are_eigenvectors_of_the_covariance(ki
         for index, vector in enumerate(found.right):
             assert abs(vector.flatten() @ q[:, index]) == pytest.approx(1, abs=tolerance)
             assert abs(found.left[index].flatten() @ q[:, index]) == pytest.approx(1, abs=tolerance)
-            assert vector.flatten() @ found.left[index].flatten() > 0  # the map does not reverse directions
+            assert vector.flatten() @ found.left[index].flatten() > 0  # the map reverses no direction
     assert leading.residuals.max() < 1e-5
 
 

@@ -130,7 +130,7 @@ def test_a_pair_diverges_in_the_first_state_beyond_the_threshold(recorded):
 
 
 def _survived(share_of_base, pairs, rng):
-    """Whether the truth, and the interval of the survival of pairs whose base decides how many of them stay together."""
+    """The interval of the survival of pairs; each base decides how many of its pairs stay together."""
     together = rng.random((len(share_of_base), pairs)) < share_of_base[:, None]
     ends = np.where(together, 1.5, 5.0).reshape(-1)
     bases = np.repeat(np.arange(len(share_of_base)), 1 + pairs) * (1 + pairs)

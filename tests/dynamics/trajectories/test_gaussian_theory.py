@@ -20,7 +20,7 @@ import denoscope as ds
 from denoscope import dynamics
 from denoscope.dynamics.known.analytic_models import TwoGaussians
 
-# Of arrays that a scheduler of diffusers makes of tensors.
+# NumPy 2's warning about how a diffusers scheduler converts tensors.
 OF_TENSORS = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning")
 
 TABLE = {
@@ -78,7 +78,7 @@ def test_a_scheduler_with_sigmas_runs_its_own_steps():
     start = float(scheduler.init_noise_sigma)
     assert found.gains[0, -1] == pytest.approx(start * math.sqrt(2 / (2 + first**2)), rel=0.05)
     assert found.gains[0, 0] == pytest.approx(start, rel=1e-6)
-    # From x_0 + σ ε along the flow: the gain of what is left is √(λ/(λ + σ²)).
+    # The flow from x_0 + σ ε has the gain √(λ/(λ + σ²)).
     gain = np.sqrt(2 / (2 + found.sigmas**2))
     expected = np.sqrt((gain - 1) ** 2 * 2 + gain**2 * found.sigmas**2)
     np.testing.assert_allclose(found.turn_distance[:100], expected[:100], rtol=0.05)

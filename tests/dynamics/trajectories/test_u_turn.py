@@ -18,7 +18,7 @@ from denoscope.foundation.random_streams import stream
 
 
 def side(images):
-    """Which Gaussian an image is nearer to."""
+    """The number of the Gaussian that an image is nearer to."""
     return (images.flatten(1)[:, 0] > 0).long()
 
 

@@ -1,4 +1,4 @@
-"""JSON of others: every fault is one line that names file, key, value and what is allowed."""
+"""JSON from elsewhere: every fault is one line that names the file, the key, the value and what is allowed."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Arrays by name in one file, whatever the names are."""
+"""Arrays in one file, under any names."""
 
 import io
 

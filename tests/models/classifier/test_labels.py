@@ -1,4 +1,4 @@
-"""Labels of images: the right digit, the right numbers, and each row's answer its own."""
+"""Labels of images: the right digit and numbers, for each row independently of the others."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""How like digits images are: in plain numpy, on lines of known distance, and as the card tells it."""
+"""The likeness of images to digits: in plain numpy, on lines of known distance, and in the model card."""
 
 import json
 
@@ -19,7 +19,7 @@ def test_it_is_what_its_formula_says():
     logits = 10 * torch.randn(20, 10, generator=generator)
     stored = {name: value.double().numpy() for name, value in load_file(likeness.FILE).items()}
     x = images.double().numpy().reshape(20, 784) - stored["mean"]
-    # The distance to a plane is what least squares leaves, whatever spans it.
+    # The distance to a plane is the residual of least squares, for any vectors that span it.
     left = np.linalg.lstsq(stored["components"].T, x.T, rcond=None)[0]
     far = np.linalg.norm(x.T - stored["components"].T @ left, axis=0)
     seen = np.log(np.exp(logits.double().numpy()).sum(1))

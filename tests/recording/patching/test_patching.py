@@ -20,7 +20,7 @@ from denoscope.sampling.settings import Loop
 
 STEPS, COUNT = 3, 3
 LAYERS = ["conv_in", "mid_block"]
-# Of diffusers' own code: torch tensors taken to numpy 2.
+# NumPy 2's warning about how diffusers converts tensors.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
@@ -45,7 +45,7 @@ def by_hand(denoiser, a, b, layer, step):
     states = torch.cat([states, states[-1:].expand(8 - COUNT, *states.shape[1:])])
     calls = iter(range(STEPS))
     handle = denoiser.network.get_submodule(layer).register_forward_hook(
-        # Laid out as the layer's own: the last bits of what follows may depend on it.
+        # The memory layout of the layer's own output: the last bits of later results may depend on it.
         lambda _m, _a, output: torch.empty_like(output).copy_(states) if next(calls) == step else output
     )
     x_0 = ds.sample(denoiser, torch.from_numpy(a.sequence.to_numpy()[:, 0]), steps=STEPS).double().numpy()
@@ -236,7 +236,7 @@ def test_a_killed_map_is_resumed(model, recorder, tmp_path):
     denoiser, out = ds.load(model, device="cpu"), tmp_path / "map.npz"
     a, b = both(denoiser, tmp_path)
     running = recorder.start("patch", a.path, b.path, "--output", out, holds_at=[6])
-    # The survey of the layers takes two calls, the steps of a run that is patched in each three, two and one.
+    # The survey of the layers takes two calls; runs patched in steps 0, 1 and 2 take three, two and one.
     running.until("call 6\n")
     running.send(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL

@@ -20,7 +20,7 @@ from denoscope.recording.device_transfer import DeviceTransfer
 
 pytestmark = [
     pytest.mark.filterwarnings(
-        # NumPy 2 of how some of diffusers' schedulers make arrays of tensors.
+        # NumPy 2's warning about how some diffusers schedulers convert tensors.
         "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
     )
 ]
@@ -43,7 +43,7 @@ def runge_kutta(pipe):
 
 @dataclass
 class Case:
-    """A pipeline, the addresses that are read, and what a person says of each call of its network."""
+    """A pipeline, the addresses that are read, and labels by hand of each call of its network."""
 
     name: str
     layers: tuple[str, ...] = UNET
@@ -90,7 +90,7 @@ CASES = {
 
 
 class ByHand:
-    """A plain run: its result, what the scheduler was given and returned, what hooks saw in each call."""
+    """A plain run: its result, the scheduler's arguments and results, and the states that hooks saw in each call."""
 
     def __init__(self, case):
         pipe, arguments = case.built()
@@ -130,7 +130,7 @@ class ByHand:
         )
 
     def state(self, case, layer):
-        """[sample, step, (call), (branch), …] by the calls that a person has labelled."""
+        """[sample, step, (call), (branch), …] from the calls labelled by hand."""
         steps, most = 1 + case.calls[-1][0], 1 + max(call for _, call in case.calls)
         read = self.states[layer]
         assert len(read) == len(case.calls)
@@ -296,7 +296,7 @@ def test_branches_in_calls_of_their_own_are_recorded_where_they_are_stated(tmp_p
 
 
 def unknown_pipeline():
-    """A pipeline that somebody wrote: guided, but who knows in which order."""
+    """A pipeline from elsewhere: guided, in an unknown order of branches."""
     from diffusers import DDIMScheduler, DiffusionPipeline
 
     class Own(DiffusionPipeline):
@@ -636,7 +636,7 @@ def test_a_thread_that_writes_beside_the_pipeline_writes_the_same(tmp_path, cont
 
 
 def one_line(match, tmp_path, *, pipe=None, layers=("mid_block",), **options):
-    """The call is refused in its first step at the latest, with one line, and writes nothing."""
+    """The call is refused with one line by the end of its first step, and writes nothing."""
     made, arguments = PIPELINES["ddim"]()
     pipe = pipe or made
     before = sorted(tmp_path.rglob("*"))

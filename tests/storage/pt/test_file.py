@@ -57,7 +57,7 @@ def test_the_content_is_what_torch_saves(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.pt") as own, zipfile.ZipFile(tmp_path / "plain.pt") as plain:
         assert own.namelist() == plain.namelist()
         for name in own.namelist():
-            # The serialization id is made of all checksums, which are not known while the file is laid out.
+            # The serialization id is a hash of all checksums, which are unknown while the file is laid out.
             assert own.read(name) == plain.read(name) or name.endswith("serialization_id")
 
 

@@ -1,4 +1,4 @@
-"""What a local folder offers beyond the contract, and how its files appear."""
+"""Features of a local folder beyond the contract of a store, and how its files appear."""
 
 import os
 from pathlib import Path

@@ -37,7 +37,7 @@ def array(tmp_path):
 
 
 def write(path, order, encode=None) -> Shard:
-    """A shard whose entries arrive in this order, those of all samples together."""
+    """A shard whose entries arrive in this order, each for all samples at once."""
     written = Shard(LocalStore(path.parent), path.name, GRID[0] * GRID[1], encode)
     for entry in order:
         positions = [sample * GRID[1] + entry for sample in range(GRID[0])]
@@ -119,7 +119,7 @@ def test_any_flipped_bit_is_found_at_its_chunk_or_in_the_index(tmp_path):
         flipped[place] ^= 1 << place % 8
         path.write_bytes(flipped)
         found = shard.damage(LocalStore(tmp_path), "shard", written.checksums)
-        arrived = place // size  # entry after entry, in each all samples
+        arrived = place // size  # entry after entry, each with all samples
         if arrived < GRID[0] * GRID[1]:
             position = arrived % GRID[0] * GRID[1] + arrived // GRID[0]
             assert found == {position: "does not match its checksum"}
