@@ -132,7 +132,7 @@ def _refinement(grid: PlaneGrid, block: int) -> Refinement:
 
 
 def _warnings(data: xarray.Dataset) -> list[str]:
-    """What a reader of a finished map must know."""
+    """The warnings of a finished map."""
     warnings = []
     if lost := int(data["nonfinite"].sum()):
         warnings.append(f"{lost} of {data['label'].size} cells became NaN or infinite and have the label −1")

@@ -39,7 +39,7 @@ def sizes(blocks: np.ndarray) -> np.ndarray:
 
 
 def halves(blocks: np.ndarray) -> np.ndarray:
-    """The blocks that each block is made of if it is halved along each axis on which it holds cells between corners."""
+    """The parts of each block, halved along every axis on which it holds cells between its corners."""
     for first, last in ((TOP, BOTTOM), (LEFT, RIGHT)):
         long = blocks[:, last] - blocks[:, first] > 1
         middle = (blocks[long, first] + blocks[long, last]) // 2
@@ -52,7 +52,7 @@ def halves(blocks: np.ndarray) -> np.ndarray:
 def inner_cells(
     blocks: np.ndarray, places: qmc.QMCEngine
 ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Row and column of a cell inside each large block, at the next of some evenly scattered places; and which are large."""
+    """Row and column of a cell inside each large block, at evenly scattered places; and the indices of the large blocks."""
     inner = sizes(blocks) - 1
     large = np.flatnonzero((inner >= LEAST_INNER).all(axis=1))
     place = places.random(len(large)) if len(large) else np.zeros((0, 2))

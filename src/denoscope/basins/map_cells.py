@@ -1,4 +1,4 @@
-"""The cells of a map: computed where they are asked for, and filled between."""
+"""The cells of a map: computed on request, and filled in between."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MapCells:
     plane: NoiseSet
     grid: PlaneGrid
     data: xarray.Dataset
-    at_once: int
+    cells_per_batch: int
     """The number of cells that are denoised together."""
 
     def compute(self, rows: np.ndarray, columns: np.ndarray) -> Iterator[None]:
@@ -34,8 +34,8 @@ class MapCells:
         computed = self.data["computed"].values
         pending = ~computed[rows, columns]
         rows, columns = rows[pending], columns[pending]
-        for first in range(0, len(rows), self.at_once):
-            place = rows[first : first + self.at_once], columns[first : first + self.at_once]
+        for first in range(0, len(rows), self.cells_per_batch):
+            place = rows[first : first + self.cells_per_batch], columns[first : first + self.cells_per_batch]
             noises = self.plane.batch(self.grid.noise_at(*place).tolist())
             for name, values in self.labelling(noises).items():
                 self.data[name].values[place] = values
@@ -48,10 +48,10 @@ class MapCells:
             yield int(self.data["computed"].sum())
 
     def refine(self, refinement: Refinement, *, audit: int) -> Iterator[int]:
-        """Compute cells around boundaries, fill the others, and compare some of these with what they become.
+        """Compute cells around boundaries, fill the others, and compute some filled cells to check their labels.
 
-        Yields the number of cells whose label is known after each batch. The cells that are compared keep their computed
-        label; the result of the comparison becomes the attribute `audit`.
+        Yields the number of cells whose label is known after each batch. The checked cells keep their computed label; the
+        result of the check becomes the attribute `audit`.
         """
         for place in refinement.requests():
             for _ in self.compute(*place):

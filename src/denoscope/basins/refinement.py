@@ -12,8 +12,8 @@ from scipy.stats import qmc
 from denoscope.basins.blocks import LEFT, TOP, corners, halves, have_interior, inner_cells, sizes, tiling
 
 UNKNOWN, COMPUTED, BACKED, PROBED = 0, 1, 2, 3
-"""How the label of a cell is known: by computation; or filled in, where the margin of the nearest computed cell exceeds
-what the growth between computed cells could change on the way (backed), or without such a reason (probed)."""
+"""How the label of a cell is known: computed, or filled. A filled cell is backed if the margin of the nearest computed
+cell exceeds the change that the growth between computed cells allows on the way to it, otherwise probed."""
 REACH = 0.1
 """A block is halved if its smallest margin is below this part of the change that the growth allows within it."""
 PREDICTED = 4
@@ -34,7 +34,7 @@ class Refinement:
     Args:
         label: [ny, nx], written by the caller for each cell that `requests` yields.
         gap: [ny, nx] how far the classifier is from another label, in any unit that grows smoothly with the distance
-            from the boundary; NaN where it does not say.
+            from the boundary; NaN where it is unknown.
         spacing: the distances of neighbouring cells along y and x (L2).
         side: of the first blocks, in cells.
         seed: of the inner cells.
@@ -55,9 +55,9 @@ class Refinement:
         self._places = qmc.Halton(2, rng=np.random.default_rng(self.seed))
 
     def requests(self) -> Iterator[Request]:
-        """Rows and columns of cells to compute, as many at once as are needed at once.
+        """Rows and columns of cells to compute, in groups whose cells do not depend on each other.
 
-        Their labels must be in `label` when the next request is asked for. When there is none, every cell has a label.
+        The caller writes their labels to `label` before the next request. After the last one every cell has a label.
         """
         blocks = tiling(self.label.shape, self.side)
         yield from self._ask(*corners(blocks))
@@ -83,7 +83,7 @@ class Refinement:
             yield from self._ask(*corners(blocks))
 
     def _follow(self) -> Generator[Request, None, np.ndarray]:
-        """Compute cells beside another label; return the halves of filled blocks into which a boundary leads."""
+        """Compute cells next to a different label; return the halves of filled blocks that a boundary enters."""
         while (beside := self._unchecked()).any():
             owners = np.unique(self._owner[beside])
             owners = owners[owners >= 0]
@@ -123,7 +123,7 @@ class Refinement:
         return self.gap[corners(blocks)].min(axis=1)
 
     def _change(self, blocks: np.ndarray) -> np.ndarray:
-        """By how much the margin may change between a corner of each block and its middle; 0 without margins."""
+        """The change of the margin that the growth allows from a corner of each block to its middle; 0 without margins."""
         rows, columns = corners(blocks)
         label, gap = self.label[rows, columns], self.gap[rows, columns]
         lengths = sizes(blocks) * np.asarray(self.spacing)
@@ -146,7 +146,7 @@ class Refinement:
             self._set(area, self.label[top, left], owner=number)
 
     def _predict(self, blocks: np.ndarray) -> None:
-        """Give all cells of each block that are not computed the label whose margin, interpolated from the corners, leads."""
+        """Give cells that are not computed the label with the largest margin, interpolated from the corners of their block."""
         rows, columns = corners(blocks)
         labels, gaps = self.label[rows, columns], np.nan_to_num(self.gap[rows, columns], nan=1.0)
         for block, label, gap in zip(blocks.tolist(), labels, gaps, strict=True):

@@ -55,8 +55,9 @@ def stepped(
 ) -> Any:
     """What the scheduler's `step` returns for entry `index` of its timesteps and the states x [rows, C, H, W].
 
-    Noise comes from one generator per row; a scheduler that draws none needs no generators. DPMSolverSDE and CosineDPMSolverMultistep instead draw one Brownian motion
-    for the whole run, on the device of x, from the seeds of the generators of the first call.
+    Noise comes from one generator per row; a scheduler that draws none needs no generators. DPMSolverSDE and
+    CosineDPMSolverMultistep instead draw one Brownian motion for the whole run, on the device of x, from the seeds of
+    the generators of the first call.
     """
     timestep, accepted = scheduler.timesteps[index], _arguments(type(scheduler).step)
     options: dict[str, Any] = {}

@@ -80,9 +80,9 @@ def boundary_dimension(
     Caveats: an exponent over less than a decade is not evidence of a fractal (see `verdict`). Label noise reads up to
     2, basins smaller than the boxes read 2, a winding curve reads above 1 at the size of its turns. Structure finer
     than the cells is cut off: Koch's curve (1.26) on 800² cells reads 1.18 at sides of 2 to 4 spacings and 1.25 at 16
-    to 32, Cantor stripes (1.63) on 200² cells read 1.48 with boxes from 2 cells and 1.59 from 5. Published values often take b cells as the side b,
-    although a boundary runs between cells; a straight line then reads about 0.92 with boxes of 5 to 30 cells, and
-    Newton's z³ = 1 on 300² cells reads 1.385 instead of 1.417.
+    to 32, Cantor stripes (1.63) on 200² cells read 1.48 with boxes from 2 cells and 1.59 from 5. Published values
+    often take b cells as the side b, although a boundary runs between cells; a straight line then reads about 0.92
+    with boxes of 5 to 30 cells, and Newton's z³ = 1 on 300² cells reads 1.385 instead of 1.417.
 
     `interval` covers other parts of the boundary, other sizes and the treatment of the edge: it is the range of the
     slopes of bootstrap samples of 6×6 blocks of the plane (the given confidence), of the slopes with any one size

@@ -65,9 +65,9 @@ def local_expansion(
 
     Interpretation: the rates show at which steps small differences grow on the way from noise to image.
 
-    Caveats: a rate far below the largest of its step is a rounding error, which a warning says. The sums of the columns over some fifty steps are NOT the exponents of the whole map (`spectrum`): they
-    miss the leading exponents even in sign. Only for a frame of all C·H·W directions is the sum (ln|det|) independent
-    of the initial frame.
+    Caveats: rates far below the largest of their step are rounding errors; a warning counts them. The sums of the
+    columns over some fifty steps are NOT the exponents of the whole map (`spectrum`): they miss the leading exponents
+    even in sign. Only for a frame of all C·H·W directions is the sum (ln|det|) independent of the initial frame.
 
     Args:
         x_T: one state [C, H, W] or [1, C, H, W]; it is converted to the denoiser's precision.
