@@ -164,3 +164,17 @@ def test_basins_are_drawn_paler_for_low_confidence_and_hatched_without_a_class(a
     plain = plots.figure()[1]
     figures.draw_basins(plain, found.drop_vars("confidence"), colors=["#000000"] * 6)
     assert (plain.images[0].get_array()[label >= 0] == (0, 0, 0, 1)).all()
+
+
+def test_filled_cells_of_a_map_are_drawn_in_the_full_colour(ax):
+    names = {
+        "label": np.full((1, 3), 2),
+        "confidence": np.array([[0.5, np.nan, np.nan]]),
+        "status": np.array([[1, 2, 3]]),
+    }
+    cells = {name: (("y", "x"), values) for name, values in names.items()}
+    figures.draw_basins(
+        ax, xarray.Dataset(cells, coords={"u": ("x", np.arange(3.0)), "v": ("y", np.zeros(1))})
+    )
+    (row,) = ax.images[0].get_array()
+    assert [to_hex(cell) for cell in row[1:]] == ["#228833"] * 2 and to_hex(row[0]) != "#228833"

@@ -128,10 +128,12 @@ def draw_basins(
 ) -> Axes:
     """Draw a map of basins (`basins.map`): each cell in the colour of its class, paler for lower confidence.
 
-    Cells without a class (rejected, not finite, or not computed yet) are hatched.
+    Cells that an adaptive map filled have no confidence and the full colour. Cells without a class (rejected, not finite, or not computed yet) are hatched.
     """
     check_drawing(ax, result, "basins.map", xarray.Dataset, "label", "u", "v")
     certainty = result["confidence"].to_numpy() if "confidence" in result else None
+    if certainty is not None and "status" in result:
+        certainty = np.where(result["status"] > 1, 1.0, certainty)
     labels, u, v = (result[name].to_numpy() for name in ("label", "u", "v"))
     return plots.draw_plane(ax, labels, u, v, colors=colors, certainty=certainty)
 
