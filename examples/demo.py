@@ -14,7 +14,7 @@ from denoscope.cli.progress import Console, Counter
 from denoscope.figures import images, plots
 
 OUT = Path("demo")
-SIDE, STEPS, LENGTH = 32, 20, 60.0
+SIDE, STEPS, LENGTH = 64, 20, 60.0
 
 
 def record_digits(denoiser: ds.Denoiser) -> ds.Recording:
@@ -32,10 +32,19 @@ def record_digits(denoiser: ds.Denoiser) -> ds.Recording:
 
 
 def map_basins(denoiser: ds.Denoiser) -> xarray.Dataset:
-    """The digit that each noise of a plane becomes; the norm of a typical noise is √784 = 28."""
+    """The digit that each noise of a plane becomes, computed along boundaries; the norm of a typical noise is √784 = 28."""
     plane = ds.noise.plane((SIDE, SIDE), denoiser.shape, lengths=(LENGTH, LENGTH))
     with Counter("plane", unit="noise") as counter:
-        return ds.basins.map(denoiser, plane, steps=STEPS, checkpoint=ds.Checkpoint(progress=counter))
+        return ds.basins.map(
+            denoiser,
+            plane,
+            steps=STEPS,
+            method="adaptive",
+            audit=64,
+            lanes=32,
+            batch_size=32,
+            checkpoint=ds.Checkpoint(progress=counter),
+        )
 
 
 def draw_overview(rec: ds.Recording, basins: xarray.Dataset) -> Figure:

@@ -166,15 +166,15 @@ def test_basins_are_drawn_paler_for_low_confidence_and_hatched_without_a_class(a
     assert (plain.images[0].get_array()[label >= 0] == (0, 0, 0, 1)).all()
 
 
-def test_filled_cells_of_a_map_are_drawn_in_the_full_colour(ax):
+def test_filled_cells_of_a_map_are_as_pale_as_the_nearest_computed_cell(ax):
     names = {
-        "label": np.full((1, 3), 2),
-        "confidence": np.array([[0.5, np.nan, np.nan]]),
-        "status": np.array([[1, 2, 3]]),
+        "label": np.full((1, 5), 2),
+        "confidence": np.array([[0.5, np.nan, np.nan, np.nan, 1.0]]),
+        "status": np.array([[1, 2, 3, 3, 1]]),
     }
     cells = {name: (("y", "x"), values) for name, values in names.items()}
-    figures.draw_basins(
-        ax, xarray.Dataset(cells, coords={"u": ("x", np.arange(3.0)), "v": ("y", np.zeros(1))})
-    )
+    axes = {"u": ("x", np.arange(5.0)), "v": ("y", np.zeros(1))}
+    figures.draw_basins(ax, xarray.Dataset(cells, coords=axes))
     (row,) = ax.images[0].get_array()
-    assert [to_hex(cell) for cell in row[1:]] == ["#228833"] * 2 and to_hex(row[0]) != "#228833"
+    assert np.array_equal(row[1], row[0]) and np.array_equal(row[3], row[4]) and to_hex(row[4]) == "#228833"
+    assert to_hex(row[0]) != "#228833" and np.isfinite(row).all()

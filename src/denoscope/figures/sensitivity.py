@@ -128,14 +128,22 @@ def draw_basins(
 ) -> Axes:
     """Draw a map of basins (`basins.map`): each cell in the colour of its class, paler for lower confidence.
 
-    Cells that an adaptive map filled have no confidence and the full colour. Cells without a class (rejected, not finite, or not computed yet) are hatched.
+    Cells that an adaptive map filled are as pale as the nearest computed cell. Cells without a class (rejected, not finite, or not computed yet) are hatched.
     """
     check_drawing(ax, result, "basins.map", xarray.Dataset, "label", "u", "v")
     certainty = result["confidence"].to_numpy() if "confidence" in result else None
     if certainty is not None and "status" in result:
-        certainty = np.where(result["status"] > 1, 1.0, certainty)
+        certainty = _of_nearest_computed(certainty, result["status"].to_numpy() > 1)
     labels, u, v = (result[name].to_numpy() for name in ("label", "u", "v"))
     return plots.draw_plane(ax, labels, u, v, colors=colors, certainty=certainty)
+
+
+def _of_nearest_computed(values: np.ndarray, filled: np.ndarray) -> np.ndarray:
+    """The values [ny, nx], those of filled cells replaced by that of the nearest cell that is not filled."""
+    from scipy import ndimage
+
+    nearest = ndimage.distance_transform_edt(filled, return_distances=False, return_indices=True)
+    return values[tuple(nearest)]
 
 
 def draw_growth(ax: Axes, result: xarray.Dataset) -> Axes:
