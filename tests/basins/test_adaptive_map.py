@@ -7,6 +7,7 @@ from scipy import stats
 
 import denoscope as ds
 from denoscope.basins.audit import Audit
+from denoscope.basins.map_cells import distance_from_boundary
 from denoscope.dynamics.known import analytic_models as models
 from denoscope.foundation.checkpoint import Checkpoint
 
@@ -186,3 +187,20 @@ def test_the_bound_of_an_audit_is_the_exact_binomial_one(filled, checked, wrong)
 def test_invalid_options_are_refused(linear, plane, options, line):
     with pytest.raises(ds.UserError, match=line):
         ds.basins.map(linear, plane, **options)
+
+
+def test_the_distance_from_the_boundary_is_half_the_difference_of_two_logits_and_does_not_saturate():
+    logits = torch.tensor([0.0, 0.1, 1.0, 5.0, 8.0, 30.0], dtype=torch.float64)
+    first = torch.sigmoid(logits).float()
+    found = distance_from_boundary(np.zeros(6, int), (first - (1 - first)).numpy())
+    np.testing.assert_allclose(found[:4], logits[:4] / 2, rtol=1e-4, atol=1e-7)
+    assert np.isfinite(found).all() and (np.diff(found) > 0).all()
+
+
+def test_an_image_is_as_far_from_another_label_as_from_being_rejected():
+    """Near its threshold the likeness decides, however large the margin of the digit is."""
+    label, margin = np.array([3, 3, -1, -1]), np.full(4, 0.9999, np.float32)
+    likeness = np.array([1.01, 1e3, 0.99, 1e-3], np.float32)
+    found = distance_from_boundary(label, margin, likeness)
+    expected = [np.log(1.01), np.arctanh(0.9999), -np.log(0.99), np.log(1e3)]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)

@@ -87,8 +87,8 @@ def test_without_a_margin_nothing_is_backed_and_few_cells_are_wrong(seed):
     assert np.count_nonzero(found.label != truth) < 1e-3 * truth.size
 
 
-def test_a_backed_cell_is_right_although_the_margin_says_nothing_of_an_island():
-    """Three cells of another class far from the boundary, where the margin is large: missed, which no margin can tell."""
+def test_an_island_where_the_margin_is_large_is_found_whole_or_missed_whole_and_changes_nothing_else():
+    """Four cells of another class far from the boundary, of which no margin can tell."""
     truth, gap = random_classes(256, 0.15, 0)
     y, x = np.unravel_index(gap.argmax(), gap.shape)
     smooth, _ = refine(truth, gap=gap)

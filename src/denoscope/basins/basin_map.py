@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal, get_args
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from denoscope.basins.audit import Audit
 from denoscope.basins.classifiers import LENET, ClassifierSource
 from denoscope.basins.labelling import Labelling, parse_labelling, parse_plane
 from denoscope.basins.map_cells import MapCells
-from denoscope.basins.refinement import Refinement
+from denoscope.basins.refinement import STATUSES, Refinement
 from denoscope.config import ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 Method = Literal["auto", "adaptive", "exact"]
 ADAPTIVE_FROM = 128
 """Cells along each axis from which "auto" is adaptive."""
-MEANINGS = {"flag_values": [0, 1, 2, 3], "flag_meanings": "unknown computed backed probed"}
+MEANINGS = {"flag_values": list(range(len(STATUSES))), "flag_meanings": " ".join(STATUSES)}
 """Of the variable `status`, as the CF conventions name them."""
 FEW_BLOCKS, MANY_BLOCKS, LARGE_BLOCK = 16, 32, 16
 """Numbers of first blocks along a plane, the second where they have more than so many cells along each side."""
@@ -61,9 +62,9 @@ def basin_map(
     not finite, and for cells that are not computed yet. A function of your own gives no confidence, margin or likeness.
 
     The adaptive method computes cells on a coarse grid and around the boundaries that it finds, and fills the others, for
-    which `status` says why: 1, the cell is computed; 2, it is filled, and between computed cells the margin changes too
-    slowly to vanish in its block; 3, it is filled because the corners and an inner cell of its block agree. What neither
-    corners nor inner cells meet, such as a small island, is missed. Therefore a random sample of the filled cells is
+    which `status` says why: 1, the cell is computed; 2, it is filled, and the margin of the nearest computed cell changes
+    too slowly to vanish on the way; 3, it is filled because computed cells around it agree. What the computed cells do not
+    meet, such as a small island, is missed. Therefore a random sample of the filled cells is
     computed as well: the attribute `audit` says how many of them were wrong.
 
     >>> plane = ds.noise.plane((64, 64), denoiser.shape, lengths=(60, 60))
@@ -99,13 +100,15 @@ def basin_map(
         denoiser, classifier=classifier, reject=reject, loop=loop, condition=condition
     )
     cells_per_batch = -(-parse_integer(batch_size, "batch_size", minimum=1) // lanes) * lanes
-    block = _block_of(grid.shape) if _is_adaptive(method, grid.shape) else None
-    with checkpoint.open(_unlabelled(grid, labelling, block=block, audit=audit)) as work:
+    adaptive = _is_adaptive(method, grid.shape)
+    options = {"method": "adaptive", "block": _block_of(grid.shape), "audited": audit} if adaptive else {}
+    with checkpoint.open(_unlabelled(grid, labelling, options)) as work:
         cells = MapCells(labelling, plane, grid, work.data, cells_per_batch)
-        pieces = cells.compute_all() if block is None else cells.refine(_refinement(grid, block), audit=audit)
-        work.run(pieces, len(plane))
+        work.run(
+            cells.refine(_refinement(grid), audit=audit) if adaptive else cells.compute_all(), len(plane)
+        )
         work.data.attrs["warnings"] = _warnings(work.data)
-    if block is not None:
+    if adaptive:
         work.data["status"].attrs |= MEANINGS
     return work.data
 
@@ -120,14 +123,14 @@ def _block_of(shape: tuple[int, int]) -> int:
     return max(min(size // FEW_BLOCKS, LARGE_BLOCK), size // MANY_BLOCKS, 2)
 
 
-def _refinement(grid: PlaneGrid, block: int) -> Refinement:
+def _refinement(grid: PlaneGrid) -> Refinement:
     u, v = grid.plane.u, grid.plane.v
     along_y, along_x = (float(line[1] - line[0]) if len(line) > 1 else 0.0 for line in (v, u))
     return Refinement(
         label=np.full(grid.shape, REJECTED),
         gap=np.full(grid.shape, np.nan),
         spacing=(along_y, along_x),
-        side=block,
+        side=_block_of(grid.shape),
     )
 
 
@@ -145,8 +148,8 @@ def _warnings(data: xarray.Dataset) -> list[str]:
     return warnings
 
 
-def _unlabelled(grid: PlaneGrid, labelling: Labelling, *, block: int | None, audit: int) -> xarray.Dataset:
-    """The map before any work."""
+def _unlabelled(grid: PlaneGrid, labelling: Labelling, options: Mapping[str, Any]) -> xarray.Dataset:
+    """The map before any work; `options` are those of an adaptive map, empty for an exact one."""
     import xarray
 
     answers = labelling.classify(torch.empty(0, *grid.plane.shape))
@@ -154,10 +157,9 @@ def _unlabelled(grid: PlaneGrid, labelling: Labelling, *, block: int | None, aud
         name: np.full(grid.shape, REJECTED if name == "label" else np.nan, values.dtype)
         for name, values in answers.items()
     } | {name: np.zeros(grid.shape, bool) for name in ("nonfinite", "computed")}
-    origin = labelling.origin(grid)
-    if block is not None:
+    if options:
         cells["status"] = np.zeros(grid.shape, np.int8)
-        origin |= {"method": "adaptive", "block": block, "audited": audit}
+    origin = {**labelling.origin(grid), **options}
     identity = {name: value for name, value in origin.items() if name not in ("model", "fingerprint")}
     return xarray.Dataset(
         {name: (("y", "x"), values) for name, values in cells.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ import xarray
 
 from denoscope.basins.audit import Audit, sample
 from denoscope.basins.labelling import Labelling
-from denoscope.basins.refinement import COMPUTED, UNKNOWN, Refinement
+from denoscope.basins.refinement import COMPUTED, UNKNOWN, Refinement, Request
+from denoscope.models.classifier.labels import REJECTED
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_grid import PlaneGrid
 
@@ -57,8 +59,7 @@ class MapCells:
             for _ in self.compute(*place):
                 yield int(np.count_nonzero(refinement.status != UNKNOWN))
             refinement.label[place] = self.data["label"].values[place]
-            if "margin" in self.data:
-                refinement.gap[place] = _gap(self.data["margin"].values[place])
+            refinement.gap[place] = self._gap(place)
         filled = refinement.status != COMPUTED
         label, status = self.data["label"].values, self.data["status"].values
         place = sample(filled, audit, refinement.seed)
@@ -67,13 +68,29 @@ class MapCells:
         status[...] = refinement.status
         status[place], filled[place] = COMPUTED, False
         label[filled] = refinement.label[filled]
-        checked = Audit(filled=int(filled.sum()) + len(place[0]), checked=len(place[0]), wrong=wrong)
-        self.data.attrs["audit"] = {"filled": checked.filled, "checked": checked.checked, "wrong": wrong}
+        checked = len(place[0])
+        result = Audit(filled=int(filled.sum()) + checked, checked=checked, wrong=wrong)
+        self.data.attrs["audit"] = dataclasses.asdict(result)
+
+    def _gap(self, place: Request) -> np.ndarray:
+        """How far the classifier is from another label at computed cells, NaN if it does not say; see `distance_from_boundary`."""
+        if "margin" not in self.data:
+            return np.full(len(place[0]), np.nan)
+        names = [name for name in ("label", "margin", "likeness") if name in self.data]
+        return distance_from_boundary(**{name: self.data[name].values[place] for name in names})
 
 
-def _gap(margin: np.ndarray) -> np.ndarray:
-    """Half the difference of the logits of the best two classes, if these share the softmax: artanh of the margin.
+def distance_from_boundary(
+    label: np.ndarray, margin: np.ndarray, likeness: np.ndarray | None = None
+) -> np.ndarray:
+    """How far images [n] are from another label, in logits, which do not saturate as the softmax does.
 
-    Unlike the margin it does not saturate, but grows with the distance from a boundary.
+    Half the difference of the logits of the best two classes is artanh of the margin, if the two share the softmax.
+    Where the classifier rejects, an image is also |ln likeness| from being rejected, or accepted.
     """
-    return np.arctanh(np.minimum(margin.astype(np.float64), LARGEST_MARGIN))
+    apart = np.arctanh(np.minimum(margin.astype(np.float64), LARGEST_MARGIN))
+    if likeness is None:
+        return apart
+    with np.errstate(divide="ignore"):
+        to_rejection = np.abs(np.log(likeness.astype(np.float64)))
+    return np.where(label == REJECTED, to_rejection, np.minimum(apart, to_rejection))

@@ -11,7 +11,8 @@ from scipy.stats import qmc
 
 from denoscope.basins.blocks import LEFT, TOP, corners, halves, have_interior, inner_cells, sizes, tiling
 
-UNKNOWN, COMPUTED, BACKED, PROBED = 0, 1, 2, 3
+STATUSES = ("unknown", "computed", "backed", "probed")
+UNKNOWN, COMPUTED, BACKED, PROBED = range(len(STATUSES))
 """How the label of a cell is known: computed, or filled. A filled cell is backed if the margin of the nearest computed
 cell exceeds the change that the growth between computed cells allows on the way to it, otherwise probed."""
 REACH = 0.1
@@ -69,16 +70,16 @@ class Refinement:
     def _settle(self, blocks: np.ndarray) -> Iterator[Request]:
         """Halve blocks until all are filled."""
         while len(blocks):
-            large = (sizes(blocks) > PREDICTED).any(axis=1)
-            differ, close = self._differ(blocks), self._smallest_gap(blocks) < REACH * self._change(blocks)
+            large, differ = (sizes(blocks) > PREDICTED).any(axis=1), self._differ(blocks)
+            close = have_interior(blocks) & (self._smallest_gap(blocks) < REACH * self._change(blocks))
             self._predict(blocks[differ & ~large])
-            agreeing = blocks[~differ & ~(close & have_interior(blocks))]
+            agreeing = blocks[~differ & ~close]
             cells, inside = inner_cells(agreeing, self._places)
             yield from self._ask(*cells)
             odd = np.zeros(len(agreeing), bool)
             odd[inside] = self.label[cells] != self.label[agreeing[inside, TOP], agreeing[inside, LEFT]]
             self._fill(agreeing[~odd])
-            opened = blocks[(differ & large) | (~differ & close & have_interior(blocks))]
+            opened = blocks[np.where(differ, large, close)]
             blocks = halves(np.concatenate([opened, agreeing[odd]]))
             yield from self._ask(*corners(blocks))
 
@@ -151,9 +152,7 @@ class Refinement:
         labels, gaps = self.label[rows, columns], np.nan_to_num(self.gap[rows, columns], nan=1.0)
         for block, label, gap in zip(blocks.tolist(), labels, gaps, strict=True):
             top, left, bottom, right = block
-            down, across = (
-                np.linspace(0, 1, last - first + 1) for first, last in ((top, bottom), (left, right))
-            )
+            down, across = np.linspace(0, 1, bottom - top + 1), np.linspace(0, 1, right - left + 1)
             weights = np.stack([np.outer(y, x) for y in (1 - down, down) for x in (1 - across, across)])
             present = np.unique(label)
             signs = np.where(label == present[:, None], gap, -gap)

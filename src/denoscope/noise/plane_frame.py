@@ -38,8 +38,21 @@ class PlaneFrame(ABC):
         """The beginning of the names of the plane's noises."""
 
     @abstractmethod
+    def _spanning(self) -> Vectors:
+        """Base, and two directions that span the plane, of which the first is a unit vector."""
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 - frames are values, and few
     def vectors(self, geometry: Geometry) -> Vectors:
-        """Base, d1 and d2; on a sphere both directions are orthogonal to the base too."""
+        """Base, d1 and d2; on a sphere both directions are orthogonal to the base too.
+
+        Raises: UserError if the directions are parallel.
+        """
+        base, first, second = self._spanning()
+        if geometry == "flat":
+            return base, first, _orthonormal(second, [first])
+        radial = base / base.norm()
+        first = _orthonormal(first, [radial])
+        return base, first, _orthonormal(second, [radial, first])
 
     def at(self, points: torch.Tensor, geometry: Geometry) -> torch.Tensor:
         """The noises [n, C, H, W] at points (u, v) [n, 2], float64.
@@ -72,14 +85,9 @@ class SeededFrame(PlaneFrame):
         first, second = self.direction_seeds
         return f"plane_{self.base_seed:04d}_{first}_{second}"
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019 - frames are values, and few
-    def vectors(self, geometry: Geometry) -> Vectors:
-        base = normal(self.shape, "base", self.base_seed).double()
+    def _spanning(self) -> Vectors:
         first, second = (direction(self.shape, "direction", seed) for seed in self.direction_seeds)
-        if geometry == "spherical":
-            first = _orthonormal(first, [base / base.norm()])
-            return base, first, _orthonormal(second, [base / base.norm(), first])
-        return base, first, _orthonormal(second, [first])
+        return normal(self.shape, "base", self.base_seed).double(), first, second
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,15 +115,10 @@ class AnchoredFrame(PlaneFrame):
     def stem(self) -> str:
         return f"plane_{tensor_files.sha256(self.anchors)[:8]}"
 
-    def vectors(self, geometry: Geometry) -> Vectors:
-        base, *others = self.anchors
-        first, second = (other - base for other in others)
-        if geometry == "spherical":
-            radial = base / base.norm()
-            first = _orthonormal(first, [radial])
-            return base, first, _orthonormal(second, [radial, first])
-        first = first / first.norm()
-        return base, first, _orthonormal(second, [first])
+    def _spanning(self) -> Vectors:
+        base, second, third = self.anchors
+        first = second - base
+        return base, first / first.norm(), third - base
 
     def coordinates(self, geometry: Geometry) -> torch.Tensor:
         """The points (u, v) [3, 2] of the three noises; on a sphere, of their directions."""
