@@ -11,7 +11,7 @@ from torch import nn
 
 import denoscope as ds
 from denoscope.foundation.random_streams import stream
-from denoscope.models import schedule_precision, schedulers
+from denoscope.models import schedule_precision, scheduler_steps, schedulers
 from denoscope.models.solver_calls import Stage, stages, stages_of_part
 
 pytestmark = [
@@ -329,6 +329,45 @@ def test_a_scheduler_is_said_to_add_noise_where_the_noise_seed_matters(name, opt
         ds.sample(denoiser, x.batch([0]), steps=steps_for(name), noise_seed=seed, lanes=1) for seed in (1, 2)
     )
     assert denoiser.is_stochastic is not torch.equal(one, two)
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_a_scheduler_is_said_to_add_noise_if_its_steps_draw_any(name, options):
+    """Each scheduler alone, without a network: it draws from its generators, or a Brownian motion of its own seed."""
+
+    def states_for(seed):
+        given = {"noise_sampler_seed": [seed]} if name == "DPMSolverSDEScheduler" else {}
+        scheduler, x = set_to(steps_for(name), name, **options | given), torch.ones(1, 2, 4, 4)
+        scheduler_steps.begin_at(scheduler, 0)
+        generators = [torch.Generator().manual_seed(seed)]
+        for index in range(len(scheduler.timesteps) - (name in BOUNDED)):
+            seen = scheduler_steps.scaled(scheduler, x, scheduler.timesteps[index])
+            x = scheduler_steps.stepped(scheduler, index, seen / 10, x, generators).prev_sample
+        return x
+
+    one, two = states_for(1), states_for(2)
+    assert one.isfinite().all() and schedulers.adds_noise(make(name, **options)) is not torch.equal(one, two)
+
+
+def test_a_scheduler_of_the_callers_draws_from_the_streams_of_the_run(x):
+    from diffusers import DDIMScheduler
+    from diffusers.utils.torch_utils import randn_tensor
+
+    class Jittering(DDIMScheduler):
+        """Adds noise although `eta` is 0 by default."""
+
+        def step(self, model_output, timestep, sample, eta=0.0, generator=None):
+            result = super().step(model_output, timestep, sample, eta=eta)
+            result.prev_sample += randn_tensor(sample.shape, generator=generator)
+            return result
+
+    before = torch.get_rng_state()
+    one, again, other = (
+        ds.sample(denoiser_of(Jittering()), x.batch(range(2)), steps=3, noise_seed=seed, lanes=2)
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, again) and not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(("name", "options"), SAMPLED)

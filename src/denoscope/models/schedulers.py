@@ -119,6 +119,11 @@ def adds_noise(scheduler: Scheduler) -> bool:
     return not off_by_default and not str(config.get("algorithm_type")).startswith("dpmsolver")
 
 
+def needs_generators(scheduler: Scheduler) -> bool:
+    """Whether a step may draw noise: `adds_noise` holds, or the class is not one of diffusers and could do anything."""
+    return adds_noise(scheduler) or not type(scheduler).__module__.startswith("diffusers.")
+
+
 def has_brownian_seed(scheduler: Scheduler) -> bool:
     """Whether the scheduler draws one Brownian motion for a whole run, from a seed of its own."""
     return hasattr(scheduler, "noise_sampler_seed")
