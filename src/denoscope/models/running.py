@@ -18,8 +18,8 @@ class Running:
 
     On exit every module and every parameter is the one that was there before, in the state that it had. The context
     can be entered again, also inside itself. Runs that take turns, such as two generators, enter it for one step at a
-    time, so that neither sees what the other needs. Between two steps the weights and flags of the network may change, but
-    not its modules, which are listed once.
+    time, so that neither sees what the other needs. The modules and parameters are listed on the first entry: none may
+    be added or replaced before the last exit.
 
     Weights on another device or in another precision are copied there on the first entry, and the copies stand in for
     them until the exit. No other weights are copied.
