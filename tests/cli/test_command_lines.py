@@ -107,7 +107,7 @@ def _nothing_runs(monkeypatch):
     """Commands that end once their flags are read and checked."""
     verb = registry.verb
     monkeypatch.setattr(
-        registry, "verb", lambda name: dataclasses.replace(verb(name), run=lambda _settings, _own: None)
+        registry, "verb", lambda name: dataclasses.replace(verb(name), run=lambda _settings, _flags: None)
     )
 
 

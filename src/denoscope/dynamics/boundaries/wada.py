@@ -97,7 +97,7 @@ def wada(
     independent = np.maximum(mixed / np.array(sides) ** 2, 1)
     with np.errstate(invalid="ignore"):  # at sizes at which no two of the classes meet
         fractions = full / mixed
-    ratio = min((f / c for f, c in zip(fractions, coarse, strict=True) if c > 0), default=None)
+    ratios = [float(f / c) for f, c in zip(fractions, coarse, strict=True) if c > 0]
     seen_at = next((side for side, share in zip(sides, fractions, strict=True) if share >= SEEN), None)
     noisy, unseen = cell_disorder(labels) >= NOISY, bool(np.isnan(coarse).all())
     aliased = _filled_share(labels) >= FILLED
@@ -107,8 +107,8 @@ def wada(
         intervals=wilson(fractions * independent, independent, confidence=confidence),
         coarse_fractions=coarse,
         seen_at=seen_at,
-        resolution_ratio=None if ratio is None else float(ratio),
-        reading="undecided" if noisy or unseen else _reading(seen_at, ratio, aliased),
+        resolution_ratio=min(ratios, default=None),
+        reading="undecided" if noisy or unseen else _reading(seen_at, ratios, aliased),
         confidence=confidence,
         origin=plane_origin(labels, sides) | {"wanted": list(wanted)},
         warnings=_warnings(labels, wanted, independent[-1], noisy=noisy, unseen=unseen, aliased=aliased),
@@ -154,10 +154,12 @@ def _filled_share(labels: np.ndarray) -> float:
     return float(filled.sum()) / max(float(near.sum()), 1.0)
 
 
-def _reading(seen_at: int | None, ratio: float | None, aliased: bool) -> Reading:
-    if ratio is None or ratio < FALLING:
+def _reading(seen_at: int | None, ratios: Sequence[float], aliased: bool) -> Reading:
+    """The conclusion from the ratios at the sizes at which boxes of the coarse plane hold all classes."""
+    smallest = min(ratios, default=0.0)
+    if smallest < FALLING:
         return "not wada"
-    return "wada" if seen_at and ratio >= STABLE and not aliased else "undecided"
+    return "wada" if seen_at and smallest >= STABLE and not aliased else "undecided"
 
 
 def _warnings(

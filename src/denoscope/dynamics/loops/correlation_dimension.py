@@ -111,6 +111,7 @@ def correlation_dimension(
     _check_radii(radii)
     grid, counts, pairs = correlation_counts(array, theiler)
     sums, diameter = counts.sum(axis=0) / pairs, float(grid[-1])
+    # The default range starts at a share of about 1/n; the caller's may start above the distance of equal states.
     allowed = 1 / len(array) if radii is None else SHARE / 2
     check_distinct(array, grid, sums, rounding=rounding, allowed=allowed, repeated=SHARE / 2)
     fitted = _fit_mask(grid, sums, radii, points=len(array), pairs=pairs / 2)

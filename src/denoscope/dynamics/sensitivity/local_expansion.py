@@ -85,15 +85,16 @@ def local_expansion(
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
     flow = map_of(denoiser, condition=condition, name=name, rows=k, loop=loop)
     flow.check_single_steps()
-    rates = []
+    measured = []
     for rate in expansion_rates(flow, x_T, _random_frame(x_T.numel(), k, seed)):
-        rates.append(rate)
+        measured.append(rate)
         if progress:
-            progress(len(rates), steps)
+            progress(len(measured), steps)
+    rates = np.array(measured)
     return LocalExpansion(
-        rates=np.array(rates),
+        rates=rates,
         origin=origin_of(flow, {"seed": seed}),
-        warnings=_rounding_warnings(np.array(rates), denoiser.dtype),
+        warnings=_rounding_warnings(rates, denoiser.dtype),
     )
 
 

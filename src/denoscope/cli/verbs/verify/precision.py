@@ -28,17 +28,17 @@ class PrecisionFlags(OwnFlags):
 def run(settings: Settings, flags: PrecisionFlags) -> None:
     from denoscope.recording import opening, verify
 
-    if flags.path is None:
-        options = settings.inference
-        chosen = {name: getattr(options, name) for name in OPTIONS.split()}
-        floor = verify.precision(load(settings), steps=options.num_steps, **chosen)
-    else:
+    if flags.path:
         if (settings.model, settings.inference) != (ModelConfig(), InferenceConfig()):
             raise UserError(
                 "--path measures with the recording's own model and options; leave out the other flags"
             )
         floor = verify.precision_of(opening.open(flags.path), device=settings.system.device)
         opening.set_attribute(flags.path, "noise_floor", floor.to_dict())
+    else:
+        options = settings.inference
+        chosen = {name: getattr(options, name) for name in OPTIONS.split()}
+        floor = verify.precision(load(settings), steps=options.num_steps, **chosen)
     print(floor)
     print(f"noise floor of {flags.path or settings.model.model}: {floor.value:.3g}")
 
