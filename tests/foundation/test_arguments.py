@@ -115,6 +115,14 @@ def test_arguments_of_a_type_that_the_annotations_exclude_are_refused(values, me
     assert str(caught.value) == message
 
 
+def test_a_path_of_bytes_is_refused(tmp_path):
+    (tmp_path / "a").touch()
+    with os.scandir(os.fsencode(tmp_path)) as entries:
+        (entry,) = entries
+    with pytest.raises(ds.UserError, match=r"path is .*; allowed: a path or None"):
+        typed(path=entry)
+
+
 def test_positions_are_named_and_allowed_values_reach_the_function():
     with pytest.raises(ds.UserError, match=r"^flag is"):
         typed("yes")

@@ -146,7 +146,8 @@ def _rules_of_protocol(hint: Any) -> list[tuple[Test, str]]:
 
 
 def _is_path(value: Any) -> bool:
-    return isinstance(value, (str, os.PathLike)) and bool(text := os.fspath(value)) and "\0" not in text
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    return isinstance(text, str) and text != "" and "\0" not in text
 
 
 def _is_list_of_strings(value: Any) -> bool:

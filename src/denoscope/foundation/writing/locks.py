@@ -28,9 +28,8 @@ def locked(path: Path, *, keep_file: bool) -> Iterator[bool]:
     finally:
         if file is not None:
             if not keep_file:
-                path.unlink(
-                    missing_ok=True
-                )  # while the lock is held, so that it is not the file of another process
+                # While the lock is held, so that it is not the file of another process.
+                path.unlink(missing_ok=True)
             os.close(file)
         if not keep_file:
             _remove_empty(created)
