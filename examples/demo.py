@@ -75,12 +75,15 @@ def main() -> None:
     plots.save(draw_overview(rec, basins), OUT / "overview.png", dpi=110)
     print(f"\n{OUT / 'digits.zarr'}, opened with plain xarray:\n{xarray.open_zarr(OUT / 'digits.zarr')}\n")
     print("digits, as the classifier reads them:", *ds.classify(rec.final).label)
+    print(
+        f"plane: {int(basins['computed'].sum())} of {basins['label'].size} noises denoised, the others filled"
+    )
     print("\nLook at:")
     print(f"  {OUT / 'overview.png'}  all of it in one picture")
     print(f"  {OUT / 'digits.png'}    the {len(digits)} digits")
     print(f"  {OUT / 'strip.png'}     the first of them, from noise x_T to image x_0")
     print(f"  {OUT / 'plane.png'}     which digit each noise of a plane becomes")
-    print(f"  {OUT / 'digits.zarr'}  sequences and hidden states (xarray.open_zarr)")
+    print(f"  {OUT / 'digits.zarr'}   sequences and hidden states (xarray.open_zarr)")
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def test_anchors_may_be_arrays_of_any_library_and_identify_the_plane():
         ({"third": "b"}, "third is 'b'"),
         ({"second": "a"}, "second is 'a'"),
         ({"second": torch.full(SHAPE, math.nan)}, "second holds NaN or Inf"),
-        ({"second": "first"}, "the directions of the plane are parallel"),
+        ({"second": "first"}, "the three states span no plane: two are equal"),
         ({"counts": (0, 4)}, "counts is 0"),
         ({"lengths": (0.0, 1.0)}, "lengths is 0"),
         ({"geometry": "round"}, "geometry is 'round'; allowed: flat, spherical"),
@@ -102,9 +102,17 @@ def test_anchors_and_options_that_make_no_plane_are_refused(change, line):
         noise.plane_through(**given)
 
 
+@pytest.mark.parametrize("factor", [0, -1, 2])
+def test_states_in_one_plane_with_zero_span_no_sphere(factor):
+    a, _, c = noise.random(3, SHAPE, seed=5)
+    for states in ((a, factor * a, c), (factor * a, a, c)):
+        with pytest.raises(UserError, match="on a sphere in one plane with 0"):
+            noise.plane_through(*states, (4, 4), geometry="spherical")
+
+
 def test_noises_on_one_line_make_no_plane():
     a, b, _ = noise.random(3, SHAPE, seed=5)
-    with pytest.raises(UserError, match="parallel; give noises that do not lie on one line"):
+    with pytest.raises(UserError, match="all lie on one line"):
         noise.plane_through(a, b, a + 2 * (b - a), (4, 4))
 
 

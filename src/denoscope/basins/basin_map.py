@@ -139,11 +139,12 @@ def _warnings(data: xarray.Dataset) -> list[str]:
     warnings = []
     if lost := int(data["nonfinite"].sum()):
         warnings.append(f"{lost} of {data['label'].size} cells became NaN or infinite and have the label −1")
-    if "audit" in data.attrs and data.attrs["audit"]["wrong"]:
+    if "audit" in data.attrs and data.attrs["audit"]["filled"]:
         audit = Audit(**data.attrs["audit"])
         warnings.append(
-            f"{audit.wrong} of {audit.checked} filled cells that were checked had another label: up to "
-            f"{audit.bound(0.95):.2%} of the filled cells are wrong (95 %); use method='exact'"
+            f"{audit.filled} of {data['label'].size} cells were filled, and {audit.wrong} of {audit.checked} that were "
+            f"checked had another label: up to {audit.bound(0.95):.2%} may be wrong (95 %), which measures of the labels "
+            "do not account for"
         )
     return warnings
 

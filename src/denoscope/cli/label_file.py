@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from denoscope.cli.output import MeasureFlags
+from denoscope.cli.output import MeasureFlags, warn
 from denoscope.foundation.checked import option
 from denoscope.foundation.errors import UserError
 
@@ -32,7 +32,7 @@ class LabelFlags(MeasureFlags):
 
 
 def read_plane(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """The labels [ny, nx] in a file of either kind, and their provenance.
+    """The labels [ny, nx] in a file of either kind, and their provenance; the warnings of a map are logged.
 
     Raises: UserError if the file is missing, unfinished or holds no plane of labels.
     """
@@ -47,8 +47,10 @@ def read_plane(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     stored = checkpoint.read(path)
     if "label" not in stored or stored["label"].dims != ("y", "x") or "computed" not in stored:
         raise UserError(f"{path} holds {_arrays(stored)}, and no plane of labels; name one, {WRITERS}")
-    if not stored["computed"].all():
+    known = stored["status"] > 0 if "status" in stored else stored["computed"]
+    if not known.all():
         raise UserError(f"{path} is not finished; resume it with denoscope basins map --resume")
+    warn(stored.attrs.get("warnings", []))
     return stored["label"].to_numpy(), provenance | {"map": stored.attrs.get(checkpoint.IDENTITY)}
 
 

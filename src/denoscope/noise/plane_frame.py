@@ -144,7 +144,8 @@ def _orthonormal(vector: torch.Tensor, others: list[torch.Tensor]) -> torch.Tens
             vector = vector - (vector * other).sum() * other
         if not vector.norm() > PARALLEL * length:
             raise UserError(
-                "the directions of the plane are parallel; give noises that do not lie on one line"
+                "the three states span no plane: two are equal, or all lie on one line, or on a sphere in one plane with 0; "
+                "give other states"
             )
         vector, length = vector / vector.norm(), torch.ones(())
     return vector

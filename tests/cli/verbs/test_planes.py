@@ -44,6 +44,26 @@ def test_basins_map_writes_a_plane_that_the_measures_read(basin_map, here, capsy
     assert "boundary dimension" in capsys.readouterr().out
 
 
+def test_measures_read_an_adaptive_map_and_say_that_cells_were_filled(tiny, here, refused, capsys):
+    plane = ds.noise.plane((64, 64), tiny.shape, lengths=(20.0, 20.0))
+
+    def stop(_done, _total):
+        raise KeyboardInterrupt
+
+    options = {"steps": 1, "lanes": 64, "batch_size": 512, "method": "adaptive", "audit": 10}
+    options["classifier"] = lambda images: images.mean((1, 2, 3)) > 0
+    with pytest.raises(KeyboardInterrupt):
+        ds.basins.map(tiny, plane, checkpoint=ds.Checkpoint(here / "map.npz", progress=stop), **options)
+    refused("dynamics basins map.npz", "map.npz is not finished", "--resume")
+    found = ds.basins.map(tiny, plane, checkpoint=ds.Checkpoint(here / "map.npz", resume=True), **options)
+    assert not found["computed"].all()
+    for verb in ("basins", "verdict"):
+        capsys.readouterr()
+        call(f"dynamics {verb} map.npz")
+        assert "cells were filled, and 0 of 10 that were checked" in capsys.readouterr().err
+        assert (here / f"{verb}.json").exists()
+
+
 def test_basins_map_prints_its_paths(capsys):
     call("basins map --device cpu --num_steps 1 --num_prompts_per_direction 2 1 --len_per_direction 60 60")
     assert capsys.readouterr().out.splitlines() == ["basins.npz", "basins.png"]

@@ -140,7 +140,7 @@ def _warnings(classes: np.ndarray, effective: np.ndarray) -> tuple[str, ...]:
     if len(coarse := classes[effective < FEW_DRAWS]):
         named = ", ".join(map(str, coarse))
         return (
-            f"basins of {named} are so wide that the plane counts as {effective.min():.0f} independent draws: their "
+            f"basins of {named} are so wide that the plane counts as about {effective.min():.1f} independent draws: their "
             "intervals are rough; take a wider plane",
         )
     return ()
