@@ -162,10 +162,13 @@ def _fractions() -> list[Case]:
             )
             for width in (1, 2, 4, 6, 8)
         ),
-        (
-            "Gaussian field, length 4 of 60, a fifth above the cut",
-            partial(above, size=60, width=4, cut=float(stats.norm.isf(0.2))),
-            0.2,
+        *(
+            (
+                f"Gaussian field, length {width} of 60, {name} above the cut",
+                partial(above, size=60, width=width, cut=float(stats.norm.isf(share))),
+                share,
+            )
+            for width, name, share in ((4, "a fifth", 0.2), (4, "a tenth", 0.1), (3, "a twentieth", 0.05))
         ),
         ("Gaussian field, length 2 of 26 cells", partial(above, size=26, width=2), 0.5),
         ("disks of radius 5 on 60 cells", partial(blobs, size=60, radius=5, share=0.5), 0.5),

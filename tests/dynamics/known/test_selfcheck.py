@@ -229,3 +229,4 @@ def test_all_checks_pass(capsys):
     assert exit_code() == 0
     table = capsys.readouterr().out
     assert "FAILS" not in table and "correlation dimension" in table and "180² cells" in table
+    assert table.splitlines()[-1] == "84 quantities, 0 failed"

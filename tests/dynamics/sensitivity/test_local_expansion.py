@@ -8,6 +8,7 @@ import torch
 from analytic import ddim_factors, gaussian, some
 
 import denoscope as ds
+from denoscope.dynamics.known.analytic_models import linear
 from denoscope.dynamics.sensitivity.full_spectrum import full_spectrum
 from denoscope.dynamics.sensitivity.local_expansion import local_expansion
 from denoscope.dynamics.sensitivity.spectrum import spectrum
@@ -53,3 +54,16 @@ def test_rates_that_rounding_decides_are_warned_of():
     (line,) = few.warnings
     assert "in steps 3," in line and f"of {few.rates.size} rates" in line
     assert local_expansion(gaussian((2.0, 0.1)), some(2), 2, steps=4).warnings == ()
+
+
+@pytest.mark.parametrize(("flow", "warned"), [(True, True), (False, False)], ids=["rounds", "exact"])
+def test_a_scheduler_that_keeps_float32_is_warned_of_in_float64(flow, warned):
+    """FlowMatchEuler rounds states to float32 in a float64 run: ln|det| of the map is then off."""
+    depths = np.array([0.0, -4.0, -16.0, -20.0])
+    turned = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
+    denoiser = linear(turned @ np.diag(np.exp(depths)) @ turned.T, flow=flow)
+    found = local_expansion(denoiser, some(4), 4, steps=1)
+    assert (abs(found.rates.sum() - depths.sum()) > 0.1) == warned
+    assert any("lower precision" in line and "in steps 0" in line for line in found.warnings) == warned
+    shallow = linear(turned @ np.diag(np.exp(depths / 4)) @ turned.T, flow=flow)
+    assert local_expansion(shallow, some(4), 4, steps=1).warnings == ()

@@ -107,12 +107,20 @@ def test_noises_must_be_a_plane(tiny, tmp_path):
 
 @pytest.mark.parametrize(
     ("depth", "dtype", "lost"),
-    [(20, "float32", 9), (16, "float32", 9), (20, "float64", 0), (9, "float32", 0)],
+    [
+        (20, "float32", 9),
+        (16, "float32", 9),
+        (20, "float64", 0),
+        (9, "float32", 0),
+        (20, "float64, rounded to float32 by the scheduler", 9),
+        (9, "float64, rounded to float32 by the scheduler", 0),
+    ],
 )
 def test_a_growth_that_rounding_spoils_gives_a_warning(depth, dtype, lost):
     """A linear map of two numbers, which the plane spans: its growth is 0 and −depth everywhere."""
     turned = np.linalg.qr(np.random.default_rng(0).standard_normal((2, 2)))[0]
-    denoiser = linear(turned @ np.diag([1, np.exp(-depth)]) @ turned.T, dtype=dtype)
+    dtype, rounds, _ = dtype.partition(", rounded")
+    denoiser = linear(turned @ np.diag([1, np.exp(-depth)]) @ turned.T, dtype=dtype, flow=bool(rounds))
     plane = noise.plane((3, 3), denoiser.shape, lengths=(4.0, 4.0))
     found = dynamics.plane_growth(denoiser, plane, steps=1)
     assert any(f"at {lost} of 9 points" in line for line in found.attrs["warnings"]) == (lost > 0)

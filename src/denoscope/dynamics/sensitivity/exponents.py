@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -19,6 +20,16 @@ def log_values(values: torch.Tensor) -> np.ndarray:
     """Natural logarithms in float64; −∞ for a singular value of 0."""
     with np.errstate(divide="ignore"):
         return np.log(values.double().cpu().numpy())
+
+
+def measured_rounding(push: Callable[[torch.Tensor], torch.Tensor], direction: torch.Tensor) -> float:
+    """The relative rounding error of a derivative along a direction [C, H, W], 0 if its image is 0.
+
+    A third of the direction must have a third of its image; any difference is rounding. `push` maps rows to their images.
+    """
+    image, of_third = push(torch.stack([direction, direction / 3])).double().cpu()
+    size = float(image.norm())
+    return float((3 * of_third - image).norm()) / size if size else 0.0
 
 
 def derivative_precision(measured: float, dtype: torch.dtype) -> float:
@@ -49,6 +60,20 @@ def spoiled(
     return deep | (residuals > math.sqrt(max(tolerance, LEAST_TOLERANCE)))
 
 
+def precision_advice(precision: float, dtype: torch.dtype, *, lower: str = "", double: str = "") -> str:
+    """What helps against rounding errors of this size.
+
+    `lower` is what else helps if a part computes in a lower precision than the dtype, `double` what helps in float64.
+    """
+    if precision > NOTICED * torch.finfo(dtype).eps:
+        other = f"{lower}, or " if lower else "use "
+        return (
+            f"the scheduler or the network computes in a lower precision; {other}a scheduler that keeps "
+            f"{str(dtype).removeprefix('torch.')}, such as DDIM"
+        )
+    return double if dtype == torch.float64 else "load the denoiser with dtype='float64'"
+
+
 def precision_warnings(
     exponents: np.ndarray, unresolved: np.ndarray, *, precision: float, dtype: torch.dtype
 ) -> list[str]:
@@ -57,16 +82,7 @@ def precision_warnings(
         return []
     numbers = ", ".join(str(number + 1) for number in np.flatnonzero(unresolved)[:5])
     more = ", …" if np.count_nonzero(unresolved) > 5 else ""
-    dtype_name = str(dtype).removeprefix("torch.")
-    if precision > NOTICED * torch.finfo(dtype).eps:
-        advice = (
-            "the scheduler or the network computes in a lower precision; use full_spectrum, or a scheduler that keeps "
-            f"{dtype_name}, such as DDIM"
-        )
-    elif dtype == torch.float64:
-        advice = "use full_spectrum"
-    else:
-        advice = "load the denoiser with dtype='float64'"
+    advice = precision_advice(precision, dtype, lower="use full_spectrum", double="use full_spectrum")
     return [
         f"{np.count_nonzero(unresolved)} of {len(exponents)} exponents are spoiled by rounding errors of {precision:.0e} "
         f"(numbers {numbers}{more}): their residuals are too large, or they lie too far below the largest; {advice}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,13 @@ from denoscope.dynamics.sensitivity.denoising_map import (
     map_of,
     parse_x_T,
 )
-from denoscope.dynamics.sensitivity.exponents import log_values, resolved_depth
+from denoscope.dynamics.sensitivity.exponents import (
+    derivative_precision,
+    log_values,
+    measured_rounding,
+    precision_advice,
+    resolved_depth,
+)
 from denoscope.dynamics.sensitivity.origin import origin_of
 from denoscope.foundation import random_streams
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
@@ -86,42 +92,69 @@ def local_expansion(
     flow = map_of(denoiser, condition=condition, name=name, rows=k, loop=loop)
     flow.check_single_steps()
     measured = []
-    for rate in expansion_rates(flow, x_T, _random_frame(x_T.numel(), k, seed)):
-        measured.append(rate)
+    for stretch in _stretches(flow, x_T, _random_frame(x_T.numel(), k, seed)):
+        measured.append(stretch)
         if progress:
             progress(len(measured), steps)
-    rates = np.array(measured)
+    rates = np.array([stretch.rates for stretch in measured])
     return LocalExpansion(
         rates=rates,
         origin=origin_of(flow, {"seed": seed}),
-        warnings=_rounding_warnings(rates, denoiser.dtype),
+        warnings=_rounding_warnings(rates, _precision(flow, measured), denoiser.dtype),
     )
 
 
-def expansion_rates(flow: DenoisingMap, x_T: torch.Tensor, frame: torch.Tensor) -> Iterator[np.ndarray]:
-    """The rates [k] of each step along an orthonormal frame [C·H·W, k] at x_T [1, C, H, W]."""
+@dataclass(frozen=True, eq=False)
+class _Stretch:
+    """The rates [k] of a step that starts from the state x [1, C, H, W], and the direction [C, H, W] that grows most."""
+
+    rates: np.ndarray
+    index: int
+    x: torch.Tensor
+    leading: torch.Tensor
+
+    @property
+    def depth(self) -> float:
+        """How far the smallest rate lies below the largest; 0 if the step maps the frame to zero."""
+        known = self.rates[np.isfinite(self.rates)]
+        return float(np.ptp(known)) if len(known) else 0.0
+
+
+def _stretches(flow: DenoisingMap, x_T: torch.Tensor, frame: torch.Tensor) -> Iterator[_Stretch]:
+    """The stretching of an orthonormal frame [C·H·W, k] by each step from x_T [1, C, H, W] on."""
     factor = math.log(flow.first_factor)
     for index, x in enumerate(flow.states(x_T)[:-1]):
         rows = frame.T.reshape(-1, *x.shape[1:]).to(x)
         images = check_finite_derivatives(flow.push_step(index, x, rows), flow.denoiser)
-        frame, triangle = torch.linalg.qr(images.double().flatten(1).T.cpu())
+        next_frame, triangle = torch.linalg.qr(images.double().flatten(1).T.cpu())
         rates = log_values(triangle.diagonal().abs())
-        yield rates + factor if index == 0 else rates
+        leading = (frame @ torch.linalg.svd(triangle).Vh[0]).reshape(x.shape[1:])
+        yield _Stretch(rates + factor if index == 0 else rates, index, x, leading)
+        frame = next_frame
 
 
-def _rounding_warnings(rates: np.ndarray, dtype: torch.dtype) -> tuple[str, ...]:
+def _precision(flow: DenoisingMap, stretches: Sequence[_Stretch]) -> float:
+    """The relative rounding error of a step's derivative, measured in the step whose rates differ most."""
+    deepest = max(stretches, key=lambda stretch: stretch.depth)
+    rounding = measured_rounding(
+        lambda rows: flow.push_step(deepest.index, deepest.x, rows), deepest.leading.to(deepest.x)
+    )
+    return derivative_precision(rounding, deepest.x.dtype)
+
+
+def _rounding_warnings(rates: np.ndarray, precision: float, dtype: torch.dtype) -> tuple[str, ...]:
     """A warning if a step shrinks directions so much more than others that their rates are rounding errors."""
-    depth = resolved_depth(torch.finfo(dtype).eps)
+    depth = resolved_depth(precision)
     # −∞ is exact: the step maps the direction to zero.
     deep = np.isfinite(rates) & (rates < rates.max(axis=1, keepdims=True) - depth)
     if not deep.any():
         return ()
     steps = ", ".join(map(str, np.flatnonzero(deep.any(axis=1))[:5]))
     more = ", …" if np.count_nonzero(deep.any(axis=1)) > 5 else ""
-    advice = "" if dtype == torch.float64 else "; load the denoiser with dtype='float64'"
+    advice = precision_advice(precision, dtype)
     return (
         f"{np.count_nonzero(deep)} of {deep.size} rates, in steps {steps}{more}, lie more than {depth:.0f} below the "
-        f"largest of their step, where rounding decides them{advice}",
+        f"largest of their step, where rounding decides them{advice and f'; {advice}'}",
     )
 
 

@@ -11,7 +11,13 @@ import torch
 
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, check_finite_derivatives
-from denoscope.dynamics.sensitivity.exponents import log_values, resolved_depth
+from denoscope.dynamics.sensitivity.exponents import (
+    derivative_precision,
+    log_values,
+    measured_rounding,
+    precision_advice,
+    resolved_depth,
+)
 from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
@@ -79,7 +85,10 @@ def plane_growth(
         )
     with checkpoint.open(_initial_growth(grid, flow)) as work:
         work.run(grow_points(flow, plane, grid, work.data, batch_size=batch_size), len(plane))
-    return work.data.assign_attrs(warnings=_rounding_warnings(work.data["growth"].values, denoiser.dtype))
+    precision = _precision(flow, plane, grid, work.data)
+    return work.data.assign_attrs(
+        warnings=_rounding_warnings(work.data["growth"].values, precision, denoiser.dtype)
+    )
 
 
 def grow_points(
@@ -109,19 +118,32 @@ def _stretch(
     return log_values(values), torch.atan2(turned[:, 0, 1], turned[:, 0, 0]).remainder(torch.pi).numpy()
 
 
-def _rounding_warnings(growth: np.ndarray, dtype: torch.dtype) -> list[str]:
-    """A warning if the smaller growth of points lies so far below the larger that rounding spoils it."""
+def _precision(flow: DenoisingMap, plane: NoiseSet, grid: PlaneGrid, data: xarray.Dataset) -> float:
+    """The relative rounding error of the derivative, measured along the growing direction of the point whose growths
+    differ most."""
+    deepest = np.argmax(_depth(data["growth"].values)[grid.rows, grid.columns])
+    angle = data["angle"].values[grid.rows[deepest], grid.columns[deepest]]
+    x_T = plane.batch([int(deepest)]).to(flow.denoiser.device, flow.denoiser.dtype)
+    directions = grid.plane.directions.to(x_T)
+    leading = np.cos(angle) * directions[0] + np.sin(angle) * directions[1]
+    return derivative_precision(measured_rounding(lambda rows: flow.push(x_T, rows), leading), x_T.dtype)
+
+
+def _depth(growth: np.ndarray) -> np.ndarray:
+    """How far the smaller growth of each point lies below the larger; 0 where both are −∞."""
     with np.errstate(invalid="ignore"):  # −∞ − (−∞)
-        lost = int(np.count_nonzero(growth[..., 0] - growth[..., 1] > resolved_depth(torch.finfo(dtype).eps)))
+        return np.nan_to_num(growth[..., 0] - growth[..., 1], nan=0.0, posinf=np.inf)
+
+
+def _rounding_warnings(growth: np.ndarray, precision: float, dtype: torch.dtype) -> list[str]:
+    """A warning if the smaller growth of points lies so far below the larger that rounding spoils it."""
+    lost = int(np.count_nonzero(_depth(growth) > resolved_depth(precision)))
     if not lost:
         return []
-    precision = str(dtype).removeprefix("torch.")
-    advice = (
-        "load the denoiser with dtype='float64'" if dtype != torch.float64 else "read the larger growth alone"
-    )
+    advice = precision_advice(precision, dtype, double="read the larger growth alone")
     return [
-        f"at {lost} of {growth[..., 0].size} points the smaller growth is spoiled by rounding errors of {precision}, too far "
-        f"below the larger; {advice}"
+        f"at {lost} of {growth[..., 0].size} points the smaller growth is spoiled by rounding errors of {precision:.0e}, too "
+        f"far below the larger; {advice}"
     ]
 
 

@@ -59,10 +59,13 @@ class LocalStore:
     def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes | None:
         try:
             with open_regular(self.path(key)) as file:
-                if start is not None:
-                    size = os.fstat(file.fileno()).st_size
-                    file.seek(slice(start, None).indices(size)[0])
-                return file.read(-1 if length is None else length)
+                if start is None and length is None:
+                    return file.read()
+                size = os.fstat(file.fileno()).st_size
+                first = slice(start, None).indices(size)[0]
+                file.seek(first)
+                # read() allocates as many bytes as are asked for, however few there are.
+                return file.read(size - first if length is None else min(length, size - first))
         except ABSENT:
             return None
 
