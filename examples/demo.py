@@ -73,8 +73,11 @@ def main() -> None:
     ds.figures.draw_basins(axes, basins)
     plots.save(figure, OUT / "plane.png")
     plots.save(draw_overview(rec, basins), OUT / "overview.png", dpi=110)
-    print(f"\n{OUT / 'digits.zarr'}, opened with plain xarray:\n{xarray.open_zarr(OUT / 'digits.zarr')}\n")
-    print("digits, as the classifier reads them:", *ds.classify(rec.final).label)
+    arrays = xarray.open_zarr(OUT / "digits.zarr").data_vars.values()
+    print(f"\n{OUT / 'digits.zarr'}, opened with plain xarray:")
+    for array in arrays:
+        print(f"  {array.name}: {dict(array.sizes)}")
+    print("\ndigits, as the classifier reads them:", *ds.classify(rec.final).label)
     print(
         f"plane: {int(basins['computed'].sum())} of {basins['label'].size} noises denoised, the others filled"
     )

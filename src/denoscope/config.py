@@ -17,6 +17,7 @@ from denoscope.foundation.checked import Checked, Rule, at_least, option
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 
+Geometry = Literal["flat", "spherical"]
 POSITIVE: Rule = "a number above 0", lambda value: value > 0
 COUNTS: Rule = "2 integers of at least 1", lambda values: all(value >= 1 for value in values)
 AT_LEAST_ONE: Rule = "a number of at least 1", lambda value: value >= 1
@@ -265,14 +266,20 @@ class DefaultConfig(Checked):
         "Directions of the perturbations: random, simplex (equal angles), or a file of them, .pt [n, C, H, W].",
     )
     num_prompts_per_direction: tuple[int, int] = option((25, 41), "Cells along u and along v.", COUNTS)
-    len_per_direction: tuple[float, float] = option(
-        (2000.0, 3000.0), "Side lengths of the plane along u and along v (L2).", LENGTHS
+    len_per_direction: tuple[float, float] | None = option(
+        (2000.0, 3000.0),
+        "Side lengths of the plane along u and along v (L2). None: 2000 and 3000; on a sphere a third of its circumference.",
+        LENGTHS,
     )
     center_coords: tuple[float, float] = option(
         (0.0, 0.0), "Centre (u, v) of the plane relative to its base."
     )
     plane_base_seed: int = option(420, "Seed of the plane's base noise.", SEED)
     direction_seeds: tuple[int, int] = option((100, 200), "Seeds of the plane's two directions.", SEEDS)
+    geometry: Geometry = option(
+        "flat",
+        "flat: a plane; spherical: great circles through the base, so that each noise has the norm of the base.",
+    )
     image_output_dir: Path | None = option(
         None, "Folder of pictures; by default images/ in the output folder."
     )

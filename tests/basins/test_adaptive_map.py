@@ -10,6 +10,7 @@ from denoscope.basins.audit import Audit
 from denoscope.basins.map_cells import distance_from_boundary
 from denoscope.dynamics.known import analytic_models as models
 from denoscope.foundation.checkpoint import Checkpoint
+from denoscope.foundation.spelling import as_flags
 
 LENGTHS = (8.0, 6.0)
 
@@ -62,7 +63,8 @@ def test_an_adaptive_map_has_the_labels_of_brute_force(linear, plane):
     }
     filled = len(plane) - pattern.calls + 200
     assert found.attrs["audit"] == {"filled": filled, "checked": 200, "wrong": 0}
-    (warning,) = found.attrs["warnings"]
+    warning, *of_the_plane = found.attrs["warnings"]
+    assert of_the_plane == plane.warnings
     assert f"{filled} of 22400 cells were filled, and 0 of 200" in warning
     assert "up to 1.49% may be wrong" in warning
     assert found["status"].attrs["flag_meanings"].split()[1] == "computed"
@@ -176,13 +178,49 @@ def test_the_bound_of_an_audit_is_the_exact_binomial_one(filled, checked, wrong)
         assert stats.binom.cdf(wrong, checked, bound) == pytest.approx(0.05, abs=1e-9)
 
 
+def test_an_audit_of_more_cells_than_are_filled_says_that_all_were_checked(linear, tmp_path):
+    path = tmp_path / "map.npz"
+    x = ds.noise.plane((16, 16), linear.shape, lengths=(0.5, 0.5))
+    options = {
+        "steps": 1,
+        "lanes": 64,
+        "method": "adaptive",
+        "classifier": lambda images: images[:, 0, 0, 0] > 0,
+    }
+    found = ds.basins.map(linear, x, audit=10_000, checkpoint=path, **options)
+    filled = found.attrs["audit"]["filled"]
+    assert found.attrs["audit"]["checked"] == filled < 256 and found["computed"].all()
+    assert f"audit is 10000, and only {filled} cells were filled" in found.attrs["warnings"][0]
+    # The difference is named as the argument is spelled, not as the file names it.
+    with pytest.raises(ds.UserError, match=r"differs in audit: 10000 → 7;"):
+        ds.basins.map(linear, x, audit=7, checkpoint=ds.Checkpoint(path, resume=True), **options)
+    with as_flags({"audit": "--audit"}), pytest.raises(ds.UserError, match=r"differs in --audit: 10000 → 7;"):
+        ds.basins.map(linear, x, audit=7, checkpoint=ds.Checkpoint(path, resume=True), **options)
+
+
+def test_the_progress_of_an_adaptive_map_counts_computed_cells_without_a_total_until_the_end(linear, plane):
+    pattern, seen = Pattern(linear, plane), []
+
+    def progress(done, total):
+        seen.append((done, total, pattern.calls))
+
+    options = {"steps": 1, "lanes": 64, "batch_size": 256, "method": "adaptive", "audit": 100}
+    found = ds.basins.map(
+        linear, plane, classifier=pattern, checkpoint=ds.Checkpoint(progress=progress), **options
+    )
+    assert all(done == calls for done, _, calls in seen) and len(seen) > 5
+    assert all(total is None for _, total, _ in seen[:-1])
+    assert seen[-1][:2] == (int(found["computed"].sum()),) * 2
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
         ({"method": "fast"}, "method is 'fast'; allowed: auto, adaptive, exact"),
         ({"method": None}, "method is None"),
-        ({"audit": -1}, "audit is -1; allowed: an integer of at least 0"),
-        ({"audit": 1.5}, "audit is 1.5"),
+        ({"method": "adaptive", "audit": -1}, "audit is -1; allowed: an integer of at least 0"),
+        ({"method": "adaptive", "audit": 1.5}, "audit is 1.5"),
+        ({"audit": 10}, "audit is 10, but method='exact' .* leave it out, or choose method='adaptive'"),
     ],
 )
 def test_invalid_options_are_refused(linear, plane, options, line):

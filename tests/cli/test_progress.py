@@ -65,6 +65,20 @@ def test_a_file_gets_one_line_a_minute(clock, capsys):
 
 
 @pytest.mark.parametrize("tty", [True, False])
+def test_work_without_a_known_total_is_counted_and_ends_with_it(tty, clock, capsys, monkeypatch):
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _file: tty)
+    with messages.shown(Verbosity()), Counter("map", unit="cell") as counter:
+        for done in (7, 19, 21):
+            counter(done, None)
+            clock[0] += 100.0
+            assert (counter.meter.n, counter.meter.total) == (done, None)
+        counter(25, 25)
+    shown = capsys.readouterr().err
+    assert "25/25" in shown and "/19" not in shown
+    assert tty or [line.split(" [")[0] for line in shown.splitlines()[:-1]] == ["map: 19cell", "map: 21cell"]
+
+
+@pytest.mark.parametrize("tty", [True, False])
 def test_quiet_shows_no_progress(tty, clock, capsys, monkeypatch):
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda _file: tty)
     with messages.shown(Verbosity(quiet=True)), Counter("patching") as counter:

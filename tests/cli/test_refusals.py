@@ -65,6 +65,13 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "--base_sed 3": ["--base_sed;", "--base_seed"],
         "--classifier_weights none": ["--classifier_weights is none", "file"],
         f"{PLANE} --len_per_direction 0 1": ["--len_per_direction is 0.0 1.0", "above 0"],
+        f"{PLANE} --geometry round": ["--geometry is round", "flat, spherical"],
+        f"{PLANE} --len_per_direction 2000 3000": [
+            "--len_per_direction is",
+            "--geometry spherical",
+            "circumference",
+        ],
+        f"{PLANE} --audit 10": ["--audit is 10", "--method exact", "--method adaptive"],
         "--output a.json": ["--output is a.json", ".npz"],
         "--output taken.npz": ["taken.npz", "--overwrite", "--output"],
     },

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,9 @@ def test_every_block_of_a_page_runs_in_the_order_of_the_page(page, checkout, rec
         printed = run(block, checkout, None if page == "README.md" else recorder)
         if block.output is not None:
             assert re.fullmatch(pattern_of(block.output), printed), f"{block} printed:\n{printed}"
+    made = {path.name for path in checkout.iterdir()} - {path.name for path in ROOT.iterdir()}
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
+    assert not [name for name in made if not any(fnmatch(name, pattern) for pattern in ignored)]
 
 
 def test_the_pages_name_only_files_that_exist():

@@ -85,7 +85,12 @@ def test_a_strip_goes_from_noise_to_image(tmp_path):
     images.save_strip(staircase(50), tmp_path / "strip.png", count=6, scale=2)
     strip = pixels(tmp_path / "strip.png")
     gap, side = images.GAP, 8
-    assert strip.shape == (side + 2 * gap, 6 * (side + gap) + gap)
+    labels = images.LABEL_PIXELS + gap
+    assert strip.shape == (side + 2 * gap + labels, 6 * (side + gap) + gap)
+    strip, below = strip[:-labels], strip[-labels:]
+    assert images.strip_labels(images.evenly(51, 6)) == ["x_T", "10", "20", "30", "40", "x_0 (50)"]
+    # Each frame has ink below it.
+    assert all((below[:, k * (side + gap) + gap :][:, :side] < 128).any() for k in range(6))
     middles = strip[gap + 4, gap + 4 :: side + gap]
     assert middles.tolist() == [0, 51, 102, 153, 204, 255]
     assert (strip[0] == images.GAP_SHADE).all() and (strip[:, side + gap] == images.GAP_SHADE).all()

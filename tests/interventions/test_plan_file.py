@@ -23,6 +23,18 @@ PLAN = [
 ]
 
 
+def test_an_error_within_a_generator_of_interventions_is_its_own(tmp_path):
+    def broken():
+        yield ds.Intervention(at="conv_in", do="ablate")
+        raise TypeError("of the caller")
+
+    with pytest.raises(TypeError, match="of the caller"):
+        ds.write_plan(broken(), tmp_path / "plan.json")
+    assert not (tmp_path / "plan.json").exists()
+    ds.write_plan((item for item in [ds.Intervention(at="conv_in", do="ablate")]), tmp_path / "plan.json")
+    assert len(ds.read_plan(tmp_path / "plan.json")) == 1
+
+
 def test_a_plan_is_written_and_read(tmp_path, vector):
     write_plan(PLAN, tmp_path / "plan.json")
     assert read_plan(tmp_path / "plan.json") == PLAN

@@ -3,6 +3,7 @@
 import json
 import os
 
+import google_crc32c
 import numpy as np
 import pytest
 import torch
@@ -67,6 +68,35 @@ def test_parameters_may_be_numpy_numbers(tmp_path, make):
     x = make()
     x.write(tmp_path)
     assert noise.read(tmp_path).names == x.names and len(list(tmp_path.glob("*.json"))) == 1
+
+
+def test_a_manifest_has_the_checksum_of_its_content(tmp_path):
+    noise.perturbed(1, SHAPE, epsilon=0.5).write(tmp_path)
+    (path,) = tmp_path.glob("*.json")
+    content = json.loads(path.read_text())
+    stored = content.pop("checksum")
+    assert stored == google_crc32c.value(json.dumps(content, sort_keys=True).encode())
+    path.write_text(json.dumps(content | {"checksum": stored}))
+    assert noise.read(tmp_path).coords["epsilon"].tolist() == [0.0, 0.5]
+    # Parameters say nothing of the file, so that work on noises of before goes on with those written again.
+    assert noise.read(tmp_path).parameters["sets"][0].keys() == content.keys() - {"samples"}
+    path.write_text(json.dumps(content | {"format": "denoscope noise 1"}))
+    assert noise.read(tmp_path).parameters["sets"][0]["format"] == "denoscope noise 1"
+
+
+@pytest.mark.parametrize("format", ["denoscope noise 1", "denoscope noise 2"])
+def test_every_number_of_a_manifest_is_covered(tmp_path, format):
+    noise.perturbed(1, SHAPE, epsilon=0.5).write(tmp_path)
+    (path,) = tmp_path.glob("*.json")
+    text = path.read_text().replace("denoscope noise 2", format)
+    path.write_text(text.replace('"epsilon": 0.5', '"epsilon": 0.7'))
+    for work in (
+        lambda: noise.read(tmp_path),
+        lambda: noise.perturbed(1, SHAPE, epsilon=0.5).write(tmp_path),
+    ):
+        with pytest.raises(UserError, match=r"is damaged.*checksum") as refused:
+            work()
+        assert str(path) in str(refused.value)
 
 
 def test_a_set_that_replaces_another_leaves_no_stale_file(tmp_path):
@@ -188,7 +218,9 @@ def test_the_json_file_of_another_program_is_ignored(tmp_path, content):
 def test_a_coordinate_with_a_name_of_recordings_is_not_recorded(tiny, tmp_path, key):
     noise.perturbed(1, tiny.shape, epsilon=0.5).write(tmp_path)
     (path,) = tmp_path.glob("*.json")
-    path.write_text(path.read_text().replace('"epsilon"', f'"{key}"', 3))
+    content = json.loads(path.read_text().replace('"epsilon"', f'"{key}"', 3))
+    del content["checksum"]
+    path.write_text(json.dumps(content | {"format": "denoscope noise 1"}))
     with pytest.raises(UserError, match=f"'{key}'"):
         ds.record(tiny, noise.read(tmp_path), steps=1)
     assert "run.zarr" not in [found.name for found in tmp_path.iterdir()]

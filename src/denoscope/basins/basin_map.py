@@ -17,7 +17,9 @@ from denoscope.basins.refinement import STATUSES, Refinement
 from denoscope.config import ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
-from denoscope.foundation.validation import parse_choice, parse_integer
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
+from denoscope.foundation.validation import describe, parse_choice, parse_integer
 from denoscope.models.classifier.labels import REJECTED
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 Method = Literal["auto", "adaptive", "exact"]
 ADAPTIVE_FROM = 128
 """Cells along each axis from which "auto" is adaptive."""
+AUDITED = 256
+"""The number of filled cells that are computed to see how many are wrong."""
 MEANINGS = {"flag_values": list(range(len(STATUSES))), "flag_meanings": " ".join(STATUSES)}
 """Of the variable `status`, as the CF conventions name them."""
 FEW_BLOCKS, MANY_BLOCKS, LARGE_BLOCK = 16, 32, 16
@@ -47,7 +51,7 @@ def basin_map(
     classifier: ClassifierSource = LENET,
     reject: bool = ClassifierConfig.reject,
     method: Method = "exact",
-    audit: int = 256,
+    audit: int | None = None,
     batch_size: int = InferenceConfig.batch_size,
     lanes: int = InferenceConfig.lanes,
     noise_seed: int = SystemConfig.seed,
@@ -83,7 +87,8 @@ def basin_map(
         reject: let LeNet-5 give images that are not digits the label −1.
         method: "exact" computes every cell, "adaptive" those around boundaries; "auto" is adaptive from 128 cells along
             both axes on. The measures of basins take filled labels for computed ones: give them exact maps.
-        audit: the number of filled cells that are computed to see how many are wrong.
+        audit: the number of filled cells that are computed to see how many are wrong, by default 256, or all if there are
+            fewer. An exact map fills no cells.
         batch_size: number of cells denoised together; does not change any bit.
         lanes: fixed number of rows of every network call, which determines the last bits.
         condition: the condition for all cells; that of the first sample if it holds several.
@@ -94,23 +99,37 @@ def basin_map(
     check_denoiser(denoiser)
     parse_choice(method, "method", get_args(Method))
     grid = parse_plane(plane, denoiser)
-    checkpoint, audit = parse_checkpoint(checkpoint), parse_integer(audit, "audit")
+    checkpoint = parse_checkpoint(checkpoint)
+    audited = _parse_audit(audit, method)
     loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=checkpoint.streams)
     labelling = parse_labelling(
         denoiser, classifier=classifier, reject=reject, loop=loop, condition=condition
     )
     cells_per_batch = -(-parse_integer(batch_size, "batch_size", minimum=1) // lanes) * lanes
     adaptive = _is_adaptive(method, grid.shape)
-    options = {"method": "adaptive", "block": _block_of(grid.shape), "audited": audit} if adaptive else {}
+    options = {"method": "adaptive", "block": _block_of(grid.shape), "audited": audited} if adaptive else {}
     with checkpoint.open(_unlabelled(grid, labelling, options)) as work:
         cells = MapCells(labelling, plane, grid, work.data, cells_per_batch)
-        work.run(
-            cells.refine(_refinement(grid), audit=audit) if adaptive else cells.compute_all(), len(plane)
-        )
-        work.data.attrs["warnings"] = _warnings(work.data)
+        if adaptive:
+            work.run(cells.refine(_refinement(grid), audit=audited), total=None)
+        else:
+            work.run(cells.compute_all(), len(plane))
+        work.data.attrs["warnings"] = [*_warnings(work.data), *grid.plane.warnings]
     if adaptive:
         work.data["status"].attrs |= MEANINGS
     return work.data
+
+
+def _parse_audit(audit: Any, method: Method) -> int:
+    """The number of filled cells to check."""
+    if audit is None:
+        return AUDITED
+    if method == "exact":
+        raise UserError(
+            f"{spelled('audit')} is {describe(audit)}, but {spelled('method', 'exact')} fills no cells to check; leave it out, or "
+            f"choose {spelled('method', 'adaptive')}"
+        )
+    return parse_integer(audit, "audit")
 
 
 def _is_adaptive(method: Method, shape: tuple[int, int]) -> bool:
@@ -141,6 +160,10 @@ def _warnings(data: xarray.Dataset) -> list[str]:
         warnings.append(f"{lost} of {data['label'].size} cells became NaN or infinite and have the label −1")
     if "audit" in data.attrs and data.attrs["audit"]["filled"]:
         audit = Audit(**data.attrs["audit"])
+        if audit.checked == audit.filled and audit.checked < data.attrs["audited"]:
+            warnings.append(
+                f"{spelled('audit')} is {data.attrs['audited']}, and only {audit.filled} cells were filled: all were checked"
+            )
         warnings.append(
             f"{audit.filled} of {data['label'].size} cells were filled, and {audit.wrong} of {audit.checked} that were "
             f"checked had another label: up to {audit.bound(0.95):.2%} may be wrong (95 %), which measures of the labels "

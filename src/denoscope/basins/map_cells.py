@@ -11,7 +11,7 @@ import xarray
 
 from denoscope.basins.audit import Audit, sample
 from denoscope.basins.labelling import Labelling
-from denoscope.basins.refinement import COMPUTED, UNKNOWN, Refinement, Request
+from denoscope.basins.refinement import COMPUTED, Refinement, Request
 from denoscope.models.classifier.labels import REJECTED
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_grid import PlaneGrid
@@ -47,23 +47,27 @@ class MapCells:
     def compute_all(self) -> Iterator[int]:
         """Compute every cell, and yield the number of computed cells after each batch."""
         for _ in self.compute(self.grid.rows, self.grid.columns):
-            yield int(self.data["computed"].sum())
+            yield self._number_computed
+
+    @property
+    def _number_computed(self) -> int:
+        return int(self.data["computed"].sum())
 
     def refine(self, refinement: Refinement, *, audit: int) -> Iterator[int]:
         """Compute cells around boundaries, fill the others, and compute some filled cells to check their labels.
 
-        Yields the number of cells whose label is known after each batch. The checked cells keep their computed label; the
+        Yields the number of computed cells after each batch. The checked cells keep their computed label; the
         result of the check becomes the attribute `audit`.
         """
         for place in refinement.requests():
             for _ in self.compute(*place):
-                yield int(np.count_nonzero(refinement.status != UNKNOWN))
+                yield self._number_computed
             refinement.label[place] = self.data["label"].values[place]
             refinement.gap[place] = self._gap(place)
         filled = refinement.status != COMPUTED
         label, status = self.data["label"].values, self.data["status"].values
         place = sample(filled, audit, refinement.seed)
-        yield from (int(filled.size) for _ in self.compute(*place))
+        yield from (self._number_computed for _ in self.compute(*place))
         wrong = int(np.count_nonzero(label[place] != refinement.label[place]))
         status[...] = refinement.status
         status[place], filled[place] = COMPUTED, False

@@ -6,8 +6,12 @@ MODEL = "model scheduler clip_sample dtype"
 """Fields of the model configuration."""
 EARLIER_WORK = "resume overwrite"
 """Fields of the inference configuration that say what to do with earlier work."""
-PLANE = "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds"
-"""Fields of the default configuration that describe a plane of noises."""
+FLAT_PLANE = (
+    "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds"
+)
+"""Fields of the default configuration that describe a flat plane of noises."""
+PLANE = f"{FLAT_PLANE} geometry"
+"""Fields of the default configuration that describe a plane of noises, or a part of a sphere."""
 PLANE_ARGUMENTS = {
     "counts": "num_prompts_per_direction",
     "lengths": "len_per_direction",

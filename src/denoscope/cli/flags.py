@@ -149,7 +149,8 @@ def _flags(verb: Verb, settings: Settings) -> type:
         fields.append(_flag(item.name, typing.cast(type, verb.own_flags), item.name, item.default))
     for config, attribute, flag in verb.fields():
         instance = getattr(settings, config)
-        fields.append(_flag(flag, type(instance), attribute, getattr(instance, attribute)))
+        default = verb.defaults.get(attribute, getattr(instance, attribute))
+        fields.append(_flag(flag, type(instance), attribute, default))
     fields += [_flag(item.name, Verbosity, item.name, item.default) for item in dataclasses.fields(Verbosity)]
     return dataclasses.make_dataclass("Flags", fields, kw_only=True)
 

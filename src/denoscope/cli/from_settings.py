@@ -48,6 +48,7 @@ def plane_of(settings: Settings, shape: tuple[int, int, int]) -> PlaneNoise:
         center=default.center_coords,
         base_seed=default.plane_base_seed,
         direction_seeds=default.direction_seeds,
+        geometry=default.geometry,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from denoscope.cli.output import warn
 from denoscope.config import Settings
 
 if TYPE_CHECKING:
@@ -14,5 +15,6 @@ def write(x: NoiseSet, settings: Settings) -> None:
     """Write the noises to the folder `inputs`, and print what was written."""
     folder = settings.system.inputs
     x.write(folder, overwrite=settings.inference.overwrite)
+    warn(x.warnings)
     shape = ", ".join(map(str, x.shape))
     print(f"{len(x)} tensors [1, {shape}] in {folder}: {x.names[0]}.pt … {x.names[-1]}.pt")

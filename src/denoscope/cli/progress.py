@@ -28,12 +28,13 @@ class Meter(Protocol):
     """Counts finished pieces of work and shows how many there are."""
 
     n: int
+    total: float | None
 
     def update(self, n: int) -> object: ...
     def close(self) -> object: ...
 
 
-def meter(what: str, total: int, unit: str) -> Meter:
+def meter(what: str, total: int | None, unit: str) -> Meter:
     """A bar on a terminal, lines elsewhere; nothing is shown if messages of level INFO are not."""
     if sys.stderr.isatty():
         hidden = not LOGGER.isEnabledFor(logging.INFO)
@@ -44,8 +45,9 @@ def meter(what: str, total: int, unit: str) -> Meter:
 class Lines:
     """Progress as messages, at most one a minute."""
 
-    def __init__(self, what: str, total: int, unit: str):
-        self.what, self.total, self.unit, self.n = what, total, unit, 0
+    def __init__(self, what: str, total: int | None, unit: str):
+        self.what, self.unit, self.n = what, unit, 0
+        self.total: float | None = total
         self._begun = self._shown = time.monotonic()
 
     def update(self, n: int) -> None:
@@ -80,9 +82,10 @@ class Counter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __call__(self, finished: int, total: int) -> None:
+    def __call__(self, finished: int, total: int | None) -> None:
         if self.meter is None:
             self.meter = meter(self.what, total, self.unit)
+        self.meter.total = total
         self.meter.update(finished - self.meter.n)
 
     def close(self) -> None:
@@ -141,10 +144,12 @@ def peak_memory() -> str:
 def describe(plan: Plan, out: Path | None) -> str:
     """The arrays of a recording with their sizes, its interventions, and the memory and disk space it needs."""
     lines = [f"{len(plan.samples)} samples, {plan.steps} steps → {out or 'memory'}"]
+    folders = plan.attrs["layer_folders"] if plan.format == "pt" else {}
     for array in plan.arrays:
         size = format_bytes(array.count * array.entry_bytes * len(plan.samples))
         lines.append(
             f"  {array.name}: {list(array.shape)} {array.dtype} for each sample, {size} for all"
+            + (f", in {folders[array.name]}/" if array.name in folders else "")
             + (f"; {array.note}" if array.note else "")
         )
     for item in plan.attrs["fingerprint"].get("interventions", ()):

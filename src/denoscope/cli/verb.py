@@ -26,6 +26,7 @@ class Verb:
         flags: for each configuration (a field of Settings) the fields that become flags, separated by spaces;
             "field:flag" gives a flag another name than its field.
         own_flags: a dataclass of the flags that belong to this command alone.
+        defaults: the defaults of fields for which this command has other ones than the configuration.
         writes: fields that name outputs of the command, which need not exist.
         arguments: further arguments whose flag has another name, in addition to `ARGUMENTS`.
         script_overwrites: whether the script of the command replaces its earlier results without being asked to. The
@@ -37,6 +38,7 @@ class Verb:
     flags: Mapping[str, str]
     own_flags: type[OwnFlags] | None = None
     arguments: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     writes: tuple[str, ...] = ()
     script_overwrites: bool = False
 

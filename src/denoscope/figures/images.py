@@ -25,6 +25,8 @@ ImageLike = torch.Tensor | ArrayLike
 GAP = 2
 GAP_SHADE = 128
 """Shade of grey between pictures, distinct from both the black edge of digits and noise."""
+LABEL_PIXELS, SMALLEST_LABEL = 14, 6
+"""The height of the labels of a strip, and the least to which narrow frames shrink their letters."""
 
 
 def to_uint8(x: ImageLike) -> np.ndarray:
@@ -99,10 +101,36 @@ def save_png(x: ImageLike, path: str | Path, *, scale: int | None = None) -> Non
 
 
 def save_strip(sequence: ImageLike, path: str | Path, *, count: int = 10, scale: int | None = 3) -> None:
-    """Write `count` evenly spread states of a sequence [state, C, H, W] as PNG, x_T on the left and x_0 on the right."""
+    """Write `count` evenly spread states of a sequence [state, C, H, W] as PNG, x_T on the left and x_0 on the right.
+
+    Below each state stands the number of denoising steps that lead to it, if the sequence holds every state.
+    """
     states = as_tensor(sequence)
-    frames = [enlarge(to_uint8(states[k]), scale) for k in evenly(len(states), count)]
-    _write(_picture(mosaic(frames, len(frames))), path, "PNG")
+    chosen = evenly(len(states), count)
+    frames = [enlarge(to_uint8(states[k]), scale) for k in chosen]
+    picture = _picture(mosaic(frames, len(frames)))
+    _write(_labelled(picture, strip_labels(chosen), frames[0].shape[1] + GAP), path, "PNG")
+
+
+def strip_labels(chosen: Sequence[int]) -> list[str]:
+    """The labels of states with these indices in a sequence."""
+    return ["x_T", *map(str, chosen[1:-1]), f"x_0 ({chosen[-1]})"]
+
+
+def _labelled(picture: Image.Image, labels: Sequence[str], pitch: int) -> Image.Image:
+    """A picture of frames `pitch` pixels apart with a label centred below each, as small as the frames require."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    for size in range(LABEL_PIXELS, SMALLEST_LABEL - 1, -1):
+        font = ImageFont.load_default(size)
+        if max(font.getlength(label) for label in labels) <= pitch:
+            break
+    sheet = Image.new(picture.mode, (picture.width, picture.height + LABEL_PIXELS + GAP), "white")
+    sheet.paste(picture)
+    for number, label in enumerate(labels):
+        place = GAP / 2 + (number + 0.5) * pitch, picture.height + LABEL_PIXELS
+        ImageDraw.Draw(sheet).text(place, label, fill="black", font=font, anchor="ms")
+    return sheet
 
 
 def save_gif(

@@ -107,7 +107,8 @@ def _converted(value: Any, hint: Any) -> Any:
     if isinstance(value, str) and value and hint in (Path, Path | None):
         return Path(value)
     # A list would pass every check, but cannot be the default of a flag.
-    if isinstance(value, list) and typing.get_origin(hint) is tuple:
+    kinds = map(typing.get_origin, (hint, *typing.get_args(hint)))
+    if isinstance(value, list) and any(kind is tuple for kind in kinds):
         return tuple(value)
     return value
 

@@ -33,6 +33,8 @@ REPLACEMENT = "replacement"
 """The hidden file that takes the place of a result once it is finished."""
 WRITING_SHARE = 0.02
 """The largest share of the time that is spent on writing."""
+ARGUMENTS = {"audited": "audit"}
+"""The arguments behind names in identities that differ from them."""
 IDENTITY = "identity"
 """The attribute that holds everything that determines the numbers, as a dictionary of JSON values."""
 
@@ -183,9 +185,16 @@ def _same_work(path: Path, fresh: xarray.Dataset) -> xarray.Dataset | None:
 
 
 def _differences(stored: xarray.Dataset, fresh: xarray.Dataset) -> list[str]:
-    """The entries of the identity in which two pieces of work differ."""
-    identities = (dict(flat(data.attrs.get(IDENTITY, {}))) for data in (stored, fresh))
-    return differences(*identities)
+    """The entries of the identity in which two pieces of work differ, with the arguments as the caller spells them."""
+    one, other = (dict(flat(data.attrs.get(IDENTITY, {}))) for data in (stored, fresh))
+    return differences(one, other, _spelled)
+
+
+def _spelled(name: str) -> str:
+    """An entry of an identity, as the flag that sets it if there is one."""
+    argument = ARGUMENTS.get(name, name)
+    flag = spelled(argument.removeprefix("plane, "))
+    return flag if flag.startswith("--") else argument
 
 
 def _check_variables(stored: xarray.Dataset, fresh: xarray.Dataset, path: Path) -> None:
@@ -229,13 +238,20 @@ class Work:
         self._path, self._progress = path, progress
         self._due_at = time.perf_counter()
 
-    def run(self, pieces: Iterable[int], total: int) -> None:
-        """Exhaust a loop that fills `data` and yields the number of finished pieces; save and report after each."""
+    def run(self, pieces: Iterable[int], total: int | None) -> None:
+        """Exhaust a loop that fills `data` and yields the number of finished pieces; save and report after each.
+
+        Args:
+            total: the number of all pieces; None if only the end of the loop shows it.
+        """
+        finished = 0
         for finished in pieces:
             self.save()
             self.report(finished, total)
+        if total is None and finished:
+            self.report(finished, finished)
 
-    def report(self, finished: int, total: int) -> None:
+    def report(self, finished: int, total: int | None) -> None:
         """Report progress to the caller of the measure."""
         if self._progress is not None:
             self._progress(finished, total)

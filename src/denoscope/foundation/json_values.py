@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,11 +41,17 @@ def flat(identity: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{name}", as_json(value)
 
 
-def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """The entries in which two fingerprints differ, as "name: stored → wanted"."""
+def differences(
+    stored: Mapping[str, Any], wanted: Mapping[str, Any], shown: Callable[[str], str] = str
+) -> list[str]:
+    """The entries in which two fingerprints differ, as "name: stored → wanted".
+
+    Args:
+        shown: how the caller knows a name.
+    """
     names = dict.fromkeys([*stored, *wanted])
     return [
-        f"{name}: {_shortened(stored.get(name))} → {_shortened(wanted.get(name))}"
+        f"{shown(name)}: {_shortened(stored.get(name))} → {_shortened(wanted.get(name))}"
         for name in names
         if stored.get(name) != wanted.get(name)
     ]

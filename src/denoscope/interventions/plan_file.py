@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import difflib
 import json
@@ -76,10 +75,12 @@ def write_plan(interventions: Iterable[Intervention], path: str | os.PathLike[st
 
 
 def _listed(interventions: Any) -> Any:
-    """The interventions of any iterable as a list; anything else as it is."""
-    with contextlib.suppress(TypeError):
-        return list(interventions)
-    return interventions
+    """The interventions of any iterable as a list; anything else as it is. Errors of a generator are its own."""
+    try:
+        iterator = iter(interventions)
+    except TypeError:
+        return interventions
+    return list(iterator)
 
 
 def to_json(intervention: Intervention, folder: Path | None = None) -> dict[str, Any]:

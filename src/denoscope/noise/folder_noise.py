@@ -16,8 +16,9 @@ from denoscope.foundation import tensor_files
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
+from denoscope.foundation.writing.staged_files import check_finished
 from denoscope.noise.directions import LARGEST
-from denoscope.noise.noise_files import read_manifest, samples_of
+from denoscope.noise.noise_files import parameters_of, read_manifest, samples_of
 from denoscope.noise.noise_set import NoiseSet, Shape, check_shape
 
 ADVICE = "make some with `denoscope noise random`"
@@ -73,12 +74,14 @@ def read(folder: str | os.PathLike[str], *, shape: Shape | None = None) -> Folde
     Args:
         shape: the shape of the denoiser; by default that of the first file.
 
-    Raises: UserError naming the first file that is not a finite floating-point tensor of the right shape.
+    Raises: UserError naming the first file that is not a finite floating-point tensor of the right shape, or does not
+        match its checksum; or the folder, if the process that wrote it was stopped before all files had their places.
     """
     shape = shape if shape is None else check_shape(shape)
     folder = Path(folder)
     if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder of inputs; {ADVICE}")
+    check_finished(folder)
     paths = sorted(path for path in folder.glob("*.pt") if not path.name.startswith("."))
     if not paths:
         raise UserError(f"{folder}: holds no .pt tensors; {ADVICE}")
@@ -98,7 +101,7 @@ def read(folder: str | os.PathLike[str], *, shape: Shape | None = None) -> Folde
         file_names=names,
         shape=shape,
         dtype=dtype,
-        sets=tuple(_without_samples(content) for content in manifests),
+        sets=tuple(parameters_of(content) for content in manifests),
         given_coords=_coords(folder, names, manifests),
     )
 
@@ -128,10 +131,6 @@ def _is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _without_samples(manifest: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in manifest.items() if key != "samples"}
 
 
 def _coords(folder: Path, names: tuple[str, ...], manifests: list[dict[str, Any]]) -> dict[str, np.ndarray]:

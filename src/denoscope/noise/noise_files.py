@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from denoscope.foundation import tensor_files
 from denoscope.foundation.byte_units import format_bytes
+from denoscope.foundation.checksum import checksum_of_json
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading import json_files
 from denoscope.foundation.reading.json_files import MalformedError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from denoscope.noise.noise_set import NoiseSet
 
 KIND = "denoscope noise"
-FORMAT = f"{KIND} 1"
+FORMAT, WITHOUT_CHECKSUM = f"{KIND} 2", f"{KIND} 1"
 FILE_BYTES = 1200
 """The bytes of a tensor's file beyond its values, and of its entry in the manifest."""
 
@@ -35,15 +36,15 @@ def write(noises: NoiseSet, folder: Path, *, overwrite: bool) -> list[Path]:
         if not is_file_name(name):
             raise UserError(f"the noise {name!r} cannot be written: its name is not a file name; rename it")
     manifest = folder / f"{noises.stem}.json"
+    former: set[str] = set()
 
-    # Read first: a damaged manifest is refused before anything is written.
-    former = {entry["name"] for entry in samples_of(read_manifest(manifest))} if overwrite else set()
-
-    def stale() -> list[Path]:
+    def stale() -> list[str]:
         """Files that only the earlier set had."""
-        return [folder / f"{name}.pt" for name in sorted(former - set(noises.names))]
+        return [f"{name}.pt" for name in sorted(former - set(noises.names))]
 
     with staged_files(manifest, overwrite=overwrite, stale=stale) as staged:
+        if overwrite:  # a damaged manifest is refused before anything is written
+            former |= {entry["name"] for entry in samples_of(read_manifest(manifest))}
         for index, name in enumerate(noises.names):
             tensor_files.save(noises.tensor(index)[None], staged / f"{name}.pt")
         with write_output(staged / manifest.name) as file:
@@ -78,7 +79,8 @@ def _manifest(noises: NoiseSet) -> dict[str, Any]:
         {"name": name, **{key: column[index] for key, column in columns.items()}}
         for index, name in enumerate(noises.names)
     ]
-    return {"format": FORMAT, **noises.parameters, "shape": list(noises.shape), "samples": samples}
+    content = {"format": FORMAT, **noises.parameters, "shape": list(noises.shape), "samples": samples}
+    return {**content, "checksum": checksum_of_json(content)}
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ class Manifest:
 def read_manifest(path: Path) -> dict[str, Any]:
     """The content of the JSON file of a set of noises; empty if it is missing, or another program's.
 
-    Raises: UserError naming the file if it is not JSON, or a set of noises with an invalid sample.
+    Raises: UserError naming the file if it is not JSON, or a set of noises that does not match its checksum or has an
+        invalid sample.
     """
     if not os.path.lexists(path):
         return {}
@@ -100,8 +103,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not _is_ours(content):
         return {}
     samples = json_files.check(content, Manifest, str(path)).samples
-    if not content["format"].startswith(KIND):
-        raise MalformedError(f"{path} has format {describe(content['format'])}; allowed: {FORMAT!r}")
+    _check_intact(content, path)
     for sample in samples:
         name = sample.get("name")
         if not isinstance(name, str) or not is_file_name(name):
@@ -111,6 +113,25 @@ def read_manifest(path: Path) -> dict[str, Any]:
         for key in (key for key in sample if not key.isidentifier()):
             raise MalformedError(f"{path} has the coordinate {describe(key)}; allowed: letters, digits and _")
     return content
+
+
+def _check_intact(content: dict[str, Any], path: Path) -> None:
+    """Compare a manifest with its checksum; those of version 1 have none."""
+    if content["format"] not in (FORMAT, WITHOUT_CHECKSUM):
+        raise MalformedError(f"{path} has format {describe(content['format'])}; allowed: {FORMAT!r}")
+    covered = {key: value for key, value in content.items() if key != "checksum"}
+    if content["format"] == WITHOUT_CHECKSUM and "checksum" not in content:
+        return
+    if content.get("checksum") != checksum_of_json(covered):
+        raise MalformedError(
+            f"{path} is damaged: it does not match its checksum; restore it, or write the noises again"
+        )
+
+
+def parameters_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a set of noises, the same whichever version of the manifest holds them."""
+    parameters = {key: value for key, value in manifest.items() if key not in ("samples", "checksum")}
+    return parameters | {"format": WITHOUT_CHECKSUM}
 
 
 def _is_ours(content: dict[str, Any]) -> bool:

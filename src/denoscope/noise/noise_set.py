@@ -58,6 +58,11 @@ class NoiseSet(ABC):
         return {}
 
     @property
+    def warnings(self) -> list[str]:
+        """What results of these noises should not be taken for, one line each."""
+        return []
+
+    @property
     def stem(self) -> str:
         """The name of the JSON file that `write` puts beside the tensors, without its suffix."""
         return "noise"

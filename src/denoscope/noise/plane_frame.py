@@ -6,16 +6,16 @@ import functools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
+from denoscope.config import Geometry
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
 from denoscope.noise.directions import direction, normal
 from denoscope.noise.noise_set import Shape
 
-Geometry = Literal["flat", "spherical"]
 Vectors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 PARALLEL = 1e-6
 """The sine of the angle below which two directions count as one."""
@@ -53,6 +53,11 @@ class PlaneFrame(ABC):
         radial = base / base.norm()
         first = _orthonormal(first, [radial])
         return base, first, _orthonormal(second, [radial, first])
+
+    @property
+    def circumference(self) -> float:
+        """The length of a great circle through the base (L2)."""
+        return 2 * math.pi * float(self.vectors("spherical")[0].norm())
 
     def at(self, points: torch.Tensor, geometry: Geometry) -> torch.Tensor:
         """The noises [n, C, H, W] at points (u, v) [n, 2], float64.

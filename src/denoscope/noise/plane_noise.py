@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from denoscope.config import Geometry
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
+from denoscope.noise import gaussian_norms
 from denoscope.noise.noise_set import NoiseSet, Shape
-from denoscope.noise.plane_frame import Geometry, PlaneFrame
+from denoscope.noise.plane_frame import PlaneFrame
 
 POINTS = 256
 """Points computed at once, which bounds the memory of their float64 values."""
@@ -100,6 +102,43 @@ class PlaneNoise(NoiseSet):
         """
         spacing = np.spacing(self.tensor(0).abs().numpy()).astype(np.float64)
         return 10 * math.sqrt((spacing**2).sum() / 6)
+
+    @property
+    def norms(self) -> tuple[float, float]:
+        """The smallest and the largest norm (L2) of the noises."""
+        base, *directions = self.frame.vectors(self.geometry)
+        square = float((base**2).sum())
+        if self.geometry == "spherical":
+            return math.sqrt(square), math.sqrt(square)
+        # ‖base + u·d1 + v·d2‖² is a sum of one function of u and one of v.
+        along = [
+            ticks**2 + 2 * ticks * float((base * vector).sum())
+            for ticks, vector in zip((self.u, self.v), directions, strict=True)
+        ]
+        low, high = (square + sum(float(end(parts)) for parts in along) for end in (np.min, np.max))
+        return math.sqrt(max(low, 0.0)), math.sqrt(high)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a map of this plane should not be taken for, one line each.
+
+        A plane in which a norm is one that fewer than one in a million Gaussian noises of this shape exceed, or fall
+        below (quantiles of the χ distribution with C·H·W degrees of freedom); a spherical plane that holds noises twice.
+        """
+        (low, high), (least, most) = self.norms, gaussian_norms.bounds(math.prod(self.shape))
+        if low < least or high > most:
+            return [
+                f"the noises of the plane have norms (L2) of {low:.4g} to {high:.4g}, up to {max(least - low, high - most):.4g} "
+                f"outside of the range {least:.4g} to {most:.4g} of Gaussian noise, on which models are trained; shorten "
+                f"{spelled('lengths')}, or choose {spelled('geometry', 'spherical')}"
+            ]
+        farthest = math.hypot(np.abs(self.u).max(), np.abs(self.v).max())
+        if self.geometry == "spherical" and farthest > self.frame.circumference / 2:
+            return [
+                f"corners of the plane are {farthest:.4g} from the base, beyond the opposite pole of the sphere at "
+                f"{self.frame.circumference / 2:.4g}: it can hold noises twice; shorten {spelled('lengths')}"
+            ]
+        return []
 
     @property
     def coords(self) -> dict[str, np.ndarray]:

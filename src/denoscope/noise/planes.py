@@ -9,18 +9,21 @@ from typing import Any, TypeVar, get_args
 
 import torch
 
-from denoscope.config import DefaultConfig
+from denoscope.config import DefaultConfig, Geometry
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import check_flag, describe, parse_choice, parse_integer, parse_real
 from denoscope.noise.coercion import as_state
 from denoscope.noise.directions import LARGEST
 from denoscope.noise.noise_set import Shape, check_shape
-from denoscope.noise.plane_frame import AnchoredFrame, Geometry, PlaneFrame, SeededFrame
+from denoscope.noise.plane_frame import AnchoredFrame, PlaneFrame, SeededFrame
 from denoscope.noise.plane_noise import PlaneNoise
 
 MARGIN = 1.5
 """The length of a plane through three noises, in parts of their extent."""
+SHARE = 1 / 3
+"""The length of a spherical plane along each axis by default, in parts of the circumference."""
+FLAT_LENGTHS = DefaultConfig.len_per_direction
 Number = TypeVar("Number", int, float)
 
 
@@ -28,7 +31,7 @@ def plane(
     counts: tuple[int, int],
     shape: Shape,
     *,
-    lengths: tuple[float, float] = DefaultConfig.len_per_direction,
+    lengths: tuple[float, float] | None = None,
     center: tuple[float, float] = DefaultConfig.center_coords,
     base_seed: int = DefaultConfig.plane_base_seed,
     direction_seeds: tuple[int, int] = DefaultConfig.direction_seeds,
@@ -42,12 +45,17 @@ def plane(
 
     With geometry "spherical" the noises lie on the sphere about 0 through the base: all have the base's norm, which is
     that of Gaussian noise. The noise at (u, v) is reached from the base along a great circle, after an arc of length
-    √(u² + v²) in the direction u·d1 + v·d2.
+    √(u² + v²) in the direction u·d1 + v·d2. Arcs longer than half of the circumference pass the opposite pole and come
+    back: a plane whose corners are farther than that from the base contains noises twice.
+
+    A flat plane leaves the norms of Gaussian noise at distances of about √(7·√(C·H·W)) from the base; see
+    `PlaneNoise.warnings`.
 
     >>> plane((25, 41), (1, 28, 28)).at([[0.0, 0.0], [1.5, -2.0]], dtype=torch.float64).shape
     torch.Size([2, 1, 28, 28])
 
     Args:
+        lengths: by default 2000 and 3000; on a sphere a third of its circumference 2π·‖base‖.
         endpoint: whether the last cell along each axis lies at the end of its length, as for `numpy.linspace`. Without
             it, planes of 2, 4, 8, … times as many cells contain the same points.
 
@@ -64,6 +72,8 @@ def plane(
     if seeds[0] == seeds[1]:
         raise UserError(f"{spelled('direction_seeds')} is {seeds}; allowed: two different seeds")
     frame = SeededFrame(shape, parse_integer(base_seed, "base_seed"), seeds)
+    if lengths is None:
+        lengths = FLAT_LENGTHS if geometry == "flat" else (SHARE * frame.circumference,) * 2
     return _checked(counts, lengths, center, frame, geometry, endpoint)
 
 
@@ -71,14 +81,14 @@ def plane_through(
     first: Any,
     second: Any,
     third: Any,
-    counts: tuple[int, int],
+    counts: tuple[int, int] | None = None,
     *,
     lengths: tuple[float, float] | None = None,
     center: tuple[float, float] | None = None,
     geometry: Geometry = "flat",
     endpoint: bool = True,
 ) -> PlaneNoise:
-    """A grid of noises in the plane through three states: the first is (0, 0), the second (its distance, 0).
+    """A grid of `counts` noises in the plane through three states: the first is (0, 0), the second (its distance, 0).
 
     The states are noises, images with noise, or states of a recording. Coordinates, `counts`, `geometry` and `endpoint`
     are those of `plane`. On a sphere all noises have the norm of the first state, and only the directions of the other
@@ -93,8 +103,13 @@ def plane_through(
         lengths: by default 1.5 times the extent of the three points along each axis.
         center: by default the middle of that extent.
 
-    Raises: UserError if a state is not one, two are equal or all three lie on one line, or as for `plane`.
+    Raises: UserError if `counts` is missing, a state is not one, two are equal or all three lie on one line, or as for `plane`.
     """
+    if counts is None:
+        raise UserError(
+            f"{spelled('counts')} is missing; allowed: two integers of at least 1, the cells along u and along v, such as "
+            "(64, 64)"
+        )
     frame, geometry = AnchoredFrame(_anchors(first, second, third)), _parse_geometry(geometry)
     points = frame.coordinates(geometry)
     low, high = points.min(0).values, points.max(0).values
@@ -142,7 +157,7 @@ def _check_circumference(noises: PlaneNoise) -> None:
     """Refuse a plane that goes around the sphere more than once."""
     if noises.geometry == "flat":
         return
-    around = 2 * math.pi * float(noises.frame.vectors("spherical")[0].norm())
+    around = noises.frame.circumference
     if max(noises.lengths) > around:
         raise UserError(
             f"{spelled('lengths')} is {noises.lengths}; allowed with {spelled('geometry', 'spherical')}: up to {around:.4g}, "

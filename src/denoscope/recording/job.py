@@ -126,6 +126,8 @@ class Job:
 
     def _record(self, writer: Writer, progress: RecordingProgress) -> None:
         """Record the groups that are not finished."""
+        for warning in self.inputs.x.warnings:
+            LOGGER.warning(warning)
         finished = writer.finished
         nonfinite = {
             name: max(0, states[0] - 1)

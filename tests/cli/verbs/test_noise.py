@@ -3,6 +3,7 @@
 import pytest
 import torch
 from command_line import call, load, names, snapshot
+from scipy import stats
 
 import denoscope as ds
 
@@ -39,6 +40,29 @@ def test_a_plane_of_noises_is_written():
     x = ds.noise.read("inputs")
     assert x.coords["u"].tolist() == [1995.0] * 3 + [2005.0] * 3
     assert x.coords["v"].tolist() == [-1510.0, -1500.0, -1490.0] * 2
+
+
+def test_a_plane_is_flat_or_spherical(capsys, refused):
+    line = "noise plane --num_prompts_per_direction 3 3 --len_per_direction 40 40"
+    for geometry in ("flat", "spherical"):
+        call(f"{line} --geometry {geometry} --inputs {geometry}")
+        shown = capsys.readouterr().err
+        x, wanted = (
+            ds.noise.read(geometry),
+            ds.noise.plane((3, 3), (1, 28, 28), lengths=(40.0, 40.0), geometry=geometry),
+        )
+        assert torch.equal(x.batch(range(9)), wanted.batch(range(9)))
+        norms = x.batch(range(9)).double().flatten(1).norm(dim=1)
+        if geometry == "flat":
+            beyond = norms.max().item() - stats.chi(784).ppf(1 - 1e-6)
+            assert shown.count("norms") == 1 and f"{beyond:.4g}" in shown and "--geometry spherical" in shown
+        else:
+            assert norms.max() - norms.min() < 1e-4 and not shown
+    call(f"{line} --inputs default -q")
+    assert torch.equal(ds.noise.read("default").tensor(0), ds.noise.read("flat").tensor(0))
+    refused(
+        f"{line} --geometry spherical --len_per_direction 500 3 --inputs new", "--len_per_direction is", "180"
+    )
 
 
 def test_noises_have_the_shape_of_the_model(model, refused):

@@ -64,6 +64,14 @@ def test_measures_read_an_adaptive_map_and_say_that_cells_were_filled(tiny, here
         assert (here / f"{verb}.json").exists()
 
 
+def test_a_map_begins_spherical_with_lengths_that_fit_the_model_and_says_so(here, capsys):
+    call("basins map --device cpu --num_steps 1 --num_prompts_per_direction 2 1")
+    assert "--geometry flat" in capsys.readouterr().err
+    made_with = checkpoint.read(here / "basins.npz").attrs["plane"]
+    assert made_with["geometry"] == "spherical"
+    assert made_with["lengths"] == list(ds.noise.plane((2, 1), (1, 28, 28), geometry="spherical").lengths)
+
+
 def test_basins_map_prints_its_paths(capsys):
     call("basins map --device cpu --num_steps 1 --num_prompts_per_direction 2 1 --len_per_direction 60 60")
     assert capsys.readouterr().out.splitlines() == ["basins.npz", "basins.png"]

@@ -22,6 +22,7 @@ from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_integer
 from denoscope.models.conditioning import NOTHING, Condition, of_first
 from denoscope.models.denoiser import Denoiser
@@ -72,13 +73,18 @@ def plane_growth(
     Returns: an xarray.Dataset on the grid of the plane, as that of its labels: rows y with coordinate v, columns x with
         coordinate u (L2 distances).
 
-    Raises: UserError if the noises are not a plane, a derivative is not finite, or the checkpoint does not fit.
+    Raises: UserError if the noises are not a flat plane, a derivative is not finite, or the checkpoint does not fit.
     """
     checkpoint = parse_checkpoint(checkpoint)
     loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=checkpoint.streams)
     flow = DenoisingMap(denoiser, loop, of_first(condition))
     parse_integer(batch_size, "batch_size", minimum=1)
     grid = PlaneGrid.of(plane)
+    if grid.plane.geometry != "flat":
+        raise UserError(
+            f"{spelled('plane')} has {spelled('geometry', grid.plane.geometry)}; allowed: a flat plane, whose directions "
+            "are the same at each point"
+        )
     if tuple(plane.shape) != tuple(denoiser.shape):
         raise UserError(
             f"plane holds noises {list(plane.shape)}; allowed: {list(denoiser.shape)}, the shape of {denoiser.name}"

@@ -27,10 +27,12 @@ def locked(path: Path, *, keep_file: bool) -> Iterator[bool]:
         yield file is not None
     finally:
         if file is not None:
-            if not keep_file:
-                # While the lock is held, so that it is not the file of another process.
-                path.unlink(missing_ok=True)
-            os.close(file)
+            try:
+                if not keep_file:
+                    # While the lock is held, so that it is not the file of another process.
+                    path.unlink(missing_ok=True)
+            finally:
+                os.close(file)
         if not keep_file:
             _remove_empty(created)
 

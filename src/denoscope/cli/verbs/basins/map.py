@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,8 @@ from denoscope.cli.output import NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import at_least, option
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,16 @@ class MapFlags(PictureFlags):
         "exact computes every cell; adaptive computes those along boundaries and fills the others; auto is adaptive from "
         "128 cells along both axes on.",
     )
-    audit: int = option(
-        256, "Number of filled cells that are computed to see how many are wrong.", at_least(0)
+    audit: int | None = option(
+        None,
+        "Number of filled cells of an adaptive map that are computed to see how many are wrong; by default 256, or all if "
+        "there are fewer.",
+        at_least(0),
     )
 
 
 def run(settings: Settings, flags: MapFlags) -> None:
-    inference, classifier = settings.inference, settings.classifier
+    inference, classifier, geometry = settings.inference, settings.classifier, settings.default.geometry
     with flags.checkpointed(inference, "map of basins", unit="cell", saved=flags.output) as checkpoint:
         from denoscope import basins, figures
 
@@ -49,6 +55,10 @@ def run(settings: Settings, flags: MapFlags) -> None:
             checkpoint=checkpoint,
         )
     flags.draw(figures.draw_basins, result, colors=settings.system.class_colors)
+    if geometry == "spherical":
+        LOGGER.info(
+            "the plane is spherical: each noise has the norm of the base (--geometry flat: a flat plane)"
+        )
     warn(result.attrs["warnings"])
     flags.print_paths()
 
@@ -59,4 +69,5 @@ VERB = Verb(
     CLASSIFIED_PLANE,
     MapFlags,
     arguments=PLANE_ARGUMENTS,
+    defaults={"geometry": "spherical", "len_per_direction": None},
 )

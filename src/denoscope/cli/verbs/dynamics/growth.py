@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import EARLIER_WORK, MODEL, PLANE, PLANE_ARGUMENTS
+from denoscope.cli.flag_groups import EARLIER_WORK, FLAT_PLANE, MODEL, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import load, plane_of
 from denoscope.cli.output import NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
@@ -50,7 +50,7 @@ VERB = Verb(
         "system": "device threads seed",
         "model": MODEL,
         "inference": f"num_steps batch_size lanes {EARLIER_WORK}",
-        "default": PLANE,
+        "default": FLAT_PLANE,
     },
     GrowthFlags,
     arguments=PLANE_ARGUMENTS,

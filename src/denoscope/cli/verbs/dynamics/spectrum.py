@@ -105,7 +105,7 @@ def _spectrum_of(
     inference, name = settings.inference, x.names[index]
     path = flags.checkpoints.with_name(f"{name}.npz")
 
-    def report(done: int, total: int) -> None:
+    def report(done: int, total: int | None) -> None:
         # Delete all of them now, so that a later --resume finds none; the one of this noise was replaced.
         while earlier:
             if (file := earlier.pop()) != path:

@@ -1,0 +1,87 @@
+"""The norms of Gaussian noise, and the warning of planes that leave them."""
+
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+import denoscope as ds
+from denoscope.noise import gaussian_norms
+
+SHAPE = (1, 8, 8)
+
+
+@pytest.mark.parametrize("dimension", [1, 3, 64, 784, 16384])
+def test_the_bounds_are_quantiles_of_the_chi_distribution(dimension):
+    expected = stats.chi(dimension).ppf([1e-6, 1 - 1e-6])
+    assert gaussian_norms.bounds(dimension) == pytest.approx(tuple(expected), rel=1e-9)
+
+
+@pytest.mark.parametrize("lengths", [(3.0, 2.0), (14.0, 5.0), (40.0, 40.0), (2000.0, 3000.0)])
+@pytest.mark.parametrize("center", [(0.0, 0.0), (2.0, -30.0)])
+def test_the_norms_are_those_of_the_noises(lengths, center):
+    x = ds.noise.plane((5, 4), SHAPE, lengths=lengths, center=center)
+    norms = (
+        x.at(torch.stack([torch.from_numpy(x.coords[axis]) for axis in "uv"], 1), torch.float64)
+        .flatten(1)
+        .norm(dim=1)
+    )
+    assert x.norms == pytest.approx((norms.min().item(), norms.max().item()), rel=1e-12)
+    least, most = stats.chi(64).ppf([1e-6, 1 - 1e-6])
+    assert bool(x.warnings) == bool((norms < least).any() or (norms > most).any())
+    for warning in x.warnings:
+        beyond = max(least - norms.min().item(), norms.max().item() - most)
+        assert f"up to {beyond:.4g}" in warning and "lengths" in warning and "\n" not in warning
+
+
+def test_no_gaussian_noises_are_warned_of():
+    norms = ds.noise.random(2000, SHAPE).batch(range(2000)).flatten(1).norm(dim=1)
+    least, most = gaussian_norms.bounds(64)
+    assert least < norms.min() and norms.max() < most
+
+
+def test_a_sphere_never_leaves_the_norm_of_its_base_and_says_when_it_is_covered_twice():
+    x = ds.noise.plane((9, 9), SHAPE, geometry="spherical")
+    radius = x.frame.circumference / (2 * math.pi)
+    assert x.norms == pytest.approx((radius, radius)) and not x.warnings
+    assert x.lengths == pytest.approx((2 * math.pi * radius / 3,) * 2)
+    # A corner of a square with half the diagonal π·r is the opposite pole; beyond it noises come again.
+    once, twice = (x.frame.circumference * part / math.sqrt(2) for part in (0.999, 1.001))
+    assert not ds.noise.plane((2, 2), SHAPE, lengths=(once, once), geometry="spherical").warnings
+    (warning,) = ds.noise.plane((2, 2), SHAPE, lengths=(twice, twice), geometry="spherical").warnings
+    assert "twice" in warning
+    angle, beyond = 0.3, 1.2 * math.pi * radius
+    points = [
+        (distance * math.cos(turn), distance * math.sin(turn))
+        for distance, turn in ((beyond, angle), (2 * math.pi * radius - beyond, angle + math.pi))
+    ]
+    one, other = x.at(points, torch.float64)
+    torch.testing.assert_close(one, other)
+
+
+def test_a_recording_and_a_map_of_such_a_plane_warn_once(tiny, caplog):
+    x = ds.noise.plane((2, 2), tiny.shape, lengths=(500.0, 500.0))
+    ds.record(tiny, x, steps=1)
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == x.warnings
+    found = ds.basins.map(tiny, x, steps=1, classifier=lambda images: images.mean((1, 2, 3)) > 0)
+    assert found.attrs["warnings"] == x.warnings != []
+    near = ds.noise.plane((2, 2), tiny.shape, lengths=(1.0, 1.0))
+    assert (
+        ds.basins.map(tiny, near, steps=1, classifier=lambda images: images.mean((1, 2, 3)) > 0).attrs[
+            "warnings"
+        ]
+        == []
+    )
+
+
+def test_growth_refuses_a_sphere_whose_directions_turn(tiny):
+    x = ds.noise.plane((2, 2), tiny.shape, geometry="spherical")
+    with pytest.raises(ds.UserError, match=r"plane has geometry='spherical'; allowed: a flat plane"):
+        ds.dynamics.plane_growth(tiny, x, steps=1)
+
+
+@pytest.mark.parametrize("counts", [(), (None,)])
+def test_a_plane_through_states_without_counts_is_refused_in_one_line(counts):
+    with pytest.raises(ds.UserError, match=r"^counts is missing; allowed: two integers.*\(64, 64\)$"):
+        ds.noise.plane_through(*ds.noise.random(3, SHAPE), *counts)
