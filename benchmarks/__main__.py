@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks import maps, measure, reading
+from benchmarks import derivatives, measure, reading
 from benchmarks.bar import Bar
 from benchmarks.ways import WAYS, Outcome, Work
 
@@ -75,7 +75,7 @@ def memory_bars(folder: str) -> Iterator[Bar]:
 
 def dynamics_bars(folder: str, repeats: int) -> Iterator[Bar]:
     yield from reading.bars(folder, repeats)
-    yield from maps.bars(repeats)
+    yield from derivatives.bars(repeats)
 
 
 def start_bars(repeats: int) -> Iterator[Bar]:

@@ -55,7 +55,7 @@ def test_two_gaussians_divide_the_plane_by_a_straight_line(mixture):
 
 def test_digits_agree_with_plain_sampling_at_any_batch_size(mnist):
     plane = ds.noise.plane((3, 4), mnist.shape, lengths=(40.0, 40.0))
-    found, other = (ds.basins.map(mnist, plane, steps=3, batch_size=size) for size in (8, 24))
+    found, other = (ds.basins.map(mnist, plane, steps=3, lanes=8, batch_size=size) for size in (8, 24))
     assert found.identical(other)
     labels = ds.classify(ds.sample(mnist, plane.batch(range(12)), steps=3))
     for name in ("label", "confidence", "margin"):
@@ -79,27 +79,69 @@ def test_labels_of_points_agree_with_the_map(mixture, mnist):
     own = ds.noise.plane((2, 2), mnist.shape, lengths=(9.0, 9.0))
     labels = ds.classify(ds.sample(mnist, own.batch(range(4)), steps=2)).label
     np.testing.assert_array_equal(
-        ds.basins.label_of(mnist, own, steps=2)(np.stack([own.coords["u"], own.coords["v"]], 1)), labels
+        ds.basins.label_of(mnist, own, steps=2, lanes=8)(np.stack([own.coords["u"], own.coords["v"]], 1)),
+        labels,
     )
+
+
+def test_answers_at_points_are_those_of_the_map(mnist):
+    plane = ds.noise.plane((3, 2), mnist.shape, lengths=(60.0, 60.0))
+    cells = np.stack([plane.coords["u"], plane.coords["v"]], 1)
+    label_of = ds.basins.label_of(mnist, plane, steps=1, lanes=8, reject=True)
+    found, mapped = label_of.answers(cells), ds.basins.map(mnist, plane, steps=1, lanes=8, reject=True)
+    assert set(found.data_vars) == {"label", "confidence", "margin", "likeness", "nonfinite"}
+    for name, values in found.data_vars.items():
+        np.testing.assert_array_equal(values, mapped[name].values.T.ravel())
+    np.testing.assert_array_equal(np.stack([found["u"], found["v"]], 1), cells)
+    nothing = label_of.answers(np.zeros((0, 2)))
+    assert nothing.sizes == {"point": 0} and nothing["label"].dtype == found["label"].dtype
+
+
+@pytest.mark.parametrize("method", ["exact", "adaptive"])
+def test_the_callback_sees_the_map_become_finer(mixture, method):
+    """In each of its maps every cell has a label: that of the nearest computed cell."""
+    plane, seen = ds.noise.plane((40, 30), mixture.shape, lengths=(8.0, 6.0), base_seed=1), []
+    options = {"steps": 4, "classifier": side, "method": method, "audit": 0, "batch_size": 256}
+    found = ds.basins.map(mixture, plane, **options, callback=seen.append)
+    computed = [int(map["computed"].sum()) for map in seen]
+    assert len(seen) > 2 and computed == sorted(computed) and computed[-1] == int(found["computed"].sum())
+    for map in seen:
+        done = map["computed"].values
+        np.testing.assert_array_equal(map["label"].values[done], found["label"].values[done])
+        rows, columns = np.nonzero(done)
+        for row, column in ((0, 0), (17, 33), (29, 39)):
+            distance = (rows - row) ** 2 + (columns - column) ** 2
+            nearest = map["label"].values[rows, columns][distance == distance.min()]
+            assert map["label"].values[row, column] in nearest
+    assert found.identical(ds.basins.map(mixture, plane, **options))
+
+
+@pytest.mark.slow
+def test_a_compiled_network_gives_the_same_classes(mnist):
+    plane = ds.noise.plane((4, 4), mnist.shape, lengths=(60.0, 60.0))
+    plain, fast = (ds.basins.map(mnist, plane, steps=2, lanes=16, fast=fast) for fast in (False, True))
+    np.testing.assert_array_equal(plain["label"], fast["label"])
+    np.testing.assert_allclose(plain["confidence"], fast["confidence"], atol=1e-3)
+    assert fast.attrs["fingerprint"]["fast"] and not plain.attrs["fingerprint"]["fast"]
 
 
 def test_a_map_resumes_from_its_checkpoint(mnist, tmp_path):
     plane, out = ds.noise.plane((4, 5), mnist.shape, lengths=(40.0, 40.0)), tmp_path / "map.npz"
-    whole = ds.basins.map(mnist, plane, steps=1)
+    whole = ds.basins.map(mnist, plane, steps=1, lanes=8)
 
     def stop(finished, total):
         assert (finished, total) == (8, 20)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ds.basins.map(mnist, plane, steps=1, checkpoint=Checkpoint(out, progress=stop))
+        ds.basins.map(mnist, plane, steps=1, lanes=8, checkpoint=Checkpoint(out, progress=stop))
     left = checkpoint.read(out)
     assert left["computed"].sum() == 8 and (left["label"].to_numpy()[~left["computed"]] == -1).all()
-    found = ds.basins.map(mnist, plane, steps=1, checkpoint=Checkpoint(out, resume=True))
+    found = ds.basins.map(mnist, plane, steps=1, lanes=8, checkpoint=Checkpoint(out, resume=True))
     for resumed in (found, checkpoint.read(out)):
         assert resumed.drop_attrs().identical(whole.drop_attrs())
     with pytest.raises(ds.UserError, match="exists"):
-        ds.basins.map(mnist, plane, steps=1, checkpoint=out)
+        ds.basins.map(mnist, plane, steps=1, lanes=8, checkpoint=out)
     for options, difference in (
         ({"steps": 2}, "num_steps: 1 → 2"),
         ({"reject": True}, "reject: False → True"),
@@ -107,14 +149,16 @@ def test_a_map_resumes_from_its_checkpoint(mnist, tmp_path):
         ({"lanes": 4}, "lanes: 8 → 4"),
     ):
         with pytest.raises(ds.UserError, match=difference):
-            ds.basins.map(mnist, plane, **{"steps": 1} | options, checkpoint=Checkpoint(out, resume=True))
+            ds.basins.map(
+                mnist, plane, **{"steps": 1, "lanes": 8} | options, checkpoint=Checkpoint(out, resume=True)
+            )
 
 
 def test_images_that_are_not_finite_have_no_class(make_scheduler):
     network = NaNAbove(lambda x, _timestep: torch.zeros_like(x))
     denoiser = ds.load(network, scheduler=make_scheduler("ddim"), shape=(1, 28, 28), device="cpu")
     plane = ds.noise.plane((2, 2), denoiser.shape, lengths=(40.0, 40.0))
-    found = ds.basins.map(denoiser, plane, steps=1)
+    found = ds.basins.map(denoiser, plane, steps=1, lanes=8)
     lost = (plane.batch(range(4))[:, 0, 0, 0] > 0).reshape(2, 2).T.numpy()
     assert 0 < lost.sum() < 4
     np.testing.assert_array_equal(found["nonfinite"], lost)
@@ -127,7 +171,7 @@ def test_images_that_are_not_finite_have_no_class(make_scheduler):
 def test_images_that_are_not_digits_are_rejected(mnist):
     """Far from the base half of the images are not digits; the others keep their label."""
     plane = ds.noise.plane((4, 4), mnist.shape, lengths=(600.0, 600.0))
-    found, plain = (ds.basins.map(mnist, plane, steps=2, reject=reject) for reject in (True, False))
+    found, plain = (ds.basins.map(mnist, plane, steps=2, lanes=8, reject=reject) for reject in (True, False))
     labels = ds.classify(ds.sample(mnist, plane.batch(range(16)), steps=2), reject=True)
     for name in ("label", "confidence", "margin", "likeness"):
         np.testing.assert_array_equal(found[name].to_numpy().T.ravel(), getattr(labels, name))
@@ -175,7 +219,10 @@ def test_the_noise_of_a_stochastic_scheduler_is_common_to_all_cells_at_any_batch
 @pytest.mark.slow
 def test_a_killed_map_resumes_to_the_same_bits(recorder, tmp_path):
     out = tmp_path / "map.npz"
-    line = "basins map --device cpu --num_steps 1 --num_prompts_per_direction 6 8 --len_per_direction 60 60 --geometry flat"
+    line = (
+        "basins map --device cpu --num_steps 1 --num_prompts_per_direction 6 8 --len_per_direction 60 60 "
+        "--geometry flat --lanes 8"
+    )
     running = recorder.start(*line.split(), "--output", out, "--picture", tmp_path / "map.png", holds_at=[5])
     running.until("call 5\n")  # the first is the probe of the fingerprint, the others label eight cells each
     running.send(signal.SIGKILL)
@@ -187,7 +234,7 @@ def test_a_killed_map_resumes_to_the_same_bits(recorder, tmp_path):
     denoiser = ds.load("mnist", device="cpu")
     plane = ds.noise.plane((6, 8), denoiser.shape, lengths=(60.0, 60.0))
     with threads_set_to(1):  # as in the killed process
-        whole = ds.basins.map(denoiser, plane, steps=1)
+        whole = ds.basins.map(denoiser, plane, steps=1, lanes=8)
         assert checkpoint.read(out).drop_attrs().identical(whole.drop_attrs())
 
 

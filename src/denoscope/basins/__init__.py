@@ -7,9 +7,10 @@
 
 from denoscope.basins.basin_map import basin_map as map
 from denoscope.basins.label_of import label_of
+from denoscope.basins.tiles import Tiles, tiles
 from denoscope.dynamics.boundaries.point_labels import PointLabels
 
-__all__ = ["PointLabels", "label_of", "map"]
+__all__ = ["PointLabels", "Tiles", "label_of", "map", "tiles"]
 
 
 def __dir__() -> list[str]:

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, get_args
 
-import numpy as np
-import torch
-
+from denoscope.basins import point_cache
 from denoscope.basins.audit import Audit
+from denoscope.basins.blank_map import blank_map
+from denoscope.basins.blocks import block_of
 from denoscope.basins.classifiers import LENET, ClassifierSource
-from denoscope.basins.labelling import Labelling, parse_labelling, parse_plane
+from denoscope.basins.labelling import parse_labelling, parse_plane
 from denoscope.basins.map_cells import MapCells
-from denoscope.basins.refinement import STATUSES, Refinement
-from denoscope.config import ClassifierConfig, InferenceConfig, SystemConfig
+from denoscope.basins.point_cache import parse_cache
+from denoscope.basins.refinement import MEANINGS, Refinement
+from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
-from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
+from denoscope.foundation.checkpoint import Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.foundation.validation import describe, parse_choice, parse_integer
-from denoscope.models.classifier.labels import REJECTED
+from denoscope.foundation.validation import check_callable, describe, parse_choice, parse_integer
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.noise.noise_set import NoiseSet
-from denoscope.noise.plane_grid import PlaneGrid
 from denoscope.sampling.settings import Loop
 
 if TYPE_CHECKING:
@@ -35,10 +34,6 @@ ADAPTIVE_FROM = 128
 """Cells along each axis from which "auto" is adaptive."""
 AUDITED = 256
 """The number of filled cells that are computed to see how many are wrong."""
-MEANINGS = {"flag_values": list(range(len(STATUSES))), "flag_meanings": " ".join(STATUSES)}
-"""Of the variable `status`, as the CF conventions name them."""
-FEW_BLOCKS, MANY_BLOCKS, LARGE_BLOCK = 16, 32, 16
-"""Numbers of first blocks along a plane, the second where they have more than so many cells along each side."""
 
 
 @accepts_num_steps
@@ -53,9 +48,12 @@ def basin_map(
     method: Method = "exact",
     audit: int | None = None,
     batch_size: int = InferenceConfig.batch_size,
-    lanes: int = InferenceConfig.lanes,
+    lanes: int = MAP_LANES,
     noise_seed: int = SystemConfig.seed,
     condition: Condition = NOTHING,
+    fast: bool = False,
+    cache: str | os.PathLike[str] | None = None,
+    callback: Callable[[xarray.Dataset], None] | None = None,
     checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> xarray.Dataset:
     """The class `label` (y, x) that each noise of a plane becomes, with the confidence of the classifier.
@@ -92,6 +90,13 @@ def basin_map(
         batch_size: number of cells denoised together; does not change any bit.
         lanes: fixed number of rows of every network call, which determines the last bits.
         condition: the condition for all cells; that of the first sample if it holds several.
+        fast: compile the network, which changes last bits.
+        cache: a file of points whose labels are known, which is created if it does not exist. Points of the same plane with
+            the same labels are taken from it instead of computed, and those that are computed are added. Grids with
+            `endpoint=False` of 2, 4, 8, … times as many cells share points. A function of your own has no cache, since
+            nothing tells it from another.
+        callback: called with the map so far each time that the cells of a level are computed, or for an exact map after
+            each batch. Cells that are not computed have the values of the nearest computed one.
         checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
 
     Raises: UserError if the noises are not a plane, the classifier does not take the images, or the checkpoint exists.
@@ -103,15 +108,22 @@ def basin_map(
     audited = _parse_audit(audit, method)
     loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=checkpoint.streams)
     labelling = parse_labelling(
-        denoiser, classifier=classifier, reject=reject, loop=loop, condition=condition
+        denoiser, classifier=classifier, reject=reject, loop=loop, condition=condition, fast=fast
     )
+    cache = parse_cache(cache, labelling, plane)
+    if callback is not None:
+        check_callable(callback, "callback", "the map so far to nothing")
     cells_per_batch = -(-parse_integer(batch_size, "batch_size", minimum=1) // lanes) * lanes
     adaptive = _is_adaptive(method, grid.shape)
-    options = {"method": "adaptive", "block": _block_of(grid.shape), "audited": audited} if adaptive else {}
-    with checkpoint.open(_unlabelled(grid, labelling, options)) as work:
-        cells = MapCells(labelling, plane, grid, work.data, cells_per_batch)
+    options = {"method": "adaptive", "block": block_of(grid.shape), "audited": audited} if adaptive else {}
+    with (
+        checkpoint.open(blank_map(grid, labelling, options)) as work,
+        point_cache.opened(cache, labelling, grid.plane) as points,
+        labelling.ready() as ready,
+    ):
+        cells = MapCells(ready, plane, grid, work.data, cells_per_batch, points, callback)
         if adaptive:
-            work.run(cells.refine(_refinement(grid), audit=audited), total=None)
+            work.run(cells.refine(Refinement.of(grid), audit=audited), total=None)
         else:
             work.run(cells.compute_all(), len(plane))
         work.data.attrs["warnings"] = [*_warnings(work.data), *grid.plane.warnings]
@@ -136,23 +148,6 @@ def _is_adaptive(method: Method, shape: tuple[int, int]) -> bool:
     return method == "adaptive" or (method == "auto" and min(shape) >= ADAPTIVE_FROM)
 
 
-def _block_of(shape: tuple[int, int]) -> int:
-    """The side of the first blocks, in cells: about 16 blocks along the plane, and 32 on large planes."""
-    size = 2 ** (max(shape).bit_length() - 1)
-    return max(min(size // FEW_BLOCKS, LARGE_BLOCK), size // MANY_BLOCKS, 2)
-
-
-def _refinement(grid: PlaneGrid) -> Refinement:
-    u, v = grid.plane.u, grid.plane.v
-    along_y, along_x = (float(line[1] - line[0]) if len(line) > 1 else 0.0 for line in (v, u))
-    return Refinement(
-        label=np.full(grid.shape, REJECTED),
-        gap=np.full(grid.shape, np.nan),
-        spacing=(along_y, along_x),
-        side=_block_of(grid.shape),
-    )
-
-
 def _warnings(data: xarray.Dataset) -> list[str]:
     """The warnings of a finished map."""
     warnings = []
@@ -170,23 +165,3 @@ def _warnings(data: xarray.Dataset) -> list[str]:
             "do not account for"
         )
     return warnings
-
-
-def _unlabelled(grid: PlaneGrid, labelling: Labelling, options: Mapping[str, Any]) -> xarray.Dataset:
-    """The map before any work; `options` are those of an adaptive map, empty for an exact one."""
-    import xarray
-
-    answers = labelling.classify(torch.empty(0, *grid.plane.shape))
-    cells = {
-        name: np.full(grid.shape, REJECTED if name == "label" else np.nan, values.dtype)
-        for name, values in answers.items()
-    } | {name: np.zeros(grid.shape, bool) for name in ("nonfinite", "computed")}
-    if options:
-        cells["status"] = np.zeros(grid.shape, np.int8)
-    origin = {**labelling.origin(grid), **options}
-    identity = {name: value for name, value in origin.items() if name not in ("model", "fingerprint")}
-    return xarray.Dataset(
-        {name: (("y", "x"), values) for name, values in cells.items()},
-        coords=grid.coords,
-        attrs={**origin, "warnings": [], IDENTITY: {**identity, **origin["fingerprint"]}},
-    )

@@ -12,6 +12,15 @@ TOP, LEFT, BOTTOM, RIGHT = range(4)
 LEAST_INNER = 7
 """The number of inner cells along each axis from which a block is large."""
 
+FEW_BLOCKS, MANY_BLOCKS, LARGE_BLOCK = 16, 32, 16
+"""Numbers of first blocks along a plane, the second where they have more than so many cells along each side."""
+
+
+def block_of(shape: tuple[int, int]) -> int:
+    """The side of the first blocks, in cells: about 16 blocks along the plane, and 32 on large planes."""
+    size = 2 ** (max(shape).bit_length() - 1)
+    return max(min(size // FEW_BLOCKS, LARGE_BLOCK), size // MANY_BLOCKS, 2)
+
 
 def tiling(shape: tuple[int, int], side: int) -> np.ndarray:
     """The blocks that cover a grid [ny, nx], whose corners are `side` cells apart; the last ones are smaller."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from denoscope.basins.classifiers import LENET, ClassifierSource
 from denoscope.basins.labelling import parse_labelling, parse_plane
-from denoscope.config import ClassifierConfig, InferenceConfig, SystemConfig
+from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.dynamics.boundaries.point_labels import PointLabels
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.random_streams import STREAMS_VERSION
@@ -17,8 +19,20 @@ from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.sampling.settings import Loop
 
+if TYPE_CHECKING:
+    import xarray
+
 GROUPS = 4
 """Number of groups of `lanes` noises that are denoised together."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PlaneLabels(PointLabels):
+    """A function from points (u, v) [n, 2] of a plane to labels [n]."""
+
+    _: KW_ONLY
+    answers: Callable[[Any], xarray.Dataset]
+    """A function from points to everything that is known of them, along the dimension `point`."""
 
 
 @accepts_num_steps
@@ -30,11 +44,11 @@ def label_of(
     steps: int = InferenceConfig.num_steps,
     classifier: ClassifierSource = LENET,
     reject: bool = ClassifierConfig.reject,
-    lanes: int = InferenceConfig.lanes,
+    lanes: int = MAP_LANES,
     noise_seed: int = SystemConfig.seed,
     condition: Condition = NOTHING,
     streams: int = STREAMS_VERSION,
-) -> PointLabels:
+) -> PlaneLabels:
     """A function from points (u, v) [n, 2] of a plane to the classes [n] that their noises become.
 
     The points need not be cells of the plane. The arguments are those of `map`. `dynamics.uncertainty_exponent` takes
@@ -42,6 +56,9 @@ def label_of(
 
     >>> label_of = ds.basins.label_of(denoiser, plane, steps=20)
     >>> ds.dynamics.uncertainty_exponent(label_of, points, [0.1, 1, 10])
+
+    `label_of.answers(points)` is an xarray.Dataset (point) of everything that `map` finds at them: `label`, `confidence`,
+    `margin`, `nonfinite` and, with `reject`, `likeness`.
 
     Args:
         streams: version of the random streams of a stochastic scheduler's noise; 1 resumes a checkpoint of denoscope 0.1.
@@ -55,10 +72,17 @@ def label_of(
         denoiser, classifier=classifier, reject=reject, loop=loop, condition=condition
     )
 
-    def label(points: Any) -> np.ndarray:
-        if not len(points):
-            return np.zeros(0, int)
-        groups = grid.plane.at(points).split(lanes * GROUPS)
-        return np.concatenate([labelling(x_T)["label"] for x_T in groups])
+    def answers(points: Any) -> xarray.Dataset:
+        import xarray
 
-    return PointLabels(label, labelling.origin(grid), grid.plane.resolution)
+        noises = grid.plane.at(points)
+        found = [labelling(x_T) for x_T in noises.split(lanes * GROUPS)] or [labelling.nothing]
+        return xarray.Dataset(
+            {name: ("point", np.concatenate([part[name] for part in found])) for name in found[0]},
+            coords={"u": ("point", np.asarray(points)[:, 0]), "v": ("point", np.asarray(points)[:, 1])},
+        )
+
+    def label(points: Any) -> np.ndarray:
+        return answers(points)["label"].values
+
+    return PlaneLabels(label, labelling.origin(grid.made_with), grid.plane.resolution, answers=answers)

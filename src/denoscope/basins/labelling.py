@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,13 @@ import torch
 from denoscope.basins.classifiers import ClassifierSource, ImageClassifier, parse_classifier
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
+from denoscope.foundation.validation import check_flag
+from denoscope.hooks.tapped_network import Network
+from denoscope.hooks.taps import tapped
 from denoscope.models.conditioning import Condition, of_first
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.noise.plane_grid import PlaneGrid
+from denoscope.noise.plane_noise import PlaneNoise
 from denoscope.recording import provenance
 from denoscope.sampling.loop import run_loop
 from denoscope.sampling.settings import Loop
@@ -30,29 +36,56 @@ class Labelling:
     classifier: ImageClassifier
     loop: Loop
     condition: Condition
+    fast: bool = False
+    """Whether the network is to be compiled; `ready` compiles it."""
+    network: Network | None = None
+
+    @contextmanager
+    def ready(self) -> Iterator[Labelling]:
+        """The same labelling, with its network prepared for many calls while the block runs."""
+        with tapped(self.denoiser.network, self.denoiser.call, fast=self.fast) as network:
+            yield replace(self, network=network)
 
     def __call__(self, x_T: torch.Tensor) -> dict[str, np.ndarray]:
         """`label` [n], `nonfinite` [n] and the classifier's other arrays, such as `confidence`, for noises [n, C, H, W]."""
-        x_0 = run_loop(self.denoiser, x_T, self.loop, condition=of_first(self.condition)).cpu()
+        condition = of_first(self.condition)
+        x_0 = run_loop(self.denoiser, x_T, self.loop, condition=condition, network=self.network).cpu()
         return self.classify(x_0) | {"nonfinite": ~x_0.float().isfinite().flatten(1).all(1).numpy()}
 
     def classify(self, images: torch.Tensor) -> dict[str, np.ndarray]:
         """The answers of the classifier for images [n, C, H, W]."""
         return self.classifier(images)
 
-    def origin(self, grid: PlaneGrid) -> dict[str, Any]:
-        """Everything that determines the labels of points of a plane."""
+    @property
+    def nothing(self) -> dict[str, np.ndarray]:
+        """The answers for no noises at all: their names and dtypes."""
+        images = torch.empty(0, *self.denoiser.shape, dtype=self.denoiser.dtype)
+        return self.classify(images) | {"nonfinite": np.zeros(0, bool)}
+
+    def origin(self, plane: Mapping[str, Any]) -> dict[str, Any]:
+        """Everything that determines the labels of points of a plane, which is given by its parameters."""
         return {
             "model": self.denoiser.name,
             **self.classifier.description,
-            "plane": grid.made_with,
+            "plane": dict(plane),
             "condition": self.condition.of([0]).digest() if self.condition.inputs else None,
-            "fingerprint": provenance.fingerprint(self.denoiser, self.loop, self.condition),
+            "fingerprint": provenance.fingerprint(self.denoiser, self.loop, self.condition, fast=self.fast),
         }
+
+    def identity(self, plane: PlaneNoise) -> dict[str, Any]:
+        """Everything that determines the label of a point (u, v), which may be on any grid in the plane."""
+        origin = self.origin({**plane.frame.parameters, "geometry": plane.geometry})
+        return {name: value for name, value in origin.items() if name != "model"}
 
 
 def parse_labelling(
-    denoiser: Denoiser, *, classifier: ClassifierSource, reject: bool, loop: Loop, condition: Condition
+    denoiser: Denoiser,
+    *,
+    classifier: ClassifierSource,
+    reject: bool,
+    loop: Loop,
+    condition: Condition,
+    fast: bool = False,
 ) -> Labelling:
     """A labelling from the arguments of `map` and `label_of`.
 
@@ -60,9 +93,9 @@ def parse_labelling(
     """
     check_denoiser(denoiser)
     of_first(condition)
-    return Labelling(
-        denoiser, parse_classifier(classifier, reject=reject, denoiser=denoiser), loop, condition
-    )
+    check_flag(fast, "fast")
+    source = parse_classifier(classifier, reject=reject, denoiser=denoiser)
+    return Labelling(denoiser, source, loop, condition, fast)
 
 
 def parse_plane(plane: Any, denoiser: Denoiser) -> PlaneGrid:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import xarray
+from scipy import ndimage
 
 from denoscope.basins.audit import Audit, sample
 from denoscope.basins.labelling import Labelling
+from denoscope.basins.point_cache import KnownCells, PointCache
 from denoscope.basins.refinement import COMPUTED, Refinement, Request
 from denoscope.models.classifier.labels import REJECTED
 from denoscope.noise.noise_set import NoiseSet
@@ -30,23 +33,45 @@ class MapCells:
     data: xarray.Dataset
     cells_per_batch: int
     """The number of cells that are denoised together."""
+    cache: PointCache | None = None
+    callback: Callable[[xarray.Dataset], None] | None = None
+    """Called with the map so far, as `basins.map` says."""
 
     def compute(self, rows: np.ndarray, columns: np.ndarray) -> Iterator[None]:
-        """Compute the cells that are not computed yet, pausing after each batch."""
+        """Compute the cells that are not computed yet, or take them from the cache, pausing after each batch."""
         computed = self.data["computed"].values
-        pending = ~computed[rows, columns]
-        rows, columns = rows[pending], columns[pending]
+        rows, columns = _where(~computed[rows, columns], rows, columns)
+        known = self._known.index[rows, columns]
+        if (known >= 0).any():
+            found = _where(known >= 0, rows, columns)
+            self._enter(
+                found, {name: values[known[known >= 0]] for name, values in self._known.answers.items()}
+            )
+            yield
+        rows, columns = _where(known < 0, rows, columns)
         for first in range(0, len(rows), self.cells_per_batch):
             place = rows[first : first + self.cells_per_batch], columns[first : first + self.cells_per_batch]
-            noises = self.plane.batch(self.grid.noise_at(*place).tolist())
-            for name, values in self.labelling(noises).items():
-                self.data[name].values[place] = values
-            computed[place] = True
+            answers = self.labelling(self.plane.batch(self.grid.noise_at(*place).tolist()))
+            self._enter(place, answers)
+            if self.cache is not None:
+                self.cache.add(self.grid.plane.u[place[1]], self.grid.plane.v[place[0]], answers)
             yield
+
+    def preview(self) -> xarray.Dataset:
+        """A copy of the map so far, in which every cell has the values of the nearest computed one."""
+        computed, copy = self.data["computed"].values, self.data.copy(deep=True)
+        if computed.any():
+            rows, columns = ndimage.distance_transform_edt(
+                ~computed, return_distances=False, return_indices=True
+            )
+            for name in set(copy.data_vars) - {"computed", "status"}:
+                copy[name].values[...] = copy[name].values[rows, columns]
+        return copy
 
     def compute_all(self) -> Iterator[int]:
         """Compute every cell, and yield the number of computed cells after each batch."""
         for _ in self.compute(self.grid.rows, self.grid.columns):
+            self._show()
             yield self._number_computed
 
     @property
@@ -62,6 +87,7 @@ class MapCells:
         for place in refinement.requests():
             for _ in self.compute(*place):
                 yield self._number_computed
+            self._show()
             refinement.label[place] = self.data["label"].values[place]
             refinement.gap[place] = self._gap(place)
         filled = refinement.status != COMPUTED
@@ -76,12 +102,32 @@ class MapCells:
         result = Audit(filled=int(filled.sum()) + checked, checked=checked, wrong=wrong)
         self.data.attrs["audit"] = dataclasses.asdict(result)
 
+    @functools.cached_property
+    def _known(self) -> KnownCells:
+        """The cells that the cache holds."""
+        if self.cache is None:
+            return KnownCells(np.full(self.grid.shape, -1), {})
+        return self.cache.on_grid(self.grid.plane.u, self.grid.plane.v)
+
+    def _show(self) -> None:
+        if self.callback is not None:
+            self.callback(self.preview())
+
+    def _enter(self, place: Request, answers: Mapping[str, np.ndarray]) -> None:
+        for name, values in answers.items():
+            self.data[name].values[place] = values
+        self.data["computed"].values[place] = True
+
     def _gap(self, place: Request) -> np.ndarray:
         """How far the classifier is from another label at computed cells, NaN if it does not say; see `distance_from_boundary`."""
         if "margin" not in self.data:
             return np.full(len(place[0]), np.nan)
         names = [name for name in ("label", "margin", "likeness") if name in self.data]
         return distance_from_boundary(**{name: self.data[name].values[place] for name in names})
+
+
+def _where(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Request:
+    return rows[mask], columns[mask]
 
 
 def distance_from_boundary(

@@ -9,12 +9,26 @@ import numpy as np
 from scipy import ndimage
 from scipy.stats import qmc
 
-from denoscope.basins.blocks import LEFT, TOP, corners, halves, have_interior, inner_cells, sizes, tiling
+from denoscope.basins.blocks import (
+    LEFT,
+    TOP,
+    block_of,
+    corners,
+    halves,
+    have_interior,
+    inner_cells,
+    sizes,
+    tiling,
+)
+from denoscope.models.classifier.labels import REJECTED
+from denoscope.noise.plane_grid import PlaneGrid
 
 STATUSES = ("unknown", "computed", "backed", "probed")
 UNKNOWN, COMPUTED, BACKED, PROBED = range(len(STATUSES))
 """How the label of a cell is known: computed, or filled. A filled cell is backed if the margin of the nearest computed
 cell exceeds the change that the growth between computed cells allows on the way to it, otherwise probed."""
+MEANINGS = {"flag_values": list(range(len(STATUSES))), "flag_meanings": " ".join(STATUSES)}
+"""Of the variable `status`, as the CF conventions name them."""
 REACH = 0.1
 """A block is halved if its smallest margin is below this part of the change that the growth allows within it."""
 PREDICTED = 4
@@ -47,6 +61,18 @@ class Refinement:
     side: int
     seed: int = 0
     status: np.ndarray = field(init=False)
+
+    @classmethod
+    def of(cls, grid: PlaneGrid) -> Refinement:
+        """The refinement of a plane, before any cell is known."""
+        u, v = grid.plane.u, grid.plane.v
+        along_y, along_x = (float(line[1] - line[0]) if len(line) > 1 else 0.0 for line in (v, u))
+        return cls(
+            label=np.full(grid.shape, REJECTED),
+            gap=np.full(grid.shape, np.nan),
+            spacing=(along_y, along_x),
+            side=block_of(grid.shape),
+        )
 
     def __post_init__(self) -> None:
         self.status = np.zeros(self.label.shape, np.int8)

@@ -1,6 +1,12 @@
-"""Groups of configuration fields that several commands take as flags."""
+"""Groups of flags that several commands take."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+from denoscope.cli.verb import OwnFlags
+from denoscope.config import LANES, MAP_LANES
+from denoscope.foundation.checked import option
 
 MODEL = "model scheduler clip_sample dtype"
 """Fields of the model configuration."""
@@ -22,11 +28,22 @@ PLANE_ARGUMENTS = {
 CLASSIFIED_PLANE = {
     "system": "device threads seed",
     "model": MODEL,
-    "inference": f"num_steps batch_size lanes {EARLIER_WORK}",
+    "inference": f"num_steps batch_size {EARLIER_WORK}",
     "classifier": "classifier_weights reject",
     "default": PLANE,
 }
 """The classes that noises of a plane become."""
+
+
+@dataclass(frozen=True)
+class LaneFlags(OwnFlags):
+    """How many rows the network is called with where there are always enough."""
+
+    lanes: int = option(
+        MAP_LANES, "Fixed number of rows of every network call; changes the last bits.", LANES
+    )
+
+
 SPECTRUM = {
     "system": "inputs device threads seed",
     "model": MODEL,

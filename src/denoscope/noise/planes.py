@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from denoscope.noise.noise_set import Shape, check_shape
 from denoscope.noise.plane_frame import AnchoredFrame, PlaneFrame, SeededFrame
 from denoscope.noise.plane_noise import PlaneNoise
 
+LARGEST_LEVEL = 64
+"""More than double precision can tell apart."""
 MARGIN = 1.5
 """The length of a plane through three noises, in parts of their extent."""
 SHARE = 1 / 3
@@ -116,6 +119,31 @@ def plane_through(
     lengths = tuple((MARGIN * (high - low)).tolist()) if lengths is None else lengths
     center = tuple(((high + low) / 2).tolist()) if center is None else center
     return _checked(counts, lengths, center, frame, geometry, endpoint)
+
+
+def tile(whole: PlaneNoise, level: int, x: int, y: int, cells: int) -> PlaneNoise:
+    """Part (x, y) of a plane that is cut into 2^level × 2^level parts, as a grid of cells × cells noises.
+
+    x counts along u and y along v, from the corner of the smallest coordinates. Grids have no cells at their ends, so that
+    a part of one level has the points of the four parts of the next, twice as far apart.
+
+    Raises: UserError if the plane has no such part, or its cells are too close to be told apart.
+    """
+    parts = 2 ** parse_integer(level, "level", maximum=LARGEST_LEVEL)
+    at = [parse_integer(value, name, maximum=parts - 1) for name, value in (("x", x), ("y", y))]
+    count = parse_integer(cells, "cells", minimum=1)
+    middles = [(place + 0.5) / parts - 0.5 for place in at]
+    noises = dataclasses.replace(
+        whole,
+        counts=(count, count),
+        lengths=(whole.lengths[0] / parts, whole.lengths[1] / parts),
+        center=tuple(
+            c + length * k for c, length, k in zip(whole.center, whole.lengths, middles, strict=True)
+        ),
+        endpoint=False,
+    )
+    _check_spacing(noises)
+    return noises
 
 
 def _anchors(*states: Any) -> torch.Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS, LaneFlags
 from denoscope.cli.from_settings import load, plane_of
 from denoscope.cli.output import NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
@@ -18,7 +18,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class MapFlags(PictureFlags):
+class MapFlags(LaneFlags, PictureFlags):
     """Where the map is written, and which of its cells are computed."""
 
     output: Path = option(Path("basins.npz"), "Output file of the map; also its checkpoint.", NPZ)
@@ -32,6 +32,12 @@ class MapFlags(PictureFlags):
         "Number of filled cells of an adaptive map that are computed to see how many are wrong; by default 256, or all if "
         "there are fewer.",
         at_least(0),
+    )
+    fast: bool = option(False, "Compile the network; changes the last bits.")
+    cache: Path | None = option(
+        None,
+        "File of points whose labels are known, created if it does not exist: they are not computed again, also not for "
+        "another grid of the same plane.",
     )
 
 
@@ -50,8 +56,10 @@ def run(settings: Settings, flags: MapFlags) -> None:
             method=flags.method,
             audit=flags.audit,
             batch_size=inference.batch_size,
-            lanes=inference.lanes,
+            lanes=flags.lanes,
             noise_seed=settings.system.seed,
+            fast=flags.fast,
+            cache=flags.cache,
             checkpoint=checkpoint,
         )
     flags.draw(figures.draw_basins, result, colors=settings.system.class_colors)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS, LaneFlags
 from denoscope.cli.from_settings import load, plane_of
 from denoscope.cli.output import JSON, NPZ, CheckpointFlags, PictureFlags, warn, write_json
 from denoscope.cli.verb import Verb
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class UncertaintyFlags(CheckpointFlags, PictureFlags):
+class UncertaintyFlags(LaneFlags, CheckpointFlags, PictureFlags):
     """How many points of the plane are classified, and how far around each."""
 
     epsilons: tuple[float, ...] = option(
@@ -67,7 +67,7 @@ def _measure(settings: Settings, flags: UncertaintyFlags, checkpoint: Checkpoint
         steps=inference.num_steps,
         classifier=classifier.classifier_weights or "lenet",
         reject=classifier.reject,
-        lanes=inference.lanes,
+        lanes=flags.lanes,
         noise_seed=seed,
         streams=checkpoint.streams,
     )

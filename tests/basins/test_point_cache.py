@@ -1,0 +1,162 @@
+"""Points whose labels are known: shared between maps of one plane, and never wrong, however the file is damaged."""
+
+import random
+import sqlite3
+
+import numpy as np
+import pytest
+import torch
+
+import denoscope as ds
+from denoscope.basins.point_cache import PointCache
+from denoscope.dynamics.known import analytic_models as models
+
+
+class Counted(models.TwoGaussians):
+    """Counts the rows of the first step of each denoising."""
+
+    rows = 0
+
+    def forward(self, x, timestep):
+        self.rows += len(x) * (int(timestep) == int(self.first))
+        return super().forward(x, timestep)
+
+
+@pytest.fixture(scope="module")
+def bars():
+    """Two classes of 28×28 images, a bright bar and its negative, divided by the plane m·x_T = 0."""
+    scheduler = models.unclipped_scheduler("ddim")
+    mean = -torch.ones(28, 28)
+    mean[4:24, 13:16] = 1
+    network = Counted(mean.flatten(), 0.04, scheduler)
+    scheduler.set_timesteps(2)
+    network.first = scheduler.timesteps[0]
+    return models.denoiser(network, scheduler, (1, 28, 28))
+
+
+def mapped(bars, count, **options):
+    """A map of count × count cells, and the number of noises that it denoised."""
+    plane = ds.noise.plane((count, count), bars.shape, lengths=(16.0, 16.0), endpoint=False)
+    before = bars.network.rows
+    found = ds.basins.map(bars, plane, steps=2, lanes=4, batch_size=64, **options)
+    return found, bars.network.rows - before
+
+
+def test_finer_and_shifted_maps_take_shared_points_from_the_cache(bars, tmp_path):
+    cache = tmp_path / "points.db"
+    _, first = mapped(bars, 8, cache=cache)
+    again, none = mapped(bars, 8, cache=cache)
+    fine, rest = mapped(bars, 16, cache=cache)
+    assert (first, none, rest) == (64, 0, 256 - 64)
+    fresh, every = mapped(bars, 16)
+    assert every == 256 and fine.identical(fresh)
+    assert again["label"].equals(fine["label"][::2, ::2]) and len(np.unique(fine["label"])) == 2
+    adaptive, computed = mapped(bars, 32, cache=cache, method="adaptive", audit=0)
+    alone, alone_computed = mapped(bars, 32, method="adaptive", audit=0)
+    assert adaptive.identical(alone), "what the cache holds does not decide what is filled"
+    assert 0 < computed < alone_computed
+    part = ds.noise.plane((8, 8), bars.shape, lengths=(8.0, 8.0), center=(2.0, -4.0), endpoint=False)
+    before = bars.network.rows
+    found = ds.basins.map(bars, part, steps=2, lanes=4, cache=cache)
+    assert bars.network.rows - before == 0, "every cell is one of the map of 16 × 16"
+    assert set(found["v"].values) <= set(fine["v"].values)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"lanes": 8}, {"steps": 1}, {"reject": True}, {"geometry": "spherical"}, {"base_seed": 3}]
+)
+def test_whatever_decides_a_label_keeps_points_apart(bars, tmp_path, changed):
+    cache, options = tmp_path / "points.db", {"steps": 2, "lanes": 4, "cache": tmp_path / "points.db"}
+    place = {name: changed[name] for name in changed if name in ("geometry", "base_seed")}
+    planes = [
+        ds.noise.plane((4, 4), bars.shape, lengths=(16.0, 16.0), endpoint=False, **part)
+        for part in ({}, place)
+    ]
+    ds.basins.map(bars, planes[0], **options)
+    rest = {name: value for name, value in changed.items() if name not in place}
+    cached = ds.basins.map(bars, planes[1], **options | rest)
+    assert cached.identical(ds.basins.map(bars, planes[1], **options | rest | {"cache": None}))
+    with sqlite3.connect(cache) as connection:
+        counts = connection.execute("SELECT count(*) FROM points GROUP BY labelling").fetchall()
+    connection.close()
+    assert counts == [(16,), (16,)]
+
+
+def test_what_was_computed_before_a_stop_is_in_the_cache(bars, tmp_path):
+    def stop(_map):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mapped(bars, 16, cache=tmp_path / "points.db", callback=stop)
+    assert mapped(bars, 16, cache=tmp_path / "points.db")[1] == 256 - 64
+
+
+def test_a_damaged_cache_is_named_or_gives_the_right_labels(bars, tmp_path):
+    cache, damaged = tmp_path / "points.db", tmp_path / "damaged.db"
+    truth, _ = mapped(bars, 8, cache=cache)
+    content, drawn = cache.read_bytes(), random.Random(0)
+    right, named = 0, []
+    for _ in range(60):
+        bits = bytearray(content)
+        bits[drawn.randrange(len(bits))] ^= 1 << drawn.randrange(8)
+        damaged.write_bytes(bits)
+        try:
+            found, _ = mapped(bars, 8, cache=damaged)
+        except ds.UserError as error:
+            named.append(str(error))
+        else:
+            right += found.identical(truth)
+    assert right + len(named) == 60 and right and named
+    assert all(str(damaged) in line and "\n" not in line for line in named)
+
+
+@pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\0" + bytes(84), None])
+def test_other_files_are_refused_and_left_as_they_are(bars, tmp_path, content):
+    path = tmp_path / "other.db"
+    if content is None:
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TABLE mine (x)")
+        connection.close()
+    else:
+        path.write_bytes(content)
+    before = path.read_bytes()
+    with pytest.raises(ds.UserError, match=r"cache .*other\.db cannot be used: .*; name another file"):
+        mapped(bars, 4, cache=path)
+    assert path.read_bytes() == before
+
+
+def test_invalid_caches_are_refused(bars, tmp_path):
+    plane = ds.noise.plane((2, 2), bars.shape, lengths=(16.0, 16.0))
+    plane.write(tmp_path / "noises")
+    read = ds.noise.read(tmp_path / "noises")
+    for noises, options, line in (
+        (plane, {"cache": 3}, "cache is 3; allowed: a path"),
+        (plane, {"cache": tmp_path}, "cache .* cannot be used"),
+        (plane, {"cache": "points\0.db"}, "cache"),
+        (plane, {"cache": tmp_path / "none" / "points.db"}, "cache .* cannot be used"),
+        (read, {"cache": tmp_path / "points.db"}, "cache needs a plane that noise.plane"),
+        (
+            plane,
+            {"cache": "points.db", "classifier": lambda images: [0] * len(images)},
+            "cache needs a classifier",
+        ),
+        (plane, {"callback": "print"}, "callback is 'print'; allowed: a function"),
+    ):
+        with pytest.raises(ds.UserError, match=line):
+            ds.basins.map(bars, noises, steps=2, **options)
+
+
+def test_points_are_the_same_only_if_they_are_equal_to_the_bit(tmp_path):
+    nothing = {"label": np.zeros(0, np.int64), "margin": np.zeros(0, np.float32)}
+    with sqlite3.connect(tmp_path / "points.db") as connection:
+        from denoscope.basins.point_cache import TABLES
+
+        connection.executescript(TABLES)
+        cache = PointCache(connection, {"model": 1}, nothing)
+        u = np.array([0.1, 0.1 + 2**-55 * 8, 0.3])
+        cache.add(u, np.zeros(3), {"label": np.array([1, 2, 3]), "margin": np.float32([0.1, 0.2, np.nan])})
+        known = cache.on_grid(np.array([0.1, 0.2, 0.3]), np.array([-1.0, 0.0]))
+    connection.close()
+    assert len(known) == 2 and (known.index >= 0).tolist() == [[False] * 3, [True, False, True]]
+    assert known.answers["label"][known.index[1, [0, 2]]].tolist() == [1, 3]
+    np.testing.assert_array_equal(known.answers["margin"][known.index[1, [0, 2]]], np.float32([0.1, np.nan]))
