@@ -75,8 +75,8 @@ def label_of(
     def answers(points: Any) -> xarray.Dataset:
         import xarray
 
-        noises = grid.plane.at(points)
-        found = [labelling(x_T) for x_T in noises.split(lanes * GROUPS)] or [labelling.nothing]
+        groups = grid.plane.at(points).split(lanes * GROUPS) if len(points) else ()
+        found = [labelling(x_T) for x_T in groups] or [labelling.nothing]
         return xarray.Dataset(
             {name: ("point", np.concatenate([part[name] for part in found])) for name in found[0]},
             coords={"u": ("point", np.asarray(points)[:, 0]), "v": ("point", np.asarray(points)[:, 1])},
