@@ -101,10 +101,10 @@ def test_answers_at_points_are_those_of_the_map(mnist):
 def test_the_callback_sees_the_map_become_finer(mixture, method):
     """In each of its maps every cell has a label: that of the nearest computed cell."""
     plane, seen = ds.noise.plane((40, 30), mixture.shape, lengths=(8.0, 6.0), base_seed=1), []
-    options = {"steps": 4, "classifier": side, "method": method, "audit": 0, "batch_size": 256}
+    options = {"steps": 4, "classifier": side, "method": method, "batch_size": 256}
     found = ds.basins.map(mixture, plane, **options, callback=seen.append)
     computed = [int(map["computed"].sum()) for map in seen]
-    assert len(seen) > 2 and computed == sorted(computed) and computed[-1] == int(found["computed"].sum())
+    assert len(seen) > 2 and computed == sorted(computed) and computed[-1] <= int(found["computed"].sum())
     for map in seen:
         done = map["computed"].values
         np.testing.assert_array_equal(map["label"].values[done], found["label"].values[done])

@@ -18,7 +18,7 @@ import denoscope as ds
 SHAPE = (1, 4, 4)
 RESULTS = (
     "Estimate", "Labels", "NoiseSet", "Recording", "Result", "Shape", "Step", "UserError",
-    "ArrayNoise", "Denoiser", "FolderNoise", "PerturbedNoise", "PlaneNoise", "RandomNoise", "SphereNoise",
+    "ArrayNoise", "Denoiser", "FolderNoise", "PerturbedNoise", "PlaneNoise", "RandomNoise", "SphereNoise", "Tiles",
 )  # fmt: skip
 """Public classes that functions return, and that nobody makes by hand."""
 
@@ -201,6 +201,7 @@ def _of_denoiser(run: dict[str, Any], x: Any, plane: Any, rec: Any) -> dict[str,
         "ds.dynamics.u_turn": {**run, "x_0": x, "levels": [0.5], "draws": 2, "label_of": sign},
         "ds.basins.label_of": {**run, "plane": plane, "classifier": sign},
         "ds.basins.map": {**run, "plane": plane, "classifier": sign},
+        "ds.basins.tiles": {**run, "plane": plane, "classifier": sign},
     }
 
 
