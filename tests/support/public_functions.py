@@ -202,7 +202,11 @@ def _of_denoiser(run: dict[str, Any], x: Any, plane: Any, rec: Any) -> dict[str,
         "ds.basins.label_of": {**run, "plane": plane, "classifier": sign},
         "ds.basins.map": {**run, "plane": plane, "classifier": sign},
         "ds.basins.tiles": {**run, "plane": plane, "classifier": sign},
-    }
+        "ds.basins.zoom": {
+            "denoiser": run["denoiser"], "steps": 1, "lanes": 64, "checks": 4, "levels": 1, "classifier": sign,
+            "plane": ds.noise.plane((25, 25), SHAPE, lengths=(9.0, 9.0)),
+        },
+    }  # fmt: skip
 
 
 def _of_figures(

@@ -48,9 +48,13 @@ class Labelling:
 
     def __call__(self, x_T: torch.Tensor) -> dict[str, np.ndarray]:
         """`label` [n], `nonfinite` [n] and the classifier's other arrays, such as `confidence`, for noises [n, C, H, W]."""
-        condition = of_first(self.condition)
-        x_0 = run_loop(self.denoiser, x_T, self.loop, condition=condition, network=self.network).cpu()
+        x_0 = self.images(x_T)
         return self.classify(x_0) | {"nonfinite": ~x_0.float().isfinite().flatten(1).all(1).numpy()}
+
+    def images(self, x_T: torch.Tensor) -> torch.Tensor:
+        """The images x_0 [n, C, H, W] of noises, on the CPU."""
+        condition = of_first(self.condition)
+        return run_loop(self.denoiser, x_T, self.loop, condition=condition, network=self.network).cpu()
 
     def classify(self, images: torch.Tensor) -> dict[str, np.ndarray]:
         """The answers of the classifier for images [n, C, H, W]."""

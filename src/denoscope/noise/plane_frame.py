@@ -72,6 +72,33 @@ class PlaneFrame(ABC):
         angle = torch.hypot(u, v) / base.norm()
         return torch.cos(angle) * base + torch.sinc(angle / math.pi) * (u * first + v * second)
 
+    def coordinates_of(self, states: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+        """The points (u, v) [n, 2] of states [n, C, H, W]; on a sphere, of their directions."""
+        base, *directions = self.vectors(geometry)
+        frame = torch.stack(directions).flatten(1)
+        if geometry == "flat":
+            return (states - base).flatten(1) @ frame.T
+        tangent = states.flatten(1) @ frame.T
+        along = states.flatten(1) @ base.flatten() / base.norm()
+        length = tangent.norm(dim=1)
+        arc = base.norm() * torch.atan2(length, along)
+        return tangent * (arc / length.clamp_min(torch.finfo(torch.float64).tiny))[:, None]
+
+    def moved(self, u: float, v: float, geometry: Geometry) -> AnchoredFrame:
+        """The frame of the same plane or sphere with its base at (u, v), float64.
+
+        On a sphere the directions are carried along the great circle to the new base (parallel transport).
+        """
+        base, first, second = self.vectors(geometry)
+        (centre,) = self.at(torch.tensor([[u, v]], dtype=torch.float64), geometry)
+        length = math.hypot(u, v)
+        if geometry == "spherical" and length:
+            radius = float(base.norm())
+            along, angle = (u * first + v * second) / length, length / radius
+            turn = math.cos(angle) * along - math.sin(angle) / radius * base - along
+            first, second = first + u / length * turn, second + v / length * turn
+        return AnchoredFrame(torch.stack([centre, centre + first, centre + second]))
+
 
 @dataclass(frozen=True)
 class SeededFrame(PlaneFrame):
@@ -127,15 +154,7 @@ class AnchoredFrame(PlaneFrame):
 
     def coordinates(self, geometry: Geometry) -> torch.Tensor:
         """The points (u, v) [3, 2] of the three noises; on a sphere, of their directions."""
-        base, *directions = self.vectors(geometry)
-        frame = torch.stack(directions).flatten(1)
-        if geometry == "flat":
-            return (self.anchors - base).flatten(1) @ frame.T
-        tangent = self.anchors.flatten(1) @ frame.T
-        along = self.anchors.flatten(1) @ base.flatten() / base.norm()
-        length = tangent.norm(dim=1)
-        arc = base.norm() * torch.atan2(length, along)
-        return tangent * (arc / length.clamp_min(torch.finfo(torch.float64).tiny))[:, None]
+        return self.coordinates_of(self.anchors, geometry)
 
 
 def _orthonormal(vector: torch.Tensor, others: list[torch.Tensor]) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ class PlaneNoise(NoiseSet):
     geometry: Geometry = "flat"
     endpoint: bool = True
     """Whether the last cell along each axis lies at the end of its length, as for `numpy.linspace`."""
+    dtype: torch.dtype = torch.float32
+    """The precision of the noises."""
 
     @property
     def shape(self) -> Shape:  # type: ignore[override]
@@ -53,7 +56,24 @@ class PlaneNoise(NoiseSet):
 
     def _batch(self, indices: Sequence[int]) -> torch.Tensor:
         x, y = np.divmod(np.asarray(indices), self.counts[1])
-        return self.at(np.stack([self.u[x], self.v[y]], 1))
+        return self.at(np.stack([self.u[x], self.v[y]], 1), self.dtype)
+
+    def around(
+        self, point: tuple[float, float], lengths: tuple[float, float], dtype: torch.dtype = torch.float32
+    ) -> PlaneNoise:
+        """As many noises of the same plane or sphere, around one of its points, with coordinates relative to it.
+
+        The point becomes the base of the new frame. A small part of the plane thus loses no digits of its coordinates:
+        what remains is the rounding of the noises themselves to `dtype`.
+        """
+        return dataclasses.replace(
+            self,
+            frame=self.frame.moved(*point, self.geometry),
+            lengths=lengths,
+            center=(0.0, 0.0),
+            endpoint=False,
+            dtype=dtype,
+        )
 
     def at(self, points: ArrayLike | torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """The noises [n, C, H, W] at points (u, v) [n, 2] of the plane, on its grid or not.
@@ -95,12 +115,15 @@ class PlaneNoise(NoiseSet):
 
     @property
     def resolution(self) -> float:
-        """The smallest distance (L2) between points of this plane that float32 represents to a tenth.
+        """The smallest distance (L2) between points of this plane that its precision represents to a tenth.
 
-        Rounding moves each value uniformly within half of the spacing s of float32, which changes the step between two
-        noises by √(Σ s²/6) (L2); s is taken at the first cell.
+        Rounding moves each value uniformly within half of the spacing s of floating-point numbers, which changes the step
+        between two noises by √(Σ s²/6) (L2); s is taken at the first cell.
         """
-        spacing = np.spacing(self.tensor(0).abs().numpy()).astype(np.float64)
+        first = self.tensor(0).abs()
+        values = first if first.dtype == torch.float64 else first.float()  # NumPy has no bfloat16
+        coarser = torch.finfo(self.dtype).eps / torch.finfo(values.dtype).eps
+        spacing = np.spacing(values.numpy()).astype(np.float64) * coarser
         return 10 * math.sqrt((spacing**2).sum() / 6)
 
     @property
@@ -155,6 +178,7 @@ class PlaneNoise(NoiseSet):
             # Absent from planes of before.
             **({} if self.geometry == "flat" else {"geometry": self.geometry}),
             **({} if self.endpoint else {"endpoint": False}),
+            **({} if self.dtype == torch.float32 else {"dtype": str(self.dtype).removeprefix("torch.")}),
         }
 
     @property

@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import torch
 
 from denoscope.config import DefaultConfig, Geometry
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.foundation.validation import check_flag, describe, parse_choice, parse_integer, parse_real
+from denoscope.foundation.validation import check_flag, parse_choice, parse_integer, parse_pair, parse_real
 from denoscope.noise.coercion import as_state
 from denoscope.noise.directions import LARGEST
 from denoscope.noise.noise_set import Shape, check_shape
@@ -27,7 +26,6 @@ MARGIN = 1.5
 SHARE = 1 / 3
 """The length of a spherical plane along each axis by default, in parts of the circumference."""
 FLAT_LENGTHS = DefaultConfig.len_per_direction
-Number = TypeVar("Number", int, float)
 
 
 def plane(
@@ -66,7 +64,7 @@ def plane(
         length), or if a length exceeds the circumference of the sphere.
     """
     shape, geometry = check_shape(shape), _parse_geometry(geometry)
-    seeds = _pair(direction_seeds, "direction_seeds", parse_integer)
+    seeds = parse_pair(direction_seeds, "direction_seeds", parse_integer)
     least = 3 if geometry == "spherical" else 2
     if math.prod(shape) < least:
         raise UserError(
@@ -164,9 +162,9 @@ def _checked(
     """The plane, if its arguments are in range and its cells apart."""
     check_flag(endpoint, "endpoint")
     noises = PlaneNoise(
-        counts=_pair(counts, "counts", functools.partial(parse_integer, minimum=1)),
-        lengths=_pair(lengths, "lengths", functools.partial(parse_real, above=0, maximum=LARGEST)),
-        center=_pair(center, "center", functools.partial(parse_real, minimum=-LARGEST, maximum=LARGEST)),
+        counts=parse_pair(counts, "counts", functools.partial(parse_integer, minimum=1)),
+        lengths=parse_pair(lengths, "lengths", functools.partial(parse_real, above=0, maximum=LARGEST)),
+        center=parse_pair(center, "center", functools.partial(parse_real, minimum=-LARGEST, maximum=LARGEST)),
         frame=frame,
         geometry=geometry,
         endpoint=endpoint,
@@ -203,14 +201,3 @@ def _check_spacing(noises: PlaneNoise) -> None:
                 f"{length / (count - 1):.1e}, below the resolution of float32; allowed: about "
                 f"{smallest * (count - 1):.1e} and more for {count} cells along {axis}"
             )
-
-
-def _pair(values: Any, name: str, parse: Callable[[Any, str], Number]) -> tuple[Number, Number]:
-    """Two numbers, along u and along v."""
-    try:
-        first, second = values
-    except (TypeError, ValueError):
-        raise UserError(
-            f"{spelled(name)} is {describe(values)}; allowed: two numbers, along u and along v"
-        ) from None
-    return parse(first, name), parse(second, name)

@@ -103,24 +103,47 @@ def boundary_dimension(
     labels = parse_labels(labels)
     confidence = parse_confidence(confidence)
     sides = parse_boxes(boxes, labels.shape, least=3, part=2)
-    spacings = np.array(sides, dtype=float) - 1
     mixed = [mixed_windows(labels, side) for side in sides]
-    trims = [sides[-1] - side for side in sides]
-    inner, everywhere = (
-        _box_fit(_counts_by_block(mixed, labels.shape, trim) / spacings**2, spacings, seed, confidence)
-        for trim in (trims, [0] * len(sides))
-    )
-    known = not math.isnan(inner.slope)
+    inner, interval = pooled_fit([mixed], labels.shape, sides, seed=seed, confidence=confidence)
     share = np.array([windows.mean() for windows in mixed])
     return BoundaryDimension(
         value=inner.slope,
-        interval=_hull(*inner.interval, *everywhere.interval, *inner.local_slopes) if known else None,
+        interval=interval,
         confidence=confidence,
         fit=inner,
         mixed_share=share,
         origin=plane_origin(labels, sides) | {"seed": seed},
         warnings=(*_count_warnings(sides, share, inner), *_rim_warnings(mixed[0], sides[0], sides[-1])),
     )
+
+
+def pooled_fit(
+    planes: Sequence[Sequence[np.ndarray]],
+    shape: tuple[int, ...],
+    sides: Sequence[int],
+    *,
+    seed: int,
+    confidence: float,
+) -> tuple[BoxFit, tuple[float, float] | None]:
+    """The fit to the box counts of several planes of one shape, added up, and the interval of its slope.
+
+    Args:
+        planes: for each plane whether each window of each side is mixed, as `mixed_windows` says.
+    """
+    spacings = np.array(sides, dtype=float) - 1
+    trims = [sides[-1] - side for side in sides]
+    inner, everywhere = (
+        _box_fit(
+            np.concatenate([_counts_by_block(mixed, shape, trim) for mixed in planes]) / spacings**2,
+            spacings,
+            seed,
+            confidence,
+        )
+        for trim in (trims, [0] * len(sides))
+    )
+    if math.isnan(inner.slope):
+        return inner, None
+    return inner, _hull(*inner.interval, *everywhere.interval, *inner.local_slopes)
 
 
 def _counts_by_block(mixed: Sequence[np.ndarray], shape: tuple[int, ...], trims: Sequence[int]) -> np.ndarray:

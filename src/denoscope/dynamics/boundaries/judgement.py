@@ -50,6 +50,9 @@ class Evidence:
     disorder: float
     isolated: float
     nulls: dict[str, Null]
+    zoomed: float = 1.0
+    """The ratio of the coarsest to the finest spacing, if the measures are those of several planes, each a part of the
+    one before, whose boxes overlap in size."""
 
     @property
     def limits(self) -> np.ndarray:
@@ -129,12 +132,13 @@ def _noise_over_a_smooth_boundary(evidence: Evidence) -> Judgement | None:
 def _fractal(evidence: Evidence) -> Judgement | None:
     fit, octaves = evidence.fit, _scaling_octaves(evidence)
     first, last = float(fit.sides[0]), float(fit.sides[octaves])
-    if last / first < DECADE:
+    if last * evidence.zoomed / first < DECADE:
         return None
+    deeper = "" if evidence.zoomed == 1 else f" in planes whose sizes span a factor of {evidence.zoomed:.3g}"
     return Judgement(
         "fractal",
         f"the boundary scales with dimension {fit.local_slopes[:octaves].mean():.2f} from {first:.0f} to {last:.0f} spacings "
-        f"between cells, straight ones with at most {evidence.nulls['straight'].dimension[1]:.2f}",
+        f"between cells{deeper}, straight ones with at most {evidence.nulls['straight'].dimension[1]:.2f}",
         (first, last),
     )
 
@@ -155,7 +159,7 @@ def _undecided(evidence: Evidence) -> Judgement:
     slopes, sides = evidence.fit.local_slopes, evidence.fit.sides
     listed = f"(local slopes {', '.join(f'{slope:.2f}' for slope in slopes)})"
     steep = slopes[0] > evidence.limits[0]
-    span = sides[-1] / sides[0]
+    span = sides[-1] / sides[0] * evidence.zoomed
     if evidence.isolated > ISOLATED and not steep:
         reason = f"{evidence.isolated:.0%} of the boundary cells are isolated {listed}: specks, or noise on top of basins"
     elif not steep:

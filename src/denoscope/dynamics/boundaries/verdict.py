@@ -107,7 +107,7 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
         cells=boundary_cells(labels),
         disorder=cell_disorder(labels),
         isolated=isolated_share(labels),
-        nulls=_nulls(labels, sides, seed),
+        nulls=null_models(labels, sides, seed),
     )
     judgement = judge(evidence)
     return Verdict(
@@ -147,7 +147,8 @@ def _ridge_remark(ridge: float | None, kind: Kind) -> str:
     return f"; growth at the boundary is {ridge:+.2f} relative to the other cells: a ridge, which is not a fractal"
 
 
-def _nulls(labels: np.ndarray, sides: Sequence[int], seed: int) -> dict[str, Null]:
+def null_models(labels: np.ndarray, sides: Sequence[int], seed: int) -> dict[str, Null]:
+    """The measures of planes of known kind, of the same size and with the same classes."""
     draws, classes = random_generator(seed), len(classes_of(labels))
     straight = [straight_boundaries(labels.shape, classes, draws) for _ in range(STRAIGHT_DRAWS)]
     return {

@@ -1,0 +1,1 @@
+"""Zooms into a boundary between basins, level by level, down to the precision of the noises."""

@@ -1,0 +1,78 @@
+"""What is measured of one level of a zoom."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from denoscope.basins.labelling import Labelling
+from denoscope.dynamics.boundaries.boundary_dimension import boundary_dimension
+from denoscope.dynamics.boundaries.curvature import curvature
+from denoscope.dynamics.boundaries.label_plane import doubling_boxes
+from denoscope.dynamics.boundaries.uncertainty_exponent import uncertainty_exponent_of
+from denoscope.noise.plane_noise import PlaneNoise
+
+DIRECTIONS = 8
+"""The number of directions in which growth is measured, each by two noises."""
+NONE = (math.nan, math.nan)
+
+
+def of_labels(labels: np.ndarray, plane: PlaneNoise, seed: int) -> dict[str, float | tuple[float, float]]:
+    """Dimension, uncertainty exponent and curvature of the boundary in a level [ny, nx] of two labels or more."""
+    sides = doubling_boxes(labels.shape)
+    dimension = boundary_dimension(labels, boxes=sides, seed=seed)
+    neighbours, points = _pairs(labels, [side - 1 for side in sides], seed)
+    spacing = math.sqrt(math.prod(plane.lengths) / math.prod(plane.counts))
+    exponent = uncertainty_exponent_of(
+        points, neighbours, [spacing * (side - 1) for side in sides], dimension=2, seed=seed
+    )
+    bend, error = curvature(labels, plane.u, plane.v)
+    return {
+        "dimension": dimension.value,
+        "dimension_interval": dimension.interval or NONE,
+        "uncertainty_exponent": exponent.value,
+        "uncertainty_interval": exponent.interval or NONE,
+        "curvature": bend,
+        "curvature_error": error,
+    }
+
+
+def growth(labelling: Labelling, plane: PlaneNoise) -> float:
+    """ln of the growth of differences between x_T and x_0, from the middle of a level to its edge; for the whole map.
+
+    √(mean of ‖x_0(δ) − x_0(−δ)‖² / ‖2δ‖²) over directions of δ, with ‖δ‖ the half-width.
+    """
+    angles = math.pi * np.arange(DIRECTIONS) / DIRECTIONS
+    ends = max(plane.lengths) / 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    x_0 = labelling.images(plane.at(np.concatenate([ends, -ends]), plane.dtype)).double()
+    apart = (x_0[:DIRECTIONS] - x_0[DIRECTIONS:]).flatten(1).norm(dim=1) / max(plane.lengths)
+    square = float(apart.square().mean())
+    return math.log(square) / 2 if 0 < square < math.inf else math.nan
+
+
+def beside_boundary(labels: np.ndarray) -> np.ndarray:
+    """Whether each cell [ny, nx] differs from one of its four neighbours."""
+    beside = np.zeros(labels.shape, bool)
+    across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
+    for part, differ in (
+        (beside[:, 1:], across),
+        (beside[:, :-1], across),
+        (beside[1:], down),
+        (beside[:-1], down),
+    ):
+        part |= differ
+    return beside
+
+
+def _pairs(labels: np.ndarray, steps: list[int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The labels [e, n] of the cells `steps` [e] cells to the right, left, above or below, at random, of inner cells; and
+    the labels [n] of these."""
+    reach = max(steps)
+    rows, columns = (
+        axis.ravel() for axis in np.mgrid[reach : labels.shape[0] - reach, reach : labels.shape[1] - reach]
+    )
+    turn = np.random.default_rng(seed).integers(0, 4, len(rows))
+    down, along = np.array([0, 0, 1, -1])[turn], np.array([1, -1, 0, 0])[turn]
+    neighbours = np.stack([labels[rows + step * down, columns + step * along] for step in steps])
+    return neighbours, labels[rows, columns]

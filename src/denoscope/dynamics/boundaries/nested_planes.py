@@ -1,0 +1,67 @@
+"""The boundary in nested planes of labels: its dimension and its verdict at the lengths that they span together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from denoscope.dynamics.boundaries.boundary_dimension import BoxFit, pooled_fit
+from denoscope.dynamics.boundaries.disorder import boundary_cells, cell_disorder, isolated_share
+from denoscope.dynamics.boundaries.judgement import Evidence, Judgement, judge
+from denoscope.dynamics.boundaries.label_plane import classes_of, doubling_boxes, mixed_windows
+from denoscope.dynamics.boundaries.verdict import null_models
+
+
+@dataclass(frozen=True)
+class NestedPlanes:
+    """The judgement of planes, with their box counts and the interval of the slope, None if there is no slope."""
+
+    judgement: Judgement
+    fit: BoxFit
+    interval: tuple[float, float] | None
+
+
+def judge_nested(
+    planes: Sequence[np.ndarray], half_widths: np.ndarray, *, seed: int = 0, confidence: float = 0.95
+) -> NestedPlanes:
+    """The dimension and the verdict of the boundary in planes of which each is a part of the one before.
+
+    The box counts of all planes at sides of 1, 2, 4, … spacings between their own cells are added up, so that the slope is
+    a mean over the lengths from the finest spacing to the widest box. The rules of `verdict` apply to it. They count the
+    range of lengths from one plane to the next where the boxes of one are as wide as the next plane is narrower.
+
+    Args:
+        planes: labels [ny, nx], integers, all of one shape.
+        half_widths: [plane] descending.
+    """
+    shape = planes[0].shape
+    sides = doubling_boxes(shape)
+    fit, interval = pooled_fit(
+        [[mixed_windows(labels, side) for side in sides] for labels in planes],
+        shape,
+        sides,
+        seed=seed,
+        confidence=confidence,
+    )
+    cells = np.array([boundary_cells(labels) for labels in planes])
+    evidence = Evidence(
+        fit=fit,
+        cells=int(cells.sum()),
+        disorder=float(np.mean([cell_disorder(labels) for labels in planes])),
+        isolated=_share([isolated_share(labels) for labels in planes], cells),
+        nulls=null_models(max(planes, key=lambda labels: len(classes_of(labels))), sides, seed),
+        zoomed=_ratio(half_widths, fit.sides[-1] / fit.sides[0]),
+    )
+    return NestedPlanes(judge(evidence), fit, interval)
+
+
+def _share(shares: Sequence[float], cells: np.ndarray) -> float:
+    return float(np.average(shares, weights=cells)) if cells.any() else 0.0
+
+
+def _ratio(half_widths: np.ndarray, boxes: float) -> float:
+    """The ratio of the widest to the narrowest plane; 1 if the boxes leave lengths between two planes out."""
+    steps = half_widths[:-1] / half_widths[1:]
+    return float(half_widths[0] / half_widths[-1]) if (steps <= boxes).all() else 1.0

@@ -1,0 +1,46 @@
+"""Nested planes of labels: the known dimension, and the verdict over the lengths that they span together."""
+
+import numpy as np
+import pytest
+from label_planes import newton_labels
+
+from denoscope.dynamics.boundaries.nested_planes import judge_nested
+from denoscope.dynamics.boundaries.verdict import verdict
+
+HALF_WIDTHS = 2.0 ** -np.arange(4)
+JULIA = -0.7937005259840998
+"""−2^(−1/3), which Newton's method for z³ = 1 takes to 0: a point of the boundary between all three basins."""
+
+
+def planes(label_of, cells=64):
+    line = 2 * (np.arange(cells) / cells - 0.5)
+    unit = np.stack(np.meshgrid(line, line), axis=-1)
+    return [label_of(half_width * unit) for half_width in HALF_WIDTHS]
+
+
+def test_newtons_boundary_is_fractal_on_planes_of_64_cells_once_they_are_nested():
+    labels = planes(lambda points: newton_labels(points @ [[0.8, 0.6], [-0.6, 0.8]] + [JULIA, 0.0]))
+    found = judge_nested(labels, HALF_WIDTHS)
+    assert found.judgement.kind == "fractal" and found.fit.slope == pytest.approx(1.41, abs=0.05)
+    low, high = found.interval
+    assert low < 1.417 < high  # of 300² cells, in spacings
+    assert all(verdict(plane).verdict != "fractal" for plane in labels)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.4, 0.8, 1.3])
+def test_a_straight_boundary_is_smooth(angle):
+    labels = planes(lambda points: (points @ [np.cos(angle), np.sin(angle)] > 0).astype(int))
+    found = judge_nested(labels, HALF_WIDTHS)
+    assert found.judgement.kind == "smooth" and found.fit.slope == pytest.approx(1, abs=0.02)
+
+
+def test_noise_is_not_a_fractal():
+    draws = np.random.default_rng(0)
+    found = judge_nested([draws.integers(0, 2, (64, 64)) for _ in HALF_WIDTHS], HALF_WIDTHS)
+    assert found.judgement.kind == "noise"
+
+
+def test_planes_whose_boxes_leave_lengths_out_span_no_more_than_one_of_them():
+    labels = planes(lambda points: newton_labels(points + np.array([JULIA, 0.0])))
+    assert judge_nested(labels, 8.0 ** -np.arange(4)).judgement.kind == "fractal"
+    assert judge_nested(labels, 9.0 ** -np.arange(4)).judgement.kind == "undecided"
