@@ -69,6 +69,32 @@ def test_a_cancelled_tile_leaves_the_others_whole(linear, plane):
     )
 
 
+def test_deep_levels_need_a_network_in_double_precision(plane):
+    """The disk's edge crosses the part whose corner is on it, at a scale that float32 noises cannot show."""
+    scheduler = models.unclipped_scheduler("ddim")
+    gaussian = models.Gaussian(0.25 * torch.eye(4, dtype=torch.float64), scheduler)
+    linear = models.denoiser(gaussian, scheduler, (1, 1, 4))
+    base, first, _ = plane.frame.vectors("flat")
+    level = 36
+
+    def half(images):
+        """Which side of the middle of the plane along u an image is on."""
+        factor = float(
+            ds.sample(linear, base[None], steps=2).flatten()
+            @ first.flatten()
+            / (base.flatten() @ first.flatten())
+        )
+        along = images.double().flatten(1) @ first.flatten() / factor - base.flatten() @ first.flatten()
+        return (along > 0.5 + 8 * 2.0**-38).long()
+
+    found = ds.basins.tiles(linear, plane, cells=32, steps=2, classifier=half)(level, 2**35, 2**35)
+    edge = np.argmax(found["label"].values, axis=1)
+    assert set(np.unique(found["label"])) == {0, 1} and np.ptp(edge) <= 1 and abs(edge[0] - 8) <= 1
+    single = models.denoiser(gaussian, scheduler, (1, 1, 4), dtype="float32")
+    with pytest.raises(ds.UserError, match="below the resolution of float32"):
+        ds.basins.tiles(single, plane, cells=32, steps=2, classifier=half)(level, 2**35, 2**35)
+
+
 def test_parts_that_do_not_exist_are_refused(linear, plane):
     tiles = ds.basins.tiles(linear, plane, cells=16, steps=2, classifier=disk)
     for at, line in (
@@ -77,7 +103,7 @@ def test_parts_that_do_not_exist_are_refused(linear, plane):
         ((1.0, 0, 0), "level is 1.0"),
         ((1, 2, 0), "x is 2; allowed: .*1"),
         ((1, 0, -1), "y is -1"),
-        ((40, 2**39, 2**39), "below the resolution of float32"),
+        ((55, 2**54, 2**54), "below the resolution of float64"),
     ):
         with pytest.raises(ds.UserError, match=line):
             tiles(*at)

@@ -78,7 +78,8 @@ class Labelling:
 
     def identity(self, plane: PlaneNoise) -> dict[str, Any]:
         """Everything that determines the label of a point (u, v), which may be on any grid in the plane."""
-        origin = self.origin({**plane.frame.parameters, "geometry": plane.geometry})
+        frame = {**plane.frame.parameters, "geometry": plane.geometry, "dtype": str(plane.dtype)}
+        origin = self.origin(frame)
         return {name: value for name, value in origin.items() if name != "model"}
 
 

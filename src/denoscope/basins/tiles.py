@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import torch
 
 from denoscope.basins import point_cache
 from denoscope.basins.blank_map import blank_map
@@ -102,7 +105,7 @@ def tiles(
     and the center of the plane are dyadic, such as whole numbers. With a cache they are computed once.
 
     Args:
-        plane: its extent; the number of its cells does not matter.
+        plane: its extent; the number of its cells does not matter. A float64 denoiser gets its noises in float64.
         cells: number of cells of each map along both axes.
         others: as for `map`.
 
@@ -113,9 +116,11 @@ def tiles(
     labelling = parse_labelling(
         denoiser, classifier=classifier, reject=reject, loop=loop, condition=condition, fast=fast
     )
+    # A float64 network can tell noises apart that float32 cannot, which deep levels need.
+    dtype = denoiser.dtype if denoiser.dtype == torch.float64 else grid.plane.dtype
     return Tiles(
         labelling,
-        grid.plane,
+        dataclasses.replace(grid.plane, dtype=dtype),
         parse_integer(cells, "cells", minimum=2),
         parse_integer(audit, "audit"),
         parse_cache(cache, labelling, plane),

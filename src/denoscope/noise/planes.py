@@ -198,6 +198,6 @@ def _check_spacing(noises: PlaneNoise) -> None:
         if count > 1 and length < smallest * (count - 1):
             raise UserError(
                 f"{spelled('lengths')} is {noises.lengths}: the spacing of cells along {axis} is "
-                f"{length / (count - 1):.1e}, below the resolution of float32; allowed: about "
+                f"{length / (count - 1):.1e}, below the resolution of {str(noises.dtype).removeprefix('torch.')}; allowed: about "
                 f"{smallest * (count - 1):.1e} and more for {count} cells along {axis}"
             )
