@@ -33,6 +33,7 @@ CLASSES = [SystemConfig, GenerationConfig, ModelConfig, InferenceConfig, Classif
         (InferenceConfig, "num_steps", 50),
         (InferenceConfig, "extract_states", True),
         (InferenceConfig, "noise", "common"),
+        (ClassifierConfig, "classifier", "auto"),
         (ClassifierConfig, "classifier_weights", None),
         (DefaultConfig, "num_perturbations", 5),
         (DefaultConfig, "epsilon", 500.0),
@@ -111,6 +112,7 @@ def test_settings_hold_one_instance_of_each_class():
         (InferenceConfig, "layers", (1,), "list"),
         (InferenceConfig, "noise", "shared", "common, independent"),
         (InferenceConfig, "output_format", "hdf5", "auto, pt, zarr"),
+        (ClassifierConfig, "classifier", "alexnet", "auto, lenet, digits-cnn"),
         (ClassifierConfig, "classifier_weights", 3, "a path"),
         (DefaultConfig, "epsilon", 0.0, "above 0"),
         (DefaultConfig, "epsilon", float("nan"), "above 0"),
@@ -142,6 +144,12 @@ def test_an_unknown_field_is_refused_with_the_known_ones():
         UserError, match=r"GenerationConfig has no field 'samples'; its fields are num_samples, "
     ):
         GenerationConfig(samples=3)
+
+
+@pytest.mark.parametrize(("field", "value"), [("reject", True), ("classifier", "lenet")])
+def test_what_is_for_bundled_weights_is_refused_beside_other_weights(field, value):
+    with pytest.raises(UserError, match=rf"{field}=.*classifier_weights is own\.pt"):
+        ClassifierConfig(classifier_weights=Path("own.pt"), **{field: value})
 
 
 @pytest.mark.parametrize(

@@ -66,13 +66,13 @@ the classifier names one all the same, often without confidence. Noises far outs
 
 def write(folder: Path) -> Path:
     """Write README.md from config.json, training.json and quality.json, which lie in `folder`."""
-    quality, training = _read(folder / "quality.json"), _read(folder / "training.json")
+    quality, training = read(folder / "quality.json"), read(folder / "training.json")
     weights = folder / "diffusion_pytorch_model.safetensors"
     shares = quality["share_of_each_digit"]
     card = CARD.format(
-        parameters=_parameters(weights),
+        parameters=parameters_of(weights),
         megabytes=weights.stat().st_size / 1e6,
-        blocks=", ".join(map(str, _read(folder / "config.json")["block_out_channels"])),
+        blocks=", ".join(map(str, read(folder / "config.json")["block_out_channels"])),
         stages="\n".join(map(_stage, range(1, 1 + len(training["stages"])), training["stages"])),
         averaged=_averaged(training.get("averaged", 1)),
         samples=quality["samples"],
@@ -99,12 +99,14 @@ def _averaged(count: int) -> str:
     return f"The weights here are the mean of those after each of the last {count} stages (Wortsman et al., Model soups, 2022).\n"
 
 
-def _parameters(weights: Path) -> int:
+def parameters_of(weights: Path) -> int:
+    """The number of parameters in a file of weights."""
     from safetensors import safe_open
 
     with safe_open(weights, framework="pt") as file:
         return sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118 - it is no mapping
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """The content of a JSON file."""
     return json.loads(path.read_text())

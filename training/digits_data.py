@@ -48,9 +48,13 @@ def read(wheel: Path) -> dict[str, Split]:
     return {"train": (images[train], labels[train]), "test": (images[test], labels[test])}
 
 
-def scaled(pixels: torch.Tensor) -> torch.Tensor:
-    """Pixels 0 … 16 as values in [-1, 1]."""
-    return pixels * (2 / LEVELS) - 1
+HALF_LEVEL = 1 / (LEVELS + 1)
+"""Half of the width of a level, where [-1, 1] holds all levels."""
+
+
+def centred(pixels: torch.Tensor) -> torch.Tensor:
+    """Pixels as the middles of their levels in [-1, 1]."""
+    return (pixels + 0.5) * (2 / (LEVELS + 1)) - 1
 
 
 def dequantised(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -25,6 +25,8 @@ ARCHITECTURE = dict(
     down_block_types=("DownBlock2D", "AttnDownBlock2D"),
     up_block_types=("AttnUpBlock2D", "UpBlock2D"),
 )
+STEPS_A_LINE = 500
+"""Steps whose mean loss is one entry of the loss curve."""
 CLASSES = 10
 """Digits; the null class of the conditional model comes after them."""
 
@@ -129,7 +131,7 @@ class Training:
         self.step, self.losses = state["step"], state["losses"]
 
 
-def train(data: Split, out: Path, recipe: Recipe, *, steps_a_line: int = 500) -> Training:
+def train(data: Split, out: Path, recipe: Recipe, *, steps_a_line: int = STEPS_A_LINE) -> Training:
     """Train to the end of the recipe; resumes `out/checkpoint.pt` if it exists."""
     out.mkdir(parents=True, exist_ok=True)
     checkpoint, training = out / "checkpoint.pt", Training(recipe)
@@ -141,16 +143,19 @@ def train(data: Split, out: Path, recipe: Recipe, *, steps_a_line: int = 500) ->
         rate = steps_a_line / (time.perf_counter() - start)
         print(f"step {training.step}/{recipe.steps} loss {loss:.5f} {rate:.1f} steps/s", flush=True)
         training.save(checkpoint)
-    save_denoiser(training, out)
+    save_denoiser(training.average, out)
+    save_history(recipe, training.losses, out)
     return training
 
 
-def save_denoiser(training: Training, folder: Path) -> None:
-    """Write the averaged weights, the scheduler and the loss curve in diffusers' layout."""
+def save_denoiser(model: Any, folder: Path) -> None:
+    """Write a network and its scheduler in diffusers' layout."""
     from diffusers import DDIMScheduler
 
-    training.average.register_to_config(_name_or_path=folder.name)
-    training.average.save_pretrained(folder)
+    model.register_to_config(_name_or_path=folder.name)
+    if model.config.num_class_embeds is not None:
+        model.register_to_config(_null_class=CLASSES)
+    model.save_pretrained(folder)
     DDIMScheduler(num_train_timesteps=TIMESTEPS, beta_schedule="linear").save_pretrained(folder)
     index = {
         "_class_name": "DDIMPipeline",
@@ -158,5 +163,9 @@ def save_denoiser(training: Training, folder: Path) -> None:
         "unet": ["diffusers", "UNet2DModel"],
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
-    content = {"recipe": asdict(training.recipe), "losses": training.losses}
+
+
+def save_history(recipe: Recipe, losses: list[float], folder: Path) -> None:
+    """Write the recipe and the loss curve as training.json."""
+    content = {"recipe": asdict(recipe), "losses": losses}
     (folder / "training.json").write_text(json.dumps(content, indent=1) + "\n")

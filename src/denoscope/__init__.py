@@ -20,8 +20,8 @@ if _typing.TYPE_CHECKING:
     from denoscope.interventions.plan_file import read_plan as read_plan
     from denoscope.interventions.plan_file import write_plan as write_plan
     from denoscope.interventions.spec import Intervention as Intervention
+    from denoscope.models.classifier.classification import classify as classify
     from denoscope.models.classifier.labels import Labels as Labels
-    from denoscope.models.classifier.labels import classify as classify
     from denoscope.models.conditioning import Condition as Condition
     from denoscope.models.denoiser import Denoiser as Denoiser
     from denoscope.models.latents import decode as decode
@@ -51,7 +51,7 @@ _MODULES = {
     "Recording": "recording.recording",
     "Step": "sampling.step",
     "UserError": "foundation.errors",
-    "classify": "models.classifier.labels",
+    "classify": "models.classifier.classification",
     "decode": "models.latents",
     "denoise": "sampling.loop",
     "gradient": "sampling.gradients",

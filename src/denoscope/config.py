@@ -243,17 +243,31 @@ class InferenceConfig(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig(Checked):
-    """What is classified, and with which weights."""
+    """What is classified, by which classifier, and with which weights."""
 
     tensors: Path = option(
         Path("outputs"), "Folder of final tensors or sequences, or an output folder that holds them."
     )
+    classifier: Literal["auto", "lenet", "digits-cnn"] = option(
+        "auto", "lenet for images of 28 × 28 pixels, digits-cnn for 8 × 8; auto is the one for the images."
+    )
     classifier_weights: Path | None = option(
-        None, "LeNet-5 weights (.safetensors); by default the bundled ones."
+        None, "Weights of the classifier (.safetensors or .pt); by default the bundled ones."
     )
     reject: bool = option(
         False, "Label images that show no digit −1; about 1 % of real digits are rejected too."
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.classifier_weights is None:
+            return
+        for name, given in (("reject", self.reject), ("classifier", self.classifier != "auto")):
+            if given:
+                raise UserError(
+                    f"{spelled(name, getattr(self, name))} is for bundled weights, and {spelled('classifier_weights')} is "
+                    f"{self.classifier_weights}; leave out one of them"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

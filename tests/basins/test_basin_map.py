@@ -241,11 +241,11 @@ def test_a_killed_map_resumes_to_the_same_bits(recorder, tmp_path):
 def test_invalid_arguments_are_refused(tiny, mnist):
     plane = ds.noise.plane((2, 2), tiny.shape)
     for denoiser, noises, options, line in (
-        (tiny, plane, {}, "give classifier a function"),
+        (tiny, plane, {}, "LeNet-5 takes .*give classifier .*a function"),
         (mnist, plane, {}, r"plane holds noises \[2, 8, 8\]; allowed: \[1, 28, 28\]"),
         (tiny, ds.noise.random(4, tiny.shape), {}, "plane is not a plane of noises"),
         (tiny, plane.subset(range(2)), {"classifier": side}, "plane has 2 of the noises of a plane of 2×2"),
-        (tiny, plane, {"classifier": side, "reject": True}, "reject=True needs LeNet-5"),
+        (tiny, plane, {"classifier": side, "reject": True}, "reject=True needs a bundled classifier"),
         (tiny, plane, {"classifier": side, "batch_size": 0}, "batch_size is 0; allowed"),
         (
             mnist,

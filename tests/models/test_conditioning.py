@@ -218,6 +218,40 @@ def test_each_sample_gets_its_own_label(tmp_path):
         assert all_.dataset.class_label.values.tolist() == [2, 2, 2]
 
 
+def test_guidance_leads_away_from_the_null_class_that_the_configuration_names(tmp_path):
+    network = tiny_models.unet(num_class_embeds=5).eval()
+    network.register_to_config(_null_class=4)
+    network.save_pretrained(tmp_path / "model")
+    denoiser = ds.load(tmp_path / "model", scheduler="ddim", device="cpu")
+    x, labels = ds.noise.random(2, denoiser.shape, seed=0), torch.tensor([3, 0])
+    rec = ds.record(denoiser, x, steps=2, lanes=2, layers=["conv_out"], labels=(3, 0), guidance_scale=2.5)
+    scheduler, truth, halves = denoiser.new_scheduler(2), x.batch(range(2)), []
+    with torch.no_grad():
+        for t in scheduler.timesteps:
+            both = network(torch.cat([truth, truth]), t, torch.cat([torch.tensor([4, 4]), labels])).sample
+            uncond, cond = both.chunk(2)
+            halves.append(torch.stack([uncond, cond], 1))
+            truth = scheduler.step(uncond + 2.5 * (cond - uncond), t, truth).prev_sample
+    assert np.array_equal(rec.final, truth.numpy())
+    state = rec["conv_out"].transpose("step", "sample", "branch", ...)
+    assert np.array_equal(state, torch.stack(halves).numpy()) and list(state.branch) == ["uncond", "cond"]
+    alone = ds.record(denoiser, x, steps=2, lanes=2, labels=(4,))  # the null class itself
+    condition = Condition({"class_labels": torch.tensor([4])})
+    assert np.array_equal(
+        alone.final, ds.sample(denoiser, x.batch(range(2)), steps=2, lanes=2, condition=condition)
+    )
+
+
+@pytest.mark.parametrize("value", [-1, "last", 1.5])
+def test_a_null_class_that_is_none_is_refused_with_its_file(tmp_path, value):
+    network = tiny_models.unet(num_class_embeds=5)
+    network.register_to_config(_null_class=value)
+    network.save_pretrained(tmp_path)
+    with pytest.raises(ds.UserError, match=r"config\.json.*_null_class") as caught:
+        ds.load(tmp_path, scheduler="ddim")
+    assert "\n" not in str(caught.value)
+
+
 def test_samples_with_labels_are_computed_again_under_their_own(tmp_path):
     from denoscope.recording import verify
 
@@ -278,7 +312,7 @@ def test_what_does_not_fit_network_or_samples_is_refused(condition, message):
     [
         ((4,), {"classes": 4}, "labels names class 4; allowed: 0 to 3"),
         ((0,), {"classes": None}, "takes no classes"),
-        ((0,), {"classes": 4, "scale": 2.0}, "guidance_scale is 2.*no class"),
+        ((0,), {"classes": 4, "scale": 2.0}, "guidance_scale is 2.*no null class"),
     ],
 )
 def test_labels_that_there_are_not_are_refused(labels, options, message):

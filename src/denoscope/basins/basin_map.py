@@ -10,7 +10,7 @@ from denoscope.basins import point_cache
 from denoscope.basins.audit import Audit
 from denoscope.basins.blank_map import blank_map
 from denoscope.basins.blocks import block_of
-from denoscope.basins.classifiers import LENET, ClassifierSource
+from denoscope.basins.classifiers import ClassifierSource
 from denoscope.basins.labelling import parse_labelling, parse_plane
 from denoscope.basins.map_cells import MapCells
 from denoscope.basins.point_cache import parse_cache
@@ -43,7 +43,7 @@ def basin_map(
     plane: NoiseSet,
     *,
     steps: int = InferenceConfig.num_steps,
-    classifier: ClassifierSource = LENET,
+    classifier: ClassifierSource = ClassifierConfig.classifier,
     reject: bool = ClassifierConfig.reject,
     method: Method = "exact",
     audit: int | None = None,
@@ -80,9 +80,10 @@ def basin_map(
     do not exist.
 
     Args:
-        classifier: "lenet"; a file of LeNet-5 weights; or a function from images [n, C, H, W], all finite, to integers
-            [n], −1 for no class. A checkpoint stores only the name of a function: resume with the same one.
-        reject: let LeNet-5 give images that are not digits the label −1.
+        classifier: "auto", the bundled classifier of the images' shape; its name, "lenet" or "digits-cnn"; a file of its
+            weights; or a function from images [n, C, H, W], all finite, to integers [n], −1 for no class. A checkpoint
+            stores only the name of a function: resume with the same one.
+        reject: let the bundled classifier give images that are not digits the label −1.
         method: "exact" computes every cell, "adaptive" those around boundaries; "auto" is adaptive from 128 cells along
             both axes on. The measures of basins take filled labels for computed ones: give them exact maps.
         audit: the number of filled cells that are computed to see how many are wrong, by default 256, or all if there are

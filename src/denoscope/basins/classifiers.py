@@ -1,4 +1,4 @@
-"""Classifiers of images: LeNet-5, or a function of your own."""
+"""Classifiers of images: a bundled one, or a function of your own."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.models.classifier import labels
-from denoscope.models.classifier.digit_images import DIGIT
+from denoscope.models.classifier.bundled_classifiers import AUTO, NAMES, WHAT_THEY_TAKE, of_shape
+from denoscope.models.classifier.classification import Classifier, classify_finite
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.fingerprint import weights_sha256
 
-LENET = "lenet"
 ClassifierSource = str | os.PathLike[str] | Callable[[torch.Tensor], Any]
-"""A classifier: "lenet", a file of weights of LeNet-5, or a function from images to labels."""
+"""A classifier: "auto", the name of a bundled one, a file of its weights, or a function from images to labels."""
 
 
 class ImageClassifier(Protocol):
@@ -37,23 +37,23 @@ class ImageClassifier(Protocol):
 
 
 @dataclass(frozen=True)
-class LeNetClassifier:
-    """Label, confidence and margin by LeNet-5, and the likeness if it rejects."""
+class DigitClassifier:
+    """Label, confidence and margin by a bundled classifier, and the likeness if it rejects."""
 
-    classifier: labels.Classifier
+    classifier: Classifier
 
     @property
     def description(self) -> dict[str, Any]:
         networks = (self.classifier.network, self.classifier.likeness)
         weights = nn.ModuleList([network for network in networks if network is not None])
         return {
-            "classifier": LENET,
+            "classifier": self.classifier.kind.name,
             "classifier_sha256": weights_sha256(weights),
             "reject": self.classifier.likeness is not None,
         }
 
     def __call__(self, images: torch.Tensor) -> dict[str, np.ndarray]:
-        answers = labels.classify_finite(images.float(), self.classifier)
+        answers = classify_finite(images.float(), self.classifier)
         likeness = {} if answers.likeness is None else {"likeness": answers.likeness}
         return {"label": answers.label, "confidence": answers.confidence, "margin": answers.margin} | likeness
 
@@ -82,23 +82,26 @@ def parse_classifier(source: ClassifierSource, *, reject: bool, denoiser: Denois
     if callable(source):
         if reject:
             raise UserError(
-                f"{spelled('reject', True)} needs LeNet-5; a function of your own rejects an image by the label −1"
+                f"{spelled('reject', True)} needs a bundled classifier; a function of your own rejects an image by the "
+                "label −1"
             )
         return FunctionClassifier(source)
     if not isinstance(source, (str, os.PathLike)):
         raise UserError(
-            f"{spelled('classifier')} is {describe(source)}; allowed: 'lenet', a file of its weights, or a function from "
-            "images to integers"
+            f"{spelled('classifier')} is {describe(source)}; allowed: {', '.join((AUTO, *NAMES))}, a file of weights, or "
+            "a function from images to integers"
         )
-    if tuple(denoiser.shape) != DIGIT:
+    is_name = source in (AUTO, *NAMES)
+    if of_shape(denoiser.shape, str(source) if is_name else AUTO) is None:
         raise UserError(
-            f"{denoiser.name} makes images {list(denoiser.shape)}, and LeNet-5 takes {list(DIGIT)}; give "
-            f"{spelled('classifier')} a function from images to integers"
+            f"{denoiser.name} makes images {list(denoiser.shape)}, and {WHAT_THEY_TAKE}; give {spelled('classifier')} "
+            "one that takes these images, or a function from images to integers"
         )
-    if reject and source != LENET:
+    if is_name:
+        return DigitClassifier(Classifier.of(denoiser.shape, classifier=str(source), reject=reject))
+    if reject:
         raise UserError(
-            f"{spelled('classifier')} is {describe(str(source))}, and {spelled('reject', True)} needs the bundled "
-            f"LeNet-5, which knows the statistics of digits; leave out {spelled('classifier')} or {spelled('reject')}"
+            f"{spelled('classifier')} is {describe(str(source))}, and {spelled('reject', True)} needs bundled weights, "
+            f"which come with statistics of digits; leave out {spelled('classifier')} or {spelled('reject')}"
         )
-    weights = None if source == LENET else Path(source)
-    return LeNetClassifier(labels.Classifier.of(weights, reject=reject))
+    return DigitClassifier(Classifier.of(denoiser.shape, weights=Path(source)))

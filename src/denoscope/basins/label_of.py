@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denoscope.basins.classifiers import LENET, ClassifierSource
+from denoscope.basins.classifiers import ClassifierSource
 from denoscope.basins.labelling import parse_labelling, parse_plane
 from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.dynamics.boundaries.point_labels import PointLabels
@@ -42,7 +42,7 @@ def label_of(
     plane: NoiseSet,
     *,
     steps: int = InferenceConfig.num_steps,
-    classifier: ClassifierSource = LENET,
+    classifier: ClassifierSource = ClassifierConfig.classifier,
     reject: bool = ClassifierConfig.reject,
     lanes: int = MAP_LANES,
     noise_seed: int = SystemConfig.seed,

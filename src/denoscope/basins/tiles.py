@@ -14,7 +14,7 @@ import torch
 from denoscope.basins import point_cache
 from denoscope.basins.blank_map import blank_map
 from denoscope.basins.blocks import block_of
-from denoscope.basins.classifiers import LENET, ClassifierSource
+from denoscope.basins.classifiers import ClassifierSource
 from denoscope.basins.labelling import Labelling, parse_labelling, parse_plane
 from denoscope.basins.map_cells import MapCells
 from denoscope.basins.point_cache import parse_cache
@@ -85,7 +85,7 @@ def tiles(
     *,
     cells: int = 64,
     steps: int = InferenceConfig.num_steps,
-    classifier: ClassifierSource = LENET,
+    classifier: ClassifierSource = ClassifierConfig.classifier,
     reject: bool = ClassifierConfig.reject,
     audit: int = 0,
     lanes: int = MAP_LANES,

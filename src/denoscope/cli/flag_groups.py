@@ -22,14 +22,13 @@ PLANE_ARGUMENTS = {
     "counts": "num_prompts_per_direction",
     "lengths": "len_per_direction",
     "center": "center_coords",
-    "classifier": "classifier_weights",
 }
-"""The flags of the arguments of `noise.plane`, and of the classifier."""
+"""The flags of the arguments of `noise.plane`."""
 CLASSIFIED_PLANE = {
     "system": "device threads seed",
     "model": MODEL,
     "inference": f"num_steps batch_size {EARLIER_WORK}",
-    "classifier": "classifier_weights reject",
+    "classifier": "classifier classifier_weights reject",
     "default": PLANE,
 }
 """The classes that noises of a plane become."""

@@ -14,8 +14,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.writing import claims
 from denoscope.foundation.writing.staged_files import staged_files
-from denoscope.models.classifier.digit_images import check_images
-from denoscope.models.classifier.labels import Classifier, classify_finite
+from denoscope.models.classifier.classification import Classifier, classify_finite
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording.job import Job
@@ -41,9 +40,8 @@ def run(
     in their places as images/plane.png.
     """
     output, inference, pictures = settings.system.output, settings.inference, settings.pictures
-    classifier = Classifier.of(settings.classifier.classifier_weights, reject=settings.classifier.reject)
+    classifier = Classifier.configured(plane.shape, settings.classifier)
     plots.check_library()
-    check_images(plane.tensor(0))
     replaces = inference.overwrite or inference.resume
     claims.claim(pictures / PLANE)
     if not replaces:

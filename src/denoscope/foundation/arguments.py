@@ -31,6 +31,7 @@ _DESCRIPTIONS = {
     "Speciation": "a result of ds.dynamics.speciation",
     "ModelConfig": "a ModelConfig",
     "LeNet5": "a LeNet5",
+    "DigitsCNN": "a DigitsCNN",
     "dtype": "a torch.dtype",
 }
 """How messages describe an instance of each class, and where to get one."""

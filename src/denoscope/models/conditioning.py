@@ -207,8 +207,8 @@ def of_labels(
         return Condition(inputs)
     if null is None:
         raise UserError(
-            f"{spelled('guidance_scale')} is {scale:g}, but the network has no class without a label, from which "
-            "guidance could lead away; leave it out"
+            f"{spelled('guidance_scale')} is {scale:g}, but the network names no null class, from which guidance "
+            "could lead away; leave it out, or add _null_class to its config.json"
         )
     return Condition(inputs, {"class_labels": torch.full((len(labels),), null)}, scale)
 

@@ -110,8 +110,10 @@ class Denoiser:
         x = torch.zeros(1, *self.shape, dtype=self.dtype)
         needed = self.family.example_inputs(config_of(self.network), x)
         condition.check(count, accepted, needed)
-        null = config_of(self.network).get("num_embeds_ada_norm")
-        condition.check_classes(config_of(self.network).get("num_class_embeds") if null is None else null + 1)
+        of_dit = config_of(self.network).get("num_embeds_ada_norm")
+        condition.check_classes(
+            config_of(self.network).get("num_class_embeds") if of_dit is None else of_dit + 1
+        )
 
     @torch.no_grad()
     def try_condition(self, condition: Condition) -> None:
@@ -134,10 +136,15 @@ class Denoiser:
             ) from error
 
     def condition_of_labels(self, labels: Sequence[int], *, scale: float = 1.0) -> Condition:
-        """The condition of class labels, one for all samples or one for each; see `conditioning.of_labels`."""
+        """The condition of class labels, one for all samples or one for each; see `conditioning.of_labels`.
+
+        The null class of a DiT is the one after its labels; that of another network is `_null_class` in its config.json,
+        an entry that diffusers keeps and does not use.
+        """
         config = config_of(self.network)
-        null = config.get("num_embeds_ada_norm")  # the index after the last class of the data
-        return of_labels(labels, null or config.get("num_class_embeds"), null=null, scale=scale)
+        of_dit = config.get("num_embeds_ada_norm")
+        null = config.get("_null_class") if of_dit is None else of_dit
+        return of_labels(labels, of_dit or config.get("num_class_embeds"), null=null, scale=scale)
 
     @property
     def is_stochastic(self) -> bool:

@@ -34,6 +34,7 @@ class Network:
     num_layers: Layers | list[Layers] | None = None
     num_single_layers: Layers | None = None
     norm_num_groups: Width | None = None
+    _null_class: Annotated[int, Meta(ge=0, le=2**24)] | None = None
     down_block_types: list[str] | None = None
     up_block_types: list[str] | None = None
 

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from denoscope.config import ClassifierConfig
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.foundation.writing.staged_files import staged_files
+from denoscope.models.classifier.classification import Classifier, classify_finite
 from denoscope.models.classifier.digit_images import check_images
-from denoscope.models.classifier.labels import Classifier, Labels, classify_finite
+from denoscope.models.classifier.labels import Labels
 from denoscope.storage import formats
 from denoscope.storage.pt import layout as pt_layout
 from denoscope.storage.stores.local import LocalStore
@@ -88,15 +90,15 @@ def plane_grids(samples: Sequence[str], values: np.ndarray) -> dict[str, np.ndar
     return grids
 
 
-def predict(folder: Path, classifier: Classifier | None = None) -> Predictions:
-    """Classify the x_0 of every sample in a folder of final tensors or sequences.
+def predict(config: ClassifierConfig) -> Predictions:
+    """Classify the x_0 of every sample in the configured folder of final tensors or sequences.
 
     An output folder stands for its final_tensors/ and sequences/; a sample in both is read from the one that
     the latest recording wrote.
 
     Raises: UserError naming the folder that holds no tensors, or the file that holds no digit image.
     """
-    files = _results(folder)
+    files = _results(config.tensors)
     _check_planes(files.values())
     images = [_image(path) for path in files.values()]
     for path, image in zip(files.values(), images, strict=True):
@@ -105,6 +107,7 @@ def predict(folder: Path, classifier: Classifier | None = None) -> Predictions:
                 f"{path}: its image has shape {list(image.shape)}, that of {next(iter(files.values()))} "
                 f"{list(images[0].shape)}; keep images of one shape in a folder"
             )
+    classifier = Classifier.configured(images[0].shape, config)
     return Predictions(tuple(files), tuple(files.values()), classify_finite(torch.stack(images), classifier))
 
 

@@ -10,7 +10,8 @@ import xarray
 
 from denoscope.foundation.errors import UserError
 from denoscope.models.classifier import lenet
-from denoscope.models.classifier.labels import Classifier, Labels, classify, classify_finite, summary
+from denoscope.models.classifier.classification import Classifier, classify, classify_finite
+from denoscope.models.classifier.labels import Labels, summary
 
 
 def noise(count, seed=0):
@@ -192,7 +193,9 @@ def test_images_without_a_digit_are_rejected_and_digits_are_not():
     np.testing.assert_array_equal(found.margin, plain.margin)
     assert plain.likeness is None and (plain.label >= 0).all()
     text = summary(
-        classify_finite(torch.cat([images, none, none[:1] * torch.nan]), Classifier.of(reject=True))
+        classify_finite(
+            torch.cat([images, none, none[:1] * torch.nan]), Classifier.of((1, 28, 28), reject=True)
+        )
     )
     assert f"no digit: {len(none)}, labelled -1" in text and "NaN or Inf: 1, labelled -1" in text
     assert f"digit 8: {1:6,d}" in text

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from denoscope.foundation.errors import UserError
 from denoscope.models.classifier import lenet
-from training import train_lenet
+from training import train_classifier, train_lenet
 
 FOLDER = lenet.WEIGHTS.parent
 
@@ -74,7 +75,7 @@ def test_the_figures_meet_the_bar_and_the_card_tells_them():
     assert min(test["accuracy_per_digit"]) >= 0.97
     assert f"{test['accuracy']:.2%}" in card and f"{test['share_confident']:.2%}" in card
     assert all(f"{share:.2%}" in card for share in test["accuracy_per_digit"])
-    assert figures["recipe"] == json.loads(json.dumps(train_lenet.asdict(train_lenet.Recipe())))
+    assert figures["recipe"] == json.loads(json.dumps(asdict(train_classifier.Recipe())))
 
 
 def test_own_weights_in_both_formats(tmp_path):
@@ -104,16 +105,16 @@ def test_other_weights_are_refused_by_name(tmp_path):
 
 def test_distortion_without_size_changes_nothing():
     images = torch.rand(4, 1, 28, 28) * 2 - 1
-    still = train_lenet.Recipe(shift=0.0, rotation=0.0, zoom=0.0)
-    moved = train_lenet.distort(images, still, torch.Generator().manual_seed(0))
+    still = train_classifier.Recipe(shift=0.0, rotation=0.0, zoom=0.0)
+    moved = train_classifier.distort(images, still, torch.Generator().manual_seed(0))
     torch.testing.assert_close(moved, images, atol=1e-5, rtol=0)
 
 
 def test_a_shift_is_at_most_as_many_pixels_as_the_recipe_says():
     images = torch.full((500, 1, 28, 28), -1.0)
     images[:, :, 14, 14] = 1.0
-    only_shift = train_lenet.Recipe(shift=2.0, rotation=0.0, zoom=0.0)
-    moved = train_lenet.distort(images, only_shift, torch.Generator().manual_seed(0)) + 1
+    only_shift = train_classifier.Recipe(shift=2.0, rotation=0.0, zoom=0.0)
+    moved = train_classifier.distort(images, only_shift, torch.Generator().manual_seed(0)) + 1
     mass = moved.sum((1, 2, 3))
     places = torch.arange(28.0)
     row = (moved.sum((1, 3)) * places).sum(1) / mass - 14
@@ -139,7 +140,7 @@ def test_training_learns_is_reproducible_and_writes_what_it_returns(tmp_path, ca
         name: bars(count, k)
         for k, (name, count) in enumerate([("train", 640), ("validation", 200), ("test", 200)])
     }
-    recipe = train_lenet.Recipe(epochs=3, batch_size=32)
+    recipe = train_classifier.Recipe(epochs=3, batch_size=32)
     first = train_lenet.train(data, tmp_path / "a", recipe)
     second = train_lenet.train(data, tmp_path / "b", recipe)
     assert first == second

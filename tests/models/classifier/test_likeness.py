@@ -8,29 +8,30 @@ import torch
 from safetensors.torch import load_file
 
 from denoscope.models.classifier import lenet, likeness
+from denoscope.models.classifier.bundled_classifiers import LENET
 from training import fit_likeness
 
-FIGURES = json.loads((likeness.FILE.with_name("rejection.json")).read_text())
+FIGURES = json.loads((LENET.likeness.with_name("rejection.json")).read_text())
 
 
 def test_it_is_what_its_formula_says():
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(20, 1, 28, 28, generator=generator)
     logits = 10 * torch.randn(20, 10, generator=generator)
-    stored = {name: value.double().numpy() for name, value in load_file(likeness.FILE).items()}
+    stored = {name: value.double().numpy() for name, value in load_file(LENET.likeness).items()}
     x = images.double().numpy().reshape(20, 784) - stored["mean"]
     # The distance to a plane is the residual of least squares, for any vectors that span it.
     left = np.linalg.lstsq(stored["components"].T, x.T, rcond=None)[0]
     far = np.linalg.norm(x.T - stored["components"].T @ left, axis=0)
     seen = np.log(np.exp(logits.double().numpy()).sum(1))
     expected = np.minimum(seen / stored["least_evidence"], stored["most_residue"] / far)
-    np.testing.assert_allclose(likeness.Likeness.read()(images, logits), expected, rtol=1e-6)
+    np.testing.assert_allclose(likeness.Likeness.read(LENET.likeness)(images, logits), expected, rtol=1e-6)
 
 
 def test_no_finite_image_is_too_large_for_it():
     images = torch.full((2, 1, 28, 28), 3e38)
     images[1] = -1
-    assert likeness.Likeness.read()(images, torch.full((2, 10), 100.0)).isfinite().all()
+    assert likeness.Likeness.read(LENET.likeness)(images, torch.full((2, 10), 100.0)).isfinite().all()
 
 
 def test_the_thresholds_reject_the_share_and_each_as_many_as_the_other():
@@ -64,14 +65,14 @@ def test_a_fit_spans_what_the_images_span(tmp_path):
 
 
 def test_the_figures_meet_the_bar_and_the_card_tells_them():
-    card = likeness.FILE.with_name("README.md").read_text()
+    card = LENET.likeness.with_name("README.md").read_text()
     for told, rates in FIGURES.items():
         row = f"| {told} | " + " | ".join(f"{100 * rates[name]:.1f}" for name in COLUMNS) + " |"
         assert row in card, row
     assert 0.007 < FIGURES["test digits"]["likeness"] < 0.013
     for told in ("x_T itself", "uniform noise", "Gaussian noise, clipped", "blank, from black to white"):
         assert FIGURES[told]["likeness"] > 0.99 > FIGURES[told]["softmax below 0.9"]
-    thresholds = likeness.Likeness.read()
+    thresholds = likeness.Likeness.read(LENET.likeness)
     assert f"evidence / {thresholds.least_evidence:.2f}, {thresholds.most_residue:.2f} / residue" in card
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import torch
 
 from denoscope.basins.basin_map import Method, basin_map
-from denoscope.basins.classifiers import LENET, ClassifierSource
+from denoscope.basins.classifiers import ClassifierSource
 from denoscope.basins.labelling import Labelling, parse_labelling, parse_plane
 from denoscope.basins.zooming.boundary_point import Point, find
 from denoscope.basins.zooming.zoom_data import finished, unfinished
@@ -52,7 +52,7 @@ def zoom(
     audit: int = 64,
     checks: int = 128,
     steps: int = InferenceConfig.num_steps,
-    classifier: ClassifierSource = LENET,
+    classifier: ClassifierSource = ClassifierConfig.classifier,
     reject: bool = ClassifierConfig.reject,
     batch_size: int = InferenceConfig.batch_size,
     lanes: int = MAP_LANES,

@@ -7,13 +7,10 @@ from denoscope.config import Settings
 
 
 def run(settings: Settings, _flags: None) -> None:
-    from denoscope.models.classifier.labels import Classifier, summary
+    from denoscope.models.classifier.labels import summary
     from denoscope.recording.predictions import predict
 
-    classifier = settings.classifier
-    predictions = predict(
-        classifier.tensors, Classifier.of(classifier.classifier_weights, reject=classifier.reject)
-    )
+    predictions = predict(settings.classifier)
     written = predictions.write(settings.system.output, overwrite=settings.inference.overwrite)
     print(summary(predictions.labels))
     print("\n".join(map(str, written)))
@@ -22,6 +19,10 @@ def run(settings: Settings, _flags: None) -> None:
 VERB = Verb(
     run,
     "Classify the digit that each result shows.",
-    {"classifier": "tensors classifier_weights reject", "system": "output threads", "inference": "overwrite"},
+    {
+        "classifier": "tensors classifier classifier_weights reject",
+        "system": "output threads",
+        "inference": "overwrite",
+    },
     script_overwrites=True,
 )

@@ -38,7 +38,7 @@ VERB = Verb(
         "model": "model scheduler clip_sample",
         "inference": f"num_steps batch_size lanes noise {EARLIER_WORK}",
         "generation": "image_size channels",
-        "classifier": "classifier_weights reject",
+        "classifier": "classifier classifier_weights reject",
         "default": f"{PLANE} image_output_dir:output_base_dir",
     },
     PipelineFlags,

@@ -52,7 +52,8 @@ def commitment(
         recording: a recording with sequences, or its path.
         denoiser: the denoiser of the recording, if its estimates are missing and it cannot be loaded by its name.
         device: where the samples are denoised again.
-        label_of: a function from images [n, C, H, W] to integers [n]; by default LeNet-5.
+        label_of: a function from images [n, C, H, W] to integers [n]; by default the bundled classifier of
+            their shape.
         batch_size: samples that are read or denoised at once; does not change any bit.
         checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
 

@@ -76,7 +76,8 @@ def u_turn(
         levels: shares of the `steps` as in `closed_loop`; level 1 removes the whole image. No two may start with the same
             step.
         seed: of the noises, each from a stream of its own for image, level and draw.
-        label_of: a function from images [n, C, H, W] to integers [n]; by default LeNet-5.
+        label_of: a function from images [n, C, H, W] to integers [n]; by default the bundled classifier of
+            their shape.
         checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
 
     Raises: UserError if x_0 does not fit the denoiser, a level leaves no step or the same as another, the scheduler depends

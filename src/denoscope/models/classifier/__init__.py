@@ -1,1 +1,1 @@
-"""LeNet-5, which classifies digits, and the likeness by which it rejects other images."""
+"""The bundled classifiers of digits, one for each size of images, and the likeness by which they reject other images."""

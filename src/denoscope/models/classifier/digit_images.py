@@ -1,7 +1,8 @@
-"""Validation of images for the classifier of digits."""
+"""Validation of images for the classifiers of digits."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,24 @@ import torch
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.validation import describe
+from denoscope.models.classifier.bundled_classifiers import SHAPES
 
-DIGIT = (1, 28, 28)
-"""The shape of an image that can be classified."""
 AXES = ("sample", "channel", "height", "width")
 
 
 def check_images(images: Any) -> None:
-    """Refuse images of a shape or dtype that the classifier does not take."""
+    """Refuse images of a shape or dtype that no classifier takes."""
     parse_images(images)
 
 
-def parse_images(images: Any) -> tuple[Any, tuple[str, ...] | None]:
-    """The images as an array [n, 1, 28, 28] that can be sliced along n, and the samples' names if it has some."""
+def parse_images(
+    images: Any, shapes: Collection[tuple[int, int, int]] = SHAPES
+) -> tuple[Any, tuple[str, ...] | None]:
+    """The images as an array [n, C, H, W] that can be sliced along n, and the samples' names if it has some.
+
+    Args:
+        shapes: (C, H, W) of the images that are allowed.
+    """
     check_unmasked(images, "images")
     names = None
     # Recognised by its attributes, so that a tensor is classified without importing xarray.
@@ -33,7 +39,7 @@ def parse_images(images: Any) -> tuple[Any, tuple[str, ...] | None]:
             names = tuple(str(name) for name in np.atleast_1d(images.coords["sample"].values))
     elif not isinstance(images, torch.Tensor):
         images = _as_array(images)
-    _check_shape_and_dtype(images)
+    _check_shape_and_dtype(images, shapes)
     if len(images.shape) == 3:
         images = (images.values if hasattr(images, "coords") else images)[None]
     return images, names if names is not None and len(names) == len(images) else None
@@ -47,7 +53,7 @@ def _as_array(images: Any) -> np.ndarray:
         array = np.empty((), object)
     if array.dtype.kind not in "biufc":
         raise UserError(
-            f"images is {describe(images)}; allowed: an array [n, 1, 28, 28] or [1, 28, 28] of PyTorch, NumPy or xarray"
+            f"images is {describe(images)}; allowed: an array {_allowed(SHAPES)} of PyTorch, NumPy or xarray"
         )
     return array
 
@@ -74,15 +80,20 @@ def finite_rows(rows: Any, start: int, names: tuple[str, ...] | None) -> torch.T
     return rows
 
 
-def _check_shape_and_dtype(images: Any) -> None:
+def _check_shape_and_dtype(images: Any, shapes: Collection[tuple[int, int, int]]) -> None:
     shape = tuple(images.shape)
-    if shape[-3:] != DIGIT or len(shape) not in (3, 4):
+    if shape[-3:] not in shapes or len(shape) not in (3, 4):
         hint = "; select one state of a sequence first" if len(shape) == 5 else ""
         raise UserError(
-            f"images have shape {list(shape)}; allowed: [n, 1, 28, 28] or [1, 28, 28], one channel in [-1, 1]{hint}"
+            f"images have shape {list(shape)}; allowed: {_allowed(shapes)}, one channel in [-1, 1]{hint}"
         )
     dtype = str(images.dtype).removeprefix("torch.")
     if "float" not in dtype:
         raise UserError(
             f"images have dtype {dtype}; allowed: floating point in [-1, 1]; x / 127.5 - 1 converts pixels 0 to 255"
         )
+
+
+def _allowed(shapes: Collection[tuple[int, int, int]]) -> str:
+    """The shapes of one image or several, in words."""
+    return " or ".join(f"[n, {', '.join(map(str, shape))}] or {list(shape)}" for shape in shapes)

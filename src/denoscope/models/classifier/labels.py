@@ -1,30 +1,20 @@
-"""The digit that each image shows, by LeNet-5."""
+"""Labels of images, by a bundled classifier or by a function of your own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from denoscope.config import ClassifierConfig
 from denoscope.foundation import html_repr
-from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import check_callable
-from denoscope.models.classifier import lenet
-from denoscope.models.classifier.digit_images import DIGIT, check_images, finite_rows, parse_images
-from denoscope.models.classifier.likeness import Likeness
-from denoscope.models.running import evaluating
 
 REJECTED = -1
 """The label of an image that belongs to no class."""
-ROWS = 256
-"""Rows of every network call: with few or odd numbers of rows, matrix products round a row by its position."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,7 +22,7 @@ class Labels:
     """The digits of n images, with the classifier's confidence."""
 
     label: np.ndarray
-    """[n] int64, the digit; −1 for an image that was rejected or is not finite (`classify_finite`)."""
+    """[n] int64, the digit; −1 for an image that was rejected or is not finite (`classification.classify_finite`)."""
     confidence: np.ndarray
     """[n] float32, the softmax of the best digit."""
     margin: np.ndarray
@@ -84,82 +74,6 @@ class Labels:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Classifier:
-    """A function from images [n, 1, 28, 28] to labels; it rejects images if it has a `likeness`."""
-
-    network: lenet.LeNet5
-    likeness: Likeness | None = None
-
-    @classmethod
-    def of(
-        cls,
-        weights: str | Path | lenet.LeNet5 | None = None,
-        *,
-        reject: bool = ClassifierConfig.reject,
-    ) -> Classifier:
-        """The bundled network, or one with other weights, which cannot reject."""
-        if reject and weights is not None:
-            raise UserError(
-                f"{spelled('reject')} needs statistics of digits, which only the bundled classifier has; leave out "
-                f"{spelled('weights')} or {spelled('reject')}"
-            )
-        network = weights if isinstance(weights, lenet.LeNet5) else lenet.load(weights)
-        return cls(network, Likeness.read() if reject else None)
-
-    def __call__(self, images: Any) -> Labels:
-        """The labels of images, all of which must be finite."""
-        rows, names = parse_images(images)
-        parts = [
-            self._answers(finite_rows(rows[start : start + ROWS], start, names))
-            for start in range(0, len(rows), ROWS)
-        ]
-        columns: list[np.ndarray] = [torch.cat(column).numpy() for column in zip(*parts, strict=True)]
-        label, first, second, like = columns or _NONE
-        if self.likeness is None:
-            return Labels(label, first, first - second, names=names)
-        return Labels(np.where(like >= 1, label, REJECTED), first, first - second, like, names)
-
-    @torch.no_grad()
-    def _answers(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Label, largest softmax, second largest softmax and likeness of each row."""
-        # A product of another number of rows may add in another order, so this number never varies.
-        filled = torch.zeros(ROWS, *DIGIT)
-        filled[: len(rows)] = rows
-        with evaluating(self.network):
-            logits = self.network(filled)
-        values, digits = logits.softmax(1)[: len(rows)].topk(2, dim=1)
-        like = torch.ones(ROWS) if self.likeness is None else self.likeness(filled, logits).float()
-        return digits[:, 0], values[:, 0], values[:, 1], like[: len(rows)]
-
-
-@arguments_checked
-def classify(
-    images: Any,
-    *,
-    weights: str | Path | lenet.LeNet5 | None = None,
-    reject: bool = ClassifierConfig.reject,
-) -> Labels:
-    """The digit shown by each image, with the classifier's confidence.
-
-    An image's result never depends on the other images, because every call of the network has the same number of rows.
-
-    Caveats: the confidence is the network's softmax, not a probability of being right. An image that shows no digit
-    also gets a label, often a confident one, unless `reject` is True.
-
-    Args:
-        images: [n, 1, 28, 28] or [1, 28, 28], white on black in [-1, 1]; a floating-point tensor, numpy
-            array or xarray.DataArray, whose `sample` coordinate gives the names.
-        weights: a state dict (.safetensors or .pt) or a LeNet5; the bundled weights unless given.
-        reject: label images unlike the digits of MNIST −1; their confidence and margin are those of the best digit.
-            `likeness` is the measure, whose misses `models.classifier.likeness` describes. 1 % of real digits are
-            rejected.
-
-    Raises: UserError if the shape or dtype is wrong, an image holds NaN or Inf, or `reject` is used with `weights`.
-    """
-    return Classifier.of(weights, reject=reject)(images)
-
-
 def of_images(label_of: Callable[[torch.Tensor], Any], images: torch.Tensor) -> np.ndarray:
     """The integers [n] that the caller's function `label_of` returns for images [n, C, H, W].
 
@@ -190,21 +104,6 @@ def _parse_labels(returned: Any, images: int) -> np.ndarray:
     return label
 
 
-def classify_finite(images: torch.Tensor, classifier: Classifier | None = None) -> Labels:
-    """The labels of images [n, 1, 28, 28]; −1 with confidence NaN for those that are not finite."""
-    check_images(images)
-    finite = images.isfinite().flatten(1).all(1)
-    known, chosen = (classifier or Classifier.of())(images[finite]), finite.numpy()
-
-    def spread(values: np.ndarray) -> np.ndarray:
-        for_all = np.full(len(images), REJECTED if values.dtype.kind == "i" else np.nan, values.dtype)
-        for_all[chosen] = values
-        return for_all
-
-    like = None if known.likeness is None else spread(known.likeness)
-    return Labels(spread(known.label), spread(known.confidence), spread(known.margin), like)
-
-
 def summary(labels: Labels) -> str:
     """The number of images of each digit and the mean confidence, in a few lines."""
     if not len(labels):
@@ -222,6 +121,3 @@ def summary(labels: Labels) -> str:
     sure = np.mean(labels.confidence[digits] >= 0.9) * digits.mean()
     mean = np.mean(labels.confidence[digits], dtype=np.float64)
     return "\n".join([*lines, f"mean confidence {mean:.3f}; at least 0.9 for {sure:.1%} of {len(labels):,}"])
-
-
-_NONE: list[np.ndarray] = [np.empty(0, kind) for kind in (np.int64, np.float32, np.float32, np.float32)]

@@ -1,4 +1,4 @@
-"""How much an image resembles a digit: the logits of LeNet-5, and the distance from the space of digits."""
+"""How much an image resembles a digit: the logits of a classifier, and the distance from the space of digits."""
 
 from __future__ import annotations
 
@@ -7,22 +7,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from denoscope.models.classifier import lenet
-
-FILE = lenet.WEIGHTS.with_name("likeness.safetensors")
-
 
 class Likeness(nn.Module):
-    """The likeness of images to MNIST's digits: at least 1 for 99 % of these, below 1 for other images.
+    """The likeness of images to the digits of a data set: at least 1 for 99 % of these, below 1 for other images.
 
     likeness = min(evidence / `least_evidence`, `most_residue` / residue); it has no unit. The evidence is
-    ln Σ_k exp(logit k) of the bundled LeNet-5, which is small if none of the ten logits is large. The residue is the L2
+    ln Σ_k exp(logit k) of the classifier of these digits, which is small if none of the ten logits is large. The residue is the L2
     distance of the image from the affine space through the `mean` image along the first principal `components` of the
     training digits. It is large for noise, whose features can resemble a digit's.
 
     Interpretation: a score to be compared with 1, not a probability.
 
-    Caveats: half of a digit often is a whole digit of another class (the model card counts them), and two superposed
+    Caveats: half of a digit often is a whole digit of another class (the classifiers' cards count them), and two superposed
     digits have large evidence and a small residue.
 
     Source: evidence: Liu et al., Energy-based out-of-distribution detection, NeurIPS (2020), eq. 4 at T = 1; residue:
@@ -44,13 +40,13 @@ class Likeness(nn.Module):
         self.register_buffer("most_residue", torch.tensor(most_residue, dtype=torch.float64))
 
     def forward(self, images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        """The likeness [n] float64 of images [n, 1, 28, 28] with LeNet-5's logits [n, 10]."""
+        """The likeness [n] float64 of images [n, C, H, W] with the classifier's logits [n, 10]."""
         far = residue(images, self.mean, self.components)
         return torch.minimum(evidence(logits) / self.least_evidence, self.most_residue / far)
 
     @classmethod
-    def read(cls, path: Path = FILE) -> Likeness:
-        """The likeness that a file holds; by default that of the bundled weights."""
+    def read(cls, path: Path) -> Likeness:
+        """The likeness that a file holds."""
         from safetensors.torch import load_file
 
         stored = load_file(path)
@@ -64,7 +60,7 @@ def evidence(logits: torch.Tensor) -> torch.Tensor:
 
 
 def residue(images: torch.Tensor, mean: torch.Tensor, components: torch.Tensor) -> torch.Tensor:
-    """The L2 distance [n] of images [n, 1, 28, 28] from the space through the mean [784] along the components [k, 784].
+    """The L2 distance [n] of images [n, C, H, W] from the space through the mean [d] along the components [k, d].
 
     The components are orthonormal.
     """

@@ -19,8 +19,8 @@ from denoscope.foundation.validation import parse_integer
 from denoscope.hooks.queries import as_queries
 from denoscope.hooks.taps import tapped
 from denoscope.interventions.spec import Intervention
-from denoscope.models.classifier.digit_images import DIGIT
-from denoscope.models.classifier.labels import classify_finite
+from denoscope.models.classifier.bundled_classifiers import SHAPES
+from denoscope.models.classifier.classification import classify_finite
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.schedulers import keeps_no_history
 from denoscope.recording.arguments import as_tuple
@@ -266,4 +266,4 @@ def _norms(images: np.ndarray) -> np.ndarray:
 
 def _digits(x_0: np.ndarray) -> np.ndarray | None:
     """The digit that each image shows; −1 where it is not finite, None if images are not digits."""
-    return classify_finite(torch.from_numpy(x_0)).label if x_0.shape[1:] == DIGIT else None
+    return classify_finite(torch.from_numpy(x_0)).label if x_0.shape[1:] in SHAPES else None

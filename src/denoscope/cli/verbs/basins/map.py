@@ -51,7 +51,7 @@ def run(settings: Settings, flags: MapFlags) -> None:
             denoiser,
             plane_of(settings, denoiser.shape),
             steps=inference.num_steps,
-            classifier=classifier.classifier_weights or "lenet",
+            classifier=classifier.classifier_weights or classifier.classifier,
             reject=classifier.reject,
             method=flags.method,
             audit=flags.audit,

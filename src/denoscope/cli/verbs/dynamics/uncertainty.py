@@ -65,7 +65,7 @@ def _measure(settings: Settings, flags: UncertaintyFlags, checkpoint: Checkpoint
         denoiser,
         plane,
         steps=inference.num_steps,
-        classifier=classifier.classifier_weights or "lenet",
+        classifier=classifier.classifier_weights or classifier.classifier,
         reject=classifier.reject,
         lanes=flags.lanes,
         noise_seed=seed,
