@@ -20,6 +20,7 @@ import xarray
 import denoscope as ds
 from benchmarks.bar import Bar
 from benchmarks.clock import interleaved
+from denoscope.dynamics.boundaries.label_plane import beside_boundary
 
 ROWS = {256: 0.07, 512: 0.04, 1024: 0.02, 2048: 0.011}
 """The largest share of network rows, by the number of cells along each axis."""
@@ -93,7 +94,7 @@ def compared(options: Options, plane: str, cells: int) -> Found:
         plane,
         cells,
         share=float(found["computed"].mean()),
-        boundary=float(_beside_another(label).mean()),
+        boundary=float(beside_boundary(label).mean()),
         wrong=float(np.mean(label[rows, columns] != truth)),
         bound=filled * _bound(audit["wrong"], audit["checked"]),
         seconds=seconds,
@@ -112,16 +113,6 @@ def _cells_to_compare(found: xarray.Dataset) -> tuple[np.ndarray, np.ndarray]:
     )
     rows, columns = np.divmod(chosen, shape[1])
     return rows, columns
-
-
-def _beside_another(label: np.ndarray) -> np.ndarray:
-    beside = np.zeros(label.shape, bool)
-    across, down = label[:, 1:] != label[:, :-1], label[1:] != label[:-1]
-    beside[:, 1:] |= across
-    beside[:, :-1] |= across
-    beside[1:] |= down
-    beside[:-1] |= down
-    return beside
 
 
 def _bound(wrong: int, checked: int) -> float:

@@ -20,6 +20,7 @@ from denoscope.basins.blocks import (
     sizes,
     tiling,
 )
+from denoscope.dynamics.boundaries.label_plane import beside_boundary
 from denoscope.models.classifier.labels import REJECTED
 from denoscope.noise.plane_grid import PlaneGrid
 
@@ -134,13 +135,7 @@ class Refinement:
 
     def _unchecked(self) -> np.ndarray:
         """Whether each cell is not computed, and one of its four neighbours has another label."""
-        beside = np.zeros(self.label.shape, bool)
-        across, down = self.label[:, 1:] != self.label[:, :-1], self.label[1:] != self.label[:-1]
-        beside[:, 1:] |= across
-        beside[:, :-1] |= across
-        beside[1:] |= down
-        beside[:-1] |= down
-        return beside & (self.status != COMPUTED)
+        return beside_boundary(self.label) & (self.status != COMPUTED)
 
     def _differ(self, blocks: np.ndarray) -> np.ndarray:
         at = self.label[corners(blocks)]

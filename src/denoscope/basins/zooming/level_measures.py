@@ -51,20 +51,6 @@ def growth(labelling: Labelling, plane: PlaneNoise) -> float:
     return math.log(square) / 2 if 0 < square < math.inf else math.nan
 
 
-def beside_boundary(labels: np.ndarray) -> np.ndarray:
-    """Whether each cell [ny, nx] differs from one of its four neighbours."""
-    beside = np.zeros(labels.shape, bool)
-    across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
-    for part, differ in (
-        (beside[:, 1:], across),
-        (beside[:, :-1], across),
-        (beside[1:], down),
-        (beside[:-1], down),
-    ):
-        part |= differ
-    return beside
-
-
 def _pairs(labels: np.ndarray, steps: list[int], seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The labels [e, n] of the cells `steps` [e] cells to the right, left, above or below, at random, of inner cells; and
     the labels [n] of these."""

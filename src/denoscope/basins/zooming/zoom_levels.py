@@ -13,6 +13,7 @@ from denoscope.basins.audit import sample
 from denoscope.basins.labelling import Labelling
 from denoscope.basins.zooming import level_measures
 from denoscope.basins.zooming.rounding_floor import REPEATS, changes_with_rounding
+from denoscope.dynamics.boundaries.label_plane import beside_boundary
 from denoscope.noise.plane_grid import PlaneGrid
 from denoscope.noise.plane_noise import PlaneNoise
 
@@ -77,7 +78,7 @@ class ZoomLevels:
         """Mark the boundary cells whose label rounding decides, among up to `checks` random ones; return their number."""
         names = ("label", "computed", "rounding_checked", "unstable")
         label, computed, checked, unstable = (self.data[name].values[level] for name in names)
-        cells = sample(computed & level_measures.beside_boundary(label), self.checks, level)
+        cells = sample(computed & beside_boundary(label), self.checks, level)
         if count := len(cells[0]):
             x_T = part.batch(PlaneGrid.of(part).noise_at(*cells).tolist())
             draws = np.random.default_rng([level, count])

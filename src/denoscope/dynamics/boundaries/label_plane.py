@@ -56,6 +56,17 @@ def classes_of(labels: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.bincount(labels.ravel().astype(np.int64) - REJECTED)) + REJECTED
 
 
+def beside_boundary(labels: np.ndarray) -> np.ndarray:
+    """Whether each cell [ny, nx] differs from one of its four neighbours."""
+    beside = np.zeros(labels.shape, bool)
+    across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
+    beside[:, 1:] |= across
+    beside[:, :-1] |= across
+    beside[1:] |= down
+    beside[:-1] |= down
+    return beside
+
+
 def doubling_boxes(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Sides in cells of at least three boxes that span 1, 2, 4, … spacings, up to a fifth of the plane.
 
