@@ -278,7 +278,7 @@ def basins(picture: Path) -> None:
     plane = ds.noise.plane((85, 85), denoiser.shape, lengths=(60.0, 60.0))
     with Counter("basins") as progress:
         mapped = ds.basins.map(denoiser, plane, steps=20, checkpoint=out("plane", progress))
-    labels = mapped["label"].to_numpy()
+    labels = mapped["label"]
     where = ds.basins.label_of(denoiser, plane, steps=20)
     uncertain = dynamics.uncertainty_exponent(
         where, rng.uniform(-30, 30, (400, 2)), [0.1, 0.3, 1.0, 3.0, 10.0, 30.0]

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage, stats
 
 from benchmarks.intervals.case import Case, Draw
+from benchmarks.intervals.filled import filled
 from denoscope import dynamics
 
 Generator = np.random.Generator
@@ -83,6 +84,18 @@ def blobs(rng: Generator, size: int, radius: int, share: float) -> np.ndarray:
         across, down = rng.uniform(-radius, size + radius, 2)
         plane |= np.hypot(x - across, y - down) < radius
     return plane
+
+
+def specks(rng: Generator, size: int, share: float) -> np.ndarray:
+    """Cells of another class, each by itself."""
+    return (rng.random((size, size)) < share).astype(int)
+
+
+def islands(rng: Generator, size: int, share: float) -> np.ndarray:
+    """Squares of 6 cells of another class, at places that do not depend on each other."""
+    wide = size + 5
+    starts = rng.random((wide, wide)) < 1 - (1 - share) ** (1 / 36)
+    return ndimage.maximum_filter(starts, 6)[3 : 3 + size, 3 : 3 + size].astype(int)
 
 
 def dimension(rng: Generator, plane: Callable[[Generator], np.ndarray], truth: float, part: str) -> Draw:
@@ -174,6 +187,18 @@ def _fractions() -> list[Case]:
         ("disks of radius 5 on 60 cells", partial(blobs, size=60, radius=5, share=0.5), 0.5),
         ("disks of radius 10 on 60 cells", partial(blobs, size=60, radius=10, share=0.6), 0.6),
     ]
+    planes += [
+        (
+            f"adaptive map with an audit of {audit}, {name}",
+            partial(filled, plane=plane, audit=audit),
+            share,
+        )
+        for audit, name, plane, share in (
+            (256, "Gaussian field, length 4 of 128 cells", partial(above, size=128, width=4), 0.5),
+            (256, "specks, a hundredth of 128² cells", partial(specks, size=128, share=0.01), 0.01),
+            (64, "islands of 6 cells, a tenth of 128² cells", partial(islands, size=128, share=0.1), 0.1),
+        )
+    ]
     return [
         Case("BasinFractions.intervals", name, f"{share}", partial(fraction, plane=plane, share=share))
         for name, plane, share in planes
@@ -187,6 +212,12 @@ def _dimensions() -> list[Case]:
         ("interval", "disks, 150²", partial(disks, size=150), 1),
         ("interval", "Cantor stripes, 200²", partial(stripes, size=200), stripe),
         ("interval", "rough surface, H = 0.5, 150²", partial(rough, size=150, hurst=0.5), 1.5),
+        (
+            "interval",
+            "adaptive map with an audit of 500, disks, 150²",
+            partial(filled, plane=partial(disks, size=150), audit=500),
+            1,
+        ),
         ("fit.interval", "straight lines, 150²", partial(lines, size=150), 1),
         ("fit.interval", "disks, 150²", partial(disks, size=150), 1),
         ("local", "disks, 150², sides 4 to 9", partial(disks, size=150), 1),

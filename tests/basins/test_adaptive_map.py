@@ -6,8 +6,8 @@ import torch
 from scipy import stats
 
 import denoscope as ds
-from denoscope.basins.audit import Audit
 from denoscope.basins.map_cells import distance_from_boundary
+from denoscope.dynamics.boundaries.audit import Audit
 from denoscope.dynamics.known import analytic_models as models
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.spelling import as_flags
@@ -63,6 +63,7 @@ def test_an_adaptive_map_has_the_labels_of_brute_force(linear, plane):
     }
     filled = len(plane) - pattern.calls + 200
     assert found.attrs["audit"] == {"filled": filled, "checked": 200, "wrong": 0}
+    assert found["label"].attrs["audit"] == found.attrs["audit"], "measures of the label know it too"
     warning, *of_the_plane = found.attrs["warnings"]
     assert of_the_plane == plane.warnings
     assert f"{filled} of 22400 cells were filled, and 0 of 200" in warning
@@ -71,7 +72,7 @@ def test_an_adaptive_map_has_the_labels_of_brute_force(linear, plane):
     assert "status" not in exact and "audit" not in exact.attrs
 
 
-def test_auto_is_adaptive_where_both_axes_have_128_cells(linear):
+def test_the_default_is_adaptive_where_both_axes_have_128_cells(linear):
     for counts, adaptive in (((128, 128), True), ((127, 200), False)):
         x = ds.noise.plane(counts, linear.shape, lengths=LENGTHS)
         found = ds.basins.map(
@@ -81,7 +82,6 @@ def test_auto_is_adaptive_where_both_axes_have_128_cells(linear):
             lanes=256,
             batch_size=4096,
             audit=1,
-            method="auto",
             classifier=lambda images: images[:, 0, 0, 0] > 0,
         )
         assert ("status" in found) == adaptive
@@ -135,6 +135,7 @@ def test_an_adaptive_map_that_was_stopped_resumes_to_the_same_map_without_comput
     resumed = ds.basins.map(linear, plane, checkpoint=Checkpoint(path, resume=True, progress=stop), **options)
     assert pattern.calls == every and resumed.identical(whole.assign_attrs(resumed.attrs))
     assert resumed.attrs["audit"] == whole.attrs["audit"]
+    assert Checkpoint(path).read()["label"].attrs["audit"] == whole.attrs["audit"], "in the file too"
     assert all(total is None for _, total in reports[:-1]), "nobody knows how many cells will be computed"
     assert all(done <= every for done, _ in reports) and reports[-1] == (every, every)
 

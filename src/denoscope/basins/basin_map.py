@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from denoscope.basins import point_cache
-from denoscope.basins.audit import Audit
 from denoscope.basins.blank_map import blank_map
 from denoscope.basins.blocks import block_of
 from denoscope.basins.classifiers import ClassifierSource
@@ -16,6 +15,7 @@ from denoscope.basins.map_cells import MapCells
 from denoscope.basins.point_cache import parse_cache
 from denoscope.basins.refinement import MEANINGS, Refinement
 from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
+from denoscope.dynamics.boundaries.audit import Audit
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
@@ -45,7 +45,7 @@ def basin_map(
     steps: int = InferenceConfig.num_steps,
     classifier: ClassifierSource = ClassifierConfig.classifier,
     reject: bool = ClassifierConfig.reject,
-    method: Method = "exact",
+    method: Method = "auto",
     audit: int | None = None,
     batch_size: int = InferenceConfig.batch_size,
     lanes: int = MAP_LANES,
@@ -85,9 +85,11 @@ def basin_map(
             stores only the name of a function: resume with the same one.
         reject: let the bundled classifier give images that are not digits the label −1.
         method: "exact" computes every cell, "adaptive" those around boundaries; "auto" is adaptive from 128 cells along
-            both axes on. The measures of basins take filled labels for computed ones: give them exact maps.
+            both axes on. Measures of basins allow for as many wrong cells as the audit does not exclude, if they are given
+            the map or its `label`; `.values` loses the audit.
         audit: the number of filled cells that are computed to see how many are wrong, by default 256, or all if there are
-            fewer. An exact map fills no cells.
+            fewer. An exact map fills no cells. A verdict, and a dimension with a narrow interval, need far more than the
+            default, or an exact map.
         batch_size: number of cells denoised together; does not change any bit.
         lanes: fixed number of rows of every network call, which determines the last bits.
         condition: the condition for all cells; that of the first sample if it holds several.
@@ -162,7 +164,6 @@ def _warnings(data: xarray.Dataset) -> list[str]:
             )
         warnings.append(
             f"{audit.filled} of {data['label'].size} cells were filled, and {audit.wrong} of {audit.checked} that were "
-            f"checked had another label: up to {audit.bound(0.95):.2%} may be wrong (95 %), which measures of the labels "
-            "do not account for"
+            f"checked had another label: up to {audit.bound(0.95):.2%} may be wrong (95 %)"
         )
     return warnings

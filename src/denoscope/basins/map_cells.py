@@ -11,10 +11,11 @@ import numpy as np
 import xarray
 from scipy import ndimage
 
-from denoscope.basins.audit import Audit, sample
+from denoscope.basins.audit import sample
 from denoscope.basins.labelling import Labelling
 from denoscope.basins.point_cache import KnownCells, PointCache
 from denoscope.basins.refinement import COMPUTED, Refinement, Request
+from denoscope.dynamics.boundaries.audit import Audit
 from denoscope.models.classifier.labels import REJECTED
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_grid import PlaneGrid
@@ -100,7 +101,8 @@ class MapCells:
         label[filled] = refinement.label[filled]
         checked = len(place[0])
         result = Audit(filled=int(filled.sum()) + checked, checked=checked, wrong=wrong)
-        self.data.attrs["audit"] = dataclasses.asdict(result)
+        for place_of_audit in (self.data, self.data["label"]):
+            place_of_audit.attrs["audit"] = dataclasses.asdict(result)
 
     @functools.cached_property
     def _known(self) -> KnownCells:

@@ -31,8 +31,10 @@ class LabelFlags(MeasureFlags):
     )
 
 
-def read_plane(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+def read_plane(path: Path) -> tuple[np.ndarray | xarray.DataArray, dict[str, Any]]:
     """The labels [ny, nx] in a file of either kind, and their provenance; the warnings of a map are logged.
+
+    The labels of a map with filled cells carry its audit.
 
     Raises: UserError if the file is missing, unfinished or holds no plane of labels.
     """
@@ -51,7 +53,9 @@ def read_plane(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     if not known.all():
         raise UserError(f"{path} is not finished; resume it with denoscope basins map --resume")
     warn(stored.attrs.get("warnings", []))
-    return stored["label"].to_numpy(), provenance | {"map": stored.attrs.get(checkpoint.IDENTITY)}
+    audit = {"audit": stored.attrs["audit"]} if "audit" in stored.attrs else {}
+    labels = stored["label"].assign_attrs(audit)
+    return labels, provenance | {"map": stored.attrs.get(checkpoint.IDENTITY)}
 
 
 def _arrays(stored: xarray.Dataset) -> str:

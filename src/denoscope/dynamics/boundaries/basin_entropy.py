@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.special import entr
 
+from denoscope.dynamics.boundaries.audit import audit_of
+from denoscope.dynamics.boundaries.filled_maps import allowed_planes
 from denoscope.dynamics.boundaries.label_plane import classes_of, parse_boxes, parse_labels, plane_origin
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_array
@@ -28,8 +30,9 @@ FEW_BOXES = 30
 class BasinEntropy(Result):
     """Entropies in nats: numbers if `box` is an integer, arrays [box] if it is a sequence.
 
-    The intervals are ranges over shifted tilings: the effect of the placement of the boxes alone. `boundary_boxes` is
-    the mean number of boxes with more than one label.
+    The intervals are ranges over shifted tilings, the effect of the placement of the boxes; for a map with filled cells,
+    also over planes with as many wrong cells as its audit allows (95 %). `boundary_boxes` is the mean number of boxes with
+    more than one label.
     """
 
     box: int | tuple[int, ...]
@@ -64,7 +67,7 @@ def basin_entropy(labels: Any, *, box: int | Sequence[int] = 10, offsets: int = 
     not divide the plane, the remaining cells at the far edges are not used.
 
     Args:
-        labels: integers [ny, nx]; −1 (no class) counts as a class.
+        labels: a map of basins or its `label`, or integers [ny, nx]; −1 (no class) counts as a class.
         box: side of a box in cells, or several sides, which are sorted.
         offsets: number of tilings along each axis, shifted by box/offsets, over which the entropies are means; 1 is the
             tiling that starts at the corner, as in the publications.
@@ -73,11 +76,12 @@ def basin_entropy(labels: Any, *, box: int | Sequence[int] = 10, offsets: int = 
 
     Source: Daza, Wagemakers, Georgeot, Guéry-Odelin, Sanjuán, Scientific Reports 6, 31416 (2016).
     """
-    labels = parse_labels(labels)
+    audit, labels = audit_of(labels), parse_labels(labels)
     several = parse_array(box, "box").ndim > 0
     sides = parse_boxes(box if several else [box], labels.shape, least=1)
     offsets = parse_integer(offsets, "offsets", minimum=1)
-    by_side = [_entropies(labels, side, offsets) for side in sides]
+    allowed = list(allowed_planes(labels, audit))
+    by_side = [_entropies(labels, side, offsets, allowed) for side in sides]
 
     def column(name: str) -> Any:
         values = [getattr(entropies, name) for entropies in by_side]
@@ -90,7 +94,7 @@ def basin_entropy(labels: Any, *, box: int | Sequence[int] = 10, offsets: int = 
         entropy_interval=column("entropy_interval"),
         boundary_interval=column("boundary_interval"),
         boundary_boxes=column("boundary_boxes"),
-        origin=plane_origin(labels, sides) | {"offsets": offsets},
+        origin=plane_origin(labels, sides) | {"offsets": offsets} | audit.origin,
         warnings=tuple(
             warning
             for side, entropies in zip(sides, by_side, strict=True)
@@ -110,10 +114,12 @@ class _Entropies:
     boundary_boxes: float
 
 
-def _entropies(labels: np.ndarray, side: int, offsets: int) -> _Entropies:
+def _entropies(labels: np.ndarray, side: int, offsets: int, allowed: Sequence[np.ndarray]) -> _Entropies:
+    """The entropies of the labels; their ranges include those of the planes that an audit allows."""
     tilings = _tilings(labels, side, offsets)
     total, mixed, boxes = tilings.sum(axis=0)
-    more = [] if offsets >= LEAST_TILINGS else [_tilings(labels, side, LEAST_TILINGS)]
+    planes = [*([] if offsets >= LEAST_TILINGS else [labels]), *allowed]
+    more = [_tilings(plane, side, max(offsets, LEAST_TILINGS)) for plane in planes]
     totals, mixed_boxes, all_boxes = np.concatenate([tilings, *more]).T
     has_boundary = mixed_boxes > 0
     return _Entropies(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.label_plane import classes_of, label_array, parse_labels, plane_origin
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_confidence
@@ -52,19 +53,23 @@ def basin_fractions(labels: Any, *, confidence: float = 0.95) -> BasinFractions:
     determine it only roughly. Where a class is rare by chance, its patches are small too, and v with them: the end p of
     an interval that is nearer to 1/2 than f has n_eff·(f(1 − f)/(p(1 − p)))ˆ½ draws.
 
+    Every cell of a map with filled cells counts once, so that those along boundaries, of which more are computed, weigh no
+    more than others. What its audit leaves open, the largest share of wrong cells at this confidence, is added to both ends
+    in quadrature.
+
     Caveats: a plane shows the shares around its base, which say nothing about the whole distribution of noise. Below 10
     effective draws a warning says that the plane is too small for its basins. The measured coverage is in
     `docs/intervals.md`.
 
     Args:
-        labels: integers [n] or [ny, nx]; −1 (no class) counts as a class.
+        labels: a map of basins or its `label`, or integers [n] or [ny, nx]; −1 (no class) counts as a class.
 
     Raises: UserError if there are no labels, or they are not integers.
 
     Source: Menck, Heitzig, Marwan, Kurths, Nature Physics 9, 89 (2013); Wilson, J. Am. Stat. Assoc. 22, 209 (1927);
     design effect: Kish, Survey Sampling (1965), ch. 5.
     """
-    labels = label_array(labels)
+    audit, labels = audit_of(labels), label_array(labels)
     if labels.ndim not in (1, 2) or not labels.size:
         raise UserError(
             f"labels have shape {list(labels.shape)}; allowed: at least one label, [n] or [ny, nx]"
@@ -77,15 +82,25 @@ def basin_fractions(labels: Any, *, confidence: float = 0.95) -> BasinFractions:
         [_effective_number(labels == label, confidence) if plane else labels.size for label in classes]
     )
     interval = _interval_of_patches if plane else wilson
+    intervals = interval(fractions * effective, effective, confidence=confidence)
+    missed = audit.missed(confidence) / labels.size
     return BasinFractions(
         classes=tuple(classes.tolist()),
         fractions=fractions,
-        intervals=interval(fractions * effective, effective, confidence=confidence),
+        intervals=_widened(fractions, intervals, missed),
         effective_number=effective,
         confidence=confidence,
-        origin=plane_origin(labels),
+        origin=plane_origin(labels) | audit.origin,
         warnings=_warnings(classes, effective) if plane else (),
     )
+
+
+def _widened(fractions: np.ndarray, intervals: np.ndarray, missed: float) -> np.ndarray:
+    """The intervals [class, 2] with the share of cells that may be wrong, an independent error, added in quadrature."""
+    if not missed:
+        return intervals
+    reach = np.hypot(intervals - fractions[:, None], missed)
+    return np.clip(fractions[:, None] + reach * [-1, 1], 0, 1)
 
 
 def _interval_of_patches(members: np.ndarray, draws: np.ndarray, *, confidence: float) -> np.ndarray:

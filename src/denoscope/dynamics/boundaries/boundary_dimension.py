@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.dynamics.boundaries.audit import audit_of
+from denoscope.dynamics.boundaries.filled_maps import allowed_planes, more_checks
 from denoscope.dynamics.boundaries.label_plane import mixed_windows, parse_boxes, parse_labels, plane_origin
 from denoscope.dynamics.result import Estimate
 from denoscope.dynamics.statistics.arguments import parse_confidence, random_generator
@@ -26,6 +28,10 @@ RIM = 0.5
 possible excess."""
 UNEVEN = 0.1
 """Difference between local slopes above which, if their intervals are disjoint, there is no common exponent."""
+
+
+DOUBLED = 2.0
+"""Filled cells that may be wrong are warned of if they make the interval wider by more than this factor."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -86,11 +92,12 @@ def boundary_dimension(
 
     `interval` covers other parts of the boundary, other sizes and the treatment of the edge: it is the range of the
     slopes of bootstrap samples of 6×6 blocks of the plane (the given confidence), of the slopes with any one size
-    left out, both with and without the windows near the edge, and of the local slopes. The measured coverage is in
-    `docs/intervals.md`.
+    left out, both with and without the windows near the edge, and of the local slopes. For a map with filled cells it also
+    covers the slopes of planes with as many wrong cells as the audit allows: scattered one by one, in islands of 4×4
+    cells, and along the boundary. The measured coverage is in `docs/intervals.md`.
 
     Args:
-        labels: integers [ny, nx]; −1 (no class) counts as a class.
+        labels: a map of basins or its `label`, or integers [ny, nx]; −1 (no class) counts as a class.
         boxes: at least three sides in cells, at most half of the plane, because wider boxes all share its middle.
         seed: of the bootstrap.
 
@@ -100,20 +107,32 @@ def boundary_dimension(
     Minkowski sausage of the boundary by squares, divided by the area of a square (Falconer, Fractal Geometry, 3rd
     ed., ch. 2).
     """
-    labels = parse_labels(labels)
-    confidence = parse_confidence(confidence)
+    audit, labels, confidence = audit_of(labels), parse_labels(labels), parse_confidence(confidence)
     sides = parse_boxes(boxes, labels.shape, least=3, part=2)
     mixed = [mixed_windows(labels, side) for side in sides]
-    inner, interval = pooled_fit([mixed], labels.shape, sides, seed=seed, confidence=confidence)
+    inner, own = pooled_fit([mixed], labels.shape, sides, seed=seed, confidence=confidence)
     share = np.array([windows.mean() for windows in mixed])
+    of_allowed = [
+        boundary_dimension(plane, boxes=sides, seed=seed).value
+        for plane in allowed_planes(labels, audit, confidence)
+    ]
+    interval = _hull(*own, *of_allowed) if own else None
     return BoundaryDimension(
         value=inner.slope,
         interval=interval,
         confidence=confidence,
         fit=inner,
         mixed_share=share,
-        origin=plane_origin(labels, sides) | {"seed": seed},
-        warnings=(*_count_warnings(sides, share, inner), *_rim_warnings(mixed[0], sides[0], sides[-1])),
+        origin=plane_origin(labels, sides) | {"seed": seed} | audit.origin,
+        warnings=(
+            *_count_warnings(sides, share, inner),
+            *_rim_warnings(mixed[0], sides[0], sides[-1]),
+            *(
+                [more_checks(audit, confidence)]
+                if own and np.ptp(_hull(*own, *of_allowed)) > DOUBLED * np.ptp(own)
+                else []
+            ),
+        ),
     )
 
 

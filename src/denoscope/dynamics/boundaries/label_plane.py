@@ -18,7 +18,7 @@ COUNTED = 2**16
 
 
 def parse_labels(labels: Any, *, least_classes: int = 2) -> np.ndarray:
-    """The labels [ny, nx] of a tensor, an array of NumPy or xarray, or a list, as int8 or int32.
+    """The labels [ny, nx] of a map of basins, a tensor, an array of NumPy or xarray, or a list, as int8 or int32.
 
     The reject class −1 is a class: images that are rejected also have a basin with a boundary.
 
@@ -44,8 +44,30 @@ def parse_labels(labels: Any, *, least_classes: int = 2) -> np.ndarray:
 
 
 def label_array(labels: Any) -> np.ndarray:
-    """Labels of any shape as an array."""
-    return parse_array(labels, "labels")
+    """Labels of any shape as an array, those of a map of basins from its `label`."""
+    return parse_array(_of_map(labels), "labels")
+
+
+def _of_map(labels: Any) -> Any:
+    """The labels of a map of basins; everything else as it is.
+
+    Raises: UserError if the dataset is no map, or the map is not finished.
+    """
+    import xarray
+
+    if not isinstance(labels, xarray.Dataset):
+        return labels
+    if not {"label", "computed"} <= set(labels.data_vars):
+        raise UserError(
+            f"labels is a Dataset of {', '.join(map(str, labels.data_vars)) or 'nothing'}; allowed: a map of ds.basins.map, "
+            "or integers [ny, nx]"
+        )
+    known = labels["status"] > 0 if "status" in labels else labels["computed"]
+    if unknown := int((~known).sum()):
+        raise UserError(
+            f"labels is a map with {unknown} of {known.size} cells unknown; allowed: a finished map; resume it"
+        )
+    return labels["label"]
 
 
 def classes_of(labels: np.ndarray) -> np.ndarray:

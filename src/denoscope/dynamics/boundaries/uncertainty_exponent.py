@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.fraction_fit import (
     fit_fractions,
     local_slopes,
@@ -139,13 +140,18 @@ def uncertainty_exponent_of(
         dimension: that of the points.
         seed: of the bootstrap.
 
-    Raises: UserError if labels and epsilons do not fit together.
+    Raises: UserError if labels and epsilons do not fit together, or labels come from a map with filled cells.
     """
     distances, at_points, at_neighbours = (
         _parse_epsilons(epsilons),
         label_array(labels),
         label_array(neighbour_labels),
     )
+    if audit_of(labels).filled or audit_of(neighbour_labels).filled:
+        raise UserError(
+            "labels come from a map with filled cells, which hide the differences that this measure counts; allowed: computed "
+            f"labels, from ds.basins.label_of or from a map with {spelled('method', 'exact')}"
+        )
     if distances.tolist() != [float(epsilon) for epsilon in epsilons]:
         raise UserError(
             f"{spelled('epsilons')} is {describe(epsilons)}; allowed: different distances in ascending order"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.basin_entropy import basin_entropy
 from denoscope.dynamics.boundaries.boundary_dimension import BoundaryDimension, boundary_dimension
 from denoscope.dynamics.boundaries.disorder import boundary_cells, cell_disorder, isolated_share
-from denoscope.dynamics.boundaries.judgement import Evidence, Kind, Null, judge
+from denoscope.dynamics.boundaries.filled_maps import allowed_planes, more_checks
+from denoscope.dynamics.boundaries.judgement import Evidence, Judgement, Kind, Null, judge
 from denoscope.dynamics.boundaries.label_nulls import cell_noise, shuffled, straight_boundaries
 from denoscope.dynamics.boundaries.label_plane import (
     classes_of,
@@ -73,7 +75,8 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
     fractal: the local slopes, with their intervals, exceed both 1.1 and those of straight boundaries, and agree within
     0.25 over at least a decade from the cells on. The claim holds for `scales` only.
     undecided: none of these; or disordered cells (R of 0.6) whose slopes fall as boxes grow, as those of noise over a
-    smooth boundary; or fewer than 25 boundary cells, or a boundary at the edge of the plane.
+    smooth boundary; or fewer than 25 boundary cells, or a boundary at the edge of the plane; or a map with so many filled
+    cells that may be wrong that the verdict could be another.
 
     Interpretation: a growth exponent is not an argument, however large: two Gaussians have an exponent of 27 on a perfectly
     straight boundary. With `growth`, `ridge` says how far the exponents at the boundary exceed the others; it does not
@@ -88,7 +91,7 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
     100 (85²) and of 40 (150²) were called "smooth"; with D = 1.1, 2 of 60 and none of 40 were.
 
     Args:
-        labels: integers [ny, nx], at least 25×25 cells, and 85×85 for "fractal"; −1 (no class) counts as a class.
+        labels: a map of basins or its `label`, or integers [ny, nx]; at least 25×25 cells, and 85×85 for "fractal"; −1 (no class) counts as a class.
         growth: an exponent for each cell [ny, nx], such as `plane_growth` gives.
         seed: of the null models and of the intervals.
 
@@ -98,18 +101,16 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
     as surrogates: Theiler et al., Physica D 58, 77 (1992). The thresholds are this project's own, measured on the cases
     of its tests.
     """
-    labels = parse_labels(labels)
+    given, audit, labels = labels, audit_of(labels), parse_labels(labels)
     sides = doubling_boxes(labels.shape)
     ridge = None if growth is None else _ridge(labels, growth)
-    dimension = boundary_dimension(labels, boxes=sides, seed=seed)
-    evidence = Evidence(
-        fit=dimension.fit,
-        cells=boundary_cells(labels),
-        disorder=cell_disorder(labels),
-        isolated=isolated_share(labels),
-        nulls=null_models(labels, sides, seed),
+    dimension = boundary_dimension(given, boxes=sides, seed=seed)
+    evidence = _evidence(labels, dimension, null_models(labels, sides, seed))
+    of_allowed = (
+        judge(_evidence(plane, boundary_dimension(plane, boxes=sides, seed=seed), evidence.nulls))
+        for plane in allowed_planes(labels, audit)
     )
-    judgement = judge(evidence)
+    judgement = _confirmed(judge(evidence), of_allowed, more_checks(audit))
     return Verdict(
         verdict=judgement.kind,
         reason=judgement.reason + _ridge_remark(ridge, judgement.kind),
@@ -120,8 +121,31 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
         boundary_entropy=basin_entropy(labels, box=ENTROPY_BOX, offsets=ENTROPY_BOX).boundary_entropy,
         ridge=ridge,
         nulls=evidence.nulls,
-        origin=plane_origin(labels, sides) | {"seed": seed},
+        origin=plane_origin(labels, sides) | {"seed": seed} | audit.origin,
         warnings=dimension.warnings,
+    )
+
+
+def _evidence(labels: np.ndarray, dimension: BoundaryDimension, nulls: dict[str, Null]) -> Evidence:
+    return Evidence(
+        fit=dimension.fit,
+        cells=boundary_cells(labels),
+        disorder=cell_disorder(labels),
+        isolated=isolated_share(labels),
+        nulls=nulls,
+    )
+
+
+def _confirmed(judgement: Judgement, of_allowed: Iterable[Judgement], advice: str) -> Judgement:
+    """The judgement of a map, if that of every plane which its audit allows is the same; else "undecided"."""
+    if judgement.kind == "undecided":
+        return judgement
+    if not (others := sorted({other.kind for other in of_allowed} - {judgement.kind})):
+        return judgement
+    return Judgement(
+        "undecided",
+        f"the boundaries on the map are {judgement.kind} ({judgement.reason}), but with wrong cells among the filled ones the "
+        f"plane would be {' or '.join(others)}: {advice}",
     )
 
 

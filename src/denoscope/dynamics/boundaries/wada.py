@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.disorder import NOISY, cell_disorder
+from denoscope.dynamics.boundaries.filled_maps import allowed_planes, more_checks
 from denoscope.dynamics.boundaries.label_plane import (
     classes_of,
     mixed_windows,
@@ -77,10 +80,11 @@ def wada(
     resolutions. A class that only fills a corner makes W small. Two classes cannot be tested. Cells prove nothing about
     smaller lengths.
 
-    The intervals are Wilson's for the number of boxes that fit side by side along the boundary.
+    The intervals are Wilson's for the number of boxes that fit side by side along the boundary. For a map with filled cells
+    they include the shares on planes with as many wrong cells as its audit allows, all of which must have the same reading.
 
     Args:
-        labels: integers [ny, nx].
+        labels: a map of basins or its `label`, or integers [ny, nx].
         boxes: sides in cells.
         classes: the classes to look for; by default all but −1.
 
@@ -89,9 +93,36 @@ def wada(
     Source: Daza, Wagemakers, Sanjuán, Yorke, Scientific Reports 5, 16579 (2015), without its refinement between cells;
     merging: Daza, Wagemakers, Sanjuán, Scientific Reports 8, 9954 (2018).
     """
-    labels, confidence = parse_labels(labels), parse_confidence(confidence)
+    audit, labels, confidence = audit_of(labels), parse_labels(labels), parse_confidence(confidence)
     sides = parse_boxes(boxes, labels.shape, least=1)
     wanted = _parse_classes(classes, labels)
+    measured = _measured(labels, sides, wanted, confidence)
+    of_allowed = [
+        _measured(plane, sides, wanted, confidence) for plane in allowed_planes(labels, audit, confidence)
+    ]
+    unsettled = {measured.reading, *(other.reading for other in of_allowed)} - {"undecided"}
+    confirmed = all(other.reading == measured.reading for other in of_allowed)
+    return dataclasses.replace(
+        measured,
+        intervals=_hull(measured, of_allowed),
+        reading=measured.reading if confirmed else "undecided",
+        origin={**measured.origin, **audit.origin},
+        warnings=(
+            *measured.warnings,
+            *([] if confirmed or not unsettled else [more_checks(audit, confidence)]),
+        ),
+    )
+
+
+def _hull(measured: Wada, of_allowed: Sequence[Wada]) -> np.ndarray:
+    """The intervals [box, 2], extended to the shares of planes that an audit allows."""
+    low, high = measured.intervals.T
+    shares = np.array([measured.fractions, *(other.fractions for other in of_allowed)])
+    return np.stack([np.fmin(low, np.fmin.reduce(shares)), np.fmax(high, np.fmax.reduce(shares))], axis=-1)
+
+
+def _measured(labels: np.ndarray, sides: tuple[int, ...], wanted: tuple[int, ...], confidence: float) -> Wada:
+    """The test of a plane whose labels are all right."""
     full, mixed = np.array([_count_windows(labels, side, wanted) for side in sides]).T
     coarse = np.array([_share(labels[::2, ::2], side, wanted) for side in sides])
     independent = np.maximum(mixed / np.array(sides) ** 2, 1)

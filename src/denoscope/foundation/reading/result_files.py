@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +21,12 @@ DESCRIPTION = "told"
 
 @dataclass(frozen=True)
 class Description:
-    """The description of a file's arrays."""
+    """The description of a file's arrays; `variables` holds the attributes of those that have some."""
 
     dims: dict[str, list[str]]
     coords: list[str]
     attrs: dict[str, Any]
+    variables: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def read(
@@ -46,7 +47,10 @@ def read(
         description = json_files.parse(
             str(arrays.pop(DESCRIPTION)).encode(), Description, f"{DESCRIPTION!r} in {path}"
         )
-        variables = {name: (tuple(description.dims[name]), values) for name, values in arrays.items()}
+        variables = {
+            name: (tuple(description.dims[name]), values, description.variables.get(name, {}))
+            for name, values in arrays.items()
+        }
         coords = {name: variables.pop(name) for name in description.coords}
         return xarray.Dataset(variables, coords=coords, attrs=description.attrs)
     except UserError as error:

@@ -31,6 +31,8 @@ def write(data: xarray.Dataset, path: Path) -> None:
         "coords": [str(name) for name in data.coords],
         "attrs": as_json(data.attrs),
     }
+    if of_variables := {str(name): as_json(one.attrs) for name, one in data.variables.items() if one.attrs}:
+        description["variables"] = of_variables
     with write_output(path) as file:
         npz_files.write(file, {DESCRIPTION: np.array(json.dumps(description)), **arrays})
 

@@ -23,7 +23,7 @@ class MapFlags(LaneFlags, PictureFlags):
 
     output: Path = option(Path("basins.npz"), "Output file of the map; also its checkpoint.", NPZ)
     method: Literal["auto", "adaptive", "exact"] = option(
-        "exact",
+        "auto",
         "exact computes every cell; adaptive computes those along boundaries and fills the others; auto is adaptive from "
         "128 cells along both axes on.",
     )

@@ -16,6 +16,7 @@ from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
+    import xarray
 
     from denoscope.dynamics.boundaries.basin_entropy import BasinEntropy
     from denoscope.dynamics.boundaries.boundary_dimension import BoundaryDimension
@@ -64,7 +65,7 @@ def run(settings: Settings, flags: BasinsFlags) -> None:
     print(flags.output)
 
 
-def _boundary(labels: np.ndarray, classes: Any, boxes: tuple[int, ...]) -> dict[str, Any]:
+def _boundary(labels: np.ndarray | xarray.DataArray, classes: Any, boxes: tuple[int, ...]) -> dict[str, Any]:
     """The measures of the boundary; Wada's where three basins could meet."""
     from denoscope import dynamics
     from denoscope.models.classifier.labels import REJECTED
