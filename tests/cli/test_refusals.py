@@ -71,7 +71,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
             "--geometry spherical",
             "circumference",
         ],
-        f"{PLANE} --audit 10": ["--audit is 10", "--method exact", "--method adaptive"],
+        f"{PLANE} --method exact --audit 10": ["--audit is 10", "--method exact", "--method adaptive"],
         "--output a.json": ["--output is a.json", ".npz"],
         "--output taken.npz": ["taken.npz", "--overwrite", "--output"],
     },
