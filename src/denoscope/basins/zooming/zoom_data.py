@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denoscope.basins.audit import Audit
 from denoscope.basins.blank_map import EMPTY
 from denoscope.basins.labelling import Labelling
 from denoscope.basins.refinement import MEANINGS
 from denoscope.basins.zooming.decades import with_decades
+from denoscope.dynamics.boundaries.audit import Audit
 from denoscope.foundation.checkpoint import IDENTITY
 from denoscope.noise.plane_grid import PlaneGrid
 
