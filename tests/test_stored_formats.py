@@ -462,7 +462,8 @@ def test_a_measure_that_is_finished_gives_its_result_without_work(name, exact, t
 
 def test_the_command_resumes_a_map_of_basins(exact, tmp_path, capsys):
     shutil.copy("measures/mnist_basins/half.npz", tmp_path / "basins.npz")
-    line = "--num_prompts_per_direction 2 2 --len_per_direction 60 60 --num_steps 2 --lanes 2 --batch_size 2 --geometry flat"
+    line = "--num_prompts_per_direction 2 2 --len_per_direction 60 60 --num_steps 2 --lanes 2 --batch_size 2 --geometry flat "
+    line += "--endpoint"
     words = ["basins", "map", *line.split(), "--device", "cpu", "--reject", "--resume"]
     words += ["--output", tmp_path / "basins.npz"]
     if not exact:

@@ -297,6 +297,11 @@ class DefaultConfig(Checked):
         "flat",
         "flat: a plane; spherical: great circles through the base, so that each noise has the norm of the base.",
     )
+    endpoint: bool = option(
+        True,
+        "Place the last noise along each axis at the end of its length; without, planes of 2, 4, 8, … times as many noises "
+        "share points.",
+    )
     image_output_dir: Path | None = option(
         None, "Folder of pictures; by default images/ in the output folder."
     )

@@ -221,7 +221,7 @@ def test_a_killed_map_resumes_to_the_same_bits(recorder, tmp_path):
     out = tmp_path / "map.npz"
     line = (
         "basins map --device cpu --num_steps 1 --num_prompts_per_direction 6 8 --len_per_direction 60 60 "
-        "--geometry flat --lanes 8"
+        "--geometry flat --lanes 8 --endpoint"
     )
     running = recorder.start(*line.split(), "--output", out, "--picture", tmp_path / "map.png", holds_at=[5])
     running.until("call 5\n")  # the first is the probe of the fingerprint, the others label eight cells each

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from denoscope.cli.verb import OwnFlags
-from denoscope.config import LANES, MAP_LANES
-from denoscope.foundation.checked import option
-
 MODEL = "model scheduler clip_sample dtype"
 """Fields of the model configuration."""
 EARLIER_WORK = "resume overwrite"
 """Fields of the inference configuration that say what to do with earlier work."""
 FLAT_PLANE = (
-    "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds"
+    "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds "
+    "endpoint"
 )
 """Fields of the default configuration that describe a flat plane of noises."""
 PLANE = f"{FLAT_PLANE} geometry"
@@ -27,22 +22,11 @@ PLANE_ARGUMENTS = {
 CLASSIFIED_PLANE = {
     "system": "device threads seed",
     "model": MODEL,
-    "inference": f"num_steps batch_size {EARLIER_WORK}",
+    "inference": f"num_steps batch_size lanes {EARLIER_WORK}",
     "classifier": "classifier classifier_weights reject",
     "default": PLANE,
 }
 """The classes that noises of a plane become."""
-
-
-@dataclass(frozen=True)
-class LaneFlags(OwnFlags):
-    """How many rows the network is called with where there are always enough."""
-
-    lanes: int = option(
-        MAP_LANES, "Fixed number of rows of every network call; changes the last bits.", LANES
-    )
-
-
 SPECTRUM = {
     "system": "inputs device threads seed",
     "model": MODEL,

@@ -49,6 +49,7 @@ def plane_of(settings: Settings, shape: tuple[int, int, int]) -> PlaneNoise:
         base_seed=default.plane_base_seed,
         direction_seeds=default.direction_seeds,
         geometry=default.geometry,
+        endpoint=default.endpoint,
     )
 
 

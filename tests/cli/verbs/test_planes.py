@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,17 @@ def test_a_map_begins_spherical_with_lengths_that_fit_the_model_and_says_so(here
     made_with = checkpoint.read(here / "basins.npz").attrs["plane"]
     assert made_with["geometry"] == "spherical"
     assert made_with["lengths"] == list(ds.noise.plane((2, 1), (1, 28, 28), geometry="spherical").lengths)
+
+
+def test_a_finer_map_shares_points_with_a_coarser_one(here):
+    line = "basins map --device cpu --num_steps 1 --lanes 8 --cache points.db --geometry flat --len_per_direction 60 60"
+    for cells in (3, 6):
+        call(f"{line} --num_prompts_per_direction {cells} {cells} --output {cells}.npz")
+    coarse, fine = (checkpoint.read(here / f"{cells}.npz") for cells in (3, 6))
+    np.testing.assert_array_equal(coarse["label"], fine["label"][::2, ::2])
+    connection = sqlite3.connect(here / "points.db")
+    assert connection.execute("SELECT count(*) FROM points").fetchone() == (36,)
+    connection.close()
 
 
 def test_basins_map_prints_its_paths(capsys):

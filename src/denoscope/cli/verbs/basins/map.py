@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS, LaneFlags
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import load, plane_of
 from denoscope.cli.output import NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings
+from denoscope.config import MAP_LANES, Settings
 from denoscope.foundation.checked import at_least, option
 
 LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class MapFlags(LaneFlags, PictureFlags):
+class MapFlags(PictureFlags):
     """Where the map is written, and which of its cells are computed."""
 
     output: Path = option(Path("basins.npz"), "Output file of the map; also its checkpoint.", NPZ)
@@ -56,7 +56,7 @@ def run(settings: Settings, flags: MapFlags) -> None:
             method=flags.method,
             audit=flags.audit,
             batch_size=inference.batch_size,
-            lanes=flags.lanes,
+            lanes=inference.lanes,
             noise_seed=settings.system.seed,
             fast=flags.fast,
             cache=flags.cache,
@@ -77,5 +77,5 @@ VERB = Verb(
     CLASSIFIED_PLANE,
     MapFlags,
     arguments=PLANE_ARGUMENTS,
-    defaults={"geometry": "spherical", "len_per_direction": None},
+    defaults={"geometry": "spherical", "len_per_direction": None, "endpoint": False, "lanes": MAP_LANES},
 )

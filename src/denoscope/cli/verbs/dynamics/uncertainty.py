@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS, LaneFlags
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import load, plane_of
 from denoscope.cli.output import JSON, NPZ, CheckpointFlags, PictureFlags, warn, write_json
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings
+from denoscope.config import MAP_LANES, Settings
 from denoscope.foundation.checked import at_least, option
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class UncertaintyFlags(LaneFlags, CheckpointFlags, PictureFlags):
+class UncertaintyFlags(CheckpointFlags, PictureFlags):
     """How many points of the plane are classified, and how far around each."""
 
     epsilons: tuple[float, ...] = option(
@@ -67,7 +67,7 @@ def _measure(settings: Settings, flags: UncertaintyFlags, checkpoint: Checkpoint
         steps=inference.num_steps,
         classifier=classifier.classifier_weights or classifier.classifier,
         reject=classifier.reject,
-        lanes=flags.lanes,
+        lanes=inference.lanes,
         noise_seed=seed,
         streams=checkpoint.streams,
     )
@@ -87,4 +87,5 @@ VERB = Verb(
     CLASSIFIED_PLANE,
     UncertaintyFlags,
     arguments=PLANE_ARGUMENTS,
+    defaults={"lanes": MAP_LANES},
 )
