@@ -271,7 +271,7 @@ def test_invalid_arguments_are_refused(tiny, mnist):
 
 
 def test_the_package_shows_its_public_names_and_understands_num_steps(mixture):
-    assert dir(ds.basins) == ["PointLabels", "Tiles", "label_of", "map", "tiles"]
+    assert dir(ds.basins) == ["PointLabels", "Tiles", "label_of", "map", "tiles", "zoom"]
     plane = ds.noise.plane((2, 2), mixture.shape, lengths=(8.0, 6.0))
     one, other = (
         ds.basins.map(mixture, plane, classifier=side, **{name: 3}) for name in ("steps", "num_steps")
