@@ -22,6 +22,7 @@ from denoscope.dynamics.trajectories.trajectory_distances import METRICS
 from denoscope.figures import plots
 from denoscope.foundation import checkpoint
 from denoscope.foundation.checkpoint import Checkpoint
+from denoscope.foundation.writing import result_files
 from denoscope.recording import verify
 from denoscope.recording.opening import set_attribute
 
@@ -100,7 +101,7 @@ def exponents(picture: Path) -> None:
         path = SAVED / f"exponents_{name[:4].lower()}.npz"
         if not path.exists():
             rows = [dynamics.spectrum(denoiser, x.batch([k]), 4, steps=STEPS).exponents for k in range(3)]
-            checkpoint.write(xarray.Dataset({"exponents": (("sample", "rank"), np.array(rows))}), path)
+            result_files.write(xarray.Dataset({"exponents": (("sample", "rank"), np.array(rows))}), path)
         spectra[name] = checkpoint.read(path)["exponents"].to_numpy()
     theory = {
         name: dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
@@ -130,7 +131,7 @@ def decided(picture: Path) -> None:
     path = SAVED / "commitment.npz"
     if not path.exists():
         with Counter("commitment", unit="sample") as progress:
-            checkpoint.write(dynamics.commitment(recording, checkpoint=Checkpoint(progress=progress)), path)
+            result_files.write(dynamics.commitment(recording, checkpoint=Checkpoint(progress=progress)), path)
     commitment = checkpoint.read(path)
     level = dynamics.speciation(denoiser, covariance(), steps=STEPS)
     images = torch.from_numpy(recording.final[:24].to_numpy())
@@ -244,7 +245,7 @@ def orbits(picture: Path) -> None:
         }
         runs = {noise: dynamics.orbit(loop, x_0, iterations=600)[100:] for noise, loop in loops.items()}
         variables = {noise: (("iteration", "pixel"), run.flatten(1).numpy()) for noise, run in runs.items()}
-        checkpoint.write(xarray.Dataset(variables), path)
+        result_files.write(xarray.Dataset(variables), path)
     figure, axes = panels(1, 2)
     for noise, run in checkpoint.read(path).items():
         tested = dynamics.zero_one(run.to_numpy().mean(1), seed=0)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import xarray
 
-from denoscope.foundation import checkpoint
+from denoscope.foundation import checkpoint, work
 from denoscope.foundation.checkpoint import Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.writing import result_files
 
 
 def fresh(count=4, **identity):
@@ -25,7 +26,7 @@ def fresh(count=4, **identity):
 def test_a_dataset_is_read_as_it_was_written(tmp_path):
     data = fresh()
     data["value"].values[1] = 2.5
-    checkpoint.write(data, tmp_path / "a.npz")
+    result_files.write(data, tmp_path / "a.npz")
     found = Checkpoint(tmp_path / "a.npz").read()
     xarray.testing.assert_equal(found, data)
     assert list(found.coords) == list(data.coords) and found.attrs["unit"] == "nat"
@@ -36,10 +37,10 @@ def test_a_dataset_is_read_as_it_was_written(tmp_path):
 @pytest.mark.parametrize("name", ["file", "args", "allow_pickle", "dims"])
 def test_a_variable_may_have_any_name_but_that_of_the_description(tmp_path, name):
     data = fresh().rename(value=name)
-    checkpoint.write(data, tmp_path / "a.npz")
+    result_files.write(data, tmp_path / "a.npz")
     xarray.testing.assert_equal(checkpoint.read(tmp_path / "a.npz"), data)
     with pytest.raises(UserError, match="'told'") as caught:
-        checkpoint.write(data.rename({name: "told"}), tmp_path / "b.npz")
+        result_files.write(data.rename({name: "told"}), tmp_path / "b.npz")
     assert "\n" not in str(caught.value) and not (tmp_path / "b.npz").exists()
 
 
@@ -65,7 +66,7 @@ def test_an_error_before_the_first_piece_neither_creates_nor_replaces_a_file(tmp
     with pytest.raises(UserError), Checkpoint(out).open(fresh(), sequential=sequential):
         raise UserError("refused")
     assert not list(tmp_path.iterdir())
-    checkpoint.write(fresh(), out)
+    result_files.write(fresh(), out)
     before = out.read_bytes()
     for flags in ({"overwrite": True}, {"resume": True}):
         with pytest.raises(UserError), Checkpoint(out, **flags).open(fresh(), sequential=sequential):
@@ -115,7 +116,7 @@ def test_a_bare_loop_is_saved_and_reported_piece_by_piece(tmp_path):
 )
 def test_a_file_of_other_work_is_refused_and_left_unchanged(tmp_path, data, options, parts):
     out = tmp_path / "a.npz"
-    checkpoint.write(fresh(), out)
+    result_files.write(fresh(), out)
     before = out.read_bytes()
     with pytest.raises(UserError) as caught, Checkpoint(out, **options).open(data):
         pytest.fail("the block must not run")
@@ -125,7 +126,7 @@ def test_a_file_of_other_work_is_refused_and_left_unchanged(tmp_path, data, opti
 
 def test_a_damaged_or_missing_file_is_refused(tmp_path):
     out = tmp_path / "a.npz"
-    checkpoint.write(fresh(), out)
+    result_files.write(fresh(), out)
     out.write_bytes(out.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"a\.npz.*damaged"):
         checkpoint.read(out)
@@ -188,11 +189,11 @@ def test_writing_takes_two_percent_of_the_time(tmp_path, monkeypatch):
         writes.append(now)
         now += 1.0
 
-    monkeypatch.setattr(checkpoint, "write", slow)
-    monkeypatch.setattr(checkpoint.time, "perf_counter", lambda: now)
-    with Checkpoint(tmp_path / "a.npz").open(fresh()) as work:
+    monkeypatch.setattr(work, "write", slow)
+    monkeypatch.setattr(work.time, "perf_counter", lambda: now)
+    with Checkpoint(tmp_path / "a.npz").open(fresh()) as begun:
         for _ in range(120):
-            work.save()
+            begun.save()
             now += 1.0
     assert writes == [0.0, 51.0, 102.0, 123.0], (
         "at the first piece, 50 s after a write of 1 s, and at the end"

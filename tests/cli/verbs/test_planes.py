@@ -14,6 +14,7 @@ from command_line import call
 import denoscope as ds
 from denoscope import dynamics
 from denoscope.foundation import checkpoint
+from denoscope.foundation.writing import result_files
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +93,8 @@ def test_basins_map_prints_its_paths(capsys):
 @pytest.mark.parametrize("verb", ["basins", "verdict"])
 def test_a_file_without_a_plane_of_labels_is_refused_with_its_arrays(here, refused, verb):
     arrays = {name: ("sample", np.zeros(3, int)) for name in ("label", "same", "a", "b", "c", "d")}
-    checkpoint.write(xarray.Dataset(arrays), here / "turned.npz")
-    checkpoint.write(xarray.Dataset(), here / "other.npz")
+    result_files.write(xarray.Dataset(arrays), here / "turned.npz")
+    result_files.write(xarray.Dataset(), here / "other.npz")
     for name, content in (("other", "nothing"), ("turned", "b (sample) and 2 more")):
         refused(f"dynamics {verb} {name}.npz", f"{name}.npz", content, "`denoscope basins map`")
 

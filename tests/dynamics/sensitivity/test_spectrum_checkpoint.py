@@ -10,7 +10,7 @@ import denoscope as ds
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
 from denoscope.dynamics.sensitivity.full_spectrum import full_spectrum
 from denoscope.dynamics.sensitivity.spectrum import spectrum
-from denoscope.foundation import checkpoint
+from denoscope.foundation import checkpoint, work
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.models.conditioning import Condition
 
@@ -36,7 +36,7 @@ def interrupt_after(count: int, out, measure) -> None:
 @pytest.fixture
 def save_every_piece(monkeypatch):
     """Write the file after every piece, regardless of the time since the last save."""
-    monkeypatch.setattr(checkpoint, "WRITING_SHARE", math.inf)
+    monkeypatch.setattr(work, "WRITING_SHARE", math.inf)
 
 
 @pytest.mark.usefixtures("save_every_piece")

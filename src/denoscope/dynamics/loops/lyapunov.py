@@ -27,9 +27,10 @@ from denoscope.dynamics.loops.orbit_checks import precision_of_step_warnings, re
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_confidence
 from denoscope.foundation import memory, tensor_files
-from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint, with_room
+from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_integer
+from denoscope.foundation.work import with_room
 
 if TYPE_CHECKING:
     import xarray

@@ -20,9 +20,10 @@ from denoscope.dynamics.loops.iterated_map import (
     storable,
 )
 from denoscope.foundation import memory, tensor_files
-from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint, with_room
+from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.progress import Progress
 from denoscope.foundation.spelling import spelled
+from denoscope.foundation.work import with_room
 
 if TYPE_CHECKING:
     import xarray

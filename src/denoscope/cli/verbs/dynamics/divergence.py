@@ -26,11 +26,11 @@ def run(settings: Settings, flags: DivergenceFlags) -> None:
         import torch
 
         from denoscope import dynamics, figures
-        from denoscope.foundation import checkpoint
+        from denoscope.foundation.writing import result_files
         from denoscope.recording import opening
 
         result = dynamics.divergence(opening.open(flags.path), threshold=flags.threshold)
-    checkpoint.write(result.assign_attrs(threads=torch.get_num_threads()), flags.output)
+    result_files.write(result.assign_attrs(threads=torch.get_num_threads()), flags.output)
     flags.draw(figures.draw_divergence, result)
     for pair, rate, first in zip(
         result["sample"].values, result["growth_rate"].values, result["diverged_at"].values, strict=True
