@@ -81,7 +81,7 @@ def test_the_default_is_adaptive_where_both_axes_have_128_cells(linear):
             steps=1,
             lanes=256,
             batch_size=4096,
-            audit=1,
+            audit=1 if adaptive else None,
             classifier=lambda images: images[:, 0, 0, 0] > 0,
         )
         assert ("status" in found) == adaptive
@@ -222,12 +222,23 @@ def test_the_progress_of_an_adaptive_map_counts_computed_cells_without_a_total_u
         ({"method": None}, "method is None"),
         ({"method": "adaptive", "audit": -1}, "audit is -1; allowed: an integer of at least 0"),
         ({"method": "adaptive", "audit": 1.5}, "audit is 1.5"),
-        ({"audit": 10}, "audit is 10, but method='exact' .* leave it out, or choose method='adaptive'"),
+        (
+            {"method": "exact", "audit": 10},
+            "audit is 10, but method='exact' .* leave it out, or choose method='adaptive'",
+        ),
     ],
 )
 def test_invalid_options_are_refused(linear, plane, options, line):
     with pytest.raises(ds.UserError, match=line):
         ds.basins.map(linear, plane, **options)
+
+
+def test_an_audit_of_a_map_that_auto_computes_exactly_is_refused(linear):
+    small = ds.noise.plane((127, 200), linear.shape)
+    with pytest.raises(
+        ds.UserError, match=r"audit is 10, but method='auto' .*128.* choose method='adaptive'"
+    ):
+        ds.basins.map(linear, small, method="auto", audit=10)
 
 
 def test_the_distance_from_the_boundary_is_half_the_difference_of_two_logits_and_does_not_saturate():

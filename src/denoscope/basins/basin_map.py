@@ -108,7 +108,8 @@ def basin_map(
     parse_choice(method, "method", get_args(Method))
     grid = parse_plane(plane, denoiser)
     checkpoint = parse_checkpoint(checkpoint)
-    audited = _parse_audit(audit, method)
+    adaptive = _is_adaptive(method, grid.shape)
+    audited = _parse_audit(audit, method, adaptive=adaptive)
     loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=checkpoint.streams)
     labelling = parse_labelling(
         denoiser, classifier=classifier, reject=reject, loop=loop, condition=condition, fast=fast
@@ -117,7 +118,6 @@ def basin_map(
     if callback is not None:
         check_callable(callback, "callback", "the map so far to nothing")
     cells_per_batch = -(-parse_integer(batch_size, "batch_size", minimum=1) // lanes) * lanes
-    adaptive = _is_adaptive(method, grid.shape)
     options = {"method": "adaptive", "block": block_of(grid.shape), "audited": audited} if adaptive else {}
     with (
         checkpoint.open(blank_map(grid, labelling, options)) as work,
@@ -135,13 +135,14 @@ def basin_map(
     return work.data
 
 
-def _parse_audit(audit: Any, method: Method) -> int:
+def _parse_audit(audit: Any, method: Method, *, adaptive: bool) -> int:
     """The number of filled cells to check."""
     if audit is None:
         return AUDITED
-    if method == "exact":
+    if not adaptive:
+        small = f" on fewer than {ADAPTIVE_FROM} cells along an axis" if method == "auto" else ""
         raise UserError(
-            f"{spelled('audit')} is {describe(audit)}, but {spelled('method', 'exact')} fills no cells to check; leave it out, or "
+            f"{spelled('audit')} is {describe(audit)}, but {spelled('method', method)}{small} fills no cells to check; leave it out, or "
             f"choose {spelled('method', 'adaptive')}"
         )
     return parse_integer(audit, "audit")

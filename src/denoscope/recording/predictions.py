@@ -16,7 +16,7 @@ from denoscope.config import ClassifierConfig
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.writing.atomic_files import write_output
-from denoscope.foundation.writing.staged_files import staged_files
+from denoscope.foundation.writing.staged_files import check_finished, staged_files
 from denoscope.models.classifier.classification import Classifier, classify_finite
 from denoscope.models.classifier.digit_images import check_images
 from denoscope.models.classifier.labels import Labels
@@ -96,7 +96,8 @@ def predict(config: ClassifierConfig) -> Predictions:
     An output folder stands for its final_tensors/ and sequences/; a sample in both is read from the one that
     the latest recording wrote.
 
-    Raises: UserError naming the folder that holds no tensors, or the file that holds no digit image.
+    Raises: UserError naming the folder that holds no tensors, or whose files are being replaced, or the file that holds no
+        digit image.
     """
     files = _results(config.tensors)
     _check_planes(files.values())
@@ -165,5 +166,11 @@ def _results(folder: Path) -> dict[str, Path]:
 
 
 def _tensors_in(folder: Path) -> list[Path]:
-    """The tensors of a folder, without the grids that a classification left there."""
-    return [path for path in sorted(folder.glob("*.pt")) if not path.name.startswith("classifications_")]
+    """The tensors of a folder, without the grids that a classification left there.
+
+    Raises: UserError if a writer stopped while it replaced some of them.
+    """
+    tensors = [path for path in sorted(folder.glob("*.pt")) if not path.name.startswith("classifications_")]
+    if tensors:
+        check_finished(folder, besides=folder / PREDICTIONS)
+    return tensors

@@ -35,7 +35,7 @@ class ImageFlags(OwnFlags):
 
 def run(settings: Settings, flags: ImageFlags) -> None:
     from denoscope.figures import images
-    from denoscope.foundation.writing.staged_files import staged_files
+    from denoscope.foundation.writing.staged_files import check_finished, staged_files
 
     step = parse_step(flags.step)
     paths = (
@@ -46,6 +46,8 @@ def run(settings: Settings, flags: ImageFlags) -> None:
     if not paths:
         raise UserError(f"--folder-path is {flags.folder_path}, which holds no .pt tensors")
     folder, source = settings.pictures, flags.folder_path or paths[0]
+    if flags.folder_path:
+        check_finished(flags.folder_path, besides=folder / f"{source.stem}.png")
     overwrite = settings.inference.overwrite
     written = []
     with staged_files(folder / f"{source.stem}.png", overwrite=overwrite) as staged:

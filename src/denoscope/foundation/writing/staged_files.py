@@ -58,12 +58,16 @@ def staged_files(claim: Path, *, overwrite: bool, stale: Callable[[], list[str]]
             shutil.rmtree(staged, ignore_errors=True)
 
 
-def check_finished(folder: Path) -> None:
+def check_finished(folder: Path, *, besides: Path | None = None) -> None:
     """Refuse a folder in which a writer stopped while it replaced files that belong together.
+
+    Args:
+        besides: an output whose files the caller does not read, because it writes them again.
 
     Raises: UserError naming the folder and the output.
     """
-    for path in sorted(folder.glob(f".*.{UNFINISHED}")):
+    ignored = besides and claims.hidden_beside(besides, UNFINISHED)
+    for path in sorted(set(folder.glob(f".*.{UNFINISHED}")) - {ignored}):
         name = path.name.removeprefix(".").removesuffix(f".{UNFINISHED}")
         raise UserError(
             f"{folder} is unfinished: {name} and the files that belong to it are being replaced, or the process that "
