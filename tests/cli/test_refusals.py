@@ -75,6 +75,25 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "--output a.json": ["--output is a.json", ".npz"],
         "--output taken.npz": ["taken.npz", "--overwrite", "--output"],
     },
+    "basins zoom": {
+        "--factor 1": ["--factor is 1.0", "above 1"],
+        "--levels 0": ["--levels is 0", "at least 1"],
+        "--checks 0": ["--checks is 0", "at least 1"],
+        "--target nan 0": ["--target is nan", "finite"],
+        "--animation a.mp4": ["--animation is a.mp4", ".gif"],
+        f"{PLANE}": ["25×25"],
+        "--num_prompts_per_direction 25 25 --levels 60": [
+            "--levels is 60",
+            "1 to ",
+            "float32",
+            "--dtype float64",
+        ],
+        "--num_prompts_per_direction 25 25 --len_per_direction 1e-9 1e-9": [
+            "--len_per_direction is",
+            "float32",
+        ],
+        "--output taken.npz": ["taken.npz", "--overwrite", "--output"],
+    },
     "dynamics spectrum": {
         "--sample 3": ["--sample;", "--samples"],
         "--inputs nowhere": ["--inputs is nowhere", "folder"],

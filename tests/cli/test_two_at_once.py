@@ -20,6 +20,7 @@ LINES = {
     "record": "OF_MODEL --lanes 4 --output out.zarr",
     "patch": "run.zarr run.zarr --steps 0 --layers mid_block",
     "basins map": f"--device cpu --num_steps 1 {PLANE}",
+    "basins zoom": f"--device cpu --num_steps 1 --levels 1 {PLANE.replace('2 1', '25 25')}",
     "dynamics spectrum": "OF_MODEL --k 2 --vectors vectors",
     "dynamics full_spectrum": "OF_MODEL --dtype float64 --clip_sample False",
     "dynamics local_expansion": "OF_MODEL --k 2",

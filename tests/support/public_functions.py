@@ -217,6 +217,8 @@ def _of_figures(
     start = torch.tensor([0.3], dtype=torch.float64)
     committed = d.commitment(rec, denoiser=denoiser, label_of=sign)
     turned = d.u_turn(denoiser, x, [0.5], draws=2, steps=2, label_of=sign)
+    wide = ds.noise.plane((25, 25), SHAPE, lengths=(9.0, 9.0))
+    zoomed = ds.basins.zoom(denoiser, wide, steps=1, classifier=sign, levels=1, checks=4)
     results = {
         "basins": ds.basins.map(denoiser, plane, steps=2, classifier=sign),
         "boundary_dimension": d.boundary_dimension(labels),
@@ -238,10 +240,12 @@ def _of_figures(
         "turn_distance": turned,
         "u_turn": turned,
         "uncertainty": d.uncertainty_exponent(half, points, [0.2, 0.1, 0.05, 0.02, 0.01]),
+        "zoom": zoomed,
     }
     ax = ds.figures.plots.figure()[1]
     drawn = {f"ds.figures.draw_{name}": {"ax": ax, "result": result} for name, result in results.items()}
     drawn["ds.figures.draw_exponents"] = {"ax": ax, "spectra": {"a": np.array([0.5, -1.0])}}
+    drawn["ds.figures.save_zoom"] = {"result": zoomed, "path": "zoom.gif"}
     drawn["ds.figures.draw_orbit"] = {"ax": ax, "states": d.orbit(logistic(4.0), start, iterations=5)}
     return drawn
 

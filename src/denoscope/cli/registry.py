@@ -13,6 +13,7 @@ VERBS = (
     "record",
     "patch",
     "basins map",
+    "basins zoom",
     "dynamics spectrum",
     "dynamics full_spectrum",
     "dynamics local_expansion",

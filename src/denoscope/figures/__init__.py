@@ -32,6 +32,7 @@ from denoscope.figures.sensitivity import (
     draw_growth,
     draw_sweep,
 )
+from denoscope.figures.zooms import draw_zoom, save_zoom
 
 __all__ = [
     "draw_basins",
@@ -56,8 +57,10 @@ __all__ = [
     "draw_turn_distance",
     "draw_u_turn",
     "draw_uncertainty",
+    "draw_zoom",
     "images",
     "plots",
+    "save_zoom",
 ]
 
 

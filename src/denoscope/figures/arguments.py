@@ -36,6 +36,11 @@ def check_drawing(ax: Any, result: Any, measure: str, kind: type = xarray.Datase
         variables: variables that a Dataset of the measure has.
     """
     check_axis(ax)
+    check_result(result, measure, kind, *variables)
+
+
+def check_result(result: Any, measure: str, kind: type = xarray.Dataset, *variables: str) -> None:
+    """Refuse anything but the result of a measure; the arguments are those of `check_drawing`."""
     if not isinstance(result, kind):
         raise UserError(f"result is {describe(result)}; allowed: a result of {measure}")
     present = result.variables if isinstance(result, xarray.Dataset) else ()

@@ -1,0 +1,102 @@
+"""`denoscope basins zoom`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS, LaneFlags
+from denoscope.cli.from_settings import load, plane_of
+from denoscope.cli.output import NPZ, PictureFlags, ending, warn
+from denoscope.cli.verb import Verb
+from denoscope.config import Settings
+from denoscope.foundation.checked import at_least, option
+
+
+@dataclass(frozen=True)
+class ZoomFlags(LaneFlags, PictureFlags):
+    """Where the zoom is written, where it leads, and how deep."""
+
+    output: Path = option(Path("zoom.npz"), "Output file of the levels; also their checkpoint.", NPZ)
+    animation: Path | None = option(
+        None, "Animation of the levels; by default NAME.gif beside the output.", ending(".gif")
+    )
+    target: tuple[float, float] | None = option(
+        None, "Place (u v) in the plane near which a point of a boundary is found; by default its centre."
+    )
+    factor: float = option(
+        2.0, "By which each level is smaller.", ("a number above 1", lambda value: value > 1)
+    )
+    levels: int | None = option(
+        None, "Number of levels; by default as many as the precision of the noises allows.", at_least(1)
+    )
+    method: Literal["auto", "adaptive", "exact"] = option(
+        "adaptive", "How the map of each level is computed; as for basins map."
+    )
+    audit: int = option(
+        64, "Number of filled cells of each level that are computed to see how many are wrong.", at_least(0)
+    )
+    checks: int = option(
+        128,
+        "Number of boundary cells of each level that are denoised again to see if rounding decides.",
+        at_least(1),
+    )
+
+    @property
+    def animation_path(self) -> Path:
+        """The animation's file."""
+        return self.animation or self.output.with_suffix(".gif")
+
+    @property
+    def outputs(self) -> list[tuple[str, Path]]:
+        return [*super().outputs, ("--animation", self.animation_path)]
+
+
+def run(settings: Settings, flags: ZoomFlags) -> None:
+    inference, classifier = settings.inference, settings.classifier
+    with flags.checkpointed(inference, "zoom", unit="level", saved=flags.output) as checkpoint:
+        from denoscope import basins, figures
+
+        denoiser = load(settings)
+        result = basins.zoom(
+            denoiser,
+            plane_of(settings, denoiser.shape),
+            target=flags.target,
+            factor=flags.factor,
+            levels=flags.levels,
+            method=flags.method,
+            audit=flags.audit,
+            checks=flags.checks,
+            steps=inference.num_steps,
+            classifier=classifier.classifier_weights or "lenet",
+            reject=classifier.reject,
+            batch_size=inference.batch_size,
+            lanes=flags.lanes,
+            noise_seed=settings.system.seed,
+            checkpoint=checkpoint,
+        )
+    for decade in range(result.sizes["decade"]):
+        row = result.isel(decade=decade)
+        low, high = row["decade_dimension_interval"].values
+        print(
+            f"half-width {float(row['decade_range'][0]):.1e}: dimension {float(row['decade_dimension']):.2f} "
+            f"[{low:.2f}, {high:.2f}], {row['verdict'].item()}"
+        )
+    print(f"stopped after {result.sizes['level']} levels: {result.attrs['stopped']}")
+    if result.sizes["decade"]:
+        flags.draw(figures.draw_zoom, result)
+    figures.save_zoom(result, flags.animation_path, colors=settings.system.class_colors)
+    warn(result.attrs["warnings"])
+    flags.print_paths()
+    print(flags.animation_path)
+
+
+VERB = Verb(
+    run,
+    "Zoom into a boundary between basins, with its dimension at each decade of lengths.",
+    CLASSIFIED_PLANE,
+    ZoomFlags,
+    arguments=PLANE_ARGUMENTS,
+    defaults={"geometry": "spherical", "len_per_direction": None},
+)

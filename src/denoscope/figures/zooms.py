@@ -1,0 +1,139 @@
+"""Drawings of zooms into a boundary between basins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray
+
+from denoscope.config import SystemConfig
+from denoscope.figures.arguments import check_drawing, check_result
+from denoscope.foundation.arguments import arguments_checked
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
+from denoscope.foundation.writing.atomic_files import write_output
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from PIL import Image
+
+COLORS = {"smooth": "C0", "fractal": "C3", "noise": "C1", "undecided": "C7"}
+"""The colour of each verdict."""
+WIDTH, CAPTION = 320, 18
+"""The width of an animation and the height of its caption in pixels."""
+MILLISECONDS, HOLD = 60, 1500
+"""How long an animation shows a frame, and the last one."""
+
+
+@arguments_checked
+def draw_zoom(ax: Axes, result: xarray.Dataset) -> Axes:
+    """Draw the dimension of the boundary of a `zoom` in each decade of lengths, with its interval and verdict.
+
+    Small points are the dimensions of the levels. Lengths are half-widths of levels, and decrease to the right. Levels whose
+    labels rounding decides are left out.
+
+    Raises: UserError if the zoom has no decades.
+    """
+    check_drawing(ax, result, "basins.zoom", xarray.Dataset, "decade_dimension", "half_width", "verdict")
+    if not result.sizes["decade"]:
+        raise UserError(f"this zoom has no decades to draw: {result.attrs['stopped']}")
+    ax.plot(result["half_width"], result["dimension"], ".", color="#999999", markersize=3, label="levels")
+    width, value = (
+        result["decade_range"].prod("bound").to_numpy() ** 0.5,
+        result["decade_dimension"].to_numpy(),
+    )
+    interval = result["decade_dimension_interval"].to_numpy()
+    verdicts = result["verdict"].to_numpy()
+    for verdict in dict.fromkeys(verdicts.tolist()):
+        at = (verdicts == verdict) & np.isfinite(value)
+        apart = np.abs(interval[at].T - value[at])
+        ax.errorbar(
+            width[at],
+            value[at],
+            apart,
+            fmt="o",
+            color=COLORS[verdict],
+            markersize=5,
+            capsize=2,
+            label=verdict,
+        )
+    ax.axhline(1, color="#333333", linewidth=0.8, linestyle="--")
+    ax.set(xscale="log", xlabel="half-width (L2)", ylabel="dimension of the boundary", ylim=(0.8, 2.05))
+    ax.invert_xaxis()
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+@arguments_checked
+def save_zoom(
+    result: xarray.Dataset,
+    path: str | Path,
+    *,
+    colors: Sequence[str] = SystemConfig.class_colors,
+    frames_per_level: int = 6,
+) -> None:
+    """Write the levels of a `zoom` as an endless GIF in which the view narrows continuously.
+
+    Each frame shows the central part of one level, in the colours of the classes; classes beyond the colours, and −1, are
+    grey. The caption gives the half-width of the view (L2).
+
+    Args:
+        frames_per_level: frames from one level to the next.
+
+    Raises: UserError if the file is not a .gif.
+    """
+    check_result(result, "basins.zoom", xarray.Dataset, "label", "half_width")
+    if Path(path).suffix.lower() != ".gif":
+        raise UserError(f"{spelled('path')} is {str(path)!r}; allowed: a name that ends in .gif")
+    if not isinstance(frames_per_level, int) or frames_per_level < 1:
+        raise UserError(f"frames_per_level is {frames_per_level!r}; allowed: an integer of at least 1")
+    first, *others = _frames(result, _palette(colors), frames_per_level)
+    durations = [MILLISECONDS] * len(others) + [HOLD]
+    with write_output(path) as file:
+        first.save(
+            file, "GIF", save_all=True, append_images=others, duration=durations, loop=0, optimize=False
+        )
+
+
+def _frames(result: xarray.Dataset, palette: np.ndarray, count: int) -> Iterator[Image.Image]:
+    """The frames of all levels, each narrower than the one before."""
+    half_width = result["half_width"].to_numpy()
+    factor = half_width[0] / half_width[1] if len(half_width) > 1 else 1.0
+    for labels, width in zip(result["label"].to_numpy(), half_width, strict=True):
+        last = width == half_width[-1]
+        for step in range(1 if last else count):
+            part = factor ** (-step / count)
+            yield _frame(
+                palette[np.clip(labels, -1, len(palette) - 1)], part, f"half-width {width * part:.2e}"
+            )
+
+
+def _frame(indices: np.ndarray, part: float, caption: str) -> Image.Image:
+    """The central part of a level [ny, nx] of colours, with v upwards, above its caption."""
+    from PIL import Image, ImageDraw
+
+    ny, nx = indices.shape
+    height = max(1, round(WIDTH * ny / nx))
+    rows, columns = (
+        ((np.arange(pixels) + 0.5) / pixels - 0.5) * part * cells + cells / 2
+        for pixels, cells in ((height, ny), (WIDTH, nx))
+    )
+    pixels = indices[rows.astype(int)[::-1, None], columns.astype(int)]
+    caption_rows = np.zeros((CAPTION, WIDTH, 3), np.uint8)
+    frame = Image.fromarray(np.concatenate([pixels, caption_rows]))
+    ImageDraw.Draw(frame).text((6, height + 3), caption, fill=(255, 255, 255))
+    return frame.convert("P", palette=Image.Palette.ADAPTIVE, colors=32)
+
+
+def _palette(colors: Sequence[str]) -> np.ndarray:
+    """RGB [class + 1, 3] of each class; the last one, of −1, is grey."""
+    from PIL import ImageColor
+
+    try:
+        rows = [ImageColor.getrgb(color)[:3] for color in colors]
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"colors is {list(colors)!r}; allowed: colors such as '#4477aa'") from error
+    return np.array([*rows, (140, 140, 140)], np.uint8)
