@@ -111,17 +111,17 @@ def _frames(result: xarray.Dataset, palette: np.ndarray, count: int) -> Iterator
             )
 
 
-def _frame(indices: np.ndarray, part: float, caption: str) -> Image.Image:
-    """The central part of a level [ny, nx] of colours, with v upwards, above its caption."""
+def _frame(cells: np.ndarray, part: float, caption: str) -> Image.Image:
+    """The central part of a level of colours [ny, nx, 3], with v upwards, above its caption."""
     from PIL import Image, ImageDraw
 
-    ny, nx = indices.shape
+    ny, nx = cells.shape[:2]
     height = max(1, round(WIDTH * ny / nx))
     rows, columns = (
-        ((np.arange(pixels) + 0.5) / pixels - 0.5) * part * cells + cells / 2
-        for pixels, cells in ((height, ny), (WIDTH, nx))
+        ((np.arange(pixels) + 0.5) / pixels - 0.5) * part * count + count / 2
+        for pixels, count in ((height, ny), (WIDTH, nx))
     )
-    pixels = indices[rows.astype(int)[::-1, None], columns.astype(int)]
+    pixels = cells[rows.astype(int)[::-1, None], columns.astype(int)]
     caption_rows = np.zeros((CAPTION, WIDTH, 3), np.uint8)
     frame = Image.fromarray(np.concatenate([pixels, caption_rows]))
     ImageDraw.Draw(frame).text((6, height + 3), caption, fill=(255, 255, 255))
