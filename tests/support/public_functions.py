@@ -19,6 +19,7 @@ SHAPE = (1, 4, 4)
 RESULTS = (
     "Estimate", "Labels", "NoiseSet", "Recording", "Result", "Shape", "Step", "UserError",
     "ArrayNoise", "Denoiser", "FolderNoise", "PerturbedNoise", "PlaneNoise", "RandomNoise", "SphereNoise", "Tiles",
+    "RefinementFrames",
 )  # fmt: skip
 """Public classes that functions return, and that nobody makes by hand."""
 
@@ -245,6 +246,9 @@ def _of_figures(
     ax = ds.figures.plots.figure()[1]
     drawn = {f"ds.figures.draw_{name}": {"ax": ax, "result": result} for name, result in results.items()}
     drawn["ds.figures.draw_exponents"] = {"ax": ax, "spectra": {"a": np.array([0.5, -1.0])}}
+    stages = ds.figures.RefinementFrames()
+    stages(results["basins"])
+    drawn["ds.figures.save_refinement"] = {"stages": stages, "path": "basins.gif"}
     drawn["ds.figures.save_zoom"] = {"result": zoomed, "path": "zoom.gif"}
     drawn["ds.figures.draw_orbit"] = {"ax": ax, "states": d.orbit(logistic(4.0), start, iterations=5)}
     return drawn

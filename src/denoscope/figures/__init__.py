@@ -24,6 +24,7 @@ from denoscope.figures.loops import (
     draw_orbit_diagram,
     draw_recurrence,
 )
+from denoscope.figures.refinements import RefinementFrames, save_refinement
 from denoscope.figures.sensitivity import (
     draw_basins,
     draw_divergence,
@@ -35,6 +36,7 @@ from denoscope.figures.sensitivity import (
 from denoscope.figures.zooms import draw_zoom, save_zoom
 
 __all__ = [
+    "RefinementFrames",
     "draw_basins",
     "draw_boundary_dimension",
     "draw_commitment",
@@ -60,6 +62,7 @@ __all__ = [
     "draw_zoom",
     "images",
     "plots",
+    "save_refinement",
     "save_zoom",
 ]
 

@@ -10,11 +10,10 @@ import numpy as np
 import xarray
 
 from denoscope.config import SystemConfig
+from denoscope.figures.animations import frame, palette, write_gif
 from denoscope.figures.arguments import check_drawing, check_result
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import spelled
-from denoscope.foundation.writing.atomic_files import write_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
 
 COLORS = {"smooth": "C0", "fractal": "C3", "noise": "C1", "undecided": "C7"}
 """The colour of each verdict."""
-WIDTH, CAPTION = 320, 18
-"""The width of an animation and the height of its caption in pixels."""
-MILLISECONDS, HOLD = 60, 1500
-"""How long an animation shows a frame, and the last one."""
 
 
 @arguments_checked
@@ -86,19 +81,12 @@ def save_zoom(
     Raises: UserError if the file is not a .gif.
     """
     check_result(result, "basins.zoom", xarray.Dataset, "label", "half_width")
-    if Path(path).suffix.lower() != ".gif":
-        raise UserError(f"{spelled('path')} is {str(path)!r}; allowed: a name that ends in .gif")
     if not isinstance(frames_per_level, int) or frames_per_level < 1:
         raise UserError(f"frames_per_level is {frames_per_level!r}; allowed: an integer of at least 1")
-    first, *others = _frames(result, _palette(colors), frames_per_level)
-    durations = [MILLISECONDS] * len(others) + [HOLD]
-    with write_output(path) as file:
-        first.save(
-            file, "GIF", save_all=True, append_images=others, duration=durations, loop=0, optimize=False
-        )
+    write_gif(_frames(result, palette(colors), frames_per_level), path)
 
 
-def _frames(result: xarray.Dataset, palette: np.ndarray, count: int) -> Iterator[Image.Image]:
+def _frames(result: xarray.Dataset, rgb: np.ndarray, count: int) -> Iterator[Image.Image]:
     """The frames of all levels, each narrower than the one before."""
     half_width = result["half_width"].to_numpy()
     factor = half_width[0] / half_width[1] if len(half_width) > 1 else 1.0
@@ -106,34 +94,4 @@ def _frames(result: xarray.Dataset, palette: np.ndarray, count: int) -> Iterator
         last = width == half_width[-1]
         for step in range(1 if last else count):
             part = factor ** (-step / count)
-            yield _frame(
-                palette[np.clip(labels, -1, len(palette) - 1)], part, f"half-width {width * part:.2e}"
-            )
-
-
-def _frame(cells: np.ndarray, part: float, caption: str) -> Image.Image:
-    """The central part of a level of colours [ny, nx, 3], with v upwards, above its caption."""
-    from PIL import Image, ImageDraw
-
-    ny, nx = cells.shape[:2]
-    height = max(1, round(WIDTH * ny / nx))
-    rows, columns = (
-        ((np.arange(pixels) + 0.5) / pixels - 0.5) * part * count + count / 2
-        for pixels, count in ((height, ny), (WIDTH, nx))
-    )
-    pixels = cells[rows.astype(int)[::-1, None], columns.astype(int)]
-    caption_rows = np.zeros((CAPTION, WIDTH, 3), np.uint8)
-    frame = Image.fromarray(np.concatenate([pixels, caption_rows]))
-    ImageDraw.Draw(frame).text((6, height + 3), caption, fill=(255, 255, 255))
-    return frame.convert("P", palette=Image.Palette.ADAPTIVE, colors=32)
-
-
-def _palette(colors: Sequence[str]) -> np.ndarray:
-    """RGB [class + 1, 3] of each class; the last one, of −1, is grey."""
-    from PIL import ImageColor
-
-    try:
-        rows = [ImageColor.getrgb(color)[:3] for color in colors]
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"colors is {list(colors)!r}; allowed: colors such as '#4477aa'") from error
-    return np.array([*rows, (140, 140, 140)], np.uint8)
+            yield frame(labels, rgb, f"half-width {width * part:.2e}", part=part)

@@ -77,7 +77,10 @@ def test_a_map_begins_spherical_with_lengths_that_fit_the_model_and_says_so(here
 def test_a_finer_map_shares_points_with_a_coarser_one(here):
     line = "basins map --device cpu --num_steps 1 --lanes 8 --cache points.db --geometry flat --len_per_direction 60 60"
     for cells in (3, 6):
-        call(f"{line} --num_prompts_per_direction {cells} {cells} --output {cells}.npz")
+        call(
+            f"{line} --num_prompts_per_direction {cells} {cells} --output {cells}.npz --animation {cells}.gif"
+        )
+    assert (here / "6.gif").read_bytes().startswith(b"GIF89a")
     coarse, fine = (checkpoint.read(here / f"{cells}.npz") for cells in (3, 6))
     np.testing.assert_array_equal(coarse["label"], fine["label"][::2, ::2])
     connection = sqlite3.connect(here / "points.db")

@@ -9,7 +9,7 @@ from typing import Literal
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import load, plane_of
-from denoscope.cli.output import NPZ, PictureFlags, warn
+from denoscope.cli.output import NPZ, PictureFlags, ending, warn
 from denoscope.cli.verb import Verb
 from denoscope.config import MAP_LANES, Settings
 from denoscope.foundation.checked import at_least, option
@@ -39,6 +39,13 @@ class MapFlags(PictureFlags):
         "File of points whose labels are known, created if it does not exist: they are not computed again, also not for "
         "another grid of the same plane.",
     )
+    animation: Path | None = option(
+        None, "Animation of the map as it becomes finer; by default there is none.", ending(".gif")
+    )
+
+    @property
+    def outputs(self) -> list[tuple[str, Path]]:
+        return [*super().outputs, *([("--animation", self.animation)] if self.animation else [])]
 
 
 def run(settings: Settings, flags: MapFlags) -> None:
@@ -46,7 +53,7 @@ def run(settings: Settings, flags: MapFlags) -> None:
     with flags.checkpointed(inference, "map of basins", unit="cell", saved=flags.output) as checkpoint:
         from denoscope import basins, figures
 
-        denoiser = load(settings)
+        denoiser, stages = load(settings), figures.RefinementFrames()
         result = basins.map(
             denoiser,
             plane_of(settings, denoiser.shape),
@@ -60,9 +67,12 @@ def run(settings: Settings, flags: MapFlags) -> None:
             noise_seed=settings.system.seed,
             fast=flags.fast,
             cache=flags.cache,
+            callback=stages if flags.animation else None,
             checkpoint=checkpoint,
         )
     flags.draw(figures.draw_basins, result, colors=settings.system.class_colors)
+    if flags.animation:
+        figures.save_refinement(stages, flags.animation, colors=settings.system.class_colors)
     if geometry == "spherical":
         LOGGER.info(
             "the plane is spherical: each noise has the norm of the base (--geometry flat: a flat plane)"

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS, LaneFlags
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import load, plane_of
 from denoscope.cli.output import NPZ, PictureFlags, ending, warn
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings
+from denoscope.config import MAP_LANES, Settings
 from denoscope.foundation.checked import at_least, option
 
 
 @dataclass(frozen=True)
-class ZoomFlags(LaneFlags, PictureFlags):
+class ZoomFlags(PictureFlags):
     """Where the zoom is written, where it leads, and how deep."""
 
     output: Path = option(Path("zoom.npz"), "Output file of the levels; also their checkpoint.", NPZ)
@@ -69,10 +69,10 @@ def run(settings: Settings, flags: ZoomFlags) -> None:
             audit=flags.audit,
             checks=flags.checks,
             steps=inference.num_steps,
-            classifier=classifier.classifier_weights or "lenet",
+            classifier=classifier.classifier_weights or classifier.classifier,
             reject=classifier.reject,
             batch_size=inference.batch_size,
-            lanes=flags.lanes,
+            lanes=inference.lanes,
             noise_seed=settings.system.seed,
             checkpoint=checkpoint,
         )
@@ -98,5 +98,5 @@ VERB = Verb(
     CLASSIFIED_PLANE,
     ZoomFlags,
     arguments=PLANE_ARGUMENTS,
-    defaults={"geometry": "spherical", "len_per_direction": None},
+    defaults={"geometry": "spherical", "len_per_direction": None, "lanes": MAP_LANES},
 )

@@ -1,0 +1,68 @@
+"""Planes of labels as the frames of an animation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
+from denoscope.foundation.writing.atomic_files import write_output
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+WIDTH, CAPTION = 320, 18
+"""The width of an animation and the height of its caption in pixels."""
+MILLISECONDS, HOLD = 60, 1500
+"""How long an animation shows a frame, and the last one."""
+
+
+def write_gif(frames: Iterable[Image.Image], path: str | Path, *, milliseconds: int = MILLISECONDS) -> None:
+    """Write frames as an endless GIF, which pauses at the last one.
+
+    Raises: UserError if the file is not a .gif.
+    """
+    if Path(path).suffix.lower() != ".gif":
+        raise UserError(f"{spelled('path')} is {str(path)!r}; allowed: a name that ends in .gif")
+    first, *others = frames
+    durations = [milliseconds] * len(others) + [HOLD]
+    with write_output(path) as file:
+        first.save(
+            file, "GIF", save_all=True, append_images=others, duration=durations, loop=0, optimize=False
+        )
+
+
+def frame(labels: np.ndarray, rgb: np.ndarray, caption: str, *, part: float = 1.0) -> Image.Image:
+    """The central part of a plane of labels [ny, nx], with v upwards, above its caption.
+
+    Args:
+        rgb: the colours of the classes; see `palette`.
+    """
+    from PIL import Image, ImageDraw
+
+    cells = rgb[np.clip(labels, -1, len(rgb) - 1)]
+    ny, nx = labels.shape
+    height = max(1, round(WIDTH * ny / nx))
+    rows, columns = (
+        ((np.arange(pixels) + 0.5) / pixels - 0.5) * part * count + count / 2
+        for pixels, count in ((height, ny), (WIDTH, nx))
+    )
+    pixels = cells[rows.astype(int)[::-1, None], columns.astype(int)]
+    image = Image.fromarray(np.concatenate([pixels, np.zeros((CAPTION, WIDTH, 3), np.uint8)]))
+    ImageDraw.Draw(image).text((6, height + 3), caption, fill=(255, 255, 255))
+    return image.convert("P", palette=Image.Palette.ADAPTIVE, colors=32)
+
+
+def palette(colors: Sequence[str]) -> np.ndarray:
+    """RGB [class + 1, 3] of each class; the last one, of −1, is grey."""
+    from PIL import ImageColor
+
+    try:
+        rows = [ImageColor.getrgb(color)[:3] for color in colors]
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"colors is {list(colors)!r}; allowed: colors such as '#4477aa'") from error
+    return np.array([*rows, (140, 140, 140)], np.uint8)
