@@ -108,7 +108,7 @@ def basin_map(
     parse_choice(method, "method", get_args(Method))
     grid = parse_plane(plane, denoiser)
     checkpoint = parse_checkpoint(checkpoint)
-    adaptive = _is_adaptive(method, grid.shape)
+    adaptive = is_adaptive(method, grid.shape)
     audited = _parse_audit(audit, method, adaptive=adaptive)
     loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=checkpoint.streams)
     labelling = parse_labelling(
@@ -148,7 +148,7 @@ def _parse_audit(audit: Any, method: Method, *, adaptive: bool) -> int:
     return parse_integer(audit, "audit")
 
 
-def _is_adaptive(method: Method, shape: tuple[int, int]) -> bool:
+def is_adaptive(method: Method, shape: tuple[int, int]) -> bool:
     return method == "adaptive" or (method == "auto" and min(shape) >= ADAPTIVE_FROM)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
-from denoscope.basins.basin_map import Method, basin_map
+from denoscope.basins.basin_map import Method, basin_map, is_adaptive
 from denoscope.basins.classifiers import ClassifierSource
 from denoscope.basins.labelling import Labelling, parse_labelling, parse_plane
 from denoscope.basins.zooming.boundary_point import Point, find
@@ -122,7 +122,7 @@ def zoom(
         denoiser, classifier=classifier, reject=reject, loop=loop, condition=condition
     )
     map_of = functools.partial(
-        basin_map, denoiser, steps=steps, classifier=classifier, reject=reject, method=method, audit=None if method == "exact" else audit,
+        basin_map, denoiser, steps=steps, classifier=classifier, reject=reject, method=method, audit=audit if is_adaptive(method, grid.shape) else None,
         batch_size=batch_size, lanes=lanes, noise_seed=noise_seed, condition=condition,
     )  # fmt: skip
     with checkpoint.open(unfinished(labelling, grid, options)) as work, labelling.ready() as ready:
