@@ -1,4 +1,4 @@
-"""Hidden states, sequences, digits and a plane of classes from the bundled model, in demo/."""
+"""Hidden states, sequences, digits and a plane of classes from the bundled models, in demo/."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from denoscope.cli.progress import Console, Counter
 from denoscope.figures import images, plots
 
 OUT = Path("demo")
-SIDE, STEPS, LENGTH = 64, 20, 60.0
+SIDE, STEPS = 256, 20
 
 
 def record_digits(denoiser: ds.Denoiser) -> ds.Recording:
@@ -31,18 +31,15 @@ def record_digits(denoiser: ds.Denoiser) -> ds.Recording:
     )
 
 
-def map_basins(denoiser: ds.Denoiser) -> xarray.Dataset:
-    """The digit that each noise of a plane becomes, computed along boundaries; the norm of a typical noise is √784 = 28."""
-    plane = ds.noise.plane((SIDE, SIDE), denoiser.shape, lengths=(LENGTH, LENGTH))
+def map_basins(denoiser: ds.Denoiser, stages: ds.figures.RefinementFrames) -> xarray.Dataset:
+    """The digit that each noise of a part of a sphere becomes: cells along boundaries are computed, the others filled."""
+    plane = ds.noise.plane((SIDE, SIDE), denoiser.shape, geometry="spherical", endpoint=False)
     with Counter("plane", unit="noise") as counter:
         return ds.basins.map(
             denoiser,
             plane,
             steps=STEPS,
-            method="adaptive",
-            audit=64,
-            lanes=32,
-            batch_size=32,
+            callback=stages,
             checkpoint=ds.Checkpoint(progress=counter),
         )
 
@@ -63,12 +60,13 @@ def draw_overview(rec: ds.Recording, basins: xarray.Dataset) -> Figure:
 
 
 def main() -> None:
-    denoiser = ds.load("mnist")
-    rec = record_digits(denoiser)
+    rec = record_digits(ds.load("mnist"))
     digits = torch.from_numpy(rec.final.to_numpy())
     images.contact_sheet(digits, OUT / "digits.png", columns=8)
     images.save_strip(torch.from_numpy(rec.sequence[0].to_numpy()), OUT / "strip.png")
-    basins = map_basins(denoiser)
+    stages = ds.figures.RefinementFrames()
+    basins = map_basins(ds.load("digits"), stages)
+    ds.figures.save_refinement(stages, OUT / "plane.gif")
     figure, axes = plots.figure()
     ds.figures.draw_basins(axes, basins)
     plots.save(figure, OUT / "plane.png")
@@ -85,7 +83,7 @@ def main() -> None:
     print(f"  {OUT / 'overview.png'}  all of it in one picture")
     print(f"  {OUT / 'digits.png'}    the {len(digits)} digits")
     print(f"  {OUT / 'strip.png'}     the first of them, from noise x_T to image x_0")
-    print(f"  {OUT / 'plane.png'}     which digit each noise of a plane becomes")
+    print(f"  {OUT / 'plane.png'}     which digit each noise of a plane becomes; {OUT / 'plane.gif'}: while it was computed")
     print(f"  {OUT / 'digits.zarr'}   sequences and hidden states (xarray.open_zarr)")
 
 

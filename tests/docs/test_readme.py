@@ -22,6 +22,7 @@ PAGES = [
     "docs/pipelines.md",
     "docs/guide.md",
     "docs/reproducibility.md",
+    "docs/maps.md",
     "docs/basins.md",
     "docs/divergence.md",
     "docs/exponents.md",
