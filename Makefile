@@ -8,7 +8,7 @@ export GOMP_SPINCOUNT ?= 10000
 
 .PHONY: help setup demo test test-slow bench intervals check clean
 help:
-	@echo "make demo       record and classify digits of the bundled model; minutes on two idle cores"
+	@echo "make demo       record and classify digits, map a plane of noises; a minute or two"
 	@echo "make test       run the tests (make test-slow: those that take minutes)"
 	@echo "make bench      what recording and derivatives cost, beside denoising alone; about an hour"
 	@echo "make intervals  how often each stated interval contains the truth, as docs/intervals.md; about 40 minutes"

@@ -33,7 +33,7 @@ def record_digits(denoiser: ds.Denoiser) -> ds.Recording:
 
 def map_basins(denoiser: ds.Denoiser, stages: ds.figures.RefinementFrames) -> xarray.Dataset:
     """The digit that each noise of a part of a sphere becomes: cells along boundaries are computed, the others filled."""
-    plane = ds.noise.plane((SIDE, SIDE), denoiser.shape, geometry="spherical", endpoint=False)
+    plane = ds.noise.plane((SIDE, SIDE), denoiser.shape, geometry="spherical", base_seed=7, endpoint=False)
     with Counter("plane", unit="noise") as counter:
         return ds.basins.map(
             denoiser,
@@ -83,7 +83,9 @@ def main() -> None:
     print(f"  {OUT / 'overview.png'}  all of it in one picture")
     print(f"  {OUT / 'digits.png'}    the {len(digits)} digits")
     print(f"  {OUT / 'strip.png'}     the first of them, from noise x_T to image x_0")
-    print(f"  {OUT / 'plane.png'}     which digit each noise of a plane becomes; {OUT / 'plane.gif'}: while it was computed")
+    print(
+        f"  {OUT / 'plane.png'}     which digit each noise of a plane becomes; {OUT / 'plane.gif'}: while it was computed"
+    )
     print(f"  {OUT / 'digits.zarr'}   sequences and hidden states (xarray.open_zarr)")
 
 
