@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.intervals import orbits, planes, samples
+from benchmarks.intervals import orbits, planes, samples, zooms
 from benchmarks.intervals.case import DRAWS, Case, Coverage, measure
 
 PAGE = Path(__file__).parents[2] / "docs" / "intervals.md"
@@ -43,7 +43,7 @@ class Options:
 @cache
 def all_cases() -> dict[str, Case]:
     """All cases by name."""
-    found = [*planes.cases(), *orbits.cases(), *samples.cases()]
+    found = [*planes.cases(), *zooms.cases(), *orbits.cases(), *samples.cases()]
     names = {case.name: case for case in found}
     assert len(names) == len(found), "two cases have the same name"
     return names

@@ -12,6 +12,7 @@ from command_line import check_refusal
 
 import denoscope as ds
 from denoscope import cli
+from denoscope.config import ClassifierConfig
 from denoscope.recording.predictions import predict
 from denoscope.storage import layout_checksums
 from denoscope.storage.stores.local import LocalStore
@@ -101,7 +102,7 @@ def test_a_pipe_in_place_of_states_is_refused_at_once(copy):
 def test_a_cell_of_a_plane_that_nothing_holds_is_refused(tmp_path, cell):
     torch.save(torch.zeros(1, 28, 28), tmp_path / f"plane_e_{cell}.pt")
     with pytest.raises(ds.UserError, match=r"plane_e_x.*cells; allowed: at most 100,000,000"):
-        predict(tmp_path)
+        predict(ClassifierConfig(tensors=tmp_path))
 
 
 def test_more_noises_than_a_disk_or_a_run_holds_are_refused(tiny, tmp_path):

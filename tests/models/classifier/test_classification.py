@@ -78,7 +78,7 @@ def test_other_images_names_and_weights_are_refused():
 @pytest.mark.parametrize("name", ["auto", "digits-cnn"])
 def test_a_map_of_small_images_takes_the_classifier_of_their_shape(small, name):
     plane = ds.noise.plane((3, 2), small.shape, lengths=(8.0, 8.0))
-    found = ds.basins.map(small, plane, steps=2, classifier=name, reject=True)
+    found = ds.basins.map(small, plane, steps=2, lanes=8, classifier=name, reject=True)
     labels = ds.classify(ds.sample(small, plane.batch(range(6)), steps=2), reject=True)
     for field in ("label", "confidence", "margin", "likeness"):
         np.testing.assert_array_equal(found[field].to_numpy().T.ravel(), getattr(labels, field))
