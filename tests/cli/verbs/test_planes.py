@@ -24,7 +24,7 @@ def basin_map(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         call(
-            "basins map --device cpu --num_steps 1 --num_prompts_per_direction 26 25 --len_per_direction 60 60"
+            "basins map --model digits --device cpu --num_steps 1 --num_prompts_per_direction 26 25 --len_per_direction 16 16"
         )
     return folder
 
@@ -194,12 +194,12 @@ def test_uncertainty_classifies_random_points_of_a_plane(mnist, here, capsys, re
 
 def test_basins_zoom_writes_levels_a_figure_and_an_animation(here, capsys):
     call(
-        "basins zoom --device cpu --num_steps 1 --num_prompts_per_direction 25 25 --len_per_direction 60 60 --geometry flat "
-        "--levels 2 --factor 1.5 --audit 0 --checks 4 --output deep.npz"
+        "basins zoom --model digits --device cpu --num_steps 1 --num_prompts_per_direction 25 25 --len_per_direction 16 16 "
+        "--geometry flat --levels 2 --factor 1.5 --audit 0 --checks 4 --output deep.npz"
     )
     stored = checkpoint.read(here / "deep.npz")
     assert stored["label"].shape == (2, 25, 25) and stored["finished"].all() and stored.attrs["factor"] == 1.5
     *lines, numbers, picture, animation = capsys.readouterr().out.splitlines()
     assert (numbers, picture, animation) == ("deep.npz", "deep.png", "deep.gif")
-    assert "half-width 3.0e+01: dimension" in lines[0] and "stopped after 2 levels" in lines[1]
+    assert "half-width 8.0e+00: dimension" in lines[0] and "stopped after 2 levels" in lines[1]
     assert all((here / name).stat().st_size > 1000 for name in (picture, animation))
