@@ -1,4 +1,4 @@
-"""Draw the figures of the documentation with the bundled model: `python examples/figures.py decided geometry`.
+"""Draw the figures of the documentation with the bundled model `mnist`: `python examples/figures.py decided geometry`.
 
 Long computations are saved in figures/ and not repeated.
 """
@@ -38,7 +38,7 @@ def panels(rows: int, columns: int, width: float = 5.0, height: float = 3.6) -> 
 
 
 def recorded(name: str, x: ds.NoiseSet, **options: Any) -> ds.Recording:
-    """A recording of the bundled model, resumed if it was interrupted."""
+    """A recording of `mnist`, resumed if it was interrupted."""
     path = SAVED / f"{name}.zarr"
     options = {
         "steps": STEPS,

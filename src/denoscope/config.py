@@ -42,8 +42,8 @@ SIGMAS: Rule = (
 # Measured: with other numbers of rows, the rounding of a row depends on its position.
 LANES: Rule = ("1 to 4, or a multiple of 4", lambda value: 1 <= value <= 4 or (value > 0 and value % 4 == 0))
 MAP_LANES = 64
-"""Rows of every network call of a map, which has cells enough to fill them: with small networks, several times as fast
-as with few rows."""
+"""Rows of every network call of a map. A map has enough cells to fill them, and small networks then run several times as
+fast."""
 STEPS: Rule = (
     "one integer of at least 1, or several different ones of at least 0",
     lambda values: (

@@ -243,7 +243,7 @@ def test_guidance_leads_away_from_the_null_class_that_the_configuration_names(tm
 
 
 @pytest.mark.parametrize("value", [-1, "last", 1.5])
-def test_a_null_class_that_is_none_is_refused_with_its_file(tmp_path, value):
+def test_an_invalid_null_class_is_refused_with_its_file(tmp_path, value):
     network = tiny_models.unet(num_class_embeds=5)
     network.register_to_config(_null_class=value)
     network.save_pretrained(tmp_path)

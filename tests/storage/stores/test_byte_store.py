@@ -49,7 +49,8 @@ def test_a_key_that_does_not_exist_has_no_value(store):
     [
         (None, None, b"0123456789"), (0, None, b"0123456789"), (3, None, b"3456789"), (3, 2, b"34"), (None, 2, b"01"),
         (-4, None, b"6789"), (-4, 2, b"67"), (-20, None, b"0123456789"), (8, 20, b"89"), (10, 1, b""), (20, 1, b""),
-        (0, 0, b""), (4, 0, b""),
+        (0, 0, b""), (4, 0, b""), (None, 0, b""), (None, 20, b"0123456789"),
+        (0, 2**50, b"0123456789"), (None, 2**50, b"0123456789"), (-4, 2**50, b"6789"), (20, 2**50, b""),
     ],
 )  # fmt: skip
 def test_a_range_of_a_value(store, start, length, expected):

@@ -58,8 +58,8 @@ def full_spectrum(
     their digits, which an SVD of J itself would lose. `log_det` is computed independently, as the sum of ln|det J_k| by
     LU; it must equal the sum of the exponents. `residuals` are 0, because nothing is iterated.
 
-    It costs C·H·W reverse passes of the network per step: about half an hour on one core for 784 numbers and 50 steps of the
-    bundled model. Interpretation and caveats are those of `spectrum`.
+    It costs C·H·W reverse passes of the network per step: about half an hour on one core for 784 numbers and 50 steps of
+    `mnist`. Interpretation and caveats are those of `spectrum`.
 
     Args:
         x_T: one state [C, H, W] or [1, C, H, W]; it is converted to the denoiser's precision.
