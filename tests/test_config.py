@@ -40,7 +40,7 @@ CLASSES = [SystemConfig, GenerationConfig, ModelConfig, InferenceConfig, Classif
         (DefaultConfig, "base_seed", 42),
         (DefaultConfig, "perturb_seed", 69),
         (DefaultConfig, "num_prompts_per_direction", (25, 41)),
-        (DefaultConfig, "len_per_direction", (2000.0, 3000.0)),
+        (DefaultConfig, "len_per_direction", None),
         (DefaultConfig, "center_coords", (0.0, 0.0)),
         (DefaultConfig, "plane_base_seed", 420),
         (DefaultConfig, "direction_seeds", (100, 200)),

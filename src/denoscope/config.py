@@ -284,8 +284,8 @@ class DefaultConfig(Checked):
     )
     num_prompts_per_direction: tuple[int, int] = option((25, 41), "Cells along u and along v.", COUNTS)
     len_per_direction: tuple[float, float] | None = option(
-        (2000.0, 3000.0),
-        "Side lengths of the plane along u and along v (L2). None: 2000 and 3000; on a sphere a third of its circumference.",
+        None,
+        "Side lengths of the plane along u and along v (L2); by default 2000 and 3000, on a sphere a third of its circumference.",
         LENGTHS,
     )
     center_coords: tuple[float, float] = option(

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from jittering import jittering
 from torch import nn
 
 import denoscope as ds
@@ -350,20 +351,9 @@ def test_a_scheduler_is_said_to_add_noise_if_its_steps_draw_any(name, options):
 
 
 def test_a_scheduler_of_the_callers_draws_from_the_streams_of_the_run(x):
-    from diffusers import DDIMScheduler
-    from diffusers.utils.torch_utils import randn_tensor
-
-    class Jittering(DDIMScheduler):
-        """Adds noise although `eta` is 0 by default."""
-
-        def step(self, model_output, timestep, sample, eta=0.0, generator=None):
-            result = super().step(model_output, timestep, sample, eta=eta)
-            result.prev_sample += randn_tensor(sample.shape, generator=generator)
-            return result
-
     before = torch.get_rng_state()
     one, again, other = (
-        ds.sample(denoiser_of(Jittering()), x.batch(range(2)), steps=3, noise_seed=seed, lanes=2)
+        ds.sample(denoiser_of(jittering()), x.batch(range(2)), steps=3, noise_seed=seed, lanes=2)
         for seed in (1, 1, 2)
     )
     assert torch.equal(one, again) and not torch.equal(one, other)

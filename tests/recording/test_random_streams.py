@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from jittering import jittering
 
 import denoscope as ds
 from denoscope.config import InferenceConfig
@@ -73,3 +74,24 @@ def test_a_half_finished_recording_of_streams_1_is_resumed_with_them(tiny_ddpm, 
     report = verify.store(tmp_path / out, recompute=COUNT, source=tiny_ddpm.network)
     assert report.sound and not report.notes
     assert not np.array_equal(record(tiny_ddpm, x, tmp_path / out, overwrite=True).final, whole.final)
+
+
+@pytest.mark.parametrize("out", ["run.zarr", "run"])
+def test_a_resume_under_a_scheduler_of_the_callers_draws_as_the_unbroken_run(
+    make_unet, x, tmp_path, dies_at, out
+):
+    denoiser = ds.load(make_unet(), scheduler=jittering(), device="cpu")
+    whole = record(denoiser, x, tmp_path / "whole" / out)
+    dies_at(denoiser.network, 1 + STEPS + 1)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        record(denoiser, x, tmp_path / out)
+    assert ds.open(tmp_path / out).dataset["complete"].to_numpy().sum() == 2
+    rec = record(denoiser, x, tmp_path / out, resume=True)
+    assert np.array_equal(rec.sequence, whole.sequence) and rec.dataset["complete"].all()
+    assert denoiser.is_stochastic and rec.attrs["fingerprint"]["streams"] == 2
+
+
+def test_the_noise_floor_under_a_scheduler_of_the_callers_compares_lane_counts_alone(make_unet):
+    denoiser = ds.load(make_unet(), scheduler=jittering(), device="cpu")
+    floor = verify.precision(denoiser, steps=2, layers=None, lanes=2, samples=2)
+    assert floor.between_precisions is None and floor.between_lane_counts < 1e-4

@@ -109,19 +109,18 @@ def keeps_no_history(scheduler: Scheduler) -> bool:
 
 
 def adds_noise(scheduler: Scheduler) -> bool:
-    """Whether the scheduler adds noise in its steps; many that accept a generator do not."""
+    """Whether the scheduler adds noise in its steps.
+
+    Many schedulers of diffusers accept a generator and draw nothing. A class from elsewhere that accepts one is assumed
+    to draw.
+    """
     accepted, config = inspect.signature(scheduler.step).parameters, scheduler.config
     if "generator" not in accepted:
         return has_brownian_seed(scheduler)
-    if config.get("stochastic_sampling"):
+    if config.get("stochastic_sampling") or not type(scheduler).__module__.startswith("diffusers."):
         return True
     off_by_default = any(accepted[name].default == 0 for name in ("eta", "s_churn") if name in accepted)
     return not off_by_default and not str(config.get("algorithm_type")).startswith("dpmsolver")
-
-
-def needs_generators(scheduler: Scheduler) -> bool:
-    """Whether a step may draw noise: `adds_noise` holds, or the class is not one of diffusers and could do anything."""
-    return adds_noise(scheduler) or not type(scheduler).__module__.startswith("diffusers.")
 
 
 def has_brownian_seed(scheduler: Scheduler) -> bool:

@@ -25,7 +25,8 @@ MARGIN = 1.5
 """The length of a plane through three noises, in parts of their extent."""
 SHARE = 1 / 3
 """The length of a spherical plane along each axis by default, in parts of the circumference."""
-FLAT_LENGTHS = DefaultConfig.len_per_direction
+FLAT_LENGTHS = (2000.0, 3000.0)
+"""The lengths of a flat plane by default."""
 
 
 def plane(

@@ -22,7 +22,7 @@ from denoscope.models.scheduler_steps import (
     starting_sigma,
     stepped,
 )
-from denoscope.models.schedulers import needs_generators
+from denoscope.models.schedulers import adds_noise
 from denoscope.models.solver_calls import Stage, stages
 from denoscope.sampling.settings import Loop
 from denoscope.sampling.step import Step
@@ -71,7 +71,7 @@ class Lanes:
         self.network_dtype = denoiser.dtype
         like = torch.empty(0, dtype=self.network_dtype, device=denoiser.device)
         self.inputs = condition.rows(loop.lanes, self.branches, like)
-        self.draws = needs_generators(self.scheduler)
+        self.draws = adds_noise(self.scheduler)
         self.schedule = stages(self.scheduler, loop.steps)
         self.most_calls = 1 + max(stage.call for stage in self.schedule)
 

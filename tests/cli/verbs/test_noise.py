@@ -65,6 +65,20 @@ def test_a_plane_is_flat_or_spherical(capsys, refused):
     )
 
 
+def test_a_plane_without_lengths_is_as_long_as_its_geometry_allows():
+    line = "noise plane --num_prompts_per_direction 2 2 -q"
+    call(f"{line} --inputs flat")
+    call(f"{line} --geometry spherical --inputs spherical")
+    assert ds.noise.read("flat").coords["u"].tolist() == [-1000.0, -1000.0, 1000.0, 1000.0]
+    assert ds.noise.read("flat").coords["v"].tolist() == [-1500.0, 1500.0] * 2
+    sphere = ds.noise.read("spherical")
+    circumference = 2 * torch.pi * sphere.tensor(0).double().norm().item()
+    for axis in ("u", "v"):
+        assert sphere.coords[axis].max() - sphere.coords[axis].min() == pytest.approx(
+            circumference / 3, rel=1e-6
+        )
+
+
 def test_noises_have_the_shape_of_the_model(model, refused):
     call(f"noise random --model {model} --num_samples 1")
     assert load("inputs/noise_0000.pt").shape == (1, 1, 8, 8)

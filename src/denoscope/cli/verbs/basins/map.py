@@ -87,5 +87,5 @@ VERB = Verb(
     CLASSIFIED_PLANE,
     MapFlags,
     arguments=PLANE_ARGUMENTS,
-    defaults={"geometry": "spherical", "len_per_direction": None, "endpoint": False, "lanes": MAP_LANES},
+    defaults={"geometry": "spherical", "endpoint": False, "lanes": MAP_LANES},
 )

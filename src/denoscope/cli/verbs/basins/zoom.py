@@ -98,5 +98,5 @@ VERB = Verb(
     CLASSIFIED_PLANE,
     ZoomFlags,
     arguments=PLANE_ARGUMENTS,
-    defaults={"geometry": "spherical", "len_per_direction": None, "lanes": MAP_LANES},
+    defaults={"geometry": "spherical", "lanes": MAP_LANES},
 )
