@@ -16,14 +16,6 @@ LENGTHS = (8.0, 6.0)
 
 
 @pytest.fixture(scope="module")
-def linear():
-    """DDIM on Gaussian data: x_0 is x_T times a number, so that a classifier of images is one of the plane."""
-    scheduler = models.unclipped_scheduler("ddim")
-    gaussian = models.Gaussian(0.25 * torch.eye(4, dtype=torch.float64), scheduler)
-    return models.denoiser(gaussian, scheduler, (1, 1, 4))
-
-
-@pytest.fixture(scope="module")
 def plane(linear):
     return ds.noise.plane((160, 140), linear.shape, lengths=LENGTHS, base_seed=1, endpoint=False)
 
@@ -230,7 +222,7 @@ def test_the_progress_of_an_adaptive_map_counts_computed_cells_without_a_total_u
 )
 def test_invalid_options_are_refused(linear, plane, options, line):
     with pytest.raises(ds.UserError, match=line):
-        ds.basins.map(linear, plane, **options)
+        ds.basins.map(linear, plane, classifier=Pattern(linear, plane), **options)
 
 
 def test_an_audit_of_a_map_that_auto_computes_exactly_is_refused(linear):
@@ -238,7 +230,7 @@ def test_an_audit_of_a_map_that_auto_computes_exactly_is_refused(linear):
     with pytest.raises(
         ds.UserError, match=r"audit is 10, but method='auto' .*128.* choose method='adaptive'"
     ):
-        ds.basins.map(linear, small, method="auto", audit=10)
+        ds.basins.map(linear, small, method="auto", audit=10, classifier=Pattern(linear, small))
 
 
 def test_the_distance_from_the_boundary_is_half_the_difference_of_two_logits_and_does_not_saturate():

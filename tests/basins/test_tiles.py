@@ -16,35 +16,54 @@ def disk(images):
 
 
 @pytest.fixture(scope="module")
-def linear():
-    scheduler = models.unclipped_scheduler("ddim")
-    gaussian = models.Gaussian(0.25 * torch.eye(4, dtype=torch.float64), scheduler)
-    return models.denoiser(gaussian, scheduler, (1, 1, 4))
-
-
-@pytest.fixture(scope="module")
 def plane(linear):
     return ds.noise.plane((2, 2), linear.shape, lengths=(8.0, 4.0), center=(0.5, 0.25), base_seed=1)
 
 
-def whole(linear, plane, count, **options):
-    grid = ds.noise.plane(
-        (count, count), linear.shape, lengths=plane.lengths, center=plane.center, base_seed=1, endpoint=False
-    )
-    return ds.basins.map(linear, grid, steps=2, lanes=64, batch_size=4096, classifier=disk, **options)
-
-
-def test_tiles_have_the_labels_of_a_map_of_the_whole_plane(linear, plane):
-    tiles = ds.basins.tiles(linear, plane, cells=32, steps=2, classifier=disk)
-    exact = whole(linear, plane, 128)
-    assert len(np.unique(exact["label"])) == 2
+def test_a_tile_is_the_map_of_its_part(linear, plane):
+    """To the bit, with attributes and warnings: the map of the plane that the tile's coordinates make."""
+    tiles = ds.basins.tiles(linear, plane, cells=32, steps=2, classifier=disk, audit=20)
+    classes = set()
     for x, y in itertools.product(range(4), range(4)):
+        middle = [
+            c + length * ((k + 0.5) / 4 - 0.5)
+            for c, length, k in zip(plane.center, plane.lengths, (x, y), strict=True)
+        ]
+        part = ds.noise.plane(
+            (32, 32), linear.shape, lengths=(2.0, 1.0), center=middle, base_seed=1, endpoint=False
+        ).in_precision(torch.float64)
+        expected = ds.basins.map(linear, part, steps=2, classifier=disk, method="adaptive", audit=20)
         found = tiles(2, x, y)
-        expected = exact.isel(x=slice(32 * x, 32 * x + 32), y=slice(32 * y, 32 * y + 32))
-        np.testing.assert_array_equal(found["label"], expected["label"])
-        np.testing.assert_array_equal(found["u"], expected["u"])
-        np.testing.assert_array_equal(found["v"], expected["v"])
-        assert found.attrs["audit"]["checked"] == 0
+        assert found.identical(expected)
+        assert found.attrs["warnings"] and found["status"].attrs["flag_meanings"]
+        classes |= set(np.unique(found["label"]))
+    assert classes == {0, 1}
+    corner = tiles(2, 0, 0)
+    assert (corner["u"][0], corner["v"][0]) == (0.5 - 4, 0.25 - 2)
+
+
+def test_tiles_take_points_from_the_cache_and_leave_theirs_when_cancelled(bars, tmp_path):
+    whole = ds.noise.plane((2, 2), bars.shape, lengths=(16.0, 16.0))
+    tiles = ds.basins.tiles(bars, whole, cells=16, steps=2, lanes=4, cache=tmp_path / "points.db")
+
+    def rows(work) -> int:
+        before = bars.network.rows
+        work()
+        return bars.network.rows - before
+
+    def cancelled() -> None:
+        working = tiles.refinements(0, 0, 0)
+        for _ in range(3):
+            next(working)
+        working.close()
+
+    assert rows(cancelled) == 12
+    every = int(tiles(0, 0, 0)["computed"].sum())
+    assert rows(lambda: tiles(0, 0, 0)) == 0
+    fresh = ds.basins.tiles(bars, whole, cells=16, steps=2, lanes=4)
+    assert rows(lambda: fresh(0, 0, 0)) >= every
+    assert rows(lambda: fresh(1, 0, 0)) > rows(lambda: tiles(1, 0, 0)) > 0
+    assert tiles(1, 0, 0).identical(fresh(1, 0, 0))
 
 
 def test_refinements_are_coarse_first_and_end_in_the_tile(linear, plane):
@@ -59,38 +78,23 @@ def test_refinements_are_coarse_first_and_end_in_the_tile(linear, plane):
     assert finished.identical(tiles(1, 0, 0)) and computed[-1] == int(finished["computed"].sum())
 
 
-def test_a_cancelled_tile_leaves_the_others_whole(linear, plane):
-    tiles = ds.basins.tiles(linear, plane, cells=32, steps=2, classifier=disk)
-    working = tiles.refinements(1, 1, 1)
-    next(working)
-    working.close()
-    assert tiles(1, 1, 1).identical(
-        ds.basins.tiles(linear, plane, cells=32, steps=2, classifier=disk)(1, 1, 1)
-    )
-
-
-def test_deep_levels_need_a_network_in_double_precision(plane):
-    """The disk's edge crosses the part whose corner is on it, at a scale that float32 noises cannot show."""
-    scheduler = models.unclipped_scheduler("ddim")
-    gaussian = models.Gaussian(0.25 * torch.eye(4, dtype=torch.float64), scheduler)
-    linear = models.denoiser(gaussian, scheduler, (1, 1, 4))
+def test_deep_levels_need_a_network_in_double_precision(linear, plane):
+    """A line crosses the part, at a scale that float32 noises cannot show."""
     base, first, _ = plane.frame.vectors("flat")
     level = 36
 
+    start = float(base.flatten() @ first.flatten())
+    factor = float(ds.sample(linear, base[None], steps=2).flatten() @ first.flatten()) / start
+
     def half(images):
-        """Which side of the middle of the plane along u an image is on."""
-        factor = float(
-            ds.sample(linear, base[None], steps=2).flatten()
-            @ first.flatten()
-            / (base.flatten() @ first.flatten())
-        )
-        along = images.double().flatten(1) @ first.flatten() / factor - base.flatten() @ first.flatten()
+        """Which side of a line near the middle of the plane an image is on."""
+        along = images.double().flatten(1) @ first.flatten() / factor - start
         return (along > 0.5 + 8 * 2.0**-38).long()
 
     found = ds.basins.tiles(linear, plane, cells=32, steps=2, classifier=half)(level, 2**35, 2**35)
     edge = np.argmax(found["label"].values, axis=1)
     assert set(np.unique(found["label"])) == {0, 1} and np.ptp(edge) <= 1 and abs(edge[0] - 8) <= 1
-    single = models.denoiser(gaussian, scheduler, (1, 1, 4), dtype="float32")
+    single = models.denoiser(linear.network, linear.scheduler, (1, 1, 4), dtype="float32")
     with pytest.raises(ds.UserError, match="below the resolution of float32"):
         ds.basins.tiles(single, plane, cells=32, steps=2, classifier=half)(level, 2**35, 2**35)
 

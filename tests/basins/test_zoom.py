@@ -11,10 +11,10 @@ import torch
 import denoscope as ds
 from denoscope.basins.labelling import parse_labelling
 from denoscope.basins.zooming.rounding_floor import changes_with_rounding
+from denoscope.config import LANES
 from denoscope.dynamics.known import analytic_models as models
 from denoscope.foundation import memory
 from denoscope.foundation.checkpoint import Checkpoint
-from denoscope.sampling.settings import Loop
 
 MEAN = torch.tensor([3.0, 0.0, 0.0, 0.0], dtype=torch.float64)
 FAST = {"steps": 4, "lanes": 128, "batch_size": 1024, "checks": 32, "audit": 16}
@@ -171,11 +171,14 @@ def test_a_zoom_ends_where_lanes_or_threads_decide_the_labels(mixture, plane, wh
 def test_the_last_bit_of_the_noise_decides_beside_the_boundary_only():
     """One step of a linear map that doubles: a number is above 1 or not, and the next float may be on the other side."""
     double = models.linear(2 * np.eye(3))
-    labelling = parse_labelling(
+    labelling, _ = parse_labelling(
         double,
+        ds.noise.plane((2, 2), double.shape),
+        steps=1,
         classifier=lambda x: x[:, 0, 0, 0] > 2,
         reject=False,
-        loop=Loop(steps=1, lanes=8),
+        lanes=8,
+        noise_seed=0,
         condition=ds.Condition({}),
     )
     x_T = torch.ones(400, *double.shape, dtype=torch.float64)
@@ -231,3 +234,11 @@ def test_a_float32_denoiser_zooms_to_its_precision_and_no_further(plane):
         ds.basins.zoom(single, plane, classifier=side, levels=40, **FAST)
     found = ds.basins.zoom(single, plane, classifier=side, factor=100, **FAST)
     assert 1e-7 < found["half_width"].values[-1] < 1e-3 and "precision" in found.attrs["stopped"]
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3, 4, 12, 64])
+def test_every_number_of_lanes_has_another_one_that_is_allowed(lanes):
+    from denoscope.basins.zooming.rounding_floor import _others
+
+    other = _others(lanes)
+    assert other != lanes and LANES[1](other)

@@ -154,3 +154,23 @@ def test_a_manifest_without_the_parameters_of_its_plane_is_refused(tmp_path):
     manifest.write_text(json.dumps(content))
     with pytest.raises(UserError, match="lengths"):
         PlaneGrid.of(noise.read(tmp_path))
+
+
+@pytest.mark.parametrize("endpoint", [True, False])
+def test_the_spacing_is_the_distance_of_neighbouring_cells(endpoint):
+    x = noise.plane((5, 1), (1, 8, 8), lengths=(8.0, 3.0), endpoint=endpoint)
+    u, v = x.spacing
+    np.testing.assert_allclose(np.diff(x.u), u, rtol=1e-12)
+    assert v == 0 and float((x.tensor(1).double() - x.tensor(0).double()).norm()) == pytest.approx(
+        u, rel=1e-5
+    )
+
+
+def test_cells_closer_than_the_resolution_are_refused_with_and_without_endpoint():
+    """At the smallest spacing that is allowed, whichever number of cells the length is divided into."""
+    for count, endpoint in ((2, True), (2, False), (3, False)):
+        least = noise.plane((2, 2), (1, 8, 8), lengths=(8.0, 8.0)).resolution * (count - endpoint)
+        lengths = {part: (part * least, 8.0) for part in (0.7, 1.3)}
+        noise.plane((count, 2), (1, 8, 8), lengths=lengths[1.3], endpoint=endpoint)
+        with pytest.raises(UserError, match="below the resolution of float32"):
+            noise.plane((count, 2), (1, 8, 8), lengths=lengths[0.7], endpoint=endpoint)

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from denoscope.basins import point_cache
 from denoscope.basins.blank_map import blank_map
-from denoscope.basins.blocks import block_of
 from denoscope.basins.classifiers import ClassifierSource
-from denoscope.basins.labelling import parse_labelling, parse_plane
+from denoscope.basins.labelling import parse_labelling
 from denoscope.basins.map_cells import MapCells
+from denoscope.basins.methods import Method, adaptive_options, is_adaptive, parse_audit
 from denoscope.basins.point_cache import parse_cache
-from denoscope.basins.refinement import MEANINGS, Refinement
 from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
-from denoscope.dynamics.boundaries.audit import Audit
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import Checkpoint, parse_checkpoint
-from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import spelled
-from denoscope.foundation.validation import check_callable, describe, parse_choice, parse_integer
+from denoscope.foundation.validation import check_callable, parse_choice, parse_integer
 from denoscope.models.conditioning import NOTHING, Condition
-from denoscope.models.denoiser import Denoiser, check_denoiser
+from denoscope.models.denoiser import Denoiser
 from denoscope.noise.noise_set import NoiseSet
-from denoscope.sampling.settings import Loop
 
 if TYPE_CHECKING:
     import xarray
 
-Method = Literal["auto", "adaptive", "exact"]
-ADAPTIVE_FROM = 128
-"""Cells along each axis from which "auto" is adaptive."""
 AUDITED = 256
 """The number of filled cells that are computed to see how many are wrong."""
 
@@ -104,67 +96,33 @@ def basin_map(
 
     Raises: UserError if the noises are not a plane, the classifier does not take the images, or the checkpoint exists.
     """
-    check_denoiser(denoiser)
     parse_choice(method, "method", get_args(Method))
-    grid = parse_plane(plane, denoiser)
     checkpoint = parse_checkpoint(checkpoint)
-    adaptive = is_adaptive(method, grid.shape)
-    audited = _parse_audit(audit, method, adaptive=adaptive)
-    loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=checkpoint.streams)
-    labelling = parse_labelling(
-        denoiser, classifier=classifier, reject=reject, loop=loop, condition=condition, fast=fast
+    labelling, grid = parse_labelling(
+        denoiser,
+        plane,
+        steps=steps,
+        classifier=classifier,
+        reject=reject,
+        lanes=lanes,
+        noise_seed=noise_seed,
+        condition=condition,
+        streams=checkpoint.streams,
+        fast=fast,
     )
+    adaptive = is_adaptive(method, grid.shape)
+    audited = parse_audit(audit, method, default=AUDITED, adaptive=adaptive)
     cache = parse_cache(cache, labelling, plane)
     if callback is not None:
         check_callable(callback, "callback", "the map so far to nothing")
     cells_per_batch = -(-parse_integer(batch_size, "batch_size", minimum=1) // lanes) * lanes
-    options = {"method": "adaptive", "block": block_of(grid.shape), "audited": audited} if adaptive else {}
+    origin, nothing = labelling.origin(grid.made_with), labelling.nothing
+    options = adaptive_options(grid.shape, audited) if adaptive else {}
     with (
-        checkpoint.open(blank_map(grid, labelling, options)) as work,
-        point_cache.opened(cache, labelling, grid.plane) as points,
+        checkpoint.open(blank_map(grid, nothing, origin | options, adaptive=adaptive)) as work,
+        point_cache.opened(cache, grid.plane, origin, nothing) as points,
         labelling.ready() as ready,
     ):
         cells = MapCells(ready, plane, grid, work.data, cells_per_batch, points, callback)
-        if adaptive:
-            work.run(cells.refine(Refinement.of(grid), audit=audited), total=None)
-        else:
-            work.run(cells.compute_all(), len(plane))
-        work.data.attrs["warnings"] = [*_warnings(work.data), *grid.plane.warnings]
-    if adaptive:
-        work.data["status"].attrs |= MEANINGS
+        work.run(cells.fill(audited), None if adaptive else len(plane))
     return work.data
-
-
-def _parse_audit(audit: Any, method: Method, *, adaptive: bool) -> int:
-    """The number of filled cells to check."""
-    if audit is None:
-        return AUDITED
-    if not adaptive:
-        small = f" on fewer than {ADAPTIVE_FROM} cells along an axis" if method == "auto" else ""
-        raise UserError(
-            f"{spelled('audit')} is {describe(audit)}, but {spelled('method', method)}{small} fills no cells to check; leave it out, or "
-            f"choose {spelled('method', 'adaptive')}"
-        )
-    return parse_integer(audit, "audit")
-
-
-def is_adaptive(method: Method, shape: tuple[int, int]) -> bool:
-    return method == "adaptive" or (method == "auto" and min(shape) >= ADAPTIVE_FROM)
-
-
-def _warnings(data: xarray.Dataset) -> list[str]:
-    """The warnings of a finished map."""
-    warnings = []
-    if lost := int(data["nonfinite"].sum()):
-        warnings.append(f"{lost} of {data['label'].size} cells became NaN or infinite and have the label −1")
-    if "audit" in data.attrs and data.attrs["audit"]["filled"]:
-        audit = Audit(**data.attrs["audit"])
-        if audit.checked == audit.filled and audit.checked < data.attrs["audited"]:
-            warnings.append(
-                f"{spelled('audit')} is {data.attrs['audited']}, and only {audit.filled} cells were filled: all were checked"
-            )
-        warnings.append(
-            f"{audit.filled} of {data['label'].size} cells were filled, and {audit.wrong} of {audit.checked} that were "
-            f"checked had another label: up to {audit.bound(0.95):.2%} may be wrong (95 %)"
-        )
-    return warnings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denoscope.basins.labelling import Labelling
+from denoscope.basins.refinement import UNKNOWN
 from denoscope.foundation.checkpoint import IDENTITY
 from denoscope.models.classifier.labels import REJECTED
 from denoscope.noise.plane_grid import PlaneGrid
@@ -19,20 +19,39 @@ EMPTY = {"i": REJECTED, "b": False}
 """The value of a cell before it is computed, by the kind of its dtype; NaN for others."""
 
 
-def blank_map(grid: PlaneGrid, labelling: Labelling, options: Mapping[str, Any]) -> xarray.Dataset:
-    """A map without labels; `options` are those of an adaptive map, empty for an exact one."""
+def blank_map(
+    grid: PlaneGrid, nothing: Mapping[str, np.ndarray], origin: Mapping[str, Any], *, adaptive: bool
+) -> xarray.Dataset:
+    """A map without labels.
+
+    Args:
+        nothing: the answers of its labelling for no noises.
+        origin: everything that determines its labels; see `Labelling.origin`.
+    """
     import xarray
 
-    cells = {
-        name: np.full(grid.shape, EMPTY.get(values.dtype.kind, np.nan), values.dtype)
-        for name, values in {**labelling.nothing, "computed": np.zeros(0, bool)}.items()
-    }
-    if options:
-        cells["status"] = np.zeros(grid.shape, np.int8)
-    origin = {**labelling.origin(grid.made_with), **options}
-    identity = {name: value for name, value in origin.items() if name not in ("model", "fingerprint")}
+    marks = {"computed": bool, **({"status": np.int8} if adaptive else {})}
     return xarray.Dataset(
-        {name: (("y", "x"), values) for name, values in cells.items()},
+        {name: (("y", "x"), values) for name, values in empty_cells(grid.shape, nothing, marks).items()},
         coords=grid.coords,
-        attrs={**origin, "warnings": [], IDENTITY: {**identity, **origin["fingerprint"]}},
+        attrs={**attributes(origin), "warnings": []},
     )
+
+
+def empty_cells(
+    shape: tuple[int, ...], nothing: Mapping[str, np.ndarray], marks: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Arrays of cells before any is computed: of answers, by those for no noises, and of marks, by their dtypes."""
+    dtypes = {name: values.dtype for name, values in nothing.items()} | {
+        name: np.dtype(kind) for name, kind in marks.items()
+    }
+    return {
+        name: np.full(shape, UNKNOWN if name == "status" else EMPTY.get(dtype.kind, np.nan), dtype)
+        for name, dtype in dtypes.items()
+    }
+
+
+def attributes(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that say what determines the labels; the name of a model is none of it."""
+    identity = {name: value for name, value in origin.items() if name not in ("model", "fingerprint")}
+    return {**origin, IDENTITY: {**identity, **origin["fingerprint"]}}

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denoscope.basins.classifiers import ClassifierSource
-from denoscope.basins.labelling import parse_labelling, parse_plane
+from denoscope.basins.labelling import parse_labelling
 from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.dynamics.boundaries.point_labels import PointLabels
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.random_streams import STREAMS_VERSION
 from denoscope.models.conditioning import NOTHING, Condition
-from denoscope.models.denoiser import Denoiser, check_denoiser
+from denoscope.models.denoiser import Denoiser
 from denoscope.noise.noise_set import NoiseSet
-from denoscope.sampling.settings import Loop
 
 if TYPE_CHECKING:
     import xarray
@@ -65,11 +64,16 @@ def label_of(
 
     Raises: UserError if the noises are not a plane, or the classifier does not take the images.
     """
-    check_denoiser(denoiser)
-    grid = parse_plane(plane, denoiser)
-    loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=streams)
-    labelling = parse_labelling(
-        denoiser, classifier=classifier, reject=reject, loop=loop, condition=condition
+    labelling, grid = parse_labelling(
+        denoiser,
+        plane,
+        steps=steps,
+        classifier=classifier,
+        reject=reject,
+        lanes=lanes,
+        noise_seed=noise_seed,
+        condition=condition,
+        streams=streams,
     )
 
     def answers(points: Any) -> xarray.Dataset:

@@ -12,14 +12,15 @@ import torch
 
 from denoscope.basins.classifiers import ClassifierSource, ImageClassifier, parse_classifier
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.random_streams import STREAMS_VERSION
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import check_flag
 from denoscope.hooks.tapped_network import Network
 from denoscope.hooks.taps import tapped
 from denoscope.models.conditioning import Condition, of_first
 from denoscope.models.denoiser import Denoiser, check_denoiser
+from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_grid import PlaneGrid
-from denoscope.noise.plane_noise import PlaneNoise
 from denoscope.recording import provenance
 from denoscope.sampling.loop import run_loop
 from denoscope.sampling.settings import Loop
@@ -76,31 +77,31 @@ class Labelling:
             "fingerprint": provenance.fingerprint(self.denoiser, self.loop, self.condition, fast=self.fast),
         }
 
-    def identity(self, plane: PlaneNoise) -> dict[str, Any]:
-        """Everything that determines the label of a point (u, v), which may be on any grid in the plane."""
-        frame = {**plane.frame.parameters, "geometry": plane.geometry, "dtype": str(plane.dtype)}
-        origin = self.origin(frame)
-        return {name: value for name, value in origin.items() if name != "model"}
-
 
 def parse_labelling(
     denoiser: Denoiser,
+    plane: NoiseSet,
     *,
+    steps: int,
     classifier: ClassifierSource,
     reject: bool,
-    loop: Loop,
+    lanes: int,
+    noise_seed: int,
     condition: Condition,
+    streams: int = STREAMS_VERSION,
     fast: bool = False,
-) -> Labelling:
-    """A labelling from the arguments of `map` and `label_of`.
+) -> tuple[Labelling, PlaneGrid]:
+    """A labelling and the grid of a plane, from the arguments of `map` and its like.
 
-    Raises: UserError if the denoiser, the classifier or the condition is invalid.
+    Raises: UserError if one of them is invalid, or the plane does not have the denoiser's shape.
     """
     check_denoiser(denoiser)
     of_first(condition)
     check_flag(fast, "fast")
+    grid = parse_plane(plane, denoiser)
+    loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=streams)
     source = parse_classifier(classifier, reject=reject, denoiser=denoiser)
-    return Labelling(denoiser, source, loop, condition, fast)
+    return Labelling(denoiser, source, loop, condition, fast), grid
 
 
 def parse_plane(plane: Any, denoiser: Denoiser) -> PlaneGrid:

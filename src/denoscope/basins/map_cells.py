@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray
-from scipy import ndimage
 
-from denoscope.basins.audit import sample
 from denoscope.basins.labelling import Labelling
+from denoscope.basins.map_warnings import map_warnings
 from denoscope.basins.point_cache import KnownCells, PointCache
-from denoscope.basins.refinement import COMPUTED, Refinement, Request
-from denoscope.dynamics.boundaries.audit import Audit
+from denoscope.basins.random_cells import random_cells
+from denoscope.basins.refinement import COMPUTED, MEANINGS, Refinement, Request
+from denoscope.dynamics.boundaries.audit import Audit, audit_of
+from denoscope.dynamics.boundaries.label_plane import of_nearest
 from denoscope.models.classifier.labels import REJECTED
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_grid import PlaneGrid
@@ -62,28 +63,42 @@ class MapCells:
         """A copy of the map so far, in which every cell has the values of the nearest computed one."""
         computed, copy = self.data["computed"].values, self.data.copy(deep=True)
         if computed.any():
-            rows, columns = ndimage.distance_transform_edt(
-                ~computed, return_distances=False, return_indices=True
-            )
             for name in set(copy.data_vars) - {"computed", "status"}:
-                copy[name].values[...] = copy[name].values[rows, columns]
+                copy[name].values[...] = of_nearest(copy[name].values, computed)
         return copy
 
-    def compute_all(self) -> Iterator[int]:
-        """Compute every cell, and yield the number of computed cells after each batch."""
-        for _ in self.compute(self.grid.rows, self.grid.columns):
-            self._show()
-            yield self._number_computed
+    def fill(self, audit: int) -> Iterator[int]:
+        """Compute every cell or, in a map with `status`, those around boundaries; then enter the warnings.
+
+        Yields the number of computed cells after each batch.
+
+        Args:
+            audit: see `_refine`.
+        """
+        adaptive = "status" in self.data
+        yield from self._refine(Refinement.of(self.grid), audit) if adaptive else self._compute_all()
+        found = audit_of(self.data)
+        self.data.attrs["warnings"] = map_warnings(
+            self.data["nonfinite"].values, found, self.grid.plane, asked=audit
+        )
+        if adaptive:
+            self.data["status"].attrs |= MEANINGS
+        if self.callback is not None:
+            self.callback(self.data.copy(deep=True))
 
     @property
     def _number_computed(self) -> int:
         return int(self.data["computed"].sum())
 
-    def refine(self, refinement: Refinement, *, audit: int) -> Iterator[int]:
-        """Compute cells around boundaries, fill the others, and compute some filled cells to check their labels.
+    def _compute_all(self) -> Iterator[int]:
+        for _ in self.compute(self.grid.rows, self.grid.columns):
+            self._show()
+            yield self._number_computed
 
-        Yields the number of computed cells after each batch. The checked cells keep their computed label; the
-        result of the check becomes the attribute `audit`.
+    def _refine(self, refinement: Refinement, audit: int) -> Iterator[int]:
+        """Compute cells around boundaries, fill the others, and compute `audit` filled cells to check their labels.
+
+        The checked cells keep their computed label; the result of the check becomes the attribute `audit`.
         """
         for place in refinement.requests():
             for _ in self.compute(*place):
@@ -93,7 +108,7 @@ class MapCells:
             refinement.gap[place] = self._gap(place)
         filled = refinement.status != COMPUTED
         label, status = self.data["label"].values, self.data["status"].values
-        place = sample(filled, audit, refinement.seed)
+        place = random_cells(filled, audit, refinement.seed)
         yield from (self._number_computed for _ in self.compute(*place))
         wrong = int(np.count_nonzero(label[place] != refinement.label[place]))
         status[...] = refinement.status

@@ -48,9 +48,6 @@ class KnownCells:
     index: np.ndarray
     answers: Answers
 
-    def __len__(self) -> int:
-        return int(np.count_nonzero(self.index >= 0))
-
 
 class PointCache:
     """The answers for points (u, v) of one plane by one labelling, in a SQLite file that holds those of others too."""
@@ -85,7 +82,7 @@ class PointCache:
         table = np.stack([answers[name].astype(np.float64) for name in self._types], axis=1)
         self._entered += [
             (self._number, u_k, v_k, row.tobytes(), self._checksum(u_k, v_k, row.tobytes()))
-            for u_k, v_k, row in zip(u.tolist(), v.tolist(), table, strict=True)
+            for u_k, v_k, row in zip(_signless(u), _signless(v), table, strict=True)
         ]
         if len(self._entered) >= POINTS_A_WRITE:
             self.write()
@@ -131,6 +128,11 @@ class PointCache:
         return int(row[0])
 
 
+def _signless(values: np.ndarray) -> list[float]:
+    """The values; 0 in place of −0, which SQLite does not store."""
+    return [float(value) for value in values + 0.0]
+
+
 def parse_cache(given: str | os.PathLike[str] | None, labelling: Labelling, plane: NoiseSet) -> Path | None:
     """The path of a cache, or None for no cache.
 
@@ -152,10 +154,16 @@ def parse_cache(given: str | os.PathLike[str] | None, labelling: Labelling, plan
 
 
 @contextmanager
-def opened(path: Path | None, labelling: Labelling, plane: PlaneNoise) -> Iterator[PointCache | None]:
-    """The cache of a labelling in a file, which is created if it does not exist; None without a path.
+def opened(
+    path: Path | None, plane: PlaneNoise, origin: Mapping[str, Any], nothing: Answers
+) -> Iterator[PointCache | None]:
+    """The cache of a plane in a file, which is created if it does not exist; None without a path.
 
     All points are in the file when the block ends, also after an error or Ctrl-C.
+
+    Args:
+        origin: everything that determines the labels; see `Labelling.origin`.
+        nothing: the answers of the labelling for no noises.
 
     Raises: UserError naming the file if it cannot be read or written, or is not a cache.
     """
@@ -165,7 +173,7 @@ def opened(path: Path | None, labelling: Labelling, plane: PlaneNoise) -> Iterat
     try:
         with closing(sqlite3.connect(path, timeout=WAIT, check_same_thread=False)) as connection:
             _prepare(connection)
-            cache = PointCache(connection, labelling.identity(plane), labelling.nothing)
+            cache = PointCache(connection, _identity(plane, origin), nothing)
             try:
                 yield cache
             finally:
@@ -174,6 +182,12 @@ def opened(path: Path | None, labelling: Labelling, plane: PlaneNoise) -> Iterat
         raise UserError(
             f"{spelled('cache')} {path} cannot be used: {error}; name another file, or remove this one if it is a cache"
         ) from error
+
+
+def _identity(plane: PlaneNoise, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that determines the answer for a point (u, v), which may be on any grid in the plane."""
+    frame = {**plane.frame.parameters, "geometry": plane.geometry, "dtype": str(plane.dtype)}
+    return {name: value for name, value in origin.items() if name != "model"} | {"plane": frame}
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

@@ -66,12 +66,11 @@ class Refinement:
     @classmethod
     def of(cls, grid: PlaneGrid) -> Refinement:
         """The refinement of a plane, before any cell is known."""
-        u, v = grid.plane.u, grid.plane.v
-        along_y, along_x = (float(line[1] - line[0]) if len(line) > 1 else 0.0 for line in (v, u))
+        along_u, along_v = grid.plane.spacing
         return cls(
             label=np.full(grid.shape, REJECTED),
             gap=np.full(grid.shape, np.nan),
-            spacing=(along_y, along_x),
+            spacing=(along_v, along_u),
             side=block_of(grid.shape),
         )
 

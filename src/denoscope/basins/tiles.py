@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from denoscope.basins import point_cache
 from denoscope.basins.blank_map import blank_map
-from denoscope.basins.blocks import block_of
 from denoscope.basins.classifiers import ClassifierSource
-from denoscope.basins.labelling import Labelling, parse_labelling, parse_plane
+from denoscope.basins.labelling import Labelling, parse_labelling
 from denoscope.basins.map_cells import MapCells
+from denoscope.basins.methods import adaptive_options
 from denoscope.basins.point_cache import parse_cache
-from denoscope.basins.refinement import Refinement
 from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.validation import parse_integer
@@ -28,7 +25,6 @@ from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_grid import PlaneGrid
 from denoscope.noise.plane_noise import PlaneNoise
 from denoscope.noise.planes import tile
-from denoscope.sampling.settings import Loop
 
 if TYPE_CHECKING:
     import xarray
@@ -52,29 +48,37 @@ class Tiles:
 
         Raises: UserError if the plane has no such part, or its cells are too close to be told apart.
         """
-        *_, finished = self.refinements(level, x, y)
-        return finished
+        with self._begun(level, x, y) as cells:
+            for _ in cells.fill(self.audit):
+                pass
+        return cells.data
 
     def refinements(self, level: int, x: int, y: int) -> Iterator[xarray.Dataset]:
         """The map of a part as it becomes finer; the last one is finished.
 
-        In the others, cells that are not computed have the values of the nearest computed one. Whoever stops iterating
+        In the others, cells that are not computed have the values of the nearest computed one. Stopping the iteration
         cancels the work; what was computed is in the cache.
 
         Raises: UserError as above.
         """
+        with self._begun(level, x, y) as cells:
+            for _ in cells.fill(self.audit):
+                yield cells.preview()
+        yield cells.data
+
+    @contextmanager
+    def _begun(self, level: int, x: int, y: int) -> Iterator[MapCells]:
+        """The cells of a part, none of them computed, with the cache open while the block runs."""
         part = tile(self.plane, level, x, y, self.cells)
-        grid = PlaneGrid.of(part)
-        options = {"method": "adaptive", "block": block_of(grid.shape), "audited": self.audit}
-        data = blank_map(grid, self.labelling, options)
+        grid, nothing = PlaneGrid.of(part), self.labelling.nothing
+        origin = self.labelling.origin(grid.made_with)
+        options = adaptive_options(grid.shape, self.audit)
+        data = blank_map(grid, nothing, origin | options, adaptive=True)
         with (
-            point_cache.opened(self.cache, self.labelling, part) as points,
+            point_cache.opened(self.cache, part, origin, nothing) as points,
             self.labelling.ready() as ready,
         ):
-            cells = MapCells(ready, part, grid, data, self.labelling.loop.lanes, points)
-            for _ in cells.refine(Refinement.of(grid), audit=self.audit):
-                yield cells.preview()
-        yield data
+            yield MapCells(ready, part, grid, data, self.labelling.loop.lanes, points)
 
 
 @accepts_num_steps
@@ -91,7 +95,6 @@ def tiles(
     lanes: int = MAP_LANES,
     noise_seed: int = SystemConfig.seed,
     condition: Condition = NOTHING,
-    fast: bool = False,
     cache: str | os.PathLike[str] | None = None,
 ) -> Tiles:
     """Adaptive maps of the parts of a plane at every level, each computed when it is asked for.
@@ -111,16 +114,19 @@ def tiles(
 
     Raises: UserError as `map` does.
     """
-    grid = parse_plane(plane, denoiser)
-    loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes)
-    labelling = parse_labelling(
-        denoiser, classifier=classifier, reject=reject, loop=loop, condition=condition, fast=fast
+    labelling, grid = parse_labelling(
+        denoiser,
+        plane,
+        steps=steps,
+        classifier=classifier,
+        reject=reject,
+        lanes=lanes,
+        noise_seed=noise_seed,
+        condition=condition,
     )
-    # A float64 network can tell noises apart that float32 cannot, which deep levels need.
-    dtype = denoiser.dtype if denoiser.dtype == torch.float64 else grid.plane.dtype
     return Tiles(
         labelling,
-        dataclasses.replace(grid.plane, dtype=dtype),
+        grid.plane.in_precision(denoiser.dtype),
         parse_integer(cells, "cells", minimum=2),
         parse_integer(audit, "audit"),
         parse_cache(cache, labelling, plane),

@@ -9,6 +9,7 @@ import numpy as np
 import xarray
 
 from denoscope.config import SystemConfig
+from denoscope.dynamics.boundaries.label_plane import of_nearest
 from denoscope.dynamics.sensitivity.epsilon_sweep import EpsilonSweep
 from denoscope.dynamics.sensitivity.local_expansion import LocalExpansion
 from denoscope.dynamics.statistics.arguments import parse_array
@@ -133,17 +134,9 @@ def draw_basins(
     check_drawing(ax, result, "basins.map", xarray.Dataset, "label", "u", "v")
     certainty = result["confidence"].to_numpy() if "confidence" in result else None
     if certainty is not None and "status" in result:
-        certainty = _of_nearest_computed(certainty, result["status"].to_numpy() > 1)
+        certainty = of_nearest(certainty, result["status"].to_numpy() <= 1)
     labels, u, v = (result[name].to_numpy() for name in ("label", "u", "v"))
     return plots.draw_plane(ax, labels, u, v, colors=colors, certainty=certainty)
-
-
-def _of_nearest_computed(values: np.ndarray, filled: np.ndarray) -> np.ndarray:
-    """The values [ny, nx], those of filled cells replaced by that of the nearest cell that is not filled."""
-    from scipy import ndimage
-
-    nearest = ndimage.distance_transform_edt(filled, return_distances=False, return_indices=True)
-    return values[tuple(nearest)]
 
 
 def draw_growth(ax: Axes, result: xarray.Dataset) -> Axes:

@@ -56,15 +56,17 @@ class PlaneNoise(NoiseSet):
 
     def _batch(self, indices: Sequence[int]) -> torch.Tensor:
         x, y = np.divmod(np.asarray(indices), self.counts[1])
-        return self.at(np.stack([self.u[x], self.v[y]], 1), self.dtype)
+        return self.at(np.stack([self.u[x], self.v[y]], 1))
 
-    def around(
-        self, point: tuple[float, float], lengths: tuple[float, float], dtype: torch.dtype = torch.float32
-    ) -> PlaneNoise:
+    def in_precision(self, dtype: torch.dtype) -> PlaneNoise:
+        """The same points, with noises of another precision."""
+        return dataclasses.replace(self, dtype=dtype)
+
+    def around(self, point: tuple[float, float], lengths: tuple[float, float]) -> PlaneNoise:
         """As many noises of the same plane or sphere, around one of its points, with coordinates relative to it.
 
         The point becomes the base of the new frame. A small part of the plane thus loses no digits of its coordinates:
-        what remains is the rounding of the noises themselves to `dtype`.
+        what remains is the rounding of the noises themselves.
         """
         return dataclasses.replace(
             self,
@@ -72,13 +74,12 @@ class PlaneNoise(NoiseSet):
             lengths=lengths,
             center=(0.0, 0.0),
             endpoint=False,
-            dtype=dtype,
         )
 
-    def at(self, points: ArrayLike | torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    def at(self, points: ArrayLike | torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
         """The noises [n, C, H, W] at points (u, v) [n, 2] of the plane, on its grid or not.
 
-        They are computed in float64 and rounded to `dtype` at the end.
+        They are computed in float64 and rounded at the end to `dtype`, by default that of the plane.
         """
         at = torch.as_tensor(np.asarray(points, dtype=np.float64))
         if at.ndim != 2 or at.shape[1] != 2:
@@ -87,7 +88,9 @@ class PlaneNoise(NoiseSet):
             )
         if not at.isfinite().all():
             raise UserError(f"{spelled('points')} holds NaN or Inf; allowed: finite coordinates")
-        return torch.cat([self.frame.at(part, self.geometry).to(dtype) for part in at.split(POINTS)])
+        return torch.cat(
+            [self.frame.at(part, self.geometry).to(dtype or self.dtype) for part in at.split(POINTS)]
+        )
 
     @property
     def u(self) -> np.ndarray:
@@ -107,6 +110,15 @@ class PlaneNoise(NoiseSet):
             return center + np.linspace(-length / 2, length / 2, count)
         # Exact fractions of the length, so that grids of 2, 4, 8, … times as many cells share their points to the bit.
         return center + length * (np.arange(count) / count - 0.5)
+
+    @property
+    def spacing(self) -> tuple[float, float]:
+        """The distances (L2) of neighbouring cells along u and v; 0 along an axis with one cell."""
+        along_u, along_v = (
+            length / (count - self.endpoint) if count > 1 else 0.0
+            for length, count in zip(self.lengths, self.counts, strict=True)
+        )
+        return along_u, along_v
 
     @property
     def directions(self) -> torch.Tensor:

@@ -195,10 +195,10 @@ def _check_circumference(noises: PlaneNoise) -> None:
 def _check_spacing(noises: PlaneNoise) -> None:
     """Refuse a plane in which rounding misplaces or merges neighbouring cells."""
     smallest = noises.resolution
-    for axis, count, length in zip("uv", noises.counts, noises.lengths, strict=True):
-        if count > 1 and length < smallest * (count - 1):
+    for axis, count, spacing in zip("uv", noises.counts, noises.spacing, strict=True):
+        if count > 1 and spacing < smallest:
             raise UserError(
                 f"{spelled('lengths')} is {noises.lengths}: the spacing of cells along {axis} is "
-                f"{length / (count - 1):.1e}, below the resolution of {str(noises.dtype).removeprefix('torch.')}; allowed: about "
-                f"{smallest * (count - 1):.1e} and more for {count} cells along {axis}"
+                f"{spacing:.1e}, below the resolution of {str(noises.dtype).removeprefix('torch.')}; allowed: about "
+                f"{smallest * (count - noises.endpoint):.1e} and more for {count} cells along {axis}"
             )

@@ -43,17 +43,17 @@ def find(labelling: Labelling, plane: PlaneNoise, target: Point) -> BoundaryPoin
 
     Raises: UserError if the target and the grid around it have one label.
     """
-    here, dtype = plane.around(target, plane.lengths, plane.dtype), plane.dtype
+    here = plane.around(target, plane.lengths)
     first, last, end = _ends(labelling, here, target)
     parts = 2 ** ((labelling.loop.lanes + 1).bit_length() - 1)
     denoised, moves = 1 + COARSE**2, [target]
     while np.hypot(*end) > here.resolution / 10:
-        labels = labelling(here.at(np.arange(1, parts)[:, None] / parts * end, dtype))["label"]
+        labels = labelling(here.at(np.arange(1, parts)[:, None] / parts * end))["label"]
         denoised += parts - 1
         begin = int(np.argmax(np.append(labels, last) != first))
         last = int(np.append(labels, last)[begin])
         step = tuple((begin / parts * end).tolist())
-        here, end = here.around(step, plane.lengths, dtype), end / parts
+        here, end = here.around(step, plane.lengths), end / parts
         moves.append(step)
     return BoundaryPoint(here, *_coordinates(plane, here, moves), (first, last), denoised)
 
@@ -63,7 +63,7 @@ def _ends(labelling: Labelling, here: PlaneNoise, target: Point) -> tuple[int, i
     ticks = (np.arange(COARSE) + 0.5) / COARSE - 0.5
     grid = np.stack(np.meshgrid(*(ticks * length for length in here.lengths)), axis=-1).reshape(-1, 2)
     grid = grid[np.argsort(np.hypot(*grid.T), kind="stable")]
-    first, *labels = labelling(here.at([(0.0, 0.0), *grid], here.dtype))["label"].tolist()
+    first, *labels = labelling(here.at([(0.0, 0.0), *grid]))["label"].tolist()
     other = next((k for k, label in enumerate(labels) if label != first), None)
     if other is None:
         raise UserError(

@@ -23,7 +23,7 @@ def of_labels(labels: np.ndarray, plane: PlaneNoise, seed: int) -> dict[str, flo
     sides = doubling_boxes(labels.shape)
     dimension = boundary_dimension(labels, boxes=sides, seed=seed)
     neighbours, points = _pairs(labels, [side - 1 for side in sides], seed)
-    spacing = math.sqrt(math.prod(plane.lengths) / math.prod(plane.counts))
+    spacing = math.sqrt(math.prod(plane.spacing))
     exponent = uncertainty_exponent_of(
         points, neighbours, [spacing * (side - 1) for side in sides], dimension=2, seed=seed
     )
@@ -45,7 +45,7 @@ def growth(labelling: Labelling, plane: PlaneNoise) -> float:
     """
     angles = math.pi * np.arange(DIRECTIONS) / DIRECTIONS
     ends = max(plane.lengths) / 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    x_0 = labelling.images(plane.at(np.concatenate([ends, -ends]), plane.dtype)).double()
+    x_0 = labelling.images(plane.at(np.concatenate([ends, -ends]))).double()
     apart = (x_0[:DIRECTIONS] - x_0[DIRECTIONS:]).flatten(1).norm(dim=1) / max(plane.lengths)
     square = float(apart.square().mean())
     return math.log(square) / 2 if 0 < square < math.inf else math.nan

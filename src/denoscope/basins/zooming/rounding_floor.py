@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from denoscope.basins.labelling import Labelling
+from denoscope.config import LANES
 from denoscope.foundation.threads import threads_set_to
 
 REPEATS = 3
@@ -19,15 +20,21 @@ def changes_with_rounding(
 ) -> np.ndarray:
     """Whether the label of each noise [n] is another one when it is denoised in other lanes, by other threads, or rounded.
 
-    Half as many rows (or two instead of one) go through the network at a time; one thread computes instead of several, or
+    Another number of rows, half as many where that is allowed, goes through the network at a time; one thread computes instead of several, or
     two instead of one; each number of x_T moves to the next one of its precision, up or down at random.
     """
     lanes, threads = labelling.loop.lanes, torch.get_num_threads()
-    halved = dataclasses.replace(labelling, loop=dataclasses.replace(labelling.loop, lanes=lanes // 2 or 2))
-    found = [halved(x_T)["label"], labelling(_rounded(x_T, draws))["label"]]
+    regrouped = dataclasses.replace(labelling, loop=dataclasses.replace(labelling.loop, lanes=_others(lanes)))
+    found = [regrouped(x_T)["label"], labelling(_rounded(x_T, draws))["label"]]
     with threads_set_to(1 if threads > 1 else 2):
         found.append(labelling(x_T)["label"])
     return np.any([other != label for other in found], axis=0)
+
+
+def _others(lanes: int) -> int:
+    """Another allowed number of lanes: half, where that is one."""
+    allowed = LANES[1]
+    return next(count for count in (lanes // 2, lanes - 4, 2) if count != lanes and allowed(count))
 
 
 def _rounded(x: torch.Tensor, draws: np.random.Generator) -> torch.Tensor:

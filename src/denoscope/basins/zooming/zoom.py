@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import os
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
-from denoscope.basins.basin_map import Method, basin_map, is_adaptive
 from denoscope.basins.classifiers import ClassifierSource
-from denoscope.basins.labelling import Labelling, parse_labelling, parse_plane
+from denoscope.basins.labelling import Labelling, parse_labelling
+from denoscope.basins.methods import Method, is_adaptive, parse_audit
 from denoscope.basins.zooming.boundary_point import Point, find
 from denoscope.basins.zooming.zoom_data import finished, unfinished
-from denoscope.basins.zooming.zoom_levels import ZoomLevels, least_spacing
+from denoscope.basins.zooming.zoom_levels import ZoomLevels
 from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.dynamics.boundaries.label_plane import doubling_boxes
 from denoscope.foundation import memory
@@ -25,16 +24,17 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_choice, parse_integer, parse_pair, parse_real
 from denoscope.models.conditioning import NOTHING, Condition
-from denoscope.models.denoiser import Denoiser, check_denoiser
+from denoscope.models.denoiser import Denoiser
 from denoscope.noise.directions import LARGEST
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_frame import AnchoredFrame
 from denoscope.noise.plane_noise import PlaneNoise
-from denoscope.sampling.settings import Loop
 
 if TYPE_CHECKING:
     import xarray
 
+AUDITED = 64
+"""The number of filled cells of each level that are computed to see how many are wrong."""
 CELL_BYTES = 60
 """The memory of one cell of one level: its label, what the classifier says, marks, and copies of them."""
 
@@ -49,7 +49,7 @@ def zoom(
     factor: float = 2.0,
     levels: int | None = None,
     method: Method = "adaptive",
-    audit: int = 64,
+    audit: int | None = None,
     checks: int = 128,
     steps: int = InferenceConfig.num_steps,
     classifier: ClassifierSource = ClassifierConfig.classifier,
@@ -95,7 +95,7 @@ def zoom(
         factor: by which each level is smaller, above 1.
         levels: by default as many as the precision of x_T allows.
         method: of the map of each level; "auto" is exact below 128 cells along an axis.
-        audit: the number of filled cells of each level that are computed to see how many are wrong.
+        audit: the number of filled cells of each level that are computed to see how many are wrong, by default 64.
         checks: the number of cells beside the boundary of each level for which it is measured whether rounding decides.
         checkpoint: a file (.npz) to which finished levels are saved and from which it resumes; see `Checkpoint`.
         steps, classifier, reject, batch_size, lanes, noise_seed, condition: as for `map`.
@@ -103,33 +103,38 @@ def zoom(
     Raises: UserError if the noises are not a plane of at least 25×25 cells, the target has one label around it, or the levels
         exceed the precision of x_T.
     """
-    check_denoiser(denoiser)
     parse_choice(method, "method", get_args(Method))
     checkpoint, factor = parse_checkpoint(checkpoint), parse_real(factor, "factor", above=1, maximum=LARGEST)
-    loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=checkpoint.streams)
-    grid = parse_plane(plane, denoiser)
-    given = dataclasses.replace(grid.plane, dtype=denoiser.dtype)
+    labelling, grid = parse_labelling(
+        denoiser,
+        plane,
+        steps=steps,
+        classifier=classifier,
+        reject=reject,
+        lanes=lanes,
+        noise_seed=noise_seed,
+        condition=condition,
+        streams=checkpoint.streams,
+    )
+    given = grid.plane.in_precision(denoiser.dtype)
     target = given.center if target is None else parse_pair(target, "target", parse_real)
+    adaptive = is_adaptive(method, grid.shape)
     options = {
         "target": list(target),
         "factor": factor,
-        "levels": (count := _parse_levels(levels, given.around(target, given.lengths, given.dtype), factor)),
+        "levels": (count := _parse_levels(levels, given.around(target, given.lengths), factor)),
         "method": method,
-        "audited": parse_integer(audit, "audit"),
+        "audited": (audited := parse_audit(audit, method, adaptive=adaptive, default=AUDITED)),
         "rounding_checks": parse_integer(checks, "checks", minimum=1),
     }
-    labelling = parse_labelling(
-        denoiser, classifier=classifier, reject=reject, loop=loop, condition=condition
-    )
-    map_of = functools.partial(
-        basin_map, denoiser, steps=steps, classifier=classifier, reject=reject, method=method, audit=audit if is_adaptive(method, grid.shape) else None,
-        batch_size=batch_size, lanes=lanes, noise_seed=noise_seed, condition=condition,
-    )  # fmt: skip
+    cells_per_batch = -(-parse_integer(batch_size, "batch_size", minimum=1) // lanes) * lanes
     with checkpoint.open(unfinished(labelling, grid, options)) as work, labelling.ready() as ready:
         middle = _begin(work.data, ready, given, target)
-        zoomed = ZoomLevels(ready, middle, work.data, map_of, factor, checks)
+        zoomed = ZoomLevels(ready, middle, work.data, factor, adaptive, audited, checks, cells_per_batch)
         work.run(zoomed.compute(), count)
-        work.data = finished(work.data, all_levels="precision" if levels is None else "levels")
+        work.data = finished(
+            work.data, zoomed.part(0), all_levels="precision" if levels is None else "levels"
+        )
     return work.data
 
 
@@ -140,11 +145,11 @@ def _parse_levels(levels: Any, first: PlaneNoise, factor: float) -> int:
     """
     doubling_boxes(first.counts[::-1])
     dtype, resolution = str(first.dtype).removeprefix("torch."), first.resolution
-    most = 1 + math.floor(math.log(least_spacing(first) / resolution, factor)) if resolution else 0
+    most = 1 + math.floor(math.log(min(first.spacing) / resolution, factor)) if resolution else 0
     finer = "" if first.dtype == torch.float64 else f"; load the denoiser with {spelled('dtype', 'float64')}"
     if most < 1:
         raise UserError(
-            f"{spelled('lengths')} is {first.lengths}: cells are {least_spacing(first):.1e} apart; allowed: at least "
+            f"{spelled('lengths')} is {first.lengths}: cells are {min(first.spacing):.1e} apart; allowed: at least "
             f"{resolution:.1e}, which {dtype} resolves at x_T{finer}"
         )
     count = most if levels is None else parse_integer(levels, "levels", minimum=1)

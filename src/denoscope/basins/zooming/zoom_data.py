@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denoscope.basins.blank_map import EMPTY
+from denoscope.basins.blank_map import attributes, empty_cells
 from denoscope.basins.labelling import Labelling
+from denoscope.basins.map_warnings import map_warnings
 from denoscope.basins.refinement import MEANINGS
 from denoscope.basins.zooming.decades import with_decades
 from denoscope.dynamics.boundaries.audit import Audit
-from denoscope.foundation.checkpoint import IDENTITY
 from denoscope.noise.plane_grid import PlaneGrid
+from denoscope.noise.plane_noise import PlaneNoise
 
 if TYPE_CHECKING:
     import xarray
@@ -34,16 +35,8 @@ def unfinished(labelling: Labelling, grid: PlaneGrid, options: Mapping[str, Any]
     import xarray
 
     (ny, nx), levels = grid.shape, options["levels"]
-    kinds = {
-        **{name: values.dtype for name, values in labelling.nothing.items()},
-        **dict.fromkeys(MARKS, np.dtype(bool)),
-    }
-    cells = {
-        name: np.full((levels, ny, nx), 0 if name == "status" else EMPTY.get(dtype.kind, np.nan), dtype)
-        for name, dtype in {**kinds, "status": np.dtype(np.int8)}.items()
-    }
-    origin = {**labelling.origin(grid.made_with), **options}
-    identity = {name: value for name, value in origin.items() if name not in ("model", "fingerprint")}
+    marks = {**dict.fromkeys(MARKS, bool), "status": np.int8}
+    cells = empty_cells((levels, ny, nx), labelling.nothing, marks)
     half_width = max(grid.plane.lengths) / 2 / options["factor"] ** np.arange(levels, dtype=float)
     return xarray.Dataset(
         {
@@ -60,32 +53,20 @@ def unfinished(labelling: Labelling, grid: PlaneGrid, options: Mapping[str, Any]
             "u": (("level", "x"), np.full((levels, nx), np.nan)),
             "v": (("level", "y"), np.full((levels, ny), np.nan)),
         },
-        attrs={**origin, "stopped": "", "warnings": [], IDENTITY: {**identity, **origin["fingerprint"]}},
+        attrs={**attributes({**labelling.origin(grid.made_with), **options}), "stopped": "", "warnings": []},
     )
 
 
-def finished(data: xarray.Dataset, all_levels: str) -> xarray.Dataset:
+def finished(data: xarray.Dataset, plane: PlaneNoise, all_levels: str) -> xarray.Dataset:
     """The finished levels of a zoom, its decades, the reason of its end, and warnings.
 
     Args:
+        plane: that of the first level.
         all_levels: the key in `ENDS` of the reason that applies if no level gave one.
     """
     data = with_decades(data.isel(level=np.flatnonzero(data["finished"].values)))
     data["status"].attrs |= MEANINGS
     data.attrs["stopped"] = data.attrs["stopped"] or ENDS[all_levels]
-    data.attrs["warnings"] = _warnings(data)
-    return data
-
-
-def _warnings(data: xarray.Dataset) -> list[str]:
-    warnings = []
-    if lost := int(data["nonfinite"].sum()):
-        warnings.append(f"{lost} of {data['label'].size} cells became NaN or infinite and have the label −1")
     audit = Audit(**{name: int(data[name].sum()) for name in ("filled", "checked", "wrong")})
-    if audit.filled:
-        warnings.append(
-            f"{audit.filled} of {data['label'].size} cells were filled, and {audit.wrong} of {audit.checked} that were "
-            f"checked had another label: up to {audit.bound(0.95):.2%} may be wrong (95 %), which measures of the labels "
-            "do not account for"
-        )
-    return warnings
+    data.attrs["warnings"] = map_warnings(data["nonfinite"].values, audit, plane)
+    return data

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import xarray
 
-from denoscope.basins.audit import sample
+from denoscope.basins.blank_map import blank_map
 from denoscope.basins.labelling import Labelling
+from denoscope.basins.map_cells import MapCells
+from denoscope.basins.random_cells import random_cells
 from denoscope.basins.zooming import level_measures
 from denoscope.basins.zooming.rounding_floor import REPEATS, changes_with_rounding
+from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.label_plane import beside_boundary
 from denoscope.noise.plane_grid import PlaneGrid
 from denoscope.noise.plane_noise import PlaneNoise
@@ -34,9 +37,11 @@ class ZoomLevels:
     plane: PlaneNoise
     """The first level, with the point of the boundary in its middle."""
     data: xarray.Dataset
-    map_of: Callable[[PlaneNoise], xarray.Dataset]
     factor: float
+    adaptive: bool
+    audit: int
     checks: int
+    cells_per_batch: int
 
     def compute(self) -> Iterator[int]:
         """Compute the levels that are not finished until the zoom ends, and yield the number of finished ones after each."""
@@ -57,28 +62,36 @@ class ZoomLevels:
 
     def _compute(self, level: int) -> None:
         part = self.part(level)
-        found = self.map_of(part)
+        found = self._map(part)
         for name in found.data_vars:
             self.data[name].values[level] = found[name].values
         self.data["u"].values[level], self.data["v"].values[level] = part.u, part.v
         checked = self._check(level, part)
-        audit = found.attrs.get("audit", {"filled": 0, "checked": 0, "wrong": 0})
+        audit = audit_of(found)
         labels = found["label"].values
         measured: dict[str, object] = {
             "growth": level_measures.growth(self.labelling, part),
             "denoised": int(found["computed"].sum()) + REPEATS * checked + 2 * level_measures.DIRECTIONS,
-            **{name: audit[name] for name in ("filled", "checked", "wrong")},
+            **dataclasses.asdict(audit),
         }
         if np.ptp(labels):
             measured |= level_measures.of_labels(labels, part, seed=level)
         for name, value in measured.items():
             self.data[name].values[level] = value
 
+    def _map(self, part: PlaneNoise) -> xarray.Dataset:
+        """The map of a level."""
+        grid = PlaneGrid.of(part)
+        data = blank_map(grid, self.labelling.nothing, {"fingerprint": {}}, adaptive=self.adaptive)
+        for _ in MapCells(self.labelling, part, grid, data, self.cells_per_batch).fill(self.audit):
+            pass
+        return data
+
     def _check(self, level: int, part: PlaneNoise) -> int:
         """Mark the boundary cells whose label rounding decides, among up to `checks` random ones; return their number."""
         names = ("label", "computed", "rounding_checked", "unstable")
         label, computed, checked, unstable = (self.data[name].values[level] for name in names)
-        cells = sample(computed & beside_boundary(label), self.checks, level)
+        cells = random_cells(computed & beside_boundary(label), self.checks, level)
         if count := len(cells[0]):
             x_T = part.batch(PlaneGrid.of(part).noise_at(*cells).tolist())
             draws = np.random.default_rng([level, count])
@@ -95,8 +108,3 @@ class ZoomLevels:
         elif share > UNSTABLE:
             self.data.attrs["stopped"] = FLOOR.format(share=share, level=level, allowed=UNSTABLE)
         return bool(self.data.attrs["stopped"])
-
-
-def least_spacing(plane: PlaneNoise) -> float:
-    """The smaller distance of neighbouring cells along the two axes."""
-    return min(length / count for length, count in zip(plane.lengths, plane.counts, strict=True))

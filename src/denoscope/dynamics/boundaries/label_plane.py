@@ -89,6 +89,14 @@ def beside_boundary(labels: np.ndarray) -> np.ndarray:
     return beside
 
 
+def of_nearest(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The values [ny, nx], those of cells that are not known replaced by that of the nearest known cell."""
+    from scipy import ndimage
+
+    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return values[tuple(nearest)]
+
+
 def doubling_boxes(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Sides in cells of at least three boxes that span 1, 2, 4, … spacings, up to a fifth of the plane.
 

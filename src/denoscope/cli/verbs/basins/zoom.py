@@ -34,8 +34,10 @@ class ZoomFlags(PictureFlags):
     method: Literal["auto", "adaptive", "exact"] = option(
         "adaptive", "How the map of each level is computed; as for basins map."
     )
-    audit: int = option(
-        64, "Number of filled cells of each level that are computed to see how many are wrong.", at_least(0)
+    audit: int | None = option(
+        None,
+        "Number of filled cells of each level that are computed to see how many are wrong; by default 64.",
+        at_least(0),
     )
     checks: int = option(
         128,
