@@ -168,6 +168,19 @@ def test_a_zoom_ends_where_lanes_or_threads_decide_the_labels(mixture, plane, wh
     assert not (found["unstable"] & ~found["rounding_checked"]).any()
 
 
+def test_a_zoom_whose_first_level_rounding_decides_has_no_decade_and_is_drawn(mixture, plane):
+    shifted = models.denoiser(Shifted(mixture.network, "lanes", 0.1), mixture.scheduler, mixture.shape)
+    found = ds.basins.zoom(shifted, plane, classifier=side, levels=2, **FAST)
+    assert found.sizes["level"] == 1 and found.sizes["decade"] == 0
+    for name in ("decade_range", "decade_dimension_interval"):
+        assert found[name].shape == (0, 2)
+    for name in ("decade_levels", "decade_dimension", "verdict", "reason"):
+        assert found[name].shape == (0,)
+    _, ax = ds.figures.plots.figure()
+    ds.figures.draw_zoom(ax, found)
+    assert found.attrs["stopped"] in ax.get_title() and not ax.containers
+
+
 def test_the_last_bit_of_the_noise_decides_beside_the_boundary_only():
     """One step of a linear map that doubles: a number is above 1 or not, and the next float may be on the other side."""
     double = models.linear(2 * np.eye(3))

@@ -20,6 +20,7 @@ def zoomed():
         {
             "label": (("level", "y", "x"), labels),
             "dimension": ("level", [1.0, 1.2]),
+            "unstable_share": ("level", [0.0, 0.06]),
             "decade_dimension": ("decade", [1.1, np.nan]),
             "decade_dimension_interval": (("decade", "bound"), [[1.0, 1.3], [np.nan, np.nan]]),
             "decade_range": (("decade", "bound"), [[8.0, 4.0], [0.8, 0.4]]),
@@ -37,8 +38,14 @@ def test_a_zoom_is_drawn_by_decade(zoomed):
     assert texts == ["levels", "smooth", "undecided"] and ax.xaxis_inverted()
     (point,) = ax.containers[0].lines[0].get_xydata()
     np.testing.assert_allclose(point, [32**0.5, 1.1])
-    with pytest.raises(ds.UserError, match="no decades to draw: it has one label"):
-        ds.figures.draw_zoom(ax, zoomed.isel(decade=slice(0, 0)))
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[8.0, 1.0]])  # rounding decides the second level
+
+
+def test_a_zoom_without_a_decade_is_drawn_with_the_reason_of_its_end(zoomed):
+    _, ax = ds.figures.plots.figure()
+    zoomed["unstable_share"].values[:] = 1
+    ds.figures.draw_zoom(ax, zoomed.isel(decade=slice(0, 0)))
+    assert "it has one label" in ax.get_title() and not len(ax.lines[0].get_xydata())
 
 
 def test_the_frames_of_an_animation_narrow_from_one_level_to_the_next(zoomed, tmp_path):
@@ -70,6 +77,7 @@ def test_labels_without_a_colour_are_grey(zoomed, tmp_path):
         ({"path": "z.mp4"}, r"path is 'z.mp4'; allowed: a name that ends in \.gif"),
         ({"path": "z.gif", "colors": ["blau"]}, "colors is"),
         ({"path": "z.gif", "frames_per_level": 0}, "frames_per_level is 0"),
+        ({"path": "z.gif", "frames_per_level": True}, "frames_per_level is True"),
     ],
 )
 def test_invalid_animations_are_refused(zoomed, options, line, tmp_path, monkeypatch):

@@ -6,13 +6,14 @@ MODEL = "model scheduler clip_sample dtype"
 """Fields of the model configuration."""
 EARLIER_WORK = "resume overwrite"
 """Fields of the inference configuration that say what to do with earlier work."""
-FLAT_PLANE = (
-    "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds "
-    "endpoint"
-)
+EXTENT = "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds"
+"""Fields of the default configuration that say where a plane of noises is, and how many it has."""
+FLAT_PLANE = f"{EXTENT} endpoint"
 """Fields of the default configuration that describe a flat plane of noises."""
 PLANE = f"{FLAT_PLANE} geometry"
 """Fields of the default configuration that describe a plane of noises, or a part of a sphere."""
+ZOOMED_PLANE = f"{EXTENT} geometry"
+"""Fields that describe the first plane of a zoom, which places the cells of all its levels in one way."""
 PLANE_ARGUMENTS = {
     "counts": "num_prompts_per_direction",
     "lengths": "len_per_direction",

@@ -151,8 +151,9 @@ class PictureFlags(MeasureFlags):
         plots.save(figure, self.picture_path)
 
     def print_paths(self) -> None:
-        """Print the paths of the numbers and of the picture."""
-        print(self.output, self.picture_path, sep="\n")
+        """Print the path of each file that was written."""
+        for _, path in self.outputs:
+            print(path)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray
 
+from denoscope.basins.zooming.decades import is_stable
 from denoscope.config import SystemConfig
 from denoscope.figures.animations import frame, palette, write_gif
 from denoscope.figures.arguments import check_drawing, check_result
 from denoscope.foundation.arguments import arguments_checked
-from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import parse_integer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 COLORS = {"smooth": "C0", "fractal": "C3", "noise": "C1", "undecided": "C7"}
 """The colour of each verdict."""
+MARGIN = 1.5
+"""The factor of length beyond the first and the last level that a drawing shows."""
 
 
 @arguments_checked
@@ -28,14 +31,22 @@ def draw_zoom(ax: Axes, result: xarray.Dataset) -> Axes:
     """Draw the dimension of the boundary of a `zoom` in each decade of lengths, with its interval and verdict.
 
     Small points are the dimensions of the levels. Lengths are half-widths of levels, and decrease to the right. Levels whose
-    labels rounding decides are left out.
-
-    Raises: UserError if the zoom has no decades.
+    labels rounding decides are left out. The title says why a zoom without a decade ended.
     """
-    check_drawing(ax, result, "basins.zoom", xarray.Dataset, "decade_dimension", "half_width", "verdict")
+    check_drawing(
+        ax,
+        result,
+        "basins.zoom",
+        xarray.Dataset,
+        "decade_dimension",
+        "unstable_share",
+        "half_width",
+        "verdict",
+    )
+    levels = result.isel(level=np.flatnonzero(is_stable(result)))
+    ax.plot(levels["half_width"], levels["dimension"], ".", color="#999999", markersize=3, label="levels")
     if not result.sizes["decade"]:
-        raise UserError(f"this zoom has no decades to draw: {result.attrs['stopped']}")
-    ax.plot(result["half_width"], result["dimension"], ".", color="#999999", markersize=3, label="levels")
+        ax.set_title(f"no decade: {result.attrs['stopped']}", fontsize="small", wrap=True)
     width, value = (
         result["decade_range"].prod("bound").to_numpy() ** 0.5,
         result["decade_dimension"].to_numpy(),
@@ -56,8 +67,9 @@ def draw_zoom(ax: Axes, result: xarray.Dataset) -> Axes:
             label=verdict,
         )
     ax.axhline(1, color="#333333", linewidth=0.8, linestyle="--")
-    ax.set(xscale="log", xlabel="half-width (L2)", ylabel="dimension of the boundary", ylim=(0.8, 2.05))
-    ax.invert_xaxis()
+    widest, narrowest = (float(result["half_width"][end]) for end in (0, -1))
+    ax.set(xlabel="half-width (L2)", ylabel="dimension of the boundary", ylim=(0.8, 2.05))
+    ax.set(xscale="log", xlim=(widest * MARGIN, narrowest / MARGIN))
     ax.legend(frameon=False, fontsize="small")
     return ax
 
@@ -78,12 +90,11 @@ def save_zoom(
     Args:
         frames_per_level: frames from one level to the next.
 
-    Raises: UserError if the file is not a .gif.
+    Raises: UserError if the file is not a .gif, or `frames_per_level` is not positive.
     """
     check_result(result, "basins.zoom", xarray.Dataset, "label", "half_width")
-    if not isinstance(frames_per_level, int) or frames_per_level < 1:
-        raise UserError(f"frames_per_level is {frames_per_level!r}; allowed: an integer of at least 1")
-    write_gif(_frames(result, palette(colors), frames_per_level), path)
+    count = parse_integer(frames_per_level, "frames_per_level", minimum=1)
+    write_gif(_frames(result, palette(colors), count), path)
 
 
 def _frames(result: xarray.Dataset, rgb: np.ndarray, count: int) -> Iterator[Image.Image]:

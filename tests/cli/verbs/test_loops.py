@@ -44,7 +44,9 @@ def test_orbit_writes_states_and_measures_and_resumes(model, inputs, here, capsy
     origin = written["computed_from"]
     assert origin["fingerprint"]["num_steps"] == 2
     assert (origin["begin"], origin["loop_noise"]) == (1, "common")
-    assert out.splitlines()[-2:] == ["orbit.json", "orbit.png"] and "recurrence: determinism" in out
+    assert (
+        out.splitlines()[-3:] == ["orbit.json", "orbit.png", "orbit.npz"] and "recurrence: determinism" in out
+    )
 
 
 def test_orbit_diagram_is_that_of_the_library(model, inputs, here, capsys):
@@ -60,6 +62,6 @@ def test_orbit_diagram_is_that_of_the_library(model, inputs, here, capsys):
         means = states.double().flatten(1).mean(1).tolist()
         assert written["values"][row] == means and written["computed_from"]["begin"][str(level)] == loop.begin
         assert lines[row] == f"level {level:<5g} mean pixel {min(means):+.6f} to {max(means):+.6f}"
-    assert lines[2:] == ["orbit_diagram.json", "orbit_diagram.png"]
+    assert lines[2:] == ["orbit_diagram.json", "orbit_diagram.png", "orbit_diagram.npz"]
     call(f"{line} --output each.json --checkpoint each.npz")
     assert json.loads((here / "each.json").read_text())["parameters"] == [0.25, 0.5, 0.75, 1]

@@ -13,6 +13,7 @@ from command_line import call
 
 import denoscope as ds
 from denoscope import dynamics
+from denoscope.basins.zooming import zoom_levels
 from denoscope.foundation import checkpoint
 from denoscope.foundation.writing import result_files
 
@@ -185,7 +186,11 @@ def test_uncertainty_classifies_random_points_of_a_plane(mnist, here, capsys, re
     assert written["fractions"] == expected.fractions.tolist()
     assert written["origin"]["fingerprint"]["num_steps"] == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("epsilon 3 ") and lines[-2:] == ["uncertainty.json", "uncertainty.png"]
+    assert lines[0].startswith("epsilon 3 ") and lines[-3:] == [
+        "uncertainty.json",
+        "uncertainty.png",
+        "uncertainty.npz",
+    ]
     call(f"{line} --resume --batch_size 3")
     assert read(here / "uncertainty.json") == written
     for other in ("--reject", "--scheduler ddpm", "--clip_sample False"):
@@ -203,3 +208,23 @@ def test_basins_zoom_writes_levels_a_figure_and_an_animation(here, capsys):
     assert (numbers, picture, animation) == ("deep.npz", "deep.png", "deep.gif")
     assert "half-width 8.0e+00: dimension" in lines[0] and "stopped after 2 levels" in lines[1]
     assert all((here / name).stat().st_size > 1000 for name in (picture, animation))
+
+
+def test_a_zoom_without_a_decade_is_drawn_too(here, capsys, monkeypatch):
+    """Rounding decides every label, as if the network were made of noise: the first level is the last."""
+    monkeypatch.setattr(
+        zoom_levels, "changes_with_rounding", lambda _labelling, x_T, *_: np.ones(len(x_T), bool)
+    )
+    call(
+        "basins zoom --model digits --device cpu --num_steps 1 --num_prompts_per_direction 25 25 --len_per_direction 16 16 "
+        "--geometry flat --levels 2 --checks 4 --output deep.npz"
+    )
+    first, *paths = capsys.readouterr().out.splitlines()
+    assert first.startswith("stopped after 1 levels: rounding decides")
+    assert paths == ["deep.npz", "deep.png", "deep.gif"] and all(
+        (here / name).stat().st_size for name in paths
+    )
+
+
+def test_a_zoom_places_its_cells_in_one_way(refused):
+    refused("basins zoom --endpoint", "--endpoint")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from label_planes import newton_labels
+from scipy import ndimage
 
 from denoscope.dynamics.boundaries.nested_planes import judge_nested
 from denoscope.dynamics.boundaries.verdict import verdict
@@ -44,3 +45,13 @@ def test_planes_whose_boxes_leave_lengths_out_span_no_more_than_one_of_them():
     labels = planes(lambda points: newton_labels(points + np.array([JULIA, 0.0])))
     assert judge_nested(labels, 8.0 ** -np.arange(4)).judgement.kind == "fractal"
     assert judge_nested(labels, 9.0 ** -np.arange(4)).judgement.kind == "undecided"
+
+
+@pytest.mark.parametrize(("count", "width"), [(3, 1.7), (2, 1.0)])
+def test_rounded_blobs_are_no_fractal_however_much_narrower_the_planes_become(count, width):
+    """Level lines of smooth fields: no octave scales, or only lengths up to 2 of the 8 spacings to the next plane."""
+    draws = np.random.default_rng(0)
+    fields = [ndimage.gaussian_filter(draws.normal(size=(64, 64)), width) for _ in range(count)]
+    found = judge_nested([(field > 0).astype(int) for field in fields], 8.0 ** -np.arange(count))
+    assert found.judgement.kind == "undecided" and "steeper" in found.judgement.reason
+    assert "nan" not in found.judgement.reason

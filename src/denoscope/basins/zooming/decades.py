@@ -11,6 +11,16 @@ import xarray
 from denoscope.basins.zooming.zoom_levels import UNSTABLE
 from denoscope.dynamics.boundaries.nested_planes import judge_nested
 
+COLUMNS = {
+    "decade": (int, ()),
+    "decade_range": (float, ("bound",)),
+    "decade_levels": (int, ()),
+    "decade_dimension": (float, ()),
+    "decade_dimension_interval": (float, ("bound",)),
+    "verdict": (str, ()),
+    "reason": (str, ()),
+}
+"""The type of each variable along `decade`, and its further dimension."""
 ROUNDING = 1e-9
 """Relative rounding error of a half-width, which must not move it to the next decade."""
 
@@ -21,20 +31,26 @@ def with_decades(data: xarray.Dataset) -> xarray.Dataset:
     Levels whose labels rounding decides, or that have one label, do not count.
     """
     half_width, labels = data["half_width"].values, data["label"].values
-    usable = np.array([np.ptp(level) > 0 for level in labels], bool) & ~(
-        data["unstable_share"].values > UNSTABLE
-    )
+    usable = is_stable(data) & np.array([np.ptp(level) > 0 for level in labels], bool)
     decade = np.floor(np.log10(half_width[0] / half_width) + ROUNDING).astype(int)
     rows = [
-        _row(labels[chosen], half_width[chosen], int(number))
-        for number in np.unique(decade[usable])
-        if (chosen := usable & (decade == number)).any()
+        _row(labels[chosen], half_width[chosen], number)
+        for number in np.unique(decade[usable]).tolist()
+        for chosen in [usable & (decade == number)]
     ]
-    columns = {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else {})}
-    pairs = {name: ("decade", "bound") for name in columns if name.endswith(("_interval", "_range"))}
-    variables = {name: (pairs.get(name, ("decade",)), values) for name, values in columns.items()}
-    numbers = variables.pop("decade", (("decade",), np.zeros(0, int)))
-    return data.assign(variables).assign_coords(decade=numbers)
+    variables: dict[str, Any] = {
+        name: (
+            ("decade", *further),
+            np.array([row[name] for row in rows], kind).reshape([len(rows), 2][: 1 + len(further)]),
+        )
+        for name, (kind, further) in COLUMNS.items()
+    }
+    return data.assign_coords(decade=variables.pop("decade")).assign(variables)
+
+
+def is_stable(data: xarray.Dataset) -> np.ndarray:
+    """Whether the labels of each level of a zoom are not decided by rounding."""
+    return ~(data["unstable_share"].to_numpy() > UNSTABLE)
 
 
 def _row(labels: np.ndarray, half_width: np.ndarray, number: int) -> dict[str, Any]:

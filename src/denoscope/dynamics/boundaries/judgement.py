@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,14 +51,17 @@ class Evidence:
     disorder: float
     isolated: float
     nulls: dict[str, Null]
-    zoomed: float = 1.0
-    """The ratio of the coarsest to the finest spacing, if the measures are those of several planes, each a part of the
-    one before, whose boxes overlap in size."""
+    steps: tuple[float, ...] = ()
+    """How much narrower each plane is than the one before, if the measures are those of several nested planes."""
 
     @property
     def limits(self) -> np.ndarray:
         """The local slopes that neither straight boundaries nor `STEEP` exceed [size − 1]."""
         return np.maximum(self.nulls["straight"].local_slopes[:, 1], STEEP)
+
+    def zoomed(self, boxes: float) -> float:
+        """The ratio of the coarsest to the finest spacing; 1 if boxes that span this factor leave lengths between planes out."""
+        return math.prod(self.steps) if all(step <= boxes for step in self.steps) else 1.0
 
 
 @dataclass(frozen=True)
@@ -132,9 +136,10 @@ def _noise_over_a_smooth_boundary(evidence: Evidence) -> Judgement | None:
 def _fractal(evidence: Evidence) -> Judgement | None:
     fit, octaves = evidence.fit, _scaling_octaves(evidence)
     first, last = float(fit.sides[0]), float(fit.sides[octaves])
-    if last * evidence.zoomed / first < DECADE:
+    zoomed = evidence.zoomed(last / first)
+    if not octaves or last / first * zoomed < DECADE:
         return None
-    deeper = "" if evidence.zoomed == 1 else f" in planes whose sizes span a factor of {evidence.zoomed:.3g}"
+    deeper = "" if zoomed == 1 else f" in planes whose sizes span a factor of {zoomed:.3g}"
     return Judgement(
         "fractal",
         f"the boundary scales with dimension {fit.local_slopes[:octaves].mean():.2f} from {first:.0f} to {last:.0f} spacings "
@@ -159,7 +164,8 @@ def _undecided(evidence: Evidence) -> Judgement:
     slopes, sides = evidence.fit.local_slopes, evidence.fit.sides
     listed = f"(local slopes {', '.join(f'{slope:.2f}' for slope in slopes)})"
     steep = slopes[0] > evidence.limits[0]
-    span = sides[-1] / sides[0] * evidence.zoomed
+    boxes, scaling = sides[-1] / sides[0], sides[_scaling_octaves(evidence)] / sides[0]
+    span, constant = (factor * evidence.zoomed(factor) for factor in (boxes, scaling))
     if evidence.isolated > ISOLATED and not steep:
         reason = f"{evidence.isolated:.0%} of the boundary cells are isolated {listed}: specks, or noise on top of basins"
     elif not steep:
@@ -170,7 +176,6 @@ def _undecided(evidence: Evidence) -> Judgement:
             "a plane of 85×85 cells is the smallest that spans a decade; rough boundaries need several times that"
         )
     else:
-        constant = sides[_scaling_octaves(evidence)] / sides[0]
         reason = (
             f"steeper than a smooth boundary at the cells, but constant only over a factor of {constant:.0f} in length "
             f"{listed}: a finer plane may decide"

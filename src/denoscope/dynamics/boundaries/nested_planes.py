@@ -30,7 +30,7 @@ def judge_nested(
 
     The box counts of all planes at sides of 1, 2, 4, … spacings between their own cells are added up, so that the slope is
     a mean over the lengths from the finest spacing to the widest box. The rules of `verdict` apply to it. They count the
-    range of lengths from one plane to the next where the boxes of one are as wide as the next plane is narrower.
+    range of lengths from one plane to the next where the boundary scales over as large a factor as the next plane is narrower.
 
     Args:
         planes: labels [ny, nx], integers, all of one shape.
@@ -52,16 +52,10 @@ def judge_nested(
         disorder=float(np.mean([cell_disorder(labels) for labels in planes])),
         isolated=_share([isolated_share(labels) for labels in planes], cells),
         nulls=null_models(max(planes, key=lambda labels: len(classes_of(labels))), sides, seed),
-        zoomed=_ratio(half_widths, fit.sides[-1] / fit.sides[0]),
+        steps=tuple((half_widths[:-1] / half_widths[1:]).tolist()),
     )
     return NestedPlanes(judge(evidence), fit, interval)
 
 
 def _share(shares: Sequence[float], cells: np.ndarray) -> float:
     return float(np.average(shares, weights=cells)) if cells.any() else 0.0
-
-
-def _ratio(half_widths: np.ndarray, boxes: float) -> float:
-    """The ratio of the widest to the narrowest plane; 1 if the boxes leave lengths between two planes out."""
-    steps = half_widths[:-1] / half_widths[1:]
-    return float(half_widths[0] / half_widths[-1]) if (steps <= boxes).all() else 1.0

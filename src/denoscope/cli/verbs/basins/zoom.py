@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS, ZOOMED_PLANE
 from denoscope.cli.from_settings import load, plane_of
 from denoscope.cli.output import NPZ, PictureFlags, ending, warn
 from denoscope.cli.verb import Verb
@@ -86,18 +86,16 @@ def run(settings: Settings, flags: ZoomFlags) -> None:
             f"[{low:.2f}, {high:.2f}], {row['verdict'].item()}"
         )
     print(f"stopped after {result.sizes['level']} levels: {result.attrs['stopped']}")
-    if result.sizes["decade"]:
-        flags.draw(figures.draw_zoom, result)
+    flags.draw(figures.draw_zoom, result)
     figures.save_zoom(result, flags.animation_path, colors=settings.system.class_colors)
     warn(result.attrs["warnings"])
     flags.print_paths()
-    print(flags.animation_path)
 
 
 VERB = Verb(
     run,
     "Zoom into a boundary between basins, with its dimension at each decade of lengths.",
-    CLASSIFIED_PLANE,
+    {**CLASSIFIED_PLANE, "default": ZOOMED_PLANE},
     ZoomFlags,
     arguments=PLANE_ARGUMENTS,
     defaults={"geometry": "spherical", "lanes": MAP_LANES},
