@@ -170,7 +170,5 @@ def _tensors_in(folder: Path) -> list[Path]:
 
     Raises: UserError if a writer stopped while it replaced some of them.
     """
-    tensors = [path for path in sorted(folder.glob("*.pt")) if not path.name.startswith("classifications_")]
-    if tensors:
-        check_finished(folder, besides=folder / PREDICTIONS)
-    return tensors
+    check_finished(folder, besides=folder / PREDICTIONS)
+    return [path for path in sorted(folder.glob("*.pt")) if not path.name.startswith("classifications_")]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.writing import staged_files as module
 from denoscope.foundation.writing.staged_files import check_finished, staged_files
 
 FORMER = {"set.json": "former", "a.pt": "1", "b.pt": "1", "c.pt": "1", "mine.txt": "mine"}
@@ -104,6 +105,42 @@ def test_a_list_of_files_to_remove_cannot_reach_another_folder(tmp_path):
 def test_a_file_of_the_same_name_as_a_claim_that_is_not_written_stays(tmp_path):
     (tmp_path / "all.png").write_text("mine")
     with staged_files(tmp_path / "all.png", overwrite=True) as staged:
-        staged.mkdir()
         (staged / "one.png").write_text("new")
     assert content(tmp_path) == {"all.png": "mine", "one.png": "new"}
+
+
+def test_a_block_that_writes_nothing_removes_stale_files_alone(tmp_path):
+    with staged_files(tmp_path / "set.json", overwrite=False):
+        pass
+    assert content(tmp_path) == {}
+    for name in ("old.pt", "mine.pt"):
+        (tmp_path / name).write_text("")
+    with staged_files(tmp_path / "set.json", overwrite=True, stale=lambda: ["old.pt"]):
+        pass
+    assert content(tmp_path) == {"mine.pt": ""} and list(tmp_path.iterdir()) == [tmp_path / "mine.pt"]
+
+
+def test_files_and_the_folders_that_name_them_are_durable_before_the_first_is_moved(tmp_path, monkeypatch):
+    synced, at_rename, rename = set(), [], os.rename
+
+    def renamed(source, target):
+        hidden = Path(source)
+        at_rename.extend([hidden, *hidden.rglob("*")])
+        assert set(at_rename) <= synced
+        rename(source, target)
+
+    monkeypatch.setattr(module, "sync", synced.add)
+    monkeypatch.setattr(os, "rename", renamed)
+    write(tmp_path)
+    assert {path.name for path in at_rename} >= {"a.pt", "deep", "d.pt", "set.json"}
+
+
+def test_the_output_that_the_caller_writes_again_is_known_by_any_spelling(tmp_path, monkeypatch):
+    (folder := tmp_path / "inputs").mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    (folder / ".set.json.unfinished").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for spelling in (folder, tmp_path / "link", Path("inputs"), folder / ".." / "inputs"):
+        check_finished(spelling, besides=Path("link") / "set.json")
+        with pytest.raises(UserError, match=r"set\.json"):
+            check_finished(spelling, besides=Path("link") / "other.json")

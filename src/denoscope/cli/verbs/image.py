@@ -43,11 +43,12 @@ def run(settings: Settings, flags: ImageFlags) -> None:
         if flags.folder_path
         else [typing.cast(Path, flags.tensor_path)]
     )
+    folder = settings.pictures
+    if flags.folder_path:
+        check_finished(flags.folder_path, besides=folder / f"{flags.folder_path.stem}.png")
     if not paths:
         raise UserError(f"--folder-path is {flags.folder_path}, which holds no .pt tensors")
-    folder, source = settings.pictures, flags.folder_path or paths[0]
-    if flags.folder_path:
-        check_finished(flags.folder_path, besides=folder / f"{source.stem}.png")
+    source = flags.folder_path or paths[0]
     overwrite = settings.inference.overwrite
     written = []
     with staged_files(folder / f"{source.stem}.png", overwrite=overwrite) as staged:

@@ -57,13 +57,13 @@ def claimed(path: Path) -> Iterator[None]:
         with writing(path):
             hidden_beside(path, "partial").unlink(missing_ok=True)
         paths = {path, hidden_beside(path, "replacement")}
-        stack.enter_context(_set_while(_HELD, _HELD.get() | set(map(_canonical, paths))))
+        stack.enter_context(_set_while(_HELD, _HELD.get() | set(map(canonical, paths))))
         yield
 
 
 def is_held(path: Path) -> bool:
     """Whether this thread has claimed an output."""
-    return _canonical(path) in _HELD.get()
+    return canonical(path) in _HELD.get()
 
 
 def claimed_once(path: Path) -> AbstractContextManager[None]:
@@ -122,6 +122,6 @@ def _set_while(variable: ContextVar[T], value: T) -> Iterator[None]:
         variable.reset(token)
 
 
-def _canonical(path: Path) -> Path:
+def canonical(path: Path) -> Path:
     """The path with the links in its folder resolved, so that all spellings of an output compare equal."""
     return Path(os.path.realpath(path.parent)) / path.name

@@ -47,6 +47,8 @@ def staged_files(claim: Path, *, overwrite: bool, stale: Callable[[], list[str]]
                 _move(unfinished, claim)
         shutil.rmtree(staged, ignore_errors=True)
         try:
+            with claims.writing(claim.parent):
+                staged.mkdir()
             with claims.unclaimed_below(staged):
                 yield staged
             with claims.writing(claim.parent):
@@ -66,8 +68,10 @@ def check_finished(folder: Path, *, besides: Path | None = None) -> None:
 
     Raises: UserError naming the folder and the output.
     """
-    ignored = besides and claims.hidden_beside(besides, UNFINISHED)
-    for path in sorted(set(folder.glob(f".*.{UNFINISHED}")) - {ignored}):
+    ignored = besides and claims.canonical(claims.hidden_beside(besides, UNFINISHED))
+    for path in sorted(folder.glob(f".*.{UNFINISHED}")):
+        if claims.canonical(path) == ignored:
+            continue
         name = path.name.removeprefix(".").removesuffix(f".{UNFINISHED}")
         raise UserError(
             f"{folder} is unfinished: {name} and the files that belong to it are being replaced, or the process that "
@@ -89,8 +93,9 @@ def _prepare(staged: Path, claim: Path, *, overwrite: bool, stale: list[str]) ->
         if places[file] != claim:  # which is removed while other files are moved
             file.unlink()
     (staged / REMOVED).write_text(json.dumps(stale))
+    folders = [staged, *(path for path in staged.rglob("*") if path.is_dir())]
     with ThreadPoolExecutor(SYNCED) as pool:
-        list(pool.map(sync, [*changed, staged / REMOVED]))
+        list(pool.map(sync, [*changed, staged / REMOVED, *folders]))
     return bool(changed or stale)
 
 
