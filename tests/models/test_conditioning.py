@@ -252,6 +252,19 @@ def test_an_invalid_null_class_is_refused_with_its_file(tmp_path, value):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [-1, "last", 1.5, True, 5, 20])
+def test_an_invalid_null_class_of_a_network_in_memory_is_refused_by_its_name(value):
+    network = tiny_models.unet(num_class_embeds=5).eval()
+    network.register_to_config(_null_class=value)
+    denoiser = ds.load(network, scheduler="ddim", device="cpu")
+    x = ds.noise.random(1, denoiser.shape, seed=0)
+    condition = Condition({"class_labels": torch.tensor([2])})
+    for options in ({"labels": (2,), "guidance_scale": 2.0}, {"labels": (2,)}, {"condition": condition}):
+        with pytest.raises(ds.UserError, match=f"^_null_class is {value!r}; allowed: .*0 to 4") as caught:
+            ds.record(denoiser, x, steps=1, lanes=2, **options)
+        assert "\n" not in str(caught.value)
+
+
 def test_samples_with_labels_are_computed_again_under_their_own(tmp_path):
     from denoscope.recording import verify
 

@@ -16,7 +16,7 @@ from denoscope.foundation import html_repr
 from denoscope.foundation.arguments import DENOISER
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.spelling import spelled
-from denoscope.foundation.validation import describe
+from denoscope.foundation.validation import describe, parse_integer
 from denoscope.hooks.address_survey import layers_at
 from denoscope.hooks.module_survey import Layer, aliases_of, first_and_last_convolution, survey
 from denoscope.hooks.queries import as_queries, choose
@@ -110,10 +110,8 @@ class Denoiser:
         x = torch.zeros(1, *self.shape, dtype=self.dtype)
         needed = self.family.example_inputs(config_of(self.network), x)
         condition.check(count, accepted, needed)
-        of_dit = config_of(self.network).get("num_embeds_ada_norm")
-        condition.check_classes(
-            config_of(self.network).get("num_class_embeds") if of_dit is None else of_dit + 1
-        )
+        classes, null = self.classes
+        condition.check_classes(classes if classes is None or null is None else max(classes, null + 1))
 
     @torch.no_grad()
     def try_condition(self, condition: Condition) -> None:
@@ -136,15 +134,27 @@ class Denoiser:
             ) from error
 
     def condition_of_labels(self, labels: Sequence[int], *, scale: float = 1.0) -> Condition:
-        """The condition of class labels, one for all samples or one for each; see `conditioning.of_labels`.
+        """The condition of class labels, one for all samples or one for each; see `conditioning.of_labels`."""
+        classes, null = self.classes
+        return of_labels(labels, classes, null=null, scale=scale)
+
+    @property
+    def classes(self) -> tuple[int | None, int | None]:
+        """The number of class labels, and the null class, from which guidance leads away; None if the network has none.
 
         The null class of a DiT is the one after its labels; that of another network is `_null_class` in its config.json,
         an entry that diffusers keeps and does not use.
+
+        Raises: UserError if `_null_class` is not a class of the network.
         """
         config = config_of(self.network)
-        of_dit = config.get("num_embeds_ada_norm")
-        null = config.get("_null_class") if of_dit is None else of_dit
-        return of_labels(labels, of_dit or config.get("num_class_embeds"), null=null, scale=scale)
+        if (of_dit := config.get("num_embeds_ada_norm")) is not None:
+            return of_dit, of_dit
+        classes, null = config.get("num_class_embeds"), config.get("_null_class")
+        if classes is None or null is None:
+            return classes, None
+        note = f"a class of the network; correct the configuration of {self.name}"
+        return classes, parse_integer(null, "_null_class", maximum=classes - 1, note=note)
 
     @property
     def is_stochastic(self) -> bool:
