@@ -32,7 +32,9 @@ def test_what_stopped_while_it_wrote_labels_can_write_them_again(here):
     assert (here / "predictions.json").is_file() and not (here / ".predictions.json.unfinished").exists()
 
 
-@pytest.mark.parametrize("line", ["classify --tensors tensors --output labels", "image --folder-path tensors"])
+@pytest.mark.parametrize(
+    "line", ["classify --tensors tensors --output labels", "image --folder-path tensors"]
+)
 def test_a_half_replaced_set_is_refused_where_no_tensor_is_in_its_place_yet(here, refused, line):
     (here / "tensors" / ".random.json.unfinished").mkdir(parents=True)
     refused(line, "tensors", "random.json", "unfinished")

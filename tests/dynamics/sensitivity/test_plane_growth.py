@@ -1,10 +1,14 @@
 """The ridge map: closed forms on planes, and plain Jacobians."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from analytic import ddim_factors, denoiser_of, gaussian, scheduler_of
+from diffusers import DDIMScheduler
 from plain_jacobian import plain_jacobian
+from torch import nn
 
 import denoscope as ds
 from denoscope import dynamics, noise
@@ -126,3 +130,25 @@ def test_a_growth_that_rounding_spoils_gives_a_warning(depth, dtype, lost):
     assert any(f"at {lost} of 9 points" in line for line in found.attrs["warnings"]) == (lost > 0)
     if not lost:
         np.testing.assert_allclose(found["growth"][..., 1], -depth, atol=0.02)
+
+
+class FirstAlone(nn.Module):
+    """x_0 = (gain·x_T[0], 1): the second number is clipped on the whole plane."""
+
+    def __init__(self, gain):
+        super().__init__()
+        self.gain = gain
+
+    def forward(self, x, _timestep):
+        return torch.stack([self.gain * x[:, 0], x[:, 1] + 9], 1)
+
+
+@pytest.mark.parametrize(("gain", "growth"), [(0.1, math.log(0.1)), (0.0, -math.inf)])
+def test_a_direction_that_the_map_takes_to_zero_is_not_spoiled_by_rounding(gain, growth):
+    scheduler = DDIMScheduler(prediction_type="sample", clip_sample=True)
+    denoiser = ds.load(FirstAlone(gain), scheduler=scheduler, shape=(2, 1, 1), dtype="float32", device="cpu")
+    plane = noise.plane((3, 3), denoiser.shape, lengths=(1.0, 1.0))
+    found = dynamics.plane_growth(denoiser, plane, steps=1)
+    expected = np.broadcast_to([growth, -math.inf], (3, 3, 2))
+    np.testing.assert_allclose(found["growth"], expected, rtol=1e-6)
+    assert found.attrs["warnings"] == []

@@ -22,14 +22,23 @@ def log_values(values: torch.Tensor) -> np.ndarray:
         return np.log(values.double().cpu().numpy())
 
 
-def measured_rounding(push: Callable[[torch.Tensor], torch.Tensor], direction: torch.Tensor) -> float:
+def measured_rounding(
+    push: Callable[[torch.Tensor], torch.Tensor], direction: torch.Tensor, image: torch.Tensor | None = None
+) -> float:
     """The relative rounding error of a derivative along a direction [C, H, W], 0 if its image is 0.
 
-    A third of the direction must have a third of its image; any difference is rounding. `push` maps rows to their images.
+    A third of the direction must have a third of its image; any difference is rounding. A scheduler or a network may
+    compute in a lower precision than that of the states.
+
+    Args:
+        push: maps rows to their images.
+        image: that of the direction, in float64, if it is known.
     """
-    image, of_third = push(torch.stack([direction, direction / 3])).double().cpu()
-    size = float(image.norm())
-    return float((3 * of_third - image).norm()) / size if size else 0.0
+    rows = [direction, direction / 3] if image is None else [direction / 3]
+    *pushed, of_third = push(torch.stack(rows)).double().cpu()
+    expected = pushed[0] if image is None else image
+    size = float(expected.norm())
+    return float((3 * of_third - expected).norm()) / size if size else 0.0
 
 
 def derivative_precision(measured: float, dtype: torch.dtype) -> float:
@@ -41,6 +50,23 @@ def derivative_precision(measured: float, dtype: torch.dtype) -> float:
 def resolved_depth(precision: float, spread: float = 1.0) -> float:
     """How far below the largest an exponent may lie, −ln(10 ε ‖J‖_F/σ₁), with `spread` ‖J‖_F/σ₁."""
     return -math.log(MARGIN * precision * spread)
+
+
+def depth(exponents: np.ndarray) -> np.ndarray:
+    """How far the smallest exponent [..., k] lies below the largest; 0 if all are −∞.
+
+    −∞ does not count: it is exact, because the map takes the direction to zero.
+    """
+    known = np.isfinite(exponents)
+    largest = np.where(known, exponents, -np.inf).max(axis=-1)
+    smallest = np.where(known, exponents, np.inf).min(axis=-1)
+    return np.subtract(largest, smallest, out=np.zeros_like(largest), where=known.any(axis=-1))
+
+
+def too_deep(exponents: np.ndarray, precision: float) -> np.ndarray:
+    """Whether each exponent [..., k] lies so far below the largest that rounding decides it; never if it is −∞."""
+    largest = exponents.max(axis=-1, keepdims=True)
+    return np.isfinite(exponents) & (exponents < largest - resolved_depth(precision))
 
 
 def spread_of(exponents: np.ndarray) -> float:

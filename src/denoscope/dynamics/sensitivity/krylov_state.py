@@ -17,7 +17,7 @@ from denoscope.dynamics.sensitivity.block_krylov import (
     singular_triples,
 )
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
-from denoscope.dynamics.sensitivity.exponents import derivative_precision, log_values
+from denoscope.dynamics.sensitivity.exponents import derivative_precision, log_values, measured_rounding
 from denoscope.foundation.checkpoint import IDENTITY
 from denoscope.foundation.validation import parse_integer
 
@@ -60,18 +60,13 @@ def iterate(
 
 
 def measure_rounding(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Dataset) -> None:
-    """Measure the relative rounding error of the derivative, as `rounding` in `data`.
-
-    A scheduler or a network may compute in a lower precision than that of the states. A third of the leading direction
-    must have a third of its image; any difference is rounding.
-    """
+    """Measure the relative rounding error of the derivative along the leading direction, as `rounding` in `data`."""
     if "rounding" in data:
         return
     error, value = 0.0, math.exp(min(float(data["exponents"][0]), LARGEST_LOG))
     if value > 0:
-        direction, expected = (torch.tensor(data[name].to_numpy()[:1]) for name in ("right", "left"))
-        scaled = flow.push(x_T, (direction / 3).to(x_T)).double().cpu() * 3
-        error = float((scaled - value * expected).norm()) / value
+        direction, image = (torch.tensor(data[name].to_numpy()[0]) for name in ("right", "left"))
+        error = measured_rounding(lambda rows: flow.push(x_T, rows.to(x_T)), direction, value * image)
     data["rounding"] = ((), np.array(error))
 
 

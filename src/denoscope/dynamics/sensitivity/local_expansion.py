@@ -18,11 +18,13 @@ from denoscope.dynamics.sensitivity.denoising_map import (
     parse_x_T,
 )
 from denoscope.dynamics.sensitivity.exponents import (
+    depth,
     derivative_precision,
     log_values,
     measured_rounding,
     precision_advice,
     resolved_depth,
+    too_deep,
 )
 from denoscope.dynamics.sensitivity.origin import origin_of
 from denoscope.foundation import random_streams
@@ -113,12 +115,6 @@ class _Stretch:
     x: torch.Tensor
     leading: torch.Tensor
 
-    @property
-    def depth(self) -> float:
-        """How far the smallest rate lies below the largest; 0 if the step maps the frame to zero."""
-        known = self.rates[np.isfinite(self.rates)]
-        return float(np.ptp(known)) if len(known) else 0.0
-
 
 def _stretches(flow: DenoisingMap, x_T: torch.Tensor, frame: torch.Tensor) -> Iterator[_Stretch]:
     """The stretching of an orthonormal frame [C·H·W, k] by each step from x_T [1, C, H, W] on."""
@@ -135,7 +131,7 @@ def _stretches(flow: DenoisingMap, x_T: torch.Tensor, frame: torch.Tensor) -> It
 
 def _precision(flow: DenoisingMap, stretches: Sequence[_Stretch]) -> float:
     """The relative rounding error of a step's derivative, measured in the step whose rates differ most."""
-    deepest = max(stretches, key=lambda stretch: stretch.depth)
+    deepest = max(stretches, key=lambda stretch: float(depth(stretch.rates)))
     rounding = measured_rounding(
         lambda rows: flow.push_step(deepest.index, deepest.x, rows), deepest.leading.to(deepest.x)
     )
@@ -144,16 +140,14 @@ def _precision(flow: DenoisingMap, stretches: Sequence[_Stretch]) -> float:
 
 def _rounding_warnings(rates: np.ndarray, precision: float, dtype: torch.dtype) -> tuple[str, ...]:
     """A warning if a step shrinks directions so much more than others that their rates are rounding errors."""
-    depth = resolved_depth(precision)
-    # −∞ is exact: the step maps the direction to zero.
-    deep = np.isfinite(rates) & (rates < rates.max(axis=1, keepdims=True) - depth)
+    deep = too_deep(rates, precision)
     if not deep.any():
         return ()
     steps = ", ".join(map(str, np.flatnonzero(deep.any(axis=1))[:5]))
     more = ", …" if np.count_nonzero(deep.any(axis=1)) > 5 else ""
     advice = precision_advice(precision, dtype)
     return (
-        f"{np.count_nonzero(deep)} of {deep.size} rates, in steps {steps}{more}, lie more than {depth:.0f} below the "
+        f"{np.count_nonzero(deep)} of {deep.size} rates, in steps {steps}{more}, lie more than {resolved_depth(precision):.0f} below the "
         f"largest of their step, where rounding decides them{advice and f'; {advice}'}",
     )
 

@@ -12,11 +12,12 @@ import torch
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, check_finite_derivatives
 from denoscope.dynamics.sensitivity.exponents import (
+    depth,
     derivative_precision,
     log_values,
     measured_rounding,
     precision_advice,
-    resolved_depth,
+    too_deep,
 )
 from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
@@ -127,7 +128,7 @@ def _stretch(
 def _precision(flow: DenoisingMap, plane: NoiseSet, grid: PlaneGrid, data: xarray.Dataset) -> float:
     """The relative rounding error of the derivative, measured along the growing direction of the point whose growths
     differ most."""
-    deepest = np.argmax(_depth(data["growth"].values)[grid.rows, grid.columns])
+    deepest = np.argmax(depth(data["growth"].values)[grid.rows, grid.columns])
     angle = data["angle"].values[grid.rows[deepest], grid.columns[deepest]]
     x_T = plane.batch([int(deepest)]).to(flow.denoiser.device, flow.denoiser.dtype)
     directions = grid.plane.directions.to(x_T)
@@ -135,15 +136,9 @@ def _precision(flow: DenoisingMap, plane: NoiseSet, grid: PlaneGrid, data: xarra
     return derivative_precision(measured_rounding(lambda rows: flow.push(x_T, rows), leading), x_T.dtype)
 
 
-def _depth(growth: np.ndarray) -> np.ndarray:
-    """How far the smaller growth of each point lies below the larger; 0 where both are −∞."""
-    with np.errstate(invalid="ignore"):  # −∞ − (−∞)
-        return np.nan_to_num(growth[..., 0] - growth[..., 1], nan=0.0, posinf=np.inf)
-
-
 def _rounding_warnings(growth: np.ndarray, precision: float, dtype: torch.dtype) -> list[str]:
     """A warning if the smaller growth of points lies so far below the larger that rounding spoils it."""
-    lost = int(np.count_nonzero(_depth(growth) > resolved_depth(precision)))
+    lost = int(np.count_nonzero(too_deep(growth, precision).any(axis=-1)))
     if not lost:
         return []
     advice = precision_advice(precision, dtype, double="read the larger growth alone")
