@@ -16,7 +16,8 @@ from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.loading import load
 from training import digits_card, memorisation, quality, speed, train_digits
-from training.digits_data import Split, centred, dequantised
+from training.digits_data import centred, dequantised
+from training.split import Split
 
 GUIDANCE = 2.0
 
@@ -38,17 +39,15 @@ def bundle(data: dict[str, Split], trained: Path, out: Path, *, samples: int = q
         "steps": quality.STEPS,
         "held out": quality.class_shares(held_out) | memorisation.measure(held_out, images),
     }
-    pictured = torch.empty(0)
-    for name, condition in _conditions(denoiser, conditional, samples):
-        x_0 = quality.samples(denoiser, samples, condition)
+    sampled: dict[str, torch.Tensor] = {}
+    for name, condition, asked in _conditions(denoiser, conditional, samples):
+        x_0 = sampled[name] = quality.samples(denoiser, samples, condition)
         figures[name] = quality.class_shares(x_0) | memorisation.measure(x_0, images)
-        if condition.coords(samples):
-            asked = condition.coords(samples)["class_label"]
+        if asked is not None:
             figures[name]["share_of_the_class_asked_for"] = float(np.mean(classify(x_0).label == asked))
-        pictured = pictured if len(pictured) else x_0
     some = NOTHING if not conditional else denoiser.condition_of_labels([0])
     figures["rows_per_second"] = speed.rows_per_second(denoiser, some)
-    quality.write(figures, pictured, out)
+    quality.write(figures, next(iter(sampled.values())), out)
     _draw_losses(losses, out)
     return digits_card.write(out)
 
@@ -65,16 +64,18 @@ def _copy(trained: Path, out: Path) -> tuple[bool, list[float]]:
     return recipe.conditional, history["losses"]
 
 
-def _conditions(denoiser: Denoiser, conditional: bool, samples: int) -> Iterator[tuple[str, Condition]]:
-    """The ways to sample the denoiser, by their names in the card."""
+def _conditions(
+    denoiser: Denoiser, conditional: bool, samples: int
+) -> Iterator[tuple[str, Condition, list[int] | None]]:
+    """The ways to sample the denoiser: names in the card, conditions, and the digits that they ask for, if any."""
     if not conditional:
-        yield "unconditional", NOTHING
+        yield "unconditional", NOTHING, None
         return
     labels = [k % train_digits.CLASSES for k in range(samples)]
-    yield "under labels", denoiser.condition_of_labels(labels)
-    yield f"guidance {GUIDANCE:g}", denoiser.condition_of_labels(labels, scale=GUIDANCE)
+    yield "under labels", denoiser.condition_of_labels(labels), labels
+    yield f"guidance {GUIDANCE:g}", denoiser.condition_of_labels(labels, scale=GUIDANCE), labels
     null = torch.full((samples,), train_digits.CLASSES)
-    yield "null class", Condition({"class_labels": null})
+    yield "null class", Condition({"class_labels": null}), None
 
 
 def _draw_losses(losses: list[float], folder: Path) -> None:

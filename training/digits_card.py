@@ -1,4 +1,4 @@
-"""The model cards of the bundled `digits` and `digits-conditional` denoisers, from the figures beside their weights."""
+"""The model cards of the denoisers `digits` and `digits-conditional`, from the figures beside their weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training.card import parameters_of, read
+from training.card import parameters_of, read, save, table
 from training.train_digits import STEPS_A_LINE
 
 CARD = """\
@@ -38,15 +38,13 @@ The loss is the mean squared error of the noise, {loss:.4f} in the last {line} s
 `torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(k))`, k = 0 … {last}{classes}. They are judged by
 [DigitsCNN](../digits-cnn/README.md), which was trained apart and chose nothing about this model.
 
-| | {columns} |
-|---|{lines}|
-{rows}
+{qualities}
 
 A sample is memorised if its nearest training image is nearer than a third of the distance (L2) to the second nearest.
 
 ![The first hundred samples](samples.png)
 
-Rows of the network a second: {slow:,} at 8 rows a call, {fast:,} at 64 ({threads} threads, float32, not compiled).
+Rows of the network a second: {slow:,} at 8 rows a call, {fast:,} at 64 (threads: {threads}, float32, not compiled).
 
 ## Limits
 
@@ -85,33 +83,23 @@ def write(folder: Path) -> Path:
         ddim=quality["steps"],
         last=quality["samples"] - 1,
         classes=", label k mod 10" if conditional else "",
-        columns=" | ".join(measured),
-        lines="|".join(["---"] * len(measured)),
-        rows="\n".join(_rows(measured)),
+        qualities=table(["", *measured], _rows(measured)),
         slow=quality[SPEED]["8"],
         fast=quality[SPEED]["64"],
         threads=quality[SPEED]["threads"],
     )
-    path = folder / "README.md"
-    path.write_text(card)
-    return path
+    return save(card, folder)
 
 
-def _rows(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _rows(measured: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     """The rows of the table of qualities."""
-
-    def row(title: str, values: list[str]) -> str:
-        return f"| {title} | " + " | ".join(values) + " |"
-
     rows = [
-        row(title, [format(of[key], form) if key in of else "–" for of in measured.values()])
+        [title, *(format(of[key], form) if key in of else "–" for of in measured.values())]
         for key, title, form in MEASURES
         if any(key in of for of in measured.values())
     ]
     shares = [of["share_of_each_digit"] for of in measured.values()]
-    return rows + [
-        row(f"share of {digit}", [f"{share[digit]:.1%}" for share in shares]) for digit in range(10)
-    ]
+    return rows + [[f"share of {digit}", *(f"{share[digit]:.1%}" for share in shares)] for digit in range(10)]
 
 
 MEASURES = (

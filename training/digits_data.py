@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from denoscope.foundation.errors import UserError, first_line
+from training.split import Split
 
 MEMBER = "sklearn/datasets/data/digits.csv.gz"
 REMEDY = "give the wheel that `pip download --no-deps scikit-learn` downloads"
@@ -23,8 +24,6 @@ LEVELS = 16
 HELD_OUT = 297
 """Images that no training sees."""
 SPLIT_SEED = 0
-
-Split = tuple[torch.Tensor, torch.Tensor]
 
 
 def read(wheel: Path) -> dict[str, Split]:

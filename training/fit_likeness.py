@@ -1,4 +1,4 @@
-"""Fit what a classifier rejects, and measure it beside other ways to tell digits from what is none."""
+"""Fit what a classifier rejects; compare LeNet-5's likeness with other ways to tell what is not a digit."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.models.classifier.bundled_classifiers import LENET
 from denoscope.models.classifier.likeness import Likeness, evidence, residue
-from denoscope.models.loading import load
-from denoscope.sampling.loop import sample
+from training import rejection
+from training.rejection import COUNT, Rule, logits_of
+from training.split import Split
 
-Split = tuple[torch.Tensor, torch.Tensor]
-SAMPLES, STEPS, COUNT = 200, 50, 1000
+Score = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""How strange images [n, C, H, W] with logits [n, 10] are: [n], larger for stranger images."""
 
 
 @dataclass(frozen=True)
@@ -70,108 +70,57 @@ def thresholds(evidence: torch.Tensor, residue: torch.Tensor, rejected: float) -
     return float(evidence[weakest[last]]), float(residue[farthest[last]])
 
 
-def measure(data: dict[str, Split], found: Likeness, out: Path) -> dict[str, object]:
-    """The share of digits and of what is none that each way rejects, written to `out`/rejection.json.
+def measure(
+    data: dict[str, Split], found: Likeness, out: Path, model: str | None = "mnist"
+) -> dict[str, object]:
+    """The shares of digits and of other images that LeNet-5 rejects by each rule, in `out`/rejection.json.
 
-    All ways but softmax below 0.9 have the threshold that rejects 1 % of the validation digits.
+    All rules but softmax below 0.9 have the threshold that rejects 1 % of the validation digits.
     """
-    ways = ways_to_tell(data, found, LENET.load())
-    digits = data["validation"][0]
-    limits = {name: float(way(digits).quantile(1 - Recipe.rejected)) for name, way in ways.items()}
-    limits["likeness"] = -1.0
-    ways["softmax below 0.9"], limits["softmax below 0.9"] = ways["softmax"], -0.9
-    figures: dict[str, object] = {
-        images_of: {name: float((way(images) > limits[name]).double().mean()) for name, way in ways.items()}
-        for images_of, images in sets(data["test"][0], "mnist").items()
+    network = LENET.load()
+    return rejection.measure(network, rules(data, found, network), data["test"][0], out, model)
+
+
+def rules(data: dict[str, Split], found: Likeness, network: Any) -> dict[str, Rule]:
+    """Rules that reject 1 % of the validation digits, and softmax below 0.9."""
+    digits, known = data["validation"][0], rejection.rules_of(found)
+    logits = logits_of(network, digits)
+    limited = {
+        name: _beyond(score, float(score(digits, logits).quantile(1 - Recipe.rejected)))
+        for name, score in scores(data["train"], found, network).items()
     }
-    write_rates(figures, out)
-    return figures
+    return limited | {name: known[name] for name in ("likeness", "softmax below 0.9")}
 
 
-def write_rates(figures: dict[str, object], out: Path) -> None:
-    """Write `out`/rejection.json."""
-    with write_output(out / "rejection.json") as file:
-        file.write((json.dumps(figures, indent=1) + "\n").encode())
+def _beyond(score: Score, limit: float) -> Rule:
+    return lambda images, logits: score(images, logits) > limit
 
 
-def ways_to_tell(
-    data: dict[str, Split], found: Likeness, network: Any
-) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
-    """Ways to tell what is no digit: functions of images [n, C, H, W], the larger [n] the stranger."""
-    images, labels = data["train"]
+def scores(digits: Split, found: Likeness, network: Any) -> dict[str, Score]:
+    """Ways to tell what is not a digit."""
+    images, labels = digits
     features = features_of(network, images)
     means = torch.stack([features[labels == digit].mean(0) for digit in range(10)])
     spread = torch.cov((features - means[labels]).T, correction=0)
     spread += 1e-3 * spread.diagonal().mean() * torch.eye(len(spread))
     factor = torch.linalg.cholesky(torch.linalg.inv(spread))
 
-    def softmax(images: torch.Tensor) -> torch.Tensor:
-        return -logits_of(network, images).double().softmax(1).amax(1)
-
-    def margin(images: torch.Tensor) -> torch.Tensor:
-        first, second = logits_of(network, images).double().softmax(1).topk(2, 1).values.T
+    def margin(_images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        first, second = logits.double().softmax(1).topk(2, 1).values.T
         return second - first
 
-    def mahalanobis(images: torch.Tensor) -> torch.Tensor:
-        """To the nearest class mean of the 84 last features, with the covariance that the classes share."""
+    def mahalanobis(images: torch.Tensor, _logits: torch.Tensor) -> torch.Tensor:
+        """To the nearest class mean of the last features, with the covariance that the classes share."""
         apart = (features_of(network, images)[:, None] - means) @ factor
         return apart.square().sum(2).amin(1)
 
     return {
-        "softmax": softmax,
+        "softmax": lambda _images, logits: -logits.double().softmax(1).amax(1),
         "margin": margin,
         "Mahalanobis": mahalanobis,
-        "evidence": lambda images: -evidence(logits_of(network, images)),
-        "residue": lambda images: residue(images, found.mean, found.components),
-        "likeness": lambda images: -found(images, logits_of(network, images)),
+        "evidence": lambda _images, logits: -evidence(logits),
+        "residue": lambda images, _logits: residue(images, found.mean, found.components),
     }
-
-
-def sets(digits: torch.Tensor, model: str | None) -> dict[str, torch.Tensor]:
-    """Digits never seen, what a denoiser (if any) makes of noises near and far, and what is no digit."""
-    generator, shape = torch.Generator().manual_seed(0), digits.shape[1:]
-    middle, count = shape[-1] // 2, min(COUNT, len(digits) // 2)
-    seeds = (torch.Generator().manual_seed(seed) for seed in range(SAMPLES))
-    x_T = torch.stack([torch.randn(shape, generator=seed) for seed in seeds])
-    some, others = digits[:count], digits[count : 2 * count]
-    return {
-        "test digits": digits,
-        **(_made(model, x_T) if model else {}),
-        "x_T itself": x_T,
-        "Gaussian noise, clipped": torch.randn(COUNT, *shape, generator=generator).clamp(-1, 1),
-        "uniform noise": torch.rand(COUNT, *shape, generator=generator) * 2 - 1,
-        "blank, from black to white": torch.linspace(-1, 1, 21).reshape(-1, 1, 1, 1).expand(-1, *shape),
-        "left half erased": _erased(some, slice(None), slice(middle)),
-        "right half erased": _erased(some, slice(None), slice(middle, None)),
-        "upper half erased": _erased(some, slice(middle), slice(None)),
-        "lower half erased": _erased(some, slice(middle, None), slice(None)),
-        "black on white": -some,
-        "a quarter of the contrast": (some + 1) / 4 - 1,
-        "mean of two digits": (some + others) / 2,
-        "two digits on top of each other": torch.maximum(some, others),
-    }
-
-
-def _made(model: str, x_T: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The images that a denoiser makes of noises and of their multiples."""
-    denoiser = load(model)
-    return {
-        f"x_0 of {name}": torch.cat(
-            [sample(denoiser, part, steps=STEPS) for part in (factor * x_T).split(40)]
-        )
-        for name, factor in (("x_T", 1), ("3 x_T", 3), ("10 x_T", 10), ("100 x_T", 100))
-    }
-
-
-def _erased(images: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
-    left = images.clone()
-    left[..., rows, columns] = -1
-    return left
-
-
-@torch.no_grad()
-def logits_of(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    return torch.cat([network(part) for part in images.split(COUNT)])
 
 
 @torch.no_grad()

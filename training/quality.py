@@ -14,7 +14,7 @@ from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.loading import load
 from denoscope.sampling.loop import sample
-from training import card
+from training import mnist_card
 
 SAMPLES, STEPS, CONFIDENT = 1000, 50, 0.9
 ROWS_A_GROUP = 40
@@ -72,5 +72,5 @@ def measure(folder: Path) -> dict[str, object]:
         axes.set(xlabel="epoch", ylabel="loss")
         axes.legend(fontsize="small")
         plots.save(figure, folder / "loss.png")
-        card.write(folder)
+        mnist_card.write(folder)
     return figures

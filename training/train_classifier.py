@@ -12,8 +12,7 @@ from torch import nn
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
 from denoscope.foundation.writing.atomic_files import write_output
-
-Split = tuple[torch.Tensor, torch.Tensor]
+from training.split import Split
 
 
 @dataclass(frozen=True)

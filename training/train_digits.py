@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from training.digits_data import Split, dequantised
+from training.digits_data import dequantised
+from training.split import Split
 from training.train_unet import TIMESTEPS, alphas_cumprod
 
 ARCHITECTURE = dict(

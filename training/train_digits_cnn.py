@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,9 +11,10 @@ from torch import nn
 from denoscope.models.classifier.bundled_classifiers import DIGITS_CNN
 from denoscope.models.classifier.digits_cnn import DigitsCNN
 from denoscope.models.classifier.likeness import Likeness, evidence, residue
-from training import classifier_card, fit_likeness
-from training.digits_data import HALF_LEVEL, Split, centred, dequantised
-from training.fit_likeness import logits_of
+from training import classifier_card, fit_likeness, rejection
+from training.digits_data import HALF_LEVEL, centred, dequantised
+from training.rejection import logits_of
+from training.split import Split
 from training.train_classifier import Recipe, measure, optimizer_of, run_epoch, write
 
 NAME = "digits_cnn"
@@ -37,6 +37,7 @@ def train(
     network, losses = fitted(data["train"], recipe)
     figures: dict[str, object] = {
         "test": measure(network, noised(data["test"], seed=1)),
+        "images": {name: len(images) for name, (images, _labels) in data.items()},
         "accuracy_per_fold": accuracies,
         "loss_per_epoch": losses,
         "recipe": asdict(recipe),
@@ -61,8 +62,9 @@ def cross_validated(
         left = noised((split[0][part], split[1][part]), seed=2 + k)
         network, _losses = fitted(rest, recipe)
         space = fit_likeness.space_of(noised(rest, seed=0)[0], components)
-        accuracies.append(float((network(left[0]).argmax(1) == left[1]).double().mean()))
-        unseen.append(torch.stack([evidence(logits_of(network, left[0])), residue(left[0], *space)]))
+        logits = logits_of(network, left[0])
+        accuracies.append(float((logits.argmax(1) == left[1]).double().mean()))
+        unseen.append(torch.stack([evidence(logits), residue(left[0], *space)]))
         print(f"fold {k + 1}/{FOLDS}: accuracy {accuracies[-1]:.4f}", flush=True)
     seen, far = torch.cat(unseen, 1)
     return accuracies, seen, far
@@ -75,17 +77,8 @@ def measure_rejection(data: dict[str, Split], out: Path, model: str | None) -> d
         model: the denoiser whose images are judged too, if any.
     """
     network, found = DIGITS_CNN.load(out / f"{NAME}.safetensors"), Likeness.read(out / "likeness.safetensors")
-    ways: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-        "softmax below 0.9": lambda _images, logits: logits.softmax(1).amax(1) < 0.9,
-        "evidence": lambda _images, logits: evidence(logits) < found.least_evidence,
-        "residue": lambda images, _logits: residue(images, found.mean, found.components) > found.most_residue,
-        "likeness": lambda images, logits: found(images, logits) < 1,
-    }
-    figures: dict[str, object] = {}
-    for name, images in fit_likeness.sets(noised(data["test"], seed=1)[0], model).items():
-        logits = logits_of(network, images)
-        figures[name] = {way: float(rejects(images, logits).double().mean()) for way, rejects in ways.items()}
-    fit_likeness.write_rates(figures, out)
+    images, _labels = noised(data["test"], seed=1)
+    figures = rejection.measure(network, rejection.rules_of(found), images, out, model)
     classifier_card.write(out)
     return figures
 

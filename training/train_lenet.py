@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from denoscope.models.classifier.lenet import LeNet5
-from training.train_classifier import Recipe, Split, measure, optimizer_of, run_epoch, write
+from training.split import Split
+from training.train_classifier import Recipe, measure, optimizer_of, run_epoch, write
 
 
 def train(data: dict[str, Split], out: Path, recipe: Recipe | None = None) -> dict[str, object]:

@@ -1,6 +1,8 @@
-"""The bundled model `digits`: how good it is, and that its card says what is measured."""
+"""The bundled model `digits`: how good it is, and that its card and the changelog say what is measured."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import torch
 
 import denoscope as ds
 from denoscope.models import bundled
+from training import digits_card
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +26,27 @@ def test_samples_look_like_every_digit(figures):
     assert samples["share_memorised"] < 0.01 and held_out["share_memorised"] == 0
 
 
-def test_the_card_states_these_figures(figures):
-    card = (bundled.folder("digits") / "README.md").read_text()
-    for kind in ("unconditional", "held out"):
-        assert f"{figures[kind]['share_with_top_softmax_of_at_least_0.9']:.1%}" in card
-        assert f"{figures[kind]['median_distance_to_training_set']:.2f}" in card
+def test_the_card_is_made_of_the_files_beside_it(tmp_path):
+    folder, copy = bundled.folder("digits"), tmp_path / "digits"
+    copy.mkdir()
+    for path in folder.iterdir():
+        if path.name != "README.md":
+            (copy / path.name).write_bytes(path.read_bytes())
+    assert digits_card.write(copy).read_text() == (folder / "README.md").read_text()
+
+
+def test_the_changelog_states_these_figures(figures):
+    text = " ".join((Path(__file__).parents[2] / "CHANGELOG.md").read_text().split())
+    entry = re.search(r"- The bundled `digits`.*?(?= - | #)", text)[0]
+    confident = {
+        kind: figures[kind]["share_with_top_softmax_of_at_least_0.9"]
+        for kind in ("unconditional", "held out")
+    }
+    assert re.findall(r"([\d.,]+) %", entry) == [
+        f"{100 * share:.1f}" for share in (*confident.values(), figures["unconditional"]["share_memorised"])
+    ]
+    parameters = sum(value.numel() for value in ds.load("digits", device="cpu").network.parameters())
+    assert f"{parameters:,} parameters" in entry and f"{figures['samples']:,} samples" in entry
 
 
 @pytest.mark.slow

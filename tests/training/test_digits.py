@@ -87,7 +87,13 @@ def test_a_trained_denoiser_becomes_a_bundled_model(wheel, tmp_path, monkeypatch
         found = ds.classify(ds.sample(denoiser, x_T, steps=2, condition=condition))
         ways = ("under labels", "guidance 2", "null class")
         assert figures["guidance 2"]["share_of_the_class_asked_for"] == np.mean(found.label == labels)
-        assert "null class" in card and "--conditional" in card
+        assert "share_of_the_class_asked_for" not in figures["null class"]
+        shares = [
+            f"{figures[way]['share_of_the_class_asked_for']:.1%}" for way in ("under labels", "guidance 2")
+        ]
+        assert (
+            f"| the class of the label | – | {' | '.join(shares)} | – |" in card and "--conditional" in card
+        )
     else:
         found, ways = ds.classify(ds.sample(denoiser, x_T, steps=2)), ("unconditional",)
     asked = figures[ways[1] if conditional else ways[0]]

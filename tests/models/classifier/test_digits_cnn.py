@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from denoscope.models.classifier.bundled_classifiers import DIGITS_CNN
 from denoscope.models.classifier.digits_cnn import DigitsCNN
 from denoscope.models.classifier.likeness import Likeness
-from training import classifier_card, digits_data, fit_likeness, train_classifier, train_digits_cnn
+from training import classifier_card, digits_data, fit_likeness, rejection, train_classifier, train_digits_cnn
 
 FOLDER = DIGITS_CNN.weights.parent
 FIGURES = json.loads((FOLDER / "training.json").read_text())
-RATES = json.loads((FOLDER / "rejection.json").read_text())
+RATES = json.loads((FOLDER / "rejection.json").read_text())["rejected"]
 
 
 def convolve(x, weight, bias):
@@ -100,8 +100,26 @@ def test_training_learns_is_reproducible_and_spares_what_it_has_not_seen(tmp_pat
     right = (network(images).argmax(1) == labels).double().mean().item()
     assert right == pytest.approx(figures["test"]["accuracy"]) and right > 0.85
     found = Likeness.read(tmp_path / "likeness.safetensors")
-    assert (found(images, network(images)) < 1).double().mean() < 0.2
+    rejected = (found(images, network(images)) < 1).double().mean().item()
+    assert rejected < 0.2
     assert "fold 2/2" in capsys.readouterr().out
+
+    for name, value in {"SAMPLES": 4, "STEPS": 1, "COUNT": 30}.items():
+        monkeypatch.setattr(rejection, name, value)
+    measured = train_digits_cnn.measure_rejection(data, tmp_path, "digits")
+    assert measured["model"] == "digits" and measured["images"]["x_0 of 3 x_T"] == 4
+    assert measured["images"]["test digits"] == 100 and measured["images"]["left half erased"] == 30
+    assert measured["rejected"]["test digits"]["likeness"] == rejected
+    unsure = (network(images).softmax(1).amax(1) < 0.9).double().mean().item()
+    assert measured["rejected"]["test digits"]["softmax below 0.9"] == unsure
+    card = " ".join((tmp_path / "README.md").read_text().split())
+    for told in ("the 300 images", "200 to train on, 100 held out", "by 2-fold", "within the 200 images",
+                 "100 held-out digits, 30 images made of them, 4 x_T, 30 images of noise and 21 greys",
+                 "4 images of `digits` by 1 DDIM steps", "--model digits"):  # fmt: skip
+        assert told in card, told
+    train_digits_cnn.measure_rejection(data, tmp_path, None)
+    card = (tmp_path / "README.md").read_text()
+    assert "--model" not in card and "x_0" not in card
 
 
 def test_training_images_have_noise_of_one_level():

@@ -11,7 +11,7 @@ from denoscope.models.classifier import lenet, likeness
 from denoscope.models.classifier.bundled_classifiers import LENET
 from training import fit_likeness
 
-FIGURES = json.loads((LENET.likeness.with_name("rejection.json")).read_text())
+FIGURES = json.loads((LENET.likeness.with_name("rejection.json")).read_text())["rejected"]
 
 
 def test_it_is_what_its_formula_says():
