@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -153,7 +154,7 @@ class Subject:
 
         make, layer = NETWORKS[name]
         torch.manual_seed(0)
-        network = make(options.quick).eval().to(options.device)
+        network: Any = make(options.quick).eval().to(options.device)
         denoiser = ds.load(network, scheduler=DDIMScheduler(clip_sample=False))
         examples = denoiser.family.example_inputs(network.config, torch.zeros(1, *denoiser.shape))
         inputs = {

@@ -47,7 +47,7 @@ def map_basins(denoiser: ds.Denoiser, stages: ds.figures.RefinementFrames) -> xa
 def draw_overview(rec: ds.Recording, basins: xarray.Dataset) -> Figure:
     """The first picture of the README: digits, one sequence and the plane."""
     figure = Figure(figsize=(12, 4.6), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1.2, 1))
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.2, 1))[0]
     top, bottom = left.subplots(2, 1, height_ratios=(3, 1))
     plots.draw_contact_sheet(
         top, torch.from_numpy(rec.final.to_numpy()), columns=8, title="24 noises, denoised"

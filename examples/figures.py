@@ -37,15 +37,15 @@ def panels(rows: int, columns: int, width: float = 5.0, height: float = 3.6) -> 
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def recorded(name: str, x: ds.NoiseSet, **options: Any) -> ds.Recording:
+def recorded(name: str, x: ds.NoiseSet, **given: Any) -> ds.Recording:
     """A recording of `mnist`, resumed if it was interrupted."""
     path = SAVED / f"{name}.zarr"
-    options = {
+    options: dict[str, Any] = {
         "steps": STEPS,
         "layers": ["mid_block"],
         "resume": path.exists(),
         "progress": Console(),
-    } | options
+    } | given
     return ds.record(ds.load("mnist"), x, path, **options)
 
 
@@ -77,10 +77,10 @@ def divergence(picture: Path) -> None:
     )
     for epsilon in EPSILONS:
         ds.noise.perturbed(5, denoiser.shape, epsilon=epsilon).write(SAVED / "sweep")
-    sweep = recorded("sweep", ds.noise.read(SAVED / "sweep"))
+    sweep, sweep_path = recorded("sweep", ds.noise.read(SAVED / "sweep")), SAVED / "sweep.zarr"
     if "noise_floor" not in sweep.attrs:
-        set_attribute(sweep.path, "noise_floor", verify.precision_of(sweep).to_dict())
-        sweep = ds.open(sweep.path)
+        set_attribute(sweep_path, "noise_floor", verify.precision_of(sweep).to_dict())
+        sweep = ds.open(sweep_path)
     sweep_result = dynamics.epsilon_sweep(dynamics.divergence(sweep))
     figure, axes = panels(1, 2, width=6.5, height=4.2)
     theory = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
@@ -188,7 +188,7 @@ def _distances(recording: ds.Recording, count: int = 60) -> dict[str, Any]:
     distances = {metric: dynamics.trajectory_distances(paths, metric=metric) for metric in METRICS}
     ends = [dynamics.trajectory_distances(paths[:, state]) for state in ([0], [-1])]
     ranks = [each.values[pairs].argsort().argsort() for each in (*distances.values(), *ends)]
-    for metric, row in zip(METRICS, np.corrcoef(ranks), strict=False):
+    for metric, row in zip(METRICS, np.atleast_2d(np.corrcoef(ranks)), strict=False):
         low, high = np.quantile(distances[metric].values[pairs], (0.05, 0.95))
         print(
             f"{metric}: {low:.4g} to {high:.4g}; rank correlation with x_T {row[-2]:.2f}, x_0 {row[-1]:.2f}"

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import xarray
 
-from denoscope.basins.audit import sample
+from denoscope.basins.random_cells import random_cells
 from denoscope.basins.refinement import COMPUTED, Refinement
 from denoscope.dynamics.boundaries.audit import Audit
 
@@ -32,7 +32,7 @@ def filled(
     for place in found.requests():
         found.label[place] = truth[place]
     is_filled = found.status != COMPUTED
-    place = sample(is_filled, audit, seed)
+    place = random_cells(is_filled, audit, seed)
     wrong = int(np.count_nonzero(found.label[place] != truth[place]))
     found.label[place] = truth[place]
     result = Audit(filled=int(is_filled.sum()), checked=len(place[0]), wrong=wrong)

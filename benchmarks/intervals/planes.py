@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache, partial
 
 import numpy as np
+import xarray
 from scipy import ndimage, stats
 
 from benchmarks.intervals.case import Case, Draw
@@ -14,6 +15,8 @@ from benchmarks.intervals.filled import filled
 from denoscope import dynamics
 
 Generator = np.random.Generator
+Plane = Callable[[Generator], np.ndarray | xarray.DataArray]
+"""Draws the labels of a plane."""
 CANTOR = 1 - math.log(2) / math.log(3)
 
 
@@ -64,7 +67,7 @@ def rough(rng: Generator, size: int, hurst: float) -> np.ndarray:
     return (surface > np.median(surface)).astype(int)
 
 
-def fraction(rng: Generator, plane: Callable[[Generator], np.ndarray], share: float) -> Draw:
+def fraction(rng: Generator, plane: Plane, share: float) -> Draw:
     found = dynamics.basin_fractions(plane(rng))
     if found.classes == (0,):
         return Draw(1 - found.intervals[0][::-1], share, bool(found.warnings))
@@ -98,7 +101,7 @@ def islands(rng: Generator, size: int, share: float) -> np.ndarray:
     return ndimage.maximum_filter(starts, 6)[3 : 3 + size, 3 : 3 + size].astype(int)
 
 
-def dimension(rng: Generator, plane: Callable[[Generator], np.ndarray], truth: float, part: str) -> Draw:
+def dimension(rng: Generator, plane: Plane, truth: float, part: str) -> Draw:
     found = dynamics.boundary_dimension(plane(rng), seed=int(rng.integers(1000)))
     ends = {
         "interval": found.interval,
@@ -165,7 +168,7 @@ def cases() -> list[Case]:
 
 
 def _fractions() -> list[Case]:
-    planes: list[tuple[str, Callable[[Generator], np.ndarray], float]] = [
+    planes: list[tuple[str, Plane, float]] = [
         ("80 independent draws", lambda rng: (rng.random(80) < 0.2).astype(int), 0.2),
         *(
             (
@@ -207,7 +210,7 @@ def _fractions() -> list[Case]:
 
 def _dimensions() -> list[Case]:
     stripe = math.log(2) / math.log(3) + 1
-    systems: list[tuple[str, str, Callable[[Generator], np.ndarray], float]] = [
+    systems: list[tuple[str, str, Plane, float]] = [
         ("interval", "straight lines, 150²", partial(lines, size=150), 1),
         ("interval", "disks, 150²", partial(disks, size=150), 1),
         ("interval", "Cantor stripes, 200²", partial(stripes, size=200), stripe),

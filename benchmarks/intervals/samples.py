@@ -68,7 +68,8 @@ def survival(rng: Generator, bases: int, pairs: int, alike: float) -> Draw:
     """Pairs that stay together with a probability that their base draws; `alike` is the correlation of its pairs."""
     shape = 0.5 * (1 / alike - 1)
     together = rng.random((bases, pairs)) < rng.beta(shape, shape, bases)[:, None]
-    paths, base_of = [], []
+    paths: list[list[float]] = []
+    base_of: list[int] = []
     for row in together:
         base = len(paths)
         paths += [[0, 0], *([1, 1.5 if stays else 5] for stays in row)]

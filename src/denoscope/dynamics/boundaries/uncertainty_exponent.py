@@ -63,7 +63,7 @@ class UncertaintyExponent(Estimate):
 def uncertainty_exponent(
     label_of: Callable[[np.ndarray], Any],
     points: Any,
-    epsilons: Sequence[float],
+    epsilons: Sequence[float] | np.ndarray,
     *,
     seed: int = 0,
     confidence: float = 0.95,
@@ -125,7 +125,7 @@ def uncertainty_exponent(
 def uncertainty_exponent_of(
     labels: Any,
     neighbour_labels: Any,
-    epsilons: Sequence[float],
+    epsilons: Sequence[float] | np.ndarray,
     *,
     dimension: int,
     seed: int = 0,

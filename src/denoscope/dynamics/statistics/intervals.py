@@ -24,7 +24,9 @@ def student_quantile(confidence: float, degrees: int) -> float:
     return float(special.stdtrit(degrees, (1 + parse_confidence(confidence)) / 2))
 
 
-def wilson(successes: np.ndarray, trials: np.ndarray | float, *, confidence: float = 0.95) -> np.ndarray:
+def wilson(
+    successes: np.ndarray | float, trials: np.ndarray | float, *, confidence: float = 0.95
+) -> np.ndarray:
     """The Wilson score interval [..., 2] of a probability, from `successes` in independent `trials`.
 
     Its ends are the solutions p of |p̂ − p| = z √(p(1−p)/n), with z the normal quantile of the confidence level. It is
