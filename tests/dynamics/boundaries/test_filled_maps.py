@@ -5,6 +5,7 @@ import pytest
 import xarray
 from label_planes import half_plane
 
+from denoscope.dynamics.boundaries import box_fit, filled_maps
 from denoscope.dynamics.boundaries.audit import Audit, audit_of
 from denoscope.dynamics.boundaries.basin_entropy import basin_entropy
 from denoscope.dynamics.boundaries.basin_fractions import basin_fractions
@@ -153,3 +154,21 @@ def test_pairs_of_labels_of_a_filled_map_are_refused():
     marked = xarray.DataArray(labels, attrs={"audit": {"filled": 9, "checked": 1, "wrong": 0}})
     with pytest.raises(UserError, match=r"filled cells.*label_of"):
         uncertainty_exponent_of(marked, np.stack([labels] * 3), [0.1, 0.2, 0.3], dimension=2)
+
+
+def test_a_verdict_draws_the_allowed_planes_once_and_gives_the_dimension_of_its_boxes(monkeypatch):
+    labels, drawn, fitted = filled(half_plane(CELLS, 0.3), 300), [], []
+
+    def counted(function, calls):
+        return lambda *arguments: calls.append(1) or function(*arguments)
+
+    monkeypatch.setattr(filled_maps, "_with_other_labels", counted(filled_maps._with_other_labels, drawn))
+    monkeypatch.setattr(box_fit, "_box_fit", counted(box_fit._box_fit, fitted))
+    found = verdict(labels)
+    assert len(drawn) == 3  # of the allowed planes
+    assert len(fitted) == 2 + 3  # its own boxes with and without the edge, and those of the allowed planes
+    fitted.clear()
+    alone = boundary_dimension(labels, boxes=(2, 3, 5, 9, 17))
+    assert len(fitted) == 2  # the slopes of the allowed planes need no intervals
+    assert (alone.value, alone.interval) == (found.dimension.value, found.dimension.interval)
+    assert alone.interval[1] > 1.2  # the islands that may be missed

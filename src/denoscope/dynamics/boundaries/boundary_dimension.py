@@ -9,18 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from denoscope.dynamics.boundaries.audit import audit_of
+from denoscope.dynamics.boundaries.audit import Audit, audit_of
+from denoscope.dynamics.boundaries.box_fit import BoxFit, box_slopes, hull, pooled_fit
 from denoscope.dynamics.boundaries.filled_maps import allowed_planes, more_checks
 from denoscope.dynamics.boundaries.label_plane import mixed_windows, parse_boxes, parse_labels, plane_origin
 from denoscope.dynamics.result import Estimate
-from denoscope.dynamics.statistics.arguments import parse_confidence, random_generator
-from denoscope.dynamics.statistics.intervals import percentile_interval
-from denoscope.dynamics.statistics.line_fit import weighted_line
+from denoscope.dynamics.statistics.arguments import parse_confidence
 
-BLOCKS = 6
-"""Number of blocks along each axis of the plane that the bootstrap resamples."""
-DRAWS = 400
-"""Number of bootstrap samples."""
 FULL = 0.95
 """Share of mixed windows above which a count measures the area of the plane rather than the boundary."""
 RIM = 0.5
@@ -28,33 +23,8 @@ RIM = 0.5
 possible excess."""
 UNEVEN = 0.1
 """Difference between local slopes above which, if their intervals are disjoint, there is no common exponent."""
-
-
 DOUBLED = 2.0
 """Filled cells that may be wrong are warned of if they make the interval wider by more than this factor."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class BoxFit:
-    """A line through ln counts over ln(1/sides), weighted by the counts.
-
-    `sides` [size] are in spacings between cells. `counts` [size] are mean numbers of mixed boxes over all tilings.
-    `local_slopes` [size − 1] are the slopes between neighbouring sizes, `local_intervals` [size − 1, 2] their
-    intervals. `residuals` [size] are those of ln counts.
-    """
-
-    sides: np.ndarray
-    counts: np.ndarray
-    slope: float
-    intercept: float
-    interval: tuple[float, float]
-    residuals: np.ndarray
-    local_slopes: np.ndarray
-    local_intervals: np.ndarray
-
-    def __repr__(self) -> str:
-        (low, high), sides = self.interval, self.sides
-        return f"<BoxFit slope={self.slope:.3f} [{low:.3f}, {high:.3f}], sides {sides[0]:g} to {sides[-1]:g}>"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,14 +79,25 @@ def boundary_dimension(
     """
     audit, labels, confidence = audit_of(labels), parse_labels(labels), parse_confidence(confidence)
     sides = parse_boxes(boxes, labels.shape, least=3, part=2)
+    of_allowed = [box_slopes(plane, sides)[0] for plane in allowed_planes(labels, audit, confidence)]
+    return dimension_of(labels, sides, audit, of_allowed, seed=seed, confidence=confidence)
+
+
+def dimension_of(
+    labels: np.ndarray,
+    sides: tuple[int, ...],
+    audit: Audit,
+    of_allowed: Sequence[float],
+    *,
+    seed: int,
+    confidence: float,
+) -> BoundaryDimension:
+    """The dimension of the boundary in a plane [ny, nx], given the slopes of the planes that its audit allows."""
     mixed = [mixed_windows(labels, side) for side in sides]
     inner, own = pooled_fit([mixed], labels.shape, sides, seed=seed, confidence=confidence)
     share = np.array([windows.mean() for windows in mixed])
-    of_allowed = [
-        boundary_dimension(plane, boxes=sides, seed=seed).value
-        for plane in allowed_planes(labels, audit, confidence)
-    ]
-    interval = _hull(*own, *of_allowed) if own else None
+    interval = hull(*own, *of_allowed) if own else None
+    uncertain = own and interval and np.ptp(interval) > DOUBLED * np.ptp(own)
     return BoundaryDimension(
         value=inner.slope,
         interval=interval,
@@ -127,107 +108,9 @@ def boundary_dimension(
         warnings=(
             *_count_warnings(sides, share, inner),
             *_rim_warnings(mixed[0], sides[0], sides[-1]),
-            *(
-                [more_checks(audit, confidence)]
-                if own and np.ptp(_hull(*own, *of_allowed)) > DOUBLED * np.ptp(own)
-                else []
-            ),
+            *([more_checks(audit, confidence)] if uncertain else []),
         ),
     )
-
-
-def pooled_fit(
-    planes: Sequence[Sequence[np.ndarray]],
-    shape: tuple[int, ...],
-    sides: Sequence[int],
-    *,
-    seed: int,
-    confidence: float,
-) -> tuple[BoxFit, tuple[float, float] | None]:
-    """The fit to the box counts of several planes of one shape, added up, and the interval of its slope.
-
-    Args:
-        planes: for each plane whether each window of each side is mixed, as `mixed_windows` says.
-    """
-    spacings = np.array(sides, dtype=float) - 1
-    trims = [sides[-1] - side for side in sides]
-    inner, everywhere = (
-        _box_fit(
-            np.concatenate([_counts_by_block(mixed, shape, trim) for mixed in planes]) / spacings**2,
-            spacings,
-            seed,
-            confidence,
-        )
-        for trim in (trims, [0] * len(sides))
-    )
-    if math.isnan(inner.slope):
-        return inner, None
-    return inner, _hull(*inner.interval, *everywhere.interval, *inner.local_slopes)
-
-
-def _counts_by_block(mixed: Sequence[np.ndarray], shape: tuple[int, ...], trims: Sequence[int]) -> np.ndarray:
-    """The number of mixed windows [block, size] with their centre in each block; `trims` as in `_block_sums`."""
-    return np.stack(
-        [_block_sums(windows, shape, trim) for windows, trim in zip(mixed, trims, strict=True)], axis=-1
-    )
-
-
-def _block_sums(mixed: np.ndarray, shape: tuple[int, ...], trim: int) -> np.ndarray:
-    """The number of mixed windows [BLOCKS²] with their centre in each block of the plane.
-
-    The outermost `trim` windows along each axis are left out.
-    """
-    first = trim // 2
-    inner = mixed[first : mixed.shape[0] - (trim - first), first : mixed.shape[1] - (trim - first)]
-    for axis in range(2):
-        centre = first + np.arange(inner.shape[axis]) + (shape[axis] - mixed.shape[axis]) / 2
-        starts = np.searchsorted(centre, np.arange(BLOCKS) * shape[axis] / BLOCKS)
-        sums = np.concatenate([np.zeros_like(inner.take([0], axis), dtype=int), inner.cumsum(axis)], axis)
-        inner = np.diff(sums.take([*starts, inner.shape[axis]], axis), axis=axis)
-    return inner.ravel()
-
-
-def _box_fit(blocks: np.ndarray, sides: np.ndarray, seed: int, confidence: float) -> BoxFit:
-    """The fit to the sum of the counts [block, size] over blocks, with intervals from bootstrap samples of the blocks."""
-    counts, x = blocks.sum(axis=0), -np.log(sides)
-    slope, intercept = weighted_line(x, _logs(counts), counts)
-    drawn = (
-        random_generator(seed).multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), DRAWS) @ blocks
-    )
-    # A sample of empty blocks has no slope.
-    drawn = drawn[(drawn > 0).all(axis=1)]
-    without_one = np.where(np.eye(len(sides), dtype=bool), 0.0, counts)
-    slopes_without_one = weighted_line(x, _logs(counts), without_one)[0]
-    drawn_slopes = percentile_interval(weighted_line(x, _logs(drawn), drawn)[0], confidence=confidence)
-    return BoxFit(
-        sides=sides,
-        counts=counts,
-        slope=float(slope),
-        intercept=float(intercept),
-        interval=_hull(*drawn_slopes, *slopes_without_one),
-        residuals=_logs(counts) - slope * x - intercept,
-        local_slopes=_local_slopes(counts, x),
-        local_intervals=np.array(
-            [percentile_interval(column, confidence=confidence) for column in _local_slopes(drawn, x).T]
-        ),
-    )
-
-
-def _local_slopes(counts: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Slopes between neighbouring sizes, NaN if one of the two has no counts."""
-    counted = (counts[..., 1:] > 0) & (counts[..., :-1] > 0)
-    return np.where(counted, np.diff(_logs(counts), axis=-1) / np.diff(x), np.nan)
-
-
-def _hull(*values: float) -> tuple[float, float]:
-    """The smallest and the largest of the values, NaN ignored; NaN if there are no others."""
-    known = [float(value) for value in values if not math.isnan(value)]
-    return (min(known), max(known)) if known else (math.nan, math.nan)
-
-
-def _logs(counts: np.ndarray) -> np.ndarray:
-    """Logarithms of counts, 0 for a count of 0, which has no weight."""
-    return np.log(np.where(counts > 0, counts, 1))
 
 
 def _count_warnings(sides: tuple[int, ...], share: np.ndarray, fit: BoxFit) -> tuple[str, ...]:

@@ -32,11 +32,9 @@ def allowed_planes(labels: np.ndarray, audit: Audit, confidence: float = CONFIDE
     """
     if not (missed := audit.missed(confidence)):
         return
-    near_boundary = mixed_windows(np.pad(labels, 1, mode="edge"), 3)
-    free = ~near_boundary
     draws = np.random.default_rng([missed, labels.size])
-    distance = ndimage.distance_transform_edt(free) if near_boundary.any() else np.full(labels.shape, GAP)
-    cells = draws.permutation(np.flatnonzero(free & (distance >= GAP)))
+    distance = ndimage.distance_transform_edt(~mixed_windows(np.pad(labels, 1, mode="edge"), 3))
+    cells = draws.permutation(np.flatnonzero(distance >= GAP))
     by_distance = cells[np.argsort(distance.flat[cells], kind="stable")]
     for places in (cells[:missed], _islands(cells, labels.shape, missed), by_distance[:missed]):
         yield _with_other_labels(labels, places, draws)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from denoscope.dynamics.boundaries.boundary_dimension import BoxFit
+from denoscope.dynamics.boundaries.box_fit import BoxFit
 from denoscope.dynamics.boundaries.disorder import NOISY
 from denoscope.dynamics.result import Result
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from denoscope.dynamics.boundaries.boundary_dimension import BoxFit, pooled_fit
+from denoscope.dynamics.boundaries.box_fit import BoxFit, pooled_fit
 from denoscope.dynamics.boundaries.disorder import boundary_cells, cell_disorder, isolated_share
 from denoscope.dynamics.boundaries.judgement import Evidence, Judgement, judge
 from denoscope.dynamics.boundaries.label_plane import classes_of, doubling_boxes, mixed_windows

@@ -11,9 +11,10 @@ import numpy as np
 
 from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.basin_entropy import basin_entropy
-from denoscope.dynamics.boundaries.boundary_dimension import BoundaryDimension, boundary_dimension
+from denoscope.dynamics.boundaries.boundary_dimension import BoundaryDimension, dimension_of
+from denoscope.dynamics.boundaries.box_fit import BoxFit, box_slopes, plane_fit
 from denoscope.dynamics.boundaries.disorder import boundary_cells, cell_disorder, isolated_share
-from denoscope.dynamics.boundaries.filled_maps import allowed_planes, more_checks
+from denoscope.dynamics.boundaries.filled_maps import CONFIDENCE, allowed_planes, more_checks
 from denoscope.dynamics.boundaries.judgement import Evidence, Judgement, Kind, Null, judge
 from denoscope.dynamics.boundaries.label_nulls import cell_noise, shuffled, straight_boundaries
 from denoscope.dynamics.boundaries.label_plane import (
@@ -101,15 +102,16 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
     as surrogates: Theiler et al., Physica D 58, 77 (1992). The thresholds are this project's own, measured on the cases
     of its tests.
     """
-    given, audit, labels = labels, audit_of(labels), parse_labels(labels)
+    audit, labels = audit_of(labels), parse_labels(labels)
     sides = doubling_boxes(labels.shape)
     ridge = None if growth is None else _ridge(labels, growth)
-    dimension = boundary_dimension(given, boxes=sides, seed=seed)
-    evidence = _evidence(labels, dimension, null_models(labels, sides, seed))
-    of_allowed = (
-        judge(_evidence(plane, boundary_dimension(plane, boxes=sides, seed=seed), evidence.nulls))
-        for plane in allowed_planes(labels, audit)
+    planes, nulls = list(allowed_planes(labels, audit)), null_models(labels, sides, seed)
+    fits = [plane_fit(plane, sides, seed=seed, confidence=CONFIDENCE) for plane in planes]
+    dimension = dimension_of(
+        labels, sides, audit, [fit.slope for fit in fits], seed=seed, confidence=CONFIDENCE
     )
+    evidence = _evidence(labels, dimension.fit, nulls)
+    of_allowed = [judge(_evidence(plane, fit, nulls)) for plane, fit in zip(planes, fits, strict=True)]
     judgement = _confirmed(judge(evidence), of_allowed, more_checks(audit))
     return Verdict(
         verdict=judgement.kind,
@@ -126,9 +128,9 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
     )
 
 
-def _evidence(labels: np.ndarray, dimension: BoundaryDimension, nulls: dict[str, Null]) -> Evidence:
+def _evidence(labels: np.ndarray, fit: BoxFit, nulls: dict[str, Null]) -> Evidence:
     return Evidence(
-        fit=dimension.fit,
+        fit=fit,
         cells=boundary_cells(labels),
         disorder=cell_disorder(labels),
         isolated=isolated_share(labels),
@@ -183,15 +185,14 @@ def null_models(labels: np.ndarray, sides: Sequence[int], seed: int) -> dict[str
 
 
 def _null(planes: list[np.ndarray], sides: Sequence[int]) -> Null:
-    fits = [boundary_dimension(plane, boxes=sides).fit for plane in planes]
-    slopes = np.array([fit.local_slopes for fit in fits])
+    slopes, local_slopes = zip(*(box_slopes(plane, sides) for plane in planes), strict=True)
     return Null(
-        dimension=_range([fit.slope for fit in fits]),
-        local_slopes=np.stack([slopes.min(axis=0), slopes.max(axis=0)], axis=-1),
+        dimension=_range(slopes),
+        local_slopes=np.stack([np.min(local_slopes, axis=0), np.max(local_slopes, axis=0)], axis=-1),
         disorder=_range([cell_disorder(plane) for plane in planes]),
         isolated=_range([isolated_share(plane) for plane in planes]),
     )
 
 
-def _range(values: list[float]) -> tuple[float, float]:
+def _range(values: Sequence[float]) -> tuple[float, float]:
     return min(values), max(values)
