@@ -1,5 +1,6 @@
 """A checkpoint holds the finished part of a computation: never half a file, and never another computation's."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import xarray
 from denoscope.foundation import checkpoint, work
 from denoscope.foundation.checkpoint import Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import as_flags
 from denoscope.foundation.writing import result_files
 
 
@@ -209,6 +211,27 @@ def saved(out: Path, done: int, stop: type[BaseException] | None = KeyboardInter
         work.save()
         if stop:
             raise stop
+
+
+def test_differences_are_named_as_the_caller_spells_their_arguments(tmp_path):
+    out = Checkpoint(tmp_path / "a.npz")
+    with out.open(fresh(), arguments={"steps": "count"}) as work:
+        work.save()
+    changed = fresh(steps=5, model={"name": "digits", "size": (1, 8)})
+    again = Checkpoint(out.path, resume=True)
+    cases = [
+        ({}, {}, "steps: 50 → 5; model, name: mnist → digits; model, size: "),
+        ({}, {"steps": "count"}, "count: 50 → 5; model, name: mnist → digits; model, size: "),
+        (
+            {"count": "--n", "name": "--model"},
+            {"steps": "count"},
+            "--n: 50 → 5; --model: mnist → digits; model, size: ",
+        ),
+    ]
+    for flags, arguments, expected in cases:
+        context = as_flags(flags) if flags else contextlib.nullcontext()
+        with context, pytest.raises(UserError, match=f"differs in {expected}"):
+            again.open(changed, arguments=arguments).__enter__()
 
 
 def test_a_replaced_file_reads_as_before_until_the_new_one_is_finished(tmp_path):

@@ -139,7 +139,7 @@ def test_a_folder_keeps_geometry_and_endpoint(tmp_path):
 def test_a_part_of_a_plane_around_a_point_has_the_noises_of_the_plane_there(geometry):
     """At the point, and along the direction to it, where a great circle stays one."""
     x = noise.plane((5, 5), SHAPE, lengths=(8.0, 8.0), base_seed=3, geometry=geometry)
-    part = x.around((1.5, -2.0), (2.0, 2.0), torch.float64)
+    part = x.in_precision(torch.float64).around((1.5, -2.0), (2.0, 2.0))
     along = np.linspace(-1, 1, 9)[:, None] * np.array([0.6, -0.8])
     torch.testing.assert_close(
         part.at(along, torch.float64), x.at(along + np.array([1.5, -2.0]), torch.float64), rtol=0, atol=1e-14
@@ -157,7 +157,7 @@ def test_a_part_of_a_plane_around_a_point_has_the_noises_of_the_plane_there(geom
 def test_a_part_far_below_the_precision_of_the_coordinates_keeps_the_steps_between_noises():
     """Steps of 1e-8 between noises of size 1000: float64 has room for four digits of them, float32 for none."""
     x = noise.plane((5, 5), SHAPE, lengths=(8000.0, 8000.0), base_seed=3)
-    part = x.around((3000.0, 1000.0), (5e-8, 5e-8), torch.float64)
+    part = x.in_precision(torch.float64).around((3000.0, 1000.0), (5e-8, 5e-8))
     cells = part.batch(range(25)).reshape(5, 5, -1)
     steps = (cells[1:] - cells[:-1]).norm(dim=-1)
     torch.testing.assert_close(steps, torch.full_like(steps, 1e-8), rtol=1e-4, atol=0)
@@ -168,4 +168,7 @@ def test_a_plane_in_float32_is_described_as_before_there_were_others():
     assert "dtype" not in noise.plane((2, 2), SHAPE).parameters
     spacing = np.spacing(noise.plane((2, 2), SHAPE).tensor(0).abs().numpy()).astype(float)
     assert noise.plane((2, 2), SHAPE).resolution == 10 * math.sqrt((spacing**2).sum() / 6)
-    assert noise.plane((2, 2), SHAPE).around((0.0, 0.0), (1.0, 1.0), torch.bfloat16).resolution > 0.1
+    assert (
+        noise.plane((2, 2), SHAPE).in_precision(torch.bfloat16).around((0.0, 0.0), (1.0, 1.0)).resolution
+        > 0.1
+    )

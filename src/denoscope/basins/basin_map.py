@@ -11,7 +11,7 @@ from denoscope.basins.blank_map import blank_map
 from denoscope.basins.classifiers import ClassifierSource
 from denoscope.basins.labelling import parse_labelling
 from denoscope.basins.map_cells import MapCells
-from denoscope.basins.methods import Method, adaptive_options, is_adaptive, parse_audit
+from denoscope.basins.methods import ARGUMENTS, Method, adaptive_options, is_adaptive, parse_audit
 from denoscope.basins.point_cache import parse_cache
 from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
@@ -119,7 +119,9 @@ def basin_map(
     origin, nothing = labelling.origin(grid.made_with), labelling.nothing
     options = adaptive_options(grid.shape, audited) if adaptive else {}
     with (
-        checkpoint.open(blank_map(grid, nothing, origin | options, adaptive=adaptive)) as work,
+        checkpoint.open(
+            blank_map(grid, nothing, origin | options, adaptive=adaptive), arguments=ARGUMENTS
+        ) as work,
         point_cache.opened(cache, grid.plane, origin, nothing) as points,
         labelling.ready() as ready,
     ):

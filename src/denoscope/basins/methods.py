@@ -12,6 +12,8 @@ from denoscope.foundation.validation import describe, parse_integer
 Method = Literal["auto", "adaptive", "exact"]
 ADAPTIVE_FROM = 128
 """Cells along each axis from which "auto" is adaptive."""
+ARGUMENTS = {"audited": "audit", "rounding_checks": "checks"}
+"""The arguments behind entries of a checkpoint's identity that have other names."""
 
 
 def is_adaptive(method: Method, shape: tuple[int, int]) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from denoscope.foundation import html_repr
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 REPLACEMENT = "replacement"
 """The hidden file that takes the place of a result once it is finished."""
-ARGUMENTS = {"audited": "audit"}
-"""The arguments behind names in identities that differ from them."""
+NO_ARGUMENTS: Mapping[str, str] = MappingProxyType({})
 IDENTITY = "identity"
 """The attribute that holds everything that determines the numbers, as a dictionary of JSON values."""
 
@@ -87,7 +87,9 @@ class Checkpoint:
         return html_repr.table("Checkpoint", rows)
 
     @contextmanager
-    def open(self, fresh: xarray.Dataset, *, sequential: bool = False) -> Iterator[Work]:
+    def open(
+        self, fresh: xarray.Dataset, *, sequential: bool = False, arguments: Mapping[str, str] = NO_ARGUMENTS
+    ) -> Iterator[Work]:
         """Yield the work to do: `fresh` or, when resuming, the same work as far as the file holds it.
 
         The file is written periodically while the block runs, and when it ends. After an error or Ctrl-C it is
@@ -101,6 +103,7 @@ class Checkpoint:
 
         Args:
             fresh: the dataset before any work, with everything that determines the numbers in `attrs[IDENTITY]`.
+            arguments: the arguments behind entries of the identity whose names differ from them.
 
         Raises: UserError if the file exists, holds other work (naming the differences), is being written by another
             process, or cannot be written.
@@ -108,7 +111,7 @@ class Checkpoint:
         self._check_free()
         with nullcontext() if self.path is None else claims.claimed(self.path):  # before anything is computed
             self._check_free()  # another process may have finished meanwhile
-            data, place = self._begin(fresh)
+            data, place = self._begin(fresh, arguments)
             work = Work(data, place, self.progress)
             try:
                 yield work
@@ -146,7 +149,9 @@ class Checkpoint:
                 f"{self.path} exists; resume it ({resume}), replace it ({overwrite}) or name another file"
             )
 
-    def _begin(self, fresh: xarray.Dataset) -> tuple[xarray.Dataset, Path | None]:
+    def _begin(
+        self, fresh: xarray.Dataset, arguments: Mapping[str, str]
+    ) -> tuple[xarray.Dataset, Path | None]:
         """The work to continue, or `fresh`, and the file that holds it until it is finished."""
         if self.path is None:
             return fresh, None
@@ -154,16 +159,16 @@ class Checkpoint:
         if replacement.exists() and (begun := _same_work(replacement, fresh)) is not None:
             LOGGER.info("continuing the replacement of %s", self.path)
             return begun, replacement
-        stored = self._resumed(fresh) if self.resume and self.path.exists() else fresh
+        stored = self._resumed(fresh, arguments) if self.resume and self.path.exists() else fresh
         with claims.writing(replacement):
             replacement.unlink(missing_ok=True)
         return stored, replacement if self.overwrite and self.path.exists() else self.path
 
-    def _resumed(self, fresh: xarray.Dataset) -> xarray.Dataset:
+    def _resumed(self, fresh: xarray.Dataset, arguments: Mapping[str, str]) -> xarray.Dataset:
         """The content of the file, which must belong to the same work."""
         assert self.path is not None
         stored = read(self.path, advice=f"replace it ({spelled('overwrite', True)}) or name another file")
-        if differing := _differences(stored, fresh):
+        if differing := _differences(stored, fresh, arguments):
             raise UserError(
                 f"{self.path} cannot be resumed, since it differs in {'; '.join(differing)}; name another file, "
                 f"or replace it ({spelled('overwrite', True)})"
@@ -179,17 +184,19 @@ def _same_work(path: Path, fresh: xarray.Dataset) -> xarray.Dataset | None:
     return None if _differences(stored, fresh) else stored
 
 
-def _differences(stored: xarray.Dataset, fresh: xarray.Dataset) -> list[str]:
+def _differences(
+    stored: xarray.Dataset, fresh: xarray.Dataset, arguments: Mapping[str, str] = NO_ARGUMENTS
+) -> list[str]:
     """The entries of the identity in which two pieces of work differ, with the arguments as the caller spells them."""
     one, other = (dict(flat(data.attrs.get(IDENTITY, {}))) for data in (stored, fresh))
-    return differences(one, other, _spelled)
+    return differences(one, other, lambda name: _spelled(arguments.get(name, name)))
 
 
 def _spelled(name: str) -> str:
-    """An entry of an identity, as the flag that sets it if there is one."""
-    argument = ARGUMENTS.get(name, name)
-    flag = spelled(argument.removeprefix("plane, "))
-    return flag if flag.startswith("--") else argument
+    """An entry of an identity, as the flag that sets it if there is one; "plane, center" is set by that of "center"."""
+    outer, _, inner = name.partition(", ")
+    flag = spelled(inner or outer)
+    return flag if flag.startswith("--") else name
 
 
 def _check_variables(stored: xarray.Dataset, fresh: xarray.Dataset, path: Path) -> None:

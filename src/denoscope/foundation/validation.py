@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 
-Number = TypeVar("Number", int, float)
 LARGEST_INTEGER = 2**63 - 1
 """The largest integer that arrays, files and random generators hold."""
 
@@ -83,23 +82,6 @@ def parse_choice(value: Any, name: str, choices: Iterable[str]) -> str:
     if not isinstance(value, str) or value not in allowed:
         raise UserError(f"{spelled(name)} is {describe(value)}; allowed: {', '.join(allowed)}")
     return value
-
-
-def parse_pair(values: Any, name: str, parse: Callable[[Any, str], Number]) -> tuple[Number, Number]:
-    """Two numbers, along u and along v.
-
-    Args:
-        parse: checks one of them, given its value and the name of the argument.
-
-    Raises: UserError if they are not two.
-    """
-    try:
-        first, second = values
-    except (TypeError, ValueError):
-        raise UserError(
-            f"{spelled(name)} is {describe(values)}; allowed: two numbers, along u and along v"
-        ) from None
-    return parse(first, name), parse(second, name)
 
 
 def describe(value: Any) -> str:

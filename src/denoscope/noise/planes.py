@@ -12,10 +12,11 @@ import torch
 from denoscope.config import DefaultConfig, Geometry
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.foundation.validation import check_flag, parse_choice, parse_integer, parse_pair, parse_real
+from denoscope.foundation.validation import check_flag, parse_choice, parse_integer, parse_real
 from denoscope.noise.coercion import as_state
 from denoscope.noise.directions import LARGEST
 from denoscope.noise.noise_set import Shape, check_shape
+from denoscope.noise.plane_axes import parse_pair
 from denoscope.noise.plane_frame import AnchoredFrame, PlaneFrame, SeededFrame
 from denoscope.noise.plane_noise import PlaneNoise
 

@@ -120,7 +120,9 @@ def run_loop(
     network: Network | None = None,
 ) -> torch.Tensor:
     """x_0 [n, C, H, W] from x_T [n, C, H, W], by a loop's settings; `network` is the denoiser's, if it is tapped already."""
-    x_0, network = x_T, network or TappedNetwork(denoiser.network, denoiser.call)
+    x_0 = x_T
+    if network is None:
+        network = TappedNetwork(denoiser.network, denoiser.call)
     for step in steps_of(denoiser, network, x_T, loop, names, condition):
         x_0 = step.x_after
     return x_0

@@ -11,7 +11,7 @@ import torch
 
 from denoscope.basins.classifiers import ClassifierSource
 from denoscope.basins.labelling import Labelling, parse_labelling
-from denoscope.basins.methods import Method, is_adaptive, parse_audit
+from denoscope.basins.methods import ARGUMENTS, Method, is_adaptive, parse_audit
 from denoscope.basins.zooming.boundary_point import Point, find
 from denoscope.basins.zooming.zoom_data import finished, unfinished
 from denoscope.basins.zooming.zoom_levels import ZoomLevels
@@ -22,11 +22,12 @@ from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.foundation.validation import parse_choice, parse_integer, parse_pair, parse_real
+from denoscope.foundation.validation import parse_choice, parse_integer, parse_real
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.directions import LARGEST
 from denoscope.noise.noise_set import NoiseSet
+from denoscope.noise.plane_axes import parse_pair
 from denoscope.noise.plane_frame import AnchoredFrame
 from denoscope.noise.plane_noise import PlaneNoise
 
@@ -128,7 +129,10 @@ def zoom(
         "rounding_checks": parse_integer(checks, "checks", minimum=1),
     }
     cells_per_batch = -(-parse_integer(batch_size, "batch_size", minimum=1) // lanes) * lanes
-    with checkpoint.open(unfinished(labelling, grid, options)) as work, labelling.ready() as ready:
+    with (
+        checkpoint.open(unfinished(labelling, grid, options), arguments=ARGUMENTS) as work,
+        labelling.ready() as ready,
+    ):
         middle = _begin(work.data, ready, given, target)
         zoomed = ZoomLevels(ready, middle, work.data, factor, adaptive, audited, checks, cells_per_batch)
         work.run(zoomed.compute(), count)
