@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 from denoscope.foundation.checked import Checked, Rule, at_least, option
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
+from denoscope.foundation.validation import describe
 
 Geometry = Literal["flat", "spherical"]
 POSITIVE: Rule = "a number above 0", lambda value: value > 0
@@ -262,12 +263,28 @@ class ClassifierConfig(Checked):
         super().__post_init__()
         if self.classifier_weights is None:
             return
-        for name, given in (("reject", self.reject), ("classifier", self.classifier != "auto")):
-            if given:
-                raise UserError(
-                    f"{spelled(name, getattr(self, name))} is for bundled weights, and {spelled('classifier_weights')} is "
-                    f"{self.classifier_weights}; leave out one of them"
-                )
+        check_rejection(self.reject, "classifier_weights", str(self.classifier_weights))
+        if self.classifier != "auto":
+            raise UserError(
+                f"{spelled('classifier', self.classifier)} is for bundled weights, and {spelled('classifier_weights')} is "
+                f"{self.classifier_weights}; leave out one of them"
+            )
+
+
+def check_rejection(reject: bool, name: str, value: Any) -> None:
+    """Refuse to reject images by a classifier that is not bundled: it has no statistics of digits.
+
+    Args:
+        name: the argument that names the other classifier or its weights.
+        value: its value.
+
+    Raises: UserError with both arguments.
+    """
+    if reject:
+        raise UserError(
+            f"{spelled('reject', True)} needs the statistics of digits that bundled classifiers have, and {spelled(name)} "
+            f"is {describe(value)}; leave out one of them"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -245,13 +245,18 @@ def test_invalid_arguments_are_refused(tiny, mnist):
         (mnist, plane, {}, r"plane holds noises \[2, 8, 8\]; allowed: \[1, 28, 28\]"),
         (tiny, ds.noise.random(4, tiny.shape), {}, "plane is not a plane of noises"),
         (tiny, plane.subset(range(2)), {"classifier": side}, "plane has 2 of the noises of a plane of 2×2"),
-        (tiny, plane, {"classifier": side, "reject": True}, "reject=True needs a bundled classifier"),
+        (
+            tiny,
+            plane,
+            {"classifier": side, "reject": True},
+            "reject=True needs .*bundled classifiers.*, and classifier is .*leave out one",
+        ),
         (tiny, plane, {"classifier": side, "batch_size": 0}, "batch_size is 0; allowed"),
         (
             mnist,
             ds.noise.plane((2, 2), mnist.shape),
             {"classifier": lenet.WEIGHTS, "reject": True},
-            "leave out classifier or reject",
+            r"reject=True .*classifier is .*lenet5\.safetensors.*leave out one",
         ),
         (tiny, plane, {"classifier": lambda images: images}, "the classifier returned float32"),
         (

@@ -41,6 +41,59 @@ def test_no_gaussian_noises_are_warned_of():
     assert least < norms.min() and norms.max() < most
 
 
+@pytest.mark.parametrize("count", [1, 40, 10**9])
+def test_the_bounds_of_several_noises_are_those_of_one_at_a_rarer_probability(count):
+    """The least of n independent norms is below a bound with probability 1 − (1 − p)ⁿ ≤ n·p."""
+    chi = stats.chi(64)
+    expected = chi.ppf(1e-6 / count), chi.isf(1e-6 / count)
+    assert gaussian_norms.bounds(64, count) == pytest.approx(expected, rel=1e-9)
+
+
+def write(folder, norms, shape=SHAPE):
+    """A folder of noises in one direction with these norms."""
+    folder.mkdir(exist_ok=True)
+    for k, norm in enumerate(norms):
+        direction = torch.ones(shape, dtype=torch.float64) / math.sqrt(math.prod(shape))
+        torch.save(direction * norm, folder / f"{k}.pt")
+
+
+def test_a_folder_is_warned_of_where_a_norm_is_not_that_of_gaussian_noise(tmp_path):
+    least, most = stats.chi(64).ppf(5e-7), stats.chi(64).isf(5e-7)  # for two noises
+    for number, (norms, beyond) in enumerate(
+        [
+            ((least + 1e-6, most - 1e-6), 0),
+            ((8, most + 0.5), 0.5),
+            ((least - 0.25, 8), 0.25),
+            ((500, 500), 500 - most),
+        ]
+    ):
+        write(folder := tmp_path / f"noises{number}", norms)
+        x = ds.noise.read(folder)
+        assert x.norms == pytest.approx((min(norms), max(norms)), rel=1e-12)
+        if not beyond:
+            assert x.warnings == []
+            continue
+        (warning,) = x.warnings
+        for part in (
+            folder,
+            f"{min(norms):.4g} to {max(norms):.4g}",
+            f"{beyond:.4g}",
+            f"{least:.4g} to {most:.4g}",
+            "√64 ±",
+        ):
+            assert str(part) in warning
+        assert "\n" not in warning
+
+
+def test_a_recording_of_a_folder_warns_once(tiny, tmp_path, caplog):
+    ds.noise.random(3, tiny.shape).write(tmp_path / "normal")
+    ds.record(tiny, ds.noise.read(tmp_path / "normal"), steps=1)
+    assert not caplog.records
+    write(tmp_path / "far", [500.0], tiny.shape)
+    ds.record(tiny, x := ds.noise.read(tmp_path / "far"), steps=1)
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == x.warnings != []
+
+
 def test_a_sphere_never_leaves_the_norm_of_its_base_and_says_when_it_is_covered_twice():
     x = ds.noise.plane((9, 9), SHAPE, geometry="spherical")
     radius = x.frame.circumference / (2 * math.pi)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from denoscope.config import check_rejection
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
@@ -80,11 +81,7 @@ def parse_classifier(source: ClassifierSource, *, reject: bool, denoiser: Denois
     Raises: UserError if the source is not a classifier, does not take these images, or cannot reject.
     """
     if callable(source):
-        if reject:
-            raise UserError(
-                f"{spelled('reject', True)} needs a bundled classifier; a function of your own rejects an image by the "
-                "label −1"
-            )
+        check_rejection(reject, "classifier", source)
         return FunctionClassifier(source)
     if not isinstance(source, (str, os.PathLike)):
         raise UserError(
@@ -99,9 +96,5 @@ def parse_classifier(source: ClassifierSource, *, reject: bool, denoiser: Denois
         )
     if is_name:
         return DigitClassifier(Classifier.of(denoiser.shape, classifier=str(source), reject=reject))
-    if reject:
-        raise UserError(
-            f"{spelled('classifier')} is {describe(str(source))}, and {spelled('reject', True)} needs bundled weights, "
-            f"which come with statistics of digits; leave out {spelled('classifier')} or {spelled('reject')}"
-        )
+    check_rejection(reject, "classifier", str(source))
     return DigitClassifier(Classifier.of(denoiser.shape, weights=Path(source)))

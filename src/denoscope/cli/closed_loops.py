@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from denoscope.cli.from_settings import load, read_noises
+from denoscope.cli.from_settings import first_noise, load
 from denoscope.cli.verb import OwnFlags
 from denoscope.config import POSITIVE, Settings
 from denoscope.foundation.checked import at_least, option
@@ -48,7 +48,7 @@ def loops(
     from denoscope.sampling.settings import Loop
 
     denoiser, steps, seed = load(settings), settings.inference.num_steps, settings.system.seed
-    x_T = read_noises(settings, denoiser).batch([0])
+    x_T = first_noise(settings, denoiser)
     x_0 = run_loop(denoiser, x_T, Loop(steps=steps, noise_seed=seed, streams=streams))
 
     def loop_at(level: float) -> ClosedLoop:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from denoscope.cli.output import warn
 from denoscope.config import GenerationConfig, Settings
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
+
     from denoscope.models.denoiser import Denoiser
     from denoscope.noise.noise_set import NoiseSet
     from denoscope.noise.plane_noise import PlaneNoise
@@ -34,6 +37,13 @@ def read_noises(settings: Settings, denoiser: Denoiser) -> NoiseSet:
     from denoscope import noise
 
     return noise.read(settings.system.inputs, shape=denoiser.shape)
+
+
+def first_noise(settings: Settings, denoiser: Denoiser) -> torch.Tensor:
+    """The first noise [1, C, H, W] of the folder `inputs`, with the warnings of that folder."""
+    x = read_noises(settings, denoiser)
+    warn(x.warnings)
+    return x.batch([0])
 
 
 def plane_of(settings: Settings, shape: tuple[int, int, int]) -> PlaneNoise:

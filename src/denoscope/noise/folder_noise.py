@@ -17,6 +17,7 @@ from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
 from denoscope.foundation.writing.staged_files import check_finished
+from denoscope.noise import gaussian_norms
 from denoscope.noise.directions import LARGEST
 from denoscope.noise.noise_files import parameters_of, read_manifest, samples_of
 from denoscope.noise.noise_set import NoiseSet, Shape, check_shape
@@ -38,6 +39,8 @@ class FolderNoise(NoiseSet):
     sets: tuple[Mapping[str, Any], ...]
     """The parameters of the sets of noises that were written into the folder."""
     given_coords: Mapping[str, np.ndarray]
+    norms: tuple[float, float]
+    """The smallest and the largest norm (L2) of the noises."""
 
     def __len__(self) -> int:
         return len(self.file_names)
@@ -57,6 +60,17 @@ class FolderNoise(NoiseSet):
         return {"kind": "folder", "sets": [dict(content) for content in self.sets]}
 
     @property
+    def warnings(self) -> list[str]:
+        """A line if a norm is one that so many Gaussian noises have in fewer than one in a million folders."""
+        return gaussian_norms.warnings(
+            f"the noises in {self.folder}",
+            self.norms,
+            self.shape,
+            advice=f"scale them, or {ADVICE}",
+            count=len(self),
+        )
+
+    @property
     def stem(self) -> str:
         return self.folder.name
 
@@ -69,7 +83,8 @@ def read(folder: str | os.PathLike[str], *, shape: Shape | None = None) -> Folde
     """The noises of a folder of .pt tensors, each [C, H, W] or [1, C, H, W], in the order of their names.
 
     All files are checked first; hidden files, whose names begin with a dot, are ignored. Coordinates come from the JSON
-    files beside the tensors; a noise without a coordinate gets NaN (or an empty `base`).
+    files beside the tensors; a noise without a coordinate gets NaN (or an empty `base`). The `warnings` of the result say
+    so where norms are not those of Gaussian noise, √(C·H·W) ± 3.4 for one noise; recordings repeat them.
 
     Args:
         shape: the shape of the denoiser; by default that of the first file.
@@ -85,11 +100,12 @@ def read(folder: str | os.PathLike[str], *, shape: Shape | None = None) -> Folde
     paths = sorted(path for path in folder.glob("*.pt") if not path.name.startswith("."))
     if not paths:
         raise UserError(f"{folder}: holds no .pt tensors; {ADVICE}")
-    dtype = torch.float32
+    dtype, norms = torch.float32, []
     for path in paths:
         noise = _read(path, shape)
         channels, height, width = noise.shape
         shape, dtype = (channels, height, width), torch.promote_types(dtype, noise.dtype)
+        norms.append(float(noise.double().norm()))
     assert shape is not None
     names = tuple(path.stem for path in paths)
     if invalid := next((name for name in names if not _is_utf8(name)), None):
@@ -103,6 +119,7 @@ def read(folder: str | os.PathLike[str], *, shape: Shape | None = None) -> Folde
         dtype=dtype,
         sets=tuple(parameters_of(content) for content in manifests),
         given_coords=_coords(folder, names, manifests),
+        norms=(min(norms), max(norms)),
     )
 
 

@@ -160,13 +160,9 @@ class PlaneNoise(NoiseSet):
         A plane in which a norm is one that fewer than one in a million Gaussian noises of this shape exceed, or fall
         below (quantiles of the χ distribution with C·H·W degrees of freedom); a spherical plane that holds noises twice.
         """
-        (low, high), (least, most) = self.norms, gaussian_norms.bounds(math.prod(self.shape))
-        if low < least or high > most:
-            return [
-                f"the noises of the plane have norms (L2) of {low:.4g} to {high:.4g}, up to {max(least - low, high - most):.4g} "
-                f"outside of the range {least:.4g} to {most:.4g} of Gaussian noise, on which models are trained; shorten "
-                f"{spelled('lengths')}, or choose {spelled('geometry', 'spherical')}"
-            ]
+        advice = f"shorten {spelled('lengths')}, or choose {spelled('geometry', 'spherical')}"
+        if left := gaussian_norms.warnings("the noises of the plane", self.norms, self.shape, advice=advice):
+            return left
         farthest = math.hypot(np.abs(self.u).max(), np.abs(self.v).max())
         if self.geometry == "spherical" and farthest > self.frame.circumference / 2:
             return [

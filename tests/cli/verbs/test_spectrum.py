@@ -128,3 +128,16 @@ def test_local_expansion_prints_the_rates_of_each_step(model, inputs, here, caps
     printed = [float(rate) for line in lines[:3] for rate in line.split()[2:]]
     assert printed == pytest.approx(expected.rates.ravel().tolist(), abs=5e-4)
     assert lines[3:] == ["local_expansion.json", "local_expansion.png"]
+
+
+def test_a_folder_without_gaussian_norms_is_warned_of_once(model, inputs, capsys):
+    line = f"--model {model} --device cpu --num_steps 1"
+    for command in (
+        f"dynamics local_expansion {line} --k 1",
+        f"dynamics spectrum {line} --k 1",
+        f"record {line}",
+    ):
+        torch.save(load(inputs / "noise_0000.pt") * 10, inputs / "noise_0000.pt")
+        call(command)
+        (warning,) = (text for text in capsys.readouterr().err.splitlines() if "Gaussian" in text)
+        assert warning.startswith("warning: ") and "noises in inputs" in warning and "√64" in warning

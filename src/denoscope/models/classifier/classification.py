@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from denoscope.config import ClassifierConfig
+from denoscope.config import ClassifierConfig, check_rejection
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
@@ -54,11 +54,7 @@ class Classifier:
         kind = _parse_kind(shape, classifier)
         if weights is None:
             return cls(kind, kind.load(), Likeness.read(kind.likeness) if reject else None)
-        if reject:
-            raise UserError(
-                f"{spelled('reject')} needs statistics of digits, which only the bundled classifiers have; leave out "
-                f"{spelled('weights')} or {spelled('reject')}"
-            )
+        check_rejection(reject, "weights", weights)
         if not isinstance(weights, nn.Module):
             return cls(kind, kind.load(Path(weights)))
         if not isinstance(weights, kind.network):
@@ -77,7 +73,10 @@ class Classifier:
 
     def __call__(self, images: Any) -> Labels:
         """The labels of images, all of which must be finite."""
-        rows, names = parse_images(images, (self.kind.shape,))
+        return self.labels_of(*parse_images(images, (self.kind.shape,)))
+
+    def labels_of(self, rows: Any, names: tuple[str, ...] | None) -> Labels:
+        """The labels of images of this classifier's shape, as `parse_images` returns them."""
         parts = [
             self._answers(finite_rows(rows[start : start + ROWS], start, names))
             for start in range(0, len(rows), ROWS)
@@ -127,8 +126,9 @@ def classify(
 
     Raises: UserError if the shape or dtype is wrong, an image holds NaN or Inf, or `reject` is used with `weights`.
     """
-    rows, _names = parse_images(images)
-    return Classifier.of(rows.shape[1:], classifier=classifier, weights=weights, reject=reject)(images)
+    rows, names = parse_images(images)
+    known = Classifier.of(rows.shape[1:], classifier=classifier, weights=weights, reject=reject)
+    return known.labels_of(rows, names)
 
 
 def classify_finite(images: torch.Tensor, classifier: Classifier | None = None) -> Labels:

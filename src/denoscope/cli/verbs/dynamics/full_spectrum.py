@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.flag_groups import SPECTRUM
-from denoscope.cli.from_settings import load, read_noises
+from denoscope.cli.from_settings import first_noise, load
 from denoscope.cli.output import JSON, NPZ, CheckpointFlags, PictureFlags, warn, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
@@ -35,7 +35,7 @@ def run(settings: Settings, flags: FullSpectrumFlags) -> None:
         denoiser = load(settings)
         result = dynamics.full_spectrum(
             denoiser,
-            read_noises(settings, denoiser).batch([0]),
+            first_noise(settings, denoiser),
             steps=inference.num_steps,
             noise=inference.noise,
             noise_seed=settings.system.seed,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.flag_groups import SPECTRUM
-from denoscope.cli.from_settings import load, read_noises
+from denoscope.cli.from_settings import first_noise, load
 from denoscope.cli.output import JSON, PictureFlags, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
@@ -31,7 +31,7 @@ def run(settings: Settings, flags: ExpansionFlags) -> None:
         with progress.Counter("local expansion", unit="step") as counter:
             result = dynamics.local_expansion(
                 denoiser,
-                read_noises(settings, denoiser).batch([0]),
+                first_noise(settings, denoiser),
                 flags.k,
                 steps=inference.num_steps,
                 noise=inference.noise,

@@ -63,6 +63,7 @@ def run(settings: Settings, flags: SpectrumFlags) -> None:
     with flags.reserved(inference, reads=[inputs / "*.pt"], saved=flags.checkpoints):
         denoiser = load(settings)
         x = read_noises(settings, denoiser)
+        warn(x.warnings)
         if flags.samples > len(x):
             raise UserError(f"--samples is {flags.samples}; allowed: 1 to {len(x)}, the noises in {inputs}")
         earlier = list(flags.checkpoints.parent.glob(flags.checkpoints.name)) if inference.overwrite else []
