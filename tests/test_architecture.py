@@ -42,14 +42,15 @@ def requirements(lines: list[str]) -> set[str]:
 
 def test_imports_and_declared_dependencies_agree():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needed, plots = (
-        requirements(lines) for lines in (project["dependencies"], project["optional-dependencies"]["plots"])
+    extras = project["optional-dependencies"]
+    needed, drawn = (
+        requirements(lines) for lines in (project["dependencies"], extras["plots"] + extras["video"])
     )
     provided, used = packages_distributions(), set()
     for module in MODULES:
         for library in libraries(module):
             distributions = requirements(provided.get(library, [library]))
-            optional = plots if top(module) == "figures" else set()
+            optional = drawn if top(module) == "figures" else set()
             assert distributions & (needed | optional), (
                 f"{module} imports {library}; declare its distribution"
             )

@@ -42,9 +42,19 @@ SIGMAS: Rule = (
 )
 # Measured: with other numbers of rows, the rounding of a row depends on its position.
 LANES: Rule = ("1 to 4, or a multiple of 4", lambda value: 1 <= value <= 4 or (value > 0 and value % 4 == 0))
+Method = Literal["auto", "adaptive", "exact"]
+"""Which cells of a map of basins are computed."""
+ADAPTIVE_FROM = 128
+"""Cells along each axis from which the method "auto" is adaptive."""
+MAP_METHOD: Method = "auto"
+ZOOM_METHOD: Method = "adaptive"
 MAP_LANES = 64
 """Rows of every network call of a map. A map has enough cells to fill them, and small networks then run several times as
 fast."""
+MAP_AUDIT, LEVEL_AUDIT = 256, 64
+"""How many filled cells of a map, and of each level of a zoom, are computed to see how many are wrong."""
+ZOOM_FACTOR, ROUNDING_CHECKS = 2.0, 128
+"""By which each level of a zoom is smaller, and how many of its boundary cells are denoised again to see if rounding decides."""
 STEPS: Rule = (
     "one integer of at least 1, or several different ones of at least 0",
     lambda values: (

@@ -18,7 +18,7 @@ def refine(truth: np.ndarray, *, side=16, gap=None, seed=0) -> tuple[Refinement,
     )
     asked = np.zeros(truth.shape, int)
     requests = 0
-    for rows, columns in found.requests():
+    for rows, columns in found.requests(audit=0):
         asked[rows, columns] += 1
         found.label[rows, columns] = truth[rows, columns]
         if gap is not None:
@@ -134,3 +134,20 @@ def test_the_order_of_work_is_the_same_every_time_and_the_seed_moves_the_inner_c
     truth, gap = random_classes(128, 0.08, 5)
     one, again, other = (refine(truth, gap=gap, seed=seed)[0].status for seed in (0, 0, 1))
     assert np.array_equal(one, again) and not np.array_equal(one, other)
+
+
+def test_checked_cells_are_random_filled_ones_and_take_their_computed_label():
+    truth = disk((128, 128))
+    truth[70:72, 5] = 2  # an island of two cells between the computed ones
+    unchecked, _ = refine(truth)
+    missed = unchecked.label != truth
+    assert missed.sum() == 2
+    every = np.count_nonzero(unchecked.status != COMPUTED)
+    for count in (0, 300, every, 10**6):
+        found = Refinement(np.full(truth.shape, -9), np.full(truth.shape, np.nan), (1.0, 1.0), 16)
+        for place in found.requests(audit=count):
+            found.label[place] = truth[place]
+        newly = (found.status == COMPUTED) & (unchecked.status != COMPUTED)
+        assert newly.sum() == min(count, every) == found.audit.checked
+        assert found.audit.filled == every and found.audit.wrong == (newly & missed).sum()
+        np.testing.assert_array_equal(found.label, np.where(newly, truth, unchecked.label))

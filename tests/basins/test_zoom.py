@@ -67,11 +67,59 @@ def test_a_straight_boundary_has_dimension_one_at_every_length_down_to_the_preci
     assert half_width[0] == 4 and half_width[-1] < 1e-11 and straight["finished"].all()
     np.testing.assert_allclose(straight["decade_dimension"], 1, atol=0.04)
     assert (straight["verdict"] == "smooth").all()
+    exponents = straight["uncertainty_exponent"].values  # 2 − D
+    np.testing.assert_allclose(exponents, 1, atol=0.3)
+    assert np.median(exponents) == pytest.approx(1, abs=0.1)
+    low, high = straight["uncertainty_interval"].values.T
+    assert ((low <= 1) & (high >= 1)).mean() > 0.7
     low, high = straight["dimension_interval"].values.T
     assert ((low < 1) & (high > 1)).all()
     assert (straight["curvature"] < straight["curvature_error"]).all()
     assert "precision of x_T" in straight.attrs["stopped"]
     assert (straight["denoised"] < 1024 / 2 + 200).all() and not straight["wrong"].any()
+
+
+def test_denoised_noises_are_those_that_the_network_gets(mixture, plane):
+    """Growth needs the images of 16 noises a level and no labels."""
+    classified = []
+
+    def counted(images):
+        classified.append(len(images))
+        return side(images)
+
+    for method in ("exact", "adaptive"):
+        classified.clear()
+        options = {**FAST, "audit": None} if method == "exact" else FAST
+        found = ds.basins.zoom(mixture, plane, classifier=counted, levels=2, method=method, **options)
+        checked = found["rounding_checked"].sum(("y", "x")).values
+        computed = found["computed"].sum(("y", "x")).values
+        assert (checked > 10).all()
+        np.testing.assert_array_equal(found["denoised"], computed + 3 * checked + 16)
+        assert found.attrs["search_denoised"] + (found["denoised"] - 16).sum() == sum(classified)
+
+
+def test_filled_cells_of_a_level_are_checked_and_wrong_ones_counted(mixture, plane):
+    """Beside the boundary m·x_T = 0, pairs of cells of a third class lie in the filled areas of the first level."""
+
+    def specks(images):
+        x = images.double()[:, 0, 0]
+        speck = (x[:, 1:3] * 1000).long().sum(1) % 40 == 0
+        return torch.where(speck, 2, (x[:, 0] > 0).long())
+
+    options = {**FAST, "classifier": specks, "levels": 1, "factor": 2}
+    unchecked, few, every = (
+        ds.basins.zoom(mixture, plane, **{**options, "audit": count}) for count in (0, 60, 1024)
+    )
+    truth = every["label"].values
+    missed = unchecked["label"].values != truth
+    filled = unchecked["computed"].values == 0
+    assert every["computed"].all() and 5 < missed.sum() == every["wrong"].values[0]
+    for found, checked in ((unchecked, 0), (few, 60), (every, filled.sum())):
+        newly = found["computed"].values & filled
+        assert found["filled"].values == filled.sum() and found["checked"].values == checked == newly.sum()
+        assert found["wrong"].values == (newly & missed).sum()
+    assert few["wrong"].values > 0
+    assert "were filled" in few.attrs["warnings"][0]
 
 
 def test_growth_on_the_boundary_is_that_of_the_closed_form(straight):

@@ -80,7 +80,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "--levels 0": ["--levels is 0", "at least 1"],
         "--checks 0": ["--checks is 0", "at least 1"],
         "--target nan 0": ["--target is nan", "finite"],
-        "--animation a.mp4": ["--animation is a.mp4", ".gif"],
+        "--animation a.webm": ["--animation is a.webm", ".gif or .mp4"],
         f"{PLANE}": ["25×25"],
         "--num_prompts_per_direction 25 25 --levels 60": [
             "--levels is 60",

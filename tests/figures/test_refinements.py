@@ -44,6 +44,6 @@ def test_nothing_to_show_and_other_formats_are_refused(tmp_path):
     with pytest.raises(ds.UserError, match=r"stages is <RefinementFrames: 0 stages>; allowed: "):
         ds.figures.save_refinement(stages, tmp_path / "map.gif")
     stages(stage(np.zeros((2, 2), int), 4))
-    with pytest.raises(ds.UserError, match=r"map\.png'; allowed: a name that ends in \.gif"):
+    with pytest.raises(ds.UserError, match=r"map\.png'; allowed: a name that ends in \.gif or \.mp4"):
         ds.figures.save_refinement(stages, tmp_path / "map.png")
     assert not list(tmp_path.iterdir())

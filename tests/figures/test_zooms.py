@@ -35,10 +35,15 @@ def test_a_zoom_is_drawn_by_decade(zoomed):
     _, ax = ds.figures.plots.figure()
     assert ds.figures.draw_zoom(ax, zoomed) is ax
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert texts == ["levels", "smooth", "undecided"] and ax.xaxis_inverted()
+    assert texts == ["levels", "rounding decides", "smooth", "undecided"] and ax.xaxis_inverted()
     (point,) = ax.containers[0].lines[0].get_xydata()
     np.testing.assert_allclose(point, [32**0.5, 1.1])
-    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[8.0, 1.0]])  # rounding decides the second level
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[8.0, 1.0]])
+    np.testing.assert_array_equal(ax.lines[1].get_xydata(), [[4.0, 1.2]])  # rounding decides the second level
+    assert ax.lines[0].get_marker() != ax.lines[1].get_marker()
+    _, ax = ds.figures.plots.figure()
+    ds.figures.draw_zoom(ax, zoomed.assign(unstable_share=zoomed["unstable_share"] * 0))
+    assert "rounding decides" not in [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def test_a_zoom_without_a_decade_is_drawn_with_the_reason_of_its_end(zoomed):
@@ -74,7 +79,7 @@ def test_labels_without_a_colour_are_grey(zoomed, tmp_path):
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"path": "z.mp4"}, r"path is 'z.mp4'; allowed: a name that ends in \.gif"),
+        ({"path": "z.webm"}, r"path is 'z.webm'; allowed: a name that ends in \.gif or \.mp4"),
         ({"path": "z.gif", "colors": ["blau"]}, "colors is"),
         ({"path": "z.gif", "frames_per_level": 0}, "frames_per_level is 0"),
         ({"path": "z.gif", "frames_per_level": True}, "frames_per_level is True"),

@@ -11,9 +11,17 @@ from denoscope.basins.blank_map import blank_map
 from denoscope.basins.classifiers import ClassifierSource
 from denoscope.basins.labelling import parse_labelling
 from denoscope.basins.map_cells import MapCells
-from denoscope.basins.methods import ARGUMENTS, Method, adaptive_options, is_adaptive, parse_audit
+from denoscope.basins.methods import ARGUMENTS, adaptive_options, is_adaptive, parse_audit
 from denoscope.basins.point_cache import parse_cache
-from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
+from denoscope.config import (
+    MAP_AUDIT,
+    MAP_LANES,
+    MAP_METHOD,
+    ClassifierConfig,
+    InferenceConfig,
+    Method,
+    SystemConfig,
+)
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import Checkpoint, parse_checkpoint
 from denoscope.foundation.validation import check_callable, parse_choice, parse_integer
@@ -23,9 +31,6 @@ from denoscope.noise.noise_set import NoiseSet
 
 if TYPE_CHECKING:
     import xarray
-
-AUDITED = 256
-"""The number of filled cells that are computed to see how many are wrong."""
 
 
 @accepts_num_steps
@@ -37,7 +42,7 @@ def basin_map(
     steps: int = InferenceConfig.num_steps,
     classifier: ClassifierSource = ClassifierConfig.classifier,
     reject: bool = ClassifierConfig.reject,
-    method: Method = "auto",
+    method: Method = MAP_METHOD,
     audit: int | None = None,
     batch_size: int = InferenceConfig.batch_size,
     lanes: int = MAP_LANES,
@@ -111,7 +116,7 @@ def basin_map(
         fast=fast,
     )
     adaptive = is_adaptive(method, grid.shape)
-    audited = parse_audit(audit, method, default=AUDITED, adaptive=adaptive)
+    audited = parse_audit(audit, method, default=MAP_AUDIT, adaptive=adaptive)
     cache = parse_cache(cache, labelling, plane)
     if callback is not None:
         check_callable(callback, "callback", "the map so far to nothing")

@@ -13,9 +13,8 @@ import xarray
 from denoscope.basins.labelling import Labelling
 from denoscope.basins.map_warnings import map_warnings
 from denoscope.basins.point_cache import KnownCells, PointCache
-from denoscope.basins.random_cells import random_cells
-from denoscope.basins.refinement import COMPUTED, MEANINGS, Refinement, Request
-from denoscope.dynamics.boundaries.audit import Audit, audit_of
+from denoscope.basins.refinement import MEANINGS, Refinement, Request
+from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.label_plane import of_nearest
 from denoscope.models.classifier.labels import REJECTED
 from denoscope.noise.noise_set import NoiseSet
@@ -96,28 +95,21 @@ class MapCells:
             yield self._number_computed
 
     def _refine(self, refinement: Refinement, audit: int) -> Iterator[int]:
-        """Compute cells around boundaries, fill the others, and compute `audit` filled cells to check their labels.
+        """Compute cells around boundaries, fill the others, and check `audit` of them; see `Refinement.requests`.
 
-        The checked cells keep their computed label; the result of the check becomes the attribute `audit`.
+        The result of the check becomes the attribute `audit`.
         """
-        for place in refinement.requests():
+        for number, place in enumerate(refinement.requests(audit)):
+            if number:
+                self._show()
             for _ in self.compute(*place):
                 yield self._number_computed
-            self._show()
             refinement.label[place] = self.data["label"].values[place]
             refinement.gap[place] = self._gap(place)
-        filled = refinement.status != COMPUTED
-        label, status = self.data["label"].values, self.data["status"].values
-        place = random_cells(filled, audit, refinement.seed)
-        yield from (self._number_computed for _ in self.compute(*place))
-        wrong = int(np.count_nonzero(label[place] != refinement.label[place]))
-        status[...] = refinement.status
-        status[place], filled[place] = COMPUTED, False
-        label[filled] = refinement.label[filled]
-        checked = len(place[0])
-        result = Audit(filled=int(filled.sum()) + checked, checked=checked, wrong=wrong)
-        for place_of_audit in (self.data, self.data["label"]):
-            place_of_audit.attrs["audit"] = dataclasses.asdict(result)
+        self.data["label"].values[...] = refinement.label
+        self.data["status"].values[...] = refinement.status
+        for result in (self.data, self.data["label"]):
+            result.attrs["audit"] = dataclasses.asdict(refinement.audit)
 
     @functools.cached_property
     def _known(self) -> KnownCells:

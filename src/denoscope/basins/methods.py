@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from denoscope.basins.blocks import block_of
+from denoscope.config import ADAPTIVE_FROM, Method
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe, parse_integer
 
-Method = Literal["auto", "adaptive", "exact"]
-ADAPTIVE_FROM = 128
-"""Cells along each axis from which "auto" is adaptive."""
 ARGUMENTS = {"audited": "audit", "rounding_checks": "checks"}
 """The arguments behind entries of a checkpoint's identity that have other names."""
 

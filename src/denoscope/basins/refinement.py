@@ -20,6 +20,8 @@ from denoscope.basins.blocks import (
     sizes,
     tiling,
 )
+from denoscope.basins.random_cells import random_cells
+from denoscope.dynamics.boundaries.audit import WITHOUT_FILLED_CELLS, Audit
 from denoscope.dynamics.boundaries.label_plane import beside_boundary
 from denoscope.models.classifier.labels import REJECTED
 from denoscope.noise.plane_grid import PlaneGrid
@@ -53,7 +55,7 @@ class Refinement:
             from the boundary; NaN where it is unknown.
         spacing: the distances of neighbouring cells along y and x (L2).
         side: of the first blocks, in cells.
-        seed: of the inner cells.
+        seed: of the inner cells, and of those that are checked.
     """
 
     label: np.ndarray
@@ -62,6 +64,8 @@ class Refinement:
     side: int
     seed: int = 0
     status: np.ndarray = field(init=False)
+    audit: Audit = field(init=False, default=WITHOUT_FILLED_CELLS)
+    """How many filled cells were wrong, once all requests are answered."""
 
     @classmethod
     def of(cls, grid: PlaneGrid) -> Refinement:
@@ -81,10 +85,14 @@ class Refinement:
         self._filled = np.zeros((0, 4), np.int64)
         self._places = qmc.Halton(2, rng=np.random.default_rng(self.seed))
 
-    def requests(self) -> Iterator[Request]:
+    def requests(self, audit: int) -> Iterator[Request]:
         """Rows and columns of cells to compute, in groups whose cells do not depend on each other.
 
         The caller writes their labels to `label` before the next request. After the last one every cell has a label.
+
+        Args:
+            audit: how many of the filled cells are computed at the end, to see how many are wrong; they keep the label that
+                was computed, and no other cell changes.
         """
         blocks = tiling(self.label.shape, self.side)
         yield from self._ask(*corners(blocks))
@@ -92,6 +100,7 @@ class Refinement:
             yield from self._settle(blocks)
             blocks = yield from self._follow()
         self._back()
+        yield from self._check(audit)
 
     def _settle(self, blocks: np.ndarray) -> Iterator[Request]:
         """Halve blocks until all are filled."""
@@ -121,6 +130,15 @@ class Refinement:
                 return blocks
             yield from self._ask(*np.nonzero(beside))
         return np.zeros((0, 4), np.int64)
+
+    def _check(self, count: int) -> Iterator[Request]:
+        """Compute random filled cells, and note how many had another label."""
+        filled = self.status != COMPUTED
+        rows, columns = random_cells(filled, count, self.seed)
+        expected = self.label[rows, columns]
+        yield from self._ask(rows, columns)
+        wrong = int(np.count_nonzero(self.label[rows, columns] != expected))
+        self.audit = Audit(filled=int(filled.sum()), checked=len(rows), wrong=wrong)
 
     def _ask(self, rows: np.ndarray, columns: np.ndarray) -> Iterator[Request]:
         """The cells that are not computed yet, each once."""

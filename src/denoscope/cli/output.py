@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 
-def ending(suffix: str) -> Rule:
-    """The rule that a path has this suffix, which keeps an output from replacing an input or a picture."""
-    return f"a name that ends in {suffix}", lambda path: path.suffix == suffix
+def ending(*suffixes: str) -> Rule:
+    """The rule that a path has one of these suffixes, which keeps an output from replacing an input or a picture."""
+    return f"a name that ends in {' or '.join(suffixes)}", lambda path: path.suffix in suffixes
 
 
-NPZ, JSON = ending(".npz"), ending(".json")
+NPZ, JSON, ANIMATION = ending(".npz"), ending(".json"), ending(".gif", ".mp4")
 
 
 @dataclass(frozen=True)

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import spelled
-from denoscope.foundation.writing.atomic_files import write_output
 
 if TYPE_CHECKING:
     from PIL import Image
 
 WIDTH, CAPTION = 320, 18
 """The width of an animation and the height of its caption in pixels."""
-MILLISECONDS, HOLD = 60, 1500
-"""How long an animation shows a frame, and the last one."""
-
-
-def write_gif(frames: Iterable[Image.Image], path: str | Path, *, milliseconds: int = MILLISECONDS) -> None:
-    """Write frames as an endless GIF, which pauses at the last one.
-
-    Raises: UserError if the file is not a .gif.
-    """
-    if Path(path).suffix.lower() != ".gif":
-        raise UserError(f"{spelled('path')} is {str(path)!r}; allowed: a name that ends in .gif")
-    first, *others = frames
-    durations = [milliseconds] * len(others) + [HOLD]
-    with write_output(path) as file:
-        first.save(
-            file, "GIF", save_all=True, append_images=others, duration=durations, loop=0, optimize=False
-        )
 
 
 def frame(labels: np.ndarray, rgb: np.ndarray, caption: str, *, part: float = 1.0) -> Image.Image:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from denoscope.figures.animation_files import HOLD, MILLISECONDS, write_gif
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
@@ -97,7 +98,7 @@ def evenly(states: int, count: int) -> list[int]:
 
 def save_png(x: ImageLike, path: str | Path, *, scale: int | None = None) -> None:
     """Write one image [C, H, W] as PNG."""
-    _write(_picture(enlarge(to_uint8(x), scale)), path, "PNG")
+    _write(_picture(enlarge(to_uint8(x), scale)), path)
 
 
 def save_strip(sequence: ImageLike, path: str | Path, *, count: int = 10, scale: int | None = 3) -> None:
@@ -109,7 +110,7 @@ def save_strip(sequence: ImageLike, path: str | Path, *, count: int = 10, scale:
     chosen = evenly(len(states), count)
     frames = [enlarge(to_uint8(states[k]), scale) for k in chosen]
     picture = _picture(mosaic(frames, len(frames)))
-    _write(_labelled(picture, strip_labels(chosen), frames[0].shape[1] + GAP), path, "PNG")
+    _write(_labelled(picture, strip_labels(chosen), frames[0].shape[1] + GAP), path)
 
 
 def strip_labels(chosen: Sequence[int]) -> list[str]:
@@ -138,13 +139,12 @@ def save_gif(
     path: str | Path,
     *,
     scale: int | None = None,
-    milliseconds: int = 60,
-    hold: int = 1500,
+    milliseconds: int = MILLISECONDS,
+    hold: int = HOLD,
 ) -> None:
     """Write a sequence [state, C, H, W] as an endless GIF that shows every state, and x_0 for `hold` ms."""
-    frames = [_picture(enlarge(pixels, scale)) for pixels in to_uint8(sequence)]
-    durations = [milliseconds] * (len(frames) - 1) + [hold]
-    _write(frames[0], path, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    frames = (_picture(enlarge(pixels, scale)) for pixels in to_uint8(sequence))
+    write_gif(frames, path, milliseconds=milliseconds, hold=hold)
 
 
 def contact_sheet(
@@ -153,7 +153,7 @@ def contact_sheet(
     """Write images [n, C, H, W] row by row as PNG; by default the sheet is about square."""
     pictures = [enlarge(pixels, scale) for pixels in to_uint8(images)]
     columns = square_columns(len(pictures)) if columns is None else columns
-    _write(_picture(mosaic(pictures, columns)), path, "PNG")
+    _write(_picture(mosaic(pictures, columns)), path)
 
 
 def render(
@@ -235,6 +235,6 @@ def _picture(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _write(picture: Image.Image, path: str | Path, kind: str, **options: object) -> None:
+def _write(picture: Image.Image, path: str | Path) -> None:
     with write_output(path) as file:
-        picture.save(file, kind, **options)
+        picture.save(file, "PNG")

@@ -9,7 +9,8 @@ import numpy as np
 import xarray
 
 from denoscope.config import SystemConfig
-from denoscope.figures.animations import frame, palette, write_gif
+from denoscope.figures.animation_files import write_animation
+from denoscope.figures.animations import frame, palette
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
@@ -45,18 +46,18 @@ class RefinementFrames:
 def save_refinement(
     stages: RefinementFrames, path: str | Path, *, colors: Sequence[str] = SystemConfig.class_colors
 ) -> None:
-    """Write a map that becomes finer as an endless GIF: each stage in the colours of the classes, −1 in grey.
+    """Write a map that becomes finer as an endless GIF, or MP4: each stage in the colours of the classes, −1 in grey.
 
     The caption says how many cells are computed; the others have the colour of the nearest one.
 
-    Raises: UserError if there are no stages, or the file is not a .gif.
+    Raises: UserError if there are no stages, the file is neither a .gif nor an .mp4, or MP4 is not installed.
     """
     if not isinstance(stages, RefinementFrames) or not stages.stages:
         raise UserError(
             f"{spelled('stages')} is {describe(stages)}; allowed: RefinementFrames that basins.map was given as callback"
         )
     rgb = palette(colors)
-    write_gif(
+    write_animation(
         (
             frame(labels, rgb, f"{computed:,} of {labels.size:,} cells computed")
             for labels, computed in stages.stages

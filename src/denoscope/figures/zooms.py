@@ -11,7 +11,8 @@ import xarray
 
 from denoscope.basins.zooming.decades import is_stable
 from denoscope.config import SystemConfig
-from denoscope.figures.animations import frame, palette, write_gif
+from denoscope.figures.animation_files import write_animation
+from denoscope.figures.animations import frame, palette
 from denoscope.figures.arguments import check_drawing, check_result
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.validation import parse_integer
@@ -31,7 +32,7 @@ def draw_zoom(ax: Axes, result: xarray.Dataset) -> Axes:
     """Draw the dimension of the boundary of a `zoom` in each decade of lengths, with its interval and verdict.
 
     Small points are the dimensions of the levels. Lengths are half-widths of levels, and decrease to the right. Levels whose
-    labels rounding decides are left out. The title says why a zoom without a decade ended.
+    labels rounding decides are crosses; no decade counts them. The title says why a zoom without a decade ended.
     """
     check_drawing(
         ax,
@@ -45,6 +46,9 @@ def draw_zoom(ax: Axes, result: xarray.Dataset) -> Axes:
     )
     levels = result.isel(level=np.flatnonzero(is_stable(result)))
     ax.plot(levels["half_width"], levels["dimension"], ".", color="#999999", markersize=3, label="levels")
+    if (unstable := ~is_stable(result)).any():
+        left_out = result.isel(level=np.flatnonzero(unstable))
+        ax.plot(left_out["half_width"], left_out["dimension"], "x", color="C1", label="rounding decides")
     if not result.sizes["decade"]:
         ax.set_title(f"no decade: {result.attrs['stopped']}", fontsize="small", wrap=True)
     width, value = (
@@ -82,7 +86,7 @@ def save_zoom(
     colors: Sequence[str] = SystemConfig.class_colors,
     frames_per_level: int = 6,
 ) -> None:
-    """Write the levels of a `zoom` as an endless GIF in which the view narrows continuously.
+    """Write the levels of a `zoom` as an animation in which the view narrows continuously: an endless GIF, or MP4.
 
     Each frame shows the central part of one level, in the colours of the classes; classes beyond the colours, and −1, are
     grey. The caption gives the half-width of the view (L2).
@@ -90,11 +94,12 @@ def save_zoom(
     Args:
         frames_per_level: frames from one level to the next.
 
-    Raises: UserError if the file is not a .gif, or `frames_per_level` is not positive.
+    Raises: UserError if the file is neither a .gif nor an .mp4, MP4 is not installed (`pip install "denoscope[video]"`), or
+        `frames_per_level` is not positive.
     """
     check_result(result, "basins.zoom", xarray.Dataset, "label", "half_width")
     count = parse_integer(frames_per_level, "frames_per_level", minimum=1)
-    write_gif(_frames(result, palette(colors), count), path)
+    write_animation(_frames(result, palette(colors), count), path)
 
 
 def _frames(result: xarray.Dataset, rgb: np.ndarray, count: int) -> Iterator[Image.Image]:

@@ -132,7 +132,7 @@ class AnchoredFrame(PlaneFrame):
         return isinstance(other, AnchoredFrame) and torch.equal(self.anchors, other.anchors)
 
     def __hash__(self) -> int:
-        return hash(tensor_files.sha256(self.anchors))
+        return hash(self.shape)  # equal frames are few, and told apart by their anchors
 
     @property
     def shape(self) -> Shape:  # type: ignore[override]

@@ -226,5 +226,11 @@ def test_a_zoom_without_a_decade_is_drawn_too(here, capsys, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("verb", ["map", "zoom"])
+def test_an_mp4_without_its_library_is_refused(refused, monkeypatch, verb):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "imageio_ffmpeg" else name)
+    refused(f"basins {verb} --animation film.mp4", "--animation is 'film.mp4'", "[video]", ".gif")
+
+
 def test_a_zoom_places_its_cells_in_one_way(refused):
     refused("basins zoom --endpoint", "--endpoint")

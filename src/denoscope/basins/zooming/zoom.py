@@ -11,11 +11,21 @@ import torch
 
 from denoscope.basins.classifiers import ClassifierSource
 from denoscope.basins.labelling import Labelling, parse_labelling
-from denoscope.basins.methods import ARGUMENTS, Method, is_adaptive, parse_audit
+from denoscope.basins.methods import ARGUMENTS, is_adaptive, parse_audit
 from denoscope.basins.zooming.boundary_point import Point, find
 from denoscope.basins.zooming.zoom_data import finished, unfinished
 from denoscope.basins.zooming.zoom_levels import ZoomLevels
-from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
+from denoscope.config import (
+    LEVEL_AUDIT,
+    MAP_LANES,
+    ROUNDING_CHECKS,
+    ZOOM_FACTOR,
+    ZOOM_METHOD,
+    ClassifierConfig,
+    InferenceConfig,
+    Method,
+    SystemConfig,
+)
 from denoscope.dynamics.boundaries.label_plane import doubling_boxes
 from denoscope.foundation import memory
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
@@ -34,8 +44,6 @@ from denoscope.noise.plane_noise import PlaneNoise
 if TYPE_CHECKING:
     import xarray
 
-AUDITED = 64
-"""The number of filled cells of each level that are computed to see how many are wrong."""
 CELL_BYTES = 60
 """The memory of one cell of one level: its label, what the classifier says, marks, and copies of them."""
 
@@ -47,11 +55,11 @@ def zoom(
     plane: NoiseSet,
     *,
     target: Point | None = None,
-    factor: float = 2.0,
+    factor: float = ZOOM_FACTOR,
     levels: int | None = None,
-    method: Method = "adaptive",
+    method: Method = ZOOM_METHOD,
     audit: int | None = None,
-    checks: int = 128,
+    checks: int = ROUNDING_CHECKS,
     steps: int = InferenceConfig.num_steps,
     classifier: ClassifierSource = ClassifierConfig.classifier,
     reject: bool = ClassifierConfig.reject,
@@ -125,7 +133,7 @@ def zoom(
         "factor": factor,
         "levels": (count := _parse_levels(levels, given.around(target, given.lengths), factor)),
         "method": method,
-        "audited": (audited := parse_audit(audit, method, adaptive=adaptive, default=AUDITED)),
+        "audited": (audited := parse_audit(audit, method, adaptive=adaptive, default=LEVEL_AUDIT)),
         "rounding_checks": parse_integer(checks, "checks", minimum=1),
     }
     cells_per_batch = -(-parse_integer(batch_size, "batch_size", minimum=1) // lanes) * lanes

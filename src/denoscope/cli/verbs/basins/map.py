@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import load, plane_of
-from denoscope.cli.output import NPZ, PictureFlags, ending, warn
+from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
-from denoscope.config import MAP_LANES, Settings
+from denoscope.config import ADAPTIVE_FROM, MAP_AUDIT, MAP_LANES, MAP_METHOD, Method, Settings
 from denoscope.foundation.checked import at_least, option
 
 LOGGER = logging.getLogger(__name__)
@@ -22,15 +21,15 @@ class MapFlags(PictureFlags):
     """Where the map is written, and which of its cells are computed."""
 
     output: Path = option(Path("basins.npz"), "Output file of the map; also its checkpoint.", NPZ)
-    method: Literal["auto", "adaptive", "exact"] = option(
-        "auto",
+    method: Method = option(
+        MAP_METHOD,
         "exact computes every cell; adaptive computes those along boundaries and fills the others; auto is adaptive from "
-        "128 cells along both axes on.",
+        f"{ADAPTIVE_FROM} cells along both axes on.",
     )
     audit: int | None = option(
         None,
-        "Number of filled cells of an adaptive map that are computed to see how many are wrong; by default 256, or all if "
-        "there are fewer.",
+        f"Number of filled cells of an adaptive map that are computed to see how many are wrong; by default {MAP_AUDIT}, or "
+        "all if there are fewer.",
         at_least(0),
     )
     fast: bool = option(False, "Compile the network; changes the last bits.")
@@ -40,12 +39,22 @@ class MapFlags(PictureFlags):
         "another grid of the same plane.",
     )
     animation: Path | None = option(
-        None, "Animation of the map as it becomes finer; by default there is none.", ending(".gif")
+        None,
+        "Animation of the map as it becomes finer, .gif or .mp4; by default there is none.",
+        ANIMATION,
     )
 
     @property
     def outputs(self) -> list[tuple[str, Path]]:
         return [*super().outputs, *([("--animation", self.animation)] if self.animation else [])]
+
+    def check(self) -> None:
+        """Also refuse an animation that cannot be written."""
+        super().check()
+        if self.animation:
+            from denoscope.figures import animation_files
+
+            animation_files.check_path(self.animation, "animation")
 
 
 def run(settings: Settings, flags: MapFlags) -> None:

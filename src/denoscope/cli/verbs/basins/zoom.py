@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS, ZOOMED_PLANE
 from denoscope.cli.from_settings import load, plane_of
-from denoscope.cli.output import NPZ, PictureFlags, ending, warn
+from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
-from denoscope.config import MAP_LANES, Settings
+from denoscope.config import (
+    LEVEL_AUDIT,
+    MAP_LANES,
+    ROUNDING_CHECKS,
+    ZOOM_FACTOR,
+    ZOOM_METHOD,
+    Method,
+    Settings,
+)
 from denoscope.foundation.checked import at_least, option
 
 
@@ -20,27 +27,25 @@ class ZoomFlags(PictureFlags):
 
     output: Path = option(Path("zoom.npz"), "Output file of the levels; also their checkpoint.", NPZ)
     animation: Path | None = option(
-        None, "Animation of the levels; by default NAME.gif beside the output.", ending(".gif")
+        None, "Animation of the levels, .gif or .mp4; by default NAME.gif beside the output.", ANIMATION
     )
     target: tuple[float, float] | None = option(
         None, "Place (u v) in the plane near which a point of a boundary is found; by default its centre."
     )
     factor: float = option(
-        2.0, "By which each level is smaller.", ("a number above 1", lambda value: value > 1)
+        ZOOM_FACTOR, "By which each level is smaller.", ("a number above 1", lambda value: value > 1)
     )
     levels: int | None = option(
         None, "Number of levels; by default as many as the precision of the noises allows.", at_least(1)
     )
-    method: Literal["auto", "adaptive", "exact"] = option(
-        "adaptive", "How the map of each level is computed; as for basins map."
-    )
+    method: Method = option(ZOOM_METHOD, "How the map of each level is computed; as for basins map.")
     audit: int | None = option(
         None,
-        "Number of filled cells of each level that are computed to see how many are wrong; by default 64.",
+        f"Number of filled cells of each level that are computed to see how many are wrong; by default {LEVEL_AUDIT}.",
         at_least(0),
     )
     checks: int = option(
-        128,
+        ROUNDING_CHECKS,
         "Number of boundary cells of each level that are denoised again to see if rounding decides.",
         at_least(1),
     )
@@ -53,6 +58,13 @@ class ZoomFlags(PictureFlags):
     @property
     def outputs(self) -> list[tuple[str, Path]]:
         return [*super().outputs, ("--animation", self.animation_path)]
+
+    def check(self) -> None:
+        """Also refuse an animation that cannot be written."""
+        super().check()
+        from denoscope.figures import animation_files
+
+        animation_files.check_path(self.animation_path, "animation")
 
 
 def run(settings: Settings, flags: ZoomFlags) -> None:
