@@ -10,7 +10,7 @@ export GOMP_SPINCOUNT ?= 10000
 help:
 	@echo "make demo       record and classify digits, map a plane of noises; a minute or two"
 	@echo "make test       run the tests (make test-slow: those that take minutes)"
-	@echo "make bench      what recording and derivatives cost, beside denoising alone; about an hour"
+	@echo "make bench      what recording, derivatives and maps cost, beside denoising alone; about two hours"
 	@echo "make intervals  how often each stated interval contains the truth, as docs/intervals.md; about 40 minutes"
 	@echo "make check      formatting, lint and types"
 	@echo "make setup      only make the environment in .venv"

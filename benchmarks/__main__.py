@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks import derivatives, measure, reading
+from benchmarks import basins, derivatives, measure, reading
 from benchmarks.bar import Bar
 from benchmarks.ways import WAYS, Outcome, Work
 
@@ -31,6 +31,8 @@ class Options:
     """Also peak memory over steps and samples, on a tiny network."""
     dynamics: bool = True
     """Also what derivatives of the denoising map and measures of a recording cost."""
+    maps: tuple[int, ...] = (256,)
+    """Also what adaptive maps of so many cells along each axis cost beside every cell; on two cores 256 take 30 minutes."""
 
 
 def table(outcomes: Mapping[str, Outcome]) -> Iterator[str]:
@@ -78,6 +80,12 @@ def dynamics_bars(folder: str, repeats: int) -> Iterator[Bar]:
     yield from derivatives.bars(repeats)
 
 
+def basins_bars(sizes: tuple[int, ...], repeats: int) -> Iterator[Bar]:
+    options = basins.Options(sizes=sizes, repeats=repeats)
+    yield from basins.map_bars(options)
+    yield from basins.rate_bars(options)
+
+
 def start_bars(repeats: int) -> Iterator[Bar]:
     yield Bar("denoscope --help, s", measure.seconds_to_help(repeats), 0.4)
     yield Bar("denoscope record to the first network call, s", measure.seconds_to_first_call(repeats), 6.0)
@@ -101,6 +109,8 @@ def main(options: Options) -> None:
         for bar in memory_bars(folder) if options.memory else ():
             print(bar)
         for bar in dynamics_bars(folder, options.repeats) if options.dynamics else ():
+            print(bar)
+        for bar in basins_bars(options.maps, options.repeats) if options.maps else ():
             print(bar)
 
 

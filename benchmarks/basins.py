@@ -7,9 +7,11 @@ prints one line for each plane and size. Beyond 256² the labels are compared in
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,8 @@ import xarray
 import denoscope as ds
 from benchmarks.bar import Bar
 from benchmarks.clock import interleaved
+from denoscope.config import Method
+from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.label_plane import beside_boundary
 
 ROWS = {256: 0.07, 512: 0.04, 1024: 0.02, 2048: 0.011}
@@ -42,6 +46,10 @@ class Options:
     steps: int = 20
     repeats: int = 3
     """Of the rates, which are medians."""
+    first: int = 64
+    """Cells along each axis of the map whose first picture is awaited."""
+    shared: tuple[int, int] = (256, 512)
+    """Cells along each axis of two maps, of which the second takes points from the first."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class Found:
     wrong: float
     """Share of the compared cells whose label differs."""
     bound: float
-    """The largest share of wrong cells that the audit allows (99.9 %)."""
+    """The largest share of wrong cells that the audit leaves (99.9 %)."""
     seconds: float
     time_share: float
     """Of the time of brute force, which for the larger maps is that of the compared cells, scaled."""
@@ -72,13 +80,7 @@ class Found:
 def compared(options: Options, plane: str, cells: int) -> Found:
     """An adaptive map, and the labels of brute force in all or many of its cells."""
     denoiser = ds.load(options.model, device="cpu")
-    noises = ds.noise.plane(
-        (cells, cells),
-        denoiser.shape,
-        lengths=(2 * options.half_width,) * 2,
-        base_seed=SEEDS[plane],
-        endpoint=False,
-    )
+    noises = _plane(denoiser, options, cells, SEEDS[plane])
     began = time.perf_counter()
     found = ds.basins.map(denoiser, noises, steps=options.steps, method="adaptive")
     seconds = time.perf_counter() - began
@@ -88,15 +90,14 @@ def compared(options: Options, plane: str, cells: int) -> Found:
     truth = label_of(np.stack([found["u"].values[columns], found["v"].values[rows]], axis=1))
     brute = (time.perf_counter() - began) * found["label"].size / len(rows)
     label = found["label"].values
-    audit = found.attrs["audit"]
-    filled = audit["filled"] / label.size
+    audit = audit_of(found)
     return Found(
         plane,
         cells,
         share=float(found["computed"].mean()),
         boundary=float(beside_boundary(label).mean()),
         wrong=float(np.mean(label[rows, columns] != truth)),
-        bound=filled * _bound(audit["wrong"], audit["checked"]),
+        bound=audit.missed(0.999) / label.size,
         seconds=seconds,
         time_share=seconds / brute,
     )
@@ -115,81 +116,89 @@ def _cells_to_compare(found: xarray.Dataset) -> tuple[np.ndarray, np.ndarray]:
     return rows, columns
 
 
-def _bound(wrong: int, checked: int) -> float:
-    from scipy import stats
-
-    return float(stats.binomtest(wrong, checked).proportion_ci(0.998).high)
-
-
-def rate_bars(model: str, repeats: int) -> Iterator[Bar]:
+def rate_bars(options: Options) -> Iterator[Bar]:
     """Network rows a second by lanes and compiled, the time to the first picture, and points that are shared."""
-    denoiser = ds.load(model, device="cpu")
+    denoiser = ds.load(options.model, device="cpu")
+    yield Bar("time of a row in calls of 64 ÷ in calls of 8", _lanes(denoiser, options), 1 / 4)
+    yield Bar("compiled ÷ not compiled, 64 rows", _compiled(denoiser, options), 1 / 1.4)
+    first, (coarse, fine) = options.first, options.shared
+    yield Bar(f"first picture of {first}², s", _first_picture(denoiser, options), 3.0)
+    yield Bar(f"rows of {fine}² after {coarse}² ÷ of {fine}² alone", _shared(denoiser, options), 0.75)
+
+
+def _plane(denoiser: ds.Denoiser, options: Options, cells: int, base: int = 0) -> ds.noise.NoiseSet:
+    lengths = (2 * options.half_width,) * 2
+    return ds.noise.plane((cells, cells), denoiser.shape, lengths=lengths, base_seed=base, endpoint=False)
+
+
+def _lanes(denoiser: ds.Denoiser, options: Options) -> float:
+    """The time of a row in calls of 64 rows, as a share of that in calls of 8."""
     x = ds.noise.random(256, denoiser.shape, seed=0)
 
-    def sampled(lanes: int) -> None:
-        ds.sample(denoiser, x.batch(range(256 if lanes > 8 else 64)), steps=20, lanes=lanes)
+    def sampled(rows: int, lanes: int) -> None:
+        ds.sample(denoiser, x.batch(range(rows)), steps=options.steps, lanes=lanes)
 
-    few, many = interleaved([lambda: sampled(8), lambda: sampled(64)], repeats)
-    yield Bar("time of a row in calls of 64 ÷ in calls of 8", many / 4 / few, 1 / 4)
-    plane = ds.noise.plane((32, 32), denoiser.shape, lengths=(16.0, 16.0), endpoint=False)
+    few, many = interleaved([lambda: sampled(64, 8), lambda: sampled(256, 64)], options.repeats)
+    return many / 4 / few
+
+
+def _compiled(denoiser: ds.Denoiser, options: Options) -> float:
+    """The time between two batches of a compiled map, as a share of that of another map."""
+    plane = _plane(denoiser, options, 32)
     times: dict[bool, list[float]] = {False: [], True: []}
-    for _ in range(repeats):
+    for _ in range(options.repeats):
         for fast, taken in times.items():
-            seen: list[float] = []
-            ds.basins.map(
-                denoiser,
-                plane,
-                steps=20,
-                fast=fast,
-                callback=lambda _: seen.append(time.perf_counter()),  # noqa: B023, called within this round
-            )
+            seen = _seconds_of_pictures(denoiser, plane, options, fast=fast, method="exact")
             taken.append(float(np.median(np.diff(seen))))
-    yield Bar("compiled ÷ not compiled, 64 rows", np.median(times[True]) / np.median(times[False]), 1 / 1.4)
-    yield Bar("first picture of 64², s", _first_picture(denoiser), 3.0)
-    yield Bar("rows of 512² after 256² ÷ of 512² alone", _shared(denoiser), 0.75)
+    return float(np.median(times[True]) / np.median(times[False]))
 
 
-def _first_picture(denoiser: ds.Denoiser) -> float:
-    plane = ds.noise.plane((64, 64), denoiser.shape, lengths=(16.0, 16.0), endpoint=False)
+def _first_picture(denoiser: ds.Denoiser, options: Options) -> float:
+    """The seconds until the callback sees a map for the first time."""
+    plane = _plane(denoiser, options, options.first)
+    return _seconds_of_pictures(denoiser, plane, options, method="adaptive")[0]
+
+
+def _seconds_of_pictures(
+    denoiser: ds.Denoiser, plane: ds.noise.NoiseSet, options: Options, *, method: Method, fast: bool = False
+) -> list[float]:
+    """When the callback sees a map, in seconds from its beginning."""
     seen: list[float] = []
+    began = time.perf_counter()
 
     def show(_map: xarray.Dataset) -> None:
-        seen.append(time.perf_counter())
+        seen.append(time.perf_counter() - began)
 
-    began = time.perf_counter()
-    ds.basins.map(denoiser, plane, steps=20, method="adaptive", callback=show)
-    return seen[0] - began
+    ds.basins.map(denoiser, plane, steps=options.steps, method=method, fast=fast, callback=show)
+    return seen
 
 
-def _shared(denoiser: ds.Denoiser) -> float:
-    """Points that 512² still adds to a cache after 256², as a share of those of 512² alone."""
+def _shared(denoiser: ds.Denoiser, options: Options) -> float:
+    """Points that a finer map still adds to a cache after a coarser one, as a share of those of the finer one alone."""
     with tempfile.TemporaryDirectory() as folder:
-        cache = Path(folder) / "points.db"
-        counts = []
-        for cells in (256, 512):
-            plane = ds.noise.plane((cells, cells), denoiser.shape, lengths=(16.0, 16.0), endpoint=False)
-            found = ds.basins.map(denoiser, plane, steps=20, method="adaptive", cache=cache)
+        cache, counts = Path(folder) / "points.db", []
+        for cells in options.shared:
+            plane = _plane(denoiser, options, cells)
+            found = ds.basins.map(denoiser, plane, steps=options.steps, method="adaptive", cache=cache)
             counts.append(_points(cache))
-        return (counts[1] - counts[0]) / int(found["computed"].sum())
+    return (counts[1] - counts[0]) / int(found["computed"].sum())
 
 
 def _points(cache: Path) -> int:
-    import sqlite3
-
-    connection = sqlite3.connect(cache)
-    (count,) = connection.execute("SELECT count(*) FROM points").fetchone()
-    connection.close()
+    """The number of points in a cache."""
+    with closing(sqlite3.connect(cache)) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM points").fetchone()
     return int(count)
 
 
-def bars(options: Options) -> Iterator[Bar]:
+def map_bars(options: Options) -> Iterator[Bar]:
     """Prints a line for each map; yields the worst plane of each size."""
     print(f"{'plane':<6}{'cells':>6}{'rows':>9}{'boundary':>10}{'wrong':>10}{'bound':>10}{'s':>9}{'time':>9}")
     for cells in options.sizes:
         found = [compared(options, plane, cells) for plane in options.planes]
         print("\n".join(map(str, found)), flush=True)
-        allowed = ROWS.get(cells, float("nan"))
-        yield Bar(f"{cells}²: share of rows", max(one.share for one in found), allowed)
+        if cells in ROWS:
+            yield Bar(f"{cells}²: share of rows", max(one.share for one in found), ROWS[cells])
         yield Bar(f"{cells}²: wrong labels", max(one.wrong for one in found), 1e-4)
         yield Bar(f"{cells}²: share of time ÷ of rows", max(one.time_share / one.share for one in found), 1.2)
 
@@ -199,7 +208,7 @@ def main(options: Options) -> None:
     print(
         f"{options.model}, {options.steps} steps, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
-    for bar in [*bars(options), *rate_bars(options.model, options.repeats)]:
+    for bar in [*map_bars(options), *rate_bars(options)]:
         print(bar)
 
 

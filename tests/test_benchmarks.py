@@ -1,13 +1,15 @@
 """All compared ways of recording store the same numbers."""
 
 import importlib.util
+import math
 from pathlib import Path
 
 import pytest
 import torch
 import xarray
 
-from benchmarks import cuda, ways
+import denoscope as ds
+from benchmarks import basins, cuda, ways
 from benchmarks.__main__ import table, time_bars
 from benchmarks.ways import LAYERS, Outcome, Work
 
@@ -95,3 +97,24 @@ def test_without_cuda_the_script_ends_in_one_line(capsys):
         capsys.readouterr().err
         == "no CUDA device is visible; allowed: a machine with one, or --device cpu --quick\n"
     )
+
+
+def test_the_benchmark_of_maps_compares_each_with_all_of_its_cells(capsys):
+    options = basins.Options(sizes=(16,), planes=("a", "b"), steps=1, repeats=1, first=16, shared=(8, 16))
+    bars = list(basins.map_bars(options))
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split()[0] == "plane" and [row.split()[:2] for row in rows] == [["a", "16"], ["b", "16"]]
+    # 256 cells of an audit are all cells: nothing is wrong, and nothing can be.
+    assert all(row.split()[2] == "100.00%" and row.split()[4:6] == ["0.0000%", "0.000%"] for row in rows)
+    assert [bar.name for bar in bars] == ["16²: wrong labels", "16²: share of time ÷ of rows"]
+    assert not any(math.isnan(bar.found) or math.isnan(bar.allowed) for bar in bars)
+
+
+def test_the_benchmark_of_maps_times_pictures_and_counts_shared_points():
+    digits = ds.load("digits", device="cpu")
+    options = basins.Options(steps=1, repeats=1, first=16, shared=(8, 16))
+    assert 0 < basins._first_picture(digits, options) < math.inf
+    assert 0 < basins._lanes(digits, options) < math.inf
+    assert (
+        basins._shared(digits, options) == 0.75
+    )  # all cells are computed, a quarter of them for the coarser map

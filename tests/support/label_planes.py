@@ -15,6 +15,21 @@ def newton_labels(points: np.ndarray) -> np.ndarray:
     return np.abs(z[..., None] - ROOTS).argmin(axis=-1)
 
 
+RABBIT = complex(-0.12256116687665, 0.74486176661974)
+"""c of a Julia set of z² + c that bounds the basins of infinity and of a cycle of three; its dimension is 1.3934.
+
+Source: McMullen, Amer. J. Math. 120, 691 (1998).
+"""
+
+
+def rabbit_labels(z: np.ndarray, steps: int) -> np.ndarray:
+    """0 for points whose orbit escapes, else which point of the cycle 0, c, c² + c is nearest after `steps` steps."""
+    for _ in range(steps):
+        z = np.where(np.abs(z) > 2, z, z * z + RABBIT)
+    cycle = np.array([0, RABBIT, RABBIT**2 + RABBIT])
+    return np.where(np.abs(z) > 2, 0, 1 + np.abs(z[..., None] - cycle).argmin(axis=-1))
+
+
 def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     """x and y [size, size] from −1 to 1, both ends included."""
     line = np.linspace(-1, 1, size)

@@ -15,6 +15,7 @@ from label_planes import (
     half_plane,
     koch,
     newton,
+    rabbit_labels,
     rough_surface,
 )
 from scipy import ndimage
@@ -120,6 +121,17 @@ def test_structure_finer_than_the_cells_lowers_the_dimension_as_stated():
     for boxes, stated in {(2, 3, 5, 9, 17, 33): 1.48, (5, 10, 20, 30): 1.59}.items():
         values = [boundary_dimension(plane, boxes=boxes).value for plane in planes]
         assert np.mean(values) == pytest.approx(stated, abs=6e-3)
+
+
+def test_boxes_of_few_cells_read_low_on_a_julia_set_and_wide_ones_have_its_dimension():
+    """A box of s spacings sees (s + 1)² points of it: the wider, the fewer thin parts of the boundary it misses."""
+    ticks = 1.4 * ((np.arange(512) + 0.5) / 256 - 1)
+    plane = rabbit_labels(ticks[None] + 1j * ticks[:, None], steps=45)
+    slopes = boundary_dimension(plane, boxes=(2, 3, 5, 9, 17, 33)).fit.local_slopes
+    assert (np.diff(slopes) > 0).all() and slopes[0] == pytest.approx(1.28, abs=0.01)
+    assert slopes[-1] == pytest.approx(1.3934, abs=0.02)
+    part = 0.05 * (ticks[None, :64] + 1j * ticks[:64, None])
+    assert (rabbit_labels(part, steps=45) == rabbit_labels(part, steps=90)).all()  # it is no lack of steps
 
 
 def test_level_lines_of_a_rough_surface_have_2_minus_hurst():

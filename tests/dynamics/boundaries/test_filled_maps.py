@@ -1,9 +1,11 @@
 """Measures of maps with filled cells: planes that the audit allows contain the truth, and nothing is lost on the way."""
 
+import re
+
 import numpy as np
 import pytest
 import xarray
-from label_planes import half_plane
+from label_planes import half_plane, newton
 
 from denoscope.dynamics.boundaries import box_fit, filled_maps
 from denoscope.dynamics.boundaries.audit import Audit, audit_of
@@ -105,8 +107,20 @@ def test_a_dimension_of_which_the_audit_leaves_too_much_open_is_warned_of():
 @pytest.mark.parametrize(("checked", "kind"), [(200, "undecided"), (9000, "smooth")])
 def test_a_verdict_that_wrong_cells_could_change_is_undecided(checked, kind):
     found = verdict(filled(half_plane(CELLS, 0.3), checked))
-    assert found.verdict == kind
+    assert found.verdict == kind and found.shown == "smooth"
     assert ("are smooth" in found.reason and "method='exact'" in found.reason) == (kind == "undecided")
+
+
+def test_the_number_of_checks_that_a_verdict_names_decides_and_half_of_it_does_not():
+    labels = newton(200)
+    found = verdict(filled(labels, 100))
+    assert found.verdict == "undecided" and found.shown == verdict(labels).verdict == "fractal"
+    named = re.search(r"(\d+) checks without a wrong cell would decide: audit=\1$", found.reason)
+    assert named
+    number = int(named[1])
+    assert verdict(filled(labels, number)).verdict == "fractal"
+    assert number < 0.9 * labels.size / 2  # else one half is all that was tried
+    assert verdict(filled(labels, number // 2)).verdict == "undecided"
 
 
 def test_wada_basins_are_judged_on_all_planes_that_the_audit_allows():
@@ -165,8 +179,12 @@ def test_a_verdict_draws_the_allowed_planes_once_and_gives_the_dimension_of_its_
     monkeypatch.setattr(filled_maps, "_with_other_labels", counted(filled_maps._with_other_labels, drawn))
     monkeypatch.setattr(box_fit, "_box_fit", counted(box_fit._box_fit, fitted))
     found = verdict(labels)
-    assert len(drawn) == 3  # of the allowed planes
-    assert len(fitted) == 2 + 3  # its own boxes with and without the edge, and those of the allowed planes
+    assert found.verdict == "undecided"
+    # Planes with the wrong cells that 300 checks allow are drawn once, and those that half of the cells allow until one differs.
+    assert 3 < len(drawn) <= 6
+    assert len(fitted) == 2 + len(
+        drawn
+    )  # its own boxes with and without the edge, and those of the allowed planes
     fitted.clear()
     alone = boundary_dimension(labels, boxes=(2, 3, 5, 9, 17))
     assert len(fitted) == 2  # the slopes of the allowed planes need no intervals

@@ -7,7 +7,7 @@ count: hence three layouts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy import ndimage
@@ -38,6 +38,23 @@ def allowed_planes(labels: np.ndarray, audit: Audit, confidence: float = CONFIDE
     by_distance = cells[np.argsort(distance.flat[cells], kind="stable")]
     for places in (cells[:missed], _islands(cells, labels.shape, missed), by_distance[:missed]):
         yield _with_other_labels(labels, places, draws)
+
+
+def enough_checks(labels: np.ndarray, audit: Audit, keeps: Callable[[np.ndarray], bool]) -> int | None:
+    """How many checked cells, none of them wrong, would leave only planes with a property; None if half of them would not.
+
+    The number is a half, a quarter, … of the filled cells.
+
+    Args:
+        keeps: whether a plane [ny, nx] has the property.
+    """
+    enough, count = None, audit.filled // 2
+    while count > audit.checked:
+        checked = Audit(filled=audit.filled, checked=count, wrong=0)
+        if not all(keeps(plane) for plane in allowed_planes(labels, checked)):
+            break
+        enough, count = count, count // 2
+    return enough
 
 
 def _islands(cells: np.ndarray, shape: tuple[int, ...], count: int) -> np.ndarray:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from denoscope.dynamics.boundaries.audit import audit_of
+from denoscope.dynamics.boundaries.audit import Audit, audit_of
 from denoscope.dynamics.boundaries.basin_entropy import basin_entropy
 from denoscope.dynamics.boundaries.boundary_dimension import BoundaryDimension, dimension_of
 from denoscope.dynamics.boundaries.box_fit import BoxFit, box_slopes, plane_fit
 from denoscope.dynamics.boundaries.disorder import boundary_cells, cell_disorder, isolated_share
-from denoscope.dynamics.boundaries.filled_maps import CONFIDENCE, allowed_planes, more_checks
+from denoscope.dynamics.boundaries.filled_maps import CONFIDENCE, allowed_planes, enough_checks
 from denoscope.dynamics.boundaries.judgement import Evidence, Judgement, Kind, Null, judge
 from denoscope.dynamics.boundaries.label_nulls import cell_noise, shuffled, straight_boundaries
 from denoscope.dynamics.boundaries.label_plane import (
@@ -27,6 +27,7 @@ from denoscope.dynamics.boundaries.label_plane import (
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_array, random_generator
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 
 STRAIGHT_DRAWS = 8
 ENTROPY_BOX = 5
@@ -39,9 +40,13 @@ class Verdict(Result):
     `scales` are the shortest and the longest length, in spacings between cells, between which the boundary scales like
     a fractal; None unless the verdict is "fractal". `nulls` has the same measures of the null models "straight",
     "cell noise" and "shuffle".
+
+    `shown` is the verdict on the boundaries that a map shows. It differs from `verdict` if cells were filled, and islands
+    that the map may have missed would change it; then `verdict` is "undecided".
     """
 
     verdict: Kind
+    shown: Kind
     reason: str
     scales: tuple[float, float] | None
     dimension: BoundaryDimension
@@ -112,9 +117,16 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
     )
     evidence = _evidence(labels, dimension.fit, nulls)
     of_allowed = [judge(_evidence(plane, fit, nulls)) for plane, fit in zip(planes, fits, strict=True)]
-    judgement = _confirmed(judge(evidence), of_allowed, more_checks(audit))
+    shown = judge(evidence)
+
+    def kept(plane: np.ndarray) -> bool:
+        fit = plane_fit(plane, sides, seed=seed, confidence=CONFIDENCE)
+        return judge(_evidence(plane, fit, nulls)).kind == shown.kind
+
+    judgement = _confirmed(shown, of_allowed, audit, lambda: enough_checks(labels, audit, kept))
     return Verdict(
         verdict=judgement.kind,
+        shown=shown.kind,
         reason=judgement.reason + _ridge_remark(ridge, judgement.kind),
         scales=judgement.scales,
         dimension=dimension,
@@ -138,17 +150,31 @@ def _evidence(labels: np.ndarray, fit: BoxFit, nulls: dict[str, Null]) -> Eviden
     )
 
 
-def _confirmed(judgement: Judgement, of_allowed: Iterable[Judgement], advice: str) -> Judgement:
-    """The judgement of a map, if that of every plane which its audit allows is the same; else "undecided"."""
+def _confirmed(
+    judgement: Judgement, of_allowed: Iterable[Judgement], audit: Audit, enough: Callable[[], int | None]
+) -> Judgement:
+    """The judgement of a map, if that of every plane which its audit allows is the same; else "undecided".
+
+    Args:
+        enough: how many checked cells would leave the same judgement; see `enough_checks`.
+    """
     if judgement.kind == "undecided":
         return judgement
     if not (others := sorted({other.kind for other in of_allowed} - {judgement.kind})):
         return judgement
     return Judgement(
         "undecided",
-        f"the boundaries on the map are {judgement.kind} ({judgement.reason}), but with wrong cells among the filled ones the "
-        f"plane would be {' or '.join(others)}: {advice}",
+        f"the boundaries on the map are {judgement.kind} ({judgement.reason}), but with {audit.missed(CONFIDENCE)} wrong cells, "
+        f"which {audit.checked} checks of {audit.filled} filled cells do not exclude ({CONFIDENCE:.0%}), the plane would be "
+        f"{' or '.join(others)}: {_remedy(enough())}",
     )
+
+
+def _remedy(enough: int | None) -> str:
+    """What decides, by the number of checked cells that would."""
+    if enough is None:
+        return f"checking half of them would not decide; map again with {spelled('method', 'exact')}"
+    return f"{enough} checks without a wrong cell would decide: {spelled('audit', enough)}"
 
 
 def _ridge(labels: np.ndarray, growth: Any) -> float:
