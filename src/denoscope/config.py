@@ -273,7 +273,7 @@ class ClassifierConfig(Checked):
         super().__post_init__()
         if self.classifier_weights is None:
             return
-        check_rejection(self.reject, "classifier_weights", str(self.classifier_weights))
+        check_rejection(self.reject, "classifier_weights", self.classifier_weights)
         if self.classifier != "auto":
             raise UserError(
                 f"{spelled('classifier', self.classifier)} is for bundled weights, and {spelled('classifier_weights')} is "
@@ -291,9 +291,10 @@ def check_rejection(reject: bool, name: str, value: Any) -> None:
     Raises: UserError with both arguments.
     """
     if reject:
+        shown = value if isinstance(value, (str, Path)) else describe(value)
         raise UserError(
             f"{spelled('reject', True)} needs the statistics of digits that bundled classifiers have, and {spelled(name)} "
-            f"is {describe(value)}; leave out one of them"
+            f"is {shown}; leave out one of them"
         )
 
 

@@ -96,5 +96,5 @@ def parse_classifier(source: ClassifierSource, *, reject: bool, denoiser: Denois
         )
     if is_name:
         return DigitClassifier(Classifier.of(denoiser.shape, classifier=str(source), reject=reject))
-    check_rejection(reject, "classifier", str(source))
+    check_rejection(reject, "classifier", Path(source))
     return DigitClassifier(Classifier.of(denoiser.shape, weights=Path(source)))
