@@ -125,6 +125,15 @@ def test_a_compiled_network_gives_the_same_classes(mnist):
     assert fast.attrs["fingerprint"]["fast"] and not plain.attrs["fingerprint"]["fast"]
 
 
+@pytest.mark.slow
+def test_a_compiled_network_in_double_precision_is_refused():
+    """Its embedding of the timestep, which is in float32, has other last bits."""
+    digits = ds.load("digits", device="cpu", dtype="float64")
+    plane = ds.noise.plane((2, 2), digits.shape)
+    with pytest.raises(ds.UserError, match=r"compiled, the output differs by .*fast"):
+        ds.basins.map(digits, plane, steps=1, lanes=4, fast=True)
+
+
 def test_a_map_resumes_from_its_checkpoint(mnist, tmp_path):
     plane, out = ds.noise.plane((4, 5), mnist.shape, lengths=(40.0, 40.0)), tmp_path / "map.npz"
     whole = ds.basins.map(mnist, plane, steps=1, lanes=8)

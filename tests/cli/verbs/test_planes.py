@@ -90,8 +90,9 @@ def test_a_finer_map_shares_points_with_a_coarser_one(here):
 
 
 def test_basins_map_prints_its_paths(capsys):
-    call("basins map --device cpu --num_steps 1 --num_prompts_per_direction 2 1 --len_per_direction 60 60")
-    assert capsys.readouterr().out.splitlines() == ["basins.npz", "basins.png"]
+    line = "basins map --device cpu --num_steps 1 --num_prompts_per_direction 2 1 --len_per_direction 60 60"
+    call(f"{line} --animation finer.gif")
+    assert capsys.readouterr().out.splitlines() == ["basins.npz", "basins.png", "finer.gif"]
 
 
 @pytest.mark.parametrize("verb", ["basins", "verdict"])
