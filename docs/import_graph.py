@@ -28,7 +28,7 @@ def modules() -> dict[str, Path]:
 
 
 def imports() -> Graph:
-    """The modules of the package that each module imports at run time, at its top or in a function."""
+    """The modules of the package that each module imports: at its top, in a function, or for types alone."""
     files = modules()
     return {module: _imports_of(path, files) - {module, ""} for module, path in files.items()}
 
@@ -36,7 +36,7 @@ def imports() -> Graph:
 def _imports_of(path: Path, files: dict[str, Path]) -> set[str]:
     tree = ast.parse(path.read_text())
     found = set()
-    for node in _run_time_nodes(tree):
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "denoscope":
             base = (node.module or "").removeprefix("denoscope").lstrip(".")
             inner = [f"{base}.{item.name}".lstrip(".") for item in node.names]
@@ -45,14 +45,6 @@ def _imports_of(path: Path, files: dict[str, Path]) -> set[str]:
             names = [item.name for item in node.names]
             found |= {name.removeprefix("denoscope.") for name in names if name.startswith("denoscope.")}
     return found
-
-
-def _run_time_nodes(tree: ast.Module) -> list[ast.AST]:
-    """All nodes but those below `if TYPE_CHECKING:`, which only a type checker reads."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            node.body = []
-    return list(ast.walk(tree))
 
 
 def packages(graph: Graph) -> Graph:

@@ -21,7 +21,7 @@ from denoscope.models.classifier import labels
 from denoscope.models.classifier.bundled_classifiers import AUTO, NAMES, WHAT_THEY_TAKE, of_shape
 from denoscope.models.classifier.classification import Classifier, classify_finite
 from denoscope.models.denoiser import Denoiser
-from denoscope.models.fingerprint import weights_sha256
+from denoscope.models.weights_hash import weights_sha256
 
 ClassifierSource = str | os.PathLike[str] | Callable[[torch.Tensor], Any]
 """A classifier: "auto", the name of a bundled one, a file of its weights, or a function from images to labels."""

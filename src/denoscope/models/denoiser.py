@@ -23,10 +23,10 @@ from denoscope.hooks.queries import as_queries, choose
 from denoscope.models import bundled, families, schedulers
 from denoscope.models.conditioning import GUIDED, Condition, check_condition, of_labels, shapes
 from denoscope.models.families import Family, config_of, family_of
-from denoscope.models.fingerprint import weights_sha256
 from denoscope.models.running import Running
 from denoscope.models.schedule import check_schedule, scheduler_for_run
 from denoscope.models.schedulers import Scheduler
+from denoscope.models.weights_hash import weights_sha256
 
 Shape = tuple[int, int, int]
 

@@ -6,9 +6,13 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
 
 from denoscope.foundation import tensor_files
 from denoscope.foundation.byte_units import format_bytes
@@ -20,39 +24,48 @@ from denoscope.foundation.validation import describe
 from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.foundation.writing.staged_files import staged_files
 
-if TYPE_CHECKING:
-    from denoscope.noise.noise_set import NoiseSet
-
 KIND = "denoscope noise"
 FORMAT, WITHOUT_CHECKSUM = f"{KIND} 2", f"{KIND} 1"
 FILE_BYTES = 1200
 """The bytes of a tensor's file beyond its values, and of its entry in the manifest."""
 
 
-def write(noises: NoiseSet, folder: Path, *, overwrite: bool) -> list[Path]:
-    """Write the noises into a folder; see `NoiseSet.write`."""
-    _check_space(noises, folder)
-    for name in noises.names:
+def write(
+    noises: Iterable[torch.Tensor],
+    manifest: Path,
+    *,
+    names: Sequence[str],
+    coords: Mapping[str, np.ndarray],
+    parameters: Mapping[str, Any],
+    shape: Sequence[int],
+    overwrite: bool,
+) -> list[Path]:
+    """Write noises [C, H, W] beside their manifest; see `NoiseSet.write`."""
+    folder = manifest.parent
+    _check_space(len(names) * (FILE_BYTES + 4 * math.prod(shape)), len(names), folder)
+    for name in names:
         if not is_file_name(name):
             raise UserError(f"the noise {name!r} cannot be written: its name is not a file name; rename it")
-    manifest = folder / f"{noises.stem}.json"
     former: set[str] = set()
 
     def stale() -> list[str]:
         """Files that only the earlier set had."""
-        return [f"{name}.pt" for name in sorted(former - set(noises.names))]
+        return [f"{name}.pt" for name in sorted(former - set(names))]
 
     with staged_files(manifest, overwrite=overwrite, stale=stale) as staged:
         if overwrite:  # a damaged manifest is refused before anything is written
             former |= {entry["name"] for entry in samples_of(read_manifest(manifest))}
-        for index, name in enumerate(noises.names):
-            tensor_files.save(noises.tensor(index)[None], staged / f"{name}.pt")
+        for name, noise in zip(names, noises, strict=True):
+            tensor_files.save(noise[None], staged / f"{name}.pt")
+        samples = _samples(names, coords)
+        content = {"format": FORMAT, **parameters, "shape": list(shape), "samples": samples}
+        content["checksum"] = checksum_of_json(content)
         with write_output(staged / manifest.name) as file:
-            file.write((json.dumps(_manifest(noises), indent=1) + "\n").encode())
-    return [folder / f"{name}.pt" for name in noises.names]
+            file.write((json.dumps(content, indent=1) + "\n").encode())
+    return [folder / f"{name}.pt" for name in names]
 
 
-def _check_space(noises: NoiseSet, folder: Path) -> None:
+def _check_space(needed: int, count: int, folder: Path) -> None:
     """Refuse noises that the disk cannot hold, before the first is made.
 
     Raises: UserError with the bytes that are needed and those that are free.
@@ -60,10 +73,9 @@ def _check_space(noises: NoiseSet, folder: Path) -> None:
     existing = next(
         place for place in (folder.absolute(), *folder.absolute().parents) if os.path.exists(place)
     )
-    needed = len(noises) * (FILE_BYTES + 4 * math.prod(noises.shape))
     if needed > (free := shutil.disk_usage(existing).free):
         raise UserError(
-            f"{folder}: {len(noises):,} noises take {format_bytes(needed)}, and {format_bytes(free)} are free; write "
+            f"{folder}: {count:,} noises take {format_bytes(needed)}, and {format_bytes(free)} are free; write "
             "fewer, or name another folder"
         )
 
@@ -73,14 +85,13 @@ def is_file_name(name: str) -> bool:
     return bool(name) and not name.startswith(".") and Path(name).name == name
 
 
-def _manifest(noises: NoiseSet) -> dict[str, Any]:
-    columns = {name: values.tolist() for name, values in noises.coords.items()}
-    samples = [
+def _samples(names: Sequence[str], coords: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """The entries of a manifest: the name and the coordinates of each noise."""
+    columns = {name: values.tolist() for name, values in coords.items()}
+    return [
         {"name": name, **{key: column[index] for key, column in columns.items()}}
-        for index, name in enumerate(noises.names)
+        for index, name in enumerate(names)
     ]
-    content = {"format": FORMAT, **noises.parameters, "shape": list(noises.shape), "samples": samples}
-    return {**content, "checksum": checksum_of_json(content)}
 
 
 @dataclass(frozen=True)

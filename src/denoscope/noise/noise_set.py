@@ -116,7 +116,15 @@ class NoiseSet(ABC):
 
         Raises: UserError naming the file that cannot be written; the earlier set then remains unchanged.
         """
-        return noise_files.write(self, Path(folder), overwrite=overwrite)
+        return noise_files.write(
+            self,
+            Path(folder) / f"{self.stem}.json",
+            names=self.names,
+            coords=self.coords,
+            parameters=self.parameters,
+            shape=self.shape,
+            overwrite=overwrite,
+        )
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):

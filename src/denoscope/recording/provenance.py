@@ -19,8 +19,9 @@ from denoscope.config import InferenceConfig
 from denoscope.interventions.applied import NO_INTERVENTIONS, Applied
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
-from denoscope.models.fingerprint import probe_sha256, weights_sha256
+from denoscope.models.probe import probe_sha256
 from denoscope.models.schedulers import config_of
+from denoscope.models.weights_hash import weights_sha256
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording.inputs import RunInputs
 from denoscope.sampling.settings import Loop

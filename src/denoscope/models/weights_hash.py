@@ -1,42 +1,22 @@
-"""What decides the bits of a network's output: its weights, and how this machine computes with them."""
+"""SHA-256 over weights and other values of a network."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
-from denoscope.models import matmul_precision
-
-if TYPE_CHECKING:
-    from denoscope.models.denoiser import Denoiser
-
 
 def weights_sha256(network: nn.Module) -> str:
     """SHA-256 over the names, dtypes, shapes and bytes of all weights and buffers of a network."""
-    return _sha256(network.state_dict())
+    return values_sha256(network.state_dict())
 
 
-def probe_sha256(denoiser: Denoiser, rows: int, inputs: Mapping[str, Any], *, tf32: bool = False) -> str:
-    """SHA-256 of the network's output for `rows` fixed noises at timestep 0.
-
-    It differs wherever the code of the network, the kernels of the processor, or a setting of PyTorch or its
-    libraries changes a bit, none of which has a name that could be compared.
-
-    Args:
-        inputs: the network's further inputs, their first row for all noises; zeros for those that are left out.
-    """
-    noise = torch.randn(rows, *denoiser.shape, generator=torch.Generator().manual_seed(0))
-    x = noise.to(device=denoiser.device, dtype=denoiser.dtype)
-    with torch.inference_mode(), matmul_precision.exact(denoiser.device, tf32=tf32):
-        return _sha256({"output": denoiser.example_call(x, inputs)})
-
-
-def _sha256(values: Mapping[str, Any]) -> str:
+def values_sha256(values: Mapping[str, Any]) -> str:
     """SHA-256 over tensors, and over what modules return as their extra state, by name."""
     digest = hashlib.sha256()
     for name, value in sorted(values.items()):
