@@ -50,8 +50,14 @@ def _no_flush(monkeypatch):
 
 @pytest.fixture(scope="session")
 def mnist():
-    """The bundled denoiser."""
+    """The bundled denoiser of 28 × 28 pixels."""
     return ds.load("mnist", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The bundled denoiser of 8 × 8 pixels, a tenth of the work."""
+    return ds.load("digits", device="cpu")
 
 
 @pytest.fixture(scope="session")

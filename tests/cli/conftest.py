@@ -32,12 +32,36 @@ def refused(capsys) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def recordings(tmp_path_factory, mnist, tiny) -> Path:
-    """Recordings that tests read; `digits.zarr` is of the bundled model, `pairs.zarr` of a tiny one."""
+def small_model(tmp_path_factory, make_scheduler) -> str:
+    """A folder with a network of one block without attention, for measures that call it many times."""
+    from diffusers import UNet2DModel
+
+    folder = tmp_path_factory.mktemp("models") / "small"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = UNet2DModel(
+            sample_size=8,
+            in_channels=1,
+            out_channels=1,
+            block_out_channels=(8,),
+            layers_per_block=1,
+            down_block_types=("DownBlock2D",),
+            up_block_types=("UpBlock2D",),
+            norm_num_groups=4,
+            add_attention=False,
+        )
+    network.save_pretrained(folder)
+    make_scheduler("ddim").save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory, digits, tiny) -> Path:
+    """Recordings that tests read; `digits.zarr` is of a bundled model, `pairs.zarr` of a tiny one."""
     folder = tmp_path_factory.mktemp("recordings")
-    digits = ds.noise.random(6, mnist.shape, seed=1)
-    ds.record(mnist, digits, folder / "digits.zarr", steps=4, layers=["conv_in", "mid_block"])
-    ds.record(mnist, digits, folder / "final.zarr", steps=2, extract_states=False)
+    x = ds.noise.random(6, digits.shape, seed=1)
+    ds.record(digits, x, folder / "digits.zarr", steps=4, layers=["conv_in", "mid_block"])
+    ds.record(digits, x, folder / "final.zarr", steps=2, extract_states=False)
     pairs = ds.noise.perturbed(5, tiny.shape, epsilon=1.0)
     ds.record(tiny, pairs, folder / "pairs.zarr", steps=3, layers=["conv_in", "mid_block"])
     ds.record(tiny, ds.noise.random(1, tiny.shape), folder / "one.zarr", steps=1)

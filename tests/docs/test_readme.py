@@ -125,16 +125,25 @@ def run_program(program: list[str], folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
+def test_every_block_of_the_readme_runs_in_an_interpreter_of_its_own(checkout):
+    check("README.md", checkout, None)
+
+
 @pytest.mark.parametrize(
     "page", [PAGES[0], *(pytest.param(page, marks=pytest.mark.slow) for page in PAGES[1:])]
 )
 def test_every_block_of_a_page_runs_in_the_order_of_the_page(page, checkout, recorder):
+    """In forked processes, since imports would take most of the time."""
+    check(page, checkout, recorder)
+
+
+def check(page: str, checkout: Path, recorder: Recorder | None) -> None:
     for block in blocks(page):
         assert block.language in ("python", "bash"), (
             f"{page} holds a block in {block.language}: nothing runs it"
         )
-        # The README's blocks run as a user would run them; on the other pages imports would take most of the time.
-        printed = run(block, checkout, None if page == "README.md" else recorder)
+        printed = run(block, checkout, recorder)
         if block.output is not None:
             assert re.fullmatch(pattern_of(block.output), printed), f"{block} printed:\n{printed}"
     made = {path.name for path in checkout.iterdir()} - {path.name for path in ROOT.iterdir()}

@@ -142,7 +142,10 @@ def serve() -> None:
     import diffusers
     import matplotlib.figure  # noqa: F401
     import numcodecs.zstd  # noqa: F401
-    import tyro  # noqa: F401
+    import torch._decomp.decompositions_for_jvp
+    import torch.utils.serialization  # noqa: F401
+    import tyro._backends._argparse_formatter
+    import tyro._backends._tyro_backend  # noqa: F401
     import xarray  # noqa: F401
     import zarr  # noqa: F401
     from diffusers import DDIMScheduler, UNet2DModel  # noqa: F401
@@ -150,9 +153,11 @@ def serve() -> None:
     import denoscope.basins
     import denoscope.cli.verbs.record
     import denoscope.dynamics
-    import denoscope.noise  # noqa: F401
+    import denoscope.noise
+    import denoscope.storage.zarr.byte_store_view  # noqa: F401
     from denoscope.recording import record, verify  # noqa: F401
 
+    _ = DDIMScheduler().compatibles  # which loading imports
     # A collection in a fork would touch, and so copy, all that was imported.
     gc.collect()
     gc.freeze()

@@ -10,11 +10,11 @@ from denoscope import dynamics
 from denoscope.foundation import checkpoint
 
 
-def test_lyapunov_iterates_the_loop_of_the_first_noise(model, inputs, here, capsys):
+def test_lyapunov_iterates_the_loop_of_the_first_noise(small_model, inputs, here, capsys):
     call(
-        f"dynamics lyapunov --model {model} --device cpu --num_steps 1 --level 1 --iterations 40 --discard 0 --k 1"
+        f"dynamics lyapunov --model {small_model} --device cpu --num_steps 1 --level 1 --iterations 40 --discard 0 --k 1"
     )
-    denoiser = ds.load(model, device="cpu")
+    denoiser = ds.load(small_model, device="cpu")
     x_0 = ds.sample(denoiser, ds.noise.read(inputs).batch([0]), steps=1)[0]
     loop = dynamics.closed_loop(denoiser, 1, steps=1, noise_seed=42)
     expected = dynamics.lyapunov(loop, x_0, iterations=40, discard=0, k=1)
@@ -28,10 +28,10 @@ def test_lyapunov_iterates_the_loop_of_the_first_noise(model, inputs, here, caps
     assert "40 iterations" in printed.err
 
 
-def test_orbit_writes_states_and_measures_and_resumes(model, inputs, here, capsys):
-    line = f"dynamics orbit --model {model} --device cpu --num_steps 2 --discard 3 --loop_noise common"
+def test_orbit_writes_states_and_measures_and_resumes(small_model, inputs, here, capsys):
+    line = f"dynamics orbit --model {small_model} --device cpu --num_steps 2 --discard 3 --loop_noise common"
     call(f"{line} --iterations 30")
-    out, denoiser = capsys.readouterr().out, ds.load(model, device="cpu")
+    out, denoiser = capsys.readouterr().out, ds.load(small_model, device="cpu")
     assert "period: none of up to 10 iterations" in out and "correlation dimension: not measured" in out
     loop = dynamics.closed_loop(denoiser, 0.5, noise_seed=42, noise="common", steps=2)
     x_0 = ds.sample(denoiser, ds.noise.read(inputs).batch([0]), steps=2)[0]
@@ -49,10 +49,12 @@ def test_orbit_writes_states_and_measures_and_resumes(model, inputs, here, capsy
     )
 
 
-def test_orbit_diagram_is_that_of_the_library(model, inputs, here, capsys):
-    line = f"dynamics orbit_diagram --model {model} --device cpu --num_steps 4 --discard 2 --iterations 4"
+def test_orbit_diagram_is_that_of_the_library(small_model, inputs, here, capsys):
+    line = (
+        f"dynamics orbit_diagram --model {small_model} --device cpu --num_steps 4 --discard 2 --iterations 4"
+    )
     call(f"{line} --levels 0.25 1")
-    denoiser = ds.load(model, device="cpu")
+    denoiser = ds.load(small_model, device="cpu")
     x_0 = ds.sample(denoiser, ds.noise.read(inputs).batch([0]), steps=4)[0]
     written = json.loads((here / "orbit_diagram.json").read_text())
     lines = capsys.readouterr().out.splitlines()

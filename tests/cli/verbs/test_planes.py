@@ -175,13 +175,13 @@ def test_basins_measures_with_boxes_that_suit_the_plane(here, capsys):
     assert read(here / "basins.json")["entropy"]["origin"]["boxes"] == [2, 3, 5]
 
 
-def test_uncertainty_classifies_random_points_of_a_plane(mnist, here, capsys, refused):
+def test_uncertainty_classifies_random_points_of_a_plane(digits, here, capsys, refused):
     flags = "--num_prompts_per_direction 3 3 --len_per_direction 60 60 --num_steps 1 --device cpu"
-    line = f"dynamics uncertainty {flags} --points 12 --epsilons 3 10 30 --seed 2 --lanes 8"
+    line = f"dynamics uncertainty --model digits {flags} --points 12 --epsilons 3 10 30 --seed 2 --lanes 8"
     call(line)
-    plane = ds.noise.plane((3, 3), mnist.shape, lengths=(60, 60))
+    plane = ds.noise.plane((3, 3), digits.shape, lengths=(60, 60))
     points = np.random.default_rng(2).uniform(-30, 30, (12, 2))
-    label_of = ds.basins.label_of(mnist, plane, steps=1, noise_seed=2, lanes=8)
+    label_of = ds.basins.label_of(digits, plane, steps=1, noise_seed=2, lanes=8)
     expected = dynamics.uncertainty_exponent(label_of, points, [3, 10, 30], seed=2)
     written = read(here / "uncertainty.json")
     assert written["fractions"] == expected.fractions.tolist()

@@ -17,10 +17,10 @@ def read(path) -> dict:
     return json.loads(path.read_text())
 
 
-def test_spectrum_writes_the_exponents_of_the_first_noises(model, inputs, here, capsys):
-    call(f"dynamics spectrum --model {model} --samples 2 --k 3 --num_steps 1 --device cpu")
+def test_spectrum_writes_the_exponents_of_the_first_noises(small_model, inputs, here, capsys):
+    call(f"dynamics spectrum --model {small_model} --samples 2 --k 3 --num_steps 1 --device cpu")
     written, x = read(here / "spectrum.json"), ds.noise.read(inputs)
-    denoiser = ds.load(model, device="cpu")
+    denoiser = ds.load(small_model, device="cpu")
     assert list(written) == ["noise_0000", "noise_0001"]
     for index, (name, result) in enumerate(written.items()):
         expected = dynamics.spectrum(denoiser, x.batch([index]), 3, steps=1, name=name)
@@ -30,14 +30,14 @@ def test_spectrum_writes_the_exponents_of_the_first_noises(model, inputs, here, 
     assert [line.split()[0] for line in lines] == ["noise_0000", "noise_0001", "spectrum.json"]
 
 
-def test_spectrum_of_a_layer_with_its_directions(model, inputs, here):
+def test_spectrum_of_a_layer_with_its_directions(small_model, inputs, here):
     call(
-        f"dynamics spectrum --model {model} --k 2 --num_steps 2 --device cpu --layer conv_in --layer_step 1"
+        f"dynamics spectrum --model {small_model} --k 2 --num_steps 2 --device cpu --layer conv_in --layer_step 1"
         " --differences --vectors vectors"
     )
     x = ds.noise.read(inputs).batch([0])
     options = {"steps": 2, "layer": "conv_in", "step": 1, "differences": True}
-    expected = dynamics.spectrum(ds.load(model, device="cpu"), x, 2, **options)
+    expected = dynamics.spectrum(ds.load(small_model, device="cpu"), x, 2, **options)
     written = read(here / "spectrum.json")["noise_0000"]
     assert written["exponents"] == expected.exponents.tolist()
     assert written["difference_errors"] == expected.difference_errors.tolist()
@@ -88,9 +88,9 @@ def test_spectrum_resumes_after_a_kill(model, recorder, here, refused):
 
 
 @pytest.mark.usefixtures("inputs")
-def test_spectrum_without_usable_checkpoints_is_not_resumed(model, here, refused):
+def test_spectrum_without_usable_checkpoints_is_not_resumed(small_model, here, refused):
     (here / "spectrum.json").write_text("{}")
-    line = f"dynamics spectrum --model {model} --k 2 --num_steps 1 --device cpu"
+    line = f"dynamics spectrum --model {small_model} --k 2 --num_steps 1 --device cpu"
     refused(line, "spectrum.json exists", "--overwrite")
     refused(f"{line} --resume", "spectrum.json", "spectrum.kept", "--overwrite")
     assert (here / "spectrum.json").read_text() == "{}"
@@ -103,11 +103,11 @@ def test_spectrum_without_usable_checkpoints_is_not_resumed(model, here, refused
     assert list(read(here / "spectrum.json")) == ["noise_0000"]
 
 
-def test_exponents_of_a_full_spectrum_add_up_to_its_determinant(model, inputs, here, capsys):
+def test_exponents_of_a_full_spectrum_add_up_to_its_determinant(small_model, inputs, here, capsys):
     call(
-        f"dynamics full_spectrum --model {model} --device cpu --num_steps 2 --dtype float64 --clip_sample False"
+        f"dynamics full_spectrum --model {small_model} --device cpu --num_steps 2 --dtype float64 --clip_sample False"
     )
-    denoiser = ds.load(model, device="cpu", dtype="float64", clip_sample=False)
+    denoiser = ds.load(small_model, device="cpu", dtype="float64", clip_sample=False)
     expected = dynamics.full_spectrum(denoiser, ds.noise.read(inputs).batch([0]), steps=2)
     np.testing.assert_allclose(read(here / "full_spectrum.json")["exponents"], expected.exponents, rtol=1e-12)
     counts, sums, _, *paths = capsys.readouterr().out.splitlines()
@@ -117,10 +117,10 @@ def test_exponents_of_a_full_spectrum_add_up_to_its_determinant(model, inputs, h
     assert all((here / name).exists() for name in paths)
 
 
-def test_local_expansion_prints_the_rates_of_each_step(model, inputs, here, capsys):
-    call(f"dynamics local_expansion --model {model} --device cpu --num_steps 3 --k 2")
+def test_local_expansion_prints_the_rates_of_each_step(small_model, inputs, here, capsys):
+    call(f"dynamics local_expansion --model {small_model} --device cpu --num_steps 3 --k 2")
     x = ds.noise.read(inputs).batch([0])
-    expected = dynamics.local_expansion(ds.load(model, device="cpu"), x, 2, steps=3)
+    expected = dynamics.local_expansion(ds.load(small_model, device="cpu"), x, 2, steps=3)
     written = read(here / "local_expansion.json")
     assert written["rates"] == expected.rates.tolist()
     assert written["origin"]["fingerprint"]["num_steps"] == 3
@@ -130,8 +130,8 @@ def test_local_expansion_prints_the_rates_of_each_step(model, inputs, here, caps
     assert lines[3:] == ["local_expansion.json", "local_expansion.png"]
 
 
-def test_a_folder_without_gaussian_norms_is_warned_of_once(model, inputs, capsys):
-    line = f"--model {model} --device cpu --num_steps 1"
+def test_a_folder_without_gaussian_norms_is_warned_of_once(small_model, inputs, capsys):
+    line = f"--model {small_model} --device cpu --num_steps 1"
     for command in (
         f"dynamics local_expansion {line} --k 1",
         f"dynamics spectrum {line} --k 1",

@@ -52,7 +52,7 @@ def test_geometry_of_a_recording(copied, here, capsys):
     assert (here / "geometry.png").stat().st_size > 1000
 
 
-def test_u_turn_noises_the_images_of_a_recording(copied, mnist, here, capsys):
+def test_u_turn_noises_the_images_of_a_recording(copied, digits, here, capsys):
     rec = ds.open(copied("digits.zarr"))
     line = "dynamics u_turn run.zarr --draws 2 --device cpu --samples 2"
     call(f"{line} --output each_step.npz")
@@ -60,17 +60,17 @@ def test_u_turn_noises_the_images_of_a_recording(copied, mnist, here, capsys):
     capsys.readouterr()
     call(f"{line} --levels 0.25 1")
     images = torch.from_numpy(rec.final[:2].to_numpy())
-    expected = dynamics.u_turn(mnist, images, (0.25, 1.0), draws=2, steps=4, seed=42)
+    expected = dynamics.u_turn(digits, images, (0.25, 1.0), draws=2, steps=4, seed=42)
     np.testing.assert_array_equal(checkpoint.read(here / "u_turn.npz")["same"], expected["same"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines[:2]] == ["0.25", "1.00"]
     assert lines[2:] == ["u_turn.npz", "u_turn.png"]
 
 
-def test_sweep_of_epsilons_is_that_of_the_library(mnist, here, capsys):
+def test_sweep_of_epsilons_is_that_of_the_library(digits, here, capsys):
     for epsilon in (0.003, 0.01, 0.03, 10):
-        ds.noise.perturbed(3, mnist.shape, epsilon=epsilon).write(here / "inputs")
-    rec = ds.record(mnist, ds.noise.read(here / "inputs"), here / "run.zarr", steps=3, layers=["conv_in"])
+        ds.noise.perturbed(3, digits.shape, epsilon=epsilon).write(here / "inputs")
+    rec = ds.record(digits, ds.noise.read(here / "inputs"), here / "run.zarr", steps=3, layers=["conv_in"])
     call("dynamics sweep run.zarr")
     expected = dynamics.epsilon_sweep(dynamics.divergence(rec))
     assert read(here / "sweep.json")["growth"] == expected.growth.tolist()
@@ -110,9 +110,9 @@ def test_distances_print_the_nearest_trajectory(recordings, here, capsys, metric
 
 
 @pytest.mark.parametrize("out", ["run.zarr", "run"])
-def test_a_damaged_recording_is_refused_in_one_line(mnist, here, refused, capsys, out):
-    x = ds.noise.perturbed(2, mnist.shape, epsilon=1.0)
-    ds.record(mnist, x, here / out, steps=2, layers=["conv_in"])
+def test_a_damaged_recording_is_refused_in_one_line(digits, here, refused, capsys, out):
+    x = ds.noise.perturbed(2, digits.shape, epsilon=1.0)
+    ds.record(digits, x, here / out, steps=2, layers=["conv_in"])
     files = (here / out / ("sequence" if out == "run.zarr" else "sequences")).rglob("*")
     damaged = max((path for path in files if path.is_file()), key=lambda path: path.stat().st_size)
     damaged.write_bytes(damaged.read_bytes()[:-100])
@@ -126,9 +126,9 @@ def test_a_damaged_recording_is_refused_in_one_line(mnist, here, refused, capsys
     assert caught.value.code == 1 and damaged.name in capsys.readouterr().out
 
 
-def test_an_unfinished_recording_is_refused_until_it_is_resumed(mnist, here, refused, recorder):
-    ds.noise.random(8, mnist.shape).write(here / "inputs")
-    line = "record --inputs inputs --output run.zarr --num_steps 2 --batch_size 4 --lanes 4 --device cpu"
+def test_an_unfinished_recording_is_refused_until_it_is_resumed(digits, here, refused, recorder):
+    ds.noise.random(8, digits.shape).write(here / "inputs")
+    line = "record --model digits --inputs inputs --output run.zarr --num_steps 2 --batch_size 4 --lanes 4 --device cpu"
     running = recorder.run(*line.split(), dies_at=150)
     assert running.code != 0 and not ds.open(here / "run.zarr").dataset["complete"].all()
     for measure in ("geometry", "u_turn --levels 1 --device cpu", "commitment --device cpu"):
