@@ -48,7 +48,7 @@ def draw_zoom(ax: Axes, result: xarray.Dataset) -> Axes:
     ax.plot(levels["half_width"], levels["dimension"], ".", color="#999999", markersize=3, label="levels")
     if (unstable := ~is_stable(result)).any():
         left_out = result.isel(level=np.flatnonzero(unstable))
-        ax.plot(left_out["half_width"], left_out["dimension"], "x", color="C1", label="rounding decides")
+        ax.plot(left_out["half_width"], left_out["dimension"], "x", color="#333333", label="rounding decides")
     if not result.sizes["decade"]:
         ax.set_title(f"no decade: {result.attrs['stopped']}", fontsize="small", wrap=True)
     width, value = (
