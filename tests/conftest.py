@@ -1,6 +1,7 @@
 """Denoisers small enough for every test, one truth in closed form, and one computed by hand."""
 
 import datetime
+import functools
 import gc
 import json
 import signal
@@ -68,20 +69,34 @@ def make_unet() -> Callable[..., nn.Module]:
     def make(channels: int = 2, seed: int = 0, **config: object) -> nn.Module:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
+            blocks = {
+                "block_out_channels": (8, 16),
+                "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+                "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+            }
             return UNet2DModel(
                 sample_size=8,
                 in_channels=channels,
                 out_channels=channels,
-                block_out_channels=(8, 16),
                 layers_per_block=1,
-                down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-                up_block_types=("AttnUpBlock2D", "UpBlock2D"),
                 norm_num_groups=4,
                 attention_head_dim=8,
-                **config,
+                **blocks | config,
             ).eval()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_small_unet(make_unet) -> Callable[..., nn.Module]:
+    """The same with one block and no attention, for tests that call it many times."""
+    return functools.partial(
+        make_unet,
+        block_out_channels=(8,),
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
+        add_attention=False,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -32,25 +32,10 @@ def refused(capsys) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def small_model(tmp_path_factory, make_scheduler) -> str:
-    """A folder with a network of one block without attention, for measures that call it many times."""
-    from diffusers import UNet2DModel
-
+def small_model(tmp_path_factory, make_small_unet, make_scheduler) -> str:
+    """A folder with a small network of [1, 8, 8] and DDIM, for measures that call it many times."""
     folder = tmp_path_factory.mktemp("models") / "small"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = UNet2DModel(
-            sample_size=8,
-            in_channels=1,
-            out_channels=1,
-            block_out_channels=(8,),
-            layers_per_block=1,
-            down_block_types=("DownBlock2D",),
-            up_block_types=("UpBlock2D",),
-            norm_num_groups=4,
-            add_attention=False,
-        )
-    network.save_pretrained(folder)
+    make_small_unet(channels=1).save_pretrained(folder)
     make_scheduler("ddim").save_pretrained(folder)
     return str(folder)
 

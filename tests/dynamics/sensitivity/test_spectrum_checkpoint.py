@@ -51,9 +51,9 @@ def save_every_piece(monkeypatch):
     ],
 )
 def test_an_interrupted_spectrum_is_resumed_to_the_same_bits(
-    make_unet, make_scheduler, tmp_path, dtype, options
+    make_small_unet, make_scheduler, tmp_path, dtype, options
 ):
-    denoiser = ds.load(make_unet(), scheduler=make_scheduler("ddpm"), dtype=dtype, device="cpu")
+    denoiser = ds.load(make_small_unet(), scheduler=make_scheduler("ddpm"), dtype=dtype, device="cpu")
     x_T, out = ds.noise.random(1, denoiser.shape, seed=1).batch([0]), tmp_path / "block.npz"
 
     def measure(**further):
@@ -125,8 +125,8 @@ def test_the_checkpoint_of_another_spectrum_or_a_damaged_one_is_refused(tiny, tm
     )
 
 
-def test_the_checkpoint_of_another_condition_is_refused(make_unet, make_scheduler, tmp_path):
-    network = make_unet(num_class_embeds=3)
+def test_the_checkpoint_of_another_condition_is_refused(make_small_unet, make_scheduler, tmp_path):
+    network = make_small_unet(num_class_embeds=3)
     denoiser = ds.load(network, scheduler=make_scheduler("ddim"), device="cpu")
     x_T, plane = torch.zeros(1, *denoiser.shape), ds.noise.plane((2, 2), denoiser.shape)
     one, other = (Condition({"class_labels": torch.tensor([label])}) for label in (0, 1))

@@ -213,8 +213,8 @@ def test_interventions_of_a_recording_are_applied_again(tiny, tmp_path):
     np.testing.assert_array_equal(found["label"], labels)
 
 
-def test_digits_of_the_bundled_model_are_decided_before_the_end(mnist, tmp_path):
-    rec = ds.record(mnist, ds.noise.random(8, mnist.shape, seed=1), tmp_path / "run.zarr", steps=5)
+def test_digits_of_the_bundled_model_are_decided_before_the_end(digits, tmp_path):
+    rec = ds.record(digits, ds.noise.random(8, digits.shape, seed=1), tmp_path / "run.zarr", steps=5)
     found = dynamics.commitment(rec)
     np.testing.assert_array_equal(found["final_label"], ds.classify(rec.final).label)
     assert found["same_bits"].all() and found["decided"][-1] > 0.5
