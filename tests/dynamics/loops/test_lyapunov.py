@@ -65,7 +65,7 @@ def test_cat_map():
 
 
 def test_henon_and_its_dimension():
-    found = lyapunov(henon(), start(0, 0), iterations=8000)
+    found = lyapunov(henon(), start(0, 0), iterations=4000)
     assert found.exponents == pytest.approx([0.41929, -1.62327], abs=0.01)
     assert found.exponents.sum() == pytest.approx(math.log(0.3), abs=1e-12)
     assert holds(found.intervals[0], 0.41929)
