@@ -6,12 +6,13 @@ READY := .venv/.ready
 # and no spinning halves the speed of network calls with few rows.
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: help setup demo test test-slow bench intervals check clean
+.PHONY: help setup demo test test-slow browser bench intervals check clean
 help:
 	@echo "make demo       record and classify digits, map a plane of noises; a minute or two"
 	@echo "make test       run the tests (make test-slow: those that take minutes)"
 	@echo "make bench      what recording, derivatives and maps cost, beside denoising alone; about two hours"
 	@echo "make intervals  how often each stated interval contains the truth, as docs/intervals.md; about 40 minutes"
+	@echo "make browser    install Chromium, in which the explorer is tested (Debian, as root)"
 	@echo "make check      formatting, lint and types"
 	@echo "make setup      only make the environment in .venv"
 
@@ -29,10 +30,15 @@ demo: $(READY)
 # One thread for each of the two processes: more would compete for the same cores.
 test: export OMP_NUM_THREADS = 1
 test: $(READY)
+	-@$(MAKE) --no-print-directory browser
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+browser:
+	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; } \
+	  || { echo "chromium is not installed: the explorer is not tested in a browser"; exit 1; }
 
 .venv/.bench: $(READY) requirements-bench.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-bench.txt

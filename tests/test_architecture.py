@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "denoscope"
 ORDER = (
     "foundation", "config", "noise", "hooks", "storage", "models", "interventions", "sampling", "recording",
-    "dynamics", "basins", "figures", "cli",
+    "dynamics", "basins", "figures", "explorer", "cli",
 )  # fmt: skip
 """The packages of docs/architecture.md from the ground up: each may import those before it."""
 FRONTS = {"", "__main__"}
@@ -42,15 +42,16 @@ def requirements(lines: list[str]) -> set[str]:
 
 def test_imports_and_declared_dependencies_agree():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    needed, drawn = (
-        requirements(lines) for lines in (project["dependencies"], extras["plots"] + extras["video"])
-    )
+    needed, extras = requirements(project["dependencies"]), project["optional-dependencies"]
+    optional_in = {
+        "figures": requirements(extras["plots"] + extras["video"]),
+        "explorer": requirements(extras["explorer"]),
+    }
     provided, used = packages_distributions(), set()
     for module in MODULES:
         for library in libraries(module):
             distributions = requirements(provided.get(library, [library]))
-            optional = drawn if top(module) == "figures" else set()
+            optional = optional_in.get(top(module), set())
             assert distributions & (needed | optional), (
                 f"{module} imports {library}; declare its distribution"
             )

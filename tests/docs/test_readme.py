@@ -23,6 +23,7 @@ PAGES = [
     "docs/guide.md",
     "docs/reproducibility.md",
     "docs/maps.md",
+    "docs/explorer.md",
     "docs/basins.md",
     "docs/divergence.md",
     "docs/exponents.md",

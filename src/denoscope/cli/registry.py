@@ -38,6 +38,7 @@ VERBS = (
     "verify determinism",
     "verify precision",
     "verify store",
+    "explore",
     "selfcheck",
     "pipeline",
 )

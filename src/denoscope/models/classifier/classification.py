@@ -90,14 +90,29 @@ class Classifier:
     @torch.no_grad()
     def _answers(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Label, largest softmax, second largest softmax and likeness of each row."""
-        # A product of another number of rows may add in another order, so this number never varies.
-        filled = torch.zeros(ROWS, *self.kind.shape)
-        filled[: len(rows)] = rows
-        with evaluating(self.network):
-            logits = self.network(filled)
+        filled = self._filled(rows)
+        logits = self._logits(filled)
         values, digits = logits.softmax(1)[: len(rows)].topk(2, dim=1)
         like = torch.ones(ROWS) if self.likeness is None else self.likeness(filled, logits).float()
         return digits[:, 0], values[:, 0], values[:, 1], like[: len(rows)]
+
+    def probabilities(self, images: torch.Tensor) -> np.ndarray:
+        """The softmax [n, 10] of each class for images [n, C, H, W], all finite."""
+        parts = [
+            self._logits(self._filled(rows)).softmax(1)[: len(rows)] for rows in images.float().split(ROWS)
+        ]
+        return torch.cat(parts).numpy()
+
+    def _filled(self, rows: torch.Tensor) -> torch.Tensor:
+        # A product of another number of rows may add in another order, so this number never varies.
+        filled = torch.zeros(ROWS, *self.kind.shape)
+        filled[: len(rows)] = rows
+        return filled
+
+    @torch.no_grad()
+    def _logits(self, filled: torch.Tensor) -> torch.Tensor:
+        with evaluating(self.network):
+            return self.network(filled)
 
 
 @arguments_checked

@@ -1,0 +1,165 @@
+"""The tiles of a scene: coarse ones from a single call, fine ones from `basins.tiles`, finished ones from memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from denoscope import basins
+from denoscope.basins.classifiers import ImageClassifier
+from denoscope.basins.labelling import Labelling
+from denoscope.basins.tiles import Tiles
+from denoscope.explorer.explored_plane import GUARD, ExploredPlane
+from denoscope.explorer.models import Loading
+from denoscope.explorer.scene import Scene
+from denoscope.explorer.tile_address import CELLS, CellAddress, TileAddress
+from denoscope.explorer.tile_picture import TilePicture
+from denoscope.models.denoiser import Denoiser
+from denoscope.noise.planes import LARGEST_LEVEL
+
+COARSE = 8
+"""Cells of a coarse tile along each side, all of them computed."""
+KEPT = 4096
+"""Finished tiles that stay in memory, a few kB each."""
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(eq=False)
+class Atlas:
+    """Everything that one scene shows. All of its work is done by one thread.
+
+    Args:
+        load: gives the denoiser of the scene in a precision.
+        cache: a file of points whose labels are known; see `basins.map`.
+    """
+
+    scene: Scene
+    load: Loading
+    cache: Path | None
+    _finished: OrderedDict[TileAddress, TilePicture] = field(default_factory=OrderedDict)
+
+    @functools.cached_property
+    def plane(self) -> ExploredPlane:
+        """The plane through which the user moves."""
+        return ExploredPlane.of(self.scene, self.load(self.scene, None).shape)
+
+    @functools.cached_property
+    def deepest(self) -> int:
+        """The last level whose cells the precision tells apart."""
+        return self.plane.deepest(PRECISIONS["float64" if self.scene.dtype == "auto" else self.scene.dtype])
+
+    @functools.cached_property
+    def float32_to(self) -> int:
+        """The last level that is computed in float32; −1 if none is."""
+        if self.scene.dtype != "auto":
+            return LARGEST_LEVEL if self.scene.dtype == "float32" else -1
+        return self.plane.deepest(torch.float32, guard=GUARD)
+
+    def dtype(self, level: int) -> torch.dtype:
+        """The precision in which the cells of a level are computed."""
+        return torch.float32 if level <= self.float32_to else torch.float64
+
+    def denoiser(self, level: int) -> Denoiser:
+        """The denoiser that computes the cells of a level."""
+        return self.load(self.scene, self.dtype(level))
+
+    def finished(self, address: TileAddress) -> TilePicture | None:
+        """A tile that was computed before."""
+        if address in self._finished:
+            self._finished.move_to_end(address)
+        return self._finished.get(address)
+
+    def coarse(self, address: TileAddress) -> Iterator[TilePicture]:
+        """A tile of few cells, from one batch; a finished one if there is one."""
+        if found := self.finished(address):
+            yield found
+            return
+        part = self.plane.tile(address, self.dtype(address.level), COARSE)
+        with self._tiles(address).labelling.ready() as labelling:
+            answers = labelling(part.batch(range(len(part))))
+        # Noise x · n + y is that of column x and row y.
+        planes = {name: values.reshape(COARSE, COARSE).T for name, values in answers.items()}
+        yield TilePicture.of(_dataset(planes), finished=False).enlarged()
+
+    def fine(self, address: TileAddress) -> Iterator[TilePicture]:
+        """A tile as it becomes finer; the last one is finished."""
+        if found := self.finished(address):
+            yield found
+            return
+        tiles, inside = self._tiles(address), address.in_anchor
+        latest = None
+        for latest in tiles.refinements(inside.level, inside.x, inside.y):
+            yield TilePicture.of(latest, finished=False)
+        assert latest is not None
+        picture = TilePicture.of(latest, finished=True)
+        self._finished[address] = picture
+        while len(self._finished) > KEPT:
+            self._finished.popitem(last=False)
+        yield picture
+
+    def answers(self, cell: CellAddress) -> Mapping[str, Any]:
+        """The label of a cell and what the classifier says about it, with the bits of its tile."""
+        labelling = self._tiles(cell.tile).labelling
+        found = labelling(self.plane.noise(cell, self.dtype(cell.level)))
+        return {name: values[0].item() for name, values in found.items()}
+
+    def classifier(self, level: int) -> ImageClassifier:
+        """The classifier that labels the cells of a level."""
+        return self._tiles_in(TileAddress(0, 0, 0), self.dtype(level)).labelling.classifier
+
+    def _tiles(self, address: TileAddress) -> Tiles:
+        return self._tiles_in(address.anchor, self.dtype(address.level))
+
+    @functools.lru_cache(maxsize=16)  # noqa: B019 - an atlas lives as long as its server
+    def _tiles_in(self, anchor: TileAddress, dtype: torch.dtype) -> Tiles:
+        """The tiles within an anchor."""
+        plane = dataclasses.replace(self.plane.anchored(anchor), counts=(CELLS, CELLS))
+        if anchor.level:
+            return dataclasses.replace(
+                self._tiles_in(TileAddress(0, 0, 0), dtype), plane=plane.in_precision(dtype)
+            )
+        tiles = basins.tiles(
+            self.load(self.scene, dtype),
+            plane.in_precision(dtype),
+            cells=CELLS,
+            steps=self.scene.steps,
+            reject=self.scene.reject,
+            lanes=self.scene.lanes,
+            noise_seed=self.scene.noise_seed,
+            cache=self.cache,
+        )
+        return dataclasses.replace(tiles, labelling=SteadyLabelling.of(tiles.labelling))
+
+
+@dataclass(frozen=True, eq=False)
+class SteadyLabelling(Labelling):
+    """A labelling whose network nobody changes, so that its fingerprint is computed once."""
+
+    @classmethod
+    def of(cls, labelling: Labelling) -> SteadyLabelling:
+        return cls(**{item.name: getattr(labelling, item.name) for item in dataclasses.fields(labelling)})
+
+    def origin(self, plane: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._origin, "plane": dict(plane)}
+
+    @functools.cached_property
+    def _origin(self) -> dict[str, Any]:
+        return super().origin({})
+
+
+def _dataset(planes: Mapping[str, np.ndarray]) -> Any:
+    """The arrays of a map, all of whose cells are computed."""
+    import xarray
+
+    computed = np.ones(planes["label"].shape, bool)
+    return xarray.Dataset(
+        {name: (("y", "x"), values) for name, values in {**planes, "computed": computed}.items()}
+    )

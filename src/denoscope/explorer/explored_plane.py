@@ -1,0 +1,90 @@
+"""The plane of a scene, and its parts as noises in the precision that each level needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from denoscope.explorer.coordinates import coordinate
+from denoscope.explorer.scene import Scene
+from denoscope.explorer.tile_address import CELLS, CellAddress, TileAddress
+from denoscope.foundation.errors import UserError
+from denoscope.noise import planes
+from denoscope.noise.noise_set import Shape
+from denoscope.noise.plane_noise import PlaneNoise
+from denoscope.noise.planes import LARGEST_LEVEL, SHARE
+from denoscope.noise.relative_frame import RelativeFrame
+
+GUARD = 16
+"""A lattice is computed in float32 as long as its spacing is so many times what float32 resolves."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExploredPlane:
+    """The square plane of a scene for states of one shape."""
+
+    whole: PlaneNoise
+    """In float64, with the cells of tile 0/0/0."""
+    length: str
+    """The side of the plane (L2), as a decimal number."""
+
+    @classmethod
+    def of(cls, scene: Scene, shape: Shape) -> ExploredPlane:
+        """The plane of a scene.
+
+        Raises: UserError if its length does not fit the model.
+        """
+        whole = planes.plane(
+            (CELLS, CELLS),
+            shape,
+            lengths=(float(scene.length),) * 2 if scene.length else None,
+            base_seed=scene.base_seed,
+            direction_seeds=scene.direction_seeds,
+            geometry=scene.geometry,
+            endpoint=False,
+        )
+        # A whole number lets tiles of all levels share their points to the bit.
+        length = scene.length or str(max(1, int(SHARE * whole.frame.circumference)))
+        lengths = (float(length),) * 2
+        return cls(dataclasses.replace(whole, lengths=lengths, dtype=torch.float64), length)
+
+    def anchored(self, anchor: TileAddress) -> PlaneNoise:
+        """The noises of an anchor, as a plane whose coordinates are relative to its middle."""
+        if anchor.level == 0:
+            return self.whole
+        side = float(self.length) / 2**anchor.level
+        middle = (
+            float(coordinate(CELLS * index + CELLS // 2, anchor.level, self.length))
+            for index in (anchor.x, anchor.y)
+        )
+        frame = RelativeFrame(self.whole.frame, *middle)
+        return dataclasses.replace(self.whole, frame=frame, lengths=(side, side), center=(0.0, 0.0))
+
+    def tile(self, address: TileAddress, dtype: torch.dtype, cells: int = CELLS) -> PlaneNoise:
+        """The noises of a tile.
+
+        Raises: UserError if the precision does not tell its cells apart.
+        """
+        part = self.anchored(address.anchor).in_precision(dtype)
+        inside = address.in_anchor
+        return planes.tile(part, inside.level, inside.x, inside.y, cells)
+
+    def noise(self, cell: CellAddress, dtype: torch.dtype) -> torch.Tensor:
+        """The noise [1, C, H, W] of a cell, with the bits that it has in its tile."""
+        part, (row, column) = self.tile(cell.tile, dtype), cell.place
+        return part.at(np.array([[part.u[column], part.v[row]]]))
+
+    def deepest(self, dtype: torch.dtype, *, guard: float = 1.0) -> int:
+        """The last level whose cells are `guard` times as far apart as the precision resolves, at the middle of the plane."""
+        middle = dataclasses.replace(self.whole, counts=(1, 1)).in_precision(dtype)
+        levels = math.log2(float(self.length) / CELLS / (guard * middle.resolution))
+        if levels < 0:
+            raise UserError(
+                f"length is {self.length}; allowed: at least {CELLS * guard * middle.resolution:.1e}, at which "
+                f"{str(dtype).removeprefix('torch.')} tells the cells of a tile apart"
+            )
+        return min(int(levels), LARGEST_LEVEL)

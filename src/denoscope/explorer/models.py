@@ -1,0 +1,65 @@
+"""The models that an explorer may load: the one it was started with, and those that come with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from denoscope.config import ModelConfig, SystemConfig
+from denoscope.explorer.scene import Scene
+from denoscope.foundation.errors import UserError
+from denoscope.models import bundled
+from denoscope.models.denoiser import Denoiser
+from denoscope.models.loading import load
+
+KEPT = 4
+"""Denoisers that stay loaded."""
+
+
+@dataclass(eq=False)
+class Models:
+    """Denoisers by model, scheduler and precision.
+
+    An address of a view may come from anywhere, so it cannot make the explorer read another folder or the hub.
+    """
+
+    started_with: str
+    device: str = SystemConfig.device
+    config: ModelConfig = field(default_factory=ModelConfig)
+    """Further options for the model it was started with, such as `clip_sample`."""
+    _loaded: dict[tuple[str, str, str], Denoiser] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The models that a view may name, the one that the explorer was started with first."""
+        return list(dict.fromkeys([self.started_with, *bundled.names()]))
+
+    def denoiser(self, scene: Scene, dtype: torch.dtype | None = None) -> Denoiser:
+        """The denoiser of a scene; in the precision of its weights unless `dtype` is given.
+
+        Raises: UserError if the model is not one of `names`, or cannot be loaded.
+        """
+        if scene.model not in self.names:
+            raise UserError(
+                f"this view is of the model {scene.model!r}, and this explorer shows {', '.join(self.names)}; start "
+                f"another one with: denoscope explore {scene.model}"
+            )
+        key = scene.model, scene.scheduler, str(dtype)
+        if key not in self._loaded:
+            while len(self._loaded) >= KEPT:
+                self._loaded.pop(next(iter(self._loaded)))
+            clip = self.config.clip_sample if scene.model == self.started_with else None
+            self._loaded[key] = load(
+                scene.model,
+                scheduler=scene.scheduler or None,
+                dtype=dtype,
+                device=self.device,
+                clip_sample=clip,
+            )
+        return self._loaded[key]
+
+
+Loading = Callable[[Scene, torch.dtype | None], Denoiser]
+"""A function like `Models.denoiser`."""

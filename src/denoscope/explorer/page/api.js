@@ -1,0 +1,49 @@
+// Requests to the explorer's server.
+
+/** An answer of the server as JSON; its errors are thrown with their message. */
+export async function ask(path, fields = {}, signal = undefined) {
+  const response = await fetch(`api/${path}?${new URLSearchParams(fields)}`, { signal });
+  return answerOf(response);
+}
+
+async function answerOf(response) {
+  let content;
+  try {
+    content = await response.json();
+  } catch {
+    throw new Error(`the server answered ${response.status}`);
+  }
+  if (!response.ok) throw new Error(content.error ?? `the server answered ${response.status}`);
+  return content;
+}
+
+/** The lines of JSON that the server sends as it computes the tiles of a view. */
+export async function* tileLines(scene, tiles, signal) {
+  const response = await fetch("api/view", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ scene, tiles }),
+    signal,
+  });
+  if (!response.ok) await answerOf(response);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) yield JSON.parse(line);
+  }
+}
+
+/** Bytes of base64 text. */
+export function bytesOf(text) {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}
+
+/** The content of zlib-compressed bytes. */
+export async function inflated(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}

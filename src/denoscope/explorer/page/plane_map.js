@@ -1,0 +1,200 @@
+// The map: Leaflet over one anchor tile at a time, so that its numbers stay small at every level.
+
+import * as L from "./vendor/leaflet/leaflet.js";
+import { BITS, ONE, fromFraction, toFraction } from "./exact.js";
+import { LAYERS, cellAt, middleOf } from "./view_state.js";
+import { CELLS, drawTile } from "./tile_store.js";
+import { tableOf } from "./palette.js";
+
+const TILE = 256;
+const DEEPEST_IN_ANCHOR = 20;
+const RISE = 8; // levels between a new anchor and the view
+const TILE_CRS = L.Util.extend({}, L.CRS.Simple, { transformation: new L.Transformation(TILE, 0, -TILE, 0) });
+
+const PlaneLayer = L.GridLayer.extend({
+  options: { tileSize: TILE, keepBuffer: 1, updateWhenIdle: false, updateWhenZooming: false, noWrap: true },
+
+  createTile(coords) {
+    const canvas = document.createElement("canvas");
+    canvas.width = CELLS;
+    canvas.height = CELLS;
+    canvas.className = "plane-tile";
+    const address = this.owner.address(coords);
+    if (address) {
+      canvas.dataset.tile = address.key;
+      this.owner.draw(canvas, address);
+    }
+    return canvas;
+  },
+});
+
+export class PlaneMap {
+  /** @param store the tiles; @param on {moved, chosen, pointed}: what to call */
+  constructor(element, store, on) {
+    this.store = store;
+    this.on = on;
+    this.anchor = { level: 0, x: 0n, y: 0n };
+    this.markers = [];
+    this.style = { layer: "class", colors: [], opacity: 1 };
+    this.map = L.map(element, {
+      crs: TILE_CRS, attributionControl: false, zoomControl: true, minZoom: 0, maxBoundsViscosity: 0.8, fadeAnimation: false,
+      keyboardPanDelta: 120, wheelDebounceTime: 60, wheelPxPerZoomLevel: 100,
+    });
+    this.grid = new PlaneLayer();
+    this.grid.owner = this;
+    this.map.on("click", (event) => on.chosen(this.position(event.latlng), event.originalEvent));
+    this.map.on("mousemove", (event) => on.pointed(this.position(event.latlng)));
+    this.map.on("mouseout", () => on.pointed(null));
+    this.map.on("moveend", () => this.settled());
+  }
+
+  /** Show a scene of a side and a depth. */
+  enter({ deepest }, view, style) {
+    this.deepest = deepest;
+    this.style = style;
+    this.grid.remove();
+    this.show(view.center, view.level);
+    this.grid.addTo(this.map);
+    this.grid.setOpacity(style.opacity);
+  }
+
+  get level() {
+    return this.anchor.level + this.map.getZoom();
+  }
+
+  get center() {
+    return this.position(this.map.getCenter());
+  }
+
+  /** Move to a position [u, v] and a level, choosing the anchor for them. */
+  show(position, level) {
+    const anchored = level > DEEPEST_IN_ANCHOR ? level - RISE : 0;
+    const shift = BITS - BigInt(anchored);
+    const last = (1n << BigInt(anchored)) - 1n;
+    const [x, y] = position.map((value) => clamp(value >> shift, 0n, last));
+    this.anchor = { level: anchored, x, y };
+    this.map.setMaxZoom(this.deepest - anchored);
+    this.map.setMinZoom(anchored ? RISE - 6 : 0);
+    this.map.setView(this.latLng(position), level - anchored, { animate: false });
+    this.grid.redraw();
+    this.placeMarkers();
+  }
+
+  settled() {
+    const zoom = this.map.getZoom();
+    const far = this.anchor.level && (zoom < RISE - 4 || this.outside());
+    if (zoom > DEEPEST_IN_ANCHOR || far) {
+      this.show(this.center, this.level);
+      return;
+    }
+    this.on.moved();
+  }
+
+  /** Whether the view is so far from the anchor tile that its coordinates lose digits. */
+  outside() {
+    const { lat, lng } = this.map.getCenter();
+    return Math.max(Math.abs(lat), Math.abs(lng)) > 2 ** 8;
+  }
+
+  latLng(position) {
+    const shift = BITS - BigInt(this.anchor.level);
+    const [lng, lat] = [this.anchor.x, this.anchor.y].map((index, k) => toFraction(position[k] - (index << shift), shift));
+    return L.latLng(lat, lng);
+  }
+
+  /** The position [u, v] of a place of the map, within the plane. */
+  position(latlng) {
+    const shift = BITS - BigInt(this.anchor.level);
+    return [[this.anchor.x, latlng.lng], [this.anchor.y, latlng.lat]].map(([index, fraction]) =>
+      clamp((index << shift) + fromFraction(fraction, shift), 0n, ONE - 1n),
+    );
+  }
+
+  /** The tile at Leaflet's coordinates; null outside of the plane. */
+  address({ x, y, z }) {
+    const level = this.anchor.level + z;
+    const parts = 1n << BigInt(level);
+    const column = (this.anchor.x << BigInt(z)) + BigInt(x);
+    const row = (this.anchor.y << BigInt(z)) + BigInt(-1 - y);
+    if (column < 0n || row < 0n || column >= parts || row >= parts) return null;
+    return { level, x: column, y: row, key: `${level}/${column}/${row}` };
+  }
+
+  /** The keys of the tiles in view, those in the middle first. */
+  visible() {
+    const zoom = this.map.getZoom();
+    const bounds = this.map.getPixelBounds();
+    const [left, top] = [bounds.min.x, bounds.min.y].map((value) => Math.floor(value / TILE));
+    const [right, bottom] = [bounds.max.x, bounds.max.y].map((value) => Math.ceil(value / TILE) - 1);
+    const middle = bounds.getCenter().divideBy(TILE);
+    const found = [];
+    for (let x = left; x <= right; x += 1) {
+      for (let y = top; y <= bottom; y += 1) {
+        const address = this.address({ x, y, z: zoom });
+        if (address) found.push({ key: address.key, far: Math.hypot(x + 0.5 - middle.x, y + 0.5 - middle.y) });
+      }
+    }
+    return found.sort((a, b) => a.far - b.far).map(({ key }) => key);
+  }
+
+  draw(canvas, { level, x, y, key }) {
+    const tile = this.store.find(level, x, y);
+    const error = this.store.error(key);
+    canvas.classList.toggle("failed", Boolean(error));
+    canvas.title = error ?? "";
+    canvas.dataset.finished = String(Boolean(tile?.finished));
+    if (tile) drawTile(canvas, tile.data, LAYERS.indexOf(this.style.layer), this.table());
+  }
+
+  table() {
+    const { layer, colors } = this.style;
+    if (this.tabled !== layer + colors) {
+      this.tabled = layer + colors;
+      this.colorTable = tableOf(layer, colors);
+    }
+    return this.colorTable;
+  }
+
+  /** Draw the canvases of one tile again, or all of them. */
+  refresh(key = null) {
+    for (const canvas of this.map.getPane("tilePane").querySelectorAll("canvas[data-tile]")) {
+      if (key && canvas.dataset.tile !== key && !below(canvas.dataset.tile, key)) continue;
+      const [level, x, y] = canvas.dataset.tile.split("/");
+      this.draw(canvas, { level: Number(level), x: BigInt(x), y: BigInt(y), key: canvas.dataset.tile });
+    }
+  }
+
+  restyle(style) {
+    this.style = { ...this.style, ...style };
+    this.grid.setOpacity(this.style.opacity);
+    this.refresh();
+  }
+
+  /** Mark the chosen cells. */
+  mark(cells) {
+    this.cells = cells;
+    this.placeMarkers();
+  }
+
+  placeMarkers() {
+    for (const marker of this.markers) marker.remove();
+    this.markers = (this.cells ?? []).flatMap((cell, k) => {
+      if (!cell) return [];
+      const icon = L.divIcon({ className: `pin pin-${"ab"[k]}`, html: "AB"[k], iconSize: [22, 22] });
+      const marker = L.marker(this.latLng(middleOf(cell)), { icon, keyboard: false, interactive: false });
+      return [marker.addTo(this.map)];
+    });
+  }
+
+  cellAt(position) {
+    return cellAt(position, this.level);
+  }
+}
+
+function below(key, above) {
+  return Number(key.split("/", 1)[0]) > Number(above.split("/", 1)[0]);
+}
+
+function clamp(value, least, most) {
+  return value < least ? least : value > most ? most : value;
+}

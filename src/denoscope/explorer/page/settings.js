@@ -1,0 +1,50 @@
+// The form that changes the scene: model, loop and plane.
+
+const DEFAULTS = {
+  scheduler: "", steps: "10", geometry: "spherical", length: "", base_seed: "420", direction_seeds: "100,200", dtype: "auto",
+};
+
+export class Settings {
+  /** @param onScene called with the fields of the scene that the user asks for */
+  constructor(form, button, onScene) {
+    this.form = form;
+    button.addEventListener("click", () => {
+      form.hidden = !form.hidden;
+      button.setAttribute("aria-expanded", String(!form.hidden));
+      if (!form.hidden) this.field("model").focus();
+    });
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      onScene(this.fields());
+    });
+  }
+
+  /** The field of a name; `form.elements` has a property `length` of its own. */
+  field(name) {
+    return this.form.querySelector(`[name="${name}"]`);
+  }
+
+  fill(scene, { models }) {
+    const options = models.map((name) => Object.assign(document.createElement("option"), { value: name, textContent: name }));
+    this.field("model").replaceChildren(...options);
+    this.kept = { ...scene };
+    for (const [name, value] of Object.entries({ ...DEFAULTS, ...scene })) {
+      const field = this.field(name);
+      if (field && field.type !== "checkbox") field.value = value;
+    }
+    this.field("reject").checked = scene.reject === "1";
+  }
+
+  /** The fields of the form that differ from their defaults, and those of the scene that it does not show. */
+  fields() {
+    const fields = { ...this.kept };
+    for (const name of ["model", ...Object.keys(DEFAULTS)]) {
+      const value = this.field(name).value.trim().replaceAll(" ", "");
+      if (value === (DEFAULTS[name] ?? null)) delete fields[name];
+      else fields[name] = value;
+    }
+    if (this.field("reject").checked) fields.reject = "1";
+    else delete fields.reject;
+    return fields;
+  }
+}

@@ -1,0 +1,125 @@
+// Tiles that have arrived, and the one stream that brings those of the present view.
+
+import { bytesOf, inflated, tileLines } from "./api.js";
+
+export const CELLS = 64;
+const PLANE = CELLS * CELLS;
+const KEPT = 600;
+const RISE = 6;
+
+export class TileStore {
+  /** @param onTile called with the key of each tile that has arrived or failed
+   *  @param onWork called with the number of tiles that are not finished */
+  constructor({ onTile, onWork }) {
+    this.onTile = onTile;
+    this.onWork = onWork;
+    this.tiles = new Map();
+    this.stream = null;
+    this.scene = null;
+  }
+
+  /** Show another scene: its tiles have nothing in common with those of before. */
+  enter(scene) {
+    this.stop();
+    this.scene = scene;
+    this.tiles.clear();
+  }
+
+  stop() {
+    this.stream?.abort();
+    this.stream = null;
+  }
+
+  /** Ask for tiles, the most important first, in place of those that were asked for before. */
+  async want(keys) {
+    const missing = keys.filter((key) => !this.tiles.get(key)?.finished && !this.tiles.get(key)?.error);
+    this.stop();
+    const left = new Set(missing);
+    this.onWork(left.size);
+    if (!missing.length) return;
+    const stream = new AbortController();
+    this.stream = stream;
+    try {
+      for await (const line of tileLines(this.scene, missing, stream.signal)) {
+        const data = line.error ? null : await inflated(bytesOf(line.data));
+        if (this.stream !== stream) return;
+        this.put(line.tile, { data, finished: line.finished ?? false, error: line.error });
+        if (line.finished || line.error) left.delete(line.tile);
+        this.onWork(left.size);
+      }
+    } catch (error) {
+      if (this.stream === stream) {
+        for (const key of left) this.put(key, { ...this.tiles.get(key), error: error.message, lost: true });
+        this.onWork(0);
+      }
+    }
+  }
+
+  put(key, tile) {
+    const before = this.tiles.get(key);
+    if (before?.finished && !tile.finished) return;
+    this.tiles.delete(key);
+    this.tiles.set(key, tile);
+    while (this.tiles.size > KEPT) this.tiles.delete(this.tiles.keys().next().value);
+    this.onTile(key);
+  }
+
+  /** Forget failures, so that they are tried again. */
+  retry() {
+    for (const [key, tile] of this.tiles) if (tile.error) this.tiles.delete(key);
+  }
+
+  /** The planes of a tile, or the part of the nearest tile above it that has arrived; null without one. */
+  find(level, x, y) {
+    for (let rise = 0; rise <= Math.min(RISE, level); rise += 1) {
+      const shift = BigInt(rise);
+      const tile = this.tiles.get(`${level - rise}/${x >> shift}/${y >> shift}`);
+      if (tile?.data) return rise ? { data: part(tile.data, rise, x, y), finished: false } : tile;
+    }
+    return null;
+  }
+
+  error(key) {
+    return this.tiles.get(key)?.error;
+  }
+}
+
+/** The part of a tile that a tile `rise` levels below it covers. */
+function part(data, rise, x, y) {
+  const mask = (1n << BigInt(rise)) - 1n;
+  const size = CELLS >> rise;
+  const left = Number(x & mask) * size;
+  const bottom = Number(y & mask) * size;
+  const found = new Uint8Array(4 * PLANE);
+  for (let plane = 0; plane < 3; plane += 1) {
+    for (let row = 0; row < CELLS; row += 1) {
+      const from = plane * PLANE + (bottom + (row >> rise)) * CELLS + left;
+      const to = plane * PLANE + row * CELLS;
+      for (let column = 0; column < CELLS; column += 1) found[to + column] = data[from + (column >> rise)];
+    }
+  }
+  return found;
+}
+
+/** Draw a plane of a tile on a canvas of 64 × 64 pixels, the largest v in the first row. */
+export function drawTile(canvas, data, plane, table) {
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(CELLS, CELLS);
+  for (let row = 0; row < CELLS; row += 1) {
+    for (let column = 0; column < CELLS; column += 1) {
+      const color = table[data[plane * PLANE + row * CELLS + column]];
+      const at = 4 * ((CELLS - 1 - row) * CELLS + column);
+      image.data[at] = color[0];
+      image.data[at + 1] = color[1];
+      image.data[at + 2] = color[2];
+      image.data[at + 3] = 255;
+    }
+  }
+  context.putImageData(image, 0, 0);
+}
+
+/** The bytes of one cell: label + 1, confidence, margin, status. */
+export function cellBytes(data, i, j) {
+  const at = Number(j & 63n) * CELLS + Number(i & 63n);
+  return [0, 1, 2, 3].map((plane) => data[plane * PLANE + at]);
+}

@@ -1,0 +1,99 @@
+// The state of a view and its address: what a link restores.
+
+import { BITS, ONE, cellOf, coordinateText, decimalsOf, nearestCell, positionOf, positionOfCell } from "./exact.js";
+
+export const LAYERS = ["class", "confidence", "margin"];
+const SCENE = [
+  "model", "scheduler", "steps", "base_seed", "direction_seeds", "geometry", "length", "dtype", "lanes", "noise_seed",
+  "reject",
+];
+const CENTER_GUARD = 2;
+
+/** The fields of an address, without its `#`. */
+export function fieldsOf(address) {
+  return new Map(new URLSearchParams(address.replace(/^#/, "")));
+}
+
+/** The scene that an address names: texts by field. */
+export function sceneOf(address) {
+  const fields = fieldsOf(address);
+  return Object.fromEntries(SCENE.filter((name) => fields.has(name)).map((name) => [name, fields.get(name)]));
+}
+
+/** The view of an address in a scene of a length and depth. What is missing or malformed takes its default. */
+export function viewOf(address, { length, deepest }) {
+  const fields = fieldsOf(address);
+  const level = integer(fields.get("level"), 0, deepest) ?? 2;
+  const [u, v] = (fields.get("at") ?? "").split(",");
+  const center = [u, v].map((text) => inPlane(text === undefined ? null : positionOf(text, length)));
+  return {
+    level,
+    center: center.includes(null) ? [ONE / 2n, ONE / 2n] : center,
+    layer: LAYERS.includes(fields.get("layer")) ? fields.get("layer") : "class",
+    opacity: decimal(fields.get("opacity"), 0.1, 1) ?? 1,
+    points: ["a", "b"].map((name) => cellOfText(fields.get(name) ?? "", length, deepest)),
+    step: integer(fields.get("step"), 0, 1000) ?? null,
+    shown: (fields.get("layers") ?? "").split(",").filter(Boolean).slice(0, 8),
+  };
+}
+
+/** The address of a view: `viewOf` and `sceneOf` are its inverse. */
+export function addressOf(scene, view, length) {
+  const fields = new URLSearchParams(scene);
+  fields.set("level", String(view.level));
+  const decimals = decimalsOf(view.level, length) + CENTER_GUARD;
+  fields.set("at", view.center.map((position) => coordinateText(position, length, decimals)).join(","));
+  if (view.layer !== "class") fields.set("layer", view.layer);
+  if (view.opacity !== 1) fields.set("opacity", String(view.opacity));
+  for (const [name, cell] of [["a", view.points[0]], ["b", view.points[1]]]) {
+    if (cell) fields.set(name, `${cellText(cell, length)}@${cell.level}`);
+  }
+  if (view.step !== null) fields.set("step", String(view.step));
+  if (view.shown.length) fields.set("layers", view.shown.join(","));
+  return "#" + fields.toString().replaceAll("%2C", ",").replaceAll("%40", "@");
+}
+
+/** The coordinates of a cell. */
+export function cellText(cell, length) {
+  const decimals = decimalsOf(cell.level, length);
+  return [cell.i, cell.j].map((k) => coordinateText(positionOfCell(k, cell.level), length, decimals)).join(",");
+}
+
+/** The cell of a level that contains a position [u, v]. */
+export function cellAt(position, level) {
+  const [i, j] = position.map((value) => cellOf(value, level));
+  return { level, i, j };
+}
+
+/** The address of a cell for the server. */
+export function cellKey(cell) {
+  return `${cell.level}/${cell.i}/${cell.j}`;
+}
+
+/** The middle of a cell, as a position. */
+export function middleOf(cell) {
+  const half = 1n << (BITS - 7n - BigInt(cell.level));
+  return [cell.i, cell.j].map((index) => positionOfCell(index, cell.level) + half);
+}
+
+function cellOfText(text, length, deepest) {
+  const found = /^([^,@]+),([^,@]+)@([0-9]{1,2})$/.exec(text);
+  if (!found || Number(found[3]) > deepest) return null;
+  const level = Number(found[3]);
+  const positions = [found[1], found[2]].map((part) => positionOf(part, length));
+  if (positions.includes(null)) return null;
+  const [i, j] = positions.map((position) => nearestCell(position, level));
+  return i === null || j === null ? null : { level, i, j };
+}
+
+function inPlane(position) {
+  return position === null || position < 0n || position > ONE ? null : position;
+}
+
+function integer(text, least, most) {
+  return /^[0-9]{1,4}$/.test(text ?? "") ? Math.min(Math.max(Number(text), least), most) : null;
+}
+
+function decimal(text, least, most) {
+  return /^[0-9](\.[0-9]{1,3})?$/.test(text ?? "") ? Math.min(Math.max(Number(text), least), most) : null;
+}

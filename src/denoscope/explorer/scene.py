@@ -1,0 +1,134 @@
+"""What an explorer shows: a model, its denoising loop, and the plane of noises through which the user moves."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal, get_args
+
+from denoscope.config import LANES, MAP_LANES, DefaultConfig, Geometry, SystemConfig
+from denoscope.foundation.errors import UserError
+
+Precision = Literal["auto", "float32", "float64"]
+MOST_STEPS, MOST_LANES, LARGEST_SEED = 1000, 256, 2**63 - 1
+LONGEST_TEXT = 200
+"""Characters of a name."""
+LENGTH = re.compile(r"\d{1,6}(\.\d{1,12})?")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that decides the labels of the plane; each field stands in the address of a view.
+
+    The plane is a square around its base. Its cells lie on lattices of 2^k · 64 points along each side.
+    """
+
+    model: str
+    scheduler: str = ""
+    """Empty for the model's own."""
+    steps: int = 10
+    base_seed: int = DefaultConfig.plane_base_seed
+    direction_seeds: tuple[int, int] = DefaultConfig.direction_seeds
+    geometry: Geometry = "spherical"
+    length: str = ""
+    """The side of the plane (L2), a decimal number; empty for the one that fits the model."""
+    dtype: Precision = "auto"
+    """Precision of the network; auto is float32 where that resolves the cells, and float64 where it does not."""
+    lanes: int = MAP_LANES
+    noise_seed: int = SystemConfig.seed
+    reject: bool = False
+
+    def __post_init__(self) -> None:
+        checks = {
+            "model": (0 < len(self.model) <= LONGEST_TEXT, f"a name of up to {LONGEST_TEXT} characters"),
+            "scheduler": (len(self.scheduler) <= LONGEST_TEXT, f"a name of up to {LONGEST_TEXT} characters"),
+            "steps": (1 <= self.steps <= MOST_STEPS, f"1 to {MOST_STEPS}"),
+            "base_seed": (0 <= self.base_seed <= LARGEST_SEED, f"0 to {LARGEST_SEED}"),
+            "noise_seed": (0 <= self.noise_seed <= LARGEST_SEED, f"0 to {LARGEST_SEED}"),
+            "direction_seeds": (
+                _are_two_seeds(self.direction_seeds),
+                f"two different integers, 0 to {LARGEST_SEED}",
+            ),
+            "geometry": (self.geometry in get_args(Geometry), "flat, spherical"),
+            "dtype": (self.dtype in get_args(Precision), "auto, float32, float64"),
+            "lanes": (LANES[1](self.lanes) and self.lanes <= MOST_LANES, f"{LANES[0]}, up to {MOST_LANES}"),
+            "length": (_is_length(self.length), "a decimal number above 0, such as 18 or 0.5"),
+        }
+        for name, (fits, allowed) in checks.items():
+            if not fits:
+                raise UserError(f"{name} is {getattr(self, name)!r}; allowed: {allowed}")
+
+    @classmethod
+    def of_fields(cls, texts: Mapping[str, str]) -> Scene:
+        """The scene of the fields of an address, each a text; other fields keep their default.
+
+        Raises: UserError naming the first field that is unknown or invalid.
+        """
+        known = {item.name: item.type for item in dataclasses.fields(cls)}
+        if unknown := next((name for name in texts if name not in known), None):
+            raise UserError(f"a view has no field {unknown[:40]!r}; its fields are {', '.join(known)}")
+        if "model" not in texts:
+            raise UserError("model is missing; allowed: the name of a model")
+        values: dict[str, Any] = {}
+        for name, text in texts.items():
+            parse = _PARSERS.get(name, str)
+            try:
+                values[name] = parse(text)
+            except ValueError:
+                raise UserError(f"{name} is {text[:80]!r}; allowed: {_WORDS[parse]}") from None
+        return cls(**values)
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The fields that differ from their defaults, as texts; `of_fields` is the inverse."""
+        return {
+            item.name: _text(value)
+            for item in dataclasses.fields(self)
+            if (value := getattr(self, item.name)) != item.default
+        }
+
+
+def _is_length(text: str) -> bool:
+    return not text or (LENGTH.fullmatch(text) is not None and Decimal(text) > 0)
+
+
+def _are_two_seeds(seeds: tuple[int, ...]) -> bool:
+    return len(seeds) == 2 and seeds[0] != seeds[1] and all(0 <= seed <= LARGEST_SEED for seed in seeds)
+
+
+def _integer(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,19}", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _pair(text: str) -> tuple[int, ...]:
+    return tuple(_integer(part) for part in text.split(",", 2))
+
+
+def _switch(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError(text)
+    return text == "1"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+_PARSERS: dict[str, Any] = {
+    **dict.fromkeys(("steps", "base_seed", "noise_seed", "lanes"), _integer),
+    "direction_seeds": _pair,
+    "reject": _switch,
+}
+_WORDS: dict[Any, str] = {
+    _integer: "an integer",
+    _pair: "two integers, such as 100,200",
+    _switch: "0 or 1",
+    str: "a text",
+}

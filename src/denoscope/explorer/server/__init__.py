@@ -1,0 +1,1 @@
+"""The explorer's server: routes, safety, and the process that runs it."""

@@ -1,0 +1,122 @@
+"""Results of jobs as answers of HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from denoscope.explorer.job_queue import DONE, Job
+from denoscope.explorer.session import Session
+from denoscope.explorer.tile_address import TileAddress
+from denoscope.explorer.tile_picture import TilePicture
+from denoscope.foundation.errors import UserError, first_line
+
+LOGGER = logging.getLogger(__name__)
+GONE = 499
+"""The status of an answer that nobody waits for."""
+
+
+def error_answer(error: Exception) -> JSONResponse:
+    """What a page shows in place of the result that failed."""
+    status = 400 if isinstance(error, (UserError, ValueError)) else 500
+    return JSONResponse({"error": message_of(error)}, status)
+
+
+def message_of(error: Exception) -> str:
+    """One line that describes an error."""
+    if isinstance(error, UserError):
+        return str(error)
+    LOGGER.warning("%s: %s", type(error).__name__, first_line(error))
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+class _Inbox:
+    """Results that arrive from the thread of the jobs."""
+
+    def __init__(self) -> None:
+        self._loop, self._queue = asyncio.get_running_loop(), asyncio.Queue[Any]()
+
+    def put(self, item: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the server has stopped
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
+
+    async def get(self) -> Any:
+        return await self._queue.get()
+
+
+async def one_answer(
+    session: Session, request: Request, submit: Callable[[Callable[[Any], None]], Job]
+) -> Response:
+    """The result of a job that yields one, as JSON; the job is cancelled if the page goes away."""
+    inbox = _Inbox()
+    job = submit(inbox.put)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        while True:
+            arrives = asyncio.ensure_future(inbox.get())
+            await asyncio.wait({arrives, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not arrives.done():
+                arrives.cancel()
+                return Response(status_code=GONE)
+            result = arrives.result()
+            if isinstance(result, Exception):
+                return error_answer(result)
+            if result is not None:
+                return JSONResponse(result)
+    finally:
+        gone.cancel()
+        session.jobs.cancel([job])
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def tile_lines(
+    session: Session, submit: Callable[[Callable[[TileAddress, Any], None]], Sequence[Job]]
+) -> AsyncIterator[bytes]:
+    """A line of JSON for each stage of each tile: `tile`, and `data` with `finished`, or `error`."""
+    inbox = _Inbox()
+    jobs = list(submit(lambda address, result: inbox.put((address, result))))
+    open_jobs, failed = len(jobs), set()
+    try:
+        while open_jobs:
+            address, result = await inbox.get()
+            if result is DONE or isinstance(result, Exception):
+                open_jobs -= 1
+            if result is DONE or address in failed:
+                continue
+            line: dict[str, Any] = {"tile": str(address)}
+            if isinstance(result, TilePicture):
+                line |= {"data": base64.b64encode(result.packed()).decode(), "finished": result.finished}
+            else:
+                failed.add(address)
+                line["error"] = message_of(result)
+            yield json.dumps(line).encode() + b"\n"
+    finally:
+        session.jobs.cancel(jobs)
+
+
+async def json_body(request: Request) -> dict[str, Any]:
+    """The JSON object that a request holds.
+
+    Raises: UserError if it holds something else.
+    """
+    try:
+        content = json.loads(await request.body())
+    except ClientDisconnect:
+        raise UserError("the request was cut off") from None
+    except (ValueError, RecursionError):
+        raise UserError("the request holds no JSON") from None
+    if not isinstance(content, dict):
+        raise UserError("the request holds no JSON object")
+    return content

@@ -1,0 +1,89 @@
+"""The addresses that an explorer answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from denoscope.explorer.scene import Scene
+from denoscope.explorer.server.answers import error_answer, json_body, one_answer, tile_lines
+from denoscope.explorer.server.safety import Gate
+from denoscope.explorer.session import Session
+from denoscope.explorer.tile_address import CellAddress, TileAddress
+from denoscope.foundation.errors import UserError
+
+PAGE = Path(__file__).parents[1] / "page"
+"""The page and everything that it loads."""
+Endpoint = Callable[[Session, Request], Awaitable[Response]]
+
+
+def application(session: Session, port: int) -> Gate:
+    """The explorer's server as an ASGI application, which answers for this port only."""
+    routes = [
+        Route("/api/start", _answering(session, _start)),
+        Route("/api/scene", _answering(session, _scene)),
+        Route("/api/point", _answering(session, _point)),
+        Route("/api/view", _answering(session, _view), methods=["POST"]),
+        Mount("/", StaticFiles(directory=PAGE, html=True)),
+    ]
+    return Gate(Starlette(routes=routes), port)
+
+
+def _answering(session: Session, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint whose errors are answers."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await endpoint(session, request)
+        except UserError as error:
+            return error_answer(error)
+
+    return answered
+
+
+async def _start(session: Session, _request: Request) -> Response:
+    return JSONResponse(session.start.fields)
+
+
+async def _scene(session: Session, request: Request) -> Response:
+    scene, _ = _parsed(request)
+    return await one_answer(session, request, lambda report: session.describe(scene, report))
+
+
+async def _point(session: Session, request: Request) -> Response:
+    scene, rest = _parsed(request, "cell", "layers")
+    cell = CellAddress.parse(rest["cell"])
+    layers = [name for name in rest["layers"].split(",") if name]
+    return await one_answer(session, request, lambda report: session.point(scene, cell, layers, report))
+
+
+async def _view(session: Session, request: Request) -> Response:
+    body = await json_body(request)
+    scene = Scene.of_fields(_texts(body.get("scene"), "scene"))
+    tiles = body.get("tiles")
+    if not isinstance(tiles, list) or not all(isinstance(text, str) for text in tiles):
+        raise UserError("tiles are no list of texts; allowed: addresses, such as 3/2/5")
+    addresses = [TileAddress.parse(text) for text in dict.fromkeys(tiles)]
+    session.check_tiles(addresses)
+    lines = tile_lines(session, lambda report: session.tiles(scene, addresses, report))
+    return StreamingResponse(lines, media_type="application/x-ndjson")
+
+
+def _parsed(request: Request, *others: str) -> tuple[Scene, Mapping[str, str]]:
+    """The scene of a query, and its other fields, empty if they are missing."""
+    fields = dict(request.query_params)
+    rest = {name: fields.pop(name, "") for name in others}
+    return Scene.of_fields(fields), rest
+
+
+def _texts(value: Any, name: str) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise UserError(f"{name} is no object of texts")
+    return value

@@ -1,0 +1,66 @@
+"""The process of an explorer: its port, its link, and its end."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import webbrowser
+
+from denoscope.explorer.server.application import application
+from denoscope.explorer.session import Session
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
+
+LOGGER = logging.getLogger(__name__)
+HOST = "127.0.0.1"
+PORTS_TRIED = 20
+
+
+def serve(session: Session, *, port: int, browser: bool) -> None:
+    """Serve an explorer to this machine until Ctrl-C, on the first free port from `port` on.
+
+    Raises: UserError if there is no free port.
+    """
+    import uvicorn
+
+    with bound(port) as listening:
+        taken = listening.getsockname()[1]
+        if taken != port:
+            LOGGER.warning("port %s is in use; taking %s", port, taken)
+        gate = application(session, taken)
+        config = uvicorn.Config(
+            gate,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            h11_max_incomplete_event_size=2**14,
+        )
+        print(gate.link, flush=True)
+        print("Ctrl-C stops the explorer.", flush=True)
+        if browser and not webbrowser.open(gate.link):
+            LOGGER.warning("no browser was found: open the link yourself")
+        try:
+            uvicorn.Server(config).run(sockets=[listening])
+        finally:
+            session.close()
+
+
+def bound(port: int) -> socket.socket:
+    """A socket that listens to this machine only, on the first free port from `port` on.
+
+    Raises: UserError if there is none among the next 20.
+    """
+    for number in range(port, min(port + PORTS_TRIED, 65536)):
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((HOST, number))
+            listening.listen()
+        except OSError:
+            listening.close()
+            continue
+        return listening
+    raise UserError(
+        f"{spelled('port')} is {port}, and it and the next {PORTS_TRIED - 1} ports are in use or not allowed; name another one"
+    )

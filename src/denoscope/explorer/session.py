@@ -1,0 +1,118 @@
+"""What an explorer computes, for whoever asks: the jobs behind each view and each point, and the thread that does them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from denoscope.explorer.atlas import Atlas
+from denoscope.explorer.job_queue import Job, JobQueue
+from denoscope.explorer.models import Models
+from denoscope.explorer.point_sequence import point_sequence
+from denoscope.explorer.scene import Scene
+from denoscope.explorer.tile_address import ANCHOR_EVERY, CELLS, CellAddress, TileAddress
+from denoscope.explorer.tile_picture import TilePicture
+from denoscope.foundation.errors import UserError
+
+AT_ONCE, COARSE, FINE = range(3)
+"""Ranks of jobs: what the user waits for, and the two stages of tiles."""
+MOST_TILES = 160
+"""Tiles of one view."""
+MOST_JOBS = 8 * MOST_TILES
+ATLASES = 3
+"""Scenes that stay in memory."""
+Report = Callable[[Any], None]
+
+
+@dataclass(eq=False)
+class Session:
+    """One run of an explorer. Its methods only queue work; one thread does it, so no model is called by two threads."""
+
+    models: Models
+    start: Scene
+    """The scene of a page without an address."""
+    colors: Sequence[str]
+    """Colours of the classes, each `#rrggbb`."""
+    cache: Path | None = None
+    jobs: JobQueue = field(default_factory=lambda: JobQueue(MOST_JOBS))
+    _atlases: OrderedDict[Scene, Atlas] = field(default_factory=OrderedDict)
+
+    def describe(self, scene: Scene, report: Report) -> Job:
+        """Queue the description of a scene: everything that a page needs to show it."""
+        return self._once(lambda: self._description(scene), report)
+
+    def point(self, scene: Scene, cell: CellAddress, layers: Sequence[str], report: Report) -> Job:
+        """Queue the sequence of a point."""
+        return self._now(lambda: point_sequence(self._atlas(scene), cell, layers), report)
+
+    def tiles(
+        self, scene: Scene, addresses: Sequence[TileAddress], report: Callable[[TileAddress, Any], None]
+    ) -> list[Job]:
+        """Queue the tiles of a view in the order of their importance, all coarse ones before the fine ones."""
+        jobs = [
+            Job(rank, partial(self._stage, stage, scene, address), partial(report, address))
+            for rank, stage in ((COARSE, Atlas.coarse), (FINE, Atlas.fine))
+            for address in addresses
+        ]
+        self.jobs.submit(jobs)
+        return jobs
+
+    def check_tiles(self, addresses: Sequence[TileAddress]) -> None:
+        """Refuse a view of too many tiles.
+
+        Raises: UserError
+        """
+        if len(addresses) > MOST_TILES:
+            raise UserError(f"tiles are {len(addresses)}; allowed: {MOST_TILES}")
+        self.jobs.check_room(2 * len(addresses))
+
+    def close(self) -> None:
+        """End the thread."""
+        self.jobs.stop()
+
+    def _stage(
+        self, stage: Callable[[Atlas, TileAddress], Iterator[TilePicture]], scene: Scene, address: TileAddress
+    ) -> Iterator[TilePicture]:
+        return stage(self._atlas(scene), address)
+
+    def _once(self, work: Callable[[], Any], report: Report) -> Job:
+        def results() -> Iterator[Any]:
+            yield work()
+
+        return self._now(results, report)
+
+    def _now(self, work: Callable[[], Iterator[Any]], report: Report) -> Job:
+        job = Job(AT_ONCE, work, report)
+        self.jobs.submit([job])
+        return job
+
+    def _atlas(self, scene: Scene) -> Atlas:
+        """The atlas of a scene; those that were not used for longest are dropped."""
+        if scene not in self._atlases:
+            self._atlases[scene] = Atlas(scene, self.models.denoiser, self.cache)
+            while len(self._atlases) > ATLASES:
+                self._atlases.popitem(last=False)
+        self._atlases.move_to_end(scene)
+        return self._atlases[scene]
+
+    def _description(self, scene: Scene) -> dict[str, Any]:
+        atlas = self._atlas(scene)
+        denoiser = atlas.denoiser(0)
+        atlas.classifier(0)
+        return {
+            "scene": scene.fields,
+            "models": self.models.names,
+            "scheduler": type(denoiser.scheduler).__name__,
+            "shape": list(denoiser.shape),
+            "length": atlas.plane.length,
+            "cells": CELLS,
+            "anchor_every": ANCHOR_EVERY,
+            "deepest": atlas.deepest,
+            "float32_to": atlas.float32_to,
+            "colors": list(self.colors),
+            "layers": [layer.address for layer in denoiser.layers() if layer.shape is not None],
+        }

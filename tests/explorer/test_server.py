@@ -1,0 +1,270 @@
+"""The server: who is answered, what is refused, and what fuzzed requests get."""
+
+import json
+import random
+import socket
+
+import pytest
+from starlette.testclient import TestClient
+
+from denoscope.config import SystemConfig
+from denoscope.explorer.models import Models
+from denoscope.explorer.scene import Scene
+from denoscope.explorer.server.application import PAGE, application
+from denoscope.explorer.server.running import bound
+from denoscope.explorer.server.safety import LONGEST_BODY
+from denoscope.explorer.session import MOST_TILES, Session
+from denoscope.foundation.errors import UserError
+
+BASE = "http://127.0.0.1:8765"
+POINT = "/api/point?model=digits&steps=2&cell=2/70/100"
+
+
+@pytest.fixture(scope="module")
+def gate(digits_session):
+    return application(digits_session, 8765)
+
+
+@pytest.fixture
+def client(gate):
+    """A browser that has opened the link."""
+    with TestClient(gate, base_url=BASE) as opened:
+        assert opened.get(gate.link).url == f"{BASE}/"
+        yield opened
+
+
+def lines_of(response):
+    return [json.loads(line) for line in response.text.splitlines()]
+
+
+def view(client, tiles, **scene):
+    return client.post(
+        "/api/view", json={"scene": {"model": "digits", "steps": "2", **scene}, "tiles": tiles}
+    )
+
+
+def test_the_link_leads_to_the_page_and_hides_its_token(gate):
+    with TestClient(gate, base_url=BASE) as client:
+        response = client.get(gate.link, follow_redirects=False)
+        assert response.status_code == 303 and response.headers["location"] == "/"
+        cookie = response.headers["set-cookie"].lower()
+        assert "httponly" in cookie and "samesite=strict" in cookie
+        assert "<title>denoscope" in client.get("/").text
+
+
+@pytest.mark.parametrize("path", ["/api/start", "/api/scene?model=digits", POINT])
+def test_without_the_token_nothing_is_computed(gate, path):
+    with TestClient(gate, base_url=BASE) as client:
+        response = client.get(path)
+        assert response.status_code == 401 and "link" in response.json()["error"]
+        assert client.get("/?token=wrong").status_code == 401
+        assert client.get("/").status_code == 200, "the page itself holds no secret and says what to do"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example:8765"}, 403),
+        ({"host": "127.0.0.1:8766"}, 403),
+        ({"host": "127.0.0.1"}, 403),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"content-length": str(LONGEST_BODY + 1)}, 413),
+        ({"content-length": "-5"}, 413),
+        ({"origin": BASE, "sec-fetch-site": "same-origin"}, 200),
+        ({"host": "localhost:8765", "cookie": ""}, 401),
+    ],
+)
+def test_requests_of_other_hosts_and_sites_are_refused(client, headers, status):
+    assert client.get("/api/start", headers=headers).status_code == status
+
+
+def test_a_long_address_and_a_long_body_are_refused(client):
+    assert client.get(f"/api/start?{'x' * 5000}").status_code == 414
+    assert client.post("/api/view", content=b"x" * (LONGEST_BODY + 1)).status_code == 413
+
+
+def test_every_answer_has_the_policy(client):
+    for path in ("/", "/app.js", "/api/start", "/api/none", "/none"):
+        headers = client.get(path).headers
+        policy = headers["content-security-policy"]
+        assert (
+            "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+        )
+        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+
+
+def test_the_page_has_no_inline_code_and_brings_the_licence_of_what_it_uses():
+    html = (PAGE / "index.html").read_text()
+    assert "<script>" not in html and "style=" not in html and "onclick" not in html and "http" not in html
+    assert "Copyright" in (PAGE / "vendor" / "leaflet" / "LICENSE").read_text()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../server/safety.py",
+        "/%2e%2e/scene.py",
+        "/..%2fscene.py",
+        "/vendor/../../scene.py",
+        "//etc/passwd",
+        "/%00",
+    ],
+)
+def test_no_file_outside_of_the_page_is_served(client, path):
+    response = client.get(path)
+    assert response.status_code in (400, 404) and "denoscope" not in response.text.replace(
+        "denoscope explorer", ""
+    )
+
+
+def test_a_scene_is_described(client):
+    facts = client.get("/api/scene?model=digits&steps=2").json()
+    assert facts["scene"] == {"model": "digits", "steps": "2"} and facts["shape"] == [1, 8, 8]
+    assert "mid_block" in facts["layers"] and float(facts["length"]) > 1 and len(facts["colors"]) == 10
+
+
+def test_tiles_arrive_coarse_first_and_agree_with_a_point(client):
+    tiles = ["2/1/1", "2/2/1"]
+    lines = lines_of(view(client, tiles, base_seed="7"))
+    firsts = [line["tile"] for line in lines[:2]]
+    assert firsts == tiles and not any(line["finished"] for line in lines[:2])
+    assert {line["tile"] for line in lines if line["finished"]} == set(tiles)
+    assert client.get(POINT).json()["cell"] == "2/70/100"
+
+
+def test_a_tile_below_the_precision_fails_alone_with_its_reason(client):
+    lines = lines_of(view(client, ["60/5/5", "0/0/0"], dtype="float32"))
+    errors = [line for line in lines if "error" in line]
+    assert [line["tile"] for line in errors] == ["60/5/5"] and "resolution of float32" in errors[0]["error"]
+    assert any(line["tile"] == "0/0/0" and line["finished"] for line in lines if "finished" in line)
+
+
+def test_a_model_that_fails_on_a_tile_is_reported_and_the_next_request_works(client, monkeypatch):
+    from denoscope.explorer.atlas import Atlas
+
+    def fails(_atlas, _address):
+        raise RuntimeError("on purpose")
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Atlas, "coarse", fails)
+        lines = lines_of(view(client, ["3/1/1"]))
+    assert [line["error"] for line in lines if "error" in line] == ["RuntimeError: on purpose"]
+    assert lines_of(view(client, ["3/1/1"]))[-1]["finished"]
+
+
+@pytest.mark.parametrize(
+    ("body", "part"),
+    [
+        (b"", "JSON"),
+        (b"[" * 20_000, "JSON"),
+        (b"[]", "object"),
+        (b'{"tiles": []}', "scene"),
+        (b'{"scene": {"model": 3}, "tiles": []}', "scene"),
+        (b'{"scene": {"model": "digits"}, "tiles": "0/0/0"}', "tiles"),
+        (b'{"scene": {"model": "digits"}, "tiles": ["0/0/1"]}', "tile 0/0/1"),
+        (b'{"scene": {"model": "/etc"}, "tiles": []}', None),
+    ],
+)
+def test_a_malformed_view_is_refused_in_words(client, body, part):
+    response = client.post("/api/view", content=body)
+    assert response.status_code == (200 if part is None else 400)
+    assert part is None or part in response.json()["error"]
+
+
+def test_a_view_of_too_many_tiles_is_refused(client):
+    response = view(client, [f"8/{k}/0" for k in range(MOST_TILES + 1)])
+    assert response.status_code == 400 and str(MOST_TILES) in response.json()["error"]
+
+
+@pytest.mark.parametrize("model", ["/etc", "../digits", "owner/name", "C:\\x", "digits\x00"])
+def test_a_view_cannot_make_the_server_read_a_folder_or_the_hub(client, model):
+    response = client.get("/api/scene", params={"model": model})
+    assert response.status_code == 400 and "denoscope explore" in response.json()["error"]
+
+
+def fuzzed(draw):
+    """A random request: a method, and an address that is nearly right."""
+    texts = [
+        "",
+        "0",
+        "-1",
+        "1e9",
+        "9" * 25,
+        "nan",
+        "../..",
+        "%00",
+        "2/70/100",
+        "0/0/0",
+        "é",
+        "a,b",
+        "<script>",
+        "digits",
+        "'",
+    ]
+    path = draw.choice(
+        [
+            "/api/start",
+            "/api/scene",
+            "/api/point",
+            "/api/view",
+            "/api/",
+            "/x",
+            "/vendor/",
+            "/app.js/..",
+            "//",
+            "/.",
+        ]
+    )
+    names = ["model", "steps", "cell", "layers", "geometry", "length", "lanes", "token", "x"]
+    query = "&".join(f"{draw.choice(names)}={draw.choice(texts)}" for _ in range(draw.randrange(5)))
+    return draw.choice(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"]), f"{path}?{query}"
+
+
+def try_fuzzed(client, count, seed):
+    draw = random.Random(seed)
+    for _ in range(count):
+        method, target = fuzzed(draw)
+        response = client.request(
+            method, target, content=draw.choice([b"", b"{}", b"\xff" * 50]) if method == "POST" else None
+        )
+        # Whatever is answered with 200 is a file of the page, or a request that happens to be right.
+        right = (
+            target.startswith(("/api/start?", "/x"))
+            or "model=digits" in target
+            or not target.startswith("/api/")
+        )
+        assert response.status_code in range(400, 500) or (right and response.status_code in (200, 307)), (
+            target
+        )
+
+
+def test_fuzzed_requests_get_an_answer(client):
+    try_fuzzed(client, 300, seed=0)
+
+
+@pytest.mark.slow
+def test_ten_thousand_fuzzed_requests_get_an_answer(client):
+    try_fuzzed(client, 10_000, seed=1)
+
+
+def test_a_port_in_use_makes_the_next_one_be_taken_on_this_machine_only():
+    with bound(20_000) as first, bound(first.getsockname()[1]) as second:
+        host, port = second.getsockname()
+        assert host == "127.0.0.1" and port > first.getsockname()[1]
+
+
+def test_without_a_free_port_the_flag_is_named():
+    with pytest.raises(UserError, match="port is 65535"), socket.socket() as taken:
+        taken.bind(("127.0.0.1", 65535))
+        taken.listen()
+        bound(65535)
+
+
+def test_a_session_is_bounded_and_its_thread_ends():
+    session = Session(Models("digits", device="cpu"), Scene("digits"), SystemConfig.class_colors)
+    session.close()
+    assert not session.jobs._thread.is_alive()
