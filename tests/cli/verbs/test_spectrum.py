@@ -61,6 +61,7 @@ def test_spectrum_resumes_after_a_kill(model, recorder, here, refused):
     finished = int(checkpoint.read(here / "whole.kept" / "noise_0001.npz")["iterations"])
     assert 1 <= unfinished < finished
 
+    (here / ".spectrum.json.lock").unlink()  # of the killed process; the next one would remove it
     before = snapshot(here)
     line += " spectrum.json"
     refused(line, "spectrum.json exists", "--resume", "--overwrite")
