@@ -26,9 +26,14 @@ WAIT = 120_000
 
 
 @pytest.fixture(scope="session")
-def digits_session() -> Iterator[Session]:
+def digits_session(tmp_path_factory) -> Iterator[Session]:
     """A session of the bundled model `digits` in two steps, without a file of known points."""
-    session = Session(Models("digits", device="cpu"), Scene("digits", steps=2), SystemConfig.class_colors)
+    session = Session(
+        Models("digits", device="cpu"),
+        Scene("digits", steps=2),
+        SystemConfig.class_colors,
+        recordings=tmp_path_factory.mktemp("explored"),
+    )
     yield session
     session.close()
 

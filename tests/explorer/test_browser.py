@@ -1,11 +1,15 @@
 """The page in a real browser: what it shows, and what a click, a key and a link do."""
 
+import io
 import random
 import re
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page
 
+import denoscope as ds
 from denoscope.explorer.coordinates import text_of
 from denoscope.explorer.tile_address import CellAddress
 
@@ -30,11 +34,11 @@ def middle_of(page: Page) -> tuple[float, float]:
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
-def pick(page: Page, right: float, down: float, **options) -> None:
+def pick(page: Page, right: float, down: float) -> None:
     """Click beside the middle of the map, and wait for the answer."""
     x, y = middle_of(page)
     with page.expect_response(re.compile("/api/point")):
-        page.mouse.click(x + right, y + down, **options)
+        page.mouse.click(x + right, y + down)
     page.wait_for_selector("#panel:not([aria-busy])")
 
 
@@ -93,6 +97,102 @@ def test_states_of_a_layer_appear_and_are_part_of_the_link(open_page):
     page.click("#layers button")
     page.wait_for_selector("#layers figure", state="detached")
     assert "layers" not in address_of(page)
+
+
+def test_a_second_point_is_compared_with_the_first(open_page):
+    page = open_page("#model=digits&steps=2&level=3&a=1.0,1.0@3", **SMALL)
+    page.wait_for_selector("#point:not([hidden])")
+    page.keyboard.down("Shift")
+    pick(page, 60, 40)
+    page.keyboard.up("Shift")
+    page.wait_for_selector("#pair:not([hidden])")
+    assert re.search(r"A becomes \d, B \d; the class changes \d+ times", page.inner_text("#pair-facts"))
+    assert page.locator("#separation polyline").count() == 1 and page.locator(".pin").all_inner_texts() == [
+        "A",
+        "B",
+    ]
+    link = page.url.partition("#")[2]
+    again = open_page(f"#{link}", **SMALL)
+    again.wait_for_selector("#pair:not([hidden])")
+    assert again.inner_text("#pair-facts") == page.inner_text("#pair-facts") and again.url.endswith(link)
+
+
+def test_record_this_writes_a_recording(open_page, explorer):
+    page = open_page("#model=digits&steps=2&a=2.0,1.0@2&layers=mid_block", **SMALL)
+    page.wait_for_selector("#layers figure")
+    page.click("#record")
+    page.wait_for_selector("#recorded:has-text('.zarr')")
+    path = page.inner_text("#recorded").partition(" (class")[0]
+    recording = ds.open(path)
+    assert recording["mid_block"].sizes["step"] == 2 and Path(path).parent == explorer.session.recordings
+    assert f"class {int(ds.classify(recording.final).label[0])}" in page.inner_text("#recorded")
+
+
+def test_a_saved_picture_leads_back_to_its_view(open_page):
+    page = open_page("#model=digits&steps=2&level=4&at=1.0,1.0&layer=margin", **SMALL)
+    finish(page)
+    with page.expect_download() as saved:
+        page.click("#save-picture")
+    content = Path(saved.value.path()).read_bytes()
+    with Image.open(io.BytesIO(content)) as picture:
+        picture.load()
+        address, shape = picture.text["denoscope"], picture.size
+    assert address == "#" + page.url.partition("#")[2]
+    box = page.locator("#map").bounding_box()
+    assert shape == (round(2 * box["width"]), round(2 * box["height"]))
+    page.click("#home")
+    page.wait_for_url(re.compile("level=2&"))
+    page.evaluate(
+        """(bytes) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], "view.png"));
+          document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
+        }""",
+        list(content),
+    )
+    page.wait_for_url(re.compile("level=4&"))
+    page.wait_for_selector("body[data-state=open]")
+    assert "#" + page.url.partition("#")[2] == address
+
+
+def test_a_saved_page_works_from_disk_without_a_server(open_page, browser, tmp_path):
+    page = open_page("#model=digits&steps=2&level=1&at=0,0", **SMALL)
+    finish(page)
+    with page.expect_download() as saved:
+        page.click("#save-page")
+    path = tmp_path / "view.html"
+    saved.value.save_as(path)
+    assert path.stat().st_size < 10_000_000
+    context, troubles = browser.new_context(viewport={"width": 640, "height": 420}, offline=True), []
+    alone = context.new_page()
+    alone.on("pageerror", lambda error: troubles.append(str(error)))
+    alone.on("console", lambda message: troubles.append(message.text))
+    alone.on(
+        "request",
+        lambda request: (
+            None if request.url.startswith(("file:", "data:", "blob:")) else troubles.append(request.url)
+        ),
+    )
+    alone.goto(path.as_uri())
+    alone.wait_for_selector("body[data-state=open]")
+    finish(alone)
+    assert "level=1" in alone.url and not alone.locator("#open-settings").is_visible()
+    assert color_at(alone, 20, 30) == color_at(page, 20, 30)
+    x, y = middle_of(alone)
+    alone.mouse.click(x + 20, y + 30)
+    alone.wait_for_selector("#point:not([hidden])")
+    label = int(alone.inner_text("#point-title").removeprefix("Becomes "))
+    cell = address_of(alone)["a"]
+    live = open_page(f"#model=digits&steps=2&a={cell}", **SMALL)
+    live.wait_for_selector("#point:not([hidden])")
+    assert live.inner_text("#point-title") == f"Becomes {label}"
+    assert live.inner_text("#point-facts") == alone.inner_text("#point-facts")
+    alone.locator("#map").focus()
+    alone.keyboard.press("-")
+    alone.wait_for_url(re.compile("level=0&"))
+    finish(alone)
+    context.close()
+    assert not troubles
 
 
 def test_the_keyboard_moves_zooms_and_picks(open_page):

@@ -3,14 +3,18 @@
 import json
 import random
 import socket
+from pathlib import Path
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+import denoscope as ds
 from denoscope.config import SystemConfig
 from denoscope.explorer.models import Models
+from denoscope.explorer.page_file import PAGE
 from denoscope.explorer.scene import Scene
-from denoscope.explorer.server.application import PAGE, application
+from denoscope.explorer.server.application import application
 from denoscope.explorer.server.running import bound
 from denoscope.explorer.server.safety import LONGEST_BODY
 from denoscope.explorer.session import MOST_TILES, Session
@@ -154,6 +158,38 @@ def test_a_model_that_fails_on_a_tile_is_reported_and_the_next_request_works(cli
         lines = lines_of(view(client, ["3/1/1"]))
     assert [line["error"] for line in lines if "error" in line] == ["RuntimeError: on purpose"]
     assert lines_of(view(client, ["3/1/1"]))[-1]["finished"]
+
+
+def test_two_points_are_compared_and_one_is_recorded(client, digits_session):
+    scene = {"model": "digits", "steps": "2"}
+    query = {**scene, "a": "2/70/100", "b": "3/300/90", "layers": "mid_block"}
+    answer = client.get("/api/pair", params=query).json()
+    labels, paths = [], []
+    for cell in ("2/70/100", "3/300/90"):
+        labels.append(client.get("/api/point", params={**scene, "cell": cell}).json()["label"])
+        body = {"scene": scene, "cell": cell, "layers": "mid_block"}
+        recorded = client.post("/api/record", json=body).json()
+        assert recorded["label"] == labels[-1]
+        paths.append(recorded["path"])
+    assert [answer["path"][0], answer["path"][-1]] == labels and len(answer["path"]) == 64
+    a, b = (ds.open(path) for path in paths)
+    sequences = [rec.sequence.values[0].astype(float) for rec in (a, b)]
+    apart = [np.linalg.norm(x - y) for x, y in zip(*sequences, strict=True)]
+    np.testing.assert_allclose(answer["separation"], apart, rtol=1e-5)
+    states = [rec["mid_block"].values[0].astype(float) for rec in (a, b)]
+    apart = [np.linalg.norm(x - y) for x, y in zip(*states, strict=True)]
+    np.testing.assert_allclose(answer["layers"]["mid_block"], apart, rtol=1e-5)
+    assert {Path(path).parent for path in paths} == {digits_session.recordings}
+    again = client.post("/api/record", json={"scene": scene, "cell": "2/70/100", "layers": ""}).json()
+    assert again["path"] not in paths
+
+
+@pytest.mark.parametrize("cell", ["../../etc", "2/70", "2/70/100/../..", "99/0/0"])
+def test_a_recording_has_no_place_outside_of_its_folder(client, digits_session, cell):
+    before = sorted(digits_session.recordings.parent.rglob("*.zarr"))
+    body = {"scene": {"model": "digits", "steps": "2"}, "cell": cell, "layers": ""}
+    assert client.post("/api/record", json=body).status_code == 400
+    assert sorted(digits_session.recordings.parent.rglob("*.zarr")) == before
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from denoscope.basins.tiles import Tiles
 from denoscope.explorer.explored_plane import GUARD, ExploredPlane
 from denoscope.explorer.models import Loading
 from denoscope.explorer.scene import Scene
-from denoscope.explorer.tile_address import CELLS, CellAddress, TileAddress
+from denoscope.explorer.tile_address import CELLS, TileAddress
 from denoscope.explorer.tile_picture import TilePicture
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.planes import LARGEST_LEVEL
@@ -105,15 +105,13 @@ class Atlas:
             self._finished.popitem(last=False)
         yield picture
 
-    def answers(self, cell: CellAddress) -> Mapping[str, Any]:
-        """The label of a cell and what the classifier says about it, with the bits of its tile."""
-        labelling = self._tiles(cell.tile).labelling
-        found = labelling(self.plane.noise(cell, self.dtype(cell.level)))
-        return {name: values[0].item() for name, values in found.items()}
-
     def classifier(self, level: int) -> ImageClassifier:
         """The classifier that labels the cells of a level."""
-        return self._tiles_in(TileAddress(0, 0, 0), self.dtype(level)).labelling.classifier
+        return self.labelling(level).classifier
+
+    def labelling(self, level: int) -> Labelling:
+        """What labels the cells of a level."""
+        return self._tiles_in(TileAddress(0, 0, 0), self.dtype(level)).labelling
 
     def _tiles(self, address: TileAddress) -> Tiles:
         return self._tiles_in(address.anchor, self.dtype(address.level))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,16 +24,17 @@ MOST_BYTES = 4 * 2**20
 """Of pictures in one answer."""
 
 
-def point_sequence(atlas: Atlas, cell: CellAddress, layers: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
-    """One answer, as JSON values: what a cell becomes, with the bits that its tile has.
+def point_sequence(
+    atlas: Atlas, cell: CellAddress, layers: Sequence[str] = ()
+) -> Iterator[dict[str, Any] | None]:
+    """One answer, as JSON values, after None for each step: what a cell becomes, with the bits that its tile has.
 
     `states` are x_T … x_0, `estimates` the scheduler's estimates of x_0 at each step; both as shades of grey. The
     probabilities are those of the classifier for each estimate, and for x_0 at the end.
 
     Raises: UserError if the cell is too deep, or a layer is unknown.
     """
-    if len(layers) > MOST_LAYERS:
-        raise UserError(f"layers are {len(layers)}; allowed: {MOST_LAYERS}")
+    check_layers(layers)
     scene, denoiser = atlas.scene, atlas.denoiser(cell.level)
     x_T = atlas.plane.noise(cell, atlas.dtype(cell.level))
     steps = []
@@ -41,12 +42,13 @@ def point_sequence(atlas: Atlas, cell: CellAddress, layers: Sequence[str] = ()) 
         denoiser, x_T, steps=scene.steps, layers=list(layers), noise_seed=scene.noise_seed, lanes=scene.lanes
     ):
         steps.append(step)
+        yield None
     estimates = [step.x_before if step.x_0_estimate is None else step.x_0_estimate for step in steps]
     x_0 = steps[-1].x_after
     yield {
         "cell": str(cell),
         "at": text_of(cell, atlas.plane.length),
-        **_plain(atlas.answers(cell)),
+        **_plain(atlas.labelling(cell.level).classify(x_0.cpu())),
         "precision": str(atlas.dtype(cell.level)).removeprefix("torch."),
         "timesteps": [step.timestep for step in steps],
         "sigmas": [step.sigma for step in steps],
@@ -55,6 +57,15 @@ def point_sequence(atlas: Atlas, cell: CellAddress, layers: Sequence[str] = ()) 
         "estimates": pictures([*estimates, x_0]),
         "layers": {name: _maps(steps, name) for name in (steps[0].states if layers else ())},
     }
+
+
+def check_layers(layers: Sequence[str]) -> None:
+    """Refuse too many layers.
+
+    Raises: UserError
+    """
+    if len(layers) > MOST_LAYERS:
+        raise UserError(f"layers are {len(layers)}; allowed: {MOST_LAYERS}")
 
 
 def _probabilities(atlas: Atlas, cell: CellAddress, images: torch.Tensor) -> list[list[float]]:
@@ -110,9 +121,7 @@ def _maps(steps: Sequence[Step], name: str) -> dict[str, Any]:
     }
 
 
-def _plain(answers: Any) -> dict[str, Any]:
-    """Answers of a classifier as JSON values: NaN as null."""
-    return {
-        name: None if isinstance(value, float) and value != value else value
-        for name, value in answers.items()
-    }
+def _plain(answers: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Answers of a classifier for one image as JSON values: NaN as null."""
+    values = {name: array[0].item() for name, array in answers.items()}
+    return {name: None if value != value else value for name, value in values.items()}

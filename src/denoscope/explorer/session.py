@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from denoscope.explorer.atlas import Atlas
+from denoscope.explorer.exported_view import exported_view
 from denoscope.explorer.job_queue import Job, JobQueue
 from denoscope.explorer.models import Models
+from denoscope.explorer.point_pair import point_pair
+from denoscope.explorer.point_recording import record_point
 from denoscope.explorer.point_sequence import point_sequence
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import ANCHOR_EVERY, CELLS, CellAddress, TileAddress
@@ -38,6 +41,8 @@ class Session:
     colors: Sequence[str]
     """Colours of the classes, each `#rrggbb`."""
     cache: Path | None = None
+    recordings: Path = Path("explored")
+    """The folder of recordings."""
     jobs: JobQueue = field(default_factory=lambda: JobQueue(MOST_JOBS))
     _atlases: OrderedDict[Scene, Atlas] = field(default_factory=OrderedDict)
 
@@ -48,6 +53,24 @@ class Session:
     def point(self, scene: Scene, cell: CellAddress, layers: Sequence[str], report: Report) -> Job:
         """Queue the sequence of a point."""
         return self._now(lambda: point_sequence(self._atlas(scene), cell, layers), report)
+
+    def pair(
+        self, scene: Scene, cells: tuple[CellAddress, CellAddress], layers: Sequence[str], report: Report
+    ) -> Job:
+        """Queue the comparison of two points."""
+        return self._now(lambda: point_pair(self._atlas(scene), *cells, layers), report)
+
+    def record(self, scene: Scene, cell: CellAddress, layers: Sequence[str], report: Report) -> Job:
+        """Queue a recording of a point in the folder of recordings."""
+        return self._now(lambda: record_point(self._atlas(scene), cell, layers, self.recordings), report)
+
+    def export(self, scene: Scene, address: str, report: Report) -> Job:
+        """Queue the page of a view."""
+        return self._now(lambda: self.exported(scene, address), report)
+
+    def exported(self, scene: Scene, address: str) -> Iterator[bytes | None]:
+        """The page of a view, after None for each piece of its work, which the caller's thread does."""
+        yield from exported_view(self._atlas(scene), self._description(scene), address)
 
     def tiles(
         self, scene: Scene, addresses: Sequence[TileAddress], report: Callable[[TileAddress, Any], None]

@@ -6,12 +6,17 @@ import importlib.util
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from denoscope.cli import preflight
+from denoscope.cli.output import ending
 from denoscope.cli.verb import OwnFlags, Verb
 from denoscope.config import MAP_LANES, Settings
 from denoscope.foundation.checked import option
 from denoscope.foundation.errors import UserError
+
+if TYPE_CHECKING:
+    from denoscope.explorer.session import Session
 
 LIBRARIES = ("starlette", "uvicorn")
 PORT = ("an integer from 1024 to 65535", lambda value: 1024 <= value <= 65535)
@@ -31,6 +36,13 @@ class ExploreFlags(OwnFlags):
     no_browser: bool = option(False, "Only print the link, and open no browser.")
     cache: Path | None = option(
         None, "File of points whose labels are known; by default explorer.db in the user's cache folder."
+    )
+    output: Path = option(Path("explored"), "Folder of the recordings that the page makes.")
+    export: Path | None = option(
+        None, "Write a view as one page that works without a server, and end.", ending(".html")
+    )
+    view: str = option(
+        "", "The view to export: a link, or the part of it from # on; by default the whole plane."
     )
     side: str = option("", "Side of the plane (L2), a decimal number; by default a third of a great circle.")
 
@@ -63,8 +75,26 @@ def run(settings: Settings, flags: ExploreFlags) -> None:
     )
     models = Models(model, device=settings.system.device, config=config)
     cache = flags.cache or _cache_file()
-    session = Session(models, scene, settings.system.class_colors, cache)
+    session = Session(models, scene, settings.system.class_colors, cache, flags.output)
+    if flags.export is not None:
+        _export(session, flags.export, flags.view)
+        return
     serve(session, port=flags.port, browser=not flags.no_browser)
+
+
+def _export(session: Session, path: Path, view: str) -> None:
+    """Write the page of a view."""
+    from urllib.parse import urlencode
+
+    from denoscope.explorer.view_address import scene_of
+    from denoscope.foundation.writing.atomic_files import write_output
+
+    address = view or f"#{urlencode(session.start.fields)}"
+    with write_output(path) as file:
+        for page in session.exported(scene_of(address), address):
+            file.write(page or b"")
+    session.close()
+    print(path)
 
 
 def _cache_file() -> Path:

@@ -1,9 +1,23 @@
 // Requests to the explorer's server.
 
+/** The content of a page without a server; this one has one. */
+export const exported = null;
+
 /** An answer of the server as JSON; its errors are thrown with their message. */
 export async function ask(path, fields = {}, signal = undefined) {
   const response = await fetch(`api/${path}?${new URLSearchParams(fields)}`, { signal });
   return answerOf(response);
+}
+
+/** The answer to what is sent, as bytes; its errors are thrown with their message. */
+export async function post(path, content) {
+  const response = await fetch(`api/${path}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(content),
+  });
+  if (!response.ok) await answerOf(response);
+  return new Uint8Array(await response.arrayBuffer());
 }
 
 async function answerOf(response) {
@@ -35,15 +49,4 @@ export async function* tileLines(scene, tiles, signal) {
     rest = lines.pop();
     for (const line of lines) yield JSON.parse(line);
   }
-}
-
-/** Bytes of base64 text. */
-export function bytesOf(text) {
-  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-}
-
-/** The content of zlib-compressed bytes. */
-export async function inflated(bytes) {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
 }

@@ -1,14 +1,16 @@
 // The explorer's page: it keeps the view, the address and the panels in agreement.
 
-import { ask } from "./api.js";
+import { ask, exported, post } from "./api.js";
 import { ONE, coordinateText, decimalsOf } from "./exact.js";
 import { showLegend } from "./palette.js";
 import { PlaneMap } from "./plane_map.js";
+import { PairPanel } from "./pair_panel.js";
 import { PointPanel } from "./point_panel.js";
+import { download, posterOf, textOf } from "./poster.js";
 import { distanceText, rulerLength } from "./ruler.js";
 import { Settings } from "./settings.js";
 import { TileStore, cellBytes } from "./tile_store.js";
-import { addressOf, cellKey, sceneOf, viewOf } from "./view_state.js";
+import { addressOf, cellKey, cellOfKey, sceneOf, viewOf } from "./view_state.js";
 
 const find = (id) => document.getElementById(id);
 const SETTLE = 60; // milliseconds after the last movement until tiles are asked for
@@ -38,6 +40,7 @@ const panel = new PointPanel(find("panel"), {
     showPoint();
   },
 });
+const pair = new PairPanel(find("pair"));
 const settings = new Settings(find("settings"), find("open-settings"), (fields) => {
   location.hash = new URLSearchParams(fields).toString();
 });
@@ -49,10 +52,9 @@ function say(message) {
 
 /** Show what the address names. */
 async function open() {
-  const address = location.hash;
   try {
-    const named = sceneOf(address);
-    const wanted = named.model ? named : { ...(await ask("start")), ...named };
+    const address = sceneOf(location.hash).model ? location.hash : (await ask("start")).address;
+    const wanted = sceneOf(address);
     if (!scene || JSON.stringify(wanted) !== JSON.stringify(scene)) {
       document.body.dataset.state = "opening";
       facts = await ask("scene", wanted);
@@ -67,6 +69,7 @@ async function open() {
     find("opacity").value = String(view.opacity);
     plane.enter(facts, view, { layer: view.layer, colors: facts.colors, opacity: view.opacity });
     showLegend(find("legend"), view.layer, facts.colors);
+    plane.dot((facts.points ?? []).map(cellOfKey));
     say("");
     document.body.dataset.state = "open";
     await showPoint();
@@ -124,7 +127,9 @@ function chosen(position, event) {
 async function showPoint() {
   plane.mark(view.points);
   asking?.abort();
-  const [cell] = view.points;
+  pair.hide();
+  find("recorded").textContent = "";
+  const [cell, other] = view.points;
   if (!cell) {
     panel.hide();
     return;
@@ -135,8 +140,18 @@ async function showPoint() {
   try {
     const fields = { ...scene, cell: cellKey(cell), layers: view.shown.join(",") };
     const point = await ask("point", fields, request.signal);
-    if (asking === request) panel.show(point, { colors: facts.colors, shown: view.shown, step: view.step });
+    if (asking !== request) return;
+    if (point.cell !== cellKey(cell)) {
+      view.points = [cellOfKey(point.cell), null];
+      plane.mark(view.points);
+      writeAddress();
+    }
+    panel.show(point, { colors: facts.colors, shown: view.shown, step: view.step });
     say("");
+    if (!other || exported) return;
+    const both = { ...scene, a: cellKey(cell), b: cellKey(other), layers: view.shown.join(",") };
+    const answer = await ask("pair", both, request.signal);
+    if (asking === request) pair.show(answer, facts);
   } catch (error) {
     if (error.name !== "AbortError") say(error.message);
   } finally {
@@ -178,5 +193,39 @@ find("map").addEventListener("keydown", (event) => {
     panel.toggle();
   }
 });
+find("record").addEventListener("click", async () => {
+  find("recorded").textContent = "recording …";
+  try {
+    const content = { scene, cell: cellKey(view.points[0]), layers: view.shown.join(",") };
+    const { path, label } = JSON.parse(new TextDecoder().decode(await post("record", content)));
+    find("recorded").textContent = `${path} (class ${label})`;
+  } catch (error) {
+    find("recorded").textContent = "";
+    say(error.message);
+  }
+});
+find("save-picture").addEventListener("click", async () => {
+  const { tiles, area } = plane.tilesInView();
+  download(await posterOf(tiles, area, addressOf(scene, view, facts.length)), "denoscope.png", "image/png");
+});
+find("save-page").addEventListener("click", async () => {
+  find("work").textContent = "writing the page …";
+  try {
+    download(await post("export", { address: addressOf(scene, view, facts.length) }), "denoscope.html", "text/html");
+    find("work").textContent = "page saved";
+  } catch (error) {
+    find("work").textContent = "";
+    say(error.message);
+  }
+});
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", async (event) => {
+  event.preventDefault();
+  const [file] = event.dataTransfer.files;
+  const address = file && file.size < 2 ** 26 ? textOf(new Uint8Array(await file.arrayBuffer())) : null;
+  if (address) location.hash = address;
+  else say("The file holds no view; allowed: a picture that this page has saved.");
+});
+document.body.classList.toggle("exported", Boolean(exported));
 window.addEventListener("hashchange", open);
 open();

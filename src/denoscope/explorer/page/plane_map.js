@@ -164,6 +164,13 @@ export class PlaneMap {
     }
   }
 
+  /** The canvases of the tiles in view with their boxes, and the box of the map. */
+  tilesInView() {
+    const canvases = [...this.map.getPane("tilePane").querySelectorAll("canvas[data-tile]")];
+    const tiles = canvases.map((canvas) => ({ canvas, box: canvas.getBoundingClientRect() }));
+    return { tiles, area: this.map.getContainer().getBoundingClientRect() };
+  }
+
   restyle(style) {
     this.style = { ...this.style, ...style };
     this.grid.setOpacity(this.style.opacity);
@@ -176,6 +183,12 @@ export class PlaneMap {
     this.placeMarkers();
   }
 
+  /** Mark the points that can be clicked, where only some can. */
+  dot(cells) {
+    this.dots = cells;
+    this.placeMarkers();
+  }
+
   placeMarkers() {
     for (const marker of this.markers) marker.remove();
     this.markers = (this.cells ?? []).flatMap((cell, k) => {
@@ -184,6 +197,14 @@ export class PlaneMap {
       const marker = L.marker(this.latLng(middleOf(cell)), { icon, keyboard: false, interactive: false });
       return [marker.addTo(this.map)];
     });
+    for (const cell of this.dots ?? []) {
+      const place = this.latLng(middleOf(cell));
+      this.markers.push(L.circleMarker(place, { radius: 3, className: "dot", interactive: false }).addTo(this.map));
+    }
+    if (this.cells?.[0] && this.cells[1]) {
+      const ends = this.cells.map((cell) => this.latLng(middleOf(cell)));
+      this.markers.push(L.polyline(ends, { className: "line", weight: 2, interactive: false }).addTo(this.map));
+    }
   }
 
   cellAt(position) {

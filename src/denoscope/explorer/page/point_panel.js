@@ -1,6 +1,6 @@
 // The panel of a chosen noise: its sequence, class probabilities and states of layers.
 
-import { bytesOf } from "./api.js";
+import { bytesOf } from "./bytes.js";
 
 const FRAME = 400; // milliseconds of a step while playing
 

@@ -1,6 +1,7 @@
 // Tiles that have arrived, and the one stream that brings those of the present view.
 
-import { bytesOf, inflated, tileLines } from "./api.js";
+import { tileLines } from "./api.js";
+import { bytesOf, inflated } from "./bytes.js";
 
 export const CELLS = 64;
 const PLANE = CELLS * CELLS;

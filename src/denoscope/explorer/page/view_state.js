@@ -70,6 +70,23 @@ export function cellKey(cell) {
   return `${cell.level}/${cell.i}/${cell.j}`;
 }
 
+/** The cell of an address for the server. */
+export function cellOfKey(key) {
+  const [level, i, j] = key.split("/");
+  return { level: Number(level), i: BigInt(i), j: BigInt(j) };
+}
+
+/** The key of the cell among `keys` that is nearest to a cell. */
+export function nearest(key, keys) {
+  const place = (text) => middleOf(cellOfKey(text));
+  const [u, v] = place(key);
+  const far = keys.map((other) => {
+    const [x, y] = place(other);
+    return (x - u) ** 2n + (y - v) ** 2n;
+  });
+  return keys[far.reduce((best, value, k) => (value < far[best] ? k : best), 0)];
+}
+
 /** The middle of a cell, as a position. */
 export function middleOf(cell) {
   const half = 1n << (BITS - 7n - BigInt(cell.level));

@@ -20,6 +20,7 @@ from denoscope.explorer.tile_picture import TilePicture
 from denoscope.foundation.errors import UserError, first_line
 
 LOGGER = logging.getLogger(__name__)
+AS_FILE = {"Content-Disposition": "attachment; filename=denoscope.html"}
 GONE = 499
 """The status of an answer that nobody waits for."""
 
@@ -55,7 +56,7 @@ class _Inbox:
 async def one_answer(
     session: Session, request: Request, submit: Callable[[Callable[[Any], None]], Job]
 ) -> Response:
-    """The result of a job that yields one, as JSON; the job is cancelled if the page goes away."""
+    """The result of a job that yields one, as JSON or a page; the job is cancelled if the page goes away."""
     inbox = _Inbox()
     job = submit(inbox.put)
     gone = asyncio.ensure_future(_disconnected(request))
@@ -69,6 +70,8 @@ async def one_answer(
             result = arrives.result()
             if isinstance(result, Exception):
                 return error_answer(result)
+            if isinstance(result, bytes):
+                return Response(result, media_type="text/html", headers=AS_FILE)
             if result is not None:
                 return JSONResponse(result)
     finally:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,15 +12,15 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from denoscope.explorer.page_file import PAGE
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.server.answers import error_answer, json_body, one_answer, tile_lines
 from denoscope.explorer.server.safety import Gate
 from denoscope.explorer.session import Session
 from denoscope.explorer.tile_address import CellAddress, TileAddress
+from denoscope.explorer.view_address import scene_of
 from denoscope.foundation.errors import UserError
 
-PAGE = Path(__file__).parents[1] / "page"
-"""The page and everything that it loads."""
 Endpoint = Callable[[Session, Request], Awaitable[Response]]
 
 
@@ -30,6 +30,9 @@ def application(session: Session, port: int) -> Gate:
         Route("/api/start", _answering(session, _start)),
         Route("/api/scene", _answering(session, _scene)),
         Route("/api/point", _answering(session, _point)),
+        Route("/api/pair", _answering(session, _pair)),
+        Route("/api/record", _answering(session, _record), methods=["POST"]),
+        Route("/api/export", _answering(session, _export), methods=["POST"]),
         Route("/api/view", _answering(session, _view), methods=["POST"]),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
     ]
@@ -49,7 +52,7 @@ def _answering(session: Session, endpoint: Endpoint) -> Callable[[Request], Awai
 
 
 async def _start(session: Session, _request: Request) -> Response:
-    return JSONResponse(session.start.fields)
+    return JSONResponse({"address": f"#{urlencode(session.start.fields)}"})
 
 
 async def _scene(session: Session, request: Request) -> Response:
@@ -59,9 +62,27 @@ async def _scene(session: Session, request: Request) -> Response:
 
 async def _point(session: Session, request: Request) -> Response:
     scene, rest = _parsed(request, "cell", "layers")
-    cell = CellAddress.parse(rest["cell"])
-    layers = [name for name in rest["layers"].split(",") if name]
+    cell, layers = CellAddress.parse(rest["cell"]), _names(rest["layers"])
     return await one_answer(session, request, lambda report: session.point(scene, cell, layers, report))
+
+
+async def _pair(session: Session, request: Request) -> Response:
+    scene, rest = _parsed(request, "a", "b", "layers")
+    cells, layers = (CellAddress.parse(rest["a"]), CellAddress.parse(rest["b"])), _names(rest["layers"])
+    return await one_answer(session, request, lambda report: session.pair(scene, cells, layers, report))
+
+
+async def _record(session: Session, request: Request) -> Response:
+    body = await json_body(request)
+    scene = Scene.of_fields(_texts(body.get("scene"), "scene"))
+    cell, layers = CellAddress.parse(_text(body, "cell")), _names(_text(body, "layers"))
+    return await one_answer(session, request, lambda report: session.record(scene, cell, layers, report))
+
+
+async def _export(session: Session, request: Request) -> Response:
+    address = _text(await json_body(request), "address")
+    scene = scene_of(address)
+    return await one_answer(session, request, lambda report: session.export(scene, address, report))
 
 
 async def _view(session: Session, request: Request) -> Response:
@@ -81,6 +102,17 @@ def _parsed(request: Request, *others: str) -> tuple[Scene, Mapping[str, str]]:
     fields = dict(request.query_params)
     rest = {name: fields.pop(name, "") for name in others}
     return Scene.of_fields(fields), rest
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name, "")
+    if not isinstance(value, str):
+        raise UserError(f"{name} is no text")
+    return value
 
 
 def _texts(value: Any, name: str) -> dict[str, str]:

@@ -1,0 +1,50 @@
+"""A view with everything that can be clicked in it, as one file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from denoscope.explorer.atlas import Atlas
+from denoscope.explorer.page_file import page_file
+from denoscope.explorer.point_sequence import point_sequence
+from denoscope.explorer.view_address import View
+from denoscope.foundation.byte_units import format_bytes
+from denoscope.foundation.errors import UserError
+
+COLUMNS, ROWS = 12, 8
+"""Points with their sequences."""
+LARGEST = 10_000_000
+"""Bytes of a page."""
+
+
+def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Iterator[bytes | None]:
+    """The page of a view, after None for each piece of its work.
+
+    It holds the tiles of the view and of the levels above it, and the sequences of a lattice of points.
+
+    Raises: UserError if the address is invalid, or the page exceeds 10 MB.
+    """
+    view = View.of(address, length=atlas.plane.length, deepest=atlas.deepest)
+    tiles, points = {}, {}
+    for tile in view.tiles:
+        *_, picture = atlas.fine(tile)
+        tiles[str(tile)] = base64.b64encode(picture.packed()).decode()
+        yield None
+    for cell in view.lattice(COLUMNS, ROWS):
+        *_, points[str(cell)] = point_sequence(atlas, cell)
+        yield None
+    page = page_file(
+        {
+            "address": "#" + address.rpartition("#")[2],
+            "facts": {**facts, "deepest": view.level, "layers": [], "points": list(points)},
+            "tiles": tiles,
+            "points": points,
+        }
+    )
+    if len(page) > LARGEST:
+        raise UserError(
+            f"the page has {format_bytes(len(page))}; allowed: {format_bytes(LARGEST)}; export fewer steps"
+        )
+    yield page

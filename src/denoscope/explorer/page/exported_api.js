@@ -1,0 +1,29 @@
+// What a page without a server answers: the content of its own file.
+
+import { nearest } from "./view_state.js";
+
+export const exported = JSON.parse(document.getElementById("exported").textContent);
+
+/** The answer that the server would give. */
+export async function ask(path, fields = {}) {
+  if (path === "start") return { address: exported.address };
+  if (path === "scene") {
+    const other = Object.entries(fields).some(([name, value]) => exported.facts.scene[name] !== value);
+    if (other) throw new Error("this page holds another scene; open it without the part from # on");
+    return exported.facts;
+  }
+  if (path === "point") return exported.points[nearest(fields.cell, exported.facts.points)];
+  throw new Error("this page has no server: start denoscope explore");
+}
+
+/** The tiles that the page holds. */
+export async function* tileLines(_scene, tiles) {
+  for (const tile of tiles) {
+    const data = exported.tiles[tile];
+    yield data ? { tile, data, finished: true } : { tile, error: "this page holds no such tile" };
+  }
+}
+
+export async function post() {
+  throw new Error("this page has no server: start denoscope explore");
+}

@@ -1,0 +1,70 @@
+// Pictures of the view that carry its address, and reading it back.
+
+const KEYWORD = "denoscope";
+const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
+
+/** The visible tiles in one picture, as PNG with the address of the view.
+ *  @param tiles canvases with their boxes on the page; @param area the box of the map */
+export async function posterOf(tiles, area, address, scale = 2) {
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.round(area.width * scale);
+  canvas.height = Math.round(area.height * scale);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  for (const { canvas: tile, box } of tiles) {
+    const [left, top] = [box.left - area.left, box.top - area.top].map((value) => Math.round(value * scale));
+    context.drawImage(tile, left, top, Math.round(box.width * scale), Math.round(box.height * scale));
+  }
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  return withText(new Uint8Array(await blob.arrayBuffer()), address);
+}
+
+/** A PNG with a text chunk after its header. */
+export function withText(png, text) {
+  const content = new TextEncoder().encode(`${KEYWORD}\0${encodeURI(text)}`);
+  const chunk = new Uint8Array(12 + content.length);
+  const view = new DataView(chunk.buffer);
+  view.setUint32(0, content.length);
+  chunk.set(new TextEncoder().encode("tEXt"), 4);
+  chunk.set(content, 8);
+  view.setUint32(8 + content.length, checksum(chunk.subarray(4, 8 + content.length)));
+  const header = 8 + 25; // the signature, and IHDR with its 13 bytes
+  const found = new Uint8Array(png.length + chunk.length);
+  found.set(png.subarray(0, header));
+  found.set(chunk, header);
+  found.set(png.subarray(header), header + chunk.length);
+  return found;
+}
+
+/** The address that a PNG carries; null without one. */
+export function textOf(png) {
+  if (SIGNATURE.some((byte, k) => png[k] !== byte)) return null;
+  const view = new DataView(png.buffer, png.byteOffset, png.byteLength);
+  for (let at = 8; at + 12 <= png.length; at += 12 + view.getUint32(at)) {
+    const length = view.getUint32(at);
+    const kind = String.fromCharCode(...png.subarray(at + 4, at + 8));
+    if (kind !== "tEXt" || at + 12 + length > png.length) continue;
+    const [keyword, text] = new TextDecoder("latin1").decode(png.subarray(at + 8, at + 8 + length)).split("\0");
+    if (keyword === KEYWORD) return decodeURI(text);
+  }
+  return null;
+}
+
+/** CRC-32, as in PNG. */
+function checksum(bytes) {
+  let value = 0xffffffff;
+  for (const byte of bytes) {
+    value ^= byte;
+    for (let k = 0; k < 8; k += 1) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
+  }
+  return (value ^ 0xffffffff) >>> 0;
+}
+
+/** Let the browser save bytes as a file. */
+export function download(bytes, name, type) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([bytes], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}

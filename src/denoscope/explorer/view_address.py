@@ -1,0 +1,88 @@
+"""The address of a view: which scene it names, and what lies around its middle."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from denoscope.explorer.coordinates import cell_at
+from denoscope.explorer.scene import Scene
+from denoscope.explorer.tile_address import CELLS, CellAddress, TileAddress
+from denoscope.foundation.errors import UserError
+
+LONGEST = 4096
+"""Characters of an address."""
+COLUMNS, ROWS = 6, 4
+"""Tiles that a page shows at most beside each other and above each other."""
+FIRST_LEVEL = 2
+
+
+def scene_of(address: str) -> Scene:
+    """The scene that an address names.
+
+    Raises: UserError if a field of it is invalid.
+    """
+    names = {item.name for item in dataclasses.fields(Scene)}
+    return Scene.of_fields({name: text for name, text in _fields(address).items() if name in names})
+
+
+@dataclass(frozen=True)
+class View:
+    """The level of a view and the cell in its middle."""
+
+    level: int
+    middle: CellAddress
+
+    @classmethod
+    def of(cls, address: str, *, length: str, deepest: int) -> View:
+        """The view of an address in a plane of a side and depth; the whole plane if it names none.
+
+        Raises: UserError if its level or coordinates are invalid.
+        """
+        fields = _fields(address)
+        text = fields.get("level", str(FIRST_LEVEL))
+        if not (text.isascii() and text.isdigit() and len(text) <= 4):
+            raise UserError(f"level is {text[:80]!r}; allowed: 0 to {deepest}")
+        level = min(int(text), deepest)
+        return cls(level, cell_at(fields.get("at", "0,0"), level, length))
+
+    @property
+    def tiles(self) -> list[TileAddress]:
+        """The tiles around the middle that a page shows, and all tiles above them, the largest first."""
+        within = [
+            TileAddress(self.level, x, y)
+            for x in self._near(self.middle.i // CELLS, COLUMNS)
+            for y in self._near(self.middle.j // CELLS, ROWS)
+        ]
+        above = {
+            TileAddress(self.level - rise, tile.x >> rise, tile.y >> rise)
+            for tile in within
+            for rise in range(self.level + 1)
+        }
+        return sorted(above)
+
+    def lattice(self, columns: int, rows: int) -> list[CellAddress]:
+        """Cells that are evenly spread over the tiles around the middle."""
+        x, y = self._near(self.middle.i // CELLS, COLUMNS), self._near(self.middle.j // CELLS, ROWS)
+        return [CellAddress(self.level, i, j) for i in _spread(x, columns) for j in _spread(y, rows)]
+
+    def _near(self, index: int, count: int) -> range:
+        """Up to `count` tiles around one, along an axis."""
+        parts = 2**self.level
+        first = max(0, min(index - count // 2, parts - count))
+        return range(first, min(first + count, parts))
+
+
+def _spread(tiles: range, count: int) -> list[int]:
+    cells = CELLS * len(tiles)
+    return [CELLS * tiles[0] + (2 * k + 1) * cells // (2 * count) for k in range(count)]
+
+
+def _fields(address: str) -> dict[str, str]:
+    if len(address) > LONGEST:
+        raise UserError(f"the address has {len(address)} characters; allowed: {LONGEST}")
+    try:
+        return dict(parse_qsl(address.rpartition("#")[2], keep_blank_values=True, max_num_fields=40))
+    except ValueError:
+        raise UserError("the address has too many fields; allowed: 40") from None

@@ -1,0 +1,71 @@
+"""The address of a view in Python: its scene, its tiles, and the points that are exported with it."""
+
+import pytest
+
+from denoscope.explorer.scene import Scene
+from denoscope.explorer.tile_address import TileAddress
+from denoscope.explorer.view_address import View, scene_of
+from denoscope.foundation.errors import UserError
+
+ADDRESS = "http://127.0.0.1:8765/#model=digits&steps=7&level=5&at=1.25,-2.5&layer=margin&a=1,1@3"
+
+
+def test_an_address_names_a_scene_and_a_middle():
+    assert scene_of(ADDRESS) == Scene("digits", steps=7)
+    view = View.of(ADDRESS, length="16", deepest=40)
+    assert (view.level, view.middle.i, view.middle.j) == (
+        5,
+        int((1.25 + 8) / 16 * 2048),
+        int((-2.5 + 8) / 16 * 2048),
+    )
+
+
+def test_the_tiles_of_a_view_lie_around_its_middle_with_all_above_them():
+    view = View.of(ADDRESS, length="16", deepest=40)
+    own = [tile for tile in view.tiles if tile.level == 5]
+    assert len(own) == 24 and view.middle.tile in own
+    for tile in own:
+        for rise in range(6):
+            assert TileAddress(5 - rise, tile.x >> rise, tile.y >> rise) in view.tiles
+    assert view.tiles[0] == TileAddress(0, 0, 0)
+
+
+def test_the_first_levels_show_the_whole_plane():
+    view = View.of("#model=digits&level=1", length="16", deepest=40)
+    assert [tile for tile in view.tiles if tile.level == 1] == [
+        TileAddress(1, x, y) for x in (0, 1) for y in (0, 1)
+    ]
+
+
+def test_the_lattice_is_evenly_spread():
+    cells = View.of("#model=digits&level=0", length="16", deepest=40).lattice(4, 2)
+    assert sorted({cell.i for cell in cells}) == [8, 24, 40, 56] and sorted({cell.j for cell in cells}) == [
+        16,
+        48,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "part"),
+    [
+        ("#level=3", "model"),
+        ("#model=digits&steps=0", "steps"),
+        ("#" + "a=1&" * 100, "40"),
+        ("#model=" + "x" * 5000, "4096"),
+    ],
+)
+def test_an_address_without_a_valid_scene_is_refused(address, part):
+    with pytest.raises(UserError, match=part):
+        scene_of(address)
+
+
+@pytest.mark.parametrize(
+    ("rest", "part"), [("level=x", "level"), ("level=-1", "level"), ("at=1", "point"), ("at=99,0", "point")]
+)
+def test_an_address_without_a_valid_view_is_refused(rest, part):
+    with pytest.raises(UserError, match=part):
+        View.of(f"#model=digits&{rest}", length="16", deepest=40)
+
+
+def test_a_level_beyond_the_floor_is_the_last_one():
+    assert View.of("#model=digits&level=64", length="16", deepest=40).level == 40
