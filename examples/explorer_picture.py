@@ -59,5 +59,5 @@ def take(
 
 if __name__ == "__main__":
     target, *rest = sys.argv[1:] or ["docs/images/explorer.png"]
-    sizes = [int(text) for text in rest[1:3]] or [1280, 800]
-    take(target, rest[0] if rest else LINK, *sizes, "dark" if "dark" in rest[3:] else "light")
+    width, height = map(int, rest[1:3] or (1280, 800))
+    take(target, rest[0] if rest else LINK, width, height, "dark" if "dark" in rest[3:] else "light")
