@@ -19,7 +19,14 @@ from denoscope.foundation.spelling import as_flags
 from denoscope.foundation.writing import claims
 
 HELP = ("-h", "--help")
-LACK_OF_MEMORY = "can't allocate memory", "not enough memory", "out of memory", "can't start new thread"
+LACK_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "can't start new thread",
+    "could not create a primitive",  # oneDNN, where it cannot allocate one
+    "could not execute a primitive",
+)
 """Phrases in the message of a RuntimeError that show a lack of memory."""
 SPIN_COUNT = "10000"
 """How long OpenMP threads spin before they sleep: without spinning, network calls with few rows take twice as long."""

@@ -61,4 +61,4 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise OSError(errno.EFBIG, f"it has {size:,} bytes; allowed: at most {limit:,}", os.fspath(path))
-        return file.read(limit)
+        return file.read(size)  # it allocates as many bytes as are asked for, however few there are
