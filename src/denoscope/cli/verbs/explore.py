@@ -54,6 +54,10 @@ def run(settings: Settings, flags: ExploreFlags) -> None:
         )
     (model,) = flags.target
     preflight.check_model("target", model)
+    if settings.model.dtype not in ("auto", "float32", "float64"):
+        raise UserError(f"--dtype is {settings.model.dtype}; allowed: auto, float32, float64")
+    if flags.export is not None and flags.export.exists():
+        raise UserError(f"--export is {flags.export}, which exists; name another file")
     from denoscope.explorer.models import Models
     from denoscope.explorer.scene import Scene
     from denoscope.explorer.server.running import serve
@@ -68,7 +72,7 @@ def run(settings: Settings, flags: ExploreFlags) -> None:
         direction_seeds=default.direction_seeds,
         geometry=default.geometry,
         length=flags.side,
-        dtype=config.dtype if config.dtype in ("float32", "float64") else "auto",
+        dtype=settings.model.dtype,
         lanes=settings.inference.lanes,
         noise_seed=settings.system.seed,
         reject=settings.classifier.reject,

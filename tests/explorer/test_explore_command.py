@@ -1,0 +1,63 @@
+"""`denoscope explore` on the command line: what it refuses before anything is loaded, and the page that it writes."""
+
+import importlib.util
+
+import pytest
+
+from denoscope.cli.command import main
+from denoscope.explorer import exported_view
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("nonsense", ["TARGET is 'nonsense'", "digits"]),
+        ("digits mnist", ["TARGET", "one model"]),
+        ("digits --port 80", ["--port is 80", "1024 to 65535"]),
+        ("digits --dtype float16", ["--dtype is float16", "float64"]),
+        ("digits --export view.png", ["--export", ".html"]),
+        ("digits --export here.html", ["--export is here.html", "exists"]),
+        ("digits --side -3 --export new.html", ["length is '-3'", "above 0"]),
+    ],
+)
+def test_what_cannot_be_explored_is_refused_in_one_line(tmp_path, capsys, line, parts):
+    (tmp_path / "here.html").write_text("mine")
+    with pytest.raises(SystemExit, match="2"):
+        main(["explore", *line.split()])
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and all(part in error for part in parts), error
+    assert (tmp_path / "here.html").read_text() == "mine" and not (tmp_path / "new.html").exists()
+
+
+def test_a_missing_library_names_the_extra(monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "uvicorn" else find(name))
+    with pytest.raises(SystemExit, match="2"):
+        main(["explore"])
+    assert "uvicorn" in (error := capsys.readouterr().err) and "denoscope[explorer]" in error
+
+
+def test_a_view_is_written_as_one_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(exported_view, "COLUMNS", 2)
+    monkeypatch.setattr(exported_view, "ROWS", 1)
+    main(
+        [
+            "explore",
+            "digits",
+            "--export",
+            "view.html",
+            "--view",
+            "#model=digits&steps=1&level=0",
+            "--device",
+            "cpu",
+        ]
+    )
+    assert capsys.readouterr().out.strip() == "view.html"
+    page = (tmp_path / "view.html").read_text()
+    assert '"0/0/0"' in page and '"0/16/32"' in page and '"0/48/32"' in page and "Leaflet" in page
