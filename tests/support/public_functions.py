@@ -296,7 +296,17 @@ class Pipe:
         return None
 
 
-CALLBACKS = ("label_of", "classifier", "objective", "observable", "progress", "step", "step_of", "label")
+CALLBACKS = (
+    "label_of",
+    "callback",
+    "classifier",
+    "objective",
+    "observable",
+    "progress",
+    "step",
+    "step_of",
+    "label",
+)
 """Arguments that take a function, whose own errors reach the caller."""
 FUNCTIONS = ("class", "lambda", "network")
 """Values that can be called."""

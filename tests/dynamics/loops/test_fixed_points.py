@@ -24,6 +24,13 @@ def test_starts_may_come_from_numpy():
     assert found.reached.tolist() == [0, 0]
 
 
+def test_states_may_be_single_numbers():
+    """cos x = x at Dottie's number."""
+    found = fixed_points(torch.cos, np.array([0.3, 0.5, 1.2]), iterations=200)
+    assert found.points == pytest.approx([0.7390851332151607], abs=1e-12)
+    assert found.reached.tolist() == [0, 0, 0] and not found.warnings
+
+
 def test_starts_that_do_not_settle_give_a_warning():
     found = fixed_points(logistic(3.2), start(0.3, 0.4).reshape(2, 1))
     assert not len(found.points) and found.reached.tolist() == [-1, -1]

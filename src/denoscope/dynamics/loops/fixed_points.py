@@ -85,7 +85,7 @@ def fixed_points(
         ]
     )
     points, reached, slow = _settled(parse_numbers(starts, "starts"), ends, tolerance, starts.dtype)
-    repelling = [_repels(step, torch.from_numpy(point).to(starts), iterations) for point in points]
+    repelling = [_repels(step, torch.as_tensor(point).to(starts), iterations) for point in points]
     attracting = np.flatnonzero(~np.array(repelling, bool))
     repelled = int(np.isin(reached, np.flatnonzero(repelling)).sum())
     renumbered = np.full(len(points) + 1, -1)  # the last entry is that of −1
