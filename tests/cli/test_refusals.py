@@ -283,6 +283,17 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         f"--device cpu --reject --classifier_weights {WEIGHTS}": ["--reject"],
         "--output run.zarr": ["run.zarr", "--resume", "--overwrite", "--output"],
     },
+    "explore": {
+        "--prot 9000": ["--prot;", "--port"],
+        "mnits": ["TARGET is 'mnits'", "mnist"],
+        "nonsense": ["TARGET is 'nonsense'", "digits"],
+        "digits mnist": ["TARGET", "one model"],
+        "digits --port 80": ["--port is 80", "1024 to 65535"],
+        "digits --dtype float16": ["--dtype is float16", "float64"],
+        "digits --export view.png": ["--export", ".html"],
+        "digits --export file": ["--export", ".html"],
+        "digits --side -3 --export new.html": ["length is '-3'", "above 0"],
+    },
 }
 """Words after the name of a command, and what the line on stderr must name: the flag, its value and what is allowed."""
 

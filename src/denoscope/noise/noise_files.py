@@ -37,12 +37,10 @@ def write(
     names: Sequence[str],
     coords: Mapping[str, np.ndarray],
     parameters: Mapping[str, Any],
-    shape: Sequence[int],
     overwrite: bool,
 ) -> list[Path]:
     """Write noises [C, H, W] beside their manifest; see `NoiseSet.write`."""
     folder = manifest.parent
-    _check_space(len(names) * (FILE_BYTES + 4 * math.prod(shape)), len(names), folder)
     for name in names:
         if not is_file_name(name):
             raise UserError(f"the noise {name!r} cannot be written: its name is not a file name; rename it")
@@ -58,21 +56,22 @@ def write(
         for name, noise in zip(names, noises, strict=True):
             tensor_files.save(noise[None], staged / f"{name}.pt")
         samples = _samples(names, coords)
-        content = {"format": FORMAT, **parameters, "shape": list(shape), "samples": samples}
+        content = {"format": FORMAT, **parameters, "samples": samples}
         content["checksum"] = checksum_of_json(content)
         with write_output(staged / manifest.name) as file:
             file.write((json.dumps(content, indent=1) + "\n").encode())
     return [folder / f"{name}.pt" for name in names]
 
 
-def _check_space(needed: int, count: int, folder: Path) -> None:
-    """Refuse noises that the disk cannot hold, before the first is made.
+def check_space(count: int, shape: Sequence[int], folder: Path) -> None:
+    """Refuse noises [C, H, W] that the disk cannot hold, before names, coordinates or tensors are made.
 
     Raises: UserError with the bytes that are needed and those that are free.
     """
     existing = next(
         place for place in (folder.absolute(), *folder.absolute().parents) if os.path.exists(place)
     )
+    needed = count * (FILE_BYTES + 4 * math.prod(shape))
     if needed > (free := shutil.disk_usage(existing).free):
         raise UserError(
             f"{folder}: {count:,} noises take {format_bytes(needed)}, and {format_bytes(free)} are free; write "

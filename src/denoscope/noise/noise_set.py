@@ -116,13 +116,13 @@ class NoiseSet(ABC):
 
         Raises: UserError naming the file that cannot be written; the earlier set then remains unchanged.
         """
+        noise_files.check_space(len(self), self.shape, Path(folder))
         return noise_files.write(
             self,
             Path(folder) / f"{self.stem}.json",
             names=self.names,
             coords=self.coords,
-            parameters=self.parameters,
-            shape=self.shape,
+            parameters={**self.parameters, "shape": list(self.shape)},
             overwrite=overwrite,
         )
 
