@@ -15,7 +15,7 @@ from denoscope.basins.map_warnings import map_warnings
 from denoscope.basins.point_cache import KnownCells, PointCache
 from denoscope.basins.refinement import MEANINGS, Refinement, Request
 from denoscope.dynamics.boundaries.audit import audit_of
-from denoscope.dynamics.boundaries.label_plane import of_nearest
+from denoscope.dynamics.boundaries.label_plane import nearest_known
 from denoscope.models.classifier.labels import REJECTED
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_grid import PlaneGrid
@@ -62,8 +62,9 @@ class MapCells:
         """A copy of the map so far, in which every cell has the values of the nearest computed one."""
         computed, copy = self.data["computed"].values, self.data.copy(deep=True)
         if computed.any():
+            nearest = nearest_known(computed)
             for name in set(copy.data_vars) - {"computed", "status"}:
-                copy[name].values[...] = of_nearest(copy[name].values, computed)
+                copy[name].values[...] = copy[name].values[nearest]
         return copy
 
     def fill(self, audit: int) -> Iterator[int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from denoscope.dynamics.boundaries.label_plane import of_nearest
+from denoscope.dynamics.boundaries.label_plane import nearest_known
 from denoscope.explorer.tile_address import CELLS
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class TilePicture:
         """The picture of a map of n × n cells; filled cells have the confidence and margin of the nearest computed one."""
         computed = data["computed"].values
         status = data["status"].values if "status" in data else computed
-        values = (of_nearest(data[name].values, computed) for name in ("confidence", "margin"))
+        nearest = nearest_known(computed)
+        values = (data[name].values[nearest] for name in ("confidence", "margin"))
         planes = [data["label"].values + 1, *map(_shares, values), status]
         return cls(np.stack([plane.astype(np.uint8) for plane in planes]), finished)
 

@@ -9,7 +9,7 @@ import numpy as np
 import xarray
 
 from denoscope.config import SystemConfig
-from denoscope.dynamics.boundaries.label_plane import of_nearest
+from denoscope.dynamics.boundaries.label_plane import nearest_known
 from denoscope.dynamics.sensitivity.epsilon_sweep import EpsilonSweep
 from denoscope.dynamics.sensitivity.local_expansion import LocalExpansion
 from denoscope.dynamics.statistics.arguments import parse_array
@@ -134,7 +134,7 @@ def draw_basins(
     check_drawing(ax, result, "basins.map", xarray.Dataset, "label", "u", "v")
     certainty = result["confidence"].to_numpy() if "confidence" in result else None
     if certainty is not None and "status" in result:
-        certainty = of_nearest(certainty, result["status"].to_numpy() <= 1)
+        certainty = certainty[nearest_known(result["status"].to_numpy() <= 1)]
     labels, u, v = (result[name].to_numpy() for name in ("label", "u", "v"))
     return plots.draw_plane(ax, labels, u, v, colors=colors, certainty=certainty)
 

@@ -89,12 +89,12 @@ def beside_boundary(labels: np.ndarray) -> np.ndarray:
     return beside
 
 
-def of_nearest(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The values [ny, nx], those of cells that are not known replaced by that of the nearest known cell."""
+def nearest_known(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of the nearest known cell of each cell [ny, nx]; a known cell is its own nearest one."""
     from scipy import ndimage
 
-    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-    return values[tuple(nearest)]
+    rows, columns = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return rows, columns
 
 
 def doubling_boxes(shape: tuple[int, ...]) -> tuple[int, ...]:
