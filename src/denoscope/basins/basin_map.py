@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, get_args
 
 from denoscope.basins import point_cache
-from denoscope.basins.blank_map import blank_map
+from denoscope.basins.blank_map import attributes, blank_map
 from denoscope.basins.classifiers import ClassifierSource
 from denoscope.basins.labelling import parse_labelling
 from denoscope.basins.map_cells import MapCells
@@ -120,16 +120,16 @@ def basin_map(
     cache = parse_cache(cache, labelling, plane)
     if callback is not None:
         check_callable(callback, "callback", "the map so far to nothing")
-    cells_per_batch = -(-parse_integer(batch_size, "batch_size", minimum=1) // lanes) * lanes
+    batch_size = parse_integer(batch_size, "batch_size", minimum=1)
     origin, nothing = labelling.origin(grid.made_with), labelling.nothing
     options = adaptive_options(grid.shape, audited) if adaptive else {}
     with (
         checkpoint.open(
-            blank_map(grid, nothing, origin | options, adaptive=adaptive), arguments=ARGUMENTS
+            blank_map(grid, nothing, attributes(origin | options), adaptive=adaptive), arguments=ARGUMENTS
         ) as work,
         point_cache.opened(cache, grid.plane, origin, nothing) as points,
         labelling.ready() as ready,
     ):
-        cells = MapCells(ready, plane, grid, work.data, cells_per_batch, points, callback)
+        cells = MapCells(ready, plane, grid, work.data, batch_size, points, callback)
         work.run(cells.fill(audited), None if adaptive else len(plane))
     return work.data

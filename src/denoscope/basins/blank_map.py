@@ -20,13 +20,13 @@ EMPTY = {"i": REJECTED, "b": False}
 
 
 def blank_map(
-    grid: PlaneGrid, nothing: Mapping[str, np.ndarray], origin: Mapping[str, Any], *, adaptive: bool
+    grid: PlaneGrid, nothing: Mapping[str, np.ndarray], attrs: Mapping[str, Any], *, adaptive: bool
 ) -> xarray.Dataset:
     """A map without labels.
 
     Args:
         nothing: the answers of its labelling for no noises.
-        origin: everything that determines its labels; see `Labelling.origin`.
+        attrs: what `attributes` gives; they may be empty for a part of a larger result, which has its own.
     """
     import xarray
 
@@ -34,7 +34,7 @@ def blank_map(
     return xarray.Dataset(
         {name: (("y", "x"), values) for name, values in empty_cells(grid.shape, nothing, marks).items()},
         coords=grid.coords,
-        attrs={**attributes(origin), "warnings": []},
+        attrs={**attrs, "warnings": []},
     )
 
 
@@ -52,6 +52,10 @@ def empty_cells(
 
 
 def attributes(origin: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that say what determines the labels; the name of a model is none of it."""
+    """The attributes that say what determines the labels, which the name of a model does not.
+
+    Args:
+        origin: everything that determines them; see `Labelling.origin`.
+    """
     identity = {name: value for name, value in origin.items() if name not in ("model", "fingerprint")}
     return {**origin, IDENTITY: {**identity, **origin["fingerprint"]}}

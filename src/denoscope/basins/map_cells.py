@@ -32,8 +32,8 @@ class MapCells:
     plane: NoiseSet
     grid: PlaneGrid
     data: xarray.Dataset
-    cells_per_batch: int
-    """The number of cells that are denoised together."""
+    batch_size: int
+    """The number of cells that are denoised together, rounded up to whole calls of the network."""
     cache: PointCache | None = None
     callback: Callable[[xarray.Dataset], None] | None = None
     """Called with the map so far, as `basins.map` says."""
@@ -50,8 +50,9 @@ class MapCells:
             )
             yield
         rows, columns = _where(known < 0, rows, columns)
-        for first in range(0, len(rows), self.cells_per_batch):
-            place = rows[first : first + self.cells_per_batch], columns[first : first + self.cells_per_batch]
+        together = self.labelling.loop.rows_of_whole_calls(self.batch_size)
+        for first in range(0, len(rows), together):
+            place = rows[first : first + together], columns[first : first + together]
             answers = self.labelling(self.plane.batch(self.grid.noise_at(*place).tolist()))
             self._enter(place, answers)
             if self.cache is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from denoscope.basins import point_cache
-from denoscope.basins.blank_map import blank_map
+from denoscope.basins.blank_map import attributes, blank_map
 from denoscope.basins.classifiers import ClassifierSource
 from denoscope.basins.labelling import Labelling, parse_labelling
 from denoscope.basins.map_cells import MapCells
@@ -73,7 +73,7 @@ class Tiles:
         grid, nothing = PlaneGrid.of(part), self.labelling.nothing
         origin = self.labelling.origin(grid.made_with)
         options = adaptive_options(grid.shape, self.audit)
-        data = blank_map(grid, nothing, origin | options, adaptive=True)
+        data = blank_map(grid, nothing, attributes(origin | options), adaptive=True)
         with (
             point_cache.opened(self.cache, part, origin, nothing) as points,
             self.labelling.ready() as ready,

@@ -105,6 +105,10 @@ class Loop:
         dtypes = {"auto": denoiser.dtype, "float32": torch.float32, "float64": torch.float64}
         return dtypes[self.sampler_dtype]
 
+    def rows_of_whole_calls(self, rows: int) -> int:
+        """A number of rows, rounded up to whole calls of the network."""
+        return -(-rows // self.lanes) * self.lanes
+
     def generators(self, index: int, names: Sequence[str]) -> list[torch.Generator]:
         """The generators of a stochastic scheduler's noise at entry `index` of its timesteps, one for each row.
 

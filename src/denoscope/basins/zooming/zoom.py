@@ -127,23 +127,22 @@ def zoom(
     )
     given = grid.plane.in_precision(denoiser.dtype)
     target = given.center if target is None else parse_pair(target, "target", parse_real)
-    adaptive = is_adaptive(method, grid.shape)
     options = {
         "target": list(target),
         "factor": factor,
-        "levels": (count := _parse_levels(levels, given.around(target, given.lengths), factor)),
+        "levels": _parse_levels(levels, given.around(target, given.lengths), factor),
         "method": method,
-        "audited": (audited := parse_audit(audit, method, adaptive=adaptive, default=LEVEL_AUDIT)),
+        "audited": parse_audit(audit, method, adaptive=is_adaptive(method, grid.shape), default=LEVEL_AUDIT),
         "rounding_checks": parse_integer(checks, "checks", minimum=1),
     }
-    cells_per_batch = -(-parse_integer(batch_size, "batch_size", minimum=1) // lanes) * lanes
+    batch_size = parse_integer(batch_size, "batch_size", minimum=1)
     with (
         checkpoint.open(unfinished(labelling, grid, options), arguments=ARGUMENTS) as work,
         labelling.ready() as ready,
     ):
         middle = _begin(work.data, ready, given, target)
-        zoomed = ZoomLevels(ready, middle, work.data, factor, adaptive, audited, checks, cells_per_batch)
-        work.run(zoomed.compute(), count)
+        zoomed = ZoomLevels(ready, middle, work.data, batch_size)
+        work.run(zoomed.compute(), work.data.attrs["levels"])
         work.data = finished(
             work.data, zoomed.part(0), all_levels="precision" if levels is None else "levels"
         )

@@ -12,6 +12,7 @@ import xarray
 from denoscope.basins.blank_map import blank_map
 from denoscope.basins.labelling import Labelling
 from denoscope.basins.map_cells import MapCells
+from denoscope.basins.methods import is_adaptive
 from denoscope.basins.random_cells import random_cells
 from denoscope.basins.zooming import level_measures
 from denoscope.basins.zooming.rounding_floor import REPEATS, changes_with_rounding
@@ -31,17 +32,13 @@ LOST = "level {level} has one label: rounding decides where the boundary is"
 
 @dataclass(frozen=True, eq=False)
 class ZoomLevels:
-    """The levels of a zoom in `data`, which is filled in place."""
+    """The levels of a zoom in `data`, which is filled in place and has the options of the zoom as attributes."""
 
     labelling: Labelling
     plane: PlaneNoise
     """The first level, with the point of the boundary in its middle."""
     data: xarray.Dataset
-    factor: float
-    adaptive: bool
-    audit: int
-    checks: int
-    cells_per_batch: int
+    batch_size: int
 
     def compute(self) -> Iterator[int]:
         """Compute the levels that are not finished until the zoom ends, and yield the number of finished ones after each."""
@@ -56,7 +53,7 @@ class ZoomLevels:
 
     def part(self, level: int) -> PlaneNoise:
         """The noises of a level, whose cells lie symmetrically about the middle, none on it."""
-        along_u, along_v = (length / self.factor**level for length in self.plane.lengths)
+        along_u, along_v = (length / self.data.attrs["factor"] ** level for length in self.plane.lengths)
         half_cell = along_u / self.plane.counts[0] / 2, along_v / self.plane.counts[1] / 2
         return dataclasses.replace(self.plane, lengths=(along_u, along_v), center=half_cell, endpoint=False)
 
@@ -81,17 +78,18 @@ class ZoomLevels:
 
     def _map(self, part: PlaneNoise) -> xarray.Dataset:
         """The map of a level."""
-        grid = PlaneGrid.of(part)
-        data = blank_map(grid, self.labelling.nothing, {"fingerprint": {}}, adaptive=self.adaptive)
-        for _ in MapCells(self.labelling, part, grid, data, self.cells_per_batch).fill(self.audit):
+        grid, options = PlaneGrid.of(part), self.data.attrs
+        adaptive = is_adaptive(options["method"], grid.shape)
+        data = blank_map(grid, self.labelling.nothing, {}, adaptive=adaptive)
+        for _ in MapCells(self.labelling, part, grid, data, self.batch_size).fill(options["audited"]):
             pass
         return data
 
     def _check(self, level: int, part: PlaneNoise) -> int:
-        """Mark the boundary cells whose label rounding decides, among up to `checks` random ones; return their number."""
+        """Mark the boundary cells whose label rounding decides, among random ones; return their number."""
         names = ("label", "computed", "rounding_checked", "unstable")
         label, computed, checked, unstable = (self.data[name].values[level] for name in names)
-        cells = random_cells(computed & beside_boundary(label), self.checks, level)
+        cells = random_cells(computed & beside_boundary(label), self.data.attrs["rounding_checks"], level)
         if count := len(cells[0]):
             x_T = part.batch(PlaneGrid.of(part).noise_at(*cells).tolist())
             draws = np.random.default_rng([level, count])

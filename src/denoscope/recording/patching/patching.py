@@ -136,7 +136,7 @@ class _Work:
 
         Samples that are distinguished by their names share a batch only with those of the same layer.
         """
-        cells_per_batch = -(-batch_size // self.loop.lanes) * self.loop.lanes
+        cells_per_batch = self.loop.rows_of_whole_calls(batch_size)
         together = self.loop.noise == "common" and not self.interventions
         for place in range(len(self.steps)):
             pending = [(int(layer), int(sample)) for layer, sample in np.argwhere(~done[:, place])]
