@@ -115,6 +115,5 @@ def test_the_benchmark_of_maps_times_pictures_and_counts_shared_points():
     options = basins.Options(steps=1, repeats=1, first=16, shared=(8, 16))
     assert 0 < basins._first_picture(digits, options) < math.inf
     assert 0 < basins._lanes(digits, options) < math.inf
-    assert (
-        basins._shared(digits, options) == 0.75
-    )  # all cells are computed, a quarter of them for the coarser map
+    # All cells are computed, a quarter of them for the coarser map.
+    assert basins._shared(digits, options) == 0.75

@@ -27,8 +27,6 @@ good enough for its trajectories to be worth a look. This folder is diffusers' o
 
 One after the other, each from the averaged weights of the one before:
 
-| | epochs | peak learning rate | noise levels | loss in the last epoch |
-|---|---|---|---|---|
 {stages}
 
 The loss is the mean squared error of the noise; at lognormal levels it is weighted, so that the two cannot be compared.
@@ -72,7 +70,10 @@ def write(folder: Path) -> Path:
         parameters=parameters_of(weights),
         megabytes=weights.stat().st_size / 1e6,
         blocks=", ".join(map(str, read(folder / "config.json")["block_out_channels"])),
-        stages="\n".join(map(_stage, range(1, 1 + len(training["stages"])), training["stages"])),
+        stages=table(
+            ["", "epochs", "peak learning rate", "noise levels", "loss in the last epoch"],
+            [[str(number), *_stage(stage)] for number, stage in enumerate(training["stages"], 1)],
+        ),
         averaged=_averaged(training.get("averaged", 1)),
         samples=quality["samples"],
         last=quality["samples"] - 1,
@@ -84,10 +85,10 @@ def write(folder: Path) -> Path:
     return save(card, folder)
 
 
-def _stage(number: int, stage: Mapping[str, Any]) -> str:
+def _stage(stage: Mapping[str, Any]) -> list[str]:
     losses, recipe = stage["loss_per_epoch"], stage["recipe"]
     levels = recipe.get("noise_levels", "uniform")
-    return f"| {number} | {len(losses)} | {recipe['learning_rate']:g} | {levels} | {losses[-1]:.4f} |"
+    return [str(len(losses)), f"{recipe['learning_rate']:g}", levels, f"{losses[-1]:.4f}"]
 
 
 def _averaged(count: int) -> str:

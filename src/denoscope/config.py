@@ -54,7 +54,8 @@ fast."""
 MAP_AUDIT, LEVEL_AUDIT = 256, 64
 """How many filled cells of a map, and of each level of a zoom, are computed to see how many are wrong."""
 ZOOM_FACTOR, ROUNDING_CHECKS = 2.0, 128
-"""By which each level of a zoom is smaller, and how many of its boundary cells are denoised again to see if rounding decides."""
+"""How many times smaller each level of a zoom is, and how many of its boundary cells are denoised again to see if rounding
+decides."""
 STEPS: Rule = (
     "one integer of at least 1, or several different ones of at least 0",
     lambda values: (

@@ -87,8 +87,7 @@ def test_threads_hold_while_the_command_runs(monkeypatch):
     assert [count for count, _ in seen] == [before + 1, before] and seen[0][1] == {before + 1}
 
 
-def test_threads_are_stored_with_what_arrays_give(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_threads_are_stored_with_what_arrays_give(tmp_path):
     torch.save(torch.from_numpy(np.indices((40, 40)).sum(0) // 40), "plane.pt")
     for count in (1, 2):
         command.main(f"dynamics basins plane.pt --threads {count} --overwrite -q".split())

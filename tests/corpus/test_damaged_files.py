@@ -117,10 +117,7 @@ DAMAGES = [(out, key, change) for out, entries in NAMED.items() for key, change 
 
 
 @pytest.mark.parametrize(("out", "key", "change"), DAMAGES)
-def test_commands_and_functions_name_the_damage_in_one_line(
-    recorded, tmp_path, capsys, monkeypatch, out, key, change
-):
-    monkeypatch.chdir(tmp_path)  # the commands claim their outputs in it
+def test_commands_and_functions_name_the_damage_in_one_line(recorded, tmp_path, capsys, out, key, change):
     path = tmp_path / out
     for name, data in recorded[out].items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)

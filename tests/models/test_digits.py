@@ -1,4 +1,4 @@
-"""The bundled model `digits`: how good it is, and that its card and the changelog say what is measured."""
+"""The bundled model `digits`: how good it is, and that the changelog says what is measured."""
 
 import json
 import re
@@ -10,7 +10,6 @@ import torch
 
 import denoscope as ds
 from denoscope.models import bundled
-from training import digits_card
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +23,6 @@ def test_samples_look_like_every_digit(figures):
     assert samples["share_with_top_softmax_of_at_least_0.9"] >= 0.97
     assert all(0.06 <= share <= 0.14 for share in samples["share_of_each_digit"])
     assert samples["share_memorised"] < 0.01 and held_out["share_memorised"] == 0
-
-
-def test_the_card_is_made_of_the_files_beside_it(tmp_path):
-    folder, copy = bundled.folder("digits"), tmp_path / "digits"
-    copy.mkdir()
-    for path in folder.iterdir():
-        if path.name != "README.md":
-            (copy / path.name).write_bytes(path.read_bytes())
-    assert digits_card.write(copy).read_text() == (folder / "README.md").read_text()
 
 
 def test_the_changelog_states_these_figures(figures):

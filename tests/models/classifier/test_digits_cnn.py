@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from denoscope.models.classifier.bundled_classifiers import DIGITS_CNN
 from denoscope.models.classifier.digits_cnn import DigitsCNN
 from denoscope.models.classifier.likeness import Likeness
-from training import classifier_card, digits_data, fit_likeness, rejection, train_classifier, train_digits_cnn
+from training import digits_data, fit_likeness, rejection, train_classifier, train_digits_cnn
 
 FOLDER = DIGITS_CNN.weights.parent
 FIGURES = json.loads((FOLDER / "training.json").read_text())
@@ -60,12 +60,8 @@ def test_the_figures_meet_the_bar():
         assert RATES[told]["likeness"] > 0.99 > RATES[told]["softmax below 0.9"]
 
 
-def test_the_card_is_made_of_the_figures(tmp_path):
-    for path in FOLDER.iterdir():
-        if path.name != "README.md":
-            (tmp_path / path.name).write_bytes(path.read_bytes())
+def test_the_card_states_the_figures():
     card = (FOLDER / "README.md").read_text()
-    assert classifier_card.write(tmp_path).read_text() == card
     assert f"{FIGURES['test']['accuracy']:.2%}" in card and "CC BY 4.0" in card
     for told, rates in RATES.items():
         assert f"| {told} | " + " | ".join(f"{100 * rate:.1f}" for rate in rates.values()) + " |" in card

@@ -101,7 +101,7 @@ def zoom(
 
     Args:
         target: (u, v) in the plane, by default its centre.
-        factor: by which each level is smaller, above 1.
+        factor: how many times smaller each level is, above 1.
         levels: by default as many as the precision of x_T allows.
         method: of the map of each level; "auto" is exact below 128 cells along an axis.
         audit: the number of filled cells of each level that are computed to see how many are wrong, by default 64.

@@ -33,7 +33,7 @@ class ZoomFlags(PictureFlags):
         None, "Place (u v) in the plane near which a point of a boundary is found; by default its centre."
     )
     factor: float = option(
-        ZOOM_FACTOR, "By which each level is smaller.", ("a number above 1", lambda value: value > 1)
+        ZOOM_FACTOR, "How many times smaller each level is.", ("a number above 1", lambda value: value > 1)
     )
     levels: int | None = option(
         None, "Number of levels; by default as many as the precision of the noises allows.", at_least(1)
