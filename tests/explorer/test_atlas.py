@@ -1,5 +1,8 @@
 """Tiles of a scene: their labels are those of `basins`, of a recording, and of single cells, at every level."""
 
+import base64
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -114,8 +117,6 @@ def test_a_sequence_begins_with_the_noise_and_ends_with_the_image_of_the_tile(at
     *_, answer = point_sequence(atlas, cell, ["mid_block"])
     noise = atlas.plane.noise(cell, torch.float32)
     x_0 = ds.sample(atlas.denoiser(2), noise, steps=2, lanes=64)
-    import base64
-
     states = np.frombuffer(base64.b64decode(answer["states"]["data"]), np.uint8).reshape(3, 8, 8)
     for shown, image, largest in zip(
         states[[0, 2]], (noise, x_0), np.array(answer["states"]["ranges"])[[0, 2]], strict=True
@@ -139,15 +140,13 @@ def test_a_model_outside_of_the_list_is_not_loaded(tmp_path):
         models.denoiser(Scene(str(tmp_path / "elsewhere")))
 
 
-def test_a_picture_is_restored_from_its_bytes_and_drawn_with_v_upwards():
-    planes = np.zeros((4, 64, 64), np.uint8)
-    planes[0, 0, :] = 3  # class 2 at the smallest v
-    picture = TilePicture(planes, finished=True)
-    np.testing.assert_array_equal(TilePicture.unpacked(picture.packed()).planes, planes)
-    colors = ["#000000", "#000000", "#0a0b0c"]
-    pixels = picture.colored("class", colors)
-    assert (
-        pixels.shape == (64, 64, 3)
-        and pixels[-1, 5].tolist() == [10, 11, 12]
-        and pixels[0, 0].tolist() == [60] * 3
-    )
+def test_a_picture_holds_labels_shares_and_status_and_its_bytes_hold_the_picture():
+    known, corner = np.eye(64, dtype=bool), (63, 0)
+    values = np.where(known, 0.5, np.nan)
+    data = {"label": np.full((64, 64), -1), "confidence": values, "margin": values / 2, "computed": known}
+    data["label"][0] = 2
+    picture = TilePicture.of(data, finished=True)
+    assert picture.planes[0, :2, 5].tolist() == [3, 0] and picture.planes[3, 5, 4:7].tolist() == [0, 1, 0]
+    assert (picture.planes[1] == 128).all() and picture.planes[2][corner] == 64
+    unpacked = np.frombuffer(zlib.decompress(picture.packed()), np.uint8)
+    np.testing.assert_array_equal(unpacked.reshape(4, 64, 64), picture.planes)

@@ -28,7 +28,7 @@ from denoscope.noise.planes import LARGEST_LEVEL
 COARSE = 8
 """Cells of a coarse tile along each side, all of them computed."""
 KEPT = 4096
-"""Finished tiles that stay in memory, a few kB each."""
+"""Finished tiles that stay in memory, 16 kB each."""
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -87,7 +87,8 @@ class Atlas:
             answers = labelling(part.batch(range(len(part))))
         # Noise x · n + y is that of column x and row y.
         planes = {name: values.reshape(COARSE, COARSE).T for name, values in answers.items()}
-        yield TilePicture.of(_dataset(planes), finished=False).enlarged()
+        computed = np.ones((COARSE, COARSE), bool)
+        yield TilePicture.of({**planes, "computed": computed}, finished=False).enlarged()
 
     def fine(self, address: TileAddress) -> Iterator[TilePicture]:
         """A tile as it becomes finer; the last one is finished."""
@@ -151,13 +152,3 @@ class SteadyLabelling(Labelling):
     @functools.cached_property
     def _origin(self) -> dict[str, Any]:
         return super().origin({})
-
-
-def _dataset(planes: Mapping[str, np.ndarray]) -> Any:
-    """The arrays of a map, all of whose cells are computed."""
-    import xarray
-
-    computed = np.ones(planes["label"].shape, bool)
-    return xarray.Dataset(
-        {name: (("y", "x"), values) for name, values in {**planes, "computed": computed}.items()}
-    )
