@@ -1,6 +1,9 @@
 """Tiles of a scene: their labels are those of `basins`, of a recording, and of single cells, at every level."""
 
 import base64
+import dataclasses
+import gc
+import weakref
 import zlib
 
 import numpy as np
@@ -110,6 +113,24 @@ def test_precision_follows_the_level(atlas):
     assert only.dtype(only.deepest) == torch.float32 and only.deepest < 20
     with pytest.raises(UserError, match="resolution"):
         next(only.fine(TileAddress(30, 2**29, 2**29)))
+
+
+def test_a_side_that_float32_does_not_resolve_is_computed_in_float64(atlas):
+    small = Atlas(Scene("digits", steps=2, length="0.0001"), atlas.load, None)
+    assert small.float32_to == -1 and small.dtype(0) == torch.float64 and 20 < small.deepest < atlas.deepest
+    (picture,) = small.coarse(TileAddress(0, 0, 0))
+    assert set(np.unique(picture.planes[0])) <= set(range(1, 11))
+    with pytest.raises(UserError, match=r"length is 0\.0001; allowed: at least .*float32"):
+        next(Atlas(dataclasses.replace(small.scene, dtype="float32"), atlas.load, None).coarse(DEEP))
+
+
+def test_an_atlas_that_is_dropped_leaves_the_memory(atlas):
+    dropped = Atlas(SCENE, atlas.load, None)
+    next(dropped.coarse(TileAddress(0, 0, 0)))
+    left = weakref.ref(dropped)
+    del dropped
+    gc.collect()
+    assert left() is None
 
 
 def test_a_sequence_begins_with_the_noise_and_ends_with_the_image_of_the_tile(atlas):

@@ -22,6 +22,7 @@ from denoscope.explorer.models import Loading
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import CELLS, TileAddress
 from denoscope.explorer.tile_picture import TilePicture
+from denoscope.foundation.errors import UserError
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.planes import LARGEST_LEVEL
 
@@ -29,7 +30,6 @@ COARSE = 8
 """Cells of a coarse tile along each side, all of them computed."""
 KEPT = 4096
 """Finished tiles that stay in memory, 16 kB each."""
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(eq=False)
@@ -46,15 +46,33 @@ class Atlas:
     cache: Path | None
     _finished: OrderedDict[TileAddress, TilePicture] = field(default_factory=OrderedDict)
 
+    def __post_init__(self) -> None:
+        # A cache of the atlas, which goes with it.
+        self._tiles_in = functools.lru_cache(maxsize=16)(self._made_tiles)
+
     @functools.cached_property
     def plane(self) -> ExploredPlane:
-        """The plane through which the user moves."""
-        return ExploredPlane.of(self.scene, self.load(self.scene, None).shape)
+        """The plane through which the user moves.
+
+        Raises: UserError if its length does not fit the model, or the precision resolves no level of it.
+        """
+        plane = ExploredPlane.of(self.scene, self.load(self.scene, self._finest).shape)
+        if plane.deepest(self._finest) < 0:
+            raise UserError(
+                f"length is {plane.length}; allowed: at least {plane.least(self._finest):.1e}, at which "
+                f"{str(self._finest).removeprefix('torch.')} tells the cells of a tile apart"
+            )
+        return plane
+
+    @property
+    def _finest(self) -> torch.dtype:
+        """The precision of the deepest level."""
+        return torch.float32 if self.scene.dtype == "float32" else torch.float64
 
     @functools.cached_property
     def deepest(self) -> int:
         """The last level whose cells the precision tells apart."""
-        return self.plane.deepest(PRECISIONS["float64" if self.scene.dtype == "auto" else self.scene.dtype])
+        return self.plane.deepest(self._finest)
 
     @functools.cached_property
     def float32_to(self) -> int:
@@ -117,17 +135,14 @@ class Atlas:
     def _tiles(self, address: TileAddress) -> Tiles:
         return self._tiles_in(address.anchor, self.dtype(address.level))
 
-    @functools.lru_cache(maxsize=16)  # noqa: B019 - an atlas lives as long as its server
-    def _tiles_in(self, anchor: TileAddress, dtype: torch.dtype) -> Tiles:
+    def _made_tiles(self, anchor: TileAddress, dtype: torch.dtype) -> Tiles:
         """The tiles within an anchor."""
-        plane = dataclasses.replace(self.plane.anchored(anchor), counts=(CELLS, CELLS))
+        plane = self.plane.anchored(anchor).in_precision(dtype)
         if anchor.level:
-            return dataclasses.replace(
-                self._tiles_in(TileAddress(0, 0, 0), dtype), plane=plane.in_precision(dtype)
-            )
+            return dataclasses.replace(self._tiles_in(TileAddress(0, 0, 0), dtype), plane=plane)
         tiles = basins.tiles(
             self.load(self.scene, dtype),
-            plane.in_precision(dtype),
+            plane,
             cells=CELLS,
             steps=self.scene.steps,
             reject=self.scene.reject,

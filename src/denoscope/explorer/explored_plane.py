@@ -12,7 +12,6 @@ import torch
 from denoscope.explorer.coordinates import coordinate
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import CELLS, CellAddress, TileAddress
-from denoscope.foundation.errors import UserError
 from denoscope.noise import planes
 from denoscope.noise.noise_set import Shape
 from denoscope.noise.plane_noise import PlaneNoise
@@ -39,7 +38,7 @@ class ExploredPlane:
         Raises: UserError if its length does not fit the model.
         """
         whole = planes.plane(
-            (CELLS, CELLS),
+            (1, 1),  # how far cells may be apart depends on the level
             shape,
             lengths=(float(scene.length),) * 2 if scene.length else None,
             base_seed=scene.base_seed,
@@ -50,7 +49,8 @@ class ExploredPlane:
         # A whole number lets tiles of all levels share their points to the bit.
         length = scene.length or str(max(1, int(SHARE * whole.frame.circumference)))
         lengths = (float(length),) * 2
-        return cls(dataclasses.replace(whole, lengths=lengths, dtype=torch.float64), length)
+        counts = (CELLS, CELLS)
+        return cls(dataclasses.replace(whole, counts=counts, lengths=lengths, dtype=torch.float64), length)
 
     def anchored(self, anchor: TileAddress) -> PlaneNoise:
         """The noises of an anchor, as a plane whose coordinates are relative to its middle."""
@@ -79,12 +79,10 @@ class ExploredPlane:
         return part.at(np.array([[part.u[column], part.v[row]]]))
 
     def deepest(self, dtype: torch.dtype, *, guard: float = 1.0) -> int:
-        """The last level whose cells are `guard` times as far apart as the precision resolves, at the middle of the plane."""
-        middle = dataclasses.replace(self.whole, counts=(1, 1)).in_precision(dtype)
-        levels = math.log2(float(self.length) / CELLS / (guard * middle.resolution))
-        if levels < 0:
-            raise UserError(
-                f"length is {self.length}; allowed: at least {CELLS * guard * middle.resolution:.1e}, at which "
-                f"{str(dtype).removeprefix('torch.')} tells the cells of a tile apart"
-            )
-        return min(int(levels), LARGEST_LEVEL)
+        """The last level whose cells are `guard` times as far apart as the precision resolves; −1 if there is none."""
+        levels = math.log2(float(self.length) / (guard * self.least(dtype)))
+        return min(max(math.floor(levels), -1), LARGEST_LEVEL)
+
+    def least(self, dtype: torch.dtype) -> float:
+        """The side of a tile whose cells are as far apart as the precision resolves at the middle of the plane."""
+        return CELLS * dataclasses.replace(self.whole, counts=(1, 1)).in_precision(dtype).resolution
