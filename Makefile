@@ -27,14 +27,15 @@ $(READY): requirements.txt requirements-dev.txt pyproject.toml
 demo: $(READY)
 	$(BIN)/python examples/demo.py
 
-# One thread for each of the two processes: more would compete for the same cores.
+# One thread for each of the two processes of tests: more would compete for the same cores.
 test: export OMP_NUM_THREADS = 1
 test: $(READY)
 	-@$(MAKE) --no-print-directory browser
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
+test-slow: export OMP_NUM_THREADS = 1
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 browser:
 	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; } \
