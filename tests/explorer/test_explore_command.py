@@ -31,7 +31,8 @@ def test_a_missing_library_names_the_extra(monkeypatch, capsys):
     assert "uvicorn" in (error := capsys.readouterr().err) and "denoscope[explorer]" in error
 
 
-def test_a_view_is_written_as_one_page(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("layer", ["class", "growth"])
+def test_a_view_is_written_as_one_page(tmp_path, monkeypatch, capsys, layer):
     monkeypatch.setattr(exported_view, "COLUMNS", 2)
     monkeypatch.setattr(exported_view, "ROWS", 1)
     main(
@@ -41,11 +42,12 @@ def test_a_view_is_written_as_one_page(tmp_path, monkeypatch, capsys):
             "--export",
             "view.html",
             "--view",
-            "#model=digits&steps=1&level=0",
+            f"#model=digits&steps=1&level=0&layer={layer}",
             "--device",
             "cpu",
         ]
     )
     assert capsys.readouterr().out.strip() == "view.html"
     page = (tmp_path / "view.html").read_text()
-    assert '"0/0/0"' in page and '"0/16/32"' in page and '"0/48/32"' in page and "Leaflet" in page
+    assert page.count('"0/0/0"') == (2 if layer == "growth" else 1), "the growth is there only if it is shown"
+    assert '"0/16/32"' in page and '"0/48/32"' in page and "Leaflet" in page

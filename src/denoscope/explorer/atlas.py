@@ -18,6 +18,7 @@ from denoscope.basins.classifiers import ImageClassifier
 from denoscope.basins.labelling import Labelling
 from denoscope.basins.tiles import Tiles
 from denoscope.explorer.explored_plane import GUARD, ExploredPlane
+from denoscope.explorer.growth_tile import POINTS, growth_tile
 from denoscope.explorer.models import Loading
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import CELLS, TileAddress
@@ -28,6 +29,8 @@ from denoscope.noise.planes import LARGEST_LEVEL
 
 COARSE = 8
 """Cells of a coarse tile along each side, all of them computed."""
+LABELS, GROWTH = "labels", "growth"
+"""Kinds of tiles."""
 KEPT = 4096
 """Finished tiles that stay in memory, 16 kB each."""
 
@@ -44,7 +47,7 @@ class Atlas:
     scene: Scene
     load: Loading
     cache: Path | None
-    _finished: OrderedDict[TileAddress, TilePicture] = field(default_factory=OrderedDict)
+    _finished: OrderedDict[tuple[str, TileAddress], TilePicture] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         # A cache of the atlas, which goes with it.
@@ -89,11 +92,17 @@ class Atlas:
         """The denoiser that computes the cells of a level."""
         return self.load(self.scene, self.dtype(level))
 
-    def finished(self, address: TileAddress) -> TilePicture | None:
-        """A tile that was computed before."""
-        if address in self._finished:
-            self._finished.move_to_end(address)
-        return self._finished.get(address)
+    def finished(self, address: TileAddress, kind: str = LABELS) -> TilePicture | None:
+        """A tile of labels or growths that was computed before."""
+        if (kind, address) in self._finished:
+            self._finished.move_to_end((kind, address))
+        return self._finished.get((kind, address))
+
+    def _keep(self, address: TileAddress, kind: str, picture: TilePicture) -> TilePicture:
+        self._finished[kind, address] = picture
+        while len(self._finished) > KEPT:
+            self._finished.popitem(last=False)
+        return picture
 
     def coarse(self, address: TileAddress) -> Iterator[TilePicture]:
         """A tile of few cells, from one batch; a finished one if there is one."""
@@ -118,11 +127,16 @@ class Atlas:
         for latest in tiles.refinements(inside.level, inside.x, inside.y):
             yield TilePicture.of(latest, finished=False)
         assert latest is not None
-        picture = TilePicture.of(latest, finished=True)
-        self._finished[address] = picture
-        while len(self._finished) > KEPT:
-            self._finished.popitem(last=False)
-        yield picture
+        yield self._keep(address, LABELS, TilePicture.of(latest, finished=True))
+
+    def growth(self, address: TileAddress) -> Iterator[TilePicture | None]:
+        """How much the map stretches the plane across a tile, after None for each batch of noises."""
+        if found := self.finished(address, GROWTH):
+            yield found
+            return
+        part = self.plane.tile(address, self.dtype(address.level), POINTS)
+        for picture in growth_tile(part, self.labelling(address.level)):
+            yield picture and self._keep(address, GROWTH, picture)
 
     def classifier(self, level: int) -> ImageClassifier:
         """The classifier that labels the cells of a level."""

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from denoscope.explorer.atlas import Atlas
+from denoscope.explorer.atlas import GROWTH, LABELS, Atlas
 from denoscope.explorer.page_file import page_file
 from denoscope.explorer.point_sequence import point_sequence
 from denoscope.explorer.view_address import View
@@ -22,23 +22,33 @@ LARGEST = 10_000_000
 def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Iterator[bytes | None]:
     """The page of a view, after None for each piece of its work.
 
-    It holds the tiles of the view and of the levels above it, and the sequences of a lattice of points.
+    It holds the tiles of the view and of the levels above it, those of the growth if the view shows it, and the
+    sequences of a lattice of points.
 
     Raises: UserError if the address is invalid, or the page exceeds 10 MB.
     """
     view = View.of(address, length=atlas.plane.length, deepest=atlas.deepest)
-    tiles, points = {}, {}
+    kinds = {LABELS: atlas.fine} | ({GROWTH: atlas.growth} if view.layer == GROWTH else {})
+    tiles: dict[str, dict[str, str]] = {kind: {} for kind in kinds}
+    points = {}
     for tile in view.tiles:
-        *_, picture = atlas.fine(tile)
-        tiles[str(tile)] = base64.b64encode(picture.packed()).decode()
-        yield None
+        for kind, pictures in kinds.items():
+            *_, picture = pictures(tile)
+            tiles[kind][str(tile)] = base64.b64encode(picture.packed()).decode()
+            yield None
     for cell in view.lattice(COLUMNS, ROWS):
         *_, points[str(cell)] = point_sequence(atlas, cell)
         yield None
     page = page_file(
         {
             "address": "#" + address.rpartition("#")[2],
-            "facts": {**facts, "deepest": view.level, "layers": [], "points": list(points)},
+            "facts": {
+                **facts,
+                "deepest": view.level,
+                "layers": [],
+                "points": list(points),
+                "growth": GROWTH in kinds,
+            },
             "tiles": tiles,
             "points": points,
         }

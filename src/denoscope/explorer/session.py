@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from denoscope.explorer.atlas import Atlas
+from denoscope.explorer.atlas import GROWTH, LABELS, Atlas
 from denoscope.explorer.exported_view import exported_view
 from denoscope.explorer.job_queue import Job, JobQueue
 from denoscope.explorer.models import Models
@@ -18,11 +18,12 @@ from denoscope.explorer.point_recording import record_point
 from denoscope.explorer.point_sequence import point_sequence
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import ANCHOR_EVERY, CELLS, CellAddress, TileAddress
-from denoscope.explorer.tile_picture import TilePicture
 from denoscope.foundation.errors import UserError
 
 AT_ONCE, COARSE, FINE = range(3)
 """Ranks of jobs: what the user waits for, and the two stages of tiles."""
+STAGES = {LABELS: ((COARSE, Atlas.coarse), (FINE, Atlas.fine)), GROWTH: ((FINE, Atlas.growth),)}
+"""What is computed for each kind of tile, by rank."""
 MOST_TILES = 160
 """Tiles of one view."""
 MOST_JOBS = 8 * MOST_TILES
@@ -73,12 +74,16 @@ class Session:
         yield from exported_view(self._atlas(scene), self._description(scene), address)
 
     def tiles(
-        self, scene: Scene, addresses: Sequence[TileAddress], report: Callable[[TileAddress, Any], None]
+        self,
+        scene: Scene,
+        addresses: Sequence[TileAddress],
+        report: Callable[[TileAddress, Any], None],
+        kind: str = LABELS,
     ) -> list[Job]:
         """Queue the tiles of a view in the order of their importance, all coarse ones before the fine ones."""
         jobs = [
             Job(rank, partial(self._stage, stage, scene, address), partial(report, address))
-            for rank, stage in ((COARSE, Atlas.coarse), (FINE, Atlas.fine))
+            for rank, stage in STAGES[kind]
             for address in addresses
         ]
         self.jobs.submit(jobs)
@@ -98,8 +103,8 @@ class Session:
         self.jobs.stop()
 
     def _stage(
-        self, stage: Callable[[Atlas, TileAddress], Iterator[TilePicture]], scene: Scene, address: TileAddress
-    ) -> Iterator[TilePicture]:
+        self, stage: Callable[[Atlas, TileAddress], Iterator[Any]], scene: Scene, address: TileAddress
+    ) -> Iterator[Any]:
         return stage(self._atlas(scene), address)
 
     def _once(self, work: Callable[[], Any], report: Report) -> Job:

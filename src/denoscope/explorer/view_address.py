@@ -29,10 +29,11 @@ def scene_of(address: str) -> Scene:
 
 @dataclass(frozen=True)
 class View:
-    """The level of a view and the cell in its middle."""
+    """The level of a view, the cell in its middle, and the layer that it shows."""
 
     level: int
     middle: CellAddress
+    layer: str = "class"
 
     @classmethod
     def of(cls, address: str, *, length: str, deepest: int) -> View:
@@ -45,7 +46,8 @@ class View:
         if not (text.isascii() and text.isdigit() and len(text) <= 4):
             raise UserError(f"level is {text[:80]!r}; allowed: 0 to {deepest}")
         level = min(int(text), deepest)
-        return cls(level, cell_at(fields.get("at", "0,0"), level, length))
+        middle = cell_at(fields.get("at", "0,0"), level, length)
+        return cls(level, middle, fields.get("layer", cls.layer))
 
     @property
     def tiles(self) -> list[TileAddress]:

@@ -32,11 +32,11 @@ async function answerOf(response) {
 }
 
 /** The lines of JSON that the server sends as it computes the tiles of a view. */
-export async function* tileLines(scene, tiles, signal) {
+export async function* tileLines(scene, tiles, signal, kind) {
   const response = await fetch("api/view", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ scene, tiles }),
+    body: JSON.stringify({ scene, tiles, kind }),
     signal,
   });
   if (!response.ok) await answerOf(response);

@@ -2,6 +2,7 @@
 
 import { ask, exported, post } from "./api.js";
 import { ONE, coordinateText, decimalsOf } from "./exact.js";
+import { growthText } from "./growth.js";
 import { showLegend } from "./palette.js";
 import { PlaneMap } from "./plane_map.js";
 import { PairPanel } from "./pair_panel.js";
@@ -9,7 +10,7 @@ import { PointPanel } from "./point_panel.js";
 import { download, posterOf, textOf } from "./poster.js";
 import { distanceText, rulerLength } from "./ruler.js";
 import { Settings } from "./settings.js";
-import { TileStore, cellBytes } from "./tile_store.js";
+import { LABELS, TileStore, cellBytes } from "./tile_store.js";
 import { addressOf, cellKey, cellOfKey, sceneOf, viewOf } from "./view_state.js";
 
 const find = (id) => document.getElementById(id);
@@ -22,7 +23,10 @@ let asking = null; // the request of a point
 let settling = 0;
 
 const store = new TileStore({
-  onTile: (key) => plane.refresh(key),
+  onTile: (key) => {
+    plane.refresh(key);
+    showGrowth();
+  },
   onWork: (left) => {
     find("work").textContent = left ? `computing ${left} tiles` : "";
     document.body.dataset.work = String(left);
@@ -65,6 +69,7 @@ async function open() {
       find("scene-summary").textContent = `${scene.model} · ${facts.scheduler}, ${scene.steps ?? 10} steps · ${scene.geometry ?? "spherical"} plane of side ${facts.length}`;
     }
     view = viewOf(address, facts);
+    find("layer").querySelector("[value=growth]").hidden = facts.growth === false;
     find("layer").value = view.layer;
     find("opacity").value = String(view.opacity);
     plane.enter(facts, view, { layer: view.layer, colors: facts.colors, opacity: view.opacity });
@@ -98,7 +103,7 @@ function moved() {
   find("level").textContent = `level ${view.level} · cells ${distanceText(perPixel * 4)} apart · ${precision}${floor}`;
   document.body.dataset.floor = String(Boolean(floor));
   clearTimeout(settling);
-  settling = setTimeout(() => store.want(plane.visible()), SETTLE);
+  settling = setTimeout(() => store.want(plane.visible(), plane.kind), SETTLE);
 }
 
 function pointed(position) {
@@ -109,10 +114,11 @@ function pointed(position) {
   const decimals = decimalsOf(plane.level, facts.length);
   const [u, v] = position.map((value) => coordinateText(value, facts.length, decimals));
   const cell = plane.cellAt(position);
-  const tile = store.find(cell.level, cell.i >> 6n, cell.j >> 6n);
+  const tile = store.find(cell.level, cell.i >> 6n, cell.j >> 6n, LABELS);
   const [label, confidence] = tile?.finished ? cellBytes(tile.data, cell.i, cell.j) : [];
   const known = label === undefined ? "" : label ? ` · ${label - 1} (${(confidence / 255).toFixed(2)})` : " · no class";
-  find("cursor").textContent = `(${u}, ${v})${known}`;
+  const growth = growthText(store, cell);
+  find("cursor").textContent = `(${u}, ${v})${known}${growth && ` · ${growth}`}`;
 }
 
 function chosen(position, event) {
@@ -124,8 +130,14 @@ function chosen(position, event) {
   showPoint();
 }
 
+function showGrowth() {
+  const [cell] = view?.points ?? [];
+  find("point-growth").textContent = cell ? growthText(store, cell) : "";
+}
+
 async function showPoint() {
   plane.mark(view.points);
+  showGrowth();
   asking?.abort();
   pair.hide();
   find("recorded").textContent = "";
@@ -163,7 +175,7 @@ find("layer").addEventListener("change", (event) => {
   view.layer = event.target.value;
   plane.restyle({ layer: view.layer });
   showLegend(find("legend"), view.layer, facts.colors);
-  writeAddress();
+  moved();
 });
 find("opacity").addEventListener("input", (event) => {
   view.opacity = Number(event.target.value);

@@ -17,9 +17,9 @@ export async function ask(path, fields = {}) {
 }
 
 /** The tiles that the page holds. */
-export async function* tileLines(_scene, tiles) {
+export async function* tileLines(_scene, tiles, _signal, kind) {
   for (const tile of tiles) {
-    const data = exported.tiles[tile];
+    const data = exported.tiles[kind][tile];
     yield data ? { tile, data, finished: true } : { tile, error: "this page holds no such tile" };
   }
 }

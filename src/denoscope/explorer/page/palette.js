@@ -1,11 +1,14 @@
 // Colours of cells and of the legend.
 
+import { GROWTH, decadeNames, shareOf } from "./growth.js";
+
 const NO_CLASS = [60, 60, 60];
 const SHADES = [[13, 8, 60], [40, 96, 160], [80, 180, 160], [250, 240, 130]];
 
 /** The colour of each of 256 bytes of a layer. */
 export function tableOf(layer, colors) {
-  return layer === "class" ? classTable(colors) : shadeTable();
+  if (layer === "class") return classTable(colors);
+  return Array.from({ length: 256 }, (_, byte) => shade(layer === GROWTH ? shareOf(byte) : byte / 255));
 }
 
 function classTable(colors) {
@@ -16,12 +19,12 @@ function classTable(colors) {
   return table;
 }
 
-function shadeTable() {
-  return Array.from({ length: 256 }, (_, byte) => {
-    const at = (byte / 255) * (SHADES.length - 1);
-    const k = Math.min(Math.floor(at), SHADES.length - 2);
-    return SHADES[k].map((value, c) => Math.round(value + (at - k) * (SHADES[k + 1][c] - value)));
-  });
+/** The colour of a share from 0 to 1; that of no class for null. */
+function shade(share) {
+  if (share === null) return NO_CLASS;
+  const at = share * (SHADES.length - 1);
+  const k = Math.min(Math.floor(at), SHADES.length - 2);
+  return SHADES[k].map((value, c) => Math.round(value + (at - k) * (SHADES[k + 1][c] - value)));
 }
 
 /** Fill the legend of a layer. */
@@ -38,9 +41,16 @@ export function showLegend(box, layer, colors) {
   bar.height = 1;
   const context = bar.getContext("2d");
   const pixels = context.createImageData(256, 1);
-  shadeTable().forEach((color, k) => pixels.data.set([...color, 255], 4 * k));
+  for (let k = 0; k < 256; k += 1) pixels.data.set([...shade(k / 255), 255], 4 * k);
   context.putImageData(pixels, 0, 0);
-  box.append(text("0"), bar, text("1"), text(layer));
+  const names = layer === GROWTH ? decadeNames() : ["0", "1"];
+  const scale = document.createElement("span");
+  scale.className = "scale";
+  const marks = document.createElement("span");
+  marks.className = "marks";
+  marks.append(...names.map(text));
+  scale.append(bar, marks);
+  box.append(scale, text(layer === GROWTH ? "growth (L2 per L2)" : layer));
 }
 
 function swatch(color, name) {

@@ -3,7 +3,8 @@
 import * as L from "./vendor/leaflet/leaflet.js";
 import { BITS, ONE, fromFraction, toFraction } from "./exact.js";
 import { LAYERS, cellAt, middleOf } from "./view_state.js";
-import { CELLS, drawTile } from "./tile_store.js";
+import { GROWTH } from "./growth.js";
+import { CELLS, LABELS, drawTile } from "./tile_store.js";
 import { tableOf } from "./palette.js";
 
 const TILE = 256;
@@ -138,12 +139,18 @@ export class PlaneMap {
   }
 
   draw(canvas, { level, x, y, key }) {
-    const tile = this.store.find(level, x, y);
-    const error = this.store.error(key);
+    const tile = this.store.find(level, x, y, this.kind);
+    const error = this.store.error(key, this.kind);
     canvas.classList.toggle("failed", Boolean(error));
     canvas.title = error ?? "";
     canvas.dataset.finished = String(Boolean(tile?.finished));
-    if (tile) drawTile(canvas, tile.data, LAYERS.indexOf(this.style.layer), this.table());
+    const plane = this.kind === GROWTH ? 0 : LAYERS.indexOf(this.style.layer);
+    if (tile) drawTile(canvas, tile.data, plane, this.table());
+  }
+
+  /** The kind of the tiles that the layer shows. */
+  get kind() {
+    return this.style.layer === GROWTH ? GROWTH : LABELS;
   }
 
   table() {

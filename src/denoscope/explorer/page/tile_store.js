@@ -4,6 +4,7 @@ import { tileLines } from "./api.js";
 import { bytesOf, inflated } from "./bytes.js";
 
 export const CELLS = 64;
+export const LABELS = "labels";
 const PLANE = CELLS * CELLS;
 const KEPT = 600;
 const RISE = 6;
@@ -17,6 +18,7 @@ export class TileStore {
     this.tiles = new Map();
     this.stream = null;
     this.scene = null;
+    this.kind = LABELS;
   }
 
   /** Show another scene: its tiles have nothing in common with those of before. */
@@ -31,17 +33,18 @@ export class TileStore {
     this.stream = null;
   }
 
-  /** Ask for tiles, the most important first, in place of those that were asked for before. */
-  async want(keys) {
-    const missing = keys.filter((key) => !this.tiles.get(key)?.finished && !this.tiles.get(key)?.error);
+  /** Ask for tiles of a kind, the most important first, in place of those that were asked for before. */
+  async want(keys, kind) {
+    const missing = keys.filter((key) => !this.get(key, kind)?.finished && !this.get(key, kind)?.error);
     this.stop();
+    this.kind = kind;
     const left = new Set(missing);
     this.onWork(left.size);
     if (!missing.length) return;
     const stream = new AbortController();
     this.stream = stream;
     try {
-      for await (const line of tileLines(this.scene, missing, stream.signal)) {
+      for await (const line of tileLines(this.scene, missing, stream.signal, kind)) {
         const data = line.error ? null : await inflated(bytesOf(line.data));
         if (this.stream !== stream) return;
         this.put(line.tile, { data, finished: line.finished ?? false, error: line.error });
@@ -50,17 +53,21 @@ export class TileStore {
       }
     } catch (error) {
       if (this.stream === stream) {
-        for (const key of left) this.put(key, { ...this.tiles.get(key), error: error.message, lost: true });
+        for (const key of left) this.put(key, { ...this.get(key), error: error.message, lost: true });
         this.onWork(0);
       }
     }
   }
 
+  get(key, kind = this.kind) {
+    return this.tiles.get(`${kind} ${key}`);
+  }
+
   put(key, tile) {
-    const before = this.tiles.get(key);
-    if (before?.finished && !tile.finished) return;
-    this.tiles.delete(key);
-    this.tiles.set(key, tile);
+    const name = `${this.kind} ${key}`;
+    if (this.tiles.get(name)?.finished && !tile.finished) return;
+    this.tiles.delete(name);
+    this.tiles.set(name, tile);
     while (this.tiles.size > KEPT) this.tiles.delete(this.tiles.keys().next().value);
     this.onTile(key);
   }
@@ -70,18 +77,18 @@ export class TileStore {
     for (const [key, tile] of this.tiles) if (tile.error) this.tiles.delete(key);
   }
 
-  /** The planes of a tile, or the part of the nearest tile above it that has arrived; null without one. */
-  find(level, x, y) {
+  /** The planes of a tile of the present kind, or the part of the nearest tile above it that has arrived; null without one. */
+  find(level, x, y, kind = this.kind) {
     for (let rise = 0; rise <= Math.min(RISE, level); rise += 1) {
       const shift = BigInt(rise);
-      const tile = this.tiles.get(`${level - rise}/${x >> shift}/${y >> shift}`);
+      const tile = this.get(`${level - rise}/${x >> shift}/${y >> shift}`, kind);
       if (tile?.data) return rise ? { data: part(tile.data, rise, x, y), finished: false } : tile;
     }
     return null;
   }
 
-  error(key) {
-    return this.tiles.get(key)?.error;
+  error(key, kind = this.kind) {
+    return this.get(key, kind)?.error;
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { BITS, ONE, cellOf, coordinateText, decimalsOf, nearestCell, positionOf, positionOfCell } from "./exact.js";
 
-export const LAYERS = ["class", "confidence", "margin"];
+export const LAYERS = ["class", "confidence", "margin", "growth"];
 const SCENE = [
   "model", "scheduler", "steps", "base_seed", "direction_seeds", "geometry", "length", "dtype", "lanes", "noise_seed",
   "reject",
@@ -21,15 +21,16 @@ export function sceneOf(address) {
 }
 
 /** The view of an address in a scene of a length and depth. What is missing or malformed takes its default. */
-export function viewOf(address, { length, deepest }) {
+export function viewOf(address, { length, deepest, growth = true }) {
   const fields = fieldsOf(address);
+  const layers = growth ? LAYERS : LAYERS.filter((name) => name !== "growth");
   const level = integer(fields.get("level"), 0, deepest) ?? 2;
   const [u, v] = (fields.get("at") ?? "").split(",");
   const center = [u, v].map((text) => inPlane(text === undefined ? null : positionOf(text, length)));
   return {
     level,
     center: center.includes(null) ? [ONE / 2n, ONE / 2n] : center,
-    layer: LAYERS.includes(fields.get("layer")) ? fields.get("layer") : "class",
+    layer: layers.includes(fields.get("layer")) ? fields.get("layer") : "class",
     opacity: decimal(fields.get("opacity"), 0.1, 1) ?? 1,
     points: ["a", "b"].map((name) => cellOfText(fields.get(name) ?? "", length, deepest)),
     step: integer(fields.get("step"), 0, 1000) ?? null,

@@ -96,7 +96,7 @@ async def tile_lines(
             address, result = await inbox.get()
             if result is DONE or isinstance(result, Exception):
                 open_jobs -= 1
-            if result is DONE or address in failed:
+            if result is DONE or result is None or address in failed:
                 continue
             line: dict[str, Any] = {"tile": str(address)}
             if isinstance(result, TilePicture):

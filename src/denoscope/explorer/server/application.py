@@ -12,11 +12,12 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from denoscope.explorer.atlas import LABELS
 from denoscope.explorer.page_file import PAGE
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.server.answers import error_answer, json_body, one_answer, tile_lines
 from denoscope.explorer.server.safety import Gate
-from denoscope.explorer.session import Session
+from denoscope.explorer.session import STAGES, Session
 from denoscope.explorer.tile_address import CellAddress, TileAddress
 from denoscope.explorer.view_address import scene_of
 from denoscope.foundation.errors import UserError
@@ -93,7 +94,10 @@ async def _view(session: Session, request: Request) -> Response:
         raise UserError("tiles are no list of texts; allowed: addresses, such as 3/2/5")
     addresses = [TileAddress.parse(text) for text in dict.fromkeys(tiles)]
     session.check_tiles(addresses)
-    lines = tile_lines(session, lambda report: session.tiles(scene, addresses, report))
+    kind = _text(body, "kind") or LABELS
+    if kind not in STAGES:
+        raise UserError(f"kind is {kind[:40]!r}; allowed: {', '.join(STAGES)}")
+    lines = tile_lines(session, lambda report: session.tiles(scene, addresses, report, kind))
     return StreamingResponse(lines, media_type="application/x-ndjson")
 
 
