@@ -23,6 +23,8 @@ def test_a_scene_is_restored_from_its_fields():
             lanes=draw.choice([1, 8, 64, 256]),
             noise_seed=draw.randrange(2**63),
             reject=draw.choice([True, False]),
+            image_level=draw.choice(["0.3", "1", "0.25"]),
+            **draw.choice([{}, {"image": "A-_z"}, {"through": (draw.randrange(99), 2**62, 100)}]),
         )
         fields = scene.fields
         assert all(isinstance(value, str) for value in fields.values())
@@ -54,6 +56,21 @@ def test_defaults_are_left_out_of_the_fields():
         ("lanes", "7", "multiple of 4"),
         ("lanes", "100000", "up to 256"),
         ("reject", "yes", "0 or 1"),
+        ("image", "A", "base64url"),
+        ("image", "ABCDE", "base64url"),
+        ("image", "a+b/", "base64url"),
+        ("image", "é" * 8, "base64url"),
+        ("image", "A" * 6000, "4,096 bytes"),
+        ("image_level", "0", "above 0"),
+        ("image_level", "0.0", "above 0"),
+        ("image_level", "1.5", "up to 1"),
+        ("image_level", "nan", "up to 1"),
+        ("through", "5,5,6", "different"),
+        ("through", "5,6", "three different"),
+        ("through", "5,6,7,8", "three"),
+        ("through", "-1,6,7", "0 to"),
+        ("through", "a,b,c", "three integers"),
+        ("through", ",", "three integers"),
         ("model", "", "a name"),
         ("model", "x" * 1000, "a name"),
         ("colour", "red", "fields are"),
@@ -64,6 +81,11 @@ def test_an_invalid_field_is_refused_by_name(field, text, allowed):
         Scene.of_fields({"model": "digits", field: text})
     message = str(caught.value)
     assert field in message and allowed in message and len(message) < 1500
+
+
+def test_an_image_and_three_noises_exclude_each_other():
+    with pytest.raises(UserError, match="image and through"):
+        Scene.of_fields({"model": "digits", "image": "AAAA", "through": "1,2,3"})
 
 
 def test_a_scene_needs_a_model():

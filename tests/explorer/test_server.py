@@ -86,7 +86,7 @@ def test_requests_of_other_hosts_and_sites_are_refused(client, headers, status):
 
 
 def test_a_long_address_and_a_long_body_are_refused(client):
-    assert client.get(f"/api/start?{'x' * 5000}").status_code == 414
+    assert client.get(f"/api/start?{'x' * 9000}").status_code == 414
     assert client.post("/api/view", content=b"x" * (LONGEST_BODY + 1)).status_code == 413
 
 
@@ -240,6 +240,10 @@ def fuzzed(draw):
         "<script>",
         "digits",
         "'",
+        "1,2,3",
+        "A" * 86,
+        "A" * 5000,
+        "0.5",
     ]
     path = draw.choice(
         [
@@ -255,7 +259,20 @@ def fuzzed(draw):
             "/.",
         ]
     )
-    names = ["model", "steps", "cell", "layers", "geometry", "length", "lanes", "token", "x"]
+    names = [
+        "model",
+        "steps",
+        "cell",
+        "layers",
+        "geometry",
+        "length",
+        "lanes",
+        "token",
+        "x",
+        "image",
+        "image_level",
+        "through",
+    ]
     query = "&".join(f"{draw.choice(names)}={draw.choice(texts)}" for _ in range(draw.randrange(5)))
     return draw.choice(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"]), f"{path}?{query}"
 

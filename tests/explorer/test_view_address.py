@@ -51,7 +51,7 @@ def test_the_lattice_is_evenly_spread():
         ("#level=3", "model"),
         ("#model=digits&steps=0", "steps"),
         ("#" + "a=1&" * 100, "40"),
-        ("#model=" + "x" * 5000, "4096"),
+        ("#model=" + "x" * 9000, "8192"),
     ],
 )
 def test_an_address_without_a_valid_scene_is_refused(address, part):

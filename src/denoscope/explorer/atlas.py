@@ -20,6 +20,7 @@ from denoscope.basins.tiles import Tiles
 from denoscope.explorer.explored_plane import GUARD, ExploredPlane
 from denoscope.explorer.growth_tile import POINTS, growth_tile
 from denoscope.explorer.models import Loading
+from denoscope.explorer.plane_origin import PlaneOrigin
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import CELLS, TileAddress
 from denoscope.explorer.tile_picture import TilePicture
@@ -54,12 +55,17 @@ class Atlas:
         self._tiles_in = functools.lru_cache(maxsize=16)(self._made_tiles)
 
     @functools.cached_property
+    def origin(self) -> PlaneOrigin | None:
+        """What the plane goes through; None if it comes from seeds."""
+        return PlaneOrigin.of(self.scene, self.load(self.scene, self._finest))
+
+    @functools.cached_property
     def plane(self) -> ExploredPlane:
         """The plane through which the user moves.
 
         Raises: UserError if its length does not fit the model, or the precision resolves no level of it.
         """
-        plane = ExploredPlane.of(self.scene, self.load(self.scene, self._finest).shape)
+        plane = ExploredPlane.of(self.scene, self.load(self.scene, self._finest).shape, self.origin)
         if plane.deepest(self._finest) < 0:
             raise UserError(
                 f"length is {plane.length}; allowed: at least {plane.least(self._finest):.1e}, at which "

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from denoscope.explorer.coordinates import coordinate
+from denoscope.explorer.plane_origin import PlaneOrigin
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import CELLS, CellAddress, TileAddress
 from denoscope.noise import planes
@@ -32,22 +33,35 @@ class ExploredPlane:
     """The side of the plane (L2), as a decimal number."""
 
     @classmethod
-    def of(cls, scene: Scene, shape: Shape) -> ExploredPlane:
-        """The plane of a scene.
+    def of(cls, scene: Scene, shape: Shape, origin: PlaneOrigin | None = None) -> ExploredPlane:
+        """The plane of a scene, by default that of its seeds.
 
         Raises: UserError if its length does not fit the model.
         """
-        whole = planes.plane(
-            (1, 1),  # how far cells may be apart depends on the level
-            shape,
-            lengths=(float(scene.length),) * 2 if scene.length else None,
-            base_seed=scene.base_seed,
-            direction_seeds=scene.direction_seeds,
-            geometry=scene.geometry,
-            endpoint=False,
-        )
+        given = scene.length or (origin.side if origin else "")
+        lengths = (float(given),) * 2 if given else None
+        one = (1, 1)  # how far cells may be apart depends on the level
+        if origin is None:
+            whole = planes.plane(
+                one,
+                shape,
+                lengths=lengths,
+                base_seed=scene.base_seed,
+                direction_seeds=scene.direction_seeds,
+                geometry=scene.geometry,
+                endpoint=False,
+            )
+        else:
+            whole = planes.plane_through(
+                *origin.states,
+                one,
+                lengths=lengths,
+                center=(0.0, 0.0),
+                geometry=scene.geometry,
+                endpoint=False,
+            )
         # A whole number lets tiles of all levels share their points to the bit.
-        length = scene.length or str(max(1, int(SHARE * whole.frame.circumference)))
+        length = given or str(max(1, int(SHARE * whole.frame.circumference)))
         lengths = (float(length),) * 2
         counts = (CELLS, CELLS)
         return cls(dataclasses.replace(whole, counts=counts, lengths=lengths, dtype=torch.float64), length)

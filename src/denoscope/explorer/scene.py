@@ -16,6 +16,10 @@ Precision = Literal["auto", "float32", "float64"]
 MOST_STEPS, MOST_LANES, LARGEST_SEED = 1000, 256, 2**63 - 1
 LONGEST_TEXT = 200
 """Characters of a name."""
+MOST_VALUES = 4096
+"""Of an image."""
+IMAGE = re.compile(rf"[A-Za-z0-9_-]{{2,{-(-MOST_VALUES * 4 // 3)}}}")
+LEVEL = re.compile(r"0\.\d{1,6}|1")
 LENGTH = re.compile(r"\d{1,6}(\.\d{1,12})?")
 
 
@@ -40,6 +44,12 @@ class Scene:
     lanes: int = MAP_LANES
     noise_seed: int = SystemConfig.seed
     reject: bool = False
+    image: str = ""
+    """An image to which noise is added to be the base of the plane: a byte for each value, as base64url."""
+    image_level: str = "0.3"
+    """How far the image is noised, as a share of the steps: a decimal number."""
+    through: tuple[int, ...] = ()
+    """Three seeds through whose bases the plane goes, in place of base and directions."""
 
     def __post_init__(self) -> None:
         checks = {
@@ -49,17 +59,28 @@ class Scene:
             "base_seed": (0 <= self.base_seed <= LARGEST_SEED, f"0 to {LARGEST_SEED}"),
             "noise_seed": (0 <= self.noise_seed <= LARGEST_SEED, f"0 to {LARGEST_SEED}"),
             "direction_seeds": (
-                _are_two_seeds(self.direction_seeds),
+                _are_seeds(self.direction_seeds, 2),
                 f"two different integers, 0 to {LARGEST_SEED}",
             ),
             "geometry": (self.geometry in get_args(Geometry), "flat, spherical"),
             "dtype": (self.dtype in get_args(Precision), "auto, float32, float64"),
             "lanes": (LANES[1](self.lanes) and self.lanes <= MOST_LANES, f"{LANES[0]}, up to {MOST_LANES}"),
             "length": (_is_length(self.length), "a decimal number above 0, such as 18 or 0.5"),
+            "image": (_is_image(self.image), f"up to {MOST_VALUES:,} bytes as base64url"),
+            "image_level": (
+                LEVEL.fullmatch(self.image_level) is not None and float(self.image_level) > 0,
+                "a decimal number above 0, up to 1",
+            ),
+            "through": (
+                not self.through or _are_seeds(self.through, 3),
+                f"three different integers, 0 to {LARGEST_SEED}",
+            ),
         }
         for name, (fits, allowed) in checks.items():
             if not fits:
-                raise UserError(f"{name} is {getattr(self, name)!r}; allowed: {allowed}")
+                raise UserError(f"{name} is {_shortened(repr(getattr(self, name)))}; allowed: {allowed}")
+        if self.image and self.through:
+            raise UserError("image and through are both given; allowed: one of them")
 
     @classmethod
     def of_fields(cls, texts: Mapping[str, str]) -> Scene:
@@ -95,8 +116,17 @@ def _is_length(text: str) -> bool:
     return not text or (LENGTH.fullmatch(text) is not None and Decimal(text) > 0)
 
 
-def _are_two_seeds(seeds: tuple[int, ...]) -> bool:
-    return len(seeds) == 2 and seeds[0] != seeds[1] and all(0 <= seed <= LARGEST_SEED for seed in seeds)
+def _is_image(text: str) -> bool:
+    return not text or (IMAGE.fullmatch(text) is not None and len(text) % 4 != 1)
+
+
+def _are_seeds(seeds: tuple[int, ...], count: int) -> bool:
+    """Whether there are so many, all different."""
+    return len(seeds) == len(set(seeds)) == count and all(0 <= seed <= LARGEST_SEED for seed in seeds)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
 
 
 def _integer(text: str) -> int:
@@ -107,6 +137,10 @@ def _integer(text: str) -> int:
 
 def _pair(text: str) -> tuple[int, ...]:
     return tuple(_integer(part) for part in text.split(",", 2))
+
+
+def _triple(text: str) -> tuple[int, ...]:
+    return tuple(_integer(part) for part in text.split(",", 3)) if text else ()
 
 
 def _switch(text: str) -> bool:
@@ -124,11 +158,13 @@ def _text(value: Any) -> str:
 _PARSERS: dict[str, Any] = {
     **dict.fromkeys(("steps", "base_seed", "noise_seed", "lanes"), _integer),
     "direction_seeds": _pair,
+    "through": _triple,
     "reject": _switch,
 }
 _WORDS: dict[Any, str] = {
     _integer: "an integer",
     _pair: "two integers, such as 100,200",
+    _triple: "three integers, such as 1,2,3",
     _switch: "0 or 1",
     str: "a text",
 }

@@ -22,7 +22,14 @@ from denoscope.foundation.errors import UserError
 
 AT_ONCE, COARSE, FINE = range(3)
 """Ranks of jobs: what the user waits for, and the two stages of tiles."""
-STAGES = {LABELS: ((COARSE, Atlas.coarse), (FINE, Atlas.fine)), GROWTH: ((FINE, Atlas.growth),)}
+Stage = Callable[[Atlas, TileAddress], Iterator[Any]]
+STAGES: dict[str, list[tuple[int, Stage]]] = {
+    LABELS: [
+        (COARSE, lambda atlas, address: atlas.coarse(address)),
+        (FINE, lambda atlas, address: atlas.fine(address)),
+    ],
+    GROWTH: [(FINE, lambda atlas, address: atlas.growth(address))],
+}
 """What is computed for each kind of tile, by rank."""
 MOST_TILES = 160
 """Tiles of one view."""
@@ -102,9 +109,7 @@ class Session:
         """End the thread."""
         self.jobs.stop()
 
-    def _stage(
-        self, stage: Callable[[Atlas, TileAddress], Iterator[Any]], scene: Scene, address: TileAddress
-    ) -> Iterator[Any]:
+    def _stage(self, stage: Stage, scene: Scene, address: TileAddress) -> Iterator[Any]:
         return stage(self._atlas(scene), address)
 
     def _once(self, work: Callable[[], Any], report: Report) -> Job:
@@ -137,6 +142,10 @@ class Session:
             "scheduler": type(denoiser.scheduler).__name__,
             "shape": list(denoiser.shape),
             "length": atlas.plane.length,
+            "named": [
+                [name, ",".join(f"{x:.12f}" for x in place)]
+                for name, place in (atlas.origin.named if atlas.origin else {}).items()
+            ],
             "cells": CELLS,
             "anchor_every": ANCHOR_EVERY,
             "deepest": atlas.deepest,

@@ -11,7 +11,7 @@ from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import CELLS, CellAddress, TileAddress
 from denoscope.foundation.errors import UserError
 
-LONGEST = 4096
+LONGEST = 8192
 """Characters of an address."""
 COLUMNS, ROWS = 6, 4
 """Tiles that a page shows at most beside each other and above each other."""

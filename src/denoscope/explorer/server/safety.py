@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LONGEST_BODY = 2**18
 """Bytes of a request."""
-LONGEST_TARGET = 4096
+LONGEST_TARGET = 8192
 """Characters of a path and query."""
 HEADERS = {
     "Content-Security-Policy": (
