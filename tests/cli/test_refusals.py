@@ -1,5 +1,6 @@
 """What every command refuses: exit code 2, exactly one line, and nothing written."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -288,6 +289,12 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "mnits": ["TARGET is 'mnits'", "mnist"],
         "nonsense": ["TARGET is 'nonsense'", "digits"],
         "digits mnist": ["TARGET", "one model"],
+        "none.zarr": ["none.zarr", "recording"],
+        "hollow": ["TARGET is hollow", "config.json", "recording.json"],
+        "empty.zarr": ["empty.zarr", "zarr.json"],
+        "damaged.zarr": ["damaged.zarr", "damaged"],
+        "begun.zarr": ["begun.zarr", "no finished sample", "--resume"],
+        "run.zarr --export new.html": ["--export is new.html", "TARGET", "model"],
         "digits --port 80": ["--port is 80", "1024 to 65535"],
         "digits --dtype float16": ["--dtype is float16", "float64"],
         "digits --export view.png": ["--export", ".html"],
@@ -309,6 +316,12 @@ def shared(tmp_path_factory, recordings) -> Path:
         (folder / name).write_bytes(b"mine")
     for name, original in (("run", "pairs"), ("digits", "digits"), ("final", "final"), ("one", "one")):
         (folder / f"{name}.zarr").symlink_to(recordings / f"{original}.zarr")
+    (folder / "empty.zarr").mkdir()
+    for name in ("damaged", "begun"):
+        shutil.copytree(recordings / "one.zarr", folder / f"{name}.zarr")
+    (folder / "damaged.zarr" / "zarr.json").write_text("{")
+    for mark in (folder / "begun.zarr").rglob("0.json"):
+        mark.unlink()
     rows, columns = torch.meshgrid(torch.arange(40), torch.arange(40), indexing="ij")
     torch.save((rows + 2 * columns > 60).long(), folder / "plane.pt")
     torch.save(torch.zeros(30, 30).long(), folder / "one.pt")

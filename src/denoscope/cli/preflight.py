@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from denoscope.cli.verb import Verb
 from denoscope.config import InferenceConfig, Settings
@@ -19,6 +19,8 @@ MANIFESTS = {"zarr.json": "attributes", "recording.json": "attrs"}
 
 Repeated from `storage`, which imports PyTorch.
 """
+Kind = Literal["model", "recording", "map"]
+"""What can be explored."""
 
 
 def check(verb: Verb, settings: Settings) -> None:
@@ -87,6 +89,33 @@ def check_file(name: str, path: Path | None) -> None:
     """Refuse a file that is missing."""
     if path is not None and not os.path.isfile(path):
         raise UserError(f"{spelled(name)} is {path}; allowed: an existing file")
+
+
+def kind_of(target: str) -> Kind:
+    """What a path or name stands for; bundled models come first.
+
+    Raises: UserError if it is none of these.
+    """
+    from denoscope.models import bundled
+
+    path = Path(target)
+    if target in bundled.names():
+        return "model"
+    if path.suffix == ".npz":
+        return "map"
+    if path.suffix == ".zarr" or any(os.path.isfile(path / name) for name in MANIFESTS):
+        return "recording"
+    try:
+        check_model("target", target)
+    except UserError as error:
+        if not os.path.isdir(target):
+            raise
+        manifests = " or ".join(MANIFESTS)
+        raise UserError(
+            f"{spelled('target')} is {target}, a folder that holds neither a model (no config.json in it, its unet/ or "
+            f"its transformer/) nor a recording (no {manifests})"
+        ) from error
+    return "model"
 
 
 CHECKS: dict[tuple[str, str], Callable[[str, Any], None]] = {

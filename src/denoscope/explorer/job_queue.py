@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,15 @@ class Done:
 DONE = Done()
 
 
+def once(work: Callable[[], Any]) -> Callable[[], Iterator[Any]]:
+    """Work that yields what a function returns."""
+
+    def results() -> Iterator[Any]:
+        yield work()
+
+    return results
+
+
 class JobQueue:
     """A queue and its thread. Within a rank the newest batch comes first, and a batch in its own order."""
 
@@ -42,7 +52,9 @@ class JobQueue:
         self._batches = itertools.count()
         self._changed = threading.Condition()
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="denoscope explorer", daemon=True)
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._run,), name="denoscope explorer", daemon=True
+        )
         self._thread.start()
 
     def __len__(self) -> int:
@@ -61,6 +73,15 @@ class JobQueue:
                 job.order = (-batch, number)
             self._jobs += jobs
             self._changed.notify()
+
+    def add(self, rank: int, work: Callable[[], Iterator[Any]], report: Callable[[Any], None]) -> Job:
+        """Add one job.
+
+        Raises: UserError if the queue is full.
+        """
+        job = Job(rank, work, report)
+        self.submit([job])
+        return job
 
     def check_room(self, count: int) -> None:
         """Refuse a batch for which the queue has no room.

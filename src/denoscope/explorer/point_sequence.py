@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,16 +11,12 @@ import torch
 from denoscope.basins.classifiers import DigitClassifier
 from denoscope.explorer.atlas import Atlas
 from denoscope.explorer.coordinates import text_of
+from denoscope.explorer.shades import images_of, maps_of
 from denoscope.explorer.tile_address import CellAddress
 from denoscope.foundation.errors import UserError
 from denoscope.sampling.loop import denoise
-from denoscope.sampling.step import Step
 
 MOST_LAYERS = 8
-MOST_MAPS = 16
-"""Channels of a layer that are shown."""
-MOST_BYTES = 4 * 2**20
-"""Of pictures in one answer."""
 
 
 def point_sequence(
@@ -53,9 +48,12 @@ def point_sequence(
         "timesteps": [step.timestep for step in steps],
         "sigmas": [step.sigma for step in steps],
         "probabilities": _probabilities(atlas, cell, torch.cat([*estimates, x_0])),
-        "states": pictures([steps[0].x_before, *(step.x_after for step in steps)]),
-        "estimates": pictures([*estimates, x_0]),
-        "layers": {name: _maps(steps, name) for name in (steps[0].states if layers else ())},
+        "states": _images([steps[0].x_before, *(step.x_after for step in steps)]),
+        "estimates": _images([*estimates, x_0]),
+        "layers": {
+            name: maps_of((step.states[name][0].cpu().numpy() for step in steps), len(steps))
+            for name in (steps[0].states if layers else ())
+        },
     }
 
 
@@ -76,49 +74,9 @@ def _probabilities(atlas: Atlas, cell: CellAddress, images: torch.Tensor) -> lis
     return source.classifier.probabilities(images.float().cpu()).round(4).tolist()
 
 
-def pictures(images: Sequence[torch.Tensor]) -> dict[str, Any]:
-    """Images, each [1, C, H, W], as bytes; channels one below the other, the range −r … r of each as 0 … 255.
-
-    r is 1, or the largest absolute value of the image if that is more.
-    """
-    stack = torch.cat(list(images)).double().cpu().numpy()
-    count, channels, height, width = stack.shape
-    ranges = np.nan_to_num(np.abs(stack).reshape(count, -1).max(1), nan=1.0, posinf=1.0).clip(1)
-    shades = (
-        np.nan_to_num((stack / ranges[:, None, None, None] + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
-    )
-    return {
-        "count": count,
-        "height": channels * height,
-        "width": width,
-        "ranges": [float(f"{value:.4g}") for value in ranges],
-        "data": base64.b64encode(shades.tobytes()).decode(),
-    }
-
-
-def _maps(steps: Sequence[Step], name: str) -> dict[str, Any]:
-    """The states of a layer at each step: up to 16 channels of maps, or one row of numbers."""
-    states = torch.stack([step.states[name][0] for step in steps]).double().cpu().numpy()
-    states = (
-        states.reshape(len(steps), -1, *states.shape[-2:])
-        if states.ndim >= 4
-        else states.reshape(len(steps), 1, 1, -1)
-    )
-    shown = states[:, :MOST_MAPS]
-    if shown.size > MOST_BYTES:
-        raise UserError(f"layers: {name} has {shown.size:,} numbers in all steps; allowed: {MOST_BYTES:,}")
-    low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
-    shades = np.nan_to_num((shown - low) * (255 / ((high - low) or 1))).round().clip(0, 255).astype(np.uint8)
-    return {
-        "channels": shown.shape[1],
-        "of": states.shape[1],
-        "height": shown.shape[2],
-        "width": shown.shape[3],
-        "low": float(f"{low:.4g}"),
-        "high": float(f"{high:.4g}"),
-        "norms": [float(f"{value:.4g}") for value in np.linalg.norm(states.reshape(len(steps), -1), axis=1)],
-        "data": base64.b64encode(shades.tobytes()).decode(),
-    }
+def _images(images: Sequence[torch.Tensor]) -> dict[str, Any]:
+    """Images, each [1, C, H, W], as bytes."""
+    return images_of((image[0].cpu().numpy() for image in images), len(images))
 
 
 def _plain(answers: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from denoscope.explorer.atlas import GROWTH, LABELS, Atlas
 from denoscope.explorer.exported_view import exported_view
-from denoscope.explorer.job_queue import Job, JobQueue
+from denoscope.explorer.job_queue import Job, JobQueue, once
 from denoscope.explorer.models import Models
 from denoscope.explorer.point_pair import point_pair
 from denoscope.explorer.point_recording import record_point
@@ -113,15 +113,10 @@ class Session:
         return stage(self._atlas(scene), address)
 
     def _once(self, work: Callable[[], Any], report: Report) -> Job:
-        def results() -> Iterator[Any]:
-            yield work()
-
-        return self._now(results, report)
+        return self._now(once(work), report)
 
     def _now(self, work: Callable[[], Iterator[Any]], report: Report) -> Job:
-        job = Job(AT_ONCE, work, report)
-        self.jobs.submit([job])
-        return job
+        return self.jobs.add(AT_ONCE, work, report)
 
     def _atlas(self, scene: Scene) -> Atlas:
         """The atlas of a scene; those that were not used for longest are dropped."""

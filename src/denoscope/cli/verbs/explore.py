@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from denoscope.cli import preflight
 from denoscope.cli.output import ending
+from denoscope.cli.preflight import Kind, kind_of
 from denoscope.cli.verb import OwnFlags, Verb
 from denoscope.config import MAP_LANES, Settings
 from denoscope.foundation.checked import option
@@ -28,8 +30,8 @@ class ExploreFlags(OwnFlags):
 
     target: tuple[str, ...] = option(
         ("digits",),
-        "A bundled model, a folder in diffusers' layout or file of weights, or a hub id.",
-        ("one model", lambda value: len(value) == 1),
+        "A bundled model, a folder in diffusers' layout or file of weights, a hub id; a recording, or a map of basins (.npz).",
+        ("one model, recording or map", lambda value: len(value) == 1),
         positional=True,
     )
     port: int = option(8765, "Port of the page; the next free one if it is in use.", PORT)
@@ -52,20 +54,50 @@ def run(settings: Settings, flags: ExploreFlags) -> None:
         raise UserError(
             f"{missing} is not installed, which the explorer needs: pip install 'denoscope[explorer]'"
         )
-    (model,) = flags.target
-    preflight.check_model("target", model)
+    (target,) = flags.target
+    kind = kind_of(target)
+    if flags.export is not None:
+        _check_export(flags.export, target, kind)
+    RUNS[kind](target, settings, flags)
+
+
+def _check_export(path: Path, target: str, kind: Kind) -> None:
+    if kind != "model":
+        raise UserError(
+            f"--export is {path}, and TARGET is the {kind} {target}; a page is exported from a model"
+        )
+    if path.exists():
+        raise UserError(f"--export is {path}, which exists; name another file")
+
+
+def _explore_recording(target: str, settings: Settings, flags: ExploreFlags) -> None:
+    """Serve the sheet of a recording."""
+    from denoscope.explorer.server.running import serve
+    from denoscope.explorer.server.sheet_application import sheet_application
+    from denoscope.explorer.sheets.sheet import Sheet
+    from denoscope.explorer.sheets.sheet_labels import SheetLabels
+    from denoscope.explorer.sheets.sheet_session import SheetSession
+
+    sheet = Sheet.open(Path(target))
+    session = SheetSession(
+        sheet, SheetLabels(sheet, settings.classifier.reject), settings.system.class_colors
+    )
+    serve(partial(sheet_application, session), session.close, port=flags.port, browser=not flags.no_browser)
+
+
+def _explore_model(target: str, settings: Settings, flags: ExploreFlags) -> None:
+    """Serve the plane of noises of a model, or write a view of it."""
     if settings.model.dtype not in ("auto", "float32", "float64"):
         raise UserError(f"--dtype is {settings.model.dtype}; allowed: auto, float32, float64")
-    if flags.export is not None and flags.export.exists():
-        raise UserError(f"--export is {flags.export}, which exists; name another file")
     from denoscope.explorer.models import Models
     from denoscope.explorer.scene import Scene
+    from denoscope.explorer.server.application import application
     from denoscope.explorer.server.running import serve
     from denoscope.explorer.session import Session
 
-    default, config = settings.default, replace(settings.model, model=model)
+    default, config = settings.default, replace(settings.model, model=target)
     scene = Scene(
-        model=model,
+        model=target,
         scheduler=config.scheduler or "",
         steps=settings.inference.num_steps,
         base_seed=default.plane_base_seed,
@@ -77,13 +109,13 @@ def run(settings: Settings, flags: ExploreFlags) -> None:
         noise_seed=settings.system.seed,
         reject=settings.classifier.reject,
     )
-    models = Models(model, device=settings.system.device, config=config)
+    models = Models(target, device=settings.system.device, config=config)
     cache = flags.cache or _cache_file()
     session = Session(models, scene, settings.system.class_colors, cache, flags.output)
     if flags.export is not None:
         _export(session, flags.export, flags.view)
         return
-    serve(session, port=flags.port, browser=not flags.no_browser)
+    serve(partial(application, session), session.close, port=flags.port, browser=not flags.no_browser)
 
 
 def _export(session: Session, path: Path, view: str) -> None:
@@ -99,6 +131,12 @@ def _export(session: Session, path: Path, view: str) -> None:
             file.write(page or b"")
     session.close()
     print(path)
+
+
+RUNS: dict[Kind, Callable[[str, Settings, ExploreFlags], None]] = {
+    "model": _explore_model,
+    "recording": _explore_recording,
+}
 
 
 def _cache_file() -> Path:

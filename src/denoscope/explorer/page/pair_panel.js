@@ -17,16 +17,19 @@ export class PairPanel {
     this.root.hidden = true;
   }
 
-  /** Show the answer of the server for two points. */
-  show({ separation, layers, path, precision }, { colors }) {
+  /** Show the answer of the server for two points, with the classes on the line between them, or for two samples. */
+  show({ separation, layers, path, ends, classes, precision }, { colors }) {
     this.root.hidden = false;
-    const [first, last] = [path[0], path.at(-1)].map((label) => (label < 0 ? "no class" : String(label)));
-    const changes = path.filter((label, k) => k && label !== path[k - 1]).length;
+    const [first, last] = (ends ?? [path[0], path.at(-1)]).map(wordOf);
     const far = separation.map((value) => Number(value.toPrecision(3)));
-    this.find("pair-facts").textContent =
-      `A becomes ${first}, B ${last}; the class changes ${changes} times on the line. ` +
-      `x_T are ${far[0]} apart, x_0 ${far.at(-1)} (L2, ${precision}).`;
-    drawPath(this.find("path"), path, colors);
+    const begin = far.length > 1 ? `x_T are ${far[0]} apart, x_0` : "x_0 are";
+    const end = far.length > 1 ? `${far.at(-1)}` : `${far[0]} apart`;
+    this.find("pair-facts").textContent = `A becomes ${first}, B ${last}${path ? changesOf(path) : ""}. ${begin} ${end} (L2, ${precision}).${classes ? " The strip is the class of the estimate at each step, A above B." : ""}`;
+    const strips = path ? [path] : classes;
+    const canvas = this.find("path");
+    canvas.hidden = !strips;
+    if (strips) drawStrips(canvas, strips, colors);
+    if (classes) canvas.setAttribute("aria-label", "Class of the estimate at each step, A above B");
     const curves = [["x_t", separation], ...Object.entries(layers)];
     this.find("separation").replaceChildren(chart(curves));
     const names = curves.map(([name], k) => {
@@ -45,14 +48,24 @@ function stroke(k) {
   return k ? STROKES[(k - 1) % STROKES.length] : "currentColor";
 }
 
-function drawPath(canvas, path, colors) {
-  canvas.width = path.length;
-  canvas.height = 1;
+function wordOf(label) {
+  if (label === null) return "an image without a label";
+  return label < 0 ? "no class" : String(label);
+}
+
+function changesOf(path) {
+  return `; the class changes ${path.filter((label, k) => k && label !== path[k - 1]).length} times on the line`;
+}
+
+/** Classes as coloured cells, one row for each strip. */
+function drawStrips(canvas, strips, colors) {
+  canvas.width = strips[0].length;
+  canvas.height = strips.length;
   const context = canvas.getContext("2d");
-  path.forEach((label, k) => {
-    context.fillStyle = label < 0 ? NO_CLASS : colors[label];
-    context.fillRect(k, 0, 1, 1);
-  });
+  strips.forEach((labels, row) => labels.forEach((label, k) => {
+    context.fillStyle = colors[label] ?? NO_CLASS;
+    context.fillRect(k, row, 1, 1);
+  }));
 }
 
 /** Curves over the steps with a logarithmic axis. */

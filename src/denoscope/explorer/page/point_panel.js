@@ -1,6 +1,7 @@
 // The panel of a chosen noise: its sequence, class probabilities and states of layers.
 
 import { bytesOf } from "./bytes.js";
+import { drawImage, entryAt } from "./frames.js";
 
 const FRAME = 400; // milliseconds of a step while playing
 
@@ -37,12 +38,12 @@ export class PointPanel {
     this.colors = colors;
     this.shown = shown;
     this.states = { ...point.states, bytes: bytesOf(point.states.data) };
-    this.estimates = { ...point.estimates, bytes: bytesOf(point.estimates.data) };
+    this.estimates = point.estimates && { ...point.estimates, bytes: bytesOf(point.estimates.data) };
+    this.find("estimate").parentElement.hidden = !point.estimates;
     this.find("panel-hint").hidden = true;
     this.find("point").hidden = false;
-    this.find("point-title").textContent = point.label < 0 ? "No class" : `Becomes ${point.label}`;
-    const sure = point.confidence === null ? "" : ` · confidence ${point.confidence.toFixed(3)}`;
-    this.find("point-facts").textContent = `(u, v) = (${point.at.replace(",", ", ")})${sure} · ${point.precision}`;
+    this.find("point-title").textContent = point.title ?? (point.label < 0 ? "No class" : `Becomes ${point.label}`);
+    this.find("point-facts").textContent = point.facts ?? factsOf(point);
     this.slider.max = String(this.states.count - 1);
     this.showLayers();
     this.goTo(step ?? this.states.count - 1, { quiet: true });
@@ -61,19 +62,25 @@ export class PointPanel {
     this.at = Math.min(Math.max(step, 0), this.states.count - 1);
     const last = this.states.count - 1;
     this.slider.value = String(this.at);
-    const name = this.at === 0 ? "x_T, the noise" : this.at === last ? "x_0, the image" : `after step ${this.at} of ${last}`;
+    const name = this.at === last ? "x_0, the image" : this.at === 0 ? "x_T, the noise" : `after step ${this.at} of ${last}`;
     this.slider.setAttribute("aria-valuetext", name);
     const state = this.find("state");
-    drawShades(state, this.states, this.at);
+    drawImage(state, this.states, this.at);
     state.setAttribute("aria-label", `State ${name}`);
     const range = this.states.ranges[this.at];
-    this.find("state-caption").textContent = range > 1 ? `${name} (−${range} to ${range})` : name;
-    const estimate = this.find("estimate");
-    drawShades(estimate, this.estimates, this.at);
-    estimate.setAttribute("aria-label", `Estimate of x_0 at ${name}`);
+    this.find("state-caption").textContent = `${name}${range > 1 ? ` (−${range} to ${range})` : ""}${scaleOf(this.states)}`;
+    this.showEstimate(name);
     this.showBars();
     for (const redraw of this.redraws) redraw();
     if (!quiet) this.on.stepped(this.at);
+  }
+
+  showEstimate(name) {
+    if (!this.estimates) return;
+    const { steps } = this.estimates;
+    const estimate = this.find("estimate");
+    drawImage(estimate, this.estimates, steps ? entryAt(steps, this.at) : this.at);
+    estimate.setAttribute("aria-label", `Estimate of x_0 at ${name}`);
   }
 
   showBars() {
@@ -110,11 +117,12 @@ export class PointPanel {
     close.addEventListener("click", () => this.on.layered(this.shown.filter((other) => other !== name)));
     const bytes = bytesOf(maps.data);
     this.redraws.push(() => {
-      const step = Math.min(this.at, maps.norms.length - 1);
-      drawMaps(canvas, bytes, maps, step);
+      const entry = maps.steps ? entryAt(maps.steps, this.at) : Math.min(this.at, maps.norms.length - 1);
+      const step = maps.steps ? maps.steps[entry] : entry;
+      drawMaps(canvas, bytes, maps, entry);
       canvas.setAttribute("aria-label", `States of ${name} in step ${step + 1}`);
       const part = maps.channels < maps.of ? `${maps.channels} of ${maps.of} channels` : `${maps.of} channels`;
-      caption.textContent = `${name} in step ${step + 1}: norm ${maps.norms[step]}, ${part}, ${maps.low} to ${maps.high}`;
+      caption.textContent = `${name} in step ${step + 1}: norm ${maps.norms[entry] ?? "not finite"}, ${part}, ${maps.low} to ${maps.high}`;
     });
     box.append(canvas, caption, close);
     return box;
@@ -150,14 +158,13 @@ function label(content) {
   return item;
 }
 
-function drawShades(canvas, { width, height, bytes }, index) {
-  canvas.width = width;
-  canvas.height = height;
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(width, height);
-  const from = index * width * height;
-  for (let k = 0; k < width * height; k += 1) image.data.set([...Array(3).fill(bytes[from + k]), 255], 4 * k);
-  context.putImageData(image, 0, 0);
+function scaleOf({ scale }) {
+  return scale > 1 ? `, means of ${scale} × ${scale} pixels` : "";
+}
+
+function factsOf({ at, confidence, precision }) {
+  const sure = confidence === null ? "" : ` · confidence ${confidence.toFixed(3)}`;
+  return `(u, v) = (${at.replace(",", ", ")})${sure} · ${precision}`;
 }
 
 /** The channels of a layer side by side, eight in a row. */

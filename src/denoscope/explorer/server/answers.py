@@ -7,14 +7,13 @@ import base64
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from denoscope.explorer.job_queue import DONE, Job
-from denoscope.explorer.session import Session
+from denoscope.explorer.job_queue import DONE, Job, JobQueue
 from denoscope.explorer.tile_address import TileAddress
 from denoscope.explorer.tile_picture import TilePicture
 from denoscope.foundation.errors import UserError, first_line
@@ -23,6 +22,16 @@ LOGGER = logging.getLogger(__name__)
 AS_FILE = {"Content-Disposition": "attachment; filename=denoscope.html"}
 GONE = 499
 """The status of an answer that nobody waits for."""
+
+
+class HasJobs(Protocol):
+    """Whatever queues the work behind an answer."""
+
+    @property
+    def jobs(self) -> JobQueue: ...
+
+
+Worker = TypeVar("Worker", bound=HasJobs)
 
 
 def error_answer(error: Exception) -> JSONResponse:
@@ -53,8 +62,27 @@ class _Inbox:
         return await self._queue.get()
 
 
+def answering(
+    session: Worker, endpoint: Callable[[Worker, Request], Awaitable[Response]]
+) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint whose errors are answers."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await endpoint(session, request)
+        except UserError as error:
+            return error_answer(error)
+
+    return answered
+
+
+def names_in(text: str) -> list[str]:
+    """Names that are separated by commas."""
+    return [name for name in text.split(",") if name]
+
+
 async def one_answer(
-    session: Session, request: Request, submit: Callable[[Callable[[Any], None]], Job]
+    session: HasJobs, request: Request, submit: Callable[[Callable[[Any], None]], Job]
 ) -> Response:
     """The result of a job that yields one, as JSON or a page; the job is cancelled if the page goes away."""
     inbox = _Inbox()
@@ -85,7 +113,7 @@ async def _disconnected(request: Request) -> None:
 
 
 async def tile_lines(
-    session: Session, submit: Callable[[Callable[[TileAddress, Any], None]], Sequence[Job]]
+    session: HasJobs, submit: Callable[[Callable[[TileAddress, Any], None]], Sequence[Job]]
 ) -> AsyncIterator[bytes]:
     """A line of JSON for each stage of each tile: `tile`, and `data` with `finished`, or `error`."""
     inbox = _Inbox()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,41 +15,27 @@ from starlette.staticfiles import StaticFiles
 from denoscope.explorer.atlas import LABELS
 from denoscope.explorer.page_file import PAGE
 from denoscope.explorer.scene import Scene
-from denoscope.explorer.server.answers import error_answer, json_body, one_answer, tile_lines
+from denoscope.explorer.server.answers import answering, json_body, names_in, one_answer, tile_lines
 from denoscope.explorer.server.safety import Gate
 from denoscope.explorer.session import STAGES, Session
 from denoscope.explorer.tile_address import CellAddress, TileAddress
 from denoscope.explorer.view_address import scene_of
 from denoscope.foundation.errors import UserError
 
-Endpoint = Callable[[Session, Request], Awaitable[Response]]
-
 
 def application(session: Session, port: int) -> Gate:
     """The explorer's server as an ASGI application, which answers for this port only."""
     routes = [
-        Route("/api/start", _answering(session, _start)),
-        Route("/api/scene", _answering(session, _scene)),
-        Route("/api/point", _answering(session, _point)),
-        Route("/api/pair", _answering(session, _pair)),
-        Route("/api/record", _answering(session, _record), methods=["POST"]),
-        Route("/api/export", _answering(session, _export), methods=["POST"]),
-        Route("/api/view", _answering(session, _view), methods=["POST"]),
+        Route("/api/start", answering(session, _start)),
+        Route("/api/scene", answering(session, _scene)),
+        Route("/api/point", answering(session, _point)),
+        Route("/api/pair", answering(session, _pair)),
+        Route("/api/record", answering(session, _record), methods=["POST"]),
+        Route("/api/export", answering(session, _export), methods=["POST"]),
+        Route("/api/view", answering(session, _view), methods=["POST"]),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
     ]
     return Gate(Starlette(routes=routes), port)
-
-
-def _answering(session: Session, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint whose errors are answers."""
-
-    async def answered(request: Request) -> Response:
-        try:
-            return await endpoint(session, request)
-        except UserError as error:
-            return error_answer(error)
-
-    return answered
 
 
 async def _start(session: Session, _request: Request) -> Response:
@@ -63,20 +49,20 @@ async def _scene(session: Session, request: Request) -> Response:
 
 async def _point(session: Session, request: Request) -> Response:
     scene, rest = _parsed(request, "cell", "layers")
-    cell, layers = CellAddress.parse(rest["cell"]), _names(rest["layers"])
+    cell, layers = CellAddress.parse(rest["cell"]), names_in(rest["layers"])
     return await one_answer(session, request, lambda report: session.point(scene, cell, layers, report))
 
 
 async def _pair(session: Session, request: Request) -> Response:
     scene, rest = _parsed(request, "a", "b", "layers")
-    cells, layers = (CellAddress.parse(rest["a"]), CellAddress.parse(rest["b"])), _names(rest["layers"])
+    cells, layers = (CellAddress.parse(rest["a"]), CellAddress.parse(rest["b"])), names_in(rest["layers"])
     return await one_answer(session, request, lambda report: session.pair(scene, cells, layers, report))
 
 
 async def _record(session: Session, request: Request) -> Response:
     body = await json_body(request)
     scene = Scene.of_fields(_texts(body.get("scene"), "scene"))
-    cell, layers = CellAddress.parse(_text(body, "cell")), _names(_text(body, "layers"))
+    cell, layers = CellAddress.parse(_text(body, "cell")), names_in(_text(body, "layers"))
     return await one_answer(session, request, lambda report: session.record(scene, cell, layers, report))
 
 
@@ -106,10 +92,6 @@ def _parsed(request: Request, *others: str) -> tuple[Scene, Mapping[str, str]]:
     fields = dict(request.query_params)
     rest = {name: fields.pop(name, "") for name in others}
     return Scene.of_fields(fields), rest
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
 
 
 def _text(body: Mapping[str, Any], name: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import socket
 import webbrowser
+from collections.abc import Callable
 
-from denoscope.explorer.server.application import application
-from denoscope.explorer.session import Session
+from denoscope.explorer.server.safety import Gate
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 
@@ -16,8 +16,12 @@ HOST = "127.0.0.1"
 PORTS_TRIED = 20
 
 
-def serve(session: Session, *, port: int, browser: bool) -> None:
+def serve(application: Callable[[int], Gate], close: Callable[[], None], *, port: int, browser: bool) -> None:
     """Serve an explorer to this machine until Ctrl-C, on the first free port from `port` on.
+
+    Args:
+        application: makes the application that answers for a port.
+        close: is called at the end.
 
     Raises: UserError if there is no free port.
     """
@@ -27,7 +31,7 @@ def serve(session: Session, *, port: int, browser: bool) -> None:
         taken = listening.getsockname()[1]
         if taken != port:
             LOGGER.warning("port %s is in use; taking %s", port, taken)
-        gate = application(session, taken)
+        gate = application(taken)
         config = uvicorn.Config(
             gate,
             log_level="warning",
@@ -43,7 +47,7 @@ def serve(session: Session, *, port: int, browser: bool) -> None:
         try:
             uvicorn.Server(config).run(sockets=[listening])
         finally:
-            session.close()
+            close()
 
 
 def bound(port: int) -> socket.socket:

@@ -1,0 +1,163 @@
+"""A recording as a sheet: which samples can be seen, and the arrays that are read for each of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from denoscope.explorer.shades import images_of
+from denoscope.foundation.errors import UserError
+from denoscope.recording import opening
+from denoscope.recording.recording import Recording
+from denoscope.storage.output_lock import how_to_finish
+from denoscope.storage.plan import COMPLETE, ESTIMATES
+
+if TYPE_CHECKING:
+    import xarray
+
+MOST_IMAGES = 128
+"""Images of one answer."""
+IMAGE_BYTES = 2**20
+"""Of the images of one answer; larger ones are shown smaller."""
+TOGETHER = 32
+"""Samples that are read at once."""
+
+
+@dataclass(eq=False)
+class Sheet:
+    """The samples of a recording. All of its work is done by one thread."""
+
+    recording: Recording
+    name: str
+    """By which links name the recording: the last part of its path."""
+    _rows: dict[str, int] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, path: Path) -> Sheet:
+        """The sheet of a recording, finished or not.
+
+        Raises: UserError if there is none, it is damaged, or no sample of it is finished.
+        """
+        sheet = cls(opening.open(path), path.resolve().name)
+        if not sheet.rows:
+            raise UserError(
+                f"{path} holds no finished sample; {how_to_finish(sheet.recording.attrs)}, then explore it"
+            )
+        return sheet
+
+    def refresh(self) -> None:
+        """Open a recording that was not finished again: its run may have gone on."""
+        if self.recording.path is not None and len(self.rows) < len(self.recording.samples):
+            self.recording = opening.open(self.recording.path)
+            self.__dict__.pop("rows", None)
+
+    @functools.cached_property
+    def rows(self) -> list[int]:
+        """The rows of the finished samples."""
+        return np.flatnonzero(self.recording.dataset[COMPLETE].to_numpy()).tolist()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of an image."""
+        return self.recording.final.shape[1:]
+
+    @property
+    def has_estimates(self) -> bool:
+        return ESTIMATES in self.recording.dataset
+
+    def row(self, name: str) -> int:
+        """The row of a finished sample.
+
+        Raises: UserError if there is none of this name.
+        """
+        self._rows = self._rows or {sample: row for row, sample in enumerate(self.recording.samples)}
+        row = self._rows.get(name)
+        if row is None:
+            raise UserError(f"{self.name} has no sample {name[:80]!r}")
+        if not self.recording.dataset[COMPLETE].to_numpy()[row]:
+            raise UserError(f"sample {name} of {self.name} is not finished")
+        return row
+
+    def description(self) -> dict[str, Any]:
+        """Everything that a page needs to show the samples, as JSON values.
+
+        `rows` are those of the finished samples, None if all are.
+        """
+        self.refresh()
+        rec, count = self.recording, len(self.recording.samples)
+        finished = len(self.rows)
+        left = "" if finished == count else f"{finished} of {count} samples are finished; "
+        return {
+            "run": self.name,
+            "model": rec.attrs["model"],
+            "scheduler": rec.attrs["scheduler"],
+            "count": count,
+            "rows": None if finished == count else self.rows,
+            "note": left and left + how_to_finish(rec.attrs),
+            "steps": rec.dataset.sizes["state"] - 1,
+            "shape": list(self.shape),
+            "layers": list(rec.states),
+            "most": MOST_IMAGES,
+        }
+
+    def images(self, rows: Sequence[int]) -> dict[str, Any]:
+        """The final images of samples as bytes, with their names; `errors` says by row what cannot be read.
+
+        Raises: UserError if a sample is not finished, or there are too many.
+        """
+        self._check_rows(rows)
+        found = dict(self.finals(rows))
+        good = [row for row in rows if not isinstance(found[row], UserError)]
+        names = self.recording.dataset["sample"].to_numpy()
+        return {
+            "rows": good,
+            "images": images_of((found[row] for row in good), len(good), most=IMAGE_BYTES) if good else None,
+            "names": {row: str(names[row]) for row in rows},
+            "errors": {row: str(found[row]) for row in rows if row not in good},
+        }
+
+    def finals(self, rows: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        """Rows with their final image [C, H, W], or the error that its file gives."""
+        for start in range(0, len(rows), TOGETHER):
+            part = list(rows[start : start + TOGETHER])
+            try:
+                yield from zip(part, self.recording.final[part].to_numpy(), strict=True)
+            except UserError:
+                yield from ((row, self._final_or_error(row)) for row in part)
+
+    def states(self, row: int) -> xarray.DataArray:
+        """The states x_T … x_0 [state, C, H, W] of a sample; x_0 alone if only final images were recorded."""
+        rec = self.recording
+        return rec.sequence[row] if "sequence" in rec.dataset else rec.final[[row]].rename(sample="state")
+
+    def estimates(self, row: int) -> xarray.DataArray | None:
+        """The estimates of x_0 [step, C, H, W] of a sample, if they were recorded."""
+        return self.recording.estimates[row] if self.has_estimates else None
+
+    def facts(self, row: int) -> Mapping[str, str]:
+        """What the recording says about a sample, such as the seed or epsilon of its noise, by name."""
+        coords = self.recording.dataset.coords.items()
+        return {
+            str(name): str(values.to_numpy()[row])
+            for name, values in coords
+            if values.dims == ("sample",) and name not in ("sample", COMPLETE)
+        }
+
+    def _final_or_error(self, row: int) -> Any:
+        try:
+            return self.recording.final[row].to_numpy()
+        except UserError as error:
+            return error
+
+    def _check_rows(self, rows: Sequence[int]) -> None:
+        if not 0 < len(rows) <= MOST_IMAGES:
+            raise UserError(f"rows are {len(rows)}; allowed: 1 to {MOST_IMAGES}")
+        complete = self.recording.dataset[COMPLETE].to_numpy()
+        for row in rows:
+            if not (0 <= row < len(complete) and complete[row]):
+                raise UserError(f"row {row} is no finished sample of {self.name}")

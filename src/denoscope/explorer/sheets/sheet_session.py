@@ -1,0 +1,55 @@
+"""What a sheet computes, for whoever asks: the jobs behind each answer, and the thread that does them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from denoscope.explorer.job_queue import Job, JobQueue, once
+from denoscope.explorer.sheets.sample_sequence import sample_pair, sample_sequence
+from denoscope.explorer.sheets.sheet import Sheet
+from denoscope.explorer.sheets.sheet_labels import SheetLabels
+
+AT_ONCE, LATER = range(2)
+"""Ranks of jobs: what the user waits for, and the labels of all samples."""
+MOST_JOBS = 64
+Report = Callable[[Any], None]
+
+
+@dataclass(eq=False)
+class SheetSession:
+    """One run of an explorer of a recording. Its methods only queue work; one thread does it."""
+
+    sheet: Sheet
+    labels: SheetLabels
+    colors: Sequence[str]
+    """Colours of the classes, each `#rrggbb`."""
+    jobs: JobQueue = field(default_factory=lambda: JobQueue(MOST_JOBS))
+
+    def describe(self, report: Report) -> Job:
+        """Queue the description of the recording: everything that a page needs to show it."""
+        return self.jobs.add(AT_ONCE, once(self._description), report)
+
+    def images(self, rows: Sequence[int], report: Report) -> Job:
+        """Queue the final images of samples."""
+        return self.jobs.add(AT_ONCE, once(lambda: self.sheet.images(rows)), report)
+
+    def label_all(self, report: Report) -> Job:
+        """Queue the labels of all samples."""
+        return self.jobs.add(LATER, self.labels.all, report)
+
+    def sample(self, name: str, layers: Sequence[str], report: Report) -> Job:
+        """Queue the sequence of a sample."""
+        return self.jobs.add(AT_ONCE, lambda: sample_sequence(self.sheet, self.labels, name, layers), report)
+
+    def pair(self, names: tuple[str, str], layers: Sequence[str], report: Report) -> Job:
+        """Queue the comparison of two samples."""
+        return self.jobs.add(AT_ONCE, lambda: sample_pair(self.sheet, self.labels, names, layers), report)
+
+    def close(self) -> None:
+        """End the thread."""
+        self.jobs.stop()
+
+    def _description(self) -> dict[str, Any]:
+        return {**self.sheet.description(), "colors": list(self.colors)}
