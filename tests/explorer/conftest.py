@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from explorer_pages import Running, opening, served
+from explorer_pages import Pages, Running, served
 from playwright.sync_api import Browser, sync_playwright
 
 from denoscope.config import SystemConfig
@@ -16,7 +16,7 @@ from denoscope.explorer.server.application import application
 from denoscope.explorer.session import Session
 
 CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--process-per-site"]
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +52,23 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
+@pytest.fixture(scope="session")
+def pages(browser) -> Pages:
+    """Pages that are used again."""
+    return Pages(browser)
+
+
 @pytest.fixture
-def open_page(browser, explorer):
-    """A function that opens the explorer in a new page; all pages must end without errors and without outside requests."""
-    with opening(browser, explorer) as opened:
+def no_tiles(explorer, monkeypatch):
+    """The server computes no tiles, for tests of what is beside the map."""
+    monkeypatch.setattr(explorer.session, "tiles", lambda *_: [])
+
+
+@pytest.fixture
+def open_page(pages, explorer):
+    """A function that opens the explorer in a page, small so that few tiles are computed.
+
+    All pages must end without errors and without outside requests.
+    """
+    with pages.opening(explorer) as opened:
         yield opened

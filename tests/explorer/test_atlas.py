@@ -15,7 +15,7 @@ from denoscope.explorer.atlas import Atlas
 from denoscope.explorer.coordinates import coordinate
 from denoscope.explorer.explored_plane import ExploredPlane
 from denoscope.explorer.models import Models
-from denoscope.explorer.point_sequence import point_sequence
+from denoscope.explorer.point_sequence import point_sequence, point_sequences
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import CellAddress, TileAddress
 from denoscope.explorer.tile_picture import TilePicture
@@ -153,6 +153,13 @@ def test_a_sequence_begins_with_the_noise_and_ends_with_the_image_of_the_tile(at
     ]
     np.testing.assert_allclose(maps["norms"], [np.linalg.norm(step) for step in recorded], rtol=1e-3)
     assert (maps["channels"], maps["of"]) == (16, recorded.shape[1])
+
+
+def test_sequences_of_many_points_are_those_of_each_alone(atlas):
+    cells = [CellAddress(2, i, 70) for i in (100, 7, 130)]
+    *_, together = point_sequences(atlas, cells, ["mid_block"])
+    alone = [list(point_sequence(atlas, cell, ["mid_block"]))[-1] for cell in cells]
+    assert together == alone and together[0] != together[1]
 
 
 def test_a_model_outside_of_the_list_is_not_loaded(tmp_path):

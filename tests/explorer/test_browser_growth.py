@@ -2,14 +2,19 @@
 
 import re
 
-from tests.explorer.test_browser import SMALL, address_of, finish, middle_of, pick
+from page_actions import address_of, finish, middle_of, pick
 
 
 def test_the_growth_layer_is_computed_when_it_is_chosen(open_page):
-    page = open_page("#model=digits&steps=2&level=0&at=0,0", **SMALL)
+    page = open_page("#model=digits&steps=2&level=0&at=0,0")
     finish(page)
     kinds = []
-    page.on("request", lambda sent: kinds.append(sent.post_data_json["kind"]) if "view" in sent.url else None)
+
+    def note(sent):
+        if sent.url.endswith("/api/view"):
+            kinds.append(sent.post_data_json["kind"])
+
+    page.on("request", note)
     page.select_option("#layer", "growth")
     finish(page)
     assert kinds == ["growth"] and address_of(page)["layer"] == "growth"
@@ -22,4 +27,5 @@ def test_the_growth_layer_is_computed_when_it_is_chosen(open_page):
     x, y = middle_of(page)
     page.mouse.move(x + 40, y + 30)
     assert page.inner_text("#cursor").endswith(shown)
+    page.remove_listener("request", note)
     assert kinds == ["growth"], "the tile of labels is still there"

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from explorer_pages import Running, opening, served
+from explorer_pages import Running, served
 
 import denoscope as ds
 from denoscope.config import SystemConfig
@@ -44,8 +44,8 @@ def explored(recording):
 
 
 @pytest.fixture
-def open_sheet(browser, explored):
-    with opening(browser, explored) as opened:
+def open_sheet(pages, explored):
+    with pages.opening(explored) as opened:
         yield opened
 
 

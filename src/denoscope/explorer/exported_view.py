@@ -8,7 +8,7 @@ from typing import Any
 
 from denoscope.explorer.atlas import GROWTH, LABELS, Atlas
 from denoscope.explorer.page_file import page_file
-from denoscope.explorer.point_sequence import point_sequence
+from denoscope.explorer.point_sequence import point_sequences
 from denoscope.explorer.view_address import View
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
@@ -30,15 +30,18 @@ def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Itera
     view = View.of(address, length=atlas.plane.length, deepest=atlas.deepest)
     kinds = {LABELS: atlas.fine} | ({GROWTH: atlas.growth} if view.layer == GROWTH else {})
     tiles: dict[str, dict[str, str]] = {kind: {} for kind in kinds}
-    points = {}
+    points: dict[str, dict[str, Any]] = {}
     for tile in view.tiles:
         for kind, pictures in kinds.items():
             *_, picture = pictures(tile)
             tiles[kind][str(tile)] = base64.b64encode(picture.packed()).decode()
             yield None
-    for cell in view.lattice(COLUMNS, ROWS):
-        *_, points[str(cell)] = point_sequence(atlas, cell)
-        yield None
+    cells = view.lattice(COLUMNS, ROWS)
+    for start in range(0, len(cells), atlas.scene.lanes):
+        batch = cells[start : start + atlas.scene.lanes]
+        for answers in point_sequences(atlas, batch):
+            points |= {answer["cell"]: answer for answer in answers or []}
+            yield None
     page = page_file(
         {
             "address": "#" + address.rpartition("#")[2],

@@ -15,6 +15,7 @@ from denoscope.explorer.shades import images_of, maps_of
 from denoscope.explorer.tile_address import CellAddress
 from denoscope.foundation.errors import UserError
 from denoscope.sampling.loop import denoise
+from denoscope.sampling.step import Step
 
 MOST_LAYERS = 8
 
@@ -22,7 +23,17 @@ MOST_LAYERS = 8
 def point_sequence(
     atlas: Atlas, cell: CellAddress, layers: Sequence[str] = ()
 ) -> Iterator[dict[str, Any] | None]:
-    """One answer, as JSON values, after None for each step: what a cell becomes, with the bits that its tile has.
+    """The answer for one cell, after None for each step; see `point_sequences`."""
+    for answers in point_sequences(atlas, [cell], layers):
+        yield answers[0] if answers else None
+
+
+def point_sequences(
+    atlas: Atlas, cells: Sequence[CellAddress], layers: Sequence[str] = ()
+) -> Iterator[list[dict[str, Any]] | None]:
+    """One answer for each cell, as JSON values, after None for each step: what it becomes, with the bits that its tile has.
+
+    The cells are of one level, and go through the network together.
 
     `states` are x_T … x_0, `estimates` the scheduler's estimates of x_0 at each step; both as shades of grey. The
     probabilities are those of the classifier for each estimate, and for x_0 at the end.
@@ -30,17 +41,26 @@ def point_sequence(
     Raises: UserError if the cell is too deep, or a layer is unknown.
     """
     check_layers(layers)
-    scene, denoiser = atlas.scene, atlas.denoiser(cell.level)
-    x_T = atlas.plane.noise(cell, atlas.dtype(cell.level))
+    scene, level = atlas.scene, cells[0].level
+    denoiser = atlas.denoiser(level)
+    x_T = torch.cat([atlas.plane.noise(cell, atlas.dtype(level)) for cell in cells])
     steps = []
     for step in denoise(
         denoiser, x_T, steps=scene.steps, layers=list(layers), noise_seed=scene.noise_seed, lanes=scene.lanes
     ):
         steps.append(step)
         yield None
-    estimates = [step.x_before if step.x_0_estimate is None else step.x_0_estimate for step in steps]
-    x_0 = steps[-1].x_after
-    yield {
+    yield [_answer(atlas, cell, steps, slice(row, row + 1), bool(layers)) for row, cell in enumerate(cells)]
+
+
+def _answer(
+    atlas: Atlas, cell: CellAddress, steps: Sequence[Step], row: slice, with_layers: bool
+) -> dict[str, Any]:
+    """The answer for the cell in one row of a batch."""
+    found = (step.x_before if step.x_0_estimate is None else step.x_0_estimate for step in steps)
+    estimates = [estimate[row] for estimate in found]
+    x_0 = steps[-1].x_after[row]
+    return {
         "cell": str(cell),
         "at": text_of(cell, atlas.plane.length),
         **_plain(atlas.labelling(cell.level).classify(x_0.cpu())),
@@ -48,11 +68,11 @@ def point_sequence(
         "timesteps": [step.timestep for step in steps],
         "sigmas": [step.sigma for step in steps],
         "probabilities": _probabilities(atlas, cell, torch.cat([*estimates, x_0])),
-        "states": _images([steps[0].x_before, *(step.x_after for step in steps)]),
+        "states": _images([steps[0].x_before[row], *(step.x_after[row] for step in steps)]),
         "estimates": _images([*estimates, x_0]),
         "layers": {
-            name: maps_of((step.states[name][0].cpu().numpy() for step in steps), len(steps))
-            for name in (steps[0].states if layers else ())
+            name: maps_of((step.states[name][row][0].cpu().numpy() for step in steps), len(steps))
+            for name in (steps[0].states if with_layers else ())
         },
     }
 

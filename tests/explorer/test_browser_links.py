@@ -1,0 +1,96 @@
+"""Links in a real browser, those that cannot be shown among them, settings, sizes and names."""
+
+import re
+
+import pytest
+from page_actions import address_of, between, finish
+
+
+def test_a_link_restores_view_layer_point_and_step(open_page):
+    fragment = f"#model=digits&steps=2&level=5&at={between(5, 17, 12)}&layer=margin&opacity=0.5&a=1.2500,-2.3203@5&step=1"
+    page = open_page(fragment)
+    page.wait_for_selector("#point:not([hidden])")
+    finish(page)
+    first = address_of(page)
+    assert page.input_value("#layer") == "margin" and page.input_value("#opacity") == "0.5"
+    assert "step 1" in page.inner_text("#state-caption")
+    again = open_page("#" + page.url.partition("#")[2])
+    again.wait_for_selector("#point:not([hidden])")
+    finish(again)
+    assert address_of(again) == first and {k: first[k] for k in ("level", "layer", "opacity", "step")} == {
+        "level": "5", "layer": "margin", "opacity": "0.5", "step": "1",
+    }  # fmt: skip
+    assert again.inner_text("#point-facts") == page.inner_text("#point-facts")
+    images = [p.locator("#map").screenshot() for p in (page, again)]
+    assert images[0] == images[1]
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "#model=digits&steps=2&level=99999999999&at=1e400,NaN",
+        "#model=digits&steps=2&level=-3&at=999999,5",
+        "#model=digits&steps=2&at=%3Cscript%3E&layer=x&opacity=9&a=1,2@77&b=,@&step=-1",
+        "#model=digits&steps=2&at=" + "9" * 3000,
+    ],
+)
+@pytest.mark.usefixtures("no_tiles")
+def test_absurd_numbers_of_a_link_are_replaced(open_page, fragment):
+    page = open_page(fragment)
+    page.wait_for_selector("canvas[data-tile]")
+    assert re.fullmatch(r"-?[0-9.]+,-?[0-9.]+", address_of(page)["at"])
+
+
+def test_a_link_that_cannot_be_shown_says_why(browser, explorer):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{explorer.gate.link}#model=somebody/elses&steps=2")
+    page.wait_for_selector("body[data-state=failed]")
+    assert "denoscope explore somebody/elses" in page.inner_text("#message")
+    page.goto(f"{explorer.gate.link}#model=digits&steps=0")
+    page.wait_for_selector("body[data-state=failed]")
+    page.wait_for_selector("#message:has-text('steps')")
+    context.close()
+
+
+def test_without_the_token_the_page_says_what_to_open(browser, explorer):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(explorer.address)
+    page.wait_for_selector("body[data-state=failed]")
+    assert "token" in page.inner_text("#message")
+    context.close()
+
+
+@pytest.mark.usefixtures("no_tiles")
+def test_settings_open_another_scene(open_page):
+    page = open_page("#model=digits&steps=2")
+    page.click("#open-settings")
+    page.fill("[name=length]", "8")
+    page.select_option("[name=geometry]", "flat")
+    page.click("#settings button[type=submit]")
+    page.wait_for_selector("#scene-summary:has-text('flat plane of side 8')")
+    assert address_of(page)["length"] == "8" and address_of(page)["geometry"] == "flat"
+
+
+@pytest.mark.usefixtures("no_tiles")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_narrow_page_has_everything_in_its_width(open_page, scheme):
+    page = open_page("#model=digits&steps=2&a=1.0,1.0@2", width=400, height=800, color_scheme=scheme)
+    page.wait_for_selector("#point:not([hidden])")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    shade = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", shade)[:3])) < 384) == (scheme == "dark")
+    assert page.locator("#map").bounding_box()["height"] > 300
+
+
+@pytest.mark.usefixtures("no_tiles")
+def test_controls_have_names(open_page):
+    page = open_page("#model=digits&steps=2&a=1.0,1.0@2")
+    page.wait_for_selector("#point:not([hidden])")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, input, select, [role=img]")].filter((item) =>
+          !item.closest("[hidden]") && !item.labels?.length && !item.getAttribute("aria-label") && !item.textContent.trim()
+        ).map((item) => item.outerHTML)"""
+    )
+    assert nameless == []

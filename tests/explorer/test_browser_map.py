@@ -1,0 +1,116 @@
+"""The map in a real browser: its first view, zooming by keys, new anchors, and exact addresses."""
+
+import random
+import re
+
+import pytest
+from page_actions import address_of, between, color_at, finish, pick
+
+from denoscope.explorer.coordinates import text_of
+from denoscope.explorer.tile_address import CellAddress
+
+
+def test_the_first_view_shows_the_plane_and_a_click_its_label(open_page, explorer):
+    page = open_page()
+    finish(page)
+    assert "token" not in page.url and address_of(page)["model"] == "digits"
+    assert "side 18" in page.inner_text("#scene-summary") and page.inner_text("#ruler-text") == "2"
+    pick(page, 90, 50)
+    label = int(page.inner_text("#point-title").removeprefix("Becomes "))
+    color = explorer.session.colors[label]
+    assert color_at(page, 90, 50) == [int(color[k : k + 2], 16) for k in (1, 3, 5)]
+    assert page.locator(".pin").inner_text() == "A"
+
+
+@pytest.mark.usefixtures("no_tiles")
+def test_the_keyboard_moves_zooms_and_picks(open_page):
+    page = open_page("#model=digits&steps=2&level=4&at=1.0,1.0")
+    page.locator("#map").focus()
+    page.keyboard.press("+")
+    page.wait_for_url(re.compile("level=5"))
+    before = address_of(page)["at"]
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url(lambda url: f"at={before}" not in url)
+    (u, v), (u_before, v_before) = (map(float, at.split(",")) for at in (address_of(page)["at"], before))
+    assert u > u_before and v == pytest.approx(v_before, abs=0.01)
+    assert page.locator("#reticle").is_visible()
+    with page.expect_response(re.compile("/api/point")):
+        page.keyboard.press("Enter")
+    page.wait_for_selector("#point:not([hidden])")
+    at = [float(x) for x in address_of(page)["a"].split("@")[0].split(",")]
+    assert at == pytest.approx([u, v], abs=18 / 64 / 2**5)
+
+
+def test_zooming_goes_on_beyond_a_new_anchor(open_page, explorer):
+    """From level 19 the same place stays in the middle; a cell of level 22 and its colour agree; its link is restored."""
+    page = open_page(f"#model=digits&steps=2&level=19&at={between(22, 2384000, 1551000)}")
+    page.locator("#map").focus()
+    start = [float(x) for x in address_of(page)["at"].split(",")]
+    for level in range(20, 23):
+        page.keyboard.press("+")
+        page.wait_for_url(re.compile(f"level={level}&"))
+    assert [float(x) for x in address_of(page)["at"].split(",")] == pytest.approx(start, abs=18 / 256 / 2**19)
+    finish(page)
+    pick(page, 30, -40)
+    label = int(page.inner_text("#point-title").removeprefix("Becomes "))
+    color = explorer.session.colors[label]
+    assert color_at(page, 30, -40) == [int(color[k : k + 2], 16) for k in (1, 3, 5)]
+    cell = address_of(page)["a"]
+    assert cell.endswith("@22") and "float64" in page.inner_text("#point-facts")
+    link = page.url.partition("#")[2]
+    again = open_page(f"#{link}")
+    again.wait_for_selector("#point:not([hidden])")
+    assert again.url.partition("#")[2] == link
+
+
+@pytest.mark.usefixtures("no_tiles")
+def test_zooming_ends_at_the_floor_of_the_precision(open_page):
+    page = open_page("#model=digits&steps=2&level=64&at=1.0,1.0")
+    assert "precision floor" in page.inner_text("#level")
+    page.locator("#map").focus()
+    before = address_of(page)
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url(lambda url: before["at"] not in url)
+    assert address_of(page)["level"] == before["level"]
+
+
+@pytest.mark.usefixtures("no_tiles")
+def test_zooming_out_returns_to_the_whole_plane(open_page):
+    page = open_page("#model=digits&steps=2&level=23&at=1.0,1.0")
+    page.locator("#map").focus()
+    for level in range(22, 11, -1):
+        page.keyboard.press("-")
+        page.wait_for_url(re.compile(f"level={level}&"))
+    assert [float(x) for x in address_of(page)["at"].split(",")] == pytest.approx([1.0, 1.0], abs=1e-4)
+    page.keyboard.press("Home")
+    page.wait_for_url(re.compile("level=2&"))
+
+
+@pytest.mark.usefixtures("no_tiles")
+def test_addresses_are_restored_exactly_and_agree_with_the_server(open_page):
+    """Random views: address → view → address; and coordinates as text beside those in Python's fractions."""
+    page, draw = open_page(), random.Random(3)
+    cells = [CellAddress(k % 50, *(draw.randrange(64 * 2 ** (k % 50)) for _ in "ij")) for k in range(200)]
+    lengths = [draw.choice(["18", "0.5", "58.25"]) for _ in cells]
+    found = page.evaluate(
+        """async ([cells, lengths]) => {
+          const { addressOf, viewOf, cellText } = await import("/view_state.js");
+          const { positionOfCell, BITS } = await import("/exact.js");
+          return cells.map(([level, i, j], k) => {
+            const cell = { level, i: BigInt(i), j: BigInt(j) };
+            const spare = BigInt(k % 5) << (BITS - 20n - BigInt(level));
+            const center = [cell.i, cell.j].map((index) => positionOfCell(index, level) + spare);
+            const view = { level, center, layer: "margin", opacity: 0.5, points: [cell, null], step: 3, shown: ["a.b"] };
+            const facts = { length: lengths[k], deepest: 60 };
+            const address = addressOf({ model: "digits" }, view, lengths[k]);
+            const restored = viewOf(address, facts);
+            return [cellText(cell, lengths[k]), address, addressOf({ model: "digits" }, restored, lengths[k]),
+              restored.points[0].i === cell.i && restored.points[0].j === cell.j];
+          });
+        }""",
+        [[[cell.level, str(cell.i), str(cell.j)] for cell in cells], lengths],
+    )
+    for cell, length, (text, address, again, same) in zip(cells, lengths, found, strict=True):
+        assert text == text_of(cell, length)
+        assert again == address and same

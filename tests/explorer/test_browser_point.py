@@ -1,0 +1,70 @@
+"""Chosen noises in a real browser: steps, layers, a second point, and recordings."""
+
+import re
+from pathlib import Path
+
+import pytest
+from page_actions import address_of, pick
+
+import denoscope as ds
+
+
+@pytest.mark.usefixtures("no_tiles")
+def test_the_slider_and_play_show_each_step(open_page):
+    page = open_page("#model=digits&steps=2&a=1.0,1.0@2")
+    page.wait_for_selector("#point:not([hidden])")
+    assert "x_0" in page.inner_text("#state-caption")
+    page.locator("#step").focus()
+    page.keyboard.press("Home")
+    assert "x_T" in page.inner_text("#state-caption") and address_of(page)["step"] == "0"
+    noise = page.locator("#state").evaluate("canvas => canvas.toDataURL()")
+    page.keyboard.press("ArrowRight")
+    assert "step 1" in page.inner_text("#state-caption")
+    assert page.locator("#state").evaluate("canvas => canvas.toDataURL()") != noise
+    page.click("#play")
+    page.wait_for_selector("#play[aria-pressed=false]")
+    assert "x_0" in page.inner_text("#state-caption")
+    assert page.locator(".bar").count() == 10
+
+
+@pytest.mark.usefixtures("no_tiles")
+def test_states_of_a_layer_appear_and_are_part_of_the_link(open_page):
+    page = open_page("#model=digits&steps=2&a=1.0,1.0@2")
+    page.wait_for_selector("#point:not([hidden])")
+    page.select_option("#add-layer", "mid_block")
+    page.wait_for_selector("#layers figure")
+    assert "mid_block" in page.inner_text("#layers") and address_of(page)["layers"] == "mid_block"
+    page.click("#layers button")
+    page.wait_for_selector("#layers figure", state="detached")
+    assert "layers" not in address_of(page)
+
+
+@pytest.mark.usefixtures("no_tiles")
+def test_a_second_point_is_compared_with_the_first(open_page):
+    page = open_page("#model=digits&steps=2&level=3&a=1.0,1.0@3")
+    page.wait_for_selector("#point:not([hidden])")
+    page.keyboard.down("Shift")
+    pick(page, 60, 40)
+    page.keyboard.up("Shift")
+    page.wait_for_selector("#pair:not([hidden])")
+    assert re.search(r"A becomes \d, B \d; the class changes \d+ times", page.inner_text("#pair-facts"))
+    assert page.locator("#separation polyline").count() == 1 and page.locator(".pin").all_inner_texts() == [
+        "A",
+        "B",
+    ]
+    link = page.url.partition("#")[2]
+    again = open_page(f"#{link}")
+    again.wait_for_selector("#pair:not([hidden])")
+    assert again.inner_text("#pair-facts") == page.inner_text("#pair-facts") and again.url.endswith(link)
+
+
+@pytest.mark.usefixtures("no_tiles")
+def test_record_this_writes_a_recording(open_page, explorer):
+    page = open_page("#model=digits&steps=2&a=2.0,1.0@2&layers=mid_block")
+    page.wait_for_selector("#layers figure")
+    page.click("#record")
+    page.wait_for_selector("#recorded:has-text('.zarr')")
+    path = page.inner_text("#recorded").partition(" (class")[0]
+    recording = ds.open(path)
+    assert recording["mid_block"].sizes["step"] == 2 and Path(path).parent == explorer.session.recordings
+    assert f"class {int(ds.classify(recording.final).label[0])}" in page.inner_text("#recorded")
