@@ -1,17 +1,19 @@
 // The explorer's page: it keeps the view, the address and the panels in agreement.
 
 import { ask, exported, post } from "./api.js";
-import { ONE, coordinateText, decimalsOf } from "./exact.js";
+import { ONE, positionOf } from "./exact.js";
 import { growthText } from "./growth.js";
 import { showLegend } from "./palette.js";
 import { PlaneMap } from "./plane_map.js";
 import { PairPanel } from "./pair_panel.js";
 import { PointPanel } from "./point_panel.js";
-import { download, posterOf, textOf } from "./poster.js";
+import { ImageSettings, contentOf, redrawn } from "./own_noises.js";
+import { download, posterOf } from "./poster.js";
 import { distanceText, rulerLength } from "./ruler.js";
-import { Settings } from "./settings.js";
-import { LABELS, TileStore, cellBytes } from "./tile_store.js";
-import { addressOf, cellKey, cellOfKey, sceneOf, viewOf } from "./view_state.js";
+import { Settings, summaryOf } from "./settings.js";
+import { cursorText, levelText } from "./status_line.js";
+import { TileStore } from "./tile_store.js";
+import { addressOf, cellKey, cellOfKey, sceneOf, startOf, viewOf } from "./view_state.js";
 
 const find = (id) => document.getElementById(id);
 const SETTLE = 60; // milliseconds after the last movement until tiles are asked for
@@ -45,13 +47,28 @@ const panel = new PointPanel(find("panel"), {
   },
 });
 const pair = new PairPanel(find("pair"));
-const settings = new Settings(find("settings"), find("open-settings"), (fields) => {
-  location.hash = new URLSearchParams(fields).toString();
-});
+const settings = new Settings(find("settings"), find("open-settings"), show);
+const image = new ImageSettings(find("settings"), dropped, show);
 
 function say(message) {
   find("message").textContent = message;
   find("message").hidden = !message;
+}
+
+/** Show the whole plane of a scene. */
+function show(fields) {
+  location.hash = startOf(fields, view);
+}
+
+/** Show what a file holds. */
+async function dropped(file) {
+  try {
+    const content = await contentOf(file, scene, facts?.shape);
+    if (content.address) location.hash = content.address;
+    else show(content.scene);
+  } catch (error) {
+    say(error.message);
+  }
 }
 
 /** Show what the address names. */
@@ -66,7 +83,8 @@ async function open() {
       store.enter(scene);
       panel.offer(facts.layers);
       settings.fill(scene, facts);
-      find("scene-summary").textContent = `${scene.model} · ${facts.scheduler}, ${scene.steps ?? 10} steps · ${scene.geometry ?? "spherical"} plane of side ${facts.length}`;
+      image.fill(scene, facts);
+      find("scene-summary").textContent = summaryOf(scene, facts);
     }
     view = viewOf(address, facts);
     find("layer").querySelector("[value=growth]").hidden = facts.growth === false;
@@ -75,6 +93,7 @@ async function open() {
     plane.enter(facts, view, { layer: view.layer, colors: facts.colors, opacity: view.opacity });
     showLegend(find("legend"), view.layer, facts.colors);
     plane.dot((facts.points ?? []).map(cellOfKey));
+    plane.name((facts.named ?? []).map(([name, at]) => [name, at.split(",").map((text) => positionOf(text, facts.length))]));
     say("");
     document.body.dataset.state = "open";
     await showPoint();
@@ -98,27 +117,14 @@ function moved() {
   const { length, pixels } = rulerLength(perPixel, 120);
   find("ruler-bar").style.width = `${pixels}px`;
   find("ruler-text").textContent = distanceText(length);
-  const precision = view.level <= facts.float32_to ? "float32" : "float64";
-  const floor = view.level >= facts.deepest ? " · precision floor reached" : "";
-  find("level").textContent = `level ${view.level} · cells ${distanceText(perPixel * 4)} apart · ${precision}${floor}`;
-  document.body.dataset.floor = String(Boolean(floor));
+  find("level").textContent = levelText(view.level, perPixel * 4, facts);
+  document.body.dataset.floor = String(view.level >= facts.deepest);
   clearTimeout(settling);
   settling = setTimeout(() => store.want(plane.visible(), plane.kind), SETTLE);
 }
 
 function pointed(position) {
-  if (!position || !facts) {
-    find("cursor").textContent = "";
-    return;
-  }
-  const decimals = decimalsOf(plane.level, facts.length);
-  const [u, v] = position.map((value) => coordinateText(value, facts.length, decimals));
-  const cell = plane.cellAt(position);
-  const tile = store.find(cell.level, cell.i >> 6n, cell.j >> 6n, LABELS);
-  const [label, confidence] = tile?.finished ? cellBytes(tile.data, cell.i, cell.j) : [];
-  const known = label === undefined ? "" : label ? ` · ${label - 1} (${(confidence / 255).toFixed(2)})` : " · no class";
-  const growth = growthText(store, cell);
-  find("cursor").textContent = `(${u}, ${v})${known}${growth && ` · ${growth}`}`;
+  find("cursor").textContent = position && facts ? cursorText(position, plane.cellAt(position), store, facts) : "";
 }
 
 function chosen(position, event) {
@@ -231,13 +237,11 @@ find("save-page").addEventListener("click", async () => {
   }
 });
 document.addEventListener("dragover", (event) => event.preventDefault());
-document.addEventListener("drop", async (event) => {
+document.addEventListener("drop", (event) => {
   event.preventDefault();
-  const [file] = event.dataTransfer.files;
-  const address = file && file.size < 2 ** 26 ? textOf(new Uint8Array(await file.arrayBuffer())) : null;
-  if (address) location.hash = address;
-  else say("The file holds no view; allowed: a picture that this page has saved.");
+  dropped(event.dataTransfer.files[0]);
 });
+find("new-noise").addEventListener("click", () => show(redrawn(scene)));
 document.body.classList.toggle("exported", Boolean(exported));
 window.addEventListener("hashchange", open);
 open();

@@ -196,6 +196,12 @@ export class PlaneMap {
     this.placeMarkers();
   }
 
+  /** Mark noises that have a name: pairs of a name and a position. */
+  name(places) {
+    this.named = places;
+    this.placeMarkers();
+  }
+
   placeMarkers() {
     for (const marker of this.markers) marker.remove();
     this.markers = (this.cells ?? []).flatMap((cell, k) => {
@@ -204,6 +210,10 @@ export class PlaneMap {
       const marker = L.marker(this.latLng(middleOf(cell)), { icon, keyboard: false, interactive: false });
       return [marker.addTo(this.map)];
     });
+    for (const [name, position] of this.named ?? []) {
+      const icon = L.divIcon({ className: "named", html: `<span>${name}</span>`, iconSize: [60, 22] });
+      this.markers.push(L.marker(this.latLng(position), { icon, keyboard: false, interactive: false }).addTo(this.map));
+    }
     for (const cell of this.dots ?? []) {
       const place = this.latLng(middleOf(cell));
       this.markers.push(L.circleMarker(place, { radius: 3, className: "dot", interactive: false }).addTo(this.map));

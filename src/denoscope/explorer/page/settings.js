@@ -2,7 +2,18 @@
 
 const DEFAULTS = {
   scheduler: "", steps: "10", geometry: "spherical", length: "", base_seed: "420", direction_seeds: "100,200", dtype: "auto",
+  image_level: "0.3", through: "",
 };
+
+/** One line that says what a page shows. */
+export function summaryOf(scene, facts) {
+  const level = scene.image_level ?? DEFAULTS.image_level;
+  const origin = scene.image
+    ? ` around an image with noise (level ${level})`
+    : scene.through ? ` through the noises ${scene.through.replaceAll(",", ", ")}` : "";
+  const plane = `${scene.geometry ?? DEFAULTS.geometry} plane of side ${facts.length}${origin}`;
+  return `${scene.model} · ${facts.scheduler}, ${scene.steps ?? DEFAULTS.steps} steps · ${plane}`;
+}
 
 export class Settings {
   /** @param onScene called with the fields of the scene that the user asks for */

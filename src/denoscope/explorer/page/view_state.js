@@ -5,7 +5,7 @@ import { BITS, ONE, cellOf, coordinateText, decimalsOf, nearestCell, positionOf,
 export const LAYERS = ["class", "confidence", "margin", "growth"];
 const SCENE = [
   "model", "scheduler", "steps", "base_seed", "direction_seeds", "geometry", "length", "dtype", "lanes", "noise_seed",
-  "reject",
+  "reject", "image", "image_level", "through",
 ];
 const CENTER_GUARD = 2;
 
@@ -52,6 +52,16 @@ export function addressOf(scene, view, length) {
   if (view.step !== null) fields.set("step", String(view.step));
   if (view.shown.length) fields.set("layers", view.shown.join(","));
   return "#" + fields.toString().replaceAll("%2C", ",").replaceAll("%40", "@");
+}
+
+/** The address of the whole plane of another scene, with the layers that a view shows. */
+export function startOf(scene, view) {
+  const { layer, opacity, shown } = view ?? {};
+  const fields = new URLSearchParams(scene);
+  if (layer && layer !== "class") fields.set("layer", layer);
+  if (opacity && opacity !== 1) fields.set("opacity", String(opacity));
+  if (shown?.length) fields.set("layers", shown.join(","));
+  return `#${fields}`;
 }
 
 /** The coordinates of a cell. */

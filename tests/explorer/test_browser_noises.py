@@ -1,0 +1,104 @@
+"""Noises of one's own in a real browser: drawn anew, from an image file, and through three seeds."""
+
+import base64
+import io
+import re
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Page
+
+from tests.explorer.conftest import WAIT
+from tests.explorer.test_browser import SMALL, address_of
+
+AROUND = "text=around an image with noise"
+
+
+def png_of(values: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(values).save(content, "PNG")
+    return content.getvalue()
+
+
+def drop(page: Page, content: bytes, name: str) -> None:
+    page.evaluate(
+        """([bytes, name]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], name));
+          document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
+        }""",
+        [list(content), name],
+    )
+
+
+def image_in(page: Page) -> np.ndarray:
+    field = address_of(page)["image"]
+    return np.frombuffer(base64.urlsafe_b64decode(field + "=" * (-len(field) % 4)), np.uint8).reshape(8, 8)
+
+
+def test_a_dropped_image_is_the_middle_of_the_plane_and_part_of_the_link(open_page):
+    page = open_page("#model=digits&steps=2&level=0&through=1,2,3", **SMALL)
+    assert page.locator(".named").all_inner_texts() == ["1", "2", "3"]
+    wide = np.zeros((80, 200), np.uint8)  # its middle square is light on the left
+    wide[:, :100] = 255
+    drop(page, png_of(wide), "half.png")
+    page.wait_for_selector(AROUND)
+    image = image_in(page)
+    assert (image[:, :3] > 240).all() and (image[:, 5:] < 15).all() and "through" not in address_of(page)
+    assert page.locator(".named").all_inner_texts() == ["image"]
+    page.click("#open-settings")
+    assert page.locator("#image-preview").is_visible()
+    link = page.url.partition("#")[2]
+    page.click("#invert-image")
+    page.wait_for_url(lambda url: link.partition("image=")[2][:20] not in url)
+    assert (image_in(page) == 255 - image).all()
+    page.click("#remove-image")
+    page.wait_for_selector(AROUND, state="detached")
+    again = open_page(f"#{link}", **SMALL)
+    again.wait_for_selector(AROUND)
+    assert (image_in(again) == image).all()
+
+
+def test_a_file_is_chosen_with_a_button_and_others_are_refused_in_words(open_page):
+    page = open_page("#model=digits&steps=2&level=0", **SMALL)
+    before = page.url
+    for content, name in (
+        (b"no image at all", "notes.txt"),
+        (png_of(np.zeros((9, 9), np.uint8))[:40], "cut.png"),
+    ):
+        drop(page, content, name)
+        page.wait_for_selector(f"#message:has-text('{name} is no image')")
+        assert page.url == before
+    page.click("#open-settings")
+    grey = png_of(np.full((20, 20, 4), 128, np.uint8))  # half transparent
+    page.set_input_files("#image-file", {"name": "grey.png", "mimeType": "image/png", "buffer": grey})
+    page.wait_for_selector(AROUND)
+    assert set(image_in(page).ravel()) <= {63, 64, 65} and page.locator("#message").is_hidden()
+
+
+def test_new_noise_shows_another_plane_and_back_returns(open_page):
+    page = open_page("#model=digits&steps=2&level=0&layer=margin", **SMALL)
+    before = page.url
+    page.click("#new-noise")
+    page.wait_for_url(re.compile("base_seed="))
+    page.wait_for_selector("body[data-state=open]")
+    drawn = address_of(page)
+    first, second = drawn["direction_seeds"].split(",")
+    assert first != second and drawn["layer"] == "margin" and drawn["steps"] == "2"
+    page.go_back()
+    page.wait_for_url(before)
+    page.wait_for_selector("body[data-state=open]")
+
+
+def test_three_equal_seeds_and_a_malformed_image_are_refused_in_words(browser, explorer):
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    for part, told in (
+        ("through=5,5,6", "three different"),
+        ("image=AAAA", "image has 3 bytes"),
+        ("image=%3C", "base64url"),
+    ):
+        page.goto(f"{explorer.gate.link}#model=digits&steps=2&{part}")
+        page.wait_for_selector(f"#message:has-text('{told}')")
+    context.close()
