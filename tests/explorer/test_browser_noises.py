@@ -5,13 +5,15 @@ import io
 import re
 
 import numpy as np
+import pytest
+from explorer_pages import WAIT
+from page_actions import address_of
 from PIL import Image
 from playwright.sync_api import Page
 
-from tests.explorer.conftest import WAIT
-from tests.explorer.test_browser import SMALL, address_of
-
 AROUND = "text=around an image with noise"
+
+pytestmark = pytest.mark.usefixtures("no_tiles")
 
 
 def png_of(values: np.ndarray) -> bytes:
@@ -37,7 +39,7 @@ def image_in(page: Page) -> np.ndarray:
 
 
 def test_a_dropped_image_is_the_middle_of_the_plane_and_part_of_the_link(open_page):
-    page = open_page("#model=digits&steps=2&level=0&through=1,2,3", **SMALL)
+    page = open_page("#model=digits&steps=2&level=0&through=1,2,3")
     assert page.locator(".named").all_inner_texts() == ["1", "2", "3"]
     wide = np.zeros((80, 200), np.uint8)  # its middle square is light on the left
     wide[:, :100] = 255
@@ -54,13 +56,13 @@ def test_a_dropped_image_is_the_middle_of_the_plane_and_part_of_the_link(open_pa
     assert (image_in(page) == 255 - image).all()
     page.click("#remove-image")
     page.wait_for_selector(AROUND, state="detached")
-    again = open_page(f"#{link}", **SMALL)
+    again = open_page(f"#{link}")
     again.wait_for_selector(AROUND)
     assert (image_in(again) == image).all()
 
 
 def test_a_file_is_chosen_with_a_button_and_others_are_refused_in_words(open_page):
-    page = open_page("#model=digits&steps=2&level=0", **SMALL)
+    page = open_page("#model=digits&steps=2&level=0")
     before = page.url
     for content, name in (
         (b"no image at all", "notes.txt"),
@@ -77,7 +79,7 @@ def test_a_file_is_chosen_with_a_button_and_others_are_refused_in_words(open_pag
 
 
 def test_new_noise_shows_another_plane_and_back_returns(open_page):
-    page = open_page("#model=digits&steps=2&level=0&layer=margin", **SMALL)
+    page = open_page("#model=digits&steps=2&level=0&layer=margin")
     before = page.url
     page.click("#new-noise")
     page.wait_for_url(re.compile("base_seed="))
@@ -91,14 +93,17 @@ def test_new_noise_shows_another_plane_and_back_returns(open_page):
 
 
 def test_three_equal_seeds_and_a_malformed_image_are_refused_in_words(browser, explorer):
-    context = browser.new_context()
+    context = browser.new_context()  # Chromium writes refused requests into the console
     page = context.new_page()
     page.set_default_timeout(WAIT)
+    page.goto(f"{explorer.gate.link}#model=digits&steps=2&level=0")
+    page.wait_for_selector("body[data-state=open]")
     for part, told in (
         ("through=5,5,6", "three different"),
         ("image=AAAA", "image has 3 bytes"),
         ("image=%3C", "base64url"),
+        ("image_level=7", "image_level"),
     ):
-        page.goto(f"{explorer.gate.link}#model=digits&steps=2&{part}")
+        page.evaluate(f"location.hash = 'model=digits&steps=2&{part}'")
         page.wait_for_selector(f"#message:has-text('{told}')")
     context.close()

@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from analytic import ddim_factors, scheduler_of
 from starlette.testclient import TestClient
 
 import denoscope as ds
@@ -18,7 +19,6 @@ from denoscope.explorer.models import Models
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.server.application import application
 from denoscope.explorer.tile_address import TileAddress
-from tests.support.analytic import ddim_factors, scheduler_of
 
 BASE = "http://127.0.0.1:8765"
 

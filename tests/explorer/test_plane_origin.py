@@ -5,6 +5,7 @@ import base64
 import numpy as np
 import pytest
 import torch
+from analytic import levels, scheduler_of
 
 import denoscope as ds
 from denoscope.explorer.atlas import Atlas
@@ -15,7 +16,6 @@ from denoscope.explorer.point_sequence import point_sequence
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import CellAddress, TileAddress
 from denoscope.foundation.errors import UserError
-from tests.support.analytic import levels, scheduler_of
 
 SHAPE = (1, 8, 8)
 BYTES = np.random.default_rng(5).integers(0, 256, 64, dtype=np.uint8)
