@@ -1,5 +1,6 @@
 """Every command and code block of the documentation runs and prints the output shown."""
 
+import itertools
 import os
 import re
 import shlex
@@ -57,7 +58,7 @@ def blocks(page: str) -> list[Block]:
     text = (ROOT / page).read_text()
     found = list(FENCE.finditer(text))
     result = []
-    for match, following in zip(found, [*found[1:], None], strict=True):
+    for match, following in itertools.zip_longest(found, found[1:]):
         expected = following and following[1] == "text" and not text[match.end() : following.start()].strip()
         if match[1] != "text":
             result.append(Block(match[1], match[2], following[2] if following and expected else None))
