@@ -52,8 +52,11 @@ class ExploredPlane:
                 endpoint=False,
             )
         else:
+            first, second, third = origin.states
             whole = planes.plane_through(
-                *origin.states,
+                first,
+                second,
+                third,
                 one,
                 lengths=lengths,
                 center=(0.0, 0.0),

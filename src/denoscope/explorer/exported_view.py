@@ -33,7 +33,7 @@ def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Itera
     points: dict[str, dict[str, Any]] = {}
     for tile in view.tiles:
         for kind, pictures in kinds.items():
-            *_, picture = pictures(tile)
+            *_, picture = filter(None, pictures(tile))
             tiles[kind][str(tile)] = base64.b64encode(picture.packed()).decode()
             yield None
     cells = view.lattice(COLUMNS, ROWS)

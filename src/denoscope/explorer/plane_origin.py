@@ -50,10 +50,10 @@ class PlaneOrigin:
 
         Raises: UserError if they span no plane.
         """
-        anchors = torch.stack([normal(shape, "base", seed).double() for seed in scene.through])
-        plane = planes.plane_through(*anchors, (1, 1), geometry=scene.geometry, endpoint=False)
+        first, second, third = (normal(shape, "base", seed).double() for seed in scene.through)
+        plane = planes.plane_through(first, second, third, (1, 1), geometry=scene.geometry, endpoint=False)
         frame = plane.frame.moved(*plane.center, scene.geometry)
-        points = frame.coordinates_of(anchors, scene.geometry).tolist()
+        points = frame.coordinates_of(torch.stack([first, second, third]), scene.geometry).tolist()
         named = {str(k + 1): (u, v) for k, (u, v) in enumerate(points)}
         side = math.ceil(2 * EDGE * max(abs(x) for point in points for x in point))
         return cls(frame.anchors, named, str(side))
@@ -69,11 +69,11 @@ def around_image(scene: Scene, denoiser: Denoiser) -> torch.Tensor:
     """
     flow = DenoisingMap(denoiser, Loop(steps=scene.steps))
     step = first_step_of(float(scene.image_level), scene.steps, "image_level")
-    image = image_of(scene.image, denoiser.shape)
-    parts = [image, normal(denoiser.shape, "base", scene.base_seed).double()]
+    image = image_of(scene.image, denoiser.shape)[None]
+    noise = normal(denoiser.shape, "base", scene.base_seed).double()[None]
     zero, one = torch.zeros(1, 1, 1, 1).double(), torch.ones(1, 1, 1, 1).double()
     scale = math.hypot(float(flow.noised(one, zero, step)), float(flow.noised(zero, one, step)))
-    base = flow.noised(parts[0][None], parts[1][None], step)[0] / scale
+    base = flow.noised(image, noise, step)[0] / scale
     return torch.stack(
         [base, *(base + direction(denoiser.shape, "direction", seed) for seed in scene.direction_seeds)]
     )

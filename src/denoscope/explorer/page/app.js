@@ -241,7 +241,7 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   dropped(event.dataTransfer.files[0]);
 });
-find("new-noise").addEventListener("click", () => show(redrawn(scene)));
+find("new-noise").addEventListener("click", () => scene && show(redrawn(scene)));
 document.body.classList.toggle("exported", Boolean(exported));
 window.addEventListener("hashchange", open);
 open();
