@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import xarray
 from command_line import snapshot
 
 import denoscope as ds
 from denoscope.cli import registry
+from denoscope.foundation.writing.result_files import write
 from denoscope.models.classifier.lenet import WEIGHTS
 
 MODEL = "--model MODEL --device cpu --num_steps 1"
@@ -294,6 +296,9 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "empty.zarr": ["empty.zarr", "zarr.json"],
         "damaged.zarr": ["damaged.zarr", "damaged"],
         "begun.zarr": ["begun.zarr", "no finished sample", "--resume"],
+        "none.npz": ["none.npz", "No such file"],
+        "taken.npz": ["taken.npz", "damaged"],
+        "measure.npz": ["measure.npz", "growth (x)", "map of basins"],
         "run.zarr --export new.html": ["--export is new.html", "TARGET", "model"],
         "digits --port 80": ["--port is 80", "1024 to 65535"],
         "digits --dtype float16": ["--dtype is float16", "float64"],
@@ -316,6 +321,7 @@ def shared(tmp_path_factory, recordings) -> Path:
         (folder / name).write_bytes(b"mine")
     for name, original in (("run", "pairs"), ("digits", "digits"), ("final", "final"), ("one", "one")):
         (folder / f"{name}.zarr").symlink_to(recordings / f"{original}.zarr")
+    write(xarray.Dataset({"growth": ("x", [1.0])}), folder / "measure.npz")
     (folder / "empty.zarr").mkdir()
     for name in ("damaged", "begun"):
         shutil.copytree(recordings / "one.zarr", folder / f"{name}.zarr")

@@ -17,7 +17,8 @@ from denoscope.explorer.scene import Scene
 from denoscope.explorer.server.application import application
 from denoscope.explorer.server.running import bound
 from denoscope.explorer.server.safety import LONGEST_BODY
-from denoscope.explorer.session import MOST_TILES, Session
+from denoscope.explorer.session import Session
+from denoscope.explorer.tile_address import MOST_TILES
 from denoscope.foundation.errors import UserError
 
 BASE = "http://127.0.0.1:8765"

@@ -81,7 +81,7 @@ class Pages:
             page.goto("about:blank")  # ends what the server computes for it
         self._idle += used
         troubles, self._troubles = self._troubles, []
-        assert not troubles
+        assert not troubles, troubles
 
     def _new(self) -> Page:
         page = self._context.new_page()

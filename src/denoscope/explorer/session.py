@@ -17,8 +17,7 @@ from denoscope.explorer.point_pair import point_pair
 from denoscope.explorer.point_recording import record_point
 from denoscope.explorer.point_sequence import point_sequence
 from denoscope.explorer.scene import Scene
-from denoscope.explorer.tile_address import ANCHOR_EVERY, CELLS, CellAddress, TileAddress
-from denoscope.foundation.errors import UserError
+from denoscope.explorer.tile_address import ANCHOR_EVERY, CELLS, MOST_TILES, CellAddress, TileAddress
 
 AT_ONCE, COARSE, FINE = range(3)
 """Ranks of jobs: what the user waits for, and the two stages of tiles."""
@@ -31,8 +30,6 @@ STAGES: dict[str, list[tuple[int, Stage]]] = {
     GROWTH: [(FINE, lambda atlas, address: atlas.growth(address))],
 }
 """What is computed for each kind of tile, by rank."""
-MOST_TILES = 160
-"""Tiles of one view."""
 MOST_JOBS = 8 * MOST_TILES
 ATLASES = 3
 """Scenes that stay in memory."""
@@ -95,15 +92,6 @@ class Session:
         ]
         self.jobs.submit(jobs)
         return jobs
-
-    def check_tiles(self, addresses: Sequence[TileAddress]) -> None:
-        """Refuse a view of too many tiles.
-
-        Raises: UserError
-        """
-        if len(addresses) > MOST_TILES:
-            raise UserError(f"tiles are {len(addresses)}; allowed: {MOST_TILES}")
-        self.jobs.check_room(2 * len(addresses))
 
     def close(self) -> None:
         """End the thread."""

@@ -10,6 +10,8 @@ from denoscope.noise.planes import LARGEST_LEVEL
 
 CELLS = 64
 """Cells of a tile along each side."""
+MOST_TILES = 160
+"""Tiles of one view."""
 ANCHOR_EVERY = 20
 """Levels after which coordinates are counted from a nearer point."""
 NUMBERS = re.compile(r"([0-9]{1,2})/([0-9]{1,20})/([0-9]{1,20})")

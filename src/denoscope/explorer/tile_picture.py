@@ -25,11 +25,15 @@ class TilePicture:
 
     @classmethod
     def of(cls, data: Mapping[Any, Any], *, finished: bool) -> TilePicture:
-        """The picture of the arrays [n, n] of a map; filled cells have the confidence and margin of the nearest computed one."""
+        """The picture of the arrays [n, n] of a map; filled cells have the confidence and margin of the nearest computed one.
+
+        A map of a classifier without confidence and margin has zeros there.
+        """
         computed = np.asarray(data["computed"])
         status = np.asarray(data["status"]) if "status" in data else computed
         nearest = nearest_known(computed)
-        values = (np.asarray(data[name])[nearest] for name in ("confidence", "margin"))
+        nothing = np.zeros(computed.shape)
+        values = (np.asarray(data.get(name, nothing))[nearest] for name in ("confidence", "margin"))
         planes = [np.asarray(data["label"]) + 1, *map(_shares, values), status]
         return cls(np.stack([plane.astype(np.uint8) for plane in planes]), finished)
 

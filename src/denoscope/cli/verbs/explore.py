@@ -85,6 +85,17 @@ def _explore_recording(target: str, settings: Settings, flags: ExploreFlags) -> 
     serve(partial(sheet_application, session), session.close, port=flags.port, browser=not flags.no_browser)
 
 
+def _explore_map(target: str, settings: Settings, flags: ExploreFlags) -> None:
+    """Serve a stored map of basins."""
+    from denoscope.explorer.map_files.map_file import MapFile
+    from denoscope.explorer.map_files.map_session import MapSession
+    from denoscope.explorer.server.map_application import map_application
+    from denoscope.explorer.server.running import serve
+
+    session = MapSession(MapFile.open(Path(target)), settings.system.class_colors)
+    serve(partial(map_application, session), session.close, port=flags.port, browser=not flags.no_browser)
+
+
 def _explore_model(target: str, settings: Settings, flags: ExploreFlags) -> None:
     """Serve the plane of noises of a model, or write a view of it."""
     if settings.model.dtype not in ("auto", "float32", "float64"):
@@ -136,6 +147,7 @@ def _export(session: Session, path: Path, view: str) -> None:
 RUNS: dict[Kind, Callable[[str, Settings, ExploreFlags], None]] = {
     "model": _explore_model,
     "recording": _explore_recording,
+    "map": _explore_map,
 }
 
 

@@ -1,6 +1,7 @@
 // The explorer's page: it keeps the view, the address and the panels in agreement.
 
 import { ask, exported, post } from "./api.js";
+import { showCell } from "./cell_panel.js";
 import { ONE, positionOf } from "./exact.js";
 import { growthText } from "./growth.js";
 import { showLegend } from "./palette.js";
@@ -13,7 +14,7 @@ import { distanceText, rulerLength } from "./ruler.js";
 import { Settings, summaryOf } from "./settings.js";
 import { cursorText, levelText } from "./status_line.js";
 import { TileStore } from "./tile_store.js";
-import { addressOf, cellKey, cellOfKey, sceneOf, startOf, viewOf } from "./view_state.js";
+import { addressOf, cellKey, cellOfKey, hasScene, sceneOf, startOf, viewOf } from "./view_state.js";
 
 const find = (id) => document.getElementById(id);
 const SETTLE = 60; // milliseconds after the last movement until tiles are asked for
@@ -74,7 +75,7 @@ async function dropped(file) {
 /** Show what the address names. */
 async function open() {
   try {
-    const address = sceneOf(location.hash).model ? location.hash : (await ask("start")).address;
+    const address = hasScene(location.hash) ? location.hash : (await ask("start")).address;
     const wanted = sceneOf(address);
     if (!scene || JSON.stringify(wanted) !== JSON.stringify(scene)) {
       document.body.dataset.state = "opening";
@@ -83,15 +84,16 @@ async function open() {
       store.enter(scene);
       panel.offer(facts.layers);
       settings.fill(scene, facts);
-      image.fill(scene, facts);
+      if (facts.shape) image.fill(scene, facts);
+      document.body.classList.toggle("map-file", Boolean(facts.map));
       find("scene-summary").textContent = summaryOf(scene, facts);
     }
     view = viewOf(address, facts);
     find("layer").querySelector("[value=growth]").hidden = facts.growth === false;
     find("layer").value = view.layer;
     find("opacity").value = String(view.opacity);
-    plane.enter(facts, view, { layer: view.layer, colors: facts.colors, opacity: view.opacity });
-    showLegend(find("legend"), view.layer, facts.colors);
+    plane.enter(facts, view, { layer: view.layer, colors: facts.colors, opacity: view.opacity, unstored: facts.unstored });
+    showLegend(find("legend"), view.layer, facts);
     plane.dot((facts.points ?? []).map(cellOfKey));
     plane.name((facts.named ?? []).map(([name, at]) => [name, at.split(",").map((text) => positionOf(text, facts.length))]));
     say("");
@@ -129,7 +131,7 @@ function pointed(position) {
 
 function chosen(position, event) {
   const cell = plane.cellAt(position);
-  if (event?.shiftKey && view.points[0]) view.points = [view.points[0], cell];
+  if (event?.shiftKey && view.points[0] && !facts.map) view.points = [view.points[0], cell];
   else view.points = [cell, null];
   view.step = null;
   writeAddress();
@@ -164,9 +166,10 @@ async function showPoint() {
       plane.mark(view.points);
       writeAddress();
     }
-    panel.show(point, { colors: facts.colors, shown: view.shown, step: view.step });
+    if (facts.map) showCell(find("panel"), point);
+    else panel.show(point, { colors: facts.colors, shown: view.shown, step: view.step });
     say("");
-    if (!other || exported) return;
+    if (!other || exported || facts.map) return;
     const both = { ...scene, a: cellKey(cell), b: cellKey(other), layers: view.shown.join(",") };
     const answer = await ask("pair", both, request.signal);
     if (asking === request) pair.show(answer, facts);
@@ -180,7 +183,7 @@ async function showPoint() {
 find("layer").addEventListener("change", (event) => {
   view.layer = event.target.value;
   plane.restyle({ layer: view.layer });
-  showLegend(find("legend"), view.layer, facts.colors);
+  showLegend(find("legend"), view.layer, facts);
   moved();
 });
 find("opacity").addEventListener("input", (event) => {

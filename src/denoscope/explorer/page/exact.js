@@ -27,11 +27,13 @@ export function decimalsOf(level, length) {
   return decimals + 2;
 }
 
-/** The coordinate at a position, rounded half away from zero. */
-export function coordinateText(position, length, decimals) {
+/** The coordinate at a position, rounded half away from zero, in a plane around a middle. */
+export function coordinateText(position, length, decimals, middle = "0") {
   const { top, bottom } = parseDecimal(length);
-  const numerator = top * (2n * position - ONE) * 10n ** BigInt(decimals);
-  const denominator = bottom * 2n * ONE;
+  const shift = parseDecimal(middle);
+  const distance = top * (2n * position - ONE) * shift.bottom + shift.top * bottom * 2n * ONE;
+  const numerator = distance * 10n ** BigInt(decimals);
+  const denominator = bottom * shift.bottom * 2n * ONE;
   const size = numerator < 0n ? -numerator : numerator;
   const rounded = (2n * size + denominator) / (2n * denominator);
   const digits = rounded.toString().padStart(decimals + 1, "0");
@@ -39,10 +41,12 @@ export function coordinateText(position, length, decimals) {
   return numerator < 0n && rounded > 0n ? `-${text}` : text;
 }
 
-/** The position nearest to a coordinate; null for a text that is no number. */
-export function positionOf(text, length) {
-  const value = parseDecimal(text);
-  if (!value) return null;
+/** The position nearest to a coordinate in a plane around a middle; null for a text that is no number. */
+export function positionOf(text, length, middle = "0") {
+  const given = parseDecimal(text);
+  if (!given) return null;
+  const shift = parseDecimal(middle);
+  const value = { top: given.top * shift.bottom - shift.top * given.bottom, bottom: given.bottom * shift.bottom };
   const side = parseDecimal(length);
   const denominator = 2n * value.bottom * side.top;
   const numerator = (2n * value.top * side.bottom + value.bottom * side.top) * ONE;

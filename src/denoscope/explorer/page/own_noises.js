@@ -19,7 +19,7 @@ export async function contentOf(file, scene, shape) {
   if (file.size > LARGEST_FILE) throw new Error(`${file.name} is larger than ${LARGEST_FILE / 2 ** 20} MiB.`);
   const address = addressIn(new Uint8Array(await file.arrayBuffer()));
   if (address) return { address };
-  if (!scene) throw new Error("No model is shown, so that the image has no place; open a view first.");
+  if (!shape) throw new Error("No model is shown, so that the image has no place; open a view first.");
   const { through: _, ...rest } = scene;
   return { scene: { ...rest, image: fieldOf(await bytesOfImage(file, shape)) } };
 }

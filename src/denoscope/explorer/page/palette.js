@@ -3,10 +3,12 @@
 import { GROWTH, decadeNames, shareOf } from "./growth.js";
 
 const NO_CLASS = [60, 60, 60];
+const GREY = [128, 128, 128];
 const SHADES = [[13, 8, 60], [40, 96, 160], [80, 180, 160], [250, 240, 130]];
 
-/** The colour of each of 256 bytes of a layer. */
-export function tableOf(layer, colors) {
+/** The colour of each of 256 bytes of a layer; grey for a layer that a map does not store. */
+export function tableOf(layer, colors, unstored = []) {
+  if (unstored.includes(layer)) return Array(256).fill(GREY);
   if (layer === "class") return classTable(colors);
   return Array.from({ length: 256 }, (_, byte) => shade(layer === GROWTH ? shareOf(byte) : byte / 255));
 }
@@ -28,12 +30,16 @@ function shade(share) {
 }
 
 /** Fill the legend of a layer. */
-export function showLegend(box, layer, colors) {
+export function showLegend(box, layer, { colors, unstored = [] }) {
   box.replaceChildren();
   box.className = layer === "class" ? "classes" : "shades";
   if (layer === "class") {
     colors.forEach((color, digit) => box.append(swatch(color, String(digit))));
     box.append(swatch(`rgb(${NO_CLASS})`, "none"));
+    return;
+  }
+  if (unstored.includes(layer)) {
+    box.append(swatch(`rgb(${GREY})`, `${layer} is not stored`));
     return;
   }
   const bar = document.createElement("canvas");

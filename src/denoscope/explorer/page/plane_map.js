@@ -154,10 +154,10 @@ export class PlaneMap {
   }
 
   table() {
-    const { layer, colors } = this.style;
+    const { layer, colors, unstored } = this.style;
     if (this.tabled !== layer + colors) {
       this.tabled = layer + colors;
-      this.colorTable = tableOf(layer, colors);
+      this.colorTable = tableOf(layer, colors, unstored);
     }
     return this.colorTable;
   }

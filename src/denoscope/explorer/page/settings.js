@@ -7,6 +7,7 @@ const DEFAULTS = {
 
 /** One line that says what a page shows. */
 export function summaryOf(scene, facts) {
+  if (facts.summary) return facts.summary;
   const level = scene.image_level ?? DEFAULTS.image_level;
   const origin = scene.image
     ? ` around an image with noise (level ${level})`

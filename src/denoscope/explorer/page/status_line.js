@@ -3,10 +3,11 @@
 import { coordinateText, decimalsOf } from "./exact.js";
 import { growthText } from "./growth.js";
 import { distanceText } from "./ruler.js";
-import { LABELS, cellBytes } from "./tile_store.js";
+import { LABELS, OUTSIDE, cellBytes } from "./tile_store.js";
 
-/** The level of a view, how far its cells are apart, and the precision. */
-export function levelText(level, spacing, { float32_to: float32To, deepest }) {
+/** The level of a view, how far its cells are apart, and the precision; of a stored map how far its own cells are apart. */
+export function levelText(level, spacing, { float32_to: float32To, deepest, map, spacing: stored }) {
+  if (map) return `level ${level} · cells ${stored.map(distanceText).join(" and ")} apart along u and v`;
   const precision = level <= float32To ? "float32" : "float64";
   const floor = level >= deepest ? " · precision floor reached" : "";
   return `level ${level} · cells ${distanceText(spacing)} apart · ${precision}${floor}`;
@@ -14,11 +15,18 @@ export function levelText(level, spacing, { float32_to: float32To, deepest }) {
 
 /** The coordinates of a position, and what is known about its cell.
  *  @param store the tiles that have arrived */
-export function cursorText(position, cell, store, { length }) {
+export function cursorText(position, cell, store, { length, middle = ["0", "0"], unstored = [] }) {
   const decimals = decimalsOf(cell.level, length);
-  const [u, v] = position.map((value) => coordinateText(value, length, decimals));
-  const tile = store.find(cell.level, cell.i >> 6n, cell.j >> 6n, LABELS);
-  const [label, confidence] = tile?.finished ? cellBytes(tile.data, cell.i, cell.j) : [];
-  const known = label === undefined ? "" : label ? `${label - 1} (${(confidence / 255).toFixed(2)})` : "no class";
+  const [u, v] = position.map((value, k) => coordinateText(value, length, decimals, middle[k]));
+  const known = labelText(cell, store, unstored);
   return [`(${u}, ${v})`, known, growthText(store, cell)].filter(Boolean).join(" · ");
+}
+
+function labelText(cell, store, unstored) {
+  const tile = store.find(cell.level, cell.i >> 6n, cell.j >> 6n, LABELS);
+  if (!tile?.finished) return "";
+  const [label, confidence, , status] = cellBytes(tile.data, cell.i, cell.j);
+  if (status === OUTSIDE) return "";
+  const sure = unstored.includes("confidence") ? "" : ` (${(confidence / 255).toFixed(2)})`;
+  return label ? `${label - 1}${sure}` : "no class";
 }

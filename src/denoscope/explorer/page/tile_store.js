@@ -5,6 +5,8 @@ import { bytesOf, inflated } from "./bytes.js";
 
 export const CELLS = 64;
 export const LABELS = "labels";
+export const OUTSIDE = 255; // the status of places without a known cell
+const STATUS = 3;
 const PLANE = CELLS * CELLS;
 const KEPT = 600;
 const RISE = 6;
@@ -99,7 +101,7 @@ function part(data, rise, x, y) {
   const left = Number(x & mask) * size;
   const bottom = Number(y & mask) * size;
   const found = new Uint8Array(4 * PLANE);
-  for (let plane = 0; plane < 3; plane += 1) {
+  for (let plane = 0; plane < 4; plane += 1) {
     for (let row = 0; row < CELLS; row += 1) {
       const from = plane * PLANE + (bottom + (row >> rise)) * CELLS + left;
       const to = plane * PLANE + row * CELLS;
@@ -120,7 +122,7 @@ export function drawTile(canvas, data, plane, table) {
       image.data[at] = color[0];
       image.data[at + 1] = color[1];
       image.data[at + 2] = color[2];
-      image.data[at + 3] = 255;
+      image.data[at + 3] = data[STATUS * PLANE + row * CELLS + column] === OUTSIDE ? 0 : 255;
     }
   }
   context.putImageData(image, 0, 0);

@@ -5,9 +5,10 @@ import { BITS, ONE, cellOf, coordinateText, decimalsOf, nearestCell, positionOf,
 export const LAYERS = ["class", "confidence", "margin", "growth"];
 const SCENE = [
   "model", "scheduler", "steps", "base_seed", "direction_seeds", "geometry", "length", "dtype", "lanes", "noise_seed",
-  "reject", "image", "image_level", "through",
+  "reject", "image", "image_level", "through", "map",
 ];
 const CENTER_GUARD = 2;
+const ORIGIN = ["0", "0"];
 
 /** The fields of an address, without its `#`. */
 export function fieldsOf(address) {
@@ -20,19 +21,26 @@ export function sceneOf(address) {
   return Object.fromEntries(SCENE.filter((name) => fields.has(name)).map((name) => [name, fields.get(name)]));
 }
 
+/** Whether an address names a model or a map. */
+export function hasScene(address) {
+  const { model, map } = sceneOf(address);
+  return Boolean(model || map);
+}
+
 /** The view of an address in a scene of a length and depth. What is missing or malformed takes its default. */
-export function viewOf(address, { length, deepest, growth = true }) {
+export function viewOf(address, { length, deepest, growth = true, middle = ORIGIN }) {
   const fields = fieldsOf(address);
   const layers = growth ? LAYERS : LAYERS.filter((name) => name !== "growth");
   const level = integer(fields.get("level"), 0, deepest) ?? 2;
   const [u, v] = (fields.get("at") ?? "").split(",");
-  const center = [u, v].map((text) => inPlane(text === undefined ? null : positionOf(text, length)));
+  const center = [u, v].map((text, k) => inPlane(text === undefined ? null : positionOf(text, length, middle[k])));
   return {
     level,
+    middle,
     center: center.includes(null) ? [ONE / 2n, ONE / 2n] : center,
     layer: layers.includes(fields.get("layer")) ? fields.get("layer") : "class",
     opacity: decimal(fields.get("opacity"), 0.1, 1) ?? 1,
-    points: ["a", "b"].map((name) => cellOfText(fields.get(name) ?? "", length, deepest)),
+    points: ["a", "b"].map((name) => cellOfText(fields.get(name) ?? "", length, deepest, middle)),
     step: integer(fields.get("step"), 0, 1000) ?? null,
     shown: (fields.get("layers") ?? "").split(",").filter(Boolean).slice(0, 8),
   };
@@ -41,13 +49,14 @@ export function viewOf(address, { length, deepest, growth = true }) {
 /** The address of a view: `viewOf` and `sceneOf` are its inverse. */
 export function addressOf(scene, view, length) {
   const fields = new URLSearchParams(scene);
+  const { middle = ORIGIN } = view;
   fields.set("level", String(view.level));
   const decimals = decimalsOf(view.level, length) + CENTER_GUARD;
-  fields.set("at", view.center.map((position) => coordinateText(position, length, decimals)).join(","));
+  fields.set("at", view.center.map((position, k) => coordinateText(position, length, decimals, middle[k])).join(","));
   if (view.layer !== "class") fields.set("layer", view.layer);
   if (view.opacity !== 1) fields.set("opacity", String(view.opacity));
   for (const [name, cell] of [["a", view.points[0]], ["b", view.points[1]]]) {
-    if (cell) fields.set(name, `${cellText(cell, length)}@${cell.level}`);
+    if (cell) fields.set(name, `${cellText(cell, length, middle)}@${cell.level}`);
   }
   if (view.step !== null) fields.set("step", String(view.step));
   if (view.shown.length) fields.set("layers", view.shown.join(","));
@@ -65,9 +74,9 @@ export function startOf(scene, view) {
 }
 
 /** The coordinates of a cell. */
-export function cellText(cell, length) {
+export function cellText(cell, length, middle = ORIGIN) {
   const decimals = decimalsOf(cell.level, length);
-  return [cell.i, cell.j].map((k) => coordinateText(positionOfCell(k, cell.level), length, decimals)).join(",");
+  return [cell.i, cell.j].map((index, k) => coordinateText(positionOfCell(index, cell.level), length, decimals, middle[k])).join(",");
 }
 
 /** The cell of a level that contains a position [u, v]. */
@@ -104,11 +113,11 @@ export function middleOf(cell) {
   return [cell.i, cell.j].map((index) => positionOfCell(index, cell.level) + half);
 }
 
-function cellOfText(text, length, deepest) {
+function cellOfText(text, length, deepest, middle) {
   const found = /^([^,@]+),([^,@]+)@([0-9]{1,2})$/.exec(text);
   if (!found || Number(found[3]) > deepest) return null;
   const level = Number(found[3]);
-  const positions = [found[1], found[2]].map((part) => positionOf(part, length));
+  const positions = [found[1], found[2]].map((part, k) => positionOf(part, length, middle[k]));
   if (positions.includes(null)) return null;
   const [i, j] = positions.map((position) => nearestCell(position, level));
   return i === null || j === null ? null : { level, i, j };

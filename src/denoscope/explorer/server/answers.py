@@ -7,14 +7,14 @@ import base64
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from denoscope.explorer.job_queue import DONE, Job, JobQueue
-from denoscope.explorer.tile_address import TileAddress
+from denoscope.explorer.tile_address import MOST_TILES, TileAddress
 from denoscope.explorer.tile_picture import TilePicture
 from denoscope.foundation.errors import UserError, first_line
 
@@ -135,6 +135,19 @@ async def tile_lines(
             yield json.dumps(line).encode() + b"\n"
     finally:
         session.jobs.cancel(jobs)
+
+
+def tiles_in(body: Mapping[str, Any]) -> list[TileAddress]:
+    """The tiles that the content of a request asks for, each once.
+
+    Raises: UserError if they are malformed, or too many.
+    """
+    tiles = body.get("tiles")
+    if not isinstance(tiles, list) or not all(isinstance(text, str) for text in tiles):
+        raise UserError("tiles are no list of texts; allowed: addresses, such as 3/2/5")
+    if len(tiles) > MOST_TILES:
+        raise UserError(f"tiles are {len(tiles)}; allowed: {MOST_TILES}")
+    return [TileAddress.parse(text) for text in dict.fromkeys(tiles)]
 
 
 async def json_body(request: Request) -> dict[str, Any]:

@@ -15,10 +15,17 @@ from starlette.staticfiles import StaticFiles
 from denoscope.explorer.atlas import LABELS
 from denoscope.explorer.page_file import PAGE
 from denoscope.explorer.scene import Scene
-from denoscope.explorer.server.answers import answering, json_body, names_in, one_answer, tile_lines
+from denoscope.explorer.server.answers import (
+    answering,
+    json_body,
+    names_in,
+    one_answer,
+    tile_lines,
+    tiles_in,
+)
 from denoscope.explorer.server.safety import Gate
 from denoscope.explorer.session import STAGES, Session
-from denoscope.explorer.tile_address import CellAddress, TileAddress
+from denoscope.explorer.tile_address import CellAddress
 from denoscope.explorer.view_address import scene_of
 from denoscope.foundation.errors import UserError
 
@@ -75,11 +82,8 @@ async def _export(session: Session, request: Request) -> Response:
 async def _view(session: Session, request: Request) -> Response:
     body = await json_body(request)
     scene = Scene.of_fields(_texts(body.get("scene"), "scene"))
-    tiles = body.get("tiles")
-    if not isinstance(tiles, list) or not all(isinstance(text, str) for text in tiles):
-        raise UserError("tiles are no list of texts; allowed: addresses, such as 3/2/5")
-    addresses = [TileAddress.parse(text) for text in dict.fromkeys(tiles)]
-    session.check_tiles(addresses)
+    addresses = tiles_in(body)
+    session.jobs.check_room(2 * len(addresses))
     kind = _text(body, "kind") or LABELS
     if kind not in STAGES:
         raise UserError(f"kind is {kind[:40]!r}; allowed: {', '.join(STAGES)}")

@@ -1,0 +1,1 @@
+"""Maps of basins that are read from files."""

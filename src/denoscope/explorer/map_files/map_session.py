@@ -1,0 +1,54 @@
+"""What the page of a stored map asks for, and the thread that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from denoscope.explorer.job_queue import Job, JobQueue, once
+from denoscope.explorer.map_files.map_file import MapFile
+from denoscope.explorer.tile_address import CellAddress, TileAddress
+
+AT_ONCE, TILES = range(2)
+"""Ranks of jobs: what the user waits for, and tiles."""
+MOST_JOBS = 1280
+Report = Callable[[Any], None]
+
+
+@dataclass(eq=False)
+class MapSession:
+    """One run of an explorer of a stored map. Its methods only queue work; one thread does it."""
+
+    map: MapFile
+    colors: Sequence[str]
+    """Colours of the first classes, each `#rrggbb`; further classes begin again."""
+    jobs: JobQueue = field(default_factory=lambda: JobQueue(MOST_JOBS))
+
+    def describe(self, report: Report) -> Job:
+        """Queue the description of the map: everything that a page needs to show it."""
+        return self.jobs.add(AT_ONCE, once(self._description), report)
+
+    def point(self, cell: CellAddress, report: Report) -> Job:
+        """Queue what the file says about a cell."""
+        return self.jobs.add(AT_ONCE, once(lambda: self.map.cell(cell)), report)
+
+    def tiles(
+        self, addresses: Sequence[TileAddress], report: Callable[[TileAddress, Any], None]
+    ) -> list[Job]:
+        """Queue the tiles of a view in the order of their importance."""
+        jobs = [
+            Job(TILES, partial(self.map.tile, address), partial(report, address)) for address in addresses
+        ]
+        self.jobs.submit(jobs)
+        return jobs
+
+    def close(self) -> None:
+        """End the thread."""
+        self.jobs.stop()
+
+    def _description(self) -> dict[str, Any]:
+        facts = self.map.description()
+        count = max(facts["classes"], len(self.colors))
+        return {**facts, "colors": [self.colors[k % len(self.colors)] for k in range(count)]}
