@@ -4,7 +4,7 @@ import random
 import re
 
 import pytest
-from page_actions import address_of, between, color_at, finish, pick
+from page_actions import address_of, between, color_at, finish, middle_of, pick
 
 from denoscope.explorer.coordinates import text_of
 from denoscope.explorer.tile_address import CellAddress
@@ -114,3 +114,19 @@ def test_addresses_are_restored_exactly_and_agree_with_the_server(open_page):
     for cell, length, (text, address, again, same) in zip(cells, lengths, found, strict=True):
         assert text == text_of(cell, length)
         assert again == address and same
+
+
+def test_the_middle_of_the_view_stays_where_it_is_while_panels_open(open_page):
+    page = open_page("#model=digits&steps=2&level=0&at=1.0,0.5", width=800, height=500)
+
+    def from_middle():
+        tile, (x, y) = page.locator("canvas[data-tile='0/0/0']").bounding_box(), middle_of(page)
+        return [tile["x"] - x, tile["y"] - y]
+
+    before, place = address_of(page), from_middle()
+    top = page.locator("#map").bounding_box()["y"]
+    page.click("#open-settings")
+    page.click("#open-bookmarks")
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.locator("#map").bounding_box()["y"] > top + 50
+    assert address_of(page) == before and from_middle() == pytest.approx(place, abs=1)

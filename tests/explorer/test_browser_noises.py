@@ -82,7 +82,7 @@ def test_new_noise_shows_another_plane_and_back_returns(open_page):
     page = open_page("#model=digits&steps=2&level=0&layer=margin")
     before = page.url
     page.click("#new-noise")
-    page.wait_for_url(re.compile("base_seed="))
+    page.wait_for_url(re.compile("direction_seeds=[0-9]+,.*level="))
     page.wait_for_selector("body[data-state=open]")
     drawn = address_of(page)
     first, second = drawn["direction_seeds"].split(",")

@@ -12,6 +12,7 @@ from PIL import Image
 def test_a_saved_picture_leads_back_to_its_view(open_page):
     page = open_page(f"#model=digits&steps=2&level=4&at={between(4, 9, 8)}&layer=margin")
     finish(page)
+    page.click("#save summary")
     with page.expect_download() as saved:
         page.click("#save-picture")
     content = Path(saved.value.path()).read_bytes()
@@ -39,6 +40,7 @@ def test_a_saved_picture_leads_back_to_its_view(open_page):
 def test_a_saved_page_works_from_disk_without_a_server(open_page, browser, tmp_path):
     page = open_page("#model=digits&steps=2&level=1&at=0,0")
     finish(page)
+    page.click("#save summary")
     with page.expect_download() as saved:
         page.click("#save-page")
     path = tmp_path / "view.html"

@@ -6,7 +6,7 @@ import pytest
 from command_line import check_refusal
 
 from denoscope.cli.command import main
-from denoscope.explorer import exported_view
+from denoscope.explorer.saving import exported_view
 
 
 @pytest.fixture(autouse=True)

@@ -217,6 +217,27 @@ def test_a_view_of_too_many_tiles_is_refused(client):
     assert response.status_code == 400 and str(MOST_TILES) in response.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("body", "part"),
+    [
+        ({"kind": "page"}, "model"),
+        ({"kind": "tar", "address": "#model=digits"}, "allowed: page, film"),
+        ({"kind": 3, "address": "#model=digits"}, "kind"),
+        ({"kind": "page", "address": ["#model=digits"]}, "address"),
+        ({"kind": "film", "address": "#model=digits&steps=0"}, "steps"),
+    ],
+)
+def test_a_file_of_another_kind_or_view_is_refused(client, body, part):
+    response = client.post("/api/export", json=body)
+    assert response.status_code == 400 and part in response.json()["error"]
+
+
+def test_a_file_of_a_place_outside_of_the_plane_fails_with_its_reason(client):
+    body = {"kind": "film", "address": "#model=digits&steps=2&at=99,0"}
+    (line,) = lines_of(client.post("/api/export", json=body))
+    assert "99,0" in line["error"]
+
+
 @pytest.mark.parametrize("model", ["/etc", "../digits", "owner/name", "C:\\x", "digits\x00"])
 def test_a_view_cannot_make_the_server_read_a_folder_or_the_hub(client, model):
     response = client.get("/api/scene", params={"model": model})

@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from denoscope.explorer.atlas import GROWTH, LABELS, Atlas
-from denoscope.explorer.exported_view import exported_view
 from denoscope.explorer.job_queue import Job, JobQueue, once
 from denoscope.explorer.models import Models
 from denoscope.explorer.point_pair import point_pair
 from denoscope.explorer.point_recording import record_point
 from denoscope.explorer.point_sequence import point_sequence
+from denoscope.explorer.saving.exported_view import exported_view
+from denoscope.explorer.saving.saved_file import Saving
+from denoscope.explorer.saving.zoom_film import zoom_film
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import ANCHOR_EVERY, CELLS, MOST_TILES, CellAddress, TileAddress
+from denoscope.foundation.errors import UserError
 
-AT_ONCE, COARSE, FINE = range(3)
-"""Ranks of jobs: what the user waits for, and the two stages of tiles."""
+AT_ONCE, COARSE, FINE, SAVING = range(4)
+"""Ranks of jobs: what the user waits for, the two stages of tiles, and files, which take long."""
+KINDS = ("page", "film")
+"""Files of a view."""
 Stage = Callable[[Atlas, TileAddress], Iterator[Any]]
 STAGES: dict[str, list[tuple[int, Stage]]] = {
     LABELS: [
@@ -69,13 +74,25 @@ class Session:
         """Queue a recording of a point in the folder of recordings."""
         return self._now(lambda: record_point(self._atlas(scene), cell, layers, self.recordings), report)
 
-    def export(self, scene: Scene, address: str, report: Report) -> Job:
-        """Queue the page of a view."""
-        return self._now(lambda: self.exported(scene, address), report)
+    def save(self, scene: Scene, address: str, kind: str, report: Report) -> Job:
+        """Queue the file of a view, one of KINDS."""
+        return self.jobs.add(SAVING, lambda: self.saved(scene, address, kind), report)
 
-    def exported(self, scene: Scene, address: str) -> Iterator[bytes | None]:
-        """The page of a view, after None for each piece of its work, which the caller's thread does."""
-        yield from exported_view(self._atlas(scene), self._description(scene), address)
+    def saved(self, scene: Scene, address: str, kind: str = "page") -> Saving:
+        """The file of a view, which the caller's thread makes."""
+        atlas = self._atlas(scene)
+        if kind == "film":
+            yield from zoom_film(atlas, self.colors, address)
+        else:
+            yield from exported_view(atlas, self._description(scene), address)
+
+    def check_kind(self, kind: str) -> None:
+        """Refuse a kind of file that no view has.
+
+        Raises: UserError
+        """
+        if kind not in KINDS:
+            raise UserError(f"kind is {kind[:80]!r}; allowed: {', '.join(KINDS)}")
 
     def tiles(
         self,

@@ -133,13 +133,15 @@ def _export(session: Session, path: Path, view: str) -> None:
     """Write the page of a view."""
     from urllib.parse import urlencode
 
+    from denoscope.explorer.saving.saved_file import SavedFile
     from denoscope.explorer.view_address import scene_of
     from denoscope.foundation.writing.atomic_files import write_output
 
     address = view or f"#{urlencode(session.start.fields)}"
     with write_output(path) as file:
-        for page in session.exported(scene_of(address), address):
-            file.write(page or b"")
+        for made in session.saved(scene_of(address), address):
+            if isinstance(made, SavedFile):
+                file.write(made.content)
     session.close()
     print(path)
 

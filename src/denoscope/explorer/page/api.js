@@ -32,11 +32,20 @@ async function answerOf(response) {
 }
 
 /** The lines of JSON that the server sends as it computes the tiles of a view. */
-export async function* tileLines(scene, tiles, signal, kind) {
-  const response = await fetch("api/view", {
+export function tileLines(scene, tiles, signal, kind) {
+  return lines("view", { scene, tiles, kind }, signal);
+}
+
+/** The lines of JSON that the server sends as it makes a file of a view. */
+export function savedLines(kind, address, signal) {
+  return lines("export", { kind, address }, signal);
+}
+
+async function* lines(path, content, signal) {
+  const response = await fetch(`api/${path}`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ scene, tiles, kind }),
+    body: JSON.stringify(content),
     signal,
   });
   if (!response.ok) await answerOf(response);
@@ -45,8 +54,8 @@ export async function* tileLines(scene, tiles, signal, kind) {
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
-    const lines = (rest + value).split("\n");
-    rest = lines.pop();
-    for (const line of lines) yield JSON.parse(line);
+    const whole = (rest + value).split("\n");
+    rest = whole.pop();
+    for (const line of whole) yield JSON.parse(line);
   }
 }

@@ -1,6 +1,7 @@
 // The explorer's page: it keeps the view, the address and the panels in agreement.
 
 import { ask, exported, post } from "./api.js";
+import { Bookmarks } from "./bookmarks.js";
 import { showCell } from "./cell_panel.js";
 import { ONE, positionOf } from "./exact.js";
 import { growthText } from "./growth.js";
@@ -9,8 +10,8 @@ import { PlaneMap } from "./plane_map.js";
 import { PairPanel } from "./pair_panel.js";
 import { PointPanel } from "./point_panel.js";
 import { ImageSettings, contentOf, redrawn } from "./own_noises.js";
-import { download, posterOf } from "./poster.js";
 import { distanceText, rulerLength } from "./ruler.js";
+import { saveMenu } from "./save_menu.js";
 import { Settings, summaryOf } from "./settings.js";
 import { cursorText, levelText } from "./status_line.js";
 import { TileStore } from "./tile_store.js";
@@ -87,6 +88,7 @@ async function open() {
       if (facts.shape) image.fill(scene, facts);
       document.body.classList.toggle("map-file", Boolean(facts.map));
       find("scene-summary").textContent = summaryOf(scene, facts);
+      find("scene-summary").title = summaryOf(scene, facts);
     }
     view = viewOf(address, facts);
     find("layer").querySelector("[value=growth]").hidden = facts.growth === false;
@@ -225,20 +227,9 @@ find("record").addEventListener("click", async () => {
     say(error.message);
   }
 });
-find("save-picture").addEventListener("click", async () => {
-  const { tiles, area } = plane.tilesInView();
-  download(await posterOf(tiles, area, addressOf(scene, view, facts.length)), "denoscope.png", "image/png");
-});
-find("save-page").addEventListener("click", async () => {
-  find("work").textContent = "writing the page …";
-  try {
-    download(await post("export", { address: addressOf(scene, view, facts.length) }), "denoscope.html", "text/html");
-    find("work").textContent = "page saved";
-  } catch (error) {
-    find("work").textContent = "";
-    say(error.message);
-  }
-});
+const present = () => ({ address: addressOf(scene, view, facts.length), facts, view, summary: find("scene-summary").textContent });
+saveMenu(find("save"), plane, store, present, { say });
+new Bookmarks(find("bookmarks"), find("open-bookmarks"), () => ({ ...present(), ...plane.tilesInView(), name: `${scene.model}, level ${view.level}` }), say);
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {
   event.preventDefault();

@@ -24,6 +24,10 @@ export async function* tileLines(_scene, tiles, _signal, kind) {
   }
 }
 
+export async function* savedLines() {
+  throw new Error("this page has no server: start denoscope explore");
+}
+
 export async function post() {
   throw new Error("this page has no server: start denoscope explore");
 }

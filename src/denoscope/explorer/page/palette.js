@@ -2,7 +2,7 @@
 
 import { GROWTH, decadeNames, shareOf } from "./growth.js";
 
-const NO_CLASS = [60, 60, 60];
+export const NO_CLASS = [60, 60, 60];
 const GREY = [128, 128, 128];
 const SHADES = [[13, 8, 60], [40, 96, 160], [80, 180, 160], [250, 240, 130]];
 

@@ -9,6 +9,7 @@ import { tableOf } from "./palette.js";
 
 const TILE = 256;
 const DEEPEST_IN_ANCHOR = 20;
+const EXACTLY = { animate: false, reset: true }; // without `reset` Leaflet moves by whole pixels
 const RISE = 8; // levels between a new anchor and the view
 const TILE_CRS = L.Util.extend({}, L.CRS.Simple, { transformation: new L.Transformation(TILE, 0, -TILE, 0) });
 
@@ -39,7 +40,7 @@ export class PlaneMap {
     this.style = { layer: "class", colors: [], opacity: 1 };
     this.map = L.map(element, {
       crs: TILE_CRS, attributionControl: false, zoomControl: true, minZoom: 0, maxBoundsViscosity: 0.8, fadeAnimation: false,
-      keyboardPanDelta: 120, wheelDebounceTime: 60, wheelPxPerZoomLevel: 100,
+      trackResize: false, keyboardPanDelta: 120, wheelDebounceTime: 60, wheelPxPerZoomLevel: 100,
     });
     this.grid = new PlaneLayer();
     this.grid.owner = this;
@@ -47,6 +48,7 @@ export class PlaneMap {
     this.map.on("mousemove", (event) => on.pointed(this.position(event.latlng)));
     this.map.on("mouseout", () => on.pointed(null));
     this.map.on("moveend", () => this.settled());
+    new ResizeObserver(() => requestAnimationFrame(() => this.resized())).observe(element);
   }
 
   /** Show a scene of a side and a depth. */
@@ -76,9 +78,17 @@ export class PlaneMap {
     this.anchor = { level: anchored, x, y };
     this.map.setMaxZoom(this.deepest - anchored);
     this.map.setMinZoom(anchored ? RISE - 6 : 0);
-    this.map.setView(this.latLng(position), level - anchored, { animate: false });
+    this.map.setView(this.latLng(position), level - anchored, EXACTLY);
     this.grid.redraw();
     this.placeMarkers();
+  }
+
+  /** Keep the middle of the view where it is while the page around the map changes. */
+  resized() {
+    if (this.deepest === undefined) return; // nothing is shown yet
+    const center = this.map.getCenter();
+    this.map.invalidateSize({ pan: false });
+    this.map.setView(center, this.map.getZoom(), EXACTLY);
   }
 
   settled() {

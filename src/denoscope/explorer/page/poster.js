@@ -6,17 +6,31 @@ const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 /** The visible tiles in one picture, as PNG with the address of the view.
  *  @param tiles canvases with their boxes on the page; @param area the box of the map */
 export async function posterOf(tiles, area, address, scale = 2) {
+  const canvas = drawn(tiles, area, scale, Math.round(area.width * scale), Math.round(area.height * scale));
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  return withText(new Uint8Array(await blob.arrayBuffer()), address);
+}
+
+/** The middle of the visible tiles as a small PNG, in a data URL. */
+export function thumbnailOf(tiles, area, width = 96, height = 64) {
+  const scale = Math.max(width / area.width, height / area.height);
+  const [left, top] = [area.left + (area.width - width / scale) / 2, area.top + (area.height - height / scale) / 2];
+  return drawn(tiles, { left, top }, scale, width, height).toDataURL("image/png");
+}
+
+/** Tiles on a canvas whose upper left corner lies at a place of the page. */
+function drawn(tiles, corner, scale, width, height) {
   const canvas = document.createElement("canvas");
-  canvas.width = Math.round(area.width * scale);
-  canvas.height = Math.round(area.height * scale);
+  canvas.width = width;
+  canvas.height = height;
   const context = canvas.getContext("2d");
   context.imageSmoothingEnabled = false;
   for (const { canvas: tile, box } of tiles) {
-    const [left, top] = [box.left - area.left, box.top - area.top].map((value) => Math.round(value * scale));
-    context.drawImage(tile, left, top, Math.round(box.width * scale), Math.round(box.height * scale));
+    const [left, right] = [box.left, box.right].map((value) => Math.round((value - corner.left) * scale));
+    const [top, bottom] = [box.top, box.bottom].map((value) => Math.round((value - corner.top) * scale));
+    context.drawImage(tile, left, top, right - left, bottom - top);
   }
-  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  return withText(new Uint8Array(await blob.arrayBuffer()), address);
+  return canvas;
 }
 
 /** A PNG with a text chunk after its header. */

@@ -24,7 +24,6 @@ export class Settings {
       form.hidden = !form.hidden;
       button.setAttribute("aria-expanded", String(!form.hidden));
       if (!form.hidden) this.field("model").focus();
-      window.dispatchEvent(new Event("resize")); // the map has another height now
     });
     form.addEventListener("submit", (event) => {
       event.preventDefault();

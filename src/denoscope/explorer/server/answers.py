@@ -19,7 +19,6 @@ from denoscope.explorer.tile_picture import TilePicture
 from denoscope.foundation.errors import UserError, first_line
 
 LOGGER = logging.getLogger(__name__)
-AS_FILE = {"Content-Disposition": "attachment; filename=denoscope.html"}
 GONE = 499
 """The status of an answer that nobody waits for."""
 
@@ -48,7 +47,7 @@ def message_of(error: Exception) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
-class _Inbox:
+class Inbox:
     """Results that arrive from the thread of the jobs."""
 
     def __init__(self) -> None:
@@ -84,8 +83,8 @@ def names_in(text: str) -> list[str]:
 async def one_answer(
     session: HasJobs, request: Request, submit: Callable[[Callable[[Any], None]], Job]
 ) -> Response:
-    """The result of a job that yields one, as JSON or a page; the job is cancelled if the page goes away."""
-    inbox = _Inbox()
+    """The result of a job that yields one, as JSON; the job is cancelled if the page goes away."""
+    inbox = Inbox()
     job = submit(inbox.put)
     gone = asyncio.ensure_future(_disconnected(request))
     try:
@@ -98,8 +97,6 @@ async def one_answer(
             result = arrives.result()
             if isinstance(result, Exception):
                 return error_answer(result)
-            if isinstance(result, bytes):
-                return Response(result, media_type="text/html", headers=AS_FILE)
             if result is not None:
                 return JSONResponse(result)
     finally:
@@ -116,7 +113,7 @@ async def tile_lines(
     session: HasJobs, submit: Callable[[Callable[[TileAddress, Any], None]], Sequence[Job]]
 ) -> AsyncIterator[bytes]:
     """A line of JSON for each stage of each tile: `tile`, and `data` with `finished`, or `error`."""
-    inbox = _Inbox()
+    inbox = Inbox()
     jobs = list(submit(lambda address, result: inbox.put((address, result))))
     open_jobs, failed = len(jobs), set()
     try:
@@ -164,3 +161,14 @@ async def json_body(request: Request) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError("the request holds no JSON object")
     return content
+
+
+def text_in(body: Mapping[str, Any], name: str) -> str:
+    """A text of a request, empty if it is missing.
+
+    Raises: UserError if it is something else.
+    """
+    value = body.get(name, "")
+    if not isinstance(value, str):
+        raise UserError(f"{name} is no text")
+    return value

@@ -20,13 +20,14 @@ from denoscope.explorer.server.answers import (
     json_body,
     names_in,
     one_answer,
+    text_in,
     tile_lines,
     tiles_in,
 )
 from denoscope.explorer.server.safety import Gate
+from denoscope.explorer.server.saving import save
 from denoscope.explorer.session import STAGES, Session
 from denoscope.explorer.tile_address import CellAddress
-from denoscope.explorer.view_address import scene_of
 from denoscope.foundation.errors import UserError
 
 
@@ -38,7 +39,7 @@ def application(session: Session, port: int) -> Gate:
         Route("/api/point", answering(session, _point)),
         Route("/api/pair", answering(session, _pair)),
         Route("/api/record", answering(session, _record), methods=["POST"]),
-        Route("/api/export", answering(session, _export), methods=["POST"]),
+        Route("/api/export", answering(session, save), methods=["POST"]),
         Route("/api/view", answering(session, _view), methods=["POST"]),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
     ]
@@ -69,14 +70,8 @@ async def _pair(session: Session, request: Request) -> Response:
 async def _record(session: Session, request: Request) -> Response:
     body = await json_body(request)
     scene = Scene.of_fields(_texts(body.get("scene"), "scene"))
-    cell, layers = CellAddress.parse(_text(body, "cell")), names_in(_text(body, "layers"))
+    cell, layers = CellAddress.parse(text_in(body, "cell")), names_in(text_in(body, "layers"))
     return await one_answer(session, request, lambda report: session.record(scene, cell, layers, report))
-
-
-async def _export(session: Session, request: Request) -> Response:
-    address = _text(await json_body(request), "address")
-    scene = scene_of(address)
-    return await one_answer(session, request, lambda report: session.export(scene, address, report))
 
 
 async def _view(session: Session, request: Request) -> Response:
@@ -84,7 +79,7 @@ async def _view(session: Session, request: Request) -> Response:
     scene = Scene.of_fields(_texts(body.get("scene"), "scene"))
     addresses = tiles_in(body)
     session.jobs.check_room(2 * len(addresses))
-    kind = _text(body, "kind") or LABELS
+    kind = text_in(body, "kind") or LABELS
     if kind not in STAGES:
         raise UserError(f"kind is {kind[:40]!r}; allowed: {', '.join(STAGES)}")
     lines = tile_lines(session, lambda report: session.tiles(scene, addresses, report, kind))
@@ -96,13 +91,6 @@ def _parsed(request: Request, *others: str) -> tuple[Scene, Mapping[str, str]]:
     fields = dict(request.query_params)
     rest = {name: fields.pop(name, "") for name in others}
     return Scene.of_fields(fields), rest
-
-
-def _text(body: Mapping[str, Any], name: str) -> str:
-    value = body.get(name, "")
-    if not isinstance(value, str):
-        raise UserError(f"{name} is no text")
-    return value
 
 
 def _texts(value: Any, name: str) -> dict[str, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from denoscope.explorer.atlas import GROWTH, LABELS, Atlas
 from denoscope.explorer.page_file import page_file
 from denoscope.explorer.point_sequence import point_sequences
+from denoscope.explorer.saving.saved_file import Progress, SavedFile, Saving
 from denoscope.explorer.view_address import View
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
@@ -19,8 +20,8 @@ LARGEST = 10_000_000
 """Bytes of a page."""
 
 
-def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Iterator[bytes | None]:
-    """The page of a view, after None for each piece of its work.
+def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Saving:
+    """The page of a view.
 
     It holds the tiles of the view and of the levels above it, those of the growth if the view shows it, and the
     sequences of a lattice of points.
@@ -31,17 +32,19 @@ def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Itera
     kinds = {LABELS: atlas.fine} | ({GROWTH: atlas.growth} if view.layer == GROWTH else {})
     tiles: dict[str, dict[str, str]] = {kind: {} for kind in kinds}
     points: dict[str, dict[str, Any]] = {}
+    cells = view.lattice(COLUMNS, ROWS)
+    done, count = 0, len(kinds) * len(view.tiles) + len(cells)
     for tile in view.tiles:
         for kind, pictures in kinds.items():
-            *_, picture = filter(None, pictures(tile))
-            tiles[kind][str(tile)] = base64.b64encode(picture.packed()).decode()
-            yield None
-    cells = view.lattice(COLUMNS, ROWS)
+            for picture in pictures(tile):
+                yield Progress(done, count)
+                if picture is not None and picture.finished:
+                    tiles[kind][str(tile)] = base64.b64encode(picture.packed()).decode()
+            done += 1
     for start in range(0, len(cells), atlas.scene.lanes):
-        batch = cells[start : start + atlas.scene.lanes]
-        for answers in point_sequences(atlas, batch):
+        for answers in point_sequences(atlas, cells[start : start + atlas.scene.lanes]):
             points |= {answer["cell"]: answer for answer in answers or []}
-            yield None
+            yield Progress(done + len(points), count)
     page = page_file(
         {
             "address": "#" + address.rpartition("#")[2],
@@ -60,4 +63,4 @@ def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Itera
         raise UserError(
             f"the page has {format_bytes(len(page))}; allowed: {format_bytes(LARGEST)}; export fewer steps"
         )
-    yield page
+    yield SavedFile(page, "denoscope.html", "text/html")

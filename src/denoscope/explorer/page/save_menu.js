@@ -1,0 +1,41 @@
+// The menu of everything that can be saved of a view.
+
+import { download, posterOf } from "./poster.js";
+import { Saving } from "./saving.js";
+import { cellsFile } from "./view_cells.js";
+import { svgOf } from "./view_svg.js";
+
+/** Let the menu act on the present view.
+ *  @param present gives {address, facts, view, summary}; @param on {say}: shows an error */
+export function saveMenu(menu, plane, store, present, { say }) {
+  const find = (id) => document.getElementById(id);
+  const saving = new Saving(find("saving"), find("work"), say);
+  const actions = {
+    "save-picture": async () => {
+      const { tiles, area } = plane.tilesInView();
+      download(await posterOf(tiles, area, present().address), "denoscope.png", "image/png");
+    },
+    "save-poster": () => {
+      const { tiles, area } = plane.tilesInView();
+      download(svgOf(present(), tiles, area), "denoscope.svg", "image/svg+xml");
+    },
+    "save-cells": () => download(cellsFile(present(), plane.visible(), store), "denoscope.json", "application/json"),
+    "save-film": () => saving.start("film", present().address),
+    "save-page": () => saving.start("page", present().address),
+  };
+  for (const [id, action] of Object.entries(actions)) {
+    find(id).addEventListener("click", () => {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+      action();
+    });
+  }
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !menu.open) return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+  document.addEventListener("pointerdown", (event) => {
+    if (!menu.contains(event.target)) menu.open = false;
+  });
+}

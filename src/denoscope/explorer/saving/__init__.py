@@ -1,0 +1,1 @@
+"""Files that the explorer makes of a view: pages and films."""
