@@ -20,11 +20,13 @@ export class PairPanel {
   /** Show the answer of the server for two points, with the classes on the line between them, or for two samples. */
   show({ separation, layers, path, ends, classes, precision }, { colors }) {
     this.root.hidden = false;
-    const [first, last] = (ends ?? [path[0], path.at(-1)]).map(wordOf);
+    const labels = ends ?? [path[0], path.at(-1)];
+    const known = labels.some((label) => label !== null);
+    const become = known ? `A becomes ${wordOf(labels[0])}, B ${wordOf(labels[1])}${path ? changesOf(path) : ""}. ` : "";
     const far = separation.map((value) => Number(value.toPrecision(3)));
     const begin = far.length > 1 ? `x_T are ${far[0]} apart, x_0` : "x_0 are";
     const end = far.length > 1 ? `${far.at(-1)}` : `${far[0]} apart`;
-    this.find("pair-facts").textContent = `A becomes ${first}, B ${last}${path ? changesOf(path) : ""}. ${begin} ${end} (L2, ${precision}).${classes ? " The strip is the class of the estimate at each step, A above B." : ""}`;
+    this.find("pair-facts").textContent = `${become}${begin} ${end} (L2, ${precision}).${classes ? " The strip is the class of the estimate at each step, A above B." : ""}`;
     const strips = path ? [path] : classes;
     const canvas = this.find("path");
     canvas.hidden = !strips;

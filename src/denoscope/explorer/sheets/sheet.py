@@ -91,7 +91,7 @@ class Sheet:
         self.refresh()
         rec, count = self.recording, len(self.recording.samples)
         finished = len(self.rows)
-        left = "" if finished == count else f"{finished} of {count} samples are finished; "
+        left = "" if finished == count else f"{finished} of {count} samples of {self.name} are finished; "
         return {
             "run": self.name,
             "model": rec.attrs["model"],
