@@ -238,12 +238,14 @@ def _dimensions() -> list[Case]:
 
 
 def _exponents() -> list[Case]:
-    settled = 3.0 ** -np.arange(5, 10)
+    settled, drifting = 3.0 ** -np.arange(7, 12), 3.0 ** -np.arange(5, 10)
     systems: list[tuple[str, Callable, int, np.ndarray, float, int]] = [
         ("half plane, 1,500 points", half, 1500, np.array([0.005, 0.015, 0.05, 0.15]), 1.0, 2),
         ("half plane, 200 points", half, 200, np.geomspace(0.01, 0.2, 5), 1.0, 2),
-        ("Cantor's set, settled ε, 1,000 points", cantor, 1000, settled, CANTOR, 1),
-        ("Cantor's set, settled ε, 10,000 points", cantor, 10_000, settled, CANTOR, 1),
+        ("Cantor's set, ε 3⁻¹¹ to 3⁻⁷, 1,000 points", cantor, 1000, settled, CANTOR, 1),
+        ("Cantor's set, ε 3⁻¹¹ to 3⁻⁷, 10,000 points", cantor, 10_000, settled, CANTOR, 1),
+        ("Cantor's set, ε 3⁻⁹ to 3⁻⁵, 1,000 points", cantor, 1000, drifting, CANTOR, 1),
+        ("Cantor's set, ε 3⁻⁹ to 3⁻⁵, 10,000 points", cantor, 10_000, drifting, CANTOR, 1),
         ("Cantor's set, ε to 1/9, 500 points", cantor, 500, 3.0 ** -np.arange(2, 8), CANTOR, 1),
         ("Cantor's set, ε to 1/9, 10,000 points", cantor, 10_000, 3.0 ** -np.arange(2, 8), CANTOR, 1),
         ("Cantor's set, ε off its scales, 2,000 points", cantor, 2000, np.logspace(-4, -1, 8), CANTOR, 1),

@@ -5,6 +5,7 @@ import pytest
 from label_planes import newton_labels
 from scipy import ndimage
 
+from benchmarks.intervals import zooms
 from denoscope.dynamics.boundaries.nested_planes import judge_nested
 from denoscope.dynamics.boundaries.verdict import verdict
 
@@ -39,6 +40,19 @@ def test_noise_is_not_a_fractal():
     draws = np.random.default_rng(0)
     found = judge_nested([draws.integers(0, 2, (64, 64)) for _ in HALF_WIDTHS], HALF_WIDTHS)
     assert found.judgement.kind == "noise"
+
+
+def test_the_interval_contains_a_dimension_that_small_boxes_miss():
+    """Stripes that end at Cantor's set: the slopes rise from 1.35 to 1.6 with the side of the boxes, below 1 + ln 2/ln 3."""
+    draws, found = np.random.default_rng(0), []
+    for _ in range(12):
+        stripes = zooms.stripes(draws)
+        found.append(
+            judge_nested([stripes(zooms.coordinates(width)) for width in HALF_WIDTHS], HALF_WIDTHS).interval
+        )
+    truth = 1 + np.log(2) / np.log(3)
+    assert sum(low < truth < high for low, high in found) >= 11
+    assert np.median([high - low for low, high in found]) < 0.4
 
 
 def test_planes_whose_boxes_leave_lengths_out_span_no_more_than_one_of_them():

@@ -86,7 +86,9 @@ def uncertainty_exponent(
 
     The interval is the union of the bootstrap interval (1000 samples of points with their pairs at all ε) and that of the
     likelihood, widened by the misfit: the part of the difference between the slopes of the smaller and the larger ε that
-    scatter does not explain. A warning says if f is not a power law. The measured coverage is in `docs/intervals.md`.
+    scatter does not explain. A warning says if f is not a power law. The interval is that of the slope over the given ε: a slope
+    that still changes towards smaller ε, by less than scatter shows, is not noticed. The measured coverage is in
+    `docs/intervals.md`.
 
     Args:
         label_of: a function from points [n, d] to integers [n]. The result of `basins.label_of`, or a `PointLabels` of
