@@ -87,9 +87,9 @@ def test_a_closed_pipe_ends_the_command_quietly():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("help xyz", "unknown command 'xyz'; See denoscope --help"),
-        ("recrod", "unknown command 'recrod'; did you mean record? See denoscope --help"),
-        ("--hlep", "unknown command '--hlep'; See denoscope --help"),
+        ("help xyz", "unknown command 'xyz' (see denoscope --help)"),
+        ("recrod", "unknown command 'recrod'; did you mean record? (see denoscope --help)"),
+        ("--hlep", "unknown command '--hlep' (see denoscope --help)"),
     ],
 )
 def test_an_unknown_command_gets_only_close_suggestions(words, message, capsys):

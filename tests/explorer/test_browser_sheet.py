@@ -79,7 +79,9 @@ def test_pages_filter_and_a_sample(open_sheet, recording):
     page.locator(".sample").first.click()
     shown(page)
     assert page.inner_text("#point-title") == f"{first}: label {rare}" and fields_of(page)["sample"] == first
-    assert page.locator(".bar").count() == 10 and page.inner_text(".sample[data-mark=A] .name") == first
+    assert page.locator(".bar").count() == 10
+    # The beginning that all names of the page share is left out.
+    assert first.endswith(page.inner_text(".sample[data-mark=A] .name") or "nothing")
     page.locator("#step").focus()
     page.keyboard.press("Home")
     assert "x_T" in page.inner_text("#state-caption") and fields_of(page)["step"] == "0"

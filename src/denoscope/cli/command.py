@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         typed = " ".join(word for word in words[:2] if word not in HELP)
         near = difflib.get_close_matches(typed, registry.VERBS, n=3) or group
-        suggestion = f"did you mean {' or '.join(near)}? " if near else ""
-        _fail(f"unknown command {typed!r}; {suggestion}See denoscope --help")
+        suggestion = f"; did you mean {' or '.join(near)}?" if near else ""
+        _fail(f"unknown command {typed!r}{suggestion} (see denoscope --help)")
 
 
 def _command_name(words: Sequence[str]) -> str:

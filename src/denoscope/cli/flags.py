@@ -62,8 +62,8 @@ def _check_known(verb: Verb, word: str, program: str) -> None:
     known = list(_fields(verb))
     if flag[2:].removeprefix("no_") not in known and flag[2:] not in known:
         near = difflib.get_close_matches(flag[2:], known, n=1)
-        suggestion = f"; did you mean --{near[0]}?" if near else ";"
-        raise UserError(f"unknown flag {word.partition('=')[0]}{suggestion} See {program} --help")
+        suggestion = f"; did you mean --{near[0]}?" if near else ""
+        raise UserError(f"unknown flag {word.partition('=')[0]}{suggestion} (see {program} --help)")
 
 
 def _fields(verb: Verb) -> dict[str, tuple[type, Field]]:

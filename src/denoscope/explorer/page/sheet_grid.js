@@ -19,7 +19,8 @@ export class SheetGrid {
   show({ rows, names, images, errors }) {
     const shown = images && { ...images, bytes: bytesOf(images.data) };
     const order = Object.keys(names).map(Number);
-    this.cells = new Map(order.map((row) => [row, cellOf(row, names[row])]));
+    const same = commonLength(Object.values(names));
+    this.cells = new Map(order.map((row) => [row, cellOf(row, names[row], same)]));
     rows.forEach((row, k) => {
       const canvas = document.createElement("canvas");
       drawImage(canvas, shown, k);
@@ -80,13 +81,17 @@ export function labelText(label, long = false) {
   return long ? `label ${label}` : String(label);
 }
 
-function cellOf(row, name) {
+/** How many characters at the beginning are the same in all names, up to the last separator; 0 for a single name. */
+function commonLength(names) {
+  const [first = ""] = names;
+  const differs = [...first].findIndex((letter, k) => names.some((name) => name[k] !== letter));
+  return differs < 0 ? 0 : first.slice(0, differs).search(/[^_./-]*$/);
+}
+
+function cellOf(row, name, same) {
   const cell = Object.assign(document.createElement("button"), { type: "button", className: "sample", title: name, tabIndex: -1 });
   Object.assign(cell.dataset, { name, row });
-  const text = Object.assign(document.createElement("span"), { className: "name" });
-  const inner = document.createElement("bdi");
-  inner.textContent = name;
-  text.append(inner);
+  const text = Object.assign(document.createElement("span"), { className: "name", textContent: name.slice(same) });
   const badge = Object.assign(document.createElement("span"), { className: "badge" });
   cell.append(text, badge);
   return cell;
