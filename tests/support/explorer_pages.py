@@ -77,7 +77,8 @@ class Pages:
 
         yield opened
         for page in used:
-            page.evaluate("localStorage.clear()")
+            if page.url != "about:blank":
+                page.evaluate("localStorage.clear()")
             page.goto("about:blank")  # ends what the server computes for it
         self._idle += used
         troubles, self._troubles = self._troubles, []

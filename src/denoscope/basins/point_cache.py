@@ -97,14 +97,15 @@ class PointCache:
     def _rows(self, u: np.ndarray, v: np.ndarray) -> list[Any]:
         """u, v, answers and checksum of the points in the columns of a grid."""
         execute = self._connection.execute
-        execute("CREATE TEMP TABLE IF NOT EXISTS places (u REAL PRIMARY KEY)")
-        execute("DELETE FROM places")
-        self._connection.executemany("INSERT INTO places VALUES (?)", ((value,) for value in u.tolist()))
-        return execute(
-            "SELECT points.u, v, answers, checksum FROM places CROSS JOIN points "
-            "ON labelling = ? AND points.u = places.u AND v BETWEEN ? AND ?",
-            (self._number, float(v[0]), float(v[-1])),
-        ).fetchall()
+        with self._connection:  # a transaction that stays open would keep others from writing
+            execute("CREATE TEMP TABLE IF NOT EXISTS places (u REAL PRIMARY KEY)")
+            execute("DELETE FROM places")
+            self._connection.executemany("INSERT INTO places VALUES (?)", ((value,) for value in u.tolist()))
+            return execute(
+                "SELECT points.u, v, answers, checksum FROM places CROSS JOIN points "
+                "ON labelling = ? AND points.u = places.u AND v BETWEEN ? AND ?",
+                (self._number, float(v[0]), float(v[-1])),
+            ).fetchall()
 
     def _checked(self, u: Any, v: Any, answers: Any, checksum: Any) -> tuple[float, float, bytes]:
         whole = isinstance(v, float) and isinstance(answers, bytes) and len(answers) == 8 * len(self._types)
@@ -170,14 +171,32 @@ def opened(
     if path is None:
         yield None
         return
+    with _connected(path) as connection:
+        cache = PointCache(connection, _identity(plane, origin), nothing)
+        try:
+            yield cache
+        finally:
+            cache.write()
+
+
+def empty(path: Path) -> None:
+    """Remove all points from a cache, so that its file becomes small.
+
+    Raises: UserError naming the file if it cannot be read or written, or is not a cache.
+    """
+    with _connected(path) as connection:
+        with connection:
+            connection.execute("DELETE FROM points")
+        connection.execute("VACUUM")
+
+
+@contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a file, whose errors name the file."""
     try:
         with closing(sqlite3.connect(path, timeout=WAIT, check_same_thread=False)) as connection:
             _prepare(connection)
-            cache = PointCache(connection, _identity(plane, origin), nothing)
-            try:
-                yield cache
-            finally:
-                cache.write()
+            yield connection
     except sqlite3.Error as error:
         raise UserError(
             f"{spelled('cache')} {path} cannot be used: {error}; name another file, or remove this one if it is a cache"

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from denoscope.basins import point_cache
 from denoscope.explorer.atlas import GROWTH, LABELS, Atlas
 from denoscope.explorer.job_queue import Job, JobQueue, once
 from denoscope.explorer.models import Models
@@ -51,6 +52,8 @@ class Session:
     colors: Sequence[str]
     """Colours of the classes, each `#rrggbb`."""
     cache: Path | None = None
+    largest_cache: int | None = None
+    """Bytes of the cache beyond which its points are dropped."""
     recordings: Path = Path("explored")
     """The folder of recordings."""
     jobs: JobQueue = field(default_factory=lambda: JobQueue(MOST_JOBS))
@@ -124,7 +127,10 @@ class Session:
         return self.jobs.add(AT_ONCE, work, report)
 
     def _atlas(self, scene: Scene) -> Atlas:
-        """The atlas of a scene; those that were not used for longest are dropped."""
+        """The atlas of a scene; those that were not used for longest are dropped, and all points of a cache that is too large."""
+        if self.largest_cache is not None and _size(self.cache) > self.largest_cache:
+            assert self.cache is not None
+            point_cache.empty(self.cache)
         if scene not in self._atlases:
             self._atlases[scene] = Atlas(scene, self.models.denoiser, self.cache)
             while len(self._atlases) > ATLASES:
@@ -153,3 +159,7 @@ class Session:
             "colors": list(self.colors),
             "layers": [layer.address for layer in denoiser.layers() if layer.shape is not None],
         }
+
+
+def _size(path: Path | None) -> int:
+    return path.stat().st_size if path is not None and path.exists() else 0

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from denoscope.explorer.session import Session
 
 LIBRARIES = ("starlette", "uvicorn")
+LARGEST_CACHE = 2**30
+"""Bytes of the explorer's own file of known points, which is emptied beyond them; a file that the user names is not."""
 PORT = ("an integer from 1024 to 65535", lambda value: 1024 <= value <= 65535)
 
 
@@ -122,7 +124,8 @@ def _explore_model(target: str, settings: Settings, flags: ExploreFlags) -> None
     )
     models = Models(target, device=settings.system.device, config=config)
     cache = flags.cache or _cache_file()
-    session = Session(models, scene, settings.system.class_colors, cache, flags.output)
+    largest = None if flags.cache else LARGEST_CACHE
+    session = Session(models, scene, settings.system.class_colors, cache, largest, flags.output)
     if flags.export is not None:
         _export(session, flags.export, flags.view)
         return

@@ -31,8 +31,8 @@ const store = new TileStore({
     plane.refresh(key);
     showGrowth();
   },
-  onWork: (left) => {
-    find("work").textContent = left ? `computing ${left} tiles` : "";
+  onWork: (left, error) => {
+    find("work").textContent = left ? `computing ${left} tiles` : error ? `a tile failed: ${error}` : "";
     document.body.dataset.work = String(left);
   },
 });

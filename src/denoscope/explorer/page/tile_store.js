@@ -13,7 +13,7 @@ const RISE = 6;
 
 export class TileStore {
   /** @param onTile called with the key of each tile that has arrived or failed
-   *  @param onWork called with the number of tiles that are not finished */
+   *  @param onWork called with the number of tiles that are not finished, and the first error among those in view */
   constructor({ onTile, onWork }) {
     this.onTile = onTile;
     this.onWork = onWork;
@@ -41,7 +41,8 @@ export class TileStore {
     this.stop();
     this.kind = kind;
     const left = new Set(missing);
-    this.onWork(left.size);
+    const tellWork = () => this.onWork(left.size, keys.map((key) => this.error(key, kind)).find(Boolean));
+    tellWork();
     if (!missing.length) return;
     const stream = new AbortController();
     this.stream = stream;
@@ -51,12 +52,13 @@ export class TileStore {
         if (this.stream !== stream) return;
         this.put(line.tile, { data, finished: line.finished ?? false, error: line.error });
         if (line.finished || line.error) left.delete(line.tile);
-        this.onWork(left.size);
+        tellWork();
       }
     } catch (error) {
       if (this.stream === stream) {
         for (const key of left) this.put(key, { ...this.get(key), error: error.message, lost: true });
-        this.onWork(0);
+        left.clear();
+        tellWork();
       }
     }
   }

@@ -7,11 +7,12 @@ import base64
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from denoscope.explorer.job_queue import DONE, Job, JobQueue
 from denoscope.explorer.tile_address import MOST_TILES, TileAddress
@@ -111,7 +112,7 @@ async def _disconnected(request: Request) -> None:
 
 async def tile_lines(
     session: HasJobs, submit: Callable[[Callable[[TileAddress, Any], None]], Sequence[Job]]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """A line of JSON for each stage of each tile: `tile`, and `data` with `finished`, or `error`."""
     inbox = Inbox()
     jobs = list(submit(lambda address, result: inbox.put((address, result))))
@@ -145,6 +146,20 @@ def tiles_in(body: Mapping[str, Any]) -> list[TileAddress]:
     if len(tiles) > MOST_TILES:
         raise UserError(f"tiles are {len(tiles)}; allowed: {MOST_TILES}")
     return [TileAddress.parse(text) for text in dict.fromkeys(tiles)]
+
+
+class Lines(StreamingResponse):
+    """An answer of lines, each JSON, as they are made; what makes them is closed when the page goes away."""
+
+    def __init__(self, lines: AsyncGenerator[bytes, None]):
+        super().__init__(lines, media_type="application/x-ndjson")
+        self._lines = lines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._lines.aclose()
 
 
 async def json_body(request: Request) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -16,6 +16,7 @@ from denoscope.explorer.atlas import LABELS
 from denoscope.explorer.page_file import PAGE
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.server.answers import (
+    Lines,
     answering,
     json_body,
     names_in,
@@ -83,7 +84,7 @@ async def _view(session: Session, request: Request) -> Response:
     if kind not in STAGES:
         raise UserError(f"kind is {kind[:40]!r}; allowed: {', '.join(STAGES)}")
     lines = tile_lines(session, lambda report: session.tiles(scene, addresses, report, kind))
-    return StreamingResponse(lines, media_type="application/x-ndjson")
+    return Lines(lines)
 
 
 def _parsed(request: Request, *others: str) -> tuple[Scene, Mapping[str, str]]:

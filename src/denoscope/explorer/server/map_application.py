@@ -7,13 +7,13 @@ from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from denoscope.explorer.map_files.map_session import MapSession
 from denoscope.explorer.page_file import PAGE
-from denoscope.explorer.server.answers import answering, json_body, one_answer, tile_lines, tiles_in
+from denoscope.explorer.server.answers import Lines, answering, json_body, one_answer, tile_lines, tiles_in
 from denoscope.explorer.server.safety import Gate
 from denoscope.explorer.tile_address import CellAddress
 from denoscope.foundation.errors import UserError
@@ -53,7 +53,7 @@ async def _view(session: MapSession, request: Request) -> Response:
     addresses = tiles_in(body)
     session.jobs.check_room(len(addresses))
     lines = tile_lines(session, lambda report: session.tiles(addresses, report))
-    return StreamingResponse(lines, media_type="application/x-ndjson")
+    return Lines(lines)
 
 
 def _check_name(session: MapSession, name: Any) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from denoscope.explorer.job_queue import DONE, Job
 from denoscope.explorer.saving.saved_file import Progress, SavedFile
-from denoscope.explorer.server.answers import Inbox, json_body, message_of, text_in
+from denoscope.explorer.server.answers import Inbox, Lines, json_body, message_of, text_in
 from denoscope.explorer.session import Session
 from denoscope.explorer.view_address import scene_of
 
@@ -24,12 +24,12 @@ async def save(session: Session, request: Request) -> Response:
     scene = scene_of(address)
     session.check_kind(kind)
     lines = saved_lines(session, lambda report: session.save(scene, address, kind, report))
-    return StreamingResponse(lines, media_type="application/x-ndjson")
+    return Lines(lines)
 
 
 async def saved_lines(
     session: Session, submit: Callable[[Callable[[Any], None]], Job]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Lines of JSON: `done` and `count` after each piece, then `name`, `type` and `data` of the file, or `error`.
 
     The job is cancelled if the page goes away.

@@ -1,0 +1,85 @@
+"""The file of known points: its bound, and two explorers that use it at the same time."""
+
+import itertools
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from denoscope.basins import point_cache
+from denoscope.basins.labelling import Labelling
+from denoscope.config import SystemConfig
+from denoscope.explorer.atlas import Atlas
+from denoscope.explorer.models import Models
+from denoscope.explorer.scene import Scene
+from denoscope.explorer.session import Session
+from denoscope.explorer.tile_address import TileAddress
+from denoscope.foundation.errors import UserError
+
+SCENE = Scene("digits", steps=1)
+TILE, NEXT = TileAddress(3, 3, 4), TileAddress(3, 4, 4)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "points.db"
+
+
+def points_in(path):
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT count(*) FROM points").fetchone()[0]
+
+
+@pytest.fixture(scope="module")
+def models():
+    return Models("digits", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def expected(models):
+    """Both tiles, without a cache."""
+    atlas = Atlas(SCENE, models.denoiser, None)
+    return {tile: list(atlas.fine(tile))[-1].planes for tile in (TILE, NEXT)}
+
+
+def test_two_explorers_share_a_file_while_both_are_at_work(cache, models, expected):
+    """Their tiles are computed piece by piece in turns."""
+    one, other = (Atlas(SCENE, models.denoiser, cache).fine(tile) for tile in (TILE, NEXT))
+    pieces = list(itertools.zip_longest(one, other))
+    for k, tile in enumerate((TILE, NEXT)):
+        last = [piece[k] for piece in pieces if piece[k] is not None][-1]
+        np.testing.assert_array_equal(last.planes, expected[tile])
+
+
+def test_points_of_the_file_are_not_computed_again(cache, models, expected, monkeypatch):
+    *_, first = Atlas(SCENE, models.denoiser, cache).fine(TILE)
+    monkeypatch.setattr(Labelling, "__call__", lambda *_: pytest.fail("computed again"))
+    *_, again = Atlas(SCENE, models.denoiser, cache).fine(TILE)
+    np.testing.assert_array_equal(first.planes, expected[TILE])
+    np.testing.assert_array_equal(again.planes, expected[TILE])
+
+
+def test_a_file_that_is_too_large_is_emptied_and_goes_on(cache, models, expected):
+    session = Session(models, SCENE, SystemConfig.class_colors, cache, largest_cache=1)
+    counts, planes = [], []
+    for tile in (TILE, NEXT, TILE):
+        before = points_in(cache)
+        atlas = session._atlas(SCENE)
+        counts.append((before, points_in(cache)))
+        planes.append(list(atlas.fine(tile))[-1].planes)
+        atlas._finished.clear()
+    session.close()
+    for found, tile in zip(planes, (TILE, NEXT, TILE), strict=True):
+        np.testing.assert_array_equal(found, expected[tile])
+    (before, _), *others = counts
+    assert before == 0 and all(before > 100 and after == 0 for before, after in others)
+
+
+def test_another_file_is_not_emptied(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine" * 1000)
+    with pytest.raises(UserError, match=r"notes\.txt"):
+        point_cache.empty(tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_text() == "mine" * 1000
