@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks import basins, derivatives, measure, reading
+from benchmarks import basins, derivatives, explorer, measure, reading
 from benchmarks.bar import Bar
 from benchmarks.ways import WAYS, Outcome, Work
 
@@ -33,6 +33,8 @@ class Options:
     """Also what derivatives of the denoising map and measures of a recording cost."""
     maps: tuple[int, ...] = (256,)
     """Also what adaptive maps of so many cells along each axis cost beside every cell; on two cores 256 take 30 minutes."""
+    explorer: bool = False
+    """Also how long the explorer lets its user wait, in Chromium."""
 
 
 def table(outcomes: Mapping[str, Outcome]) -> Iterator[str]:
@@ -111,6 +113,8 @@ def main(options: Options) -> None:
         for bar in dynamics_bars(folder, options.repeats) if options.dynamics else ():
             print(bar)
         for bar in basins_bars(options.maps, options.repeats) if options.maps else ():
+            print(bar)
+        for bar in explorer.bars(explorer.Options()) if options.explorer else ():
             print(bar)
 
 

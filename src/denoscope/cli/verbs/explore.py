@@ -18,6 +18,7 @@ from denoscope.foundation.checked import option
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
+    from denoscope.explorer.server.safety import Gate
     from denoscope.explorer.session import Session
 
 LIBRARIES = ("starlette", "uvicorn")
@@ -129,7 +130,12 @@ def _explore_model(target: str, settings: Settings, flags: ExploreFlags) -> None
     if flags.export is not None:
         _export(session, flags.export, flags.view)
         return
-    serve(partial(application, session), session.close, port=flags.port, browser=not flags.no_browser)
+
+    def begun(port: int) -> Gate:
+        session.describe(scene, lambda _: None)  # loads the model while the browser opens
+        return application(session, port)
+
+    serve(begun, session.close, port=flags.port, browser=not flags.no_browser)
 
 
 def _export(session: Session, path: Path, view: str) -> None:

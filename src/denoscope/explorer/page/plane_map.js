@@ -154,6 +154,7 @@ export class PlaneMap {
     canvas.classList.toggle("failed", Boolean(error));
     canvas.title = error ?? "";
     canvas.dataset.finished = String(Boolean(tile?.finished));
+    canvas.dataset.own = String(Boolean(this.store.get(key)?.data)); // not a part of the tile above
     const plane = this.kind === GROWTH ? 0 : LAYERS.indexOf(this.style.layer);
     if (tile) drawTile(canvas, tile.data, plane, this.table());
   }

@@ -1,0 +1,51 @@
+"""CPU time and memory of the processes that this one has started, as Linux counts them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that runs."""
+
+    number: int
+    parent: int
+    command: str
+    seconds: float
+    """CPU time."""
+    resident: int
+    """Bytes in memory."""
+
+
+def descendants(of: int | None = None) -> list[Process]:
+    """All processes below one, by default below this one."""
+    everyone = [found for path in Path("/proc").glob("[0-9]*") if (found := _process(path)) is not None]
+    below, waiting = [], [os.getpid() if of is None else of]
+    while waiting:
+        children = [process for process in everyone if process.parent == waiting[0]]
+        below += children
+        waiting = [*waiting[1:], *(child.number for child in children)]
+    return below
+
+
+def seconds(fits: Callable[[Process], bool]) -> float:
+    """CPU time of the processes below this one that fit."""
+    return sum(process.seconds for process in descendants() if fits(process))
+
+
+def _process(path: Path) -> Process | None:
+    try:
+        command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        fields = (path / "stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it has ended
+        return None
+    parent, (user, system), pages = int(fields[1]), map(int, fields[11:13]), int(fields[21])
+    return Process(
+        int(path.name), parent, command, (user + system) / TICKS, pages * os.sysconf("SC_PAGE_SIZE")
+    )
