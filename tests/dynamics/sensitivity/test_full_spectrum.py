@@ -28,6 +28,7 @@ def test_exponents_far_below_the_largest_keep_their_digits():
     assert "full_spectrum" in warning
 
 
+@pytest.mark.usefixtures("save_every_piece")
 def test_an_interrupted_full_spectrum_is_resumed(exact, tmp_path):
     x_T, out = ds.noise.random(1, exact.shape, seed=1).batch([0]), tmp_path / "product.npz"
     whole = full_spectrum(exact, x_T, steps=3)

@@ -1,7 +1,5 @@
 """An interrupted spectrum is resumed to the same bits; the checkpoint of other work is refused."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +8,7 @@ import denoscope as ds
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
 from denoscope.dynamics.sensitivity.full_spectrum import full_spectrum
 from denoscope.dynamics.sensitivity.spectrum import spectrum
-from denoscope.foundation import checkpoint, work
+from denoscope.foundation import checkpoint
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.models.conditioning import Condition
 
@@ -31,12 +29,6 @@ def interrupt_after(count: int, out, measure) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         measure(checkpoint=Checkpoint(out, progress=stop))
-
-
-@pytest.fixture
-def save_every_piece(monkeypatch):
-    """Write the file after every piece, regardless of the time since the last save."""
-    monkeypatch.setattr(work, "WRITING_SHARE", math.inf)
 
 
 @pytest.mark.usefixtures("save_every_piece")
