@@ -238,6 +238,20 @@ def test_a_file_of_a_place_outside_of_the_plane_fails_with_its_reason(client):
     assert "99,0" in line["error"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/view", {"scene": {"model": "digits"}, "tiles": ["0/0/0"]}),
+        ("/api/export", {"kind": "page", "address": "#model=digits"}),
+        ("/api/record", {"scene": {"model": "digits"}, "cell": "2/70/100"}),
+    ],
+)
+def test_a_full_queue_refuses_a_request_in_words(client, digits_session, monkeypatch, path, body):
+    monkeypatch.setattr(digits_session.jobs, "_most", 0)
+    response = client.post(path, json=body)
+    assert response.status_code == 400 and "allowed: 0" in response.json()["error"]
+
+
 @pytest.mark.parametrize("model", ["/etc", "../digits", "owner/name", "C:\\x", "digits\x00"])
 def test_a_view_cannot_make_the_server_read_a_folder_or_the_hub(client, model):
     response = client.get("/api/scene", params={"model": model})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -67,7 +67,11 @@ class JobQueue:
         Raises: UserError if the queue is full.
         """
         with self._changed:
-            self._check_room(len(jobs))
+            waiting = sum(not job.cancelled for job in self._jobs)
+            if waiting + len(jobs) > self._most:
+                raise UserError(
+                    f"{waiting} parts are being computed; allowed: {self._most}; close other pages"
+                )
             batch = next(self._batches)
             for number, job in enumerate(jobs):
                 job.order = (-batch, number)
@@ -83,20 +87,7 @@ class JobQueue:
         self.submit([job])
         return job
 
-    def check_room(self, count: int) -> None:
-        """Refuse a batch for which the queue has no room.
-
-        Raises: UserError
-        """
-        with self._changed:
-            self._check_room(count)
-
-    def _check_room(self, count: int) -> None:
-        waiting = sum(not job.cancelled for job in self._jobs)
-        if waiting + count > self._most:
-            raise UserError(f"{waiting} parts are being computed; allowed: {self._most}; close other pages")
-
-    def cancel(self, jobs: list[Job]) -> None:
+    def cancel(self, jobs: Sequence[Job]) -> None:
         """Drop jobs. One that is at work ends after its present piece."""
         with self._changed:
             for job in jobs:

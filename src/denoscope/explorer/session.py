@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -78,7 +78,11 @@ class Session:
         return self._now(lambda: record_point(self._atlas(scene), cell, layers, self.recordings), report)
 
     def save(self, scene: Scene, address: str, kind: str, report: Report) -> Job:
-        """Queue the file of a view, one of KINDS."""
+        """Queue the file of a view.
+
+        Raises: UserError if the kind is not one of KINDS.
+        """
+        _check_kind(kind, KINDS)
         return self.jobs.add(SAVING, lambda: self.saved(scene, address, kind), report)
 
     def saved(self, scene: Scene, address: str, kind: str = "page") -> Saving:
@@ -89,14 +93,6 @@ class Session:
         else:
             yield from exported_view(atlas, self._description(scene), address)
 
-    def check_kind(self, kind: str) -> None:
-        """Refuse a kind of file that no view has.
-
-        Raises: UserError
-        """
-        if kind not in KINDS:
-            raise UserError(f"kind is {kind[:80]!r}; allowed: {', '.join(KINDS)}")
-
     def tiles(
         self,
         scene: Scene,
@@ -104,7 +100,11 @@ class Session:
         report: Callable[[TileAddress, Any], None],
         kind: str = LABELS,
     ) -> list[Job]:
-        """Queue the tiles of a view in the order of their importance, all coarse ones before the fine ones."""
+        """Queue the tiles of a view in the order of their importance, all coarse ones before the fine ones.
+
+        Raises: UserError if the kind is not one of STAGES.
+        """
+        _check_kind(kind, STAGES)
         jobs = [
             Job(rank, partial(self._stage, stage, scene, address), partial(report, address))
             for rank, stage in STAGES[kind]
@@ -159,6 +159,11 @@ class Session:
             "colors": list(self.colors),
             "layers": [layer.address for layer in denoiser.layers() if layer.shape is not None],
         }
+
+
+def _check_kind(kind: str, allowed: Collection[str]) -> None:
+    if kind not in allowed:
+        raise UserError(f"kind is {kind[:80]!r}; allowed: {', '.join(allowed)}")
 
 
 def _size(path: Path | None) -> int:

@@ -110,29 +110,33 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-async def tile_lines(
+def tile_lines(
     session: HasJobs, submit: Callable[[Callable[[TileAddress, Any], None]], Sequence[Job]]
-) -> AsyncGenerator[bytes, None]:
-    """A line of JSON for each stage of each tile: `tile`, and `data` with `finished`, or `error`."""
+) -> Lines:
+    """A line of JSON for each stage of each tile: `tile`, and `data` with `finished`, or `error`.
+
+    Raises: UserError if the jobs cannot be queued.
+    """
     inbox = Inbox()
-    jobs = list(submit(lambda address, result: inbox.put((address, result))))
-    open_jobs, failed = len(jobs), set()
-    try:
-        while open_jobs:
-            address, result = await inbox.get()
-            if result is DONE or isinstance(result, Exception):
-                open_jobs -= 1
-            if result is DONE or result is None or address in failed:
-                continue
-            line: dict[str, Any] = {"tile": str(address)}
-            if isinstance(result, TilePicture):
-                line |= {"data": base64.b64encode(result.packed()).decode(), "finished": result.finished}
-            else:
-                failed.add(address)
-                line["error"] = message_of(result)
-            yield json.dumps(line).encode() + b"\n"
-    finally:
-        session.jobs.cancel(jobs)
+    jobs = submit(lambda address, result: inbox.put((address, result)))
+    return Lines(session, jobs, _tile_lines(inbox, len(jobs)))
+
+
+async def _tile_lines(inbox: Inbox, open_jobs: int) -> AsyncGenerator[bytes, None]:
+    failed = set()
+    while open_jobs:
+        address, result = await inbox.get()
+        if result is DONE or isinstance(result, Exception):
+            open_jobs -= 1
+        if result is DONE or result is None or address in failed:
+            continue
+        line: dict[str, Any] = {"tile": str(address)}
+        if isinstance(result, TilePicture):
+            line |= {"data": base64.b64encode(result.packed()).decode(), "finished": result.finished}
+        else:
+            failed.add(address)
+            line["error"] = message_of(result)
+        yield json.dumps(line).encode() + b"\n"
 
 
 def tiles_in(body: Mapping[str, Any]) -> list[TileAddress]:
@@ -149,16 +153,17 @@ def tiles_in(body: Mapping[str, Any]) -> list[TileAddress]:
 
 
 class Lines(StreamingResponse):
-    """An answer of lines, each JSON, as they are made; what makes them is closed when the page goes away."""
+    """An answer of lines, each JSON, as jobs make them; the jobs are cancelled when the page goes away."""
 
-    def __init__(self, lines: AsyncGenerator[bytes, None]):
+    def __init__(self, session: HasJobs, jobs: Sequence[Job], lines: AsyncGenerator[bytes, None]):
         super().__init__(lines, media_type="application/x-ndjson")
-        self._lines = lines
+        self._session, self._jobs, self._lines = session, jobs, lines
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
+            self._session.jobs.cancel(self._jobs)
             await self._lines.aclose()
 
 

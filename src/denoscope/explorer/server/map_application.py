@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from denoscope.explorer.map_files.map_session import MapSession
 from denoscope.explorer.page_file import PAGE
-from denoscope.explorer.server.answers import Lines, answering, json_body, one_answer, tile_lines, tiles_in
+from denoscope.explorer.server.answers import answering, json_body, one_answer, tile_lines, tiles_in
 from denoscope.explorer.server.safety import Gate
 from denoscope.explorer.tile_address import CellAddress
 from denoscope.foundation.errors import UserError
@@ -51,9 +51,7 @@ async def _view(session: MapSession, request: Request) -> Response:
     scene = body.get("scene")
     _check_name(session, scene.get("map") if isinstance(scene, dict) else None)
     addresses = tiles_in(body)
-    session.jobs.check_room(len(addresses))
-    lines = tile_lines(session, lambda report: session.tiles(addresses, report))
-    return Lines(lines)
+    return tile_lines(session, lambda report: session.tiles(addresses, report))
 
 
 def _check_name(session: MapSession, name: Any) -> None:
