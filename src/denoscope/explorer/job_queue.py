@@ -12,6 +12,10 @@ from typing import Any
 
 from denoscope.foundation.errors import UserError
 
+AT_ONCE = 0
+"""The rank of what a user waits for."""
+Report = Callable[[Any], None]
+
 
 @dataclass(eq=False)
 class Job:
@@ -20,7 +24,7 @@ class Job:
     rank: int
     """Jobs of the lowest rank come first."""
     work: Callable[[], Iterator[Any]]
-    report: Callable[[Any], None]
+    report: Report
     """Called in the thread of the queue with each result, with the exception that ended the work, or with DONE."""
     order: tuple[int, int] = (0, 0)
     cancelled: bool = False
@@ -78,7 +82,7 @@ class JobQueue:
             self._jobs += jobs
             self._changed.notify()
 
-    def add(self, rank: int, work: Callable[[], Iterator[Any]], report: Callable[[Any], None]) -> Job:
+    def add(self, work: Callable[[], Iterator[Any]], report: Report, *, rank: int = AT_ONCE) -> Job:
         """Add one job.
 
         Raises: UserError if the queue is full.

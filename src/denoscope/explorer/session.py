@@ -11,7 +11,7 @@ from typing import Any
 
 from denoscope.basins import point_cache
 from denoscope.explorer.atlas import GROWTH, LABELS, Atlas
-from denoscope.explorer.job_queue import Job, JobQueue, once
+from denoscope.explorer.job_queue import AT_ONCE, Job, JobQueue, Report, once
 from denoscope.explorer.models import Models
 from denoscope.explorer.point_pair import point_pair
 from denoscope.explorer.point_recording import record_point
@@ -23,8 +23,8 @@ from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import ANCHOR_EVERY, CELLS, MOST_TILES, CellAddress, TileAddress
 from denoscope.foundation.errors import UserError
 
-AT_ONCE, COARSE, FINE, SAVING = range(4)
-"""Ranks of jobs: what the user waits for, the two stages of tiles, and files, which take long."""
+COARSE, FINE, SAVING = range(AT_ONCE + 1, AT_ONCE + 4)
+"""Ranks of jobs that take longer: the two stages of tiles, and files."""
 KINDS = ("page", "film")
 """Files of a view."""
 Stage = Callable[[Atlas, TileAddress], Iterator[Any]]
@@ -39,7 +39,6 @@ STAGES: dict[str, list[tuple[int, Stage]]] = {
 MOST_JOBS = 8 * MOST_TILES
 ATLASES = 3
 """Scenes that stay in memory."""
-Report = Callable[[Any], None]
 
 
 @dataclass(eq=False)
@@ -61,21 +60,21 @@ class Session:
 
     def describe(self, scene: Scene, report: Report) -> Job:
         """Queue the description of a scene: everything that a page needs to show it."""
-        return self._once(lambda: self._description(scene), report)
+        return self.jobs.add(once(lambda: self._description(scene)), report)
 
     def point(self, scene: Scene, cell: CellAddress, layers: Sequence[str], report: Report) -> Job:
         """Queue the sequence of a point."""
-        return self._now(lambda: point_sequence(self._atlas(scene), cell, layers), report)
+        return self.jobs.add(lambda: point_sequence(self._atlas(scene), cell, layers), report)
 
     def pair(
         self, scene: Scene, cells: tuple[CellAddress, CellAddress], layers: Sequence[str], report: Report
     ) -> Job:
         """Queue the comparison of two points."""
-        return self._now(lambda: point_pair(self._atlas(scene), *cells, layers), report)
+        return self.jobs.add(lambda: point_pair(self._atlas(scene), *cells, layers), report)
 
     def record(self, scene: Scene, cell: CellAddress, layers: Sequence[str], report: Report) -> Job:
         """Queue a recording of a point in the folder of recordings."""
-        return self._now(lambda: record_point(self._atlas(scene), cell, layers, self.recordings), report)
+        return self.jobs.add(lambda: record_point(self._atlas(scene), cell, layers, self.recordings), report)
 
     def save(self, scene: Scene, address: str, kind: str, report: Report) -> Job:
         """Queue the file of a view.
@@ -83,7 +82,7 @@ class Session:
         Raises: UserError if the kind is not one of KINDS.
         """
         _check_kind(kind, KINDS)
-        return self.jobs.add(SAVING, lambda: self.saved(scene, address, kind), report)
+        return self.jobs.add(lambda: self.saved(scene, address, kind), report, rank=SAVING)
 
     def saved(self, scene: Scene, address: str, kind: str = "page") -> Saving:
         """The file of a view, which the caller's thread makes."""
@@ -120,16 +119,9 @@ class Session:
     def _stage(self, stage: Stage, scene: Scene, address: TileAddress) -> Iterator[Any]:
         return stage(self._atlas(scene), address)
 
-    def _once(self, work: Callable[[], Any], report: Report) -> Job:
-        return self._now(once(work), report)
-
-    def _now(self, work: Callable[[], Iterator[Any]], report: Report) -> Job:
-        return self.jobs.add(AT_ONCE, work, report)
-
     def _atlas(self, scene: Scene) -> Atlas:
-        """The atlas of a scene; those that were not used for longest are dropped, and all points of a cache that is too large."""
-        if self.largest_cache is not None and _size(self.cache) > self.largest_cache:
-            assert self.cache is not None
+        """The atlas of a scene. The least recently used atlas is dropped, and a cache that is too large is emptied."""
+        if self.cache and self.largest_cache is not None and _size(self.cache) > self.largest_cache:
             point_cache.empty(self.cache)
         if scene not in self._atlases:
             self._atlases[scene] = Atlas(scene, self.models.denoiser, self.cache)
@@ -166,5 +158,5 @@ def _check_kind(kind: str, allowed: Collection[str]) -> None:
         raise UserError(f"kind is {kind[:80]!r}; allowed: {', '.join(allowed)}")
 
 
-def _size(path: Path | None) -> int:
-    return path.stat().st_size if path is not None and path.exists() else 0
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from denoscope.explorer.job_queue import Job, JobQueue, once
+from denoscope.explorer.job_queue import AT_ONCE, Job, JobQueue, Report, once
 from denoscope.explorer.map_files.map_file import MapFile
 from denoscope.explorer.tile_address import CellAddress, TileAddress
 
-AT_ONCE, TILES = range(2)
-"""Ranks of jobs: what the user waits for, and tiles."""
+TILES = AT_ONCE + 1
+"""The rank of tiles."""
 MOST_JOBS = 1280
-Report = Callable[[Any], None]
 
 
 @dataclass(eq=False)
@@ -28,11 +27,11 @@ class MapSession:
 
     def describe(self, report: Report) -> Job:
         """Queue the description of the map: everything that a page needs to show it."""
-        return self.jobs.add(AT_ONCE, once(self._description), report)
+        return self.jobs.add(once(self._description), report)
 
     def point(self, cell: CellAddress, report: Report) -> Job:
         """Queue what the file says about a cell."""
-        return self.jobs.add(AT_ONCE, once(lambda: self.map.cell(cell)), report)
+        return self.jobs.add(once(lambda: self.map.cell(cell)), report)
 
     def tiles(
         self, addresses: Sequence[TileAddress], report: Callable[[TileAddress, Any], None]

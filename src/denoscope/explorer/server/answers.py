@@ -7,14 +7,14 @@ import base64
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from denoscope.explorer.job_queue import DONE, Job, JobQueue
+from denoscope.explorer.job_queue import DONE, Job, JobQueue, Report
 from denoscope.explorer.tile_address import MOST_TILES, TileAddress
 from denoscope.explorer.tile_picture import TilePicture
 from denoscope.foundation.errors import UserError, first_line
@@ -29,9 +29,6 @@ class HasJobs(Protocol):
 
     @property
     def jobs(self) -> JobQueue: ...
-
-
-Worker = TypeVar("Worker", bound=HasJobs)
 
 
 def error_answer(error: Exception) -> JSONResponse:
@@ -62,28 +59,12 @@ class Inbox:
         return await self._queue.get()
 
 
-def answering(
-    session: Worker, endpoint: Callable[[Worker, Request], Awaitable[Response]]
-) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint whose errors are answers."""
-
-    async def answered(request: Request) -> Response:
-        try:
-            return await endpoint(session, request)
-        except UserError as error:
-            return error_answer(error)
-
-    return answered
-
-
 def names_in(text: str) -> list[str]:
     """Names that are separated by commas."""
     return [name for name in text.split(",") if name]
 
 
-async def one_answer(
-    session: HasJobs, request: Request, submit: Callable[[Callable[[Any], None]], Job]
-) -> Response:
+async def one_answer(session: HasJobs, request: Request, submit: Callable[[Report], Job]) -> Response:
     """The result of a job that yields one, as JSON; the job is cancelled if the page goes away."""
     inbox = Inbox()
     job = submit(inbox.put)

@@ -6,17 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
 from denoscope.explorer.atlas import LABELS
-from denoscope.explorer.page_file import PAGE
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.server.answers import (
-    answering,
     json_body,
     names_in,
     one_answer,
@@ -24,6 +19,7 @@ from denoscope.explorer.server.answers import (
     tile_lines,
     tiles_in,
 )
+from denoscope.explorer.server.page_server import page_server
 from denoscope.explorer.server.safety import Gate
 from denoscope.explorer.server.saving import save
 from denoscope.explorer.session import Session
@@ -33,17 +29,12 @@ from denoscope.foundation.errors import UserError
 
 def application(session: Session, port: int) -> Gate:
     """The explorer's server as an ASGI application, which answers for this port only."""
-    routes = [
-        Route("/api/start", answering(session, _start)),
-        Route("/api/scene", answering(session, _scene)),
-        Route("/api/point", answering(session, _point)),
-        Route("/api/pair", answering(session, _pair)),
-        Route("/api/record", answering(session, _record), methods=["POST"]),
-        Route("/api/export", answering(session, save), methods=["POST"]),
-        Route("/api/view", answering(session, _view), methods=["POST"]),
-        Mount("/", StaticFiles(directory=PAGE, html=True)),
-    ]
-    return Gate(Starlette(routes=routes), port)
+    return page_server(
+        session,
+        port,
+        get={"start": _start, "scene": _scene, "point": _point, "pair": _pair},
+        post={"record": _record, "export": save, "view": _view},
+    )
 
 
 async def _start(session: Session, _request: Request) -> Response:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
 from denoscope.explorer.map_files.map_session import MapSession
-from denoscope.explorer.page_file import PAGE
-from denoscope.explorer.server.answers import answering, json_body, one_answer, tile_lines, tiles_in
+from denoscope.explorer.server.answers import json_body, one_answer, tile_lines, tiles_in
+from denoscope.explorer.server.page_server import page_server
 from denoscope.explorer.server.safety import Gate
 from denoscope.explorer.tile_address import CellAddress
 from denoscope.foundation.errors import UserError
@@ -21,14 +18,8 @@ from denoscope.foundation.errors import UserError
 
 def map_application(session: MapSession, port: int) -> Gate:
     """The server of a stored map as an ASGI application, which answers for this port only."""
-    routes = [
-        Route("/api/start", answering(session, _start)),
-        Route("/api/scene", answering(session, _scene)),
-        Route("/api/point", answering(session, _point)),
-        Route("/api/view", answering(session, _view), methods=["POST"]),
-        Mount("/", StaticFiles(directory=PAGE, html=True)),
-    ]
-    return Gate(Starlette(routes=routes), port)
+    get = {"start": _start, "scene": _scene, "point": _point}
+    return page_server(session, port, get=get, post={"view": _view})
 
 
 async def _start(session: MapSession, _request: Request) -> Response:

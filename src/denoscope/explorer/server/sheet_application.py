@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from denoscope.explorer.page_file import PAGE
-from denoscope.explorer.server.answers import answering, names_in, one_answer
+from denoscope.explorer.server.answers import names_in, one_answer
+from denoscope.explorer.server.page_server import page_server
 from denoscope.explorer.server.safety import Gate
 from denoscope.explorer.sheets.sheet_session import SheetSession
 from denoscope.foundation.errors import UserError
@@ -21,17 +20,12 @@ ROWS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})*")
 
 def sheet_application(session: SheetSession, port: int) -> Gate:
     """The server of a recording's sheet as an ASGI application, which answers for this port only."""
-    routes = [
+    pages = [
         Route("/", lambda _request: RedirectResponse("/sheet")),
         Route("/sheet", lambda _request: FileResponse(PAGE / "sheet.html")),
-        Route("/api/sheet", answering(session, _sheet)),
-        Route("/api/images", answering(session, _images)),
-        Route("/api/labels", answering(session, _labels)),
-        Route("/api/sample", answering(session, _sample)),
-        Route("/api/samples", answering(session, _samples)),
-        Mount("/", StaticFiles(directory=PAGE)),
     ]
-    return Gate(Starlette(routes=routes), port)
+    get = {"sheet": _sheet, "images": _images, "labels": _labels, "sample": _sample, "samples": _samples}
+    return page_server(session, port, get=get, pages=pages)
 
 
 async def _sheet(session: SheetSession, request: Request) -> Response:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from denoscope.explorer.job_queue import Job, JobQueue, once
+from denoscope.explorer.job_queue import AT_ONCE, Job, JobQueue, Report, once
 from denoscope.explorer.sheets.sample_sequence import sample_pair, sample_sequence
 from denoscope.explorer.sheets.sheet import Sheet
 from denoscope.explorer.sheets.sheet_labels import SheetLabels
 
-AT_ONCE, LATER = range(2)
-"""Ranks of jobs: what the user waits for, and the labels of all samples."""
+LATER = AT_ONCE + 1
+"""The rank of the labels of all samples."""
 MOST_JOBS = 64
-Report = Callable[[Any], None]
 
 
 @dataclass(eq=False)
@@ -29,23 +28,23 @@ class SheetSession:
 
     def describe(self, report: Report) -> Job:
         """Queue the description of the recording: everything that a page needs to show it."""
-        return self.jobs.add(AT_ONCE, once(self._description), report)
+        return self.jobs.add(once(self._description), report)
 
     def images(self, rows: Sequence[int], report: Report) -> Job:
         """Queue the final images of samples."""
-        return self.jobs.add(AT_ONCE, once(lambda: self.sheet.images(rows)), report)
+        return self.jobs.add(once(lambda: self.sheet.images(rows)), report)
 
     def label_all(self, report: Report) -> Job:
         """Queue the labels of all samples."""
-        return self.jobs.add(LATER, self.labels.all, report)
+        return self.jobs.add(self.labels.all, report, rank=LATER)
 
     def sample(self, name: str, layers: Sequence[str], report: Report) -> Job:
         """Queue the sequence of a sample."""
-        return self.jobs.add(AT_ONCE, lambda: sample_sequence(self.sheet, self.labels, name, layers), report)
+        return self.jobs.add(lambda: sample_sequence(self.sheet, self.labels, name, layers), report)
 
     def pair(self, names: tuple[str, str], layers: Sequence[str], report: Report) -> Job:
         """Queue the comparison of two samples."""
-        return self.jobs.add(AT_ONCE, lambda: sample_pair(self.sheet, self.labels, names, layers), report)
+        return self.jobs.add(lambda: sample_pair(self.sheet, self.labels, names, layers), report)
 
     def close(self) -> None:
         """End the thread."""
