@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from page_actions import address_of, between, finish
+from page_actions import address_of, between, check_narrow, finish, nameless
 
 
 def test_a_link_restores_view_layer_point_and_step(open_page):
@@ -78,9 +78,7 @@ def test_settings_open_another_scene(open_page):
 def test_a_narrow_page_has_everything_in_its_width(open_page, scheme):
     page = open_page("#model=digits&steps=2&a=1.0,1.0@2", width=400, height=800, color_scheme=scheme)
     page.wait_for_selector("#point:not([hidden])")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    shade = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, re.findall(r"\d+", shade)[:3])) < 384) == (scheme == "dark")
+    check_narrow(page, scheme)
     assert page.locator("#map").bounding_box()["height"] > 300
 
 
@@ -88,9 +86,4 @@ def test_a_narrow_page_has_everything_in_its_width(open_page, scheme):
 def test_controls_have_names(open_page):
     page = open_page("#model=digits&steps=2&a=1.0,1.0@2")
     page.wait_for_selector("#point:not([hidden])")
-    nameless = page.evaluate(
-        """() => [...document.querySelectorAll("button, input, select, [role=img]")].filter((item) =>
-          !item.closest("[hidden]") && !item.labels?.length && !item.getAttribute("aria-label") && !item.textContent.trim()
-        ).map((item) => item.outerHTML)"""
-    )
-    assert nameless == []
+    assert nameless(page) == []

@@ -4,7 +4,7 @@ import random
 import re
 
 import pytest
-from page_actions import address_of, between, color_at, finish, middle_of, pick
+from page_actions import address_of, between, color_at, finish, middle_of, pick, rgba
 
 from denoscope.explorer.coordinates import text_of
 from denoscope.explorer.tile_address import CellAddress
@@ -17,8 +17,7 @@ def test_the_first_view_shows_the_plane_and_a_click_its_label(open_page, explore
     assert "side 18" in page.inner_text("#scene-summary") and page.inner_text("#ruler-text") == "2"
     pick(page, 90, 50)
     label = int(page.inner_text("#point-title").removeprefix("Becomes "))
-    color = explorer.session.colors[label]
-    assert color_at(page, 90, 50) == [int(color[k : k + 2], 16) for k in (1, 3, 5)]
+    assert color_at(page, 90, 50) == rgba(explorer.session.colors[label])
     assert page.locator(".pin").inner_text() == "A"
 
 
@@ -53,8 +52,7 @@ def test_zooming_goes_on_beyond_a_new_anchor(open_page, explorer):
     finish(page)
     pick(page, 30, -40)
     label = int(page.inner_text("#point-title").removeprefix("Becomes "))
-    color = explorer.session.colors[label]
-    assert color_at(page, 30, -40) == [int(color[k : k + 2], 16) for k in (1, 3, 5)]
+    assert color_at(page, 30, -40) == rgba(explorer.session.colors[label])
     cell = address_of(page)["a"]
     assert cell.endswith("@22") and "float64" in page.inner_text("#point-facts")
     link = page.url.partition("#")[2]

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from explorer_pages import WAIT
-from page_actions import address_of
+from page_actions import address_of, drop
 from PIL import Image
 from playwright.sync_api import Page
 
@@ -20,17 +20,6 @@ def png_of(values: np.ndarray) -> bytes:
     content = io.BytesIO()
     Image.fromarray(values).save(content, "PNG")
     return content.getvalue()
-
-
-def drop(page: Page, content: bytes, name: str) -> None:
-    page.evaluate(
-        """([bytes, name]) => {
-          const data = new DataTransfer();
-          data.items.add(new File([new Uint8Array(bytes)], name));
-          document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
-        }""",
-        [list(content), name],
-    )
 
 
 def image_in(page: Page) -> np.ndarray:

@@ -2,20 +2,16 @@
 
 import io
 import re
-from pathlib import Path
 
 from explorer_pages import WAIT
-from page_actions import address_of, between, color_at, finish, middle_of
+from page_actions import address_of, between, color_at, drop, finish, middle_of, saved
 from PIL import Image
 
 
 def test_a_saved_picture_leads_back_to_its_view(open_page):
     page = open_page(f"#model=digits&steps=2&level=4&at={between(4, 9, 8)}&layer=margin")
     finish(page)
-    page.click("#save summary")
-    with page.expect_download() as saved:
-        page.click("#save-picture")
-    content = Path(saved.value.path()).read_bytes()
+    content = saved(page, "picture").read_bytes()
     with Image.open(io.BytesIO(content)) as picture:
         picture.load()
         address, shape = picture.text["denoscope"], picture.size
@@ -24,14 +20,7 @@ def test_a_saved_picture_leads_back_to_its_view(open_page):
     assert shape == (round(2 * box["width"]), round(2 * box["height"]))
     page.click("#home")
     page.wait_for_url(re.compile("level=2&"))
-    page.evaluate(
-        """(bytes) => {
-          const data = new DataTransfer();
-          data.items.add(new File([new Uint8Array(bytes)], "view.png"));
-          document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
-        }""",
-        list(content),
-    )
+    drop(page, content, "view.png")
     page.wait_for_url(re.compile("level=4&"))
     page.wait_for_selector("body[data-state=open]")
     assert "#" + page.url.partition("#")[2] == address
@@ -40,11 +29,7 @@ def test_a_saved_picture_leads_back_to_its_view(open_page):
 def test_a_saved_page_works_from_disk_without_a_server(open_page, browser, tmp_path):
     page = open_page("#model=digits&steps=2&level=1&at=0,0")
     finish(page)
-    page.click("#save summary")
-    with page.expect_download() as saved:
-        page.click("#save-page")
-    path = tmp_path / "view.html"
-    saved.value.save_as(path)
+    path = saved(page, "page").rename(tmp_path / "view.html")
     assert path.stat().st_size < 10_000_000
     context, troubles = browser.new_context(viewport={"width": 480, "height": 420}, offline=True), []
     alone = context.new_page()

@@ -8,10 +8,9 @@ import queue
 import re
 import xml.etree.ElementTree as ElementTree
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
-from page_actions import between, finish
+from page_actions import between, finish, saved
 from PIL import Image
 
 from denoscope.explorer.coordinates import coordinate
@@ -21,20 +20,11 @@ from denoscope.explorer.session import Session
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def saved(page, name) -> bytes:
-    """What an entry of the menu saves."""
-    page.click("#save summary")
-    with page.expect_download() as download:
-        page.click(f"#save-{name}")
-    assert not page.locator("#save div").is_visible()
-    return Path(download.value.path()).read_bytes()
-
-
 def test_a_poster_and_the_cells_show_the_same_labels_at_the_same_place(open_page, explorer):
     page = open_page(f"#model=digits&steps=2&level=2&at={between(2, 2, 2)}")
     finish(page)
     address = "#" + page.url.partition("#")[2]
-    poster = ElementTree.fromstring(saved(page, "poster"))
+    poster = ElementTree.fromstring(saved(page, "poster").read_bytes())
     assert poster.find(f"{SVG}desc").text == address
     texts = [item.text for item in poster.iter(f"{SVG}text")]
     assert address in "".join(texts) and "none" in texts and f"{page.inner_text('#ruler-text')} (L2)" in texts
@@ -45,7 +35,7 @@ def test_a_poster_and_the_cells_show_the_same_labels_at_the_same_place(open_page
         assert any(abs(value - label) < 1e-4 for label in labels)
 
     (image,) = poster.iter(f"{SVG}image")
-    cells = json.loads(saved(page, "cells"))
+    cells = json.loads(saved(page, "cells").read_bytes())
     assert cells["address"] == address and cells["facts"]["length"] == "18"
     tiles = {tile["tile"]: tile for tile in cells["tiles"]}
     assert set(tiles) == {"2/1/2", "2/2/2"} and all(tile["finished"] for tile in tiles.values())
@@ -63,7 +53,7 @@ def test_a_poster_and_the_cells_show_the_same_labels_at_the_same_place(open_page
 
 def test_a_film_is_saved(open_page):
     page = open_page("#model=digits&steps=2&level=0&at=0,0")
-    content = saved(page, "film")
+    content = saved(page, "film").read_bytes()
     assert content[:3] == b"GIF" or content[4:8] == b"ftyp"
     assert page.inner_text("#work") == "film saved" and page.locator("#saving").is_hidden()
 
@@ -72,7 +62,7 @@ def test_a_film_is_saved(open_page):
 def test_work_on_a_file_shows_how_far_it_is_and_can_be_cancelled(open_page, monkeypatch):
     pieces, ended = queue.Queue(), queue.Queue()
 
-    def saved(*_):
+    def pieces_of_a_file(*_):
         try:
             piece = pieces.get(timeout=60)
             while True:
@@ -84,7 +74,7 @@ def test_work_on_a_file_shows_how_far_it_is_and_can_be_cancelled(open_page, monk
         finally:
             ended.put(True)
 
-    monkeypatch.setattr(Session, "saved", saved)
+    monkeypatch.setattr(Session, "saved", pieces_of_a_file)
     page = open_page("#model=digits&steps=2")
     page.click("#save summary")
     page.click("#save-page")

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from explorer_pages import Running, served
+from page_actions import address_of, check_narrow, nameless
 
 import denoscope as ds
 from denoscope.config import SystemConfig
@@ -49,10 +50,6 @@ def open_sheet(pages, explored):
         yield opened
 
 
-def fields_of(page):
-    return dict(part.split("=", 1) for part in page.url.partition("#")[2].split("&"))
-
-
 def shown(page):
     """Wait until the chosen samples are shown."""
     page.wait_for_selector("#point:not([hidden])")
@@ -64,7 +61,7 @@ def test_pages_filter_and_a_sample(open_sheet, recording):
     page = open_sheet(**SMALL)
     page.wait_for_selector("body[data-labels=digits-cnn]")
     assert page.locator(".sample").count() == 96 and page.inner_text("#range") == "1–96 of 100"
-    assert page.url.partition("#")[0].endswith("/sheet") and fields_of(page) == {"run": "run.zarr"}
+    assert page.url.partition("#")[0].endswith("/sheet") and address_of(page) == {"run": "run.zarr"}
     assert page.locator(".sample .badge").nth(5).inner_text() == str(labels[5])
     page.click("#next")
     page.wait_for_selector("#grid[data-rows='4']")
@@ -73,18 +70,18 @@ def test_pages_filter_and_a_sample(open_sheet, recording):
     page.select_option("#label", str(rare))
     count = int((labels == rare).sum())
     page.wait_for_selector(f"#grid[data-rows='{count}']")
-    assert page.inner_text("#range") == f"1–{count} of {count}" and fields_of(page)["label"] == str(rare)
+    assert page.inner_text("#range") == f"1–{count} of {count}" and address_of(page)["label"] == str(rare)
     assert set(page.locator(".sample .badge").all_inner_texts()) == {str(rare)}
     first = recording.samples[int(np.flatnonzero(labels == rare)[0])]
     page.locator(".sample").first.click()
     shown(page)
-    assert page.inner_text("#point-title") == f"{first}: label {rare}" and fields_of(page)["sample"] == first
+    assert page.inner_text("#point-title") == f"{first}: label {rare}" and address_of(page)["sample"] == first
     assert page.locator(".bar").count() == 10
     # The beginning that all names of the page share is left out.
     assert first.endswith(page.inner_text(".sample[data-mark=A] .name") or "nothing")
     page.locator("#step").focus()
     page.keyboard.press("Home")
-    assert "x_T" in page.inner_text("#state-caption") and fields_of(page)["step"] == "0"
+    assert "x_T" in page.inner_text("#state-caption") and address_of(page)["step"] == "0"
     page.click("#play")
     page.wait_for_selector("#play[aria-pressed=false]")
     assert "x_0" in page.inner_text("#state-caption")
@@ -123,7 +120,7 @@ def test_a_link_restores_two_samples_with_step_and_layers(open_sheet, recording)
     assert page.locator("#path").evaluate("canvas => [canvas.width, canvas.height]") == [3, 2]
     page.click("#layers button")
     page.wait_for_selector("#layers figure", state="detached")
-    assert "layers" not in fields_of(page)
+    assert "layers" not in address_of(page)
 
 
 def test_the_keyboard_moves_picks_and_compares(open_sheet, recording):
@@ -132,14 +129,14 @@ def test_the_keyboard_moves_picks_and_compares(open_sheet, recording):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     shown(page)
-    assert fields_of(page)["sample"] == recording.samples[1]
+    assert address_of(page)["sample"] == recording.samples[1]
     columns = page.evaluate(
         "() => [...document.querySelectorAll('.sample')].findIndex((cell, _, all) => cell.offsetTop > all[0].offsetTop)"
     )
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Shift+Enter")
     page.wait_for_selector("#pair:not([hidden])")
-    assert fields_of(page)["other"] == recording.samples[1 + columns]
+    assert address_of(page)["other"] == recording.samples[1 + columns]
     page.click("#compare")
     page.locator(".sample").nth(5).click()
     page.wait_for_url(re.compile(f"other={recording.samples[5]}"))
@@ -161,12 +158,5 @@ def test_a_narrow_page_has_no_sideways_scrolling_and_controls_have_names(open_sh
     fragment = f"#sample={recording.samples[0]}&other={recording.samples[1]}&layers=conv_in"
     page = open_sheet(fragment, width=400, height=800, color_scheme=scheme)
     page.wait_for_selector("#pair:not([hidden])")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    shade = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, re.findall(r"\d+", shade)[:3])) < 384) == (scheme == "dark")
-    nameless = page.evaluate(
-        """() => [...document.querySelectorAll("button, input, select, [role=img]")].filter((item) =>
-          !item.closest("[hidden]") && !item.labels?.length && !item.getAttribute("aria-label") && !item.textContent.trim()
-        ).map((item) => item.outerHTML)"""
-    )
-    assert nameless == []
+    check_narrow(page, scheme)
+    assert nameless(page) == []

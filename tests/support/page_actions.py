@@ -1,16 +1,16 @@
-"""The explorer's page in a browser: its address, its middle, a click beside it, and the colours of its map."""
+"""What tests do with a page of the explorer in a browser, and what they read from it."""
 
 import re
+from pathlib import Path
 
 from playwright.sync_api import Page
 
 from denoscope.explorer.coordinates import text_of
 from denoscope.explorer.tile_address import CELLS, CellAddress
 
-SETTLED = "body[data-work='0']"
-
 
 def address_of(page: Page) -> dict[str, str]:
+    """The fields of the address."""
     return dict(part.split("=", 1) for part in page.url.partition("#")[2].split("&"))
 
 
@@ -22,8 +22,13 @@ def between(level: int, x: int, y: int) -> str:
 def finish(page: Page) -> None:
     """Wait until all tiles in view are finished."""
     page.wait_for_selector("canvas[data-finished=true]")
-    page.wait_for_selector(SETTLED)
+    page.wait_for_selector("body[data-work='0']")
     assert page.locator("canvas.failed").count() == 0
+
+
+def rgba(color: str) -> list[int]:
+    """The channels of an opaque colour #rrggbb."""
+    return [*(int(color[k : k + 2], 16) for k in (1, 3, 5)), 255]
 
 
 def middle_of(page: Page) -> tuple[float, float]:
@@ -39,8 +44,45 @@ def pick(page: Page, right: float, down: float) -> None:
     page.wait_for_selector("#panel:not([aria-busy])")
 
 
+def saved(page: Page, name: str) -> Path:
+    """The file that an entry of the menu saves."""
+    page.click("#save summary")
+    with page.expect_download() as download:
+        page.click(f"#save-{name}")
+    assert not page.locator("#save div").is_visible()
+    return Path(download.value.path())
+
+
+def drop(page: Page, content: bytes, name: str) -> None:
+    """Drop a file on the page."""
+    page.evaluate(
+        """([bytes, name]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], name));
+          document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
+        }""",
+        [list(content), name],
+    )
+
+
+def check_narrow(page: Page, scheme: str) -> None:
+    """Nothing is wider than a page of 400 pixels, whose background is light or dark."""
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    shade = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", shade)[:3])) < 384) == (scheme == "dark")
+
+
+def nameless(page: Page) -> list[str]:
+    """The controls without a name that a screen reader can say."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll("button, input, select, [role=img]")].filter((item) =>
+          !item.closest("[hidden]") && !item.labels?.length && !item.getAttribute("aria-label") && !item.textContent.trim()
+        ).map((item) => item.outerHTML)"""
+    )
+
+
 def color_at(page: Page, right: float, down: float) -> list[int]:
-    """The colour of the map beside its middle, from the canvas of the tile there."""
+    """The colour [r, g, b, a] of the map beside its middle, from the canvas of the tile there."""
     x, y = middle_of(page)
     return page.evaluate(
         """([x, y]) => {
@@ -50,7 +92,9 @@ def color_at(page: Page, right: float, down: float) -> list[int]:
           });
           const box = canvas.getBoundingClientRect();
           const at = [(x - box.left) / box.width * 64, (y - box.top) / box.height * 64].map(Math.floor);
-          return [...canvas.getContext("2d").getImageData(at[0], at[1], 1, 1).data.slice(0, 3)];
+          const copy = new OffscreenCanvas(1, 1).getContext("2d"); // reading a canvas of the page twice makes Chromium warn
+          copy.drawImage(canvas, -at[0], -at[1]);
+          return [...copy.getImageData(0, 0, 1, 1).data];
         }""",
         [x + right, y + down],
     )
