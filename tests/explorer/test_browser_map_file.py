@@ -1,12 +1,15 @@
 """A stored map in a real browser: its cells at their coordinates, without a model."""
 
 import functools
+import json
 import re
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
 import xarray
 from explorer_pages import Running, served
+from page_actions import color_at, finish, middle_of, pick, rgba, saved
 
 from denoscope.config import SystemConfig
 from denoscope.explorer.map_files.map_file import MapFile
@@ -50,43 +53,19 @@ def open_map(pages, explored):
         yield opened
 
 
-def pixel(page, x, y):
-    """The colour [r, g, b, a] of the map at a place of the page."""
-    return page.evaluate(
-        """([x, y]) => {
-          const canvas = [...document.querySelectorAll("canvas[data-tile]")].find((tile) => {
-            const box = tile.getBoundingClientRect();
-            return box.left <= x && x < box.right && box.top <= y && y < box.bottom;
-          });
-          const box = canvas.getBoundingClientRect();
-          const at = [(x - box.left) / box.width * 64, (y - box.top) / box.height * 64].map(Math.floor);
-          const copy = new OffscreenCanvas(1, 1).getContext("2d"); // reading a canvas of the page twice makes Chromium warn
-          copy.drawImage(canvas, -at[0], -at[1]);
-          return [...copy.getImageData(0, 0, 1, 1).data];
-        }""",
-        [x, y],
-    )
-
-
 def test_cells_have_their_coordinates_colours_and_facts(open_map, labels):
     page = open_map(**SMALL)
-    page.wait_for_selector("canvas[data-finished=true]")
-    page.wait_for_selector("body[data-work='0']")
-    box = page.locator("#map").bounding_box()
-    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    finish(page)
+    middle = middle_of(page)
     per_pixel = 12 / 1024  # 24 cells of 0.5 at level 2
     for column, row in ((12, 8), (15, 5), (8, 10)):
-        x = middle[0] + (U[column] - U.mean()) / per_pixel
-        y = middle[1] - (V[row] - V.mean()) / per_pixel
-        page.mouse.move(x, y)
+        right, down = (U[column] - U.mean()) / per_pixel, -(V[row] - V.mean()) / per_pixel
+        page.mouse.move(middle[0] + right, middle[1] + down)
         shown = re.match(r"\((.*), (.*)\) · (\d)", page.inner_text("#cursor"))
         assert abs(float(shown[1]) - U[column]) < 0.02 and abs(float(shown[2]) - V[row]) < 0.02
-        color = SystemConfig.class_colors[labels[row, column]]
         assert int(shown[3]) == labels[row, column]
-        assert pixel(page, x, y) == [*(int(color[k : k + 2], 16) for k in (1, 3, 5)), 255]
-        with page.expect_response(re.compile("/api/point")):
-            page.mouse.click(x, y)
-        page.wait_for_selector("#panel:not([aria-busy])")
+        assert color_at(page, right, down) == rgba(SystemConfig.class_colors[labels[row, column]])
+        pick(page, right, down)
         assert page.inner_text("#point-title") == f"Becomes {labels[row, column]}"
         assert f"({U[column]:g}, {V[row]:g})" in page.inner_text("#point-facts")
         assert f"row {row}, column {column}" in page.inner_text("#point-facts")
@@ -100,7 +79,7 @@ def test_cells_have_their_coordinates_colours_and_facts(open_map, labels):
 
 def test_a_link_restores_the_view_and_the_cell(open_map):
     page = open_map("#map=basins.npz&level=2&at=12.0,-2.0&layer=margin", **SMALL)
-    page.wait_for_selector("body[data-work='0']")
+    finish(page)
     page.locator("#map").focus()
     with page.expect_response(re.compile("/api/point")):
         page.keyboard.press("Enter")
@@ -113,15 +92,38 @@ def test_a_link_restores_the_view_and_the_cell(open_map):
     assert again.inner_text("#point-facts") == page.inner_text("#point-facts")
 
 
+def test_posters_cells_and_bookmarks_are_those_of_the_map(open_map, labels):
+    page = open_map("#map=basins.npz&level=2&at=12.0,-2.0&layer=margin", **SMALL)
+    finish(page)
+    poster = ElementTree.fromstring(saved(page, "poster").read_bytes())
+    texts = [item.text for item in poster.iter("{http://www.w3.org/2000/svg}text")]
+    assert "margin is not stored" in texts
+    shown = [float(text) for text in texts if re.fullmatch(r"-?[0-9]+\.[0-9]+", text)]
+    for value in (12, 12 - 350 * 12 / 1024, -2):
+        assert any(abs(value - number) < 1e-3 for number in shown)
+
+    cells = json.loads(saved(page, "cells").read_bytes())
+    seen = set()
+    for tile in cells["tiles"]:
+        assert "margin" not in tile
+        u, v = (float(tile[name]) + cells["spacing"] * (np.arange(64) + 0.5) for name in "uv")
+        columns, rows = np.round((u - U[0]) / 0.5).astype(int), np.round((v - V[0]) / 0.25).astype(int)
+        inside = ((rows >= 0) & (rows < 16))[:, None] & (columns >= 0) & (columns < 24)
+        assert ((np.reshape(tile["status"], (64, 64)) > 0) == inside).all()
+        expected = labels[rows.clip(0, 15)][:, columns.clip(0, 23)]
+        assert (np.reshape(tile["label"], (64, 64)) == np.where(inside, expected, -1)).all()
+        seen |= set(inside.ravel().tolist())
+    assert seen == {True, False}
+    page.click("#open-bookmarks")
+    assert page.get_attribute("#bookmarks [name=name]", "placeholder") == "basins.npz, level 2"
+
+
 def test_places_outside_of_the_map_are_empty(open_map):
     page = open_map("#map=basins.npz&level=0", width=400, height=800)
-    page.wait_for_selector("body[data-work='0']")
-    box = page.locator("#map").bounding_box()
-    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    assert pixel(page, *middle)[3] == 255
-    x, y = middle[0], middle[1] - 100  # 100 of 128 pixels above the middle; the map ends at 4 / 12 of them
-    assert pixel(page, x, y)[3] == 0
-    with page.expect_response(re.compile("/api/point")):
-        page.mouse.click(x, y)
-    page.wait_for_selector("#how-known:has-text('ends before')")
+    finish(page)
+    assert color_at(page, 0, 0)[3] == 255
+    # 100 of 128 pixels above the middle; the map ends at 4 / 12 of them
+    assert color_at(page, 0, -100)[3] == 0
+    pick(page, 0, -100)
+    assert "ends before" in page.inner_text("#how-known")
     assert page.evaluate("document.documentElement.scrollWidth") <= 400

@@ -11,13 +11,19 @@ export async function ask(path, fields = {}, signal = undefined) {
 
 /** The answer to what is sent, as bytes; its errors are thrown with their message. */
 export async function post(path, content) {
+  const response = await sent(path, content);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+async function sent(path, content, signal) {
   const response = await fetch(`api/${path}`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(content),
+    signal,
   });
   if (!response.ok) await answerOf(response);
-  return new Uint8Array(await response.arrayBuffer());
+  return response;
 }
 
 async function answerOf(response) {
@@ -42,13 +48,7 @@ export function savedLines(kind, address, signal) {
 }
 
 async function* lines(path, content, signal) {
-  const response = await fetch(`api/${path}`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(content),
-    signal,
-  });
-  if (!response.ok) await answerOf(response);
+  const response = await sent(path, content, signal);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {

@@ -5,19 +5,19 @@ import { Bookmarks } from "./bookmarks.js";
 import { showCell } from "./cell_panel.js";
 import { ONE, positionOf } from "./exact.js";
 import { growthText } from "./growth.js";
+import { find, offerLink, say } from "./messages.js";
 import { showLegend } from "./palette.js";
 import { PlaneMap } from "./plane_map.js";
 import { PairPanel } from "./pair_panel.js";
 import { PointPanel } from "./point_panel.js";
 import { ImageSettings, contentOf, redrawn } from "./own_noises.js";
-import { distanceText, rulerLength } from "./ruler.js";
+import { distanceText, rulerOf } from "./ruler.js";
 import { saveMenu } from "./save_menu.js";
 import { Settings, summaryOf } from "./settings.js";
 import { cursorText, levelText } from "./status_line.js";
 import { TileStore } from "./tile_store.js";
 import { addressOf, cellKey, cellOfKey, hasScene, sceneOf, startOf, viewOf } from "./view_state.js";
 
-const find = (id) => document.getElementById(id);
 const SETTLE = 60; // milliseconds after the last movement until tiles are asked for
 
 let scene = null; // texts by field
@@ -51,11 +51,6 @@ const panel = new PointPanel(find("panel"), {
 const pair = new PairPanel(find("pair"));
 const settings = new Settings(find("settings"), find("open-settings"), show);
 const image = new ImageSettings(find("settings"), dropped, show);
-
-function say(message) {
-  find("message").textContent = message;
-  find("message").hidden = !message;
-}
 
 /** Show the whole plane of a scene. */
 function show(fields) {
@@ -117,11 +112,10 @@ function moved() {
   view.level = plane.level;
   view.center = plane.center;
   writeAddress();
-  const perPixel = (Number(facts.length) / 256) * 2 ** -view.level;
-  const { length, pixels } = rulerLength(perPixel, 120);
+  const { length, pixels } = rulerOf(view.level, facts.length);
   find("ruler-bar").style.width = `${pixels}px`;
   find("ruler-text").textContent = distanceText(length);
-  find("level").textContent = levelText(view.level, perPixel * 4, facts);
+  find("level").textContent = levelText(view.level, facts);
   document.body.dataset.floor = String(view.level >= facts.deepest);
   clearTimeout(settling);
   settling = setTimeout(() => store.want(plane.visible(), plane.kind), SETTLE);
@@ -194,15 +188,7 @@ find("opacity").addEventListener("input", (event) => {
   writeAddress();
 });
 find("home").addEventListener("click", () => plane.show([ONE / 2n, ONE / 2n], 2));
-find("copy-link").addEventListener("click", async () => {
-  writeAddress();
-  try {
-    await navigator.clipboard.writeText(location.href);
-    find("work").textContent = "link copied";
-  } catch {
-    say(`Copy the address: ${location.href}`);
-  }
-});
+offerLink(writeAddress);
 find("map").addEventListener("pointerdown", () => find("map").classList.remove("by-key"));
 find("map").addEventListener("keydown", (event) => {
   find("map").classList.add("by-key");
@@ -228,8 +214,8 @@ find("record").addEventListener("click", async () => {
   }
 });
 const present = () => ({ address: addressOf(scene, view, facts.length), facts, view, summary: find("scene-summary").textContent });
-saveMenu(find("save"), plane, store, present, { say });
-new Bookmarks(find("bookmarks"), find("open-bookmarks"), () => ({ ...present(), ...plane.tilesInView(), name: `${scene.model}, level ${view.level}` }), say);
+saveMenu(find("save"), plane, store, present);
+new Bookmarks(find("bookmarks"), find("open-bookmarks"), () => ({ ...present(), ...plane.tilesInView(), name: `${scene.model ?? scene.map}, level ${view.level}` }));
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {
   event.preventDefault();

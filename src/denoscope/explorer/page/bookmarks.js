@@ -1,5 +1,6 @@
 // Named views with small pictures, which the browser stores; as a file they go elsewhere.
 
+import { say } from "./messages.js";
 import { download, thumbnailOf } from "./poster.js";
 
 const KEY = "denoscope.bookmarks";
@@ -10,11 +11,10 @@ const LONGEST_FILE = 2 ** 23;
 const PICTURE = /^data:image\/png;base64,[A-Za-z0-9+/=]{1,40000}$/;
 
 export class Bookmarks {
-  /** @param root the panel; @param button opens it; @param present gives {address, tiles, area, name}; @param say shows an error */
-  constructor(root, button, present, say) {
+  /** @param root the panel; @param button opens it; @param present gives {address, tiles, area, name} */
+  constructor(root, button, present) {
     this.root = root;
     this.present = present;
-    this.say = say;
     this.name = root.querySelector("[name=name]");
     button.addEventListener("click", () => {
       root.hidden = !root.hidden;
@@ -43,13 +43,13 @@ export class Bookmarks {
   }
 
   write(bookmarks) {
-    this.say("");
+    say("");
     try {
       if (bookmarks.length > MOST) throw new Error(`bookmarks are ${bookmarks.length}; allowed: ${MOST}; delete some`);
       localStorage.setItem(KEY, JSON.stringify(bookmarks));
     } catch (error) {
       const full = error.name === "QuotaExceededError";
-      this.say(full ? "The browser has no room for more bookmarks; export them and delete some." : error.message);
+      say(full ? "The browser has no room for more bookmarks; export them and delete some." : error.message);
     }
     this.show();
   }
@@ -100,7 +100,7 @@ export class Bookmarks {
       const known = new Set(own.map(({ address }) => address));
       this.write([...own, ...bookmarksOf(content.bookmarks).filter(({ address }) => !known.has(address))]);
     } catch {
-      this.say(`${file.name} holds no bookmarks; allowed: a file that Export has written`);
+      say(`${file.name} holds no bookmarks; allowed: a file that Export has written`);
     }
     input.value = "";
   }

@@ -1,9 +1,10 @@
 // The comparison of two chosen noises: how far their sequences are apart, and the classes on the line between them.
 
+import { NO_CLASS } from "./palette.js";
+
 const WIDTH = 300;
 const HEIGHT = 120;
 const LEFT = 44;
-const NO_CLASS = "rgb(60, 60, 60)";
 const STROKES = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee7733", "#994f00"];
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -65,7 +66,7 @@ function drawStrips(canvas, strips, colors) {
   canvas.height = strips.length;
   const context = canvas.getContext("2d");
   strips.forEach((labels, row) => labels.forEach((label, k) => {
-    context.fillStyle = colors[label] ?? NO_CLASS;
+    context.fillStyle = colors[label] ?? `rgb(${NO_CLASS})`;
     context.fillRect(k, row, 1, 1);
   }));
 }

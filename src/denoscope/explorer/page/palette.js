@@ -3,7 +3,7 @@
 import { GROWTH, decadeNames, shareOf } from "./growth.js";
 
 export const NO_CLASS = [60, 60, 60];
-const GREY = [128, 128, 128];
+export const GREY = [128, 128, 128];
 const SHADES = [[13, 8, 60], [40, 96, 160], [80, 180, 160], [250, 240, 130]];
 
 /** The colour of each of 256 bytes of a layer; grey for a layer that a map does not store. */
@@ -29,6 +29,11 @@ function shade(share) {
   return SHADES[k].map((value, c) => Math.round(value + (at - k) * (SHADES[k + 1][c] - value)));
 }
 
+/** What the shades of a layer mean: its name with the unit, and numbers at equal distances. */
+export function scaleOf(layer) {
+  return layer === GROWTH ? { name: "growth (L2 per L2)", marks: decadeNames() } : { name: layer, marks: ["0", "1"] };
+}
+
 /** Fill the legend of a layer. */
 export function showLegend(box, layer, { colors, unstored = [] }) {
   box.replaceChildren();
@@ -49,14 +54,14 @@ export function showLegend(box, layer, { colors, unstored = [] }) {
   const pixels = context.createImageData(256, 1);
   for (let k = 0; k < 256; k += 1) pixels.data.set([...shade(k / 255), 255], 4 * k);
   context.putImageData(pixels, 0, 0);
-  const names = layer === GROWTH ? decadeNames() : ["0", "1"];
+  const { name, marks } = scaleOf(layer);
   const scale = document.createElement("span");
   scale.className = "scale";
-  const marks = document.createElement("span");
-  marks.className = "marks";
-  marks.append(...names.map(text));
-  scale.append(bar, marks);
-  box.append(scale, text(layer === GROWTH ? "growth (L2 per L2)" : layer));
+  const numbers = document.createElement("span");
+  numbers.className = "marks";
+  numbers.append(...marks.map(text));
+  scale.append(bar, numbers);
+  box.append(scale, text(name));
 }
 
 function swatch(color, name) {

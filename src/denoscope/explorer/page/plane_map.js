@@ -4,10 +4,9 @@ import * as L from "./vendor/leaflet/leaflet.js";
 import { BITS, ONE, fromFraction, toFraction } from "./exact.js";
 import { LAYERS, cellAt, middleOf } from "./view_state.js";
 import { GROWTH } from "./growth.js";
-import { CELLS, LABELS, drawTile } from "./tile_store.js";
+import { CELLS, LABELS, TILE, drawTile } from "./tile_store.js";
 import { tableOf } from "./palette.js";
 
-const TILE = 256;
 const DEEPEST_IN_ANCHOR = 20;
 const EXACTLY = { animate: false, reset: true }; // without `reset` Leaflet moves by whole pixels
 const RISE = 8; // levels between a new anchor and the view
@@ -37,7 +36,8 @@ export class PlaneMap {
     this.on = on;
     this.anchor = { level: 0, x: 0n, y: 0n };
     this.markers = [];
-    this.style = { layer: "class", colors: [], opacity: 1 };
+    this.style = null; // {layer, colors, opacity, unstored}
+    this.table = null; // the colour of each byte of the layer
     this.map = L.map(element, {
       crs: TILE_CRS, attributionControl: false, zoomControl: true, minZoom: 0, maxBoundsViscosity: 0.8, fadeAnimation: false,
       trackResize: false, keyboardPanDelta: 120, wheelDebounceTime: 60, wheelPxPerZoomLevel: 100,
@@ -54,7 +54,7 @@ export class PlaneMap {
   /** Show a scene of a side and a depth. */
   enter({ deepest }, view, style) {
     this.deepest = deepest;
-    this.style = style;
+    this.dress(style);
     this.grid.remove();
     this.show(view.center, view.level);
     this.grid.addTo(this.map);
@@ -156,7 +156,7 @@ export class PlaneMap {
     canvas.dataset.finished = String(Boolean(tile?.finished));
     canvas.dataset.own = String(Boolean(this.store.get(key)?.data)); // not a part of the tile above
     const plane = this.kind === GROWTH ? 0 : LAYERS.indexOf(this.style.layer);
-    if (tile) drawTile(canvas, tile.data, plane, this.table());
+    if (tile) drawTile(canvas, tile.data, plane, this.table);
   }
 
   /** The kind of the tiles that the layer shows. */
@@ -164,13 +164,9 @@ export class PlaneMap {
     return this.style.layer === GROWTH ? GROWTH : LABELS;
   }
 
-  table() {
-    const { layer, colors, unstored } = this.style;
-    if (this.tabled !== layer + colors) {
-      this.tabled = layer + colors;
-      this.colorTable = tableOf(layer, colors, unstored);
-    }
-    return this.colorTable;
+  dress(style) {
+    this.style = style;
+    this.table = tableOf(style.layer, style.colors, style.unstored);
   }
 
   /** Draw the canvases of one tile again, or all of them. */
@@ -190,7 +186,7 @@ export class PlaneMap {
   }
 
   restyle(style) {
-    this.style = { ...this.style, ...style };
+    this.dress({ ...this.style, ...style });
     this.grid.setOpacity(this.style.opacity);
     this.refresh();
   }

@@ -1,7 +1,7 @@
 // The panel of a chosen noise: its sequence, class probabilities and states of layers.
 
 import { bytesOf } from "./bytes.js";
-import { drawImage, entryAt } from "./frames.js";
+import { drawImage, entryAt, putImage } from "./frames.js";
 
 const FRAME = 400; // milliseconds of a step while playing
 
@@ -115,11 +115,11 @@ export class PointPanel {
     const close = Object.assign(document.createElement("button"), { type: "button", textContent: "×" });
     close.setAttribute("aria-label", `Hide ${name}`);
     close.addEventListener("click", () => this.on.layered(this.shown.filter((other) => other !== name)));
-    const bytes = bytesOf(maps.data);
+    const images = { ...maps, bytes: bytesOf(maps.data) };
     this.redraws.push(() => {
       const entry = maps.steps ? entryAt(maps.steps, this.at) : Math.min(this.at, maps.norms.length - 1);
       const step = maps.steps ? maps.steps[entry] : entry;
-      drawMaps(canvas, bytes, maps, entry);
+      drawMaps(canvas, images, entry);
       canvas.setAttribute("aria-label", `States of ${name} in step ${step + 1}`);
       const part = maps.channels < maps.of ? `${maps.channels} of ${maps.of} channels` : `${maps.of} channels`;
       caption.textContent = `${name} in step ${step + 1}: norm ${maps.norms[entry] ?? "not finite"}, ${part}, ${maps.low} to ${maps.high}`;
@@ -168,17 +168,16 @@ function factsOf({ at, confidence, precision }) {
 }
 
 /** The channels of a layer side by side, eight in a row. */
-function drawMaps(canvas, bytes, { channels, height, width }, step) {
+function drawMaps(canvas, images, entry) {
+  const { channels, height, width } = images;
   const columns = Math.min(channels, 8);
   const rows = Math.ceil(channels / columns);
   canvas.width = columns * (width + 1) - 1;
   canvas.height = rows * (height + 1) - 1;
   const context = canvas.getContext("2d");
   for (let channel = 0; channel < channels; channel += 1) {
-    const image = context.createImageData(width, height);
-    const from = (step * channels + channel) * width * height;
-    for (let k = 0; k < width * height; k += 1) image.data.set([...Array(3).fill(bytes[from + k]), 255], 4 * k);
-    context.putImageData(image, (channel % columns) * (width + 1), Math.floor(channel / columns) * (height + 1));
+    const [x, y] = [(channel % columns) * (width + 1), Math.floor(channel / columns) * (height + 1)];
+    putImage(context, images, entry * channels + channel, x, y);
   }
 }
 

@@ -1,9 +1,18 @@
-// A ruler in L2 distance.
+// Distances on the page (L2).
 
-/** The longest of 1, 2 and 5 times a power of ten that is at most `most` pixels long.
- *  @param perPixel the distance of one pixel */
-export function rulerLength(perPixel, most) {
-  const limit = perPixel * most;
+import { CELLS, TILE } from "./tile_store.js";
+
+const MOST = 120; // pixels of a ruler
+
+/** How far neighbouring cells of a level are apart in a plane of a side. */
+export function spacingOf(level, side) {
+  return Number(side) / CELLS / 2 ** level;
+}
+
+/** The length of a ruler, and its pixels: the longest of 1, 2 and 5 times a power of ten that fits. */
+export function rulerOf(level, side) {
+  const perPixel = (spacingOf(level, side) * CELLS) / TILE;
+  const limit = perPixel * MOST;
   const power = 10 ** Math.floor(Math.log10(limit));
   const length = [5, 2, 1].map((k) => k * power).find((value) => value <= limit * (1 + 1e-9));
   return { length, pixels: length / perPixel };

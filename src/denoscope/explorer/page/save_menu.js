@@ -1,15 +1,15 @@
 // The menu of everything that can be saved of a view.
 
+import { find } from "./messages.js";
 import { download, posterOf } from "./poster.js";
 import { Saving } from "./saving.js";
 import { cellsFile } from "./view_cells.js";
 import { svgOf } from "./view_svg.js";
 
 /** Let the menu act on the present view.
- *  @param present gives {address, facts, view, summary}; @param on {say}: shows an error */
-export function saveMenu(menu, plane, store, present, { say }) {
-  const find = (id) => document.getElementById(id);
-  const saving = new Saving(find("saving"), find("work"), say);
+ *  @param present gives {address, facts, view, summary} */
+export function saveMenu(menu, plane, store, present) {
+  const saving = new Saving(find("saving"), find("work"));
   const actions = {
     "save-picture": async () => {
       const { tiles, area } = plane.tilesInView();

@@ -2,14 +2,14 @@
 
 import { savedLines } from "./api.js";
 import { bytesOf } from "./bytes.js";
+import { say } from "./messages.js";
 import { download } from "./poster.js";
 
 export class Saving {
-  /** @param box the line of progress; @param work where its end is said; @param say shows an error */
-  constructor(box, work, say) {
+  /** @param box the line of progress; @param work where its end is said */
+  constructor(box, work) {
     this.box = box;
     this.work = work;
-    this.say = say;
     this.request = null;
     box.querySelector("button").addEventListener("click", () => this.cancel());
   }
@@ -23,7 +23,7 @@ export class Saving {
     this.box.querySelector("span").textContent = `making the ${kind} …`;
     bar.removeAttribute("value");
     this.box.hidden = false;
-    this.say("");
+    say("");
     try {
       for await (const line of savedLines(kind, address, request.signal)) {
         if (line.error) throw new Error(line.error);
@@ -36,7 +36,7 @@ export class Saving {
         }
       }
     } catch (error) {
-      if (this.request === request) this.say(error.message);
+      if (this.request === request) say(error.message);
     } finally {
       if (this.request === request) this.end();
     }

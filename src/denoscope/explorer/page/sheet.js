@@ -2,12 +2,12 @@
 
 import { ask } from "./api.js";
 import { LabelFilter, chosenRows } from "./label_filter.js";
+import { find, offerLink, say } from "./messages.js";
 import { PairPanel } from "./pair_panel.js";
 import { PointPanel } from "./point_panel.js";
 import { addressOf, stateOf } from "./sheet_address.js";
 import { SheetGrid, labelText } from "./sheet_grid.js";
 
-const find = (id) => document.getElementById(id);
 const PER_PAGE = 96;
 
 let facts = null; // what the server says about the recording
@@ -31,11 +31,6 @@ const panel = new PointPanel(find("panel"), {
     showSamples();
   },
 });
-
-function say(message) {
-  find("message").textContent = message;
-  find("message").hidden = !message;
-}
 
 /** Show what the address names. */
 async function open() {
@@ -192,14 +187,6 @@ find("grid").addEventListener("keydown", (event) => {
     chosen(event.target.dataset.name, true);
   }
 });
-find("copy-link").addEventListener("click", async () => {
-  writeAddress();
-  try {
-    await navigator.clipboard.writeText(location.href);
-    find("work").textContent = "link copied";
-  } catch {
-    say(`Copy the address: ${location.href}`);
-  }
-});
+offerLink(writeAddress);
 window.addEventListener("hashchange", open);
 open();

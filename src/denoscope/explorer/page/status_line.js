@@ -2,15 +2,15 @@
 
 import { coordinateText, decimalsOf } from "./exact.js";
 import { growthText } from "./growth.js";
-import { distanceText } from "./ruler.js";
+import { distanceText, spacingOf } from "./ruler.js";
 import { LABELS, OUTSIDE, cellBytes } from "./tile_store.js";
 
 /** The level of a view, how far its cells are apart, and the precision; of a stored map how far its own cells are apart. */
-export function levelText(level, spacing, { float32_to: float32To, deepest, map, spacing: stored }) {
+export function levelText(level, { length, float32_to: float32To, deepest, map, spacing: stored }) {
   if (map) return `level ${level} · cells ${stored.map(distanceText).join(" and ")} apart along u and v`;
   const precision = level <= float32To ? "float32" : "float64";
   const floor = level >= deepest ? " · precision floor reached" : "";
-  return `level ${level} · cells ${distanceText(spacing)} apart · ${precision}${floor}`;
+  return `level ${level} · cells ${distanceText(spacingOf(level, length))} apart · ${precision}${floor}`;
 }
 
 /** The coordinates of a position, and what is known about its cell.

@@ -4,6 +4,7 @@ import { tileLines } from "./api.js";
 import { bytesOf, inflated } from "./bytes.js";
 
 export const CELLS = 64;
+export const TILE = 256; // pixels of a tile on the page
 export const LABELS = "labels";
 export const OUTSIDE = 255; // the status of places without a known cell
 const STATUS = 3;
@@ -56,7 +57,7 @@ export class TileStore {
       }
     } catch (error) {
       if (this.stream === stream) {
-        for (const key of left) this.put(key, { ...this.get(key), error: error.message, lost: true });
+        for (const key of left) this.put(key, { ...this.get(key), error: error.message });
         left.clear();
         tellWork();
       }

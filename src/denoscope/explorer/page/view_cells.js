@@ -1,19 +1,20 @@
 // The cells of a view as JSON.
 
 import { coordinateText, decimalsOf, positionOfCell } from "./exact.js";
-import { LABELS } from "./tile_store.js";
+import { spacingOf } from "./ruler.js";
+import { LABELS, OUTSIDE } from "./tile_store.js";
 
 /** A file of the labels that the view shows: facts, view, and the cells of each tile in rows along v.
  *  @param keys the tiles in view; @param store the tiles that have arrived */
 export function cellsFile({ address, facts, view }, keys, store) {
   const decimals = decimalsOf(view.level, facts.length);
-  const text = (position) => coordinateText(position, facts.length, decimals);
+  const text = (position, k) => coordinateText(position, facts.length, decimals, view.middle[k]);
   const tiles = [...keys].sort().flatMap((key) => {
     const tile = store.get(key, LABELS);
     if (!tile?.data) return [];
     const [level, x, y] = key.split("/");
-    const [u, v] = [x, y].map((index) => text(positionOfCell(BigInt(index) << 6n, Number(level))));
-    return [{ tile: key, finished: tile.finished, u, v, ...planesOf(tile.data) }];
+    const [u, v] = [x, y].map((index, k) => text(positionOfCell(BigInt(index) << 6n, Number(level)), k));
+    return [{ tile: key, finished: tile.finished, u, v, ...planesOf(tile.data, facts.unstored) }];
   });
   const { level, center, layer } = view;
   const content = {
@@ -21,22 +22,20 @@ export function cellsFile({ address, facts, view }, keys, store) {
     address,
     facts,
     view: { level, center: center.map(text), layer },
-    spacing: Number(facts.length) / 2 ** (6 + level),
+    spacing: spacingOf(level, facts.length),
     status: ["unknown", "computed", "backed", "probed"],
     tiles,
   };
   return new TextEncoder().encode(JSON.stringify(content));
 }
 
-/** Labels (−1 for no class), confidence and margin from 0 to 1, and status; 64 numbers a row, the smallest v first. */
-function planesOf(data) {
+/** Labels (−1 for no class), confidence and margin from 0 to 1 if they are stored, and status; 64 numbers a row, the smallest v first. */
+function planesOf(data, unstored = []) {
   const size = data.length / 4;
   const plane = (k) => Array.from(data.subarray(k * size, (k + 1) * size));
   const share = (byte) => Number((byte / 255).toFixed(3));
-  return {
-    label: plane(0).map((byte) => byte - 1),
-    confidence: plane(1).map(share),
-    margin: plane(2).map(share),
-    status: plane(3),
-  };
+  const shares = { confidence: plane(1).map(share), margin: plane(2).map(share) };
+  for (const name of unstored) delete shares[name];
+  const status = plane(3).map((byte) => (byte === OUTSIDE ? 0 : byte)); // what no map holds is unknown
+  return { label: plane(0).map((byte) => byte - 1), ...shares, status };
 }

@@ -15,6 +15,11 @@ export function fieldsOf(address) {
   return new Map(new URLSearchParams(address.replace(/^#/, "")));
 }
 
+/** The names in a field, at most eight; none in a missing field. */
+export function namesOf(field = "") {
+  return field.split(",").filter(Boolean).slice(0, 8);
+}
+
 /** The scene that an address names: texts by field. */
 export function sceneOf(address) {
   const fields = fieldsOf(address);
@@ -42,7 +47,7 @@ export function viewOf(address, { length, deepest, growth = true, middle = ORIGI
     opacity: decimal(fields.get("opacity"), 0.1, 1) ?? 1,
     points: ["a", "b"].map((name) => cellOfText(fields.get(name) ?? "", length, deepest, middle)),
     step: integer(fields.get("step"), 0, 1000) ?? null,
-    shown: (fields.get("layers") ?? "").split(",").filter(Boolean).slice(0, 8),
+    shown: namesOf(fields.get("layers")),
   };
 }
 

@@ -1,12 +1,10 @@
 // The view as an SVG poster: the map at the resolution of its cells, and everything else as text and lines.
 
 import { BITS, coordinateText, decimalsOf, fromFraction } from "./exact.js";
-import { GROWTH, decadeNames } from "./growth.js";
-import { NO_CLASS, tableOf } from "./palette.js";
-import { distanceText, rulerLength } from "./ruler.js";
+import { GREY, NO_CLASS, scaleOf, tableOf } from "./palette.js";
+import { distanceText, rulerOf } from "./ruler.js";
+import { CELLS, TILE } from "./tile_store.js";
 
-const TILE = 256; // pixels of a tile on the page
-const CELLS = 64;
 const LEFT = 40;
 const TOP = 14;
 const LINE = 14;
@@ -27,7 +25,7 @@ export function svgOf({ address, facts, view, summary }, tiles, area) {
     `<rect x="${LEFT}" y="${TOP}" width="${width}" height="${height}" fill="none" stroke="#1c1c1c"/>`,
     ...axes(facts, view, area),
     ...ruler(facts, view, right, bottom + 46),
-    ...legend(view.layer, facts.colors, bottom + 46),
+    ...legend(view.layer, facts, bottom + 46),
     ...caption.map((line, k) => text(LEFT, bottom + 74 + k * LINE, line, k > 1 ? `font-family="monospace" font-size="10"` : "")),
   ];
   const size = [right + 14, bottom + 74 + caption.length * LINE];
@@ -60,7 +58,7 @@ function axes(facts, view, { width, height }) {
   const decimals = decimalsOf(view.level, facts.length);
   const at = (k, share, pixels) => {
     const offset = fromFraction((Math.abs(share) * pixels) / TILE, BITS - BigInt(view.level));
-    return coordinateText(view.center[k] + (share < 0 ? -offset : offset), facts.length, decimals);
+    return coordinateText(view.center[k] + (share < 0 ? -offset : offset), facts.length, decimals, view.middle[k]);
   };
   const bottom = TOP + height;
   const found = [
@@ -77,7 +75,7 @@ function axes(facts, view, { width, height }) {
 }
 
 function ruler(facts, view, right, y) {
-  const { length, pixels } = rulerLength((Number(facts.length) / TILE) * 2 ** -view.level, 120);
+  const { length, pixels } = rulerOf(view.level, facts.length);
   const left = right - pixels;
   return [
     `<path d="M${left} ${y - 5}v5h${pixels}v-5" fill="none" stroke="#1c1c1c"/>`,
@@ -85,22 +83,26 @@ function ruler(facts, view, right, y) {
   ];
 }
 
-function legend(layer, colors, y) {
+function legend(layer, { colors, unstored = [] }, y) {
   if (layer === "class") {
     return [...colors, `rgb(${NO_CLASS})`].flatMap((color, k) => {
-      const x = LEFT + 26 * k;
-      return [`<rect x="${x}" y="${y - 10}" width="10" height="10" fill="${escaped(color)}"/>`, text(x + 13, y, k < colors.length ? k : "none")];
+      return swatch(LEFT + 26 * k, y, color, k < colors.length ? k : "none");
     });
   }
-  const names = layer === GROWTH ? decadeNames() : ["0", "1"];
+  if (unstored.includes(layer)) return swatch(LEFT, y, `rgb(${GREY})`, `${layer} is not stored`);
+  const { name, marks } = scaleOf(layer);
   const table = tableOf("confidence", colors);
   const stops = [0, 51, 102, 153, 204, 255].map((byte) => `<stop offset="${byte / 255}" stop-color="rgb(${table[byte]})"/>`);
   return [
     `<linearGradient id="shades">${stops.join("")}</linearGradient>`,
     `<rect x="${LEFT}" y="${y - 18}" width="120" height="8" fill="url(#shades)"/>`,
-    ...names.map((name, k) => text(LEFT + (120 * k) / (names.length - 1), y + 2, name, `text-anchor="middle"`)),
-    text(LEFT + 134, y - 8, layer),
+    ...marks.map((mark, k) => text(LEFT + (120 * k) / (marks.length - 1), y + 2, mark, `text-anchor="middle"`)),
+    text(LEFT + 134, y - 8, name),
   ];
+}
+
+function swatch(x, y, color, name) {
+  return [`<rect x="${x}" y="${y - 10}" width="10" height="10" fill="${escaped(color)}"/>`, text(x + 13, y, name)];
 }
 
 function line(x1, y1, x2, y2) {
