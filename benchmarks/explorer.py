@@ -1,8 +1,8 @@
-"""How long the explorer lets its user wait, what it takes while nobody touches it, and whether its memory grows.
+"""How long the explorer lets its user wait, how much CPU time it uses while idle, and whether its memory grows.
 
     python -m benchmarks.explorer --minutes 30
 
-needs Chromium (`make browser`), prints one line for each bar, and pans for a minute unless told otherwise.
+This needs Chromium (`make browser`). It prints one line for each bar. By default it pans for one minute.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ ASK = """async ([scene, tile]) => {
 
 @dataclass(frozen=True)
 class Options:
-    """What is measured."""
+    """What the benchmark measures."""
 
     minutes: float = 1.0
-    """How long the map is panned at random; growth of memory counts from the first third to the end."""
+    """How long to pan the map at random. Growth of memory counts from the first third to the end."""
     mnist: bool = True
-    """Also the first pixels of the model `mnist`."""
+    """Whether to measure the first pixels of the model `mnist` too."""
 
 
 @contextlib.contextmanager
@@ -127,12 +127,15 @@ def idle_bar(page: Page) -> Bar:
     """CPU time of server and browser while nobody touches the page."""
     whole_view(page)
     page.wait_for_timeout(3000)
-    counted = lambda process: "playwright" not in process.command  # noqa: E731 - the driver only measures
-    before = processes.seconds(counted)
+    before = processes.seconds(_is_measured)
     page.wait_for_timeout(1000 * IDLE)
-    return Bar(
-        "idle page: CPU of server and browser, %", 100 * (processes.seconds(counted) - before) / IDLE, 1.0
-    )
+    share = (processes.seconds(_is_measured) - before) / IDLE
+    return Bar("idle page: CPU of server and browser, %", 100 * share, 1.0)
+
+
+def _is_measured(process: processes.Process) -> bool:
+    """Whether a process is the server or the browser; the driver of the browser only measures."""
+    return "playwright" not in process.command
 
 
 def memory_bars(page: Page, server: int, minutes: float) -> Iterator[Bar]:

@@ -1,4 +1,4 @@
-"""CPU time and memory of the processes that this one has started, as Linux counts them."""
+"""CPU time and memory of the descendants of this process, as Linux counts them."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Process:
     """Bytes in memory."""
 
 
-def descendants(of: int | None = None) -> list[Process]:
-    """All processes below one, by default below this one."""
-    everyone = [found for path in Path("/proc").glob("[0-9]*") if (found := _process(path)) is not None]
-    below, waiting = [], [os.getpid() if of is None else of]
-    while waiting:
-        children = [process for process in everyone if process.parent == waiting[0]]
+def descendants() -> list[Process]:
+    """The processes that this one has started, and those that they have started."""
+    everyone = [process for path in Path("/proc").glob("[0-9]*") if (process := _process(path)) is not None]
+    below: list[Process] = []
+    parents = {os.getpid()}
+    while children := [process for process in everyone if process.parent in parents]:
         below += children
-        waiting = [*waiting[1:], *(child.number for child in children)]
+        parents = {process.number for process in children}
     return below
 
 
 def seconds(fits: Callable[[Process], bool]) -> float:
-    """CPU time of the processes below this one that fit."""
+    """CPU time of the descendants that fit."""
     return sum(process.seconds for process in descendants() if fits(process))
 
 
