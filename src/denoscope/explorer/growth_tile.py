@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from denoscope.basins.labelling import Labelling
-from denoscope.explorer.tile_address import CELLS
 from denoscope.explorer.tile_picture import TilePicture
 from denoscope.noise.plane_noise import PlaneNoise
 
@@ -67,9 +66,8 @@ def picture_of(growth: np.ndarray) -> TilePicture:
     """A picture of growths [16, 16], rows along v; each covers the cells up to the next point."""
     with np.errstate(divide="ignore", invalid="ignore"):
         codes = np.round((np.log10(growth) - LOWEST) * PER_DECADE)
-    # A map that is constant, because its scheduler clips, has the least growth that a code tells.
+    # A scheduler that clips can make the map constant: its growth 0 gets the smallest code.
     known = np.where(np.isnan(codes) | np.isposinf(codes), 0, codes.clip(1, 2**16 - 1)).astype(np.uint16)
     planes = np.zeros((4, POINTS, POINTS), np.uint8)
     planes[0], planes[1] = known >> 8, known & 255
-    times = CELLS // POINTS
-    return TilePicture(planes.repeat(times, 1).repeat(times, 2), finished=True)
+    return TilePicture(planes, finished=True).enlarged()

@@ -22,9 +22,9 @@ def frame(labels: np.ndarray, rgb: np.ndarray, caption: str, *, part: float = 1.
     Args:
         rgb: the colours of the classes; see `palette`.
     """
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
-    cells = rgb[np.clip(labels, -1, len(rgb) - 1)]
+    cells = colored(labels, rgb)
     ny, nx = labels.shape
     height = max(1, round(WIDTH * ny / nx))
     rows, columns = (
@@ -32,9 +32,23 @@ def frame(labels: np.ndarray, rgb: np.ndarray, caption: str, *, part: float = 1.
         for pixels, count in ((height, ny), (WIDTH, nx))
     )
     pixels = cells[rows.astype(int)[::-1, None], columns.astype(int)]
-    image = Image.fromarray(np.concatenate([pixels, np.zeros((CAPTION, WIDTH, 3), np.uint8)]))
+    return captioned(Image.fromarray(pixels), caption)
+
+
+def captioned(picture: Image.Image, caption: str) -> Image.Image:
+    """A frame of up to 32 colours: a picture above its caption."""
+    from PIL import Image, ImageDraw
+
+    width, height = picture.size
+    image = Image.new("RGB", (width, height + CAPTION))
+    image.paste(picture)
     ImageDraw.Draw(image).text((6, height + 3), caption, fill=(255, 255, 255))
     return image.convert("P", palette=Image.Palette.ADAPTIVE, colors=32)
+
+
+def colored(labels: np.ndarray, rgb: np.ndarray) -> np.ndarray:
+    """The colour [..., 3] of each label; see `palette`."""
+    return rgb[np.clip(labels, -1, len(rgb) - 1)]
 
 
 def palette(colors: Sequence[str]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -73,17 +73,14 @@ def _other_version(path: Path, problem: str) -> UserError:
     )
 
 
-def _evenly_spaced(axis: Any) -> bool:
-    if (
-        axis.dtype.kind != "f"
-        or not axis.size
-        or not np.isfinite(axis).all()
-        or np.abs(axis).max() > FARTHEST
-    ):
+def _evenly_spaced(axis: np.ndarray) -> bool:
+    if axis.dtype.kind != "f" or not axis.size or not (np.abs(axis) <= FARTHEST).all():
         return False
+    if len(axis) == 1:
+        return True
     steps = np.diff(axis)
-    allowed = UNEVEN * steps.mean() + 8 * np.spacing(np.abs(axis).max()) if len(steps) else 0.0
-    return not len(steps) or bool((steps > 0).all() and np.ptp(steps) <= allowed)
+    allowed = UNEVEN * steps.mean() + 8 * np.spacing(np.abs(axis).max())
+    return bool((steps > 0).all() and np.ptp(steps) <= allowed)
 
 
 def _arrays(data: xarray.Dataset) -> str:

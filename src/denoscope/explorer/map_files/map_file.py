@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SHARES = ("confidence", "margin")
 OUTSIDE = 255
-"""The status of places that are no cell of the map, or a cell that is not known yet; a page leaves them empty."""
+"""The status of places outside of the map, and of cells that are not known yet; a page leaves them empty."""
 ADVICE = "give a map of basins, as `denoscope basins map` writes it"
 
 
@@ -36,13 +36,13 @@ class MapFile:
 
     data: xarray.Dataset
     name: str
-    """By which links name the map: the name of its file."""
+    """The name of the map in links: that of its file."""
 
     @classmethod
     def open(cls, path: Path) -> MapFile:
         """The map in a file.
 
-        Raises: UserError if there is none, it is damaged, not a map, of another version, or no cell of it is known.
+        Raises: UserError if the file is missing or damaged, holds no map of this version, or no cell of the map is known.
         """
         data = result_files.read(path, advice=ADVICE)
         check_map(data, path)
@@ -83,7 +83,7 @@ class MapFile:
     def tile(self, address: TileAddress) -> Iterator[TilePicture]:
         """A tile, each of its cells with the values of the nearest cell of the map; a single piece of work."""
         columns, rows = (
-            self.grid.index(axis, [(CELLS * part + k, address.level) for k in range(CELLS)])
+            self.grid.index(axis, range(CELLS * part, CELLS * (part + 1)), address.level)
             for axis, part in enumerate((address.x, address.y))
         )
         inside = (rows >= 0)[:, None] & (columns >= 0)
@@ -97,8 +97,8 @@ class MapFile:
         `cell` is the address that stands for the cell of the map at all levels.
         """
         column, row = (
-            int(self.grid.index(axis, [(part, address.level)])[0])
-            for axis, part in enumerate((address.i, address.j))
+            int(self.grid.index(axis, [place], address.level)[0])
+            for axis, place in enumerate((address.i, address.j))
         )
         if min(column, row) < 0:
             return {"cell": str(address), "status": "outside"}
@@ -123,21 +123,20 @@ class MapFile:
     @functools.cached_property
     def _planes(self) -> np.ndarray:
         """The planes of a tile picture for the whole map."""
-        stored = {str(name): array.to_numpy() for name, array in self.data.data_vars.items()}
-        planes = TilePicture.of(stored, finished=True).planes
+        planes = TilePicture.of(self.data, finished=True).planes
         planes[3] = np.where(self.status == UNKNOWN, OUTSIDE, self.status)
         return planes
 
     @property
     def _summary(self) -> str:
         ny, nx = self.status.shape
-        model, steps = self._said("model"), self._said("fingerprint", "num_steps")
-        scheduler, classifier = self._said("fingerprint", "scheduler"), self._said("classifier")
+        model, steps = self._attribute("model"), self._attribute("fingerprint", "num_steps")
+        scheduler, classifier = self._attribute("fingerprint", "scheduler"), self._attribute("classifier")
         made = [model, scheduler and f"{scheduler}, {steps} steps", classifier]
         return " · ".join([f"{self.name}: {nx} × {ny} cells", *filter(None, made)])
 
-    def _said(self, *names: str) -> str:
-        """An attribute of the file, by the names of nested ones; empty if it has none."""
+    def _attribute(self, *names: str) -> str:
+        """The text of a nested attribute of the file; empty if the file does not have it."""
         value: Any = self.data.attrs
         for name in names:
             value = value.get(name) if isinstance(value, Mapping) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -45,9 +45,10 @@ class MapGrid:
         level = math.ceil(math.log2(FINEST * self.side / (CELLS * min(self.spacing))))
         return min(max(level, LEAST_LEVEL), MOST_LEVEL)
 
-    def index(self, axis: int, places: Sequence[tuple[int, int]]) -> np.ndarray:
-        """The numbers of the cells that hold the middles of places (index, level) along an axis; −1 outside of the map."""
-        shares = [Fraction(2 * index + 1, 2 * CELLS * 2**level) - Fraction(1, 2) for index, level in places]
+    def index(self, axis: int, places: Iterable[int], level: int) -> np.ndarray:
+        """The numbers of the cells that hold the middles of places of a level along an axis; −1 outside of the map."""
+        count = CELLS * 2**level
+        shares = [Fraction(2 * place + 1, 2 * count) - Fraction(1, 2) for place in places]
         distances = np.array([float(share) for share in shares]) * (self.side / self.spacing[axis])
         found = np.floor(distances + self.counts[axis] / 2).astype(np.int64)
         return np.where((found >= 0) & (found < self.counts[axis]), found, -1)

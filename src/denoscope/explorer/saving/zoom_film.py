@@ -16,14 +16,13 @@ from denoscope.explorer.saving.saved_file import Progress, SavedFile, Saving
 from denoscope.explorer.tile_address import CELLS, CellAddress, TileAddress
 from denoscope.explorer.view_address import View
 from denoscope.figures.animation_files import write_animation
-from denoscope.figures.animations import CAPTION, WIDTH, palette
+from denoscope.figures.animations import WIDTH, captioned, colored, palette
 
 if TYPE_CHECKING:
     from PIL import Image
 
 FRAMES = 8
 """Frames from one level to the next."""
-BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 
 def zoom_film(atlas: Atlas, colors: Sequence[str], address: str) -> Saving:
@@ -82,7 +81,7 @@ class Window:
             whole[row : row + CELLS, column : column + CELLS] = plane
         bottom, left = self.j % CELLS, self.i % CELLS
         labels = whole[bottom : bottom + CELLS, left : left + CELLS].astype(int) - 1
-        return Image.fromarray(rgb[labels.clip(-1, len(rgb) - 1)][::-1].copy())
+        return Image.fromarray(colored(labels, rgb)[::-1].copy())
 
 
 def frames(
@@ -91,13 +90,11 @@ def frames(
     """The frames of a film: each level is magnified to twice its size, with the finer picture of the next one in it."""
     for k, (window, picture) in enumerate(zip(windows, pictures, strict=True)):
         if k + 1 == len(windows):
-            yield _captioned(picture.resize((WIDTH, WIDTH), 0), window.level, length / 2**window.level)
+            yield _frame(picture.resize((WIDTH, WIDTH), 0), window.level, length / 2**window.level)
             return
         following = windows[k + 1]
-        inner = (
-            following.i / 2 - window.i,
-            following.j / 2 - window.j,
-        )  # of the next window, in cells of this one
+        # The corner of the next window, in cells of this one.
+        inner = following.i / 2 - window.i, following.j / 2 - window.j
         for step in range(FRAMES):
             side = CELLS * 2 ** (-step / FRAMES)
             share = 2 * (CELLS - side) / CELLS  # the part of the way to the next window
@@ -108,16 +105,11 @@ def frames(
             size = round(CELLS / 2 * scale)
             place = (inner[0] - left) * scale, WIDTH - (inner[1] - bottom) * scale - size
             frame.paste(pictures[k + 1].resize((size, size), 0), (round(place[0]), round(place[1])))
-            yield _captioned(frame, window.level, length * side / CELLS / 2**window.level)
+            yield _frame(frame, window.level, length * side / CELLS / 2**window.level)
 
 
-def _captioned(picture: Image.Image, level: int, side: float) -> Image.Image:
-    from PIL import Image, ImageDraw
-
-    frame = Image.new("RGB", (WIDTH, WIDTH + CAPTION), BLACK)
-    frame.paste(picture)
-    ImageDraw.Draw(frame).text((6, WIDTH + 3), f"level {level}   side {side:.2e} (L2)", fill=WHITE)
-    return frame.quantize(32)
+def _frame(picture: Image.Image, level: int, side: float) -> Image.Image:
+    return captioned(picture, f"level {level}   side {side:.2e} (L2)")
 
 
 def _film(made: Iterator[Image.Image]) -> SavedFile:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MOST_IMAGES = 128
 """Images of one answer."""
 IMAGE_BYTES = 2**20
-"""Of the images of one answer; larger ones are shown smaller."""
+"""Bytes of the images in one answer; larger images are reduced to fit."""
 TOGETHER = 32
 """Samples that are read at once."""
 
@@ -34,8 +34,7 @@ class Sheet:
 
     recording: Recording
     name: str
-    """By which links name the recording: the last part of its path."""
-    _rows: dict[str, int] = field(default_factory=dict, repr=False)
+    """The name of the recording in links: the last part of its path."""
 
     @classmethod
     def open(cls, path: Path) -> Sheet:
@@ -54,7 +53,7 @@ class Sheet:
         """Open a recording that was not finished again: its run may have gone on."""
         if self.recording.path is not None and len(self.rows) < len(self.recording.samples):
             self.recording = opening.open(self.recording.path)
-            self.__dict__.pop("rows", None)
+            del self.rows
 
     @functools.cached_property
     def rows(self) -> list[int]:
@@ -73,15 +72,19 @@ class Sheet:
     def row(self, name: str) -> int:
         """The row of a finished sample.
 
-        Raises: UserError if there is none of this name.
+        Raises: UserError if no finished sample has this name.
         """
-        self._rows = self._rows or {sample: row for row, sample in enumerate(self.recording.samples)}
-        row = self._rows.get(name)
+        row = self._row_of.get(name)
         if row is None:
             raise UserError(f"{self.name} has no sample {name[:80]!r}")
         if not self.recording.dataset[COMPLETE].to_numpy()[row]:
             raise UserError(f"sample {name} of {self.name} is not finished")
         return row
+
+    @functools.cached_property
+    def _row_of(self) -> dict[str, int]:
+        """The row of each sample by its name."""
+        return {name: row for row, name in enumerate(self.recording.samples)}
 
     def description(self) -> dict[str, Any]:
         """Everything that a page needs to show the samples, as JSON values.
@@ -111,24 +114,37 @@ class Sheet:
         Raises: UserError if a sample is not finished, or there are too many.
         """
         self._check_rows(rows)
-        found = dict(self.finals(rows))
-        good = [row for row in rows if not isinstance(found[row], UserError)]
+        finals, errors = self.finals(rows)
         names = self.recording.dataset["sample"].to_numpy()
         return {
-            "rows": good,
-            "images": images_of((found[row] for row in good), len(good), most=IMAGE_BYTES) if good else None,
+            "rows": list(finals),
+            "images": images_of(finals.values(), len(finals), most=IMAGE_BYTES) if finals else None,
             "names": {row: str(names[row]) for row in rows},
-            "errors": {row: str(found[row]) for row in rows if row not in good},
+            "errors": errors,
         }
 
-    def finals(self, rows: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        """Rows with their final image [C, H, W], or the error that its file gives."""
-        for start in range(0, len(rows), TOGETHER):
-            part = list(rows[start : start + TOGETHER])
+    def finals(
+        self, rows: Sequence[int], *, together: int = TOGETHER
+    ) -> tuple[dict[int, np.ndarray], dict[int, str]]:
+        """The final image [C, H, W] of each row, and the error of each whose file cannot be read.
+
+        Args:
+            together: the number of samples that are read at once.
+        """
+        images: dict[int, np.ndarray] = {}
+        errors: dict[int, str] = {}
+        for start in range(0, len(rows), together):
+            part = list(rows[start : start + together])
             try:
-                yield from zip(part, self.recording.final[part].to_numpy(), strict=True)
-            except UserError:
-                yield from ((row, self._final_or_error(row)) for row in part)
+                images |= zip(part, self.recording.final[part].to_numpy(), strict=True)
+            except UserError as error:
+                if len(part) == 1:
+                    errors[part[0]] = str(error)
+                    continue
+                good, bad = self.finals(part, together=1)
+                images |= good
+                errors |= bad
+        return images, errors
 
     def states(self, row: int) -> xarray.DataArray:
         """The states x_T … x_0 [state, C, H, W] of a sample; x_0 alone if only final images were recorded."""
@@ -148,16 +164,10 @@ class Sheet:
             if values.dims == ("sample",) and name not in ("sample", COMPLETE)
         }
 
-    def _final_or_error(self, row: int) -> Any:
-        try:
-            return self.recording.final[row].to_numpy()
-        except UserError as error:
-            return error
-
     def _check_rows(self, rows: Sequence[int]) -> None:
         if not 0 < len(rows) <= MOST_IMAGES:
             raise UserError(f"rows are {len(rows)}; allowed: 1 to {MOST_IMAGES}")
         complete = self.recording.dataset[COMPLETE].to_numpy()
         for row in rows:
             if not (0 <= row < len(complete) and complete[row]):
-                raise UserError(f"row {row} is no finished sample of {self.name}")
+                raise UserError(f"row {row} is not a finished sample of {self.name}")

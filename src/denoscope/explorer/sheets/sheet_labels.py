@@ -69,7 +69,7 @@ class SheetLabels:
         return self._known[row]
 
     def probabilities(self, images: np.ndarray) -> list[list[float]]:
-        """The softmax of each class for images [n, C, H, W], rounded to four decimals; nothing for those it does not take."""
+        """The softmax of each class for images [n, C, H, W], rounded to four decimals; empty lists if it cannot classify them."""
         if self.classifier is None or not np.isfinite(images).all():
             return [[] for _ in images]
         return self.classifier.probabilities(torch.from_numpy(images)).round(4).tolist()
@@ -88,16 +88,15 @@ class SheetLabels:
             self._known |= {row: UNKNOWN if given is None else (int(given[row]), None) for row in rows}
 
     def _classify(self, rows: list[int]) -> None:
-        found = dict(self.sheet.finals(rows))
-        good = [row for row in rows if not isinstance(found[row], UserError)]
+        images, _ = self.sheet.finals(rows)
         self._known |= dict.fromkeys(rows, UNKNOWN)
-        if good:
+        if images:
             answers = classify_finite(
-                torch.from_numpy(np.stack([found[row] for row in good])).float(), self.classifier
+                torch.from_numpy(np.stack(list(images.values()))).float(), self.classifier
             )
             confidences = (None if value != value else float(value) for value in answers.confidence)
             labels = map(int, answers.label)
-            self._known |= dict(zip(good, zip(labels, confidences, strict=True), strict=True))
+            self._known |= dict(zip(images, zip(labels, confidences, strict=True), strict=True))
 
     @functools.cached_property
     def _stored(self) -> dict[str, Answer] | None:
