@@ -92,9 +92,9 @@ def check_file(name: str, path: Path | None) -> None:
 
 
 def kind_of(target: str) -> Kind:
-    """What a path or name stands for; bundled models come first.
+    """The kind of a path or name; bundled models come first.
 
-    Raises: UserError if it is none of these.
+    Raises: UserError if it is not a model, a recording or a map.
     """
     from denoscope.models import bundled
 

@@ -56,7 +56,7 @@ class Atlas:
 
     @functools.cached_property
     def origin(self) -> PlaneOrigin | None:
-        """What the plane goes through; None if it comes from seeds."""
+        """The states that span the plane; None if it comes from seeds."""
         return PlaneOrigin.of(self.scene, self.load(self.scene, self._finest))
 
     @functools.cached_property
@@ -80,7 +80,7 @@ class Atlas:
 
     @functools.cached_property
     def deepest(self) -> int:
-        """The last level whose cells the precision tells apart."""
+        """The last level whose cells the precision resolves."""
         return self.plane.deepest(self._finest)
 
     @functools.cached_property
@@ -149,7 +149,7 @@ class Atlas:
         return self.labelling(level).classifier
 
     def labelling(self, level: int) -> Labelling:
-        """What labels the cells of a level."""
+        """The labelling of the cells of a level."""
         return self._tiles_in(TileAddress(0, 0, 0), self.dtype(level)).labelling
 
     def _tiles(self, address: TileAddress) -> Tiles:

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-from denoscope.explorer.tile_address import CELLS, CellAddress
+from denoscope.explorer.tile_address import CELLS, CellAddress, TileAddress
 from denoscope.foundation.errors import UserError
 
 GUARD = 2
@@ -19,6 +19,12 @@ NUMBER = re.compile(r"-?[0-9]{1,7}(\.[0-9]{1,40})?")
 def coordinate(index: int, level: int, length: str) -> Fraction:
     """The coordinate (L2, from the base of the plane) of the points of a lattice that have this index along an axis."""
     return Fraction(length) * (Fraction(index, CELLS * 2**level) - Fraction(1, 2))
+
+
+def middle_of(tile: TileAddress, length: str) -> tuple[Fraction, Fraction]:
+    """The coordinates (u, v) of the middle of a tile."""
+    u, v = (coordinate(CELLS * index + CELLS // 2, tile.level, length) for index in (tile.x, tile.y))
+    return u, v
 
 
 def text_of(cell: CellAddress, length: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from denoscope.explorer.coordinates import coordinate
+from denoscope.explorer.coordinates import middle_of
 from denoscope.explorer.plane_origin import PlaneOrigin
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import CELLS, CellAddress, TileAddress
@@ -20,7 +20,7 @@ from denoscope.noise.planes import LARGEST_LEVEL, SHARE
 from denoscope.noise.relative_frame import RelativeFrame
 
 GUARD = 16
-"""A lattice is computed in float32 as long as its spacing is so many times what float32 resolves."""
+"""A lattice is computed in float32 if its spacing is at least this many times the resolution of float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +74,7 @@ class ExploredPlane:
         if anchor.level == 0:
             return self.whole
         side = float(self.length) / 2**anchor.level
-        middle = (
-            float(coordinate(CELLS * index + CELLS // 2, anchor.level, self.length))
-            for index in (anchor.x, anchor.y)
-        )
+        middle = map(float, middle_of(anchor, self.length))
         frame = RelativeFrame(self.whole.frame, *middle)
         return dataclasses.replace(self.whole, frame=frame, lengths=(side, side), center=(0.0, 0.0))
 
@@ -96,7 +93,7 @@ class ExploredPlane:
         return part.at(np.array([[part.u[column], part.v[row]]]))
 
     def deepest(self, dtype: torch.dtype, *, guard: float = 1.0) -> int:
-        """The last level whose cells are `guard` times as far apart as the precision resolves; −1 if there is none."""
+        """The last level whose cells are at least `guard` times the resolution apart; −1 if those of level 0 are closer."""
         levels = math.log2(float(self.length) / (guard * self.least(dtype)))
         return min(max(math.floor(levels), -1), LARGEST_LEVEL)
 

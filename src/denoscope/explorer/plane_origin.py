@@ -21,7 +21,7 @@ from denoscope.noise.noise_set import Shape
 from denoscope.sampling.settings import Loop
 
 EDGE = 1.1
-"""Half of the side of a plane through three noises, in parts of the largest coordinate of one."""
+"""Half of the side of a plane through three noises, divided by their largest absolute coordinate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class PlaneOrigin:
     named: Mapping[str, tuple[float, float]]
     """Coordinates of the noises that have a name in the plane."""
     side: str = ""
-    """The side of the plane (L2) that shows them; empty for the one of a plane from seeds."""
+    """The side of the plane (L2) that shows them; empty for the default of planes from seeds."""
 
     @classmethod
     def of(cls, scene: Scene, denoiser: Denoiser) -> PlaneOrigin | None:
@@ -46,7 +46,7 @@ class PlaneOrigin:
 
     @classmethod
     def through(cls, scene: Scene, shape: Shape) -> PlaneOrigin:
-        """The plane through the bases of three seeds, with the middle of their extent as its own.
+        """The plane through the bases of three seeds, centred on the middle of their extent.
 
         Raises: UserError if they span no plane.
         """
@@ -82,7 +82,7 @@ def around_image(scene: Scene, denoiser: Denoiser) -> torch.Tensor:
 def image_of(text: str, shape: Shape) -> torch.Tensor:
     """The image [C, H, W] in −1 … 1, float64, of a scene's field: C·H·W bytes as base64url.
 
-    Raises: UserError if it has another number of values, or the model too many.
+    Raises: UserError if it has another number of values, or the model's states have too many.
     """
     count = math.prod(shape)
     if count > MOST_VALUES:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from denoscope.explorer.atlas import Atlas
-from denoscope.explorer.coordinates import coordinate
+from denoscope.explorer.coordinates import coordinate, middle_of
 from denoscope.explorer.point_sequence import check_layers
-from denoscope.explorer.tile_address import CELLS, CellAddress
+from denoscope.explorer.tile_address import CellAddress
 from denoscope.sampling.loop import denoise
 
 PLACES = 64
@@ -65,10 +65,7 @@ def _line(atlas: Atlas, a: CellAddress, b: CellAddress, dtype: torch.dtype) -> t
     near = a if a.level >= b.level else b
     anchor, length = near.tile.anchor, atlas.plane.length
     part = atlas.plane.anchored(anchor).in_precision(dtype)
-    middles = [
-        _middle(index, anchor.level, length) if anchor.level else Fraction(0)
-        for index in (anchor.x, anchor.y)
-    ]
+    middles = middle_of(anchor, length)
     ends = [
         [
             coordinate(index, cell.level, length) - middle
@@ -79,10 +76,6 @@ def _line(atlas: Atlas, a: CellAddress, b: CellAddress, dtype: torch.dtype) -> t
     shares = [Fraction(k, PLACES - 1) for k in range(PLACES)]
     points = [[float(p + share * (q - p)) for p, q in zip(*ends, strict=True)] for share in shares]
     return part.at(np.array(points))
-
-
-def _middle(index: int, level: int, length: str) -> Fraction:
-    return coordinate(CELLS * index + CELLS // 2, level, length)
 
 
 def _distance(states: torch.Tensor) -> float:

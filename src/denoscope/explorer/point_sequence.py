@@ -57,8 +57,7 @@ def _answer(
     atlas: Atlas, cell: CellAddress, steps: Sequence[Step], row: slice, with_layers: bool
 ) -> dict[str, Any]:
     """The answer for the cell in one row of a batch."""
-    found = (step.x_before if step.x_0_estimate is None else step.x_0_estimate for step in steps)
-    estimates = [estimate[row] for estimate in found]
+    estimates = [(step.x_before if step.x_0_estimate is None else step.x_0_estimate)[row] for step in steps]
     x_0 = steps[-1].x_after[row]
     return {
         "cell": str(cell),

@@ -17,7 +17,7 @@ MOST_STEPS, MOST_LANES, LARGEST_SEED = 1000, 256, 2**63 - 1
 LONGEST_TEXT = 200
 """Characters of a name."""
 MOST_VALUES = 4096
-"""Of an image."""
+"""Values of an image."""
 IMAGE = re.compile(rf"[A-Za-z0-9_-]{{2,{-(-MOST_VALUES * 4 // 3)}}}")
 LEVEL = re.compile(r"0\.\d{1,6}|1")
 LENGTH = re.compile(r"\d{1,6}(\.\d{1,12})?")
@@ -45,7 +45,7 @@ class Scene:
     noise_seed: int = SystemConfig.seed
     reject: bool = False
     image: str = ""
-    """An image to which noise is added to be the base of the plane: a byte for each value, as base64url."""
+    """An image that becomes the base of the plane when noise is added to it: a byte for each value, as base64url."""
     image_level: str = "0.3"
     """How far the image is noised, as a share of the steps: a decimal number."""
     through: tuple[int, ...] = ()
@@ -121,7 +121,7 @@ def _is_image(text: str) -> bool:
 
 
 def _are_seeds(seeds: tuple[int, ...], count: int) -> bool:
-    """Whether there are so many, all different."""
+    """Whether there are `count` seeds, all valid and different."""
     return len(seeds) == len(set(seeds)) == count and all(0 <= seed <= LARGEST_SEED for seed in seeds)
 
 

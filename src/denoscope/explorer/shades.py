@@ -12,7 +12,7 @@ import numpy as np
 MOST_MAPS = 16
 """Channels that are shown."""
 MOST_BYTES = 4 * 2**20
-"""Of pictures in one answer; larger ones are shown smaller."""
+"""Bytes of the pictures in one answer; larger pictures are reduced to fit."""
 COLORS = 3
 """Channels that are shown as red, green and blue."""
 
@@ -26,7 +26,7 @@ def images_of(images: Iterable[np.ndarray], count: int, *, most: int = MOST_BYTE
     exceed `most` bytes are replaced by means over blocks of `scale` × `scale` pixels.
 
     Args:
-        images: `count` of them; other numbers of axes are taken as C, H and W as far as they go.
+        images: `count` of them; missing axes have length 1, and axes before the last two count as C.
     """
     ranges, shown, scale = [], [], 1
     for image in images:
@@ -52,7 +52,7 @@ def images_of(images: Iterable[np.ndarray], count: int, *, most: int = MOST_BYTE
 def maps_of(states: Iterable[np.ndarray], count: int) -> dict[str, Any]:
     """The states [..., H, W] of a layer in `count` steps: up to 16 channels of maps, or one row of numbers.
 
-    Complex numbers are shown by their size. Maps that are too large are replaced by means over blocks.
+    Complex numbers are shown by their absolute value. Maps that are too large are replaced by means over blocks.
     """
     shown, norms, channels = [], [], 0
     for state in states:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("starlette", "uvicorn")
 LARGEST_CACHE = 2**30
-"""Bytes of the explorer's own file of known points, which is emptied beyond them; a file that the user names is not."""
+"""Bytes above which the explorer empties its own file of known points; it never empties a file that the user names."""
 PORT = ("an integer from 1024 to 65535", lambda value: 1024 <= value <= 65535)
 
 

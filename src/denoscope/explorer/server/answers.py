@@ -127,7 +127,7 @@ def tiles_in(body: Mapping[str, Any]) -> list[TileAddress]:
     """
     tiles = body.get("tiles")
     if not isinstance(tiles, list) or not all(isinstance(text, str) for text in tiles):
-        raise UserError("tiles are no list of texts; allowed: addresses, such as 3/2/5")
+        raise UserError("tiles is not a list of texts; allowed: addresses, such as 3/2/5")
     if len(tiles) > MOST_TILES:
         raise UserError(f"tiles are {len(tiles)}; allowed: {MOST_TILES}")
     return [TileAddress.parse(text) for text in dict.fromkeys(tiles)]
@@ -158,9 +158,9 @@ async def json_body(request: Request) -> dict[str, Any]:
     except ClientDisconnect:
         raise UserError("the request was cut off") from None
     except (ValueError, RecursionError):
-        raise UserError("the request holds no JSON") from None
+        raise UserError("the request is not JSON") from None
     if not isinstance(content, dict):
-        raise UserError("the request holds no JSON object")
+        raise UserError("the request is not a JSON object")
     return content
 
 
@@ -171,5 +171,5 @@ def text_in(body: Mapping[str, Any], name: str) -> str:
     """
     value = body.get(name, "")
     if not isinstance(value, str):
-        raise UserError(f"{name} is no text")
+        raise UserError(f"{name} is not a text")
     return value

@@ -53,7 +53,7 @@ def serve(application: Callable[[int], Gate], close: Callable[[], None], *, port
 def bound(port: int) -> socket.socket:
     """A socket that listens to this machine only, on the first free port from `port` on.
 
-    Raises: UserError if there is none among the next 20.
+    Raises: UserError if the next 20 ports are all in use or not allowed.
     """
     for number in range(port, min(port + PORTS_TRIED, 65536)):
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

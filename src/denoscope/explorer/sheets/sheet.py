@@ -40,7 +40,7 @@ class Sheet:
     def open(cls, path: Path) -> Sheet:
         """The sheet of a recording, finished or not.
 
-        Raises: UserError if there is none, it is damaged, or no sample of it is finished.
+        Raises: UserError if the recording is missing or damaged, or no sample of it is finished.
         """
         sheet = cls(opening.open(path), path.resolve().name)
         if not sheet.rows:
@@ -50,7 +50,7 @@ class Sheet:
         return sheet
 
     def refresh(self) -> None:
-        """Open a recording that was not finished again: its run may have gone on."""
+        """Reopen a recording that was not finished, since its run may have continued."""
         if self.recording.path is not None and len(self.rows) < len(self.recording.samples):
             self.recording = opening.open(self.recording.path)
             del self.rows

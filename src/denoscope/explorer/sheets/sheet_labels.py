@@ -114,5 +114,7 @@ class SheetLabels:
 def _answer(entry: dict[str, Any], place: str) -> Answer:
     label, confidence = entry.get("label"), entry.get("confidence")
     if not isinstance(label, int) or not isinstance(confidence, (int, float, type(None))):
-        raise UserError(f"{place} has no integer as its label; classify the recording again")
+        raise UserError(
+            f"{place}: label is not an integer, or confidence not a number; classify the recording again"
+        )
     return label, confidence
