@@ -1,29 +1,88 @@
-"""What the page saves: pictures that lead back to their view, and pages without a server."""
+"""What the page saves: files that lead back to their view, and pages without a server."""
 
 import io
+import json
 import re
 
+import pytest
 from explorer_pages import WAIT
 from page_actions import address_of, between, color_at, drop, finish, middle_of, saved
 from PIL import Image
 
 
-def test_a_saved_picture_leads_back_to_its_view(open_page):
+def test_saved_files_lead_back_to_their_view(open_page, explorer, monkeypatch):
     page = open_page(f"#model=digits&steps=2&level=4&at={between(4, 9, 8)}&layer=margin")
     finish(page)
-    content = saved(page, "picture").read_bytes()
-    with Image.open(io.BytesIO(content)) as picture:
+    address = "#" + page.url.partition("#")[2]
+    files = {name: saved(page, name).read_bytes() for name in ("picture", "poster", "cells")}
+    with Image.open(io.BytesIO(files["picture"])) as picture:
         picture.load()
-        address, shape = picture.text["denoscope"], picture.size
-    assert address == "#" + page.url.partition("#")[2]
-    box = page.locator("#map").bounding_box()
-    assert shape == (round(2 * box["width"]), round(2 * box["height"]))
-    page.click("#home")
-    page.wait_for_url(re.compile("level=2&"))
-    drop(page, content, "view.png")
-    page.wait_for_url(re.compile("level=4&"))
-    page.wait_for_selector("body[data-state=open]")
-    assert "#" + page.url.partition("#")[2] == address
+        assert picture.text["denoscope"] == address
+        box = page.locator("#map").bounding_box()
+        assert picture.size == (round(2 * box["width"]), round(2 * box["height"]))
+    monkeypatch.setattr(explorer.session, "tiles", lambda *_: [])
+    page.click("#open-settings")
+    for name, content in files.items():
+        page.click("#home")
+        page.wait_for_url(re.compile("level=2&"))
+        if name == "poster":
+            drop(page, content, "view.svg")
+        else:
+            page.set_input_files(
+                "#image-file", {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+            )
+        page.wait_for_url(re.compile("level=4&"))
+        page.wait_for_selector("body[data-state=open]")
+        assert "#" + page.url.partition("#")[2] == address
+
+
+@pytest.mark.usefixtures("no_tiles")
+def test_dropped_bookmarks_open_their_view_or_their_list(open_page):
+    page = open_page("#model=digits&steps=2&level=3&at=1.0,2.0")
+    one, other = ({"name": f"level {k}", "address": f"#model=digits&steps=2&level={k}"} for k in (1, 5))
+    drop(page, json.dumps({"denoscope": "bookmarks", "bookmarks": [one]}).encode(), "one.json")
+    page.wait_for_url(re.compile("level=1&"))
+    assert page.locator("#bookmarks").is_hidden()
+    drop(page, json.dumps({"denoscope": "bookmarks", "bookmarks": [one, other]}).encode(), "two.json")
+    page.wait_for_selector("#bookmarks li >> nth=1")
+    assert page.locator("#bookmarks li a span").all_inner_texts() == ["level 1", "level 5"]
+    assert "level=1&" in page.url
+
+
+@pytest.mark.usefixtures("no_tiles")
+def test_a_dropped_text_without_an_address_is_refused_and_nothing_of_it_is_used(open_page):
+    page = open_page("#model=digits&steps=2&level=3&at=1.0,2.0")
+    before, address = page.url, "#model=digits&amp;steps=2&#38;level=6&#x26;at=2.0,1.0"
+    texts = {
+        "drawing.svg": "<svg xmlns='http://www.w3.org/2000/svg'><desc>a circle</desc></svg>",
+        "cut.svg": f"<svg><desc>{address}",
+        "scene.svg": "<svg><desc>#level=6</desc></svg>",
+        "long.svg": f"<svg><desc>#model={'d' * 9000}</desc></svg>",
+        "page.html": "<!doctype html><p>text</p>",
+        "list.json": "[1, 2]",
+        "cut.json": '{"denoscope": "cells"',
+        "deep.json": "[" * 100_000,
+        "cells.json": '{"denoscope": "cells", "address": "javascript:alert(1)"}',
+        "none.json": '{"denoscope": "bookmarks", "bookmarks": [{"name": "n", "address": "x"}]}',
+    }
+    for name, text in texts.items():
+        drop(page, text.encode(), name)
+        page.wait_for_selector(f"#message:has-text('{name} holds no address of a view')")
+        assert page.url == before and page.inner_text("#message").count("\n") == 0
+    page.evaluate(
+        """() => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(2 ** 24 + 1).fill(60)], "large.svg"));
+          document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
+        }"""
+    )
+    page.wait_for_selector("#message:has-text('large.svg is larger than 16 MiB')")
+    live = f"""\ufeff <?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" onload="window.ran = 1">
+      <style>body {{ display: none }}</style><script>window.ran = 1</script>
+      <image href="http://example.org/x.png" width="9" height="9"/><desc id="d"> {address} </desc></svg>"""
+    drop(page, live.encode(), "live.svg")
+    page.wait_for_url(re.compile("level=6&"))
+    assert not page.evaluate("window.ran") and page.locator("#map").is_visible()
 
 
 def test_a_saved_page_works_from_disk_without_a_server(open_page, browser, tmp_path):

@@ -57,15 +57,23 @@ function show(fields) {
   location.hash = startOf(fields, view);
 }
 
-/** Show what a file holds. */
+/** Show what a file holds: a view, bookmarks, or an image. */
 async function dropped(file) {
   try {
     const content = await contentOf(file, scene, facts?.shape);
-    if (content.address) location.hash = content.address;
-    else show(content.scene);
+    say("");
+    if (content.scene) show(content.scene);
+    else if (content.address) location.hash = content.address;
+    else takeBookmarks(content.bookmarks);
   } catch (error) {
     say(error.message);
   }
+}
+
+function takeBookmarks(found) {
+  bookmarks.take(found);
+  if (found.length === 1) location.hash = found[0].address;
+  else bookmarks.open();
 }
 
 /** Show what the address names. */
@@ -215,7 +223,7 @@ find("record").addEventListener("click", async () => {
 });
 const present = () => ({ address: addressOf(scene, view, facts.length), facts, view, summary: find("scene-summary").textContent });
 saveMenu(find("save"), plane, store, present);
-new Bookmarks(find("bookmarks"), find("open-bookmarks"), () => ({ ...present(), ...plane.tilesInView(), name: `${scene.model ?? scene.map}, level ${view.level}` }));
+const bookmarks = new Bookmarks(find("bookmarks"), find("open-bookmarks"), () => ({ ...present(), ...plane.tilesInView(), name: `${scene.model ?? scene.map}, level ${view.level}` }));
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {
   event.preventDefault();

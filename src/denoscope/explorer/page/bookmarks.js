@@ -1,29 +1,21 @@
 // Named views with small pictures, which the browser stores; as a file they go elsewhere.
 
+import { LONGEST_NAME, bookmarksOf } from "./bookmark_list.js";
 import { say } from "./messages.js";
 import { download, thumbnailOf } from "./poster.js";
+import { viewsIn } from "./view_file.js";
 
 const KEY = "denoscope.bookmarks";
 const MOST = 200;
-const LONGEST_NAME = 80;
-const LONGEST_ADDRESS = 8192;
-const LONGEST_FILE = 2 ** 23;
-const PICTURE = /^data:image\/png;base64,[A-Za-z0-9+/=]{1,40000}$/;
 
 export class Bookmarks {
   /** @param root the panel; @param button opens it; @param present gives {address, tiles, area, name} */
   constructor(root, button, present) {
     this.root = root;
+    this.button = button;
     this.present = present;
     this.name = root.querySelector("[name=name]");
-    button.addEventListener("click", () => {
-      root.hidden = !root.hidden;
-      button.setAttribute("aria-expanded", String(!root.hidden));
-      if (root.hidden) return;
-      this.show();
-      this.name.placeholder = present().name;
-      this.name.focus();
-    });
+    button.addEventListener("click", () => this.open(root.hidden));
     root.querySelector("form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.add();
@@ -31,6 +23,16 @@ export class Bookmarks {
     root.querySelector(".export").addEventListener("click", () => this.exportFile());
     root.querySelector("[type=file]").addEventListener("change", (event) => this.importFile(event.target));
     window.addEventListener("storage", () => this.show());
+  }
+
+  /** Open the panel, or close it. */
+  open(open = true) {
+    this.root.hidden = !open;
+    this.button.setAttribute("aria-expanded", String(open));
+    if (!open) return;
+    this.show();
+    this.name.placeholder = this.present().name;
+    this.name.focus();
   }
 
   /** The bookmarks in the storage; none if it holds something else. */
@@ -93,24 +95,17 @@ export class Bookmarks {
 
   async importFile(input) {
     const [file] = input.files;
-    try {
-      const content = file.size <= LONGEST_FILE ? JSON.parse(await file.text()) : null;
-      if (content?.denoscope !== "bookmarks") throw new Error();
-      const own = this.read();
-      const known = new Set(own.map(({ address }) => address));
-      this.write([...own, ...bookmarksOf(content.bookmarks).filter(({ address }) => !known.has(address))]);
-    } catch {
-      say(`${file.name} holds no bookmarks; allowed: a file that Export has written`);
-    }
+    if (!file) return;
+    const views = await viewsIn(file).catch(() => null);
+    if (views?.bookmarks) this.take(views.bookmarks);
+    else say(`${file.name} holds no bookmarks; allowed: a file that Export has written`);
     input.value = "";
   }
-}
 
-/** The valid bookmarks of a list from outside, which may hold anything. */
-function bookmarksOf(list) {
-  return list.flatMap(({ name, address, picture }) => {
-    if (typeof name !== "string" || typeof address !== "string") return [];
-    if (!address.startsWith("#") || address.length > LONGEST_ADDRESS) return [];
-    return [{ name: name.slice(0, LONGEST_NAME), address, ...(PICTURE.test(picture) ? { picture } : {}) }];
-  });
+  /** Add those of other bookmarks whose views are new. */
+  take(others) {
+    const own = this.read();
+    const known = new Set(own.map(({ address }) => address));
+    this.write([...own, ...others.filter(({ address }) => !known.has(address))]);
+  }
 }

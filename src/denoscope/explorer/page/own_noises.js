@@ -1,6 +1,6 @@
 // Noises of one's own: drawn anew, or an image to which noise is added.
 
-import { textOf } from "./poster.js";
+import { viewsIn } from "./view_file.js";
 
 const LARGEST_FILE = 2 ** 26;
 const MOST_VALUES = 4096;
@@ -12,24 +12,16 @@ export function redrawn(scene) {
   return { ...scene, base_seed: String(seeds[0]), direction_seeds: seeds.slice(1).join(",") };
 }
 
-/** What a file leads to: the address of a view that it carries, or the scene with its image in the middle.
- *  @returns {address} or {scene}; throws an Error that says why it leads nowhere */
+/** What a file leads to: the views that it holds, or the scene with its image in the middle.
+ *  @returns {address}, {bookmarks} or {scene}; throws an Error that says why it leads nowhere */
 export async function contentOf(file, scene, shape) {
-  if (!file) throw new Error("Nothing was dropped; allowed: a PNG or JPEG file, or a picture that this page has saved.");
+  if (!file) throw new Error("Nothing was dropped; allowed: an image (PNG, JPEG), or a file that this page has saved.");
   if (file.size > LARGEST_FILE) throw new Error(`${file.name} is larger than ${LARGEST_FILE / 2 ** 20} MiB.`);
-  const address = addressIn(new Uint8Array(await file.arrayBuffer()));
-  if (address) return { address };
+  const views = await viewsIn(file);
+  if (views) return views;
   if (!shape) throw new Error("No model is shown, so that the image has no place; open a view first.");
   const { through: _, ...rest } = scene;
   return { scene: { ...rest, image: fieldOf(await bytesOfImage(file, shape)) } };
-}
-
-function addressIn(bytes) {
-  try {
-    return textOf(bytes);
-  } catch {
-    return null; // what it carries is no address
-  }
 }
 
 /** The bytes of an image file, scaled and cut to a shape [C, H, W]. */
@@ -44,7 +36,7 @@ async function bytesOfImage(file, [channels, height, width]) {
   try {
     picture = await createImageBitmap(file);
   } catch {
-    throw new Error(`${file.name} is no image that the browser reads; allowed: PNG or JPEG.`);
+    throw new Error(`${file.name} is no image that the browser reads; allowed: PNG, JPEG, or a file that this page has saved.`);
   }
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d");

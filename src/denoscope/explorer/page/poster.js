@@ -50,9 +50,13 @@ export function withText(png, text) {
   return found;
 }
 
+/** Whether bytes are the beginning of a PNG. */
+export function isPng(bytes) {
+  return SIGNATURE.every((byte, k) => bytes[k] === byte);
+}
+
 /** The address that a PNG carries; null without one. */
 export function textOf(png) {
-  if (SIGNATURE.some((byte, k) => png[k] !== byte)) return null;
   const view = new DataView(png.buffer, png.byteOffset, png.byteLength);
   for (let at = 8; at + 12 <= png.length; at += 12 + view.getUint32(at)) {
     const length = view.getUint32(at);

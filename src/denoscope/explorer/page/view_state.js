@@ -7,6 +7,7 @@ const SCENE = [
   "model", "scheduler", "steps", "base_seed", "direction_seeds", "geometry", "length", "dtype", "lanes", "noise_seed",
   "reject", "image", "image_level", "through", "map",
 ];
+const LONGEST_ADDRESS = 8192;
 const CENTER_GUARD = 2;
 const ORIGIN = ["0", "0"];
 
@@ -30,6 +31,11 @@ export function sceneOf(address) {
 export function hasScene(address) {
   const { model, map } = sceneOf(address);
   return Boolean(model || map);
+}
+
+/** Whether something from outside is an address of a view. */
+export function isAddress(text) {
+  return typeof text === "string" && text.startsWith("#") && text.length <= LONGEST_ADDRESS && hasScene(text);
 }
 
 /** The view of an address in a scene of a length and depth. What is missing or malformed takes its default. */
