@@ -5,15 +5,19 @@ import os
 import shutil
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from explorer_pages import Pages, Running, served
 from playwright.sync_api import Browser, sync_playwright
 
 from denoscope.config import SystemConfig
+from denoscope.explorer.job_queue import DONE, Job
 from denoscope.explorer.models import Models
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.server.application import application
 from denoscope.explorer.session import Session
+from denoscope.explorer.tile_address import CELLS
+from denoscope.explorer.tile_picture import TilePicture
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--process-per-site"]
@@ -60,8 +64,16 @@ def pages(browser) -> Pages:
 
 @pytest.fixture
 def no_tiles(explorer, monkeypatch):
-    """The server computes no tiles, for tests of what is beside the map."""
-    monkeypatch.setattr(explorer.session, "tiles", lambda *_: [])
+    """The server computes no tiles, for tests of what is beside the map: all of them are of no class."""
+    blank = TilePicture(np.zeros((4, CELLS, CELLS), np.uint8), finished=True)
+
+    def tiles(_scene, addresses, report, _kind):
+        for address in addresses:
+            report(address, blank)
+            report(address, DONE)
+        return [Job(0, list, print) for _ in addresses]
+
+    monkeypatch.setattr(explorer.session, "tiles", tiles)
 
 
 @pytest.fixture

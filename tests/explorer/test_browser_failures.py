@@ -3,19 +3,22 @@
 import threading
 
 import numpy as np
+import pytest
+from explorer_pages import WAIT
 from page_actions import between, finish
 
 from denoscope.explorer.atlas import Atlas
 from denoscope.explorer.tile_picture import TilePicture
 
 
-def test_a_tile_on_which_the_model_fails_is_marked_and_the_others_go_on(open_page, monkeypatch):
+def test_a_tile_that_fails_is_marked_and_asked_for_again_by_a_button_or_a_move(open_page, monkeypatch):
     fine, coarse = Atlas.fine, Atlas.coarse
+    failures = ["first"]
 
     def failing(stage):
         def pieces(atlas, address):
-            if str(address) == "2/2/0":
-                raise RuntimeError("on purpose")
+            if failures and str(address) == "2/2/0":
+                raise RuntimeError(failures[0])
             yield from stage(atlas, address)
 
         return pieces
@@ -23,12 +26,67 @@ def test_a_tile_on_which_the_model_fails_is_marked_and_the_others_go_on(open_pag
     monkeypatch.setattr(Atlas, "fine", failing(fine))
     monkeypatch.setattr(Atlas, "coarse", failing(coarse))
     page = open_page(f"#model=digits&steps=2&level=2&at={between(2, 2, 0)}")
-    page.wait_for_selector("canvas.failed[data-tile='2/2/0'][title='RuntimeError: on purpose']")
+    asked = []
+    page.on(
+        "request",
+        lambda request: request.url.endswith("/api/view") and asked.append(request.post_data_json["tiles"]),
+    )
+    page.wait_for_selector("canvas.failed[data-tile='2/2/0'][title='RuntimeError: first']")
     page.wait_for_selector("canvas[data-tile='2/1/0'][data-finished=true]")
-    page.wait_for_selector("#work:has-text('a tile failed: RuntimeError: on purpose')")
-    page.locator("#map").focus()
+    page.wait_for_selector("#failure:has-text('a tile failed: RuntimeError: first')")
+    page.click("#open-settings")
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 100)))")
+    assert not asked, "a map that only changes its size asks for no failed tile"
+    failures[0] = "second"
+    page.click("#failure button")
+    page.wait_for_selector("#failure:has-text('a tile failed: RuntimeError: second')")
+    assert asked == [["2/2/0"]] and page.evaluate("document.activeElement.id") == "map"
+    failures.clear()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("canvas[data-tile='2/2/0'][data-finished=true]:not(.failed)")
+    page.wait_for_selector("#failure", state="hidden")
     page.keyboard.press("Home")
     page.wait_for_selector("canvas[data-tile='2/1/1'][data-finished=true]")
+
+
+@pytest.mark.usefixtures("no_tiles")
+def test_a_request_that_fails_is_said_and_sent_again(browser, explorer):
+    context = browser.new_context(
+        viewport={"width": 480, "height": 420}
+    )  # Chromium writes failures into the console
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    answers = {
+        "scene": lambda route: route.fulfill(status=500, json={"error": "RuntimeError: no model"}),
+        "view": lambda route: route.fulfill(body=""),
+        "point": lambda route: route.abort(),
+        "pair": lambda route: route.fulfill(status=502, body="<html>"),
+    }
+    for name, answer in answers.items():
+        page.route(f"**/api/{name}*", answer)
+    page.goto(f"{explorer.gate.link}#model=digits&steps=2&a=1.0,1.0@2&b=2.0,1.0@2")
+    page.wait_for_selector("#message:has-text('RuntimeError: no model')")
+    again = page.locator("#message button")
+    page.unroute("**/api/scene*")
+    again.click()
+    page.wait_for_selector("#failure:has-text('the server ended its answer too early')")
+    page.wait_for_selector("#message:has-text('the server does not answer')")
+    assert page.locator("#point").is_hidden() and page.locator(".pin").count() == 2
+    for name in ("view", "point"):
+        page.unroute(f"**/api/{name}*")
+    page.click("#failure button")
+    page.wait_for_selector("#failure", state="hidden")
+    again.press("Enter")
+    page.wait_for_selector("#message:has-text('the server answered 502')")
+    assert page.locator("#point").is_visible() and page.locator("#pair").is_hidden()
+    assert page.evaluate("document.activeElement.id") == "map"
+    page.unroute("**/api/pair*")
+    again.click()
+    page.wait_for_selector("#pair:not([hidden])")
+    page.evaluate("location.hash = 'model=digits&steps=0'")
+    page.wait_for_selector("#message:has-text('steps')")
+    assert again.is_hidden(), "what is refused would be refused again"
+    context.close()
 
 
 def test_the_work_for_a_browser_that_leaves_is_dropped(open_page, explorer, monkeypatch):

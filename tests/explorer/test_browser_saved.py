@@ -10,7 +10,7 @@ from page_actions import address_of, between, color_at, drop, finish, middle_of,
 from PIL import Image
 
 
-def test_saved_files_lead_back_to_their_view(open_page, explorer, monkeypatch):
+def test_saved_files_lead_back_to_their_view(open_page, request):
     page = open_page(f"#model=digits&steps=2&level=4&at={between(4, 9, 8)}&layer=margin")
     finish(page)
     address = "#" + page.url.partition("#")[2]
@@ -20,7 +20,7 @@ def test_saved_files_lead_back_to_their_view(open_page, explorer, monkeypatch):
         assert picture.text["denoscope"] == address
         box = page.locator("#map").bounding_box()
         assert picture.size == (round(2 * box["width"]), round(2 * box["height"]))
-    monkeypatch.setattr(explorer.session, "tiles", lambda *_: [])
+    request.getfixturevalue("no_tiles")
     page.click("#open-settings")
     for name, content in files.items():
         page.click("#home")

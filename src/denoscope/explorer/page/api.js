@@ -5,8 +5,7 @@ export const exported = null;
 
 /** An answer of the server as JSON; its errors are thrown with their message. */
 export async function ask(path, fields = {}, signal = undefined) {
-  const response = await fetch(`api/${path}?${new URLSearchParams(fields)}`, { signal });
-  return answerOf(response);
+  return answerOf(await reached(`api/${path}?${new URLSearchParams(fields)}`, { signal }));
 }
 
 /** The answer to what is sent, as bytes; its errors are thrown with their message. */
@@ -16,7 +15,7 @@ export async function post(path, content) {
 }
 
 async function sent(path, content, signal) {
-  const response = await fetch(`api/${path}`, {
+  const response = await reached(`api/${path}`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(content),
@@ -26,15 +25,26 @@ async function sent(path, content, signal) {
   return response;
 }
 
+async function reached(address, request) {
+  try {
+    return await fetch(address, request);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("the server does not answer; is denoscope explore still running?");
+  }
+}
+
+/** An answer as JSON. An error is `refused` if the same request would fail again. */
 async function answerOf(response) {
   let content;
   try {
     content = await response.json();
-  } catch {
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
     throw new Error(`the server answered ${response.status}`);
   }
-  if (!response.ok) throw new Error(content.error ?? `the server answered ${response.status}`);
-  return content;
+  if (response.ok) return content;
+  throw Object.assign(new Error(content.error ?? `the server answered ${response.status}`), { refused: response.status < 500 });
 }
 
 /** The lines of JSON that the server sends as it computes the tiles of a view. */

@@ -5,7 +5,7 @@ import { Bookmarks } from "./bookmarks.js";
 import { showCell } from "./cell_panel.js";
 import { ONE, positionOf } from "./exact.js";
 import { growthText } from "./growth.js";
-import { find, offerLink, say } from "./messages.js";
+import { find, offerLink, say, sayFailure } from "./messages.js";
 import { showLegend } from "./palette.js";
 import { PlaneMap } from "./plane_map.js";
 import { PairPanel } from "./pair_panel.js";
@@ -32,7 +32,9 @@ const store = new TileStore({
     showGrowth();
   },
   onWork: (left, error) => {
-    find("work").textContent = left ? `computing ${left} tiles` : error ? `a tile failed: ${error}` : "";
+    find("work").textContent = left ? `computing ${left} tiles` : "";
+    find("failure").hidden = left > 0 || !error;
+    find("failure").querySelector("span").textContent = `a tile failed: ${error}`;
     document.body.dataset.work = String(left);
   },
 });
@@ -94,6 +96,7 @@ async function open() {
       find("scene-summary").title = summaryOf(scene, facts);
     }
     view = viewOf(address, facts);
+    store.forgetFailures();
     find("layer").querySelector("[value=growth]").hidden = facts.growth === false;
     find("layer").value = view.layer;
     find("opacity").value = String(view.opacity);
@@ -106,27 +109,35 @@ async function open() {
     await showPoint();
   } catch (error) {
     document.body.dataset.state = "failed";
-    say(error.message);
+    sayFailure(error, open);
   }
 }
 
+/** Bring the address up to date. @returns whether it changed */
 function writeAddress() {
   const address = addressOf(scene, view, facts.length);
-  if (address !== location.hash) history.replaceState(null, "", address);
+  const changed = address !== location.hash;
+  if (changed) history.replaceState(null, "", address);
+  return changed;
 }
 
 function moved() {
   if (!view) return;
   view.level = plane.level;
   view.center = plane.center;
-  writeAddress();
+  // A map that only changes its size, as by an error line, asks for no failed tile: that could go on forever.
+  if (writeAddress()) store.forgetFailures();
   const { length, pixels } = rulerOf(view.level, facts.length);
   find("ruler-bar").style.width = `${pixels}px`;
   find("ruler-text").textContent = distanceText(length);
   find("level").textContent = levelText(view.level, facts);
   document.body.dataset.floor = String(view.level >= facts.deepest);
   clearTimeout(settling);
-  settling = setTimeout(() => store.want(plane.visible(), plane.kind), SETTLE);
+  settling = setTimeout(wantTiles, SETTLE);
+}
+
+function wantTiles() {
+  store.want(plane.visible(), plane.kind);
 }
 
 function pointed(position) {
@@ -160,6 +171,7 @@ async function showPoint() {
   }
   const request = new AbortController();
   asking = request;
+  let shown = false;
   find("panel").setAttribute("aria-busy", "true");
   try {
     const fields = { ...scene, cell: cellKey(cell), layers: view.shown.join(",") };
@@ -172,13 +184,16 @@ async function showPoint() {
     }
     if (facts.map) showCell(find("panel"), point);
     else panel.show(point, { colors: facts.colors, shown: view.shown, step: view.step });
+    shown = true;
     say("");
     if (!other || exported || facts.map) return;
     const both = { ...scene, a: cellKey(cell), b: cellKey(other), layers: view.shown.join(",") };
     const answer = await ask("pair", both, request.signal);
     if (asking === request) pair.show(answer, facts);
   } catch (error) {
-    if (error.name !== "AbortError") say(error.message);
+    if (asking !== request) return;
+    if (!shown) panel.hide(); // it shows another point
+    sayFailure(error, showPoint);
   } finally {
     if (asking === request) find("panel").removeAttribute("aria-busy");
   }
@@ -194,6 +209,11 @@ find("opacity").addEventListener("input", (event) => {
   view.opacity = Number(event.target.value);
   plane.restyle({ opacity: view.opacity });
   writeAddress();
+});
+find("failure").querySelector("button").addEventListener("click", () => {
+  find("map").focus(); // the button goes
+  store.forgetFailures();
+  wantTiles();
 });
 find("home").addEventListener("click", () => plane.show([ONE / 2n, ONE / 2n], 2));
 offerLink(writeAddress);

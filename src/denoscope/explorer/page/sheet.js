@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { LabelFilter, chosenRows } from "./label_filter.js";
-import { find, offerLink, say } from "./messages.js";
+import { find, offerLink, say, sayFailure } from "./messages.js";
 import { PairPanel } from "./pair_panel.js";
 import { PointPanel } from "./point_panel.js";
 import { addressOf, stateOf } from "./sheet_address.js";
@@ -50,7 +50,7 @@ async function open() {
     document.body.dataset.state = "open";
   } catch (error) {
     document.body.dataset.state = "failed";
-    say(error.message);
+    sayFailure(error, open);
   }
 }
 
@@ -83,7 +83,7 @@ async function knowLabels() {
     if (state.label) await showPage();
   } catch (error) {
     find("work").textContent = "";
-    say(error.message);
+    sayFailure(error, knowLabels);
   }
 }
 
@@ -118,7 +118,7 @@ async function showPage() {
     grid.mark([state.sample, state.other]);
     find("grid").dataset.rows = String(shown.length);
   } catch (error) {
-    if (error.name !== "AbortError") say(error.message);
+    if (paging === request) sayFailure(error, showPage);
   } finally {
     if (paging === request) find("grid").removeAttribute("aria-busy");
   }
@@ -148,6 +148,7 @@ async function showSamples() {
   }
   asking = new AbortController();
   const request = asking;
+  let known = false;
   find("panel").setAttribute("aria-busy", "true");
   try {
     const layers = state.layers.join(",");
@@ -155,13 +156,16 @@ async function showSamples() {
     if (asking !== request) return;
     const words = { title: titleOf(sample), facts: factsOf(sample) };
     panel.show({ ...sample, ...words }, { colors: facts.colors, shown: state.layers, step: state.step });
+    known = true;
     find("classes").hidden = !sample.probabilities.some((values) => values.length);
     say("");
     if (!state.other) return;
     const answer = await ask("samples", { a: state.sample, b: state.other, layers }, request.signal);
     if (asking === request) pair.show(answer, facts);
   } catch (error) {
-    if (error.name !== "AbortError") say(error.message);
+    if (asking !== request) return;
+    if (!known) panel.hide(); // it shows another sample
+    sayFailure(error, showSamples);
   } finally {
     if (asking === request) find("panel").removeAttribute("aria-busy");
   }

@@ -49,12 +49,13 @@ export class TileStore {
     this.stream = stream;
     try {
       for await (const line of tileLines(this.scene, missing, stream.signal, kind)) {
-        const data = line.error ? null : await inflated(bytesOf(line.data));
+        const data = line.error ? this.get(line.tile)?.data : await inflated(bytesOf(line.data));
         if (this.stream !== stream) return;
         this.put(line.tile, { data, finished: line.finished ?? false, error: line.error });
         if (line.finished || line.error) left.delete(line.tile);
         tellWork();
       }
+      if (left.size) throw new Error("the server ended its answer too early");
     } catch (error) {
       if (this.stream === stream) {
         for (const key of left) this.put(key, { ...this.get(key), error: error.message });
@@ -77,9 +78,13 @@ export class TileStore {
     this.onTile(key);
   }
 
-  /** Forget failures, so that they are tried again. */
-  retry() {
-    for (const [key, tile] of this.tiles) if (tile.error) this.tiles.delete(key);
+  /** Forget failures, so that their tiles are asked for again: by `want` alone they are not, since it follows each of them. */
+  forgetFailures() {
+    for (const [name, tile] of this.tiles) {
+      if (!tile.error) continue;
+      delete tile.error;
+      this.onTile(name.split(" ")[1]);
+    }
   }
 
   /** The planes of a tile of the present kind, or the part of the nearest tile above it that has arrived; null without one. */
