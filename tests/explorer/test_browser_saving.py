@@ -14,6 +14,7 @@ from page_actions import between, finish, saved
 from PIL import Image
 
 from denoscope.explorer.coordinates import coordinate
+from denoscope.explorer.layer_colors import LAYERS, colors_of
 from denoscope.explorer.saving.saved_file import Progress
 from denoscope.explorer.session import Session
 
@@ -51,11 +52,21 @@ def test_a_poster_and_the_cells_show_the_same_labels_at_the_same_place(open_page
     assert seen <= set(enumerate(explorer.session.colors)) and len(seen) > 1
 
 
-def test_a_film_is_saved(open_page):
-    page = open_page("#model=digits&steps=2&level=0&at=0,0")
+def test_a_film_is_saved_in_the_colours_of_the_page(open_page, explorer):
+    page = open_page("#model=digits&steps=2&level=0&at=0,0&layer=margin")
     content = saved(page, "film").read_bytes()
     assert content[:3] == b"GIF" or content[4:8] == b"ftyp"
     assert page.inner_text("#work") == "film saved" and page.locator("#saving").is_hidden()
+    colors = list(explorer.session.colors)
+    tables = page.evaluate(
+        """async ([layers, colors]) => {
+          const { tableOf } = await import("/palette.js");
+          return layers.map((layer) => tableOf(layer, colors));
+        }""",
+        [LAYERS, colors],
+    )
+    for layer, table in zip(LAYERS, tables, strict=True):
+        assert table == colors_of(layer, colors).tolist(), layer
 
 
 @pytest.mark.usefixtures("no_tiles")

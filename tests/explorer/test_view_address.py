@@ -67,5 +67,11 @@ def test_an_address_without_a_valid_view_is_refused(rest, part):
         View.of(f"#model=digits&{rest}", length="16", deepest=40)
 
 
+def test_the_layer_of_a_view_is_the_one_named_and_otherwise_the_class():
+    rests = ["layer=growth", "layer=margin", "layer=x", ""]
+    views = [View.of(f"#model=digits&{rest}", length="16", deepest=40) for rest in rests]
+    assert [view.layer for view in views] == ["growth", "margin", "class", "class"]
+
+
 def test_a_level_beyond_the_floor_is_the_last_one():
     assert View.of("#model=digits&level=64", length="16", deepest=40).level == 40

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from denoscope.explorer.coordinates import cell_at
+from denoscope.explorer.layer_colors import CLASS, LAYERS
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import CELLS, CellAddress, TileAddress
 from denoscope.foundation.errors import UserError
@@ -33,11 +34,11 @@ class View:
 
     level: int
     middle: CellAddress
-    layer: str = "class"
+    layer: str = CLASS
 
     @classmethod
     def of(cls, address: str, *, length: str, deepest: int) -> View:
-        """The view of an address in a plane of a side and depth; the whole plane if it names none.
+        """The view of an address in a plane of a side and depth; the whole plane and classes if it names none.
 
         Raises: UserError if its level or coordinates are invalid.
         """
@@ -47,7 +48,8 @@ class View:
             raise UserError(f"level is {text[:80]!r}; allowed: 0 to {deepest}")
         level = min(int(text), deepest)
         middle = cell_at(fields.get("at", "0,0"), level, length)
-        return cls(level, middle, fields.get("layer", cls.layer))
+        layer = fields.get("layer", CLASS)
+        return cls(level, middle, layer if layer in LAYERS else CLASS)
 
     @property
     def tiles(self) -> list[TileAddress]:

@@ -35,15 +35,23 @@ def frame(labels: np.ndarray, rgb: np.ndarray, caption: str, *, part: float = 1.
     return captioned(Image.fromarray(pixels), caption)
 
 
-def captioned(picture: Image.Image, caption: str) -> Image.Image:
-    """A frame of up to 32 colours: a picture above its caption."""
+def captioned(
+    picture: Image.Image, caption: str, *, legend: Image.Image | None = None, colors: int = 32
+) -> Image.Image:
+    """A frame of up to `colors` colours: a picture above its caption.
+
+    Args:
+        legend: a picture of the caption's height, which stands at its end.
+    """
     from PIL import Image, ImageDraw
 
     width, height = picture.size
     image = Image.new("RGB", (width, height + CAPTION))
     image.paste(picture)
     ImageDraw.Draw(image).text((6, height + 3), caption, fill=(255, 255, 255))
-    return image.convert("P", palette=Image.Palette.ADAPTIVE, colors=32)
+    if legend is not None:
+        image.paste(legend, (width - legend.width, height))
+    return image.convert("P", palette=Image.Palette.ADAPTIVE, colors=colors)
 
 
 def colored(labels: np.ndarray, rgb: np.ndarray) -> np.ndarray:

@@ -2,48 +2,57 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from denoscope.explorer.atlas import Atlas
+from denoscope.explorer.atlas import GROWTH, Atlas
+from denoscope.explorer.layer_colors import CLASS, ENDS, LAYERS, colors_of, shades
 from denoscope.explorer.saving.saved_file import Progress, SavedFile, Saving
 from denoscope.explorer.tile_address import CELLS, CellAddress, TileAddress
 from denoscope.explorer.view_address import View
 from denoscope.figures.animation_files import write_animation
-from denoscope.figures.animations import WIDTH, captioned, colored, palette
+from denoscope.figures.animations import CAPTION, WIDTH, captioned
 
 if TYPE_CHECKING:
     from PIL import Image
 
 FRAMES = 8
 """Frames from one level to the next."""
+SHADED = 128
+"""Colours of a frame of shades."""
+BAR, GAP = 64, 4
+"""Pixels of the shades in a caption, and of the gaps around them."""
+Captioned = Callable[["Image.Image", str], "Image.Image"]
 
 
 def zoom_film(atlas: Atlas, colors: Sequence[str], address: str) -> Saving:
-    """The classes around the middle of a view, from level 0 to its level: MP4 if the extra `video` is installed, otherwise GIF.
+    """The layer of a view around its middle, from level 0 to its level: MP4 if the extra `video` is installed, otherwise GIF.
 
     Raises: UserError if the address is invalid.
     """
     view = View.of(address, length=atlas.plane.length, deepest=atlas.deepest)
     windows = [Window.around(view.middle, level) for level in range(view.level + 1)]
-    rgb, pictures = palette(colors), []
+    table, pictures = colors_of(view.layer, colors), []
+    stage, plane = (atlas.growth, 0) if view.layer == GROWTH else (atlas.fine, LAYERS.index(view.layer))
     done, count = 0, sum(len(window.tiles) for window in windows) + 1
     for window in windows:
         planes = {}
         for tile in window.tiles:
-            for picture in atlas.fine(tile):
-                planes[tile] = picture.planes[0]
+            for picture in stage(tile):
+                if picture is not None:
+                    planes[tile] = picture.planes[plane]
                 yield Progress(done, count)
             done += 1
-        pictures.append(window.picture(planes, rgb))
+        pictures.append(window.picture(planes, table))
     yield Progress(done, count)
-    yield _film(frames(windows, pictures, float(atlas.plane.length)))
+    yield _film(frames(windows, pictures, float(atlas.plane.length), captions(view.layer)))
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,8 @@ class Window:
         columns, rows = (sorted({start // CELLS, (start + CELLS - 1) // CELLS}) for start in (self.i, self.j))
         return [TileAddress(self.level, x, y) for x in columns for y in rows]
 
-    def picture(self, planes: Mapping[TileAddress, np.ndarray], rgb: np.ndarray) -> Image.Image:
-        """The classes of the window, v upwards, of the planes `label + 1` of its tiles."""
+    def picture(self, planes: Mapping[TileAddress, np.ndarray], table: np.ndarray) -> Image.Image:
+        """The window, v upwards, of the bytes of its tiles, each in its colour of a table."""
         from PIL import Image
 
         whole = np.zeros((2 * CELLS, 2 * CELLS), np.uint8)
@@ -80,17 +89,44 @@ class Window:
             row, column = CELLS * (tile.y - y), CELLS * (tile.x - x)
             whole[row : row + CELLS, column : column + CELLS] = plane
         bottom, left = self.j % CELLS, self.i % CELLS
-        labels = whole[bottom : bottom + CELLS, left : left + CELLS].astype(int) - 1
-        return Image.fromarray(colored(labels, rgb)[::-1].copy())
+        shown = whole[bottom : bottom + CELLS, left : left + CELLS]
+        return Image.fromarray(table[shown[::-1]])
+
+
+def captions(layer: str) -> Captioned:
+    """A function that puts a caption under a picture of a layer, with the legend of shades at its end."""
+    if layer == CLASS:
+        return captioned
+    return functools.partial(captioned, legend=legend(layer), colors=SHADED)
+
+
+def legend(layer: str) -> Image.Image:
+    """The name of a layer and its shades between their ends."""
+    from PIL import Image, ImageDraw
+
+    low, high = ENDS[layer]
+    before, after = f"{layer}  {low}", high
+    lengths = [round(ImageDraw.Draw(Image.new("RGB", (1, 1))).textlength(text)) for text in (before, after)]
+    bar = np.broadcast_to(shades(np.linspace(0, 1, BAR)), (CAPTION // 2, BAR, 3))
+    image = Image.new("RGB", (sum(lengths) + BAR + 3 * GAP, CAPTION))
+    draw = ImageDraw.Draw(image)
+    draw.text((0, 3), before, fill=(255, 255, 255))
+    image.paste(Image.fromarray(bar.copy()), (lengths[0] + GAP, CAPTION // 4))
+    draw.text((lengths[0] + BAR + 2 * GAP, 3), after, fill=(255, 255, 255))
+    return image
 
 
 def frames(
-    windows: Sequence[Window], pictures: Sequence[Image.Image], length: float
+    windows: Sequence[Window], pictures: Sequence[Image.Image], length: float, caption: Captioned
 ) -> Iterator[Image.Image]:
     """The frames of a film: each level is magnified to twice its size, with the finer picture of the next one in it."""
+
+    def framed(picture: Image.Image, level: int, side: float) -> Image.Image:
+        return caption(picture, f"level {level}   side {side:.2e} (L2)")
+
     for k, (window, picture) in enumerate(zip(windows, pictures, strict=True)):
         if k + 1 == len(windows):
-            yield _frame(picture.resize((WIDTH, WIDTH), 0), window.level, length / 2**window.level)
+            yield framed(picture.resize((WIDTH, WIDTH), 0), window.level, length / 2**window.level)
             return
         following = windows[k + 1]
         # The corner of the next window, in cells of this one.
@@ -105,11 +141,7 @@ def frames(
             size = round(CELLS / 2 * scale)
             place = (inner[0] - left) * scale, WIDTH - (inner[1] - bottom) * scale - size
             frame.paste(pictures[k + 1].resize((size, size), 0), (round(place[0]), round(place[1])))
-            yield _frame(frame, window.level, length * side / CELLS / 2**window.level)
-
-
-def _frame(picture: Image.Image, level: int, side: float) -> Image.Image:
-    return captioned(picture, f"level {level}   side {side:.2e} (L2)")
+            yield framed(frame, window.level, length * side / CELLS / 2**window.level)
 
 
 def _film(made: Iterator[Image.Image]) -> SavedFile:
