@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from denoscope.dynamics.sensitivity.krylov_state import (
     refine_small_values,
 )
 from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
-from denoscope.dynamics.sensitivity.step_jacobian import log_determinant
+from denoscope.dynamics.sensitivity.step_jacobian import AGREEMENT, log_determinant
 from denoscope.foundation import tensor_files
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import Checkpoint, parse_checkpoint
@@ -52,8 +53,8 @@ class Spectrum(Result):
         residuals: [k] ‖Jᵀu − σv‖/σ, the first-order bound on the relative error of a singular value, whose error is of
             second order in it.
         iterations: iterations that were needed.
-        log_det: ln|det ∂x_0/∂x_T|, if all exponents were computed: their sum or, where rounding spoils it, the sum over
-            steps of ln|det J_k| by LU. None if rounding spoils that too.
+        log_det: ln|det ∂x_0/∂x_T|, if all exponents were computed: their sum or, where rounding may change it by more
+            than 1e-6, the sum over steps of ln|det J_k| by LU. None if rounding spoils both.
         difference_errors: [k] ‖Jv − Δ‖/‖Jv‖ with Δ a central difference along `right[i]`, if requested.
     """
 
@@ -197,7 +198,7 @@ def _result(
         right=right,
         residuals=residuals,
         iterations=int(data["iterations"]),
-        log_det=_log_det(flow, x_T, exponents, unresolved) if is_whole else None,
+        log_det=_log_det(flow, x_T, exponents, unresolved, precision * _spread(data)) if is_whole else None,
         difference_errors=errors,
         origin=origin,
         warnings=(
@@ -215,10 +216,21 @@ def _spread(data: xarray.Dataset) -> float:
 
 
 def _log_det(
-    flow: DenoisingMap, x_T: torch.Tensor, exponents: np.ndarray, unresolved: np.ndarray
+    flow: DenoisingMap, x_T: torch.Tensor, exponents: np.ndarray, unresolved: np.ndarray, rounding: float
 ) -> float | None:
-    """ln|det J| from all exponents, or from the Jacobians of the steps if rounding spoils an exponent."""
-    return log_determinant(flow, x_T) if unresolved.any() else float(exponents.sum())
+    """ln|det J| from all exponents, or from the Jacobians of the steps where rounding changes the sum of the exponents.
+
+    `rounding` is the error of a singular value, relative to the largest.
+    """
+    total = float(exponents.sum())
+    if unresolved.any():
+        return log_determinant(flow, x_T)
+    if not np.isfinite(total) or exponents[0] + np.logaddexp.reduce(-exponents) <= math.log(
+        AGREEMENT / rounding
+    ):
+        return total
+    by_steps = log_determinant(flow, x_T)
+    return total if by_steps is None else by_steps
 
 
 def _convergence_warnings(left_to_come: float, tolerance: float, iterations: int) -> list[str]:
