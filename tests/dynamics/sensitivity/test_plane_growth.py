@@ -50,14 +50,13 @@ def test_a_ridge_follows_a_straight_boundary():
     assert leading.max() > leading[0].max() + 1
 
 
-def test_growth_is_that_of_a_plain_jacobian(make_unet, make_scheduler):
-    denoiser = ds.load(make_unet(), scheduler=make_scheduler("ddim"), dtype="float64", device="cpu")
-    plane = noise.plane((2, 2), denoiser.shape, lengths=(20.0, 20.0))
-    found = dynamics.plane_growth(denoiser, plane, steps=2, batch_size=3)
-    both = torch.stack([d.flatten() for d in noise.plane((2, 2), denoiser.shape).directions], 1)
+def test_growth_is_that_of_a_plain_jacobian(exact):
+    plane = noise.plane((2, 2), exact.shape, lengths=(20.0, 20.0))
+    found = dynamics.plane_growth(exact, plane, steps=2, batch_size=3)
+    both = torch.stack([d.flatten() for d in noise.plane((2, 2), exact.shape).directions], 1)
     for index in (1, 2):  # whose places differ
         x_T = plane.batch([index]).double()
-        values = torch.linalg.svdvals(plain_jacobian(denoiser, x_T, 2) @ both)
+        values = torch.linalg.svdvals(plain_jacobian(exact, x_T, 2) @ both)
         np.testing.assert_allclose(found["growth"].values[index % 2, index // 2], values.log(), atol=1e-9)
 
 

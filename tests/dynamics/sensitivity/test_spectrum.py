@@ -9,7 +9,6 @@ from analytic import ddim_factors, ddpm_factor, denoiser_of, gaussian, levels, s
 from plain_jacobian import jacobian_of, plain_jacobian
 
 import denoscope as ds
-from denoscope.dynamics.known.analytic_models import TwoGaussians
 from denoscope.dynamics.sensitivity.full_spectrum import full_spectrum
 from denoscope.dynamics.sensitivity.local_expansion import local_expansion
 from denoscope.dynamics.sensitivity.spectrum import spectrum
@@ -59,24 +58,6 @@ def test_singular_vectors_of_gaussian_data_are_eigenvectors_of_the_covariance(ki
             assert abs(found.left[index].flatten() @ q[:, index]) == pytest.approx(1, abs=tolerance)
             assert vector.flatten() @ found.left[index].flatten() > 0  # the map reverses no direction
     assert leading.residuals.max() < 1e-5
-
-
-def test_the_exponent_on_the_boundary_of_two_gaussians_is_huge():
-    """|m| = 3, s² = 0.04, 50 steps: 26.9569954 along m, −1.7361045 across, on a perfectly straight boundary."""
-    mean, scheduler = torch.tensor([3.0, 0.0, 0.0]), scheduler_of("ddim")
-    denoiser = denoiser_of(TwoGaussians(mean, 0.04, scheduler), scheduler, 3)
-    on_boundary = torch.tensor([0.0, 0.7, -0.2]).double().reshape(1, 1, 1, 3)
-    for found in (
-        spectrum(denoiser, on_boundary, 3, steps=50),
-        full_spectrum(denoiser, on_boundary, steps=50),
-    ):
-        np.testing.assert_allclose(found.exponents, [26.9569954, -1.7361045, -1.7361045], atol=2e-7)
-        assert abs(found.right[0].flatten()[0]) == pytest.approx(1)
-
-
-def test_ancestral_sampling_forgets_the_initial_noise():
-    ddim, ddpm = (spectrum(gaussian(EIGENVALUES, kind), some(4), 1, steps=50) for kind in ("ddim", "ddpm"))
-    assert math.exp(ddim.exponents[0]) / math.exp(ddpm.exponents[0]) > 70
 
 
 def test_exponents_of_a_unet_are_those_of_a_plain_jacobian(exact):
@@ -164,11 +145,12 @@ def test_central_differences_agree_unless_the_map_has_a_kink(exact):
 
 
 def test_the_result_contains_its_origin_and_is_reproducible(tiny):
-    found = spectrum(tiny, torch.zeros(1, *tiny.shape), 2, steps=2, seed=5)
+    options = {"k": 2, "steps": 2, "seed": 5, "iterations": 3}
+    found = spectrum(tiny, torch.zeros(1, *tiny.shape), **options)
     stored = found.to_dict()
     assert stored["origin"]["fingerprint"]["num_steps"] == 2 and stored["origin"]["seed"] == 5
     assert len(stored["exponents"]) == 2 and "left" not in stored and found.to_json()
-    again = spectrum(tiny, torch.zeros(1, *tiny.shape), 2, steps=2, seed=5)
+    again = spectrum(tiny, torch.zeros(1, *tiny.shape), **options)
     assert again.exponents.tobytes() == found.exponents.tobytes()
 
 
@@ -283,7 +265,7 @@ def test_progress_counts_iterations_up_to_the_allowed_number():
     assert reported == [(done, 30) for done in range(1, found.iterations + 1)]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 def test_a_leading_direction_almost_orthogonal_to_the_block_is_found(seed):
     # One eigenvalue is 1.3, all others are 1: a block of 5 of 64 directions contains a thirteenth of the leading one.
     eigenvalues = torch.ones(64, dtype=torch.float64)
@@ -295,8 +277,9 @@ def test_a_leading_direction_almost_orthogonal_to_the_block_is_found(seed):
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_exponents_without_gaps_are_right_or_give_a_warning(seed):
-    denoiser, x_T = gaussian(tuple(np.linspace(3, 1, 400))), some(400)
-    expected = np.log([ddim_factors(value, 4).prod() for value in np.linspace(3, 1, 400)[:4]])
+    variances, x_T = np.linspace(2, 1, 200), some(200)
+    denoiser = gaussian(tuple(variances))
+    expected = np.log([ddim_factors(value, 4).prod() for value in variances[:4]])
     found = spectrum(denoiser, x_T, 4, steps=4, seed=seed)
     allowed = 1e-3 if not found.warnings else 4e-3
     assert (found.exponents <= expected + 1e-9).all()

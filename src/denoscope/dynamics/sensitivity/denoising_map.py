@@ -12,7 +12,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from denoscope.dynamics.sensitivity.forward_mode import ContiguousGroupNorm, prepare_forward_mode
+from denoscope.dynamics.sensitivity.forward_mode import ForwardRules, prepare_forward_mode
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_integer
@@ -183,7 +183,7 @@ class DenoisingMap:
         with (
             self.denoiser.running(),
             matmul_precision.exact(self.denoiser.device, tf32=self.loop.tf32),
-            ContiguousGroupNorm(),
+            ForwardRules(),
             # Fused attention has no forward derivative.
             sdpa_kernel(SDPBackend.MATH),
         ):
