@@ -3,10 +3,12 @@
 import base64
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import xarray
 from starlette.testclient import TestClient
 
 import denoscope as ds
@@ -97,6 +99,12 @@ def test_a_sheet_is_described_and_its_images_are_those_of_the_recording(client_o
 def test_labels_are_those_of_the_bundled_classifier(client_of, pairs):
     answer = client_of(pairs).get("/api/labels").json()
     assert answer == {"labels": ds.classify(pairs.final).label.tolist(), "source": "digits-cnn"}
+
+
+@pytest.mark.parametrize(("side", "together"), [(8, 128), (256, 64), (5000, 1)])
+def test_images_are_read_as_many_at_once_as_fit_into_16_mib(side, together):
+    final = xarray.DataArray(np.broadcast_to(np.float32(0), (200, 1, side, side)))
+    assert Sheet(SimpleNamespace(final=final), "run.zarr").together == together
 
 
 def test_a_sample_shows_what_was_recorded_of_it(client_of, pairs):

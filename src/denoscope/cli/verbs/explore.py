@@ -94,9 +94,15 @@ def _explore_map(target: str, settings: Settings, flags: ExploreFlags) -> None:
     from denoscope.explorer.map_files.map_session import MapSession
     from denoscope.explorer.server.map_application import map_application
     from denoscope.explorer.server.running import serve
+    from denoscope.explorer.tile_address import TileAddress
 
     session = MapSession(MapFile.open(Path(target)), settings.system.class_colors)
-    serve(partial(map_application, session), session.close, port=flags.port, browser=not flags.no_browser)
+
+    def begun(port: int) -> Gate:
+        session.tiles([TileAddress(0, 0, 0)], lambda *_: None)  # fills all cells while the browser opens
+        return map_application(session, port)
+
+    serve(begun, session.close, port=flags.port, browser=not flags.no_browser)
 
 
 def _explore_model(target: str, settings: Settings, flags: ExploreFlags) -> None:

@@ -90,7 +90,10 @@ def beside_boundary(labels: np.ndarray) -> np.ndarray:
 
 
 def nearest_known(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of the nearest known cell of each cell [ny, nx]; a known cell is its own nearest one."""
+    """Row and column of the nearest known cell of each cell, [ny, nx] or broadcast to it; a known cell is its own nearest one."""
+    if known.all():
+        rows, columns = np.ogrid[: known.shape[0], : known.shape[1]]
+        return rows, columns
     from scipy import ndimage
 
     rows, columns = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,8 @@ MOST_IMAGES = 128
 """Images of one answer."""
 IMAGE_BYTES = 2**20
 """Bytes of the images in one answer; larger images are reduced to fit."""
-TOGETHER = 32
-"""Samples that are read at once."""
+MOST_TOGETHER, BYTES_TOGETHER = 128, 2**24
+"""Final images that are read at once, and their bytes: a click waits until they are read."""
 
 
 @dataclass(eq=False)
@@ -64,6 +65,12 @@ class Sheet:
     def shape(self) -> tuple[int, ...]:
         """The shape of an image."""
         return self.recording.final.shape[1:]
+
+    @property
+    def together(self) -> int:
+        """The number of samples whose final images are read at once."""
+        size = math.prod(self.shape) * self.recording.final.dtype.itemsize
+        return min(max(BYTES_TOGETHER // size, 1), MOST_TOGETHER)
 
     @property
     def has_estimates(self) -> bool:
@@ -124,17 +131,18 @@ class Sheet:
         }
 
     def finals(
-        self, rows: Sequence[int], *, together: int = TOGETHER
+        self, rows: Sequence[int], *, together: int | None = None
     ) -> tuple[dict[int, np.ndarray], dict[int, str]]:
         """The final image [C, H, W] of each row, and the error of each whose file cannot be read.
 
         Args:
-            together: the number of samples that are read at once.
+            together: the number of samples that are read at once; by default as many as take 16 MiB, up to 128.
         """
         images: dict[int, np.ndarray] = {}
         errors: dict[int, str] = {}
-        for start in range(0, len(rows), together):
-            part = list(rows[start : start + together])
+        count = together or self.together
+        for start in range(0, len(rows), count):
+            part = list(rows[start : start + count])
             try:
                 images |= zip(part, self.recording.final[part].to_numpy(), strict=True)
             except UserError as error:

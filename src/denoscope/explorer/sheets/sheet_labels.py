@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from denoscope.explorer.sheets.sheet import TOGETHER, Sheet
+from denoscope.explorer.sheets.sheet import Sheet
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading import json_files
 from denoscope.models.classifier import bundled_classifiers
@@ -54,9 +54,9 @@ class SheetLabels:
 
     def all(self) -> Iterator[dict[str, Any] | None]:
         """One answer, the label of each row, None where it is unknown, after None for each piece of work."""
-        rows = self.sheet.rows
-        for start in range(0, len(rows), TOGETHER):
-            self._find(rows[start : start + TOGETHER])
+        rows, together = self.sheet.rows, self.sheet.together
+        for start in range(0, len(rows), together):
+            self._find(rows[start : start + together])
             yield None
         labels: list[int | None] = [None] * len(self.sheet.recording.samples)
         for row in rows:
