@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -27,16 +28,23 @@ def modules() -> dict[str, Path]:
     return {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
+@functools.cache
 def imports() -> Graph:
     """The modules of the package that each module imports: at its top, in a function, or for types alone."""
     files = modules()
     return {module: _imports_of(path, files) - {module, ""} for module, path in files.items()}
 
 
+@functools.cache
+def import_statements(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """All import statements of a file."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def _imports_of(path: Path, files: dict[str, Path]) -> set[str]:
-    tree = ast.parse(path.read_text())
     found = set()
-    for node in ast.walk(tree):
+    for node in import_statements(path):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "denoscope":
             base = (node.module or "").removeprefix("denoscope").lstrip(".")
             inner = [f"{base}.{item.name}".lstrip(".") for item in node.names]

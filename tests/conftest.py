@@ -3,7 +3,9 @@
 import datetime
 import functools
 import gc
+import itertools
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -45,16 +47,30 @@ def _own_folder(tmp_path_factory):
         yield
 
 
-@pytest.fixture(autouse=True)
-def _no_network(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+@pytest.fixture(scope="session", autouse=True)
+def _no_network():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("HF_HUB_OFFLINE", "1")
+        patched.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        yield
 
 
-@pytest.fixture(autouse=True)
-def _no_flush(monkeypatch):
+@pytest.fixture(scope="session", autouse=True)
+def _no_flush():
     """Do not wait for the disk: no test survives a power failure, and a busy disk takes long."""
-    monkeypatch.setattr("os.fsync", lambda _file: None)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("os.fsync", lambda _file: None)
+        yield
+
+
+FOLDERS = itertools.count()
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory, request) -> Path:
+    """An empty folder. pytest's own fixture lists the folders of all earlier tests, which takes long for thousands."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    return tmp_path_factory.mktemp(f"{name}_{next(FOLDERS)}", numbered=False)
 
 
 @pytest.fixture(scope="session")
