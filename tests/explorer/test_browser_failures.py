@@ -104,7 +104,7 @@ def test_the_work_for_a_browser_that_leaves_is_dropped(open_page, explorer, monk
 
     monkeypatch.setattr(Atlas, "fine", endless)
     page = open_page("#model=digits&steps=2&level=0&at=0,0&base_seed=5")
-    page.wait_for_selector("#work:has-text('computing 1 tiles')")
+    page.wait_for_selector("#work:has-text('computing 1 tile')")
     assert begun.wait(60)
     page.goto("about:blank")
     assert ended.wait(60)

@@ -50,7 +50,31 @@ def test_a_link_that_cannot_be_shown_says_why(browser, explorer):
     page.goto(f"{explorer.gate.link}#model=digits&steps=0")
     page.wait_for_selector("body[data-state=failed]")
     page.wait_for_selector("#message:has-text('steps')")
+    assert page.evaluate("document.getElementById('tools').inert"), "there is no view on which to act"
+    page.goto(f"{explorer.gate.link}#model=digits&steps=2")
+    page.wait_for_selector("body[data-state=open]")
+    page.evaluate("location.hash = 'model=digits&steps=0'")
+    page.wait_for_selector("#message:has-text('steps')")
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert address_of(page)["steps"] == "0", (
+        "the line above the map, which moves it, leaves the address as it is"
+    )
     context.close()
+
+
+@pytest.mark.usefixtures("no_tiles")
+def test_the_link_opened_last_is_shown(open_page):
+    page = open_page("#model=digits&steps=2")
+    page.route("**/api/scene*base_seed=1*", lambda _: None)  # no answer
+    page.evaluate("location.hash = 'model=digits&steps=2&base_seed=1'")
+    page.wait_for_selector("body[data-state=opening]")
+    page.locator("#map").press("ArrowRight")
+    assert address_of(page) == {"model": "digits", "steps": "2", "base_seed": "1"}
+    with page.expect_event("requestfailed", lambda request: "base_seed=1" in request.url):
+        page.evaluate("location.hash = 'model=digits&steps=2&base_seed=2'")
+    page.wait_for_selector("body[data-state=open]")
+    assert address_of(page)["base_seed"] == "2"
+    page.unroute("**/api/scene*base_seed=1*")
 
 
 def test_without_the_token_the_page_says_what_to_open(browser, explorer):
@@ -66,6 +90,10 @@ def test_without_the_token_the_page_says_what_to_open(browser, explorer):
 def test_settings_open_another_scene(open_page):
     page = open_page("#model=digits&steps=2")
     page.click("#open-settings")
+    page.keyboard.press("Escape")
+    assert page.locator("#settings").is_hidden()
+    assert page.evaluate("document.activeElement.id") == "open-settings"
+    page.keyboard.press("Enter")
     page.fill("[name=length]", "8")
     page.select_option("[name=geometry]", "flat")
     page.click("#settings button[type=submit]")
@@ -87,3 +115,7 @@ def test_controls_have_names(open_page):
     page = open_page("#model=digits&steps=2&a=1.0,1.0@2")
     page.wait_for_selector("#point:not([hidden])")
     assert nameless(page) == []
+    assert page.get_by_role("application", name=re.compile("^Map of the noise plane")).count() == 1
+    assert page.get_by_role("group", name="Legend").count() == 1
+    live = page.locator("[role=status], [aria-live]").evaluate_all("items => items.map((item) => item.id)")
+    assert "cursor" not in live and "work" in live

@@ -32,6 +32,13 @@ def test_the_keyboard_moves_zooms_and_picks(open_page):
     page.wait_for_url(lambda url: f"at={before}" not in url)
     (u, v), (u_before, v_before) = (map(float, at.split(",")) for at in (address_of(page)["at"], before))
     assert u > u_before and v == pytest.approx(v_before, abs=0.01)
+    page.get_by_role("button", name="Zoom in").press("Enter")
+    page.wait_for_url(re.compile("level=6"))
+    page.get_by_role("button", name="Zoom out").press("Enter")
+    page.wait_for_url(re.compile("level=5"))
+    assert "a" not in address_of(page), "Enter on a button picks no point"
+    page.locator("#map").focus()
+    page.keyboard.press("Control+p")
     assert page.locator("#reticle").is_visible()
     with page.expect_response(re.compile("/api/point")):
         page.keyboard.press("Enter")
@@ -59,6 +66,23 @@ def test_zooming_goes_on_beyond_a_new_anchor(open_page, explorer):
     again = open_page(f"#{link}")
     again.wait_for_selector("#point:not([hidden])")
     assert again.url.partition("#")[2] == link
+
+
+@pytest.mark.usefixtures("no_tiles")
+def test_a_view_of_more_tiles_than_a_request_may_hold_is_complete(open_page):
+    page = open_page("#model=digits&steps=2")
+    left, asked = page.evaluate(
+        """async () => {
+          const { TileStore, LABELS } = await import("/tile_store.js");
+          const left = [];
+          const store = new TileStore({ onTile: () => {}, onWork: (count, error) => left.push(error ?? count) });
+          store.enter({ model: "digits", steps: "2" });
+          const keys = Array.from({ length: 200 }, (_, k) => `4/${k % 16}/${Math.floor(k / 16)}`);
+          await store.want(keys, LABELS);
+          return [left, keys.filter((key) => store.get(key)?.finished).length];
+        }"""
+    )
+    assert left == list(range(200, -1, -1)) and asked == 200
 
 
 @pytest.mark.usefixtures("no_tiles")

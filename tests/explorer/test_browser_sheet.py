@@ -66,6 +66,7 @@ def test_pages_filter_and_a_sample(open_sheet, recording):
     page.click("#next")
     page.wait_for_selector("#grid[data-rows='4']")
     assert page.inner_text("#range") == "97–100 of 100" and page.is_disabled("#next")
+    assert page.evaluate("document.activeElement.id") == "previous", "a disabled button has no focus"
     rare = int(np.bincount(labels).argmax())
     page.select_option("#label", str(rare))
     count = int((labels == rare).sum())
@@ -139,6 +140,7 @@ def test_the_keyboard_moves_picks_and_compares(open_sheet, recording):
     assert address_of(page)["other"] == recording.samples[1 + columns]
     page.click("#compare")
     page.locator(".sample").nth(5).click()
+    assert page.locator(".sample[tabindex='0']").count() == 1
     page.wait_for_url(re.compile(f"other={recording.samples[5]}"))
     assert page.get_attribute("#compare", "aria-pressed") == "false"
 

@@ -61,11 +61,15 @@ async function* lines(path, content, signal) {
   const response = await sent(path, content, signal);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const whole = (rest + value).split("\n");
-    rest = whole.pop();
-    for (const line of whole) yield JSON.parse(line);
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const whole = (rest + value).split("\n");
+      rest = whole.pop();
+      for (const line of whole) yield JSON.parse(line);
+    }
+  } finally {
+    reader.cancel().catch(() => {}); // the rest is not wanted, or there is none
   }
 }

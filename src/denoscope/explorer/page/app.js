@@ -1,6 +1,6 @@
 // The explorer's page: it keeps the view, the address and the panels in agreement.
 
-import { ask, exported, post } from "./api.js";
+import { ask, exported } from "./api.js";
 import { Bookmarks } from "./bookmarks.js";
 import { showCell } from "./cell_panel.js";
 import { ONE, positionOf } from "./exact.js";
@@ -8,23 +8,29 @@ import { growthText } from "./growth.js";
 import { find, offerLink, say, sayFailure } from "./messages.js";
 import { showLegend } from "./palette.js";
 import { PlaneMap } from "./plane_map.js";
+import { paced } from "./pace.js";
 import { PairPanel } from "./pair_panel.js";
 import { PointPanel } from "./point_panel.js";
 import { ImageSettings, contentOf, redrawn } from "./own_noises.js";
+import { RecordButton } from "./record_button.js";
 import { distanceText, rulerOf } from "./ruler.js";
 import { saveMenu } from "./save_menu.js";
 import { Settings, summaryOf } from "./settings.js";
-import { cursorText, levelText } from "./status_line.js";
+import { cursorText, levelText, showWork } from "./status_line.js";
 import { TileStore } from "./tile_store.js";
 import { addressOf, cellKey, cellOfKey, hasScene, sceneOf, startOf, viewOf } from "./view_state.js";
 
 const SETTLE = 60; // milliseconds after the last movement until tiles are asked for
+const REST = 250; // milliseconds between addresses while a slider moves; browsers limit how many there are
 
 let scene = null; // texts by field
 let facts = null; // what the server says about the scene
 let view = null;
+let opening = null; // the request of a scene
 let asking = null; // the request of a point
+let comparing = false; // whether the next point is the second one
 let settling = 0;
+let drops = 0;
 
 const store = new TileStore({
   onTile: (key) => {
@@ -32,17 +38,15 @@ const store = new TileStore({
     showGrowth();
   },
   onWork: (left, error) => {
-    find("work").textContent = left ? `computing ${left} tiles` : "";
-    find("failure").hidden = left > 0 || !error;
-    find("failure").querySelector("span").textContent = `a tile failed: ${error}`;
+    showWork(left, error);
     document.body.dataset.work = String(left);
   },
 });
-const plane = new PlaneMap(find("map"), store, { moved, chosen, pointed });
+const plane = new PlaneMap(find("map"), store, { moved, resized: wantSoon, chosen, pointed });
 const panel = new PointPanel(find("panel"), {
   stepped: (step) => {
     view.step = step;
-    writeAddress();
+    writeAddressOften();
   },
   layered: (shown) => {
     view.shown = shown;
@@ -50,9 +54,12 @@ const panel = new PointPanel(find("panel"), {
     showPoint();
   },
 });
+const record = new RecordButton(find("record"), find("recorded"), () => ({ scene, cell: view.points[0], layers: view.shown }));
 const pair = new PairPanel(find("pair"));
 const settings = new Settings(find("settings"), find("open-settings"), show);
 const image = new ImageSettings(find("settings"), dropped, show);
+
+const writeAddressOften = paced(writeAddress, REST);
 
 /** Show the whole plane of a scene. */
 function show(fields) {
@@ -61,8 +68,11 @@ function show(fields) {
 
 /** Show what a file holds: a view, bookmarks, or an image. */
 async function dropped(file) {
+  drops += 1;
+  const drop = drops;
   try {
     const content = await contentOf(file, scene, facts?.shape);
+    if (drop !== drops) return; // another file was dropped since
     say("");
     if (content.scene) show(content.scene);
     else if (content.address) location.hash = content.address;
@@ -80,12 +90,18 @@ function takeBookmarks(found) {
 
 /** Show what the address names. */
 async function open() {
+  opening?.abort();
+  const request = new AbortController();
+  opening = request;
+  const { hash } = location;
   try {
-    const address = hasScene(location.hash) ? location.hash : (await ask("start")).address;
+    const address = hasScene(location.hash) ? location.hash : (await ask("start", {}, request.signal)).address;
     const wanted = sceneOf(address);
     if (!scene || JSON.stringify(wanted) !== JSON.stringify(scene)) {
       document.body.dataset.state = "opening";
-      facts = await ask("scene", wanted);
+      const found = await ask("scene", wanted, request.signal);
+      if (opening !== request) return; // another address was opened since
+      facts = found;
       scene = facts.scene;
       store.enter(scene);
       panel.offer(facts.layers);
@@ -95,8 +111,11 @@ async function open() {
       find("scene-summary").textContent = summaryOf(scene, facts);
       find("scene-summary").title = summaryOf(scene, facts);
     }
+    opening = null;
+    panel.stop();
     view = viewOf(address, facts);
-    store.forgetFailures();
+    find("tools").inert = false;
+    document.title = `${scene.model ?? scene.map} – denoscope explorer`;
     find("layer").querySelector("[value=growth]").hidden = facts.growth === false;
     find("layer").value = view.layer;
     find("opacity").value = String(view.opacity);
@@ -108,30 +127,36 @@ async function open() {
     document.body.dataset.state = "open";
     await showPoint();
   } catch (error) {
+    if (opening !== request) return;
+    opening = null;
     document.body.dataset.state = "failed";
-    sayFailure(error, open);
+    sayFailure(error, () => (location.hash === hash ? open() : (location.hash = hash)));
   }
 }
 
-/** Bring the address up to date. @returns whether it changed */
+/** Bring the address up to date, unless it names a view that is being opened. */
 function writeAddress() {
+  if (opening) return;
   const address = addressOf(scene, view, facts.length);
-  const changed = address !== location.hash;
-  if (changed) history.replaceState(null, "", address);
-  return changed;
+  if (address !== location.hash) history.replaceState(null, "", address);
 }
 
 function moved() {
   if (!view) return;
   view.level = plane.level;
   view.center = plane.center;
-  // A map that only changes its size, as by an error line, asks for no failed tile: that could go on forever.
-  if (writeAddress()) store.forgetFailures();
+  writeAddress();
+  store.forgetFailures();
   const { length, pixels } = rulerOf(view.level, facts.length);
   find("ruler-bar").style.width = `${pixels}px`;
   find("ruler-text").textContent = distanceText(length);
   find("level").textContent = levelText(view.level, facts);
   document.body.dataset.floor = String(view.level >= facts.deepest);
+  wantSoon();
+}
+
+/** Ask for the tiles in view. Where the map changes its size alone, failed ones are left out: an error line changes it. */
+function wantSoon() {
   clearTimeout(settling);
   settling = setTimeout(wantTiles, SETTLE);
 }
@@ -146,11 +171,18 @@ function pointed(position) {
 
 function chosen(position, event) {
   const cell = plane.cellAt(position);
-  if (event?.shiftKey && view.points[0] && !facts.map) view.points = [view.points[0], cell];
+  if ((event?.shiftKey || comparing) && view.points[0] && !facts.map) view.points = [view.points[0], cell];
   else view.points = [cell, null];
   view.step = null;
+  compare(false);
   writeAddress();
   showPoint();
+}
+
+function compare(on) {
+  comparing = on;
+  find("compare").setAttribute("aria-pressed", String(on));
+  if (on) find("map").scrollIntoView({ block: "nearest" }); // it lies above the panel on narrow pages
 }
 
 function showGrowth() {
@@ -163,7 +195,7 @@ async function showPoint() {
   showGrowth();
   asking?.abort();
   pair.hide();
-  find("recorded").textContent = "";
+  record.clear();
   const [cell, other] = view.points;
   if (!cell) {
     panel.hide();
@@ -208,7 +240,7 @@ find("layer").addEventListener("change", (event) => {
 find("opacity").addEventListener("input", (event) => {
   view.opacity = Number(event.target.value);
   plane.restyle({ opacity: view.opacity });
-  writeAddress();
+  writeAddressOften();
 });
 find("failure").querySelector("button").addEventListener("click", () => {
   find("map").focus(); // the button goes
@@ -219,6 +251,7 @@ find("home").addEventListener("click", () => plane.show([ONE / 2n, ONE / 2n], 2)
 offerLink(writeAddress);
 find("map").addEventListener("pointerdown", () => find("map").classList.remove("by-key"));
 find("map").addEventListener("keydown", (event) => {
+  if (!view || event.target !== find("map") || event.ctrlKey || event.metaKey || event.altKey) return;
   find("map").classList.add("by-key");
   if (event.key === "Enter" || event.key === " ") {
     event.preventDefault();
@@ -230,17 +263,7 @@ find("map").addEventListener("keydown", (event) => {
     panel.toggle();
   }
 });
-find("record").addEventListener("click", async () => {
-  find("recorded").textContent = "recording …";
-  try {
-    const content = { scene, cell: cellKey(view.points[0]), layers: view.shown.join(",") };
-    const { path, label } = JSON.parse(new TextDecoder().decode(await post("record", content)));
-    find("recorded").textContent = `${path} (class ${label})`;
-  } catch (error) {
-    find("recorded").textContent = "";
-    say(error.message);
-  }
-});
+find("compare").addEventListener("click", () => compare(!comparing));
 const present = () => ({ address: addressOf(scene, view, facts.length), facts, view, summary: find("scene-summary").textContent });
 saveMenu(find("save"), plane, store, present);
 const bookmarks = new Bookmarks(find("bookmarks"), find("open-bookmarks"), () => ({ ...present(), ...plane.tilesInView(), name: `${scene.model ?? scene.map}, level ${view.level}` }));

@@ -1,6 +1,7 @@
 // Named views with small pictures, which the browser stores; as a file they go elsewhere.
 
 import { LONGEST_NAME, bookmarksOf } from "./bookmark_list.js";
+import { disclosure } from "./disclosure.js";
 import { say } from "./messages.js";
 import { download, thumbnailOf } from "./poster.js";
 import { viewsIn } from "./view_file.js";
@@ -12,24 +13,19 @@ export class Bookmarks {
   /** @param root the panel; @param button opens it; @param present gives {address, tiles, area, name} */
   constructor(root, button, present) {
     this.root = root;
-    this.button = button;
     this.present = present;
     this.name = root.querySelector("[name=name]");
-    button.addEventListener("click", () => this.open(root.hidden));
+    this.open = disclosure(root, button, () => this.opened());
     root.querySelector("form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.add();
     });
     root.querySelector(".export").addEventListener("click", () => this.exportFile());
     root.querySelector("[type=file]").addEventListener("change", (event) => this.importFile(event.target));
-    window.addEventListener("storage", () => this.show());
+    window.addEventListener("storage", () => root.hidden || this.show());
   }
 
-  /** Open the panel, or close it. */
-  open(open = true) {
-    this.root.hidden = !open;
-    this.button.setAttribute("aria-expanded", String(open));
-    if (!open) return;
+  opened() {
     this.show();
     this.name.placeholder = this.present().name;
     this.name.focus();

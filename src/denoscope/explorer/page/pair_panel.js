@@ -57,7 +57,8 @@ function wordOf(label) {
 }
 
 function changesOf(path) {
-  return `; the class changes ${path.filter((label, k) => k && label !== path[k - 1]).length} times on the line`;
+  const count = path.filter((label, k) => k && label !== path[k - 1]).length;
+  return `; the class changes ${count === 1 ? "once" : `${count} times`} on the line`;
 }
 
 /** Classes as coloured cells, one row for each strip. */

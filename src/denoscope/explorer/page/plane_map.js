@@ -30,7 +30,7 @@ const PlaneLayer = L.GridLayer.extend({
 });
 
 export class PlaneMap {
-  /** @param store the tiles; @param on {moved, chosen, pointed}: what to call */
+  /** @param store the tiles; @param on {moved, resized, chosen, pointed}: what to call */
   constructor(element, store, on) {
     this.store = store;
     this.on = on;
@@ -38,6 +38,7 @@ export class PlaneMap {
     this.markers = [];
     this.style = null; // {layer, colors, opacity, unstored}
     this.table = null; // the colour of each byte of the layer
+    this.resizing = false;
     this.map = L.map(element, {
       crs: TILE_CRS, attributionControl: false, zoomControl: true, minZoom: 0, maxBoundsViscosity: 0.8, fadeAnimation: false,
       trackResize: false, keyboardPanDelta: 120, wheelDebounceTime: 60, wheelPxPerZoomLevel: 100,
@@ -87,11 +88,15 @@ export class PlaneMap {
   resized() {
     if (this.deepest === undefined) return; // nothing is shown yet
     const center = this.map.getCenter();
+    this.resizing = true; // Leaflet calls it a move
     this.map.invalidateSize({ pan: false });
     this.map.setView(center, this.map.getZoom(), EXACTLY);
+    this.resizing = false;
+    this.on.resized();
   }
 
   settled() {
+    if (this.resizing) return;
     const zoom = this.map.getZoom();
     const far = this.anchor.level && (zoom < RISE - 4 || this.outside());
     if (zoom > DEEPEST_IN_ANCHOR || far) {
@@ -218,7 +223,8 @@ export class PlaneMap {
       return [marker.addTo(this.map)];
     });
     for (const [name, position] of this.named ?? []) {
-      const icon = L.divIcon({ className: "named", html: `<span>${name}</span>`, iconSize: [60, 22] });
+      const text = Object.assign(document.createElement("span"), { textContent: name });
+      const icon = L.divIcon({ className: "named", html: text, iconSize: [60, 22] });
       this.markers.push(L.marker(this.latLng(position), { icon, keyboard: false, interactive: false }).addTo(this.map));
     }
     for (const cell of this.dots ?? []) {

@@ -114,7 +114,10 @@ export class PointPanel {
     const caption = document.createElement("figcaption");
     const close = Object.assign(document.createElement("button"), { type: "button", textContent: "×" });
     close.setAttribute("aria-label", `Hide ${name}`);
-    close.addEventListener("click", () => this.on.layered(this.shown.filter((other) => other !== name)));
+    close.addEventListener("click", () => {
+      this.find("add-layer").focus(); // the button goes
+      this.on.layered(this.shown.filter((other) => other !== name));
+    });
     const images = { ...maps, bytes: bytesOf(maps.data) };
     this.redraws.push(() => {
       const entry = maps.steps ? entryAt(maps.steps, this.at) : Math.min(this.at, maps.norms.length - 1);

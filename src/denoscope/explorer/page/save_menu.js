@@ -1,6 +1,6 @@
 // The menu of everything that can be saved of a view.
 
-import { find } from "./messages.js";
+import { find, say } from "./messages.js";
 import { download, posterOf } from "./poster.js";
 import { Saving } from "./saving.js";
 import { cellsFile } from "./view_cells.js";
@@ -27,7 +27,7 @@ export function saveMenu(menu, plane, store, present) {
     find(id).addEventListener("click", () => {
       menu.open = false;
       menu.querySelector("summary").focus();
-      action();
+      saved(action);
     });
   }
   menu.addEventListener("keydown", (event) => {
@@ -35,7 +35,17 @@ export function saveMenu(menu, plane, store, present) {
     menu.open = false;
     menu.querySelector("summary").focus();
   });
-  document.addEventListener("pointerdown", (event) => {
-    if (!menu.contains(event.target)) menu.open = false;
-  });
+  const left = (target) => {
+    if (target && !menu.contains(target)) menu.open = false;
+  };
+  document.addEventListener("pointerdown", (event) => left(event.target));
+  menu.addEventListener("focusout", (event) => left(event.relatedTarget));
+}
+
+async function saved(action) {
+  try {
+    await action();
+  } catch (error) {
+    say(error.message);
+  }
 }

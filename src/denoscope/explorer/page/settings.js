@@ -1,5 +1,7 @@
 // The form that changes the scene: model, loop and plane.
 
+import { disclosure } from "./disclosure.js";
+
 const DEFAULTS = {
   scheduler: "", steps: "10", geometry: "spherical", length: "", base_seed: "420", direction_seeds: "100,200", dtype: "auto",
   image_level: "0.3", through: "",
@@ -20,11 +22,7 @@ export class Settings {
   /** @param onScene called with the fields of the scene that the user asks for */
   constructor(form, button, onScene) {
     this.form = form;
-    button.addEventListener("click", () => {
-      form.hidden = !form.hidden;
-      button.setAttribute("aria-expanded", String(!form.hidden));
-      if (!form.hidden) this.field("model").focus();
-    });
+    disclosure(form, button, () => this.field("model").focus());
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       onScene(this.fields());

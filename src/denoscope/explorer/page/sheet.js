@@ -3,16 +3,20 @@
 import { ask } from "./api.js";
 import { LabelFilter, chosenRows } from "./label_filter.js";
 import { find, offerLink, say, sayFailure } from "./messages.js";
+import { paced } from "./pace.js";
 import { PairPanel } from "./pair_panel.js";
 import { PointPanel } from "./point_panel.js";
 import { addressOf, stateOf } from "./sheet_address.js";
 import { SheetGrid, labelText } from "./sheet_grid.js";
 
 const PER_PAGE = 96;
+const REST = 250; // milliseconds between addresses while a slider moves; browsers limit how many there are
 
 let facts = null; // what the server says about the recording
 let labels = null; // the label of each row, once they are known
 let state = null;
+let opening = null; // the request of the recording
+let knowing = false; // whether the labels are being read
 let asking = null; // the requests of the chosen samples
 let paging = null; // the request of the present page
 let comparing = false; // whether the next sample is the second one
@@ -23,7 +27,7 @@ const pair = new PairPanel(find("pair"));
 const panel = new PointPanel(find("panel"), {
   stepped: (step) => {
     state.step = step;
-    writeAddress();
+    writeAddressOften();
   },
   layered: (layers) => {
     state.layers = layers;
@@ -32,15 +36,24 @@ const panel = new PointPanel(find("panel"), {
   },
 });
 
+const writeAddressOften = paced(writeAddress, REST);
+
 /** Show what the address names. */
 async function open() {
+  opening?.abort();
+  const request = new AbortController();
+  opening = request;
   try {
-    facts ??= await ask("sheet");
-    state = stateOf(location.hash);
-    if (state.run && state.run !== facts.run) {
-      throw new Error(`this link is of ${state.run}, and this explorer shows ${facts.run}; start another one with: denoscope explore ${state.run}`);
+    facts ??= await ask("sheet", {}, request.signal);
+    if (opening !== request) return; // another address was opened since
+    const { run, ...wanted } = stateOf(location.hash);
+    if (run && run !== facts.run) {
+      const message = `this link is of ${run}, and this explorer shows ${facts.run}; start another one with: denoscope explore ${run}`;
+      throw Object.assign(new Error(message), { refused: true });
     }
-    state.run = facts.run;
+    state = { ...wanted, run: facts.run };
+    find("tools").inert = false;
+    document.title = `${facts.run} – denoscope recording`;
     describe();
     panel.offer(facts.layers);
     say("");
@@ -49,6 +62,7 @@ async function open() {
     await Promise.all([showPage(), showSamples()]);
     document.body.dataset.state = "open";
   } catch (error) {
+    if (opening !== request) return;
     document.body.dataset.state = "failed";
     sayFailure(error, open);
   }
@@ -72,6 +86,8 @@ function writeAddress() {
 }
 
 async function knowLabels() {
+  if (knowing) return;
+  knowing = true;
   find("work").textContent = "reading the labels …";
   try {
     const answer = await ask("labels");
@@ -84,6 +100,8 @@ async function knowLabels() {
   } catch (error) {
     find("work").textContent = "";
     sayFailure(error, knowLabels);
+  } finally {
+    knowing = false;
   }
 }
 
@@ -102,8 +120,7 @@ async function showPage() {
   const first = (state.page - 1) * PER_PAGE;
   const shown = rows.slice(first, first + PER_PAGE);
   find("range").textContent = shown.length ? `${first + 1}–${first + shown.length} of ${rows.length}` : "no samples";
-  find("previous").disabled = state.page <= 1;
-  find("next").disabled = state.page >= pages;
+  offerPages(pages);
   writeAddress();
   paging?.abort();
   paging = new AbortController();
@@ -122,6 +139,16 @@ async function showPage() {
   } finally {
     if (paging === request) find("grid").removeAttribute("aria-busy");
   }
+}
+
+/** Let the buttons turn to pages that exist; a button that is switched off gives its focus to the other one. */
+function offerPages(pages) {
+  const [previous, next] = [find("previous"), find("next")];
+  const focused = document.activeElement;
+  previous.disabled = state.page <= 1;
+  next.disabled = state.page >= pages;
+  if (focused === next && next.disabled) previous.focus();
+  if (focused === previous && previous.disabled) next.focus();
 }
 
 function chosen(name, second) {
@@ -185,7 +212,7 @@ find("previous").addEventListener("click", () => turn({ page: state.page - 1 }))
 find("next").addEventListener("click", () => turn({ page: state.page + 1 }));
 find("compare").addEventListener("click", () => compare(!comparing));
 find("grid").addEventListener("keydown", (event) => {
-  if (event.key === "p") panel.toggle();
+  if (event.key === "p" && !event.ctrlKey && !event.metaKey && !event.altKey) panel.toggle();
   if (event.key === "Enter" && event.shiftKey) {
     event.preventDefault();
     chosen(event.target.dataset.name, true);

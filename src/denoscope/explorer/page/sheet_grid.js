@@ -9,6 +9,7 @@ export class SheetGrid {
     this.root = root;
     this.cells = new Map();
     root.addEventListener("keydown", (event) => this.move(event));
+    root.addEventListener("focusin", (event) => this.enter(event.target));
     root.addEventListener("click", (event) => {
       const cell = event.target.closest(".sample");
       if (cell) chosen(cell.dataset.name, event.shiftKey);
@@ -68,9 +69,12 @@ export class SheetGrid {
     event.preventDefault();
     const next = cells[at + by];
     if (!next) return;
-    cells[at].tabIndex = -1;
-    next.tabIndex = 0;
     next.focus();
+  }
+
+  /** Let Tab return to the sample that has the focus. */
+  enter(focused) {
+    for (const cell of this.cells.values()) cell.tabIndex = cell === focused ? 0 : -1;
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { coordinateText, decimalsOf } from "./exact.js";
 import { growthText } from "./growth.js";
+import { find } from "./messages.js";
 import { distanceText, spacingOf } from "./ruler.js";
 import { LABELS, OUTSIDE, cellBytes } from "./tile_store.js";
 
@@ -11,6 +12,15 @@ export function levelText(level, { length, float32_to: float32To, deepest, map, 
   const precision = level <= float32To ? "float32" : "float64";
   const floor = level >= deepest ? " · precision floor reached" : "";
   return `level ${level} · cells ${distanceText(spacingOf(level, length))} apart · ${precision}${floor}`;
+}
+
+/** Say how many tiles are left, and then the error of one that failed. Screen readers do not read the number, which changes often. */
+export function showWork(left, error) {
+  const text = Object.assign(document.createElement("span"), { textContent: `computing ${left} ${left === 1 ? "tile" : "tiles"}` });
+  text.setAttribute("aria-hidden", "true");
+  find("work").replaceChildren(...(left ? [text] : []));
+  find("failure").hidden = left > 0 || !error;
+  find("failure").querySelector("span").textContent = `a tile failed: ${error}`;
 }
 
 /** The coordinates of a position, and what is known about its cell.

@@ -10,6 +10,7 @@ export const OUTSIDE = 255; // the status of places without a known cell
 const STATUS = 3;
 const PLANE = CELLS * CELLS;
 const KEPT = 600;
+const MOST = 160; // tiles of a request
 const RISE = 6;
 
 export class TileStore {
@@ -48,7 +49,7 @@ export class TileStore {
     const stream = new AbortController();
     this.stream = stream;
     try {
-      for await (const line of tileLines(this.scene, missing, stream.signal, kind)) {
+      for await (const line of this.lines(missing, stream.signal, kind)) {
         const data = line.error ? this.get(line.tile)?.data : await inflated(bytesOf(line.data));
         if (this.stream !== stream) return;
         this.put(line.tile, { data, finished: line.finished ?? false, error: line.error });
@@ -63,6 +64,10 @@ export class TileStore {
         tellWork();
       }
     }
+  }
+
+  async *lines(keys, signal, kind) {
+    for (let k = 0; k < keys.length; k += MOST) yield* tileLines(this.scene, keys.slice(k, k + MOST), signal, kind);
   }
 
   get(key, kind = this.kind) {
