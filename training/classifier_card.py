@@ -11,9 +11,8 @@ from training.card import parameters_of, read, save, table
 CARD = """\
 # DigitsCNN for 8×8 handwritten digits
 
-The classifier of the bundled `digits` denoiser. It was trained apart from it and chose nothing about it. It also takes
-images of `digits-conditional`, which can be trained (`python -m training digits --conditional`). Input: 1 × 8 × 8, white
-on black, in [-1, 1]. Output: ten logits. {parameters:,} parameters, float32, safetensors (`digits_cnn.safetensors`,
+The classifier of the bundled `digits` and `digits-conditional` denoisers. It was trained apart from them and chose nothing
+about them. Input: 1 × 8 × 8, white on black, in [-1, 1]. Output: ten logits. {parameters:,} parameters, float32, safetensors (`digits_cnn.safetensors`,
 {kilobytes:.0f} kB).
 
 | on the {test} images held out | |

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from training.card import parameters_of, read, save, table
-from training.train_digits import STEPS_A_LINE
+from training.train_digits import STEPS_A_LINE, Recipe
 
 CARD = """\
 # {name}
@@ -20,7 +20,7 @@ without denoscope.
 |---|---|
 | network | `UNet2DModel`, {parameters:,} parameters, {kilobytes:.0f} kB; blocks of {blocks} channels, one layer a block, attention at 4×4 |
 | predicts | the noise ε in a state [1, 8, 8] (images in [−1, 1]), at 1000 timesteps, linear betas 1e-4 … 0.02 |
-| scheduler | DDIM with `clip_sample=True`, as diffusers has it by default; any other may be named |
+| scheduler | {scheduler}; any other may be named |
 | data | 1,500 of the 1,797 images of E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine Learning Repository (1998), https://doi.org/10.24432/C50P49, licence CC BY 4.0, as scikit-learn's wheel carries them; 297 are held out. The images are not part of denoscope |
 | training | {steps:,} steps, batch {batch}, AdamW with learning rate {rate:g} one-cycle, gradients clipped at 1.0, average of the weights with decay {ema:g}, float32, seed {seed}; pixels with uniform noise of one level |
 {labels}
@@ -54,6 +54,10 @@ confidence. Noises far outside of the typical shell (norm √64 = 8) lead to ima
 Weights and code: Apache-2.0; data: CC BY 4.0.
 """
 
+CLIPPED = "DDIM with `clip_sample=True`, as diffusers has it by default"
+UNCLIPPED = """\
+DDIM with `clip_sample=False`: clipping, diffusers' default, changes x_0 and keeps ε, and with it 35.5 % of the samples under \
+guidance 2 had the class of their label"""
 LABELS = """| classes | `class_labels` 0 … 9; 10 is the null class, which {dropout:.0%} of the images had in training: guidance leads away from it |
 """
 
@@ -66,6 +70,7 @@ def write(folder: Path) -> Path:
     conditional = recipe["conditional"]
     card = CARD.format(
         name=folder.name,
+        scheduler=CLIPPED if read(folder / "scheduler_config.json")["clip_sample"] else UNCLIPPED,
         conditional=" under class labels, and without" if conditional else "",
         parameters=parameters_of(weights),
         kilobytes=weights.stat().st_size / 1e3,
@@ -78,7 +83,8 @@ def write(folder: Path) -> Path:
         labels=LABELS.format(dropout=recipe["label_dropout"]) if conditional else "",
         loss=training["losses"][-1],
         line=STEPS_A_LINE,
-        flag=" --conditional" if conditional else "",
+        flag=" --conditional" * conditional
+        + f" --steps {recipe['steps']}" * (recipe["steps"] != Recipe.steps),
         samples=quality["samples"],
         ddim=quality["steps"],
         last=quality["samples"] - 1,

@@ -154,10 +154,15 @@ def save_denoiser(model: Any, folder: Path) -> None:
     from diffusers import DDIMScheduler
 
     model.register_to_config(_name_or_path=folder.name)
-    if model.config.num_class_embeds is not None:
+    conditional = model.config.num_class_embeds is not None
+    if conditional:
         model.register_to_config(_null_class=CLASSES)
     model.save_pretrained(folder)
-    DDIMScheduler(num_train_timesteps=TIMESTEPS, beta_schedule="linear").save_pretrained(folder)
+    # Clipping changes x_0 and keeps ε, which ruins samples under guidance.
+    scheduler = DDIMScheduler(
+        num_train_timesteps=TIMESTEPS, beta_schedule="linear", clip_sample=not conditional
+    )
+    scheduler.save_pretrained(folder)
     index = {
         "_class_name": "DDIMPipeline",
         "scheduler": ["diffusers", "DDIMScheduler"],

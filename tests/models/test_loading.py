@@ -171,7 +171,7 @@ def refused(match: str, source, **options):
 @pytest.mark.parametrize("name", ["a b", "/no/such/folder", "../nothing", "", "owner/name/part/none"])
 def test_an_unknown_model_is_refused_with_what_a_source_may_be(name):
     refused(
-        r"source is .*; allowed: digits, mnist \(bundled\), an existing folder.*, or a hub id OWNER/NAME",
+        r"source is .*; allowed: digits, digits-conditional, mnist \(bundled\), an existing folder.*, or a hub id OWNER/NAME",
         name,
     )
 

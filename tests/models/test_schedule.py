@@ -1,5 +1,6 @@
 """Timesteps of a run: those that were requested, the caller's own, or a refusal before anything is computed."""
 
+import logging
 from functools import partial
 
 import diffusers
@@ -184,3 +185,15 @@ def test_a_recording_with_the_schedulers_own_timesteps_names_no_others(tmp_path,
 def test_the_configuration_counts_the_steps():
     assert InferenceConfig(timesteps=(5, 3)).num_steps == 2
     assert InferenceConfig(sigmas=(5.0, 3.0, 0.0)).num_steps == 2
+
+
+@pytest.mark.parametrize("name", ["euler", "heun", "lms"])
+def test_a_scheduler_that_scales_the_networks_input_warns_of_nothing(name, digits, caplog):
+    denoiser = ds.load(digits.network, scheduler=name, shape=digits.shape, device="cpu")
+    logger = logging.getLogger("diffusers")
+    logger.addHandler(caplog.handler)
+    try:
+        ds.sample(denoiser, ds.noise.random(1, denoiser.shape), steps=2)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert not caplog.records

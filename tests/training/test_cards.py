@@ -11,6 +11,7 @@ from training import classifier_card, digits_card, mnist_card
 CARDS = [
     (bundled.folder("mnist"), mnist_card),
     (bundled.folder("digits"), digits_card),
+    (bundled.folder("digits-conditional"), digits_card),
     (DIGITS_CNN.weights.parent, classifier_card),
 ]
 

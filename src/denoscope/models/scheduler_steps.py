@@ -98,6 +98,7 @@ def zero_step(scheduler: Scheduler, index: int, x: torch.Tensor) -> tuple[torch.
     """The prediction zero for states x [rows, C, H, W], and what the scheduler's `step` returns for it."""
     learned = str(scheduler.config.get("variance_type")).startswith("learned")
     output = torch.zeros_like(torch.cat([x, x], 1) if learned else x)
+    scaled(scheduler, x, scheduler.timesteps[index])  # a scheduler that scales warns of a step without it
     generators = [torch.Generator().manual_seed(row) for row in range(len(x))]
     return output, stepped(scheduler, index, output, x, generators)
 
