@@ -3,10 +3,13 @@
 import importlib.util
 
 import pytest
-from command_line import check_refusal
+from command_line import check_refusal, refuse
 
 from denoscope.cli.command import main
+from denoscope.explorer.models import Models
 from denoscope.explorer.saving import exported_view
+from denoscope.models import bundled
+from denoscope.models.loading import required_inputs_of
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +54,17 @@ def test_a_view_is_written_as_one_page(tmp_path, monkeypatch, capsys, layer):
     page = (tmp_path / "view.html").read_text()
     assert page.count('"0/0/0"') == (2 if layer == "growth" else 1), "the growth is there only if it is shown"
     assert '"0/16/32"' in page and '"0/48/32"' in page and "Leaflet" in page
+
+
+@pytest.mark.parametrize("flags", ["--no_browser", "--export page.html"])
+def test_a_model_with_classes_is_refused_with_what_shows_it(flags, tmp_path, capsys):
+    refuse(
+        capsys, f"explore digits-conditional {flags}", "requires class_labels", "basins map takes --labels"
+    )
+    assert not list(tmp_path.glob("*.html"))
+
+
+def test_a_page_offers_the_bundled_models_that_need_no_classes():
+    required = {name: required_inputs_of(name) for name in bundled.names()}
+    assert set(Models("digits").names) == {name for name in required if not required[name]}
+    assert required["digits-conditional"] == ["class_labels"]

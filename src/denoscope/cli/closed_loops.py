@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from denoscope.cli.from_settings import first_noise, load
+from denoscope.cli.from_settings import condition_of, first_noise, load
 from denoscope.cli.verb import OwnFlags
 from denoscope.config import POSITIVE, Settings
 from denoscope.foundation.checked import at_least, option
@@ -49,11 +49,18 @@ def loops(
 
     denoiser, steps, seed = load(settings), settings.inference.num_steps, settings.system.seed
     x_T = first_noise(settings, denoiser)
-    x_0 = run_loop(denoiser, x_T, Loop(steps=steps, noise_seed=seed, streams=streams))
+    condition = condition_of(settings, denoiser)
+    x_0 = run_loop(denoiser, x_T, Loop(steps=steps, noise_seed=seed, streams=streams), condition=condition)
 
     def loop_at(level: float) -> ClosedLoop:
         return dynamics.closed_loop(
-            denoiser, level, noise_seed=seed, noise=flags.loop_noise, steps=steps, streams=streams
+            denoiser,
+            level,
+            noise_seed=seed,
+            noise=flags.loop_noise,
+            steps=steps,
+            condition=condition,
+            streams=streams,
         )
 
     return loop_at, x_0[0]

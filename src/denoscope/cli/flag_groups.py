@@ -6,6 +6,8 @@ MODEL = "model scheduler clip_sample dtype"
 """Fields of the model configuration."""
 EARLIER_WORK = "resume overwrite"
 """Fields of the inference configuration that say what to do with earlier work."""
+CONDITION = "labels condition guidance_scale"
+"""Fields of the inference configuration that say under which condition all noises are denoised."""
 EXTENT = "num_prompts_per_direction len_per_direction center_coords plane_base_seed:base_seed direction_seeds"
 """Fields of the default configuration that say where a plane of noises is, and how many it has."""
 FLAT_PLANE = f"{EXTENT} endpoint"
@@ -23,7 +25,7 @@ PLANE_ARGUMENTS = {
 CLASSIFIED_PLANE = {
     "system": "device threads seed",
     "model": MODEL,
-    "inference": f"num_steps batch_size lanes {EARLIER_WORK}",
+    "inference": f"num_steps {CONDITION} batch_size lanes {EARLIER_WORK}",
     "classifier": "classifier classifier_weights reject",
     "default": PLANE,
 }
@@ -31,10 +33,14 @@ CLASSIFIED_PLANE = {
 SPECTRUM = {
     "system": "inputs device threads seed",
     "model": MODEL,
-    "inference": f"num_steps noise {EARLIER_WORK}",
+    "inference": f"num_steps {CONDITION} noise {EARLIER_WORK}",
 }
 """Exponents of the noises of a folder."""
-LOOP = {"system": "inputs device threads seed", "model": MODEL, "inference": f"num_steps {EARLIER_WORK}"}
+LOOP = {
+    "system": "inputs device threads seed",
+    "model": MODEL,
+    "inference": f"num_steps {CONDITION} {EARLIER_WORK}",
+}
 """A closed loop that begins with a noise of a folder."""
 ARRAYS = {"system": "threads", "inference": "overwrite"}
 """A measure of arrays, too quick to be resumed."""

@@ -12,6 +12,7 @@ from denoscope.foundation.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+    from denoscope.models.conditioning import Condition
     from denoscope.models.denoiser import Denoiser
     from denoscope.noise.noise_set import NoiseSet
     from denoscope.noise.plane_noise import PlaneNoise
@@ -30,6 +31,16 @@ def load(settings: Settings) -> Denoiser:
         clip_sample=model.clip_sample,
         config=model,
     )
+
+
+def condition_of(settings: Settings, denoiser: Denoiser) -> Condition:
+    """The condition under which a command denoises all noises."""
+    from denoscope.recording.planning import condition_in
+
+    labels = settings.inference.labels
+    if len(labels) > 1:
+        raise UserError(f"--labels is {' '.join(map(str, labels))}; allowed: one class, that of all noises")
+    return condition_in(denoiser, settings.inference)
 
 
 def read_noises(settings: Settings, denoiser: Denoiser) -> NoiseSet:

@@ -12,7 +12,7 @@ from denoscope.explorer.scene import Scene
 from denoscope.foundation.errors import UserError
 from denoscope.models import bundled
 from denoscope.models.denoiser import Denoiser
-from denoscope.models.loading import load
+from denoscope.models.loading import load, required_inputs_of
 
 KEPT = 4
 """Denoisers that stay loaded."""
@@ -34,7 +34,16 @@ class Models:
     @property
     def names(self) -> list[str]:
         """The models that a view may name, the one that the explorer was started with first."""
-        return list(dict.fromkeys([self.started_with, *bundled.names()]))
+        free = [name for name in bundled.names() if name not in bundled.WITH_CLASSES]
+        return list(dict.fromkeys([self.started_with, *free]))
+
+    def check(self) -> None:
+        """Refuse to start with a model that denoises under a condition only, as its configuration says."""
+        if needed := required_inputs_of(self.started_with):
+            raise UserError(
+                f"{self.started_with} requires {', '.join(needed)}, and the explorer shows models without a condition; "
+                "denoscope basins map takes --labels and --condition"
+            )
 
     def denoiser(self, scene: Scene, dtype: torch.dtype | None = None) -> Denoiser:
         """The denoiser of a scene; in the precision of its weights unless `dtype` is given.

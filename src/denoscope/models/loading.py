@@ -19,7 +19,7 @@ from denoscope.foundation.validation import describe
 from denoscope.hooks.module_survey import unwrapped
 from denoscope.models import bundled, hub, matmul_precision, model_folder, schedulers, sources, weight_files
 from denoscope.models.denoiser import Denoiser, Shape
-from denoscope.models.families import ANY_MODULE, FAMILIES, Family, config_of, known_family
+from denoscope.models.families import ANY_MODULE, FAMILIES, Config, Family, config_of, known_family
 from denoscope.models.sources import ModelFiles
 
 LOGGER = logging.getLogger(__name__)
@@ -93,9 +93,19 @@ def load(
 
 def shape_of(source: str) -> Shape:
     """(C, H, W) of a model's states, from its configuration alone."""
-    config = model_folder.network_config(sources.find(source).network)
-    family = _check_unpacked(FAMILIES.get(str(config.get("_class_name")), ANY_MODULE), source)
+    config, family = _configured(source)
     return _resolve_shape(None, family, config, source)
+
+
+def required_inputs_of(source: str) -> list[str]:
+    """The names of the inputs that a model's network requires besides x and timestep, from its configuration alone."""
+    config, family = _configured(source)
+    return list(family.example_inputs(config, torch.zeros(1, *_resolve_shape(None, family, config, source))))
+
+
+def _configured(source: str) -> tuple[Config, Family]:
+    config = model_folder.network_config(sources.find(source).network)
+    return config, _check_unpacked(FAMILIES.get(str(config.get("_class_name")), ANY_MODULE), source)
 
 
 def resolve_device(device: str) -> torch.device:

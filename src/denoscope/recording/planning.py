@@ -50,7 +50,7 @@ def plan_of(inputs: RunInputs, options: InferenceConfig, selection: Selection, o
 
 def condition_of(denoiser: Denoiser, options: InferenceConfig, passed: Condition | None = None) -> Condition:
     """The condition passed by the caller, or else that of the options, with its branches in the order of the options."""
-    condition = _condition_in(denoiser, options) if passed is None else passed
+    condition = condition_in(denoiser, options) if passed is None else passed
     if options.branches is None:
         return condition
     ordered = replace(condition, branches=options.branches)
@@ -109,7 +109,7 @@ def _shape_of(inputs: RunInputs, options: InferenceConfig) -> RunShape:
     )
 
 
-def _condition_in(denoiser: Denoiser, options: InferenceConfig) -> Condition:
+def condition_in(denoiser: Denoiser, options: InferenceConfig) -> Condition:
     """The condition that the options describe."""
     if options.condition and options.labels:
         raise UserError(f"{spelled('condition')} and {spelled('labels')} are both given; give one of them")

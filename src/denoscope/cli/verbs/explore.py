@@ -130,6 +130,7 @@ def _explore_model(target: str, settings: Settings, flags: ExploreFlags) -> None
         reject=settings.classifier.reject,
     )
     models = Models(target, device=settings.system.device, config=config)
+    models.check()
     cache = flags.cache or _cache_file()
     largest = None if flags.cache else LARGEST_CACHE
     session = Session(models, scene, settings.system.class_colors, cache, largest, flags.output)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
-from denoscope.cli.from_settings import load, plane_of
+from denoscope.cli.from_settings import condition_of, load, plane_of
 from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
 from denoscope.config import ADAPTIVE_FROM, MAP_AUDIT, MAP_LANES, MAP_METHOD, Method, Settings
@@ -74,6 +74,7 @@ def run(settings: Settings, flags: MapFlags) -> None:
             batch_size=inference.batch_size,
             lanes=inference.lanes,
             noise_seed=settings.system.seed,
+            condition=condition_of(settings, denoiser),
             fast=flags.fast,
             cache=flags.cache,
             callback=stages if flags.animation else None,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS, ZOOMED_PLANE
-from denoscope.cli.from_settings import load, plane_of
+from denoscope.cli.from_settings import condition_of, load, plane_of
 from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
 from denoscope.config import (
@@ -88,6 +88,7 @@ def run(settings: Settings, flags: ZoomFlags) -> None:
             batch_size=inference.batch_size,
             lanes=inference.lanes,
             noise_seed=settings.system.seed,
+            condition=condition_of(settings, denoiser),
             checkpoint=checkpoint,
         )
     for decade in range(result.sizes["decade"]):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.flag_groups import SPECTRUM
-from denoscope.cli.from_settings import first_noise, load
+from denoscope.cli.from_settings import condition_of, first_noise, load
 from denoscope.cli.output import JSON, NPZ, CheckpointFlags, PictureFlags, warn, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
@@ -39,6 +39,7 @@ def run(settings: Settings, flags: FullSpectrumFlags) -> None:
             steps=inference.num_steps,
             noise=inference.noise,
             noise_seed=settings.system.seed,
+            condition=condition_of(settings, denoiser),
             checkpoint=checkpoint,
         )
     write_json(flags.output, result.to_dict())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import EARLIER_WORK, FLAT_PLANE, MODEL, PLANE_ARGUMENTS
-from denoscope.cli.from_settings import load, plane_of
+from denoscope.cli.flag_groups import CONDITION, EARLIER_WORK, FLAT_PLANE, MODEL, PLANE_ARGUMENTS
+from denoscope.cli.from_settings import condition_of, load, plane_of
 from denoscope.cli.output import NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
@@ -33,6 +33,7 @@ def run(settings: Settings, flags: GrowthFlags) -> None:
             batch_size=inference.batch_size,
             lanes=inference.lanes,
             noise_seed=settings.system.seed,
+            condition=condition_of(settings, denoiser),
             checkpoint=checkpoint,
         )
     flags.draw(figures.draw_growth, result)
@@ -49,7 +50,7 @@ VERB = Verb(
     {
         "system": "device threads seed",
         "model": MODEL,
-        "inference": f"num_steps batch_size lanes {EARLIER_WORK}",
+        "inference": f"num_steps {CONDITION} batch_size lanes {EARLIER_WORK}",
         "default": FLAT_PLANE,
     },
     GrowthFlags,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import SPECTRUM
-from denoscope.cli.from_settings import first_noise, load
+from denoscope.cli.flag_groups import CONDITION, SPECTRUM
+from denoscope.cli.from_settings import condition_of, first_noise, load
 from denoscope.cli.output import JSON, PictureFlags, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
@@ -36,6 +36,7 @@ def run(settings: Settings, flags: ExpansionFlags) -> None:
                 steps=inference.num_steps,
                 noise=inference.noise,
                 noise_seed=settings.system.seed,
+                condition=condition_of(settings, denoiser),
                 progress=counter,
             )
     write_json(flags.output, result.to_dict())
@@ -48,6 +49,6 @@ def run(settings: Settings, flags: ExpansionFlags) -> None:
 VERB = Verb(
     run,
     "Measure how much each step stretches a frame of directions carried along from the first noise.",
-    {**SPECTRUM, "inference": "num_steps noise overwrite"},
+    {**SPECTRUM, "inference": f"num_steps {CONDITION} noise overwrite"},
     ExpansionFlags,
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoscope.cli.flag_groups import SPECTRUM
-from denoscope.cli.from_settings import load, read_noises
+from denoscope.cli.from_settings import condition_of, load, read_noises
 from denoscope.cli.output import JSON, MeasureFlags, warn, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
@@ -124,6 +124,7 @@ def _spectrum_of(
             differences=flags.differences,
             noise=inference.noise,
             noise_seed=settings.system.seed,
+            condition=condition_of(settings, denoiser),
             name=name,
             checkpoint=Checkpoint(
                 path, resume=inference.resume, overwrite=inference.overwrite, progress=report

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
-from denoscope.cli.from_settings import load, plane_of
+from denoscope.cli.from_settings import condition_of, load, plane_of
 from denoscope.cli.output import JSON, NPZ, CheckpointFlags, PictureFlags, warn, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import MAP_LANES, Settings
@@ -69,6 +69,7 @@ def _measure(settings: Settings, flags: UncertaintyFlags, checkpoint: Checkpoint
         reject=classifier.reject,
         lanes=inference.lanes,
         noise_seed=seed,
+        condition=condition_of(settings, denoiser),
         streams=checkpoint.streams,
     )
     return dynamics.uncertainty_exponent(
