@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_models
 import torch
-from tiny_models import PIPELINES, SIZE, conditional_unet, pixart_network, unet
+from tiny_models import PIPELINES, SIZE, pixart_network
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
@@ -14,6 +15,17 @@ import denoscope as ds
 from denoscope.hooks.module_survey import first_tensor
 
 ROWS, STEPS = 4, 2
+
+
+def unet(**options: Any) -> nn.Module:
+    """A UNet2DModel with attention downwards and upwards."""
+    down, up = ("DownBlock2D", "AttnDownBlock2D"), ("AttnUpBlock2D", "UpBlock2D")
+    return tiny_models.unet(**{"down_block_types": down, "up_block_types": up} | options)
+
+
+def conditional_unet(**options: Any) -> nn.Module:
+    """A UNet2DConditionModel with attention upwards too."""
+    return tiny_models.conditional_unet(**{"up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D")} | options)
 
 
 def flat(*blocks: str, **options: Any) -> nn.Module:

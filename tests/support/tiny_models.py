@@ -37,7 +37,7 @@ def pipeline(build: Callable[[], Built]) -> Callable[[], Built]:
 
 
 def unet(**options: Any) -> torch.nn.Module:
-    """A UNet2DModel of [3, 8, 8]."""
+    """A UNet2DModel of [3, 8, 8] with attention in its middle."""
     from diffusers import UNet2DModel
 
     return UNet2DModel(
@@ -45,8 +45,8 @@ def unet(**options: Any) -> torch.nn.Module:
             "sample_size": SIZE,
             "block_out_channels": (8, 16),
             "layers_per_block": 1,
-            "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
-            "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+            "down_block_types": ("DownBlock2D", "DownBlock2D"),
+            "up_block_types": ("UpBlock2D", "UpBlock2D"),
             "norm_num_groups": 4,
             "attention_head_dim": 8,
             **options,
@@ -55,7 +55,7 @@ def unet(**options: Any) -> torch.nn.Module:
 
 
 def conditional_unet(**options: Any) -> torch.nn.Module:
-    """A UNet2DConditionModel of latents [4, 8, 8] and texts of width 8."""
+    """A UNet2DConditionModel of latents [4, 8, 8] and texts of width 8, which its first and its middle block attend to."""
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
@@ -64,7 +64,7 @@ def conditional_unet(**options: Any) -> torch.nn.Module:
             "block_out_channels": (8, 16),
             "layers_per_block": 1,
             "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-            "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+            "up_block_types": ("UpBlock2D", "UpBlock2D"),
             "norm_num_groups": 4,
             "attention_head_dim": 2,
             "cross_attention_dim": 8,

@@ -196,17 +196,17 @@ def test_schedulers_of_order_two_and_scaled_noises_agree_with_a_plain_loop(make_
 
 def test_interventions_of_a_recording_are_applied_again(tiny, tmp_path):
     x = ds.noise.random(8, tiny.shape, seed=3)
-    written = [ds.Intervention("conv_in", "scale", -2.0, samples=["sample_0002", "sample_0005"])]
+    written = [ds.Intervention("conv_out", "scale", -8.0, samples=["sample_0002", "sample_0005"])]
     rec = ds.record(tiny, x, tmp_path / "run.zarr", steps=4, layers=["conv_in"], interventions=written)
     found = dynamics.commitment(rec, denoiser=tiny, label_of=pixels, batch_size=3)
 
     def scaled(_module, _inputs, output):
         factors = torch.ones(8, 1, 1, 1)
-        factors[[2, 5]] = -2.0
+        factors[[2, 5]] = -8.0
         return output * factors
 
     without, _ = plainly(tiny, x.batch(range(8)), 4, pixels)
-    handle = tiny.network.conv_in.register_forward_hook(scaled)
+    handle = tiny.network.conv_out.register_forward_hook(scaled)
     labels, _ = plainly(tiny, x.batch(range(8)), 4, pixels)
     handle.remove()
     assert (labels != without).any() and found["same_bits"].all()
