@@ -1,47 +1,30 @@
 """Several processes use one recording: one writes, and readers never see wrong values."""
 
+import math
+
 import numpy as np
 import pytest
 import xarray
 from outputs import OUTPUTS, SAMPLED_OUTPUTS
+from ten_samples import COUNT, FIRST_CALL, LANES, LAYERS, STEPS
 
 import denoscope as ds
 
-COUNT, LANES, STEPS = 24, 4, 4
-ARRAYS = ("sequence", "conv_in")
-FIRST_CALL = 4
-"""The first call of the network in a step: two calls survey its layers, one is the probe of the fingerprint."""
-
-
-@pytest.fixture(scope="module")
-def arguments(model, tmp_path_factory):
-    inputs = tmp_path_factory.mktemp("inputs")
-    ds.noise.random(COUNT, (1, 8, 8), seed=3).write(inputs)
-    line = f"record --model {model} --inputs {inputs} --device cpu --lanes {LANES} --batch_size {LANES}"
-    return [*line.split(), "--num_steps", STEPS, "--layers", "conv_in"]
-
-
-@pytest.fixture(scope="module")
-def unbroken(arguments, recorder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("unbroken")
-    for out in OUTPUTS:
-        assert recorder.run(*arguments, "--output", folder / out).code == 0
-    return folder
+ARRAYS = ("sequence", *LAYERS)
 
 
 @pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
-@pytest.mark.parametrize("flag", ["--resume", "--overwrite", None])
 def test_a_second_writer_is_refused_in_one_line_and_the_first_finishes(
-    arguments, unbroken, recorder, contents, tmp_path, out, flag
+    arguments, unbroken, recorder, contents, tmp_path, out
 ):
-    flags = [flag] if flag else []
     first = recorder.start(*arguments, "--output", tmp_path / out, holds_at=[FIRST_CALL + 2])
     first.until(f"call {FIRST_CALL + 2}\n")
-    second = recorder.run(*arguments, "--output", tmp_path / out, *flags)
-    assert second.code == 2
-    (line,) = second.said.splitlines()
-    assert line.startswith("error: ") and str(tmp_path / out) in line
-    assert "is being written by another process" in line if flag else "already holds a recording" in line
+    for flag in ("--resume", "--overwrite", None):
+        second = recorder.run(*arguments, "--output", tmp_path / out, *([flag] if flag else []))
+        assert second.code == 2
+        (line,) = second.said.splitlines()
+        assert line.startswith("error: ") and str(tmp_path / out) in line
+        assert "is being written by another process" in line if flag else "already holds a recording" in line
     first.release()
     assert first.wait() == 0
     assert contents(tmp_path / out) == contents(unbroken / out)
@@ -53,20 +36,11 @@ def test_of_writers_that_start_together_one_writes_and_none_undoes_its_work(
     arguments, unbroken, recorder, contents, tmp_path, out, flag
 ):
     flags = [flag] if flag else []
-    runs = [recorder.start(*arguments, "--output", tmp_path / out, *flags) for _ in range(4)]
+    runs = [recorder.start(*arguments, "--output", tmp_path / out, *flags) for _ in range(2)]
     codes = sorted(run.wait() for run in runs)
     assert 0 in codes and set(codes) <= {0, 2}, [run.said for run in runs]
-    assert flag or codes == [0, 2, 2, 2]
+    assert flag or codes == [0, 2]
     assert contents(tmp_path / out) == contents(unbroken / out)
-
-
-@pytest.mark.parametrize("out", OUTPUTS)
-def test_an_output_is_free_again_once_its_writer_is_gone(arguments, recorder, tmp_path, out):
-    first = recorder.start(*arguments, "--output", tmp_path / out, holds_at=[FIRST_CALL + 1])
-    first.until(f"call {FIRST_CALL + 1}\n")
-    first.send(9)
-    first.wait()
-    assert recorder.run(*arguments, "--output", tmp_path / out, "--resume").code == 0
 
 
 def complete_samples(data: xarray.Dataset, right: xarray.Dataset) -> int:
@@ -81,10 +55,10 @@ def complete_samples(data: xarray.Dataset, right: xarray.Dataset) -> int:
 
 @pytest.mark.parametrize("out", OUTPUTS)
 def test_readers_during_writing_see_right_values_or_nan_and_only_finished_samples_as_complete(
-    arguments, unbroken, recorder, tmp_path, out
+    arguments, unbroken, recorder, contents, tmp_path, out
 ):
     right = ds.open(unbroken / out).dataset.load()
-    groups = range(COUNT // LANES)
+    groups = range(math.ceil(COUNT / LANES))
     holds = [FIRST_CALL + STEPS * group + 1 for group in groups]  # in the second step of each group
     running = recorder.start(*arguments, "--output", tmp_path / out, holds_at=holds)
     running.until(f"call {holds[0]}\n")
@@ -107,14 +81,4 @@ def test_readers_during_writing_see_right_values_or_nan_and_only_finished_sample
     for name in ARRAYS:
         assert np.array_equal(early[name].values, right[name].values), "opened before any sample was finished"
     assert complete_samples(ds.open(tmp_path / out).dataset, right) == COUNT
-
-
-@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
-def test_a_reader_does_not_block_the_writer(arguments, unbroken, recorder, contents, tmp_path, out):
-    first = recorder.start(*arguments, "--output", tmp_path / out, holds_at=[FIRST_CALL + 5])
-    first.until(f"call {FIRST_CALL + 5}\n")
-    opened = ds.open(tmp_path / out)
-    assert opened.sequence.values.shape[0] == COUNT
-    first.release()
-    assert first.wait() == 0
-    assert contents(tmp_path / out) == contents(unbroken / out)
+    assert contents(tmp_path / out) == contents(unbroken / out), "the readers disturbed nothing"

@@ -7,35 +7,20 @@ import numpy as np
 import pytest
 import torch
 import xarray
+from outputs import SAMPLED_OUTPUTS
+from ten_samples import FIRST_CALL, STEPS
 
 import denoscope as ds
 
-COUNT, STEPS = 10, 3
-SECOND_FLIGHT, LAST_FLIGHT = 8, 11
-"""Calls in the middle of a flight of three: the survey makes the first two, the fingerprint the third."""
+SECOND_FLIGHT, LAST_FLIGHT = FIRST_CALL + STEPS + 1, FIRST_CALL + 2 * STEPS + 1
+"""Calls in the middle of a flight."""
 
 
 def press() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.fixture(scope="module")
-def arguments(model, tmp_path_factory):
-    inputs = tmp_path_factory.mktemp("inputs")
-    ds.noise.random(COUNT, (1, 8, 8), seed=3).write(inputs)
-    line = f"record --model {model} --inputs {inputs} --device cpu --lanes 4 --batch_size 4"
-    return [*line.split(), "--num_steps", STEPS, "--layers", "conv_in"]
-
-
-@pytest.fixture(scope="module")
-def unbroken(arguments, recorder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("unbroken")
-    for out in ("run.zarr", "run"):
-        assert recorder.run(*arguments, "--output", folder / out).code == 0
-    return folder
-
-
-@pytest.mark.parametrize("out", ["run.zarr", "run"])
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
 def test_the_first_ctrl_c_ends_after_the_samples_in_flight_and_names_the_flag_to_resume(
     arguments, unbroken, recorder, contents, tmp_path, out
 ):

@@ -11,66 +11,28 @@ import pytest
 import torch
 import xarray
 import zarr
+from outputs import OUTPUTS, SAMPLED_OUTPUTS
+from ten_samples import COUNT, LATE, LAYERS
 
 import denoscope as ds
 
-COUNT, LANES, STEPS = 10, 4, 3
-LAYERS = ("conv_in", "mid_block")
 LENGTH = 4
 """How often a recording is killed before it may end."""
-LATE = 10**6
-"""A later file event than any recording has."""
-FORMATS = ("zarr", "pt")
-SAMPLED_FORMATS = ["zarr", pytest.param("pt", marks=pytest.mark.slow)]
-"""One format by default; both in the slow tests."""
-
-
-def output(folder: Path, format: str) -> Path:
-    return folder / ("run.zarr" if format == "zarr" else "run")
-
-
-@pytest.fixture(scope="module")
-def arguments(model, tmp_path_factory):
-    """The words of the command that records ten samples, except the output."""
-    inputs = tmp_path_factory.mktemp("inputs")
-    ds.noise.random(COUNT, (1, 8, 8), seed=3).write(inputs)
-    line = f"record --model {model} --inputs {inputs} --device cpu --lanes {LANES} --batch_size {LANES}"
-    return [*line.split(), "--num_steps", STEPS, "--layers", *LAYERS]
-
-
-@pytest.fixture(scope="module")
-def unbroken(arguments, recorder, tmp_path_factory):
-    """The uninterrupted recording, by format."""
-    folder = tmp_path_factory.mktemp("unbroken")
-    for format in FORMATS:
-        done = recorder.run(*arguments, "--output", output(folder, format))
-        assert done.code == 0, done.said
-    return {format: output(folder, format) for format in FORMATS}
-
-
-@pytest.fixture(scope="module")
-def file_events(arguments, recorder, tmp_path_factory):
-    """The number of file events of an uninterrupted recording, by format."""
-    folder = tmp_path_factory.mktemp("counted")
-    return {
-        format: recorder.run(*arguments, "--output", output(folder, format), dies_at=LATE).file_events
-        for format in FORMATS
-    }
 
 
 @pytest.fixture(scope="module")
 def truth(unbroken):
     """Every array of the unbroken store, read by plain zarr: [samples, …]."""
-    group = zarr.open_group(unbroken["zarr"], mode="r")
+    group = zarr.open_group(unbroken / "run.zarr", mode="r")
     return {name: group[name][:] for name in ("sequence", *LAYERS)}
 
 
-def complete_samples(path: Path, format: str, truth: dict[str, np.ndarray]) -> int:
+def complete_samples(path: Path, truth: dict[str, np.ndarray]) -> int:
     """Check with plain xarray or plain torch that complete samples are right; returns how many have a mark.
 
     A sample is finished once its mark is there; `complete` may be set a moment earlier.
     """
-    return (of_store if format == "zarr" else of_folder)(path, truth)
+    return (of_store if path.suffix == ".zarr" else of_folder)(path, truth)
 
 
 def of_store(path: Path, truth: dict[str, np.ndarray]) -> int:
@@ -113,72 +75,71 @@ def resume(recorder, arguments, path: Path) -> None:
     assert done.code == 0, done.said
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("out", OUTPUTS)
 @pytest.mark.parametrize("chains", [1, pytest.param(6, marks=pytest.mark.slow)])
 def test_kills_in_a_row_lose_no_finished_sample_and_leave_the_bytes_of_an_unbroken_run(
-    arguments, unbroken, truth, file_events, recorder, contents, tmp_path, format, chains
+    arguments, counted, truth, recorder, contents, tmp_path, out, chains
 ):
-    rng, found = random.Random(f"{format} 1"), []
+    unbroken, file_events = counted[out]
+    rng, found = random.Random(f"{out} 1"), []
     for chain in range(chains):
-        path, former = output(tmp_path / str(chain), format), 0
+        path, former = tmp_path / str(chain) / out, 0
         path.parent.mkdir()
         for kill in range(LENGTH):
             # Each of the first kills falls in its own quarter of a run, so that they hit different stages.
-            event = 1 + int((kill + rng.random()) / LENGTH * file_events[format])
+            event = 1 + int((kill + rng.random()) / LENGTH * file_events)
             killed = recorder.run(*arguments, "--output", path, "--resume", dies_at=event)
             assert killed.code in (0, -signal.SIGKILL), killed.said
             if path.exists():
-                found.append(complete_samples(path, format, truth))
+                found.append(complete_samples(path, truth))
                 assert found[-1] >= former, "a finished sample was lost"
                 former = found[-1]
         resume(recorder, arguments, path)
-        assert contents(path) == contents(unbroken[format])
+        assert contents(path) == contents(unbroken)
     assert len(set(found)) > 2, "the kills came at different stages"
 
 
-@pytest.mark.parametrize("format", SAMPLED_FORMATS)
-@pytest.mark.parametrize("kills", [3, pytest.param(LATE, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
+@pytest.mark.parametrize("kills", [1, pytest.param(LATE, marks=pytest.mark.slow)])
 def test_a_kill_at_any_file_event_costs_at_most_the_samples_in_flight(
-    arguments, unbroken, truth, file_events, recorder, contents, tmp_path, format, kills
+    arguments, counted, truth, recorder, contents, tmp_path, out, kills
 ):
-    found = []
-    for event in spread(kills, file_events[format]):
-        path = output(tmp_path / str(event), format)
+    (unbroken, file_events), found = counted[out], []
+    for event in spread(kills, file_events):
+        path = tmp_path / str(event) / out
         path.parent.mkdir()
         done = recorder.run(*arguments, "--output", path, dies_at=event)
         assert done.code == -signal.SIGKILL, done.said
         if path.exists():
-            found.append(complete_samples(path, format, truth))
+            found.append(complete_samples(path, truth))
         resume(recorder, arguments, path)
-        assert contents(path) == contents(unbroken[format]), event
+        assert contents(path) == contents(unbroken), event
         shutil.rmtree(path.parent)
     assert set(found) == {0, 4, 8, 10} or kills < LATE
-    assert found == sorted(found) and file_events[format] > 100
+    assert found == sorted(found) and file_events > 100
 
 
-@pytest.mark.parametrize("format", SAMPLED_FORMATS)
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
 @pytest.mark.parametrize("kills", [2, pytest.param(150, marks=pytest.mark.slow)])
 def test_a_kill_during_a_replacement_leaves_the_former_recording_or_the_new_one(
-    arguments, unbroken, recorder, contents, tmp_path, format, kills
+    arguments, small_model, unbroken, recorder, contents, tmp_path, out, kills
 ):
-    former = output(tmp_path, format)
-    done = recorder.run(*arguments, "--seed", "5", "--scheduler", "ddpm", "--output", former)
-    assert done.code == 0, done.said
-    replaced = output(tmp_path / "counted", format)
+    former = tmp_path / out
+    denoiser = ds.load(small_model, scheduler="ddpm", device="cpu")
+    ds.record(denoiser, ds.noise.random(COUNT, denoiser.shape, seed=5), former, steps=2, layers=LAYERS)
+    replaced = tmp_path / "replaced" / out
     shutil.copytree(former, replaced)
-    counted = recorder.run(*arguments, "--output", replaced, "--overwrite", dies_at=LATE)
+    events = recorder.run(*arguments, "--output", replaced, "--overwrite", dies_at=LATE).file_events
     ends = set()
-    for event in spread(kills, counted.file_events):
-        path = output(tmp_path / str(event), format)
+    for event in spread(kills, events):
+        path = tmp_path / str(event) / out
         shutil.copytree(former, path)
         done = recorder.run(*arguments, "--output", path, "--overwrite", dies_at=event)
         assert done.code == -signal.SIGKILL, done.said
-        ends.add(
-            "former" if reads_as(path, former) else "new" if reads_as(path, unbroken[format]) else "other"
-        )
+        ends.add("former" if reads_as(path, former) else "new" if reads_as(path, unbroken / out) else "other")
         again = recorder.run(*arguments, "--output", path, "--overwrite")
         assert again.code == 0, again.said
-        assert contents(path) == contents(unbroken[format]), event
+        assert contents(path) == contents(unbroken / out), event
         assert list(path.parent.iterdir()) == [path], "nothing else is left"
         shutil.rmtree(path.parent)
     assert ends == {"former", "new"}

@@ -144,8 +144,6 @@ def serve() -> None:
     import numcodecs.zstd  # noqa: F401
     import torch._decomp.decompositions_for_jvp
     import torch.utils.serialization  # noqa: F401
-    import tyro._backends._argparse_formatter
-    import tyro._backends._tyro_backend  # noqa: F401
     import xarray  # noqa: F401
     import zarr  # noqa: F401
     from diffusers import DDIMScheduler, UNet2DModel  # noqa: F401
@@ -155,9 +153,14 @@ def serve() -> None:
     import denoscope.dynamics
     import denoscope.noise
     import denoscope.storage.zarr.byte_store_view  # noqa: F401
+    from denoscope.cli import flags, registry
+    from denoscope.config import Settings
     from denoscope.recording import record, verify  # noqa: F401
 
     _ = DDIMScheduler().compatibles  # which loading imports
+    flags.parse(
+        registry.verb("record"), [], Settings(), ""
+    )  # which imports most of tyro and fills its caches
     # A collection in a fork would touch, and so copy, all that was imported.
     gc.collect()
     gc.freeze()
