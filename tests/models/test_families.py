@@ -178,7 +178,24 @@ def test_with_the_pipelines_inputs_for_examples_the_layers_have_the_pipelines_sh
     assert len(layers) > 0.9 * len(seen.called)
 
 
-@pytest.mark.parametrize("name", [*PIPELINES, *FURTHER])
+@pytest.mark.parametrize("name", FURTHER)
+def test_the_dry_run_gives_a_network_the_further_inputs_that_it_needs(name):
+    network = made_from(FURTHER[name])
+    packed = family_of(network).packed
+    assert len(layers_of(network, shape=(16, network.config.in_channels) if packed else None)) > 10
+
+
+ON_META = ("ddim", "stable_diffusion_xl", "flux", "text and vectors at its side")
+"""PyTorch takes ten times as long without values as with those of tiny networks."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ON_META else pytest.mark.slow)
+        for name in (*PIPELINES, *FURTHER)
+    ],
+)
 def test_the_layers_on_meta_are_those_on_the_cpu(name):
     network = network_of(PIPELINES[name]()[0]) if name in PIPELINES else made_from(FURTHER[name])
     packed = family_of(network).packed
@@ -346,7 +363,14 @@ def folder_of(tmp_path):
     return save
 
 
-@pytest.mark.parametrize("name", ["ddpm", "stable_diffusion_xl", "dit", "flux"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ddpm",
+        "flux",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("stable_diffusion_xl", "dit")),
+    ],
+)
 def test_a_blueprint_needs_no_weights_and_has_the_layers_of_the_network(folder_of, name):
     folder, network, _ = folder_of(name)
     for weights in folder.rglob("*.safetensors"):
@@ -369,8 +393,19 @@ def test_a_folder_of_no_network_makes_no_blueprint(folder_of, tmp_path):
     one_line("DiTTransformer2DModel: Forward pass is not implemented", blueprint, folder)
 
 
-@pytest.mark.parametrize("name", ["dit", "pixart_sigma", "stable_diffusion_3", "stable_diffusion"])
-@pytest.mark.parametrize("kind", ["pipeline", "folder"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("dit", "folder"),
+        ("stable_diffusion", "folder"),
+        ("pixart_sigma", "pipeline"),
+        ("stable_diffusion_3", "pipeline"),
+        pytest.param("dit", "pipeline", marks=pytest.mark.slow),
+        pytest.param("stable_diffusion", "pipeline", marks=pytest.mark.slow),
+        pytest.param("pixart_sigma", "folder", marks=pytest.mark.slow),
+        pytest.param("stable_diffusion_3", "folder", marks=pytest.mark.slow),
+    ],
+)
 def test_pipelines_and_folders_of_every_family_load(folder_of, name, kind):
     folder, network, pipe = folder_of(name)
     denoiser = ds.load(pipe if kind == "pipeline" else str(folder), device="cpu")

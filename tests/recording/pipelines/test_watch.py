@@ -148,6 +148,12 @@ class ByHand:
         return torch.stack([*(self.before[entry][:SAMPLES] for entry in firsts), self.after[-1][:SAMPLES]], 1)
 
 
+@functools.cache
+def truth_of(name):
+    """The plain run of a case, made once for all tests."""
+    return ByHand(CASES[name])
+
+
 def equal(one, other):
     return np.array_equal(np.asarray(one), np.asarray(other), equal_nan=True)
 
@@ -156,10 +162,19 @@ def untouched(pipe, hooks_of, before=0):
     return "step" not in vars(pipe.scheduler) and hooks_of(network_of(pipe)) == before
 
 
-@pytest.mark.parametrize("name", CASES)
+LIKE_ANOTHER = (
+    "ddpm", "not guided", "lcm", "dit, not guided", "pixart alpha", "runge-kutta"
+)  # fmt: skip
+"""Cases that run the code of another one."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LIKE_ANOTHER else []) for name in CASES],
+)
 def test_a_watched_call_is_the_plain_one_and_holds_what_plain_hooks_see(name, tmp_path, hooks_of):
     case = CASES[name]
-    truth = ByHand(case)
+    truth = truth_of(name)
     pipe, arguments = case.built()
     with ds.watch(pipe, layers=case.layers, out=tmp_path / "run.zarr"):
         result = pipe(**arguments)[0]
@@ -445,15 +460,15 @@ def test_guidance_that_is_given_up_on_the_way_leaves_its_entries_open(tmp_path):
 
 
 def test_reductions_apply_as_in_any_recording(tmp_path):
-    case = CASES["heun"]
-    truth = ByHand(case)
+    case, truth = CASES["heun"], truth_of("heun")
     pipe, arguments = case.built()
     chosen = {"every": (1, 2), "channels": "0:3", "height": "1", "state_dtype": "float16", "codec": "zstd"}
-    with ds.watch(pipe, layers=["mid_block"], out=tmp_path / "part.zarr", **chosen):
+    with ds.watch(pipe, layers=["mid_block"], out=tmp_path / "part.zarr", flatten=True, **chosen):
         pipe(**arguments)
     rec = ds.open(tmp_path / "part.zarr")
     assert rec.states["mid_block"].dtype == np.float16
-    assert equal(rec.states["mid_block"], truth.state(case, "mid_block")[:, 1:, :, :, :3, 1:2].half())
+    part = truth.state(case, "mid_block")[:, 1:, :, :, :3, 1:2].half()
+    assert equal(rec.states["mid_block"], part.flatten(-3))
     assert rec.dataset["step"].to_numpy().tolist() == [1, 2] and equal(rec.sequence, truth.sequence(case))
 
     pipe, arguments = case.built()
@@ -463,17 +478,9 @@ def test_reductions_apply_as_in_any_recording(tmp_path):
     assert rec.states["mid_block"].dims == ("sample", "step", "call", "branch", "channel")
     assert np.allclose(rec.states["mid_block"], wanted, atol=1e-6, equal_nan=True)
 
-    pipe, arguments = case.built()
-    with ds.watch(pipe, layers=["mid_block"], out=tmp_path / "flat.zarr", flatten=True):
-        pipe(**arguments)
-    assert equal(
-        ds.open(tmp_path / "flat.zarr").states["mid_block"], truth.state(case, "mid_block").flatten(-3)
-    )
-
 
 def test_files_of_pt_hold_the_same(tmp_path):
-    case = CASES["pndm"]
-    truth = ByHand(case)
+    case, truth = CASES["pndm"], truth_of("pndm")
     for out, options in (("folder", {}), ("stores", {"output_format": "zarr"})):
         pipe, arguments = case.built()
         with ds.watch(pipe, layers=["mid_block"], out=tmp_path / out, **options):
@@ -550,8 +557,14 @@ def test_a_call_that_follows_a_failed_one_is_refused(tmp_path, dies_at):
     assert not ds.open(tmp_path / "run.zarr").dataset["complete"].any()
 
 
-@pytest.mark.parametrize("error", [RuntimeError("died"), KeyboardInterrupt(), OSError(2, "no weights")])
-@pytest.mark.parametrize("out", ["run.zarr", "folder"])
+@pytest.mark.parametrize(
+    ("error", "out"),
+    [
+        (RuntimeError("died"), "run.zarr"),
+        (KeyboardInterrupt(), "folder"),
+        (OSError(2, "no weights"), "run.zarr"),
+    ],
+)
 def test_a_call_that_fails_leaves_an_unfinished_recording_and_no_hook(error, out, tmp_path, hooks_of):
     pipe, arguments = PIPELINES["ddim"]()
     calls = iter(range(STEPS))
@@ -671,8 +684,7 @@ def test_a_wrong_layer_or_option_is_refused(layers, options, match, tmp_path):
 
 
 def test_a_pipeline_can_be_recorded_in_memory():
-    case = CASES["heun"]
-    truth = ByHand(case)
+    case, truth = CASES["heun"], truth_of("heun")
     pipe, arguments = case.built()
     with ds.watch(pipe, layers="mid_block") as watched:
         with pytest.raises(ds.UserError, match="not finished"):
