@@ -165,7 +165,7 @@ def test_a_scheduler_that_was_set_to_own_timesteps_is_refused_with_the_way_to_us
 def test_own_timesteps_are_stored_resumed_and_computed_again(tmp_path):
     from denoscope.recording import verify
 
-    denoiser = ds.load("mnist", scheduler="ddpm", device="cpu")
+    denoiser = ds.load("digits", scheduler="ddpm", device="cpu")
     x = ds.noise.random(2, denoiser.shape, seed=0)
     options = {"timesteps": [900, 500, 100], "layers": ["conv_in"], "lanes": 1}
     rec = ds.record(denoiser, x, tmp_path / "run.zarr", **options)
@@ -177,8 +177,8 @@ def test_own_timesteps_are_stored_resumed_and_computed_again(tmp_path):
     assert verify.store(tmp_path / "run.zarr", recompute=1).recomputed == 1
 
 
-def test_a_recording_with_the_schedulers_own_timesteps_names_no_others(tmp_path, mnist):
-    rec = ds.record(mnist, ds.noise.random(1, mnist.shape, seed=0), tmp_path / "run.zarr", steps=1, lanes=1)
+def test_a_recording_with_the_schedulers_own_timesteps_names_no_others(digits):
+    rec = ds.record(digits, ds.noise.random(1, digits.shape, seed=0), steps=1, lanes=1)
     assert not {"timesteps", "sigmas"} & (rec.attrs["config"].keys() | rec.attrs["fingerprint"].keys())
 
 

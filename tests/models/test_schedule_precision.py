@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from new_schedulers import make
 
 from denoscope.models import schedule_precision
 
@@ -50,16 +51,6 @@ KEEPS = {
     "UnCLIPScheduler",
     "UniPCMultistepScheduler",
 }
-
-
-def make(name, **options):
-    """A scheduler by its class, unless this diffusers lacks it or what it needs."""
-    import diffusers
-
-    try:
-        return getattr(diffusers, name)(**options)
-    except (AttributeError, ImportError) as error:
-        pytest.skip(str(error).strip().splitlines()[0])
 
 
 def in_double(name, steps=None, **options):
