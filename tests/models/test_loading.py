@@ -14,16 +14,23 @@ from denoscope.models import bundled
 from denoscope.models.loading import resolve_device, shape_of
 
 
-@pytest.fixture
-def saved(tmp_path, make_unet, make_scheduler):
+@pytest.fixture(scope="module")
+def saved_once(tmp_path_factory, make_unet, make_scheduler):
     """Folders as plain diffusers saves them: a model beside a scheduler, and a pipeline."""
     from diffusers import DDPMPipeline
 
+    folder = tmp_path_factory.mktemp("saved")
     network, scheduler = make_unet(seed=3), make_scheduler("ddpm")
-    network.save_pretrained(tmp_path / "flat")
-    scheduler.save_pretrained(tmp_path / "flat")
-    DDPMPipeline(network, scheduler).save_pretrained(tmp_path / "pipeline")
-    return tmp_path
+    network.save_pretrained(folder / "flat")
+    scheduler.save_pretrained(folder / "flat")
+    DDPMPipeline(network, scheduler).save_pretrained(folder / "pipeline")
+    return folder
+
+
+@pytest.fixture
+def saved(saved_once, tmp_path):
+    """The same folders, as the test's own."""
+    return shutil.copytree(saved_once, tmp_path, dirs_exist_ok=True)
 
 
 def same_weights(one, two) -> bool:

@@ -61,15 +61,15 @@ def agree(comparison, folder):
         assert comparison.closest is None and comparison.farthest is None
 
 
-def mixed(folder, count=40):
+def mixed(folder, count=16):
     """Random tensors: some equal, some that differ by little, some of another shape or dtype."""
     generator = torch.Generator().manual_seed(3)
     base = torch.randn(count, 1, 8, 8, generator=generator)
     base[7] = base[3]
-    base[21] = base[3]
-    base[30] = base[12]
-    base[33] = base[5]
-    base[33, 0, 2, 2] += 1e-4
+    base[11] = base[3]
+    base[14] = base[12]
+    base[13] = base[5]
+    base[13, 0, 2, 2] += 1e-4
     for k, x in enumerate(base):
         torch.save(x.clone(), folder / f"sample_{k:04d}.pt")
     write(folder, wide=torch.zeros(1, 8, 9), wide2=torch.ones(1, 8, 9), double=base[0].double())
@@ -81,9 +81,9 @@ def test_all_pairs_agree_with_brute_force_in_any_memory(tmp_path, monkeypatch, m
     monkeypatch.setattr(module, "MEMORY", memory)
     comparison = compare(tmp_path)
     agree(comparison, tmp_path)
-    assert ("sample_0003.pt", "sample_0007.pt", "sample_0021.pt") in comparison.groups
-    assert {comparison.closest.first, comparison.closest.second} == {"sample_0005.pt", "sample_0033.pt"}
-    assert comparison.files == 43 and len(comparison.groups) == 40
+    assert ("sample_0003.pt", "sample_0007.pt", "sample_0011.pt") in comparison.groups
+    assert {comparison.closest.first, comparison.closest.second} == {"sample_0005.pt", "sample_0013.pt"}
+    assert comparison.files == 19 and len(comparison.groups) == 16
 
 
 @pytest.mark.parametrize(
@@ -157,30 +157,30 @@ def test_one_file_has_nothing_to_be_compared_with(tmp_path):
     assert "1 file, 1 different tensor; 0 of 0 pairs equal" in text
 
 
-def test_a_thousand_files_are_compared_readably(tmp_path):
+def test_hundreds_of_files_are_compared_readably(tmp_path):
     generator = torch.Generator().manual_seed(0)
-    stack = torch.randn(1000, 1, 28, 28, generator=generator)
-    for k in range(0, 1000, 20):
+    stack = torch.randn(300, 1, 28, 28, generator=generator)
+    for k in range(0, 300, 10):
         stack[k + 1] = stack[k]
     for k, x in enumerate(stack):
         torch.save(x.clone(), tmp_path / f"sample_{k:04d}.pt")
     comparison = compare(tmp_path)
-    assert len(comparison.groups) == 950 and comparison.equal_pairs == 50
+    assert len(comparison.groups) == 270 and comparison.equal_pairs == 30
     numbers = stack.flatten(1).numpy()
-    for k in (0, 13, 999):
+    for k in (0, 13, 299):
         group = {name: g for g, names in enumerate(comparison.groups) for name in names}
         row = np.abs(numbers - numbers[k]).max(1)
         mine = [
-            comparison.distance[group[f"sample_{k:04d}.pt"], group[f"sample_{j:04d}.pt"]] for j in range(1000)
+            comparison.distance[group[f"sample_{k:04d}.pt"], group[f"sample_{j:04d}.pt"]] for j in range(300)
         ]
         np.testing.assert_allclose(mine, row, rtol=1e-6)
     lines = str(comparison).splitlines()
     assert len(lines) <= 40 and max(map(len, lines)) < 160
-    assert "and 40 more groups of equal tensors" in str(comparison)
+    assert "and 20 more groups of equal tensors" in str(comparison)
 
 
 def test_the_report_stays_short_whatever_is_in_the_folder(tmp_path):
-    for k in range(60):
+    for k in range(25):
         torch.save(torch.zeros(k + 1), tmp_path / f"a{k:03d}.pt")
         torch.save(torch.full((k + 1,), float("nan")), tmp_path / f"b{k:03d}.pt")
         torch.save(torch.zeros(k + 1), tmp_path / f"c{k:03d}.pt")
@@ -188,11 +188,11 @@ def test_the_report_stays_short_whatever_is_in_the_folder(tmp_path):
 
 
 def test_the_dict_holds_everything_and_is_json(tmp_path):
-    mixed(tmp_path, 35)
+    mixed(tmp_path)
     comparison = compare(tmp_path)
     data = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
     assert [group["files"] for group in data["groups"]] == [list(group) for group in comparison.groups]
-    assert data["files"] == 38 and data["different_tensors"] == len(comparison.groups)
+    assert data["files"] == 19 and data["different_tensors"] == len(comparison.groups)
     assert data["closest"] == comparison.closest._asdict()
     for i, j in itertools.product(range(len(comparison.groups)), repeat=2):
         value = comparison.distance[i, j]

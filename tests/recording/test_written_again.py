@@ -89,7 +89,7 @@ def test_the_states_of_a_sequence_have_the_timestep_and_sigma_of_the_step_that_f
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("every", [(2,), (1, 3)])
+@pytest.mark.parametrize("every", [(1, 3), pytest.param((2,), marks=pytest.mark.slow)])
 def test_every_state_has_its_levels_if_not_every_step_is_recorded(tiny, recorded, tmp_path, kind, every):
     x = ds.noise.random(2, tiny.shape)
     rec = ds.record(tiny, x, kind and tmp_path / kind, steps=STEPS, layers=["conv_in"], every=every)
