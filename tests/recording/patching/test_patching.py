@@ -25,8 +25,20 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 @pytest.fixture(scope="module")
-def pair(tiny, tmp_path_factory):
-    return both(tiny, tmp_path_factory.mktemp("pair"))
+def small(make_small_unet, make_scheduler):
+    """A small denoiser with DDIM."""
+    return ds.load(make_small_unet(), scheduler=make_scheduler("ddim"), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def pair(small, tmp_path_factory):
+    return both(small, tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture(scope="module")
+def found(small, pair):
+    """The whole map of the pair."""
+    return ds.patch(small, *pair)
 
 
 def both(denoiser, folder, **options):
@@ -55,22 +67,21 @@ def by_hand(denoiser, a, b, layer, step):
     return 1 - norm(x_0 - final_b) / norm(final_a - final_b)
 
 
-def test_every_cell_is_a_run_from_x_T_with_that_layer_replaced_bit_for_bit(tiny, pair):
-    found = ds.patch(tiny, *pair)
+def test_every_cell_is_a_run_from_x_T_with_that_layer_replaced_bit_for_bit(small, pair, found):
     assert found["moved"].dims == ("layer", "step", "sample") and found["moved"].shape == (2, STEPS, COUNT)
     for layer in LAYERS:
         for step in range(STEPS):
             assert np.array_equal(
-                found["moved"].sel(layer=layer, step=step), by_hand(tiny, *pair, layer, step)
+                found["moved"].sel(layer=layer, step=step), by_hand(small, *pair, layer, step)
             )
     assert "label" not in found
 
 
-def test_the_last_layer_in_the_last_step_brings_its_part_and_itself_brings_nothing(tiny, pair):
+def test_the_last_layer_in_the_last_step_brings_its_part_and_itself_brings_nothing(small, pair):
     a, _ = pair
-    nothing = ds.patch(tiny, a, a)
+    nothing = ds.patch(small, a, a)
     assert nothing["moved"].isnull().all(), "A and B are the same image"
-    assert (ds.patch(tiny, *pair, layers=["conv_in"], steps=[0])["moved"] != 0).all()
+    assert (ds.patch(small, *pair, layers=["conv_in"], steps=[0])["moved"] != 0).all()
 
 
 SCHEDULERS = [
@@ -81,8 +92,10 @@ SCHEDULERS = [
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("noise", ["common", "independent"])
-def test_a_run_from_a_recorded_state_is_the_rest_of_the_run_from_x_T_bit_for_bit(make_unet, name, noise):
-    denoiser = ds.load(make_unet(), scheduler=name, device="cpu")
+def test_a_run_from_a_recorded_state_is_the_rest_of_the_run_from_x_T_bit_for_bit(
+    make_small_unet, name, noise
+):
+    denoiser = ds.load(make_small_unet(), scheduler=name, device="cpu")
     x = ds.noise.random(COUNT, denoiser.shape, seed=1)
     steps = list(ds.denoise(denoiser, x.batch(range(COUNT)), steps=STEPS, noise=noise, names=x.names))
     loop = Loop(steps=STEPS, noise=noise)
@@ -94,8 +107,8 @@ def test_a_run_from_a_recorded_state_is_the_rest_of_the_run_from_x_T_bit_for_bit
 
 
 @pytest.mark.parametrize("scheduler", ["DPMSolverMultistepScheduler", "HeunDiscreteScheduler"])
-def test_a_scheduler_with_a_history_is_run_from_x_T(make_unet, tmp_path, scheduler):
-    denoiser = ds.load(make_unet(), scheduler=scheduler, device="cpu")
+def test_a_scheduler_with_a_history_is_run_from_x_T(make_small_unet, tmp_path, scheduler):
+    denoiser = ds.load(make_small_unet(), scheduler=scheduler, device="cpu")
     a, b = both(denoiser, tmp_path)
     found = ds.patch(denoiser, a, b, layers=["mid_block"], steps=[1])["moved"].to_numpy()[0, 0]
     x_T = torch.from_numpy(a.sequence.to_numpy()[:, 0]) / float(
@@ -112,33 +125,35 @@ def test_a_scheduler_with_a_history_is_run_from_x_T(make_unet, tmp_path, schedul
 
 
 @pytest.mark.parametrize("noise", ["common", "independent"])
-def test_batches_change_no_bit(tiny_ddpm, tmp_path, noise):
-    pair = both(tiny_ddpm, tmp_path, noise=noise)
-    maps = [ds.patch(tiny_ddpm, *pair, batch_size=size)["moved"].to_numpy() for size in (1, 16)]
+def test_batches_change_no_bit(make_small_unet, make_scheduler, tmp_path, noise):
+    denoiser = ds.load(make_small_unet(), scheduler=make_scheduler("ddpm"), device="cpu")
+    pair = both(denoiser, tmp_path, noise=noise, lanes=4)
+    maps = [ds.patch(denoiser, *pair, batch_size=size)["moved"].to_numpy() for size in (1, 16)]
     assert maps[0].tobytes() == maps[1].tobytes()
 
 
-def test_an_intervention_of_the_first_run_is_repeated(tiny, tmp_path):
+def test_an_intervention_of_the_first_run_is_repeated(small, tmp_path):
     written = [ds.Intervention("mid_block", "scale", 0.0, samples="sample_0001")]
-    a, b = both(tiny, tmp_path, interventions=written)
-    found = ds.patch(tiny, a, b, layers=["mid_block"], steps=[0])["moved"].to_numpy()[0, 0]
+    a, b = both(small, tmp_path, interventions=written)
+    found = ds.patch(small, a, b, layers=["mid_block"], steps=[0])["moved"].to_numpy()[0, 0]
     assert found[1] == 0 and (found[[0, 2]] != 0).all(), "A and B are both zero there"
 
 
-def test_samples_of_other_names_are_taken_by_their_place(tiny, tmp_path):
-    x = ds.noise.random(COUNT, tiny.shape, seed=1)
-    near = ds.noise.perturbed(COUNT - 1, tiny.shape, epsilon=1.0)
+def test_samples_of_other_names_are_taken_by_their_place(small, tmp_path):
+    x = ds.noise.random(COUNT, small.shape, seed=1)
+    near = ds.noise.perturbed(COUNT - 1, small.shape, epsilon=1.0)
     options = dict(steps=1, layers=["conv_out"])
-    a = ds.record(tiny, x, tmp_path / "a.zarr", **options)
-    b = ds.record(tiny, near, tmp_path / "b.zarr", **options)
-    found = ds.patch(tiny, a, b)
+    a = ds.record(small, x, tmp_path / "a.zarr", **options)
+    b = ds.record(small, near, tmp_path / "b.zarr", **options)
+    found = ds.patch(small, a, b)
     assert found["source"].to_numpy().tolist() == b.dataset["sample"].to_numpy().tolist()
-    assert (found["moved"] > 0).all()
+    renamed = ds.noise.ArrayNoise(near.batch(range(COUNT)), x.names)
+    of_one_name = ds.patch(small, a, ds.record(small, renamed, tmp_path / "c.zarr", **options))
+    assert np.array_equal(found["moved"], of_one_name["moved"]) and (found["moved"] != 0).all()
 
 
-def test_finished_work_is_not_computed_again(tiny, pair, tmp_path, monkeypatch):
-    out = tmp_path / "map.npz"
-    truth = ds.patch(tiny, *pair)
+def test_finished_work_is_not_computed_again(small, pair, found, tmp_path, monkeypatch):
+    out, truth = tmp_path / "map.npz", found
     calls = []
     monkeypatch.setattr(
         patching._Work, "_run", lambda work, step, cells, run=patching._Work._run: calls.append(cells) or run(work, step, cells)
@@ -151,29 +166,29 @@ def test_finished_work_is_not_computed_again(tiny, pair, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ds.patch(tiny, *pair, checkpoint=Checkpoint(out, progress=stop))
+        ds.patch(small, *pair, checkpoint=Checkpoint(out, progress=stop))
     assert told == [(6, 18), (12, 18)]
     half = checkpoint.read(out)
     assert half["done"].to_numpy().all(axis=(0, 2)).tolist() == [True, True, False]
     with pytest.raises(UserError, match="exists"):
-        ds.patch(tiny, *pair, checkpoint=out)
+        ds.patch(small, *pair, checkpoint=out)
     calls.clear()
-    found = ds.patch(tiny, *pair, checkpoint=Checkpoint(out, resume=True))
+    resumed = ds.patch(small, *pair, checkpoint=Checkpoint(out, resume=True))
     assert len(calls) == 1, "one step was left"
-    for patched in (found, checkpoint.read(out)):
+    for patched in (resumed, checkpoint.read(out)):
         assert patched["moved"].identical(truth["moved"])
     with pytest.raises(UserError, match="differs in layers: "):
-        ds.patch(tiny, *pair, layers=["conv_in"], checkpoint=Checkpoint(out, resume=True))
+        ds.patch(small, *pair, layers=["conv_in"], checkpoint=Checkpoint(out, resume=True))
     assert (
-        ds.patch(tiny, *pair, layers=["conv_in"], checkpoint=Checkpoint(out, overwrite=True)).sizes["layer"]
+        ds.patch(small, *pair, layers=["conv_in"], checkpoint=Checkpoint(out, overwrite=True)).sizes["layer"]
         == 1
     )
 
 
-def test_a_model_of_digits_tells_which_they_become(mnist, tmp_path, capsys):
+def test_a_model_of_digits_tells_which_they_become(digits, tmp_path, capsys):
     for seed in (1, 2):
-        x = ds.noise.random(2, mnist.shape, seed=seed)
-        ds.record(mnist, x, tmp_path / f"{seed}.zarr", steps=2, layers=["conv_out"])
+        x = ds.noise.random(2, digits.shape, seed=seed)
+        ds.record(digits, x, tmp_path / f"{seed}.zarr", steps=2, layers=["conv_out"])
     out = tmp_path / "map.npz"
     command.main(["patch", *(str(tmp_path / f"{seed}.zarr") for seed in (1, 2)), "--output", str(out)])
     printed = capsys.readouterr().out.splitlines()
@@ -207,22 +222,24 @@ def test_the_command_tells_which_share_became_the_other_digit():
     assert "digit" not in patch_map.table(found)
 
 
-def test_what_does_not_fit_is_refused(tiny, make_unet, make_scheduler, pair, tmp_path):
+def test_what_does_not_fit_is_refused(small, make_small_unet, make_scheduler, pair, tmp_path):
     a, b = pair
-    other = ds.load(make_unet(seed=1), scheduler=make_scheduler("ddim"), device="cpu")
-    x = ds.noise.random(COUNT, tiny.shape, seed=2)
-    short = ds.record(tiny, x, tmp_path / "short.zarr", steps=2, layers=LAYERS)
-    final = ds.record(tiny, x, tmp_path / "final.zarr", steps=STEPS, extract_states=False)
-    one = ds.record(tiny, ds.noise.perturbed(1, tiny.shape, epsilon=1.0), tmp_path / "one.zarr", steps=STEPS)
+    other = ds.load(make_small_unet(seed=1), scheduler=make_scheduler("ddim"), device="cpu")
+    x = ds.noise.random(COUNT, small.shape, seed=2)
+    short = ds.record(small, x, tmp_path / "short.zarr", steps=2, layers=LAYERS)
+    final = ds.record(small, x, tmp_path / "final.zarr", steps=STEPS, extract_states=False)
+    one = ds.record(
+        small, ds.noise.perturbed(1, small.shape, epsilon=1.0), tmp_path / "one.zarr", steps=STEPS
+    )
     for arguments, options, match in (
         ((other, a, b), {}, "from another model"),
-        ((tiny, a, short), {}, "recorded in 2 steps, this run takes 3"),
-        ((tiny, final, b), {}, "holds final images only"),
-        ((tiny, a, b), {"steps": [STEPS]}, "allowed: 0 to 2"),
-        ((tiny, a, b), {"layers": ["conv_out"]}, "does not hold layer 'conv_out'"),
-        ((tiny, a, b), {"layers": ["conv_nowhere"]}, "unknown layer"),
-        ((tiny, a, one), {"layers": ["conv_in"]}, "3 samples and .* 2 of other names"),
-        ((tiny, a, tmp_path / "none.zarr"), {}, "no such recording"),
+        ((small, a, short), {}, "recorded in 2 steps, this run takes 3"),
+        ((small, final, b), {}, "holds final images only"),
+        ((small, a, b), {"steps": [STEPS]}, "allowed: 0 to 2"),
+        ((small, a, b), {"layers": ["conv_out"]}, "does not hold layer 'conv_out'"),
+        ((small, a, b), {"layers": ["conv_nowhere"]}, "unknown layer"),
+        ((small, a, one), {"layers": ["conv_in"]}, "3 samples and .* 2 of other names"),
+        ((small, a, tmp_path / "none.zarr"), {}, "no such recording"),
     ):
         with pytest.raises(UserError, match=match) as caught:
             ds.patch(*arguments, **options)
