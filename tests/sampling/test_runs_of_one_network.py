@@ -15,23 +15,25 @@ INTERVENTIONS = [
     ds.Intervention("mid_block", "scale", 1.7),
     ds.Intervention("mid_block.attentions.0:probs", "ablate", heads=0),
     ds.Intervention("conv_in", "noise", 0.5),
-    ds.Intervention("up_blocks.1:in", "add", 0.3),
+    ds.Intervention("up_blocks.0:in", "add", 0.3),
 ]
 LAYERS = ["mid_block", "mid_block.attentions.0:q", "conv_in:in", "mid_block:diff"]
 
 
-@pytest.fixture(params=["DDIMScheduler", "HeunDiscreteScheduler"])
-def denoiser(request, make_unet):
-    return ds.load(make_unet(), scheduler=request.param, device="cpu")
+@pytest.fixture(scope="module", params=["DDIMScheduler", "HeunDiscreteScheduler"])
+def denoiser(request, make_small_unet):
+    """One denoiser for all tests, none of which may leave anything behind: one block with attention of two heads."""
+    network = make_small_unet(add_attention=True, attention_head_dim=4)
+    return ds.load(network, scheduler=request.param, device="cpu")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def x_T(denoiser):
     return ds.noise.random(3, denoiser.shape, seed=1).batch(range(3))
 
 
 def run(denoiser, x_T, **options):
-    return ds.denoise(denoiser, x_T, steps=STEPS, **options)
+    return ds.denoise(denoiser, x_T, steps=STEPS, lanes=len(x_T), **options)
 
 
 def bits(steps):
@@ -43,7 +45,7 @@ def bits(steps):
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def alone(denoiser, x_T):
     """The bits of a clean run, of one with interventions, and of one with taps, each by itself."""
     clean, changed = bits(run(denoiser, x_T)), bits(run(denoiser, x_T, interventions=INTERVENTIONS))
@@ -166,6 +168,7 @@ def test_a_gradient_beside_a_run_with_interventions(denoiser, x_T, alone, wrt):
             lambda x_0: x_0.square().sum((1, 2, 3)),
             wrt=wrt,
             steps=STEPS,
+            lanes=len(x_T),
             interventions=interventions,
         )
 
@@ -184,7 +187,7 @@ def test_a_recording_beside_a_run_with_interventions(denoiser, tmp_path, x_T, al
     x, steps, options = (
         ds.noise.random(3, denoiser.shape, seed=1),
         [],
-        {"steps": STEPS, "layers": ["mid_block"]},
+        {"steps": STEPS, "lanes": len(x_T), "layers": ["mid_block"]},
     )
     for step in run(denoiser, x_T, interventions=INTERVENTIONS):
         steps.append(step)

@@ -54,11 +54,16 @@ def test_every_kind_of_store_gets_the_same_bytes(format, tmp_path):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("unseen", [False, True])
-def test_whatever_operation_fails_finished_groups_stay_and_a_resume_completes_the_bytes(format, unseen):
+@pytest.mark.parametrize(
+    ("unseen", "every"),
+    [(False, 2), (True, 3), *(pytest.param(unseen, 1, marks=pytest.mark.slow) for unseen in (False, True))],
+)
+def test_whatever_operation_fails_finished_groups_stay_and_a_resume_completes_the_bytes(
+    format, unseen, every
+):
     plan, whole = plan_of(format), FaultyStore()
     write(whole, plan)
-    for number in range(1, len(whole.operations) + 1):
+    for number in range(1, len(whole.operations) + 1, every):
         store = MemoryStore()
         faulty = FaultyStore(store, fails_at=number, unseen=unseen)
         with suppress(UserError, OSError):
@@ -76,7 +81,8 @@ def test_whatever_operation_fails_finished_groups_stay_and_a_resume_completes_th
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_whatever_operation_of_a_resume_fails_no_finished_group_is_lost(format):
+@pytest.mark.parametrize("every", [2, pytest.param(1, marks=pytest.mark.slow)])
+def test_whatever_operation_of_a_resume_fails_no_finished_group_is_lost(format, every):
     plan, whole, begun = plan_of(format), MemoryStore(), MemoryStore()
     write(whole, plan)
     write(begun, plan, groups=[0, 2])
@@ -95,7 +101,7 @@ def test_whatever_operation_of_a_resume_fails_no_finished_group_is_lost(format):
             store.delete(key)
         assert write(store, plan, "resume") == sorted(marks)
         assert content(store) == content(whole)
-        number += 1
+        number += every
     assert number > 20
 
 

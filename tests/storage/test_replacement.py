@@ -37,6 +37,9 @@ def reads_as(path: Path, scheduler: str) -> bool:
     return data.attrs["fingerprint"]["scheduler"] == scheduler
 
 
+AMONG_OTHERS = pytest.mark.parametrize("former", ["among others"], indirect=True)
+
+
 class Stopped(Exception):
     """Ends a writer."""
 
@@ -108,6 +111,7 @@ def test_an_interrupted_replacement_is_continued_or_cleaned_up(
     assert not [name for name in files(tmp_path) if "replacement" in name or ".committed" in name]
 
 
+@AMONG_OTHERS
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_resume_of_other_work_is_refused_and_keeps_both(former, tmp_path, format):
     path, _ = former(format)
@@ -123,8 +127,19 @@ def test_a_resume_of_other_work_is_refused_and_keeps_both(former, tmp_path, form
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("system", ["exchanges", "only renames"])
-@pytest.mark.parametrize("every", [61, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("former", "system", "every"),
+    [
+        ("alone", "exchanges", 61),
+        ("among others", "only renames", 61),
+        *(
+            pytest.param(former, system, 1, marks=pytest.mark.slow)
+            for former in ("alone", "among others")
+            for system in ("exchanges", "only renames")
+        ),
+    ],
+    indirect=["former"],
+)
 def test_whichever_step_of_the_exchange_fails_readers_see_one_recording_whole(
     former, tmp_path, monkeypatch, format, system, every
 ):
@@ -192,6 +207,7 @@ def commit_fails_at(number: int, path: Path, format: str, monkeypatch) -> bool:
         return count >= number
 
 
+@AMONG_OTHERS
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_second_writer_is_refused_while_a_replacement_is_written(former, format):
     path, _ = former(format)

@@ -1,0 +1,20 @@
+"""What zarr makes of a plan, made once: a plan has the same metadata every time."""
+
+import pytest
+
+from denoscope.storage.zarr import layout
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _metadata_made_once():
+    made, metadata_of = {}, layout.metadata_of
+
+    def once(plan, shard_entries):
+        key = repr((plan, shard_entries))
+        if key not in made:
+            made[key] = metadata_of(plan, shard_entries)
+        return dict(made[key])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(layout, "metadata_of", once)
+        yield
