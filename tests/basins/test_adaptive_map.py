@@ -13,6 +13,7 @@ from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.spelling import as_flags
 
 LENGTHS = (8.0, 6.0)
+STOPPED = {"steps": 4, "method": "adaptive", "lanes": 64, "batch_size": 256}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ class Pattern:
 
 def test_an_adaptive_map_has_the_labels_of_brute_force(linear, plane):
     pattern = Pattern(linear, plane)
-    options = {"steps": 4, "classifier": pattern, "lanes": 64, "batch_size": 1024}
+    options = {"steps": 4, "classifier": pattern, "lanes": 256, "batch_size": 1024}
     exact = ds.basins.map(linear, plane, method="exact", **options)
     pattern.calls = 0
     found = ds.basins.map(linear, plane, method="adaptive", audit=200, **options)
@@ -106,14 +107,20 @@ def test_the_audit_finds_islands_that_are_missed(linear, plane):
     assert f"{audit.wrong} of 400 that were checked" in found.attrs["warnings"][0]
 
 
-@pytest.mark.parametrize("after", [1, 5, 9])
-def test_an_adaptive_map_that_was_stopped_resumes_to_the_same_map_without_computing_a_cell_twice(
-    linear, plane, tmp_path, after
-):
+@pytest.fixture(scope="module")
+def whole(linear, plane):
+    """The whole map, and how many cells it computed."""
     pattern = Pattern(linear, plane)
-    options = {"steps": 4, "classifier": pattern, "method": "adaptive", "lanes": 64, "batch_size": 256}
-    whole = ds.basins.map(linear, plane, **options)
-    every, reports = pattern.calls, []
+    found = ds.basins.map(linear, plane, **STOPPED | {"classifier": pattern})
+    return found, pattern.calls
+
+
+@pytest.mark.parametrize("after", [1, pytest.param(5, marks=pytest.mark.slow), 9])
+def test_an_adaptive_map_that_was_stopped_resumes_to_the_same_map_without_computing_a_cell_twice(
+    linear, plane, whole, tmp_path, after
+):
+    pattern, reports, (whole, every) = Pattern(linear, plane), [], whole
+    options = STOPPED | {"classifier": pattern}
 
     def stop(done, total):
         reports.append((done, total))
@@ -121,7 +128,6 @@ def test_an_adaptive_map_that_was_stopped_resumes_to_the_same_map_without_comput
             raise KeyboardInterrupt
 
     path = tmp_path / "map.npz"
-    pattern.calls = 0
     with pytest.raises(KeyboardInterrupt):
         ds.basins.map(linear, plane, checkpoint=Checkpoint(path, progress=stop), **options)
     resumed = ds.basins.map(linear, plane, checkpoint=Checkpoint(path, resume=True, progress=stop), **options)
@@ -150,7 +156,7 @@ def test_cells_that_are_not_finite_are_a_class_of_their_own(linear, plane):
     options = {
         "steps": 1,
         "classifier": lambda images: images[:, 0, 0, 1] > 0,
-        "lanes": 64,
+        "lanes": 256,
         "batch_size": 4096,
     }
     found, exact = (ds.basins.map(denoiser, plane, method=name, **options) for name in ("adaptive", "exact"))

@@ -20,21 +20,21 @@ def mapped(bars, count, **options):
 
 def test_finer_and_shifted_maps_take_shared_points_from_the_cache(bars, tmp_path):
     cache = tmp_path / "points.db"
-    _, first = mapped(bars, 8, cache=cache)
-    again, none = mapped(bars, 8, cache=cache)
-    fine, rest = mapped(bars, 16, cache=cache)
-    assert (first, none, rest) == (64, 0, 256 - 64)
-    fresh, every = mapped(bars, 16)
-    assert every == 256 and fine.identical(fresh)
+    _, first = mapped(bars, 4, cache=cache)
+    again, none = mapped(bars, 4, cache=cache)
+    fine, rest = mapped(bars, 8, cache=cache)
+    assert (first, none, rest) == (16, 0, 64 - 16)
+    fresh, every = mapped(bars, 8)
+    assert every == 64 and fine.identical(fresh)
     assert again["label"].equals(fine["label"][::2, ::2]) and len(np.unique(fine["label"])) == 2
-    adaptive, computed = mapped(bars, 32, cache=cache, method="adaptive", audit=0)
-    alone, alone_computed = mapped(bars, 32, method="adaptive", audit=0)
+    adaptive, computed = mapped(bars, 24, cache=cache, method="adaptive", audit=0)
+    alone, alone_computed = mapped(bars, 24, method="adaptive", audit=0)
     assert adaptive.identical(alone), "what the cache holds does not decide what is filled"
     assert 0 < computed < alone_computed
-    part = ds.noise.plane((8, 8), bars.shape, lengths=(8.0, 8.0), center=(2.0, -4.0), endpoint=False)
+    part = ds.noise.plane((4, 4), bars.shape, lengths=(8.0, 8.0), center=(2.0, -4.0), endpoint=False)
     before = bars.network.rows
     found = ds.basins.map(bars, part, steps=2, lanes=4, cache=cache)
-    assert bars.network.rows - before == 0, "every cell is one of the map of 16 × 16"
+    assert bars.network.rows - before == 0, "every cell is one of the map of 8 × 8"
     assert set(found["v"].values) <= set(fine["v"].values)
 
 
@@ -63,13 +63,13 @@ def test_what_was_computed_before_a_stop_is_in_the_cache(bars, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        mapped(bars, 16, cache=tmp_path / "points.db", callback=stop)
-    assert mapped(bars, 16, cache=tmp_path / "points.db")[1] == 256 - 64
+        mapped(bars, 12, cache=tmp_path / "points.db", callback=stop)
+    assert mapped(bars, 12, cache=tmp_path / "points.db")[1] == 144 - 64
 
 
 def test_a_damaged_cache_is_named_or_gives_the_right_labels(bars, tmp_path):
     cache, damaged = tmp_path / "points.db", tmp_path / "damaged.db"
-    truth, _ = mapped(bars, 8, cache=cache)
+    truth, _ = mapped(bars, 4, cache=cache)
     content, drawn = cache.read_bytes(), random.Random(0)
     right, named = 0, []
     for _ in range(60):
@@ -77,7 +77,7 @@ def test_a_damaged_cache_is_named_or_gives_the_right_labels(bars, tmp_path):
         bits[drawn.randrange(len(bits))] ^= 1 << drawn.randrange(8)
         damaged.write_bytes(bits)
         try:
-            found, _ = mapped(bars, 8, cache=damaged)
+            found, _ = mapped(bars, 4, cache=damaged)
         except ds.UserError as error:
             named.append(str(error))
         else:

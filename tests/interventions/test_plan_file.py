@@ -62,7 +62,7 @@ def test_paths_in_a_plan_start_from_its_folder(tiny, x, tmp_path, vector, monkey
     )
 
 
-def test_the_same_numbers_are_the_same_value_in_every_form(record, tiny, x, tmp_path, vector):
+def test_the_same_numbers_are_the_same_value_in_every_form(tiny, x, tmp_path, vector):
     torch.save(vector, tmp_path / "v.pt")
     np.save(tmp_path / "v.npy", vector.numpy())
     save_file({"direction": vector}, tmp_path / "v.safetensors")
@@ -73,9 +73,11 @@ def test_the_same_numbers_are_the_same_value_in_every_form(record, tiny, x, tmp_
         *(tmp_path / f"v.{end}" for end in ("pt", "npy", "safetensors")),
     ]
     runs = [
-        record(tiny, x.subset([0]), tmp_path / f"{k}.zarr", steps=1, interventions=[Intervention(LAYER, "add", value)])
-        for k, value in enumerate(given)
-    ]  # fmt: skip
+        ds.record(
+            tiny, x.subset([0]), steps=1, layers=[LAYER], interventions=Intervention(LAYER, "add", value)
+        )
+        for value in given
+    ]
     assert len({json.dumps(run.attrs["fingerprint"]) for run in runs}) == 1
     assert len({run.final.to_numpy().tobytes() for run in runs}) == 1
 
@@ -205,7 +207,15 @@ PLANS = [
 
 
 @pytest.mark.parametrize(("content", "match"), PLANS)
-def test_a_wrong_plan_is_an_error_of_one_line(mine, tmp_path, capsys, content, match):
+def test_a_wrong_plan_is_an_error_of_one_line(tmp_path, content, match):
+    (tmp_path / "plan.json").write_text(content)
+    with pytest.raises(UserError, match=match) as refused:
+        read_plan(tmp_path / "plan.json")
+    assert "plan.json" in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_the_command_refuses_a_wrong_plan_before_any_work(mine, tmp_path, capsys):
+    content, match = PLANS[-1]
     (tmp_path / "plan.json").write_text(content)
     with pytest.raises(SystemExit) as stop:
         command.main(

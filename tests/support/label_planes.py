@@ -1,5 +1,6 @@
 """Planes of labels with known properties."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -37,6 +38,11 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def newton(size: int = 300) -> np.ndarray:
+    return _newton(size).copy()
+
+
+@functools.cache
+def _newton(size: int) -> np.ndarray:
     return newton_labels(np.stack(grid(size), axis=-1))
 
 

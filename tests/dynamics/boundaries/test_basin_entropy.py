@@ -65,7 +65,7 @@ def test_straight_boundaries_approach_the_closed_form():
 
 def test_small_boxes_on_straight_boundaries_have_the_stated_entropies():
     generator, total = np.random.default_rng(0), np.zeros((2, 5))
-    for _ in range(30):
+    for _ in range(15):
         plane = half_plane(160, generator.uniform(0, 2 * np.pi), generator.uniform(-0.5, 0.5))
         result = basin_entropy(plane, box=(2, 3, 5, 10, 20), offsets=2)
         total += [result.boundary_boxes, result.boundary_entropy * result.boundary_boxes]

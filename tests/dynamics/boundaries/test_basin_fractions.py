@@ -33,13 +33,13 @@ def test_intervals_of_independent_draws_have_the_nominal_coverage():
 def test_intervals_of_a_plane_count_blobs_rather_than_cells():
     generator = np.random.default_rng(4)
     covered, naive = 0, 0
-    for _ in range(200):
-        labels = np.kron(generator.random((60, 60)) < 0.3, np.ones((4, 4), dtype=int)).astype(int)
+    for _ in range(100):
+        labels = np.kron(generator.random((40, 40)) < 0.3, np.ones((4, 4), dtype=int)).astype(int)
         result = basin_fractions(labels)
         covered += result.intervals[1, 0] <= 0.3 <= result.intervals[1, 1]
         naive += abs(result.fractions[1] - 0.3) < 1.96 * math.sqrt(0.21 / labels.size)
-    assert covered / 200 >= 0.92
-    assert naive / 200 < 0.5
+    assert covered >= 91  # of 95 %, fewer have a probability of 2.8 %
+    assert naive < 50
 
 
 def test_one_class_and_wide_basins_give_warnings():
@@ -62,15 +62,18 @@ def test_invalid_input_is_refused(labels, options, line):
         basin_fractions(labels, **options)
 
 
-@pytest.mark.parametrize(("size", "width"), [(14, 1), (26, 1), (40, 1), (100, 3)])
+@pytest.mark.parametrize(
+    ("size", "width"),
+    [(14, 1), (100, 3), *(pytest.param(size, 1, marks=pytest.mark.slow) for size in (26, 40))],
+)
 def test_intervals_of_small_basins_contain_the_share(size, width):
     """Noise smoothed over some cells and cut at its mean: each class has half of the plane on average."""
     draws, covered = np.random.default_rng(0), 0
-    for _ in range(100):
+    for _ in range(50):
         field = ndimage.gaussian_filter(draws.standard_normal((size + 40,) * 2), width)[20:-20, 20:-20]
         low, high = basin_fractions((field > 0).astype(int)).intervals[1]
         covered += low <= 0.5 <= high
-    assert covered >= 88
+    assert covered >= 43  # of 95 %, fewer have a probability of 0.3 %
 
 
 @pytest.mark.slow

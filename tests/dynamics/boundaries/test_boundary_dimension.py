@@ -59,6 +59,7 @@ def test_counts_are_those_of_windows_filtered_by_scipy():
     assert result.value == pytest.approx(slope) == result.fit.slope
 
 
+@pytest.mark.slow
 def test_newtons_dimension_is_two_minus_the_uncertainty_exponent():
     result = boundary_dimension(newton(600))
     assert result.value == pytest.approx(2 - 0.555, abs=0.03)
@@ -137,7 +138,7 @@ def test_boxes_of_few_cells_read_low_on_a_julia_set_and_wide_ones_have_its_dimen
 def test_level_lines_of_a_rough_surface_have_2_minus_hurst():
     generator = np.random.default_rng(0)
     found = [
-        boundary_dimension(rough_surface(512, 0.5, generator), boxes=(9, 17, 33, 65)).value for _ in range(6)
+        boundary_dimension(rough_surface(512, 0.5, generator), boxes=(9, 17, 33, 65)).value for _ in range(3)
     ]
     # The cells smooth the shortest lengths, so that finite surfaces read less.
     assert np.mean(found) == pytest.approx(1.5, abs=0.12)
@@ -151,10 +152,10 @@ def test_noise_fills_the_plane_with_a_warning():
 
 def test_intervals_contain_the_value_of_other_planes():
     generator = np.random.default_rng(5)
-    results = [boundary_dimension(rough_surface(128, 0.5, generator), boxes=(3, 5, 9, 17)) for _ in range(80)]
+    results = [boundary_dimension(rough_surface(128, 0.5, generator), boxes=(3, 5, 9, 17)) for _ in range(40)]
     centre = np.mean([result.value for result in results])
     covered = np.mean([result.interval[0] <= centre <= result.interval[1] for result in results])
-    assert covered >= 0.85
+    assert covered >= 0.85  # of 95 %, less has a probability of 0.3 %
 
 
 def _random_disk(size, generator):

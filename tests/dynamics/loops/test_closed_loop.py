@@ -21,9 +21,9 @@ def contraction(eigenvalue: float, left: int, steps: int) -> float:
 
 @pytest.mark.parametrize("noise", ["fixed", "common"])
 def test_the_exponents_of_gaussian_data_are_those_of_a_linear_map(noise):
-    loop = dynamics.closed_loop(gaussian(EIGENVALUES), 0.5, steps=10, noise=noise)
+    loop = dynamics.closed_loop(gaussian(EIGENVALUES), 0.5, steps=4, noise=noise)
     found = dynamics.lyapunov(loop, torch.zeros(1, 1, 3).double(), iterations=40, k=3, discard=120)
-    expected = [math.log(contraction(value, 5, 10)) for value in EIGENVALUES]
+    expected = [math.log(contraction(value, 2, 4)) for value in EIGENVALUES]
     np.testing.assert_allclose(found.exponents, expected, atol=1e-8)
 
 
@@ -86,10 +86,10 @@ def test_the_derivative_of_a_loop_is_exact(kind, request):
 
 def test_the_fixed_point_of_gaussian_data():
     """The loop is linear, x ← a x + b; one iteration from 0 gives b, the denoised noise."""
-    loop = dynamics.closed_loop(gaussian(EIGENVALUES), 0.5, steps=10)
+    loop = dynamics.closed_loop(gaussian(EIGENVALUES), 0.5, steps=4)
     b = loop(torch.zeros(1, 1, 3).double()).flatten().numpy()
-    a = np.array([contraction(value, 5, 10) for value in EIGENVALUES])
-    orbit = dynamics.orbit(loop, torch.ones(1, 1, 3).double(), iterations=1, discard=300)
+    a = np.array([contraction(value, 2, 4) for value in EIGENVALUES])
+    orbit = dynamics.orbit(loop, torch.ones(1, 1, 3).double(), iterations=1, discard=100)
     np.testing.assert_allclose(orbit[-1].flatten(), b / (1 - a), atol=1e-9)
 
 

@@ -13,7 +13,9 @@ from denoscope.foundation.errors import UserError
 
 def test_only_attracting_points_are_found():
     # x ← x − 0.1 (x³ − x): ±1 attract, 0 repels.
-    found = fixed_points(lambda x: x - 0.1 * (x**3 - x), start(-2, -0.5, 0.5, 0.7).reshape(4, 1))
+    found = fixed_points(
+        lambda x: x - 0.1 * (x**3 - x), start(-2, -0.5, 0.5, 0.7).reshape(4, 1), iterations=200
+    )
     assert found.points[:, 0] == pytest.approx([-1, 1])
     assert found.reached.tolist() == [0, 0, 1, 1]
     assert not found.warnings

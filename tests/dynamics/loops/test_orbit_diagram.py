@@ -28,8 +28,9 @@ def test_following_orbits_show_hysteresis():
         return lambda x: x - 0.1 * (x**3 - x - force)
 
     forces = np.linspace(-0.2, 0.2, 5)
-    up = orbit_diagram(tilted, forces, start(-1.0), follow=True, observable=lambda x: x[0])
-    down = orbit_diagram(tilted, forces[::-1], start(1.0), follow=True, observable=lambda x: x[0])
+    options = {"discard": 200, "follow": True, "observable": lambda x: x[0]}
+    up = orbit_diagram(tilted, forces, start(-1.0), **options)
+    down = orbit_diagram(tilted, forces[::-1], start(1.0), **options)
     assert (up.values < 0).all() and (down.values > 0).all()
 
 

@@ -56,14 +56,14 @@ def test_other_orbits_give_none(step, x0):
     assert not lyapunov(step, x0, iterations=1000).warnings
 
 
-@pytest.mark.parametrize("r", [4.0, 3.9, 3.99])
+@pytest.mark.parametrize("r", [4.0, 3.9, pytest.param(3.99, marks=pytest.mark.slow)])
 def test_chaos_that_float16_turns_into_a_cycle_gives_a_warning(r):
     x, seen = np.float16(0.3), {}
     while x.item() not in seen:  # by brute force: the states of float16 soon repeat
         seen[x.item()] = len(seen)
         x = np.float16(r) * x * (np.float16(1) - x)
     assert len(seen) < 300
-    found = lyapunov(logistic(r), start(0.3).half(), iterations=1000)
+    found = lyapunov(logistic(r), start(0.3).half(), iterations=500)
     assert about(found, "x0 is float16")
     assert about(found, "that repels") == (found.exponents[0] > 0)
 
@@ -77,11 +77,10 @@ def test_chaos_that_float16_turns_into_a_cycle_gives_a_warning(r):
     ],
 )
 def test_a_step_that_computes_in_float32_gives_a_warning(step):
-    assert about(lyapunov(step, start(0.3), iterations=400), "lower precision than float64")
-    assert not about(lyapunov(logistic(4.0), start(0.3), iterations=400), "lower precision")
+    assert about(lyapunov(step, start(0.3), iterations=200), "lower precision than float64")
 
 
-@pytest.mark.parametrize("iterations", [1000, 2000])
+@pytest.mark.parametrize("iterations", [1000, pytest.param(2000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("step", "size", "expected"),
     [
@@ -135,11 +134,17 @@ def double_well(x: torch.Tensor) -> torch.Tensor:
     return x + 0.1 * (x - x**3)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("side", [3, 7])
+@pytest.mark.parametrize(
+    ("side", "dtype"),
+    [
+        (3, torch.float64),
+        (5, torch.float32),
+        *(pytest.param(7, dtype, marks=pytest.mark.slow) for dtype in (torch.float64, torch.float32)),
+    ],
+)
 def test_saddles_and_repellers_on_a_symmetric_grid_are_left_out(side, dtype):
     line = torch.linspace(-1.5, 1.5, side, dtype=dtype)
-    found = fixed_points(double_well, torch.cartesian_prod(line, line), iterations=200)
+    found = fixed_points(double_well, torch.cartesian_prod(line, line), iterations=100)
     assert sorted(map(tuple, found.points.round(3).tolist())) == [(-1, -1), (-1, 1), (1, -1), (1, 1)]
     on_an_axis = (torch.cartesian_prod(line, line).abs() < 1e-6).any(1).numpy()
     assert ((found.reached < 0) == on_an_axis).all()

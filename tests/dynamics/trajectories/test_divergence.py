@@ -143,10 +143,10 @@ def _survived(share_of_base, pairs, rng):
 @pytest.mark.parametrize(("bases", "pairs"), [(10, 20), (6, 5)])
 def test_the_interval_of_survival_covers_that_of_other_bases(bases, pairs):
     rng, covered = np.random.default_rng(0), 0
-    for _ in range(200):
+    for _ in range(100):
         low, high = _survived(rng.beta(1.5, 1.5, bases), pairs, rng)
         covered += low <= 0.5 <= high
-    assert 0.90 <= covered / 200 <= 0.99
+    assert 88 <= covered <= 99  # of 95 %, fewer have a probability of 0.2 %
 
 
 def test_pairs_of_one_base_and_one_pair_of_each_base_are_independent():

@@ -31,7 +31,9 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize(("kind", "steps"), TABLE)
+@pytest.mark.parametrize(
+    ("kind", "steps"), [pytest.param(*key, marks=pytest.mark.slow if key[1] == 1000 else ()) for key in TABLE]
+)
 def test_the_whole_map_has_the_published_gains(kind, steps):
     found = dynamics.gaussian_theory(gaussian((1.0,) * 2, kind), [1.0, 3.0], steps=steps)
     assert found.eigenvalues.tolist() == [3.0, 1.0], "the largest first"

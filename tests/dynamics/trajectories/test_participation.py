@@ -41,10 +41,16 @@ def test_the_number_of_samples_limits_the_ratio_but_not_the_corrected_one():
 
 
 @pytest.mark.parametrize(
-    ("samples", "stated", "error"), [(10, 53.1, 0.3), pytest.param(24, 50.3, 0.1, marks=pytest.mark.slow)]
+    ("samples", "states", "stated", "error"),
+    [
+        (10, 500, 53.1, 0.6),
+        pytest.param(10, 2000, 53.1, 0.3, marks=pytest.mark.slow),
+        pytest.param(24, 2000, 50.3, 0.1, marks=pytest.mark.slow),
+    ],
 )
-def test_the_corrected_ratio_is_biased_as_stated(samples, stated, error):
-    draws = np.random.default_rng(0).normal(size=(samples, 2000, 50))
+def test_the_corrected_ratio_is_biased_as_stated(samples, states, stated, error):
+    """`error` is the standard error of the mean over the states."""
+    draws = np.random.default_rng(0).normal(size=(samples, states, 50))
     assert participation(draws).corrected.mean() == pytest.approx(stated, abs=4 * error)
 
 

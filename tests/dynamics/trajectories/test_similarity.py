@@ -50,7 +50,10 @@ def test_the_interval_covers_the_closed_form():
     assert covered >= 34
 
 
-@pytest.mark.parametrize(("samples", "features", "strength"), [(24, 10, 3.0), (24, 30, 1.0), (100, 10, 3.0)])
+@pytest.mark.parametrize(
+    ("samples", "features", "strength"),
+    [(24, 10, 3.0), (24, 30, 1.0), pytest.param(100, 10, 3.0, marks=pytest.mark.slow)],
+)
 def test_debiased_intervals_cover_the_population(samples, features, strength):
     """Three common directions of variance `strength`², and `features` independent ones of variance 1 each."""
     truth = 3 * strength**4 / (3 * strength**4 + features)

@@ -11,7 +11,7 @@ from denoscope.dynamics.known.check import Check
 from denoscope.sampling.loop import sample
 
 STEPS = 50
-CELLS = 300
+CELLS, POINTS = 300, 20_000
 BOXES = 5, 10
 ENTROPY = 0.108312, 0.162880
 BOUNDARY_ENTROPY = 0.691350, 0.672438
@@ -36,7 +36,7 @@ def checks() -> list[Check]:
                 f"{prefix}: boundary entropy, {box}", BOUNDARY_ENTROPY[k], entropy.boundary_entropy[k], 1e-6
             ),
         ]
-    points = np.random.default_rng(0).uniform(-1, 1, (40_000, 2))
+    points = np.random.default_rng(0).uniform(-1, 1, (POINTS, 2))
     exponent = dynamics.uncertainty_exponent(_labels_of, points, np.logspace(-4, -1, 8).tolist())
     return [
         *results,

@@ -17,7 +17,6 @@ Map = Callable[[torch.Tensor], torch.Tensor]
 """A function from a state to the next state of the same shape, which gives equal results for equal states."""
 
 
-@runtime_checkable
 class DrivenMap(Protocol):
     """A map driven by noise: a different map at every iteration, the same for all states at that iteration."""
 
@@ -51,7 +50,9 @@ class Diverged(UserError):
 
 def map_at(step: Step, iteration: int) -> Map:
     """The map that turns state `iteration` into the next, and leaves that state as it is."""
-    function = step.at(iteration) if isinstance(step, DrivenMap) else step
+    # Not isinstance, which inspects the protocol at every iteration.
+    at = getattr(step, "at", None)
+    function = step if at is None else at(iteration)
     if not callable(function):
         raise UserError(
             f"step is {describe(step)}; allowed: a function from a state to the next, or an object with a method "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,7 +75,7 @@ class DenoisingMap:
     @property
     def first_factor(self) -> float:
         """The factor by which x_T is multiplied before the first step."""
-        return float(starting_sigma(self.loop.scheduler(self.denoiser)))
+        return float(starting_sigma(self._scheduler))
 
     def __call__(self, x_T: torch.Tensor) -> torch.Tensor:
         """The images [n, …] of x_T [n, C, H, W]."""
@@ -89,7 +90,7 @@ class DenoisingMap:
 
     def noised(self, x_0: torch.Tensor, noise: torch.Tensor, index: int) -> torch.Tensor:
         """Images x_0 [n, C, H, W] with noise, as step `index` starts from them."""
-        scheduler = self.loop.scheduler(self.denoiser)
+        scheduler = self._scheduler
         if not hasattr(scheduler, "add_noise"):
             raise UserError(
                 f"{type(scheduler).__name__} cannot add noise to images; allowed: DDIM, DDPM, Euler and others"
@@ -133,6 +134,11 @@ class DenoisingMap:
                 f"{type(self.denoiser.scheduler).__name__} uses earlier steps, so that a single step has no derivative of "
                 "its own; allowed: DDIM, DDPM, Euler, EulerAncestral, FlowMatchEuler"
             )
+
+    @functools.cached_property
+    def _scheduler(self) -> Any:
+        """The loop's scheduler, which makes no steps: each run has a copy of its own."""
+        return self.loop.scheduler(self.denoiser)
 
     def _run(self, network: Network, x: torch.Tensor, *, begin: int | None = None) -> Iterator[Step]:
         """The steps of the loop from x_T, or from the state before step `begin`."""
