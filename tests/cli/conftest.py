@@ -9,6 +9,7 @@ import torch
 from command_line import refuse
 
 import denoscope as ds
+from denoscope.figures import plots
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +17,14 @@ def here(tmp_path, monkeypatch) -> Path:
     """The empty folder in which every test runs."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _coarse_pictures():
+    """Save figures with few pixels: commands draw so many that their pixels take longer than the commands."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(plots.save.__kwdefaults__, "dpi", 50)
+        yield
 
 
 @pytest.fixture
@@ -33,9 +42,9 @@ def refused(capsys) -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory, make_small_unet, make_scheduler) -> str:
-    """A folder with a small network of [1, 8, 8] and DDIM, for measures that call it many times."""
+    """A folder with a smaller network of [1, 8, 8] and DDIM, for commands that call it or load it many times."""
     folder = tmp_path_factory.mktemp("models") / "small"
-    make_small_unet(channels=1).save_pretrained(folder)
+    make_small_unet(channels=1, mid_block_type=None).save_pretrained(folder)
     make_scheduler("ddim").save_pretrained(folder)
     return str(folder)
 

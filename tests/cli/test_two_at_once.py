@@ -2,6 +2,7 @@
 
 import contextvars
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,7 @@ LINES = {
 BY_DEFAULT = (
     "noise random",
     "record",
-    "dynamics divergence",
     "dynamics growth",
-    "dynamics geometry",
     "image",
 )
 
@@ -67,16 +66,24 @@ def several(tiny, tmp_path_factory) -> Path:
     return folder / "several.zarr"
 
 
+@pytest.fixture(scope="module")
+def final_images(recordings, tmp_path_factory) -> Path:
+    """Final images in a folder of tensor files."""
+    return ds.open(recordings / "final.zarr").export(tmp_path_factory.mktemp("final") / "run", format="pt")
+
+
 @pytest.fixture
-def line(model, inputs, copied, plane, recordings, several, here):  # noqa: ARG001
+def line(small_model, inputs, copied, plane, final_images, several, here):  # noqa: ARG001
     """The words of a command."""
     (here / "several.zarr").symlink_to(several)
     copied("digits.zarr")
     copied("pairs.zarr", "pairs.zarr")
-    ds.open(recordings / "final.zarr").export(here / "run_final", format="pt")
+    shutil.copytree(final_images, here / "run_final")
 
     def words(verb: str) -> str:
-        return f"{verb} {LINES[verb]}".replace("OF_MODEL", f"--model {model} --device cpu --num_steps 1")
+        return f"{verb} {LINES[verb]}".replace(
+            "OF_MODEL", f"--model {small_model} --device cpu --num_steps 1"
+        )
 
     return words
 

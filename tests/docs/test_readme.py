@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 from recorder import Recorder
 
+from denoscope.cli import flags, registry
+from denoscope.config import Settings
+
 ROOT = Path(__file__).parents[2]
 PAGES = [
-    "README.md",
     "docs/library.md",
     "docs/layers.md",
     "docs/interventions.md",
@@ -40,6 +42,9 @@ COMMAND = re.compile(r"denoscope [\w ./:,=+-]+")
 SCRIPT = re.compile(r"python \w+\.py[\w ./:,=+\"-]*")
 RUN_SCRIPT = "import runpy, sys; sys.argv = {words!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.M | re.S)
+ROW = re.compile(r"^\| `(\w+\.py)` \| `denoscope ([\w ]+)` \| `(python .*)` \|$", flags=re.M)
+SCRIPTS = ROW.findall((ROOT / "README.md").read_text())
+"""The README's table of scripts: the script, its command and an example."""
 
 
 @dataclass
@@ -127,14 +132,37 @@ def run_program(program: list[str], folder: Path) -> str:
     return done.stdout
 
 
+def test_the_python_of_the_readme_prints_what_is_shown(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for block in blocks("README.md"):
+        if block.language == "python":
+            exec(compile(block.content, "README.md", "exec"), {"__name__": "__main__"})
+            check_output(block, capsys.readouterr().out)
+
+
+def test_the_table_of_scripts_has_the_command_and_flags_of_each_script(checkout):
+    rows = re.findall(r"^\| `(\w+\.py)`", (ROOT / "README.md").read_text(), flags=re.M)
+    assert rows and [name for name, *_ in SCRIPTS] == rows
+    for name, command, example in SCRIPTS:
+        assert f'script("{command}", __file__)' in (checkout / name).read_text()
+        words, verb = shlex.split(example), registry.verb(command)
+        assert words[:2] == ["python", name]
+        flags.merged(verb, Settings(), flags.parse(verb, words[2:], Settings(), name))
+
+
 @pytest.mark.slow
 def test_every_block_of_the_readme_runs_in_an_interpreter_of_its_own(checkout):
     check("README.md", checkout, None)
 
 
-@pytest.mark.parametrize(
-    "page", [PAGES[0], *(pytest.param(page, marks=pytest.mark.slow) for page in PAGES[1:])]
-)
+@pytest.mark.slow
+def test_the_examples_of_the_table_of_scripts_run_in_its_order(checkout, recorder):
+    for *_, example in SCRIPTS:
+        of_line(example, checkout, recorder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
 def test_every_block_of_a_page_runs_in_the_order_of_the_page(page, checkout, recorder):
     """In forked processes, since imports would take most of the time."""
     check(page, checkout, recorder)
@@ -145,16 +173,19 @@ def check(page: str, checkout: Path, recorder: Recorder | None) -> None:
         assert block.language in ("python", "bash"), (
             f"{page} holds a block in {block.language}: nothing runs it"
         )
-        printed = run(block, checkout, recorder)
-        if block.output is not None:
-            assert re.fullmatch(pattern_of(block.output), printed), f"{block} printed:\n{printed}"
+        check_output(block, run(block, checkout, recorder))
     made = {path.name for path in checkout.iterdir()} - {path.name for path in ROOT.iterdir()}
     ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
     assert not [name for name in made if not any(fnmatch(name, pattern) for pattern in ignored)]
 
 
+def check_output(block: Block, printed: str) -> None:
+    if block.output is not None:
+        assert re.fullmatch(pattern_of(block.output), printed), f"{block} printed:\n{printed}"
+
+
 def test_the_pages_name_only_files_that_exist():
-    for page in PAGES:
+    for page in ("README.md", *PAGES):
         text = (ROOT / page).read_text()
         for target in re.findall(r"\]\(([^)#:]+?)\)", text):
             assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}"

@@ -65,12 +65,11 @@ def test_a_u_turn_is_drawn_over_the_level_with_its_interval(ax):
 VALUES, STEPS = torch.tensor([4.0, 1.0, 0.2]).double(), 10
 
 
-@pytest.fixture(scope="module")
-def turned():
-    """U-turns of 150 Gaussian images through the DDIM of diffusers, with the perfect network for them."""
-    draws = torch.Generator().manual_seed(0)
-    x_0 = torch.randn(150, 1, 1, 3, dtype=torch.float64, generator=draws) * VALUES.sqrt()
-    return dynamics.u_turn(gaussian(VALUES), x_0, [0.2, 0.5, 1.0], draws=8, steps=STEPS, lanes=8,
+def turned(images, draws):
+    """U-turns of Gaussian images through the DDIM of diffusers, with the perfect network for them."""
+    numbers = torch.Generator().manual_seed(0)
+    x_0 = torch.randn(images, 1, 1, 3, dtype=torch.float64, generator=numbers) * VALUES.sqrt()
+    return dynamics.u_turn(gaussian(VALUES), x_0, [0.2, 0.5, 1.0], draws=draws, steps=STEPS, lanes=8,
                            label_of=lambda images: torch.zeros(len(images)).long())  # fmt: skip
 
 
@@ -83,9 +82,10 @@ def closed_form(step):
 
 
 @pytest.mark.slow
-def test_measured_turn_distances_agree_with_the_drawn_theory(ax, turned):
+def test_measured_turn_distances_agree_with_the_drawn_theory(ax):
+    turns = turned(images=150, draws=8)
     theory = dynamics.gaussian_theory(gaussian(VALUES), VALUES, steps=STEPS)
-    assert figures.draw_turn_distance(ax, turned, theory=theory, level=LEVEL) is ax
+    assert figures.draw_turn_distance(ax, turns, theory=theory, level=LEVEL) is ax
     measured, line, mark = ax.lines
     expected, sigmas = np.array([closed_form(step) for step in range(STEPS)]).T
     np.testing.assert_allclose(line.get_xdata(), sigmas, rtol=1e-5)
@@ -93,11 +93,11 @@ def test_measured_turn_distances_agree_with_the_drawn_theory(ax, turned):
     assert list(mark.get_xdata()) == [2.5, 2.5] and ax.xaxis_inverted() and ax.get_xscale() == "log"
     # From the lowest level to the highest: 2, 5 and all of 10 steps.
     np.testing.assert_allclose(measured.get_xdata(), sigmas[[8, 5, 0]], rtol=1e-5)
-    expected, squares = expected[[8, 5, 0]], turned["distance"].to_numpy() ** 2
+    expected, squares = expected[[8, 5, 0]], turns["distance"].to_numpy() ** 2
     errors = squares.std(0, ddof=1) / math.sqrt(len(squares)) / (2 * expected)
     assert (np.abs(measured.get_ydata() - expected) < 3 * errors).all()
     assert (errors < 0.04 * expected).all(), "or anything would lie on it"
-    low, high = turned["turn_distance_interval"].to_numpy().T
+    low, high = turns["turn_distance_interval"].to_numpy().T
     np.testing.assert_allclose((high - low) / 2 / 1.96, errors, rtol=0.15)
     (band,) = ax.collections
     assert {*low.round(9), *high.round(9)} <= set(band.get_paths()[0].vertices[:, 1].round(9))
@@ -111,10 +111,11 @@ def test_measured_turn_distances_agree_with_the_drawn_theory(ax, turned):
         ("ddim", 50, "theory has 50 steps, at other noise levels"),
     ],
 )
-def test_a_theory_that_does_not_fit_is_refused(ax, turned, kind, steps, line):
+def test_a_theory_that_does_not_fit_is_refused(ax, kind, steps, line):
+    turns = turned(images=2, draws=2)
     theory = dynamics.gaussian_theory(gaussian(VALUES, kind), VALUES, steps=steps)
     with pytest.raises(UserError, match=line):
-        figures.draw_turn_distance(ax, turned, theory=theory)
+        figures.draw_turn_distance(ax, turns, theory=theory)
 
 
 def test_the_name_of_the_level_overlaps_nothing(committed):

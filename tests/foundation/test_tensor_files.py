@@ -3,7 +3,6 @@
 import hashlib
 import os
 import pickle
-import subprocess
 import sys
 import textwrap
 import warnings
@@ -145,27 +144,23 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
-def test_a_full_disk_is_reported_and_the_previous_file_remains(tmp_path):
+def test_a_full_disk_is_reported_and_the_previous_file_remains(tmp_path, recorder):
     tensor_files.save(torch.ones(2), tmp_path / "x.pt")
     # A limit of the file size fails a write half-way, as a full disk does.
     script = textwrap.dedent(
         """
-        import resource, sys, torch
+        import resource, torch
         from denoscope.foundation import tensor_files
         from denoscope.foundation.errors import UserError
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, resource.RLIM_INFINITY))
         try:
-            tensor_files.save(torch.zeros(1 << 20), sys.argv[1])
+            tensor_files.save(torch.zeros(1 << 20), "x.pt")
         except UserError as error:
             print(error)
         """
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "x.pt")],
-        capture_output=True, text=True, check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    assert "cannot write" in done.stdout and "x.pt" in done.stdout and "too large" in done.stdout
+    code, printed, _ = recorder.block(tmp_path, code=script)
+    assert code == 0 and "cannot write" in printed and "x.pt" in printed and "too large" in printed
     assert torch.equal(tensor_files.load(tmp_path / "x.pt"), torch.ones(2))
     assert len(list(tmp_path.iterdir())) == 1
 

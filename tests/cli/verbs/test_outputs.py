@@ -101,12 +101,15 @@ def test_a_measure_that_is_refused_by_the_model_leaves_earlier_results(measures,
         pytest.param(
             "growth --batch_size 1 --num_prompts_per_direction 5 5", 15, "growth.npz", marks=pytest.mark.slow
         ),
-        ("lyapunov --level 1 --iterations 40 --discard 0 --k 1", 30, "lyapunov.npz"),
+        pytest.param(
+            "lyapunov --level 1 --iterations 40 --discard 0 --k 1", 30, "lyapunov.npz", marks=pytest.mark.slow
+        ),
+        ("orbit --level 1 --iterations 30 --discard 0", 20, "orbit.npz"),
     ],
 )
-def test_ctrl_c_prints_where_the_work_is_saved(model, recorder, here, measure, held_at, saved_in):
+def test_ctrl_c_prints_where_the_work_is_saved(small_model, recorder, here, measure, held_at, saved_in):
     ds.noise.random(2, (1, 8, 8), seed=1).write(here / "inputs")
-    words = f"dynamics {measure} --model {model} --device cpu --num_steps 1".split()
+    words = f"dynamics {measure} --model {small_model} --device cpu --num_steps 1".split()
     running = recorder.start(*words, holds_at=[held_at])
     running.until(f"call {held_at}\n")
     running.send(signal.SIGINT)

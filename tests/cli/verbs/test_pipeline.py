@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from command_line import call, load, names
 
-LINE = "pipeline --num_prompts_per_direction 2 2 --num_steps 1 --device cpu --lanes 4"
+LINE = "pipeline --model digits --len_per_direction 16 16 --num_prompts_per_direction 2 2 --num_steps 1 --device cpu --lanes 4"
 
 
 def test_pipeline_writes_classes_and_pictures():

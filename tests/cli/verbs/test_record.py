@@ -74,11 +74,11 @@ def test_a_recording_is_replaced_with_overwrite_only(model, here, refused):
 def test_a_full_disk_ends_in_one_line_and_leaves_no_partial_files(model, here, recorder, output):
     """A limit on file sizes simulates a full disk: writing beyond it fails in the same way."""
     ds.noise.random(4, (1, 8, 8)).write(here / "inputs")
-    line = f"record --model {model} --num_steps 60 --lanes 4 --layers conv_in --output {output}"
+    line = f"record --model {model} --num_steps 30 --lanes 4 --layers conv_in --output {output}"
     code = f"""
 import resource
 from denoscope.cli.command import main
-resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 main({line.split()!r})
 """
     ended, _, printed = recorder.block(here, code=code)
@@ -90,8 +90,8 @@ main({line.split()!r})
 
 
 @pytest.mark.parametrize("output", ["run", "run.zarr"])
-def test_samples_that_became_nan_are_reported(model, here, inputs, capsys, output):  # noqa: ARG001
-    network = ds.load(model).network
+def test_samples_that_became_nan_are_reported(small_model, here, inputs, capsys, output):  # noqa: ARG001
+    network = ds.load(small_model).network
     with torch.no_grad():
         network.conv_out.bias[0] = math.nan
     network.save_pretrained("broken")

@@ -1,5 +1,6 @@
 """`denoscope record` with options, inputs, models and outputs that do not fit: no earlier result is touched."""
 
+import itertools
 import json
 import os
 import pickle
@@ -45,10 +46,10 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="module")
-def finished(model, tmp_path_factory) -> Path:
+def finished(small_model, tmp_path_factory) -> Path:
     """A folder with three noises, and a recording of them in each format."""
     folder = tmp_path_factory.mktemp("finished")
-    x, denoiser = ds.noise.random(3, (1, 8, 8)), ds.load(model, device="cpu")
+    x, denoiser = ds.noise.random(3, (1, 8, 8)), ds.load(small_model, device="cpu")
     x.write(folder / "inputs")
     for name in ("run", "run.zarr"):
         ds.record(denoiser, x, folder / name, steps=1)
@@ -59,27 +60,26 @@ def spelled_alike(fragment: str) -> str:
     return fragment.replace("-", "_")
 
 
-@pytest.mark.parametrize("flags", OPTIONS)
-def test_an_option_that_does_not_fit_is_refused(model, finished, refused, monkeypatch, flags):
+@pytest.mark.parametrize(("flags", "output"), zip(OPTIONS, itertools.cycle(("run", "run.zarr"))))
+def test_an_option_that_does_not_fit_is_refused(small_model, finished, refused, monkeypatch, flags, output):
     monkeypatch.chdir(finished)
     before = snapshot(finished)
-    for output in ("run", "run.zarr"):
-        overwrite = "" if "--overwrite" in flags else "--overwrite"
-        line = refused(f"record --model {model} --num_steps 3 --output {output} {overwrite} {flags}")
-        for fragment in OPTIONS[flags]:
-            assert spelled_alike(fragment) in spelled_alike(line), line
+    overwrite = "" if "--overwrite" in flags else "--overwrite"
+    line = refused(f"record --model {small_model} --num_steps 3 --output {output} {overwrite} {flags}")
+    for fragment in OPTIONS[flags]:
+        assert spelled_alike(fragment) in spelled_alike(line), line
     assert snapshot(finished) == before
 
 
 @pytest.mark.parametrize("output", ["new", "new.zarr"])
 def test_layers_that_do_not_fit_on_the_disk_are_refused_with_their_size(
-    model, finished, refused, output, monkeypatch
+    small_model, finished, refused, output, monkeypatch
 ):
     monkeypatch.chdir(finished)
-    states = sum(layer.bytes for layer in ds.load(model, device="cpu").layers()) * 3 * 900
+    states = sum(layer.bytes for layer in ds.load(small_model, device="cpu").layers()) * 3 * 900
     monkeypatch.setattr("denoscope.storage.space.free_bytes", lambda _: 100 * 2**20)
     before = snapshot(finished)
-    words = f"record --model {model} --num_steps 900 --output {output} --layers ** !**.nonlinearity"
+    words = f"record --model {small_model} --num_steps 900 --output {output} --layers ** !**.nonlinearity"
     line = refused(words, output, "100.0 MiB")
     needed = float(re.search(r"([\d.]+) MiB", line)[1]) * 2**20
     assert states < needed < 1.2 * states and snapshot(finished) == before
@@ -150,11 +150,11 @@ def in_the_way(kind: str, output: Path) -> None:
 @pytest.mark.parametrize(
     "kind", ["a file", "another store", "an image as a store", "a newer recording", "a link out of it"]
 )
-def test_foreign_files_at_the_output_are_never_touched(model, here, refused, kind, output):
+def test_foreign_files_at_the_output_are_never_touched(small_model, here, refused, kind, output):
     in_the_way(kind, Path(output))
     before = snapshot(here)
     for flag in ("", "--resume", "--overwrite"):
-        line = refused(f"record --model {model} --num_steps 1 --output {output} {flag}", output)
+        line = refused(f"record --model {small_model} --num_steps 1 --output {output} {flag}", output)
         if kind == "a newer recording" and flag:
             assert "version 2" in line and "1" in line
     assert snapshot(here) == before
@@ -175,7 +175,7 @@ OUTPUTS = {
 
 @pytest.mark.usefixtures("inputs")
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_an_output_that_cannot_be_written_is_refused(model, here, capsys, output):
+def test_an_output_that_cannot_be_written_is_refused(small_model, here, capsys, output):
     (here / "notes" / "a").mkdir(parents=True)
     (here / "notes" / "a" / "note.txt").write_text("mine")
     (here / "stores" / "recording.zarr").mkdir(parents=True)
@@ -184,7 +184,7 @@ def test_an_output_that_cannot_be_written_is_refused(model, here, capsys, output
     before = snapshot(here)
     for dry in ("",) if output.startswith("file/") else ("", " --dry_run"):
         with pytest.raises(SystemExit) as caught:
-            call(f"record --model {model} --num_steps 2 --output {output}{dry}")
+            call(f"record --model {small_model} --num_steps 2 --output {output}{dry}")
         (line,) = capsys.readouterr().err.splitlines()
         assert caught.value.code == 2 and line.startswith("error: ")
         assert all(fragment in line.replace("File name", "name") for fragment in OUTPUTS[output]), line
@@ -213,11 +213,11 @@ BAD_INPUTS = {
 
 
 @pytest.mark.parametrize("kind", BAD_INPUTS)
-def test_an_input_that_is_not_a_noise_is_refused_by_its_file(model, finished, here, refused, kind):
+def test_an_input_that_is_not_a_noise_is_refused_by_its_file(small_model, finished, here, refused, kind):
     shutil.copytree(finished, here, dirs_exist_ok=True)
     BAD_INPUTS[kind](here / "inputs" / "noise_0002.pt")
     before = snapshot(here)
-    refused(f"record --model {model} --num_steps 1 --output run --overwrite", "noise_0002.pt")
+    refused(f"record --model {small_model} --num_steps 1 --output run --overwrite", "noise_0002.pt")
     assert snapshot(here) == before and not Path("ran").exists()
 
 

@@ -18,12 +18,12 @@ def read(path) -> dict:
 
 
 def test_spectrum_writes_the_exponents_of_the_first_noises(small_model, inputs, here, capsys):
-    call(f"dynamics spectrum --model {small_model} --samples 2 --k 3 --num_steps 1 --device cpu")
+    call(f"dynamics spectrum --model {small_model} --samples 2 --k 2 --num_steps 1 --device cpu")
     written, x = read(here / "spectrum.json"), ds.noise.read(inputs)
     denoiser = ds.load(small_model, device="cpu")
     assert list(written) == ["noise_0000", "noise_0001"]
     for index, (name, result) in enumerate(written.items()):
-        expected = dynamics.spectrum(denoiser, x.batch([index]), 3, steps=1, name=name)
+        expected = dynamics.spectrum(denoiser, x.batch([index]), 2, steps=1, name=name)
         np.testing.assert_allclose(result["exponents"], expected.exponents, atol=1e-6)
         assert result["origin"]["fingerprint"]["num_steps"] == 1
     lines = capsys.readouterr().out.splitlines()
@@ -32,12 +32,12 @@ def test_spectrum_writes_the_exponents_of_the_first_noises(small_model, inputs, 
 
 def test_spectrum_of_a_layer_with_its_directions(small_model, inputs, here):
     call(
-        f"dynamics spectrum --model {small_model} --k 2 --num_steps 2 --device cpu --layer conv_in --layer_step 1"
+        f"dynamics spectrum --model {small_model} --k 1 --num_steps 2 --device cpu --layer conv_in --layer_step 1"
         " --differences --vectors vectors"
     )
     x = ds.noise.read(inputs).batch([0])
     options = {"steps": 2, "layer": "conv_in", "step": 1, "differences": True}
-    expected = dynamics.spectrum(ds.load(small_model, device="cpu"), x, 2, **options)
+    expected = dynamics.spectrum(ds.load(small_model, device="cpu"), x, 1, **options)
     written = read(here / "spectrum.json")["noise_0000"]
     assert written["exponents"] == expected.exponents.tolist()
     assert written["difference_errors"] == expected.difference_errors.tolist()

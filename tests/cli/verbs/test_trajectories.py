@@ -92,7 +92,16 @@ def test_similarity_compares_layers_and_steps(copied, here, capsys):
     assert "conv_in, step 0  most like " in capsys.readouterr().out and (here / "similarity.png").exists()
 
 
-@pytest.mark.parametrize("metric", ["euclidean", "cosine", "dtw", "frechet", "hausdorff"])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "dtw",
+        *(
+            pytest.param(other, marks=pytest.mark.slow)
+            for other in ("euclidean", "cosine", "frechet", "hausdorff")
+        ),
+    ],
+)
 def test_distances_print_the_nearest_trajectory(recordings, here, capsys, metric):
     path = recordings / "pairs.zarr"
     call(f"dynamics distances {path} --metric {metric}")

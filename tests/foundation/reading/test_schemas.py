@@ -28,14 +28,14 @@ checked = 0
 for kind in schemas:
     if kind.__name__ in ("RootFile",):
         continue
-    for _ in range(20):
+    for _ in range(4):
         for content in ({}, [], {name: 1 for name in kind.__annotations__}, {name: [] for name in kind.__annotations__}):
             try:
                 json_files.check(content, kind, "f.json")
             except json_files.MalformedError:
                 checked += 1
 gc.collect()
-assert checked > 1000, checked
+assert checked > 200, checked
 """
 
 
