@@ -131,6 +131,10 @@ def test_nothing_heavy_is_imported_before_it_is_used(code):
     assert not loaded(code) & {"torch", "diffusers", "matplotlib", "numpy", "zarr", "xarray"}
 
 
+def test_a_picture_of_a_tensor_needs_no_measures():
+    assert not loaded("from denoscope.figures import images") & {"scipy", "xarray", "matplotlib", "diffusers"}
+
+
 def test_every_public_name_is_there():
     import denoscope as ds
 

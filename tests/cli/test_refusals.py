@@ -305,7 +305,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "digits --dtype float16": ["--dtype is float16", "float64"],
         "digits --export view.png": ["--export", ".html"],
         "digits --export file": ["--export", ".html"],
-        "digits --side -3 --export new.html": ["length is '-3'", "above 0"],
+        "digits --side -3 --export new.html": ["--side is '-3'", "above 0"],
     },
 }
 """Words after the name of a command, and what the line on stderr must name: the flag, its value and what is allowed."""

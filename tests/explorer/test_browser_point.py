@@ -1,5 +1,6 @@
 """Chosen noises in a real browser: steps, layers, a second point, and recordings."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -64,8 +65,16 @@ def test_a_second_point_is_compared_with_the_first(open_page):
     pick(page, 60, 40)
     page.keyboard.up("Shift")
     page.wait_for_selector("#pair:not([hidden])")
-    assert re.search(
-        r"A becomes \d, B \d; the class changes (once|\d+ times)", page.inner_text("#pair-facts")
+    strip = page.evaluate("""() => {
+      const { data } = document.getElementById("path").getContext("2d").getImageData(0, 0, 64, 1);
+      return Array.from({ length: 64 }, (_, k) => data.slice(4 * k, 4 * k + 3).join());
+    }""")
+    count = sum(one != other for one, other in itertools.pairwise(strip))
+    times = {0: "does not change", 1: "changes once", 2: "changes twice"}.get(count, f"changes {count} times")
+    facts = page.inner_text("#pair-facts")
+    assert re.search(rf"A becomes \d, B \d; the class {times} on the line", facts)
+    assert all(
+        float(text) in (0.1, 1, 10, 100) for text in page.locator("#separation text").all_text_contents()[:-1]
     )
     assert page.locator("#separation polyline").count() == 1 and page.locator(".pin").all_inner_texts() == [
         "A",

@@ -86,7 +86,8 @@ def test_a_dropped_text_without_an_address_is_refused_and_nothing_of_it_is_used(
 
 
 def test_a_saved_page_works_from_disk_without_a_server(open_page, browser, tmp_path):
-    page = open_page("#model=digits&steps=2&level=1&at=0,0")
+    page = open_page("#model=digits&steps=2&level=1&at=0,0&a=1.0,1.0@1&b=1.1,-2.0@0")
+    page.wait_for_selector("#pair:not([hidden])")
     finish(page)
     path = saved(page, "page").rename(tmp_path / "view.html")
     assert path.stat().st_size < 10_000_000
@@ -105,10 +106,15 @@ def test_a_saved_page_works_from_disk_without_a_server(open_page, browser, tmp_p
     alone.wait_for_selector("body[data-state=open]")
     finish(alone)
     assert "level=1" in alone.url and not alone.locator("#open-settings").is_visible()
+    assert alone.inner_text("#level").endswith("the last level of this page")
     assert color_at(alone, 20, 30) == color_at(page, 20, 30)
+    alone.wait_for_selector("#point:not([hidden])")
+    assert alone.inner_text("#point-facts") == page.inner_text("#point-facts")
+    chosen = {name: address_of(page)[name] for name in ("a", "b")}
+    assert {name: address_of(alone)[name] for name in chosen} == chosen
     x, y = middle_of(alone)
     alone.mouse.click(x + 20, y + 30)
-    alone.wait_for_selector("#point:not([hidden])")
+    alone.wait_for_function("chosen => !location.hash.includes(chosen)", arg=f"a={chosen['a']}")
     label = int(alone.inner_text("#point-title").removeprefix("Becomes "))
     cell = address_of(alone)["a"]
     live = open_page(f"#model=digits&steps=2&level=1&a={cell}")

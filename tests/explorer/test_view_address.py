@@ -3,7 +3,7 @@
 import pytest
 
 from denoscope.explorer.scene import Scene
-from denoscope.explorer.tile_address import TileAddress
+from denoscope.explorer.tile_address import CellAddress, TileAddress
 from denoscope.explorer.view_address import View, scene_of
 from denoscope.foundation.errors import UserError
 
@@ -60,7 +60,15 @@ def test_an_address_without_a_valid_scene_is_refused(address, part):
 
 
 @pytest.mark.parametrize(
-    ("rest", "part"), [("level=x", "level"), ("level=-1", "level"), ("at=1", "point"), ("at=99,0", "point")]
+    ("rest", "part"),
+    [
+        ("level=x", "level"),
+        ("level=-1", "level"),
+        ("at=1", "point"),
+        ("at=99,0", "point"),
+        ("a=1,2", "level"),
+        ("b=9,0@2", "point"),
+    ],
 )
 def test_an_address_without_a_valid_view_is_refused(rest, part):
     with pytest.raises(UserError, match=part):
@@ -71,6 +79,13 @@ def test_the_layer_of_a_view_is_the_one_named_and_otherwise_the_class():
     rests = ["layer=growth", "layer=margin", "layer=x", ""]
     views = [View.of(f"#model=digits&{rest}", length="16", deepest=40) for rest in rests]
     assert [view.layer for view in views] == ["growth", "margin", "class", "class"]
+
+
+def test_chosen_points_are_cells_of_their_own_levels_unless_they_lie_deeper_than_the_view():
+    address = "#model=digits&level=3&a=1.0,-2.0@3&b=0.5,0.5@4"
+    assert View.of(address, length="16", deepest=40).chosen == (CellAddress(3, 288, 192),)
+    assert len(View.of(address.replace("level=3", "level=4"), length="16", deepest=40).chosen) == 2
+    assert View.of("#model=digits&level=3", length="16", deepest=40).chosen == ()
 
 
 def test_a_level_beyond_the_floor_is_the_last_one():

@@ -116,7 +116,7 @@ def test_separations_are_drawn_over_the_steps_with_their_middle_half(ax):
         heights = band[band[:, 0] == state, 1]
         np.testing.assert_allclose([heights.min(), heights.max()], ordered[[1, 3], state])
     assert [text.get_text() for text in ax.get_legend().texts] == ["x_t", "conv_in"]
-    assert ax.get_yscale() == "log"
+    assert ax.get_yscale() == "log" and all(tick == round(tick) for tick in ax.get_xticks())
 
 
 def test_theory_is_drawn_with_exponents_and_separations(ax):

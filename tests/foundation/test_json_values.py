@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from denoscope.foundation.json_values import as_json
+from denoscope.foundation.json_values import as_json, differences
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
@@ -35,3 +35,10 @@ def test_containers_and_other_values_become_those_of_json():
     }
     assert as_json(value) == {"1": [0.5, 2], "point": {"x": [1, 2], "name": "p"}, "path": "a/b", "none": None}
     assert json.loads(json.dumps(as_json(value))) == as_json(value)
+
+
+def test_differences_end_with_hashes_of_which_eight_digits_are_shown():
+    stored = {"weights_sha256": "0123456789abcdef" * 4, "steps": 2, "same": 1}
+    wanted = {"weights_sha256": "f" * 64, "same": 1, "steps": 3, "k": 8}
+    shown = differences(stored, wanted, lambda name: f"--{name}")
+    assert shown == ["--steps: 2 → 3", "--k: None → 8", "--weights_sha256: 01234567… → ffffffff…"]

@@ -79,6 +79,8 @@ def test_the_survey_reports_calls_and_outputs_without_a_row_for_each_sample(odd)
     assert [layer.calls for layer in found.values()] == [1, 1, 2, 1]
     assert found["pair"].shape == (1, 4, 4)
     assert found["table"].shape is None, "two rows by chance are not a batch of two"
+    assert repr(found["a"]) == "<Layer a: Conv2d, [1, 4, 4] float32, 2 calls a step>"
+    assert repr(found["table"]) == "<Layer table: Table, not recordable>"
 
 
 def test_the_first_and_last_convolution_are_taken_in_the_order_of_calls(odd, tiny):

@@ -302,7 +302,8 @@ def test_offline_a_cached_model_loads_and_another_is_refused(hub, saved, monkeyp
         reason = r"the hub http://127\.0\.0\.1:9 does not answer"
     asked = len(hub.requests)
     assert same_bits(ds.load("some/model", device="cpu"), ds.load(saved("flat"), device="cpu"))
-    refused(rf"not cached in .*cache, and {reason}.*; load it once with a connection", "some/other")
+    advice = r"load it once with a connection, .* a bundled model \(digits, .*mnist\)"
+    refused(rf"not cached in .*cache, and {reason}.*; {advice}", "some/other")
     assert len(hub.requests) == asked
 
 

@@ -1,8 +1,11 @@
 """Schedulers by the names of diffusers' documentation, A1111 and k-diffusion."""
 
+import contextlib
+
 import pytest
 
 import denoscope as ds
+from denoscope.foundation.spelling import as_flags
 from denoscope.models.scheduler_names import ALIASES, scheduler_class
 from denoscope.models.schedulers import scheduler_from
 
@@ -79,6 +82,13 @@ def test_an_unknown_name_is_refused_with_the_nearest(name, nearest):
     told = str(caught.value)
     assert "scheduler" in told and repr(name) in told and "\n" not in told
     assert nearest in told.partition("allowed")[0]
+
+
+def test_the_command_line_takes_no_scheduler_objects():
+    for flags, offered in ((None, True), ({"scheduler": "--scheduler"}, False)):
+        with as_flags(flags) if flags else contextlib.nullcontext(), pytest.raises(ds.UserError) as caught:
+            scheduler_class("eular")
+        assert ("a scheduler object" in str(caught.value)) is offered
 
 
 def test_a_spacing_that_a_class_does_not_have_is_refused():

@@ -115,8 +115,10 @@ def test_a_bad_input_is_refused_by_the_name_of_its_file_and_never_run(tmp_path, 
 def test_without_a_given_shape_the_first_file_sets_it(tmp_path):
     torch.save(torch.zeros(SHAPE), tmp_path / "a.pt")
     torch.save(torch.zeros(1, 14, 14), tmp_path / "b.pt")
-    with pytest.raises(UserError, match=r"b\.pt.*\[1, 14, 14\]"):
+    with pytest.raises(UserError, match=r"b\.pt.*\[1, 14, 14\].*as the first noise has it"):
         noise.read(tmp_path)
+    with pytest.raises(UserError, match=r"b\.pt.*as the model has it"):
+        noise.read(tmp_path, shape=SHAPE)
 
 
 def test_a_missing_or_empty_folder_is_refused_by_its_name(tmp_path):

@@ -108,7 +108,11 @@ def test_perturbations_follow_given_directions(tmp_path):
         (1, torch.ones(1, 1, 3, 2), r"directions is a torch.float32 tensor \[1, 1, 3, 2\]"),
         (1, torch.zeros(1, *SMALL), "directions is zero, NaN or Inf in row 0"),
         (1, torch.full((1, *SMALL), math.nan), "directions is zero, NaN or Inf in row 0"),
-        (1, "nowhere.pt", "nowhere.pt"),
+        (
+            1,
+            "spiral",
+            r"directions is spiral, which is no file; allowed: random, simplex, or .* in a \.pt file",
+        ),
     ],
 )
 def test_directions_that_do_not_fit_are_refused(count, given, message):

@@ -183,7 +183,11 @@ def test_a_store_that_cannot_be_read_is_reported_in_one_line(tmp_path, monkeypat
 
 
 def test_what_is_not_a_recording_is_refused(tmp_path):
-    for store in (MemoryStore(), LocalStore(tmp_path), LocalStore(tmp_path / "none")):
+    for store, problem in (
+        (MemoryStore(), "is not a recording"),
+        (LocalStore(tmp_path), "is not a recording"),
+        (LocalStore(tmp_path / "none"), "no such recording"),
+    ):
         assert formats.stored_format(store) is None
-        with pytest.raises(UserError, match="is not a recording"):
+        with pytest.raises(UserError, match=problem):
             formats.open_dataset(store)

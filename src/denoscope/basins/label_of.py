@@ -56,6 +56,9 @@ def label_of(
     >>> label_of = ds.basins.label_of(denoiser, plane, steps=20)
     >>> ds.dynamics.uncertainty_exponent(label_of, points, [0.1, 1, 10])
 
+    Points become float32 noises, like the cells of `map`, in every precision of the network: `label_of.resolution` is the
+    smallest distance (L2) at which points differ. `zoom` goes deeper.
+
     `label_of.answers(points)` is an xarray.Dataset (point) of everything that `map` finds at them: `label`, `confidence`,
     `margin`, `nonfinite` and, with `reject`, `likeness`.
 

@@ -59,7 +59,11 @@ def _check_known(verb: Verb, word: str, program: str) -> None:
     flag = word.partition("=")[0].replace("-", "_")
     if not word.startswith("--") or flag == "__help":
         return
-    known = list(_fields(verb))
+    fields = _fields(verb)
+    known = [name for name, (_, item) in fields.items() if not item.metadata["positional"]]
+    if flag[2:] in fields and flag[2:] not in known:
+        typed, name = word.partition("=")[0], flag[2:].upper()
+        raise UserError(f"unknown flag {typed}; {name} is given without a flag (see {program} --help)")
     if flag[2:].removeprefix("no_") not in known and flag[2:] not in known:
         near = difflib.get_close_matches(flag[2:], known, n=1)
         suggestion = f"; did you mean --{near[0]}?" if near else ""
@@ -160,12 +164,14 @@ def _flag(flag: str, owner: type, attribute: str, default: Any) -> tuple[str, An
 
     item = next(item for item in dataclasses.fields(owner) if item.name == attribute)
     alias = item.metadata["alias"]
-    argument = tyro.conf.arg(help=item.metadata["help"], aliases=[alias] if alias else None)
+    positional, omissible = item.metadata["positional"], isinstance(default, tuple)
+    metavar = None if not positional else f"[{flag.upper()}]" if omissible else flag.upper()
+    argument = tyro.conf.arg(help=item.metadata["help"], aliases=[alias] if alias else None, metavar=metavar)
     hint: Any = Annotated[type_hints(owner)[attribute], argument]
-    if alias and isinstance(default, bool):
+    if isinstance(default, bool) and (alias or flag.startswith("no_")):
         hint = Annotated[hint, tyro.conf.FlagCreatePairsOff]
-    if item.metadata["positional"]:
+    if positional:
         # Only a list may be left out.
-        omitted = dataclasses.field(default=default) if isinstance(default, tuple) else dataclasses.field()
+        omitted = dataclasses.field(default=default) if omissible else dataclasses.field()
         return flag, Annotated[hint, tyro.conf.Positional], omitted
     return flag, hint, dataclasses.field(default=default)

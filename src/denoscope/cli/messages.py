@@ -21,7 +21,7 @@ class Verbosity(Checked):
     verbose: bool = option(
         False, "Also show details, such as what was loaded and each finished batch.", alias="-v"
     )
-    quiet: bool = option(False, "Show only warnings and errors, and no progress.", alias="-q")
+    quiet: bool = option(False, "Show no progress: on standard error, only warnings and errors.", alias="-q")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -17,4 +17,5 @@ def write(x: NoiseSet, settings: Settings) -> None:
     x.write(folder, overwrite=settings.inference.overwrite)
     warn(x.warnings)
     shape = ", ".join(map(str, x.shape))
-    print(f"{len(x)} tensors [1, {shape}] in {folder}: {x.names[0]}.pt … {x.names[-1]}.pt")
+    names = " … ".join(dict.fromkeys(f"{name}.pt" for name in (x.names[0], x.names[-1])))
+    print(f"{len(x)} tensor{'s'[: len(x) > 1]} [1, {shape}] in {folder}: {names}")

@@ -52,6 +52,11 @@ def verb(name: str) -> Verb:
     return command
 
 
+def groups() -> list[str]:
+    """The first words that several commands share, such as `dynamics`."""
+    return list(dict.fromkeys(name.split()[0] for name in VERBS if " " in name))
+
+
 def members(group: str) -> list[str]:
     """The names of the commands in a group, such as `dynamics`; none if there is no such group."""
     return [name for name in VERBS if name.startswith(f"{group} ")]

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Literal, get_args
 
 from denoscope.config import LANES, MAP_LANES, DefaultConfig, Geometry, SystemConfig
+from denoscope.foundation.checked import Rule
 from denoscope.foundation.errors import UserError
 
 Precision = Literal["auto", "float32", "float64"]
@@ -65,7 +66,7 @@ class Scene:
             "geometry": (self.geometry in get_args(Geometry), "flat, spherical"),
             "dtype": (self.dtype in get_args(Precision), "auto, float32, float64"),
             "lanes": (LANES[1](self.lanes) and self.lanes <= MOST_LANES, f"{LANES[0]}, up to {MOST_LANES}"),
-            "length": (_is_length(self.length), "a decimal number above 0, such as 18 or 0.5"),
+            "length": (SIDE[1](self.length), SIDE[0]),
             "image": (_is_image(self.image), f"up to {MOST_VALUES:,} bytes as base64url"),
             "image_level": (
                 LEVEL.fullmatch(self.image_level) is not None and float(self.image_level) > 0,
@@ -114,6 +115,10 @@ class Scene:
 
 def _is_length(text: str) -> bool:
     return not text or (LENGTH.fullmatch(text) is not None and Decimal(text) > 0)
+
+
+SIDE: Rule = ("a decimal number above 0, such as 18 or 0.5", _is_length)
+"""What the side of a plane may be; empty for a third of a great circle."""
 
 
 def _is_image(text: str) -> bool:

@@ -30,11 +30,13 @@ def scene_of(address: str) -> Scene:
 
 @dataclass(frozen=True)
 class View:
-    """The level of a view, the cell in its middle, and the layer that it shows."""
+    """The level of a view, the cell in its middle, the layer that it shows, and the chosen cells A and B."""
 
     level: int
     middle: CellAddress
     layer: str = CLASS
+    chosen: tuple[CellAddress, ...] = ()
+    """Without those that lie deeper than the view."""
 
     @classmethod
     def of(cls, address: str, *, length: str, deepest: int) -> View:
@@ -49,7 +51,9 @@ class View:
         level = min(int(text), deepest)
         middle = cell_at(fields.get("at", "0,0"), level, length)
         layer = fields.get("layer", CLASS)
-        return cls(level, middle, layer if layer in LAYERS else CLASS)
+        chosen = [_chosen(fields[name], length) for name in ("a", "b") if fields.get(name)]
+        reached = tuple(cell for cell in chosen if cell.level <= level)
+        return cls(level, middle, layer if layer in LAYERS else CLASS, reached)
 
     @property
     def tiles(self) -> list[TileAddress]:
@@ -81,6 +85,16 @@ class View:
 def _spread(tiles: range, count: int) -> list[int]:
     cells = CELLS * len(tiles)
     return [CELLS * tiles[0] + (2 * k + 1) * cells // (2 * count) for k in range(count)]
+
+
+def _chosen(text: str, length: str) -> CellAddress:
+    """The cell that `u,v@level` names."""
+    place, _, level = text.rpartition("@")
+    if not (level.isascii() and level.isdigit() and len(level) <= 2):
+        raise UserError(
+            f"the point is {text[:80]!r}; allowed: two decimal numbers and a level, such as 1.25,-0.5@3"
+        )
+    return cell_at(place, int(level), length)
 
 
 def _fields(address: str) -> dict[str, str]:

@@ -7,64 +7,82 @@
 `plots` has figures, files and planes of classes, `images` has tensors as pictures.
 """
 
-from denoscope.figures import images, plots
-from denoscope.figures.boundaries import draw_boundary_dimension, draw_uncertainty
-from denoscope.figures.decisions import draw_commitment, draw_entropy, draw_turn_distance, draw_u_turn
-from denoscope.figures.geometry import (
-    draw_distances,
-    draw_participation,
-    draw_path,
-    draw_similarity,
-    draw_speed,
-)
-from denoscope.figures.loops import (
-    draw_correlation_sum,
-    draw_lyapunov,
-    draw_orbit,
-    draw_orbit_diagram,
-    draw_recurrence,
-)
-from denoscope.figures.refinements import RefinementFrames, save_refinement
-from denoscope.figures.sensitivity import (
-    draw_basins,
-    draw_divergence,
-    draw_expansion,
-    draw_exponents,
-    draw_growth,
-    draw_sweep,
-)
-from denoscope.figures.zooms import draw_zoom, save_zoom
+import importlib as _importlib
+import typing as _typing
 
-__all__ = [
-    "RefinementFrames",
-    "draw_basins",
-    "draw_boundary_dimension",
-    "draw_commitment",
-    "draw_correlation_sum",
-    "draw_distances",
-    "draw_divergence",
-    "draw_entropy",
-    "draw_expansion",
-    "draw_exponents",
-    "draw_growth",
-    "draw_lyapunov",
-    "draw_orbit",
-    "draw_orbit_diagram",
-    "draw_participation",
-    "draw_path",
-    "draw_recurrence",
-    "draw_similarity",
-    "draw_speed",
-    "draw_sweep",
-    "draw_turn_distance",
-    "draw_u_turn",
-    "draw_uncertainty",
-    "draw_zoom",
-    "images",
-    "plots",
-    "save_refinement",
-    "save_zoom",
-]
+if _typing.TYPE_CHECKING:
+    from denoscope.figures import images as images
+    from denoscope.figures import plots as plots
+    from denoscope.figures.boundaries import draw_boundary_dimension as draw_boundary_dimension
+    from denoscope.figures.boundaries import draw_uncertainty as draw_uncertainty
+    from denoscope.figures.decisions import draw_commitment as draw_commitment
+    from denoscope.figures.decisions import draw_entropy as draw_entropy
+    from denoscope.figures.decisions import draw_turn_distance as draw_turn_distance
+    from denoscope.figures.decisions import draw_u_turn as draw_u_turn
+    from denoscope.figures.geometry import draw_distances as draw_distances
+    from denoscope.figures.geometry import draw_participation as draw_participation
+    from denoscope.figures.geometry import draw_path as draw_path
+    from denoscope.figures.geometry import draw_similarity as draw_similarity
+    from denoscope.figures.geometry import draw_speed as draw_speed
+    from denoscope.figures.loops import draw_correlation_sum as draw_correlation_sum
+    from denoscope.figures.loops import draw_lyapunov as draw_lyapunov
+    from denoscope.figures.loops import draw_orbit as draw_orbit
+    from denoscope.figures.loops import draw_orbit_diagram as draw_orbit_diagram
+    from denoscope.figures.loops import draw_recurrence as draw_recurrence
+    from denoscope.figures.refinements import RefinementFrames as RefinementFrames
+    from denoscope.figures.refinements import save_refinement as save_refinement
+    from denoscope.figures.sensitivity import draw_basins as draw_basins
+    from denoscope.figures.sensitivity import draw_divergence as draw_divergence
+    from denoscope.figures.sensitivity import draw_expansion as draw_expansion
+    from denoscope.figures.sensitivity import draw_exponents as draw_exponents
+    from denoscope.figures.sensitivity import draw_growth as draw_growth
+    from denoscope.figures.sensitivity import draw_sweep as draw_sweep
+    from denoscope.figures.zooms import draw_zoom as draw_zoom
+    from denoscope.figures.zooms import save_zoom as save_zoom
+
+_SUBMODULES = ("images", "plots")
+
+_MODULES = {
+    "RefinementFrames": "refinements",
+    "draw_basins": "sensitivity",
+    "draw_boundary_dimension": "boundaries",
+    "draw_commitment": "decisions",
+    "draw_correlation_sum": "loops",
+    "draw_distances": "geometry",
+    "draw_divergence": "sensitivity",
+    "draw_entropy": "decisions",
+    "draw_expansion": "sensitivity",
+    "draw_exponents": "sensitivity",
+    "draw_growth": "sensitivity",
+    "draw_lyapunov": "loops",
+    "draw_orbit": "loops",
+    "draw_orbit_diagram": "loops",
+    "draw_participation": "geometry",
+    "draw_path": "geometry",
+    "draw_recurrence": "loops",
+    "draw_similarity": "geometry",
+    "draw_speed": "geometry",
+    "draw_sweep": "sensitivity",
+    "draw_turn_distance": "decisions",
+    "draw_u_turn": "decisions",
+    "draw_uncertainty": "boundaries",
+    "draw_zoom": "zooms",
+    "save_refinement": "refinements",
+    "save_zoom": "zooms",
+}
+"""The module that defines each drawing."""
+
+__all__ = sorted((*_SUBMODULES, *_MODULES))
+
+
+def __getattr__(name: str) -> _typing.Any:
+    # A picture of an image needs none of the measures, whose import takes seconds.
+    if name in _SUBMODULES:
+        return _importlib.import_module(f"denoscope.figures.{name}")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'denoscope.figures' has no attribute {name!r}")
+    value = globals()[name] = getattr(_importlib.import_module(f"denoscope.figures.{_MODULES[name]}"), name)
+    return value
 
 
 def __dir__() -> list[str]:

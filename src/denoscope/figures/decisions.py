@@ -9,6 +9,7 @@ import xarray
 
 from denoscope.dynamics.trajectories.gaussian_theory import GaussianTheory
 from denoscope.dynamics.trajectories.speciation import Speciation
+from denoscope.figures import plots
 from denoscope.figures.arguments import check_drawing
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
@@ -27,13 +28,15 @@ def draw_commitment(ax: Axes, result: xarray.Dataset, *, level: Speciation | Non
     steps = result.sizes["step"]
     counts = np.bincount(result["commitment_step"].to_numpy(), minlength=steps + 1)
     ax.bar(np.arange(steps + 1), counts, width=1, color="C0", alpha=0.6)
-    ax.set(xlabel="denoising step", ylabel="samples decided in it")
+    plots.whole_ticks(ax.xaxis)
+    plots.whole_ticks(ax.yaxis)
+    ax.set(xlabel="denoising step", ylabel="samples decided in this step")
     ax.yaxis.label.set_color("C0")
     beside, (low, high) = ax.twinx(), result["decided_interval"].to_numpy().T
     beside.fill_between(result["step"], low, high, color="C1", alpha=0.2, linewidth=0)
     beside.plot(result["step"], result["decided"], color="C1")
     beside.set(ylim=(0, 1.02))
-    beside.set_ylabel("share decided by then", color="C1")
+    beside.set_ylabel("share decided so far", color="C1")
     _mark(ax, None if level is None else level.step)
     return ax
 

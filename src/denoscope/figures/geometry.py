@@ -11,6 +11,7 @@ from denoscope.dynamics.trajectories.participation import Participation
 from denoscope.dynamics.trajectories.path_geometry import PathGeometry
 from denoscope.dynamics.trajectories.similarity import SimilarityMatrix
 from denoscope.dynamics.trajectories.trajectory_distances import TrajectoryDistances
+from denoscope.figures import plots
 from denoscope.figures.arguments import check_drawing
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
@@ -29,7 +30,7 @@ def draw_path(ax: Axes, result: PathGeometry) -> Axes:
     angles = np.degrees(result.turning_angles)
     for axis, values, name, color in (
         (ax, result.step_lengths, "length of the step (L2)", "C0"),
-        (beside, angles, "turn to the next (degrees)", "C1"),
+        (beside, angles, "angle to the next step (degrees)", "C1"),
     ):
         low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=0)
         steps = np.arange(values.shape[1])
@@ -37,6 +38,7 @@ def draw_path(ax: Axes, result: PathGeometry) -> Axes:
         axis.plot(steps, middle, color=color)
         axis.set_ylabel(name, color=color)
         axis.set_ylim(bottom=0)
+    plots.whole_ticks(ax.xaxis)
     ax.set_xlabel("denoising step")
     return ax
 
@@ -79,6 +81,8 @@ def draw_distances(ax: Axes, result: TrajectoryDistances) -> Axes:
     )
     image = ax.imshow(values, cmap="viridis", interpolation="nearest")
     ax.figure.colorbar(image, ax=ax, label=f"{result.metric} distance")
+    for axis in (ax.xaxis, ax.yaxis):
+        plots.whole_ticks(axis)
     ax.set(xlabel="trajectory", ylabel="trajectory")
     return ax
 
@@ -97,6 +101,7 @@ def draw_participation(ax: Axes, result: Participation, *, label: str | None = N
         states, low, np.where(np.isfinite(high), high, low), color=line.get_color(), alpha=0.2, linewidth=0
     )
     ax.plot(states, result.corrected, color=line.get_color(), linewidth=0.8, linestyle="--")
+    plots.whole_ticks(ax.xaxis)
     ax.set(xlabel="state", ylabel="participation ratio (dashed: corrected)")
     if label:
         ax.legend(frameon=False, fontsize="small")

@@ -12,6 +12,7 @@ from denoscope.dynamics.loops.lyapunov import Lyapunov
 from denoscope.dynamics.loops.orbit_diagram import OrbitDiagram
 from denoscope.dynamics.loops.recurrence import Recurrence
 from denoscope.dynamics.statistics.arguments import parse_points
+from denoscope.figures import plots
 from denoscope.figures.arguments import check_drawing, check_label, check_values
 from denoscope.figures.plots import check_axis
 
@@ -33,6 +34,7 @@ def draw_orbit(ax: Axes, states: Any) -> Axes:
     check_axis(ax)
     points = parse_points(states, name="states", minimum=2)
     ax.plot(np.arange(1, len(points)), np.linalg.norm(np.diff(points, axis=0), axis=1), linewidth=1)
+    plots.whole_ticks(ax.xaxis)
     ax.set(yscale="log", xlabel="iteration", ylabel="distance from the state before (L2)")
     return ax
 
@@ -66,6 +68,8 @@ def draw_recurrence(ax: Axes, result: Recurrence) -> Axes:
     """Draw the recurrence matrix: a dot for each pair of times whose states are close."""
     check_drawing(ax, result, "recurrence", Recurrence)
     ax.imshow(result.matrix, origin="lower", cmap="binary", interpolation="nearest")
+    for axis in (ax.xaxis, ax.yaxis):
+        plots.whole_ticks(axis)
     ax.set(xlabel="iteration", ylabel="iteration")
     return ax
 

@@ -17,6 +17,7 @@ from denoscope.foundation.writing.atomic_files import write_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK = "#333333"
@@ -74,6 +75,13 @@ def form_of(path: str | Path) -> str:
     if form not in allowed:
         raise UserError(f"{path} does not end with a format of pictures; allowed: {', '.join(allowed)}")
     return form
+
+
+def whole_ticks(axis: Axis) -> None:
+    """Place the ticks of an axis that counts, such as steps or ranks, at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True))
 
 
 def draw_contact_sheet(

@@ -55,6 +55,7 @@ def draw_divergence(ax: Axes, result: xarray.Dataset, *, theory: GaussianTheory 
         initial, norms = result["separation"].to_numpy()[:, :1], result["separation"] / result["relative"]
         expected = np.median(initial * theory.separation / norms.to_numpy(), axis=0)
         ax.plot(steps, expected, color="#333333", linestyle="--", linewidth=1, label=f"{X}_t, Gaussian data")
+    plots.whole_ticks(ax.xaxis)
     ax.set(yscale="log", xlabel="denoising step", ylabel="‖h − h_base‖ / ‖h_base‖, median")
     ax.legend(frameon=False, fontsize="small")
     return ax
@@ -92,8 +93,6 @@ def draw_exponents(
     """
     check_drawing(ax, spectra, "spectrum for each name, {name: exponents}", Mapping)
     check_values({} if theory is None else theory, "theory", GaussianTheory, "gaussian_theory")
-    from matplotlib.ticker import MaxNLocator
-
     for number, (name, exponents) in enumerate(spectra.items()):
         rows = np.atleast_2d(parse_array(exponents, f"spectra[{name!r}]"))
         if rows.dtype.kind not in "biuf" or rows.ndim > 2:
@@ -107,7 +106,7 @@ def draw_exponents(
             expected = theory[name].exponents[: min(known, rows.shape[1])]
             ax.plot(ranks[: len(expected)], expected, ":", color=f"C{number}", label=f"{name}, Gaussian data")
     ax.axhline(0, color="#333333", linewidth=0.8, linestyle="--")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    plots.whole_ticks(ax.xaxis)
     ax.set(xlabel="rank", ylabel="exponent of the whole map (ln)")
     ax.legend(frameon=False, fontsize="small")
     return ax
@@ -119,6 +118,7 @@ def draw_expansion(ax: Axes, result: LocalExpansion) -> Axes:
     for index, rates in enumerate(result.rates.T):
         ax.plot(rates, linewidth=1, label=f"direction {index + 1}")
     ax.axhline(0, color="#333333", linewidth=0.8, linestyle="--")
+    plots.whole_ticks(ax.xaxis)
     ax.set(xlabel="denoising step", ylabel="local expansion (ln, per step)")
     ax.legend(frameon=False, fontsize="small")
     return ax

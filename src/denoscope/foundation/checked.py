@@ -129,7 +129,8 @@ def _allowed_instead(value: Any, hint: Any, rule: Rule | None) -> str | None:
         return None
     if _fits(value, hint) and (rule is None or rule[1](value)):
         return None
-    return rule[0] if rule else _in_words(hint)
+    allowed = rule[0] if rule else _in_words(hint)
+    return f"{allowed} and below 2**63" if _holds_large_integer(value) else allowed
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -149,8 +150,14 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(float(value))
     if hint is int:
         is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-        return is_integer and abs(int(value)) <= LARGEST_INTEGER
+        return is_integer and not _holds_large_integer(value)
     return isinstance(value, hint)
+
+
+def _holds_large_integer(value: Any) -> bool:
+    """Whether the value is an integer that arrays and files do not hold, or a tuple with such an integer."""
+    entries = value if isinstance(value, tuple) else (value,)
+    return any(isinstance(entry, numbers.Integral) and abs(int(entry)) > LARGEST_INTEGER for entry in entries)
 
 
 def allowed_in(owner: type, item: dataclasses.Field[Any]) -> str:

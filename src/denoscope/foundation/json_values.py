@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+
+SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def as_json(value: Any) -> Any:
@@ -44,12 +47,12 @@ def flat(identity: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 def differences(
     stored: Mapping[str, Any], wanted: Mapping[str, Any], shown: Callable[[str], str] = str
 ) -> list[str]:
-    """The entries in which two fingerprints differ, as "name: stored → wanted".
+    """The entries in which two fingerprints differ, as "name: stored → wanted"; hashes come last.
 
     Args:
         shown: how the caller knows a name.
     """
-    names = dict.fromkeys([*stored, *wanted])
+    names = sorted(dict.fromkeys([*stored, *wanted]), key=lambda name: name.endswith("_sha256"))
     return [
         f"{shown(name)}: {_shortened(stored.get(name))} → {_shortened(wanted.get(name))}"
         for name in names
@@ -59,4 +62,6 @@ def differences(
 
 def _shortened(value: Any) -> str:
     text = str(value)
+    if SHA256.fullmatch(text):
+        return f"{text[:8]}…"
     return text if len(text) <= 60 else f"{text[:57]}…"

@@ -22,7 +22,7 @@ _ORIGINAL = "_orig_mod"
 """Where torch.compile keeps the module that it wraps."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Layer:
     """A module, or a value at an address of it, as a dry run saw it.
 
@@ -40,6 +40,12 @@ class Layer:
     classes: tuple[str, ...] = ()
     at: Address | None = None
     """Set where `address` alone would be ambiguous, as that of a module named c[0]."""
+
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        state = "not recordable" if self.shape is None else f"{list(self.shape)} {dtype}"
+        calls = f", {self.calls} calls a step" if self.calls != 1 else ""
+        return f"<Layer {self.address}: {self.kind}, {state}{calls}>"
 
     @property
     def place(self) -> Address:

@@ -120,7 +120,7 @@ def _reason(error: Exception, model: HubId) -> str:
     def any_is(*kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in causes)
 
-    elsewhere = f"or pass a folder that holds the model, or {' or '.join(bundled.names())}, which is bundled"
+    elsewhere = f"or pass a folder that holds the model, or a bundled model ({', '.join(bundled.names())})"
     if any_is(errors.GatedRepoError, errors.DisabledRepoError):
         page = f"{constants.ENDPOINT}/{model.repository}"
         return f"is gated: accept its terms at {page} and log in with `hf auth login`"

@@ -52,7 +52,7 @@ def load(
     run holds a second copy of the weights there; `module.to(…)` before `load` avoids that.
 
     Args:
-        scheduler: an alias such as "ddim" or "dpm++ 2m" (see `scheduler_aliases`), the name of a diffusers class, or a
+        scheduler: an alias such as "ddim" or "dpm++ 2m" (as in diffusers' documentation), the name of a diffusers class, or a
             scheduler object; the source's own unless given. A scheduler by name takes the configuration of the
             source's own.
         shape: (C, H, W) of a state; required for a module that does not state it.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import spelled
+from denoscope.foundation.spelling import on_command_line, spelled
 
 ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "euler": ("EulerDiscrete", {}),
@@ -68,9 +68,10 @@ def scheduler_class(name: str) -> tuple[Any, dict[str, Any]]:
     spacing = next((word for word in SPACINGS if plain.endswith(word)), "")
     alias = aliases.get(plain.removesuffix(spacing))
     if alias is None:
+        objects = "" if on_command_line() else ", or a scheduler object"
         raise UserError(
             f"{spelled('scheduler')} is {name!r}; the nearest names are {', '.join(nearest(name))}; allowed: an "
-            "alias such as ddim, euler or dpm++ 2m, the name of a diffusers class, or a scheduler object"
+            f"alias such as ddim, euler or dpm++ 2m, or the name of a diffusers class{objects}"
         )
     kind = getattr(diffusers, f"{alias[0]}Scheduler")
     return kind, {**alias[1], **(_spaced(kind, spacing, name) if spacing else {})}

@@ -47,9 +47,11 @@ def parse_directions(directions: Directions, shape: tuple[int, ...], count: int)
                 "the number of corners that a regular simplex of this dimension can have"
             )
         return directions
-    if isinstance(directions, (str, os.PathLike)):
-        directions = tensor_files.load(Path(directions))
     allowed = f"random, simplex, or floating-point directions [{count} or more, {', '.join(map(str, shape))}]"
+    if isinstance(directions, (str, os.PathLike)):
+        if not os.path.exists(directions):
+            raise UserError(f"{name} is {directions}, which is no file; allowed: {allowed} in a .pt file")
+        directions = tensor_files.load(Path(directions))
     if not isinstance(directions, torch.Tensor):
         raise UserError(f"{name} is {describe(directions)}; allowed: {allowed}")
     fits = directions.ndim == 4 and tuple(directions.shape[1:]) == shape and directions.is_floating_point()

@@ -49,7 +49,7 @@ class FolderNoise(NoiseSet):
         return self.file_names[index]
 
     def _tensor(self, index: int) -> torch.Tensor:
-        return _read(self.folder / f"{self.file_names[index]}.pt", self.shape).to(self.dtype)
+        return _read(self.folder / f"{self.file_names[index]}.pt", self.shape, "the folder").to(self.dtype)
 
     @property
     def coords(self) -> dict[str, np.ndarray]:
@@ -100,9 +100,10 @@ def read(folder: str | os.PathLike[str], *, shape: Shape | None = None) -> Folde
     paths = sorted(path for path in folder.glob("*.pt") if not path.name.startswith("."))
     if not paths:
         raise UserError(f"{folder}: holds no .pt tensors; {ADVICE}")
+    whose = "the first noise" if shape is None else "the model"
     dtype, norms = torch.float32, []
     for path in paths:
-        noise = _read(path, shape)
+        noise = _read(path, shape, whose)
         channels, height, width = noise.shape
         shape, dtype = (channels, height, width), torch.promote_types(dtype, noise.dtype)
         norms.append(float(noise.double().norm()))
@@ -123,14 +124,22 @@ def read(folder: str | os.PathLike[str], *, shape: Shape | None = None) -> Folde
     )
 
 
-def _read(path: Path, shape: Shape | None) -> torch.Tensor:
+def _read(path: Path, shape: Shape | None, whose: str) -> torch.Tensor:
+    """One noise of the folder.
+
+    Args:
+        shape: what it must be.
+        whose: what has this shape, for the message.
+    """
     noise = tensor_files.load(path)
     if not noise.is_floating_point():
         raise UserError(f"{path}: holds {noise.dtype}; allowed: a floating-point tensor")
     stored = tuple(noise.shape)
     inner = stored[1:] if len(stored) == 4 and stored[0] == 1 else stored
     if len(inner) != 3 or (shape is not None and inner != tuple(shape)):
-        allowed = "[C, H, W] or [1, C, H, W]" if shape is None else f"{list(shape)} or {[1, *shape]}"
+        allowed = "[C, H, W] or [1, C, H, W]"
+        if shape is not None:
+            allowed = f"{list(shape)} or {[1, *shape]}, as {whose} has it"
         raise UserError(f"{path}: holds a tensor of shape {list(stored)}; allowed: {allowed}")
     if not torch.isfinite(noise).all():
         raise UserError(f"{path}: holds NaN or Inf; allowed: finite values")

@@ -158,6 +158,11 @@ def _results(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in (path for place in places for path in place):
         files.setdefault(path.stem.removesuffix("_sequence"), path)
+    if not files and os.path.isfile(folder / "zarr.json"):
+        raise UserError(
+            f"{folder}: is a Zarr store, without .pt files; write them with "
+            f"ds.open({str(folder)!r}).export('outputs', format='pt')"
+        )
     if not files:
         raise UserError(
             f"{folder}: holds no tensors, nor do its {' and '.join(RESULT_FOLDERS)}; record some with main.py"

@@ -37,6 +37,10 @@ class RecordedStates(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._addresses)
 
+    def __repr__(self) -> str:
+        shapes = (f"{address} {list(self._dataset[address].shape)}" for address in self._addresses)
+        return f"<RecordedStates: {', '.join(shapes) or 'none'}>"
+
     def address(self, query: str) -> str:
         """The recorded address that a query names.
 

@@ -142,7 +142,7 @@ def _no_recording(store: ByteStore) -> UserError:
             problem = next(kind.check.damaged_layout(store), f"{kind.layout.FILE.name} is damaged")
             return damaged(store, problem, {})
     if isinstance(store, LocalStore) and not os.path.exists(store.root):
-        return UserError(f"{store}: no such recording; it is not a recording of denoscope")
+        return UserError(f"{store}: no such recording")
     files = " or ".join(kind.layout.FILE.name for kind in FORMATS.values())
     return UserError(f"{store} is not a recording: it has no {files} with the format {FORMAT!r}")
 

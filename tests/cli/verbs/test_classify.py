@@ -90,6 +90,14 @@ def test_an_image_that_is_not_a_digit_s_is_refused_by_its_file(here, refused, im
     assert not (here / "outputs").exists()
 
 
+def test_a_zarr_store_is_refused_with_the_export_that_classify_reads(copied, here, refused):
+    copied("digits.zarr")
+    line = refused("classify --tensors run.zarr", "run.zarr", ".pt files")
+    exec(line.rpartition("with ")[2], {"ds": ds})
+    call("classify")
+    assert len(json.loads((here / "outputs" / "predictions.json").read_text())) > 0
+
+
 def test_compare_lists_equal_tensors(here, capsys):
     for name, value in (("a", 0.0), ("b", 1.0), ("c", 0.0)):
         torch.save(torch.full((1, 2, 2), value), here / f"{name}.pt")

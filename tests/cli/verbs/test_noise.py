@@ -18,6 +18,18 @@ def test_random_noises_are_written(flag):
         assert noise.shape == (1, 1, 28, 28) and noise.dtype == torch.float32
 
 
+@pytest.mark.parametrize(
+    ("count", "written"),
+    [
+        (1, "1 tensor [1, 1, 8, 8] in inputs: noise_0000.pt"),
+        (3, "3 tensors [1, 1, 8, 8] in inputs: noise_0000.pt … noise_0002.pt"),
+    ],
+)
+def test_the_files_are_printed(capsys, model, count, written):
+    call(f"noise random --num_samples {count} --model {model}")
+    assert capsys.readouterr().out == f"{written}\n"
+
+
 def test_perturbed_noises_are_written():
     call("noise perturbed --num_perturbations 2 --epsilon 500 --base-seed 3 --perturb_seed 4")
     assert names("inputs") == [

@@ -6,6 +6,7 @@ import torch
 import xarray
 from label_planes import newton, newton_labels
 
+import denoscope as ds
 from denoscope.dynamics.boundaries.basin_entropy import basin_entropy
 from denoscope.dynamics.boundaries.basin_fractions import basin_fractions
 from denoscope.dynamics.boundaries.boundary_dimension import boundary_dimension
@@ -66,6 +67,15 @@ def test_states_of_any_shape_are_flattened():
 def test_values_that_are_not_finite_real_numbers_are_refused(given, message):
     with pytest.raises(UserError, match=message):
         parse_numbers(given, "x")
+
+
+def test_a_recording_is_refused_with_its_arrays_as_the_remedy(tiny):
+    rec = ds.record(tiny, ds.noise.random(2, tiny.shape), steps=1)
+    with pytest.raises(
+        UserError, match="a is a Recording; allowed: an array of real numbers, such as its sequence"
+    ):
+        trajectory_distances(rec)
+    assert trajectory_distances(rec.sequence).values.shape == (2, 2)
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,15 @@ def test_a_likeness_does_not_depend_on_the_other_rows():
         assert alone.likeness[0] == whole.likeness[k] and alone.label[0] == whole.label[k]
 
 
+def test_unfinished_samples_of_a_recording_are_refused_by_the_first_and_can_be_left_out():
+    coords = {"sample": ["a", "b", "c"], "complete": ("sample", [True, False, False])}
+    dims = ("sample", "channel", "height", "width")
+    images = xarray.DataArray(noise(3).numpy(), dims=dims, coords=coords)
+    with pytest.raises(UserError, match=r"2 of 3 samples are not finished, the first is b; .*images\[images"):
+        classify(images)
+    assert classify(images[images.complete]).names == ("a",)
+
+
 def test_other_weights_cannot_reject():
     for weights in (lenet.WEIGHTS, lenet.load()):
         with pytest.raises(UserError, match=r"reject.*bundled.*weights") as caught:
@@ -218,7 +227,7 @@ def test_other_weights_cannot_reject():
 
 def test_labels_describe_themselves_in_one_line():
     labels = Labels(np.array([7, 1, 7, -1]), *(np.array([0.5, 1.0, 0.75, np.nan], np.float32),) * 2)
-    assert repr(labels) == "<Labels of 4 images: 1 of 1, 2 of 7, 1 of no digit>"
+    assert repr(labels) == "<Labels of 4 images: 1 × digit 1, 2 × digit 7, 1 × no digit>"
     assert labels.counts.tolist() == [0, 1, 0, 0, 0, 0, 0, 2, 0, 0]
     none = np.empty(0)
     assert repr(Labels(none.astype(int), none, none)) == "<Labels of 0 images: none>"
@@ -227,6 +236,6 @@ def test_labels_describe_themselves_in_one_line():
 def test_a_notebook_shows_labels_as_a_table_and_a_histogram():
     values = np.array([0.5, 1.0], np.float32)
     html = Labels(np.array([7, 1]), values, values)._repr_html_()
-    assert "1 of 1, 1 of 7" in html and "0.750" in html and "<svg" in html
+    assert "1 × digit 1, 1 × digit 7" in html and "0.750" in html and "<svg" in html
     lost = np.array([np.nan], np.float32)
     assert "none" in Labels(np.array([-1]), lost, lost)._repr_html_()

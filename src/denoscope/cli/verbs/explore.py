@@ -14,6 +14,7 @@ from denoscope.cli.output import ending
 from denoscope.cli.preflight import Kind, kind_of
 from denoscope.cli.verb import OwnFlags, Verb
 from denoscope.config import MAP_LANES, Settings
+from denoscope.explorer.scene import SIDE
 from denoscope.foundation.checked import option
 from denoscope.foundation.errors import UserError
 
@@ -49,7 +50,9 @@ class ExploreFlags(OwnFlags):
     view: str = option(
         "", "The view to export: a link, or the part of it from # on; by default the whole plane."
     )
-    side: str = option("", "Side of the plane (L2), a decimal number; by default a third of a great circle.")
+    side: str = option(
+        "", "Side of the plane (L2), a decimal number; by default a third of a great circle.", SIDE
+    )
 
 
 def run(settings: Settings, flags: ExploreFlags) -> None:

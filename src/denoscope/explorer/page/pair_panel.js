@@ -58,7 +58,7 @@ function wordOf(label) {
 
 function changesOf(path) {
   const count = path.filter((label, k) => k && label !== path[k - 1]).length;
-  return `; the class changes ${count === 1 ? "once" : `${count} times`} on the line`;
+  return `; the class ${["does not change", "changes once", "changes twice"][count] ?? `changes ${count} times`} on the line`;
 }
 
 /** Classes as coloured cells, one row for each strip. */
@@ -83,7 +83,7 @@ function chart(curves) {
   const parts = [];
   for (let power = low; power <= high; power += Math.max(1, Math.ceil((high - low) / 4))) {
     parts.push(element("line", { x1: LEFT, x2: WIDTH - 6, y1: y(10 ** power), y2: y(10 ** power), class: "grid" }));
-    parts.push(element("text", { x: LEFT - 5, y: y(10 ** power) + 4, "text-anchor": "end" }, `1e${power}`));
+    parts.push(element("text", { x: LEFT - 5, y: y(10 ** power) + 4, "text-anchor": "end" }, powerOfTen(power)));
   }
   parts.push(element("text", { x: WIDTH - 6, y: HEIGHT - 2, "text-anchor": "end" }, "step"));
   curves.forEach(([name, values], k) => {
@@ -94,6 +94,10 @@ function chart(curves) {
   const svg = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": "Separation at each step" });
   svg.append(...parts);
   return svg;
+}
+
+function powerOfTen(power) {
+  return power > -3 && power < 4 ? String(10 ** power) : `1e${power}`;
 }
 
 function element(name, attributes, content = "") {

@@ -6,12 +6,13 @@ import { find } from "./messages.js";
 import { distanceText, spacingOf } from "./ruler.js";
 import { LABELS, OUTSIDE, cellBytes } from "./tile_store.js";
 
-/** The level of a view, how far its cells are apart, and the precision; of a stored map how far its own cells are apart. */
-export function levelText(level, { length, float32_to: float32To, deepest, map, spacing: stored }) {
+/** The level of a view, how far its cells are apart, and the precision; of a stored map how far its own cells are apart.
+ *  @param points those of a page without a server, whose levels end before the precision does */
+export function levelText(level, { length, float32_to: float32To, deepest, map, spacing: stored, points }) {
   if (map) return `level ${level} · cells ${stored.map(distanceText).join(" and ")} apart along u and v`;
   const precision = level <= float32To ? "float32" : "float64";
-  const floor = level >= deepest ? " · precision floor reached" : "";
-  return `level ${level} · cells ${distanceText(spacingOf(level, length))} apart · ${precision}${floor}`;
+  const end = points ? "the last level of this page" : "precision floor reached";
+  return `level ${level} · cells ${distanceText(spacingOf(level, length))} apart · ${precision}${level >= deepest ? ` · ${end}` : ""}`;
 }
 
 /** Say how many tiles are left, and then the error of one that failed. Screen readers do not read the number, which changes often. */

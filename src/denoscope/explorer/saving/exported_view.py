@@ -24,7 +24,7 @@ def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Savin
     """The page of a view.
 
     It holds the tiles of the view and of the levels above it, those of the growth if the view shows it, and the
-    sequences of a lattice of points.
+    sequences of the chosen points and of a lattice of points.
 
     Raises: UserError if the address is invalid, or the page exceeds 10 MB.
     """
@@ -32,8 +32,12 @@ def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Savin
     kinds = {LABELS: atlas.fine} | ({GROWTH: atlas.growth} if view.layer == GROWTH else {})
     tiles: dict[str, dict[str, str]] = {kind: {} for kind in kinds}
     points: dict[str, dict[str, Any]] = {}
-    cells = view.lattice(COLUMNS, ROWS)
-    done, count = 0, len(kinds) * len(view.tiles) + len(cells)
+    groups = [[cell] for cell in dict.fromkeys(view.chosen)]
+    lattice = [cell for cell in view.lattice(COLUMNS, ROWS) if cell not in view.chosen]
+    groups += [
+        lattice[start : start + atlas.scene.lanes] for start in range(0, len(lattice), atlas.scene.lanes)
+    ]
+    done, count = 0, len(kinds) * len(view.tiles) + sum(map(len, groups))
     for tile in view.tiles:
         for kind, pictures in kinds.items():
             for picture in pictures(tile):
@@ -41,8 +45,8 @@ def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Savin
                 if picture is not None and picture.finished:
                     tiles[kind][str(tile)] = base64.b64encode(picture.packed()).decode()
             done += 1
-    for start in range(0, len(cells), atlas.scene.lanes):
-        for answers in point_sequences(atlas, cells[start : start + atlas.scene.lanes]):
+    for cells in groups:  # each of one level
+        for answers in point_sequences(atlas, cells):
             points |= {answer["cell"]: answer for answer in answers or []}
             yield Progress(done + len(points), count)
     page = page_file(

@@ -78,7 +78,8 @@ class Gate:
                 return _error(403, "this server answers only its own pages")
             if not secrets.compare_digest(self._cookie_in(headers).encode(), self.token.encode()):
                 return _error(
-                    401, "open the link that denoscope explore printed: it holds the token of this server"
+                    401,
+                    "open the link that denoscope explore printed, which holds the token of this server; then this address works too",
                 )
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit() and len(length) < 12) or int(length) > LONGEST_BODY:

@@ -37,12 +37,26 @@ def parse_images(
             images = images.transpose(*AXES)
         if "sample" in images.coords:
             names = tuple(str(name) for name in np.atleast_1d(images.coords["sample"].values))
+        _check_finished(images, names)
     elif not isinstance(images, torch.Tensor):
         images = _as_array(images)
     _check_shape_and_dtype(images, shapes)
     if len(images.shape) == 3:
         images = (images.values if hasattr(images, "coords") else images)[None]
     return images, names if names is not None and len(names) == len(images) else None
+
+
+def _check_finished(images: Any, names: tuple[str, ...] | None) -> None:
+    """Refuse samples of a recording that were not computed yet."""
+    if names is None or "complete" not in images.coords:
+        return
+    complete = np.atleast_1d(images.coords["complete"].values)
+    if complete.shape == (len(names),) and not complete.all():
+        first = names[int(np.argmin(complete))]
+        raise UserError(
+            f"{np.count_nonzero(~complete)} of {len(names)} samples are not finished, the first is {first}; resume the "
+            "recording, or choose the finished ones: images[images.complete]"
+        )
 
 
 def _as_array(images: Any) -> np.ndarray:

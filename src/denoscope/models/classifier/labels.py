@@ -59,9 +59,10 @@ class Labels:
     @property
     def _described(self) -> str:
         """How many images show which digit, in one line."""
-        digits = [f"{count} of {digit}" for digit, count in enumerate(self.counts) if count]
-        rejected = len(self) - int(self.counts.sum())
-        return ", ".join([*digits, *([f"{rejected} of no digit"] if rejected else [])]) or "none"
+        counts = {f"digit {digit}": int(count) for digit, count in enumerate(self.counts) if count}
+        if rejected := len(self) - sum(counts.values()):
+            counts["no digit"] = rejected
+        return ", ".join(f"{count} × {name}" for name, count in counts.items()) or "none"
 
     def to_dict(self) -> dict[str, list | None]:
         """The fields as lists, for JSON."""
