@@ -68,11 +68,16 @@ class Recording:
 
         Raises: UserError if only final images were recorded.
         """
+        return with_levels(self._sequence, self.dataset.coords)
+
+    @property
+    def _sequence(self) -> xarray.DataArray:
+        """The sequence as it is stored, without the noise levels of its states."""
         if "sequence" not in self.dataset:
             raise UserError(
                 f"{self.location} holds final images only; record with {spelled('extract_states', True)} to get sequences"
             )
-        return with_levels(self.dataset["sequence"], self.dataset.coords)
+        return self.dataset["sequence"]
 
     @property
     def estimates(self) -> xarray.DataArray:
@@ -91,7 +96,7 @@ class Recording:
         """x_0 (sample, channel, height, width)."""
         if "final" in self.dataset:
             return self.dataset["final"]
-        return self.sequence.isel(state=-1, drop=True).rename("final")
+        return self._sequence.isel(state=-1, drop=True).rename("final")
 
     @property
     def states(self) -> RecordedStates:

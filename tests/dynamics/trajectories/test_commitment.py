@@ -71,10 +71,16 @@ def test_labels_agree_with_the_estimates_of_a_plain_loop(tiny_ddpm, tmp_path, no
     np.testing.assert_allclose(found["decided"], decided)
 
 
-def test_labels_alone_give_the_commitment(tiny_ddpm, tmp_path):
-    x = ds.noise.random(11, tiny_ddpm.shape, seed=3)
-    rec = ds.record(tiny_ddpm, x, tmp_path / "run.zarr", steps=6, layers=["conv_in"])
-    whole = dynamics.commitment(rec, denoiser=tiny_ddpm, label_of=pixels)
+@pytest.fixture(scope="module")
+def under_ddpm(tiny_ddpm, tmp_path_factory):
+    """A recording without estimates, and the commitment of its samples."""
+    x, out = ds.noise.random(11, tiny_ddpm.shape, seed=3), tmp_path_factory.mktemp("ddpm") / "run.zarr"
+    rec = ds.record(tiny_ddpm, x, out, steps=6, layers=["conv_in"])
+    return rec, dynamics.commitment(rec, denoiser=tiny_ddpm, label_of=pixels)
+
+
+def test_labels_alone_give_the_commitment(under_ddpm):
+    rec, whole = under_ddpm
     levels = {name: rec.dataset[name].to_numpy() for name in ("sigma", "timestep")}
     found = dynamics.commitment_of(whole["label"], whole["final_label"], **levels)
     assert set(found.data_vars) < set(whole.data_vars) and len(found.data_vars) == 7
@@ -103,13 +109,11 @@ def test_labels_that_do_not_fit_are_refused(labels, final, options, line):
 
 
 @pytest.mark.parametrize("out", ["run.zarr", "run"])
-def test_recorded_estimates_give_the_same_without_a_denoiser(tiny_ddpm, tmp_path, out):
+def test_recorded_estimates_give_the_same_without_a_denoiser(tiny_ddpm, under_ddpm, tmp_path, out):
     x = ds.noise.random(11, tiny_ddpm.shape, seed=3)
-    without = ds.record(tiny_ddpm, x, tmp_path / "without.zarr", steps=6, layers=["conv_in"])
     rec = ds.record(tiny_ddpm, x, tmp_path / out, steps=6, layers=["conv_in"], extract_estimates=True)
-    again = dynamics.commitment(without, denoiser=tiny_ddpm, label_of=pixels)
     stored = dynamics.commitment(rec, label_of=pixels, batch_size=4)
-    assert again.drop_attrs().identical(stored.drop_attrs())
+    assert under_ddpm[1].drop_attrs().identical(stored.drop_attrs())
 
 
 def test_estimates_of_some_steps_are_not_enough(tiny, tmp_path):
@@ -153,9 +157,9 @@ def test_finished_samples_are_not_denoised_again(tiny, tmp_path):
     assert checkpoint.read(out).drop_attrs().identical(whole.drop_attrs())
 
 
-def test_a_scheduler_without_estimates_is_refused(make_unet, tmp_path):
-    denoiser = ds.load(make_unet(), scheduler=diffusers.PNDMScheduler(), device="cpu")
-    rec = ds.record(denoiser, ds.noise.random(2, denoiser.shape), tmp_path / "run.zarr", steps=10)
+def test_a_scheduler_without_estimates_is_refused(make_small_unet, tmp_path):
+    denoiser = ds.load(make_small_unet(), scheduler=diffusers.PNDMScheduler(), device="cpu")
+    rec = ds.record(denoiser, ds.noise.random(2, denoiser.shape), tmp_path / "run.zarr", steps=4)
     with pytest.raises(ds.UserError, match="PNDMScheduler makes no estimate of x_0"):
         dynamics.commitment(rec, denoiser=denoiser, label_of=pixels)
 
@@ -182,9 +186,9 @@ def plainly(denoiser, x_T, steps, label_of):
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "HeunDiscreteScheduler"])
-def test_schedulers_of_order_two_and_scaled_noises_agree_with_a_plain_loop(make_unet, tmp_path, name):
+def test_schedulers_of_order_two_and_scaled_noises_agree_with_a_plain_loop(make_small_unet, tmp_path, name):
     """Heun calls the network twice a step, and both schedulers start from x_T times a large σ."""
-    denoiser = ds.load(make_unet(), scheduler=getattr(diffusers, name)(), device="cpu")
+    denoiser = ds.load(make_small_unet(), scheduler=getattr(diffusers, name)(), device="cpu")
     x = ds.noise.random(8, denoiser.shape, seed=3)
     rec = ds.record(denoiser, x, tmp_path / "run.zarr", steps=4, layers=["conv_in"])
     found = dynamics.commitment(rec, denoiser=denoiser, label_of=pixels, batch_size=3)
