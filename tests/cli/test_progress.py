@@ -75,7 +75,10 @@ def test_work_without_a_known_total_is_counted_and_ends_with_it(tty, clock, caps
         counter(25, 25)
     shown = capsys.readouterr().err
     assert "25/25" in shown and "/19" not in shown
-    assert tty or [line.split(" [")[0] for line in shown.splitlines()[:-1]] == ["map: 19cell", "map: 21cell"]
+    assert tty or [line.split(" [")[0] for line in shown.splitlines()[:-1]] == [
+        "map: 19 cell",
+        "map: 21 cell",
+    ]
 
 
 @pytest.mark.parametrize("tty", [True, False])

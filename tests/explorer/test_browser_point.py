@@ -46,6 +46,21 @@ def test_the_slider_and_play_show_each_step(open_page):
 
 
 @pytest.mark.usefixtures("no_tiles")
+def test_the_panel_says_that_it_waits_for_the_chosen_noise(open_page):
+    page = open_page("#model=digits&steps=2")
+    page.route("**/api/point*", lambda _: None)  # no answer
+    page.locator("#map").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#panel[aria-busy]")
+    content = "() => getComputedStyle(document.getElementById('panel-hint'), '::after').content"
+    assert page.evaluate(content) == '" Computing …"'
+    page.unroute("**/api/point*")
+    pick(page, 20, 40)
+    page.wait_for_selector("#point:not([hidden])")
+    assert page.evaluate(content) == "none"
+
+
+@pytest.mark.usefixtures("no_tiles")
 def test_states_of_a_layer_appear_and_are_part_of_the_link(open_page):
     page = open_page("#model=digits&steps=2&a=1.0,1.0@2")
     page.wait_for_selector("#point:not([hidden])")

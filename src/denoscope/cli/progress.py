@@ -36,6 +36,7 @@ class Meter(Protocol):
 
 def meter(what: str, total: int | None, unit: str) -> Meter:
     """A bar on a terminal, lines elsewhere; nothing is shown if messages of level INFO are not."""
+    unit = f" {unit}"  # tqdm writes it directly behind a number
     if sys.stderr.isatty():
         hidden = not LOGGER.isEnabledFor(logging.INFO)
         return tqdm(desc=what, total=total, unit=unit, dynamic_ncols=True, smoothing=0.1, disable=hidden)

@@ -28,6 +28,7 @@ def test_spectrum_writes_the_exponents_of_the_first_noises(small_model, inputs, 
         assert result["origin"]["fingerprint"]["num_steps"] == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["noise_0000", "noise_0001", "spectrum.json"]
+    assert [line.split()[1] for line in lines[:2]] == ["exponents", "exponents"]
 
 
 def test_spectrum_of_a_layer_with_its_directions(small_model, inputs, here):

@@ -89,7 +89,7 @@ def _save(directions: dict[str, torch.Tensor], folder: Path | None) -> None:
 
 
 def _print(name: str, result: Spectrum) -> None:
-    print(f"{name}  " + "  ".join(f"{value:7.3f}" for value in result.exponents))
+    print(f"{name}  exponents  " + "  ".join(f"{value:7.3f}" for value in result.exponents))
     if result.difference_errors is not None:
         print(f"{name}  central differences differ by up to {result.difference_errors.max():.1e}, relatively")
     warn(result.warnings)
