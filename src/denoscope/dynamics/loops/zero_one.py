@@ -20,8 +20,6 @@ SMOOTH = 0.95
 """The correlation of neighbours above which a series is sampled too finely for the test."""
 ROUNDED = 1e-5
 """Relative differences below this may be rounding errors of float32, accumulated over some steps."""
-ROUNDING = 1e-12
-"""Differences of D(n) below this share of Σ|z|² are rounding errors."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,22 +88,17 @@ def zero_one(series: Any, *, seed: int = 0, frequencies: int = 100, damping: flo
 
 
 def _mean_square_displacement(values: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
-    """D(n) [frequency, lag], from |b − a|² = |a|² + |b|² − 2 Re āb, whose last term is a correlation by FFT."""
-    from scipy import fft
-
-    count, lags = len(values), len(values) // 10
-    times, starts, size = np.arange(1, count + 1), count - lags, fft.next_fast_len(count)
+    """D(n) [frequency, lag]."""
+    times = np.arange(1, len(values) + 1)
+    lags = len(values) // 10
+    starts = len(values) - lags
     growth = np.empty((len(frequencies), lags))
     for row, c in enumerate(frequencies):
         path = np.cumsum(values * np.exp(1j * c * times))
-        path -= path.mean()
-        squares = np.concatenate([[0], np.cumsum(np.abs(path) ** 2)])
-        products = fft.ifft(np.conj(fft.fft(path[:starts], size)) * fft.fft(path, size)).real[1 : lags + 1]
-        growth[row] = squares[starts] + squares[starts + 1 :] - squares[1 : lags + 1] - 2 * products
-        # A constant stays one in spite of rounding.
-        if np.ptp(growth[row]) <= ROUNDING * squares[-1]:
-            growth[row] = growth[row].mean()
-    return growth / starts
+        for n in range(1, lags + 1):
+            moved = path[n : n + starts] - path[:starts]
+            growth[row, n - 1] = np.vdot(moved, moved).real / starts
+    return growth
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
