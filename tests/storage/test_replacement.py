@@ -1,5 +1,6 @@
 """A recording that replaces another one: until it is complete, the former one reads as before."""
 
+import json
 import os
 from pathlib import Path
 
@@ -220,6 +221,61 @@ def test_a_second_writer_is_refused_while_a_replacement_is_written(former, forma
             formats.set_attribute(path, "note", 1)
         write_groups(writer, plan, plan.groups)
     assert reads_as(path, "new")
+
+
+REACHES_OUT = {"former": [], "gone": ["../precious"]}
+
+
+@pytest.mark.parametrize("existing", ["overwrite", "resume"])
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    "committed",
+    [
+        REACHES_OUT,
+        {"former": ["linked/precious"], "gone": []},
+        {"former": ["/precious"], "gone": []},
+        {"former": ["a\0b"], "gone": []},
+        {"former": 3, "gone": []},
+        {},
+        [],
+        "{",
+        "[" * 100_000,
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_replacement_that_others_made_cannot_reach_another_folder(tmp_path, format, existing, committed):
+    """A store that was unpacked from an archive may hold the hidden folder, with any content."""
+    path = out(tmp_path / "unpacked", format)
+    write(formats.local_store(path, format), plan_of(format, scheduler="former"))
+    (tmp_path / "unpacked" / "precious").write_text("")
+    (path / "linked").symlink_to(tmp_path / "unpacked")
+    (path / ".replacement").mkdir()
+    content = committed if isinstance(committed, str) else json.dumps(committed)
+    (path / ".replacement" / ".committed").write_text(content)
+    before = files(tmp_path)
+    with pytest.raises(UserError, match=r"\.committed|leads out of") as caught:
+        replace(path, format, existing=existing, scheduler="former")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_link_in_the_place_of_a_replacement_is_not_followed(tmp_path, format, committed):
+    path = out(tmp_path, format)
+    write(formats.local_store(path, format), plan_of(format, scheduler="former"))
+    (precious := tmp_path / "precious").mkdir()
+    (precious / "file").write_text("")
+    if committed:
+        (precious / ".committed").write_text(json.dumps(REACHES_OUT))
+    before = files(precious)
+    (path / ".replacement").symlink_to(precious)
+    if format == "zarr":  # a store with links is refused
+        with pytest.raises(UserError, match="leads out of"):
+            replace(path, format, scheduler="new")
+    else:
+        replace(path, format, scheduler="new")
+    assert reads_as(path, "former" if format == "zarr" else "new") and files(precious) == before
 
 
 def test_a_group_of_another_program_in_the_store_is_not_replaced(tmp_path):

@@ -24,7 +24,7 @@ from denoscope.storage.pt import reader as pt_reader
 from denoscope.storage.pt import writer as pt_writer
 from denoscope.storage.root_file import RootFile
 from denoscope.storage.stores.byte_store import ByteStore, exists
-from denoscope.storage.stores.local import LocalStore, places_of_replacement
+from denoscope.storage.stores.local import LocalStore, replacements_in
 from denoscope.storage.zarr import check as zarr_check
 from denoscope.storage.zarr import layout as zarr_layout
 from denoscope.storage.zarr import reader as zarr_reader
@@ -193,7 +193,7 @@ def attributes(store: ByteStore) -> dict[str, Any]:
 
 def attributes_to_resume(path: Path) -> dict[str, Any]:
     """Return the attributes of the local recording to resume, or of its unfinished replacement if there is one."""
-    places = [place for place in places_of_replacement(path) if place.is_dir()]
+    places = replacements_in(path)
     candidates = (attributes(LocalStore(place)) for place in [*places, path])
     return next(filter(None, candidates), {})
 

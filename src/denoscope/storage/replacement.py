@@ -14,18 +14,19 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from denoscope.foundation.reading import json_files
 from denoscope.foundation.writing.atomic_files import sync
 from denoscope.storage import completion, space
 from denoscope.storage.completion import Mark
-from denoscope.storage.output_lock import Existing, claimed, is_same_work
+from denoscope.storage.output_lock import Existing, check_inside, claimed, is_same_work
 from denoscope.storage.plan import Plan
 from denoscope.storage.stores.byte_store import ByteStore
-from denoscope.storage.stores.local import COMMITTED, LocalStore, places_of_replacement
+from denoscope.storage.stores.local import COMMITTED, LocalStore, places_of_replacement, replacements_in
 
 RENAME_EXCHANGE, AT_FDCWD = 2, -100
 """Constants of Linux."""
@@ -52,6 +53,14 @@ class Kind:
     resume: Callable[[ByteStore, Plan], dict[int, Mark]]
     own_keys: Callable[[ByteStore, Plan], list[str]]
     """The keys in a store that a recording's writer made, or that the planned one will have."""
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The content of the file `COMMITTED`: the keys of the former recording, and those that the new one does not have."""
+
+    former: list[str]
+    gone: list[str]
 
 
 @contextmanager
@@ -93,8 +102,8 @@ def continued(kind: Kind, store: ByteStore, plan: Plan) -> LocalStore | None:
 
 def replacement_of(kind: Kind, store: ByteStore) -> LocalStore | None:
     """Return the unfinished replacement of a recording, if there is one."""
-    places = places_of_replacement(store.root) if isinstance(store, LocalStore) else ()
-    return next((LocalStore(place, scratch=kind.scratch) for place in places if place.is_dir()), None)
+    places = replacements_in(store.root) if isinstance(store, LocalStore) else ()
+    return next((LocalStore(place, scratch=kind.scratch) for place in places), None)
 
 
 def freed(kind: Kind, store: ByteStore, plan: Plan) -> int:
@@ -112,7 +121,7 @@ def settle(kind: Kind, store: ByteStore) -> None:
     """Finish a replacement that was complete when its writer was killed."""
     if not isinstance(store, LocalStore):
         return
-    for place in places_of_replacement(store.root):
+    for place in replacements_in(store.root):
         if (place / COMMITTED).exists():
             _put_in_place(kind, store, LocalStore(place, scratch=kind.scratch))
     if (store.root / COMMITTED).exists():
@@ -166,24 +175,24 @@ def _commit(kind: Kind, store: LocalStore, new: LocalStore, former: list[str]) -
     new.flush()
     gone = sorted(set(former) - set(new.list()) - {kind.lock})
     # The write of this file decides: before it the former recording is read, after it the new one.
-    new.put(COMMITTED, json.dumps({"former": former, "gone": gone}).encode())
+    new.put(COMMITTED, json.dumps(asdict(Committed(former, gone))).encode())
     new.flush()
     _put_in_place(kind, store, new)
 
 
 def _put_in_place(kind: Kind, store: LocalStore, new: LocalStore) -> None:
     """Move the files of a complete replacement that are not in place yet."""
-    committed = json.loads((new.root / COMMITTED).read_bytes())
+    committed = _committed(new.root, store)
     beside, _ = places_of_replacement(store.root)
-    if new.root == beside and _holds_only(store, committed["former"]) and _exchange(new.root, store.root):
+    if new.root == beside and _holds_only(store, committed.former) and _exchange(new.root, store.root):
         sync(store.root.absolute().parent)
         _remove_former(store)
         return
     keys = set(new.list()) - {kind.lock}
     if kind.root in keys:
-        store.remove_partial(_folders(committed["former"]))
+        store.remove_partial(_folders(committed.former))
         # Without it, other readers see no recording instead of parts of both.
-        _unlink(store, [kind.root, *committed["gone"]])
+        _unlink(store, [kind.root, *committed.gone])
         for key in sorted(keys - {kind.root}):
             store.adopt(key, new.root / key)
         store.flush()
@@ -196,12 +205,20 @@ def _remove_former(store: LocalStore) -> None:
     """Remove the recording whose place another one has taken."""
     beside, _ = places_of_replacement(store.root)
     if beside.is_dir():
-        old, former = LocalStore(beside), json.loads((store.root / COMMITTED).read_bytes())["former"]
+        old = LocalStore(beside)
+        former = _committed(store.root, old).former
         old.remove_partial(_folders(former))
         _unlink(old, former)
         with suppress(OSError):  # another process has just put something there
             beside.rmdir()
     (store.root / COMMITTED).unlink(missing_ok=True)
+
+
+def _committed(place: Path, store: LocalStore) -> Committed:
+    """What the file in `place` says of the files in a store; it may come from somebody else, as the store does."""
+    committed = json_files.read(place / COMMITTED, Committed)
+    check_inside(store, [*committed.former, *committed.gone])
+    return committed
 
 
 def _folders(keys: Iterable[str]) -> set[str]:
@@ -222,6 +239,8 @@ def _unlink(store: LocalStore, keys: Iterable[str]) -> None:
 
 def _discard(place: Path) -> None:
     """Remove a replacement, last the file that says whether it is complete."""
+    if place.is_symlink():
+        place.unlink()
     if not place.is_dir():
         return
     for path in place.iterdir():

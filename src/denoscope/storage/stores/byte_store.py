@@ -46,4 +46,4 @@ def exists(store: ByteStore, key: str) -> bool:
 
 def is_key(text: str) -> bool:
     """Return whether a text can be a key."""
-    return {"", ".", ".."}.isdisjoint(text.split("/"))
+    return {"", ".", ".."}.isdisjoint(text.split("/")) and "\0" not in text

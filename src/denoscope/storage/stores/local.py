@@ -40,7 +40,7 @@ class LocalStore:
         self.root = Path(root)
         self._scratch = self.root / scratch if scratch else None
         self._unflushed: set[Path] = set()
-        places = places_of_replacement(self.root)
+        places = replacements_in(self.root)
         self._ready = next((place for place in places if os.path.exists(place / COMMITTED)), None)
 
     def path(self, key: str) -> Path:
@@ -205,6 +205,11 @@ def places_of_replacement(root: Path) -> tuple[Path, Path]:
     """The hidden folders, beside a store and inside of it, that a replacement of its recording may have."""
     folder = Path(os.path.abspath(root))
     return hidden_beside(folder if folder.name else folder / "root", REPLACEMENT), root / f".{REPLACEMENT}"
+
+
+def replacements_in(root: Path) -> list[Path]:
+    """Those of these folders that exist. A link is not one: it would lead into a folder of somebody else."""
+    return [place for place in places_of_replacement(root) if place.is_dir() and not place.is_symlink()]
 
 
 def _keys(root: Path, prefix: str) -> Iterator[str]:
