@@ -1,4 +1,4 @@
-"""Draw the figures of the documentation with the bundled model `mnist`: `python examples/figures.py decided geometry`.
+"""Draw the figures of the documentation with the bundled models: `python examples/figures.py decided geometry`.
 
 Long computations are saved in figures/ and not repeated.
 """
@@ -37,8 +37,8 @@ def panels(rows: int, columns: int, width: float = 5.0, height: float = 3.6) -> 
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def recorded(name: str, x: ds.NoiseSet, **given: Any) -> ds.Recording:
-    """A recording of `mnist`, resumed if it was interrupted."""
+def recorded(name: str, x: ds.NoiseSet, model: str = "mnist", **given: Any) -> ds.Recording:
+    """A recording of a bundled model, resumed if it was interrupted."""
     path = SAVED / f"{name}.zarr"
     options: dict[str, Any] = {
         "steps": STEPS,
@@ -46,7 +46,7 @@ def recorded(name: str, x: ds.NoiseSet, **given: Any) -> ds.Recording:
         "resume": path.exists(),
         "progress": Console(),
     } | given
-    return ds.record(ds.load("mnist"), x, path, **options)
+    return ds.record(ds.load(model), x, path, **options)
 
 
 def samples() -> ds.Recording:
@@ -57,8 +57,14 @@ def samples() -> ds.Recording:
 
 
 def covariance() -> Any:
-    """The covariance of the model's own images."""
+    """The covariance of the images of `mnist`."""
     return dynamics.covariance_spectrum(samples().final.to_numpy())
+
+
+def covariance_of_digits() -> Any:
+    """The covariance of the images of `digits`."""
+    x = ds.noise.random(1000, ds.load("digits").shape, seed=42)
+    return dynamics.covariance_spectrum(recorded("digits", x, "digits").final.to_numpy())
 
 
 def out(name: str, progress: Counter) -> Checkpoint:
@@ -93,25 +99,21 @@ def divergence(picture: Path) -> None:
 def exponents(picture: Path) -> None:
     """The four largest exponents of three noises under DDIM and DDPM, all exponents of one noise, and its local expansion."""
     denoisers = {
-        "DDIM": ds.load("mnist", scheduler="ddim"),
-        "DDPM, common noise": ds.load("mnist", scheduler="ddpm"),
+        "DDIM": ds.load("digits", scheduler="ddim"),
+        "DDPM, common noise": ds.load("digits", scheduler="ddpm"),
     }
-    x, spectra = ds.noise.random(3, denoisers["DDIM"].shape, seed=42), {}
-    for name, denoiser in denoisers.items():
-        path = SAVED / f"exponents_{name[:4].lower()}.npz"
-        if not path.exists():
-            rows = [dynamics.spectrum(denoiser, x.batch([k]), 4, steps=STEPS).exponents for k in range(3)]
-            result_files.write(xarray.Dataset({"exponents": (("sample", "rank"), np.array(rows))}), path)
-        spectra[name] = checkpoint.read(path)["exponents"].to_numpy()
-    theory = {
-        name: dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
+    x, seen = ds.noise.random(3, denoisers["DDIM"].shape, seed=42), covariance_of_digits()
+    spectra = {
+        name: np.array(
+            [dynamics.spectrum(denoiser, x.batch([k]), 4, steps=STEPS).exponents for k in range(3)]
+        )
         for name, denoiser in denoisers.items()
     }
-    unclipped = ds.load("mnist", clip_sample=False, dtype="float64")
-    with Counter("all exponents", unit="step") as progress:
-        every = dynamics.full_spectrum(
-            unclipped, x.batch([0]), steps=STEPS, checkpoint=out("full_spectrum", progress)
-        )
+    theory = {
+        name: dynamics.gaussian_theory(denoiser, seen, steps=STEPS) for name, denoiser in denoisers.items()
+    }
+    unclipped = ds.load("digits", clip_sample=False, dtype="float64")
+    every = dynamics.full_spectrum(unclipped, x.batch([0]), steps=STEPS)
     figure, axes = panels(1, 3)
     figures.draw_exponents(axes[0, 0], spectra, theory=theory)
     name = "DDIM, unclipped"
@@ -120,8 +122,10 @@ def exponents(picture: Path) -> None:
         axes[0, 2], dynamics.local_expansion(denoisers["DDIM"], x.batch([0]), 4, steps=STEPS)
     )
     plots.save(figure, picture)
+    print("eigenvalues", seen.eigenvalues[:4].round(2))
     print({name: rows.round(2).tolist() for name, rows in spectra.items()})
-    print(every.exponents[[0, 1, -2, -1]], every.exponents.sum(), every.log_det, every.warnings)
+    print({name: t.exponents[:4].round(2).tolist() for name, t in theory.items()})
+    print(every.exponents.round(3), every.exponents.sum(), every.log_det, every.warnings)
     print(dynamics.kaplan_yorke(every.exponents))
 
 
@@ -275,22 +279,24 @@ def ridges(picture: Path) -> None:
 
 def basins(picture: Path) -> None:
     """Classes of a plane, the box counts of their boundary, and the share of uncertain points."""
-    denoiser, rng = ds.load("mnist"), np.random.default_rng(0)
-    plane = ds.noise.plane((85, 85), denoiser.shape, lengths=(60.0, 60.0))
+    denoiser, rng = ds.load("digits"), np.random.default_rng(0)
+    plane = ds.noise.plane((129, 129), denoiser.shape, lengths=(16.0, 16.0))
     with Counter("basins") as progress:
-        mapped = ds.basins.map(denoiser, plane, steps=20, checkpoint=out("plane", progress))
+        mapped = ds.basins.map(denoiser, plane, method="exact", steps=20, checkpoint=out("plane", progress))
     labels = mapped["label"]
     where = ds.basins.label_of(denoiser, plane, steps=20)
     uncertain = dynamics.uncertainty_exponent(
-        where, rng.uniform(-30, 30, (400, 2)), [0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
+        where, rng.uniform(-8, 8, (1000, 2)), [0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
     )
-    dimension = dynamics.boundary_dimension(labels, boxes=(2, 3, 5, 9, 17))
+    dimension = dynamics.boundary_dimension(labels, boxes=(2, 3, 5, 9, 17, 33))
     figure, axes = panels(1, 3, height=4.2)
     figures.draw_basins(axes[0, 0], mapped)
     figures.draw_boundary_dimension(axes[0, 1], dimension)
     figures.draw_uncertainty(axes[0, 2], uncertain)
     plots.save(figure, picture)
-    print(dynamics.verdict(labels), dynamics.wada(labels).reading, dimension.value, uncertain.value)
+    print(dynamics.verdict(labels), dynamics.wada(labels).reading)
+    print(dimension.value, dimension.interval, dimension.warnings)
+    print(uncertain.value, uncertain.interval, uncertain.warnings)
 
 
 FIGURES: dict[str, Callable[[Path], None]] = {

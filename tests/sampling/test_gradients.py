@@ -6,6 +6,7 @@ import pytest
 import tiny_models
 import torch
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.checkpoint import checkpoint
 
 import denoscope as ds
 from denoscope.foundation.errors import UserError
@@ -176,6 +177,83 @@ def test_a_step_keeps_its_state_and_no_activations(single):
     activations = sum(layer.bytes for layer in single.layers()) * len(x_T)
     assert (sizes[1] - sizes[0]) / 4 <= 4 * x_T.nbytes < activations / 10
     assert len(calls) <= 2 * (2 + 6), "a network is run once, and once again on the way back"
+
+
+BLOCK = "down_blocks.0.resnets.0"
+WRITES = [
+    ds.Intervention(BLOCK, "scale", 0.5),
+    ds.Intervention("mid_block.resnets.1", "ablate"),
+    ds.Intervention(BLOCK, lambda state, _call: state.tanh()),
+]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"wrt": BLOCK},
+        {"wrt": "mid_block.resnets.1"},
+        *({"interventions": [write], "wrt": wrt} for write in WRITES for wrt in ("x_T", "conv_in")),
+    ],
+    ids=str,
+)
+def test_a_network_that_checkpoints_itself_has_the_gradient_of_one_that_does_not(
+    make_small_unet, make_scheduler, options
+):
+    """Its blocks are called again in the backward pass; each gradient is the central difference too."""
+    network = make_small_unet()
+    denoiser = ds.load(network, scheduler=make_scheduler("ddim"), dtype="float64", device="cpu")
+    x_T, options = drawn(1, *denoiser.shape), options | {"steps": 1}
+    plain = ds.gradient(denoiser, x_T, half_square, **options)
+    network.enable_gradient_checkpointing()
+    assert torch.equal(ds.gradient(denoiser, x_T, half_square, **options), plain)
+    assert network.is_gradient_checkpointing
+    direction, h = drawn(*plain.shape[1:], seed=1), 1e-4
+    ends = []
+    for sign in (1, -1):
+        change = sign * h * direction
+        if options["wrt"] == "x_T":
+            ends.append(ds.sample(denoiser, x_T + change, steps=1, interventions=options["interventions"]))
+        else:
+            added = ds.Intervention(
+                options["wrt"], lambda state, _call, change=change: state + change.reshape(state.shape[1:])
+            )
+            written = [*options.get("interventions", []), added]
+            ends.append(ds.sample(denoiser, x_T, steps=1, interventions=written))
+    expected = (half_square(ends[0]) - half_square(ends[1])) / (2 * h)
+    torch.testing.assert_close((plain * direction).sum().reshape(1), expected, rtol=1e-5, atol=1e-8)
+
+
+class Checkpointed(torch.nn.Module):
+    """Calls a layer through PyTorch's own checkpointing, which no flag switches off."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Sequential(torch.nn.Conv2d(2, 2, 3, padding=1), torch.nn.Tanh())
+        self.outer = torch.nn.Conv2d(2, 2, 3, padding=1)
+
+    def forward(self, x, _t):
+        return self.outer(checkpoint(self.inner, x, use_reentrant=False))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"wrt": "inner.0"},
+        {"wrt": "inner.1", "interventions": [ds.Intervention("inner.0", "scale", 2.0)]},
+        {"interventions": [ds.Intervention("inner.1:in", "scale", 2.0)]},
+    ],
+    ids=str,
+)
+def test_a_write_into_a_layer_that_is_called_again_is_refused(make_scheduler, options):
+    network = Checkpointed()
+    denoiser = ds.load(network, scheduler=make_scheduler("ddim"), shape=(2, 8, 8), device="cpu")
+    x_T = drawn(1, 2, 8, 8).float()
+    with pytest.raises(UserError, match=r"calls 'inner\.\d' again in the backward pass"):
+        ds.gradient(denoiser, x_T, half_square, steps=1, **options)
+    outside = ds.Intervention("outer:in", "scale", 2.0)
+    found = ds.gradient(denoiser, x_T, half_square, steps=1, interventions=[outside])
+    network.forward = lambda x, _t: network.outer(network.inner(x))
+    assert torch.equal(found, ds.gradient(denoiser, x_T, half_square, steps=1, interventions=[outside]))
 
 
 def test_nothing_is_left_behind(single, hooks_of):

@@ -18,6 +18,21 @@ def test_a_mark_reads_as_it_was_written(tmp_path):
     assert [path.name for path in (tmp_path / "marks").iterdir()] == ["3.json"]
 
 
+def test_a_mark_is_put_after_everything_before_it_is_on_the_disk(tmp_path, monkeypatch):
+    """Otherwise a power cut could keep a mark and lose what it says is finished."""
+    synced, states = LocalStore.flush, []
+
+    def flush(store):
+        synced(store)
+        states.append((sorted(store.list()), set(store._unflushed)))
+
+    monkeypatch.setattr(LocalStore, "flush", flush)
+    store = LocalStore(tmp_path)
+    store.put("conv_in/c/0/0", b"states")
+    completion.write(store, "marks", 3, MARK)
+    assert states == [(["conv_in/c/0/0"], set())]
+
+
 def test_marks_come_in_the_order_of_their_groups(tmp_path):
     for group in (10, 2, 0):
         completion.write(LocalStore(tmp_path), "marks", group, MARK)

@@ -6,6 +6,7 @@ import copy
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -54,6 +55,26 @@ class VisitedNetwork:
         """Let the visitors see every call of the network while the block runs, whoever makes it."""
         with ExitStack() as stack:
             _register(stack, self._modules, visits, lambda: True)
+            yield
+
+    @contextmanager
+    def always_armed(self, addresses: Iterable[Address]) -> Iterator[None]:
+        """Refuse calls of the modules at these addresses that no visitor sees, while the block runs.
+
+        A network that checkpoints itself makes such calls in the backward pass.
+        """
+
+        def refuse(path: str, *_: object) -> None:
+            if not _LOCAL.armed:
+                raise UserError(
+                    f"the network calls {path!r} again in the backward pass, where nothing is written there; switch its "
+                    "gradient checkpointing off: whole calls are repeated anyway"
+                )
+
+        with ExitStack() as stack:
+            for path in {address.path for address in addresses}:
+                hook = self._modules[path].register_forward_pre_hook(partial(refuse, path))
+                stack.callback(hook.remove)
             yield
 
 

@@ -16,6 +16,9 @@ from denoscope.models.families import dtype_of
 class Running:
     """A context in which a network computes: in eval mode, frozen, on one device and in one precision.
 
+    Gradient checkpointing of diffusers' and transformers' modules is switched off. It would call layers again in the
+    backward pass, where nothing is written into their states; `gradient` repeats whole calls instead.
+
     On exit every module and every parameter is the one that was there before, in the state that it had. The context
     can be entered again, also inside itself. Runs that take turns, such as two generators, enter it for one step at a
     time, so that neither sees what the other needs. The modules and parameters are listed on the first entry: none may
@@ -106,7 +109,7 @@ def _tensors(network: nn.Module) -> Iterator[tuple[_Place, torch.Tensor]]:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in eval mode and with frozen parameters while the block runs; then each flag is as it was."""
+    """The network in eval mode, frozen and without checkpointing while the block runs; then each flag is as it was."""
     with _evaluating(list(network.modules()), list(network.parameters())):
         yield
 
@@ -117,15 +120,20 @@ def _evaluating(modules: list[nn.Module], parameters: list[nn.Parameter]) -> Ite
     training = [module for module in modules if module.training]
     # Inference tensors refuse to be changed, and no gradient reaches them.
     learning = [p for p in parameters if p.requires_grad and not p.is_inference()]
-    _set_flags(training, learning, False)
+    checkpointing = [module for module in modules if getattr(module, "gradient_checkpointing", False) is True]
+    _set_flags(training, checkpointing, learning, False)
     try:
         yield
     finally:
-        _set_flags(training, learning, True)
+        _set_flags(training, checkpointing, learning, True)
 
 
-def _set_flags(modules: list[nn.Module], parameters: list[nn.Parameter], value: bool) -> None:
-    for module in modules:
+def _set_flags(
+    training: list[nn.Module], checkpointing: list[Any], learning: list[nn.Parameter], value: bool
+) -> None:
+    for module in training:
         module.training = value
-    for parameter in parameters:
+    for module in checkpointing:
+        module.gradient_checkpointing = value
+    for parameter in learning:
         parameter.requires_grad_(value)

@@ -15,6 +15,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.tapped_network import States, TappedNetwork, Writes, no_writes
+from denoscope.hooks.visitors import VisitedNetwork
 from denoscope.interventions.applied import Application
 from denoscope.interventions.network_call import LayerCall
 from denoscope.interventions.operations import Operation
@@ -70,7 +71,8 @@ def gradient(
 
     The other arguments are those of `denoise`.
 
-    Raises: UserError if `wrt` matches more than one layer, or the objective does not depend on x_0.
+    Raises: UserError if `wrt` matches more than one layer, the objective does not depend on x_0, or the network itself
+    calls a layer again in the backward pass, into which something is written.
     """
     check_denoiser(denoiser)
     loop = Loop(
@@ -90,7 +92,9 @@ def gradient(
         x_0 = x
         for step in steps_of(denoiser, CheckpointedNetwork(denoiser), x, loop, names, condition, applied):
             x_0 = step.x_after
-        derivative = _derivative(objective, x_0, variable)
+        written = [application.site.layer.place for application in applied.applications]
+        with VisitedNetwork(denoiser.network).always_armed(written):
+            derivative = _derivative(objective, x_0, variable)
     return derivative if nudge is None else nudge.as_recorded(derivative)
 
 
