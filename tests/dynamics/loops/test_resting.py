@@ -101,6 +101,14 @@ def test_exponents_of_a_jordan_block_lie_within_their_intervals_and_give_a_warni
             assert about(found, f"exponent {number + 1} stays on one side")
 
 
+@pytest.mark.parametrize("iterations", [2000, pytest.param(1000, marks=pytest.mark.slow)])
+def test_both_exponents_of_an_orbit_that_a_jordan_block_shrinks_lie_within_their_intervals(iterations):
+    found = lyapunov(matrix([0.9, 1.0], [0.0, 0.9]), start(1.0, 1.0), iterations=iterations, k=2)
+    for number, (low, high) in enumerate(found.intervals, 1):
+        assert low <= math.log(0.9) <= high
+        assert about(found, f"exponent {number} stays on one side")
+
+
 def manneville(count: int, seed: int, z: float = 1.5) -> np.ndarray:
     """The growth ln(1 + z xˆ(z−1)) along an orbit of x ← x + xˆz mod 1, with long laminar phases near 0."""
     x, growth = np.random.default_rng(seed).random(), np.empty(count)

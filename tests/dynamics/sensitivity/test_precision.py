@@ -2,11 +2,17 @@
 round."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+)
 
 import denoscope as ds
 from denoscope.dynamics.sensitivity.full_spectrum import full_spectrum
@@ -102,6 +108,62 @@ def test_exponents_above_the_rounding_errors_give_no_warning(options, exponents)
     found = measured(with_exponents(exponents, 24), len(exponents), **options)
     np.testing.assert_allclose(found.exponents, exponents, atol=5e-3)
     assert not found.warnings
+
+
+def euler(matrix: np.ndarray, sigmas: np.ndarray, *, prediction: str) -> np.ndarray:
+    """The matrix of Euler's method for dx/dσ = ε, in float64: a network sees x/√(σ² + 1)."""
+    whole = sigmas[0] * np.eye(len(matrix))
+    for sigma, following in pairwise(sigmas):
+        output = matrix @ whole / np.sqrt(sigma**2 + 1)
+        epsilon = output if prediction == "epsilon" else (whole - output) / sigma
+        whole = whole + (following - sigma) * epsilon
+    return whole
+
+
+def dpm(matrix: np.ndarray, sigmas: np.ndarray, *, prediction: str) -> np.ndarray:
+    """The matrix of DPM-Solver++(2M) of a network of x_0 in float64, of first order in the first and the last step.
+
+    Source: Lu et al., arXiv:2211.01095, algorithm 2.
+    """
+    assert prediction == "sample"
+    alpha = 1 / np.sqrt(sigmas**2 + 1)
+    noise, half_logs = sigmas * alpha, -np.log(sigmas[:-1])
+    whole = former = np.eye(len(matrix))
+    for k in range(len(sigmas) - 1):
+        x_0 = matrix @ whole
+        change = x_0
+        if 0 < k < len(sigmas) - 2:
+            ratio = (half_logs[k] - half_logs[k - 1]) / (half_logs[k + 1] - half_logs[k])
+            change = x_0 + (x_0 - former) / (2 * ratio)
+        shrunk = noise[k + 1] / noise[k]
+        whole, former = shrunk * whole + (alpha[k + 1] - shrunk * alpha[k]) * change, x_0
+    return whole
+
+
+@pytest.mark.parametrize("drawn", [False, True], ids=["at 0", "at a noise"])
+@pytest.mark.parametrize(
+    ("scheduler", "solved", "prediction", "steps"),
+    [
+        (EulerDiscreteScheduler, euler, "sample", 1),
+        (EulerDiscreteScheduler, euler, "sample", 3),
+        (EulerDiscreteScheduler, euler, "epsilon", 3),
+        (DPMSolverMultistepScheduler, dpm, "sample", 3),
+    ],
+)
+def test_schedulers_that_round_to_float32_give_right_exponents_or_name_them(
+    scheduler, solved, prediction, steps, drawn
+):
+    matrix, own = with_exponents([0, -4, -8, -16, -20, -24], 6), scheduler(prediction_type=prediction)
+    own.set_timesteps(steps)
+    expected = np.log(np.linalg.svd(solved(matrix, own.sigmas.double().numpy(), prediction=prediction))[1])
+    denoiser = ds.load(Linear(matrix), scheduler=own, shape=(1, 1, 6), dtype="float64", device="cpu")
+    x_T = np.random.default_rng(1).standard_normal((1, 1, 1, 6)) * drawn
+    found = spectrum(denoiser, x_T, 6, steps=steps)
+    wrong = set(np.flatnonzero(np.abs(found.exponents - expected) > 5e-3))
+    assert wrong <= named(found)
+    # After more than one step the deep ones are sums of far larger numbers in float32.
+    deep = {3, 4, 5} if steps > 1 and prediction == "sample" else set()
+    assert named(found) == deep
 
 
 def jordan(a: float, size: int) -> np.ndarray:
