@@ -303,6 +303,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "run.zarr --export new.html": ["--export is new.html", "TARGET", "model"],
         "digits --port 80": ["--port is 80", "1024 to 65535"],
         "digits --dtype float16": ["--dtype is float16", "float64"],
+        "digits --overwrite": ["--overwrite", "--export"],
         "digits --export view.png": ["--export", ".html"],
         "digits --export file": ["--export", ".html"],
         "digits --side -3 --export new.html": ["--side is '-3'", "above 0"],

@@ -11,7 +11,7 @@ from command_line import call
 import denoscope as ds
 from denoscope.cli import command, registry
 
-READERS = {"explore", "layers", "compare", "verify determinism", "verify store", "selfcheck"}
+READERS = {"layers", "compare", "verify determinism", "verify store", "selfcheck"}
 """Commands that write nothing."""
 PLANE = "--num_prompts_per_direction 2 1 --len_per_direction 8 4"
 LINES = {
@@ -43,12 +43,14 @@ LINES = {
     "classify": "--tensors run_final",
     "verify precision": "--path run.zarr --device cpu",
     "pipeline": f"--device cpu --num_steps 1 --lanes 4 {PLANE}",
+    "explore": "digits --device cpu --export view.html --view #model=digits&steps=1&level=0 --cache points.db",
 }
 BY_DEFAULT = (
     "noise random",
     "record",
     "dynamics growth",
     "image",
+    "explore",
 )
 
 
@@ -119,7 +121,10 @@ def test_the_second_is_refused_in_one_line_and_the_first_finishes(verb, line, he
 
 
 @pytest.mark.parametrize("flags", ["", " --overwrite"])
-def test_a_result_that_another_process_finishes_meanwhile_is_not_replaced(flags, line, here, monkeypatch):
+@pytest.mark.parametrize("verb", ["dynamics geometry", pytest.param("explore", marks=pytest.mark.slow)])
+def test_a_result_that_another_process_finishes_meanwhile_is_not_replaced(
+    flags, verb, line, here, monkeypatch
+):
     """The second has seen a free output before the first claims it, and claims it after the first has finished."""
     from denoscope.foundation.writing import claims
 
@@ -128,14 +133,14 @@ def test_a_result_that_another_process_finishes_meanwhile_is_not_replaced(flags,
     def late(path: Path) -> None:
         if not began:
             began.append(path)
-            contextvars.Context().run(call, line("dynamics geometry"))
+            contextvars.Context().run(call, line(verb))
         claim(path)
 
     monkeypatch.setattr(claims, "claim", late)
     if flags:
-        call(f"{line('dynamics geometry')}{flags}")
+        call(f"{line(verb)}{flags}")
     else:
         with pytest.raises(SystemExit) as caught:
-            call(line("dynamics geometry"))
+            call(line(verb))
         assert caught.value.code == 2
-    assert began and (here / "geometry.json").exists()
+    assert began and any((here / name).exists() for name in ("geometry.json", "view.html"))

@@ -22,7 +22,7 @@ def test_an_existing_page_is_not_replaced(tmp_path, capsys):
     (tmp_path / "here.html").write_text("mine")
     with pytest.raises(SystemExit, match="2"):
         main(["explore", "digits", "--export", "here.html"])
-    check_refusal(capsys.readouterr().err, "--export is here.html", "exists")
+    check_refusal(capsys.readouterr().err, "here.html exists", "--overwrite", "another --export")
     assert (tmp_path / "here.html").read_text() == "mine"
 
 
@@ -38,6 +38,7 @@ def test_a_missing_library_names_the_extra(monkeypatch, capsys):
 def test_a_view_is_written_as_one_page(tmp_path, monkeypatch, capsys, layer):
     monkeypatch.setattr(exported_view, "COLUMNS", 2)
     monkeypatch.setattr(exported_view, "ROWS", 1)
+    (tmp_path / "view.html").write_text("mine")
     main(
         [
             "explore",
@@ -48,6 +49,7 @@ def test_a_view_is_written_as_one_page(tmp_path, monkeypatch, capsys, layer):
             f"#model=digits&steps=1&level=0&layer={layer}",
             "--device",
             "cpu",
+            "--overwrite",
         ]
     )
     assert capsys.readouterr().out.strip() == "view.html"

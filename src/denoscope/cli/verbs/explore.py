@@ -62,18 +62,30 @@ def run(settings: Settings, flags: ExploreFlags) -> None:
         )
     (target,) = flags.target
     kind = kind_of(target)
+    overwrite = settings.inference.overwrite
     if flags.export is not None:
-        _check_export(flags.export, target, kind)
+        _reserve_export(flags.export, target, kind, overwrite=overwrite)
+    elif overwrite:
+        raise UserError("--overwrite replaces a page; name it with --export, or leave --overwrite out")
     RUNS[kind](target, settings, flags)
 
 
-def _check_export(path: Path, target: str, kind: Kind) -> None:
+def _reserve_export(path: Path, target: str, kind: Kind, *, overwrite: bool) -> None:
+    """Refuse a page that may not or cannot be written, and claim it until the command ends."""
+    from denoscope.foundation.writing import claims
+
     if kind != "model":
         raise UserError(
             f"--export is {path}, and TARGET is the {kind} {target}; a page is exported from a model"
         )
-    if path.exists():
-        raise UserError(f"--export is {path}, which exists; name another file")
+    _check_free(path, overwrite=overwrite)
+    claims.claim(path)
+    _check_free(path, overwrite=overwrite)  # another process may have finished meanwhile
+
+
+def _check_free(path: Path, *, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} exists; replace it (--overwrite) or name another --export")
 
 
 def _explore_recording(target: str, settings: Settings, flags: ExploreFlags) -> None:
@@ -188,7 +200,7 @@ VERB = Verb(
     {
         "system": "device threads seed",
         "model": "scheduler clip_sample dtype",
-        "inference": "num_steps lanes",
+        "inference": "num_steps lanes overwrite",
         "classifier": "reject",
         "default": "plane_base_seed:base_seed direction_seeds geometry",
     },
