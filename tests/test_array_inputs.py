@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 import xarray
+from matplotlib.figure import Figure
 
 import denoscope as ds
+from denoscope.figures import images as pictures
+from denoscope.figures import plots
 
 SHAPE = (1, 2, 2)
 STEPS = 2
@@ -160,6 +164,23 @@ def test_an_array_is_recorded_under_made_up_names(denoiser, tmp_path):
 
 D = ds.dynamics
 MASKED = np.ma.masked_greater(np.linspace(0, 1, 4000).reshape(20, 10, 20), 0.7)
+LABELS = np.eye(2, dtype=int)
+
+
+def masked_labels(images: Any) -> np.ma.MaskedArray:
+    return np.ma.masked_equal(np.zeros(len(images), int), 0)
+
+
+class Decoder(torch.nn.Module):
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        return z
+
+
+def drawn_plane(labels: Any = LABELS, u: Any = (0.0, 1.0), v: Any = (0.0, 1.0), certainty: Any = None) -> Any:
+    colors = ["#000000", "#ffffff"]
+    return plots.draw_plane(Figure().subplots(), labels, u, v, colors=colors, certainty=certainty)
+
+
 TAKES_ARRAYS = {
     "linear_cka": lambda: D.linear_cka(MASKED[0], MASKED[1]),
     "cka_matrix": lambda: D.cka_matrix([MASKED[0], MASKED[1]]),
@@ -175,7 +196,47 @@ TAKES_ARRAYS = {
     "divergence_of": lambda: D.divergence_of(MASKED, [0] * 20),
     "classify": lambda: ds.classify(np.ma.masked_greater(np.zeros((1, 1, 28, 28)), 1)),
     "Intervention": lambda: ds.Intervention("mid_block", "add", MASKED[0, 0]),
+    "nested lists": lambda: D.participation([[list(row) for row in path] for path in MASKED]),
+    "lists of rows": lambda: D.participation([[[MASKED[0, 0]]], [[MASKED[0, 1]]]]),
+    "decode": lambda: ds.decode(Decoder(), np.ma.masked_greater(np.zeros((1, 4, 8, 8)), 0)),
+    "PointLabels": lambda: D.PointLabels(lambda points: masked_labels(points))(np.zeros((4, 2))),
+    "plane.at": lambda: ds.noise.plane((3, 3), SHAPE).at(np.ma.masked_less(np.zeros((4, 2)), -1)),
+    **{
+        name: partial(draw, np.ma.masked_greater(np.zeros((2, 1, 8, 8)), 0))
+        for name, draw in {
+            "to_uint8": pictures.to_uint8,
+            "save_png": lambda images: pictures.save_png(images[0], "never.png"),
+            "save_strip": lambda images: pictures.save_strip(images, "never.png"),
+            "save_gif": lambda images: pictures.save_gif(images, "never.gif"),
+            "contact_sheet": lambda images: pictures.contact_sheet(images, "never.png"),
+            "draw_contact_sheet": lambda images: plots.draw_contact_sheet(Figure().subplots(), images),
+            "draw_strip": lambda images: plots.draw_strip(Figure().subplots(), images),
+            "draw_images_plane": lambda images: plots.draw_images_plane(
+                Figure().subplots(), images[None], [0.0, 1.0], [0.0]
+            ),
+        }.items()
+    },
+    "labels of draw_plane": lambda: drawn_plane(labels=np.ma.masked_equal(LABELS, 1)),
+    "certainty of draw_plane": lambda: drawn_plane(certainty=np.ma.masked_equal(LABELS, 1)),
+    "u of draw_plane": lambda: drawn_plane(u=np.ma.masked_equal([0.0, 1.0], 1)),
+    "v of draw_plane": lambda: drawn_plane(v=np.ma.masked_equal([0.0, 1.0], 1)),
 }
+
+
+RETURN_LABELS = {
+    "basins.map": lambda denoiser: ds.basins.map(
+        denoiser, ds.noise.plane((2, 2), SHAPE), steps=STEPS, classifier=masked_labels
+    ),
+    "u_turn": lambda denoiser: D.u_turn(
+        denoiser, torch.zeros(1, *SHAPE), [0.5, 1], steps=STEPS, label_of=masked_labels, draws=2
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RETURN_LABELS)
+def test_masked_labels_that_a_classifier_returns_are_refused(name, denoiser):
+    with pytest.raises(ds.UserError, match=r"^labels is a masked array; allowed: arrays without a mask"):
+        RETURN_LABELS[name](denoiser)
 
 
 @pytest.mark.parametrize("name", TAKES_ARRAYS)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from denoscope.figures.animation_files import HOLD, MILLISECONDS, write_gif
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.writing.atomic_files import write_output
 
@@ -55,7 +56,11 @@ def to_uint8(x: ImageLike) -> np.ndarray:
 
 
 def as_tensor(x: ImageLike) -> torch.Tensor:
-    """Images as a tensor."""
+    """Images as a tensor.
+
+    Raises: UserError if they are a masked array.
+    """
+    check_unmasked(x, "images")
     return x if isinstance(x, torch.Tensor) else torch.from_numpy(np.array(x))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from denoscope.figures import images as pictures
 from denoscope.figures.images import ImageLike
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.validation import describe
 from denoscope.foundation.writing.atomic_files import write_output
 
@@ -133,6 +134,8 @@ def draw_plane(
     from matplotlib.colors import is_color_like, to_rgba
 
     check_axis(ax)
+    check_unmasked(labels, "labels")
+    check_unmasked(certainty, "certainty")
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.dtype.kind not in "iu":
         raise UserError(f"labels are {labels.dtype} {list(labels.shape)}; allowed: integers [ny, nx]")
@@ -207,6 +210,8 @@ def draw_images_plane(
 
 def _extent(shape: tuple[int, ...], u: np.ndarray, v: np.ndarray) -> tuple[float, float, float, float]:
     """The left, right, bottom and top edge of a grid whose cells are centred on u and v."""
+    check_unmasked(u, "u")
+    check_unmasked(v, "v")
     u, v = np.asarray(u, dtype=np.float64), np.asarray(v, dtype=np.float64)
     if shape[0] < 1 or shape[1] < 1 or (v.shape, u.shape) != ((shape[0],), (shape[1],)):
         raise UserError(

@@ -11,13 +11,18 @@ from denoscope.foundation.spelling import spelled
 
 
 def check_unmasked(values: Any, name: str) -> None:
-    """Refuse a masked array, also in a list.
+    """Refuse a masked array, also within lists at any depth.
 
     Raises: UserError naming the argument.
     """
-    parts = values if isinstance(values, (list, tuple)) else [values]
-    if any(isinstance(part, np.ma.MaskedArray) for part in parts):
+    if _holds_mask(values):
         raise UserError(
             f"{spelled(name)} is a masked array; allowed: arrays without a mask, such as {name}.compressed() or "
             f"{name}.filled(value)"
         )
+
+
+def _holds_mask(values: Any) -> bool:
+    if isinstance(values, (list, tuple)):
+        return any(map(_holds_mask, values))
+    return isinstance(values, np.ma.MaskedArray)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.validation import describe, parse_integer
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def decode(
 
 def _parse_latents(latents: Any) -> torch.Tensor:
     """The latents as a tensor of floating-point numbers."""
+    check_unmasked(latents, "latents")
     try:
         z = latents if isinstance(latents, torch.Tensor) else torch.from_numpy(np.array(latents))
     except (TypeError, ValueError):

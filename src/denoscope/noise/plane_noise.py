@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from denoscope.config import Geometry
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.spelling import spelled
 from denoscope.noise import gaussian_norms
 from denoscope.noise.noise_set import NoiseSet, Shape
@@ -81,6 +82,7 @@ class PlaneNoise(NoiseSet):
 
         They are computed in float64 and rounded at the end to `dtype`, by default that of the plane.
         """
+        check_unmasked(points, "points")
         at = torch.as_tensor(np.asarray(points, dtype=np.float64))
         if at.ndim != 2 or at.shape[1] != 2:
             raise UserError(

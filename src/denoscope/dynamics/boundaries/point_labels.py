@@ -29,7 +29,7 @@ class PointLabels:
 
         Raises: UserError if the function does not return one integer for each point.
         """
-        points = np.asarray(points)
+        points = parse_array(points, "points")
         labels = parse_array(self.label(points.copy()), "labels of label_of")  # it may work in place
         if labels.shape != (len(points),) or labels.dtype.kind not in "iub":
             raise UserError(

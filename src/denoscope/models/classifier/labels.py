@@ -11,6 +11,7 @@ import torch
 
 from denoscope.foundation import html_repr
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.validation import check_callable
 
 REJECTED = -1
@@ -91,8 +92,9 @@ def of_images(label_of: Callable[[torch.Tensor], Any], images: torch.Tensor) -> 
 def _parse_labels(returned: Any, images: int) -> np.ndarray:
     """The labels that a function of the caller's returned.
 
-    Raises: UserError if they are not one integer per image.
+    Raises: UserError if they are not one integer per image, or a masked array.
     """
+    check_unmasked(returned, "labels")
     try:
         label = np.asarray(returned.cpu() if isinstance(returned, torch.Tensor) else returned)
     except ValueError:  # rows of unequal length
