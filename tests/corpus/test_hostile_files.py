@@ -98,6 +98,21 @@ def test_a_pipe_in_place_of_states_is_refused_at_once(copy):
         rec.check()
 
 
+def test_a_pipe_in_place_of_a_sequence_is_refused_at_once(copy, capsys):
+    path = copy("run_pt")
+    file = sorted((path / "sequences").glob("*.pt"))[0]
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(ds.UserError, match="not a regular file"):
+        ds.open(path).check()
+    for line in (f"image --tensor-path {file}", f"classify --tensors {path}", f"dynamics divergence {path}"):
+        assert file.name in refused(capsys, line)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["verify", "store", str(path)])
+    printed = capsys.readouterr()
+    assert ended.value.code == 1 and "not a regular file" in printed.out + printed.err
+
+
 @pytest.mark.parametrize("cell", ["x99999_y99999", "x0_y999999999", f"x{'9' * 100}_y0"])
 def test_a_cell_of_a_plane_that_nothing_holds_is_refused(tmp_path, cell):
     torch.save(torch.zeros(1, 28, 28), tmp_path / f"plane_e_{cell}.pt")
@@ -110,9 +125,28 @@ def test_more_noises_than_a_disk_or_a_run_holds_are_refused(tiny, tmp_path):
     with pytest.raises(ds.UserError, match=r"1,000,000,000,000 noises take .* TiB"):
         x.write(tmp_path / "noises")
     assert not (tmp_path / "noises").exists()
+    assert len(ds.noise.perturbed(10**12, tiny.shape)) == 10**12 + 1
     with pytest.raises(ds.UserError, match="1,000,000,000,000 noises"):
         ds.record(tiny, x, tmp_path / "run.zarr", steps=1)
     assert not (tmp_path / "run.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        ("noise random --num_samples 1000000000", "1,000,000,000"),
+        ("noise plane --num_prompts_per_direction 40000 40000", "1,600,000,000"),
+        ("noise perturbed --num_perturbations 1000000000", "1,000,000,001"),
+    ],
+)
+def test_more_noises_than_a_disk_holds_are_refused_at_the_command_line(
+    tmp_path, capsys, monkeypatch, line, count
+):
+    free = shutil.disk_usage(tmp_path)._replace(free=10**12)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: free)
+    message = refused(capsys, f"{line} --inputs {tmp_path / 'noises'}")
+    assert f"{count} noises take" in message and "931.3 GiB are free" in message
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_plane_that_memory_cannot_hold_is_lazy_and_not_measured(tiny):

@@ -1,6 +1,7 @@
 """Denoisers loaded from a diffusers user's objects and folders, against loading by plain diffusers."""
 
 import json
+import os
 import pickle
 import shutil
 
@@ -355,3 +356,52 @@ def test_code_in_pickled_weights_is_refused_and_not_run(saved, tmp_path):
         dump(folder / "diffusion_pytorch_model.bin")
         refused("evil", str(folder))
         assert not mark.exists()
+
+
+@pytest.fixture
+def sharded(tmp_path, make_unet, make_scheduler):
+    """A folder with a model whose weights lie in several .safetensors files, and its first shard."""
+    folder = tmp_path / "model"
+    make_unet().save_pretrained(folder, max_shard_size="20KB")
+    make_scheduler("ddim").save_pretrained(folder)
+    shards = sorted(folder.glob("*.safetensors"))
+    assert len(shards) > 1 and (folder / "diffusion_pytorch_model.safetensors.index.json").is_file()
+    return folder, shards[0]
+
+
+def test_a_shard_may_be_a_link_to_another_folder_as_in_the_hub_s_cache(sharded, tmp_path, make_unet):
+    folder, shard = sharded
+    (tmp_path / "blobs").mkdir()
+    shard.rename(tmp_path / "blobs" / "0123")
+    shard.symlink_to(tmp_path / "blobs" / "0123")
+    loaded = ds.load(folder, device="cpu").network.state_dict()
+    expected = make_unet().state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize(
+    "kind", ["pipe", "link to a pipe", "link to nothing", "link to itself", "folder", "missing"]
+)
+def test_a_shard_that_is_no_file_is_refused_at_once(sharded, tmp_path, kind):
+    folder, shard = sharded
+    shard.unlink()
+    os.mkfifo(tmp_path / "pipe")
+    targets = {
+        "link to a pipe": tmp_path / "pipe",
+        "link to nothing": tmp_path / "x",
+        "link to itself": shard,
+    }
+    if kind == "pipe":
+        os.mkfifo(shard)
+    elif kind == "folder":
+        shard.mkdir()
+    elif kind in targets:
+        shard.symlink_to(targets[kind])
+    with pytest.raises(ds.UserError) as caught:
+        ds.load(folder, device="cpu")
+    reason = {"pipe": "not a regular file", "folder": "it is a folder"}.get(
+        kind.rpartition(" ")[2], "no such file"
+    )
+    told = str(caught.value)
+    assert "\n" not in told and shard.name in told and reason in told, told

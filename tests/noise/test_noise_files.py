@@ -205,6 +205,22 @@ def test_a_damaged_manifest_is_refused_and_named(tmp_path, change):
     assert "\n" not in message and (name in message or "epsilon" in message), message
 
 
+@pytest.mark.parametrize("key", ["", "../../evil", "a b", "a/b"])
+def test_a_coordinate_that_is_no_name_is_refused_without_a_checksum_too(tmp_path, key):
+    noise.perturbed(1, SHAPE, epsilon=0.5).write(tmp_path)
+    (path,) = tmp_path.glob("*.json")
+    content = json.loads(path.read_text().replace('"epsilon": 0.5', f'"{key}": 0.5'))
+    del content["checksum"]
+    path.write_text(json.dumps(content | {"format": "denoscope noise 1"}))
+    for work in (
+        lambda: noise.read(tmp_path),
+        lambda: noise.perturbed(1, SHAPE, epsilon=0.5).write(tmp_path),
+    ):
+        with pytest.raises(UserError) as refused:
+            work()
+        assert str(refused.value) == f"{path} has the coordinate {key!r}; allowed: letters, digits and _"
+
+
 @pytest.mark.parametrize("content", ["[1]", "{}", '{"format": "mine"}', '{"samples": ["a"]}', "3"])
 def test_the_json_file_of_another_program_is_ignored(tmp_path, content):
     noise.random(2, SHAPE, seed=3).write(tmp_path)

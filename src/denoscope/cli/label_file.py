@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,11 +38,11 @@ def read_plane(path: Path) -> tuple[np.ndarray | xarray.DataArray, dict[str, Any
     Raises: UserError if the file is missing, unfinished or holds no plane of labels.
     """
     from denoscope.foundation import checkpoint, tensor_files
+    from denoscope.foundation.reading.regular_files import why_no_file
     from denoscope.foundation.writing.staged_files import check_finished
 
     provenance: dict[str, Any] = {"plane": str(path)}
-    if not os.path.isfile(path):  # unlike Path.is_file, it raises no error if a name is too long
-        problem = "it is a folder" if os.path.isdir(path) else "there is no such file"
+    if problem := why_no_file(path):
         raise UserError(f"cannot read {path}: {problem}; name a plane of labels, {WRITERS}")
     if path.suffix != ".npz":
         check_finished(path.parent)

@@ -12,6 +12,7 @@ from denoscope.config import InferenceConfig, Settings
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading import json_files
 from denoscope.foundation.reading.json_files import MalformedError
+from denoscope.foundation.reading.tensor_folders import tensors_in
 from denoscope.foundation.spelling import spelled
 
 MANIFESTS = {"zarr.json": "attributes", "recording.json": "attrs"}
@@ -66,7 +67,7 @@ def check_noises(name: str, folder: Path) -> None:
     advice = "allowed: a folder of .pt tensors, such as `denoscope noise random` writes"
     if not os.path.isdir(folder):
         raise UserError(f"{spelled(name)} is {folder}, which is not a folder; {advice}")
-    if not any(folder.glob("*.pt")):
+    if not tensors_in(folder):
         raise UserError(f"{spelled(name)} is {folder}, which holds no .pt tensors; {advice}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading import archives
-from denoscope.foundation.reading.regular_files import open_regular
+from denoscope.foundation.reading.regular_files import open_regular, why_no_file
 from denoscope.foundation.writing.atomic_files import write_output
 
 DTYPES = (
@@ -32,8 +31,7 @@ def load(path: str | Path, *, mmap: bool = False) -> torch.Tensor:
         is never run.
     """
     path = Path(path)
-    if not os.path.isfile(path):  # unlike Path.is_file, it raises no error if a name is too long
-        problem = "it is a folder" if os.path.isdir(path) else "no such file"
+    if problem := why_no_file(path):
         raise UserError(f"cannot read {path}: {problem}; name a .pt file that holds one tensor")
     try:
         value, size = _read(path, mmap), path.stat().st_size

@@ -11,6 +11,7 @@ from typing import Any
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading import json_files
+from denoscope.foundation.reading.regular_files import why_no_file
 from denoscope.foundation.validation import describe
 
 STEM = "diffusion_pytorch_model"
@@ -79,7 +80,10 @@ def find(place: Path, variant: str | None, name: str) -> Path:
 
 @contextlib.contextmanager
 def as_folder(place: Path, weights: Path) -> Iterator[Path]:
-    """Yield a temporary folder with config.json and the weights, which have the name that diffusers expects there."""
+    """Yield a temporary folder with config.json and the weights, which have the name that diffusers expects there.
+
+    Raises: UserError naming a shard that is missing or no regular file; reading a pipe would wait for ever.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         suffix = ".safetensors" if is_safetensors(weights.name) else ".bin"
@@ -87,5 +91,7 @@ def as_folder(place: Path, weights: Path) -> Iterator[Path]:
         (folder / "config.json").symlink_to((place / "config.json").resolve())
         (folder / f"{STEM}{suffix}{index}").symlink_to(weights.resolve())
         for shard in shards(weights) if index else ():
+            if problem := why_no_file(weights.parent / shard):
+                raise UserError(f"{weights} names {shard}: {problem}; download it again")
             (folder / shard).symlink_to((weights.parent / shard).resolve())
         yield folder

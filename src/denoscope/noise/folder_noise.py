@@ -15,6 +15,7 @@ import torch
 from denoscope.foundation import tensor_files
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading.tensor_folders import tensors_in
 from denoscope.foundation.validation import describe
 from denoscope.foundation.writing.staged_files import check_finished
 from denoscope.noise import gaussian_norms
@@ -97,7 +98,7 @@ def read(folder: str | os.PathLike[str], *, shape: Shape | None = None) -> Folde
     if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder of inputs; {ADVICE}")
     check_finished(folder)
-    paths = sorted(path for path in folder.glob("*.pt") if not path.name.startswith("."))
+    paths = tensors_in(folder)
     if not paths:
         raise UserError(f"{folder}: holds no .pt tensors; {ADVICE}")
     whose = "the first noise" if shape is None else "the model"

@@ -21,6 +21,8 @@ ROUNDS = 8
 """The most corrections of a step for rounding; each divides its error by about the size of an epsilon of float32."""
 TOLERANCE = 1e-3
 """The largest relative error of a distance."""
+CHECKED = 1000
+"""The number of noises whose distance is checked when a set is made."""
 KINDS = {"random": "pert", "simplex": "simplex"}
 """The word in a noise's name for the kind of its direction; "along" for given directions."""
 
@@ -120,6 +122,7 @@ def perturbed(
         perturb_seed: seed of random and simplex directions.
 
     Raises: UserError if float32 cannot represent the distance to one part in a thousand, or the directions do not fit.
+        The distances of the first thousand are checked here, those of others when they are read.
     """
     shape = check_shape(shape)
     count = parse_integer(num_perturbations, "num_perturbations", minimum=1)
@@ -131,7 +134,7 @@ def perturbed(
         perturb_seed=parse_integer(perturb_seed, "perturb_seed"),
         directions=parse_directions(directions, shape, count),
     )
-    for index in range(1, len(noises)):
+    for index in range(1, min(len(noises), 1 + CHECKED)):
         noises.tensor(index)  # raises here if float32 cannot represent its distance
     return noises
 

@@ -16,6 +16,7 @@ import torch
 
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading.tensor_folders import tensors_in
 from denoscope.foundation.writing.staged_files import check_finished
 
 MEMORY = 256 * 2**20
@@ -154,10 +155,12 @@ def compare(folder: str | Path) -> Comparison:
     complex tensors are compared, but have none. Time and memory grow with the square of the number of
     different tensors; of their values, one whole tensor or `MEMORY` bytes are held at once.
 
+    Hidden files are ignored.
+
     Raises: UserError if the folder or its .pt files are missing or are being replaced, or a file holds no tensor.
     """
     folder = Path(folder)
-    paths = sorted(folder.glob("*.pt"))
+    paths = tensors_in(folder)
     check_finished(folder)
     if not paths:
         problem = "has no .pt files" if os.path.isdir(folder) else "is not a folder"

@@ -15,6 +15,7 @@ import torch
 from denoscope.config import ClassifierConfig
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading.tensor_folders import tensors_in
 from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.foundation.writing.staged_files import check_finished, staged_files
 from denoscope.models.classifier.classification import Classifier, classify_finite
@@ -153,8 +154,8 @@ def _results(folder: Path) -> dict[str, Path]:
         raise UserError(
             f"{folder}: no such folder of tensors; record some with main.py or `denoscope record`"
         )
-    here = _tensors_in(folder)
-    places = [here] if here else [_tensors_in(folder / name) for name in _latest_first(folder)]
+    here = _classified_in(folder)
+    places = [here] if here else [_classified_in(folder / name) for name in _latest_first(folder)]
     files: dict[str, Path] = {}
     for path in (path for place in places for path in place):
         files.setdefault(path.stem.removesuffix("_sequence"), path)
@@ -170,10 +171,10 @@ def _results(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _tensors_in(folder: Path) -> list[Path]:
+def _classified_in(folder: Path) -> list[Path]:
     """The tensors of a folder, without the grids that a classification left there.
 
     Raises: UserError if a writer stopped while it replaced some of them.
     """
     check_finished(folder, besides=folder / PREDICTIONS)
-    return [path for path in sorted(folder.glob("*.pt")) if not path.name.startswith("classifications_")]
+    return [path for path in tensors_in(folder) if not path.name.startswith("classifications_")]

@@ -1,6 +1,7 @@
 """`denoscope basins map` and `dynamics growth`, `basins`, `verdict` and `uncertainty`."""
 
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -17,6 +18,8 @@ from denoscope.basins.zooming import zoom_levels
 from denoscope.foundation import checkpoint
 from denoscope.foundation.writing import result_files
 
+MAP = "basins map --model digits --device cpu --num_steps 1 --num_prompts_per_direction 26 25 --len_per_direction 16 16"
+
 
 @pytest.fixture(scope="module")
 def basin_map(tmp_path_factory) -> Path:
@@ -24,9 +27,7 @@ def basin_map(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("basins")
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
-        call(
-            "basins map --model digits --device cpu --num_steps 1 --num_prompts_per_direction 26 25 --len_per_direction 16 16"
-        )
+        call(MAP)
     return folder
 
 
@@ -100,6 +101,24 @@ def test_a_file_without_a_plane_of_labels_is_refused_with_its_arrays(here, refus
     result_files.write(xarray.Dataset(), here / "other.npz")
     for name, content in (("other", "nothing"), ("turned", "b (sample) and 2 more")):
         refused(f"dynamics {verb} {name}.npz", f"{name}.npz", content, "`denoscope basins map`")
+
+
+def test_a_map_without_the_cells_that_are_computed_is_refused_in_one_line(basin_map, here, refused):
+    result_files.write(checkpoint.read(basin_map / "basins.npz").drop_vars("computed"), here / "basins.npz")
+    before = (here / "basins.npz").read_bytes()
+    for line in ("dynamics basins basins.npz", "dynamics verdict basins.npz", "explore basins.npz"):
+        refused(line, "basins.npz holds label (y, x)", "`denoscope basins map`")
+    refused(f"{MAP} --resume", "basins.npz cannot be resumed: it lacks computed", "--overwrite")
+    assert (here / "basins.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["dynamics basins basins.npz", "dynamics verdict basins.npz", "explore basins.npz", "MAP --resume"],
+)
+def test_a_pipe_in_place_of_a_map_is_refused_at_once(line, here, refused):
+    os.mkfifo(here / "basins.npz")
+    refused(line.replace("MAP", MAP), "basins.npz", "not a regular file")
 
 
 def test_growth_writes_the_ridge_map_of_a_plane_and_resumes_it(small_model, here, capsys, refused):

@@ -35,14 +35,11 @@ class ImageFlags(OwnFlags):
 
 def run(settings: Settings, flags: ImageFlags) -> None:
     from denoscope.figures import images
+    from denoscope.foundation.reading.tensor_folders import tensors_in
     from denoscope.foundation.writing.staged_files import check_finished, staged_files
 
     step = parse_step(flags.step)
-    paths = (
-        sorted(flags.folder_path.glob("*.pt"))
-        if flags.folder_path
-        else [typing.cast(Path, flags.tensor_path)]
-    )
+    paths = tensors_in(flags.folder_path) if flags.folder_path else [typing.cast(Path, flags.tensor_path)]
     folder = settings.pictures
     if flags.folder_path:
         check_finished(flags.folder_path, besides=folder / f"{flags.folder_path.stem}.png")

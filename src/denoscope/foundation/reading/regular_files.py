@@ -41,6 +41,15 @@ def regular_only(path: str, flags: int) -> int:
     return file
 
 
+def why_no_file(path: str | os.PathLike[str]) -> str | None:
+    """Why a path names no regular file; None if it does."""
+    if os.path.isfile(path):  # unlike Path.is_file, it raises no error if a name is too long
+        return None
+    if os.path.isdir(path):
+        return "it is a folder"
+    return IRREGULAR if os.path.exists(path) else "there is no such file"
+
+
 def check_regular(path: Path) -> None:
     """Refuse a pipe, a socket or a device at a path; missing files and folders are left to the reader.
 

@@ -209,7 +209,8 @@ def places_of_replacement(root: Path) -> tuple[Path, Path]:
 
 def replacements_in(root: Path) -> list[Path]:
     """Those of these folders that exist. A link is not one: it would lead into a folder of somebody else."""
-    return [place for place in places_of_replacement(root) if place.is_dir() and not place.is_symlink()]
+    # Unlike Path.is_dir, os.path.isdir raises no error if a name is too long.
+    return [place for place in places_of_replacement(root) if os.path.isdir(place) and not place.is_symlink()]
 
 
 def _keys(root: Path, prefix: str) -> Iterator[str]:
