@@ -48,6 +48,66 @@ def test_layerwise_casting_of_diffusers_computes_in_its_compute_precision(make_u
     assert denoiser.dtype == torch.bfloat16 == network.dtype
 
 
+class Stored(torch.nn.Module):
+    """Weights of one dtype each, and a convolution that comes after them."""
+
+    def __init__(self, *stored, computes=torch.float32):
+        super().__init__()
+        self.stored = torch.nn.ParameterList(
+            torch.nn.Parameter(torch.ones(1).to(dtype), requires_grad=False) for dtype in stored
+        )
+        self.conv = torch.nn.Conv2d(1, 1, 3, padding=1, dtype=computes)
+
+    def forward(self, x, _timestep):
+        for weight in self.stored:
+            x = x * weight.to(x.dtype)
+        return self.conv(x)
+
+
+def loaded(network, **options):
+    return ds.load(network, scheduler="ddim", shape=(1, 4, 4), device="cpu", **options)
+
+
+@pytest.mark.parametrize(
+    ("stored", "computes"),
+    [
+        ([torch.float8_e4m3fn], torch.float32),
+        ([torch.float8_e5m2], torch.bfloat16),
+        ([torch.float8_e4m3fn, torch.float8_e5m2], torch.float64),
+        ([], torch.float16),
+    ],
+)
+def test_precisions_that_only_store_weights_are_passed_over(stored, computes):
+    denoiser = loaded(Stored(*stored, computes=computes))
+    assert denoiser.dtype == computes
+    x_0 = ds.sample(denoiser, torch.ones(1, 1, 4, 4), steps=1)
+    assert x_0.dtype == computes and x_0.isfinite().all()
+
+
+def test_a_module_with_weights_in_several_precisions_is_asked_to_state_its_own():
+    network, x_T = Stored(torch.float16), torch.ones(1, 1, 4, 4)
+    with pytest.warns(UserWarning, match=r"float16 and float32.*network\.dtype = torch\.float32"):
+        denoiser = loaded(network)
+    with pytest.raises(ds.UserError, match="x in float16"):  # of which the convolution makes nothing
+        ds.sample(denoiser, x_T, steps=1)
+    network.dtype = torch.float32
+    denoiser = loaded(network)  # warns of nothing, since warnings are errors
+    assert denoiser.dtype == torch.float32
+    plain = Stored()
+    plain.conv.load_state_dict(network.conv.state_dict())
+    assert torch.equal(ds.sample(denoiser, x_T, steps=1), ds.sample(loaded(plain), x_T, steps=1))
+    assert loaded(Stored(torch.float16), dtype="float64").dtype == torch.float64
+
+
+def test_layerwise_casting_of_a_plain_module_computes_in_its_compute_precision():
+    from diffusers.hooks import apply_layerwise_casting
+
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3, padding=1))
+    apply_layerwise_casting(network, torch.float8_e4m3fn, torch.bfloat16, skip_modules_pattern=())
+    assert network[0].weight.dtype == torch.float8_e4m3fn
+    assert loaded(network).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [

@@ -162,6 +162,59 @@ def test_a_scheduler_that_was_set_to_own_timesteps_is_refused_with_the_way_to_us
     assert load(scheduler).scheduler is scheduler
 
 
+SET = [
+    (make("DDPMScheduler"), {"timesteps": [900, 500, 100]}, "900, 500, 100", "timesteps=[…]"),
+    (make("HeunDiscreteScheduler"), {"timesteps": [900, 500, 100]}, "900, 500, 100", "timesteps=[…]"),
+    (make("DPMSolverMultistepScheduler"), {"timesteps": [900, 500, 100]}, "900, 500, 100", "timesteps=[…]"),
+    (make("EulerDiscreteScheduler"), {"sigmas": [3.0, 1.0, 0.4]}, "474.549, 258.093", "sigmas=[…]"),
+    (make("FlowMatchEulerDiscreteScheduler"), {"sigmas": FLOW_SIGMAS}, "1000, 600, 200", "sigmas=[…]"),
+    (
+        make("UniPCMultistepScheduler", use_flow_sigmas=True, prediction_type="flow_prediction"),
+        {"sigmas": np.array(FLOW_SIGMAS)},
+        "999, 600, 200",
+        "sigmas=[…]",
+    ),
+    (make("LCMScheduler"), {"num_inference_steps": 4, "original_inference_steps": 20}, "999, 749", "LCM"),
+]
+
+
+@pytest.mark.parametrize(("scheduler", "setting", "timesteps", "remedy"), SET)
+def test_a_scheduler_that_was_set_to_more_than_a_number_of_steps_is_refused(
+    scheduler, setting, timesteps, remedy
+):
+    scheduler = scheduler()
+    assert load(scheduler).scheduler is scheduler
+    scheduler.set_timesteps(**setting)
+    with pytest.raises(ds.UserError) as caught:
+        load(scheduler)
+    told = str(caught.value)
+    assert "\n" not in told and timesteps in told and remedy in told and "from_config" in told
+    scheduler.set_timesteps(4)
+    assert load(scheduler).scheduler is scheduler
+
+
+def test_a_scheduler_that_cannot_be_set_to_its_number_of_steps_is_refused_with_the_reason():
+    class Own(diffusers.DDIMScheduler):
+        def set_timesteps(self, num_inference_steps, device=None, strength=None):
+            if strength is None:
+                raise ValueError("no strength")
+            super().set_timesteps(num_inference_steps, device)
+
+    scheduler = Own()
+    assert load(scheduler).scheduler is scheduler
+    scheduler.set_timesteps(4, strength=1)
+    with pytest.raises(ds.UserError, match=r"Own.*\(no strength\).*750, 500, 250, 0"):
+        load(scheduler)
+
+
+def test_a_shift_of_the_callers_is_no_setting_of_timesteps():
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
+    scheduler.set_shift(3.0)
+    scheduler.set_timesteps(4)
+    steps = list(ds.denoise(load(scheduler), torch.ones(1, *SHAPE), steps=4))
+    assert [step.timestep for step in steps] == scheduler.timesteps.tolist()
+
+
 def test_own_timesteps_are_stored_resumed_and_computed_again(tmp_path):
     from denoscope.recording import verify
 

@@ -18,6 +18,8 @@ Config = Mapping[str, Any]
 Inputs = Mapping[str, Any]
 """A network's inputs other than x and timestep, by argument name; a value may be a mapping itself."""
 
+COMPUTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""The precisions in which layers compute; narrower ones only store."""
 PACKED_TOKENS = 64 * 64
 """Tokens of a packed state by default: those of an image of 1024 by 1024, the default of the pipelines."""
 WITHOUT_ROWS = ("img_ids", "txt_ids")
@@ -113,12 +115,29 @@ def dtype_of(network: nn.Module) -> torch.dtype:
     """The precision in which a network computes.
 
     It is the network's own `dtype` if it has one: weights may be stored in another precision, as in diffusers'
-    layerwise casting. Otherwise it is that of the first floating-point parameter, float32 if there is none.
+    layerwise casting. Otherwise it is the precision to which that casts, or that of the first parameter in one in which
+    layers compute; float32 if there is none.
     """
     stated = getattr(network, "dtype", None)
     if isinstance(stated, torch.dtype) and stated.is_floating_point:
         return stated
-    return next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
+    return next(iter(precisions_of(network)), torch.float32)
+
+
+def precisions_of(network: nn.Module) -> list[torch.dtype]:
+    """The precisions in which the layers of a network compute, in the order of its modules and parameters.
+
+    Weights in precisions such as float8 are only stored in them.
+    """
+    cast = dict.fromkeys(dtype for module in network.modules() if (dtype := _cast_to(module)) is not None)
+    return list(cast) or list(dict.fromkeys(p.dtype for p in network.parameters() if p.dtype in COMPUTED))
+
+
+def _cast_to(module: nn.Module) -> torch.dtype | None:
+    """The precision to which diffusers' layerwise casting casts the weights of a module; None without it."""
+    registry = getattr(module, "_diffusers_hook", None)
+    hook = None if registry is None else registry.get_hook("layerwise_casting")
+    return getattr(hook, "compute_dtype", None)
 
 
 def layers_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,15 @@ from denoscope.foundation.validation import describe
 from denoscope.hooks.module_survey import unwrapped
 from denoscope.models import bundled, hub, matmul_precision, model_folder, schedulers, sources, weight_files
 from denoscope.models.denoiser import Denoiser, Shape
-from denoscope.models.families import ANY_MODULE, FAMILIES, Config, Family, config_of, known_family
+from denoscope.models.families import (
+    ANY_MODULE,
+    FAMILIES,
+    Config,
+    Family,
+    config_of,
+    known_family,
+    precisions_of,
+)
 from denoscope.models.sources import ModelFiles
 
 LOGGER = logging.getLogger(__name__)
@@ -56,7 +65,9 @@ def load(
             scheduler object; the source's own unless given. A scheduler by name takes the configuration of the
             source's own.
         shape: (C, H, W) of a state; required for a module that does not state it.
-        dtype: of the weights and of the states in a run; as the source has it unless given.
+        dtype: of the weights and of the states in a run; as the source has it unless given. A module with weights in
+            several precisions computes in the one that its attribute `dtype` states, else in that of its first weights,
+            of which a warning tells.
         device: "auto", "cpu", "cuda" or "cuda:N". "auto" takes CUDA if it is available; a module or pipeline stays on
             the device on which it is.
         clip_sample: whether the scheduler clips its estimate of x_0 to [-1, 1]; as in the source unless given. The map
@@ -77,6 +88,8 @@ def load(
         # nn.Module.to itself: diffusers' own warns of modules to be kept in float32 even where there are none.
         nn.Module.to(network, device=place, dtype=precision)
         network.eval().requires_grad_(False)
+    elif precision is None:
+        _warn_of_precisions(network)
     denoiser = Denoiser(
         network=network,
         scheduler=schedulers.with_clipping(schedulers.resolve(scheduler, own_scheduler, name), clip_sample),
@@ -230,6 +243,21 @@ def _is_shape(given: Any) -> bool:
         and len(given) == 3
         and all(isinstance(length, int) and length >= 1 for length in given)
     )
+
+
+def _warn_of_precisions(network: nn.Module) -> None:
+    """Warn if only the order of the weights says in which of several precisions a network computes."""
+    precisions = [_name(precision) for precision in precisions_of(network)]
+    if len(precisions) > 1 and not isinstance(getattr(network, "dtype", None), torch.dtype):
+        warnings.warn(
+            f"{type(network).__name__} has weights in {' and '.join(precisions)}: its states are {precisions[0]}, as the "
+            f"first of them; state the precision in which it computes, such as network.dtype = torch.{precisions[1]}",
+            stacklevel=4,
+        )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _parse_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:

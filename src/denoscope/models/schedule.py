@@ -16,15 +16,13 @@ from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_integer
 from denoscope.models import schedule_precision
 from denoscope.models.scheduler_steps import zero_step
-from denoscope.models.schedulers import Scheduler
+from denoscope.models.schedulers import COUNTING_BOTH_ENDS, Scheduler
 from denoscope.models.solver_calls import stages
 
 EXAMPLES = {
     "timesteps": "DDPM, EulerDiscrete, HeunDiscrete, DPMSolverMultistep, LCM or FlowMatchEulerDiscrete",
     "sigmas": "EulerDiscrete, FlowMatchEulerDiscrete, or UniPCMultistep with use_flow_sigmas",
 }
-COUNTING_BOTH_ENDS = {"MiniMaxH3Scheduler"}
-"""Schedulers that make one step less than their `num_inference_steps`, by their own definition."""
 
 
 def scheduler_for_run(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+from contextlib import suppress
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +21,8 @@ OTHER_STATES = {
     "PiflowScheduler": "its network returns a whole grid of predictions for each state",
 }
 """Schedulers that the loop cannot run although their `step` has a fitting signature, and why."""
+COUNTING_BOTH_ENDS = {"MiniMaxH3Scheduler"}
+"""Schedulers that make one step less than the number to which they are set, by their own definition."""
 WITHOUT_HISTORY = {
     "DDIMScheduler",
     "DDPMScheduler",
@@ -129,22 +133,63 @@ def has_brownian_seed(scheduler: Scheduler) -> bool:
 
 
 def _check_not_set(scheduler: Any) -> None:
-    """Refuse an object that was set to timesteps of its own, since each run sets its copy again."""
-    try:
-        fresh = type(scheduler).from_config(scheduler.config)
-        if (steps := scheduler.num_inference_steps) is not None:
-            fresh.set_timesteps(steps)
-        timesteps, default = scheduler.timesteps.cpu(), fresh.timesteps.cpu()
-    except Exception:  # it takes more than a number of steps, or is not a class of diffusers
+    """Refuse an object that was set to more than a number of steps, since each run sets its copy again.
+
+    A scheduler that shifts by the size of the image is left to `scheduler_for_run`, which refuses it.
+    """
+    if scheduler.config.get("use_dynamic_shifting"):
         return
-    if timesteps.shape != default.shape or not torch.equal(timesteps, default):
-        listed = ", ".join(f"{float(value):g}" for value in timesteps[:4]) + (
-            ", …" if len(timesteps) > 4 else ""
+    fresh, problem = _set_by_steps_alone(scheduler), "other timesteps or noise levels"
+    if isinstance(fresh, Exception):
+        problem = f"what its number of steps alone does not make ({first_line(fresh)})"
+    elif fresh is None or all(_same(scheduler, fresh, name) for name in ("timesteps", "sigmas")):
+        return
+    kind = type(scheduler).__name__
+    accepted = inspect.signature(scheduler.set_timesteps).parameters
+    remedy = " or ".join(f"{name}=[…]" for name in ("timesteps", "sigmas") if name in accepted)
+    raise UserError(
+        f"{spelled('scheduler')} is a {kind} that was set to {problem}, timesteps [{_listed(scheduler.timesteps)}], which "
+        f"a run replaces; pass {f'them to the run ({remedy}), and ' if remedy else ''}a new scheduler, "
+        f"{kind}.from_config(scheduler.config)"
+    )
+
+
+def _set_by_steps_alone(scheduler: Any) -> Any:
+    """A copy that is set to the scheduler's own number of steps, or one that was never set if it has no number.
+
+    None if the class does not say what it was before it was set; the error if it cannot be set so.
+    """
+    steps = getattr(scheduler, "num_inference_steps", None)
+    if not isinstance(getattr(scheduler, "timesteps", None), torch.Tensor):
+        return None
+    if steps is None:
+        # A class from elsewhere may need more than its configuration.
+        with suppress(Exception):
+            return type(scheduler).from_config(scheduler.config)
+        return None
+    fresh = copy.deepcopy(scheduler)
+    try:
+        fresh.set_timesteps(
+            steps + (type(scheduler).__name__ in COUNTING_BOTH_ENDS), device=scheduler.timesteps.device
         )
-        raise UserError(
-            f"{spelled('scheduler')} was set to timesteps of its own, [{listed}], which a run replaces; pass them to "
-            f"the run (timesteps=[…]), and a new scheduler, {type(scheduler).__name__}.from_config(scheduler.config)"
-        )
+    except Exception as error:  # a foreign class may fail in any way
+        return error
+    return fresh
+
+
+def _same(one: Any, other: Any, name: str) -> bool:
+    """Whether two schedulers have the same values of an attribute, or one of them has none."""
+    values = [getattr(scheduler, name, None) for scheduler in (one, other)]
+    if any(value is None for value in values):
+        return True
+    first, second = (torch.as_tensor(value).cpu().double() for value in values)
+    return first.shape == second.shape and torch.equal(first, second)
+
+
+def _listed(timesteps: torch.Tensor) -> str:
+    """The first timesteps, each once: solvers with two calls in a step repeat theirs."""
+    values = list(dict.fromkeys(f"{float(value):g}" for value in timesteps))
+    return ", ".join(values[:4]) + (", …" if len(values) > 4 else "")
 
 
 def _unfit(scheduler: Any) -> str | None:
