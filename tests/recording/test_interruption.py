@@ -1,6 +1,7 @@
 """Ctrl-C during a recording: it ends after the current samples and can be resumed."""
 
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -58,6 +59,25 @@ def test_the_second_ctrl_c_stops_at_once_and_loses_only_the_samples_in_flight(
     assert not list(tmp_path.rglob("*.partial"))
     assert recorder.run(*arguments, "--output", out, "--resume").code == 0
     assert contents(out) == contents(unbroken / "run.zarr")
+
+
+def test_two_ctrl_cs_in_the_first_step_of_a_replacement_leave_the_former_recording(
+    arguments, unbroken, recorder, contents, tmp_path
+):
+    out = tmp_path / "run.zarr"
+    shutil.copytree(unbroken / "run.zarr", out)
+    before = contents(out)
+    changed = [*arguments, "--output", out, "--overwrite"]
+    changed[changed.index("--num_steps") + 1] = STEPS + 1
+    running = recorder.start(*changed, holds_at=[FIRST_CALL])
+    running.until(f"call {FIRST_CALL}\n")
+    running.send(signal.SIGINT)
+    running.until("stopping after the current samples")
+    running.send(signal.SIGINT)
+    assert running.wait() == 130
+    assert "Traceback" not in running.said
+    assert contents(out) == before
+    ds.open(out).check()
 
 
 def test_a_ctrl_c_in_the_last_flight_lets_the_recording_finish(

@@ -3,6 +3,7 @@
 import copy
 import functools
 import inspect
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -850,19 +851,102 @@ def test_an_unwritable_output_is_reported_without_advice_to_resume(tmp_path, mon
     assert "resume=" not in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_network_in_training_mode_is_warned_of():
-    pipe, arguments = PIPELINES["stable_diffusion"]()
+def with_dropout(pipe):
     for module in pipe.unet.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.5
     pipe.unet.train()
-    with (
-        pytest.warns(
-            UserWarning, match=r"modules of UNet2DConditionModel are in training mode, .*call .eval\(\)"
-        ),
-        ds.watch(pipe, layers=["mid_block"]),
-    ):
-        pipe(**arguments)
+
+
+def with_dropout_in_one_block(pipe):
+    with_dropout(pipe)
     pipe.unet.eval()
-    with ds.watch(pipe, layers=["mid_block"]):  # warns of nothing, since warnings are errors
+    pipe.unet.mid_block.train()
+
+
+def transformer_with_dropout(pipe):
+    pipe.transformer.transformer_blocks[0].ff.net[1].p = 0.5
+    pipe.transformer.train()
+
+
+def appended(module):
+    """A function that puts a module in training mode behind the network's first one."""
+
+    def append(pipe):
+        pipe.unet.conv_in = torch.nn.Sequential(pipe.unet.conv_in, module()).train()
+
+    return append
+
+
+def without_dropout(pipe):
+    pipe.unet.train()
+
+
+TRAINING = [
+    ("stable_diffusion", with_dropout, r"\d+ modules of UNet2DConditionModel, such as "),
+    ("stable_diffusion", with_dropout_in_one_block, r"modules of UNet2DConditionModel, such as mid_block\."),
+    (
+        "dit",
+        transformer_with_dropout,
+        r"a module of DiTTransformer2DModel, such as transformer_blocks\.0\.ff",
+    ),
+    ("ddpm", appended(lambda: torch.nn.BatchNorm2d(8)), r"a module of UNet2DModel, such as conv_in\.1"),
+    ("ddpm", appended(torch.nn.RReLU), r"a module of UNet2DModel, such as conv_in\.1"),
+    ("ddpm", without_dropout, None),
+    ("ddpm", appended(lambda: torch.nn.BatchNorm2d(8, track_running_stats=False)), None),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "warning"), TRAINING)
+def test_a_network_whose_training_mode_changes_results_is_warned_of(name, change, warning):
+    pipe, arguments = PIPELINES[name]()
+    change(pipe)
+    layer = "mid_block" if name != "dit" else "transformer_blocks.1"
+    told = pytest.warns(UserWarning, match=f"{warning}.* in training mode.*call .eval\\(\\)")
+    with told if warning else nullcontext(), ds.watch(pipe, layers=layer):
         pipe(**arguments)
+    if warning:
+        network_of(pipe).eval()
+        with ds.watch(pipe, layers=layer):  # warns of nothing, since warnings are errors
+            pipe(**arguments)
+
+
+class Result(torch.nn.Module):
+    """The result of a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, h):
+        return self.function(h)
+
+
+class Beside(torch.nn.Module):
+    """Passes its input on, and calls a function whose result nobody uses."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.result = Result(function)
+
+    def forward(self, h):
+        self.result(h)
+        return h
+
+
+@pytest.mark.parametrize("out", [None, "run.zarr", "run"])
+@pytest.mark.parametrize(
+    ("dtype", "function"),
+    [("int64", lambda h: (h > 0).long() + 2**24 + 1), ("complex64", torch.fft.rfft2)],
+)
+def test_a_layer_is_stored_in_its_own_dtype(dtype, function, out, tmp_path):
+    pipe, arguments = PIPELINES["ddpm"]()
+    pipe.unet.conv_in = torch.nn.Sequential(pipe.unet.conv_in, Beside(function))
+    seen = []
+    hook = pipe.unet.conv_in[1].result.register_forward_hook(lambda _m, _a, output: seen.append(output))
+    with ds.watch(pipe, layers="conv_in.1.result", out=out and tmp_path / out) as watched:
+        pipe(**arguments)
+    hook.remove()
+    rec = ds.open(tmp_path / out) if out else watched.recording
+    assert rec["conv_in.1.result"].dtype == np.dtype(dtype) and len(seen) == STEPS
+    assert np.array_equal(rec["conv_in.1.result"], torch.stack(seen, 1))

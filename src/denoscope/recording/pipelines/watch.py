@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from denoscope.config import InferenceConfig, SystemConfig
@@ -290,17 +290,26 @@ def _stepping(
 def _warn_of_training(network: nn.Module) -> None:
     """Warn of modules that draw random numbers or change in each call, as they do in training mode."""
     names = [
-        name
-        for name, module in network.named_modules()
-        if module.training
-        and ((isinstance(module, _DropoutNd) and module.p > 0) or isinstance(module, _BatchNorm))
+        name for name, module in network.named_modules() if module.training and _differs_in_training(module)
     ]
     if names:
+        count = "a module" if len(names) == 1 else f"{len(names)} modules"
         warnings.warn(
-            f"{len(names)} modules of {type(network).__name__} are in training mode, {names[0]} among them: the same call "
-            "gives another result each time; call .eval() first",
+            f"{count} of {type(network).__name__}, such as {names[0]}, in training mode: the same call gives another result "
+            "each time; call .eval() first",
             stacklevel=5,
         )
+
+
+def _differs_in_training(module: nn.Module) -> bool:
+    """Whether a module of PyTorch draws random numbers, or updates and ignores its statistics, in training mode."""
+    if isinstance(module, _NormBase):
+        return module.track_running_stats
+    if isinstance(module, nn.RReLU):
+        return module.lower < module.upper
+    if isinstance(module, (nn.MultiheadAttention, nn.RNNBase)):
+        return module.dropout > 0
+    return isinstance(module, _DropoutNd) and module.p > 0
 
 
 def _check_scheduler(pipe: Any) -> None:
