@@ -39,6 +39,16 @@ def test_exponents_are_drawn_over_their_parameters_with_intervals(ax):
     assert ax.get_legend().texts[0].get_text() == "logistic"
 
 
+def test_an_exponent_without_an_interval_is_drawn_without_bars(ax):
+    pinned = dynamics.lyapunov(logistic(4.0), torch.tensor([0.5], dtype=torch.float64), iterations=40)
+    figures.draw_lyapunov(ax, {4.0: pinned})
+    (bars,) = ax.containers
+    assert bars.lines[0].get_ydata() == pytest.approx([np.log(4)])
+    (segment,) = bars.lines[2][0].get_segments() or [np.empty((0, 2))]
+    assert not np.isfinite(segment).all() or not segment.size
+    ax.figure.canvas.draw()
+
+
 def test_a_recurrence_plot_shows_the_matrix(ax):
     found = dynamics.recurrence(np.sin(np.arange(40) / 3), rate=0.2)
     (image,) = figures.draw_recurrence(ax, found).images

@@ -40,7 +40,7 @@ def draw_orbit(ax: Axes, states: Any) -> Axes:
 
 
 def draw_lyapunov(ax: Axes, result: Mapping[float, Lyapunov], *, label: str | None = None) -> Axes:
-    """Draw the largest Lyapunov exponent for each parameter with its interval, and a dashed line at 0."""
+    """Draw the largest Lyapunov exponent for each parameter with its interval, if it has one, and a dashed line at 0."""
     check_drawing(ax, result, "lyapunov for each parameter, {parameter: lyapunov(…)}", Mapping)
     check_values(result, "result", Lyapunov, "lyapunov")
     check_label(label)

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from command_line import call
 
 import denoscope as ds
@@ -26,6 +27,17 @@ def test_lyapunov_iterates_the_loop_of_the_first_noise(small_model, inputs, here
     printed = capsys.readouterr()
     assert printed.out.startswith(f"exponent 1: {expected.exponents[0]:+.4f} per iteration")
     assert "40 iterations" in printed.err
+
+
+@pytest.mark.usefixtures("inputs")
+def test_exponents_without_intervals_are_printed_and_written_as_such(small_model, here, capsys, monkeypatch):
+    pinned = dynamics.lyapunov(lambda x: 4 * x * (1 - x), np.array([0.5]), iterations=40)
+    monkeypatch.setattr(dynamics, "lyapunov", lambda *_, **__: pinned)
+    call(f"dynamics lyapunov --model {small_model} --device cpu --num_steps 1 --level 1")
+    printed = capsys.readouterr()
+    assert printed.out.startswith("exponent 1: +1.3863 per iteration  no interval")
+    assert "intervals are unknown" in printed.err
+    assert json.loads((here / "lyapunov.json").read_text())["intervals"] == [[None, None]]
 
 
 def test_orbit_writes_states_and_measures_and_resumes(small_model, inputs, here, capsys):

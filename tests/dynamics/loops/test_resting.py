@@ -1,5 +1,6 @@
 """Orbits that rounding holds at repelling states, steps that round, and growth correlated over a batch."""
 
+import json
 import math
 
 import numpy as np
@@ -9,7 +10,9 @@ from known_maps import henon, logistic, start
 
 from denoscope.dynamics.loops.fixed_points import fixed_points
 from denoscope.dynamics.loops.growth_statistics import growth_warnings, mean_growth
+from denoscope.dynamics.loops.kaplan_yorke import kaplan_yorke
 from denoscope.dynamics.loops.lyapunov import lyapunov
+from denoscope.foundation.checkpoint import Checkpoint
 
 
 def cut(x: torch.Tensor) -> torch.Tensor:
@@ -35,11 +38,36 @@ def about(found, text: str) -> bool:
         (lambda x: -1.5 * x + x**3, start(0.0)),
         (lambda x: (4 * x) % 1, start(1 / 3).float()),  # 0.33…, after float32's last bit 0
         (lambda x: torch.stack([x[1], 2 * x[0] % 3]), start(1.0, 1.0)),  # a cycle of integers
+        (lambda x: 1 - (2 * x - 1).abs(), start(3 / 64)),  # a dyadic point falls on 0
+        (lambda x: (2 * x) % 1, start(0.3)),  # doubling shifts out all bits
     ],
 )
-def test_an_orbit_that_rests_on_what_repels_gives_a_warning(step, x0):
+def test_an_orbit_that_rests_on_what_repels_gives_a_warning_and_no_interval(step, x0):
     found = lyapunov(step, x0, iterations=300, k=1)
-    assert found.exponents[0] > 0 and about(found, "that repels")
+    assert found.exponents[0] > 0 and about(found, "that repels") and about(found, "intervals are unknown")
+    assert np.isnan(found.intervals).all() and json.loads(found.to_json())["intervals"] == [[None, None]]
+
+
+def test_a_repelling_cycle_of_the_cat_map_has_no_intervals_and_no_interval_of_its_dimension(tmp_path):
+    shear = torch.tensor([[1.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+    kept = {"k": 2, "discard": 0, "checkpoint": tmp_path / "orbit.npz"}
+    found = lyapunov(lambda x: (shear @ x) % 1, start(0.25, 0.5), iterations=120, **kept)
+    growth = 2 * math.log((1 + math.sqrt(5)) / 2)
+    assert found.exponents == pytest.approx([growth, -growth], abs=0.02)
+    assert np.isnan(found.intervals).all() and about(found, "a cycle of 3 states that repels")
+    dimension = kaplan_yorke(found)
+    assert dimension.value == pytest.approx(2) and dimension.interval is None
+    assert about(dimension, "intervals are unknown")
+    # The beginning of a longer orbit that is stored rests there as well.
+    kept["checkpoint"] = Checkpoint(tmp_path / "orbit.npz", resume=True)
+    again = lyapunov(lambda x: (shear @ x) % 1, start(0.25, 0.5), iterations=60, **kept)
+    assert np.isnan(again.intervals).all() and about(again, "a cycle of 3 states that repels")
+
+
+def test_the_cut_map_and_the_logistic_map_rest_after_a_thousand_iterations_without_an_interval():
+    for step, x0 in ((cut, start(math.pi - 3)), (logistic(4.0), start(0.5))):
+        found = lyapunov(step, x0, iterations=1000, k=1)
+        assert np.isnan(found.intervals).all() and about(found, "a fixed point that repels")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +81,8 @@ def test_an_orbit_that_rests_on_what_repels_gives_a_warning(step, x0):
     ],
 )
 def test_other_orbits_give_none(step, x0):
-    assert not lyapunov(step, x0, iterations=1000).warnings
+    found = lyapunov(step, x0, iterations=1000)
+    assert not found.warnings and not np.isnan(found.intervals).any()
 
 
 @pytest.mark.parametrize("r", [4.0, 3.9, pytest.param(3.99, marks=pytest.mark.slow)])
@@ -93,8 +122,8 @@ def test_a_step_that_computes_in_float32_gives_a_warning(step):
 def test_exponents_of_a_jordan_block_lie_within_their_intervals_and_give_a_warning(
     step, size, expected, iterations
 ):
-    # The exponents converge as ln(n)/n. The state is 0, since the map is linear and would grow without bound.
-    found = lyapunov(step, torch.zeros(size, dtype=torch.float64), iterations=iterations, k=size, seed=1)
+    # The exponents converge as ln(n)/n. At 0 an orbit of 1.1 would rest on what repels; 1.1²⁰⁰⁰ is finite.
+    found = lyapunov(step, torch.ones(size, dtype=torch.float64), iterations=iterations, k=size, seed=1)
     for number, (low, high) in enumerate(found.intervals):
         if number in (0, size - 1):
             assert low <= expected <= high

@@ -33,7 +33,7 @@ def kaplan_yorke(exponents: Any) -> KaplanYorke:
     Args:
         exponents: [k] in any order and unit, or the result of `lyapunov`. The latter gives an interval, from the dimension
             of all lower ends to that of all upper ends (D grows with each exponent); its true confidence is above the
-            stated level.
+            stated level. There is none, and a warning says why, if the exponents have none.
     Source: Kaplan and Yorke, Lecture Notes in Mathematics 730, 204 (1979); Frederickson et al., J. Differential
         Equations 49, 185 (1983).
     """
@@ -46,8 +46,10 @@ def kaplan_yorke(exponents: Any) -> KaplanYorke:
             f"{len(values)}, and exactly that if the system has no more exponents"
         )
     if isinstance(exponents, Lyapunov):
-        low, high = (_dimension(_descending(ends)) for ends in exponents.intervals.T)
-        interval, origin = (low, high), dict(exponents.origin)
+        origin = dict(exponents.origin)
+        if not np.isnan(exponents.intervals).any():
+            low, high = (_dimension(_descending(ends)) for ends in exponents.intervals.T)
+            interval = (low, high)
         warnings += exponents.warnings
     return KaplanYorke(
         value=_dimension(values),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from denoscope.dynamics.loops.iterated_map import (
     probe,
     storable,
 )
-from denoscope.dynamics.loops.orbit_checks import precision_of_step_warnings, rest_warnings
+from denoscope.dynamics.loops.orbit_checks import precision_of_step_warnings, repeats, rest_warnings
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_confidence
 from denoscope.foundation import memory, tensor_files
@@ -48,7 +48,7 @@ class Lyapunov(Result):
 
     Attributes:
         exponents: [k].
-        intervals: [k, 2], at the level `confidence`.
+        intervals: [k, 2], at the level `confidence`; NaN, with a warning, if the orbit rests on what repels.
         history: [points, k] the exponents after `history_iterations` [points].
     """
 
@@ -85,7 +85,7 @@ def lyapunov(
 
     Caveats: the interval covers the scatter along this orbit, but not other basins, nor a transient longer than
     `discard`. Warnings report two effects of rounding: an orbit that rests on a repelling fixed point or cycle, where
-    only rounding holds it, has the exponents of that point; and a step may compute in a lower precision than its
+    only rounding holds it, has the exponents of that point, and no intervals; and a step may compute in a lower precision than its
     states. Do not use this measure for a map of some fifty steps that differ from each other: QR from an arbitrary
     frame gets its leading exponents wrong (use `spectrum`).
 
@@ -132,15 +132,14 @@ def lyapunov(
         work.data = with_room(work.data, fresh, "growth", along="iteration")
         work.run(grow(step, x, work.data, method=method, iterations=measured), len(measured))
     growth = work.data["growth"].to_numpy()[settling : settling + iterations]
-    end, last = torch.from_numpy(work.data["x"].to_numpy()).reshape(x.shape).to(x), discard + iterations
+    end = torch.from_numpy(work.data["x"].to_numpy()).reshape(x.shape).to(x)
+    last = measured.start + int(work.data["done"])
     # A checkpoint with more iterations ends further on.
-    if int(work.data["done"]) == len(measured):
+    rests = rest_warnings(step, end, last, growth[:, 0]) if last == measured.stop or repeats(growth) else []
+    warnings = [*warnings, *rests]
+    if last == measured.stop:
         direction = torch.from_numpy(work.data["frame"].to_numpy())[:, 0]
-        warnings = [
-            *warnings,
-            *rest_warnings(step, end, last, growth[:, 0]),
-            *precision_of_step_warnings(step, end, last, method, direction),
-        ]
+        warnings += precision_of_step_warnings(step, end, last, method, direction)
     origin = {
         "iterations": iterations,
         "discard": discard,
@@ -151,7 +150,9 @@ def lyapunov(
         "seed": seed,
         **(step.origin if isinstance(step, HasOrigin) else {}),
     }
-    return _result(growth, confidence, origin, [*warnings, *growth_warnings(growth, x.dtype)])
+    found = _result(growth, confidence, origin, [*warnings, *growth_warnings(growth, x.dtype)])
+    # The scatter along a cycle says nothing of a typical orbit.
+    return replace(found, intervals=np.full_like(found.intervals, np.nan)) if rests else found
 
 
 def grow(

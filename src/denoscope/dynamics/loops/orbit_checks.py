@@ -34,9 +34,14 @@ def rest_warnings(step: Step, x: torch.Tensor, iteration: int, growth: np.ndarra
     where = "a fixed point" if period == 1 else f"a cycle of {period} states"
     return [
         f"the orbit rests on {where} that repels, with a growth of {mean:.4g} per iteration: rounding holds it there, and "
-        "the exponents are those of this point, not of a typical orbit; start from another state, or add noise of the "
-        "size of rounding in step"
+        "the exponents are those of this point, not of a typical orbit, whose intervals are unknown; start from another "
+        "state, or add noise of the size of rounding in step"
     ]
+
+
+def repeats(growth: np.ndarray) -> bool:
+    """Whether the growth [iteration, direction] of the leading direction ends in a cycle."""
+    return _period_in(growth[:, 0]) > 0
 
 
 def precision_of_step_warnings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def run(settings: Settings, flags: LyapunovFlags) -> None:
             checkpoint=checkpoint,
         )
     for number, (value, (low, high)) in enumerate(zip(result.exponents, result.intervals, strict=True), 1):
-        print(f"exponent {number}: {value:+.4f} per iteration  [{low:+.4f}, {high:+.4f}]")
+        interval = "no interval" if math.isnan(low) else f"[{low:+.4f}, {high:+.4f}]"
+        print(f"exponent {number}: {value:+.4f} per iteration  {interval}")
     warn(result.warnings)
     write_json(flags.output, result.to_dict())
     print(flags.output)
