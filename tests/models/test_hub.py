@@ -156,6 +156,14 @@ def test_only_what_is_needed_is_downloaded(hub, saved, tmp_path):
     }
 
 
+def test_a_revision_is_loaded_instead_of_main(hub, saved):
+    hub.add("some/model", saved("flat"))
+    hub.add("some/model", saved("flat", seed=1), revision="v1.0")
+    loaded = ds.load("some/model@v1.0", device="cpu")
+    assert same_bits(loaded, ds.load(saved("flat", seed=1), device="cpu"))
+    assert not same_bits(loaded, ds.load(saved("flat"), device="cpu"))
+
+
 @pytest.mark.slow
 def test_each_revision_is_its_own(hub, saved):
     for revision, seed in (("main", 0), ("v1.0", 1), ("refs/pr/3", 2)):

@@ -256,7 +256,7 @@ def test_what_is_recorded_is_what_bare_hooks_see(name):
     assert check(made(BUILDERS[name])) > 10
 
 
-@pytest.mark.parametrize("wrapper", cases(WRAPPED, ("lora", "checkpointing")))
+@pytest.mark.parametrize("wrapper", cases(WRAPPED, ("lora", "checkpointing", "layerwise_casting")))
 @pytest.mark.parametrize("name", [pytest.param("text", marks=pytest.mark.slow), "plain"])
 def test_what_is_recorded_of_a_wrapped_network_is_what_bare_hooks_see(name, wrapper):
     assert check(made(BUILDERS[name], WRAPPED[wrapper])) > 10

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import asdict
 
 import numpy as np
@@ -97,7 +98,10 @@ def test_other_weights_are_refused_by_name(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     (tmp_path / "text.pt").write_text("no weights")
     (tmp_path / "text.safetensors").write_text("no weights")
-    for name in ("wrong.pt", "more.pt", "less.pt", "list.pt", "text.pt", "text.safetensors", "missing.pt"):
+    for suffix in ("pt", "safetensors"):
+        os.mkfifo(tmp_path / f"pipe.{suffix}")  # which no reader may wait for
+    damaged = ("wrong.pt", "more.pt", "less.pt", "list.pt", "text.pt", "text.safetensors")
+    for name in (*damaged, "missing.pt", "pipe.pt", "pipe.safetensors"):
         with pytest.raises(UserError, match=name) as caught:
             lenet.load(tmp_path / name)
         assert "\n" not in str(caught.value)

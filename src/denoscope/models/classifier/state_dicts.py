@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,7 +10,7 @@ from torch import nn
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading import archives
-from denoscope.foundation.reading.regular_files import open_regular
+from denoscope.foundation.reading.regular_files import open_regular, why_no_file
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -40,8 +39,10 @@ def load_into(network: Network, path: Path) -> Network:
 
 
 def _read(path: Path, kind: str) -> dict[str, torch.Tensor]:
-    if not os.path.isfile(path):
-        raise UserError(f"{path} does not exist; allowed: a .safetensors or .pt state dict of {kind}")
+    if problem := why_no_file(path):
+        raise UserError(
+            f"cannot read classifier weights {path}: {problem}; allowed: a .safetensors or .pt state dict of {kind}"
+        )
     try:
         with open_regular(path) as file:
             archives.check_unpacked(file, path)
