@@ -1,6 +1,6 @@
-"""Files that an earlier version stored are opened, verified and gone on with, to the same bits.
+"""Files that earlier versions stored are opened, verified and gone on with, to the same bits.
 
-`fixtures/b8ac056/README.md` says what they are. Last bits depend on the processor and on the versions of libraries: where
+`fixtures/b8ac056/README.md` and `fixtures/3b767cf/README.md` say what they are. Last bits depend on the processor and on the versions of libraries: where
 plain PyTorch gives the bits that it gave where the files were made, all is compared bit for bit. Elsewhere half-finished
 work is first told that it was begun here, and numbers are compared within rounding.
 """
@@ -519,3 +519,127 @@ def test_an_orbit_that_is_finished_goes_on_to_more_iterations(name, exact, tmp_p
     longer = runs.LONGER[name](checkpoint=ds.Checkpoint(tmp_path / "longer.npz", resume=True))
     anew = runs.LONGER[name](checkpoint=tmp_path / "anew.npz")
     compare_plain(runs.numbers_of(longer), runs.numbers_of(anew), exact)
+
+
+# Files of 3b767cf -----------------------------------------------------------------------------------------------------
+
+LATER = STORED.parent / "3b767cf"
+LATER_MANIFEST = json.loads((LATER / "manifest.json").read_text())
+LATER_WHOLE = ("ddim.zarr", "noised_independent.zarr", "noised_pt", "ddpm_independent_pt")
+LATER_MEASURES = ("mnist_basins", "u_turn")
+
+
+@pytest.fixture(scope="module")
+def later_unpacked(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("stored") / "3b767cf"
+    with tarfile.open(LATER / "files.tar.xz") as packed:
+        packed.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture
+def later(later_unpacked, stored, monkeypatch) -> bool:  # noqa: ARG001
+    """Go to the files of 3b767cf; whether bits must be theirs."""
+    monkeypatch.chdir(later_unpacked)
+    return runs.machine() == LATER_MANIFEST["machine"]
+
+
+def test_the_later_files_are_those_that_were_made(later):  # noqa: ARG001
+    found = {path.as_posix() for path in Path().rglob("*") if path.is_file()}
+    assert found == set(LATER_MANIFEST["files"])
+    for name, expected in LATER_MANIFEST["files"].items():
+        assert hashlib.sha256(Path(name).read_bytes()).hexdigest() == expected, name
+
+
+def test_later_noises_are_read_and_written_again(later, tmp_path):
+    stored = ds.noise.read("noises/random")
+    runs.NOISES["random"]().write(tmp_path)
+    everything = range(len(stored))
+    compare(ds.noise.read(tmp_path).batch(everything), stored.batch(everything), later)
+    assert json.loads(Path("noises/random/noise.json").read_text())["format"] == "denoscope noise 2"
+    if later:
+        assert contents(tmp_path) == contents(Path("noises/random"))
+
+
+@pytest.mark.parametrize("name", LATER_WHOLE)
+def test_a_later_recording_is_sound_and_computed_again(name, later):
+    path, scheduler = Path("recordings/whole") / name, runs.RECORDINGS[name].get("scheduler", "DDIMScheduler")
+    rec = ds.open(path)
+    rec.check()
+    assert rec.dataset["complete"].all()
+    layout = (path / "complete" / "marks" if path.suffix == ".zarr" else path / ".recording") / "layout.json"
+    assert layout.is_file()
+    if name != "ddim.zarr":
+        assert rec.attrs["fingerprint"]["streams"] == 2
+    if path.suffix == ".zarr":
+        for array, values in xarray.open_zarr(path).data_vars.items():
+            compare(values, rec.dataset[array], True, str(array))
+    report = verify.store(path, recompute=2, source=runs.denoiser(scheduler).network)
+    assert report.recomputed == 2
+    assert report.sound and not report.notes if later else report.notes
+
+
+@pytest.mark.parametrize("name", ["noised_independent.zarr", "ddpm_independent_pt"])
+def test_a_later_recording_is_resumed_to_the_bytes_of_an_unbroken_run(name, later, tmp_path):
+    whole, path = Path("recordings/whole") / name, tmp_path / name
+    shutil.copytree(Path("recordings/half") / name, path)
+    report = verify.store(path)
+    assert not report.sound and not report.problems and 0 < report.finished < report.samples
+    if not later:
+        runs.record(name, tmp_path / f"fresh_{name}")
+        compare_recordings(tmp_path / f"fresh_{name}", whole, later)
+        begun_here(path, tmp_path / f"fresh_{name}")
+    finished = finished_files(path)
+    runs.record(name, path, resume=True)
+    assert finished and finished.items() <= finished_files(path).items()
+    if later:
+        assert contents(path) == contents(whole)
+    else:
+        compare_recordings(path, whole, later)
+    assert verify.store(path).sound
+
+
+def compare_later(name: str, result: Any, path: Path, exact: bool) -> None:
+    stored = Path("measures") / name
+    compare_plain(runs.numbers_of(result), json.loads((stored / "result.json").read_text()), exact, name)
+    (found, told), (wanted, expected) = kept_in(path), kept_in(stored / "whole.npz")
+    for array, values in wanted.items():
+        if exact or array not in SAYING_SO:
+            compare(found[array], values, exact, f"{name}/{array}")
+    assert told["dims"] == expected["dims"]
+
+
+@pytest.mark.parametrize("kept", ["half", "whole"])
+@pytest.mark.parametrize("name", LATER_MEASURES)
+def test_a_later_measure_is_resumed_to_the_bits_of_an_unbroken_run(name, kept, later, tmp_path):
+    path, told, measure = tmp_path / "a.npz", [], runs.MEASURES[name]
+    shutil.copy(Path("measures") / name / f"{kept}.npz", path)
+    arrays, description = kept_in(path)
+    assert ds.Checkpoint(path).read().sizes and description["attrs"]["identity"] and arrays
+    if not later:
+        if kept == "whole":
+            pytest.skip("it was finished on another machine")
+        measure(checkpoint=tmp_path / "fresh.npz")
+        begun_here_too(path, tmp_path / "fresh.npz")
+    result = measure(
+        checkpoint=ds.Checkpoint(path, resume=True, progress=lambda *counts: told.append(counts))
+    )
+    assert told[0][0] > 1 if kept == "half" else all(done == every for done, every in told)
+    compare_later(name, result, path, later)
+
+
+def test_a_later_cache_answers_for_the_points_of_a_map(later, tmp_path):
+    """Where bits are those of the files, the network is called at timestep 0 alone, by the probe of the fingerprint."""
+    shutil.copy("points.db", tmp_path / "points.db")
+    times: list[float] = []
+    handle = runs.mnist().network.register_forward_pre_hook(
+        lambda _module, _arguments, named: times.append(float(named["timestep"])), with_kwargs=True
+    )
+    result = runs.MEASURES["mnist_basins"](cache=tmp_path / "points.db", checkpoint=tmp_path / "a.npz")
+    handle.remove()
+    assert times
+    if later:
+        assert set(times) == {0.0}
+    wanted = ds.Checkpoint("measures/mnist_basins/whole.npz").read()
+    for name in ("label", "confidence"):
+        compare(result[name], wanted[name], later, name)
