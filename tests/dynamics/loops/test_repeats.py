@@ -54,6 +54,36 @@ def test_rounding_that_is_small_beside_the_distances_changes_nothing(offset):
     assert shifted.value == pytest.approx(expected.value, abs=1e-6)
 
 
+SHORT = {
+    "float32": lambda points: points.astype(np.float32),
+    "float16": lambda points: points.astype(np.float16),
+    "bfloat16": lambda points: torch.tensor(points).bfloat16(),
+}
+
+
+@pytest.mark.parametrize("dtype", SHORT)
+@pytest.mark.parametrize("period", [5, 7, 10])
+def test_a_cycle_is_deterministic_in_every_dtype(period, dtype):
+    found = recurrence(SHORT[dtype](cycle(period, 700)))
+    # Of n = qp + r states r groups of equal ones have q + 1 members and p − r have q.
+    q, r = divmod(700, period)
+    equal = (r * (q + 1) * q + (period - r) * q * (q - 1)) / (700 * 699)
+    assert found.determinism == 1 and found.recurrence_rate == pytest.approx(equal, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", SHORT)
+def test_a_cycle_of_ten_has_no_dimension_in_any_dtype(dtype):
+    with pytest.raises(UserError, match="only 10 of 2000 points are distinct up to rounding"):
+        correlation_dimension(SHORT[dtype](cycle(10, 2000)))
+
+
+def test_short_dtypes_that_resolve_an_orbit_keep_its_dimension_and_rate():
+    points = henon(1500)
+    half = points.astype(np.float16)
+    assert recurrence(half).recurrence_rate == pytest.approx(0.05, abs=0.005)
+    assert correlation_dimension(half).value == pytest.approx(correlation_dimension(points).value, abs=0.02)
+
+
 @pytest.mark.parametrize("period", [2, 5, 7, 10, 64])
 @pytest.mark.parametrize("count", [700, 4000])
 def test_a_cycle_is_deterministic(period, count):

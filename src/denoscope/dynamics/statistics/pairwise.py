@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +15,9 @@ BLOCK_NUMBERS = 1 << 22
 BINS = 4096
 ROUNDINGS = 100.0
 """Distances of up to this many rounding errors may be rounding."""
+SINGLE_ROUNDINGS, LARGE = 2.0, 1e-3
+"""In dtypes of which a hundred rounding errors exceed this share of the states, such as float16 and bfloat16, distances may be
+rounding up to this many errors of one rounding of each coordinate."""
 ALONG_ORBIT, SHORT = 1e-12, 1000
 """The relative error that a computation in float64 accumulates along an orbit of a thousand points, such as that of the sine
 of a growing phase; it grows with the number of points."""
@@ -50,12 +54,15 @@ def blocks(points: np.ndarray, theiler: int) -> Iterator[tuple[slice, np.ndarray
 def resolution(points: np.ndarray, rounding: float) -> float:
     """The distance up to which points [n, d] may be equal, from the absolute rounding error of the largest coordinate.
 
-    It is that of points of usual size, so that outliers do not matter.
+    It is that of points of usual size, so that outliers do not matter. In short dtypes many errors would exceed the distances
+    between states, so that one rounding of each coordinate counts there.
     """
     sizes = np.abs(points).max(axis=1)
     usual = float(np.quantile(sizes, USUAL))
     along_orbit = ALONG_ORBIT * max(len(points) / SHORT, 1.0)
-    return max(ROUNDINGS * rounding / float(sizes.max()), along_orbit) * usual
+    error = rounding / float(sizes.max())
+    single = SINGLE_ROUNDINGS * math.sqrt(points.shape[1]) * error
+    return max(min(ROUNDINGS * error, max(single, LARGE)), along_orbit) * usual
 
 
 def distinct(points: np.ndarray, within: float) -> int:
