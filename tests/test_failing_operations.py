@@ -32,12 +32,14 @@ HIDDEN = re.compile(
 @dataclass(frozen=True)
 class Scenario:
     """Work in a folder that holds what `prepare` has made. `again` is what the user does after a failure, `sound` whether
-    what is there reads as before, or is whole."""
+    what is there reads as before, or is whole. `unbroken` makes in an empty folder what the work ends with, if the work
+    continues something."""
 
     prepare: Callable[[Path], object]
     work: Callable[[Path], object]
     again: Callable[[Path], object]
     sound: Callable[[Path], bool]
+    unbroken: Callable[[Path], object] | None = None
 
 
 def place(folder: Path, format: str) -> Path:
@@ -79,15 +81,20 @@ def holds_right_values(folder: Path, format: str, *schedulers: str, least: int =
 
 
 REFERENCE: dict[str, Path] = {}
+EXPORTED: dict[str, dict[str, bytes]] = {}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _reference(tmp_path_factory):
-    """An uninterrupted recording in each format."""
+    """An uninterrupted recording in each format, and an uninterrupted export in each."""
     for format in ("zarr", "pt"):
         folder = tmp_path_factory.mktemp("reference")
         recorded(folder, format)
         REFERENCE[format] = place(folder, format)
+    for format in export.FORMATS:
+        folder = tmp_path_factory.mktemp("exported")
+        exported(folder, format)
+        EXPORTED[format] = files(folder)
 
 
 def recordings(format: str) -> dict[str, Scenario]:
@@ -104,6 +111,7 @@ def recordings(format: str) -> dict[str, Scenario]:
             lambda folder: recorded(folder, format, "resume"),
             lambda folder: recorded(folder, format, "resume"),
             lambda folder: holds_right_values(folder, format, "DDIMScheduler", least=3),
+            unbroken=lambda folder: recorded(folder, format),
         ),
         f"overwrite {format}": Scenario(
             lambda folder: recorded(folder, format),
@@ -121,16 +129,18 @@ def exported(folder: Path, format: str) -> None:
 
 def exports(format: str) -> Scenario:
     def sound(folder: Path) -> bool:
-        return all(np.load(path)["sequence"].shape == (4, 1, 2, 2) for path in folder.rglob("[!.]*.npz"))
+        """Every file that has its name has all of its bytes."""
+        found = {name: content for name, content in files(folder).items() if name.endswith(f".{format}")}
+        return found.items() <= EXPORTED[format].items()
 
     return Scenario(Path.exists, lambda f: exported(f, format), lambda f: exported(f, format), sound)
 
 
-def measured(folder: Path, level: float, **flags: bool) -> None:
-    """A measure of four pieces, saved after each."""
+def measured(folder: Path, level: float, cells: int = 4, **flags: bool) -> None:
+    """Up to `cells` pieces of a measure of four, saved after each."""
     fresh = xarray.Dataset({"value": ("cell", np.zeros(4))}, attrs={"identity": {"level": level}})
     with Checkpoint(folder / "a.npz", **flags).open(fresh) as work:
-        for cell in range(4):
+        for cell in np.flatnonzero(work.data["value"].values == 0)[:cells]:
             work.data["value"].values[cell] = level
             work.save()
             work.write()
@@ -141,6 +151,18 @@ CHECKPOINT = Scenario(
     lambda folder: measured(folder, 2.0, overwrite=True),
     lambda folder: measured(folder, 2.0, overwrite=True),
     lambda folder: checkpoint.read(folder / "a.npz")["value"].values.tolist() in ([1.0] * 4, [2.0] * 4),
+)
+
+
+RESUMED_CHECKPOINT = Scenario(
+    lambda folder: measured(folder, 2.0, cells=2),
+    lambda folder: measured(folder, 2.0, resume=True),
+    lambda folder: measured(folder, 2.0, resume=True),
+    lambda folder: (
+        checkpoint.read(folder / "a.npz")["value"].values.tolist()
+        in [[2.0] * done + [0.0] * (4 - done) for done in (2, 3, 4)]
+    ),
+    unbroken=lambda folder: measured(folder, 2.0),
 )
 
 
@@ -192,7 +214,9 @@ SCENARIOS = {
     **recordings("pt"),
     "export npz": exports("npz"),
     "export pt": exports("pt"),
+    "export safetensors": exports("safetensors"),
     "checkpoint": CHECKPOINT,
+    "resume checkpoint": RESUMED_CHECKPOINT,
     "image": IMAGE,
     "noises": NOISES,
 }
@@ -205,7 +229,9 @@ EVERY = {
     "overwrite pt": 190,
     "export npz": 31,
     "export pt": 120,
+    "export safetensors": 15,
     "checkpoint": 11,
+    "resume checkpoint": 7,
     "image": 3,
     "noises": 13,
 }
@@ -227,6 +253,10 @@ def test_whichever_operation_fails_the_result_is_the_former_or_the_new_one(name,
     scenario.work(unbroken)
     wanted, failed, number = files(unbroken), Counter(), every
     assert not [hidden for hidden in wanted if HIDDEN.search(hidden)]
+    if scenario.unbroken:
+        (at_once := tmp_path / "at_once").mkdir()
+        scenario.unbroken(at_once)
+        assert files(at_once) == wanted
     (prepared := tmp_path / "prepared").mkdir()
     scenario.prepare(prepared)
     while True:
