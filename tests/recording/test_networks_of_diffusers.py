@@ -61,6 +61,11 @@ CONDITIONAL: dict[str, Callable[[], nn.Module]] = {
     "text and vectors": lambda: conditional_unet(
         class_embed_type="projection", projection_class_embeddings_input_dim=6
     ),
+    "text and timesteps": lambda: conditional_unet(class_embed_type="timestep"),
+    "text and embeddings of time": lambda: conditional_unet(class_embed_type="identity"),
+    "text and projected vectors": lambda: conditional_unet(
+        class_embed_type="simple_projection", projection_class_embeddings_input_dim=6
+    ),
     "linear projections": lambda: conditional_unet(use_linear_projection=True, upcast_attention=True),
     "two transformers": lambda: conditional_unet(transformer_layers_per_block=2),
     "only cross attention": lambda: conditional_unet(
@@ -272,6 +277,61 @@ def test_a_network_of_videos_is_refused_by_its_class():
         match=r"inputs of UNet3DConditionModel are not known; allowed: UNet2DModel, .*module\(x, timestep\)",
     ):
         ds.load(network, scheduler="ddim")
+
+
+class Frames(nn.Module):
+    """A network of videos [n, C, F, H, W] whose frames are channels: states are [n, C·F, H, W]."""
+
+    def __init__(self, network: nn.Module, frames: int = 2):
+        super().__init__()
+        self.network, self.frames = network, frames
+
+    def forward(
+        self, x: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor
+    ) -> torch.Tensor:
+        video = x.unflatten(1, (-1, self.frames))
+        return self.network(video, timestep, encoder_hidden_states).sample.flatten(1, 2)
+
+
+@torch.no_grad()
+def test_a_network_of_videos_is_recorded_with_its_frames_as_channels():
+    """Its temporal layers have a row for each sample. Layers of single frames have not, and are refused by name."""
+    from diffusers import DDIMScheduler, UNet3DConditionModel
+
+    network = made(
+        lambda: Frames(
+            UNet3DConditionModel(
+                block_out_channels=(8,),
+                norm_num_groups=4,
+                attention_head_dim=4,
+                cross_attention_dim=8,
+                layers_per_block=1,
+                down_block_types=("DownBlock3D",),
+                up_block_types=("UpBlock3D",),
+            )
+        )
+    )
+    temporal = "network.down_blocks.0.temp_convs.0.conv1"
+    denoiser = ds.load(network, scheduler=DDIMScheduler(clip_sample=False), shape=(8, 4, 4), device="cpu")
+    x = ds.noise.random(ROWS, denoiser.shape, seed=2)
+    text = torch.randn(ROWS, 5, 8, generator=torch.Generator().manual_seed(1))
+    options = {"steps": STEPS, "lanes": ROWS, "condition": ds.Condition({"encoder_hidden_states": text})}
+    found = ds.record(denoiser, x, layers=[temporal], **options)
+
+    seen: list[torch.Tensor] = []
+    handle = network.get_submodule(temporal).register_forward_hook(
+        lambda _m, _a, output: seen.append(output.clone())
+    )
+    scheduler = DDIMScheduler(clip_sample=False)
+    scheduler.set_timesteps(STEPS)
+    video = x.batch(range(ROWS)).unflatten(1, (4, 2))
+    for t in scheduler.timesteps:
+        video = scheduler.step(network.network(video, t, text).sample, t, video).prev_sample
+    handle.remove()
+    assert torch.equal(torch.from_numpy(found.final.to_numpy()), video.flatten(1, 2))
+    assert torch.equal(torch.from_numpy(found.states[temporal].to_numpy()), torch.stack(seen, 1))
+    with pytest.raises(ds.UserError, match=r"'network.conv_in' has no tensor with one row per sample"):
+        ds.record(denoiser, x, layers=["network.conv_in"], **options)
 
 
 def test_the_bare_loop_sees_a_change_of_one_layer():
