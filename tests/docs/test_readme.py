@@ -157,7 +157,9 @@ def test_every_block_of_the_readme_runs_in_an_interpreter_of_its_own(checkout):
 
 @pytest.mark.slow
 def test_the_examples_of_the_table_of_scripts_run_in_its_order(checkout, recorder):
-    for *_, example in SCRIPTS:
+    for name, _, example in SCRIPTS:
+        if name == "pipeline.py":  # it refuses an outputs/ that holds a recording
+            of_line("./clean_output.sh", checkout, recorder)
         of_line(example, checkout, recorder)
 
 

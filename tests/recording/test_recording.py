@@ -14,6 +14,7 @@ import zarr
 
 import denoscope as ds
 from denoscope.recording import verify
+from denoscope.storage.pt.writer import PtUnit
 from denoscope.storage.zarr import layout
 
 STEPS, LANES, COUNT = 3, 4, 10
@@ -358,6 +359,32 @@ def test_a_folder_whose_run_dies_keeps_its_finished_units(record, truth, tiny, d
     assert np.isnan(rec.sequence[4:].values).all()
 
 
+def test_an_interrupted_export_is_continued_and_a_finished_one_is_not_replaced(
+    recorded, tmp_path, monkeypatch
+):
+    rec = recorded(layers=None)
+    finish, finished = PtUnit.finish, []
+
+    def interrupted(unit):
+        if len(finished) == 1:
+            raise KeyboardInterrupt
+        finished.append(unit)
+        finish(unit)
+
+    monkeypatch.setattr(PtUnit, "finish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rec.export(tmp_path / "out")
+    assert ds.open(tmp_path / "out").dataset["complete"].sum() == 4
+    monkeypatch.setattr(PtUnit, "finish", finish)
+    for folder in ("out", "at_once"):
+        rec.export(tmp_path / folder)
+    out, at_once = tmp_path / "out", tmp_path / "at_once"
+    assert files(out) == files(at_once)
+    assert all((out / name).read_bytes() == (at_once / name).read_bytes() for name in files(out))
+    with pytest.raises(ds.UserError, match="already holds a recording"):
+        rec.export(tmp_path / "out")
+
+
 def test_an_unfinished_recording_is_not_exported_as_if_it_held_nan(record, tiny, dies_at, tmp_path):
     tiny.layers()
     dies_at(tiny.network, STEPS + 2)
@@ -646,7 +673,11 @@ def test_an_export_is_one_file_a_sample_that_others_read(tiny, tmp_path, kind):
     assert set(found) == {"sequence", "conv_in", "mid_block:diff"}
     assert np.array_equal(found["sequence"], rec.sequence[1])
     assert np.array_equal(found["mid_block:diff"], rec.states["mid_block:diff"][1])
-    with pytest.raises(ds.UserError, match="exists"):
+    (tmp_path / "out" / f"sample_0000.{kind}").unlink()
+    rec.export(tmp_path / "out", format=kind)  # as after an interruption
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    path.write_bytes(b"mine")
+    with pytest.raises(ds.UserError, match="exists and would change"):
         rec.export(tmp_path / "out", format=kind)
     with pytest.raises(ds.UserError, match="allowed: pt, safetensors, npz"):
         rec.export(tmp_path / "other", format="hdf5")

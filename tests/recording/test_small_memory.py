@@ -1,5 +1,6 @@
 """Commands under ever lower memory limits: the former result reads as before, or the new one is complete."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -10,15 +11,39 @@ import denoscope as ds
 from denoscope.foundation import checkpoint
 
 STEPS = 20
+CREATED = re.compile(rb'"created": "[^"]*"')
 LIMITED = """
 import resource
 with open("/proc/self/statm") as file:
     size = int(file.read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + {extra}, resource.RLIM_INFINITY))
-from denoscope.cli import command
-command.main({words!r}.split())
+{code}
 """
-"""A command that may take `extra` bytes of address space beyond what its process has."""
+"""Code that may take `extra` bytes of address space beyond what its process has."""
+COMMAND = "from denoscope.cli import command; command.main({words!r}.split())"
+INTERRUPTED = """
+from torch.nn.modules.module import register_module_forward_pre_hook
+calls = 0
+def count(module, _):
+    global calls
+    calls += type(module).__name__ == "UNet2DModel"
+    if calls == {last}:
+        raise KeyboardInterrupt
+register_module_forward_pre_hook(count)
+try:
+    {code}
+finally:
+    print("calls", calls)
+"""
+"""A command that is interrupted in its call number `last` of the network."""
+EXPORT = """
+import sys
+import denoscope as ds
+try:
+    ds.open("out.zarr").export("exported", format="{format}")
+except (MemoryError, RuntimeError, ds.UserError):
+    sys.exit(2)
+"""
 
 
 def same_recording(path: Path, right: Path) -> bool:
@@ -59,6 +84,20 @@ def folder(tmp_path_factory) -> Path:
     return made
 
 
+def limited(recorder, place: Path, code: str, extra: int) -> tuple[int, str]:
+    """Run code in a folder: its exit code, and what it said."""
+    ended, _, said = recorder.block(place, code=LIMITED.format(code=code, extra=extra))
+    return ended, said
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Everything in a folder but hidden files, and when a recording was made."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    named = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+    hidden = {name for name in named if any(part.startswith(".") for part in name.split("/"))}
+    return {name: CREATED.sub(b"", data) for name, data in named.items() if name not in hidden}
+
+
 @pytest.mark.parametrize(
     ("result", "steps"),
     [
@@ -74,8 +113,7 @@ def test_a_result_survives_too_little_memory(result, steps, folder, model, recor
 
     def run(place: Path, seed: int, extra: int, flags: str = "") -> tuple[int, str]:
         words = line.replace("SEED", str(seed)) + flags
-        code, _, said = recorder.block(place, code=LIMITED.format(words=words, extra=extra))
-        return code, said
+        return limited(recorder, place, COMMAND.format(words=words), extra)
 
     for name, seed in (("former", 1), ("new", 2)):
         shutil.copytree(folder, tmp_path / name)
@@ -93,3 +131,67 @@ def test_a_result_survives_too_little_memory(result, steps, folder, model, recor
         assert code == 0 and same(place / result, tmp_path / "new" / result), said
         shutil.rmtree(place)
     assert len(steps) == 1 or ended == {0, 2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("result", ["out.zarr", "out"])
+def test_a_recording_is_resumed_to_the_bytes_of_an_unbroken_run_after_too_little_memory(
+    result, folder, model, recorder, tmp_path
+):
+    options = "record --scheduler ddpm --batch_size 4 "
+    line = COMMANDS[result][0].replace("MODEL", model).replace("record ", options)
+    record = COMMAND.format(words=line.replace("SEED", "1"))
+    resume = COMMAND.format(words=line.replace("SEED", "1") + " --resume")
+    for name in ("whole", "half"):
+        shutil.copytree(folder, tmp_path / name)
+    code, printed, said = recorder.block(tmp_path / "whole", code=INTERRUPTED.format(code=record, last=-1))
+    assert code == 0, said
+    last = int(printed.rpartition("calls ")[2])
+    code, _, said = recorder.block(tmp_path / "half", code=INTERRUPTED.format(code=record, last=last))
+    assert code == 130, said
+    before = ds.open(tmp_path / "half" / result)
+    assert before.dataset["complete"].sum() == 4
+    ended, whole = set(), contents(tmp_path / "whole" / result)
+    for step in range(STEPS):
+        place = tmp_path / str(step)
+        shutil.copytree(tmp_path / "half", place)
+        code, said = limited(recorder, place, resume, step * 2**24)
+        assert "Traceback" not in said and code in (0, 2), said
+        ended.add(code)
+        assert code == 2 or contents(place / result) == whole
+        assert ds.open(place / result).dataset["complete"].sum() >= 4
+        code, said = limited(recorder, place, resume, 2**34)
+        assert code == 0 and contents(place / result) == whole, said
+        shutil.rmtree(place)
+    assert ended == {0, 2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["safetensors", "npz", "pt"])
+def test_an_export_is_whole_or_can_be_repeated_after_too_little_memory(
+    format, folder, model, recorder, tmp_path
+):
+    line = COMMANDS["out.zarr"][0].replace("MODEL", model).replace("record ", "record --scheduler ddpm ")
+    shutil.copytree(folder, tmp_path / "whole")
+    export, codes = EXPORT.format(format=format), set()
+    for code in (COMMAND.format(words=line.replace("SEED", "1")), export):
+        ended, said = limited(recorder, tmp_path / "whole", code, 2**34)
+        assert ended == 0, said
+    whole = contents(tmp_path / "whole" / "exported")
+    for step in range(STEPS):
+        place = tmp_path / str(step)
+        shutil.copytree(tmp_path / "whole", place)
+        shutil.rmtree(place / "exported")
+        code, said = limited(recorder, place, export, step * 2**22)
+        assert code in (0, 2), said
+        codes.add(code)
+        # An unfinished export of .pt files reads as an unfinished recording.
+        assert (
+            contents(place / "exported") == whole
+            if not code
+            else format == "pt" or not list(place.glob("exp*"))
+        )
+        code, said = (code, said) if not code else limited(recorder, place, export, 2**34)
+        assert code == 0 and contents(place / "exported") == whole, said
+        shutil.rmtree(place)
+    assert 0 in codes

@@ -8,6 +8,7 @@ import difflib
 import os
 import sys
 import typing
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -102,6 +103,8 @@ def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -
     except (MemoryError, RuntimeError) as error:
         if not _is_lack_of_memory(error):
             raise
+        # What could not be started is said below; Python would add that zarr's coroutine for it was never awaited.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         _fail(
             "the memory is too small; finished work is stored: free memory, or compute fewer samples at once"
         )

@@ -11,8 +11,10 @@ import torch
 
 from denoscope.foundation.validation import parse_choice
 from denoscope.recording.recorded_states import RecordedStates
-from denoscope.storage import export, formats
+from denoscope.storage import completion, export, formats
+from denoscope.storage.output_lock import is_same_work
 from denoscope.storage.plan import COMPLETE, IMAGES, NONFINITE, ArrayPlan, Plan, Unit
+from denoscope.storage.pt.layout import MARKS
 from denoscope.storage.pt.writer import PtWriter
 
 if TYPE_CHECKING:
@@ -41,15 +43,17 @@ def _finished_samples(dataset: xarray.Dataset) -> Iterator[tuple[str, dict[str, 
 
 
 def _write_pt(dataset: xarray.Dataset, folder: Path) -> None:
-    """Write the layout of .pt files, group by group."""
-    plan = _plan_of(dataset)
+    """Write the layout of .pt files, group by group. An export that was interrupted is continued."""
+    plan, store = _plan_of(dataset), formats.local_store(folder, "pt")
     complete = dataset[COMPLETE].to_numpy()
-    with PtWriter.opened(formats.local_store(folder, "pt"), plan, "refuse") as writer:
-        for group in plan.groups:
-            samples = plan.samples_of(group)
-            if complete[samples].all():
+    groups = [group for group in plan.groups if complete[plan.samples_of(group)].all()]
+    begun = is_same_work(formats.attributes(store), plan.attrs)
+    unfinished = begun and not set(groups) <= set(completion.read(store, MARKS))
+    with PtWriter.opened(store, plan, "resume" if unfinished else "refuse") as writer:
+        for group in groups:
+            if group not in writer.finished:
                 with writer.unit([group]) as unit:
-                    _copy(dataset, plan, samples, unit)
+                    _copy(dataset, plan, plan.samples_of(group), unit)
 
 
 def _copy(dataset: xarray.Dataset, plan: Plan, samples: range, unit: Unit) -> None:

@@ -141,6 +141,8 @@ class Recording:
         one file for each sample with all its arrays by name: `sequence`, `x_0_estimates` if they were recorded, and
         each layer's address.
 
+        An export that was interrupted is continued.
+
         Raises: UserError for another format, and where a file would be replaced.
         """
         return export.write(self._stored, Path(folder), format)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -21,21 +22,25 @@ def write(
 ) -> None:
     """Write NAME.safetensors or NAME.npz for each sample. A file appears when it is whole.
 
-    Raises: UserError if a file exists.
+    Files with the same content stay, so that an export that was interrupted can be continued.
+
+    Raises: UserError if a file with other content exists.
     """
     with claims.claimed(folder / f"*.{format}"):
         for name, arrays in samples:
-            path = folder / f"{name}.{format}"
-            if path.exists():
-                raise UserError(f"{path} exists; name another folder ({spelled('folder')})")
-            with write_output(path) as file:
-                _write_one(file, format, arrays)
+            path, content = folder / f"{name}.{format}", _content(format, arrays)
+            if not path.exists():
+                with write_output(path) as file:
+                    file.write(content)
+            elif path.read_bytes() != content:
+                raise UserError(f"{path} exists and would change; name another folder ({spelled('folder')})")
 
 
-def _write_one(file: BinaryIO, format: str, arrays: Mapping[str, np.ndarray]) -> None:
+def _content(format: str, arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The bytes of one file."""
     if format == "npz":
-        npz_files.write(file, arrays)
-        return
+        npz_files.write(file := io.BytesIO(), arrays)
+        return file.getvalue()
     from safetensors.numpy import save
 
-    file.write(save({name: np.ascontiguousarray(values) for name, values in arrays.items()}))
+    return save({name: np.ascontiguousarray(values) for name, values in arrays.items()})
