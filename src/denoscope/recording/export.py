@@ -47,8 +47,8 @@ def _write_pt(dataset: xarray.Dataset, folder: Path) -> None:
     plan, store = _plan_of(dataset), formats.local_store(folder, "pt")
     complete = dataset[COMPLETE].to_numpy()
     groups = [group for group in plan.groups if complete[plan.samples_of(group)].all()]
-    begun = is_same_work(formats.attributes(store), plan.attrs)
-    unfinished = begun and not set(groups) <= set(completion.read(store, MARKS))
+    begun = formats.attributes(store)
+    unfinished = begun and is_same_work(begun, plan.attrs) and set(groups) - set(completion.read(store, MARKS))
     with PtWriter.opened(store, plan, "resume" if unfinished else "refuse") as writer:
         for group in groups:
             if group not in writer.finished:

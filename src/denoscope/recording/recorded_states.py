@@ -19,12 +19,15 @@ class RecordedStates(Mapping[str, Any]):
     """A mapping from addresses to states, with the dimensions channel, height, width, … instead of `ADDRESS.channel`.
 
     A layer is also found by a query that names it alone, such as `h-space`, `first` or `conv_in:out`. Iteration yields
-    addresses.
+    addresses in the order in which they were recorded.
     """
 
     def __init__(self, dataset: xarray.Dataset):
         self._dataset = dataset
-        self._addresses = [str(name) for name in dataset.data_vars if name not in IMAGES]
+        layers = [str(name) for name in dataset.data_vars if name not in IMAGES]
+        # Zarr lists arrays by name.
+        order = {address: place for place, address in enumerate(dataset.attrs["fingerprint"]["layers"])}
+        self._addresses = sorted(layers, key=lambda layer: order.get(layer, len(order)))
 
     def __getitem__(self, query: str) -> xarray.DataArray:
         address = self.address(query)

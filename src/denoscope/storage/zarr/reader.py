@@ -32,15 +32,11 @@ def open_dataset(store: ByteStore) -> xarray.Dataset:
     planned = extent(store)
     with reading(store):
         stored = xarray.open_zarr(zarr_store(store), chunks=None)
-        layers = stored.attrs["fingerprint"]["layers"]
-        names = decode(map(str, stored.data_vars), layers)
+        names = decode(map(str, stored.data_vars), stored.attrs["fingerprint"]["layers"])
         # Loaded now, while they are known to match their checksums.
         coords = {name: array.variable.load() for name, array in stored.coords.items() if name not in FLAGS}
         samples = list(map(str, stored["sample"].to_numpy()))
-    # Zarr lists arrays by name; layers come in the order in which they were recorded, after the images.
-    order = {layer: place for place, layer in enumerate(layers, 1)}
-    keys = sorted(map(str, stored.data_vars), key=lambda key: order.get(names[key], 0))
-    data = {names[key]: _guarded(store, stored[key].variable) for key in keys}
+    data = {names[str(name)]: _guarded(store, array.variable) for name, array in stored.data_vars.items()}
     complete, nonfinite = flags(store, MARKS, samples, planned)
     of_samples = {COMPLETE: ("sample", complete), NONFINITE: (("sample", "state"), nonfinite)}
     return xarray.Dataset(data, {**coords, **of_samples}, stored.attrs)
