@@ -1,8 +1,10 @@
 """Tiles of a scene: their labels are those of `basins`, of a recording, and of single cells, at every level."""
 
 import base64
+import contextlib
 import dataclasses
 import gc
+import random
 import weakref
 import zlib
 
@@ -113,6 +115,22 @@ def test_precision_follows_the_level(atlas):
     assert only.dtype(only.deepest) == torch.float32 and only.deepest < 20
     with pytest.raises(UserError, match="resolution"):
         next(only.fine(TileAddress(30, 2**29, 2**29)))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28)], ids=["digits", "mnist"])
+@pytest.mark.parametrize("geometry", ["flat", "spherical"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_floor_holds_for_every_tile_and_the_second_level_below_it_for_none(shape, geometry, dtype):
+    draw = random.Random(0)
+    for seed in (420, 7, 8):
+        plane = ExploredPlane.of(Scene("any", geometry=geometry, base_seed=seed), shape)
+        for below in (0, 2):
+            level = plane.deepest(dtype) + below
+            last = 2**level - 1
+            corners = [(x, y) for x in (0, last) for y in (0, last)]
+            for x, y in [*corners, *((draw.randint(0, last), draw.randint(0, last)) for _ in range(36))]:
+                with pytest.raises(UserError, match="resolution") if below else contextlib.nullcontext():
+                    plane.tile(TileAddress(level, x, y), dtype)
 
 
 def test_a_side_that_float32_does_not_resolve_is_computed_in_float64(atlas):

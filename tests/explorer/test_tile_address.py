@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from denoscope.explorer.coordinates import cell_at, coordinate, rounded, text_of
+from denoscope.explorer.coordinates import cell_at, coordinate, decimals_of, rounded, text_of
 from denoscope.explorer.tile_address import CELLS, CellAddress, TileAddress
 from denoscope.foundation.errors import UserError
 
@@ -74,6 +74,15 @@ def test_the_corner_and_the_middle_have_the_coordinates_of_the_plane():
     assert text_of(CellAddress(1, 127, 64), "16") == "7.875,0.000"
 
 
+@pytest.mark.parametrize("level", [0, 2, 31, 60])
+@pytest.mark.parametrize("length", ["18", "0.5", "58.25", "123456.000000000001"])
+def test_each_edge_of_the_plane_belongs_to_the_cells_beside_it(level, length):
+    low, high = (rounded(sign * Fraction(length) / 2, decimals_of(level, length) + 2) for sign in (-1, 1))
+    last = CELLS * 2**level - 1
+    assert cell_at(f"{high},{low}", level, length) == CellAddress(level, last, 0)
+    assert cell_at(f"{low},{high}", level, length) == CellAddress(level, 0, last)
+
+
 @pytest.mark.parametrize(
     ("value", "decimals", "text"),
     [
@@ -87,7 +96,9 @@ def test_numbers_are_rounded_half_away_from_zero(value, decimals, text):
     assert rounded(value, decimals) == text
 
 
-@pytest.mark.parametrize("text", ["", "1", "1,2,3", "nan,0", "1e5,0", "99,0", "0,-9.2", "0," + "1" * 300])
+@pytest.mark.parametrize(
+    "text", ["", "1", "1,2,3", "nan,0", "1e5,0", "99,0", "0,-9.2", "9.1,0", "0,9.02", "٣,0", "0," + "1" * 300]
+)
 def test_what_is_no_point_of_the_plane_is_refused(text):
     with pytest.raises(UserError, match="point"):
         cell_at(text, 3, "18")

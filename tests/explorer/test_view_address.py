@@ -30,6 +30,14 @@ def test_the_tiles_of_a_view_lie_around_its_middle_with_all_above_them():
     assert view.tiles[0] == TileAddress(0, 0, 0)
 
 
+def test_a_view_at_the_edge_of_the_plane_shows_the_tiles_beside_it():
+    view = View.of("#model=digits&level=5&at=8.000000,-8.000000&a=8.0000,8.0000@5", length="16", deepest=40)
+    assert view.middle == CellAddress(5, 2047, 0) and view.chosen == (CellAddress(5, 2047, 2047),)
+    assert {(tile.x, tile.y) for tile in view.tiles if tile.level == 5} == {
+        (x, y) for x in range(26, 32) for y in range(4)
+    }
+
+
 def test_the_first_levels_show_the_whole_plane():
     view = View.of("#model=digits&level=1", length="16", deepest=40)
     assert [tile for tile in view.tiles if tile.level == 1] == [
@@ -66,6 +74,8 @@ def test_an_address_without_a_valid_scene_is_refused(address, part):
         ("level=-1", "level"),
         ("at=1", "point"),
         ("at=99,0", "point"),
+        ("at=8.2,0", "point"),
+        ("level=٣", "level"),
         ("a=1,2", "level"),
         ("b=9,0@2", "point"),
     ],

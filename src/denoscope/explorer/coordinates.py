@@ -36,6 +36,8 @@ def text_of(cell: CellAddress, length: str) -> str:
 def cell_at(text: str, level: int, length: str) -> CellAddress:
     """The cell of a level nearest to the coordinates `u,v`; the inverse of `text_of`.
 
+    The right and the upper edge of the plane have no cells of their own; the last ones stand for them.
+
     Raises: UserError if the text is malformed, or lies outside of the plane.
     """
     parts = text.split(",")
@@ -43,9 +45,9 @@ def cell_at(text: str, level: int, length: str) -> CellAddress:
         raise UserError(f"the point is {text[:80]!r}; allowed: two decimal numbers, such as 1.25,-0.5")
     count = CELLS * 2**level
     i, j = (round((Fraction(part) / Fraction(length) + Fraction(1, 2)) * count) for part in parts)
-    if not (0 <= i < count and 0 <= j < count):
+    if not (0 <= i <= count and 0 <= j <= count):
         raise UserError(f"the point is {text[:80]!r}; allowed: within the plane, −{length}/2 to {length}/2")
-    return CellAddress(level, i, j)
+    return CellAddress(level, min(i, count - 1), min(j, count - 1))
 
 
 def decimals_of(level: int, length: str) -> int:

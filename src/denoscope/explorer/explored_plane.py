@@ -93,10 +93,10 @@ class ExploredPlane:
         return part.at(np.array([[part.u[column], part.v[row]]]))
 
     def deepest(self, dtype: torch.dtype, *, guard: float = 1.0) -> int:
-        """The last level whose cells are at least `guard` times the resolution apart; −1 if those of level 0 are closer."""
+        """The last level of which all tiles have cells at least `guard` times the resolution apart; −1 if those of level 0 do not."""
         levels = math.log2(float(self.length) / (guard * self.least(dtype)))
         return min(max(math.floor(levels), -1), LARGEST_LEVEL)
 
     def least(self, dtype: torch.dtype) -> float:
-        """The side of a tile whose cells are as far apart as the precision resolves at the middle of the plane."""
-        return CELLS * dataclasses.replace(self.whole, counts=(1, 1)).in_precision(dtype).resolution
+        """The side of a tile whose cells are as far apart as the precision resolves everywhere in the plane."""
+        return CELLS * self.whole.in_precision(dtype).largest_resolution

@@ -20,8 +20,8 @@ LONGEST_TEXT = 200
 MOST_VALUES = 4096
 """Values of an image."""
 IMAGE = re.compile(rf"[A-Za-z0-9_-]{{2,{-(-MOST_VALUES * 4 // 3)}}}")
-LEVEL = re.compile(r"0\.\d{1,6}|1")
-LENGTH = re.compile(r"\d{1,6}(\.\d{1,12})?")
+LEVEL = re.compile(r"0\.[0-9]{1,6}|1")
+LENGTH = re.compile(r"[0-9]{1,6}(\.[0-9]{1,12})?")
 
 
 @dataclass(frozen=True)

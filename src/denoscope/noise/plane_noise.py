@@ -141,6 +141,16 @@ class PlaneNoise(NoiseSet):
         return 10 * math.sqrt((spacing**2).sum() / 6)
 
     @property
+    def largest_resolution(self) -> float:
+        """An upper bound of the resolution at all points within the lengths of this plane.
+
+        The spacing s of floating-point numbers at x is at most ε·|x|, so that √(Σ s²) is at most ε·‖x‖; the norm is largest
+        at a corner.
+        """
+        corners = dataclasses.replace(self, counts=(2, 2), endpoint=True)
+        return 10 * torch.finfo(self.dtype).eps * corners.norms[1] / math.sqrt(6)
+
+    @property
     def norms(self) -> tuple[float, float]:
         """The smallest and the largest norm (L2) of the noises."""
         base, *directions = self.frame.vectors(self.geometry)
