@@ -47,6 +47,46 @@ def test_the_keyboard_moves_zooms_and_picks(open_page):
     assert at == pytest.approx([u, v], abs=18 / 64 / 2**5)
 
 
+@pytest.mark.usefixtures("no_tiles")
+def test_the_mouse_drags_and_zooms_and_the_middle_stays_within_the_plane(open_page):
+    page = open_page("#model=digits&steps=2&level=3&at=1.0,1.0")
+    (x, y), pixel = middle_of(page), 18 / 256 / 2**3
+
+    def drag(right, down):
+        before = page.url
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + right, y + down, steps=4)
+        page.mouse.up()
+        page.wait_for_url(lambda url: url != before)
+        return [float(text) for text in address_of(page)["at"].split(",")]
+
+    u, v = drag(-64, 32)
+    assert u >= 1 + 63 * pixel and v >= 1 + 31 * pixel, "what is let go moves on a little"
+    page.mouse.move(x + 50, y - 40)
+    place = [float(text) for text in re.findall(r"-?[0-9.]+", page.inner_text("#cursor"))[:2]]
+    page.mouse.wheel(0, -100)
+    page.wait_for_url(re.compile("level=4&"))
+    page.mouse.move(x + 51, y - 40)
+    after = [float(text) for text in re.findall(r"-?[0-9.]+", page.inner_text("#cursor"))[:2]]
+    assert after == pytest.approx(place, abs=2 * pixel), "the place under the pointer stays there"
+
+    page.evaluate("location.hash = 'model=digits&steps=2&level=3&at=8.8,-8.9'")
+    page.wait_for_url(re.compile("at=8.8"))
+    page.wait_for_selector("body[data-state=open]")
+    drag(-150, -150)
+    page.locator("#map").focus()
+    page.keyboard.press("ArrowRight")
+    page.mouse.move(x + 100, y + 100)  # outside of the plane
+    page.mouse.wheel(0, -100)
+    page.wait_for_url(re.compile("level=4&"))
+    assert [float(text) for text in address_of(page)["at"].split(",")] == [9, -9]
+    again = open_page("#" + page.url.partition("#")[2])
+    assert address_of(again) == address_of(page)
+    boxes = [one.locator("canvas[data-tile='4/15/0']").bounding_box() for one in (page, again)]
+    assert boxes[0] == boxes[1]
+
+
 def test_zooming_goes_on_beyond_a_new_anchor(open_page, explorer):
     """From level 19 the same place stays in the middle; a cell of level 22 and its colour agree; its link is restored."""
     page = open_page(f"#model=digits&steps=2&level=19&at={between(22, 2384000, 1551000)}")

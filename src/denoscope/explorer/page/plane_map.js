@@ -40,7 +40,7 @@ export class PlaneMap {
     this.table = null; // the colour of each byte of the layer
     this.resizing = false;
     this.map = L.map(element, {
-      crs: TILE_CRS, attributionControl: false, zoomControl: true, minZoom: 0, maxBoundsViscosity: 0.8, fadeAnimation: false,
+      crs: TILE_CRS, attributionControl: false, zoomControl: true, minZoom: 0, maxBoundsViscosity: 1, fadeAnimation: false,
       trackResize: false, keyboardPanDelta: 120, wheelDebounceTime: 60, wheelPxPerZoomLevel: 100,
     });
     this.grid = new PlaneLayer();
@@ -79,6 +79,7 @@ export class PlaneMap {
     this.anchor = { level: anchored, x, y };
     this.map.setMaxZoom(this.deepest - anchored);
     this.map.setMinZoom(anchored ? RISE - 6 : 0);
+    this.bound(level - anchored);
     this.map.setView(this.latLng(position), level - anchored, EXACTLY);
     this.grid.redraw();
     this.placeMarkers();
@@ -90,6 +91,7 @@ export class PlaneMap {
     const center = this.map.getCenter();
     this.resizing = true; // Leaflet calls it a move
     this.map.invalidateSize({ pan: false });
+    this.bound(this.map.getZoom());
     this.map.setView(center, this.map.getZoom(), EXACTLY);
     this.resizing = false;
     this.on.resized();
@@ -98,12 +100,25 @@ export class PlaneMap {
   settled() {
     if (this.resizing) return;
     const zoom = this.map.getZoom();
+    this.bound(zoom);
+    const center = this.latLng(this.center);
+    if (!center.equals(this.map.getCenter())) { // zooming around a place outside of the plane leads out of it
+      this.map.setView(center, zoom, EXACTLY);
+      return;
+    }
     const far = this.anchor.level && (zoom < RISE - 4 || this.outside());
     if (zoom > DEEPEST_IN_ANCHOR || far) {
       this.show(this.center, this.level);
       return;
     }
     this.on.moved();
+  }
+
+  /** Keep the middle of the view within the plane. Leaflet bounds what a view shows: half a view more on each side. */
+  bound(zoom) {
+    const { x, y } = this.map.getSize().divideBy(2 * TILE * 2 ** zoom);
+    const [low, high] = [[0n, 0n], [ONE, ONE]].map((position) => this.latLng(position));
+    L.Util.setOptions(this.map, { maxBounds: L.latLngBounds([low.lat - y, low.lng - x], [high.lat + y, high.lng + x]) });
   }
 
   /** Whether the view is so far from the anchor tile that its coordinates lose digits. */
