@@ -1,13 +1,19 @@
 """Chosen noises in a real browser: steps, layers, a second point, and recordings."""
 
 import itertools
+import json
 import re
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
-from page_actions import address_of, pick
+from page_actions import address_of, color_at, finish, middle_of, pick, rgba, saved
 
 import denoscope as ds
+from denoscope.explorer.job_queue import DONE, Job
+from denoscope.explorer.tile_address import CELLS
+from denoscope.explorer.tile_picture import TilePicture
 
 
 @pytest.mark.usefixtures("no_tiles")
@@ -106,6 +112,47 @@ def test_a_second_point_is_compared_with_the_first(open_page):
     after = address_of(page)
     assert after["a"] == before["a"] and after["b"] != before["b"]
     assert page.get_attribute("#compare", "aria-pressed") == "false"
+
+
+def test_a_cell_that_was_filled_with_another_label_is_corrected_and_the_panel_says_so(
+    open_page, explorer, monkeypatch
+):
+    """All cells of the tiles are filled in as 9. Those of level 4 arrive after the click."""
+    planes = np.stack([np.full((CELLS, CELLS), byte, np.uint8) for byte in (10, 51, 51, 2)])
+    filled, arriving = TilePicture(planes, finished=True), threading.Event()
+
+    def tiles(_scene, addresses, report, _kind):
+        for address in addresses:
+            if address.level < 4 or arriving.is_set():
+                report(address, filled)
+                report(address, DONE)
+        return [Job(0, list, print) for _ in addresses]
+
+    monkeypatch.setattr(explorer.session, "tiles", tiles)
+    page = open_page("#model=digits&steps=2&level=3&at=1.0,1.0")
+    finish(page)
+    assert color_at(page, 30, 30) == rgba(explorer.session.colors[9])
+    pick(page, 30, 30)
+    label = page.inner_text("#point-title").removeprefix("Becomes ")
+    assert label != "9"
+    assert color_at(page, 30, 30) == rgba(explorer.session.colors[int(label)])
+    assert page.inner_text("#how-known") == "The map had this cell filled in as 9; it is corrected."
+    middle = middle_of(page)
+    page.mouse.move(middle[0] + 31, middle[1] + 31)
+    assert f"· {label} (" in page.inner_text("#cursor")
+    cells = json.loads(saved(page, "cells").read_bytes())
+    assert sum(tile["label"].count(int(label)) for tile in cells["tiles"]) == 1
+    assert sum(tile["status"].count(1) for tile in cells["tiles"]) == 1
+
+    page.evaluate(
+        "location.hash = location.hash.replace('level=3', 'level=4')"
+    )  # the same noise in a finer tile
+    page.wait_for_selector("#work:has-text('computing')")
+    arriving.set()
+    page.locator("#map").press("ArrowUp")
+    finish(page)
+    finer = json.loads(saved(page, "cells").read_bytes())
+    assert sum(tile["label"].count(int(label)) for tile in finer["tiles"]) == 1
 
 
 @pytest.mark.usefixtures("no_tiles")

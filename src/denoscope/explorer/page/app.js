@@ -5,6 +5,7 @@ import { Bookmarks } from "./bookmarks.js";
 import { showCell } from "./cell_panel.js";
 import { ONE, positionOf } from "./exact.js";
 import { growthText } from "./growth.js";
+import { KnownCells } from "./known_cells.js";
 import { find, offerLink, say, sayFailure } from "./messages.js";
 import { showLegend } from "./palette.js";
 import { PlaneMap } from "./plane_map.js";
@@ -17,7 +18,7 @@ import { distanceText, rulerOf } from "./ruler.js";
 import { saveMenu } from "./save_menu.js";
 import { Settings, summaryOf } from "./settings.js";
 import { cursorText, levelText, showWork } from "./status_line.js";
-import { TileStore } from "./tile_store.js";
+import { LABELS, TileStore } from "./tile_store.js";
 import { addressOf, cellKey, cellOfKey, hasScene, sceneOf, startOf, viewOf } from "./view_state.js";
 
 const SETTLE = 60; // milliseconds after the last movement until tiles are asked for
@@ -34,14 +35,17 @@ let drops = 0;
 
 const store = new TileStore({
   onTile: (key) => {
+    if (store.kind === LABELS) known.arrived(key);
     plane.refresh(key);
     showGrowth();
+    showCorrection();
   },
   onWork: (left, error) => {
     showWork(left, error);
     document.body.dataset.work = String(left);
   },
 });
+const known = new KnownCells(store);
 const plane = new PlaneMap(find("map"), store, { moved, resized: wantSoon, chosen, pointed });
 const panel = new PointPanel(find("panel"), {
   stepped: (step) => {
@@ -104,6 +108,7 @@ async function open() {
       facts = found;
       scene = facts.scene;
       store.enter(scene);
+      known.enter(facts);
       panel.offer(facts.layers);
       settings.fill(scene, facts);
       if (facts.shape) image.fill(scene, facts);
@@ -190,6 +195,18 @@ function showGrowth() {
   find("point-growth").textContent = cell ? growthText(store, cell) : "";
 }
 
+/** Take the label of a point, and show it in the tiles that had another one. */
+function correct(cell, answer) {
+  for (const key of known.add(cell, answer)) plane.refresh(key);
+  showCorrection();
+}
+
+function showCorrection() {
+  if (!view || facts.map) return;
+  const texts = view.points.map((cell) => (cell ? known.text(cell) : ""));
+  find("how-known").textContent = texts.map((text, k) => (text && k ? `B: ${text}` : text)).filter(Boolean).join(" ");
+}
+
 async function showPoint() {
   plane.mark(view.points);
   showGrowth();
@@ -215,13 +232,18 @@ async function showPoint() {
       writeAddress();
     }
     if (facts.map) showCell(find("panel"), point);
-    else panel.show(point, { colors: facts.colors, shown: view.shown, step: view.step });
+    else {
+      panel.show(point, { colors: facts.colors, shown: view.shown, step: view.step });
+      correct(view.points[0], point);
+    }
     shown = true;
     say("");
     if (!other || exported || facts.map) return;
     const both = { ...scene, a: cellKey(cell), b: cellKey(other), layers: view.shown.join(",") };
     const answer = await ask("pair", both, request.signal);
-    if (asking === request) pair.show(answer, facts);
+    if (asking !== request) return;
+    pair.show(answer, facts);
+    correct(other, { label: answer.path.at(-1), precision: answer.precision });
   } catch (error) {
     if (asking !== request) return;
     if (!shown) panel.hide(); // it shows another point

@@ -10,9 +10,14 @@ import { LABELS, OUTSIDE, cellBytes } from "./tile_store.js";
  *  @param points those of a page without a server, whose levels end before the precision does */
 export function levelText(level, { length, float32_to: float32To, deepest, map, spacing: stored, points }) {
   if (map) return `level ${level} · cells ${stored.map(distanceText).join(" and ")} apart along u and v`;
-  const precision = level <= float32To ? "float32" : "float64";
+  const precision = precisionOf(level, { float32_to: float32To });
   const end = points ? "the last level of this page" : "precision floor reached";
   return `level ${level} · cells ${distanceText(spacingOf(level, length))} apart · ${precision}${level >= deepest ? ` · ${end}` : ""}`;
+}
+
+/** The precision in which the cells of a level are computed. */
+export function precisionOf(level, { float32_to: float32To }) {
+  return level <= float32To ? "float32" : "float64";
 }
 
 /** Say how many tiles are left, and then the error of one that failed. Screen readers do not read the number, which changes often. */

@@ -74,6 +74,11 @@ export class TileStore {
     return this.tiles.get(`${kind} ${key}`);
   }
 
+  /** The keys of the tiles of a kind. */
+  keys(kind) {
+    return [...this.tiles.keys()].map((name) => name.split(" ")).flatMap(([of, key]) => (of === kind ? [key] : []));
+  }
+
   put(key, tile) {
     const name = `${this.kind} ${key}`;
     if (this.tiles.get(name)?.finished && !tile.finished) return;
