@@ -87,14 +87,14 @@ EXPORTED: dict[str, dict[str, bytes]] = {}
 @pytest.fixture(scope="module", autouse=True)
 def _reference(tmp_path_factory):
     """An uninterrupted recording in each format, and an uninterrupted export in each."""
-    for format in ("zarr", "pt"):
+    for name in ("zarr", "pt"):
         folder = tmp_path_factory.mktemp("reference")
-        recorded(folder, format)
-        REFERENCE[format] = place(folder, format)
-    for format in export.FORMATS:
+        recorded(folder, name)
+        REFERENCE[name] = place(folder, name)
+    for name in export.FORMATS:
         folder = tmp_path_factory.mktemp("exported")
-        exported(folder, format)
-        EXPORTED[format] = files(folder)
+        exported(folder, name)
+        EXPORTED[name] = files(folder)
 
 
 def recordings(format: str) -> dict[str, Scenario]:

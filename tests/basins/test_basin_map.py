@@ -104,11 +104,11 @@ def test_the_callback_sees_the_map_become_finer(mixture, method):
     plane, seen = ds.noise.plane((40, 30), mixture.shape, lengths=(8.0, 6.0), base_seed=1), []
     options = {"steps": 4, "classifier": side, "method": method, "batch_size": 256}
     found = ds.basins.map(mixture, plane, **options, callback=seen.append)
-    computed = [int(map["computed"].sum()) for map in seen]
+    computed = [int(shown["computed"].sum()) for shown in seen]
     assert len(seen) > 2 and computed == sorted(computed) and computed[-1] == int(found["computed"].sum())
-    for map in seen[:-1]:
-        done = map["computed"].values
-        np.testing.assert_array_equal(map["label"].values[done], found["label"].values[done])
+    for shown in seen[:-1]:
+        done = shown["computed"].values
+        np.testing.assert_array_equal(shown["label"].values[done], found["label"].values[done])
         rows, columns = np.nonzero(done)
         for row, column in ((0, 0), (17, 33), (29, 39)):
             distance = (rows - row) ** 2 + (columns - column) ** 2

@@ -1,6 +1,7 @@
 """The denoising loop against plain diffusers loops and closed forms."""
 
 import copy
+import inspect
 import itertools
 import math
 
@@ -361,3 +362,21 @@ def test_a_loop_that_fails_leaves_no_hook(tiny, x, hooks_of, dies_at):
     with pytest.raises(RuntimeError, match="on purpose"):
         ds.sample(tiny, x.batch([0]), steps=STEPS, layers=["conv_in"])
     assert hooks_of(tiny.network) == before
+
+
+def test_sample_takes_the_arguments_of_denoise_and_passes_all_of_them_on(monkeypatch):
+    names = list(inspect.signature(ds.denoise).parameters)
+    assert inspect.signature(ds.sample).parameters == inspect.signature(ds.denoise).parameters
+    passed = []
+    monkeypatch.setattr(
+        "denoscope.sampling.loop.denoise", lambda *args, **options: passed.append((args, options)) or []
+    )
+    values = {name: object() for name in names}
+    ds.sample(**values)
+    ((args, options),) = passed
+    assert dict(zip(names, args, strict=False)) | options == values
+
+
+def test_an_unknown_argument_of_sample_is_reported_by_its_own_name(tiny, x):
+    with pytest.raises(TypeError, match=r"^sample\(\) got an unexpected keyword argument 'stepz'"):
+        ds.sample(tiny, x, stepz=3)

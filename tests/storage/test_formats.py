@@ -163,11 +163,11 @@ def test_plain_readers_see_layers_whatever_their_addresses_are(format, tmp_path)
 
 
 def test_an_attribute_is_written_where_the_format_has_it(tmp_path):
-    for format in FORMATS:
-        write(formats.local_store(tmp_path / format, format), plan_of(format))
-        formats.set_attribute(tmp_path / format, "note", [1, 2])
-        assert formats.open_dataset(LocalStore(tmp_path / format)).attrs["note"] == [1, 2]
-        assert not inspection.inspect(LocalStore(tmp_path / format)).problems
+    for name in FORMATS:
+        write(formats.local_store(tmp_path / name, name), plan_of(name))
+        formats.set_attribute(tmp_path / name, "note", [1, 2])
+        assert formats.open_dataset(LocalStore(tmp_path / name)).attrs["note"] == [1, 2]
+        assert not inspection.inspect(LocalStore(tmp_path / name)).problems
 
 
 def test_a_store_that_cannot_be_read_is_reported_in_one_line(tmp_path, monkeypatch):

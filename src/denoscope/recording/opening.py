@@ -18,7 +18,7 @@ from denoscope.storage.stores.local import LocalStore
 
 
 @arguments_checked
-def open(path: str | os.PathLike[str]) -> Recording:
+def open(path: str | os.PathLike[str]) -> Recording:  # noqa: A001
     """The recording at a path: a store NAME.zarr, or an output folder of .pt files.
 
     Raises: UserError if there is none, or it was written by a newer version of denoscope.

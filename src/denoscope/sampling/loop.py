@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 
@@ -101,10 +100,41 @@ def denoise(
 
 
 @accepts_num_steps
-def sample(denoiser: Denoiser, x_T: NoiseLike, **options: Any) -> torch.Tensor:
-    """x_0 [n, C, H, W] alone, from x_T; takes the arguments of `denoise`."""
+def sample(
+    denoiser: Denoiser,
+    x_T: NoiseLike,
+    *,
+    steps: int = InferenceConfig.num_steps,
+    layers: str | Sequence[str] = (),
+    noise: NoiseKind = InferenceConfig.noise,
+    noise_seed: int = SystemConfig.seed,
+    names: Sequence[str] | None = None,
+    condition: Condition = NOTHING,
+    interventions: Intervention | Sequence[Intervention] = (),
+    lanes: int = InferenceConfig.lanes,
+    sampler_dtype: SamplerDtype = InferenceConfig.sampler_dtype,
+    tf32: bool = InferenceConfig.tf32,
+    timesteps: Sequence[float] = InferenceConfig.timesteps,
+    sigmas: Sequence[float] = InferenceConfig.sigmas,
+) -> torch.Tensor:
+    """x_0 [n, C, H, W] alone, from x_T; the arguments are those of `denoise`."""
     x_0 = torch.empty(0)
-    for step in denoise(denoiser, x_T, **options):
+    for step in denoise(
+        denoiser,
+        x_T,
+        steps=steps,
+        layers=layers,
+        noise=noise,
+        noise_seed=noise_seed,
+        names=names,
+        condition=condition,
+        interventions=interventions,
+        lanes=lanes,
+        sampler_dtype=sampler_dtype,
+        tf32=tf32,
+        timesteps=timesteps,
+        sigmas=sigmas,
+    ):
         x_0 = step.x_after
     return x_0
 

@@ -36,9 +36,9 @@ def write(
                 raise UserError(f"{path} exists and would change; name another folder ({spelled('folder')})")
 
 
-def _content(format: str, arrays: Mapping[str, np.ndarray]) -> bytes:
+def _content(format_name: str, arrays: Mapping[str, np.ndarray]) -> bytes:
     """The bytes of one file."""
-    if format == "npz":
+    if format_name == "npz":
         npz_files.write(file := io.BytesIO(), arrays)
         return file.getvalue()
     from safetensors.numpy import save

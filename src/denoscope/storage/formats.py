@@ -99,9 +99,9 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def local_store(path: Path, format: str) -> LocalStore:
+def local_store(path: Path, format_name: str) -> LocalStore:
     """Return the store of a local recording in a format."""
-    return LocalStore(path, scratch=FORMATS[format].scratch)
+    return LocalStore(path, scratch=FORMATS[format_name].scratch)
 
 
 def stored_format(store: ByteStore) -> str | None:
@@ -203,8 +203,8 @@ def set_attribute(path: Path, name: str, value: Any) -> None:
 
     Raises: UserError if another process writes it.
     """
-    format = stored_format(LocalStore(path)) or "zarr"
-    store, layout = local_store(path, format), FORMATS[format].layout
+    format_name = stored_format(LocalStore(path)) or "zarr"
+    store, layout = local_store(path, format_name), FORMATS[format_name].layout
     with store.lock(layout.LOCK) as held:
         if not held:
             raise UserError(f"{path} is being written by another process; wait for it")
