@@ -24,7 +24,11 @@ CHEAP = (
 
 WRONG = {
     "record --num_steps x": "--num_steps is x; allowed: an integer of at least 1 (see denoscope record --help)",
-    "record --num-steps x": "--num_steps is x; allowed: an integer of at least 1",
+    "record --num-steps x": "--num-steps is x; allowed: an integer of at least 1",
+    "record --num-steps 0": "--num-steps is 0; allowed: an integer of at least 1",
+    "record --num-steps=0 --batch_size 2": "--num-steps is 0; allowed: an integer of at least 1",
+    "record --num-stesp 3": "unknown flag --num-stesp; did you mean --num-steps? (see denoscope record --help)",
+    "record --num_stesp 3": "unknown flag --num_stesp; did you mean --num_steps? (see denoscope record --help)",
     "record --num_steps": "--num_steps has no value; allowed: an integer of at least 1",
     "record --guidance_scale=x": "--guidance_scale is x; allowed: a number of at least 1",
     "record --labels a": "--labels is a; allowed: integers of at least 0",

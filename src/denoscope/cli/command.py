@@ -89,7 +89,8 @@ def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -
     verb = registry.verb(name)
     try:
         parsed = flags.parse(verb, arguments, settings, program)
-        with as_flags(verb.spelling()):
+        spelling = {name: flags.as_typed(flag, arguments) for name, flag in verb.spelling().items()}
+        with as_flags(spelling):
             own_flags, settings = flags.own_flags(verb, parsed), flags.merged(verb, settings, parsed)
             preflight.check(verb, settings)
             with (

@@ -65,9 +65,26 @@ def _check_known(verb: Verb, word: str, program: str) -> None:
         typed, name = word.partition("=")[0], flag[2:].upper()
         raise UserError(f"unknown flag {typed}; {name} is given without a flag (see {program} --help)")
     if flag[2:].removeprefix("no_") not in known and flag[2:] not in known:
-        near = difflib.get_close_matches(flag[2:], known, n=1)
-        suggestion = f"; did you mean --{near[0]}?" if near else ""
-        raise UserError(f"unknown flag {word.partition('=')[0]}{suggestion} (see {program} --help)")
+        typed = word.partition("=")[0]
+        near = [f"--{name}" for name in difflib.get_close_matches(flag[2:], known, n=1)]
+        if near and "-" in typed[2:]:
+            near = [_hyphenated(near[0])]
+        suggestion = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"unknown flag {typed}{suggestion} (see {program} --help)")
+
+
+def as_typed(flag: str, arguments: Sequence[str]) -> str:
+    """A flag with hyphens in place of underscores if the command line spells it so.
+
+    >>> as_typed("--num_steps", ["--num-steps", "0"]), as_typed("--num_steps", [])
+    ('--num-steps', '--num_steps')
+    """
+    hyphenated = _hyphenated(flag)
+    return hyphenated if any(word.partition("=")[0] == hyphenated for word in arguments) else flag
+
+
+def _hyphenated(flag: str) -> str:
+    return flag.replace("_", "-")
 
 
 def _fields(verb: Verb) -> dict[str, tuple[type, Field]]:
@@ -87,7 +104,8 @@ def _explained(verb: Verb, arguments: Sequence[str], problem: str) -> str:
     named = re.search(r"--(\w+)", problem)
     if named and named[1] in fields:
         value, allowed = _typed(named[0], arguments), allowed_in(*fields[named[1]])
-        return f"{named[0]} {f'is {value}' if value else 'has no value'}; allowed: {allowed}"
+        flag = as_typed(named[0], arguments)
+        return f"{flag} {f'is {value}' if value else 'has no value'}; allowed: {allowed}"
     if (stray := re.fullmatch(r"Unrecognized options: (.*)", problem)) is not None:
         word = stray[1].split(", ")[0]
         switch = next((text for text in arguments if text.startswith("--") and text.endswith(f"={word}")), "")
@@ -96,8 +114,8 @@ def _explained(verb: Verb, arguments: Sequence[str], problem: str) -> str:
         return f"unexpected {word!r}; allowed: flags, each with its value"
     missing = [name for name, (_, item) in fields.items() if item.metadata.get("positional")]
     if problem.startswith("Missing from") and missing:
-        help = fields[missing[0]][1].metadata["help"]
-        return f"{missing[0].upper()} is missing; allowed: {help[0].lower()}{help[1:].rstrip('.')}"
+        allowed = fields[missing[0]][1].metadata["help"].rstrip(".")
+        return f"{missing[0].upper()} is missing; allowed: {allowed[0].lower()}{allowed[1:]}"
     return problem
 
 

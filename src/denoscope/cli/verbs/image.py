@@ -29,7 +29,9 @@ class ImageFlags(OwnFlags):
         if (self.tensor_path is None) == (self.folder_path is None):
             raise UserError("name either --tensor-path FILE or --folder-path FOLDER")
         if self.folder_path is not None and not self.folder_path.is_dir():
-            raise UserError(f"--folder-path is {self.folder_path}; allowed: an existing folder")
+            raise UserError(
+                f"{self.spelled('folder_path')} is {self.folder_path}; allowed: an existing folder"
+            )
         parse_step(self.step)
 
 
@@ -44,7 +46,7 @@ def run(settings: Settings, flags: ImageFlags) -> None:
     if flags.folder_path:
         check_finished(flags.folder_path, besides=folder / f"{flags.folder_path.stem}.png")
     if not paths:
-        raise UserError(f"--folder-path is {flags.folder_path}, which holds no .pt tensors")
+        raise UserError(f"{flags.spelled('folder_path')} is {flags.folder_path}, which holds no .pt tensors")
     source = flags.folder_path or paths[0]
     overwrite = settings.inference.overwrite
     written = []

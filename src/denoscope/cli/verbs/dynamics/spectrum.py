@@ -42,7 +42,7 @@ class SpectrumFlags(MeasureFlags):
         super().__post_init__()
         if self.layer is None and self.layer_step != SpectrumFlags.layer_step:
             raise UserError(
-                f"--layer_step is {self.layer_step}, but no layer is named; name one (--layer) or leave out the step"
+                f"{self.spelled('layer_step')} is {self.layer_step}, but no layer is named; name one (--layer) or leave out the step"
             )
 
     @property
