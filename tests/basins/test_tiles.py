@@ -113,3 +113,8 @@ def test_parts_that_do_not_exist_are_refused(linear, plane):
         ds.basins.tiles(linear, plane, cells=1, steps=2, classifier=disk)
     with pytest.raises(ds.UserError, match="is not a plane"):
         ds.basins.tiles(linear, ds.noise.random(4, linear.shape), steps=2, classifier=disk)
+
+
+def test_tiles_are_shown_in_one_line(linear, plane):
+    tiles = ds.basins.tiles(linear, plane, cells=32, steps=2, classifier=disk)
+    assert repr(tiles) == f"<Tiles of 32 × 32 cells of {tiles.plane!r}, 2 steps>" and "\n" not in repr(tiles)

@@ -243,8 +243,8 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "--tensor_pat plane.pt": ["--tensor_pat;", "--tensor_path"],
         "": ["--tensor-path", "--folder-path"],
         "--tensor-path none.pt": ["none.pt"],
-        "--folder_path nowhere": ["--folder-path is nowhere", "folder"],
-        "--folder_path hollow": ["--folder-path is hollow", ".pt"],
+        "--folder_path nowhere": ["--folder_path is nowhere", "folder"],
+        "--folder_path hollow": ["--folder_path is hollow", ".pt"],
         "--folder_path noises --step last": ["--step is 'last'", "noise"],
     },
     "classify": {

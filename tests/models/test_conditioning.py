@@ -517,3 +517,18 @@ def test_labels_may_be_numbers_or_vectors(make_unet, make_scheduler, by_hand, tm
         ds.UserError, match=r"labels is \(0.5,\); allowed: integers of at least 0 .*condition"
     ):
         ds.record(denoiser, x, steps=2, labels=[0.5])
+
+
+def test_a_condition_is_shown_in_one_line_with_the_shapes_of_its_inputs():
+    prompt = {
+        "encoder_hidden_states": torch.zeros(2, 77, 768),
+        "added_cond_kwargs": {"time_ids": torch.zeros(2, 6)},
+    }
+    inputs = "encoder_hidden_states [2, 77, 768], added_cond_kwargs.time_ids [2, 6]"
+    assert repr(Condition(prompt)) == f"<Condition inputs: {inputs}>"
+    assert repr(Condition()) == "<Condition inputs: none>"
+    both = Condition(prompt, prompt, scale=7.5, branches="cond,uncond")
+    assert repr(both) == (
+        f"<Condition inputs: {inputs}; unconditional: {inputs}; scale 7.5; branches cond,uncond>"
+    )
+    assert all(text in both._repr_html_() for text in (inputs, "unconditional", "7.5", "cond,uncond"))

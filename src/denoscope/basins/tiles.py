@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import xarray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tiles:
     """The maps of the parts of a plane; made by `tiles`.
 
@@ -42,6 +42,10 @@ class Tiles:
     cells: int
     audit: int
     cache: Path | None
+
+    def __repr__(self) -> str:
+        described = f"{self.cells} × {self.cells} cells of {self.plane!r}"
+        return f"<Tiles of {described}, {self.labelling.loop.steps} steps>"
 
     def __call__(self, level: int, x: int, y: int) -> xarray.Dataset:
         """The finished map of a part, as `basins.map` returns it.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from denoscope.foundation import tensor_files
+from denoscope.foundation import html_repr, tensor_files
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe, parse_real
@@ -22,7 +22,7 @@ UNCONDITIONAL = "uncond."
 GUIDED = ("uncond", "cond")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Condition:
     """Further inputs of the network by name, with one row per sample or one row for all.
 
@@ -63,6 +63,23 @@ class Condition:
                 f"{spelled('branches')} is given without guidance; give unconditional inputs, or labels with "
                 f"{spelled('guidance_scale')} above 1, or leave it out"
             )
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{name}: {text}" if name in ("inputs", "unconditional") else f"{name} {text}"
+            for name, text in self._shown().items()
+        ]
+        return f"<Condition {'; '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        return html_repr.table("Condition", self._shown())
+
+    def _shown(self) -> dict[str, str]:
+        """Inputs by their shapes, and the guidance if there is one."""
+        shown = {"inputs": _described(self.inputs)}
+        if self.unconditional is not None:
+            shown |= {"unconditional": _described(self.unconditional), "scale": f"{self.scale:g}"}
+        return shown | ({"branches": ",".join(self.branches)} if self.branches else {})
 
     @property
     def guided(self) -> bool:
@@ -259,6 +276,15 @@ def shapes(inputs: Inputs) -> str:
         for name, value in _flat(inputs).items()
         if isinstance(value, torch.Tensor)
     )
+
+
+def _described(inputs: Inputs) -> str:
+    """The names of all inputs, with the shapes of tensors and short descriptions of other values."""
+    texts = [
+        f"{name} {list(value.shape) if isinstance(value, torch.Tensor) else describe(value)}"
+        for name, value in _flat(inputs).items()
+    ]
+    return ", ".join(texts) or "none"
 
 
 def _nested(named: Mapping[str, torch.Tensor]) -> dict[str, Any]:
