@@ -53,6 +53,7 @@ def run(
         samples=tuple(plane.names),
         files=tuple(output / file_of("final", name, {}) for name in plane.names),
         labels=classify_finite(x_0, classifier),
+        threads=torch.get_num_threads(),
     )
     written = predictions.write(output, overwrite=replaces)
     with staged_files(pictures / PLANE, overwrite=replaces) as staged:

@@ -39,6 +39,8 @@ class Predictions:
     samples: tuple[str, ...]
     files: tuple[Path, ...]
     labels: Labels
+    threads: int
+    """The number of CPU threads that computed the labels; the last bits of confidence and margin depend on it."""
 
     def planes(self) -> dict[str, np.ndarray]:
         """Each plane's label grid [ny, nx] by the plane's name; −1 where a cell is missing, or no digit."""
@@ -55,6 +57,7 @@ class Predictions:
                 "label": int(self.labels.label[row]),
                 "confidence": _or_none(self.labels.confidence[row]),
                 "margin": _or_none(self.labels.margin[row]),
+                "threads": self.threads,
             }
             | ({} if self.labels.likeness is None else {"likeness": _or_none(self.labels.likeness[row])})
             for row, (sample, file) in enumerate(zip(self.samples, self.files, strict=True))
@@ -110,7 +113,8 @@ def predict(config: ClassifierConfig) -> Predictions:
                 f"{list(images[0].shape)}; keep images of one shape in a folder"
             )
     classifier = Classifier.configured(images[0].shape, config)
-    return Predictions(tuple(files), tuple(files.values()), classify_finite(torch.stack(images), classifier))
+    labels = classify_finite(torch.stack(images), classifier)
+    return Predictions(tuple(files), tuple(files.values()), labels, torch.get_num_threads())
 
 
 def _check_planes(files: Iterable[Path]) -> None:

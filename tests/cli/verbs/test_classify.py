@@ -34,6 +34,9 @@ def test_classify_reads_the_results_of_the_last_recording(recorded, here):
     before = (here / "outputs" / "predictions.json").read_bytes()
     call("classify")
     assert (here / "outputs" / "predictions.json").read_bytes() == before
+    for threads in (1, 2):
+        call(f"classify --threads {threads} --output with_{threads}")
+        assert [entry["threads"] for entry in predictions(f"with_{threads}").values()] == [threads] * 3
 
 
 def test_an_image_that_shows_no_digit_gets_label_minus_one_with_reject(here, refused, capsys):
