@@ -1,6 +1,7 @@
 """Maps of basins: closed forms, the same labels as plain sampling, and the same bits after batching and interrupts."""
 
 import signal
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ from torch import nn
 
 import denoscope as ds
 from denoscope.dynamics.known import analytic_models as models
-from denoscope.foundation import checkpoint
+from denoscope.foundation import checkpoint, memory
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.threads import threads_set_to
 from denoscope.models.classifier import lenet
+from denoscope.noise.plane_grid import CELL_BYTES
 
 
 def side(images):
@@ -282,6 +284,29 @@ def test_invalid_arguments_are_refused(tiny, mnist):
             measure(plane, tiny)
         with pytest.raises(ds.UserError, match="steps is 0; allowed"):
             measure(tiny, plane, steps=0, classifier=side)
+
+
+@pytest.mark.parametrize("method", ["exact", "adaptive"])
+def test_a_map_beyond_the_memory_is_refused_and_the_estimate_is_that_of_its_peak(
+    mixture, monkeypatch, method
+):
+    plane = ds.noise.plane((300, 300), mixture.shape, lengths=(8.0, 6.0), base_seed=1)
+    options = {"steps": 1, "classifier": side, "lanes": 256, "batch_size": 1024, "method": method}
+    ds.basins.map(mixture, ds.noise.plane((9, 9), mixture.shape), **options)  # imports what it needs
+    tracemalloc.start()
+    ds.basins.map(mixture, plane, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.5 * CELL_BYTES < peak / len(plane) < 1.05 * CELL_BYTES
+
+    def never(_images):
+        raise AssertionError
+
+    monkeypatch.setattr(memory, "_free_on_host", lambda: CELL_BYTES * 90_000 - 1)
+    with pytest.raises(
+        ds.UserError, match=r"^plane of 90,000 noises takes 11\.2 MiB of memory, and 11\.2 MiB are free$"
+    ):
+        ds.basins.map(mixture, plane, **options | {"classifier": never})
 
 
 def test_the_package_shows_its_public_names_and_understands_num_steps(mixture):

@@ -1,8 +1,10 @@
 """Impossible sizes, pipes and odd names are refused in one line, before memory is allocated."""
 
 import json
+import math
 import os
 import shutil
+import tracemalloc
 
 import damaged_files as corpus
 import numpy as np
@@ -13,6 +15,7 @@ from command_line import check_refusal
 import denoscope as ds
 from denoscope import cli
 from denoscope.config import ClassifierConfig
+from denoscope.foundation import memory
 from denoscope.recording.predictions import predict
 from denoscope.storage import layout_checksums
 from denoscope.storage.stores.local import LocalStore
@@ -155,6 +158,40 @@ def test_a_plane_that_memory_cannot_hold_is_lazy_and_not_measured(tiny):
     for measure in (ds.basins.map, ds.dynamics.plane_growth):
         with pytest.raises(ds.UserError, match=r"1,000,000,000,000 noises takes .* of memory"):
             measure(tiny, plane)
+
+
+@pytest.mark.parametrize("counts", [(10**13, 2), (2, 10**13), (2**62, 2), (10**9, 10**9), (2**40, 2**40)])
+def test_a_plane_whose_coordinates_memory_cannot_hold_is_refused_before_they_are_made(
+    tiny, monkeypatch, counts
+):
+    """Memory is free for 10⁹ numbers, which would take seconds to make; Python counts no more than 2⁶³ − 1 noises."""
+    monkeypatch.setattr(memory, "_free_on_host", lambda: 8 * 10**9)
+    whole = rf"counts gives {math.prod(counts):,} noises: their plane takes [\d.]+ [GT]iB of memory, and 7\.5 GiB are free"
+    tracemalloc.start()
+    with pytest.raises(ds.UserError, match=f"^{whole}$"):
+        ds.noise.plane(counts, tiny.shape)
+    with pytest.raises(ds.UserError, match=f"^{whole}$"):
+        ds.noise.plane_through(*ds.noise.random(3, tiny.shape), counts)
+    monkeypatch.setattr(memory, "_free_on_host", lambda: 2**80)
+    too_many = "is too large; allowed: up to 9,223,372,036,854,775,807 noises"
+    with pytest.raises(
+        ds.UserError, match=too_many if math.prod(counts) >= 2**63 else "the spacing of cells"
+    ):
+        ds.noise.plane(counts, tiny.shape)
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("counts", ["10000000000000 2", "4611686018427387904 2"])
+@pytest.mark.parametrize("command", ["basins map", "basins zoom", "dynamics growth", "noise plane"])
+def test_planes_that_memory_cannot_hold_are_refused_at_the_command_line(tmp_path, capsys, command, counts):
+    output = "--inputs" if command == "noise plane" else "--output"
+    target = tmp_path / ("noises" if command == "noise plane" else "out.npz")
+    message = refused(
+        capsys, f"{command} --model digits --num_prompts_per_direction {counts} {output} {target}"
+    )
+    assert "--num_prompts_per_direction gives " in message and "TiB of memory" in message
+    assert "GiB are free" in message and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("iterations", [10**13, 10**30])

@@ -134,7 +134,11 @@ class PlaneNoise(NoiseSet):
         Rounding moves each value uniformly within half of the spacing s of floating-point numbers, which changes the step
         between two noises by √(Σ s²/6) (L2); s is taken at the first cell.
         """
-        first = self.tensor(0).abs()
+        corner = [
+            center - length / 2 if count > 1 else center
+            for count, length, center in zip(self.counts, self.lengths, self.center, strict=True)
+        ]
+        first = self.at([corner])[0].abs()
         values = first if first.dtype == torch.float64 else first.float()  # NumPy has no bfloat16
         coarser = torch.finfo(self.dtype).eps / torch.finfo(values.dtype).eps
         spacing = np.spacing(values.numpy()).astype(np.float64) * coarser

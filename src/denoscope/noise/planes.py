@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import sys
 from typing import Any, get_args
 
 import torch
 
 from denoscope.config import DefaultConfig, Geometry
+from denoscope.foundation import memory
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import check_flag, parse_choice, parse_integer, parse_real
@@ -28,6 +30,8 @@ SHARE = 1 / 3
 """The length of a spherical plane along each axis by default, in parts of the circumference."""
 FLAT_LENGTHS = (2000.0, 3000.0)
 """The lengths of a flat plane by default."""
+TICK_BYTES = 24
+"""The memory of one coordinate along an axis while the coordinates are made."""
 
 
 def plane(
@@ -63,7 +67,8 @@ def plane(
             it, planes of 2, 4, 8, … times as many cells contain the same points.
 
     Raises: UserError if rounding to float32 moves cells by more than a tenth of their distance (it states the smallest
-        length), or if a length exceeds the circumference of the sphere.
+        length), if a length exceeds the circumference of the sphere, or if the memory does not hold the coordinates along
+        an axis.
     """
     shape, geometry = check_shape(shape), _parse_geometry(geometry)
     seeds = parse_pair(direction_seeds, "direction_seeds", parse_integer)
@@ -132,6 +137,7 @@ def tile(whole: PlaneNoise, level: int, x: int, y: int, cells: int) -> PlaneNois
     parts = 2 ** parse_integer(level, "level", maximum=LARGEST_LEVEL)
     at = [parse_integer(value, name, maximum=parts - 1) for name, value in (("x", x), ("y", y))]
     count = parse_integer(cells, "cells", minimum=1)
+    _check_size((count, count), "cells")
     middles = [(place + 0.5) / parts - 0.5 for place in at]
     noises = dataclasses.replace(
         whole,
@@ -163,8 +169,10 @@ def _checked(
 ) -> PlaneNoise:
     """The plane, if its arguments are in range and its cells apart."""
     check_flag(endpoint, "endpoint")
+    counts = parse_pair(counts, "counts", functools.partial(parse_integer, minimum=1))
+    _check_size(counts, "counts")
     noises = PlaneNoise(
-        counts=parse_pair(counts, "counts", functools.partial(parse_integer, minimum=1)),
+        counts=counts,
         lengths=parse_pair(lengths, "lengths", functools.partial(parse_real, above=0, maximum=LARGEST)),
         center=parse_pair(center, "center", functools.partial(parse_real, minimum=-LARGEST, maximum=LARGEST)),
         frame=frame,
@@ -179,6 +187,14 @@ def _checked(
 def _parse_geometry(geometry: Any) -> Geometry:
     parse_choice(geometry, "geometry", get_args(Geometry))
     return geometry
+
+
+def _check_size(counts: tuple[int, int], argument: str) -> None:
+    """Refuse a plane whose coordinates the memory does not hold, or with more noises than can be numbered."""
+    what = f"{spelled(argument)} gives {math.prod(counts):,} noises: their plane"
+    memory.check_fits(TICK_BYTES * sum(counts), what)
+    if math.prod(counts) > sys.maxsize:
+        raise UserError(f"{what} is too large; allowed: up to {sys.maxsize:,} noises")
 
 
 def _check_circumference(noises: PlaneNoise) -> None:
