@@ -22,7 +22,7 @@ import xarray
 import denoscope as ds
 from benchmarks.bar import Bar
 from benchmarks.clock import interleaved
-from denoscope.config import Method
+from denoscope.config import MAP_LANES, Method
 from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.label_plane import beside_boundary
 
@@ -59,7 +59,7 @@ class Found:
     plane: str
     cells: int
     share: float
-    """Of the network rows of brute force; audit and probes included."""
+    """Of the network rows of brute force; audit, probes and the padding of calls included."""
     boundary: float
     """Share of the cells beside a cell of another label."""
     wrong: float
@@ -94,13 +94,18 @@ def compared(options: Options, plane: str, cells: int) -> Found:
     return Found(
         plane,
         cells,
-        share=float(found["computed"].mean()),
+        share=found.attrs["network_rows"] / rows_of(label.size),
         boundary=float(beside_boundary(label).mean()),
         wrong=float(np.mean(label[rows, columns] != truth)),
         bound=audit.missed(0.999) / label.size,
         seconds=seconds,
         time_share=seconds / brute,
     )
+
+
+def rows_of(cells: int) -> int:
+    """The network rows of brute force: all cells, in whole calls."""
+    return -(-cells // MAP_LANES) * MAP_LANES
 
 
 def _cells_to_compare(found: xarray.Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -206,7 +211,7 @@ def map_bars(options: Options) -> Iterator[Bar]:
 def main(options: Options) -> None:
     """Print all bars."""
     print(
-        f"{options.model}, {options.steps} steps, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        f"{options.model}, {options.steps} steps, {MAP_LANES} lanes, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     for bar in [*map_bars(options), *rate_bars(options)]:
         print(bar)

@@ -138,6 +138,24 @@ def test_the_order_of_work_is_the_same_every_time_and_the_seed_moves_the_inner_c
     assert np.array_equal(one, again) and not np.array_equal(one, other)
 
 
+def test_cells_that_are_needed_at_the_same_time_are_asked_for_together():
+    """The second request holds the corners of the halves of 16² blocks at the boundary, and a cell inside each other block."""
+    truth = disk((256, 256))
+    found = Refinement(np.full(truth.shape, -9), np.full(truth.shape, np.nan), (1.0, 1.0), 16)
+    asked = []
+    for place in found.requests(audit=0):
+        asked.append(np.stack(place))
+        found.label[place] = truth[place]
+    edges = [*range(0, 255, 16), 255]
+    at = truth[np.ix_(edges, edges)]
+    differ = (at[:-1, :-1] != at[1:, 1:]) | (at[:-1, :-1] != at[1:, :-1]) | (at[:-1, :-1] != at[:-1, 1:])
+    _, (rows, columns), *_ = asked
+    on_halves = np.isin(rows, [*range(0, 255, 8), 247, 255]) & np.isin(columns, [*range(0, 255, 8), 247, 255])
+    inside = np.stack([rows, columns])[:, ~on_halves] // 16
+    assert np.count_nonzero(on_halves) > differ.sum() and len(inside.T) > 0.9 * np.count_nonzero(~differ)
+    assert not differ[tuple(inside)].any()
+
+
 def test_checked_cells_are_random_filled_ones_and_take_their_computed_label():
     truth = disk((128, 128))
     truth[70:72, 5] = 2  # an island of two cells between the computed ones

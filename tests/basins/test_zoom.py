@@ -87,15 +87,23 @@ def test_denoised_noises_are_those_that_the_network_gets(mixture, plane):
         classified.append(len(images))
         return side(images)
 
+    rows = []
+    hook = mixture.network.register_forward_pre_hook(lambda _network, inputs: rows.append(len(inputs[0])))
     for method in ("exact", "adaptive"):
         classified.clear()
+        rows.clear()
         options = {**FAST, "audit": None} if method == "exact" else FAST
         found = ds.basins.zoom(mixture, plane, classifier=counted, levels=2, method=method, **options)
         checked = found["rounding_checked"].sum(("y", "x")).values
         computed = found["computed"].sum(("y", "x")).values
         assert (checked > 10).all()
         np.testing.assert_array_equal(found["denoised"], computed + 3 * checked + 16)
+        # The search takes 257 noises and then 127 at a time, and one call of the network identifies it.
+        search = 384 + 128 * (found.attrs["search_denoised"] - 257) // 127
+        assert sum(rows) == 4 * (search + int(found["network_rows"].sum())) + 128
+        assert (found["network_rows"] > found["denoised"]).all()
         assert found.attrs["search_denoised"] + (found["denoised"] - 16).sum() == sum(classified)
+    hook.remove()
 
 
 def test_filled_cells_of_a_level_are_checked_and_wrong_ones_counted(mixture, plane):

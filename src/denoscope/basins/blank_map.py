@@ -34,7 +34,7 @@ def blank_map(
     return xarray.Dataset(
         {name: (("y", "x"), values) for name, values in empty_cells(grid.shape, nothing, marks).items()},
         coords=grid.coords,
-        attrs={**attrs, "warnings": []},
+        attrs={**attrs, "network_rows": 0, "warnings": []},
     )
 
 

@@ -55,6 +55,9 @@ class MapCells:
             place = rows[first : first + together], columns[first : first + together]
             answers = self.labelling(self.plane.batch(self.grid.noise_at(*place).tolist()))
             self._enter(place, answers)
+            # A file of an earlier version does not say how many rows it took so far.
+            if "network_rows" in self.data.attrs:
+                self.data.attrs["network_rows"] += self.labelling.loop.rows_of_whole_calls(len(place[0]))
             if self.cache is not None:
                 self.cache.add(self.grid.plane.u[place[1]], self.grid.plane.v[place[0]], answers)
             yield

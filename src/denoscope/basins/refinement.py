@@ -88,6 +88,7 @@ class Refinement:
     def requests(self, audit: int) -> Iterator[Request]:
         """Rows and columns of cells to compute, in groups whose cells do not depend on each other.
 
+        A group holds all cells that are known to be needed, since each group ends with a call of the network that is not full.
         The caller writes their labels to `label` before the next request. After the last one every cell has a label.
 
         Args:
@@ -109,12 +110,12 @@ class Refinement:
             close = have_interior(blocks) & (self._smallest_gap(blocks) < REACH * self._change(blocks))
             self._predict(blocks[differ & ~large])
             agreeing = blocks[~differ & ~close]
+            opened = blocks[np.where(differ, large, close)]
             cells, inside = inner_cells(agreeing, self._places)
-            yield from self._ask(*cells)
+            yield from self._ask(*_joined(cells, corners(halves(opened))))
             odd = np.zeros(len(agreeing), bool)
             odd[inside] = self.label[cells] != self.label[agreeing[inside, TOP], agreeing[inside, LEFT]]
             self._fill(agreeing[~odd])
-            opened = blocks[np.where(differ, large, close)]
             blocks = halves(np.concatenate([opened, agreeing[odd]]))
             yield from self._ask(*corners(blocks))
 
@@ -211,3 +212,11 @@ class Refinement:
         gap, growth = self.gap[rows, columns], self._growth[rows, columns]
         backed = (self.label[rows, columns] == self.label) & (gap > growth * distance)
         self.status[backed & (self.status == PROBED)] = BACKED
+
+
+def _joined(one: Request, other: Request) -> Request:
+    """The cells of both requests."""
+    rows, columns = (
+        np.concatenate([np.ravel(part) for part in axis]) for axis in zip(one, other, strict=True)
+    )
+    return rows, columns

@@ -10,6 +10,7 @@ import torch
 from denoscope.basins.labelling import Labelling
 from denoscope.config import LANES
 from denoscope.foundation.threads import threads_set_to
+from denoscope.sampling.settings import Loop
 
 REPEATS = 3
 """How often each noise is denoised again."""
@@ -23,12 +24,22 @@ def changes_with_rounding(
     Another number of rows, half as many where that is allowed, goes through the network at a time; one thread computes instead of several, or
     two instead of one; each number of x_T moves to the next one of its precision, up or down at random.
     """
-    lanes, threads = labelling.loop.lanes, torch.get_num_threads()
-    regrouped = dataclasses.replace(labelling, loop=dataclasses.replace(labelling.loop, lanes=_others(lanes)))
+    threads = torch.get_num_threads()
+    regrouped = dataclasses.replace(labelling, loop=_regrouped(labelling.loop))
     found = [regrouped(x_T)["label"], labelling(_rounded(x_T, draws))["label"]]
     with threads_set_to(1 if threads > 1 else 2):
         found.append(labelling(x_T)["label"])
     return np.any([other != label for other in found], axis=0)
+
+
+def rows_of_checks(loop: Loop, count: int) -> int:
+    """How many rows go through the network to denoise so many noises again, with the padding of each call."""
+    return (REPEATS - 1) * loop.rows_of_whole_calls(count) + _regrouped(loop).rows_of_whole_calls(count)
+
+
+def _regrouped(loop: Loop) -> Loop:
+    """The loop with another number of lanes."""
+    return dataclasses.replace(loop, lanes=_others(loop.lanes))
 
 
 def _others(lanes: int) -> int:

@@ -80,7 +80,8 @@ def zoom(
     label changes when they are denoised in other lanes, by another number of threads, or with the last bit of x_T changed.
     Along `level` are `half_width` (L2), `dimension` (`boundary_dimension`), `uncertainty_exponent` (of neighbouring cells),
     `curvature` of the boundary (1/L2) with `curvature_error`, `growth`, `unstable_share`, the number of noises that were
-    `denoised`, and the numbers of cells that were `filled`, `checked` and `wrong`. `growth` is
+    `denoised`, `network_rows`, which also counts the padding of each call, and the numbers of cells that were `filled`,
+    `checked` and `wrong`. `growth` is
     ln √(mean of ‖x_0(δ) − x_0(−δ)‖²/‖2δ‖²) over directions of δ from the middle to the edge, for the whole map. Along
     `decade` are `decade_dimension`, from the box counts of all its levels, and the `verdict` with its `reason`.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NUMBERS = ("dimension", "uncertainty_exponent", "curvature", "curvature_error", "growth", "unstable_share")
 INTERVALS = ("dimension_interval", "uncertainty_interval")
-COUNTS = ("denoised", "filled", "checked", "wrong")
+COUNTS = ("denoised", "network_rows", "filled", "checked", "wrong")
 MARKS = ("computed", "rounding_checked", "unstable")
 ENDS = {
     "precision": "cells of a further level would be closer than the precision of x_T resolves",

@@ -15,7 +15,7 @@ from denoscope.basins.map_cells import MapCells
 from denoscope.basins.methods import is_adaptive
 from denoscope.basins.random_cells import random_cells
 from denoscope.basins.zooming import level_measures
-from denoscope.basins.zooming.rounding_floor import REPEATS, changes_with_rounding
+from denoscope.basins.zooming.rounding_floor import REPEATS, changes_with_rounding, rows_of_checks
 from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.label_plane import beside_boundary
 from denoscope.noise.plane_grid import PlaneGrid
@@ -65,10 +65,13 @@ class ZoomLevels:
         self.data["u"].values[level], self.data["v"].values[level] = part.u, part.v
         checked = self._check(level, part)
         audit = audit_of(found)
-        labels = found["label"].values
+        labels, loop = found["label"].values, self.labelling.loop
         measured: dict[str, object] = {
             "growth": level_measures.growth(self.labelling, part),
             "denoised": int(found["computed"].sum()) + REPEATS * checked + 2 * level_measures.DIRECTIONS,
+            "network_rows": found.attrs["network_rows"]
+            + rows_of_checks(loop, checked)
+            + loop.rows_of_whole_calls(2 * level_measures.DIRECTIONS),
             **dataclasses.asdict(audit),
         }
         if np.ptp(labels):

@@ -10,6 +10,7 @@ from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import condition_of, load, plane_of
 from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
+from denoscope.cli.verbs.basins.network_rows import log_rows
 from denoscope.config import ADAPTIVE_FROM, MAP_AUDIT, MAP_LANES, MAP_METHOD, Method, Settings
 from denoscope.foundation.checked import at_least, option
 
@@ -87,6 +88,7 @@ def run(settings: Settings, flags: MapFlags) -> None:
         LOGGER.info(
             "the plane is spherical: each noise has the norm of the base (--geometry flat: a flat plane)"
         )
+    log_rows(result.attrs.get("network_rows"), result["label"].size, inference.lanes)
     warn(result.attrs["warnings"])
     flags.print_paths()
 
