@@ -62,6 +62,27 @@ def test_tiles_take_points_from_the_cache_and_leave_theirs_when_cancelled(bars, 
     assert rows(lambda: fresh(0, 0, 0)) >= every
     assert rows(lambda: finer.append(fresh(1, 0, 0))) > rows(lambda: finer.append(tiles(1, 0, 0))) > 0
     assert finer[1].identical(finer[0])
+    assert (
+        rows(lambda: tiles.lattice(0, 0, 0, every=2))
+        == 0
+        < rows(lambda: fresh.lattice(0, 0, 0, every=2))
+        == 16
+    )
+
+
+def test_a_lattice_is_every_nth_cell_of_the_whole_map(linear, plane):
+    options = {"steps": 2, "classifier": disk}
+    part = ds.noise.plane(
+        (8, 8), linear.shape, lengths=(8.0, 4.0), center=(0.5, 0.25), base_seed=1, endpoint=False
+    ).in_precision(torch.float64)
+    expected = ds.basins.map(linear, part, **options)
+    found = ds.basins.tiles(linear, plane, cells=32, **options).lattice(0, 0, 0, every=4)
+    assert set(found) == set(expected) and found["computed"].all() and found.sizes == expected.sizes
+    for name in found:
+        np.testing.assert_array_equal(found[name], expected[name])
+    for axis in "uv":
+        np.testing.assert_array_equal(found[axis], expected[axis])
+    assert len(np.unique(found["label"])) == 2
 
 
 def test_refinements_are_coarse_first_and_end_in_the_tile(linear, plane):

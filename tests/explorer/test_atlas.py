@@ -32,6 +32,22 @@ def atlas():
     return Atlas(SCENE, Models("digits", device="cpu").denoiser, None)
 
 
+@pytest.mark.parametrize("clip_sample", [True, False])
+def test_a_link_decides_whether_x_0_is_clipped_whatever_the_explorer_was_started_with(atlas, clip_sample):
+    """The model's own scheduler clips, so the other choice has another confidence somewhere."""
+    address, fields = TileAddress(2, 1, 1), {"model": "digits", "steps": "5"}
+    own, picture = (
+        next(Atlas(Scene.of_fields(texts), atlas.load, None).coarse(address))
+        for texts in (fields, {**fields, "clip_sample": str(int(clip_sample))})
+    )
+    plane = atlas.plane.tile(address, torch.float32, 8)
+    denoiser = ds.load("digits", clip_sample=clip_sample, device="cpu", dtype="float32")
+    classes = ds.classify(ds.sample(denoiser, plane, steps=5, lanes=64))
+    expected = np.stack([classes.label + 1, (classes.confidence * 255).round()]).reshape(2, 8, 8)
+    np.testing.assert_array_equal(picture.planes[:2, ::8, ::8], expected.transpose(0, 2, 1))
+    assert np.array_equal(own.planes, picture.planes) is clip_sample
+
+
 @pytest.fixture(scope="module")
 def boundary(atlas):
     """A tile of level 2 with more than one class, finished."""

@@ -6,8 +6,10 @@ import pytest
 from command_line import check_refusal, refuse
 
 from denoscope.cli.command import main
+from denoscope.cli.verbs import explore
 from denoscope.explorer.models import Models
 from denoscope.explorer.saving import exported_view
+from denoscope.explorer.server import running
 from denoscope.models import bundled
 from denoscope.models.loading import required_inputs_of
 
@@ -56,6 +58,34 @@ def test_a_view_is_written_as_one_page(tmp_path, monkeypatch, capsys, layer):
     page = (tmp_path / "view.html").read_text()
     assert page.count('"0/0/0"') == (2 if layer == "growth" else 1), "the growth is there only if it is shown"
     assert '"0/16/32"' in page and '"0/48/32"' in page and "Leaflet" in page
+
+
+LINKED = {
+    "--scheduler ddpm": {"scheduler": "ddpm"},
+    "--clip_sample False": {"clip_sample": "0"},
+    "--dtype float64": {"dtype": "float64"},
+    "--num_steps 3": {"steps": "3"},
+    "--lanes 8": {"lanes": "8"},
+    "--seed 5": {"noise_seed": "5"},
+    "--reject": {"reject": "1"},
+    "--base_seed 4": {"base_seed": "4"},
+    "--direction_seeds 4 5": {"direction_seeds": "4,5"},
+    "--geometry flat": {"geometry": "flat"},
+    "--side 4.5": {"length": "4.5"},
+}
+"""Every flag that decides labels, and the field of a link that keeps it."""
+
+
+def test_every_flag_that_decides_labels_stands_in_the_link(monkeypatch):
+    sessions = []
+    monkeypatch.setattr(running, "serve", lambda _, close, **__: sessions.append(close.__self__))
+    for flag, fields in LINKED.items():
+        main(["explore", "digits", *flag.split()])
+        sessions[-1].close()
+        assert sessions[-1].start.fields == {"model": "digits", **fields}
+    used = " ".join(explore.VERB.flags.values()).split()
+    named = {name.rpartition(":")[2] for name in used} - {"device", "threads", "overwrite"}
+    assert named == {flag.split()[0].removeprefix("--") for flag in LINKED} - {"side"}
 
 
 @pytest.mark.parametrize("flags", ["--no_browser", "--export page.html"])

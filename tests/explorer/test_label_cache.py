@@ -1,11 +1,14 @@
 """The file of known points: its bound, and two explorers that use it at the same time."""
 
+import base64
+import dataclasses
 import itertools
 import sqlite3
 from contextlib import closing
 
 import numpy as np
 import pytest
+import torch
 
 from denoscope.basins import point_cache
 from denoscope.basins.labelling import Labelling
@@ -55,11 +58,57 @@ def test_two_explorers_share_a_file_while_both_are_at_work(cache, models, expect
 
 
 def test_points_of_the_file_are_not_computed_again(cache, models, expected, monkeypatch):
+    (coarse,) = Atlas(SCENE, models.denoiser, cache).coarse(TILE)
+    assert points_in(cache) == 64
     *_, first = Atlas(SCENE, models.denoiser, cache).fine(TILE)
     monkeypatch.setattr(Labelling, "__call__", lambda *_: pytest.fail("computed again"))
+    (known,) = Atlas(SCENE, models.denoiser, cache).coarse(TILE)
     *_, again = Atlas(SCENE, models.denoiser, cache).fine(TILE)
     np.testing.assert_array_equal(first.planes, expected[TILE])
     np.testing.assert_array_equal(again.planes, expected[TILE])
+    np.testing.assert_array_equal(known.planes, coarse.planes)
+
+
+IMAGE = base64.urlsafe_b64encode(bytes(range(0, 256, 4))).decode().rstrip("=")
+OTHERS = [
+    {"scheduler": "ddpm"}, {"clip_sample": False}, {"steps": 3}, {"base_seed": 1},
+    {"direction_seeds": (1, 2)}, {"geometry": "flat"}, {"dtype": "float64"}, {"lanes": 8}, {"noise_seed": 9}, {"reject": True},
+    {"image": IMAGE}, {"image": IMAGE, "image_level": "1"}, {"image": IMAGE[::-1]},
+    {"through": (1, 2, 3)}, {"through": (1, 2, 4)},
+]  # fmt: skip
+
+
+def coarse_of(models, cache, **others):
+    scene = dataclasses.replace(SCENE, **{"steps": 2, **others})
+    (picture,) = Atlas(scene, models.denoiser, cache).coarse(TILE)
+    return picture.planes
+
+
+def test_whatever_decides_labels_is_part_of_the_key(cache, models):
+    """Each scene adds all of its points to the file, so that it took none of those that the others left there."""
+    coarse_of(models, cache)
+    for number, others in enumerate(OTHERS, 2):
+        coarse_of(models, cache, **others)
+        assert points_in(cache) == 64 * number, others
+    assert {name for others in OTHERS for name in others} == {
+        item.name for item in dataclasses.fields(Scene)
+    } - {"model", "length"}, "the weights stand for the model, and coordinates for the length"
+
+
+def test_weights_and_threads_are_part_of_the_key(cache, models):
+    coarse_of(models, cache)
+    changed = Models("digits", device="cpu")
+    with torch.no_grad():
+        next(changed.denoiser(SCENE, torch.float32).network.parameters()).mul_(0.5)
+    found = coarse_of(changed, cache)
+    assert points_in(cache) == 128 and (found != coarse_of(models, None)).any()
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads + 1)
+        coarse_of(models, cache)
+    finally:
+        torch.set_num_threads(threads)
+    assert points_in(cache) == 192
 
 
 def test_a_file_that_is_too_large_is_emptied_and_goes_on(cache, models, expected):

@@ -14,6 +14,7 @@ def test_a_scene_is_restored_from_its_fields():
         scene = Scene(
             model=draw.choice(["digits", "a b/ü&=#", "mnist"]),
             scheduler=draw.choice(["", "ddim", "dpm++ 2m"]),
+            clip_sample=draw.choice([None, True, False]),
             steps=draw.randint(1, 1000),
             base_seed=draw.randrange(2**63),
             direction_seeds=(draw.randrange(2**62), 2**62 + draw.randrange(2**62)),
@@ -58,6 +59,7 @@ def test_defaults_are_left_out_of_the_fields():
         ("lanes", "7", "multiple of 4"),
         ("lanes", "100000", "up to 256"),
         ("reject", "yes", "0 or 1"),
+        ("clip_sample", "False", "0 or 1"),
         ("image", "A", "base64url"),
         ("image", "ABCDE", "base64url"),
         ("image", "a+b/", "base64url"),

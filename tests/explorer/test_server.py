@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from starlette.testclient import TestClient
 
 import denoscope as ds
+from denoscope.basins.labelling import Labelling
 from denoscope.config import SystemConfig
 from denoscope.explorer.models import Models
 from denoscope.explorer.page_file import PAGE
@@ -183,6 +185,25 @@ def test_two_points_are_compared_and_one_is_recorded(client, digits_session):
     assert {Path(path).parent for path in paths} == {digits_session.recordings}
     again = client.post("/api/record", json={"scene": scene, "cell": "2/70/100", "layers": ""}).json()
     assert again["path"] not in paths
+
+
+def test_a_pair_across_precisions_names_the_labels_of_both_panels(client, digits_session, monkeypatch):
+    """As near a boundary, both precisions disagree: here everywhere."""
+    classify = Labelling.classify
+
+    def disagreeing(labelling, images):
+        answers = classify(labelling, images)
+        shift = int(labelling.denoiser.dtype == torch.float32)
+        return {**answers, "label": (answers["label"] + shift) % 10}
+
+    monkeypatch.setattr(Labelling, "classify", disagreeing)
+    scene = {"model": "digits", "steps": "2"}
+    deep = f"{digits_session._atlas(Scene('digits', steps=2)).float32_to + 2}/5/5"
+    for a, b in (("2/70/100", deep), (deep, "2/70/100"), ("2/70/100", "3/5/5")):
+        answer = client.get("/api/pair", params={**scene, "a": a, "b": b}).json()
+        points = [client.get("/api/point", params={**scene, "cell": cell}).json() for cell in (a, b)]
+        assert [answer["path"][0], answer["path"][-1]] == [point["label"] for point in points]
+        assert answer["precision"] == ("float64" if deep in (a, b) else "float32")
 
 
 @pytest.mark.parametrize("cell", ["../../etc", "2/70", "2/70/100/../..", "99/0/0"])

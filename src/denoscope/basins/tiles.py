@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from denoscope.basins import point_cache
 from denoscope.basins.blank_map import attributes, blank_map
 from denoscope.basins.classifiers import ClassifierSource
@@ -56,6 +58,21 @@ class Tiles:
             for _ in cells.fill(self.audit):
                 pass
         return cells.data
+
+    def lattice(self, level: int, x: int, y: int, *, every: int) -> xarray.Dataset:
+        """The cells of a part whose row and column are multiples of `every`, all of them computed.
+
+        They have the variables of the finished map except for `status`.
+
+        Raises: UserError as above.
+        """
+        count = parse_integer(every, "every", minimum=1)
+        with self._begun(level, x, y) as cells:
+            rows, columns = np.mgrid[: self.cells : count, : self.cells : count]
+            for _ in cells.compute(rows.ravel(), columns.ravel()):
+                pass
+        chosen = slice(None, None, count)
+        return cells.data.drop_vars("status").isel(y=chosen, x=chosen)
 
     def refinements(self, level: int, x: int, y: int) -> Iterator[xarray.Dataset]:
         """The map of a part as it becomes finer; the last one is finished.

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from denoscope import basins
@@ -111,17 +110,13 @@ class Atlas:
         return picture
 
     def coarse(self, address: TileAddress) -> Iterator[TilePicture]:
-        """A tile of few cells, from one batch; a finished one if there is one."""
+        """A tile of few cells, from one batch or the cache; a finished one if there is one."""
         if found := self.finished(address):
             yield found
             return
-        part = self.plane.tile(address, self.dtype(address.level), COARSE)
-        with self._tiles(address).labelling.ready() as labelling:
-            answers = labelling(part.batch(range(len(part))))
-        # Noise x · n + y is that of column x and row y.
-        planes = {name: values.reshape(COARSE, COARSE).T for name, values in answers.items()}
-        computed = np.ones((COARSE, COARSE), bool)
-        yield TilePicture.of({**planes, "computed": computed}, finished=False).enlarged()
+        tiles, inside = self._tiles(address), address.in_anchor
+        cells = tiles.lattice(inside.level, inside.x, inside.y, every=CELLS // COARSE)
+        yield TilePicture.of(cells, finished=False).enlarged()
 
     def fine(self, address: TileAddress) -> Iterator[TilePicture]:
         """A tile as it becomes finer; the last one is finished."""

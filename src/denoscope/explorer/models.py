@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from denoscope.config import ModelConfig, SystemConfig
+from denoscope.config import SystemConfig
 from denoscope.explorer.scene import Scene
 from denoscope.foundation.errors import UserError
 from denoscope.models import bundled
@@ -20,16 +20,14 @@ KEPT = 4
 
 @dataclass(eq=False)
 class Models:
-    """Denoisers by model, scheduler and precision.
+    """Denoisers by model, scheduler, clipping and precision.
 
     An address of a view may come from anywhere, so it cannot make the explorer read another folder or the hub.
     """
 
     started_with: str
     device: str = SystemConfig.device
-    config: ModelConfig = field(default_factory=ModelConfig)
-    """Further options for the model it was started with, such as `clip_sample`."""
-    _loaded: dict[tuple[str, str, str], Denoiser] = field(default_factory=dict)
+    _loaded: dict[tuple[str, str, bool | None, str], Denoiser] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -55,17 +53,16 @@ class Models:
                 f"this view is of the model {scene.model!r}, and this explorer shows {', '.join(self.names)}; start "
                 f"another one with: denoscope explore {scene.model}"
             )
-        key = scene.model, scene.scheduler, str(dtype)
+        key = scene.model, scene.scheduler, scene.clip_sample, str(dtype)
         if key not in self._loaded:
             while len(self._loaded) >= KEPT:
                 self._loaded.pop(next(iter(self._loaded)))
-            clip = self.config.clip_sample if scene.model == self.started_with else None
             self._loaded[key] = load(
                 scene.model,
                 scheduler=scene.scheduler or None,
                 dtype=dtype,
                 device=self.device,
-                clip_sample=clip,
+                clip_sample=scene.clip_sample,
             )
         return self._loaded[key]
 

@@ -27,7 +27,7 @@ def point_pair(
 
     `separation` holds the L2 distance of the two states x_T … x_0, and `layers` that of the states of each layer at each
     step. `path` holds the label at 64 evenly spaced points of the line from a to b in the plane. Both noises are computed
-    in the precision of the deeper one.
+    in the precision of the deeper one, except for the labels at both ends of the line: they are those of the two cells.
 
     Raises: UserError if a cell is too deep, or a layer is unknown.
     """
@@ -49,15 +49,23 @@ def point_pair(
         for name, states in step.states.items():
             apart[name].append(_distance(states))
         yield None
-    labelling = atlas.labelling(level)
-    path = labelling(_line(atlas, a, b, dtype))
+    path = atlas.labelling(level)(_line(atlas, a, b, dtype))["label"]
+    for end, cell in ((0, a), (-1, b)):
+        if atlas.dtype(cell.level) != dtype:
+            path[end] = _label(atlas, cell)
     yield {
         "cells": [str(a), str(b)],
         "separation": [_distance(state) for state in x],
         "layers": apart,
-        "path": path["label"].tolist(),
+        "path": path.tolist(),
         "precision": str(dtype).removeprefix("torch."),
     }
+
+
+def _label(atlas: Atlas, cell: CellAddress) -> int:
+    """The label that a cell has in its tile."""
+    noise = atlas.plane.noise(cell, atlas.dtype(cell.level))
+    return int(atlas.labelling(cell.level)(noise)["label"][0])
 
 
 def _line(atlas: Atlas, a: CellAddress, b: CellAddress, dtype: torch.dtype) -> torch.Tensor:

@@ -34,6 +34,8 @@ class Scene:
     model: str
     scheduler: str = ""
     """Empty for the model's own."""
+    clip_sample: bool | None = None
+    """Whether the scheduler clips its estimate of x_0; None as the model's own."""
     steps: int = 10
     base_seed: int = DefaultConfig.plane_base_seed
     direction_seeds: tuple[int, int] = DefaultConfig.direction_seeds
@@ -164,7 +166,7 @@ _PARSERS: dict[str, Any] = {
     **dict.fromkeys(("steps", "base_seed", "noise_seed", "lanes"), _integer),
     "direction_seeds": _pair,
     "through": _triple,
-    "reject": _switch,
+    **dict.fromkeys(("clip_sample", "reject"), _switch),
 }
 _WORDS: dict[Any, str] = {
     _integer: "an integer",

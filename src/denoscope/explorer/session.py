@@ -37,6 +37,8 @@ STAGES: dict[str, list[tuple[int, Stage]]] = {
 }
 """What is computed for each kind of tile, by rank."""
 MOST_JOBS = 8 * MOST_TILES
+CLIPPING = {None: "", True: " with clipping", False: " without clipping"}
+"""What follows the name of a scheduler."""
 ATLASES = 3
 """Scenes that stay in memory."""
 
@@ -137,7 +139,7 @@ class Session:
         return {
             "scene": scene.fields,
             "models": self.models.names,
-            "scheduler": type(denoiser.scheduler).__name__,
+            "scheduler": type(denoiser.scheduler).__name__ + CLIPPING[scene.clip_sample],
             "shape": list(denoiser.shape),
             "length": atlas.plane.length,
             "named": [

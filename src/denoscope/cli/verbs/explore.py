@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,10 +130,11 @@ def _explore_model(target: str, settings: Settings, flags: ExploreFlags) -> None
     from denoscope.explorer.server.running import serve
     from denoscope.explorer.session import Session
 
-    default, config = settings.default, replace(settings.model, model=target)
+    default = settings.default
     scene = Scene(
         model=target,
-        scheduler=config.scheduler or "",
+        scheduler=settings.model.scheduler or "",
+        clip_sample=settings.model.clip_sample,
         steps=settings.inference.num_steps,
         base_seed=default.plane_base_seed,
         direction_seeds=default.direction_seeds,
@@ -144,7 +145,7 @@ def _explore_model(target: str, settings: Settings, flags: ExploreFlags) -> None
         noise_seed=settings.system.seed,
         reject=settings.classifier.reject,
     )
-    models = Models(target, device=settings.system.device, config=config)
+    models = Models(target, device=settings.system.device)
     models.check()
     cache = flags.cache or _cache_file()
     largest = None if flags.cache else LARGEST_CACHE

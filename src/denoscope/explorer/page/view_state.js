@@ -4,7 +4,7 @@ import { BITS, ONE, cellOf, coordinateText, decimalsOf, nearestCell, positionOf,
 
 export const LAYERS = ["class", "confidence", "margin", "growth"];
 const SCENE = [
-  "model", "scheduler", "steps", "base_seed", "direction_seeds", "geometry", "length", "dtype", "lanes", "noise_seed",
+  "model", "scheduler", "clip_sample", "steps", "base_seed", "direction_seeds", "geometry", "length", "dtype", "lanes", "noise_seed",
   "reject", "image", "image_level", "through", "map",
 ];
 const LONGEST_ADDRESS = 8192;
