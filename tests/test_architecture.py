@@ -98,6 +98,17 @@ def test_a_package_has_at_most_twenty_modules():
         assert len([path for path in package.glob("*.py") if path.name != "__init__.py"]) <= 20, package
 
 
+def test_the_places_to_add_to_exist():
+    """Each path of the table is a file or folder below the package or the root, and defines the name that is in it."""
+    table = import_graph.PAGE.read_text().partition("## Where do I add")[2].partition("\n## ")[0]
+    paths = re.findall(r"`([\w/]+/[\w.]*|\w+\.py)`", table)
+    assert len(paths) > 10
+    for path in paths:
+        assert (PACKAGE / path).exists() or (ROOT / path).exists(), path
+    for name, path in re.findall(r"`(\w+)` in `([\w/]+\.py)`", table):
+        assert re.search(rf"^{name}\b.* = ", (PACKAGE / path).read_text(), flags=re.M), (name, path)
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_root_script_is_docstring_import_and_call(name):
     tree = ast.parse((ROOT / name).read_text())

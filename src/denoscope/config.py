@@ -130,7 +130,8 @@ class ModelConfig(Checked):
         "mnist", "A bundled model, a folder in diffusers' layout or file of weights, or a hub id."
     )
     scheduler: str | None = option(
-        None, "ddim, ddpm or any scheduler class of diffusers; by default the model's own."
+        None,
+        "An alias (ddim, euler, dpm++ 2m karras, …) or a scheduler class of diffusers; by default the model's own.",
     )
     clip_sample: bool | None = option(
         None, "Whether the scheduler clips its estimate of x_0; by default as the model's own does."

@@ -1,4 +1,4 @@
-"""Noises of one's own in a real browser: drawn anew, from an image file, and through three seeds."""
+"""The user's own noises in a real browser: newly drawn, from an image file, and through three seeds."""
 
 import base64
 import io
@@ -87,12 +87,12 @@ def test_three_equal_seeds_and_a_malformed_image_are_refused_in_words(browser, e
     page.set_default_timeout(WAIT)
     page.goto(f"{explorer.gate.link}#model=digits&steps=2&level=0")
     page.wait_for_selector("body[data-state=open]")
-    for part, told in (
+    for part, message in (
         ("through=5,5,6", "three different"),
         ("image=AAAA", "image has 3 bytes"),
         ("image=%3C", "base64url"),
         ("image_level=7", "image_level"),
     ):
         page.evaluate(f"location.hash = 'model=digits&steps=2&{part}'")
-        page.wait_for_selector(f"#message:has-text('{told}')")
+        page.wait_for_selector(f"#message:has-text('{message}')")
     context.close()

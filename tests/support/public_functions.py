@@ -379,4 +379,4 @@ WRONG: dict[str, Callable[[], Any]] = {
     "surrogate": lambda: "\udcff",
     "null character": lambda: "a\0b",
 }
-"""Values by name, made anew for each call."""
+"""Values by name, made for each call."""

@@ -83,7 +83,7 @@ class MapCells:
         yield from self._refine(Refinement.of(self.grid), audit) if adaptive else self._compute_all()
         found = audit_of(self.data)
         self.data.attrs["warnings"] = map_warnings(
-            self.data["nonfinite"].values, found, self.grid.plane, asked=audit
+            self.data["nonfinite"].values, found, self.grid.plane, requested=audit
         )
         if adaptive:
             self.data["status"].attrs |= MEANINGS

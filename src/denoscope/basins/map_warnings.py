@@ -9,19 +9,19 @@ from denoscope.foundation.spelling import spelled
 from denoscope.noise.plane_noise import PlaneNoise
 
 
-def map_warnings(nonfinite: np.ndarray, audit: Audit, plane: PlaneNoise, *, asked: int = 0) -> list[str]:
+def map_warnings(nonfinite: np.ndarray, audit: Audit, plane: PlaneNoise, *, requested: int = 0) -> list[str]:
     """One line each on lost cells, on filled ones, and on a plane that leaves the norms of Gaussian noise.
 
     Args:
         nonfinite: whether x_0 of each cell is NaN or infinite, in any shape.
-        asked: the number of filled cells that were to be checked.
+        requested: the number of filled cells to check.
     """
     warnings, cells = [], nonfinite.size
     if lost := np.count_nonzero(nonfinite):
         warnings.append(f"{lost} of {cells} cells became NaN or infinite and have the label −1")
-    if audit.filled and audit.checked == audit.filled < asked:
+    if audit.filled and audit.checked == audit.filled < requested:
         warnings.append(
-            f"{spelled('audit')} is {asked}, and only {audit.filled} cells were filled: all were checked"
+            f"{spelled('audit')} is {requested}, and only {audit.filled} cells were filled: all were checked"
         )
     if audit.filled:
         warnings.append(

@@ -194,9 +194,9 @@ class Selection:
         needed = self.matrix_bytes(inner)
         if needed > LARGEST_MATRIX:
             largest = LARGEST_MATRIX * k // needed
-            remedy = f"allowed: K up to {largest}" if largest else "choose fewer channels"
+            advice = f"allowed: K up to {largest}" if largest else "choose fewer channels"
             raise UserError(
-                f"{_states(layer, inner)}: the matrix of {self.reduce} would take {format_bytes(needed)}; {remedy}"
+                f"{_states(layer, inner)}: the matrix of {self.reduce} would take {format_bytes(needed)}; {advice}"
             )
 
 

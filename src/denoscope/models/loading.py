@@ -66,8 +66,8 @@ def load(
             source's own.
         shape: (C, H, W) of a state; required for a module that does not state it.
         dtype: of the weights and of the states in a run; as the source has it unless given. A module with weights in
-            several precisions computes in the one that its attribute `dtype` states, else in that of its first weights,
-            of which a warning tells.
+            several precisions computes in the precision given by its attribute `dtype`, otherwise in that of its first
+            weights; a warning says which.
         device: "auto", "cpu", "cuda" or "cuda:N". "auto" takes CUDA if it is available; a module or pipeline stays on
             the device on which it is.
         clip_sample: whether the scheduler clips its estimate of x_0 to [-1, 1]; as in the source unless given. The map

@@ -146,10 +146,10 @@ def _check_not_set(scheduler: Any) -> None:
         return
     kind = type(scheduler).__name__
     accepted = inspect.signature(scheduler.set_timesteps).parameters
-    remedy = " or ".join(f"{name}=[…]" for name in ("timesteps", "sigmas") if name in accepted)
+    arguments = " or ".join(f"{name}=[…]" for name in ("timesteps", "sigmas") if name in accepted)
     raise UserError(
         f"{spelled('scheduler')} is a {kind} that was set to {problem}, timesteps [{_listed(scheduler.timesteps)}], which "
-        f"a run replaces; pass {f'them to the run ({remedy}), and ' if remedy else ''}a new scheduler, "
+        f"a run replaces; pass {f'them to the run ({arguments}), and ' if arguments else ''}a new scheduler, "
         f"{kind}.from_config(scheduler.config)"
     )
 

@@ -59,7 +59,7 @@ class NoiseSet(ABC):
 
     @property
     def warnings(self) -> list[str]:
-        """What results of these noises should not be taken for, one line each."""
+        """Limits on how to interpret results from these noises, one line each."""
         return []
 
     @property

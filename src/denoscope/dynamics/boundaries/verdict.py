@@ -119,11 +119,11 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
     of_allowed = [judge(_evidence(plane, fit, nulls)) for plane, fit in zip(planes, fits, strict=True)]
     shown = judge(evidence)
 
-    def kept(plane: np.ndarray) -> bool:
+    def agrees(plane: np.ndarray) -> bool:
         fit = plane_fit(plane, sides, seed=seed, confidence=CONFIDENCE)
         return judge(_evidence(plane, fit, nulls)).kind == shown.kind
 
-    judgement = _confirmed(shown, of_allowed, audit, lambda: enough_checks(labels, audit, kept))
+    judgement = _confirmed(shown, of_allowed, audit, lambda: enough_checks(labels, audit, agrees))
     return Verdict(
         verdict=judgement.kind,
         shown=shown.kind,

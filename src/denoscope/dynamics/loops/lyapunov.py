@@ -48,7 +48,7 @@ class Lyapunov(Result):
 
     Attributes:
         exponents: [k].
-        intervals: [k, 2], at the level `confidence`; NaN, with a warning, if the orbit rests on what repels.
+        intervals: [k, 2], at the level `confidence`; NaN, with a warning, if rounding holds the orbit on a repelling point or cycle.
         history: [points, k] the exponents after `history_iterations` [points].
     """
 

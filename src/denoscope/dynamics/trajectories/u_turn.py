@@ -58,9 +58,9 @@ def u_turn(
     """The probability that images x_0 [n, C, H, W] keep their class after noising them to a level and denoising again.
 
     `same` (sample, level) is the share of `draws` independent noises that return the class of x_0, and `probability`
-    (level) its mean over images. `interval` (level, end) is the 95 % Wilson interval for the number of independent draws
-    that would scatter as much as the images do, because the draws of one image depend on each other; if all images agree,
-    each counts as one draw. `distance` (sample, level) is the root mean square over draws of ‖x_0' − x_0‖ (L2),
+    (level) its mean over images. `interval` (level, end) is a 95 % Wilson interval. Draws of one image are correlated, so
+    it uses an effective number of draws, estimated from the scatter between images; if all images agree, this is the
+    number of images. `distance` (sample, level) is the root mean square over draws of ‖x_0' − x_0‖ (L2),
     `turn_distance` (level) that over draws and images, and `turn_distance_interval` (level, end) its 95 % interval over
     images: Student's, of the logarithm of the mean square. `step` (level) is the first step of the denoising, `sigma` and
     `timestep` its noise level and training timestep. `computed` (sample, level) is whether the draws are finished.

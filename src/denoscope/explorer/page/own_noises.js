@@ -1,4 +1,4 @@
-// Noises of one's own: drawn anew, or an image to which noise is added.
+// The user's own noises: newly drawn, or an image to which noise is added.
 
 import { viewsIn } from "./view_file.js";
 
