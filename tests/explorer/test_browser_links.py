@@ -25,20 +25,29 @@ def test_a_link_restores_view_layer_point_and_step(open_page):
     assert images[0] == images[1]
 
 
-@pytest.mark.parametrize(
-    "fragment",
-    [
-        "#model=digits&steps=2&level=99999999999&at=1e400,NaN",
-        "#model=digits&steps=2&level=-3&at=999999,5",
-        "#model=digits&steps=2&at=%3Cscript%3E&layer=x&opacity=9&a=1,2@77&b=,@&step=-1",
-        "#model=digits&steps=2&at=" + "9" * 3000,
-    ],
-)
 @pytest.mark.usefixtures("no_tiles")
-def test_absurd_numbers_of_a_link_are_replaced(open_page, fragment):
-    page = open_page(fragment)
-    page.wait_for_selector("canvas[data-tile]")
-    assert re.fullmatch(r"-?[0-9.]+,-?[0-9.]+", address_of(page)["at"])
+def test_absurd_numbers_of_a_link_are_replaced_and_named(open_page):
+    page = open_page("#model=digits&steps=2")
+    assert page.locator("#message").is_hidden()
+    for rest, named in {
+        "level=99999999999&at=1e400,NaN": ["level=99999999999 (shown: level 2)", "at=1e400,NaN (shown: the middle of the plane)"],
+        "level=9999&at=99,0": ["level=9999 (shown: level 4", "at=99,0 (shown: the middle of the plane)"],
+        "level=-3&at=999999,5": ["level=-3 (shown: level 2)", "at=999999,5"],
+        "at=%3Cb%3E&layer=x&opacity=9": ["at=<b>", "layer=x (shown: class)", "opacity=9 (shown: opacity 1)"],
+        "a=1,2@77&b=,@&step=-1&zoom=3": ["a=1,2@77 (shown: no point)", "b=,@", "step=-1 (shown: the last step)", "zoom=3 (shown: nothing)"],
+        "at=" + "9" * 3000: ["at=" + "9" * 30 + "… (shown"],
+        "level=1&at=9,-9&a=1.0,1.0@2&step=1&layers=mid_block": [],
+    }.items():  # fmt: skip
+        page.evaluate("rest => { location.hash = `model=digits&steps=2&${rest}`; }", rest)
+        page.wait_for_function("rest => !location.hash.includes(rest)", arg=rest)
+        page.wait_for_selector("body[data-state=open]")
+        page.wait_for_selector("#panel:not([aria-busy])")
+        message = page.inner_text("#message span")
+        assert all(part in message for part in named) and bool(message) == bool(named), message
+        assert message.count("\n") == 0 and re.fullmatch(r"-?[0-9.]+,-?[0-9.]+", address_of(page)["at"])
+    page.locator("#map").press("Enter")
+    page.wait_for_selector("#point:not([hidden])")
+    assert page.locator("#message").is_hidden()
 
 
 def test_a_link_that_cannot_be_shown_says_why(browser, explorer):

@@ -7,7 +7,10 @@ import pytest
 from page_actions import address_of, between, color_at, finish, middle_of, pick, rgba
 
 from denoscope.explorer.coordinates import text_of
+from denoscope.explorer.layer_colors import LAYERS
+from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import CellAddress
+from denoscope.explorer.view_address import scene_of
 
 
 def test_the_first_view_shows_the_plane_and_a_click_its_label(open_page, explorer):
@@ -149,33 +152,73 @@ def test_zooming_out_returns_to_the_whole_plane(open_page):
     page.wait_for_url(re.compile("level=2&"))
 
 
+def random_scene(draw):
+    """A scene with some of its fields."""
+    seeds = draw.sample(range(2**63 - 1), 5)
+    fields = {
+        "scheduler": draw.choice(["DDIMScheduler", "a b+c&d=e#f%2C"]),
+        "steps": draw.randrange(1, 1001),
+        "base_seed": seeds[0],
+        "direction_seeds": (seeds[1], seeds[2]),
+        "geometry": "flat",
+        "length": draw.choice(["18", "0.5", "58.25"]),
+        "dtype": "float64",
+        "lanes": 32,
+        "noise_seed": seeds[3],
+        "reject": True,
+        "image_level": "0.45",
+        **draw.choice([{"image": "AZ_-" * 16}, {"through": tuple(seeds[2:])}]),
+    }
+    return Scene(
+        draw.choice(["digits", "ü/é @1"]), **{k: v for k, v in fields.items() if draw.random() < 0.5}
+    )
+
+
 @pytest.mark.usefixtures("no_tiles")
 def test_addresses_are_restored_exactly_and_agree_with_the_server(open_page):
-    """Random views: address → view → address; and coordinates as text beside those in Python's fractions."""
+    """Random scenes and views: address → view → address; and coordinates as text beside those in Python's fractions."""
     page, draw = open_page(), random.Random(3)
     cells = [CellAddress(k % 50, *(draw.randrange(64 * 2 ** (k % 50)) for _ in "ij")) for k in range(200)]
-    lengths = [draw.choice(["18", "0.5", "58.25"]) for _ in cells]
+    scenes = [random_scene(draw) for _ in cells]
+    views = [
+        {
+            "layer": draw.choice(LAYERS),
+            "opacity": draw.randrange(1, 11) / 10,
+            "step": draw.choice([None, 0, 3, 1000]),
+            "shown": draw.choice([[], ["a.b"], ["down_blocks.0", "mid_block"]]),
+        }
+        for _ in cells
+    ]
     found = page.evaluate(
-        """async ([cells, lengths]) => {
-          const { addressOf, viewOf, cellText } = await import("/view_state.js");
+        """async ([cells, scenes, views]) => {
+          const { addressOf, viewOf, sceneOf, cellText } = await import("/view_state.js");
           const { positionOfCell, BITS } = await import("/exact.js");
+          const same = (one, other) => one === other || ["level", "i", "j"].every((name) => one?.[name] === other?.[name]);
           return cells.map(([level, i, j], k) => {
+            const length = scenes[k].length ?? "18";
             const cell = { level, i: BigInt(i), j: BigInt(j) };
             const spare = BigInt(k % 5) << (BITS - 20n - BigInt(level));
             const center = [cell.i, cell.j].map((index) => positionOfCell(index, level) + spare);
-            const view = { level, center, layer: "margin", opacity: 0.5, points: [cell, null], step: 3, shown: ["a.b"] };
-            const facts = { length: lengths[k], deepest: 60 };
-            const address = addressOf({ model: "digits" }, view, lengths[k]);
-            const restored = viewOf(address, facts);
-            return [cellText(cell, lengths[k]), address, addressOf({ model: "digits" }, restored, lengths[k]),
-              restored.points[0].i === cell.i && restored.points[0].j === cell.j];
+            const other = [null, { level, i: cell.j, j: cell.i }, { level: level + 3, i: 8n * cell.i + 1n, j: 8n * cell.j + 7n }][k % 3];
+            const view = { level, center, points: [cell, other], ...views[k] };
+            const address = addressOf(scenes[k], view, length);
+            const restored = viewOf(address, { length, deepest: 60 });
+            const { layer, opacity, step, shown, misread } = restored;
+            return { text: cellText(cell, length), address, again: addressOf(sceneOf(address), restored, length),
+              same: restored.points.map((point, n) => same(point, view.points[n])), view: { layer, opacity, step, shown }, misread };
           });
         }""",
-        [[[cell.level, str(cell.i), str(cell.j)] for cell in cells], lengths],
+        [
+            [[cell.level, str(cell.i), str(cell.j)] for cell in cells],
+            [scene.fields for scene in scenes],
+            views,
+        ],
     )
-    for cell, length, (text, address, again, same) in zip(cells, lengths, found, strict=True):
-        assert text == text_of(cell, length)
-        assert again == address and same
+    for cell, scene, view, one in zip(cells, scenes, views, found, strict=True):
+        assert one["text"] == text_of(cell, scene.length or "18")
+        assert one["again"] == one["address"] and one["view"] == view
+        assert one["same"] == [True, True] and one["misread"] == []
+        assert scene_of(one["address"]) == scene
 
 
 def test_the_middle_of_the_view_stays_where_it_is_while_panels_open(open_page):

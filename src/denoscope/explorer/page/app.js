@@ -19,7 +19,7 @@ import { saveMenu } from "./save_menu.js";
 import { Settings, summaryOf } from "./settings.js";
 import { cursorText, levelText, showWork } from "./status_line.js";
 import { LABELS, TileStore } from "./tile_store.js";
-import { addressOf, cellKey, cellOfKey, hasScene, sceneOf, startOf, viewOf } from "./view_state.js";
+import { addressOf, cellKey, cellOfKey, hasScene, misreadText, sceneOf, startOf, viewOf } from "./view_state.js";
 
 const SETTLE = 60; // milliseconds after the last movement until tiles are asked for
 const REST = 250; // milliseconds between addresses while a slider moves; browsers limit how many there are
@@ -128,9 +128,10 @@ async function open() {
     showLegend(find("legend"), view.layer, facts);
     plane.dot((facts.points ?? []).map(cellOfKey));
     plane.name((facts.named ?? []).map(([name, at]) => [name, at.split(",").map((text) => positionOf(text, facts.length))]));
-    say("");
+    const note = misreadText(view.misread);
+    say(note);
     document.body.dataset.state = "open";
-    await showPoint();
+    await showPoint(note);
   } catch (error) {
     if (opening !== request) return;
     opening = null;
@@ -207,7 +208,8 @@ function showCorrection() {
   find("how-known").textContent = texts.map((text, k) => (text && k ? `B: ${text}` : text)).filter(Boolean).join(" ");
 }
 
-async function showPoint() {
+/** @param note what is said beside the point */
+async function showPoint(note = "") {
   plane.mark(view.points);
   showGrowth();
   asking?.abort();
@@ -237,7 +239,7 @@ async function showPoint() {
       correct(view.points[0], point);
     }
     shown = true;
-    say("");
+    say(note);
     if (!other || exported || facts.map) return;
     const both = { ...scene, a: cellKey(cell), b: cellKey(other), layers: view.shown.join(",") };
     const answer = await ask("pair", both, request.signal);
@@ -247,7 +249,7 @@ async function showPoint() {
   } catch (error) {
     if (asking !== request) return;
     if (!shown) panel.hide(); // it shows another point
-    sayFailure(error, showPoint);
+    sayFailure(error, () => showPoint());
   } finally {
     if (asking === request) find("panel").removeAttribute("aria-busy");
   }

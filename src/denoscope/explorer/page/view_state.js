@@ -7,7 +7,10 @@ const SCENE = [
   "model", "scheduler", "clip_sample", "steps", "base_seed", "direction_seeds", "geometry", "length", "dtype", "lanes", "noise_seed",
   "reject", "image", "image_level", "through", "map",
 ];
+const VIEW = ["level", "at", "layer", "opacity", "a", "b", "step", "layers"];
 const LONGEST_ADDRESS = 8192;
+const LONGEST_TEXT = 30; // characters of a field that is not understood
+const MOST_MISREAD = 8;
 const CENTER_GUARD = 2;
 const ORIGIN = ["0", "0"];
 
@@ -38,23 +41,45 @@ export function isAddress(text) {
   return typeof text === "string" && text.startsWith("#") && text.length <= LONGEST_ADDRESS && hasScene(text);
 }
 
-/** The view of an address in a scene of a length and depth. What is missing or malformed takes its default. */
+/** The view of an address in a scene of a length and depth. What is missing or malformed takes its default.
+ *  `misread` lists what is malformed: the name of the field, its text, and what is shown instead. */
 export function viewOf(address, { length, deepest, growth = true, middle = ORIGIN }) {
   const fields = fieldsOf(address);
   const layers = growth ? LAYERS : LAYERS.filter((name) => name !== "growth");
+  const misread = [];
+  const check = (name, understood, shown) => {
+    const text = fields.get(name);
+    if (text && !understood(text)) misread.push([name, text, shown]);
+  };
   const level = integer(fields.get("level"), 0, deepest) ?? 2;
+  check("level", (text) => Number(text) === level, `level ${level}`);
   const [u, v] = (fields.get("at") ?? "").split(",");
   const center = [u, v].map((text, k) => inPlane(text === undefined ? null : positionOf(text, length, middle[k])));
+  check("at", () => !center.includes(null), "the middle of the plane");
+  const layer = layers.includes(fields.get("layer")) ? fields.get("layer") : "class";
+  check("layer", (text) => text === layer, "class");
+  const opacity = decimal(fields.get("opacity"), 0.1, 1) ?? 1;
+  check("opacity", (text) => Number(text) === opacity, `opacity ${opacity}`);
+  const points = ["a", "b"].map((name) => cellOfText(fields.get(name) ?? "", length, deepest, middle));
+  points.forEach((cell, k) => check("ab"[k], () => cell, "no point"));
+  const step = integer(fields.get("step"), 0, 1000) ?? null;
+  check("step", (text) => Number(text) === step, "the last step");
+  for (const name of fields.keys()) check(name, () => [...SCENE, ...VIEW].includes(name), "nothing");
   return {
-    level,
-    middle,
+    level, middle, layer, opacity, points, step, misread,
     center: center.includes(null) ? [ONE / 2n, ONE / 2n] : center,
-    layer: layers.includes(fields.get("layer")) ? fields.get("layer") : "class",
-    opacity: decimal(fields.get("opacity"), 0.1, 1) ?? 1,
-    points: ["a", "b"].map((name) => cellOfText(fields.get(name) ?? "", length, deepest, middle)),
-    step: integer(fields.get("step"), 0, 1000) ?? null,
     shown: namesOf(fields.get("layers")),
   };
+}
+
+/** One line that says what of an address is not understood; empty if there is nothing. */
+export function misreadText(misread) {
+  const parts = misread.map(([name, text, shown]) => `${shortened(name)}=${shortened(text)} (shown: ${shown})`);
+  return parts.length ? `Not understood in the link: ${parts.slice(0, MOST_MISREAD).join(", ")}` : "";
+}
+
+function shortened(text) {
+  return text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
 }
 
 /** The address of a view: `viewOf` and `sceneOf` are its inverse. */
