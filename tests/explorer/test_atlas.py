@@ -84,6 +84,9 @@ def test_a_coarse_tile_has_the_labels_of_every_eighth_cell(atlas, boundary):
     fresh = Atlas(SCENE, atlas.load, None)
     (coarse,) = fresh.coarse(address)
     assert not coarse.finished and coarse.planes.shape == picture.planes.shape
+    assert coarse.planes[3].sum() == 64 and (coarse.planes[3, ::8, ::8] == 1).all(), (
+        "the others are not known"
+    )
     known = picture.planes[3, ::8, ::8] == 1
     np.testing.assert_array_equal(coarse.planes[0, ::8, ::8][known], picture.planes[0, ::8, ::8][known])
 

@@ -120,12 +120,16 @@ def test_a_cell_that_was_filled_with_another_label_is_corrected_and_the_panel_sa
     """All cells of the tiles are filled in as 9. Those of level 4 arrive after the click."""
     planes = np.stack([np.full((CELLS, CELLS), byte, np.uint8) for byte in (10, 51, 51, 2)])
     filled, arriving = TilePicture(planes, finished=True), threading.Event()
+    few = np.stack([np.full((8, 8), byte, np.uint8) for byte in (10, 51, 51, 1)])
+    coarse = TilePicture(few, finished=False).enlarged()
 
     def tiles(_scene, addresses, report, _kind):
         for address in addresses:
             if address.level < 4 or arriving.is_set():
                 report(address, filled)
                 report(address, DONE)
+            else:
+                report(address, coarse)
         return [Job(0, list, print) for _ in addresses]
 
     monkeypatch.setattr(explorer.session, "tiles", tiles)
@@ -147,7 +151,17 @@ def test_a_cell_that_was_filled_with_another_label_is_corrected_and_the_panel_sa
     page.evaluate(
         "location.hash = location.hash.replace('level=3', 'level=4')"
     )  # the same noise in a finer tile
-    page.wait_for_selector("#work:has-text('computing')")
+    page.wait_for_selector("canvas[data-tile='4/8/8'][data-own=true]")
+    page.wait_for_selector("canvas[data-tile='4/9/8'][data-own=true]")
+    unfinished = json.loads(saved(page, "cells").read_bytes())["tiles"]
+    assert [tile["finished"] for tile in unfinished] == [False] * len(unfinished)
+    statuses = [tile["status"].count(1) for tile in unfinished]
+    assert sorted(statuses)[:-1] == [64] * (len(unfinished) - 1) and max(statuses) in (64, 65)
+    assert all(
+        (label == -1) == (status == 0)
+        for tile in unfinished
+        for label, status in zip(tile["label"], tile["status"], strict=True)
+    )
     arriving.set()
     page.locator("#map").press("ArrowUp")
     finish(page)

@@ -38,9 +38,12 @@ class TilePicture:
         return cls(np.stack([plane.astype(np.uint8) for plane in planes]), finished)
 
     def enlarged(self) -> TilePicture:
-        """The same picture with the cells of a tile."""
+        """The same picture with the cells of a tile. Only those at the points of this picture keep their status; the others are not known."""
         times = CELLS // self.planes.shape[1]
-        return TilePicture(self.planes.repeat(times, 1).repeat(times, 2), self.finished)
+        planes = self.planes.repeat(times, 1).repeat(times, 2)
+        planes[3] = 0
+        planes[3, ::times, ::times] = self.planes[3]
+        return TilePicture(planes, self.finished)
 
     def packed(self) -> bytes:
         """The planes, compressed (zlib)."""

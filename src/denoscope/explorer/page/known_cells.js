@@ -41,10 +41,10 @@ export class KnownCells {
     const at = indexIn(known.cell, Number(level), BigInt(x), BigInt(y));
     if (!tile?.data || at === null || precisionOf(Number(level), this.facts) !== known.precision) return false;
     const shown = tile.data[at];
-    if (shown === known.bytes[0]) return false;
     known.bytes.forEach((byte, plane) => {
       tile.data[plane * CELLS * CELLS + at] = byte;
     });
+    if (shown === known.bytes[0]) return false;
     if (tile.finished) known.filled = shown - 1;
     return true;
   }

@@ -29,13 +29,13 @@ export function cellsFile({ address, facts, view }, keys, store) {
   return new TextEncoder().encode(JSON.stringify(content));
 }
 
-/** Labels (−1 for no class), confidence and margin from 0 to 1 if they are stored, and status; 64 numbers a row, the smallest v first. */
+/** Labels (−1 for no class and for cells that are not known), confidence and margin from 0 to 1 if they are stored, and status; 64 numbers a row, the smallest v first. */
 function planesOf(data, unstored = []) {
   const size = data.length / 4;
-  const plane = (k) => Array.from(data.subarray(k * size, (k + 1) * size));
+  const status = Array.from(data.subarray(3 * size), (byte) => (byte === OUTSIDE ? 0 : byte)); // what no map holds is unknown
+  const plane = (k) => status.map((known, at) => (known ? data[k * size + at] : 0));
   const share = (byte) => Number((byte / 255).toFixed(3));
   const shares = { confidence: plane(1).map(share), margin: plane(2).map(share) };
   for (const name of unstored) delete shares[name];
-  const status = plane(3).map((byte) => (byte === OUTSIDE ? 0 : byte)); // what no map holds is unknown
   return { label: plane(0).map((byte) => byte - 1), ...shares, status };
 }
