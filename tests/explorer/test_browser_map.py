@@ -43,9 +43,16 @@ def test_the_keyboard_moves_zooms_and_picks(open_page):
     page.locator("#map").focus()
     page.keyboard.press("Control+p")
     assert page.locator("#reticle").is_visible()
+    page.wait_for_selector("body[data-work='0']")
+    place, known = page.inner_text("#cursor").split(" · ")
+    assert known.startswith("no class")
+    assert [float(x) for x in place.strip("()").split(",")] == pytest.approx([u, v], abs=1e-3)
+    said = page.locator("#announcement[role=status]")
+    assert said.inner_text() == ""
     with page.expect_response(re.compile("/api/point")):
         page.keyboard.press("Enter")
     page.wait_for_selector("#point:not([hidden])")
+    assert re.match(r"Becomes \d\. \(u, v\) = .* · confidence [01]\.\d+", said.inner_text())
     at = [float(x) for x in address_of(page)["a"].split("@")[0].split(",")]
     assert at == pytest.approx([u, v], abs=18 / 64 / 2**5)
 

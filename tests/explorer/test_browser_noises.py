@@ -39,6 +39,8 @@ def test_a_dropped_image_is_the_middle_of_the_plane_and_part_of_the_link(open_pa
     assert page.locator(".named").all_inner_texts() == ["image"]
     page.click("#open-settings")
     assert page.locator("#image-preview").is_visible()
+    assert "it goes through all steps" in page.inner_text("#settings")
+    assert "denoised through all steps" in page.inner_text("#scene-summary")
     link = page.url.partition("#")[2]
     page.click("#invert-image")
     page.wait_for_url(lambda url: link.partition("image=")[2][:20] not in url)

@@ -39,6 +39,7 @@ const store = new TileStore({
     plane.refresh(key);
     showGrowth();
     showCorrection();
+    showReticle();
   },
   onWork: (left, error) => {
     showWork(left, error);
@@ -158,6 +159,7 @@ function moved() {
   find("ruler-text").textContent = distanceText(length);
   find("level").textContent = levelText(view.level, facts);
   document.body.dataset.floor = String(view.level >= facts.deepest);
+  showReticle();
   wantSoon();
 }
 
@@ -175,6 +177,16 @@ function pointed(position) {
   find("cursor").textContent = position && facts ? cursorText(position, plane.cellAt(position), store, facts) : "";
 }
 
+/** Say what is known about the place in the middle, to those who move the map by keys. */
+function showReticle() {
+  if (view && find("map").classList.contains("by-key")) pointed(plane.center);
+}
+
+/** Let screen readers say what the panel says about a point, or about two. */
+function announce(...names) {
+  find("announcement").textContent = names.map((name) => find(name).textContent).filter(Boolean).join(". ");
+}
+
 function chosen(position, event) {
   const cell = plane.cellAt(position);
   if ((event?.shiftKey || comparing) && view.points[0] && !facts.map) view.points = [view.points[0], cell];
@@ -189,6 +201,11 @@ function compare(on) {
   comparing = on;
   find("compare").setAttribute("aria-pressed", String(on));
   if (on) find("map").scrollIntoView({ block: "nearest" }); // it lies above the panel on narrow pages
+}
+
+function byKey() {
+  find("map").classList.add("by-key");
+  showReticle();
 }
 
 function showGrowth() {
@@ -215,6 +232,7 @@ async function showPoint(note = "") {
   asking?.abort();
   pair.hide();
   record.clear();
+  announce();
   const [cell, other] = view.points;
   if (!cell) {
     panel.hide();
@@ -239,12 +257,14 @@ async function showPoint(note = "") {
       correct(view.points[0], point);
     }
     shown = true;
+    announce("point-title", "point-facts", "how-known");
     say(note);
     if (!other || exported || facts.map) return;
     const both = { ...scene, a: cellKey(cell), b: cellKey(other), layers: view.shown.join(",") };
     const answer = await ask("pair", both, request.signal);
     if (asking !== request) return;
     pair.show(answer, facts);
+    announce("pair-facts");
     correct(other, { label: answer.path.at(-1), precision: answer.precision });
   } catch (error) {
     if (asking !== request) return;
@@ -273,10 +293,13 @@ find("failure").querySelector("button").addEventListener("click", () => {
 });
 find("home").addEventListener("click", () => plane.show([ONE / 2n, ONE / 2n], 2));
 offerLink(writeAddress);
+find("map").addEventListener("focus", () => {
+  if (find("map").matches(":focus-visible")) byKey();
+});
 find("map").addEventListener("pointerdown", () => find("map").classList.remove("by-key"));
 find("map").addEventListener("keydown", (event) => {
   if (!view || event.target !== find("map") || event.ctrlKey || event.metaKey || event.altKey) return;
-  find("map").classList.add("by-key");
+  byKey();
   if (event.key === "Enter" || event.key === " ") {
     event.preventDefault();
     chosen(plane.center, event);

@@ -12,7 +12,7 @@ export function summaryOf(scene, facts) {
   if (facts.summary) return facts.summary;
   const level = scene.image_level ?? DEFAULTS.image_level;
   const origin = scene.image
-    ? ` around an image with noise (level ${level})`
+    ? ` around an image with noise (level ${level}), denoised through all steps`
     : scene.through ? ` through the noises ${scene.through.replaceAll(",", ", ")}` : "";
   const plane = `${scene.geometry ?? DEFAULTS.geometry} plane of side ${facts.length}${origin}`;
   return `${scene.model} · ${facts.scheduler}, ${scene.steps ?? DEFAULTS.steps} steps · ${plane}`;
