@@ -240,7 +240,7 @@ def model(tmp_path_factory, make_unet, make_scheduler) -> str:
 @pytest.fixture(scope="session")
 def recorder(tmp_path_factory):
     """The command in forked processes that can be killed; see recorder.py."""
-    running = Recorder(tmp_path_factory.mktemp("told"))
+    running = Recorder(tmp_path_factory.mktemp("processes"))
     yield running
     running.close()
 

@@ -2,7 +2,7 @@
 
 `fixtures/b8ac056/README.md` and `fixtures/3b767cf/README.md` say what they are. Last bits depend on the processor and on the versions of libraries: where
 plain PyTorch gives the bits that it gave where the files were made, all is compared bit for bit. Elsewhere half-finished
-work is first told that it was begun here, and numbers are compared within rounding.
+work is first marked as begun here, and numbers are compared within rounding.
 """
 
 from __future__ import annotations
@@ -114,9 +114,9 @@ def compare(found: Any, wanted: Any, exact: bool, what: str = "") -> None:
         np.testing.assert_allclose(found, wanted, **LAST_DIGITS if exact else ROUNDING, err_msg=what)
 
 
-def without_newer(said: Any) -> Any:
+def without_newer(messages: Any) -> Any:
     """Sentences without those that earlier versions did not say."""
-    return [line for line in said if NEWER not in line] if isinstance(said, list) else said
+    return [line for line in messages if NEWER not in line] if isinstance(messages, list) else messages
 
 
 def compare_plain(found: Any, wanted: Any, exact: bool, what: str = "") -> None:
@@ -167,14 +167,14 @@ def kept_in(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def compare_kept(path: Path, other: Path, exact: bool, of: str) -> None:
-    (found, told), (wanted, expected) = kept_in(path), kept_in(other)
+    (found, description), (wanted, expected) = kept_in(path), kept_in(other)
     for name, values in with_new_intervals(of, wanted).items():
         if exact or name not in SAYING_SO:
             compare(found[name], values, exact, f"{of}/{name}")
-        assert told["dims"][name] == expected["dims"][name]
-    assert set(told["coords"]) >= set(expected["coords"])
+        assert description["dims"][name] == expected["dims"][name]
+    assert set(description["coords"]) >= set(expected["coords"])
     if exact:
-        compare_plain(told["attrs"], expected["attrs"], exact)
+        compare_plain(description["attrs"], expected["attrs"], exact)
 
 
 def with_new_intervals(of: str, numbers: dict[str, Any]) -> dict[str, Any]:
@@ -270,9 +270,9 @@ def test_samples_of_the_bundled_model_are_computed_again_by_the_command(name, ex
         run_command("verify", "store", f"recordings/whole/{name}", "--recompute", 1, *inputs)
     except SystemExit:
         assert not exact
-    told = capsys.readouterr().out
-    assert "1 samples computed again" in told
-    assert told.strip().endswith("sound") or not exact
+    printed = capsys.readouterr().out
+    assert "1 samples computed again" in printed
+    assert printed.strip().endswith("sound") or not exact
 
 
 def test_a_watched_call_is_made_again(exact, tmp_path):
@@ -446,11 +446,11 @@ def test_a_resumed_recording_has_the_bytes_of_an_unbroken_run(unfinished, exact,
 
 def begun_here_too(path: Path, fresh: Path) -> None:
     """Make a measure's file say that its work was begun on this machine, like files made here."""
-    (arrays, told), (_, now) = kept_in(path), kept_in(fresh)
-    stored, identity = told["attrs"]["identity"], now["attrs"]["identity"]
+    (arrays, description), (_, now) = kept_in(path), kept_in(fresh)
+    stored, identity = description["attrs"]["identity"], now["attrs"]["identity"]
     assert apart(stored, identity) <= OF_MACHINES | OF_BITS
-    told["attrs"]["identity"] = identity
-    np.savez(path, told=np.array(json.dumps(told)), **arrays)
+    description["attrs"]["identity"] = identity
+    np.savez(path, told=np.array(json.dumps(description)), **arrays)
 
 
 def compare_measure(name: str, result: Any, path: Path, exact: bool) -> None:
@@ -467,7 +467,7 @@ LIKE_ANOTHER = {"patch", "lyapunov_of_a_closed_loop", "mnist_basins", "orbit_dia
 
 @pytest.mark.parametrize("name", by_default(runs.MEASURES, runs.MEASURES.keys() - LIKE_ANOTHER))
 def test_a_resumed_measure_has_the_bits_of_an_unbroken_run(name, exact, tmp_path):
-    folder, path, told = Path("measures") / name, tmp_path / "half.npz", []
+    folder, path, reports = Path("measures") / name, tmp_path / "half.npz", []
     shutil.copy(folder / "half.npz", path)
     measure = runs.MEASURES[name]
     if not exact:
@@ -475,22 +475,24 @@ def test_a_resumed_measure_has_the_bits_of_an_unbroken_run(name, exact, tmp_path
             measure(checkpoint=tmp_path / "fresh.npz")
         begun_here_too(path, tmp_path / "fresh.npz")
     result = measure(
-        checkpoint=ds.Checkpoint(path, resume=True, progress=lambda done, _all: told.append(done))
+        checkpoint=ds.Checkpoint(path, resume=True, progress=lambda done, _all: reports.append(done))
     )
-    assert told[0] > 1, "it began anew"
+    assert reports[0] > 1, "it started again"
     compare_measure(name, result, path, exact)
 
 
 @pytest.mark.parametrize("name", runs.MEASURES)
 def test_a_measure_that_is_finished_gives_its_result_without_work(name, exact, tmp_path):
-    folder, path, told = Path("measures") / name, tmp_path / "whole.npz", []
+    folder, path, reports = Path("measures") / name, tmp_path / "whole.npz", []
     shutil.copy(folder / "whole.npz", path)
     if not exact:
         pytest.skip("it was finished on another machine")
     result = runs.MEASURES[name](
-        checkpoint=ds.Checkpoint(path, resume=True, progress=lambda done, every: told.append(done == every))
+        checkpoint=ds.Checkpoint(
+            path, resume=True, progress=lambda done, every: reports.append(done == every)
+        )
     )
-    assert all(told)
+    assert all(reports)
     compare_measure(name, result, path, exact)
 
 
@@ -517,8 +519,8 @@ def test_an_orbit_that_is_finished_goes_on_to_more_iterations(name, exact, tmp_p
             runs.MEASURES[name](checkpoint=tmp_path / "here.npz")
         begun_here_too(tmp_path / "longer.npz", tmp_path / "here.npz")
     longer = runs.LONGER[name](checkpoint=ds.Checkpoint(tmp_path / "longer.npz", resume=True))
-    anew = runs.LONGER[name](checkpoint=tmp_path / "anew.npz")
-    compare_plain(runs.numbers_of(longer), runs.numbers_of(anew), exact)
+    fresh = runs.LONGER[name](checkpoint=tmp_path / "anew.npz")
+    compare_plain(runs.numbers_of(longer), runs.numbers_of(fresh), exact)
 
 
 # Files of 3b767cf -----------------------------------------------------------------------------------------------------
@@ -602,17 +604,17 @@ def test_a_later_recording_is_resumed_to_the_bytes_of_an_unbroken_run(name, late
 def compare_later(name: str, result: Any, path: Path, exact: bool) -> None:
     stored = Path("measures") / name
     compare_plain(runs.numbers_of(result), json.loads((stored / "result.json").read_text()), exact, name)
-    (found, told), (wanted, expected) = kept_in(path), kept_in(stored / "whole.npz")
+    (found, description), (wanted, expected) = kept_in(path), kept_in(stored / "whole.npz")
     for array, values in wanted.items():
         if exact or array not in SAYING_SO:
             compare(found[array], values, exact, f"{name}/{array}")
-    assert told["dims"] == expected["dims"]
+    assert description["dims"] == expected["dims"]
 
 
 @pytest.mark.parametrize("kept", ["half", "whole"])
 @pytest.mark.parametrize("name", LATER_MEASURES)
 def test_a_later_measure_is_resumed_to_the_bits_of_an_unbroken_run(name, kept, later, tmp_path):
-    path, told, measure = tmp_path / "a.npz", [], runs.MEASURES[name]
+    path, reports, measure = tmp_path / "a.npz", [], runs.MEASURES[name]
     shutil.copy(Path("measures") / name / f"{kept}.npz", path)
     arrays, description = kept_in(path)
     assert ds.Checkpoint(path).read().sizes and description["attrs"]["identity"] and arrays
@@ -622,9 +624,9 @@ def test_a_later_measure_is_resumed_to_the_bits_of_an_unbroken_run(name, kept, l
         measure(checkpoint=tmp_path / "fresh.npz")
         begun_here_too(path, tmp_path / "fresh.npz")
     result = measure(
-        checkpoint=ds.Checkpoint(path, resume=True, progress=lambda *counts: told.append(counts))
+        checkpoint=ds.Checkpoint(path, resume=True, progress=lambda *counts: reports.append(counts))
     )
-    assert told[0][0] > 1 if kept == "half" else all(done == every for done, every in told)
+    assert reports[0][0] > 1 if kept == "half" else all(done == every for done, every in reports)
     compare_later(name, result, path, later)
 
 

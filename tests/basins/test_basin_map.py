@@ -241,7 +241,7 @@ def test_a_killed_map_resumes_to_the_same_bits(recorder, tmp_path):
     left = checkpoint.read(out)
     assert 8 <= left["computed"].sum() <= 24
     resumed = recorder.run(*line.split(), "--output", out, "--picture", tmp_path / "map.png", "--resume")
-    assert resumed.wait() == 0, resumed.said
+    assert resumed.wait() == 0, resumed.output
     denoiser = ds.load("mnist", device="cpu")
     plane = ds.noise.plane((6, 8), denoiser.shape, lengths=(60.0, 60.0))
     with threads_set_to(1):  # as in the killed process

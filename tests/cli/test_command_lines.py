@@ -92,12 +92,12 @@ def code_of(words):
     return 0
 
 
-def check(words, code, said):
+def check(words, code, errors):
     """A command succeeded, or was refused in one line."""
     assert code in (0, 2, None), (words, code)
     if code == 2:
-        assert said.startswith("error: ") and len(said.splitlines()) == 1, (words, said)
-    assert "Traceback" not in said
+        assert errors.startswith("error: ") and len(errors.splitlines()) == 1, (words, errors)
+    assert "Traceback" not in errors
 
 
 def try_lines(verbs, count, capsys):
@@ -138,9 +138,9 @@ resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30,) * 2)
 
 def one(drawn):
     words = [*lines.words_of(drawn), "--quiet"]
-    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stderr(io.StringIO()) as errors, contextlib.redirect_stdout(io.StringIO()):
         code = lines.code_of(words)
-    lines.check(words, code, said.getvalue())
+    lines.check(words, code, errors.getvalue())
 
 try_examples(lines.lines(lines.CHEAP), 1000, one)
 """

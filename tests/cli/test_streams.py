@@ -63,8 +63,8 @@ def test_what_a_command_writes_is_whole_although_its_output_is_lost(recorder, tm
     code = ONTO.format(target="/dev/full", words=words).replace(
         "import os, sys", f"import os, sys; sys.stdout.reconfigure(encoding={encoding!r})"
     )
-    ended, _, said = recorder.block(tmp_path, code=code)
-    assert ended == 1 and said.count("\n") == 1 and "No space left" in said
+    ended, _, errors = recorder.block(tmp_path, code=code)
+    assert ended == 1 and errors.count("\n") == 1 and "No space left" in errors
     assert len(json.loads((tmp_path / "x" / "noise.json").read_text())["samples"]) == 2
     assert len(list((tmp_path / "x").glob("noise_*.pt"))) == 2
 
@@ -74,8 +74,8 @@ def test_a_reader_that_has_gone_does_not_end_the_work(recorder, tmp_path):
         "import os; reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)\n"
         "from denoscope.cli import command; command.main('noise random --num_samples 2 --inputs x'.split())"
     )
-    ended, _, said = recorder.block(tmp_path, code=code)
-    assert ended == 128 + signal.SIGPIPE and said == ""
+    ended, _, errors = recorder.block(tmp_path, code=code)
+    assert ended == 128 + signal.SIGPIPE and errors == ""
     assert len(list((tmp_path / "x").glob("*"))) == 3
 
 

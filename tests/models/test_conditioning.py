@@ -103,7 +103,7 @@ def test_prompts_of_transformers_are_guided_as_their_pipelines_do(name):
     )
     truth = in_pipeline(pipe, latents, arguments)
     handle.remove()
-    told = {
+    inputs = {
         key: value
         for key, value in seen[0].items()
         if key.startswith(("encoder", "pooled", "added")) and value is not None
@@ -116,7 +116,7 @@ def test_prompts_of_transformers_are_guided_as_their_pipelines_do(name):
             if value is not None
         }
 
-    uncond, cond = half(told, 0), half(told, 1)
+    uncond, cond = half(inputs, 0), half(inputs, 1)
     denoiser = ds.load(pipe, device="cpu", shape=(4, 8, 8))
     options = dict(steps=arguments["num_inference_steps"], lanes=len(latents))
     condition = Condition(cond, uncond, arguments["guidance_scale"])
@@ -391,8 +391,8 @@ def test_embeddings_of_other_shapes_are_refused_at_the_command_line(prompted, co
     for more in ([], ["--no-extract_states"]):
         with pytest.raises(SystemExit) as stop:
             main([*prompted, *more])
-        told = capsys.readouterr().err
-        assert stop.value.code == 2 and told.count("\n") == 1 and re.search(message, told.strip())
+        printed = capsys.readouterr().err
+        assert stop.value.code == 2 and printed.count("\n") == 1 and re.search(message, printed.strip())
 
 
 def test_a_condition_and_labels_at_once_are_refused(tmp_path):
@@ -476,8 +476,8 @@ def test_stated_branches_belong_to_the_recording(prompted, capsys):
     ):
         with pytest.raises(SystemExit) as stop:
             main(words)
-        told = capsys.readouterr().err
-        assert stop.value.code == 2 and match in told and told.count("\n") == 1
+        printed = capsys.readouterr().err
+        assert stop.value.code == 2 and match in printed and printed.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -121,8 +121,8 @@ def test_what_is_not_a_denoiser_is_refused_with_the_remedy(value, words):
     for function in (ds.sample, ds.denoise, ds.dynamics.spectrum, ds.basins.map):
         with pytest.raises(ds.UserError) as caught:
             function(value, torch.zeros(1, 2, 8, 8))
-        told = str(caught.value)
-        assert "\n" not in told and "denoiser" in told and all(word in told for word in words)
+        message = str(caught.value)
+        assert "\n" not in message and "denoiser" in message and all(word in message for word in words)
 
 
 def test_swapped_arguments_are_refused_in_one_line(tiny):

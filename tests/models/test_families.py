@@ -108,9 +108,9 @@ def on_meta(network: nn.Module) -> nn.Module:
 
 def equals_its_replay(seen: Calls) -> bool:
     """Whether the family's call gives the network the same timesteps and gets the same outputs."""
-    family, told = family_of(seen.network), []
+    family, timesteps = family_of(seen.network), []
     handle = seen.network.register_forward_pre_hook(
-        lambda _m, args, kwargs: told.append(seen.signature.bind(*args, **kwargs).arguments["timestep"]),
+        lambda _m, args, kwargs: timesteps.append(seen.signature.bind(*args, **kwargs).arguments["timestep"]),
         with_kwargs=True,
     )
     with torch.no_grad():
@@ -119,7 +119,7 @@ def equals_its_replay(seen: Calls) -> bool:
     wanted = [arguments["timestep"] for arguments in seen.arguments]
     return all(
         torch.equal(*pair) and pair[0].dtype == pair[1].dtype
-        for pair in [*zip(told, wanted, strict=True), *zip(found, seen.outputs, strict=True)]
+        for pair in [*zip(timesteps, wanted, strict=True), *zip(found, seen.outputs, strict=True)]
     )
 
 

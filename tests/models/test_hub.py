@@ -115,10 +115,10 @@ SHARDS = {"max_shard_size": "20KB"}
 def test_a_repository_loads_with_the_bits_of_its_folder(hub, saved, layout, options):
     folder = saved(layout, **options)
     hub.add("some/model", folder)
-    told = {"device": "cpu", "scheduler": "ddim" if layout == "alone" else None}
-    told["variant"] = options.get("variant")
-    loaded = ds.load("some/model", **told)
-    assert same_bits(loaded, ds.load(folder, **told))
+    arguments = {"device": "cpu", "scheduler": "ddim" if layout == "alone" else None}
+    arguments["variant"] = options.get("variant")
+    loaded = ds.load("some/model", **arguments)
+    assert same_bits(loaded, ds.load(folder, **arguments))
     from diffusers import UNet2DModel
 
     plain = UNet2DModel.from_pretrained(
@@ -130,7 +130,7 @@ def test_a_repository_loads_with_the_bits_of_its_folder(hub, saved, layout, opti
     assert all(torch.equal(value, loaded.network.state_dict()[k]) for k, value in plain.state_dict().items())
     # The cached model is found by its name, also without a connection.
     hub.repositories.clear()
-    assert same_bits(ds.load(loaded.name, device="cpu", scheduler=told["scheduler"]), loaded)
+    assert same_bits(ds.load(loaded.name, device="cpu", scheduler=arguments["scheduler"]), loaded)
 
 
 @pytest.mark.slow
@@ -198,9 +198,9 @@ def test_one_file_of_weights_loads_beside_its_config(hub, saved, layout, kind):
     hub.add("some/model", other)
     inside = f"unet/{kind}" if layout == "pipeline" else kind
     wanted = ds.load(own, device="cpu")
-    told = {"device": "cpu", "scheduler": None if layout == "pipeline" else wanted.scheduler}
+    options = {"device": "cpu", "scheduler": None if layout == "pipeline" else wanted.scheduler}
     for source in (f"some/model/{inside}", place / kind, str(place / kind), f"some/model@main/{inside}"):
-        assert same_bits(ds.load(source, **told), wanted)
+        assert same_bits(ds.load(source, **options), wanted)
     assert shape_of(f"some/model/{inside}") == (2, 8, 8)
 
 
@@ -297,12 +297,12 @@ def test_a_download_that_breaks_off_says_so_and_is_continued(hub, saved, monkeyp
     assert same_bits(ds.load("some/model", device="cpu"), ds.load(saved("flat"), device="cpu"))
 
 
-@pytest.mark.parametrize("how", ["told", "unreachable"])
+@pytest.mark.parametrize("how", ["set", "unreachable"])
 def test_offline_a_cached_model_loads_and_another_is_refused(hub, saved, monkeypatch, how):
     hub.add("some/model", saved("flat"))
     hub.add("some/other", saved("flat"))
     ds.load("some/model", device="cpu")
-    if how == "told":
+    if how == "set":
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         reason = "HF_HUB_OFFLINE is set"
     else:

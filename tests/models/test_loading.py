@@ -54,9 +54,9 @@ def test_a_folder_saved_by_diffusers_gives_its_weights_and_scheduler(saved, make
 def test_clipping_of_x_0_is_switched_as_diffusers_own_option_does(mnist, clip_sample):
     from diffusers import DDIMScheduler
 
-    told = {} if clip_sample is None else {"clip_sample": clip_sample}
+    options = {} if clip_sample is None else {"clip_sample": clip_sample}
     found = ds.load("mnist", clip_sample=clip_sample, device="cpu").scheduler
-    assert dict(found.config) == dict(DDIMScheduler.from_config(mnist.scheduler.config, **told).config)
+    assert dict(found.config) == dict(DDIMScheduler.from_config(mnist.scheduler.config, **options).config)
     assert found.config.clip_sample is (clip_sample is not False)
 
 
@@ -319,9 +319,11 @@ def test_a_model_that_needs_its_own_code_is_refused_and_none_is_run(saved, kind,
     for verb in verbs:
         with pytest.raises(SystemExit) as stop:
             main([*verb.split(), name])
-        told = capsys.readouterr().err
-        assert stop.value.code == 2 and told.count("\n") == 1
-        assert f"{name} needs code of its own (own.Own), which denoscope never runs; if you trust it" in told
+        message = capsys.readouterr().err
+        assert stop.value.code == 2 and message.count("\n") == 1
+        assert (
+            f"{name} needs code of its own (own.Own), which denoscope never runs; if you trust it" in message
+        )
     assert sorted(path.name for path in saved.iterdir()) == ["flat", "inputs", "pipeline"]
 
 
@@ -403,5 +405,5 @@ def test_a_shard_that_is_no_file_is_refused_at_once(sharded, tmp_path, kind):
     reason = {"pipe": "not a regular file", "folder": "it is a folder"}.get(
         kind.rpartition(" ")[2], "no such file"
     )
-    told = str(caught.value)
-    assert "\n" not in told and shard.name in told and reason in told, told
+    message = str(caught.value)
+    assert "\n" not in message and shard.name in message and reason in message, message

@@ -42,8 +42,8 @@ def load(scheduler):
 def refused(denoiser, *words, **options):
     with pytest.raises(ds.UserError) as caught:
         list(ds.denoise(denoiser, torch.ones(1, *SHAPE), **options))
-    told = str(caught.value)
-    assert "\n" not in told and all(word in told for word in words), told
+    message = str(caught.value)
+    assert "\n" not in message and all(word in message for word in words), message
     assert denoiser.network.timesteps == []
 
 
@@ -178,17 +178,17 @@ SET = [
 ]
 
 
-@pytest.mark.parametrize(("scheduler", "setting", "timesteps", "remedy"), SET)
+@pytest.mark.parametrize(("scheduler", "setting", "timesteps", "advice"), SET)
 def test_a_scheduler_that_was_set_to_more_than_a_number_of_steps_is_refused(
-    scheduler, setting, timesteps, remedy
+    scheduler, setting, timesteps, advice
 ):
     scheduler = scheduler()
     assert load(scheduler).scheduler is scheduler
     scheduler.set_timesteps(**setting)
     with pytest.raises(ds.UserError) as caught:
         load(scheduler)
-    told = str(caught.value)
-    assert "\n" not in told and timesteps in told and remedy in told and "from_config" in told
+    message = str(caught.value)
+    assert "\n" not in message and timesteps in message and advice in message and "from_config" in message
     scheduler.set_timesteps(4)
     assert load(scheduler).scheduler is scheduler
 

@@ -79,9 +79,9 @@ def test_a_spacing_replaces_the_one_of_the_configuration():
 def test_an_unknown_name_is_refused_with_the_nearest(name, nearest):
     with pytest.raises(ds.UserError) as caught:
         scheduler_class(name)
-    told = str(caught.value)
-    assert "scheduler" in told and repr(name) in told and "\n" not in told
-    assert nearest in told.partition("allowed")[0]
+    message = str(caught.value)
+    assert "scheduler" in message and repr(name) in message and "\n" not in message
+    assert nearest in message.partition("allowed")[0]
 
 
 def test_the_command_line_takes_no_scheduler_objects():

@@ -33,7 +33,7 @@ def counted(arguments, recorder, tmp_path_factory) -> dict[str, tuple[Path, int]
     folder, found = tmp_path_factory.mktemp("unbroken"), {}
     for out in OUTPUTS:
         done = recorder.run(*arguments, "--output", folder / out, dies_at=LATE)
-        assert done.code == 0, done.said
+        assert done.code == 0, done.output
         found[out] = folder / out, done.file_events
     return found
 

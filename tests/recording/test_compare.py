@@ -34,7 +34,7 @@ def brute_force(folder):
     return found
 
 
-def told(comparison):
+def numbers_of(comparison):
     """The same, from the comparison under test."""
     group = {name: k for k, names in enumerate(comparison.groups) for name in names}
     found = {}
@@ -45,7 +45,7 @@ def told(comparison):
 
 
 def agree(comparison, folder):
-    expected, got = brute_force(folder), told(comparison)
+    expected, got = brute_force(folder), numbers_of(comparison)
     assert expected.keys() == got.keys()
     for pair, (equal, difference) in expected.items():
         assert got[pair][0] == equal, pair

@@ -22,7 +22,7 @@ def test_a_second_writer_is_refused_in_one_line_and_the_first_finishes(
     for flag in ("--resume", "--overwrite", None):
         second = recorder.run(*arguments, "--output", tmp_path / out, *([flag] if flag else []))
         assert second.code == 2
-        (line,) = second.said.splitlines()
+        (line,) = second.output.splitlines()
         assert line.startswith("error: ") and str(tmp_path / out) in line
         assert "is being written by another process" in line if flag else "already holds a recording" in line
     first.release()
@@ -38,7 +38,7 @@ def test_of_writers_that_start_together_one_writes_and_none_undoes_its_work(
     flags = [flag] if flag else []
     runs = [recorder.start(*arguments, "--output", tmp_path / out, *flags) for _ in range(2)]
     codes = sorted(run.wait() for run in runs)
-    assert 0 in codes and set(codes) <= {0, 2}, [run.said for run in runs]
+    assert 0 in codes and set(codes) <= {0, 2}, [run.output for run in runs]
     assert flag or codes == [0, 2]
     assert contents(tmp_path / out) == contents(unbroken / out)
 
@@ -71,7 +71,7 @@ def test_readers_during_writing_see_right_values_or_nan_and_only_finished_sample
         counts.append(complete_samples(data, right))
 
     for group, call in zip(groups, holds, strict=True):
-        while f"call {call}\n" not in running.said:
+        while f"call {call}\n" not in running.output:
             look()  # while it writes
         look()
         assert counts[-1] == group * LANES, "while it holds"

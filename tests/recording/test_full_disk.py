@@ -63,9 +63,9 @@ def small_disk(tmp_path):
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def one_line(said: str) -> str:
-    (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert "Traceback" not in said
+def one_line(output: str) -> str:
+    (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in output
     return line
 
 
@@ -82,7 +82,7 @@ def test_finished_samples_survive_a_full_disk_and_a_resume_with_room_adds_the_re
     filler.write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 200 * 1024))
     running.release()
     assert running.wait() == 2
-    line = one_line(running.said)
+    line = one_line(running.output)
     assert out in line and "No space left on device" in line and "--resume" in line
     finished = ds.open(path).dataset["complete"].values
     assert 8 <= finished.sum() < COUNT and not list(disk.rglob("*.partial"))
@@ -90,7 +90,7 @@ def test_finished_samples_survive_a_full_disk_and_a_resume_with_room_adds_the_re
         found, right = (ds.open(folder / out).dataset[name].values for folder in (disk, unbroken))
         assert np.array_equal(found[finished], right[finished])
     still = recorder.run(*arguments, "--output", path, "--resume")
-    assert still.code == 2 and "the recording needs" in one_line(still.said)
+    assert still.code == 2 and "the recording needs" in one_line(still.output)
     assert ds.open(path).dataset["complete"].values.tolist() == finished.tolist()
     filler.unlink()
     assert recorder.run(*arguments, "--output", path, "--resume").code == 0
@@ -112,7 +112,7 @@ def test_a_full_disk_is_reported_in_one_line_wherever_it_becomes_full(
     (disk / "filler").write_bytes(bytes(max(0, room - free * 1024)))
     running.release()
     assert running.wait() == 2
-    assert "No space left" in one_line(running.said)
+    assert "No space left" in one_line(running.output)
     assert not list(disk.rglob("*.partial"))
     (disk / "filler").unlink()
     assert recorder.run(*arguments, "--output", disk / out, "--resume").code == 0
@@ -124,7 +124,7 @@ def test_a_plan_that_cannot_fit_is_refused_before_anything_is_touched(arguments,
     disk = small_disk(700)
     before = sorted(disk.rglob("*"))
     done = recorder.run(*arguments, "--output", disk / out)
-    assert done.code == 2 and "the recording needs" in one_line(done.said)
+    assert done.code == 2 and "the recording needs" in one_line(done.output)
     assert sorted(disk.rglob("*")) == before
 
 
@@ -136,7 +136,7 @@ def test_a_former_recording_survives_a_replacement_that_cannot_fit(
     shutil.copytree(unbroken / out, disk / out)
     before = contents(disk / out)
     done = recorder.run(*arguments, "--output", disk / out, "--overwrite", "--num_steps", "100")
-    assert done.code == 2 and "the recording needs" in one_line(done.said)
+    assert done.code == 2 and "the recording needs" in one_line(done.output)
     assert contents(disk / out) == before
     again = recorder.run(*arguments, "--output", disk / out, "--overwrite")
     assert again.code == 0, "there is room for both"
@@ -144,7 +144,9 @@ def test_a_former_recording_survives_a_replacement_that_cannot_fit(
     filler = disk / "filler"
     filler.write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 500 * 1024))
     done = recorder.run(*arguments, "--output", disk / out, "--overwrite")
-    assert done.code == 2 and "the recording needs" in one_line(done.said), "the former one still takes room"
+    assert done.code == 2 and "the recording needs" in one_line(done.output), (
+        "the former one still takes room"
+    )
     assert contents(disk / out) == before
 
 
@@ -152,8 +154,8 @@ def test_needed_room_is_counted_in_whole_blocks_and_free_room_as_the_system_does
     block = os.statvfs(tmp_path).f_frsize
     assert space.footprint(LocalStore(tmp_path), [1, block, block + 1, 0]) == 4 * block
     assert space.footprint(LocalStore(tmp_path / "not" / "there"), [1]) == block
-    told = int(subprocess.check_output(["df", "-B1", "--output=avail", tmp_path], text=True).split()[1])
-    assert space.free_bytes(LocalStore(tmp_path)) == pytest.approx(told, rel=0.01)
+    available = int(subprocess.check_output(["df", "-B1", "--output=avail", tmp_path], text=True).split()[1])
+    assert space.free_bytes(LocalStore(tmp_path)) == pytest.approx(available, rel=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -161,14 +163,14 @@ def planned(arguments, recorder, tmp_path_factory):
     """The bytes that the plan of a recording states, made once for each output."""
     folder = tmp_path_factory.mktemp("planned")
     return functools.cache(
-        lambda out: planned_bytes(recorder.run(*arguments, "--output", folder / out, "--dry_run").said)
+        lambda out: planned_bytes(recorder.run(*arguments, "--output", folder / out, "--dry_run").output)
     )
 
 
 @pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
 def test_a_recording_fits_into_the_room_that_its_plan_states(arguments, recorder, planned, small_disk, out):
     done = recorder.run(*arguments, "--output", small_disk(math.ceil(planned(out) / 1024)) / out)
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
@@ -177,9 +179,9 @@ def test_the_figure_of_the_plan_is_close_to_what_the_recording_occupies(planned,
     assert used == pytest.approx(planned(out), rel=0.1)
 
 
-def planned_bytes(said: str) -> float:
+def planned_bytes(output: str) -> float:
     """The bytes on disk that a plan states, rounded up."""
-    (line,) = [line for line in said.splitlines() if "on disk in total" in line]
+    (line,) = [line for line in output.splitlines() if "on disk in total" in line]
     number, unit = line.split()[:2]
     return (float(number) + 0.05) * {"KiB": 2**10, "MiB": 2**20}[unit]
 

@@ -31,9 +31,9 @@ def test_the_first_ctrl_c_ends_after_the_samples_in_flight_and_names_the_flag_to
     running.until("stopping after the current samples")
     running.release()
     assert running.wait() == 130
-    (last,) = [line for line in running.said.splitlines() if "--resume" in line]
+    (last,) = [line for line in running.output.splitlines() if "--resume" in line]
     assert f"8 of 10 samples finished in {tmp_path / out};" in last
-    assert "Traceback" not in running.said
+    assert "Traceback" not in running.output
     of_both = [ds.open(folder / out) for folder in (tmp_path, unbroken)]
     assert of_both[0].dataset["complete"].values.tolist() == [True] * 8 + [False] * 2
     for name in ("sequence", "conv_in"):
@@ -54,7 +54,7 @@ def test_the_second_ctrl_c_stops_at_once_and_loses_only_the_samples_in_flight(
     running.until("stopping after the current samples")
     running.send(signal.SIGINT)
     assert running.wait() == 130
-    assert "resume" in running.said and "Traceback" not in running.said
+    assert "resume" in running.output and "Traceback" not in running.output
     assert xarray.open_zarr(out)["complete"].values.sum() == 4
     assert not list(tmp_path.rglob("*.partial"))
     assert recorder.run(*arguments, "--output", out, "--resume").code == 0
@@ -75,7 +75,7 @@ def test_two_ctrl_cs_in_the_first_step_of_a_replacement_leave_the_former_recordi
     running.until("stopping after the current samples")
     running.send(signal.SIGINT)
     assert running.wait() == 130
-    assert "Traceback" not in running.said
+    assert "Traceback" not in running.output
     assert contents(out) == before
     ds.open(out).check()
 

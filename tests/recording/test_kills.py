@@ -72,7 +72,7 @@ def of_folder(path: Path, truth: dict[str, np.ndarray]) -> int:
 
 def resume(recorder, arguments, path: Path) -> None:
     done = recorder.run(*arguments, "--output", path, "--resume")
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
@@ -89,7 +89,7 @@ def test_kills_in_a_row_lose_no_finished_sample_and_leave_the_bytes_of_an_unbrok
             # Each of the first kills falls in its own quarter of a run, so that they hit different stages.
             event = 1 + int((kill + rng.random()) / LENGTH * file_events)
             killed = recorder.run(*arguments, "--output", path, "--resume", dies_at=event)
-            assert killed.code in (0, -signal.SIGKILL), killed.said
+            assert killed.code in (0, -signal.SIGKILL), killed.output
             if path.exists():
                 found.append(complete_samples(path, truth))
                 assert found[-1] >= former, "a finished sample was lost"
@@ -109,7 +109,7 @@ def test_a_kill_at_any_file_event_costs_at_most_the_samples_in_flight(
         path = tmp_path / str(event) / out
         path.parent.mkdir()
         done = recorder.run(*arguments, "--output", path, dies_at=event)
-        assert done.code == -signal.SIGKILL, done.said
+        assert done.code == -signal.SIGKILL, done.output
         if path.exists():
             found.append(complete_samples(path, truth))
         resume(recorder, arguments, path)
@@ -135,10 +135,10 @@ def test_a_kill_during_a_replacement_leaves_the_former_recording_or_the_new_one(
         path = tmp_path / str(event) / out
         shutil.copytree(former, path)
         done = recorder.run(*arguments, "--output", path, "--overwrite", dies_at=event)
-        assert done.code == -signal.SIGKILL, done.said
+        assert done.code == -signal.SIGKILL, done.output
         ends.add("former" if reads_as(path, former) else "new" if reads_as(path, unbroken / out) else "other")
         again = recorder.run(*arguments, "--output", path, "--overwrite")
-        assert again.code == 0, again.said
+        assert again.code == 0, again.output
         assert contents(path) == contents(unbroken / out), event
         assert list(path.parent.iterdir()) == [path], "nothing else is left"
         shutil.rmtree(path.parent)

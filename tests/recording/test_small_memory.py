@@ -85,9 +85,9 @@ def folder(tmp_path_factory) -> Path:
 
 
 def limited(recorder, place: Path, code: str, extra: int) -> tuple[int, str]:
-    """Run code in a folder: its exit code, and what it said."""
-    ended, _, said = recorder.block(place, code=LIMITED.format(code=code, extra=extra))
-    return ended, said
+    """Run code in a folder: its exit code and its errors."""
+    ended, _, errors = recorder.block(place, code=LIMITED.format(code=code, extra=extra))
+    return ended, errors
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -117,18 +117,18 @@ def test_a_result_survives_too_little_memory(result, steps, folder, model, recor
 
     for name, seed in (("former", 1), ("new", 2)):
         shutil.copytree(folder, tmp_path / name)
-        code, said = run(tmp_path / name, seed, 2**34)
-        assert code == 0, said
+        code, errors = run(tmp_path / name, seed, 2**34)
+        assert code == 0, errors
     for step in steps:
         place = tmp_path / str(step)
         shutil.copytree(tmp_path / "former", place)
-        code, said = run(place, 2, step * 2**24, " --overwrite")
-        assert "Traceback" not in said and code in (0, 2), said
+        code, errors = run(place, 2, step * 2**24, " --overwrite")
+        assert "Traceback" not in errors and code in (0, 2), errors
         ended.add(code)
         former, new = (same(place / result, tmp_path / name / result) for name in ("former", "new"))
         assert new or (former and code)
-        code, said = run(place, 2, 2**34, " --overwrite")
-        assert code == 0 and same(place / result, tmp_path / "new" / result), said
+        code, errors = run(place, 2, 2**34, " --overwrite")
+        assert code == 0 and same(place / result, tmp_path / "new" / result), errors
         shutil.rmtree(place)
     assert len(steps) == 1 or ended == {0, 2}
 
@@ -144,24 +144,24 @@ def test_a_recording_is_resumed_to_the_bytes_of_an_unbroken_run_after_too_little
     resume = COMMAND.format(words=line.replace("SEED", "1") + " --resume")
     for name in ("whole", "half"):
         shutil.copytree(folder, tmp_path / name)
-    code, printed, said = recorder.block(tmp_path / "whole", code=INTERRUPTED.format(code=record, last=-1))
-    assert code == 0, said
+    code, printed, errors = recorder.block(tmp_path / "whole", code=INTERRUPTED.format(code=record, last=-1))
+    assert code == 0, errors
     last = int(printed.rpartition("calls ")[2])
-    code, _, said = recorder.block(tmp_path / "half", code=INTERRUPTED.format(code=record, last=last))
-    assert code == 130, said
+    code, _, errors = recorder.block(tmp_path / "half", code=INTERRUPTED.format(code=record, last=last))
+    assert code == 130, errors
     before = ds.open(tmp_path / "half" / result)
     assert before.dataset["complete"].sum() == 4
     ended, whole = set(), contents(tmp_path / "whole" / result)
     for step in range(STEPS):
         place = tmp_path / str(step)
         shutil.copytree(tmp_path / "half", place)
-        code, said = limited(recorder, place, resume, step * 2**24)
-        assert "Traceback" not in said and code in (0, 2), said
+        code, errors = limited(recorder, place, resume, step * 2**24)
+        assert "Traceback" not in errors and code in (0, 2), errors
         ended.add(code)
         assert code == 2 or contents(place / result) == whole
         assert ds.open(place / result).dataset["complete"].sum() >= 4
-        code, said = limited(recorder, place, resume, 2**34)
-        assert code == 0 and contents(place / result) == whole, said
+        code, errors = limited(recorder, place, resume, 2**34)
+        assert code == 0 and contents(place / result) == whole, errors
         shutil.rmtree(place)
     assert ended == {0, 2}
 
@@ -175,15 +175,15 @@ def test_an_export_is_whole_or_can_be_repeated_after_too_little_memory(
     shutil.copytree(folder, tmp_path / "whole")
     export, codes = EXPORT.format(format=format), set()
     for code in (COMMAND.format(words=line.replace("SEED", "1")), export):
-        ended, said = limited(recorder, tmp_path / "whole", code, 2**34)
-        assert ended == 0, said
+        ended, errors = limited(recorder, tmp_path / "whole", code, 2**34)
+        assert ended == 0, errors
     whole = contents(tmp_path / "whole" / "exported")
     for step in range(STEPS):
         place = tmp_path / str(step)
         shutil.copytree(tmp_path / "whole", place)
         shutil.rmtree(place / "exported")
-        code, said = limited(recorder, place, export, step * 2**22)
-        assert code in (0, 2), said
+        code, errors = limited(recorder, place, export, step * 2**22)
+        assert code in (0, 2), errors
         codes.add(code)
         # An unfinished export of .pt files reads as an unfinished recording.
         assert (
@@ -191,7 +191,7 @@ def test_an_export_is_whole_or_can_be_repeated_after_too_little_memory(
             if not code
             else format == "pt" or not list(place.glob("exp*"))
         )
-        code, said = (code, said) if not code else limited(recorder, place, export, 2**34)
-        assert code == 0 and contents(place / "exported") == whole, said
+        code, errors = (code, errors) if not code else limited(recorder, place, export, 2**34)
+        assert code == 0 and contents(place / "exported") == whole, errors
         shutil.rmtree(place)
     assert 0 in codes

@@ -131,8 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
         length: int | None = None,
     ) -> None:
         self.send_response(status)
-        told = {"X-Error-Code": error, "X-Error-Message": error} if error else {}
-        for name, value in ((headers or {}) | told).items():
+        errors = {"X-Error-Code": error, "X-Error-Message": error} if error else {}
+        for name, value in ((headers or {}) | errors).items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content) if length is None else length))
         self.end_headers()

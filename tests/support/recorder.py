@@ -25,7 +25,7 @@ class Running:
 
     recorder: Recorder
     pid: int
-    told: Path
+    log: Path
     code: int | None = None
     released: int = 0
 
@@ -35,7 +35,7 @@ class Running:
     def release(self) -> None:
         """Let the process continue from the call at which it holds, or will hold next."""
         self.released += 1
-        Path(f"{self.told}.released{self.released}").touch()
+        Path(f"{self.log}.released{self.released}").touch()
 
     def wait(self) -> int:
         """The exit code; minus the number of the signal that ended it."""
@@ -44,20 +44,20 @@ class Running:
         return self.code
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """Everything that the process has printed so far."""
-        return self.told.read_text()
+        return self.log.read_text()
 
     @property
     def file_events(self) -> int:
         """The number of file events of a process that ended before the event at which it was to be killed."""
-        return int(self.said.rpartition("file events: ")[2].split()[0])
+        return int(self.output.rpartition("file events: ")[2].split()[0])
 
     def until(self, text: str, seconds: float = 60.0) -> None:
         """Wait until the process has printed a text."""
         limit = time.monotonic() + seconds
-        while text not in self.said:
-            assert time.monotonic() < limit, f"{text!r} was never said: {self.said}"
+        while text not in self.output:
+            assert time.monotonic() < limit, f"{text!r} was never printed: {self.output}"
             time.sleep(0.002)
 
 
@@ -96,17 +96,17 @@ class Recorder:
                 output).
         """
         self.count += 1
-        told = self.folder / f"{self.count}.txt"
-        told.touch()
+        log = self.folder / f"{self.count}.txt"
+        log.touch()
         words = [str(argument) for argument in arguments]
         request = {
             "arguments": words,
-            "told": str(told),
+            "log": str(log),
             "holds_at": list(holds_at),
             "dies_at": dies_at,
             "cwd": os.getcwd(),
         }
-        return Running(self, self.ask(request)["pid"], told)
+        return Running(self, self.ask(request)["pid"], log)
 
     def run(self, *arguments: object, **options: float) -> Running:
         """The result of a call of the command, after it ends."""
@@ -115,21 +115,20 @@ class Recorder:
         return running
 
     def block(self, folder: Path, *, code: str = "", arguments: Sequence[str] = ()) -> tuple[int, str, str]:
-        """Code, or a call of the command, run in a folder with warnings as errors: exit code, what it printed, what it
-        said beside that."""
+        """Code, or a call of the command, run in a folder with warnings as errors: its exit code, stdout and stderr."""
         self.count += 1
-        told, beside = (self.folder / f"{self.count}.{stream}.txt" for stream in ("out", "err"))
-        for file in (told, beside):
+        log, beside = (self.folder / f"{self.count}.{stream}.txt" for stream in ("out", "err"))
+        for file in (log, beside):
             file.touch()
         request = {
             "arguments": list(arguments),
             "code": code,
-            "told": str(told),
+            "log": str(log),
             "beside": str(beside),
             "cwd": str(folder),
         }
-        ended = Running(self, self.ask(request)["pid"], told).wait()
-        return ended, told.read_text(), beside.read_text()
+        ended = Running(self, self.ask(request)["pid"], log).wait()
+        return ended, log.read_text(), beside.read_text()
 
     def close(self) -> None:
         self.process.stdin.close()
@@ -180,17 +179,17 @@ def call(request: dict) -> None:
     """Run the command or the code in this process, and end it."""
     from denoscope.cli import command
 
-    told = os.open(request["told"], os.O_WRONLY | os.O_APPEND)
-    beside = os.open(request["beside"], os.O_WRONLY | os.O_APPEND) if "beside" in request else told
+    log = os.open(request["log"], os.O_WRONLY | os.O_APPEND)
+    beside = os.open(request["beside"], os.O_WRONLY | os.O_APPEND) if "beside" in request else log
     null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (told, 1), (beside, 2)):
+    for source, target in ((null, 0), (log, 1), (beside, 2)):
         os.dup2(source, target)
     os.chdir(request["cwd"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if "beside" in request:
         be_strict()
     if request.get("holds_at"):
-        hold(request["holds_at"], request["told"])
+        hold(request["holds_at"], request["log"])
     count_events = None
     if request.get("dies_at"):
         output = request["arguments"][request["arguments"].index("--output") + 1]
@@ -225,7 +224,7 @@ def be_strict() -> None:
     warnings.filterwarnings("ignore", "__array__ implementation doesn't", DeprecationWarning)
 
 
-def hold(holds_at: Sequence[int], told: str) -> None:
+def hold(holds_at: Sequence[int], log: str) -> None:
     """Announce each call of a network, and wait in some calls for the release."""
     import itertools
 
@@ -237,7 +236,7 @@ def hold(holds_at: Sequence[int], told: str) -> None:
         if type(module).__name__ == "UNet2DModel":
             call = next(calls)
             os.write(2, f"call {call}\n".encode())
-            while call in holds_at and not os.path.exists(f"{told}.released{holds_at.index(call) + 1}"):
+            while call in holds_at and not os.path.exists(f"{log}.released{holds_at.index(call) + 1}"):
                 time.sleep(0.002)
 
     register_module_forward_pre_hook(wait)

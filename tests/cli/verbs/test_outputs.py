@@ -114,7 +114,7 @@ def test_ctrl_c_prints_where_the_work_is_saved(small_model, recorder, here, meas
     running.until(f"call {held_at}\n")
     running.send(signal.SIGINT)
     assert running.wait() == 130
-    last = running.said.splitlines()[-1]
-    assert saved_in in last and "--resume" in last and "Traceback" not in running.said
+    last = running.output.splitlines()[-1]
+    assert saved_in in last and "--resume" in last and "Traceback" not in running.output
     resumed = recorder.run(*words, "--resume")
-    assert resumed.code == 0, resumed.said
+    assert resumed.code == 0, resumed.output

@@ -51,7 +51,7 @@ def test_spectrum_resumes_after_a_kill(model, recorder, here, refused):
     line = f"dynamics spectrum --model {model} --k 2 --num_steps 1 --device cpu --output"
     words = line.split()
     whole = recorder.run(*words, "whole.json", "--samples", 2, "--vectors", "whole")
-    assert whole.code == 0, whole.said
+    assert whole.code == 0, whole.output
     # Each noise takes 16 calls of the network: the process is killed during the second noise.
     running = recorder.start(*words, "spectrum.json", "--samples", 2, holds_at=[24])
     running.until("call 24\n")
@@ -70,12 +70,12 @@ def test_spectrum_resumes_after_a_kill(model, recorder, here, refused):
     # The messages before the error say what is resumed.
     for flags, fragment in (("--num_steps 2", "num_steps: 1 → 2"), ("--k 3", "k: 2 → 3")):
         other = recorder.run(*line.split(), "--resume", *flags.split())
-        assert other.code == 2 and fragment in other.said and "Traceback" not in other.said
+        assert other.code == 2 and fragment in other.output and "Traceback" not in other.output
     assert snapshot(here) == before
 
     resumed = recorder.run(*line.split(), "--samples", 2, "--vectors", "vectors", "--resume", holds_at=[99])
-    assert resumed.code == 0, resumed.said
-    assert "call 1\n" in resumed.said and "call 24\n" not in resumed.said
+    assert resumed.code == 0, resumed.output
+    assert "call 1\n" in resumed.output and "call 24\n" not in resumed.output
     assert (here / "spectrum.json").read_bytes() == (here / "whole.json").read_bytes()
     for name in ("noise_0000", "noise_0001"):
         assert torch.equal(load(here / "vectors" / f"{name}.pt"), load(here / "whole" / f"{name}.pt"))

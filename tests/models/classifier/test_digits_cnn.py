@@ -56,15 +56,15 @@ def test_the_figures_meet_the_bar():
     assert FIGURES["test"]["accuracy"] >= 0.98
     assert FIGURES["recipe"] == asdict(train_digits_cnn.RECIPE)
     assert RATES["test digits"]["likeness"] < 0.03
-    for told in ("x_T itself", "uniform noise", "Gaussian noise, clipped"):
-        assert RATES[told]["likeness"] > 0.99 > RATES[told]["softmax below 0.9"]
+    for images in ("x_T itself", "uniform noise", "Gaussian noise, clipped"):
+        assert RATES[images]["likeness"] > 0.99 > RATES[images]["softmax below 0.9"]
 
 
 def test_the_card_states_the_figures():
     card = (FOLDER / "README.md").read_text()
     assert f"{FIGURES['test']['accuracy']:.2%}" in card and "CC BY 4.0" in card
-    for told, rates in RATES.items():
-        assert f"| {told} | " + " | ".join(f"{100 * rate:.1f}" for rate in rates.values()) + " |" in card
+    for images, rates in RATES.items():
+        assert f"| {images} | " + " | ".join(f"{100 * rate:.1f}" for rate in rates.values()) + " |" in card
 
 
 def bars(count, seed):
@@ -109,10 +109,10 @@ def test_training_learns_is_reproducible_and_spares_what_it_has_not_seen(tmp_pat
     unsure = (network(images).softmax(1).amax(1) < 0.9).double().mean().item()
     assert measured["rejected"]["test digits"]["softmax below 0.9"] == unsure
     card = " ".join((tmp_path / "README.md").read_text().split())
-    for told in ("the 300 images", "200 to train on, 100 held out", "by 2-fold", "within the 200 images",
+    for text in ("the 300 images", "200 to train on, 100 held out", "by 2-fold", "within the 200 images",
                  "100 held-out digits, 30 images made of them, 4 x_T, 30 images of noise and 21 greys",
                  "4 images of `digits` by 1 DDIM steps", "--model digits"):  # fmt: skip
-        assert told in card, told
+        assert text in card, text
     train_digits_cnn.measure_rejection(data, tmp_path, None)
     card = (tmp_path / "README.md").read_text()
     assert "--model" not in card and "x_0" not in card

@@ -133,7 +133,7 @@ def test_the_network_given_keeps_its_mode():
 
 
 @pytest.mark.parametrize(
-    ("images", "told"),
+    ("images", "message"),
     [
         (torch.zeros(2, 3, 28, 28), r"\[2, 3, 28, 28\]"),
         (torch.zeros(2, 1, 32, 32), r"\[2, 1, 32, 32\]"),
@@ -144,8 +144,8 @@ def test_the_network_given_keeps_its_mode():
         (torch.zeros(2, 1, 28, 28, dtype=torch.complex64), "complex64"),
     ],
 )
-def test_other_shapes_and_dtypes_are_refused(images, told):
-    with pytest.raises(UserError, match=told) as caught:
+def test_other_shapes_and_dtypes_are_refused(images, message):
+    with pytest.raises(UserError, match=message) as caught:
         classify(images)
     assert "\n" not in str(caught.value)
 

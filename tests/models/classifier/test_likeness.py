@@ -66,12 +66,12 @@ def test_a_fit_spans_what_the_images_span(tmp_path):
 
 def test_the_figures_meet_the_bar_and_the_card_tells_them():
     card = LENET.likeness.with_name("README.md").read_text()
-    for told, rates in FIGURES.items():
-        row = f"| {told} | " + " | ".join(f"{100 * rates[name]:.1f}" for name in COLUMNS) + " |"
+    for images, rates in FIGURES.items():
+        row = f"| {images} | " + " | ".join(f"{100 * rates[name]:.1f}" for name in COLUMNS) + " |"
         assert row in card, row
     assert 0.007 < FIGURES["test digits"]["likeness"] < 0.013
-    for told in ("x_T itself", "uniform noise", "Gaussian noise, clipped", "blank, from black to white"):
-        assert FIGURES[told]["likeness"] > 0.99 > FIGURES[told]["softmax below 0.9"]
+    for images in ("x_T itself", "uniform noise", "Gaussian noise, clipped", "blank, from black to white"):
+        assert FIGURES[images]["likeness"] > 0.99 > FIGURES[images]["softmax below 0.9"]
     thresholds = likeness.Likeness.read(LENET.likeness)
     assert f"evidence / {thresholds.least_evidence:.2f}, {thresholds.most_residue:.2f} / residue" in card
 

@@ -158,16 +158,16 @@ def test_finished_work_is_not_computed_again(small, pair, found, tmp_path, monke
     monkeypatch.setattr(
         patching._Work, "_run", lambda work, step, cells, run=patching._Work._run: calls.append(cells) or run(work, step, cells)
     )  # fmt: skip
-    told = []
+    reports = []
 
     def stop(finished, total):
-        told.append((finished, total))
-        if len(told) == 2:
+        reports.append((finished, total))
+        if len(reports) == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         ds.patch(small, *pair, checkpoint=Checkpoint(out, progress=stop))
-    assert told == [(6, 18), (12, 18)]
+    assert reports == [(6, 18), (12, 18)]
     half = checkpoint.read(out)
     assert half["done"].to_numpy().all(axis=(0, 2)).tolist() == [True, True, False]
     with pytest.raises(UserError, match="exists"):
@@ -211,8 +211,8 @@ def test_the_command_tells_which_share_became_the_other_digit():
     )
     patch_map.put(found, 0, [(0, 0), (0, 1), (0, 2)], moved[0, 0], np.array([7, 2, 3]))
     patch_map.put(found, 1, [(0, 0), (0, 1), (0, 2)], moved[0, 1], np.array([1, 2, 8]))
-    told = [line.split() for line in patch_map.table(found).splitlines()]
-    assert told == [
+    rows = [line.split() for line in patch_map.table(found).splitlines()]
+    assert rows == [
         ["moved", "step", "0", "step", "4"],
         ["conv", "0.500", "0.250"],
         ["digit", "of", "B", "step", "0", "step", "4"],

@@ -251,8 +251,8 @@ def test_a_run_that_starts_late_has_its_own_steps(change, steps, calls, tmp_path
         pipe, arguments = case.built()
         given = {name: arguments[name] for name in ("prompt_embeds", "negative_prompt_embeds", "generator")}
         image = torch.randn(SAMPLES, 4, 8, 8, generator=torch.Generator().manual_seed(3))
-        told = {"image": image, "num_inference_steps": steps, "strength": 0.5, "output_type": "latent"}
-        return image_to_image(pipe), given | told
+        arguments = {"image": image, "num_inference_steps": steps, "strength": 0.5, "output_type": "latent"}
+        return image_to_image(pipe), given | arguments
 
     truth = ByHand(Built(case, built))
     pipe, arguments = built()
@@ -817,9 +817,9 @@ def test_a_call_is_never_said_to_be_resumable(out, tmp_path, capsys, monkeypatch
     ):
         with pytest.raises(SystemExit) as stop:
             main([*asked, *flags])
-        told = capsys.readouterr().err
-        assert stop.value.code == 2 and told.count("\n") == 1
-        assert match in told and "replace it (--overwrite)" in told and "--resume" not in told
+        message = capsys.readouterr().err
+        assert stop.value.code == 2 and message.count("\n") == 1
+        assert match in message and "replace it (--overwrite)" in message and "--resume" not in message
     swap = ds.Intervention("mid_block", "swap", out)
     with pytest.raises(ds.UserError) as refused:
         ds.sample(
@@ -902,8 +902,8 @@ def test_a_network_whose_training_mode_changes_results_is_warned_of(name, change
     pipe, arguments = PIPELINES[name]()
     change(pipe)
     layer = "mid_block" if name != "dit" else "transformer_blocks.1"
-    told = pytest.warns(UserWarning, match=f"{warning}.* in training mode.*call .eval\\(\\)")
-    with told if warning else nullcontext(), ds.watch(pipe, layers=layer):
+    warned = pytest.warns(UserWarning, match=f"{warning}.* in training mode.*call .eval\\(\\)")
+    with warned if warning else nullcontext(), ds.watch(pipe, layers=layer):
         pipe(**arguments)
     if warning:
         network_of(pipe).eval()

@@ -335,11 +335,15 @@ def test_every_damage_of_every_file_is_found_and_named(copy, out, harm):
         sound = (path / file).read_bytes()
         harmed(path / file, harm)
         harmless = file.suffix == ".json" and content_of(path / file) == json.loads(sound)
-        told, is_sound = outcome(path)
+        message, is_sound = outcome(path)
         # Without the files that describe the recording nothing can be checked.
         assert is_sound is not None or file.name in ("zarr.json", "recording.json"), (file, harm)
         assert bool(is_sound) is harmless, (file, harm)
-        assert harmless or (file.name if is_sound is None else file.as_posix()) in told, (file, harm, told)
+        assert harmless or (file.name if is_sound is None else file.as_posix()) in message, (
+            file,
+            harm,
+            message,
+        )
         (path / file).write_bytes(sound)
     assert verify.store(path).sound
 
