@@ -142,6 +142,13 @@ def test_nothing_heavy_is_imported_before_it_is_used(code):
     assert not loaded(code) & {"torch", "diffusers", "matplotlib", "numpy", "zarr", "xarray"}
 
 
+def test_the_names_and_what_they_are_need_no_torch():
+    import denoscope as ds
+
+    assert sorted(re.findall(r"^    (\w+)  +\w", ds.__doc__, flags=re.M)) == dir(ds) == sorted(ds.__all__)
+    assert not loaded("import denoscope as ds; ds.__doc__; dir(ds); ds.__version__") & {"torch", "numpy"}
+
+
 def test_a_picture_of_a_tensor_needs_no_measures():
     assert not loaded("from denoscope.figures import images") & {"scipy", "xarray", "matplotlib", "diffusers"}
 

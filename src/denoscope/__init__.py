@@ -5,6 +5,41 @@
 >>> x = ds.noise.random(16, denoiser.shape, seed=42)
 >>> rec = ds.record(denoiser, x, "run.zarr", steps=50, layers=["conv_in", "mid_block"])
 >>> labels = ds.classify(rec.final)
+
+Models and runs:
+    load          a Denoiser from a bundled model, a folder, the hub, a pipeline or a module
+    denoise       x_T to x_0, one Step at a time
+    sample        x_0 alone
+    gradient      derivatives of a function of x_0, through the loop
+    decode        latents to images
+    Denoiser      a network with its scheduler
+    Step          one step of a run
+    Condition     classes, prompt embeddings, guidance
+
+Recordings:
+    record        a run with the states of chosen layers, as a Recording
+    watch         a call of any diffusers pipeline, as a Recording
+    open          a Recording that was stored
+    Recording     trajectories and states as xarray
+    classify      the digits that images show, as Labels
+    Labels        digits with confidence and margin
+
+Interventions:
+    Intervention  a change of states while a network runs
+    patch         the states of one recording in the run of another, layer by layer
+    read_plan     interventions from a file
+    write_plan    interventions to a file
+
+Noises and measures:
+    noise         initial noises: random, perturbed, planes, spheres
+    NoiseSet      noises as values, drawn when they are read
+    dynamics      the denoising map as a dynamical system
+    basins        maps of the class that each noise becomes
+    figures       one figure for each result
+
+Files and errors:
+    Checkpoint    the file of a long measure that can be resumed
+    UserError     a wrong argument, in one line
 """
 
 import importlib as _importlib
