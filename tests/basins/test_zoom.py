@@ -66,7 +66,7 @@ def test_a_straight_boundary_has_dimension_one_at_every_length_down_to_the_preci
     half_width = straight["half_width"].values
     assert half_width[0] == 4 and half_width[-1] < 1e-11 and straight["finished"].all()
     np.testing.assert_allclose(straight["decade_dimension"], 1, atol=0.04)
-    assert (straight["verdict"] == "smooth").all()
+    assert (straight["shown"] == "smooth").all()
     exponents = straight["uncertainty_exponent"].values  # 2 − D
     np.testing.assert_allclose(exponents, 1, atol=0.3)
     assert np.median(exponents) == pytest.approx(1, abs=0.1)
@@ -128,6 +128,40 @@ def test_filled_cells_of_a_level_are_checked_and_wrong_ones_counted(mixture, pla
         assert found["wrong"].values == (newly & missed).sum()
     assert few["wrong"].values > 0
     assert "were filled" in few.attrs["warnings"][0]
+
+
+def test_the_measures_of_a_level_and_of_a_decade_allow_for_the_filled_cells_that_may_be_wrong(mixture, plane):
+    """Without checks every filled cell may be wrong; if all are checked none is, as in an exact map."""
+    options = {**FAST, "classifier": side, "levels": 2, "factor": 2}
+    unchecked, every = (ds.basins.zoom(mixture, plane, **{**options, "audit": count}) for count in (0, 1024))
+    exact = ds.basins.zoom(mixture, plane, **{**options, "audit": None, "method": "exact"})
+    measures = [
+        "dimension_interval",
+        "uncertainty_interval",
+        "decade_dimension_interval",
+        "verdict",
+        "box_counts",
+    ]
+    assert every[measures].equals(exact[measures]) and (exact["verdict"] == "smooth").all()
+    np.testing.assert_array_equal(unchecked["box_side"], [1, 2, 4])
+    for level in range(2):
+        counts = {name: int(unchecked[name][level]) for name in ("filled", "checked", "wrong")}
+        assert counts["filled"] > 500 and not counts["checked"]
+        label = unchecked["label"][level].assign_attrs(audit=counts)
+        expected = ds.dynamics.boundary_dimension(label, boxes=(2, 3, 5), seed=level)
+        np.testing.assert_array_equal(unchecked["dimension_interval"][level], expected.interval)
+        np.testing.assert_array_equal(unchecked["box_counts"][level], expected.fit.counts)
+        # A plane of wrong cells everywhere has a boundary of dimension 2.
+        assert unchecked["dimension_interval"][level, 1] > 1.5 > exact["dimension_interval"][level, 1]
+        assert unchecked["uncertainty_interval"][level, 0] < 0.3 < exact["uncertainty_interval"][level, 0]
+    assert unchecked["dimension"].equals(exact["dimension"])
+    assert (unchecked["verdict"] == "undecided").all() and (unchecked["shown"] == "smooth").all()
+    filled = int(unchecked["filled"].sum())
+    reason = unchecked["reason"].values[0]
+    assert (
+        f"with {filled} wrong cells, which 0 checks of {filled} filled cells do not exclude (95%)" in reason
+    )
+    assert (unchecked["decade_dimension_interval"][:, 1] > 1.5).all()
 
 
 def test_growth_on_the_boundary_is_that_of_the_closed_form(straight):

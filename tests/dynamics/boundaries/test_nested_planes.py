@@ -6,9 +6,11 @@ from label_planes import newton_labels
 from scipy import ndimage
 
 from benchmarks.intervals import zooms
+from denoscope.dynamics.boundaries.audit import Audit
 from denoscope.dynamics.boundaries.nested_planes import judge_nested
 from denoscope.dynamics.boundaries.verdict import verdict
 
+COMPUTED = Audit(filled=0, checked=0, wrong=0)
 HALF_WIDTHS = 2.0 ** -np.arange(4)
 JULIA = -0.7937005259840998
 """−2^(−1/3), which Newton's method for z³ = 1 takes to 0: a point of the boundary between all three basins."""
@@ -34,6 +36,25 @@ def test_a_straight_boundary_is_smooth(angle):
     labels = planes(lambda points: (points @ [np.cos(angle), np.sin(angle)] > 0).astype(int))
     found = judge_nested(labels, HALF_WIDTHS)
     assert found.judgement.kind == "smooth" and found.fit.slope == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("checked", [0, 50])
+def test_filled_cells_that_may_be_wrong_leave_the_verdict_on_a_straight_boundary_undecided(checked):
+    labels = planes(lambda points: (points @ [0.8, 0.6] > 0).astype(int))
+    without, narrow = (judge_nested(labels, HALF_WIDTHS, audits=audits) for audits in ((), [COMPUTED] * 4))
+    assert without.interval == narrow.interval and narrow.judgement.kind == narrow.shown == "smooth"
+    audits = [COMPUTED, *[Audit(filled=3000, checked=checked, wrong=0)] * 2, COMPUTED]
+    found = judge_nested(labels, HALF_WIDTHS, audits=audits)
+    assert (found.judgement.kind, found.shown) == (
+        "undecided",
+        "smooth",
+    ) and found.fit.slope == narrow.fit.slope
+    assert found.interval[0] <= narrow.interval[0] and found.interval[1] > narrow.interval[1] + 0.1
+    missed = (
+        3000 if not checked else int((1 - 0.05 ** (1 / 50)) * 3000)
+    )  # no wrong cell in 50 with a chance of 5 %
+    assert f"with {2 * missed} wrong cells, which {2 * checked} checks of 6000" in found.judgement.reason
+    assert "larger audit" in found.judgement.reason
 
 
 def test_noise_is_not_a_fractal():

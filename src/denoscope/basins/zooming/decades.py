@@ -9,6 +9,7 @@ import numpy as np
 import xarray
 
 from denoscope.basins.zooming.zoom_levels import UNSTABLE
+from denoscope.dynamics.boundaries.audit import Audit
 from denoscope.dynamics.boundaries.nested_planes import judge_nested
 
 COLUMNS = {
@@ -18,6 +19,7 @@ COLUMNS = {
     "decade_dimension": (float, ()),
     "decade_dimension_interval": (float, ("bound",)),
     "verdict": (str, ()),
+    "shown": (str, ()),
     "reason": (str, ()),
 }
 """The type of each variable along `decade`, and its further dimension."""
@@ -33,8 +35,9 @@ def with_decades(data: xarray.Dataset) -> xarray.Dataset:
     half_width, labels = data["half_width"].values, data["label"].values
     usable = is_stable(data) & np.array([np.ptp(level) > 0 for level in labels], bool)
     decade = np.floor(np.log10(half_width[0] / half_width) + ROUNDING).astype(int)
+    audits = np.array([Audit(*counts) for counts in _counts(data)], object)
     rows = [
-        _row(labels[chosen], half_width[chosen], number)
+        _row(labels[chosen], half_width[chosen], audits[chosen], number)
         for number in np.unique(decade[usable]).tolist()
         for chosen in [usable & (decade == number)]
     ]
@@ -53,8 +56,13 @@ def is_stable(data: xarray.Dataset) -> np.ndarray:
     return ~(data["unstable_share"].to_numpy() > UNSTABLE)
 
 
-def _row(labels: np.ndarray, half_width: np.ndarray, number: int) -> dict[str, Any]:
-    found = judge_nested(list(labels), half_width, seed=number)
+def _counts(data: xarray.Dataset) -> list[tuple[int, int, int]]:
+    """The numbers of filled, checked and wrong cells of each level."""
+    return list(zip(*(data[name].values.tolist() for name in ("filled", "checked", "wrong")), strict=True))
+
+
+def _row(labels: np.ndarray, half_width: np.ndarray, audits: np.ndarray, number: int) -> dict[str, Any]:
+    found = judge_nested(list(labels), half_width, audits=audits.tolist(), seed=number)
     return {
         "decade": number,
         "decade_range": (half_width[0], half_width[-1]),
@@ -62,5 +70,6 @@ def _row(labels: np.ndarray, half_width: np.ndarray, number: int) -> dict[str, A
         "decade_dimension": found.fit.slope,
         "decade_dimension_interval": found.interval or (math.nan, math.nan),
         "verdict": found.judgement.kind,
+        "shown": found.shown,
         "reason": found.judgement.reason,
     }

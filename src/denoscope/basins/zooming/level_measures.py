@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import xarray
 
 from denoscope.basins.labelling import Labelling
+from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.boundary_dimension import boundary_dimension
+from denoscope.dynamics.boundaries.box_fit import hull
 from denoscope.dynamics.boundaries.curvature import curvature
+from denoscope.dynamics.boundaries.filled_maps import allowed_planes
 from denoscope.dynamics.boundaries.label_plane import doubling_boxes
-from denoscope.dynamics.boundaries.uncertainty_exponent import uncertainty_exponent_of
+from denoscope.dynamics.boundaries.uncertainty_exponent import UncertaintyExponent, uncertainty_exponent_of
 from denoscope.noise.plane_noise import PlaneNoise
 
 DIRECTIONS = 8
@@ -18,21 +23,29 @@ DIRECTIONS = 8
 NONE = (math.nan, math.nan)
 
 
-def of_labels(labels: np.ndarray, plane: PlaneNoise, seed: int) -> dict[str, float | tuple[float, float]]:
-    """Dimension, uncertainty exponent and curvature of the boundary in a level [ny, nx] of two labels or more."""
-    sides = doubling_boxes(labels.shape)
-    dimension = boundary_dimension(labels, boxes=sides, seed=seed)
-    neighbours, points = _pairs(labels, [side - 1 for side in sides], seed)
+def of_labels(label: xarray.DataArray, plane: PlaneNoise, seed: int) -> dict[str, Any]:
+    """Dimension, uncertainty exponent and curvature of the boundary in a level [ny, nx] of two labels or more.
+
+    The label carries the audit of its filled cells, and the intervals cover as many wrong ones as it allows.
+    """
+    labels, sides = label.values, doubling_boxes(label.shape)
+    dimension = boundary_dimension(label, boxes=sides, seed=seed)
     spacing = math.sqrt(math.prod(plane.spacing))
-    exponent = uncertainty_exponent_of(
-        points, neighbours, [spacing * (side - 1) for side in sides], dimension=2, seed=seed
-    )
+
+    def exponent_of(labels: np.ndarray) -> UncertaintyExponent:
+        neighbours, points = _pairs(labels, [side - 1 for side in sides], seed)
+        distances = [spacing * (side - 1) for side in sides]
+        return uncertainty_exponent_of(points, neighbours, distances, dimension=2, seed=seed)
+
+    exponent = exponent_of(labels)
+    of_allowed = [exponent_of(allowed).value for allowed in allowed_planes(labels, audit_of(label))]
     bend, error = curvature(labels, plane.u, plane.v)
     return {
         "dimension": dimension.value,
         "dimension_interval": dimension.interval or NONE,
         "uncertainty_exponent": exponent.value,
-        "uncertainty_interval": exponent.interval or NONE,
+        "uncertainty_interval": hull(*exponent.interval, *of_allowed) if exponent.interval else NONE,
+        "box_counts": dimension.fit.counts,
         "curvature": bend,
         "curvature_error": error,
     }

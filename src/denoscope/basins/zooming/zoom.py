@@ -78,12 +78,15 @@ def zoom(
 
     Along (level, y, x) are `label`, and what else `map` returns, `rounding_checked`, and `unstable`, which marks cells whose
     label changes when they are denoised in other lanes, by another number of threads, or with the last bit of x_T changed.
-    Along `level` are `half_width` (L2), `dimension` (`boundary_dimension`), `uncertainty_exponent` (of neighbouring cells),
+    Along `level` are `half_width` (L2), `dimension` (`boundary_dimension`) with its `box_counts` (level, box) at sides of
+    `box_side` spacings between cells, `uncertainty_exponent` (of neighbouring cells),
     `curvature` of the boundary (1/L2) with `curvature_error`, `growth`, `unstable_share`, the number of noises that were
     `denoised`, `network_rows`, which also counts the padding of each call, and the numbers of cells that were `filled`,
     `checked` and `wrong`. `growth` is
     ln √(mean of ‖x_0(δ) − x_0(−δ)‖²/‖2δ‖²) over directions of δ from the middle to the edge, for the whole map. Along
-    `decade` are `decade_dimension`, from the box counts of all its levels, and the `verdict` with its `reason`.
+    `decade` are `decade_dimension`, from the box counts of all its levels, and the `verdict` with its `reason`. Intervals
+    cover as many wrong cells as the audits of the filled ones allow. The verdict is "undecided" if they would change it;
+    `shown` is that on the boundaries of the maps.
 
     The zoom ends when `levels` are finished; when rounding decides the labels of more than 5 % of the boundary cells; or
     where cells would be closer than the precision resolves. The attribute `stopped` says why, `point` where it is, in

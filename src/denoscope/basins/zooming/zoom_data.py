@@ -13,6 +13,7 @@ from denoscope.basins.map_warnings import map_warnings
 from denoscope.basins.refinement import MEANINGS
 from denoscope.basins.zooming.decades import with_decades
 from denoscope.dynamics.boundaries.audit import Audit
+from denoscope.dynamics.boundaries.label_plane import doubling_boxes
 from denoscope.noise.plane_grid import PlaneGrid
 from denoscope.noise.plane_noise import PlaneNoise
 
@@ -34,7 +35,7 @@ def unfinished(labelling: Labelling, grid: PlaneGrid, options: Mapping[str, Any]
     """The zoom before any work; `options` determine it together with the labelling and the plane."""
     import xarray
 
-    (ny, nx), levels = grid.shape, options["levels"]
+    (ny, nx), levels, sides = grid.shape, options["levels"], doubling_boxes(grid.shape)
     marks = {**dict.fromkeys(MARKS, bool), "status": np.int8}
     cells = empty_cells((levels, ny, nx), labelling.nothing, marks)
     half_width = max(grid.plane.lengths) / 2 / options["factor"] ** np.arange(levels, dtype=float)
@@ -44,12 +45,14 @@ def unfinished(labelling: Labelling, grid: PlaneGrid, options: Mapping[str, Any]
             **{name: ("level", np.full(levels, np.nan)) for name in NUMBERS},
             **{name: (("level", "bound"), np.full((levels, 2), np.nan)) for name in INTERVALS},
             **{name: ("level", np.zeros(levels, np.int64)) for name in COUNTS},
+            "box_counts": (("level", "box"), np.full((levels, len(sides)), np.nan)),
             "finished": ("level", np.zeros(levels, bool)),
             "anchors": (("anchor", "channel", "height", "width"), np.full((3, *grid.plane.shape), np.nan)),
         },
         coords={
             "level": np.arange(levels),
             "half_width": ("level", half_width),
+            "box_side": ("box", np.array(sides) - 1),
             "u": (("level", "x"), np.full((levels, nx), np.nan)),
             "v": (("level", "y"), np.full((levels, ny), np.nan)),
         },

@@ -75,7 +75,7 @@ class ZoomLevels:
             **dataclasses.asdict(audit),
         }
         if np.ptp(labels):
-            measured |= level_measures.of_labels(labels, part, seed=level)
+            measured |= level_measures.of_labels(found["label"], part, seed=level)
         for name, value in measured.items():
             self.data[name].values[level] = value
 

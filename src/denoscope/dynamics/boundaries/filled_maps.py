@@ -27,14 +27,16 @@ GAP = 2.0
 def allowed_planes(labels: np.ndarray, audit: Audit, confidence: float = CONFIDENCE) -> Iterator[np.ndarray]:
     """Planes [ny, nx] with as many other labels as the audit allows, far from the boundaries that a map shows.
 
-    The cells are scattered one by one, in islands of 4×4 cells, and as near to the boundary as can be. There are no
-    planes if no filled cell can be wrong.
+    The cells are scattered one by one, in islands of 4×4 cells, and as near to the boundary as can be, and at most half of
+    the cells there: with two classes, a plane whose cells are all wrong looks as if all were right. There are no planes if no
+    filled cell can be wrong.
     """
     if not (missed := audit.missed(confidence)):
         return
     draws = np.random.default_rng([missed, labels.size])
     distance = ndimage.distance_transform_edt(~mixed_windows(np.pad(labels, 1, mode="edge"), 3))
     cells = draws.permutation(np.flatnonzero(distance >= GAP))
+    missed = min(missed, -(-len(cells) // 2))
     by_distance = cells[np.argsort(distance.flat[cells], kind="stable")]
     for places in (cells[:missed], _islands(cells, labels.shape, missed), by_distance[:missed]):
         yield _with_other_labels(labels, places, draws)

@@ -8,55 +8,117 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from denoscope.dynamics.boundaries.audit import Audit
 from denoscope.dynamics.boundaries.box_fit import BoxFit, hull, pooled_fit
 from denoscope.dynamics.boundaries.disorder import boundary_cells, cell_disorder, isolated_share
-from denoscope.dynamics.boundaries.judgement import Evidence, Judgement, judge
+from denoscope.dynamics.boundaries.filled_maps import allowed_planes
+from denoscope.dynamics.boundaries.judgement import Evidence, Judgement, Kind, judge
 from denoscope.dynamics.boundaries.label_plane import classes_of, doubling_boxes, mixed_windows
 from denoscope.dynamics.boundaries.verdict import null_models
+from denoscope.foundation.spelling import spelled
 
 
 @dataclass(frozen=True)
 class NestedPlanes:
-    """The judgement of planes, with their box counts and the interval of the dimension, None if there is no slope."""
+    """The judgement of planes, with their box counts and the interval of the dimension, None if there is no slope.
+
+    `shown` is the verdict on the boundaries that the planes show, which differs from the judgement if filled cells that may
+    be wrong would change it.
+    """
 
     judgement: Judgement
+    shown: Kind
     fit: BoxFit
     interval: tuple[float, float] | None
 
 
 def judge_nested(
-    planes: Sequence[np.ndarray], half_widths: np.ndarray, *, seed: int = 0, confidence: float = 0.95
+    planes: Sequence[np.ndarray],
+    half_widths: np.ndarray,
+    *,
+    audits: Sequence[Audit] = (),
+    seed: int = 0,
+    confidence: float = 0.95,
 ) -> NestedPlanes:
     """The dimension and the verdict of the boundary in planes of which each is a part of the one before.
 
     The box counts of all planes at sides of 1, 2, 4, … spacings between their own cells are added up, so that the slope is
     a mean over the lengths from the finest spacing to the widest box. The rules of `verdict` apply to it. They count the
     range of lengths from one plane to the next where the boundary scales over as large a factor as the next plane is narrower.
-    Where the slopes rise with the side, the interval contains their continuation to the next wider boxes.
+    Where the slopes rise with the side, the interval contains their continuation to the next wider boxes. For maps with
+    filled cells it contains the slopes with as many wrong cells in each plane as its audit allows; if they would
+    change the verdict, it is "undecided".
 
     Args:
         planes: labels [ny, nx], integers, all of one shape.
         half_widths: [plane] descending.
+        audits: of the planes; none if all their cells are computed.
     """
     shape = planes[0].shape
     sides = doubling_boxes(shape)
-    fit, interval = pooled_fit(
-        [[mixed_windows(labels, side) for side in sides] for labels in planes],
-        shape,
-        sides,
-        seed=seed,
-        confidence=confidence,
+    nulls = null_models(max(planes, key=lambda labels: len(classes_of(labels))), sides, seed)
+    steps = tuple((half_widths[:-1] / half_widths[1:]).tolist())
+
+    def fitted(labels: Sequence[np.ndarray]) -> tuple[BoxFit, tuple[float, float] | None]:
+        mixed = [[mixed_windows(plane, side) for side in sides] for plane in labels]
+        return pooled_fit(mixed, shape, sides, seed=seed, confidence=confidence)
+
+    def judged(labels: Sequence[np.ndarray], fit: BoxFit) -> Judgement:
+        cells = np.array([boundary_cells(plane) for plane in labels])
+        return judge(
+            Evidence(
+                fit=fit,
+                cells=int(cells.sum()),
+                disorder=float(np.mean([cell_disorder(plane) for plane in labels])),
+                isolated=_share([isolated_share(plane) for plane in labels], cells),
+                nulls=nulls,
+                steps=steps,
+            )
+        )
+
+    fit, interval = fitted(planes)
+    shown, allowed = judged(planes, fit), _allowed(planes, audits, confidence)
+    fits = [fitted(labels)[0] for labels in allowed]
+    others = {judged(labels, other).kind for labels, other in zip(allowed, fits, strict=True)}
+    return NestedPlanes(
+        _confirmed(shown, others, audits, confidence),
+        shown.kind,
+        fit,
+        interval and hull(*interval, _slope_of_wider_boxes(fit), *(other.slope for other in fits)),
     )
-    cells = np.array([boundary_cells(labels) for labels in planes])
-    evidence = Evidence(
-        fit=fit,
-        cells=int(cells.sum()),
-        disorder=float(np.mean([cell_disorder(labels) for labels in planes])),
-        isolated=_share([isolated_share(labels) for labels in planes], cells),
-        nulls=null_models(max(planes, key=lambda labels: len(classes_of(labels))), sides, seed),
-        steps=tuple((half_widths[:-1] / half_widths[1:]).tolist()),
+
+
+def _allowed(
+    planes: Sequence[np.ndarray], audits: Sequence[Audit], confidence: float
+) -> list[tuple[np.ndarray, ...]]:
+    """The planes with as many wrong cells in each as its audit allows, in each layout; see `allowed_planes`."""
+    if not audits:
+        return []
+    found = [
+        list(allowed_planes(labels, audit, confidence)) for labels, audit in zip(planes, audits, strict=True)
+    ]
+    layouts = max(map(len, found))
+    return list(
+        zip(*(one or [labels] * layouts for one, labels in zip(found, planes, strict=True)), strict=True)
     )
-    return NestedPlanes(judge(evidence), fit, interval and hull(*interval, _slope_of_wider_boxes(fit)))
+
+
+def _confirmed(shown: Judgement, others: set[Kind], audits: Sequence[Audit], confidence: float) -> Judgement:
+    """The judgement that the planes show, if the verdicts with as many wrong cells as may be left are the same."""
+    if shown.kind == "undecided" or not (others := others - {shown.kind}):
+        return shown
+    missed, checked, filled = (
+        sum(counts)
+        for counts in zip(
+            *((audit.missed(confidence), audit.checked, audit.filled) for audit in audits), strict=True
+        )
+    )
+    return Judgement(
+        "undecided",
+        f"the boundaries on the maps are {shown.kind} ({shown.reason}), but with {missed} wrong cells, which {checked} checks of "
+        f"{filled} filled cells do not exclude ({confidence:.0%}), they would be {' or '.join(sorted(others))}: take a larger "
+        f"{spelled('audit')}, or {spelled('method', 'exact')}",
+    )
 
 
 def _slope_of_wider_boxes(fit: BoxFit) -> float:

@@ -97,7 +97,7 @@ def run(settings: Settings, flags: ZoomFlags) -> None:
         low, high = row["decade_dimension_interval"].values
         print(
             f"half-width {float(row['decade_range'][0]):.1e}: dimension {float(row['decade_dimension']):.2f} "
-            f"[{low:.2f}, {high:.2f}], {row['verdict'].item()}"
+            f"[{low:.2f}, {high:.2f}], {_verdict(row['verdict'].item(), row['shown'].item())}"
         )
     print(f"stopped after {result.sizes['level']} levels: {result.attrs['stopped']}")
     flags.draw(figures.draw_zoom, result)
@@ -105,6 +105,10 @@ def run(settings: Settings, flags: ZoomFlags) -> None:
     log_rows(int(result["network_rows"].sum()), result["label"].size, inference.lanes)
     warn(result.attrs["warnings"])
     flags.print_paths()
+
+
+def _verdict(verdict: str, shown: str) -> str:
+    return verdict if verdict == shown else f"{verdict} (the maps show: {shown})"
 
 
 VERB = Verb(
