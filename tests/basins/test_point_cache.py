@@ -1,5 +1,6 @@
 """Points whose labels are known: shared between maps of one plane, and never wrong, however the file is damaged."""
 
+import os
 import random
 import sqlite3
 
@@ -128,6 +129,25 @@ def test_invalid_caches_are_refused(bars, tmp_path):
     ):
         with pytest.raises(ds.UserError, match=line):
             ds.basins.map(bars, noises, steps=2, **options)
+
+
+@pytest.mark.parametrize("link", ["none", "symbolic", "hard"])
+def test_a_cache_that_is_the_file_of_the_checkpoint_is_refused_before_anything_is_computed(
+    bars, tmp_path, monkeypatch, link
+):
+    monkeypatch.chdir(tmp_path)
+    cache, options = "c.npz" if link == "none" else "points.db", {}
+    if link != "none":
+        mapped(bars, 4, cache=cache)
+        (os.symlink if link == "symbolic" else os.link)(cache, "c.npz")
+        options = {"overwrite": True}
+    before = bars.network.rows
+    content = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    line = rf"^cache is {cache}, the same file as checkpoint .*c\.npz; name another path$"
+    with pytest.raises(ds.UserError, match=line):
+        mapped(bars, 4, cache=cache, checkpoint=ds.Checkpoint(tmp_path / "c.npz", **options))
+    assert bars.network.rows == before
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == content
 
 
 def test_points_are_the_same_only_if_they_are_equal_to_the_bit(tmp_path):

@@ -77,6 +77,13 @@ REFUSED: dict[str, dict[str, list[str]]] = {
             "circumference",
         ],
         f"{PLANE} --method exact --audit 10": ["--audit is 10", "--method exact", "--method adaptive"],
+        "--cache new.npz --output new.npz": ["--cache is new.npz", "the same file as --output new.npz"],
+        "--cache ./taken.npz --output taken.npz --overwrite": ["--cache is taken.npz", "--output taken.npz"],
+        "--cache taken.npz --output link.npz --overwrite": ["--cache is taken.npz", "--output link.npz"],
+        "--cache taken.npz --output hard.npz --overwrite": ["--cache is taken.npz", "--output hard.npz"],
+        "--cache basins.png": ["--cache is basins.png", "--picture basins.png"],
+        "--cache new.gif --animation new.gif": ["--cache is new.gif", "--animation new.gif"],
+        "--picture new.gif --animation new.gif": ["--picture is new.gif", "--animation new.gif"],
         "--output a.json": ["--output is a.json", ".npz"],
         "--output taken.npz": ["taken.npz", "--overwrite", "--output"],
     },
@@ -301,6 +308,8 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "taken.npz": ["taken.npz", "damaged"],
         "measure.npz": ["measure.npz", "growth (x)", "map of basins"],
         "run.zarr --export new.html": ["--export is new.html", "TARGET", "model"],
+        "digits --export new.html --cache new.html": ["--cache is new.html", "--export new.html"],
+        "digits --cache explored": ["--cache is explored", "--output explored"],
         "digits --port 80": ["--port is 80", "1024 to 65535"],
         "digits --dtype float16": ["--dtype is float16", "float64"],
         "digits --overwrite": ["--overwrite", "--export"],
@@ -321,6 +330,8 @@ def shared(tmp_path_factory, recordings) -> Path:
     (folder / "file").write_text("a file")
     for name in ("taken.json", "taken.npz", "taken.png"):
         (folder / name).write_bytes(b"mine")
+    (folder / "link.npz").symlink_to("taken.npz")
+    os.link(folder / "taken.npz", folder / "hard.npz")
     for name, original in (("run", "pairs"), ("digits", "digits"), ("final", "final"), ("one", "one")):
         (folder / f"{name}.zarr").symlink_to(recordings / f"{original}.zarr")
     write(xarray.Dataset({"growth": ("x", [1.0])}), folder / "measure.npz")

@@ -100,7 +100,8 @@ def basin_map(
             each batch. Cells that are not computed have the values of the nearest computed one.
         checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
 
-    Raises: UserError if the noises are not a plane, the classifier does not take the images, or the checkpoint exists.
+    Raises: UserError if the noises are not a plane, the classifier does not take the images, the checkpoint exists, or the
+        cache is the same file.
     """
     parse_choice(method, "method", get_args(Method))
     checkpoint = parse_checkpoint(checkpoint)
@@ -118,7 +119,7 @@ def basin_map(
     )
     adaptive = is_adaptive(method, grid.shape)
     audited = parse_audit(audit, method, default=MAP_AUDIT, adaptive=adaptive)
-    cache = parse_cache(cache, labelling, plane)
+    cache = parse_cache(cache, labelling, plane, checkpoint)
     if callback is not None:
         check_callable(callback, "callback", "the map so far to nothing")
     batch_size = parse_integer(batch_size, "batch_size", minimum=1)

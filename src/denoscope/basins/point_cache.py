@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from denoscope.basins.labelling import Labelling
+from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
+from denoscope.foundation.writing import claims
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_noise import PlaneNoise
 
@@ -37,6 +39,7 @@ CREATE TABLE IF NOT EXISTS points (
     PRIMARY KEY (labelling, u, v)
 ) WITHOUT ROWID;
 """
+WITHOUT_CHECKPOINT = Checkpoint()
 Answers = dict[str, np.ndarray]
 """What is known of each of n points, by name: label, confidence, … [n]."""
 
@@ -134,10 +137,16 @@ def _signless(values: np.ndarray) -> list[float]:
     return [float(value) for value in values + 0.0]
 
 
-def parse_cache(given: str | os.PathLike[str] | None, labelling: Labelling, plane: NoiseSet) -> Path | None:
+def parse_cache(
+    given: str | os.PathLike[str] | None,
+    labelling: Labelling,
+    plane: NoiseSet,
+    checkpoint: Checkpoint = WITHOUT_CHECKPOINT,
+) -> Path | None:
     """The path of a cache, or None for no cache.
 
-    Raises: UserError if more than their parameters decides the noises or the classifier.
+    Raises: UserError if more than their parameters decides the noises or the classifier, or the cache is the file of the
+        checkpoint, which would replace it.
     """
     if given is None:
         return None
@@ -151,7 +160,12 @@ def parse_cache(given: str | os.PathLike[str] | None, labelling: Labelling, plan
             f"{spelled('cache')} needs a classifier with weights, since nothing tells a function of your own from another; "
             f"leave out {spelled('cache')}"
         )
-    return Path(given)
+    path = Path(given)
+    if checkpoint.path is not None and claims.same_file(path, checkpoint.path):
+        raise UserError(
+            f"{spelled('cache')} is {path}, the same file as {spelled('checkpoint')} {checkpoint.path}; name another path"
+        )
+    return path
 
 
 @contextmanager

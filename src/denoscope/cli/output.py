@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,6 +41,11 @@ class MeasureFlags(OwnFlags):
         """(flag, path) of each file that is written; FOLDER/*.pt stands for the files of a folder."""
         return [("--output", self.output)]
 
+    @property
+    def kept(self) -> list[tuple[str, Path]]:
+        """(flag, path) of each file that the command reads and extends."""
+        return []
+
     @contextmanager
     def reserved(
         self, inference: InferenceConfig, *, reads: Sequence[Path] = (), saved: Path | None = None
@@ -52,6 +58,7 @@ class MeasureFlags(OwnFlags):
         """
         from denoscope.foundation.writing import claims
 
+        check_apart([*self.kept, *self.outputs])
         for flag, path in self.outputs:
             if source := next(
                 (read for read in reads if path.resolve().is_relative_to(read.resolve())), None
@@ -108,6 +115,19 @@ class MeasureFlags(OwnFlags):
         problem = f"cannot be resumed, since nothing is saved in {saved}" if inference.resume else "exists"
         resume = "resume it (--resume), " if resumable else ""
         raise UserError(f"{existing[0]} {problem}; {resume}replace it (--overwrite) or name another {flag}")
+
+
+def check_apart(files: Sequence[tuple[str, Path]]) -> None:
+    """Refuse two flags that name one file, which one of them would destroy.
+
+    Args:
+        files: (flag, path) of each file that is written.
+    """
+    from denoscope.foundation.writing import claims
+
+    for (flag, path), (other, second) in itertools.combinations(files, 2):
+        if claims.same_file(path, second):
+            raise UserError(f"{flag} is {path}, the same file as {other} {second}; name another path")
 
 
 def _existing(path: Path) -> list[Path]:

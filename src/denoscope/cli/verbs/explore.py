@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from denoscope.cli.output import ending
+from denoscope.cli.output import check_apart, ending
 from denoscope.cli.preflight import Kind, kind_of
 from denoscope.cli.verb import OwnFlags, Verb
 from denoscope.config import MAP_LANES, Settings
@@ -63,6 +63,8 @@ def run(settings: Settings, flags: ExploreFlags) -> None:
     (target,) = flags.target
     kind = kind_of(target)
     overwrite = settings.inference.overwrite
+    written = {"--cache": flags.cache, "--export": flags.export, "--output": flags.output}
+    check_apart([(flag, path) for flag, path in written.items() if path is not None])
     if flags.export is not None:
         _reserve_export(flags.export, target, kind, overwrite=overwrite)
     elif overwrite:

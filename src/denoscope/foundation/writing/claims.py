@@ -122,6 +122,13 @@ def _set_while(variable: ContextVar[T], value: T) -> Iterator[None]:
         variable.reset(token)
 
 
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths, which need not exist, name one file: they are spelled differently, or are links."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+
+
 def canonical(path: Path) -> Path:
     """The path with the links in its folder resolved, so that all spellings of an output compare equal."""
     return Path(os.path.realpath(path.parent)) / path.name

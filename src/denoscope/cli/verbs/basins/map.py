@@ -49,6 +49,10 @@ class MapFlags(PictureFlags):
     def outputs(self) -> list[tuple[str, Path]]:
         return [*super().outputs, *([("--animation", self.animation)] if self.animation else [])]
 
+    @property
+    def kept(self) -> list[tuple[str, Path]]:
+        return [("--cache", self.cache)] if self.cache else []
+
     def check(self) -> None:
         """Also refuse an animation that cannot be written."""
         super().check()
