@@ -132,9 +132,3 @@ def test_growth_refuses_a_sphere_whose_directions_turn(tiny):
     x = ds.noise.plane((2, 2), tiny.shape, geometry="spherical")
     with pytest.raises(ds.UserError, match=r"plane has geometry='spherical'; allowed: a flat plane"):
         ds.dynamics.plane_growth(tiny, x, steps=1)
-
-
-@pytest.mark.parametrize("counts", [(), (None,)])
-def test_a_plane_through_states_without_counts_is_refused_in_one_line(counts):
-    with pytest.raises(ds.UserError, match=r"^counts is missing; allowed: two integers.*\(64, 64\)$"):
-        ds.noise.plane_through(*ds.noise.random(3, SHAPE), *counts)

@@ -68,6 +68,33 @@ def test_a_sphere_through_three_noises_contains_their_directions():
     assert points[1].tolist() == pytest.approx([arc, 0], abs=1e-9)
 
 
+@pytest.mark.parametrize("geometry", ["flat", "spherical"])
+@pytest.mark.parametrize("endpoint", [True, False])
+def test_a_plane_through_three_noises_is_read_back_to_the_rounding_of_its_files(tmp_path, geometry, endpoint):
+    x = noise.plane_through(*noise.random(3, SHAPE, seed=5), (7, 4), geometry=geometry, endpoint=endpoint)
+    x.write(tmp_path / "noises")
+    grid = PlaneGrid.of(noise.read(tmp_path / "noises"))
+    assert grid.plane.u.tolist() == x.u.tolist() and grid.plane.v.tolist() == x.v.tolist()
+    assert grid.made_with["anchors_sha256"] == x.parameters["anchors_sha256"]
+    assert grid.plane.geometry == geometry and grid.plane.endpoint is endpoint
+    torch.testing.assert_close(grid.plane.directions, x.directions, rtol=0, atol=1e-6)
+    points = np.stack([x.coords["u"], x.coords["v"]], 1)
+    found = grid.plane.at(points, torch.float64)
+    torch.testing.assert_close(found, x.at(points, torch.float64), rtol=0, atol=2e-6)
+    for count in ((7, 1), (1, 7), (1, 1)):
+        noise.plane_through(*noise.random(3, SHAPE, seed=5), count, geometry=geometry).write(
+            tmp_path / f"{count}"
+        )
+        with pytest.raises(UserError, match=r"through three states, .* noise\.plane_through again$"):
+            PlaneGrid.of(noise.read(tmp_path / f"{count}"))
+
+
+def test_a_plane_through_three_noises_has_as_many_cells_as_one_of_the_command_line():
+    assert noise.plane_through(*noise.random(3, SHAPE)).counts == (25, 41)
+    with pytest.raises(UserError, match="counts is None; allowed: two numbers"):
+        noise.plane_through(*noise.random(3, SHAPE), None)
+
+
 def test_anchors_may_be_arrays_of_any_library_and_identify_the_plane():
     a, b, c = noise.random(3, SHAPE, seed=5)
     one = noise.plane_through(a, b, c, (4, 4))

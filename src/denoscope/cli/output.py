@@ -189,6 +189,14 @@ class CheckpointFlags(MeasureFlags):
         return [*super().outputs, ("--checkpoint", self.checkpoint)]
 
 
+def note_geometry(geometry: str) -> None:
+    """Say that a plane is spherical, which commands of basins choose by default."""
+    if geometry == "spherical":
+        LOGGER.info(
+            "the plane is spherical: each noise has the norm of the base (--geometry flat: a flat plane)"
+        )
+
+
 def warn(warnings: Iterable[str]) -> None:
     """Log the warnings of a result."""
     for warning in warnings:

@@ -128,6 +128,23 @@ class AnchoredFrame(PlaneFrame):
 
     anchors: torch.Tensor
 
+    @classmethod
+    def fitted(cls, points: torch.Tensor, states: torch.Tensor, geometry: Geometry) -> AnchoredFrame:
+        """The frame of the plane or sphere on which states [n, C, H, W] lie at points (u, v) [n, 2], not all on one line.
+
+        Both are linear in base, d1 and d2, which are found by least squares, to the rounding of the states.
+        """
+        u, v = points.double().T
+        along, across = torch.ones_like(u), torch.ones_like(u)
+        if geometry == "spherical":
+            angle = torch.hypot(u, v) / states[0].double().norm()
+            along, across = torch.cos(angle), torch.sinc(angle / math.pi)
+        weights = torch.stack([along, across * u, across * v], 1)
+        base, first, second = torch.linalg.lstsq(weights, states.double().flatten(1)).solution.reshape(
+            3, *states.shape[1:]
+        )
+        return cls(torch.stack([base, base + first, base + second]))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AnchoredFrame) and torch.equal(self.anchors, other.anchors)
 

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from denoscope.foundation import memory
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.noise.noise_set import NoiseSet
+from denoscope.noise.plane_frame import AnchoredFrame
 from denoscope.noise.plane_noise import PlaneNoise
-from denoscope.noise.planes import plane
+from denoscope.noise.planes import on_frame, parse_geometry, plane
 
 CELL_BYTES = 130
 """The memory of one noise in a measure of a plane, beside the calls of the network: its position, what is known of it, and
@@ -36,7 +38,8 @@ class PlaneGrid:
 
     @classmethod
     def of(cls, noises: NoiseSet) -> PlaneGrid:
-        """The grid of noises that `noise.plane` made, or that `noise.read` read from a folder with one plane.
+        """The grid of noises that `noise.plane` or `noise.plane_through` made, or that `noise.read` read from a folder
+        with one plane.
 
         Raises: UserError if the noises are not one whole plane.
         """
@@ -57,7 +60,8 @@ class PlaneGrid:
                 "denoscope noise plane"
             )
         made_with = {name: value for name, value in sets[0].items() if name != "samples"}
-        options = ("lengths", "center", "base_seed", "direction_seeds")
+        through = "anchors_sha256" in made_with
+        options = ("lengths", "center", *(() if through else ("base_seed", "direction_seeds")))
         if missing := [name for name in ("counts", *options) if name not in made_with]:
             raise UserError(
                 f"{spelled('plane')} has a JSON file without {', '.join(missing)}; write its noises again"
@@ -69,6 +73,8 @@ class PlaneGrid:
             raise UserError(
                 f"{spelled('plane')} has {len(noises)} of the noises of a plane of {along_u}×{along_v}; give all of them"
             )
+        if through:
+            return cls(_fitted(noises, made_with, rows, columns), rows, columns, made_with)
         given = [name for name in (*options, "geometry", "endpoint") if name in made_with]
         whole = plane(made_with["counts"], noises.shape, **{name: made_with[name] for name in given})
         return cls(whole, rows, columns, made_with)
@@ -92,3 +98,34 @@ class PlaneGrid:
     def coords(self) -> dict[str, tuple[str, np.ndarray]]:
         """Coordinates of an xarray.Dataset with dimensions (y, x)."""
         return {"u": ("x", self.plane.u), "v": ("y", self.plane.v)}
+
+
+def _fitted(
+    noises: NoiseSet, made_with: Mapping[str, Any], rows: np.ndarray, columns: np.ndarray
+) -> PlaneNoise:
+    """A plane through three states, of which a folder holds the noises but not the states, to the rounding of the noises.
+
+    Raises: UserError if all noises lie on one line, or coordinates are not finite.
+    """
+    ends = [{0, int(places.max()) // 2, int(places.max())} for places in (rows, columns)]
+    if 1 in map(len, ends):
+        raise UserError(
+            f"{spelled('plane')} goes through three states, which are not in its folder, and one line of noises does not tell "
+            "where; make it with noise.plane_through again"
+        )
+    chosen = np.flatnonzero(np.isin(rows, list(ends[0])) & np.isin(columns, list(ends[1])))
+    points = np.stack([noises.coords["u"][chosen], noises.coords["v"][chosen]], 1)
+    if not np.isfinite(points).all():
+        raise UserError(
+            f"{spelled('plane')} has a JSON file with coordinates that are not finite; write its noises again"
+        )
+    geometry = parse_geometry(made_with.get("geometry", "flat"))
+    frame = AnchoredFrame.fitted(torch.from_numpy(points), noises.batch(chosen.tolist()), geometry)
+    return on_frame(
+        made_with["counts"],
+        made_with["lengths"],
+        made_with["center"],
+        frame,
+        geometry,
+        made_with.get("endpoint", True),
+    )

@@ -70,7 +70,7 @@ def plane(
         length), if a length exceeds the circumference of the sphere, or if the memory does not hold the coordinates along
         an axis.
     """
-    shape, geometry = check_shape(shape), _parse_geometry(geometry)
+    shape, geometry = check_shape(shape), parse_geometry(geometry)
     seeds = parse_pair(direction_seeds, "direction_seeds", parse_integer)
     least = 3 if geometry == "spherical" else 2
     if math.prod(shape) < least:
@@ -82,48 +82,44 @@ def plane(
     frame = SeededFrame(shape, parse_integer(base_seed, "base_seed"), seeds)
     if lengths is None:
         lengths = FLAT_LENGTHS if geometry == "flat" else (SHARE * frame.circumference,) * 2
-    return _checked(counts, lengths, center, frame, geometry, endpoint)
+    return on_frame(counts, lengths, center, frame, geometry, endpoint)
 
 
 def plane_through(
     first: Any,
     second: Any,
     third: Any,
-    counts: tuple[int, int] | None = None,
+    counts: tuple[int, int] = DefaultConfig.num_prompts_per_direction,
     *,
     lengths: tuple[float, float] | None = None,
     center: tuple[float, float] | None = None,
     geometry: Geometry = "flat",
     endpoint: bool = True,
 ) -> PlaneNoise:
-    """A grid of `counts` noises in the plane through three states: the first is (0, 0), the second (its distance, 0).
+    """A grid of noises in the plane through three states: the first is (0, 0), the second (its distance, 0).
 
     The states are noises, images with noise, or states of a recording. Coordinates, `counts`, `geometry` and `endpoint`
     are those of `plane`. On a sphere all noises have the norm of the first state, and only the directions of the other
     two count.
 
     >>> x = random(3, (1, 8, 8))
-    >>> plane_through(x[0], x[1], x[2], (64, 64)).at([[0.0, 0.0]]).equal(x.batch([0]))
+    >>> plane_through(x[0], x[1], x[2]).at([[0.0, 0.0]]).equal(x.batch([0]))
     True
 
     Args:
         first, second, third: states [C, H, W] or [1, C, H, W], tensors or arrays of NumPy or xarray.
+        counts: cells along u and along v, by default those of the command line.
         lengths: by default 1.5 times the extent of the three points along each axis.
         center: by default the middle of that extent.
 
-    Raises: UserError if `counts` is missing, a state is not one, two are equal or all three lie on one line, or as for `plane`.
+    Raises: UserError if a state is not one, two are equal or all three lie on one line, or as for `plane`.
     """
-    if counts is None:
-        raise UserError(
-            f"{spelled('counts')} is missing; allowed: two integers of at least 1, the cells along u and along v, such as "
-            "(64, 64)"
-        )
-    frame, geometry = AnchoredFrame(_anchors(first, second, third)), _parse_geometry(geometry)
+    frame, geometry = AnchoredFrame(_anchors(first, second, third)), parse_geometry(geometry)
     points = frame.coordinates(geometry)
     low, high = points.min(0).values, points.max(0).values
     lengths = tuple((MARGIN * (high - low)).tolist()) if lengths is None else lengths
     center = tuple(((high + low) / 2).tolist()) if center is None else center
-    return _checked(counts, lengths, center, frame, geometry, endpoint)
+    return on_frame(counts, lengths, center, frame, geometry, endpoint)
 
 
 def tile(whole: PlaneNoise, level: int, x: int, y: int, cells: int) -> PlaneNoise:
@@ -164,10 +160,13 @@ def _anchors(*states: Any) -> torch.Tensor:
     return torch.stack([tensor.double().cpu() for tensor in tensors])
 
 
-def _checked(
+def on_frame(
     counts: Any, lengths: Any, center: Any, frame: PlaneFrame, geometry: Geometry, endpoint: Any
 ) -> PlaneNoise:
-    """The plane, if its arguments are in range and its cells apart."""
+    """A plane whose base and directions are known.
+
+    Raises: UserError if its arguments are out of range, or its cells not apart.
+    """
     check_flag(endpoint, "endpoint")
     counts = parse_pair(counts, "counts", functools.partial(parse_integer, minimum=1))
     _check_size(counts, "counts")
@@ -184,7 +183,8 @@ def _checked(
     return noises
 
 
-def _parse_geometry(geometry: Any) -> Geometry:
+def parse_geometry(geometry: Any) -> Geometry:
+    """The geometry of a plane, if it is one."""
     parse_choice(geometry, "geometry", get_args(Geometry))
     return geometry
 

@@ -224,22 +224,26 @@ def test_basins_zoom_writes_levels_a_figure_and_an_animation(here, capsys):
     )
     stored = checkpoint.read(here / "deep.npz")
     assert stored["label"].shape == (2, 25, 25) and stored["finished"].all() and stored.attrs["factor"] == 1.5
-    *lines, numbers, picture, animation = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr()
+    assert "the plane is spherical" not in said.err
+    *lines, numbers, picture, animation = said.out.splitlines()
     assert (numbers, picture, animation) == ("deep.npz", "deep.png", "deep.gif")
     assert "half-width 8.0e+00: dimension" in lines[0] and "stopped after 2 levels" in lines[1]
     assert all((here / name).stat().st_size > 1000 for name in (picture, animation))
 
 
-def test_a_zoom_without_a_decade_is_drawn_too(here, capsys, monkeypatch):
+def test_a_zoom_without_a_decade_is_drawn_too_and_says_that_it_began_spherical(here, capsys, monkeypatch):
     """Rounding decides every label, as if the network were made of noise: the first level is the last."""
     monkeypatch.setattr(
         zoom_levels, "changes_with_rounding", lambda _labelling, x_T, *_: np.ones(len(x_T), bool)
     )
     call(
         "basins zoom --model digits --device cpu --num_steps 1 --num_prompts_per_direction 25 25 --len_per_direction 16 16 "
-        "--geometry flat --levels 2 --checks 4 --output deep.npz"
+        "--levels 2 --checks 4 --output deep.npz"
     )
-    first, *paths = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr()
+    assert "the plane is spherical: each noise has the norm of the base (--geometry flat" in said.err
+    first, *paths = said.out.splitlines()
     assert first.startswith("stopped after 1 levels: rounding decides")
     assert paths == ["deep.npz", "deep.png", "deep.gif"] and all(
         (here / name).stat().st_size for name in paths

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import condition_of, load, plane_of
-from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, warn
+from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, note_geometry, warn
 from denoscope.cli.verb import Verb
 from denoscope.cli.verbs.basins.network_rows import log_rows
 from denoscope.config import ADAPTIVE_FROM, MAP_AUDIT, MAP_LANES, MAP_METHOD, Method, Settings
 from denoscope.foundation.checked import at_least, option
-
-LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class MapFlags(PictureFlags):
 
 
 def run(settings: Settings, flags: MapFlags) -> None:
-    inference, classifier, geometry = settings.inference, settings.classifier, settings.default.geometry
+    inference, classifier = settings.inference, settings.classifier
     with flags.checkpointed(inference, "map of basins", unit="cell", saved=flags.output) as checkpoint:
         from denoscope import basins, figures
 
@@ -88,10 +85,7 @@ def run(settings: Settings, flags: MapFlags) -> None:
     flags.draw(figures.draw_basins, result, colors=settings.system.class_colors)
     if flags.animation:
         figures.save_refinement(stages, flags.animation, colors=settings.system.class_colors)
-    if geometry == "spherical":
-        LOGGER.info(
-            "the plane is spherical: each noise has the norm of the base (--geometry flat: a flat plane)"
-        )
+    note_geometry(settings.default.geometry)
     log_rows(result.attrs.get("network_rows"), result["label"].size, inference.lanes)
     warn(result.attrs["warnings"])
     flags.print_paths()

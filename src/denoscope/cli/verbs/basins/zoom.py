@@ -7,7 +7,7 @@ from pathlib import Path
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS, ZOOMED_PLANE
 from denoscope.cli.from_settings import condition_of, load, plane_of
-from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, warn
+from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, note_geometry, warn
 from denoscope.cli.verb import Verb
 from denoscope.cli.verbs.basins.network_rows import log_rows
 from denoscope.config import (
@@ -102,6 +102,7 @@ def run(settings: Settings, flags: ZoomFlags) -> None:
     print(f"stopped after {result.sizes['level']} levels: {result.attrs['stopped']}")
     flags.draw(figures.draw_zoom, result)
     figures.save_zoom(result, flags.animation_path, colors=settings.system.class_colors)
+    note_geometry(settings.default.geometry)
     log_rows(int(result["network_rows"].sum()), result["label"].size, inference.lanes)
     warn(result.attrs["warnings"])
     flags.print_paths()
