@@ -61,8 +61,11 @@ def test_an_adaptive_map_has_the_labels_of_brute_force(linear, plane):
     assert of_the_plane == plane.warnings
     assert f"{filled} of 22400 cells were filled, and 0 of 200" in warning
     assert "up to 1.49% may be wrong" in warning
+    # No wrong cell in 200 is drawn with a chance of 5 % (0.1 %) at these shares.
+    assert found.attrs["wrong_bound_95"] == pytest.approx(1 - 0.05 ** (1 / 200), rel=1e-12)
+    assert found.attrs["wrong_bound_99_9"] == pytest.approx(1 - 0.001 ** (1 / 200), rel=1e-12)
     assert found["status"].attrs["flag_meanings"].split()[1] == "computed"
-    assert "status" not in exact and "audit" not in exact.attrs
+    assert "status" not in exact and not {"audit", "wrong_bound_95"} & exact.attrs.keys()
 
 
 def test_the_default_is_adaptive_where_both_axes_have_128_cells(linear):
@@ -105,6 +108,9 @@ def test_the_audit_finds_islands_that_are_missed(linear, plane):
     share = np.count_nonzero((found["label"].values != truth)[found["status"].values != 1]) / audit.filled
     assert audit.wrong > 0 and share < audit.bound(0.999)
     assert f"{audit.wrong} of 400 that were checked" in found.attrs["warnings"][0]
+    for name, level in (("wrong_bound_95", 0.95), ("wrong_bound_99_9", 0.999)):
+        exact = stats.binomtest(audit.wrong, 400, alternative="less").proportion_ci(level, "exact").high
+        assert found.attrs[name] == pytest.approx(exact, rel=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +167,35 @@ def test_cells_that_are_not_finite_are_a_class_of_their_own(linear, plane):
     }
     found, exact = (ds.basins.map(denoiser, plane, method=name, **options) for name in ("adaptive", "exact"))
     assert np.array_equal(found["label"], exact["label"]) and (exact["label"] == -1).any()
-    computed = found["computed"].values
-    assert np.array_equal(found["nonfinite"].values[computed], exact["nonfinite"].values[computed])
+    assert np.array_equal(found["nonfinite"], exact["nonfinite"]) and not found["computed"].all()
+    lost = int((exact["label"] == -1).sum())
+    line = f"{lost} of 22400 cells became NaN or infinite and have the label −1"
+    assert found.attrs["warnings"][0] == exact.attrs["warnings"][0] == line
+
+
+def test_the_boundary_between_cells_that_are_rejected_and_not_finite_is_found(linear, plane):
+    """Both have the label −1; the left half is not finite, and the lower half of the others is rejected."""
+    base, directions = plane.at([[0.0, 0.0]], torch.float64).flatten(), plane.directions.flatten(1)
+
+    class NaNOnTheLeft(torch.nn.Module):
+        def forward(self, x, timestep):
+            left = (x.double().flatten(1) - base) @ directions[0] < 0.3
+            return torch.where(left[:, None, None, None], torch.nan, linear.network(x, timestep))
+
+    first = models.denoiser(NaNOnTheLeft(), linear.scheduler, linear.shape)
+    (one,) = ds.sample(linear, plane.tensor(0)[None], steps=1)
+    scale = float(one.flatten()[0] / plane.tensor(0).flatten()[0])
+
+    def classify(images):
+        v = (images.double().flatten(1) / scale - base) @ directions[1]
+        return torch.where(v < -0.7, -1, 4)
+
+    options = {"steps": 1, "classifier": classify, "lanes": 256, "batch_size": 4096}
+    found, exact = (ds.basins.map(first, plane, method=name, **options) for name in ("adaptive", "exact"))
+    rejected = (exact["label"] == -1) & ~exact["nonfinite"]
+    assert 0.1 < rejected.mean() < 0.4 < exact["nonfinite"].mean() < 0.6
+    assert np.array_equal(found["label"], exact["label"])
+    assert np.array_equal(found["nonfinite"], exact["nonfinite"]) and found["computed"].mean() < 0.2
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import analytic
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 import denoscope as ds
 from denoscope.basins.labelling import parse_labelling
@@ -126,7 +127,9 @@ def test_filled_cells_of_a_level_are_checked_and_wrong_ones_counted(mixture, pla
         newly = found["computed"].values & filled
         assert found["filled"].values == filled.sum() and found["checked"].values == checked == newly.sum()
         assert found["wrong"].values == (newly & missed).sum()
-    assert few["wrong"].values > 0
+    assert few["wrong"].values > 0 and (unchecked["wrong_bound_95"] == 1).all()
+    bound = stats.binomtest(int(few["wrong"][0]), 60, alternative="less").proportion_ci(0.999, "exact").high
+    assert few["wrong_bound_99_9"].values == pytest.approx(bound, rel=1e-9)
     assert "were filled" in few.attrs["warnings"][0]
 
 

@@ -64,7 +64,9 @@ def basin_map(
     which `status` says why: 1, the cell is computed; 2, it is filled, and the margin of the nearest computed cell changes
     too slowly to vanish on the way; 3, it is filled because computed cells around it agree. What the computed cells do not
     meet, such as a small island, is missed. Therefore a random sample of the filled cells is
-    computed as well: the attribute `audit` says how many of them were wrong. The attribute `network_rows` is the number of
+    computed as well: the attribute `audit` says how many of them were wrong, and `wrong_bound_95` and `wrong_bound_99_9` are
+    the largest shares of wrong cells among the filled ones that this allows at 95 % and 99.9 % (one-sided, Clopper and
+    Pearson). `nonfinite` of a filled cell is, like its label, that of the cells around it. The attribute `network_rows` is the number of
     rows that went through the network, with the padding of each call to `lanes` rows and without cells from the cache.
 
     >>> plane = ds.noise.plane((64, 64), denoiser.shape, lengths=(60, 60))

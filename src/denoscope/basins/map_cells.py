@@ -20,6 +20,8 @@ from denoscope.models.classifier.labels import REJECTED
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_grid import PlaneGrid
 
+LOST = np.iinfo(np.int64).min
+"""The label, while a map is refined, of cells that are not finite, so that their boundary with rejected ones is found."""
 LARGEST_MARGIN = 1 - 2.0**-24
 """The largest margin below 1 that float32 represents."""
 
@@ -102,19 +104,23 @@ class MapCells:
     def _refine(self, refinement: Refinement, audit: int) -> Iterator[int]:
         """Compute cells around boundaries, fill the others, and check `audit` of them; see `Refinement.requests`.
 
-        The result of the check becomes the attribute `audit`.
+        The result of the check becomes the attribute `audit`, and its bounds are attributes too.
         """
         for number, place in enumerate(refinement.requests(audit)):
             if number:
                 self._show()
             for _ in self.compute(*place):
                 yield self._number_computed
-            refinement.label[place] = self.data["label"].values[place]
+            lost = self.data["nonfinite"].values[place]
+            refinement.label[place] = np.where(lost, LOST, self.data["label"].values[place])
             refinement.gap[place] = self._gap(place)
-        self.data["label"].values[...] = refinement.label
+        lost = refinement.label == LOST
+        self.data["label"].values[...] = np.where(lost, REJECTED, refinement.label)
+        self.data["nonfinite"].values[...] = lost
         self.data["status"].values[...] = refinement.status
         for result in (self.data, self.data["label"]):
             result.attrs["audit"] = dataclasses.asdict(refinement.audit)
+        self.data.attrs |= refinement.audit.bounds
 
     @functools.cached_property
     def _known(self) -> KnownCells:

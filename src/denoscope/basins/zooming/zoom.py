@@ -82,7 +82,7 @@ def zoom(
     `box_side` spacings between cells, `uncertainty_exponent` (of neighbouring cells),
     `curvature` of the boundary (1/L2) with `curvature_error`, `growth`, `unstable_share`, the number of noises that were
     `denoised`, `network_rows`, which also counts the padding of each call, and the numbers of cells that were `filled`,
-    `checked` and `wrong`. `growth` is
+    `checked` and `wrong`, with the bounds `wrong_bound_95` and `wrong_bound_99_9` as attributes of `map`. `growth` is
     ln √(mean of ‖x_0(δ) − x_0(−δ)‖²/‖2δ‖²) over directions of δ from the middle to the edge, for the whole map. Along
     `decade` are `decade_dimension`, from the box counts of all its levels, and the `verdict` with its `reason`. Intervals
     cover as many wrong cells as the audits of the filled ones allow. The verdict is "undecided" if they would change it;

@@ -12,7 +12,7 @@ from denoscope.basins.labelling import Labelling
 from denoscope.basins.map_warnings import map_warnings
 from denoscope.basins.refinement import MEANINGS
 from denoscope.basins.zooming.decades import with_decades
-from denoscope.dynamics.boundaries.audit import Audit
+from denoscope.dynamics.boundaries.audit import BOUNDS, Audit
 from denoscope.dynamics.boundaries.label_plane import doubling_boxes
 from denoscope.noise.plane_grid import PlaneGrid
 from denoscope.noise.plane_noise import PlaneNoise
@@ -20,7 +20,15 @@ from denoscope.noise.plane_noise import PlaneNoise
 if TYPE_CHECKING:
     import xarray
 
-NUMBERS = ("dimension", "uncertainty_exponent", "curvature", "curvature_error", "growth", "unstable_share")
+NUMBERS = (
+    "dimension",
+    "uncertainty_exponent",
+    "curvature",
+    "curvature_error",
+    "growth",
+    "unstable_share",
+    *BOUNDS,
+)
 INTERVALS = ("dimension_interval", "uncertainty_interval")
 COUNTS = ("denoised", "network_rows", "filled", "checked", "wrong")
 MARKS = ("computed", "rounding_checked", "unstable")

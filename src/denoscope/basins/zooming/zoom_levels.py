@@ -73,6 +73,7 @@ class ZoomLevels:
             + rows_of_checks(loop, checked)
             + loop.rows_of_whole_calls(2 * level_measures.DIRECTIONS),
             **dataclasses.asdict(audit),
+            **audit.bounds,
         }
         if np.ptp(labels):
             measured |= level_measures.of_labels(found["label"], part, seed=level)

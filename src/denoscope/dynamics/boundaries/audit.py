@@ -11,6 +11,9 @@ from scipy import special
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
 
+BOUNDS = {"wrong_bound_95": 0.95, "wrong_bound_99_9": 0.999}
+"""The confidence level of each bound in a result."""
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -35,6 +38,11 @@ class Audit:
         """The largest number of wrong cells that are left, at a confidence level; those that were found are corrected."""
         allowed = int(self.bound(confidence) * self.filled) - self.wrong
         return min(max(allowed, 0), self.filled - self.checked)
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The largest shares of wrong cells among the filled ones at 95 % and 99.9 %, as a result names them."""
+        return {name: self.bound(confidence) for name, confidence in BOUNDS.items()}
 
     @property
     def origin(self) -> dict[str, Any]:
