@@ -139,9 +139,9 @@ def _check_not_set(scheduler: Any) -> None:
     """
     if scheduler.config.get("use_dynamic_shifting"):
         return
-    fresh, problem = _set_by_steps_alone(scheduler), "other timesteps or noise levels"
+    fresh, problem = _set_by_steps_alone(scheduler), "own timesteps or noise levels"
     if isinstance(fresh, Exception):
-        problem = f"what its number of steps alone does not make ({first_line(fresh)})"
+        problem = f"a schedule that its number of steps does not give ({first_line(fresh)})"
     elif fresh is None or all(_same(scheduler, fresh, name) for name in ("timesteps", "sigmas")):
         return
     kind = type(scheduler).__name__
