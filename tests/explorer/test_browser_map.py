@@ -164,6 +164,7 @@ def random_scene(draw):
     seeds = draw.sample(range(2**63 - 1), 5)
     fields = {
         "scheduler": draw.choice(["DDIMScheduler", "a b+c&d=e#f%2C"]),
+        "clip_sample": draw.random() < 0.5,
         "steps": draw.randrange(1, 1001),
         "base_seed": seeds[0],
         "direction_seeds": (seeds[1], seeds[2]),

@@ -4,10 +4,17 @@ import io
 import json
 import re
 
+import numpy as np
 import pytest
 from explorer_pages import WAIT
 from page_actions import address_of, between, color_at, drop, finish, middle_of, saved
 from PIL import Image
+
+from denoscope.explorer.atlas import Atlas
+from denoscope.explorer.saving import exported_view
+from denoscope.explorer.scene import Scene
+from denoscope.explorer.tile_address import CELLS
+from denoscope.explorer.tile_picture import TilePicture
 
 
 def test_saved_files_lead_back_to_their_view(open_page, request):
@@ -110,6 +117,8 @@ def test_a_saved_page_works_from_disk_without_a_server(open_page, browser, tmp_p
     assert color_at(alone, 20, 30) == color_at(page, 20, 30)
     alone.wait_for_selector("#point:not([hidden])")
     assert alone.inner_text("#point-facts") == page.inner_text("#point-facts")
+    alone.wait_for_selector("#pair:not([hidden])")
+    assert alone.inner_text("#pair-facts") == page.inner_text("#pair-facts")
     chosen = {name: address_of(page)[name] for name in ("a", "b")}
     assert {name: address_of(alone)[name] for name in chosen} == chosen
     x, y = middle_of(alone)
@@ -121,9 +130,73 @@ def test_a_saved_page_works_from_disk_without_a_server(open_page, browser, tmp_p
     live.wait_for_selector("#point:not([hidden])")
     assert live.inner_text("#point-title") == f"Becomes {label}"
     assert live.inner_text("#point-facts") == alone.inner_text("#point-facts")
+    assert alone.locator("#pair").is_hidden() and "b" not in address_of(alone)
+    alone.keyboard.down("Shift")
+    alone.mouse.click(x - 60, y + 30)
+    alone.keyboard.up("Shift")
+    alone.wait_for_function("cell => !location.hash.includes(cell)", arg=f"a={cell}")
+    assert "b" not in address_of(alone), "the page compares no other points"
     alone.locator("#map").focus()
     alone.keyboard.press("-")
     alone.wait_for_url(re.compile("level=0&"))
     finish(alone)
+    context.close()
+    assert not troubles
+
+
+def test_a_saved_page_fills_a_window_of_full_size_and_shows_plainly_what_it_does_not_hold(
+    explorer, browser, tmp_path, monkeypatch
+):
+    filled = TilePicture(np.full((4, CELLS, CELLS), 2, np.uint8), finished=True)
+    monkeypatch.setattr(Atlas, "fine", lambda *_: iter([filled]))
+    monkeypatch.setattr(exported_view, "COLUMNS", 2)
+    monkeypatch.setattr(exported_view, "ROWS", 1)
+    scene = Scene("digits", steps=2)
+    *_, file = explorer.session.saved(scene, f"#model=digits&steps=2&level=5&at={between(5, 15, 18)}")
+    (tmp_path / "view.html").write_bytes(file.content)
+    context, troubles = browser.new_context(viewport={"width": 1920, "height": 1080}, offline=True), []
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("console", lambda message: troubles.append(message.text))
+    page.goto((tmp_path / "view.html").as_uri())
+    page.wait_for_selector("body[data-state=open]")
+
+    def bare():
+        """The tiles in view that the page does not hold."""
+        return page.evaluate(
+            """async () => {
+              const map = document.getElementById("map").getBoundingClientRect();
+              const inView = () => [...document.querySelectorAll("canvas[data-tile]")].filter((tile) => {
+                const box = tile.getBoundingClientRect();
+                return box.right > map.left + 1 && box.left < map.right - 1 && box.bottom > map.top + 1 && box.top < map.bottom - 1;
+              });
+              const open = (tile) => tile.dataset.finished !== "true" && !tile.title;
+              while (inView().some(open)) await new Promise((done) => setTimeout(done, 20));
+              return inView().map((tile) => tile.title).filter(Boolean);
+            }"""
+        )
+
+    first = address_of(page)["at"]
+    assert [float(text) for text in first.split(",")] == pytest.approx(
+        [float(text) for text in between(5, 15, 18).split(",")], abs=1e-4
+    )
+    assert bare() == []
+    page.locator("#map").focus()
+    for key in ("ArrowRight", "ArrowUp", "ArrowUp", "ArrowRight"):
+        page.keyboard.press(key)
+    page.wait_for_url(lambda url: first not in url)
+    assert bare() == [], "the map ends where the tiles do"
+    page.keyboard.press("-")
+    page.wait_for_url(re.compile("level=4&"))
+    page.wait_for_selector("canvas[title='not exported']", state="attached")
+    assert set(bare()) == {"not exported"}
+    assert page.locator("#failure").is_hidden() and page.locator("canvas.failed").count() == 0
+    x, y = middle_of(page)
+    page.mouse.move(x - 780, y)
+    assert page.inner_text("#cursor").endswith("not exported")
+    page.keyboard.press("+")
+    page.wait_for_url(re.compile("level=5&"))
+    assert bare() == []
     context.close()
     assert not troubles

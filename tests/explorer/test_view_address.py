@@ -1,5 +1,7 @@
 """The address of a view in Python: its scene, its tiles, and the points that are exported with it."""
 
+from fractions import Fraction
+
 import pytest
 
 from denoscope.explorer.scene import Scene
@@ -23,7 +25,7 @@ def test_an_address_names_a_scene_and_a_middle():
 def test_the_tiles_of_a_view_lie_around_its_middle_with_all_above_them():
     view = View.of(ADDRESS, length="16", deepest=40)
     own = [tile for tile in view.tiles if tile.level == 5]
-    assert len(own) == 24 and view.middle.tile in own
+    assert len(own) == 40 and view.middle.tile in own
     for tile in own:
         for rise in range(6):
             assert TileAddress(5 - rise, tile.x >> rise, tile.y >> rise) in view.tiles
@@ -34,8 +36,18 @@ def test_a_view_at_the_edge_of_the_plane_shows_the_tiles_beside_it():
     view = View.of("#model=digits&level=5&at=8.000000,-8.000000&a=8.0000,8.0000@5", length="16", deepest=40)
     assert view.middle == CellAddress(5, 2047, 0) and view.chosen == (CellAddress(5, 2047, 2047),)
     assert {(tile.x, tile.y) for tile in view.tiles if tile.level == 5} == {
-        (x, y) for x in range(26, 32) for y in range(4)
+        (x, y) for x in range(24, 32) for y in range(5)
     }
+
+
+@pytest.mark.parametrize("place", ["0.0,0.0", "1.25,-2.5", "1.2422,-2.4961", "7.9,-7.9", "-8,8"])
+def test_a_window_of_full_size_shows_no_tile_outside_of_the_area(place):
+    """Its map has 1580 × 1010 pixels at most, and a tile 256 × 256."""
+    view = View.of(f"#model=digits&level=5&at={place}", length="16", deepest=40)
+    for cell, tiles, pixels in zip((view.middle.i, view.middle.j), view.area, (1580, 1010), strict=True):
+        half = Fraction(pixels, 2 * 256)
+        assert tiles[0] <= max(Fraction(cell, 64) - half, 0)
+        assert min(Fraction(cell, 64) + half, 32) <= tiles[-1] + 1
 
 
 def test_the_first_levels_show_the_whole_plane():

@@ -14,8 +14,8 @@ from denoscope.foundation.errors import UserError
 
 LONGEST = 8192
 """Characters of an address."""
-COLUMNS, ROWS = 6, 4
-"""Tiles that a page shows at most beside each other and above each other."""
+COLUMNS, ROWS = 8, 5
+"""Tiles of a page beside each other and above each other: those that a window of 1920 × 1080 pixels shows."""
 FIRST_LEVEL = 2
 
 
@@ -58,11 +58,8 @@ class View:
     @property
     def tiles(self) -> list[TileAddress]:
         """The tiles around the middle that a page shows, and all tiles above them, the largest first."""
-        within = [
-            TileAddress(self.level, x, y)
-            for x in self._near(self.middle.i // CELLS, COLUMNS)
-            for y in self._near(self.middle.j // CELLS, ROWS)
-        ]
+        columns, rows = self.area
+        within = [TileAddress(self.level, x, y) for x in columns for y in rows]
         above = {
             TileAddress(self.level - rise, tile.x >> rise, tile.y >> rise)
             for tile in within
@@ -70,15 +67,20 @@ class View:
         }
         return sorted(above)
 
+    @property
+    def area(self) -> tuple[range, range]:
+        """The columns and rows of the tiles around the middle."""
+        return self._near(self.middle.i, COLUMNS), self._near(self.middle.j, ROWS)
+
     def lattice(self, columns: int, rows: int) -> list[CellAddress]:
         """Cells that are evenly spread over the tiles around the middle."""
-        x, y = self._near(self.middle.i // CELLS, COLUMNS), self._near(self.middle.j // CELLS, ROWS)
+        x, y = self.area
         return [CellAddress(self.level, i, j) for i in _spread(x, columns) for j in _spread(y, rows)]
 
-    def _near(self, index: int, count: int) -> range:
-        """Up to `count` tiles around one, along an axis."""
+    def _near(self, cell: int, count: int) -> range:
+        """Up to `count` tiles along an axis, with a cell at most half a tile from their middle if the plane does not end."""
         parts = 2**self.level
-        first = max(0, min(index - count // 2, parts - count))
+        first = max(0, min((2 * cell + CELLS * (1 - count)) // (2 * CELLS), parts - count))
         return range(first, min(first + count, parts))
 
 

@@ -17,9 +17,9 @@ import { RecordButton } from "./record_button.js";
 import { distanceText, rulerOf } from "./ruler.js";
 import { saveMenu } from "./save_menu.js";
 import { Settings, summaryOf } from "./settings.js";
-import { cursorText, levelText, showWork } from "./status_line.js";
+import { cursorText, levelText, precisionOf, showWork } from "./status_line.js";
 import { LABELS, TileStore } from "./tile_store.js";
-import { addressOf, cellKey, cellOfKey, hasScene, misreadText, sceneOf, startOf, viewOf } from "./view_state.js";
+import { addressOf, cellKey, cellOfKey, hasScene, heldBy, misreadText, sceneOf, startOf, viewOf } from "./view_state.js";
 
 const SETTLE = 60; // milliseconds after the last movement until tiles are asked for
 const REST = 250; // milliseconds between addresses while a slider moves; browsers limit how many there are
@@ -125,7 +125,7 @@ async function open() {
     find("layer").querySelector("[value=growth]").hidden = facts.growth === false;
     find("layer").value = view.layer;
     find("opacity").value = String(view.opacity);
-    plane.enter(facts, view, { layer: view.layer, colors: facts.colors, opacity: view.opacity, unstored: facts.unstored });
+    plane.enter(facts, view, { layer: view.layer, colors: facts.colors, opacity: view.opacity, unstored: facts.unstored }, exported && heldBy(exported));
     showLegend(find("legend"), view.layer, facts);
     plane.dot((facts.points ?? []).map(cellOfKey));
     plane.name((facts.named ?? []).map(([name, at]) => [name, at.split(",").map((text) => positionOf(text, facts.length))]));
@@ -189,7 +189,7 @@ function announce(...names) {
 
 function chosen(position, event) {
   const cell = plane.cellAt(position);
-  if ((event?.shiftKey || comparing) && view.points[0] && !facts.map) view.points = [view.points[0], cell];
+  if ((event?.shiftKey || comparing) && view.points[0] && !facts.map && !exported) view.points = [view.points[0], cell];
   else view.points = [cell, null];
   view.step = null;
   compare(false);
@@ -259,13 +259,19 @@ async function showPoint(note = "") {
     shown = true;
     announce("point-title", "point-facts", "how-known");
     say(note);
-    if (!other || exported || facts.map) return;
+    if (!other || facts.map) return;
     const both = { ...scene, a: cellKey(cell), b: cellKey(other), layers: view.shown.join(",") };
     const answer = await ask("pair", both, request.signal);
     if (asking !== request) return;
+    if (!answer) { // a page without a server holds that of two points alone
+      view.points = [view.points[0], null];
+      plane.mark(view.points);
+      writeAddress();
+      return;
+    }
     pair.show(answer, facts);
     announce("pair-facts");
-    correct(other, { label: answer.path.at(-1), precision: answer.precision });
+    correct(other, { label: answer.path.at(-1), precision: precisionOf(other.level, facts) });
   } catch (error) {
     if (asking !== request) return;
     if (!shown) panel.hide(); // it shows another point
@@ -321,5 +327,6 @@ document.addEventListener("drop", (event) => {
 });
 find("new-noise").addEventListener("click", () => scene && show(redrawn(scene)));
 document.body.classList.toggle("exported", Boolean(exported));
+if (exported) find("map").ariaLabel = find("map").ariaLabel.replace(", Shift and Enter picks a second one", "");
 window.addEventListener("hashchange", open);
 open();

@@ -13,14 +13,15 @@ export async function ask(path, fields = {}) {
     return exported.facts;
   }
   if (path === "point") return exported.points[nearest(fields.cell, exported.facts.points)];
+  if (path === "pair") return exported.pair?.cells.join() === `${fields.a},${fields.b}` ? exported.pair : null;
   throw new Error("this page has no server: start denoscope explore");
 }
 
-/** The tiles that the page holds. */
+/** The tiles that the page holds; the others are `absent`. */
 export async function* tileLines(_scene, tiles, _signal, kind) {
   for (const tile of tiles) {
     const data = exported.tiles[kind][tile];
-    yield data ? { tile, data, finished: true } : { tile, error: "this page holds no such tile" };
+    yield data ? { tile, data, finished: true } : { tile, absent: true, finished: true };
   }
 }
 

@@ -52,9 +52,11 @@ export class PlaneMap {
     new ResizeObserver(() => requestAnimationFrame(() => this.resized())).observe(element);
   }
 
-  /** Show a scene of a side and a depth. */
-  enter({ deepest }, view, style) {
+  /** Show a scene of a side and a depth.
+   *  @param held the part of the plane of which a page without a server has the tiles: its corners, and the middle of its view */
+  enter({ deepest }, view, style, held = null) {
     this.deepest = deepest;
+    this.held = held;
     this.dress(style);
     this.grid.remove();
     this.show(view.center, view.level);
@@ -101,7 +103,8 @@ export class PlaneMap {
     if (this.resizing) return;
     const zoom = this.map.getZoom();
     this.bound(zoom);
-    const center = this.latLng(this.center);
+    const [low, high] = this.middles;
+    const center = this.latLng(this.center.map((value, k) => clamp(value, low[k], high[k])));
     if (!center.equals(this.map.getCenter())) { // zooming around a place outside of the plane leads out of it
       this.map.setView(center, zoom, EXACTLY);
       return;
@@ -114,11 +117,25 @@ export class PlaneMap {
     this.on.moved();
   }
 
-  /** Keep the middle of the view within the plane. Leaflet bounds what a view shows: half a view more on each side. */
+  /** Keep the middle of the view where it may lie. Leaflet bounds what a view shows: half a view more on each side. */
   bound(zoom) {
     const { x, y } = this.map.getSize().divideBy(2 * TILE * 2 ** zoom);
-    const [low, high] = [[0n, 0n], [ONE, ONE]].map((position) => this.latLng(position));
+    this.middles = this.middlesOf(zoom);
+    const [low, high] = this.middles.map((position) => this.latLng(position));
     L.Util.setOptions(this.map, { maxBounds: L.latLngBounds([low.lat - y, low.lng - x], [high.lat + y, high.lng + x]) });
+  }
+
+  /** The corners of the part of the plane in which the middle of the view may lie: the plane, or where the view shows only
+   *  tiles that the page holds. The middle of the view that was saved is always allowed. */
+  middlesOf(zoom) {
+    if (!this.held) return [[0n, 0n], [ONE, ONE]];
+    const { from, to, start } = this.held;
+    const { x, y } = this.map.getSize().divideBy(2 * TILE);
+    const half = [x, y].map((tiles) => fromFraction(tiles, BITS - BigInt(this.anchor.level + zoom)));
+    return [
+      from.map((end, k) => (end ? clamp(end + half[k], 0n, start[k]) : 0n)),
+      to.map((end, k) => (end < ONE ? clamp(end - half[k], start[k], ONE) : ONE)),
+    ];
   }
 
   /** Whether the view is so far from the anchor tile that its coordinates lose digits. */
@@ -169,14 +186,16 @@ export class PlaneMap {
   }
 
   draw(canvas, { level, x, y, key }) {
-    const tile = this.store.find(level, x, y, this.kind);
+    const { absent } = this.store.get(key, this.kind) ?? {};
+    const tile = absent ? null : this.store.find(level, x, y, this.kind);
     const error = this.store.error(key, this.kind);
     canvas.classList.toggle("failed", Boolean(error));
-    canvas.title = error ?? "";
+    canvas.title = error ?? (absent ? "not exported" : "");
     canvas.dataset.finished = String(Boolean(tile?.finished));
     canvas.dataset.own = String(Boolean(this.store.get(key)?.data)); // not a part of the tile above
     const plane = this.kind === GROWTH ? 0 : LAYERS.indexOf(this.style.layer);
     if (tile) drawTile(canvas, tile.data, plane, this.table);
+    else canvas.width = CELLS; // a part of the tile above may be drawn there
   }
 
   /** The kind of the tiles that the layer shows. */

@@ -39,7 +39,9 @@ export function cursorText(position, cell, store, { length, middle = ["0", "0"],
 }
 
 function labelText(cell, store, unstored) {
-  const tile = store.find(cell.level, cell.i >> 6n, cell.j >> 6n, LABELS);
+  const [x, y] = [cell.i >> 6n, cell.j >> 6n];
+  if (store.get(`${cell.level}/${x}/${y}`, LABELS)?.absent) return "not exported";
+  const tile = store.find(cell.level, x, y, LABELS);
   if (!tile?.finished) return "";
   const [label, confidence, , status] = cellBytes(tile.data, cell.i, cell.j);
   if (status === OUTSIDE) return "";

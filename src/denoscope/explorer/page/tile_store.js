@@ -50,9 +50,9 @@ export class TileStore {
     this.stream = stream;
     try {
       for await (const line of this.lines(missing, stream.signal, kind)) {
-        const data = line.error ? this.get(line.tile)?.data : await inflated(bytesOf(line.data));
+        const data = line.data ? await inflated(bytesOf(line.data)) : this.get(line.tile)?.data;
         if (this.stream !== stream) return;
-        this.put(line.tile, { data, finished: line.finished ?? false, error: line.error });
+        this.put(line.tile, { data, finished: line.finished ?? false, error: line.error, absent: line.absent });
         if (line.finished || line.error) left.delete(line.tile);
         tellWork();
       }

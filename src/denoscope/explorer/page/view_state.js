@@ -72,6 +72,12 @@ export function viewOf(address, { length, deepest, growth = true, middle = ORIGI
   };
 }
 
+/** The part of the plane of which a page without a server has the tiles: its corners, and the middle of its view. */
+export function heldBy({ address, facts }) {
+  const [from, to] = [0, 1].map((end) => facts.held.map((tiles) => positionOfCell(BigInt(tiles[end]) << 6n, facts.deepest)));
+  return { from, to, start: viewOf(address, facts).center };
+}
+
 /** One line that says what of an address is not understood; empty if there is nothing. */
 export function misreadText(misread) {
   const parts = misread.map(([name, text, shown]) => `${shortened(name)}=${shortened(text)} (shown: ${shown})`);

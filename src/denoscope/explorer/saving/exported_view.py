@@ -8,6 +8,7 @@ from typing import Any
 
 from denoscope.explorer.atlas import GROWTH, LABELS, Atlas
 from denoscope.explorer.page_file import page_file
+from denoscope.explorer.point_pair import point_pair
 from denoscope.explorer.point_sequence import point_sequences
 from denoscope.explorer.saving.saved_file import Progress, SavedFile, Saving
 from denoscope.explorer.view_address import View
@@ -23,8 +24,8 @@ LARGEST = 10_000_000
 def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Saving:
     """The page of a view.
 
-    It holds the tiles of the view and of the levels above it, those of the growth if the view shows it, and the
-    sequences of the chosen points and of a lattice of points.
+    It holds the tiles of the view and of the levels above it, those of the growth if the view shows it, the sequences
+    of the chosen points and of a lattice of points, and the comparison of A and B.
 
     Raises: UserError if the address is invalid, or the page exceeds 10 MB.
     """
@@ -49,6 +50,11 @@ def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Savin
         for answers in point_sequences(atlas, cells):
             points |= {answer["cell"]: answer for answer in answers or []}
             yield Progress(done + len(points), count)
+    pair = None
+    if len(view.chosen) == 2:
+        for answer in point_pair(atlas, *view.chosen):
+            pair = answer
+            yield Progress(done + len(points), count)
     page = page_file(
         {
             "address": "#" + address.rpartition("#")[2],
@@ -58,9 +64,11 @@ def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Savin
                 "layers": [],
                 "points": list(points),
                 "growth": GROWTH in kinds,
+                "held": [[str(tiles.start), str(tiles.stop)] for tiles in view.area],
             },
             "tiles": tiles,
             "points": points,
+            "pair": pair,
         }
     )
     if len(page) > LARGEST:
