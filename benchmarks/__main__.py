@@ -86,6 +86,7 @@ def basins_bars(sizes: tuple[int, ...], repeats: int) -> Iterator[Bar]:
     options = basins.Options(sizes=sizes, repeats=repeats)
     yield from basins.map_bars(options)
     yield from basins.rate_bars(options)
+    yield from basins.loop_bars(options)
 
 
 def start_bars(repeats: int) -> Iterator[Bar]:

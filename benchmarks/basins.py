@@ -7,12 +7,13 @@ prints one line for each plane and size. Beyond 256² the labels are compared in
 
 from __future__ import annotations
 
+import copy
 import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ import xarray
 import denoscope as ds
 from benchmarks.bar import Bar
 from benchmarks.clock import interleaved
+from benchmarks.ways import denoise_plainly
 from denoscope.config import MAP_LANES, Method
 from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.label_plane import beside_boundary
@@ -31,6 +33,8 @@ ROWS = {256: 0.07, 512: 0.04, 1024: 0.02, 2048: 0.011}
 ALL_CELLS = 256
 """Up to this many cells along each axis every cell is compared."""
 COMPARED = 50_000
+LOOPS = 5
+"""Rounds of the loop for each repeat of the other rates: its bar is a few percent."""
 SEEDS = {"a": 0, "b": 1, "c": 2}
 """The base of each plane."""
 
@@ -50,6 +54,12 @@ class Options:
     """Cells along each axis of the map whose first picture is awaited."""
     shared: tuple[int, int] = (256, 512)
     """Cells along each axis of two maps, of which the second takes points from the first."""
+    mnist: int = 0
+    """Also a map of `mnist` of half-width 30 with so many cells along each axis: 128 for its bar; 0 leaves it out."""
+    zoom: int = 0
+    """Also a zoom in float64 with so many cells along each axis: 64 for its bars; 0 leaves it out."""
+    zoom_levels: int | None = None
+    """By default as many as the precision allows."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,49 @@ def rate_bars(options: Options) -> Iterator[Bar]:
     first, (coarse, fine) = options.first, options.shared
     yield Bar(f"first picture of {first}², s", _first_picture(denoiser, options), 3.0)
     yield Bar(f"rows of {fine}² after {coarse}² ÷ of {fine}² alone", _shared(denoiser, options), 0.75)
+
+
+def loop_bars(options: Options) -> Iterator[Bar]:
+    """The time of the loop for 64 rows, as a share of that of diffusers' own loop."""
+    denoiser = ds.load(options.model, device="cpu")
+    x, scheduler = (
+        ds.noise.random(MAP_LANES, denoiser.shape, seed=0).batch(range(MAP_LANES)),
+        denoiser.scheduler,
+    )
+
+    def plain() -> None:
+        denoise_plainly(denoiser.network, copy.deepcopy(scheduler), x, options.steps)
+
+    def own() -> None:
+        ds.sample(denoiser, x, steps=options.steps, lanes=MAP_LANES)
+
+    with torch.inference_mode():
+        interleaved([plain, own], 1)
+        theirs, ours = interleaved([plain, own], LOOPS * options.repeats)
+    yield Bar(f"loop ÷ diffusers' own loop, {MAP_LANES} rows", ours / theirs, 1.03)
+
+
+def long_bars(options: Options) -> Iterator[Bar]:
+    """The map of `mnist` and the zoom, if they are asked for: minutes each."""
+    if cells := options.mnist:
+        denoiser = ds.load("mnist", device="cpu")
+        plane = _plane(denoiser, replace(options, half_width=30.0), cells)
+        found = ds.basins.map(denoiser, plane, steps=options.steps, method="adaptive")
+        share = found.attrs["network_rows"] / rows_of(cells**2)
+        yield Bar(f"mnist {cells}²: share of rows", share, 0.15)
+    if cells := options.zoom:
+        denoiser = ds.load(options.model, device="cpu", dtype="float64")
+        began = time.perf_counter()
+        zoomed = ds.basins.zoom(
+            denoiser, _plane(denoiser, options, cells), steps=options.steps, levels=options.zoom_levels
+        )
+        seconds, half_width = time.perf_counter() - began, zoomed["half_width"].values
+        print(f"zoom: {zoomed.sizes['level']} levels; {zoomed.attrs['stopped']}")
+        share = int(zoomed["network_rows"].sum()) / rows_of(zoomed["label"].size)
+        decades = float(np.log10(half_width[0] / half_width[-1]))
+        yield Bar("zoom: decades missing of 12", max(12 - decades, 0), 0)
+        yield Bar("zoom: share of rows", share, 0.5)
+        yield Bar("zoom, s", seconds, 720)
 
 
 def _plane(denoiser: ds.Denoiser, options: Options, cells: int, base: int = 0) -> ds.noise.NoiseSet:
@@ -213,7 +266,7 @@ def main(options: Options) -> None:
     print(
         f"{options.model}, {options.steps} steps, {MAP_LANES} lanes, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
-    for bar in [*map_bars(options), *rate_bars(options)]:
+    for bar in [*map_bars(options), *rate_bars(options), *loop_bars(options), *long_bars(options)]:
         print(bar)
 
 

@@ -117,5 +117,19 @@ def test_the_benchmark_of_maps_times_pictures_and_counts_shared_points():
     options = basins.Options(steps=1, repeats=1, first=16, shared=(8, 16))
     assert 0 < basins._first_picture(digits, options) < math.inf
     assert 0 < basins._lanes(digits, options) < math.inf
+    (loop,) = basins.loop_bars(options)
+    assert 0 < loop.found < math.inf and loop.allowed == 1.03
     # All cells are computed, a quarter of them for the coarser map.
     assert basins._shared(digits, options) == 0.75
+
+
+def test_the_long_benchmarks_of_maps_run_at_small_sizes_when_they_are_asked_for(capsys):
+    assert not list(basins.long_bars(basins.Options()))
+    options = basins.Options(steps=1, mnist=16, zoom=26, zoom_levels=2)
+    share, decades, rows, seconds = basins.long_bars(options)
+    assert (
+        share.name == "mnist 16²: share of rows" and 1 <= share.found < 3
+    )  # an audit of 256 cells is all of them
+    assert decades.found == pytest.approx(12 - math.log10(2))
+    assert 0 < rows.found < 3 and seconds.found > 0
+    assert "zoom: 2 levels; all levels that were asked for are finished" in capsys.readouterr().out

@@ -171,4 +171,4 @@ def test_a_negative_zero_is_the_point_zero(bars, tmp_path):
     options = {"steps": 2, "lanes": 4, "cache": tmp_path / "points.db"}
     first = ds.basins.map(bars, plane, **options)
     before = bars.network.rows
-    assert ds.basins.map(bars, plane, **options).identical(first) and bars.network.rows == before
+    assert same(ds.basins.map(bars, plane, **options), first) and bars.network.rows == before

@@ -61,6 +61,7 @@ def test_tiles_take_points_from_the_cache_and_leave_theirs_when_cancelled(bars, 
     fresh, finer = ds.basins.tiles(bars, whole, cells=8, steps=2, lanes=4), []
     assert rows(lambda: fresh(0, 0, 0)) >= every
     assert rows(lambda: finer.append(fresh(1, 0, 0))) > rows(lambda: finer.append(tiles(1, 0, 0))) > 0
+    finer = [found.assign_attrs(network_rows=0) for found in finer]  # the cache saves some
     assert finer[1].identical(finer[0])
     assert (
         rows(lambda: tiles.lattice(0, 0, 0, every=2))
