@@ -9,7 +9,9 @@ from denoscope.cli.command import main
 from denoscope.cli.verbs import explore
 from denoscope.explorer.models import Models
 from denoscope.explorer.saving import exported_view
+from denoscope.explorer.saving.saved_file import Progress, SavedFile
 from denoscope.explorer.server import running
+from denoscope.explorer.session import Session
 from denoscope.models import bundled
 from denoscope.models.loading import required_inputs_of
 
@@ -58,6 +60,15 @@ def test_a_view_is_written_as_one_page(tmp_path, monkeypatch, capsys, layer):
     page = (tmp_path / "view.html").read_text()
     assert page.count('"0/0/0"') == (2 if layer == "growth" else 1), "the growth is there only if it is shown"
     assert '"0/16/32"' in page and '"0/48/32"' in page and "Leaflet" in page
+
+
+def test_the_command_says_what_a_page_leaves_out(tmp_path, monkeypatch, capsys):
+    made = SavedFile(b"page", "denoscope.html", "text/html", "15 of 96 points, to stay below 10 MB")
+    monkeypatch.setattr(Session, "saved", lambda *_: iter([Progress(0, 1), made]))
+    main(["explore", "digits", "--export", "view.html"])
+    out, err = capsys.readouterr()
+    assert out == "view.html\n" and "view.html holds 15 of 96 points, to stay below 10 MB" in err
+    assert (tmp_path / "view.html").read_bytes() == b"page"
 
 
 LINKED = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from denoscope.explorer.server.safety import Gate
     from denoscope.explorer.session import Session
 
+LOGGER = logging.getLogger(__name__)
 LIBRARIES = ("starlette", "uvicorn")
 LARGEST_CACHE = 2**30
 """Bytes above which the explorer empties its own file of known points; it never empties a file that the user names."""
@@ -171,12 +173,15 @@ def _export(session: Session, path: Path, view: str) -> None:
     from denoscope.explorer.view_address import scene_of
     from denoscope.foundation.writing.atomic_files import write_output
 
-    address = view or f"#{urlencode(session.start.fields)}"
+    address, note = view or f"#{urlencode(session.start.fields)}", ""
     with write_output(path) as file:
         for made in session.saved(scene_of(address), address):
             if isinstance(made, SavedFile):
                 file.write(made.content)
+                note = made.note
     session.close()
+    if note:
+        LOGGER.warning("%s holds %s", path, note)
     print(path)
 
 

@@ -29,7 +29,7 @@ export class Saving {
         if (line.error) throw new Error(line.error);
         if (line.data) {
           download(bytesOf(line.data), line.name, line.type);
-          this.work.textContent = `${kind} saved`;
+          this.work.textContent = `${kind} saved${line.note ? `: ${line.note}` : ""}`;
         } else {
           bar.max = line.count;
           bar.value = line.done;

@@ -15,7 +15,7 @@ export function summaryOf(scene, facts) {
     ? ` around an image with noise (level ${level}), denoised through all steps`
     : scene.through ? ` through the noises ${scene.through.replaceAll(",", ", ")}` : "";
   const plane = `${scene.geometry ?? DEFAULTS.geometry} plane of side ${facts.length}${origin}`;
-  return `${scene.model} · ${facts.scheduler}, ${scene.steps ?? DEFAULTS.steps} steps · ${plane}`;
+  return `${scene.model} · ${facts.scheduler}, ${scene.steps ?? DEFAULTS.steps} steps · ${plane}${facts.note ? ` · ${facts.note}` : ""}`;
 }
 
 export class Settings {

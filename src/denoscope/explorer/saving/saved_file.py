@@ -21,6 +21,8 @@ class SavedFile:
     content: bytes
     name: str
     media_type: str
+    note: str = ""
+    """What the user should know about it."""
 
 
 Saving = Iterator[Progress | SavedFile]

@@ -20,7 +20,7 @@ from denoscope.explorer.view_address import scene_of
 async def save(session: Session, request: Request) -> Response:
     """The file of a view, in lines of JSON.
 
-    They hold `done` and `count` after each piece of work, then `name`, `type` and `data` of the file, or `error`.
+    They hold `done` and `count` after each piece of work, then `name`, `type`, `note` and `data` of the file, or `error`.
     """
     body = await json_body(request)
     address, kind = text_in(body, "address"), text_in(body, "kind")
@@ -41,5 +41,5 @@ def _line(result: Progress | SavedFile | Exception) -> dict[str, Any]:
         return {"done": result.done, "count": result.count}
     if isinstance(result, SavedFile):
         data = base64.b64encode(result.content).decode()
-        return {"name": result.name, "type": result.media_type, "data": data}
+        return {"name": result.name, "type": result.media_type, "note": result.note, "data": data}
     return {"error": message_of(result)}
