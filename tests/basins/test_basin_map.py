@@ -114,8 +114,8 @@ def test_the_callback_sees_the_map_become_finer(mixture, method):
         rows, columns = np.nonzero(done)
         for row, column in ((0, 0), (17, 33), (29, 39)):
             distance = (rows - row) ** 2 + (columns - column) ** 2
-            nearest = map["label"].values[rows, columns][distance == distance.min()]
-            assert map["label"].values[row, column] in nearest
+            nearest = shown["label"].values[rows, columns][distance == distance.min()]
+            assert shown["label"].values[row, column] in nearest
     assert found.identical(ds.basins.map(mixture, plane, **options)) and seen[-1].identical(found)
 
 
