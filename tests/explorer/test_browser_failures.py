@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 from explorer_pages import WAIT
-from page_actions import between, finish
+from page_actions import between, finish, middle_of
 
 from denoscope.explorer.atlas import Atlas
 from denoscope.explorer.tile_picture import TilePicture
@@ -87,6 +87,38 @@ def test_a_request_that_fails_is_said_and_sent_again(browser, explorer):
     page.wait_for_selector("#message:has-text('steps')")
     assert again.is_hidden(), "what is refused would be refused again"
     context.close()
+
+
+def test_the_work_for_a_tile_that_leaves_the_view_is_dropped(open_page, explorer, monkeypatch):
+    begun, ended = threading.Event(), threading.Event()
+    pictures = [TilePicture(np.ones((4, 64, 64), np.uint8), finished=finished) for finished in (False, True)]
+
+    def endless(_atlas, address):
+        if str(address) != "4/2/8":
+            yield pictures[1]
+            return
+        try:
+            while not ended.wait(0.02):
+                begun.set()
+                yield pictures[0]
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(Atlas, "fine", endless)
+    page = open_page(f"#model=digits&steps=2&level=4&at={between(4, 3, 8)}&base_seed=6")
+    assert begun.wait(60)
+    x, y = middle_of(page)
+    page.mouse.move(x + 200, y)
+    page.mouse.down()
+    page.mouse.move(x, y, steps=3)
+    assert not ended.is_set()
+    page.mouse.move(x - 200, y, steps=3)
+    with page.expect_event("requestfailed", lambda request: request.url.endswith("/api/view")):
+        page.mouse.up()
+    assert ended.wait(60)
+    page.wait_for_selector("canvas[data-tile='4/4/8'][data-finished=true]")
+    page.wait_for_selector("body[data-work='0']")
+    assert not len(explorer.session.jobs)
 
 
 def test_the_work_for_a_browser_that_leaves_is_dropped(open_page, explorer, monkeypatch):

@@ -35,6 +35,7 @@ def test_absurd_numbers_of_a_link_are_replaced_and_named(open_page):
         "level=-3&at=999999,5": ["level=-3 (shown: level 2)", "at=999999,5"],
         "at=%3Cb%3E&layer=x&opacity=9": ["at=<b>", "layer=x (shown: class)", "opacity=9 (shown: opacity 1)"],
         "a=1,2@77&b=,@&step=-1&zoom=3": ["a=1,2@77 (shown: no point)", "b=,@", "step=-1 (shown: the last step)", "zoom=3 (shown: nothing)"],
+        "a=1.0,1.0@2&step=900": ["step=900 (shown: the last step)"],
         "at=" + "9" * 3000: ["at=" + "9" * 30 + "… (shown"],
         "level=1&at=9,-9&a=1.0,1.0@2&step=1&layers=mid_block": [],
     }.items():  # fmt: skip
@@ -117,6 +118,15 @@ def test_a_narrow_page_has_everything_in_its_width(open_page, scheme):
     page.wait_for_selector("#point:not([hidden])")
     check_narrow(page, scheme)
     assert page.locator("#map").bounding_box()["height"] > 300
+    page.click("#open-settings")
+    page.click("#open-bookmarks")
+    page.click("#save summary")
+    check_narrow(page, scheme)
+    for control in page.locator(
+        "#settings :is(input, select, button), #save button, #bookmarks button"
+    ).all():
+        box = control.bounding_box()
+        assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= 400), control
 
 
 @pytest.mark.usefixtures("no_tiles")

@@ -129,10 +129,9 @@ async function open() {
     showLegend(find("legend"), view.layer, facts);
     plane.dot((facts.points ?? []).map(cellOfKey));
     plane.name((facts.named ?? []).map(([name, at]) => [name, at.split(",").map((text) => positionOf(text, facts.length))]));
-    const note = misreadText(view.misread);
-    say(note);
+    say(misreadText(view.misread));
     document.body.dataset.state = "open";
-    await showPoint(note);
+    await showPoint(view.misread);
   } catch (error) {
     if (opening !== request) return;
     opening = null;
@@ -225,8 +224,8 @@ function showCorrection() {
   find("how-known").textContent = texts.map((text, k) => (text && k ? `B: ${text}` : text)).filter(Boolean).join(" ");
 }
 
-/** @param note what is said beside the point */
-async function showPoint(note = "") {
+/** @param misread what the address of the point holds beside what is shown */
+async function showPoint(misread = []) {
   plane.mark(view.points);
   showGrowth();
   asking?.abort();
@@ -255,10 +254,15 @@ async function showPoint(note = "") {
     else {
       panel.show(point, { colors: facts.colors, shown: view.shown, step: view.step });
       correct(view.points[0], point);
+      if (view.step >= point.states.count) {
+        misread.push(["step", String(view.step), "the last step"]);
+        view.step = null;
+        writeAddress();
+      }
     }
     shown = true;
     announce("point-title", "point-facts", "how-known");
-    say(note);
+    say(misreadText(misread));
     if (!other || facts.map) return;
     const both = { ...scene, a: cellKey(cell), b: cellKey(other), layers: view.shown.join(",") };
     const answer = await ask("pair", both, request.signal);
