@@ -59,6 +59,18 @@ def test_the_link_leads_to_the_page_and_hides_its_token(gate):
         assert "<title>denoscope" in client.get("/").text
 
 
+def test_a_single_link_opens_the_page_once(digits_session):
+    gate = application(digits_session, 8765)
+    link = gate.single_link()
+    assert gate.token not in link and link not in (gate.link, gate.single_link())
+    with TestClient(gate, base_url=BASE) as client, TestClient(gate, base_url=BASE) as other:
+        assert client.get(link).url == f"{BASE}/" and client.get("/api/start").status_code == 200
+        response = other.get(link)
+        assert response.status_code == 401 and "opened before" in response.json()["error"]
+        assert other.get("/api/start").status_code == 401
+        assert other.get(gate.link).url == f"{BASE}/" and other.get("/api/start").status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/api/start", "/api/scene?model=digits", POINT])
 def test_without_the_token_nothing_is_computed(gate, path):
     with TestClient(gate, base_url=BASE) as client:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import sys
+import threading
 import webbrowser
 from collections.abc import Callable
 
@@ -14,6 +17,8 @@ from denoscope.foundation.spelling import spelled
 LOGGER = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 PORTS_TRIED = 20
+DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
+"""Variables of the environment that name a display."""
 
 
 def serve(application: Callable[[int], Gate], close: Callable[[], None], *, port: int, browser: bool) -> None:
@@ -42,12 +47,28 @@ def serve(application: Callable[[int], Gate], close: Callable[[], None], *, port
         )
         print(gate.link, flush=True)
         print("Ctrl-C stops the explorer.", flush=True)
-        if browser and not webbrowser.open(gate.link):
-            LOGGER.warning("no browser was found: open the link yourself")
+        if browser:
+            open_browser(gate)
         try:
             uvicorn.Server(config).run(sockets=[listening])
         finally:
             close()
+
+
+def open_browser(gate: Gate) -> None:
+    """Open the page in the user's browser, without waiting for it: a browser may wait for the page in turn.
+
+    Without a display only browsers in the terminal are left, where the explorer runs.
+    """
+    if not (sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in DISPLAYS)):
+        LOGGER.warning("no display was found: open the link yourself")
+        return
+    threading.Thread(target=_open, args=(gate.single_link(),), daemon=True).start()
+
+
+def _open(link: str) -> None:
+    if not webbrowser.open(link):
+        LOGGER.warning("no browser was found: open the link yourself")
 
 
 def bound(port: int) -> socket.socket:

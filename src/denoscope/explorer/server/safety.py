@@ -39,11 +39,19 @@ class Gate:
     app: ASGIApp
     port: int
     token: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
+    _tickets: set[str] = field(default_factory=set, repr=False)
+    """Tokens of links that open the page once."""
 
     @property
     def link(self) -> str:
         """The address that opens the page."""
         return f"http://127.0.0.1:{self.port}/?token={self.token}"
+
+    def single_link(self) -> str:
+        """A link that opens the page once: for a browser, whose command line other users of the machine see."""
+        ticket = secrets.token_urlsafe(18)
+        self._tickets.add(ticket)
+        return f"http://127.0.0.1:{self.port}/?token={ticket}"
 
     @property
     def cookie(self) -> str:
@@ -95,8 +103,13 @@ class Gate:
 
     def _enter(self, given: str) -> JSONResponse | RedirectResponse:
         """Exchange the token of a link for a cookie, and take it out of the address, which is sent to others."""
-        if not secrets.compare_digest(given.encode(), self.token.encode()):
-            return _error(401, "this link is of another run; open the one that denoscope explore printed")
+        if given in self._tickets:
+            self._tickets.remove(given)
+        elif not secrets.compare_digest(given.encode(), self.token.encode()):
+            return _error(
+                401,
+                "this link is of another run, or was opened before; open the one that denoscope explore printed",
+            )
         response = RedirectResponse("/", status_code=303)
         response.set_cookie(self.cookie, self.token, httponly=True, samesite="strict", path="/")
         return response
