@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from label_planes import newton_labels
 from scipy import stats
 
 import denoscope as ds
@@ -66,6 +67,44 @@ def test_an_adaptive_map_has_the_labels_of_brute_force(linear, plane):
     assert found.attrs["wrong_bound_99_9"] == pytest.approx(1 - 0.001 ** (1 / 200), rel=1e-12)
     assert found["status"].attrs["flag_meanings"].split()[1] == "computed"
     assert "status" not in exact and not {"audit", "wrong_bound_95"} & exact.attrs.keys()
+
+
+def test_a_boundary_of_three_basins_at_once_is_found_to_the_share_that_the_audit_allows(linear, plane):
+    """Newton's basins: the boundary is fractal, and each of its points is on that of all three (Wada)."""
+    pattern = Pattern(linear, plane)
+
+    def newton(images):
+        offset = images.double().flatten(1) / pattern.factor - pattern.base
+        return newton_labels((offset @ pattern.directions.T).numpy() + 1e-6)
+
+    options = {"steps": 4, "classifier": newton, "lanes": 256, "batch_size": 1024}
+    exact = ds.basins.map(linear, plane, method="exact", **options)
+    cells = np.stack(np.meshgrid(exact["u"], exact["v"]), -1)
+    assert np.mean(exact["label"] != newton_labels(cells + 1e-6)) < 0.002, "x_T is rounded to float32"
+    found = ds.basins.map(linear, plane, method="adaptive", audit=400, **options)
+    computed, wrong = found["computed"].values, (found["label"] != exact["label"]).values
+    assert not wrong[computed].any() and computed.mean() < 0.5
+    assert set(np.unique(found["label"])) == {0, 1, 2}
+    audit = Audit(**found.attrs["audit"])
+    assert wrong[~computed].mean() < min(0.01, audit.bound(0.999))
+
+
+def test_rejected_images_of_a_real_network_are_a_class_whose_boundary_is_found(digits):
+    """Far from the base, images are no digits; the likeness decides there, and not the margin."""
+    x = ds.noise.plane((40, 40), digits.shape, lengths=(24.0, 24.0), endpoint=False)
+    options = {"steps": 4, "reject": True, "lanes": 64, "batch_size": 1024}
+    exact = ds.basins.map(digits, x, method="exact", **options)
+    found = ds.basins.map(digits, x, method="adaptive", audit=300, **options)
+    rejected = (exact["label"] == -1).mean()
+    assert 0.05 < rejected < 0.95 and len(np.unique(exact["label"])) > 3 and not exact["nonfinite"].any()
+    computed, wrong = found["computed"].values, (found["label"] != exact["label"]).values
+    for name in ("label", "likeness", "margin"):
+        np.testing.assert_array_equal(found[name].values[computed], exact[name].values[computed])
+    assert 0 < computed.mean() < 0.9
+    audit = Audit(**found.attrs["audit"])
+    assert wrong[~computed].mean() < min(0.01, audit.bound(0.999))
+    ours, theirs = ((labels == -1).values for labels in (found["label"], exact["label"]))
+    assert np.count_nonzero(ours != theirs) <= wrong.sum() and ours[computed].any()
 
 
 def test_the_default_is_adaptive_where_both_axes_have_128_cells(linear):

@@ -6,9 +6,17 @@ import sqlite3
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 import denoscope as ds
+from denoscope.basins import point_cache
+from denoscope.basins.labelling import parse_labelling
 from denoscope.basins.point_cache import PointCache
+from denoscope.foundation.threads import threads_set_to
+from denoscope.models import bundled
+
+DIGITS_CNN = bundled.ROOT / "digits-cnn" / "digits_cnn.safetensors"
 
 
 def mapped(bars, count, **options):
@@ -65,6 +73,69 @@ def test_whatever_decides_a_label_keeps_points_apart(bars, tmp_path, changed):
         counts = connection.execute("SELECT count(*) FROM points GROUP BY labelling").fetchall()
     connection.close()
     assert counts == [(16,), (16,)]
+
+
+@pytest.fixture(scope="module")
+def variants(make_unet, make_scheduler, tmp_path_factory):
+    """(denoiser, options) by what differs from "none"; threads are set by the test."""
+    folder = tmp_path_factory.mktemp("classifiers")
+    weights = load_file(DIGITS_CNN)
+    save_file(weights, folder / "own.safetensors")
+    name = next(iter(weights))
+    save_file(weights | {name: weights[name] + 1e-3}, folder / "other.safetensors")
+
+    def load(seed=0, **changed):
+        network = make_unet(channels=1, seed=seed, num_class_embeds=3)
+        return ds.load(network, device="cpu", **{"scheduler": make_scheduler("ddim")} | changed)
+
+    def of_class(label):
+        return ds.Condition({"class_labels": torch.tensor([label])})
+
+    base, first = load(), {"condition": of_class(0)}
+    return {
+        "none": (base, first),
+        "weights of the model": (load(seed=1), first),
+        "scheduler": (load(scheduler="euler"), first),
+        "configuration of the scheduler": (load(scheduler=make_scheduler("ddim", beta_end=0.03)), first),
+        "dtype": (load(dtype="float64"), first),
+        "steps": (base, first | {"steps": 3}),
+        "condition": (base, {"condition": of_class(1)}),
+        "guidance": (
+            base,
+            {"condition": ds.Condition(of_class(0).inputs, unconditional=of_class(2).inputs, scale=2.0)},
+        ),
+        "fast": (base, first | {"fast": True}),
+        "lanes": (base, first | {"lanes": 8}),
+        "noise_seed": (base, first | {"noise_seed": 1}),
+        "threads": (base, first),
+        "reject": (base, first | {"reject": True}),
+        "weights of the classifier": (base, first | {"classifier": folder / "other.safetensors"}),
+    }
+
+
+def test_models_classifiers_and_whatever_decides_bits_share_a_file_and_no_point(variants, tmp_path):
+    """Each finds the file without points of its own, however many the others left, and later its own alone."""
+    path = tmp_path / "points.db"
+    plane = ds.noise.plane((2, 2), (1, 8, 8), lengths=(8.0, 8.0))
+
+    def visit(name, number, visit_again):
+        denoiser, options = variants[name]
+        given = {"steps": 2, "classifier": "auto", "reject": False, "lanes": 4, "noise_seed": 0} | options
+        with threads_set_to(2 if name == "threads" else 1):
+            labelling, _ = parse_labelling(denoiser, plane, **given)
+            origin, nothing = labelling.origin(plane.parameters), labelling.nothing
+        with point_cache.opened(path, plane, origin, nothing) as points:
+            known = points.on_grid(plane.u, plane.v)
+            if visit_again:
+                assert (known.index >= 0).all() and (known.answers["label"] == number).all(), name
+            else:
+                assert (known.index < 0).all(), f"points of another are taken where {name} differs"
+                answers = {key: np.full(4, number, values.dtype) for key, values in nothing.items()}
+                points.add(plane.coords["u"], plane.coords["v"], answers)
+
+    for visit_again in (False, True):
+        for number, name in enumerate(variants):
+            visit(name, number, visit_again)
 
 
 def test_what_was_computed_before_a_stop_is_in_the_cache(bars, tmp_path):

@@ -86,6 +86,23 @@ def test_a_lattice_is_every_nth_cell_of_the_whole_map(linear, plane):
     assert len(np.unique(found["label"])) == 2
 
 
+def test_a_tile_takes_the_points_of_a_map(bars, tmp_path):
+    """A map of 16 × 16 cells without ends has all points of level 0 with 16 cells, and of the four parts with 8."""
+    cache, options = tmp_path / "points.db", {"steps": 2, "lanes": 4}
+    whole = ds.noise.plane((16, 16), bars.shape, lengths=(16.0, 16.0), endpoint=False)
+    whole = whole.in_precision(torch.float64)
+    found = ds.basins.map(bars, whole, method="exact", cache=cache, **options)
+    before = bars.network.rows
+    for cells, level, parts in ((16, 0, 1), (8, 1, 2)):
+        tiles = ds.basins.tiles(bars, whole, cells=cells, cache=cache, **options)
+        for x, y in np.ndindex(parts, parts):
+            part = slice(y * cells, (y + 1) * cells), slice(x * cells, (x + 1) * cells)
+            np.testing.assert_array_equal(tiles(level, x, y)["label"], found["label"].values[part])
+    assert bars.network.rows == before
+    ds.basins.tiles(bars, whole, cells=8, cache=cache, **options)(2, 0, 0)
+    assert bars.network.rows > before, "a finer part has points of its own"
+
+
 def test_refinements_are_coarse_first_and_end_in_the_tile(linear, plane):
     tiles = ds.basins.tiles(linear, plane, cells=64, steps=2, classifier=disk)
     *previews, finished = tiles.refinements(1, 0, 0)

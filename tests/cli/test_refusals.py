@@ -100,6 +100,11 @@ REFUSED: dict[str, dict[str, list[str]]] = {
             "float32",
             "--dtype float64",
         ],
+        f"{DIGITS} --num_prompts_per_direction 25 25 --len_per_direction 0.01 0.01 --target 2 1": [
+            "--target is (2.0, 1.0)",
+            "--len_per_direction",
+            "allowed: a place with two labels",
+        ],
         "--num_prompts_per_direction 25 25 --len_per_direction 1e-9 1e-9": [
             "--len_per_direction is",
             "float32",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import denoscope as ds
 from denoscope import UserError, noise
 from denoscope.noise.plane_grid import PlaneGrid
 
@@ -93,6 +94,15 @@ def test_a_plane_through_three_noises_has_as_many_cells_as_one_of_the_command_li
     assert noise.plane_through(*noise.random(3, SHAPE)).counts == (25, 41)
     with pytest.raises(UserError, match="counts is None; allowed: two numbers"):
         noise.plane_through(*noise.random(3, SHAPE), None)
+
+
+def test_a_plane_through_states_of_a_recording_contains_them(tiny):
+    rec = ds.record(tiny, noise.random(3, tiny.shape), steps=2)
+    a, b, c = (rec.sequence.isel(sample=k, state=1) for k in range(3))
+    x = noise.plane_through(a, b, c, (4, 4))
+    found = x.at(x.frame.coordinates("flat"), torch.float64)
+    for one, state in zip(found, (a, b, c), strict=True):
+        np.testing.assert_allclose(one, state.values, rtol=0, atol=1e-6)
 
 
 def test_anchors_may_be_arrays_of_any_library_and_identify_the_plane():

@@ -41,6 +41,10 @@ def test_a_loop_in_plain_diffusers_gives_the_same_images(tiny):
     drawn = (noised - level.sqrt() * x) / (1 - level).sqrt()
     assert (drawn - drawn[:1]).abs().max() < 1e-5  # one noise for all images
     assert 0.7 < drawn[0].std() < 1.3
+    added = scheduler.add_noise(x, drawn[:1].expand_as(x), t.expand(8))
+    torch.testing.assert_close(noised, added, atol=1e-5, rtol=0)
+    plane = ds.noise.plane_through(noised[0], *ds.noise.random(2, tiny.shape))
+    torch.testing.assert_close(plane.at([[0.0, 0.0]])[0], noised[0])
     with torch.no_grad():
         for t in scheduler.timesteps[2:]:
             noised = scheduler.step(tiny.network(noised, t).sample, t, noised).prev_sample

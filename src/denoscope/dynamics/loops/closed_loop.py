@@ -63,7 +63,16 @@ class ClosedLoop:
         return lambda x: self._next(x, iteration if self.noise == "common" else 0)
 
     def noised(self, x: torch.Tensor, iteration: int = 0) -> torch.Tensor:
-        """The states [n, C, H, W] from which denoising starts, for images [n, C, H, W] or [C, H, W]."""
+        """The states [n, C, H, W] from which denoising starts, for images [n, C, H, W] or [C, H, W].
+
+        They are √ᾱ x + √(1−ᾱ) ε, or what else the scheduler's `add_noise` makes of x and ε at the level, with the same ε for
+        all images: the noise of the iteration.
+
+        >>> noised = closed_loop(denoiser, level=0.5).noised(image)
+        >>> plane = ds.noise.plane_through(noised, x.tensor(0), x.tensor(1))
+
+        Source: Ho, Jain and Abbeel, NeurIPS 2020, eq. 4.
+        """
         x = self._rows(x)
         draw = random_streams.generator("closed loop", self.noise_seed, iteration)
         noise = torch.randn(x.shape[1:], generator=draw).to(x).expand_as(x)
