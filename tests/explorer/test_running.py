@@ -1,6 +1,7 @@
 """The process of an explorer: its link, the browser that it opens, and its port."""
 
 import http.cookiejar
+import threading
 import urllib.request
 import webbrowser
 
@@ -71,7 +72,13 @@ def test_a_browser_that_waits_for_the_page_gets_it(application, gates, servers, 
 
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(webbrowser, "open", lambda link: opened.append(link) or open_and_wait(link))
-    running.serve(application, lambda: closed.append(True), port=PORT, browser=True)
+    serving = {"port": PORT, "browser": True}
+    # In a thread, since Playwright leaves the event loop of this one running.
+    server = threading.Thread(
+        target=running.serve, args=(application, lambda: closed.append(True)), kwargs=serving
+    )
+    server.start()
+    server.join()
     link, *pages = opened
     assert pages == [b"the page"] * 2 and closed == [True]
     assert gates[0].token not in link, "others see the command line of a browser"
