@@ -1,6 +1,7 @@
 """Imports point down the order of packages without circles, and light modules import no heavy ones."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -160,6 +161,24 @@ def test_every_public_name_is_there():
         assert getattr(ds, name) is not None
     with pytest.raises(AttributeError, match="nothing_such"):
         ds.nothing_such  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "submodules"), [("denoscope", "_PACKAGES"), ("denoscope.figures", "_SUBMODULES")]
+)
+def test_type_checkers_see_the_names_that_are_imported_when_they_are_used(name, submodules):
+    package = importlib.import_module(name)
+    tree = ast.parse(Path(package.__file__).read_text())
+    (checked,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        item.asname: (node.module.removeprefix(name).lstrip("."), item.name)
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom)
+        for item in node.names
+    }
+    found = {each: (module, each) for each, module in package._MODULES.items()}
+    assert seen == found | {each: ("", each) for each in getattr(package, submodules)}
+    assert all(getattr(package, each) is not None for each in package.__all__)
 
 
 def test_the_extraction_system_exports_loading_denoising_and_recording():

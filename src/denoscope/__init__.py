@@ -42,8 +42,9 @@ Files and errors:
     UserError     a wrong argument, in one line
 """
 
-import importlib as _importlib
 import typing as _typing
+
+from denoscope.foundation.lazy_names import lazy_names as _lazy_names
 
 if _typing.TYPE_CHECKING:
     from denoscope import basins as basins
@@ -104,20 +105,16 @@ _MODULES = {
 __all__ = [*_PACKAGES, *_MODULES]
 
 
+# Importing PyTorch takes seconds, which `denoscope --help` does not need.
+_named = _lazy_names(__name__, _MODULES, _PACKAGES)
+
+
 def __getattr__(name: str) -> _typing.Any:
-    # Importing PyTorch takes seconds, which `denoscope --help` does not need.
-    if name in _PACKAGES:
-        return _importlib.import_module(f"denoscope.{name}")
-    if name in _MODULES:
-        value = getattr(_importlib.import_module(f"denoscope.{_MODULES[name]}"), name)
-    elif name == "__version__":
+    if name == "__version__":
         from importlib.metadata import version
 
-        value = version("denoscope")
-    else:
-        raise AttributeError(f"module 'denoscope' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+        return version("denoscope")
+    return _named(name)
 
 
 def __dir__() -> list[str]:

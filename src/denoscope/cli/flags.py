@@ -56,21 +56,19 @@ def parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str
 
 def _check_known(verb: Verb, word: str, program: str) -> None:
     """Refuse a flag that the command does not have, and suggest the most similar one."""
-    flag = word.partition("=")[0].replace("-", "_")
-    if not word.startswith("--") or flag == "__help":
+    typed = word.partition("=")[0]
+    if not typed.startswith("--") or typed == "--help":
         return
-    fields = _fields(verb)
-    known = [name for name, (_, item) in fields.items() if not item.metadata["positional"]]
-    if flag[2:] in fields and flag[2:] not in known:
-        typed, name = word.partition("=")[0], flag[2:].upper()
-        raise UserError(f"unknown flag {typed}; {name} is given without a flag (see {program} --help)")
-    if flag[2:].removeprefix("no_") not in known and flag[2:] not in known:
-        typed = word.partition("=")[0]
-        near = [f"--{name}" for name in difflib.get_close_matches(flag[2:], known, n=1)]
-        if near and "-" in typed[2:]:
-            near = [_hyphenated(near[0])]
-        suggestion = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"unknown flag {typed}{suggestion} (see {program} --help)")
+    fields, name = _fields(verb), typed[2:].replace("-", "_")
+    known = [field for field, (_, item) in fields.items() if not item.metadata["positional"]]
+    if {name, name.removeprefix("no_")} & set(known):
+        return
+    problem = ""
+    if name in fields:
+        problem = f"; {name.upper()} is given without a flag"
+    elif near := difflib.get_close_matches(name, known, n=1):
+        problem = f"; did you mean {_hyphenated(f'--{near[0]}') if '-' in typed[2:] else f'--{near[0]}'}?"
+    raise UserError(f"unknown flag {typed}{problem} (see {program} --help)")
 
 
 def as_typed(flag: str, arguments: Sequence[str]) -> str:

@@ -7,8 +7,9 @@
 `plots` has figures, files and planes of classes, `images` has tensors as pictures.
 """
 
-import importlib as _importlib
 import typing as _typing
+
+from denoscope.foundation.lazy_names import lazy_names as _lazy_names
 
 if _typing.TYPE_CHECKING:
     from denoscope.figures import images as images
@@ -75,14 +76,8 @@ _MODULES = {
 __all__ = sorted((*_SUBMODULES, *_MODULES))
 
 
-def __getattr__(name: str) -> _typing.Any:
-    # A picture of an image needs none of the measures, whose import takes seconds.
-    if name in _SUBMODULES:
-        return _importlib.import_module(f"denoscope.figures.{name}")
-    if name not in _MODULES:
-        raise AttributeError(f"module 'denoscope.figures' has no attribute {name!r}")
-    value = globals()[name] = getattr(_importlib.import_module(f"denoscope.figures.{_MODULES[name]}"), name)
-    return value
+# A picture of an image needs none of the measures, whose import takes seconds.
+__getattr__ = _lazy_names(__name__, _MODULES, _SUBMODULES)
 
 
 def __dir__() -> list[str]:

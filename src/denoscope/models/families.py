@@ -116,7 +116,7 @@ def dtype_of(network: nn.Module) -> torch.dtype:
 
     It is the network's own `dtype` if it has one: weights may be stored in another precision, as in diffusers'
     layerwise casting. Otherwise it is the precision to which that casts, or that of the first parameter in one in which
-    layers compute; float32 if there is none.
+    layers compute; float32 without such parameters.
     """
     stated = getattr(network, "dtype", None)
     if isinstance(stated, torch.dtype) and stated.is_floating_point:

@@ -139,11 +139,14 @@ def _check_not_set(scheduler: Any) -> None:
     """
     if scheduler.config.get("use_dynamic_shifting"):
         return
-    fresh, problem = _set_by_steps_alone(scheduler), "own timesteps or noise levels"
-    if isinstance(fresh, Exception):
-        problem = f"a schedule that its number of steps does not give ({first_line(fresh)})"
-    elif fresh is None or all(_same(scheduler, fresh, name) for name in ("timesteps", "sigmas")):
-        return
+    problem = "own timesteps or noise levels"
+    try:
+        fresh = _set_by_steps_alone(scheduler)
+    except Exception as error:  # a foreign class may fail in any way
+        problem = f"a schedule that its number of steps does not give ({first_line(error)})"
+    else:
+        if fresh is None or all(_same(scheduler, fresh, name) for name in ("timesteps", "sigmas")):
+            return
     kind = type(scheduler).__name__
     accepted = inspect.signature(scheduler.set_timesteps).parameters
     arguments = " or ".join(f"{name}=[…]" for name in ("timesteps", "sigmas") if name in accepted)
@@ -157,7 +160,9 @@ def _check_not_set(scheduler: Any) -> None:
 def _set_by_steps_alone(scheduler: Any) -> Any:
     """A copy that is set to the scheduler's own number of steps, or one that was never set if it has no number.
 
-    None if the class does not say what it was before it was set; the error if it cannot be set so.
+    None if the class does not say what it was before it was set.
+
+    Raises: the class's own error if it cannot be set so.
     """
     steps = getattr(scheduler, "num_inference_steps", None)
     if not isinstance(getattr(scheduler, "timesteps", None), torch.Tensor):
@@ -168,12 +173,9 @@ def _set_by_steps_alone(scheduler: Any) -> Any:
             return type(scheduler).from_config(scheduler.config)
         return None
     fresh = copy.deepcopy(scheduler)
-    try:
-        fresh.set_timesteps(
-            steps + (type(scheduler).__name__ in COUNTING_BOTH_ENDS), device=scheduler.timesteps.device
-        )
-    except Exception as error:  # a foreign class may fail in any way
-        return error
+    fresh.set_timesteps(
+        steps + (type(scheduler).__name__ in COUNTING_BOTH_ENDS), device=scheduler.timesteps.device
+    )
     return fresh
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from denoscope.dynamics.boundaries.audit import Audit
 from denoscope.dynamics.boundaries.box_fit import BoxFit
 from denoscope.dynamics.boundaries.disorder import NOISY
 from denoscope.dynamics.result import Result
@@ -79,6 +81,30 @@ def judge(evidence: Evidence) -> Judgement:
         if (judgement := rule(evidence)) is not None:
             return judgement
     return _undecided(evidence)
+
+
+def confirmed(
+    shown: Judgement,
+    allowed: Iterable[Judgement],
+    audits: Sequence[Audit],
+    confidence: float,
+    advice: Callable[[], str],
+) -> Judgement:
+    """The judgement that maps show, if that of all planes which their audits allow is the same; else "undecided".
+
+    Args:
+        allowed: the judgements with as many wrong cells as the audits do not exclude at the level `confidence`.
+        advice: what the user can do to get a decision.
+    """
+    if shown.kind == "undecided" or not (others := sorted({other.kind for other in allowed} - {shown.kind})):
+        return shown
+    missed = sum(audit.missed(confidence) for audit in audits)
+    checked, filled = (sum(getattr(audit, name) for audit in audits) for name in ("checked", "filled"))
+    return Judgement(
+        "undecided",
+        f"the boundaries shown are {shown.kind} ({shown.reason}), but with {missed} wrong cells, which {checked} checks of "
+        f"{filled} filled cells do not exclude ({confidence:.0%}), they would be {' or '.join(others)}: {advice()}",
+    )
 
 
 def _too_few_cells(evidence: Evidence) -> Judgement | None:

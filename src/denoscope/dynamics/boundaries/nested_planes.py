@@ -12,7 +12,7 @@ from denoscope.dynamics.boundaries.audit import Audit
 from denoscope.dynamics.boundaries.box_fit import BoxFit, hull, pooled_fit
 from denoscope.dynamics.boundaries.disorder import boundary_cells, cell_disorder, isolated_share
 from denoscope.dynamics.boundaries.filled_maps import allowed_planes
-from denoscope.dynamics.boundaries.judgement import Evidence, Judgement, Kind, judge
+from denoscope.dynamics.boundaries.judgement import Evidence, Judgement, Kind, confirmed, judge
 from denoscope.dynamics.boundaries.label_plane import classes_of, doubling_boxes, mixed_windows
 from denoscope.dynamics.boundaries.verdict import null_models
 from denoscope.foundation.spelling import spelled
@@ -79,9 +79,9 @@ def judge_nested(
     fit, interval = fitted(planes)
     shown, allowed = judged(planes, fit), _allowed(planes, audits, confidence)
     fits = [fitted(labels)[0] for labels in allowed]
-    others = {judged(labels, other).kind for labels, other in zip(allowed, fits, strict=True)}
+    others = [judged(labels, other) for labels, other in zip(allowed, fits, strict=True)]
     return NestedPlanes(
-        _confirmed(shown, others, audits, confidence),
+        confirmed(shown, others, audits, confidence, _advice),
         shown.kind,
         fit,
         interval and hull(*interval, _slope_of_wider_boxes(fit), *(other.slope for other in fits)),
@@ -103,22 +103,8 @@ def _allowed(
     )
 
 
-def _confirmed(shown: Judgement, others: set[Kind], audits: Sequence[Audit], confidence: float) -> Judgement:
-    """The judgement that the planes show, if the verdicts with as many wrong cells as may be left are the same."""
-    if shown.kind == "undecided" or not (others := others - {shown.kind}):
-        return shown
-    missed, checked, filled = (
-        sum(counts)
-        for counts in zip(
-            *((audit.missed(confidence), audit.checked, audit.filled) for audit in audits), strict=True
-        )
-    )
-    return Judgement(
-        "undecided",
-        f"the boundaries on the maps are {shown.kind} ({shown.reason}), but with {missed} wrong cells, which {checked} checks of "
-        f"{filled} filled cells do not exclude ({confidence:.0%}), they would be {' or '.join(sorted(others))}: take a larger "
-        f"{spelled('audit')}, or {spelled('method', 'exact')}",
-    )
+def _advice() -> str:
+    return f"take a larger {spelled('audit')}, or {spelled('method', 'exact')}"
 
 
 def _slope_of_wider_boxes(fit: BoxFit) -> float:

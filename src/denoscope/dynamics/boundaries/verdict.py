@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from denoscope.dynamics.boundaries.audit import Audit, audit_of
+from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.basin_entropy import basin_entropy
 from denoscope.dynamics.boundaries.boundary_dimension import BoundaryDimension, dimension_of
 from denoscope.dynamics.boundaries.box_fit import BoxFit, box_slopes, plane_fit
 from denoscope.dynamics.boundaries.disorder import boundary_cells, cell_disorder, isolated_share
 from denoscope.dynamics.boundaries.filled_maps import CONFIDENCE, allowed_planes, enough_checks
-from denoscope.dynamics.boundaries.judgement import Evidence, Judgement, Kind, Null, judge
+from denoscope.dynamics.boundaries.judgement import Evidence, Kind, Null, confirmed, judge
 from denoscope.dynamics.boundaries.label_nulls import cell_noise, shuffled, straight_boundaries
 from denoscope.dynamics.boundaries.label_plane import (
     classes_of,
@@ -123,7 +123,9 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
         fit = plane_fit(plane, sides, seed=seed, confidence=CONFIDENCE)
         return judge(_evidence(plane, fit, nulls)).kind == shown.kind
 
-    judgement = _confirmed(shown, of_allowed, audit, lambda: enough_checks(labels, audit, agrees))
+    judgement = confirmed(
+        shown, of_allowed, [audit], CONFIDENCE, lambda: _advice(enough_checks(labels, audit, agrees))
+    )
     return Verdict(
         verdict=judgement.kind,
         shown=shown.kind,
@@ -150,27 +152,7 @@ def _evidence(labels: np.ndarray, fit: BoxFit, nulls: dict[str, Null]) -> Eviden
     )
 
 
-def _confirmed(
-    judgement: Judgement, of_allowed: Iterable[Judgement], audit: Audit, enough: Callable[[], int | None]
-) -> Judgement:
-    """The judgement of a map, if that of every plane which its audit allows is the same; else "undecided".
-
-    Args:
-        enough: how many checked cells would leave the same judgement; see `enough_checks`.
-    """
-    if judgement.kind == "undecided":
-        return judgement
-    if not (others := sorted({other.kind for other in of_allowed} - {judgement.kind})):
-        return judgement
-    return Judgement(
-        "undecided",
-        f"the boundaries on the map are {judgement.kind} ({judgement.reason}), but with {audit.missed(CONFIDENCE)} wrong cells, "
-        f"which {audit.checked} checks of {audit.filled} filled cells do not exclude ({CONFIDENCE:.0%}), the plane would be "
-        f"{' or '.join(others)}: {_remedy(enough())}",
-    )
-
-
-def _remedy(enough: int | None) -> str:
+def _advice(enough: int | None) -> str:
     """What decides, by the number of checked cells that would."""
     if enough is None:
         return f"checking half of them would not decide; map again with {spelled('method', 'exact')}"

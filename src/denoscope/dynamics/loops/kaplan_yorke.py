@@ -33,7 +33,7 @@ def kaplan_yorke(exponents: Any) -> KaplanYorke:
     Args:
         exponents: [k] in any order and unit, or the result of `lyapunov`. The latter gives an interval, from the dimension
             of all lower ends to that of all upper ends (D grows with each exponent); its true confidence is above the
-            stated level. There is none, and a warning says why, if the exponents have none.
+            stated level. If the exponents have no intervals, it is None, and a warning says why.
     Source: Kaplan and Yorke, Lecture Notes in Mathematics 730, 204 (1979); Frederickson et al., J. Differential
         Equations 49, 185 (1983).
     """

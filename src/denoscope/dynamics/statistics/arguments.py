@@ -11,7 +11,6 @@ import torch
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.validation import describe, parse_integer, parse_real
-from denoscope.recording.recording import Recording
 
 EPSILON = float(np.finfo(np.float64).eps)
 WITHOUT_NUMPY = (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
@@ -57,8 +56,9 @@ def parse_rounded(values: Any, name: str) -> tuple[np.ndarray, float]:
     array = parse_array(values, name)
     epsilon = _epsilon(values, array)
     if array.ndim == 0 and array.dtype == object:
-        part = ", such as its sequence or one of its layers" if isinstance(values, Recording) else ""
-        raise UserError(f"{name} is {describe(values)}; allowed: an array of real numbers{part}")
+        raise UserError(
+            f"{name} is {describe(values)}; allowed: an array of real numbers, such as the sequence of a recording"
+        )
     if array.dtype.kind not in "biuf":
         raise UserError(f"{name} holds {array.dtype}; allowed: real numbers")
     array = array.astype(np.float64)

@@ -54,8 +54,9 @@ def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Savin
     }  # fmt: skip
     yield from _sequences(atlas, [[cell] for cell in first], points, Progress(0, count))
     if len(view.chosen) == 2:
-        for content["pair"] in point_pair(atlas, *view.chosen):
+        for pair in point_pair(atlas, *view.chosen):
             yield Progress(done, count)
+            content["pair"] = pair
     _check_size(len(page_file(content)), atlas)
     yield from _finished(view, kinds, tiles, Progress(done, count))
     left = LARGEST - REST - len(page_file(content | {"points": {}}))
@@ -65,8 +66,10 @@ def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Savin
     groups = [others[k : k + atlas.scene.lanes] for k in range(0, len(others), atlas.scene.lanes)]
     done = count - COLUMNS * ROWS
     yield from _sequences(atlas, groups, points, Progress(done, done + len(others)))
-    while sum(map(_size, points.values())) > left and len(points) > len(first):
+    sizes = [_size(answer) for answer in points.values()]
+    while sum(sizes) > left and len(points) > len(first):
         points.popitem()  # numbers of its sequence have more digits than those of the first ones
+        sizes.pop()
     number = sum(str(cell) in points for cell in lattice)
     note = "" if number == COLUMNS * ROWS else f"{number} of {COLUMNS * ROWS} points, to stay below 10 MB"
     shown |= {"points": list(points), "note": note}
