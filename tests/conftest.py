@@ -229,12 +229,22 @@ def dies_at(request):
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory, make_unet, make_scheduler) -> str:
-    """A folder with the tiny model of [1, 8, 8] and DDIM, saved by plain diffusers."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    make_unet(channels=1).save_pretrained(folder)
-    make_scheduler("ddim").save_pretrained(folder)
-    return str(folder)
+def saved(tmp_path_factory, make_scheduler) -> Callable[[nn.Module, str], str]:
+    """Save a network with DDIM by plain diffusers, in a folder of that name; returns the folder."""
+
+    def save(network: nn.Module, name: str) -> str:
+        folder = tmp_path_factory.mktemp("models") / name
+        network.save_pretrained(folder)
+        make_scheduler("ddim").save_pretrained(folder)
+        return str(folder)
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def model(saved, make_unet) -> str:
+    """A folder with the tiny model of [1, 8, 8] and DDIM."""
+    return saved(make_unet(channels=1), "tiny")
 
 
 @pytest.fixture(scope="session")

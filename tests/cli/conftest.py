@@ -41,12 +41,9 @@ def refused(capsys) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def small_model(tmp_path_factory, make_small_unet, make_scheduler) -> str:
+def small_model(saved, make_small_unet) -> str:
     """A folder with a smaller network of [1, 8, 8] and DDIM, for commands that call it or load it many times."""
-    folder = tmp_path_factory.mktemp("models") / "small"
-    make_small_unet(channels=1, mid_block_type=None).save_pretrained(folder)
-    make_scheduler("ddim").save_pretrained(folder)
-    return str(folder)
+    return saved(make_small_unet(channels=1, mid_block_type=None), "small")
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,9 @@ import denoscope as ds
 
 
 @pytest.fixture(scope="session")
-def small_model(tmp_path_factory, make_small_unet, make_scheduler) -> str:
+def small_model(saved, make_small_unet) -> str:
     """A folder with a model of [1, 8, 8] that loads and runs in half the time of `model`."""
-    folder = tmp_path_factory.mktemp("models") / "small"
-    make_small_unet(channels=1).save_pretrained(folder)
-    make_scheduler("ddim").save_pretrained(folder)
-    return str(folder)
+    return saved(make_small_unet(channels=1), "small")
 
 
 @pytest.fixture(scope="session")
