@@ -72,7 +72,8 @@ def test_values_that_are_not_finite_real_numbers_are_refused(given, message):
 def test_a_recording_is_refused_with_its_arrays_as_the_remedy(tiny):
     rec = ds.record(tiny, ds.noise.random(2, tiny.shape), steps=1)
     with pytest.raises(
-        UserError, match="a is a Recording; allowed: an array of real numbers, such as its sequence"
+        UserError,
+        match="a is a Recording; allowed: an array of real numbers, such as the sequence of a recording",
     ):
         trajectory_distances(rec)
     assert trajectory_distances(rec.sequence).values.shape == (2, 2)
