@@ -12,12 +12,14 @@ from analytic import ddim_factors, scheduler_of
 from starlette.testclient import TestClient
 
 import denoscope as ds
+from denoscope.config import SystemConfig
 from denoscope.dynamics.known.analytic_models import Gaussian
 from denoscope.explorer.atlas import GROWTH, Atlas
 from denoscope.explorer.growth_tile import picture_of
 from denoscope.explorer.models import Models
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.server.application import application
+from denoscope.explorer.session import Session
 from denoscope.explorer.tile_address import TileAddress
 
 BASE = "http://127.0.0.1:8765"
@@ -106,3 +108,34 @@ def test_a_growth_tile_that_is_dropped_ends_between_batches():
     assert atlas.finished(TileAddress(3, 1, 1), GROWTH) is None
     *_, picture = atlas.growth(TileAddress(3, 1, 1))
     assert picture.finished
+
+
+def growth_lines(cache, tile, **fields):
+    """What a server that has just started sends of a growth tile, and how often it called the network for it.
+
+    One more call tells which network it is.
+    """
+    models, calls = Models("digits", device="cpu"), []
+    session = Session(models, Scene("digits"), SystemConfig.class_colors, cache)
+    scene = {"model": "digits", "steps": "1", **fields}
+    denoiser = models.denoiser(Scene.of_fields(scene), torch.float32)
+    denoiser.network.register_forward_pre_hook(lambda *_: calls.append(1))
+    gate = application(session, 8765)
+    with TestClient(gate, base_url=BASE) as client:
+        client.get(gate.link)
+        text = client.post("/api/view", json={"scene": scene, "tiles": [tile], "kind": GROWTH}).text
+    session.close()
+    return [json.loads(line) for line in text.splitlines()], len(calls) - 1
+
+
+def test_a_server_that_starts_again_takes_growths_from_the_file(tmp_path):
+    cache, batches = tmp_path / "points.db", math.ceil(17 * 17 / 64)
+    expected, calls = growth_lines(None, "3/1/1")
+    assert calls == batches
+    assert growth_lines(cache, "3/1/1") == (expected, batches)
+    assert growth_lines(cache, "3/1/1") == (expected, 0)
+    assert growth_lines(cache, "3/1/1", reject="1") == (expected, 0), "no classifier decides a growth"
+    # Tile 4/2/2 has points of 3/1/1, whose neighbours are half as far.
+    for tile, fields in (("4/2/2", {}), ("3/1/1", {"steps": "2"}), ("3/1/1", {"lanes": "32"})):
+        found, calls = growth_lines(cache, tile, **fields)
+        assert calls > 0 and found == growth_lines(None, tile, **fields)[0]

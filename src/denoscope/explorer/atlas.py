@@ -41,7 +41,7 @@ class Atlas:
 
     Args:
         load: gives the denoiser of the scene in a precision.
-        cache: a file of points whose labels are known; see `basins.map`.
+        cache: a file of points whose labels or growths are known; see `basins.map`.
     """
 
     scene: Scene
@@ -136,7 +136,7 @@ class Atlas:
             yield found
             return
         part = self.plane.tile(address, self.dtype(address.level), POINTS)
-        for picture in growth_tile(part, self.labelling(address.level)):
+        for picture in growth_tile(part, self.labelling(address.level), self.cache):
             yield picture and self._keep(address, GROWTH, picture)
 
     def classifier(self, level: int) -> ImageClassifier:
