@@ -1,8 +1,9 @@
-"""How long the explorer lets its user wait, how much CPU time it uses while idle, and whether its memory grows.
+"""How long the explorer lets its user wait, how much CPU time it uses while idle, and whether long use leaves traces.
 
     python -m benchmarks.explorer --minutes 30
 
-This needs Chromium (`make browser`). It prints one line for each bar. By default it pans for one minute.
+This needs Chromium (`make browser`). It prints one line for each bar. By default it uses the page for one minute. What the
+console says, and requests that failed, go to stderr.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -27,7 +29,7 @@ from benchmarks import processes
 from benchmarks.bar import Bar
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Request, Response
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WAIT = 600_000
@@ -35,8 +37,14 @@ WAIT = 600_000
 IDLE = 20.0
 """Seconds for which a page is left alone."""
 KEYS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "+", "+", "-", "-")
+OTHER_KEYS = ("Home", "Enter", "Shift+Enter", "p")
+"""Keys that are pressed now and then: the whole plane, a first and a second point, and their steps."""
+MAP_LAYERS = ("class", "class", "confidence", "margin", "growth")
 PAUSE = 300
 """Milliseconds between keys."""
+BELOW = 5
+"""Levels from one timed tile to the next, each of which lies on a boundary in the one before."""
+DEEPEST = 25
 ASK = """async ([scene, tile]) => {
   const body = JSON.stringify({ scene, tiles: [tile] });
   const answer = await fetch("/api/view", { method: "POST", headers: { "Content-Type": "application/json" }, body });
@@ -49,13 +57,50 @@ class Options:
     """What the benchmark measures."""
 
     minutes: float = 1.0
-    """How long to pan the map at random. Growth of memory counts from the first third to the end."""
+    """How long to use the page at random. Growth of memory counts from the first third to the end."""
     mnist: bool = True
     """Whether to measure the first pixels of the model `mnist` too."""
 
 
+@dataclass(frozen=True)
+class Troubles:
+    """What must not happen in a page; messages in the order in which they came."""
+
+    inside: list[str] = field(default_factory=list)
+    """Messages of the console, errors of the page, and failed requests; not those that the page gave up itself."""
+    outside: list[str] = field(default_factory=list)
+    """Requests to another server."""
+
+    def watch(self, page: Page, home: str) -> None:
+        """Note what happens in a page from now on; `home` is where its requests may go."""
+
+        def failed(request: Request) -> None:
+            if request.failure != "net::ERR_ABORTED":
+                self.inside.append(f"failed: {request.url} {request.failure}")
+
+        def answered(response: Response) -> None:
+            if response.status >= 400:
+                self.inside.append(f"status {response.status}: {response.url}")
+
+        def asked(request: Request) -> None:
+            if not request.url.startswith((home, "about:", "blob:", "data:")):
+                self.outside.append(f"outside request: {request.url}")
+
+        page.on("console", lambda message: self.inside.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: self.inside.append(f"error: {error}"))
+        page.on("requestfailed", failed)
+        page.on("response", answered)
+        page.on("request", asked)
+
+    def bars(self) -> Iterator[Bar]:
+        for trouble in (*self.inside, *self.outside):
+            print(trouble, file=sys.stderr)
+        yield Bar("console messages, page errors and failed requests", len(self.inside), 0)
+        yield Bar("requests to other servers", len(self.outside), 0)
+
+
 @contextlib.contextmanager
-def opened(browser: Browser, model: str) -> Iterator[tuple[Page, str, int]]:
+def opened(browser: Browser, model: str, troubles: Troubles) -> Iterator[tuple[Page, str, int]]:
     """A page of 1280 × 800, the link of an explorer in a process of its own, and the number of that process."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "denoscope", "explore", model, "--no_browser"]
@@ -65,6 +110,7 @@ def opened(browser: Browser, model: str) -> Iterator[tuple[Page, str, int]]:
             link = server.stdout.readline().strip()
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             page.set_default_timeout(WAIT)
+            troubles.watch(page, f"http://{urlsplit(link).netloc}/")
             yield page, link, server.pid
             page.close()
             server.terminate()
@@ -91,21 +137,34 @@ def speed_bars(page: Page, link: str) -> Iterator[Bar]:
     page.keyboard.press("+")
     page.wait_for_selector("canvas[data-tile^='3/'][data-own=true]")
     yield Bar("digits: first pixels of a zoom step, s", time.perf_counter() - start, 1.0)
-    scene = {"model": "digits"}
-    x, y = boundary_tile(labels(page.evaluate(ASK, [scene, "0/0/0"])), 5)
-    for level, allowed, name in (
-        (5, 5.0, "a tile of 64² on a boundary"),
-        (24, np.inf, "a tile of level 24 (float64)"),
-    ):
-        tile = f"{level}/{x << (level - 5)}/{y << (level - 5)}"
-        start = time.perf_counter()
-        page.evaluate(ASK, [scene, tile])
-        yield Bar(f"digits: {name}, s", time.perf_counter() - start, allowed)
+    whole_view(page)
+    yield from tile_bars(page)
     start = time.perf_counter()
     page.goto(f"{link}#model=digits&base_seed=7")
     page.wait_for_selector("canvas[data-own=true]")
     whole_view(page)
     yield Bar("digits: a whole view of 1280 × 800, s", time.perf_counter() - start, 12.0)
+
+
+def tile_bars(page: Page) -> Iterator[Bar]:
+    """Tiles on a boundary, each in the one before; the allowed time is that of float32."""
+    float32_to = page.evaluate("fetch('/api/scene?model=digits').then((answer) => answer.json())")[
+        "float32_to"
+    ]
+    plane, x, y = labels(page.evaluate(ASK, [{"model": "digits"}, "0/0/0"])), 0, 0
+    for level in range(BELOW, DEEPEST + 1, BELOW):
+        column, row = boundary_tile(plane, BELOW)
+        x, y = (x << BELOW) + column, (y << BELOW) + row
+        start = time.perf_counter()
+        answer = page.evaluate(ASK, [{"model": "digits"}, f"{level}/{x}/{y}"])
+        seconds, plane = time.perf_counter() - start, labels(answer)
+        precision = "float32" if level <= float32_to else "float64"
+        seen = ", ".join(map(str, np.unique(plane)))
+        yield Bar(
+            f"digits: a tile of level {level}, {precision}, classes {seen}, s",
+            seconds,
+            5.0 if precision == "float32" else np.inf,
+        )
 
 
 def labels(lines: str) -> np.ndarray:
@@ -116,11 +175,21 @@ def labels(lines: str) -> np.ndarray:
 
 
 def boundary_tile(plane: np.ndarray, level: int) -> tuple[int, int]:
-    """The tile (x, y) of a level, 0 to 6, that contains the cell of tile 0/0/0 beside a boundary nearest to its middle."""
-    beside = plane[:, :-1] != plane[:, 1:]
-    rows, columns = np.nonzero(beside)
-    nearest = np.hypot(rows - 32, columns - 32).argmin()
-    return int(columns[nearest]) >> (6 - level), int(rows[nearest]) >> (6 - level)
+    """The part (x, y) of a tile with cells of several classes that is nearest to the middle of the tile.
+
+    The tile is cut into 2^level × 2^level parts of at least two cells along each axis. All cells of a part are cells of the
+    tile in its place too, so that this one lies on the boundary as well.
+
+    Raises: SystemExit if the tile has one class only.
+    """
+    parts = 2**level
+    blocks = plane.reshape(parts, 64 // parts, parts, 64 // parts)
+    rows, columns = np.nonzero(blocks.max((1, 3)) != blocks.min((1, 3)))
+    if not len(rows):
+        raise SystemExit(f"there is no boundary in a tile of class {plane[0, 0]}")
+    middle = (parts - 1) / 2
+    nearest = np.hypot(rows - middle, columns - middle).argmin()
+    return int(columns[nearest]), int(rows[nearest])
 
 
 def idle_bar(page: Page) -> Bar:
@@ -138,30 +207,47 @@ def _is_measured(process: processes.Process) -> bool:
     return "playwright" not in process.command
 
 
-def memory_bars(page: Page, server: int, minutes: float) -> Iterator[Bar]:
-    """Growth of memory while the map is panned at random."""
+def use(page: Page, draw: random.Random, seconds: float) -> None:
+    """Pan and zoom at random; now and then look at points or another layer."""
+    end = time.monotonic() + seconds
     page.locator("#map").focus()
+    while time.monotonic() < end:
+        if draw.random() < 0.02:
+            page.select_option("#layer", draw.choice(MAP_LAYERS))
+            page.locator("#map").focus()
+        page.keyboard.press(draw.choice(OTHER_KEYS if draw.random() < 0.05 else KEYS))
+        page.wait_for_timeout(PAUSE)
+
+
+def memory_bars(page: Page, server: int, minutes: float) -> Iterator[Bar]:
+    """Growth of memory while the page is used at random."""
     draw, sizes = random.Random(0), []
     for share in (1 / 3, 2 / 3):
-        end = time.monotonic() + 60 * minutes * share
-        while time.monotonic() < end:
-            page.keyboard.press("Home" if draw.random() < 0.02 else draw.choice(KEYS))
-            page.wait_for_timeout(PAUSE)
+        use(page, draw, 60 * minutes * share)
         sizes.append(memory(page, server))
-    for k, name in enumerate(("server", "page")):
-        few, many = sizes[0][k], sizes[1][k]
-        label = f"{name}: memory after {minutes:g} min of panning ({many / 1e6:.0f} MB) ÷ after a third"
-        yield Bar(label, many / few, 1.05)
+    few, many = sizes
+    for name, size in many.items():
+        label = f"{name} after {minutes:g} min ({size / 1e6:.0f} MB) ÷ after a third"
+        yield Bar(label, size / few[name], 1.05)
 
 
-def memory(page: Page, server: int) -> tuple[int, int]:
-    """Bytes of the server's process, and of the page's JavaScript after a collection."""
+def memory(page: Page, server: int) -> dict[str, int]:
+    """Bytes of the server's process, of the browser's processes that render pages, and of the page's JavaScript.
+
+    The page collects its garbage before.
+    """
     devtools = page.context.new_cdp_session(page)
     devtools.send("HeapProfiler.collectGarbage")
     heap = devtools.send("Runtime.getHeapUsage")
     devtools.detach()
-    own = next(process for process in processes.descendants() if process.number == server)
-    return own.resident, int(heap["usedSize"])
+    running = processes.descendants()
+    return {
+        "server's memory": sum(process.resident for process in running if process.number == server),
+        "renderers' memory": sum(
+            process.resident for process in running if "--type=renderer" in process.command
+        ),
+        "JavaScript's heap": int(heap["usedSize"]),
+    }
 
 
 def bars(options: Options) -> Iterator[Bar]:
@@ -169,13 +255,15 @@ def bars(options: Options) -> Iterator[Bar]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        with opened(browser, "digits") as (page, link, server):
+        troubles = Troubles()
+        with opened(browser, "digits", troubles) as (page, link, server):
             yield from speed_bars(page, link)
             yield idle_bar(page)
             yield from memory_bars(page, server, options.minutes)
         if options.mnist:
-            with opened(browser, "mnist") as (page, link, _):
+            with opened(browser, "mnist", troubles) as (page, link, _):
                 yield Bar("mnist: first coarse pixels, s", first_pixels(page, link), 3.0)
+        yield from troubles.bars()
         browser.close()
 
 
