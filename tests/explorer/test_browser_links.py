@@ -109,6 +109,16 @@ def test_settings_open_another_scene(open_page):
     page.click("#settings button[type=submit]")
     page.wait_for_selector("#scene-summary:has-text('flat plane of side 8')")
     assert address_of(page)["length"] == "8" and address_of(page)["geometry"] == "flat"
+    page.select_option("[name=model]", "digits-conditional")
+    page.fill("[name=labels]", "3")
+    page.fill("[name=guidance_scale]", "2.5")
+    page.click("#settings button[type=submit]")
+    page.wait_for_selector("#scene-summary:has-text('digits-conditional under class 3, guidance 2.5')")
+    assert address_of(page)["labels"] == "3" and address_of(page)["guidance_scale"] == "2.5"
+    page.fill("[name=guidance_scale]", "1")
+    page.click("#settings button[type=submit]")
+    page.wait_for_selector("#scene-summary:text-matches('under class 3 ·')")
+    assert "guidance_scale" not in address_of(page)
 
 
 @pytest.mark.usefixtures("no_tiles")

@@ -178,7 +178,9 @@ def random_scene(draw):
         **draw.choice([{"image": "AZ_-" * 16}, {"through": tuple(seeds[2:])}]),
     }
     return Scene(
-        draw.choice(["digits", "ü/é @1"]), **{k: v for k, v in fields.items() if draw.random() < 0.5}
+        draw.choice(["digits", "ü/é @1"]),
+        **{k: v for k, v in fields.items() if draw.random() < 0.5},
+        **draw.choice([{}, {"labels": (3,)}, {"labels": (7,), "guidance_scale": 2.5}]),
     )
 
 

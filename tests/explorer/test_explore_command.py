@@ -1,19 +1,19 @@
 """`denoscope explore` on the command line: what it refuses before anything is loaded, and the page that it writes."""
 
 import importlib.util
+import json
 
 import pytest
 from command_line import check_refusal, refuse
 
 from denoscope.cli.command import main
 from denoscope.cli.verbs import explore
+from denoscope.explorer import models
 from denoscope.explorer.models import Models
 from denoscope.explorer.saving import exported_view
 from denoscope.explorer.saving.saved_file import Progress, SavedFile
 from denoscope.explorer.server import running
 from denoscope.explorer.session import Session
-from denoscope.models import bundled
-from denoscope.models.loading import required_inputs_of
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +83,8 @@ LINKED = {
     "--direction_seeds 4 5": {"direction_seeds": "4,5"},
     "--geometry flat": {"geometry": "flat"},
     "--side 4.5": {"length": "4.5"},
+    "--labels 3": {"labels": "3"},
+    "--labels 3 --guidance_scale 2.5": {"labels": "3", "guidance_scale": "2.5"},
 }
 """Every flag that decides labels, and the field of a link that keeps it."""
 
@@ -91,23 +93,44 @@ def test_every_flag_that_decides_labels_stands_in_the_link(monkeypatch):
     sessions = []
     monkeypatch.setattr(running, "serve", lambda _, close, **__: sessions.append(close.__self__))
     for flag, fields in LINKED.items():
-        main(["explore", "digits", *flag.split()])
+        model = "digits-conditional" if "--labels" in flag else "digits"
+        main(["explore", model, *flag.split()])
         sessions[-1].close()
-        assert sessions[-1].start.fields == {"model": "digits", **fields}
+        assert sessions[-1].start.fields == {"model": model, **fields}
     used = " ".join(explore.VERB.flags.values()).split()
     named = {name.rpartition(":")[2] for name in used} - {"device", "threads", "overwrite"}
-    assert named == {flag.split()[0].removeprefix("--") for flag in LINKED} - {"side"}
+    assert named == {part[2:] for flag in LINKED for part in flag.split() if part.startswith("--")} - {"side"}
 
 
-@pytest.mark.parametrize("flags", ["--no_browser", "--export page.html"])
-def test_a_model_with_classes_is_refused_with_what_shows_it(flags, tmp_path, capsys):
-    refuse(
-        capsys, f"explore digits-conditional {flags}", "requires class_labels", "basins map takes --labels"
-    )
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        ("digits-conditional --no_browser", ("denoises under a class", "--labels 3")),
+        ("digits-conditional --export page.html", ("denoises under a class", "--labels 3")),
+        ("digits-conditional --labels 1 2", ("labels is (1, 2)", "one class")),
+        ("digits-conditional --guidance_scale 2", ("guidance_scale is 2 without labels",)),
+        ("digits --labels 3", ("labels is 3", "digits takes no classes")),
+    ],
+)
+def test_a_class_that_does_not_fit_the_model_is_refused(flags, parts, tmp_path, capsys):
+    refuse(capsys, f"explore {flags}", *parts)
     assert not list(tmp_path.glob("*.html"))
 
 
-def test_a_page_offers_the_bundled_models_that_need_no_classes():
-    required = {name: required_inputs_of(name) for name in bundled.names()}
-    assert set(Models("digits").names) == {name for name in required if not required[name]}
-    assert required["digits-conditional"] == ["class_labels"]
+def test_a_model_under_another_condition_is_refused_with_what_shows_it(monkeypatch, capsys):
+    monkeypatch.setattr(models, "required_inputs_of", lambda _: ["encoder_hidden_states"])
+    refuse(capsys, "explore digits", "requires encoder_hidden_states", "basins map takes --condition")
+
+
+def test_the_page_of_a_class_says_its_class(monkeypatch, tmp_path):
+    monkeypatch.setattr(exported_view, "COLUMNS", 2)
+    monkeypatch.setattr(exported_view, "ROWS", 1)
+    view = "#model=digits-conditional&labels=3&guidance_scale=2&steps=1&level=0"
+    main(["explore", "digits-conditional", "--export", "view.html", "--view", view, "--device", "cpu"])
+    content = (tmp_path / "view.html").read_text()
+    scene = {"model": "digits-conditional", "steps": "1", "labels": "3", "guidance_scale": "2"}
+    assert f'"scene":{json.dumps(scene, separators=(",", ":"))}' in content and json.dumps(view) in content
+
+
+def test_a_page_offers_the_bundled_models():
+    assert Models("digits").names == ["digits", "digits-conditional", "mnist"]

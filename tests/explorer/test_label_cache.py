@@ -75,6 +75,9 @@ OTHERS = [
     {"direction_seeds": (1, 2)}, {"geometry": "flat"}, {"dtype": "float64"}, {"lanes": 8}, {"noise_seed": 9}, {"reject": True},
     {"image": IMAGE}, {"image": IMAGE, "image_level": "1"}, {"image": IMAGE[::-1]},
     {"through": (1, 2, 3)}, {"through": (1, 2, 4)},
+    *({"model": "digits-conditional", **condition} for condition in (
+        {"labels": (3,)}, {"labels": (4,)}, {"labels": (3,), "guidance_scale": 2.0}, {"labels": (3,), "guidance_scale": 3.0},
+    )),
 ]  # fmt: skip
 
 
@@ -90,9 +93,9 @@ def test_whatever_decides_labels_is_part_of_the_key(cache, models):
     for number, others in enumerate(OTHERS, 2):
         coarse_of(models, cache, **others)
         assert points_in(cache) == 64 * number, others
-    assert {name for others in OTHERS for name in others} == {
+    assert {name for others in OTHERS for name in others} | {"length"} == {
         item.name for item in dataclasses.fields(Scene)
-    } - {"model", "length"}, "the weights stand for the model, and coordinates for the length"
+    }, "coordinates stand for the length"
 
 
 def test_weights_and_threads_are_part_of_the_key(cache, models):

@@ -25,6 +25,13 @@ def test_a_scene_is_restored_from_its_fields():
             noise_seed=draw.randrange(2**63),
             reject=draw.choice([True, False]),
             image_level=draw.choice(["0.3", "1", "0.25"]),
+            **draw.choice(
+                [
+                    {},
+                    {"labels": (draw.randrange(99),)},
+                    {"labels": (0,), "guidance_scale": 1 + 9 * draw.random()},
+                ]
+            ),
             **draw.choice([{}, {"image": "A-_z"}, {"through": (draw.randrange(99), 2**62, 100)}]),
         )
         fields = scene.fields
@@ -76,6 +83,13 @@ def test_defaults_are_left_out_of_the_fields():
         ("through", "-1,6,7", "0 to"),
         ("through", "a,b,c", "three integers"),
         ("through", ",", "three integers"),
+        ("labels", "-1", "one class"),
+        ("labels", "1,2", "an integer, the class"),
+        ("labels", "three", "an integer, the class"),
+        ("guidance_scale", "0.5", "1 to 1000"),
+        ("guidance_scale", "1e9", "1 to 1000"),
+        ("guidance_scale", "nan", "1 to 1000"),
+        ("guidance_scale", "2", "without labels"),
         ("model", "", "a name"),
         ("model", "x" * 1000, "a name"),
         ("colour", "red", "fields are"),

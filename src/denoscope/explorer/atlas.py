@@ -24,6 +24,7 @@ from denoscope.explorer.scene import Scene
 from denoscope.explorer.tile_address import CELLS, TileAddress
 from denoscope.explorer.tile_picture import TilePicture
 from denoscope.foundation.errors import UserError
+from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.planes import LARGEST_LEVEL
 
@@ -71,6 +72,16 @@ class Atlas:
                 f"{str(self._finest).removeprefix('torch.')} tells the cells of a tile apart"
             )
         return plane
+
+    @functools.cached_property
+    def condition(self) -> Condition:
+        """The condition under which all noises are denoised.
+
+        Raises: UserError if the network has no such class, or names no null class for guidance.
+        """
+        if not self.scene.labels:
+            return NOTHING
+        return self.denoiser(0).condition_of_labels(self.scene.labels, scale=self.scene.guidance_scale)
 
     @property
     def _finest(self) -> torch.dtype:
@@ -163,6 +174,7 @@ class Atlas:
             reject=self.scene.reject,
             lanes=self.scene.lanes,
             noise_seed=self.scene.noise_seed,
+            condition=self.condition,
             cache=self.cache,
         )
         return dataclasses.replace(tiles, labelling=SteadyLabelling.of(tiles.labelling))

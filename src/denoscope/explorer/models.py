@@ -16,6 +16,8 @@ from denoscope.models.loading import load, required_inputs_of
 
 KEPT = 4
 """Denoisers that stay loaded."""
+CLASSES = "class_labels"
+"""The input of a network that the label of a scene becomes."""
 
 
 @dataclass(eq=False)
@@ -28,31 +30,48 @@ class Models:
     started_with: str
     device: str = SystemConfig.device
     _loaded: dict[tuple[str, str, bool | None, str], Denoiser] = field(default_factory=dict)
+    _required: dict[str, list[str]] = field(default_factory=dict)
+    """The inputs that the network of a model requires besides x and timestep."""
 
     @property
     def names(self) -> list[str]:
         """The models that a view may name, the one that the explorer was started with first."""
-        free = [name for name in bundled.names() if name not in bundled.WITH_CLASSES]
-        return list(dict.fromkeys([self.started_with, *free]))
+        return list(dict.fromkeys([self.started_with, *bundled.names()]))
 
-    def check(self) -> None:
-        """Refuse to start with a model that denoises under a condition only, as its configuration says."""
-        if needed := required_inputs_of(self.started_with):
-            raise UserError(
-                f"{self.started_with} requires {', '.join(needed)}, and the explorer shows models without a condition; "
-                "denoscope basins map takes --labels and --condition"
-            )
+    def check(self, scene: Scene) -> None:
+        """Refuse a scene whose model is not one of `names`, or needs another condition, as its configuration says.
 
-    def denoiser(self, scene: Scene, dtype: torch.dtype | None = None) -> Denoiser:
-        """The denoiser of a scene; in the precision of its weights unless `dtype` is given.
-
-        Raises: UserError if the model is not one of `names`, or cannot be loaded.
+        Raises: UserError
         """
         if scene.model not in self.names:
             raise UserError(
                 f"this view is of the model {scene.model!r}, and this explorer shows {', '.join(self.names)}; start "
                 f"another one with: denoscope explore {scene.model}"
             )
+        if scene.model not in self._required:
+            self._required[scene.model] = required_inputs_of(scene.model)
+        needed = self._required[scene.model]
+        if others := [name for name in needed if name != CLASSES]:
+            raise UserError(
+                f"{scene.model} requires {', '.join(others)}, and the explorer takes no condition but a class; denoscope "
+                "basins map takes --condition"
+            )
+        if needed and not scene.labels:
+            raise UserError(
+                f"{scene.model} denoises under a class, and none is given; name one (--labels 3), or add it to the link "
+                "(&labels=3)"
+            )
+        if scene.labels and not needed:
+            raise UserError(
+                f"labels is {scene.labels[0]}, and {scene.model} takes no classes; leave labels and guidance_scale out"
+            )
+
+    def denoiser(self, scene: Scene, dtype: torch.dtype | None = None) -> Denoiser:
+        """The denoiser of a scene; in the precision of its weights unless `dtype` is given.
+
+        Raises: UserError as `check` does, or if the model cannot be loaded.
+        """
+        self.check(scene)
         key = scene.model, scene.scheduler, scene.clip_sample, str(dtype)
         if key not in self._loaded:
             while len(self._loaded) >= KEPT:

@@ -43,6 +43,7 @@ def point_pair(
         steps=scene.steps,
         layers=list(layers),
         noise_seed=scene.noise_seed,
+        condition=atlas.condition,
         lanes=scene.lanes,
     ):
         x.append(step.x_after)

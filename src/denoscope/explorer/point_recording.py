@@ -40,6 +40,8 @@ def record_point(
         path,
         steps=scene.steps,
         layers=list(layers),
+        labels=scene.labels,
+        guidance_scale=scene.guidance_scale,
         lanes=scene.lanes,
         noise_seed=scene.noise_seed,
     )

@@ -36,7 +36,8 @@ def point_sequences(
     The cells are of one level, and go through the network together.
 
     `states` are x_T … x_0, `estimates` the scheduler's estimates of x_0 at each step; both as shades of grey. The
-    probabilities are those of the classifier for each estimate, and for x_0 at the end.
+    probabilities are those of the classifier for each estimate, and for x_0 at the end. Under guidance the states of a
+    layer are those of both branches, the unconditional one first.
 
     Raises: UserError if the cell is too deep, or a layer is unknown.
     """
@@ -46,7 +47,13 @@ def point_sequences(
     x_T = torch.cat([atlas.plane.noise(cell, atlas.dtype(level)) for cell in cells])
     steps = []
     for step in denoise(
-        denoiser, x_T, steps=scene.steps, layers=list(layers), noise_seed=scene.noise_seed, lanes=scene.lanes
+        denoiser,
+        x_T,
+        steps=scene.steps,
+        layers=list(layers),
+        noise_seed=scene.noise_seed,
+        condition=atlas.condition,
+        lanes=scene.lanes,
     ):
         steps.append(step)
         yield None

@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, get_args
 
-from denoscope.config import LANES, MAP_LANES, DefaultConfig, Geometry, SystemConfig
+from denoscope.config import LANES, MAP_LANES, DefaultConfig, Geometry, InferenceConfig, SystemConfig
 from denoscope.foundation.checked import Rule
 from denoscope.foundation.errors import UserError
 
 Precision = Literal["auto", "float32", "float64"]
-MOST_STEPS, MOST_LANES, LARGEST_SEED = 1000, 256, 2**63 - 1
+MOST_STEPS, MOST_LANES, LARGEST_SEED, LARGEST_SCALE = 1000, 256, 2**63 - 1, 1000
 LONGEST_TEXT = 200
 """Characters of a name."""
 MOST_VALUES = 4096
 """Values of an image."""
 IMAGE = re.compile(rf"[A-Za-z0-9_-]{{2,{-(-MOST_VALUES * 4 // 3)}}}")
 LEVEL = re.compile(r"0\.[0-9]{1,6}|1")
+SCALE = re.compile(r"[0-9]{1,4}(\.[0-9]{1,16})?")
 LENGTH = re.compile(r"[0-9]{1,6}(\.[0-9]{1,12})?")
 
 
@@ -47,6 +48,10 @@ class Scene:
     lanes: int = MAP_LANES
     noise_seed: int = SystemConfig.seed
     reject: bool = False
+    labels: tuple[int, ...] = ()
+    """The class under which all noises are denoised; empty for a model without classes."""
+    guidance_scale: float = InferenceConfig.guidance_scale
+    """The scale s of classifier-free guidance u + s·(c − u); 1 means no guidance."""
     image: str = ""
     """An image that becomes the base of the plane when noise is added to it: a byte for each value, as base64url."""
     image_level: str = "0.3"
@@ -69,6 +74,14 @@ class Scene:
             "dtype": (self.dtype in get_args(Precision), "auto, float32, float64"),
             "lanes": (LANES[1](self.lanes) and self.lanes <= MOST_LANES, f"{LANES[0]}, up to {MOST_LANES}"),
             "length": (SIDE[1](self.length), SIDE[0]),
+            "labels": (
+                len(self.labels) <= 1 and all(0 <= label <= LARGEST_SEED for label in self.labels),
+                "one class, that of all noises",
+            ),
+            "guidance_scale": (
+                1 <= self.guidance_scale <= LARGEST_SCALE,
+                f"a decimal number, 1 to {LARGEST_SCALE}",
+            ),
             "image": (_is_image(self.image), f"up to {MOST_VALUES:,} bytes as base64url"),
             "image_level": (
                 LEVEL.fullmatch(self.image_level) is not None and float(self.image_level) > 0,
@@ -84,6 +97,10 @@ class Scene:
                 raise UserError(f"{name} is {_shortened(repr(getattr(self, name)))}; allowed: {allowed}")
         if self.image and self.through:
             raise UserError("image and through are both given; allowed: one of them")
+        if self.guidance_scale != 1 and not self.labels:
+            raise UserError(
+                f"guidance_scale is {self.guidance_scale:g} without labels; name a class as labels, or leave it out"
+            )
 
     @classmethod
     def of_fields(cls, texts: Mapping[str, str]) -> Scene:
@@ -146,6 +163,16 @@ def _pair(text: str) -> tuple[int, ...]:
     return tuple(_integer(part) for part in text.split(",", 2))
 
 
+def _at_most_one(text: str) -> tuple[int, ...]:
+    return (_integer(text),) if text else ()
+
+
+def _decimal(text: str) -> float:
+    if not SCALE.fullmatch(text):
+        raise ValueError(text)
+    return float(text)
+
+
 def _triple(text: str) -> tuple[int, ...]:
     return tuple(_integer(part) for part in text.split(",", 3)) if text else ()
 
@@ -159,6 +186,8 @@ def _switch(text: str) -> bool:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(int(value))
+    if isinstance(value, float):
+        return f"{Decimal(str(value)):f}".removesuffix(".0")
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
@@ -166,6 +195,8 @@ _PARSERS: dict[str, Any] = {
     **dict.fromkeys(("steps", "base_seed", "noise_seed", "lanes"), _integer),
     "direction_seeds": _pair,
     "through": _triple,
+    "labels": _at_most_one,
+    "guidance_scale": _decimal,
     **dict.fromkeys(("clip_sample", "reject"), _switch),
 }
 _WORDS: dict[Any, str] = {
@@ -173,5 +204,7 @@ _WORDS: dict[Any, str] = {
     _pair: "two integers, such as 100,200",
     _triple: "three integers, such as 1,2,3",
     _switch: "0 or 1",
+    _at_most_one: "an integer, the class of all noises",
+    _decimal: f"a decimal number, 1 to {LARGEST_SCALE}",
     str: "a text",
 }

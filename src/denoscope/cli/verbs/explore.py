@@ -133,6 +133,7 @@ def _explore_model(target: str, settings: Settings, flags: ExploreFlags) -> None
     from denoscope.explorer.server.application import application
     from denoscope.explorer.server.running import serve
     from denoscope.explorer.session import Session
+    from denoscope.explorer.view_address import scene_of
 
     default = settings.default
     scene = Scene(
@@ -148,9 +149,11 @@ def _explore_model(target: str, settings: Settings, flags: ExploreFlags) -> None
         lanes=settings.inference.lanes,
         noise_seed=settings.system.seed,
         reject=settings.classifier.reject,
+        labels=settings.inference.labels,
+        guidance_scale=settings.inference.guidance_scale,
     )
     models = Models(target, device=settings.system.device)
-    models.check()
+    models.check(scene_of(flags.view) if flags.export and flags.view else scene)
     cache = flags.cache or _cache_file()
     largest = None if flags.cache else LARGEST_CACHE
     session = Session(models, scene, settings.system.class_colors, cache, largest, flags.output)
@@ -208,7 +211,7 @@ VERB = Verb(
     {
         "system": "device threads seed",
         "model": "scheduler clip_sample dtype",
-        "inference": "num_steps lanes overwrite",
+        "inference": "num_steps labels guidance_scale lanes overwrite",
         "classifier": "reject",
         "default": "plane_base_seed:base_seed direction_seeds geometry",
     },

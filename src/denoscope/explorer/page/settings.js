@@ -4,7 +4,7 @@ import { disclosure } from "./disclosure.js";
 
 const DEFAULTS = {
   scheduler: "", steps: "10", geometry: "spherical", length: "", base_seed: "420", direction_seeds: "100,200", dtype: "auto",
-  image_level: "0.3", through: "",
+  image_level: "0.3", through: "", labels: "", guidance_scale: "1",
 };
 
 /** One line that says what a page shows. */
@@ -15,7 +15,9 @@ export function summaryOf(scene, facts) {
     ? ` around an image with noise (level ${level}), denoised through all steps`
     : scene.through ? ` through the noises ${scene.through.replaceAll(",", ", ")}` : "";
   const plane = `${scene.geometry ?? DEFAULTS.geometry} plane of side ${facts.length}${origin}`;
-  return `${scene.model} · ${facts.scheduler}, ${scene.steps ?? DEFAULTS.steps} steps · ${plane}${facts.note ? ` · ${facts.note}` : ""}`;
+  const guidance = scene.guidance_scale ? `, guidance ${scene.guidance_scale}` : "";
+  const condition = scene.labels ? ` under class ${scene.labels}${guidance}` : "";
+  return `${scene.model}${condition} · ${facts.scheduler}, ${scene.steps ?? DEFAULTS.steps} steps · ${plane}${facts.note ? ` · ${facts.note}` : ""}`;
 }
 
 export class Settings {

@@ -5,7 +5,7 @@ import { BITS, ONE, cellOf, coordinateText, decimalsOf, nearestCell, positionOf,
 export const LAYERS = ["class", "confidence", "margin", "growth"];
 const SCENE = [
   "model", "scheduler", "clip_sample", "steps", "base_seed", "direction_seeds", "geometry", "length", "dtype", "lanes", "noise_seed",
-  "reject", "image", "image_level", "through", "map",
+  "reject", "labels", "guidance_scale", "image", "image_level", "through", "map",
 ];
 const VIEW = ["level", "at", "layer", "opacity", "a", "b", "step", "layers"];
 const LONGEST_ADDRESS = 8192;

@@ -6,8 +6,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent
 """The folder that holds them."""
-WITH_CLASSES = frozenset({"digits-conditional"})
-"""The denoisers that need a class label."""
 
 
 def names() -> list[str]:
