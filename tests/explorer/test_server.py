@@ -296,7 +296,7 @@ TEXTS = [
     "A" * 86, "A" * 5000, "0.5", "#model=digits&steps=0", "#model=x", "page", "film",
 ]  # fmt: skip
 NAMES = [
-    "model", "steps", "cell", "a", "b", "layers", "geometry", "length", "lanes", "token", "x", "image", "image_level", "through",
+    "model", "steps", "cell", "a", "b", "layers", "geometry", "length", "lanes", "token", "x", "image", "image_level", "through", "labels", "guidance_scale",
 ]  # fmt: skip
 PATHS = [
     "/api/start", "/api/scene", "/api/point", "/api/pair", "/api/record", "/api/export", "/api/view", "/api/", "/x", "/vendor/",
