@@ -226,6 +226,27 @@ def test_in_inference_mode_the_copies_can_still_be_derived_by(network):
     assert x.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("run", ["sample", "record", "classify", "layers"])
+def test_autocast_of_the_caller_changes_nothing(tiny, run):
+    """A half of the digits would be lost, and what is stored would name a precision that was not used."""
+    x = ds.noise.random(2, tiny.shape, seed=1)
+    measure = {
+        "sample": lambda: ds.sample(tiny, x, steps=2),
+        "record": lambda: torch.tensor(ds.record(tiny, x, steps=2, layers=["conv_in"])["conv_in"].to_numpy()),
+        "classify": lambda: torch.tensor(
+            ds.classify(torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))).confidence
+        ),
+        "layers": lambda: [
+            layer.dtype for layer in ds.load(tiny.network, scheduler=tiny.scheduler, device="cpu").layers()
+        ],
+    }[run]
+    expected = measure()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = measure()
+        assert torch.is_autocast_enabled("cpu")
+    assert torch.equal(found, expected) if isinstance(found, torch.Tensor) else found == expected
+
+
 @pytest.mark.parametrize("own", [torch.contiguous_format, torch.channels_last])
 def test_a_channels_last_block_restores_each_weight(network, own):
     network.to(memory_format=own)

@@ -251,7 +251,7 @@ class Denoiser:
         for layer in chosen:
             if layer.shape is None:
                 raise UserError(
-                    f"layer {layer.address!r} has no tensor with one row per sample, or its shape differs between "
+                    f"layer {layer.address!r} has no dense tensor with one row of numbers per sample, or its shape differs between "
                     f"calls; leave it out (!{layer.address}) or name another layer"
                 )
         return chosen
@@ -343,3 +343,12 @@ def check_denoiser(value: Any) -> None:
     """Refuse a value that is not a denoiser, such as the name of a model or a state in its place."""
     if not isinstance(value, Denoiser):
         raise UserError(f"denoiser is {describe(value)}; allowed: {DENOISER}")
+
+
+def check_differentiable(denoiser: Denoiser) -> None:
+    """Refuse a denoiser whose weights were made in inference mode: autograd cannot save them."""
+    if any(parameter.is_inference() for parameter in denoiser.network.parameters()):
+        raise UserError(
+            f"the weights of {denoiser.name} were made in inference mode, which allows no derivatives; make the network "
+            "outside of torch.inference_mode()"
+        )

@@ -36,6 +36,7 @@ DTYPES = "float16, bfloat16, float32, float64"
 
 
 @arguments_checked
+@torch.inference_mode(False)  # in which weights would have no derivatives
 def load(
     source: Any,
     *,

@@ -12,9 +12,14 @@ from torch import nn
 
 from denoscope.models.families import dtype_of
 
+AUTOCAST = ("cpu", "cuda")
+"""The kinds of devices on which a caller's autocast would change the precision."""
+
 
 class Running:
     """A context in which a network computes: in eval mode, frozen, on one device and in one precision.
+
+    A block of `torch.autocast` around it has no effect on the network; one inside the network has.
 
     Gradient checkpointing of diffusers' and transformers' modules is switched off. It would call layers again in the
     backward pass, where nothing is written into their states; `gradient` repeats whole calls instead.
@@ -109,7 +114,7 @@ def _tensors(network: nn.Module) -> Iterator[tuple[_Place, torch.Tensor]]:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in eval mode, frozen and without checkpointing while the block runs; then each flag is as it was."""
+    """The network in eval mode, frozen, without checkpointing and autocast while the block runs; then all is as it was."""
     with _evaluating(list(network.modules()), list(network.parameters())):
         yield
 
@@ -123,7 +128,10 @@ def _evaluating(modules: list[nn.Module], parameters: list[nn.Parameter]) -> Ite
     checkpointing = [module for module in modules if getattr(module, "gradient_checkpointing", False) is True]
     _set_flags(training, checkpointing, learning, False)
     try:
-        yield
+        with ExitStack() as stack:
+            for kind in filter(torch.is_autocast_enabled, AUTOCAST):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+            yield
     finally:
         _set_flags(training, checkpointing, learning, True)
 

@@ -23,7 +23,7 @@ from denoscope.interventions.site import Run, Site
 from denoscope.interventions.spec import Intervention
 from denoscope.models import matmul_precision
 from denoscope.models.conditioning import NOTHING, Condition
-from denoscope.models.denoiser import Denoiser, check_denoiser
+from denoscope.models.denoiser import Denoiser, check_denoiser, check_differentiable
 from denoscope.noise.coercion import NoiseLike
 from denoscope.sampling.loop import NAMES_NEEDED, as_interventions, states_and_names, steps_of
 from denoscope.sampling.settings import Loop, NoiseKind, SamplerDtype
@@ -34,6 +34,7 @@ X_T = "x_T"
 
 @accepts_num_steps
 @arguments_checked
+@torch.inference_mode(False)  # in which derivatives would be 0
 def gradient(
     denoiser: Denoiser,
     x_T: NoiseLike,
@@ -75,6 +76,7 @@ def gradient(
     calls a layer again in the backward pass, into which something is written.
     """
     check_denoiser(denoiser)
+    check_differentiable(denoiser)
     loop = Loop(
         steps=steps, noise=noise, noise_seed=noise_seed, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32
     )

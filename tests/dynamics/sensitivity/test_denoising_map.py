@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -66,3 +67,43 @@ def test_a_trajectory_that_overflows_is_refused():
     ):
         with pytest.raises(ds.UserError, match="a derivative of Embedded is not finite"):
             measure()
+
+
+@pytest.mark.parametrize(
+    "measure", ["spectrum", "full_spectrum", "local_expansion", "plane_growth", "gradient"]
+)
+def test_inference_mode_of_the_caller_changes_nothing(make_small_unet, make_scheduler, saved, measure):
+    """Autograd records nothing there: derivatives would be 0, and exponents −∞."""
+
+    def measured(denoiser: ds.Denoiser) -> torch.Tensor:
+        x = ds.noise.random(1, denoiser.shape, seed=1).batch([0]).clone()
+        plane = ds.noise.plane((2, 1), denoiser.shape, lengths=(4.0, 4.0))
+        return torch.as_tensor(
+            {
+                "spectrum": lambda: spectrum(denoiser, x, 2, steps=2).exponents,
+                "full_spectrum": lambda: full_spectrum(denoiser, x, steps=2).exponents,
+                "local_expansion": lambda: local_expansion(denoiser, x, 2, steps=2).rates,
+                "plane_growth": lambda: ds.dynamics.plane_growth(denoiser, plane, steps=2)[
+                    "growth"
+                ].to_numpy(),
+                "gradient": lambda: ds.gradient(denoiser, x, lambda x_0: x_0.square().sum(), steps=2),
+            }[measure]()
+        )
+
+    network = make_small_unet()
+    folder = saved(network, "network")
+    denoiser = ds.load(network, scheduler=make_scheduler("ddim"), device="cpu")
+    expected = measured(denoiser)
+    with torch.inference_mode():
+        found = measured(denoiser)
+        loaded_inside = measured(ds.load(folder, scheduler=make_scheduler("ddim"), device="cpu"))
+        made_inside = ds.load(make_small_unet(), scheduler=make_scheduler("ddim"), device="cpu")
+        reverse_mode = measure in ("spectrum", "full_spectrum", "gradient")
+        with (
+            pytest.raises(ds.UserError, match="weights of UNet2DModel were made in inference mode")
+            if reverse_mode
+            else nullcontext()
+        ):
+            assert torch.equal(measured(made_inside), expected)
+    assert expected.isfinite().all() and torch.equal(found, expected)
+    assert torch.equal(loaded_inside, expected)

@@ -232,7 +232,8 @@ def parse_x_T(denoiser: Denoiser, x_T: Any) -> torch.Tensor:
     """x_T [1, C, H, W] on the denoiser's device and in its precision, from one state of any array library."""
     check_denoiser(denoiser)
     state = as_state(x_T, shape=denoiser.shape, name="x_T")
-    return state[None].to(denoiser.device, denoiser.dtype)
+    # A tensor that was made in inference mode has no derivatives, but its copy has.
+    return state[None].to(denoiser.device, denoiser.dtype).clone()
 
 
 def check_finite_derivatives(directions: torch.Tensor, denoiser: Denoiser) -> torch.Tensor:

@@ -27,7 +27,7 @@ from denoscope.foundation import tensor_files
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.models.conditioning import NOTHING, Condition
-from denoscope.models.denoiser import Denoiser
+from denoscope.models.denoiser import Denoiser, check_differentiable
 from denoscope.noise.coercion import StateLike
 from denoscope.sampling.settings import Loop, NoiseKind
 
@@ -40,6 +40,7 @@ ROUNDING = 1e-6
 
 @accepts_num_steps
 @arguments_checked
+@torch.inference_mode(False)  # in which derivatives would be 0
 def full_spectrum(
     denoiser: Denoiser,
     x_T: StateLike,
@@ -73,6 +74,7 @@ def full_spectrum(
     x_T, checkpoint = parse_x_T(denoiser, x_T), parse_checkpoint(checkpoint)
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed, streams=checkpoint.streams)
     flow = map_of(denoiser, condition=condition, name=name, rows=AT_ONCE, loop=loop)
+    check_differentiable(denoiser)
     flow.check_single_steps()
     origin = origin_of(flow)
     with checkpoint.open(_initial_product(flow, x_T, origin), sequential=True) as work:

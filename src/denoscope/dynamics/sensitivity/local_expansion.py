@@ -54,6 +54,7 @@ class LocalExpansion(Result):
 
 @accepts_num_steps
 @arguments_checked
+@torch.inference_mode(False)  # in which derivatives would be 0
 def local_expansion(
     denoiser: Denoiser,
     x_T: StateLike,

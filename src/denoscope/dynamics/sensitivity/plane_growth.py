@@ -39,6 +39,7 @@ DIRECTIONS = 2
 
 @accepts_num_steps
 @arguments_checked
+@torch.inference_mode(False)  # in which derivatives would be 0
 def plane_growth(
     denoiser: Denoiser,
     plane: NoiseSet,

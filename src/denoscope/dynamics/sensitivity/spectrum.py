@@ -31,7 +31,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_integer, parse_real
 from denoscope.models.conditioning import NOTHING, Condition
-from denoscope.models.denoiser import Denoiser
+from denoscope.models.denoiser import Denoiser, check_differentiable
 from denoscope.noise.coercion import StateLike
 from denoscope.sampling.settings import Loop, NoiseKind
 
@@ -73,6 +73,7 @@ class Spectrum(Result):
 
 @accepts_num_steps
 @arguments_checked
+@torch.inference_mode(False)  # in which derivatives would be 0
 def spectrum(
     denoiser: Denoiser,
     x_T: StateLike,
@@ -146,6 +147,7 @@ def spectrum(
     checkpoint = parse_checkpoint(checkpoint)
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed, streams=checkpoint.streams)
     flow = map_of(denoiser, condition=condition, name=name, rows=block, loop=loop, layer=layer, step=step)
+    check_differentiable(denoiser)
     origin = origin_of(flow, {"seed": seed, "block": block, "tolerance": tolerance})
     identity = {
         "x_T": tensor_files.sha256(x_T),
