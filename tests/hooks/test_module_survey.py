@@ -97,6 +97,27 @@ def test_a_layer_that_is_never_called_or_has_no_rows_is_an_error(odd):
         odd.chosen_layers(["table"])
 
 
+@pytest.mark.parametrize("output", [lambda x: x[:, :0], lambda x: x.to_sparse()], ids=["empty", "sparse"])
+def test_a_layer_whose_states_hold_no_numbers_or_are_sparse_is_refused(make_scheduler, output):
+    class Inner(nn.Module):
+        def forward(self, x):
+            return output(x)
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Inner()
+
+        def forward(self, x, timestep):  # noqa: ARG002
+            return x + self.inner(x).to_dense().sum()
+
+    denoiser = ds.load(Outer(), scheduler=make_scheduler("ddim"), shape=(1, 4, 4), device="cpu")
+    with pytest.raises(
+        ds.UserError, match="layer 'inner' has no dense tensor with one row of numbers per sample"
+    ):
+        ds.record(denoiser, torch.ones(1, 1, 4, 4), steps=1, layers="inner")
+
+
 @pytest.mark.parametrize("wrap", [lambda x: x, lambda x: (None, x), lambda x: [[x]]])
 def test_the_first_tensor_of_an_output_is_found(wrap):
     x = torch.zeros(1)

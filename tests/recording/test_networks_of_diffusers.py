@@ -330,7 +330,9 @@ def test_a_network_of_videos_is_recorded_with_its_frames_as_channels():
     handle.remove()
     assert torch.equal(torch.from_numpy(found.final.to_numpy()), video.flatten(1, 2))
     assert torch.equal(torch.from_numpy(found.states[temporal].to_numpy()), torch.stack(seen, 1))
-    with pytest.raises(ds.UserError, match=r"'network.conv_in' has no tensor with one row per sample"):
+    with pytest.raises(
+        ds.UserError, match=r"'network.conv_in' has no dense tensor with one row of numbers per sample"
+    ):
         ds.record(denoiser, x, layers=["network.conv_in"], **options)
 
 

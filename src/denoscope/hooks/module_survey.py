@@ -164,7 +164,7 @@ def _dry_run(
 
     def note(address: str, output: Any) -> None:
         tensor = first_tensor(output)
-        has_rows = tensor is not None and tensor.ndim > 0 and tensor.shape[0] == rows
+        has_rows = tensor is not None and _has_numbers(tensor) and tensor.shape[0] == rows
         shape = tuple(tensor.shape[1:]) if tensor is not None and has_rows else None
         former, _, calls, _ = seen.get(address, (shape, None, 0, 1))
         elements = len(output) if isinstance(output, (tuple, list)) else 1
@@ -174,6 +174,11 @@ def _dry_run(
     with torch.no_grad(), eager(compiled), output_hooks(modules.items(), note):
         run(rows)
     return seen
+
+
+def _has_numbers(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has rows of at least one number each, one after the other in memory."""
+    return tensor.layout == torch.strided and tensor.ndim > 0 and tensor.numel() > 0
 
 
 def layer_of(
