@@ -46,6 +46,10 @@ def test_an_orbit_too_short_for_the_longest_period_is_refused():
     with pytest.raises(UserError, match=r"states has shape \[51, 4\]; .*192.*longest=64.*at most 17"):
         periodicity(np.zeros((51, 4)))
     assert periodicity(np.zeros((51, 4)), longest=17).period == 1
+    with pytest.raises(
+        UserError, match=r"states has shape \[300, 0\]; allowed: states of at least one number"
+    ):
+        periodicity(np.zeros((300, 0)))
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,15 @@ def test_a_step_that_computes_in_float32_gives_a_warning(step):
     assert about(lyapunov(step, start(0.3), iterations=200), "lower precision than float64")
 
 
+@pytest.mark.parametrize("r", [2.0, 1 + math.sqrt(5)])
+def test_superstable_cycles_of_period_one_and_two_give_a_warning_of_their_own(r):
+    """The critical point 1/2 lies on the cycle, so that its exponent is −∞."""
+    found = lyapunov(logistic(r), start(0.3), iterations=1000)
+    assert found.exponents[0] < -15
+    assert np.isneginf(found.exponents[0]) or about(found, "superstable")
+    assert not about(found, "lower precision")
+
+
 @pytest.mark.parametrize("iterations", [1000, pytest.param(2000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("step", "size", "expected"),

@@ -14,6 +14,8 @@ from denoscope.dynamics.boundaries.label_plane import classes_of
 from denoscope.dynamics.boundaries.uncertainty_exponent import uncertainty_exponent
 from denoscope.dynamics.boundaries.verdict import verdict
 from denoscope.dynamics.boundaries.wada import wada
+from denoscope.dynamics.loops.periodicity import periodicity
+from denoscope.dynamics.loops.zero_one import zero_one
 from denoscope.dynamics.statistics.arguments import (
     parse_confidence,
     parse_numbers,
@@ -105,6 +107,23 @@ def test_states_whose_squares_overflow_or_underflow_are_refused(measure, size):
         measure(paths)
 
 
+@pytest.mark.parametrize("measure", [zero_one, periodicity])
+def test_series_that_underflow_are_refused_and_those_above_are_measured_right(measure):
+    series = np.random.default_rng(0).random(300)
+    with pytest.raises(UserError, match=r"numbers of up to 1e-200, .* divide all of them by"):
+        measure(1e-200 * series / series.max())
+    for name in ("value", "period", "returns"):
+        found, expected = (getattr(measure(scale * series), name, 0) for scale in (1e-59, 1))
+        np.testing.assert_allclose(np.array(found, float), np.array(expected, float), rtol=1e-9)
+
+
+def test_a_long_double_beyond_float64_is_refused():
+    if np.finfo(np.longdouble).max == np.finfo(np.float64).max:
+        pytest.skip("long doubles are float64 on this machine")
+    with pytest.raises(UserError, match="x holds 1 NaN or Inf among 2 numbers"):
+        parse_series(np.array([1, np.longdouble("1e4000")]), name="x", minimum=2)
+
+
 def test_states_of_the_largest_and_smallest_allowed_size_are_measured_right():
     paths = np.random.default_rng(0).normal(size=(6, 4, 3))
     paths /= np.abs(paths).max()
@@ -129,6 +148,14 @@ def test_a_wrong_seed_is_refused(measure, given, seed):
 def test_a_wrong_confidence_is_refused(confidence):
     with pytest.raises(UserError, match=r"confidence is .*; allowed: a number above 0 and below 1"):
         parse_confidence(confidence)
+
+
+@pytest.mark.parametrize("confidence", [1e-300, 1e-17, np.nextafter(1, 0)])
+def test_a_confidence_whose_quantile_is_rounded_away_is_refused(confidence):
+    with pytest.raises(UserError, match=r"confidence is .*; allowed: 1e-15 to 0\.999999999999999"):
+        basin_fractions(PLANE, confidence=confidence)
+    for allowed in (1e-15, 0.999999999999999):
+        assert np.isfinite(basin_fractions(PLANE, confidence=allowed).intervals).all()
 
 
 @pytest.mark.parametrize(

@@ -254,6 +254,15 @@ def test_noise_levels_along_the_states_remain(recorded):
             {"layers": {"mid": np.ones((2, 3, 4))}},
             "'mid' has 3",
         ),
+        *(
+            (
+                np.random.default_rng(0).normal(size=(2, 3, 4)),
+                [0, 0],
+                {"layers": {"mid": np.ones((samples, 2, 4))}},
+                f"'mid' has {samples} samples; allowed: 2",
+            )
+            for samples in (1, 3)
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(sequence, bases, options, line):

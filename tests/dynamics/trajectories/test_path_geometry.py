@@ -94,6 +94,7 @@ def test_steps_of_length_0_give_a_warning():
         (np.zeros(5), None, "single one as"),
         (np.full((2, 3, 4), np.nan), None, r"24 NaN or Inf among 24 numbers, the first at \[0, 0, 0\]"),
         (polygon(3), [3, 2, 1], "sigmas has shape"),
+        (polygon(3), [3, 2, 1, -1], "sigmas holds -1; allowed: noise levels of at least 0"),
         (polygon(3), [3, 2, 2, 1], "sigmas is 2 before and after step 1"),
     ],
 )

@@ -19,6 +19,8 @@ SMALLEST_DEVIATION = 1e-9
 LONG, LONG_PART = 2.0, 0.15
 """Growth is correlated over a batch if it stays on one side of its mean for more than twice as long as independent
 growths would, and for at least this part of a batch."""
+VANISHING = 16
+"""Derivatives below this multiple of ε may be 0 in exact arithmetic."""
 FEW_ITERATIONS = 1000
 
 
@@ -84,6 +86,12 @@ def growth_warnings(growth: np.ndarray, dtype: torch.dtype) -> list[str]:
     if singular.any():
         warnings.append(
             f"the derivative is singular along the orbit: exponents from number {int(singular.argmax()) + 1} on are −∞"
+        )
+    vanishing = growth.max(axis=1) < np.log(VANISHING * torch.finfo(dtype).eps)
+    if vanishing.any() and not singular.any():
+        warnings.append(
+            f"the derivative is no larger than the rounding errors of states in {np.count_nonzero(vanishing)} of "
+            f"{len(growth)} iterations, as on a superstable cycle, whose exponents are −∞: the numbers may be those of rounding"
         )
     lost = growth.min(axis=1) < growth.max(axis=1) + np.log(torch.finfo(dtype).eps)
     if lost.any() and not singular.any():

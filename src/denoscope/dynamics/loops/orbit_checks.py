@@ -8,6 +8,7 @@ import torch
 from denoscope.dynamics.loops.derivative import METHODS
 from denoscope.dynamics.loops.iterated_map import Diverged, Step, advance, map_at
 from denoscope.dynamics.sensitivity.central_differences import root_mean_square
+from denoscope.dynamics.statistics.arguments import EPSILON
 
 LONGEST_REST = 64
 """The longest cycle that is looked for along the orbit itself; longer ones must show in the growth."""
@@ -18,6 +19,8 @@ REPELS = 1e-6
 TINY = 1e-8
 """A separation relative to the state, which float64 resolves to eight digits and float32 not at all."""
 TOLERANCE = 0.1
+ROUNDINGS = 8
+"""How many rounding errors of float64 two states after a step may differ by."""
 
 
 def rest_warnings(step: Step, x: torch.Tensor, iteration: int, growth: np.ndarray) -> list[str]:
@@ -58,8 +61,8 @@ def precision_of_step_warnings(
         moved = (h * direction).reshape(x.shape).to(x)
         difference = (function(x + moved) - function(x - moved)).double().reshape(-1).cpu() / (2 * h)
     expected = METHODS[method](function, x, direction[:, None])[1][:, 0]
-    size = float(expected.norm())
-    if not size or float((difference - expected).norm()) <= TOLERANCE * size:
+    size, rounding = float(expected.norm()), ROUNDINGS * EPSILON * float(x.double().norm()) / h
+    if not size or float((difference - expected).norm()) <= TOLERANCE * size + rounding:
         return []
     return [
         f"step computes in a lower precision than float64: states {h:.0e} apart do not separate as its derivative says; the "

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.statistics.arguments import parse_numbers
+from denoscope.dynamics.statistics.arguments import check_not_tiny, parse_numbers
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_integer, parse_real
@@ -48,11 +48,15 @@ def periodicity(states: Any, *, longest: int = 64, tolerance: float = 1e-6) -> P
     Caveats: a drift of less than the tolerance per iteration reads as a fixed point, with a warning. If an orbit
     shrinks to zero, include its beginning, which sets the size.
 
-    Raises: UserError if there are fewer than 3·longest states, or an argument is out of range.
+    Raises: UserError if there are fewer than 3·longest states, the states have no numbers or are all below 1e-60, or an
+        argument is out of range.
     """
     points = parse_numbers(states, "states")
     window = ROUNDS * parse_integer(longest, "longest", minimum=1)
     parse_real(tolerance, "tolerance", minimum=0)
+    if points.ndim and len(points) and not points.size:
+        raise UserError(f"states has shape {list(points.shape)}; allowed: states of at least one number")
+    check_not_tiny(points, "states")
     if points.ndim == 0 or len(points) < window:
         most = len(np.atleast_1d(points)) // ROUNDS
         raise UserError(

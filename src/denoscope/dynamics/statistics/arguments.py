@@ -16,6 +16,8 @@ EPSILON = float(np.finfo(np.float64).eps)
 WITHOUT_NUMPY = (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 """Dtypes that NumPy lacks, all of whose numbers float32 contains."""
 FEW_ROUNDINGS = 4
+LEVELS = 1e-15, 0.999999999999999
+"""The confidence levels that messages allow."""
 SMALLEST, LARGEST = 1e-60, 1e60
 """Fourth powers of numbers between these bounds, and sums of such powers, neither overflow nor underflow."""
 
@@ -61,7 +63,8 @@ def parse_rounded(values: Any, name: str) -> tuple[np.ndarray, float]:
         )
     if array.dtype.kind not in "biuf":
         raise UserError(f"{name} holds {array.dtype}; allowed: real numbers")
-    array = array.astype(np.float64)
+    with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite, and is refused
+        array = array.astype(np.float64)
     finite = np.isfinite(array)
     if not finite.all():
         first = np.unravel_index(int(np.argmin(finite)), array.shape)
@@ -81,6 +84,7 @@ def parse_series(values: Any, *, name: str, minimum: int) -> np.ndarray:
     if series.ndim != 1:
         raise UserError(f"{name} has shape {list(series.shape)}; allowed: one number per time, [time]")
     _check_length(len(series), "values", name, minimum)
+    check_not_tiny(series, name)
     if series.max() == series.min():
         raise UserError(f"{name} is constant at {series[0]:g}; a constant series has no dynamics to measure")
     return series
@@ -98,7 +102,7 @@ def parse_rounded_points(values: Any, *, name: str, minimum: int) -> tuple[np.nd
         raise UserError(f"{name} has shape {list(points.shape)}; allowed: points [n] or [n, …]")
     points = points.reshape(len(points), -1)
     _check_length(len(points), "points", name, minimum)
-    _check_not_tiny(points, name)
+    check_not_tiny(points, name)
     if are_equal(points, rounding):
         raise UserError(
             f"all {len(points)} rows of {name} are equal, or differ by rounding only; allowed: points that differ"
@@ -126,13 +130,18 @@ def parse_rounded_trajectories(values: Any, *, name: str, minimum: int) -> tuple
         )
     trajectories = array.reshape(*array.shape[:2], math.prod(array.shape[2:]))
     _check_length(trajectories.shape[1], "states per trajectory", name, minimum)
-    _check_not_tiny(trajectories, name)
+    check_not_tiny(trajectories, name)
     return trajectories, rounding
 
 
 def parse_confidence(confidence: Any) -> float:
-    """A confidence level between 0 and 1, both excluded."""
-    return parse_real(confidence, "confidence", above=0, below=1, example="0.95")
+    """A confidence level between 0 and 1, both excluded, whose quantiles are finite and differ from 0."""
+    level = parse_real(confidence, "confidence", above=0, below=1, example="0.95")
+    if not 0.5 < (1 + level) / 2 < 1:
+        raise UserError(
+            f"confidence is {level!r}, which rounding cannot tell from {round(level)}; allowed: {LEVELS[0]:g} to {LEVELS[1]!r}"
+        )
+    return level
 
 
 def random_generator(seed: Any) -> np.random.Generator:
@@ -166,8 +175,8 @@ def _check_length(count: int, what: str, name: str, minimum: int) -> None:
         raise UserError(f"{name} has {count} {what}; allowed: at least {minimum}")
 
 
-def _check_not_tiny(points: np.ndarray, name: str) -> None:
-    """Refuse states that are so small that all their distances would be 0."""
+def check_not_tiny(points: np.ndarray, name: str) -> None:
+    """Refuse numbers that are so small that all their distances would be 0."""
     if 0 < (largest := float(np.abs(points).max(initial=0))) < SMALLEST:
         raise _out_of_range(largest, name)
 

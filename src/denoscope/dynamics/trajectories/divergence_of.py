@@ -73,6 +73,10 @@ def divergence_of(
     threshold = parse_real(threshold, "threshold", above=1)
     for name, states in {"sequence": sequence, **(layers or {})}.items():
         _check_states(states, name, 2 if name == "sequence" else 1)
+        if len(states) != len(sequence):
+            raise UserError(
+                f"layer {name!r} has {len(states)} samples; allowed: {len(sequence)}, those of the sequence"
+            )
     pairs = _pairs(bases, len(sequence))
     names = _names(sequence)
     x = separations(sequence, pairs, X, names)

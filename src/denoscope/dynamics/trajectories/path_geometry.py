@@ -92,6 +92,8 @@ def _parse_levels(sigmas: Any, states: int) -> np.ndarray:
         raise UserError(
             f"sigmas has shape {list(levels.shape)}; allowed: [{states}], one noise level for each state"
         )
+    if levels.min() < 0:
+        raise UserError(f"sigmas holds {levels.min():g}; allowed: noise levels of at least 0")
     still = np.flatnonzero(np.diff(levels) == 0)
     if len(still):
         step = int(still[0])
