@@ -51,6 +51,14 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "--batch_size two": ["--batch-size", "two"],
         "--batch_size": ["--batch-size"],
         "--num_steps 0": ["--num_steps is 0", "at least 1"],
+        "--layers conv_in --layers conv_out": ["--layers is given 2 times", "once, followed by all"],
+        "--every 1 --every=2": ["--every is given 2 times"],
+        "--inputs noises --output s3://bucket/run.zarr": ["s3:/bucket/run.zarr", "URL", "a local path"],
+        "--inputs noises --output http://host/run": ["http:/host/run", "URL"],
+        "--inputs noises --output dangling": [
+            "--output is dangling, a link to nowhere",
+            "create that folder",
+        ],
         "--output=": ["--output", "empty"],
         "--device tpu": ["--device is 'tpu'", "auto, cpu, cuda or cuda:N"],
         "--noise shared": ["--noise", "shared", "independent"],
@@ -336,6 +344,7 @@ def shared(tmp_path_factory, recordings) -> Path:
     for name in ("taken.json", "taken.npz", "taken.png"):
         (folder / name).write_bytes(b"mine")
     (folder / "link.npz").symlink_to("taken.npz")
+    (folder / "dangling").symlink_to("nowhere")
     os.link(folder / "taken.npz", folder / "hard.npz")
     for name, original in (("run", "pairs"), ("digits", "digits"), ("final", "final"), ("one", "one")):
         (folder / f"{name}.zarr").symlink_to(recordings / f"{original}.zarr")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import difflib
@@ -36,6 +37,7 @@ def parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str
             )
     for word in arguments:
         _check_known(verb, word, program)
+    _check_lists(verb, arguments)
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
@@ -69,6 +71,16 @@ def _check_known(verb: Verb, word: str, program: str) -> None:
     elif near := difflib.get_close_matches(name, known, n=1):
         problem = f"; did you mean {_hyphenated(f'--{near[0]}') if '-' in typed[2:] else f'--{near[0]}'}?"
     raise UserError(f"unknown flag {typed}{problem} (see {program} --help)")
+
+
+def _check_lists(verb: Verb, arguments: Sequence[str]) -> None:
+    """Refuse a list that is given by several flags, of which the last alone would count."""
+    flags = [word.partition("=")[0] for word in arguments if word.startswith("--")]
+    given = collections.Counter(flag[2:].replace("-", "_") for flag in flags)
+    for name, (owner, item) in _fields(verb).items():
+        if given[name] > 1 and typing.get_args(type_hints(owner)[item.name])[1:] == (...,):
+            flag = as_typed(f"--{name}", arguments)
+            raise UserError(f"{flag} is given {given[name]} times; allowed: once, followed by all its values")
 
 
 def as_typed(flag: str, arguments: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from denoscope.foundation.reading import json_files
 from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.foundation.reading.tensor_folders import tensors_in
 from denoscope.foundation.spelling import spelled
+from denoscope.foundation.writing.output_path import check_output_path
 
 MANIFESTS = {"zarr.json": "attributes", "recording.json": "attrs"}
 """The file that describes a recording, in each format, and the name of its attributes.
@@ -38,7 +39,8 @@ def check(verb: Verb, settings: Settings) -> None:
 
 
 def check_output(path: Path, inference: InferenceConfig) -> None:
-    """Refuse a recording that exists, unless it is resumed or replaced."""
+    """Refuse a path that is not local, and a recording that exists, unless it is resumed or replaced."""
+    check_output_path(path, "output")
     # Unlike Path.is_file, it raises no error if a name is too long, which the storage reports.
     manifests = [name for name in MANIFESTS if os.path.isfile(path / name)]
     if manifests and not inference.resume and not inference.overwrite:

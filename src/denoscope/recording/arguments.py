@@ -12,6 +12,7 @@ from denoscope.config import InferenceConfig
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
+from denoscope.foundation.writing.output_path import check_output_path
 
 OUTPUT_OPTIONS = ("resume", "overwrite", "output_format", "codec")
 
@@ -29,7 +30,7 @@ def as_tuple(value: Any) -> Any:
 def parse_output(out: Any, options: InferenceConfig) -> Path | None:
     """The output as a path, or None for a recording in memory.
 
-    Raises: UserError if `out` is not a path, or is None while options of an output are given.
+    Raises: UserError if `out` is not a local path, or is None while options of an output are given.
     """
     if out is None:
         default = InferenceConfig()
@@ -39,4 +40,5 @@ def parse_output(out: Any, options: InferenceConfig) -> Path | None:
         return None
     if not isinstance(out, (str, os.PathLike)) or not str(out):
         raise UserError(f"{spelled('out')} is {describe(out)}; allowed: a path such as 'run.zarr', or None")
+    check_output_path(Path(out), "out")
     return Path(out)
