@@ -1,6 +1,8 @@
 """Random command lines: each succeeds, or ends with exit code 2 and one line."""
 
 import dataclasses
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -152,3 +154,23 @@ def test_any_command_line_runs_or_is_refused_in_one_line_within_three_gigabytes(
     path = [str(Path(__file__).parent), *sys.path]
     code, _, beside = recorder.block(tmp_path, code=IN_THREE_GB.format(path=path))
     assert code == 0, beside
+
+
+def test_a_command_that_a_notebook_starts_draws_whatever_the_backend_of_the_notebook(recordings, tmp_path):
+    """`!denoscope …` has the variable of the kernel, and need not have its package."""
+    words = [
+        "dynamics",
+        "geometry",
+        str(recordings / "digits.zarr"),
+        "--output",
+        str(tmp_path / "paths.json"),
+    ]
+    environment = os.environ | {"MPLBACKEND": "module://no_such_package.backend_inline"}
+    run = subprocess.run(
+        [sys.executable, "-m", "denoscope", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0 and (tmp_path / "paths.png").exists(), run.stderr

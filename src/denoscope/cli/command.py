@@ -86,6 +86,8 @@ def script(name: str, path: str) -> None:
 def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -> None:
     """Parse the flags over `settings` and run a command; a user's mistake ends in one line and exit code 2."""
     _set_waiting_policy()
+    # A notebook exports its own backend, without which matplotlib may not even be imported; commands draw into files.
+    os.environ["MPLBACKEND"] = "agg"
     verb = registry.verb(name)
     try:
         parsed = flags.parse(verb, arguments, settings, program)
