@@ -23,7 +23,7 @@ from denoscope.explorer.server.application import application
 from denoscope.explorer.server.running import bound
 from denoscope.explorer.session import Session
 
-LINK = "#model=digits&steps=10&level=2&at=0.0,0.0&a=1.0,2.2@2&b=6.5,-2.0@2&step=4"
+LINK = "#model=digits&steps=10&level=2&at=0.0,0.0&a=1.0,2.2@2&b=8.0,-1.5@2&step=4"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WAIT = 600_000
 """Milliseconds to wait for all tiles."""
@@ -59,5 +59,5 @@ def take(
 
 if __name__ == "__main__":
     target, *rest = sys.argv[1:] or ["docs/images/explorer.png"]
-    width, height = map(int, rest[1:3] or (1280, 960))
+    width, height = map(int, rest[1:3] or (1480, 1090))
     take(target, rest[0] if rest else LINK, width, height, "dark" if "dark" in rest[3:] else "light")
