@@ -81,12 +81,35 @@ def test_the_argument_its_value_and_what_is_allowed_are_named(calls, name):
         assert message in str(caught.value)
 
 
+def test_every_public_function_and_class_refuses_unknown_arguments(calls):
+    for call in calls.values():
+        with pytest.raises(
+            ds.UserError, match=rf"^{call.function.__name__}\(\) has no argument 'qqq'; "
+        ) as caught:
+            call.function(**call.arguments, qqq=1)
+        assert isinstance(caught.value, TypeError)
+
+
+def test_swapped_numbers_and_shapes_are_refused_with_the_remedy():
+    shape = (1, 4, 4)
+    for make in (ds.noise.random, ds.noise.perturbed, ds.noise.sphere):
+        with pytest.raises(ds.UserError, match=r"is \(1, 4, 4\) and shape is 5; they may be swapped"):
+            make(shape, 5)
+    with pytest.raises(
+        ds.UserError, match=r"counts is \(1, 4, 4\) and shape is \(3, 2\); they may be swapped"
+    ):
+        ds.noise.plane(shape, (3, 2))
+
+
 def test_arguments_in_the_wrong_order_are_refused_before_anything_is_computed(calls):
     arguments = calls["ds.record"].arguments
-    with pytest.raises(ds.UserError, match=r"denoiser is .*RandomNoise.*; allowed: a denoiser"):
+    with pytest.raises(
+        ds.UserError,
+        match=r"denoiser is .*RandomNoise.*; allowed: a denoiser.*; denoiser and x may be swapped",
+    ):
         ds.record(arguments["x"], arguments["denoiser"])
     with pytest.raises(ds.UserError, match="denoiser is 'x'"):
-        ds.record("x")
+        ds.record("x", arguments["x"])
 
 
 def combinations(calls):

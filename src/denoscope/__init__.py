@@ -45,6 +45,7 @@ Files and errors:
 import typing as _typing
 
 from denoscope.foundation.lazy_names import lazy_names as _lazy_names
+from denoscope.foundation.threads import limit_spinning as _limit_spinning
 
 if _typing.TYPE_CHECKING:
     from denoscope import basins as basins
@@ -104,6 +105,8 @@ _MODULES = {
 
 __all__ = [*_PACKAGES, *_MODULES]
 
+
+_limit_spinning()
 
 # Importing PyTorch takes seconds, which `denoscope --help` does not need.
 _named = _lazy_names(__name__, _MODULES, _PACKAGES)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import denoscope as ds
-from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked, calls_checked
 from denoscope.recording import verify
 
 
@@ -31,9 +31,64 @@ def test_both_names_in_one_call_are_refused_with_their_values():
         run(1, steps=3, num_steps=4)
 
 
-def test_an_unknown_argument_stays_a_type_error():
-    with pytest.raises(TypeError, match="nsteps"):
-        run(1, nsteps=3)
+@accepts_num_steps
+@calls_checked
+def measure(state, path=None, /, count=1, *, steps=50, epsilon=None):
+    return state, path, count, steps, epsilon
+
+
+@calls_checked
+class Plan:
+    def __init__(self, at, *, value=0):
+        self.at, self.value = at, value
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: measure(1, num_step=2), "measure() has no argument 'num_step'; did you mean num_steps?"),
+        (lambda: measure(1, epsilom=2), "measure() has no argument 'epsilom'; did you mean epsilon?"),
+        (
+            lambda: measure(1, qqq=2),
+            "measure() has no argument 'qqq'; allowed: state, path, count, steps, epsilon, num_steps",
+        ),
+        (lambda: measure(), "measure() needs state; call it with (state, …)"),
+        (
+            lambda: measure(1, 2, 3, 4),
+            "measure() takes 3 arguments by position (state, path, count), and got 4; name the others, such as steps=4",
+        ),
+        (
+            lambda: measure(1, 2, 3, count=3),
+            "measure() got count twice, by position and by name; give it once",
+        ),
+        (lambda: Plan(1, valu=2), "Plan() has no argument 'valu'; did you mean value?"),
+        (lambda: Plan(value=2), "Plan() needs at; call it with (at, …)"),
+        (
+            lambda: Plan(1, 2),
+            "Plan() takes 1 argument by position (at), and got 2; name the others, such as value=2",
+        ),
+    ],
+)
+def test_a_wrong_call_is_refused_in_one_line_and_is_also_a_type_error(call, message):
+    for kind in (ds.UserError, TypeError):
+        with pytest.raises(kind) as caught:
+            call()
+        assert str(caught.value) == message
+
+
+def test_a_right_call_reaches_the_function_or_class():
+    assert measure(1, 2, num_steps=3) == (1, 2, 1, 3, None)
+    assert (Plan(1, value=2).value, str(inspect.signature(Plan))) == (2, "(at, *, value=0)")
+
+
+def test_errors_inside_the_function_stay_as_they_are():
+    @calls_checked
+    def fails(x):
+        return x()
+
+    with pytest.raises(TypeError, match="not callable") as caught:
+        fails(1)
+    assert not isinstance(caught.value, ds.UserError)
 
 
 def test_signature_name_and_docstring_are_those_of_the_function():
@@ -100,11 +155,11 @@ def typed(
     ("values", "message"),
     [
         ({"flag": 1}, "flag is 1; allowed: True or False"),
-        ({"name": b"x"}, "name is b'x'; allowed: a text or None"),
+        ({"name": b"x"}, "name is b'x'; allowed: a string or None"),
         ({"path": "a\0"}, r"path is 'a\x00'; allowed: a path or None"),
         ({"path": 3}, "path is 3; allowed: a path or None"),
-        ({"names": "abc"}, "names is 'abc'; allowed: texts in a list"),
-        ({"names": ["a", 1]}, "names is ['a', 1]; allowed: texts in a list"),
+        ({"names": "abc"}, "names is 'abc'; allowed: a list of strings"),
+        ({"names": ["a", 1]}, "names is ['a', 1]; allowed: a list of strings"),
         ({"report": 3}, "report is 3; allowed: a function or None"),
         ({"options": []}, "options is []; allowed: a mapping or None"),
     ],
@@ -129,5 +184,10 @@ def test_positions_are_named_and_allowed_values_reach_the_function():
     path, names = Path("a"), ("b",)
     assert typed(False, name="n", path=path, names=names, report=print, options={}) == "False n a ('b',)"
     assert typed(number="left to the function", anything=object()).startswith("True")
-    with pytest.raises(TypeError, match="other"):
+    with pytest.raises(ds.UserError, match=r"^typed\(\) has no argument 'other'"):
         typed(other=1)
+
+
+def test_an_iterator_in_place_of_a_list_is_refused_with_the_remedy():
+    with pytest.raises(ds.UserError, match=r"a list of strings; make a list of it: list\(…\)$"):
+        typed(names=iter("ab"))

@@ -30,6 +30,29 @@ WRONG_FIELDS = [
         for value in (math.inf, math.nan, True, 0)
     ),
     (dict(at="mid_block", do="scale", value=True), "value is True; allowed: a number"),
+    (dict(at="mid_block", do="add", value=math.nan), "^add at mid_block: the value is NaN; allowed: finite"),
+    (
+        dict(at="mid_block", do="set", value=[1, math.inf]),
+        "the value is infinite in 1 of its 2 numbers; allowed",
+    ),
+    (dict(at="mid_block", do="add", value=[]), r"the value is empty \(float64 \[0\]\)"),
+    (dict(at="mid_block", do="add", value=torch.zeros(2) + 1j), r"the value is complex \(complex64 \[2\]\)"),
+    (
+        dict(at="mid_block", do="add", value=["a"]),
+        r"the value is \['a'\]; allowed: a number or a regular list",
+    ),
+    (
+        dict(at="mid_block", do="add", value=(k for k in range(3))),
+        "the value is a generator; allowed: a number, a list",
+    ),
+    *(
+        (
+            dict(at="mid_block", do=do, value=mask),
+            rf"^{do} at mid_block: the value is a boolean mask \[2\]; .*channels=",
+        )
+        for do in ("add", "set", "project_out")
+        for mask in (torch.tensor([True, False]), np.array([True, False]), [True, False])
+    ),
     (dict(at="mid_block", do=halve, value=1), "value is 1; allowed: nothing"),
     (dict(at="mid_block", do="ablate", value=1), "zero, mean, or a recording"),
     (dict(at="mid_block", do="scale", value=1, source="a"), "only swap has a source"),

@@ -114,7 +114,7 @@ BAD = {
     "long double": (np.zeros(SHAPE, np.longdouble), "float128"),
     "sparse": (torch.zeros(SHAPE).to_sparse(), "torch.sparse_coo"),
     "meta": (torch.zeros(SHAPE, device="meta"), "meta"),
-    "generator": ((row for row in np.zeros((1, *SHAPE))), "generator object"),
+    "generator": ((row for row in np.zeros((1, *SHAPE))), "a generator"),
     "list": ([torch.zeros(SHAPE)] * 9, "a list"),
     "nothing": (None, "None"),
     "number": (0.5, "0.5"),
@@ -139,6 +139,16 @@ def test_a_wrong_value_is_refused_in_one_line_with_what_was_received_and_what_is
     assert message.startswith("x_T ") and received in message and "\n" not in message
     assert "2, 3, 4]" in message or kind in ("NaN", "Inf", "huge")
     assert "allowed" in message or kind == "huge"
+
+
+def test_the_first_row_that_is_not_finite_and_their_number_are_named():
+    rows = np.zeros((5, *SHAPE))
+    rows[3, 0, 0, 0] = np.nan
+    with pytest.raises(UserError, match=r"^x holds NaN or Inf in row 3 of 5; allowed: finite numbers$"):
+        noise.as_noises(rows, shape=SHAPE)
+    rows[1], rows[4] = np.inf, np.nan
+    with pytest.raises(UserError, match=r"^x holds NaN or Inf in row 1 and 2 more of 5; allowed"):
+        noise.as_noises(rows, shape=SHAPE)
 
 
 def test_a_state_is_one_noise(values):

@@ -20,8 +20,10 @@ def test_a_set_is_indexed_like_a_sequence():
     x = noise.random(6, SHAPE)
     assert len(x) == 6 and x.tensor(-1).shape == SHAPE and x.batch([4, 2]).shape == (2, *SHAPE)
     assert torch.equal(x.tensor(-1), x.tensor(5)) and torch.equal(x.batch([4, 2])[1], x.tensor(2))
-    with pytest.raises(IndexError):
-        x.tensor(6)
+    for take in (x.tensor, x.__getitem__, x.names.__getitem__, lambda index: x.batch([0, index])):
+        for kind in (IndexError, UserError):
+            with pytest.raises(kind, match=r"^an index is 6; allowed: 0 to 5, or -6 to -1 from the end$"):
+                take(6)
     part = x.subset([4, 2])
     assert part.names == ("noise_0004", "noise_0002") and torch.equal(part.tensor(1), x.tensor(2))
     assert part.coords["seed"].tolist() == x.coords["seed"][[4, 2]].tolist()

@@ -681,3 +681,15 @@ def test_an_export_is_one_file_a_sample_that_others_read(tiny, tmp_path, kind):
         rec.export(tmp_path / "out", format=kind)
     with pytest.raises(ds.UserError, match="allowed: pt, safetensors, npz"):
         rec.export(tmp_path / "other", format="hdf5")
+
+
+def test_a_path_without_a_recording_is_refused_with_what_makes_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ds.UserError, match=r"^nowhere\.zarr: no such recording; ds\.record\(.*`denoscope record` makes one$"
+    ):
+        ds.open("nowhere.zarr")
+    with pytest.raises(
+        ds.UserError, match=r"^digits: no such recording; a bundled model .*: ds\.load\('digits'\)$"
+    ):
+        ds.open("digits")

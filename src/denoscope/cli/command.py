@@ -29,8 +29,6 @@ LACK_OF_MEMORY = (
     "could not execute a primitive",
 )
 """Phrases in the message of a RuntimeError that show a lack of memory."""
-SPIN_COUNT = "10000"
-"""How long OpenMP threads spin before they sleep: without spinning, network calls with few rows take twice as long."""
 
 
 @streams.guarded()
@@ -85,7 +83,6 @@ def script(name: str, path: str) -> None:
 @as_flags({"out": "output", "steps": "num_steps"})
 def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -> None:
     """Parse the flags over `settings` and run a command; a user's mistake ends in one line and exit code 2."""
-    _set_waiting_policy()
     # A notebook exports its own backend, without which matplotlib may not even be imported; commands draw into files.
     os.environ["MPLBACKEND"] = "agg"
     verb = registry.verb(name)
@@ -125,12 +122,6 @@ def _threads(count: int | None) -> contextlib.AbstractContextManager[object]:
     from denoscope.foundation.threads import threads_set_to
 
     return threads_set_to(count)
-
-
-def _set_waiting_policy() -> None:
-    """Set how OpenMP threads wait, unless the user has; PyTorch reads this setting when it is imported."""
-    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
 
 
 def _fail(message: str) -> typing.NoReturn:

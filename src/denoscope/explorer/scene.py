@@ -206,5 +206,5 @@ _WORDS: dict[Any, str] = {
     _switch: "0 or 1",
     _at_most_one: "an integer, the class of all noises",
     _decimal: f"a decimal number, 1 to {LARGEST_SCALE}",
-    str: "a text",
+    str: "a string",
 }

@@ -24,7 +24,7 @@ def check_values(results: Mapping[Any, Any], name: str, kind: type, measure: str
 def check_label(label: Any) -> None:
     """Refuse a label that is not a text."""
     if label is not None and not isinstance(label, str):
-        raise UserError(f"label is {describe(label)}; allowed: a text")
+        raise UserError(f"label is {describe(label)}; allowed: a string")
 
 
 def check_drawing(ax: Any, result: Any, measure: str, kind: type = xarray.Dataset, *variables: str) -> None:

@@ -9,12 +9,14 @@ import numpy as np
 from denoscope.dynamics.boundaries.boundary_dimension import BoundaryDimension
 from denoscope.dynamics.boundaries.uncertainty_exponent import UncertaintyExponent
 from denoscope.figures.arguments import check_drawing
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@calls_checked
 def draw_boundary_dimension(ax: Axes, result: BoundaryDimension) -> Axes:
     """Draw the number of boxes with more than one label over their side, and the fitted line.
 
@@ -38,6 +40,7 @@ def draw_boundary_dimension(ax: Axes, result: BoundaryDimension) -> Axes:
     return ax
 
 
+@calls_checked
 def draw_uncertainty(ax: Axes, result: UncertaintyExponent) -> Axes:
     """Draw the share of points whose neighbour at distance ε has another label, with intervals, and the fitted line.
 

@@ -13,13 +13,14 @@ from denoscope.dynamics.trajectories.similarity import SimilarityMatrix
 from denoscope.dynamics.trajectories.trajectory_distances import TrajectoryDistances
 from denoscope.figures import plots
 from denoscope.figures.arguments import check_drawing
-from denoscope.foundation.arguments import arguments_checked
+from denoscope.foundation.arguments import arguments_checked, calls_checked
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@calls_checked
 def draw_path(ax: Axes, result: PathGeometry) -> Axes:
     """Draw the step lengths of a `path_geometry`, and on a second axis the angles between a step and the next.
 
@@ -69,6 +70,7 @@ def draw_speed(ax: Axes, result: PathGeometry, *, label: str | None = None) -> A
     return ax
 
 
+@calls_checked
 def draw_distances(ax: Axes, result: TrajectoryDistances) -> Axes:
     """Draw `trajectory_distances` as a matrix, trajectories of a in rows and of b in columns.
 

@@ -15,11 +15,13 @@ from denoscope.dynamics.statistics.arguments import parse_points
 from denoscope.figures import plots
 from denoscope.figures.arguments import check_drawing, check_label, check_values
 from denoscope.figures.plots import check_axis
+from denoscope.foundation.arguments import calls_checked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@calls_checked
 def draw_orbit_diagram(ax: Axes, result: OrbitDiagram) -> Axes:
     """Draw all values of an `orbit_diagram` over their parameters."""
     check_drawing(ax, result, "orbit_diagram", OrbitDiagram)
@@ -29,6 +31,7 @@ def draw_orbit_diagram(ax: Axes, result: OrbitDiagram) -> Axes:
     return ax
 
 
+@calls_checked
 def draw_orbit(ax: Axes, states: Any) -> Axes:
     """Draw the distance by which each iteration of an orbit [iteration, …] moves its state, which falls if the orbit settles."""
     check_axis(ax)
@@ -39,6 +42,7 @@ def draw_orbit(ax: Axes, states: Any) -> Axes:
     return ax
 
 
+@calls_checked
 def draw_lyapunov(ax: Axes, result: Mapping[float, Lyapunov], *, label: str | None = None) -> Axes:
     """Draw the largest Lyapunov exponent for each parameter with its interval, if it has one, and a dashed line at 0."""
     check_drawing(ax, result, "lyapunov for each parameter, {parameter: lyapunov(…)}", Mapping)
@@ -64,6 +68,7 @@ def draw_lyapunov(ax: Axes, result: Mapping[float, Lyapunov], *, label: str | No
     return ax
 
 
+@calls_checked
 def draw_recurrence(ax: Axes, result: Recurrence) -> Axes:
     """Draw the recurrence matrix: a dot for each pair of times whose states are close."""
     check_drawing(ax, result, "recurrence", Recurrence)
@@ -74,6 +79,7 @@ def draw_recurrence(ax: Axes, result: Recurrence) -> Axes:
     return ax
 
 
+@calls_checked
 def draw_correlation_sum(ax: Axes, result: CorrelationDimension) -> Axes:
     """Draw the correlation sum over the radius, both logarithmic, with the fitted range thick and its slope in the legend."""
     check_drawing(ax, result, "correlation_dimension", CorrelationDimension)

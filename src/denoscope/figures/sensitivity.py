@@ -17,7 +17,7 @@ from denoscope.dynamics.trajectories.divergence_of import X
 from denoscope.dynamics.trajectories.gaussian_theory import GaussianTheory
 from denoscope.figures import plots
 from denoscope.figures.arguments import check_drawing, check_values
-from denoscope.foundation.arguments import arguments_checked
+from denoscope.foundation.arguments import arguments_checked, calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
 
@@ -61,6 +61,7 @@ def draw_divergence(ax: Axes, result: xarray.Dataset, *, theory: GaussianTheory 
     return ax
 
 
+@calls_checked
 def draw_sweep(ax: Axes, result: EpsilonSweep) -> Axes:
     """Draw the growth of an `epsilon_sweep` over epsilon, with the middle half of the pairs, and its plateau shaded.
 
@@ -83,6 +84,7 @@ def draw_sweep(ax: Axes, result: EpsilonSweep) -> Axes:
     return ax
 
 
+@calls_checked
 def draw_exponents(
     ax: Axes, spectra: Mapping[str, np.ndarray], *, theory: Mapping[str, GaussianTheory] | None = None
 ) -> Axes:
@@ -112,6 +114,7 @@ def draw_exponents(
     return ax
 
 
+@calls_checked
 def draw_expansion(ax: Axes, result: LocalExpansion) -> Axes:
     """Draw the rates of a `local_expansion` over the steps, one line for each direction of the frame."""
     check_drawing(ax, result, "local_expansion", LocalExpansion)
@@ -124,6 +127,7 @@ def draw_expansion(ax: Axes, result: LocalExpansion) -> Axes:
     return ax
 
 
+@calls_checked
 def draw_basins(
     ax: Axes, result: xarray.Dataset, *, colors: Sequence[str] = SystemConfig.class_colors
 ) -> Axes:
@@ -139,6 +143,7 @@ def draw_basins(
     return plots.draw_plane(ax, labels, u, v, colors=colors, certainty=certainty)
 
 
+@calls_checked
 def draw_growth(ax: Axes, result: xarray.Dataset) -> Axes:
     """Draw the larger exponent of a `plane_growth` at every point of the plane."""
     check_drawing(ax, result, "plane_growth", xarray.Dataset, "growth")

@@ -1,24 +1,26 @@
-"""Decorators for public functions: one checks the types of arguments, one accepts `num_steps` for `steps`."""
+"""Decorators for public functions: they check calls and the types of arguments, and accept `num_steps` for `steps`."""
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import os
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from denoscope.foundation.errors import UserError
+from denoscope.foundation.errors import UserError, WrongCallError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 
 P = typing.ParamSpec("P")
 R = typing.TypeVar("R")
+C = typing.TypeVar("C", bound=Callable[..., Any])
 Test = Callable[[Any], bool]
 
 _PATHS = (Path, os.PathLike, os.PathLike[str])
@@ -32,13 +34,42 @@ _DESCRIPTIONS = {
     "ModelConfig": "a ModelConfig",
     "LeNet5": "a LeNet5",
     "DigitsCNN": "a DigitsCNN",
-    "dtype": "a torch.dtype",
 }
 """How messages describe an instance of each class, and where to get one."""
 
 
+def calls_checked(target: C) -> C:
+    """The function or class, which then refuses calls with unknown, missing or superfluous arguments.
+
+    >>> @calls_checked
+    ... def run(x, *, steps=50):
+    ...     return x, steps
+    >>> run(1, stepz=3)
+    Traceback (most recent call last):
+    denoscope.foundation.errors.WrongCallError: run() has no argument 'stepz'; did you mean steps?
+
+    Raises: UserError, also a TypeError, with the name of the function, the argument and the nearest one that exists.
+    """
+    if isinstance(target, type):
+        init = vars(target)["__init__"]
+        setattr(target, "__init__", _calls_checked(init, target.__name__))  # noqa: B010
+        return target
+    return typing.cast(C, _calls_checked(target, target.__name__))
+
+
+def _calls_checked(function: Callable[P, R], name: str) -> Callable[P, R]:
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        _bound(name, signature, args, kwargs)
+        return function(*args, **kwargs)
+
+    return checked
+
+
 def arguments_checked(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, which then refuses arguments whose type its annotations exclude.
+    """The function, which then refuses wrong calls, as `calls_checked`, and types that its annotations exclude.
 
     The check covers booleans, strings, paths, functions, mappings, lists of strings and instances of the package's own
     classes. Numbers and arrays come in many types; the function checks those itself.
@@ -55,13 +86,13 @@ def arguments_checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        # The call itself reports missing and unknown arguments, as for any function.
-        given = signature.bind_partial(*args).arguments if args else {}
-        for name, value in {**given, **kwargs}.items():
+        given = _bound(function.__name__, signature, args, kwargs)
+        for name, value in given.items():
             allowed = rules().get(name)
             if allowed and not any(test(value) for test, _ in allowed):
                 words = " or ".join(dict.fromkeys(text for _, text in allowed))
-                raise UserError(f"{spelled(name)} is {describe(value)}; allowed: {words}")
+                remedy = _remedy(name, given, allowed)
+                raise UserError(f"{spelled(name)} is {describe(value)}; allowed: {words}{remedy}")
         return function(*args, **kwargs)
 
     return checked
@@ -93,6 +124,70 @@ def accepts_num_steps(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def _bound(
+    function: str, signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a call by their names.
+
+    Raises: WrongCallError if they do not fit the signature.
+    """
+    try:
+        return signature.bind(*args, **kwargs).arguments
+    except TypeError as error:
+        raise WrongCallError(f"{function}() {_mistake(signature, args, kwargs) or error}") from None
+
+
+def _mistake(signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """What is wrong in a call, and how to correct it; empty if it is none of the usual mistakes."""
+    parameters = [item for item in signature.parameters.values() if item.name != "self"]
+    # `self`, which a class gets by position, is not the caller's.
+    args = args[len(signature.parameters) - len(parameters) :]
+    names = [item.name for item in parameters]
+    if unknown := next((name for name in kwargs if name not in names), None):
+        return f"has no argument {unknown!r}; {_nearest(unknown, parameters)}"
+    by_position = [item.name for item in parameters if item.kind is not item.KEYWORD_ONLY]
+    if len(args) > len(by_position):
+        count = f"{len(by_position)} argument{'s' if len(by_position) != 1 else ''}"
+        others = [name for name in names if name not in (*by_position, *kwargs)]
+        surplus = describe(args[len(by_position)])
+        example = f"; name the others, such as {others[0]}={surplus}" if others else f"; leave out {surplus}"
+        return f"takes {count} by position ({', '.join(by_position)}), and got {len(args)}{example}"
+    if twice := next((name for name in by_position[: len(args)] if name in kwargs), None):
+        return f"got {twice} twice, by position and by name; give it once"
+    missing = [
+        item.name
+        for item in parameters
+        if item.default is item.empty and item.name not in (*by_position[: len(args)], *kwargs)
+    ]
+    needed = [
+        f"{item.name}=…" if item.kind is item.KEYWORD_ONLY else item.name
+        for item in parameters
+        if item.default is item.empty
+    ]
+    return f"needs {' and '.join(missing)}; call it with ({', '.join(needed)}, …)" if missing else ""
+
+
+def _nearest(unknown: str, parameters: Sequence[inspect.Parameter]) -> str:
+    """The argument that an unknown name may stand for, otherwise all that there are."""
+    names = [item.name for item in parameters]
+    # `accepts_num_steps` accepts the second name of a number of steps.
+    if any(item.name == "steps" and "Sequence" not in str(item.annotation) for item in parameters):
+        names.append("num_steps")
+    if near := difflib.get_close_matches(unknown, names, n=1):
+        return f"did you mean {near[0]}?"
+    return f"allowed: {', '.join(names)}" if names else "it takes none"
+
+
+def _remedy(name: str, given: Mapping[str, Any], allowed: Sequence[tuple[Test, str]]) -> str:
+    """How to correct a refused argument: swap it with one whose value fits there, or make a list of an iterator."""
+    own = [test for test, text in allowed if text in _DESCRIPTIONS.values()]
+    for other, value in given.items():
+        if other != name and any(test(value) for test in own):
+            return f"; {spelled(name)} and {spelled(other)} may be swapped"
+    is_list_allowed = any(test is _is_list_of_strings for test, _ in allowed)
+    return "; make a list of it: list(…)" if isinstance(given[name], Iterator) and is_list_allowed else ""
+
+
 def _resolved(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of a function as types, without those whose names are imported for type checkers only."""
     resolved = {}
@@ -119,7 +214,7 @@ def _rules(hint: Any) -> list[tuple[Test, str]]:
     if hint is bool:
         return [(lambda value: isinstance(value, (bool, np.bool_)), "True or False")]
     if hint is str:
-        return [(lambda value: isinstance(value, str), "a text")]
+        return [(lambda value: isinstance(value, str), "a string")]
     if hint in _PATHS:
         return [(_is_path, "a path")]
     origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
@@ -128,7 +223,7 @@ def _rules(hint: Any) -> list[tuple[Test, str]]:
     if origin is Mapping:
         return [(lambda value: isinstance(value, Mapping), "a mapping")]
     if origin in (Sequence, Iterable) and arguments == (str,):
-        return [(_is_list_of_strings, "texts in a list")]
+        return [(_is_list_of_strings, "a list of strings")]
     if isinstance(hint, type) and hint.__name__ in _DESCRIPTIONS:
         return [(lambda value: isinstance(value, hint), _DESCRIPTIONS[hint.__name__])]
     return []

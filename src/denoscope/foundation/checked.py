@@ -26,7 +26,7 @@ _WORDS: dict[Any, tuple[str, str]] = {
     int: ("an integer", "integers"),
     float: ("a finite number", "finite numbers"),
     bool: ("True or False", "True or False"),
-    str: ("a text", "texts"),
+    str: ("a string", "strings"),
     Path: ("a path", "paths"),
 }
 """How messages describe one value of a type, and several."""

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from denoscope.foundation import html_repr
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import differences, flat
 from denoscope.foundation.progress import Progress
@@ -34,6 +35,7 @@ IDENTITY = "identity"
 """The attribute that holds everything that determines the numbers, as a dictionary of JSON values."""
 
 
+@calls_checked
 @dataclass(frozen=True)
 class Checkpoint:
     """The file to which a long measure saves its work, and from which it resumes.

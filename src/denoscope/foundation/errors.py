@@ -9,6 +9,14 @@ class UserError(ValueError):
         super().__init__(str(message).replace("\n", " ").replace("\r", " "))
 
 
+class WrongCallError(UserError, TypeError):
+    """A call with an unknown, a missing or a superfluous argument, which Python itself reports as a TypeError."""
+
+
+class UnknownIndexError(UserError, IndexError):
+    """An index beyond the end of a sequence; iteration over a sequence ends with an IndexError."""
+
+
 class UnknownKeyError(UserError, KeyError):
     """A key that a mapping does not have, such as a layer that was not recorded."""
 

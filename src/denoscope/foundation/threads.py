@@ -1,17 +1,24 @@
-"""The number of CPU threads that PyTorch and the linear algebra of NumPy and SciPy compute with."""
+"""The CPU threads of PyTorch, NumPy and SciPy: how many there are, and how they wait for each other."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-from threadpoolctl import threadpool_limits
+SPIN_COUNT = "10000"
+"""How often a waiting thread checks before it sleeps: without checks, network calls with few rows take twice as long."""
+WAITING = frozenset({"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"})
+"""The environment variables that say how OpenMP threads wait."""
 
 
 @contextmanager
 def threads_set_to(count: int) -> Iterator[int]:
     """Compute with this number of threads while the block runs."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
     former = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -19,3 +26,12 @@ def threads_set_to(count: int) -> Iterator[int]:
             yield count
     finally:
         torch.set_num_threads(former)
+
+
+def limit_spinning() -> None:
+    """Limit how long OpenMP threads spin, unless the user has set how they wait.
+
+    OpenMP reads the environment when PyTorch loads it; a later setting would reach child processes alone.
+    """
+    if "torch" not in sys.modules and not WAITING & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from denoscope.foundation.errors import UserError
@@ -87,7 +87,7 @@ def parse_choice(value: Any, name: str, choices: Iterable[str]) -> str:
 def describe(value: Any) -> str:
     """The repr of a value if it is short, otherwise its type, for use in a message."""
     try:
-        text = repr(value)
+        text = "" if isinstance(value, Generator) else repr(value)
     except ValueError:  # an integer with more digits than Python converts to a string
         text = ""
     if 0 < len(text) <= 60 and "\n" not in text:

@@ -70,8 +70,12 @@ def identity(tensor: torch.Tensor) -> dict[str, Any]:
     return {"shape": list(tensor.shape), "sha256": tensor_files.sha256(tensor.double())}
 
 
-def load(value: Any) -> torch.Tensor:
+def load(value: Any, where: str, *, masks: bool) -> torch.Tensor:
     """The floating-point tensor of a value that is not a recording.
+
+    Args:
+        where: the intervention, with which messages begin.
+        masks: booleans count as 0 and 1.
 
     Raises: UserError if the value holds no numbers, or one that is not finite.
     """
@@ -81,15 +85,30 @@ def load(value: Any) -> torch.Tensor:
     # RuntimeError: integers of many digits.
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise UserError(
-            f"the value of an intervention is {describe(content)}; allowed: a number or a regular list of numbers"
+            f"{where}: the value is {describe(content)}; allowed: a number or a regular list of numbers"
         ) from error
-    if tensor.is_complex() or tensor.numel() == 0 or not tensor.isfinite().all():
-        kind = str(tensor.dtype).removeprefix("torch.")
+    kind = str(tensor.dtype).removeprefix("torch.")
+    described = f"{kind} {list(tensor.shape)}" if tensor.ndim else describe(tensor.item())
+    if _holds_booleans(content) and not masks:
         raise UserError(
-            f"the value {list(tensor.shape)} of {kind} of an intervention is empty, complex or not finite; allowed: "
-            "finite real numbers"
+            f"{where}: the value is a boolean mask {list(tensor.shape)}; allowed: finite real numbers; to restrict where "
+            "it applies, use channels=, heads= or tokens="
         )
+    if tensor.numel() == 0 or tensor.is_complex():
+        raise UserError(
+            f"{where}: the value is {'complex' if tensor.numel() else 'empty'} ({described}); allowed: finite real numbers"
+        )
+    if wrong := int((~tensor.isfinite()).sum()):
+        found = "NaN" if tensor.isnan().any() else "infinite"
+        what = f"{found} in {wrong} of its {tensor.numel()} numbers" if tensor.ndim else found
+        raise UserError(f"{where}: the value is {what}; allowed: finite real numbers")
     return tensor if tensor.is_floating_point() else tensor.double()
+
+
+def _holds_booleans(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return value.dtype == torch.bool
+    return any(map(_holds_booleans, value)) if isinstance(value, list | tuple) else isinstance(value, bool)
 
 
 def _read(path: Path) -> Any:

@@ -20,6 +20,10 @@ from denoscope.interventions.source_recording import SourceRecording
 
 Function = Callable[[torch.Tensor, NetworkCall], torch.Tensor]
 Source = str | Mapping[str, str] | None
+NAMES_NEEDED = (
+    "it depends on the samples' names, which an array lacks; give ds.denoise, ds.sample or ds.gradient names=[…], or "
+    "noises with names (x.subset(…) instead of x.batch(…)); ds.record names them itself"
+)
 
 
 class Operation(ABC):
@@ -65,19 +69,20 @@ class Numeric(Kind):
 
     numbers: torch.Tensor
     value: torch.Tensor
+    masks: ClassVar[bool] = False
+    """Whether booleans make sense as numbers."""
     allowed: ClassVar[str] = (
         "a number, a list, an array or a tensor, or the path of a .pt, .npy or .safetensors file"
     )
 
     @staticmethod
     def takes(value: Any) -> bool:
-        if value is None or isinstance(value, bool):
-            return False
-        return operands.is_path(value) or not isinstance(value, str)
+        is_numeric = isinstance(value, int | float | list | torch.Tensor) and not isinstance(value, bool)
+        return is_numeric or operands.is_path(value)
 
     @classmethod
     def at(cls, site: Site, value: Any, source: Source) -> Self:  # noqa: ARG003
-        loaded = operands.load(value)
+        loaded = operands.load(value, site.name, masks=cls.masks)
         return cls(site, site.region.spread(loaded), loaded)
 
     def identity(self) -> Any:
@@ -104,6 +109,8 @@ class Add(Numeric):
 
 class Scale(Numeric):
     """The state times the numbers."""
+
+    masks = True
 
     def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:  # noqa: ARG002
         return state * self.like(state)
@@ -216,7 +223,7 @@ class Swap(Kind):
 
     def check_samples(self, names: Sequence[str]) -> None:
         if not isinstance(self.source, str) and "" in names:
-            raise UserError(f"{self.site.name}: samples are identified by their names; give names=[…]")
+            raise UserError(f"{self.site.name}: {NAMES_NEEDED}")
         written = self.site.scope.samples
         self.recording.check_samples([self._source(name) for name in names if not written or name in written])
 

@@ -31,7 +31,7 @@ class SourceRecording:
 
     def __init__(self, path: Path):
         if not os.path.exists(path):  # unlike Path.exists, it raises no error if a name is too long
-            raise UserError(f"{path}: there is no such recording")
+            raise UserError(f"{path}: there is no such recording; {formats.MADE_BY}")
         self.path = path
         self.dataset = formats.open_dataset(LocalStore(path))
         self.samples = [str(name) for name in self.dataset["sample"].to_numpy()]

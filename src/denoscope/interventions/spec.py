@@ -12,11 +12,12 @@ from typing import Any, Literal, get_args
 import torch
 
 from denoscope.foundation import html_repr
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.interventions import operands
-from denoscope.interventions.operations import KINDS, Call, Function, Kind, qualified_name
+from denoscope.interventions.operations import KINDS, Call, Function, Kind, Numeric, qualified_name
 from denoscope.interventions.site import Scope
 
 Do = Literal["set", "add", "scale", "ablate", "swap", "project_out", "noise"]
@@ -25,6 +26,7 @@ _PLACES = ("steps", "calls", "heads", "channels", "tokens")
 _NAMES = ("at", "branches", "samples")
 
 
+@calls_checked
 @dataclass(frozen=True, repr=False)
 class Intervention:
     """A change of the states at an address, or at all addresses that queries match, while a network runs.
@@ -86,6 +88,8 @@ class Intervention:
             )
         if not self.kind.takes(self.value):
             raise UserError(f"{self}: the value is {describe(self.value)}; allowed: {self.kind.allowed}")
+        if issubclass(self.kind, Numeric) and not operands.is_path(self.value):
+            operands.load(self.value, str(self), masks=self.kind.masks)
         if self.source is not None and self.do != "swap":
             raise UserError(
                 f"{self}: source is {describe(self.source)}, but only swap has a source; leave it out"
@@ -145,7 +149,7 @@ def _as_text(name: str, value: Any) -> str | None:
     indices = [value] if isinstance(value, int) else _listed(value)
     if not indices or not all(isinstance(item, int) and not isinstance(item, bool) for item in indices):
         raise UserError(
-            f"{name!r} of an intervention is {describe(value)}; allowed: integers, or a text such as '0:8'"
+            f"{name!r} of an intervention is {describe(value)}; allowed: integers, or a string such as '0:8'"
         )
     return ",".join(map(str, indices))
 

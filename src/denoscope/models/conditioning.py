@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from denoscope.foundation import html_repr, tensor_files
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe, parse_real
@@ -22,6 +23,7 @@ UNCONDITIONAL = "uncond."
 GUIDED = ("uncond", "cond")
 
 
+@calls_checked
 @dataclass(frozen=True, eq=False, repr=False)
 class Condition:
     """Further inputs of the network by name, with one row per sample or one row for all.

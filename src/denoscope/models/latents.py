@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.validation import describe, parse_integer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
+@calls_checked
 def decode(
     source: Any, latents: Values, *, batch_size: int = 8, height: int | None = None, width: int | None = None
 ) -> torch.Tensor:

@@ -79,10 +79,10 @@ def load(
     Raises:
         UserError: if the source is not found, or saying why it cannot be downloaded or what it lacks.
     """
+    precision = _parse_dtype(dtype)
     matmul_precision.before_cuda_starts()
     network, own_scheduler, name = _components(source, variant)
     family = _check_unpacked(known_family(type(network)), name)
-    precision = _parse_dtype(dtype)
     owned = not isinstance(source, nn.Module) and not _is_pipeline(source)
     place = resolve_device(device) if owned or device != "auto" else None
     if owned:
@@ -266,5 +266,5 @@ def _parse_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
         return None
     resolved = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if not (isinstance(resolved, torch.dtype) and resolved.is_floating_point):
-        raise UserError(f"{spelled('dtype')} is {dtype!r}; allowed: {DTYPES}")
+        raise UserError(f"{spelled('dtype')} is {describe(dtype)}; allowed: {DTYPES}")
     return resolved

@@ -98,11 +98,23 @@ def as_state(x: Any, *, shape: Shape | None, name: str) -> torch.Tensor:
 def _check_finite(values: torch.Tensor, name: str) -> None:
     """Refuse values that are not finite, or so large that float32 overflows in a step."""
     if not values.isfinite().all():
-        raise UserError(f"{spelled(name)} holds NaN or Inf; allowed: finite numbers")
+        raise UserError(f"{spelled(name)} holds NaN or Inf{in_rows(values)}; allowed: finite numbers")
     if values.numel() and values.abs().max() > LARGEST:
         raise UserError(
             f"{spelled(name)} holds values beyond ±{LARGEST:.0e}, which overflow in float32; scale them down"
         )
+
+
+def in_rows(values: torch.Tensor) -> str:
+    """Which of several states [n, C, H, W] hold a value that is not finite, in words; nothing of one state."""
+    if values.ndim != 4 or len(values) == 1:
+        return ""
+    wrong = (~values.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
+    return (
+        f" in row {wrong[0]}"
+        + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else "")
+        + f" of {len(values)}"
+    )
 
 
 def as_floats(x: Any, name: str, allowed: str) -> torch.Tensor:

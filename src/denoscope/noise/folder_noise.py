@@ -176,6 +176,6 @@ def _column(folder: Path, key: str, values: list[Any]) -> np.ndarray:
     texts = [value for value in values if isinstance(value, str)]
     if column.dtype == object or len(texts) not in (0, len(values) - values.count(None)):
         raise UserError(
-            f"{folder}: its JSON files give {key} as {describe(values)}; allowed: all numbers of 64 bits, or all texts"
+            f"{folder}: its JSON files give {key} as {describe(values)}; allowed: all numbers of 64 bits, or all strings"
         )
     return column

@@ -15,7 +15,7 @@ from typing import Any, overload
 import numpy as np
 import torch
 
-from denoscope.foundation.errors import UserError
+from denoscope.foundation.errors import UnknownIndexError, UserError
 from denoscope.foundation.html_repr import table, thumbnail
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe, parse_integer
@@ -168,7 +168,7 @@ class Names(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
         if isinstance(index, slice):
             return tuple(self.noises._name(k) for k in range(len(self))[index])
-        return self.noises._name(range(len(self))[index])
+        return self.noises._name(_position(index, len(self)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, str):
@@ -235,6 +235,23 @@ def check_shape(shape: Any) -> Shape:
     return channels, height, width
 
 
+def check_not_swapped(count: Any, name: str, shape: Any) -> None:
+    """Refuse a number of noises and a shape in the wrong order.
+
+    Args:
+        name: the argument `count`, as Python spells it.
+    """
+    if _is_triple(count) and not _is_triple(shape):
+        raise UserError(
+            f"{spelled(name)} is {describe(count)} and {spelled('shape')} is {describe(shape)}; they may be swapped: "
+            f"{name} comes first"
+        )
+
+
+def _is_triple(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 3
+
+
 def _position(index: Any, count: int) -> int:
     """An index counted from 0, where a negative one counts from the end."""
     if isinstance(index, (bool, np.bool_)):
@@ -243,6 +260,11 @@ def _position(index: Any, count: int) -> int:
         )
     try:
         return range(count)[operator.index(index)]
+    except IndexError:
+        allowed = (
+            f"0 to {count - 1}, or -{count} to -1 from the end" if count else "none, since there is no noise"
+        )
+        raise UnknownIndexError(f"an index is {describe(index)}; allowed: {allowed}") from None
     except TypeError:
         raise UserError(
             f"an index is {describe(index)}; allowed: an integer; x.subset takes several"

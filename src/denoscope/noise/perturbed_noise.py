@@ -11,11 +11,12 @@ import torch
 
 from denoscope.config import DefaultConfig
 from denoscope.foundation import tensor_files
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_integer, parse_real
 from denoscope.noise.directions import LARGEST, Directions, direction, normal, parse_directions, simplex
-from denoscope.noise.noise_set import NoiseSet, Shape, check_shape
+from denoscope.noise.noise_set import NoiseSet, Shape, check_not_swapped, check_shape
 
 ROUNDS = 8
 """The most corrections of a step for rounding; each divides its error by about the size of an epsilon of float32."""
@@ -102,6 +103,7 @@ class PerturbedNoise(NoiseSet):
         return short if float(short) == self.epsilon else repr(self.epsilon)
 
 
+@calls_checked
 def perturbed(
     num_perturbations: int,
     shape: Shape,
@@ -124,6 +126,7 @@ def perturbed(
     Raises: UserError if float32 cannot represent the distance to one part in a thousand, or the directions do not fit.
         The distances of the first thousand are checked here, those of others when they are read.
     """
+    check_not_swapped(num_perturbations, "num_perturbations", shape)
     shape = check_shape(shape)
     count = parse_integer(num_perturbations, "num_perturbations", minimum=1)
     noises = PerturbedNoise(

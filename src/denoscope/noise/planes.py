@@ -12,12 +12,13 @@ import torch
 
 from denoscope.config import DefaultConfig, Geometry
 from denoscope.foundation import memory
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import check_flag, parse_choice, parse_integer, parse_real
 from denoscope.noise.coercion import as_state
 from denoscope.noise.directions import LARGEST
-from denoscope.noise.noise_set import Shape, check_shape
+from denoscope.noise.noise_set import Shape, check_not_swapped, check_shape
 from denoscope.noise.plane_axes import parse_pair
 from denoscope.noise.plane_frame import AnchoredFrame, PlaneFrame, SeededFrame
 from denoscope.noise.plane_noise import PlaneNoise
@@ -34,6 +35,7 @@ TICK_BYTES = 24
 """The memory of one coordinate along an axis while the coordinates are made."""
 
 
+@calls_checked
 def plane(
     counts: tuple[int, int],
     shape: Shape,
@@ -70,6 +72,7 @@ def plane(
         length), if a length exceeds the circumference of the sphere, or if the memory does not hold the coordinates along
         an axis.
     """
+    check_not_swapped(counts, "counts", shape)
     shape, geometry = check_shape(shape), parse_geometry(geometry)
     seeds = parse_pair(direction_seeds, "direction_seeds", parse_integer)
     least = 3 if geometry == "spherical" else 2
@@ -85,6 +88,7 @@ def plane(
     return on_frame(counts, lengths, center, frame, geometry, endpoint)
 
 
+@calls_checked
 def plane_through(
     first: Any,
     second: Any,

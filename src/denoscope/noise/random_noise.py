@@ -10,9 +10,10 @@ import torch
 
 from denoscope.config import SystemConfig
 from denoscope.foundation import random_streams
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.validation import parse_integer
 from denoscope.noise.directions import normal
-from denoscope.noise.noise_set import NoiseSet, Shape, check_shape
+from denoscope.noise.noise_set import NoiseSet, Shape, check_not_swapped, check_shape
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,6 +43,7 @@ class RandomNoise(NoiseSet):
         return {"kind": "random", "num_samples": self.num_samples, "seed": self.seed}
 
 
+@calls_checked
 def random(num_samples: int, shape: Shape, *, seed: int = SystemConfig.seed) -> RandomNoise:
     """Independent standard normal noises; noise k does not depend on `num_samples`.
 
@@ -51,6 +53,7 @@ def random(num_samples: int, shape: Shape, *, seed: int = SystemConfig.seed) -> 
     >>> x.batch(range(4)).shape
     torch.Size([4, 1, 28, 28])
     """
+    check_not_swapped(num_samples, "num_samples", shape)
     return RandomNoise(
         num_samples=parse_integer(num_samples, "num_samples", minimum=1),
         shape=check_shape(shape),

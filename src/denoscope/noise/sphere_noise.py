@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from denoscope.config import SystemConfig
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.validation import parse_integer, parse_real
 from denoscope.noise.directions import LARGEST, direction
-from denoscope.noise.noise_set import NoiseSet, Shape, check_shape
+from denoscope.noise.noise_set import NoiseSet, Shape, check_not_swapped, check_shape
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,6 +47,7 @@ class SphereNoise(NoiseSet):
         return "sphere"
 
 
+@calls_checked
 def sphere(
     num_samples: int, shape: Shape, *, radius: float | None = None, seed: int = SystemConfig.seed
 ) -> SphereNoise:
@@ -54,6 +56,7 @@ def sphere(
     Args:
         radius: √(C·H·W) by default, the root mean square norm of standard normal noises.
     """
+    check_not_swapped(num_samples, "num_samples", shape)
     shape = check_shape(shape)
     norm = math.sqrt(math.prod(shape)) if radius is None else radius
     return SphereNoise(

@@ -126,7 +126,8 @@ class Job:
 
     def _record(self, writer: Writer, progress: RecordingProgress) -> None:
         """Record the groups that are not finished."""
-        for warning in self.inputs.x.warnings:
+        x, denoiser = self.inputs.x, self.inputs.denoiser
+        for warning in [*x.warnings, *self.inputs.loop.rounding_warnings(denoiser, x)]:
             LOGGER.warning(warning)
         finished = writer.finished
         nonfinite = {

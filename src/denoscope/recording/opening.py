@@ -8,10 +8,12 @@ from typing import Any
 
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import spelled
+from denoscope.foundation.spelling import on_command_line, spelled
 from denoscope.foundation.validation import describe
+from denoscope.models import bundled
 from denoscope.recording.recording import Recording
 from denoscope.storage import formats
+from denoscope.storage.formats import MADE_BY
 from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.plan import COMPLETE
 from denoscope.storage.stores.local import LocalStore
@@ -25,7 +27,7 @@ def open(path: str | os.PathLike[str]) -> Recording:  # noqa: A001
     """
     path = Path(path)
     if not os.path.exists(path):  # unlike Path.exists, it raises no error if a name is too long
-        raise UserError(f"{path}: no such recording")
+        raise UserError(f"{path}: no such recording; {_remedy(path)}")
     return Recording(path, formats.open_dataset(LocalStore(path)))
 
 
@@ -45,6 +47,13 @@ def parse_recording(given: Any, name: str = "recording") -> Recording:
             "path of one"
         )
     return open(given)
+
+
+def _remedy(path: Path) -> str:
+    if str(path) in bundled.names():
+        model = f"--model {path}" if on_command_line() else f"ds.load({str(path)!r})"
+        return f"a bundled model has that name: {model}"
+    return MADE_BY
 
 
 def check_finished(rec: Recording) -> None:

@@ -80,7 +80,7 @@ def gradient(
     loop = Loop(
         steps=steps, noise=noise, noise_seed=noise_seed, lanes=lanes, sampler_dtype=sampler_dtype, tf32=tf32
     )
-    x, names = states_and_names(denoiser, x_T, names)
+    x, names = states_and_names(denoiser, x_T, names, loop)
     names = _distinct(names, len(x), noise)
     applied, nudge = loop.applied(denoiser, as_interventions(interventions), condition), None
     if wrt == X_T:

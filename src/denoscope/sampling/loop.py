@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
 
 import torch
 
 from denoscope.config import InferenceConfig, SystemConfig
-from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
+from denoscope.foundation.arguments import accepts_num_steps, arguments_checked, calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.queries import as_queries
 from denoscope.hooks.tapped_network import Network, TappedNetwork
@@ -23,6 +24,7 @@ from denoscope.sampling.lanes import Lanes
 from denoscope.sampling.settings import Loop, NoiseKind, SamplerDtype
 from denoscope.sampling.step import Step, joined
 
+LOGGER = logging.getLogger(__name__)
 NAMES_NEEDED = (
     "independent noise depends on the samples' names, which an array lacks; give names=[…], or noises with names "
     "(x.subset(…) instead of x.batch(…))"
@@ -91,7 +93,7 @@ def denoise(
         timesteps=timesteps,
         sigmas=sigmas,
     )
-    x, names = states_and_names(denoiser, x_T, names)
+    x, names = states_and_names(denoiser, x_T, names, loop)
     queries = as_queries(layers)
     tapped = denoiser.chosen_layers(queries, condition.inputs) if queries else []
     applied = loop.applied(denoiser, as_interventions(interventions), condition)
@@ -100,6 +102,7 @@ def denoise(
 
 
 @accepts_num_steps
+@calls_checked
 def sample(
     denoiser: Denoiser,
     x_T: NoiseLike,
@@ -195,7 +198,7 @@ def steps_of(
 
 
 def states_and_names(
-    denoiser: Denoiser, x_T: NoiseLike, names: Sequence[str] | None
+    denoiser: Denoiser, x_T: NoiseLike, names: Sequence[str] | None, loop: Loop
 ) -> tuple[torch.Tensor, Sequence[str] | None]:
     """x_T as a tensor [n, C, H, W], and the samples' names: `names`, or those that a recording of x_T has.
 
@@ -203,6 +206,8 @@ def states_and_names(
     the interventions of sample 0.
     """
     x = as_noises(x_T, shape=denoiser.shape, name="x_T")
+    for warning in loop.rounding_warnings(denoiser, x):
+        LOGGER.warning(warning)
     if names is None and not x.has_made_up_names:
         names = sample_names(x.names)
     return x.batch(range(len(x))), names

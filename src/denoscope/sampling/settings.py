@@ -17,6 +17,8 @@ from denoscope.interventions.spec import Intervention
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.schedulers import Scheduler
+from denoscope.noise.noise_set import NoiseSet
+from denoscope.noise.rounding import rounding_warnings
 
 NoiseKind = Literal["common", "independent"]
 SamplerDtype = Literal["auto", "float32", "float64"]
@@ -104,6 +106,11 @@ class Loop:
         """The precision of the states between steps."""
         dtypes = {"auto": denoiser.dtype, "float32": torch.float32, "float64": torch.float64}
         return dtypes[self.sampler_dtype]
+
+    def rounding_warnings(self, denoiser: Denoiser, x: NoiseSet) -> list[str]:
+        """One line if noises that differ become equal in the precision of the states, with the remedy."""
+        precision = self.state_dtype(denoiser)
+        return rounding_warnings(x, precision, "dtype" if precision == denoiser.dtype else "sampler_dtype")
 
     def rows_of_whole_calls(self, rows: int) -> int:
         """A number of rows, rounded up to whole calls of the network."""

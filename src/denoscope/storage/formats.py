@@ -34,6 +34,9 @@ from denoscope.storage.zarr import writer as zarr_writer
 if TYPE_CHECKING:
     import xarray
 
+MADE_BY = "ds.record(denoiser, x, 'run.zarr') or `denoscope record` makes one"
+"""The remedy where there is no recording."""
+
 
 class Layout(Protocol):
     """The functions and names that describe a recording of one format."""
@@ -142,7 +145,7 @@ def _no_recording(store: ByteStore) -> UserError:
             problem = next(kind.check.damaged_layout(store), f"{kind.layout.FILE.name} is damaged")
             return damaged(store, problem, {})
     if isinstance(store, LocalStore) and not os.path.exists(store.root):
-        return UserError(f"{store}: no such recording")
+        return UserError(f"{store}: no such recording; {MADE_BY}")
     files = " or ".join(kind.layout.FILE.name for kind in FORMATS.values())
     return UserError(f"{store} is not a recording: it has no {files} with the format {FORMAT!r}")
 

@@ -198,12 +198,21 @@ def test_invalid_options_are_refused(recorded, options, line):
         dynamics.divergence(recorded, **options)
 
 
+def test_a_missing_noise_floor_is_logged_and_stands_in_the_result(recorded, caplog):
+    warnings = dynamics.divergence(recorded).attrs["warnings"]
+    assert [record.message for record in caplog.records] == warnings[:1]
+    assert warnings[0].endswith(f"denoscope verify precision --path {recorded.path}")
+    assert caplog.records[0].name.startswith("denoscope.")
+
+
 def test_a_recording_or_its_path_is_accepted(recorded):
     expected = dynamics.divergence(ds.open(recorded.path))
     for named in (recorded.path, str(recorded.path)):
         assert dynamics.divergence(named).identical(expected)
     for measure in (dynamics.divergence, dynamics.commitment):
-        with pytest.raises(ds.UserError, match=r"nowhere.zarr: no such recording"):
+        with pytest.raises(
+            ds.UserError, match=r"nowhere.zarr: no such recording; ds\.record\(.*`denoscope record` makes one"
+        ):
             measure("nowhere.zarr")
         with pytest.raises(ds.UserError, match=r"recording is a DataArray; allowed: .*ds\.open.*path"):
             measure(recorded.final)

@@ -15,6 +15,7 @@ from denoscope.dynamics.boundaries.filled_maps import allowed_planes
 from denoscope.dynamics.boundaries.label_plane import classes_of, parse_boxes, parse_labels, plane_origin
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_array
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.validation import parse_integer
 
 Interval = tuple[float, float]
@@ -48,6 +49,7 @@ class BasinEntropy(Result):
         return self.boundary_entropy > ABOVE_LN2
 
 
+@calls_checked
 def basin_entropy(labels: Any, *, box: int | Sequence[int] = 10, offsets: int = 1) -> BasinEntropy:
     """The mean entropy of the labels in boxes of box² cells, over all boxes and over those with more than one label.
 

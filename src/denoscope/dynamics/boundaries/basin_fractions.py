@@ -13,6 +13,7 @@ from denoscope.dynamics.boundaries.label_plane import classes_of, label_array, p
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_confidence
 from denoscope.dynamics.statistics.intervals import normal_quantile, student_quantile, wilson
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 
 BLOCKS = (3, 5, 10)
@@ -40,6 +41,7 @@ class BasinFractions(Result):
     confidence: float = 0.95
 
 
+@calls_checked
 def basin_fractions(labels: Any, *, confidence: float = 0.95) -> BasinFractions:
     """The share of each class among the labels, with Wilson intervals.
 

@@ -15,6 +15,7 @@ from denoscope.dynamics.boundaries.filled_maps import allowed_planes, more_check
 from denoscope.dynamics.boundaries.label_plane import mixed_windows, parse_boxes, parse_labels, plane_origin
 from denoscope.dynamics.result import Estimate
 from denoscope.dynamics.statistics.arguments import parse_confidence
+from denoscope.foundation.arguments import calls_checked
 
 FULL = 0.95
 """Share of mixed windows above which a count measures the area of the plane rather than the boundary."""
@@ -39,6 +40,7 @@ class BoundaryDimension(Estimate):
     mixed_share: np.ndarray
 
 
+@calls_checked
 def boundary_dimension(
     labels: Any, *, boxes: Sequence[int] = (5, 10, 20, 30), seed: int = 0, confidence: float = 0.95
 ) -> BoundaryDimension:

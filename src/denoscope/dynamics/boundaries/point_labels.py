@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from denoscope.dynamics.statistics.arguments import parse_array
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.html_repr import table
 
 
+@calls_checked
 @dataclass(frozen=True, eq=False, repr=False)
 class PointLabels:
     """A function from points [n, d] to labels [n], with a description of everything that determines the labels.

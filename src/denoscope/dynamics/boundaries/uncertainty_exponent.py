@@ -23,6 +23,7 @@ from denoscope.dynamics.boundaries.point_labels import PointLabels
 from denoscope.dynamics.result import Estimate
 from denoscope.dynamics.statistics.arguments import parse_array, parse_confidence, random_generator
 from denoscope.dynamics.statistics.intervals import wilson
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.checksum import checksum_of_json
 from denoscope.foundation.errors import UserError
@@ -60,6 +61,7 @@ class UncertaintyExponent(Estimate):
         return self.dimension - self.value
 
 
+@calls_checked
 def uncertainty_exponent(
     label_of: Callable[[np.ndarray], Any],
     points: Any,
@@ -124,6 +126,7 @@ def uncertainty_exponent(
     return _exponent(label, distances, points.shape[1], seed, confidence, point_labels.origin)
 
 
+@calls_checked
 def uncertainty_exponent_of(
     labels: Any,
     neighbour_labels: Any,

@@ -26,6 +26,7 @@ from denoscope.dynamics.boundaries.label_plane import (
 )
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_array, random_generator
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 
@@ -65,6 +66,7 @@ class Verdict(Result):
         return f"{self.verdict}: {self.reason}"
 
 
+@calls_checked
 def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
     """Whether the boundary in a plane of labels is "fractal", "smooth", "noise" or "undecided", with the reason.
 

@@ -23,6 +23,7 @@ from denoscope.dynamics.boundaries.label_plane import (
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_array, parse_confidence
 from denoscope.dynamics.statistics.intervals import wilson
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
 from denoscope.models.classifier.labels import REJECTED
@@ -56,6 +57,7 @@ class Wada(Result):
     confidence: float = 0.95
 
 
+@calls_checked
 def wada(
     labels: Any,
     *,

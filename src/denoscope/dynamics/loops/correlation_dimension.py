@@ -23,6 +23,7 @@ from denoscope.dynamics.statistics.arguments import (
 )
 from denoscope.dynamics.statistics.intervals import student_quantile
 from denoscope.dynamics.statistics.pairwise import check_theiler
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
@@ -68,6 +69,7 @@ class CorrelationDimension(Estimate):
     bound: float
 
 
+@calls_checked
 def correlation_dimension(
     points: Any, *, theiler: int = 0, radii: tuple[float, float] | None = None, confidence: float = 0.95
 ) -> CorrelationDimension:

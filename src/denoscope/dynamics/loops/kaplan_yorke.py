@@ -10,6 +10,7 @@ import numpy as np
 from denoscope.dynamics.loops.lyapunov import Lyapunov
 from denoscope.dynamics.result import Estimate
 from denoscope.dynamics.statistics.arguments import parse_array, parse_numbers
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 
 
@@ -18,6 +19,7 @@ class KaplanYorke(Estimate):
     """The Kaplan–Yorke (Lyapunov) dimension."""
 
 
+@calls_checked
 def kaplan_yorke(exponents: Any) -> KaplanYorke:
     """The Kaplan–Yorke dimension of Lyapunov exponents.
 

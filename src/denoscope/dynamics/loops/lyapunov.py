@@ -27,6 +27,7 @@ from denoscope.dynamics.loops.orbit_checks import precision_of_step_warnings, re
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_confidence
 from denoscope.foundation import memory, tensor_files
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_integer
@@ -60,6 +61,7 @@ class Lyapunov(Result):
     confidence: float = 0.95
 
 
+@calls_checked
 def lyapunov(
     step: Step,
     x0: Any,

@@ -20,6 +20,7 @@ from denoscope.dynamics.loops.iterated_map import (
     storable,
 )
 from denoscope.foundation import memory, tensor_files
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.foundation.progress import Progress
 from denoscope.foundation.spelling import spelled
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import xarray
 
 
+@calls_checked
 def orbit(
     step: Step,
     x0: Any,

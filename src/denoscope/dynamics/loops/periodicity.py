@@ -9,6 +9,7 @@ import numpy as np
 
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import check_not_tiny, parse_numbers
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_integer, parse_real
@@ -36,6 +37,7 @@ class Periodicity(Result):
     returns: np.ndarray
 
 
+@calls_checked
 def periodicity(states: Any, *, longest: int = 64, tolerance: float = 1e-6) -> Periodicity:
     """The period of the end of an orbit [time, …]; the period of a fixed point is 1.
 

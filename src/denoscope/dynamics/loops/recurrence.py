@@ -10,6 +10,7 @@ import numpy as np
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_rounded_points
 from denoscope.dynamics.statistics.pairwise import blocks, check_theiler, distance_quantile, resolution
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_integer, parse_real
 
@@ -40,6 +41,7 @@ class Recurrence(Result):
     longest_vertical: int
 
 
+@calls_checked
 def recurrence(
     points: Any,
     *,

@@ -10,6 +10,7 @@ import numpy as np
 from denoscope.dynamics.result import Estimate
 from denoscope.dynamics.statistics.arguments import parse_series, random_generator
 from denoscope.dynamics.statistics.intervals import median_interval
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.validation import parse_integer, parse_real
 
 LEAST_POINTS = 200
@@ -35,6 +36,7 @@ class ZeroOne(Estimate):
     frequencies: np.ndarray
 
 
+@calls_checked
 def zero_one(series: Any, *, seed: int = 0, frequencies: int = 100, damping: float = 0.0) -> ZeroOne:
     """K of the 0–1 test for chaos: near 0 for regular, near 1 for chaotic dynamics.
 

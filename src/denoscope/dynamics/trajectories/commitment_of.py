@@ -12,9 +12,11 @@ from scipy.special import entr
 from denoscope.dynamics.boundaries.label_plane import label_array
 from denoscope.dynamics.statistics.arguments import parse_numbers
 from denoscope.dynamics.statistics.intervals import wilson
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 
 
+@calls_checked
 def commitment_of(
     labels: Any, final_labels: Any, *, sigma: ArrayLike | None = None, timestep: ArrayLike | None = None
 ) -> xarray.Dataset:

@@ -9,6 +9,7 @@ import numpy as np
 
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_numbers
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 
 
@@ -20,6 +21,7 @@ class CovarianceSpectrum(Result):
     mean: np.ndarray
 
 
+@calls_checked
 def covariance_spectrum(images: Any) -> CovarianceSpectrum:
     """The eigenvalues of the covariance of images [n, C, H, W], of the data or of a model's samples (`rec.final`).
 

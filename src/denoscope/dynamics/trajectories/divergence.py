@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from denoscope.dynamics.trajectories.divergence_of import divergence_of
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import on_command_line
 from denoscope.foundation.validation import parse_real
 from denoscope.hooks.queries import as_queries
 from denoscope.recording.opening import parse_recording
@@ -17,10 +20,13 @@ from denoscope.storage.plan import COMPLETE, ESTIMATES
 if TYPE_CHECKING:
     import xarray
 
+LOGGER = logging.getLogger(__name__)
+
 ESTIMATE = "x_0_estimate"
 """The name of the scheduler's estimates of x_0 among the layers."""
 
 
+@calls_checked
 def divergence(
     recording: Recording | str | os.PathLike[str],
     *,
@@ -58,10 +64,10 @@ def divergence(
     if "noise_floor" not in recording.attrs:
         stored = "" if recording.path else "record to a store, then "
         advice = f"{stored}denoscope verify precision --path {recording.path or 'RUN.zarr'}"
-        warnings = [
-            f"no noise floor was measured: {advice}",
-            *warnings,
-        ]
+        missing = f"no noise floor was measured: {advice}"
+        if not on_command_line():  # the command shows all warnings of the result
+            LOGGER.warning(missing)
+        warnings = [missing, *warnings]
     return result.assign_attrs(recording.origin | {"threshold": threshold, "warnings": warnings})
 
 
@@ -80,7 +86,8 @@ def _bases(recording: Recording) -> list[int]:
     source = recording.dataset
     if "base" not in source.coords or not (source["epsilon"].to_numpy() > 0).any():
         raise UserError(
-            f"{recording.location} holds no perturbed noises; record some: denoscope noise perturbed, or ds.noise.perturbed"
+            f"{recording.location} holds no perturbed noises; make some with "
+            "ds.noise.perturbed or `denoscope noise perturbed`, and record them"
         )
     names, complete = source["sample"].to_numpy().tolist(), source[COMPLETE].to_numpy()
     bases = []

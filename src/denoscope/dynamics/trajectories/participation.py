@@ -19,6 +19,7 @@ from denoscope.dynamics.trajectories.similarity import (
     ratio_of_positive,
     unbiased_products,
 )
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_real
 
@@ -48,6 +49,7 @@ class Participation(Result):
     timesteps: np.ndarray | None = None
 
 
+@calls_checked
 def participation(trajectories: Any, *, variance: float = 0.9, confidence: float = 0.95) -> Participation:
     """Participation ratio and PCA dimension over the samples of trajectories [sample, state, …], in each state.
 

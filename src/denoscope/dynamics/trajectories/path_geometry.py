@@ -10,6 +10,7 @@ import numpy as np
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_numbers, parse_trajectories
 from denoscope.dynamics.trajectories.levels import state_levels
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 
 
@@ -32,6 +33,7 @@ class PathGeometry(Result):
     timesteps: np.ndarray | None = None
 
 
+@calls_checked
 def path_geometry(trajectories: Any, *, sigmas: Any = None) -> PathGeometry:
     """Length, turning angles and speed of trajectories [sample, state, …], in L2.
 

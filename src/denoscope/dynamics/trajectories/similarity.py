@@ -13,6 +13,7 @@ import torch
 from denoscope.dynamics.result import Estimate, Result
 from denoscope.dynamics.statistics.arguments import parse_confidence, parse_points
 from denoscope.dynamics.statistics.standard_errors import jackknife_reach
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
 
@@ -36,6 +37,7 @@ class Similarity(Estimate):
     debiased_interval: tuple[float, float] | None
 
 
+@calls_checked
 def linear_cka(x: Any, y: Any, *, confidence: float = 0.95) -> Similarity:
     """Linear centered kernel alignment of states x [sample, …] and y [sample, …] of the same samples.
 
@@ -95,6 +97,7 @@ class SimilarityMatrix(Result):
     debiased: np.ndarray
 
 
+@calls_checked
 def cka_matrix(states: Sequence[Any]) -> SimilarityMatrix:
     """`linear_cka` between all pairs of several sets of states, each [sample, …]: layers, steps or both.
 

@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_trajectories
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_choice
@@ -24,6 +25,7 @@ class TrajectoryDistances(Result):
     metric: str
 
 
+@calls_checked
 def trajectory_distances(a: Any, b: Any = None, *, metric: str = "euclidean") -> TrajectoryDistances:
     """Distances [a, b] between trajectories a [sample, state, …] and b, or among those of a if b is not given.
 

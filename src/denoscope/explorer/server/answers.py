@@ -127,7 +127,7 @@ def tiles_in(body: Mapping[str, Any]) -> list[TileAddress]:
     """
     tiles = body.get("tiles")
     if not isinstance(tiles, list) or not all(isinstance(text, str) for text in tiles):
-        raise UserError("tiles is not a list of texts; allowed: addresses, such as 3/2/5")
+        raise UserError("tiles is not a list of strings; allowed: addresses, such as 3/2/5")
     if len(tiles) > MOST_TILES:
         raise UserError(f"tiles are {len(tiles)}; allowed: {MOST_TILES}")
     return [TileAddress.parse(text) for text in dict.fromkeys(tiles)]
@@ -171,5 +171,5 @@ def text_in(body: Mapping[str, Any], name: str) -> str:
     """
     value = body.get(name, "")
     if not isinstance(value, str):
-        raise UserError(f"{name} is not a text")
+        raise UserError(f"{name} is not a string")
     return value

@@ -81,5 +81,5 @@ def _parsed(request: Request, *others: str) -> tuple[Scene, Mapping[str, str]]:
 
 def _texts(value: Any, name: str) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise UserError(f"{name} is not an object of texts")
+        raise UserError(f"{name} is not an object of strings")
     return value

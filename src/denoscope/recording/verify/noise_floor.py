@@ -11,7 +11,7 @@ import torch
 
 from denoscope import noise
 from denoscope.config import InferenceConfig, SystemConfig
-from denoscope.foundation.arguments import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, calls_checked
 from denoscope.foundation.dtypes import in_double
 from denoscope.hooks.taps import tapped
 from denoscope.models.conditioning import NOTHING, Condition
@@ -67,6 +67,7 @@ class NoiseFloor:
 
 
 @accepts_num_steps
+@calls_checked
 def precision(
     denoiser: Denoiser,
     *,

@@ -17,7 +17,7 @@ import torch
 
 from denoscope import noise as noises
 from denoscope.config import InferenceConfig, SystemConfig
-from denoscope.foundation.arguments import accepts_num_steps
+from denoscope.foundation.arguments import accepts_num_steps, calls_checked
 from denoscope.foundation.dtypes import in_double
 from denoscope.foundation.threads import threads_set_to
 from denoscope.hooks.taps import tapped
@@ -52,6 +52,7 @@ class Check:
 
 
 @accepts_num_steps
+@calls_checked
 def determinism(
     denoiser: Denoiser,
     *,

@@ -14,6 +14,7 @@ import torch
 
 from denoscope import noise
 from denoscope.config import SystemConfig
+from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.dtypes import widened
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import differences
@@ -38,6 +39,7 @@ from denoscope.storage.stores.local import LocalStore
 LISTED = 20  # missing marks; the others are counted
 
 
+@calls_checked
 def precision_of(rec: Recording, *, device: str = SystemConfig.device) -> NoiseFloor:
     """The noise floor of the model, layers and options of a recording, under the condition of its first sample."""
     denoiser, options = denoiser_of(rec, device=device), options_of(rec)
@@ -88,6 +90,7 @@ class StoreReport:
         return "\n".join(lines)
 
 
+@calls_checked
 def store(
     path: str | os.PathLike[str],
     *,
