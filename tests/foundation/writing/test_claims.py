@@ -68,6 +68,32 @@ def test_who_holds_a_claim_writes_under_it(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"a.npz", "b.npz"}
 
 
+def test_who_holds_all_files_of_a_suffix_writes_each_without_a_lock_of_its_own(tmp_path):
+    with claims.claimed(tmp_path / "*.npz"):
+        with write_output(tmp_path / "a.npz") as file:
+            file.write(b"new")
+            assert hidden(tmp_path) == {".*.npz.lock", ".a.npz.partial"}
+        with write_output(tmp_path / "a.json"):
+            assert hidden(tmp_path) == {".*.npz.lock", ".a.json.lock", ".a.json.partial"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.npz", "a.json"}
+
+
+def test_a_lock_file_that_cannot_be_removed_is_left_to_the_next_writer(tmp_path, monkeypatch):
+    out, unlink = tmp_path / "a.npz", os.unlink
+
+    def fails(path, **options):
+        if path.name.endswith(".lock"):
+            raise OSError(5, "Input/output error")
+        unlink(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.unlink", fails)
+        write(out)
+    assert out.read_bytes() == b"new" and hidden(tmp_path) == {".a.npz.lock"}
+    claim_once(out)
+    assert not hidden(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["a.npz", "x" * 255, "ü" * 127, ".hidden"])
 def test_a_name_of_any_length_can_be_claimed(tmp_path, name):
     write(tmp_path / name)

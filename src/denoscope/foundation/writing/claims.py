@@ -42,6 +42,7 @@ def hidden_beside(path: Path, kind: str) -> Path:
 def claimed(path: Path) -> Iterator[None]:
     """Hold an output file while the block runs: nobody else may write it.
 
+    FOLDER/*.npz stands for all files of that suffix in the folder, which this thread then writes without further claims.
     The claim is a lock on a hidden file beside the output. A killed process leaves that file behind, but not the lock.
     A partial output that it left is removed.
 
@@ -62,8 +63,9 @@ def claimed(path: Path) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether this thread has claimed an output."""
-    return canonical(path) in _HELD.get()
+    """Whether this thread has claimed an output, or all files of its suffix in its folder."""
+    own = canonical(path)
+    return not _HELD.get().isdisjoint((own, own.with_name(f"*{own.suffix}")))
 
 
 def claimed_once(path: Path) -> AbstractContextManager[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ATTEMPTS = 100
@@ -17,7 +17,7 @@ def locked(path: Path, *, keep_file: bool) -> Iterator[bool]:
     """Hold a lock on a file while the block runs; the block gets False if it is held elsewhere.
 
     The file and missing folders are created. Unless `keep_file` is set, they are removed at the end; folders stay if
-    they hold anything else.
+    they hold anything else, and a file that cannot be removed stays for the next holder, since it locks nothing.
 
     Raises: OSError if the file cannot be created or locked.
     """
@@ -30,7 +30,8 @@ def locked(path: Path, *, keep_file: bool) -> Iterator[bool]:
             try:
                 if not keep_file:
                     # While the lock is held, so that it is not the file of another process.
-                    path.unlink(missing_ok=True)
+                    with suppress(OSError):
+                        path.unlink()
             finally:
                 os.close(file)
         if not keep_file:
