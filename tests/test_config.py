@@ -78,6 +78,8 @@ def test_settings_hold_one_instance_of_each_class():
         (SystemConfig, "device", "cuda:x", "cuda:N"),
         (SystemConfig, "device", None, "cuda:N"),
         (SystemConfig, "seed", -1, "at least 0"),
+        (SystemConfig, "threads", 0, "1 to 1024"),
+        (SystemConfig, "threads", 1025, "1 to 1024"),
         (SystemConfig, "seed", 1.5, "an integer"),
         (SystemConfig, "seed", True, "an integer"),
         (SystemConfig, "inputs", 3, "a path"),

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 from denoscope.foundation.checked import Checked, Rule, at_least, option
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
+from denoscope.foundation.threads import MOST_THREADS
 from denoscope.foundation.validation import describe
 
 Geometry = Literal["flat", "spherical"]
@@ -27,6 +28,7 @@ LABELS: Rule = (
     lambda values: all(value >= 0 for value in values),
 )
 LENGTHS: Rule = "2 numbers above 0", lambda values: all(value > 0 for value in values)
+THREADS: Rule = f"an integer from 1 to {MOST_THREADS}", lambda value: 1 <= value <= MOST_THREADS
 SEED: Rule = "an integer of at least 0", lambda value: value >= 0
 SEEDS: Rule = (
     "two different integers of at least 0",
@@ -98,7 +100,7 @@ class SystemConfig(Checked):
     threads: int | None = option(
         None,
         "CPU threads of PyTorch, on which the last bits depend; by default PyTorch's own number.",
-        at_least(1),
+        THREADS,
     )
     inputs: Path = option(Path("inputs"), "Folder of initial noise tensors (.pt).")
     output: Path = option(Path("outputs"), "Where results are written: a folder, or a store NAME.zarr.")

@@ -14,7 +14,7 @@ MISTAKES = {
     "record --inputs full --model hollow": "no config.json in hollow",
     "record --num_stesp 3": "--num_stesp; did you mean --num_steps?",
     "record --inputs full --intervene none.json": "--intervene is none.json",
-    "record --threads 0": "--threads is 0; allowed: an integer of at least 1",
+    "record --threads 0": "--threads is 0; allowed: an integer from 1 to 1024",
     "record --inputs full --output old.zarr": "old.zarr already holds a recording; resume it (--resume), replace it (--overwrite)",
     "record --resume --overwrite": "--resume and --overwrite",
     "dynamics growth --output taken.npz": "taken.npz exists",

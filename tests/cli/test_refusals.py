@@ -64,6 +64,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "--noise shared": ["--noise", "shared", "independent"],
         "--output_format npz": ["--output-format", "npz", "zarr"],
         "--seed -1": ["--seed is -1", "at least 0"],
+        "--threads 100000": ["--threads is 100000", "1 to 1024"],
         "stray": ["stray"],
         f"--inputs noises {MODEL} --layers conv_inn --output new": ["'conv_inn'", "conv_in, "],
         f"--inputs noises {MODEL} --output run.zarr": ["run.zarr", "--resume", "--overwrite", "--output"],
@@ -209,7 +210,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "plane.pt --outputt a.json": ["--outputt;", "--output"],
         "none.pt": ["none.pt", "basins map", "classify"],
         "one.pt": ["1 classes"],
-        "plane.pt --threads 0": ["--threads is 0", "at least 1"],
+        "plane.pt --threads 0": ["--threads is 0", "1 to 1024"],
         "plane.pt --output taken.json": ["taken.json", "--overwrite", "--output"],
     },
     "dynamics commitment": {
@@ -272,7 +273,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "": ["outputs"],
         "--tensors nowhere": ["nowhere"],
         "--classifier_weights none": ["--classifier_weights is none", "file"],
-        "--threads 0": ["--threads is 0", "at least 1"],
+        "--threads 0": ["--threads is 0", "1 to 1024"],
     },
     "compare": {
         "--foldr inputs": ["--foldr;", "--folder"],
@@ -298,7 +299,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
     },
     "selfcheck": {
         "--quik": ["--quik;", "--quick"],
-        "--threads 0": ["--threads is 0", "at least 1"],
+        "--threads 0": ["--threads is 0", "1 to 1024"],
     },
     "pipeline": {
         "--generate_pgn": ["--generate_pgn;", "--generate_png"],

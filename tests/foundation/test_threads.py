@@ -1,10 +1,14 @@
-"""How OpenMP threads wait: set by `import denoscope` unless the user or an earlier import of PyTorch decided it."""
+"""The number of CPU threads, and how they wait: set by `import denoscope` unless the user or PyTorch decided it."""
 
 import os
 import subprocess
 import sys
 
 import pytest
+import torch
+
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.threads import threads_set_to
 
 PRINT = "import denoscope, os; print(os.environ.get('GOMP_SPINCOUNT'))"
 
@@ -27,3 +31,16 @@ def test_the_import_limits_spinning_only_where_nobody_decided_it(code, given, ex
         [sys.executable, "-c", code], env=settings | given, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == expected
+
+
+def test_the_number_holds_while_the_block_runs():
+    former = torch.get_num_threads()
+    with threads_set_to(former + 1) as count:
+        assert count == torch.get_num_threads() == former + 1
+    assert torch.get_num_threads() == former
+
+
+@pytest.mark.parametrize("count", [0, 1025, 10**8, 2.0])
+def test_numbers_that_no_machine_has_are_refused(count):
+    with pytest.raises(UserError, match=r"threads is .*; allowed: (integers )?1 to 1024"), threads_set_to(count):
+        pass

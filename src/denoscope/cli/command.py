@@ -17,6 +17,7 @@ from denoscope.cli.overview import overview
 from denoscope.config import Settings
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import as_flags
+from denoscope.foundation.threads import threads_set_to
 from denoscope.foundation.writing import claims
 
 HELP = ("-h", "--help")
@@ -117,11 +118,7 @@ def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
 
 def _threads(count: int | None) -> contextlib.AbstractContextManager[object]:
     """Compute with this number of threads while the block runs; None keeps the number that the libraries choose."""
-    if count is None:
-        return contextlib.nullcontext()
-    from denoscope.foundation.threads import threads_set_to
-
-    return threads_set_to(count)
+    return contextlib.nullcontext() if count is None else threads_set_to(count)
 
 
 def _fail(message: str) -> typing.NoReturn:

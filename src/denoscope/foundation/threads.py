@@ -7,10 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from denoscope.foundation.validation import parse_integer
+
 SPIN_COUNT = "10000"
 """How often a waiting thread checks before it sleeps: without checks, network calls with few rows take twice as long."""
 WAITING = frozenset({"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"})
 """The environment variables that say how OpenMP threads wait."""
+MOST_THREADS = 1024
+"""More than any machine has cores for; PyTorch itself crashes when it cannot start the threads that it is told to."""
 
 
 @contextmanager
@@ -19,6 +23,7 @@ def threads_set_to(count: int) -> Iterator[int]:
     import torch
     from threadpoolctl import threadpool_limits
 
+    parse_integer(count, "threads", minimum=1, maximum=MOST_THREADS)
     former = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
