@@ -42,5 +42,8 @@ def test_the_number_holds_while_the_block_runs():
 
 @pytest.mark.parametrize("count", [0, 1025, 10**8, 2.0])
 def test_numbers_that_no_machine_has_are_refused(count):
-    with pytest.raises(UserError, match=r"threads is .*; allowed: (integers )?1 to 1024"), threads_set_to(count):
+    with (
+        pytest.raises(UserError, match=r"threads is .*; allowed: (integers )?1 to 1024"),
+        threads_set_to(count),
+    ):
         pass

@@ -176,6 +176,40 @@ def test_independent_growth_gives_no_warning_and_the_interval_of_its_batches():
     assert fired <= 6  # one of twenty
 
 
+def test_slow_convergence_of_growth_that_alternates_gives_a_warning_and_an_interval_with_the_exponent():
+    """At r = 3 the fixed point is marginal, with the exponent 0; growth alternates about a mean that decays as 1/n."""
+    found = lyapunov(logistic(3.0), start(0.3), iterations=5000)
+    low, high = found.intervals[0]
+    assert low <= 0 <= high and about(found, "exponent 1 rises or falls from batch to batch")
+
+
+def logistic_growth(x: np.ndarray) -> np.ndarray:
+    growth = np.empty((1100, x.size))
+    for row in growth:
+        row[:] = np.log(np.abs(4 - 8 * x))
+        x = 4 * x * (1 - x)
+    return growth[100:]
+
+
+def henon_growth(x: np.ndarray) -> np.ndarray:
+    y, u, v = x / 2, np.ones_like(x), np.zeros_like(x)
+    growth = np.empty((1100, x.size))
+    for row in growth:
+        u, v, x, y = -2.8 * x * u + v, 0.3 * u, 1 - 1.4 * x**2 + y, 0.3 * x
+        size = np.hypot(u, v)
+        u, v, row[:] = u / size, v / size, np.log(size)
+    return growth[100:]
+
+
+@pytest.mark.parametrize("growth_from", [logistic_growth, henon_growth])
+def test_chaos_gives_no_warning_of_a_trend(growth_from):
+    """Of 2,000 orbits of 1,000 iterations none of the logistic map and of Lorenz's system at intervals of 0.05, and three
+    of Hénon's map, give one."""
+    growth = growth_from(0.2 * np.random.default_rng(0).random(200))
+    lines = [growth_warnings(series[:, None], torch.float64) for series in growth.T]
+    assert sum("from batch to batch" in line for orbit in lines for line in orbit) <= 10  # one of twenty
+
+
 def double_well(x: torch.Tensor) -> torch.Tensor:
     return x + 0.1 * (x - x**3)
 

@@ -19,6 +19,8 @@ SMALLEST_DEVIATION = 1e-9
 LONG, LONG_PART = 2.0, 0.15
 """Growth is correlated over a batch if it stays on one side of its mean for more than twice as long as independent
 growths would, and for at least this part of a batch."""
+TREND = 3.29
+"""Kendall's statistic of the means of batches, in standard deviations, that one of a thousand independent series exceeds."""
 VANISHING = 16
 """Derivatives below this multiple of ε may be 0 in exact arithmetic."""
 FEW_ITERATIONS = 1000
@@ -30,7 +32,7 @@ def mean_growth(growth: np.ndarray, confidence: float) -> tuple[np.ndarray, np.n
     measured = np.isfinite(exponents)
     reach = np.zeros_like(exponents)
     reach[measured] = _reach(growth[:, measured], BATCHES, confidence)
-    for number in _correlated(growth[:, measured]):
+    for number in {*_correlated(growth[:, measured]), *_trending(growth[:, measured])}:
         column = np.flatnonzero(measured)[number]
         series = growth[:, [column]]
         widest = max(float(_reach(series, batches, confidence)[0]) for batches in (BATCHES, *COARSER))
@@ -53,6 +55,23 @@ def _correlated(growth: np.ndarray) -> list[int]:
         return []
     least = LONG_PART * len(growth) / BATCHES
     return [number for number, series in enumerate(growth.T) if _longest_stay(series) >= least]
+
+
+def _trending(growth: np.ndarray) -> list[int]:
+    """The exponents, counted from 0, with means of batches that rise or fall along the orbit.
+
+    Growth that alternates, as near a cycle of period two that attracts slowly, hides such a trend from `_correlated`.
+
+    Source: Kendall, Biometrika 30, 81 (1938), for τ; Mann, Econometrica 13, 245 (1945), for the test.
+    """
+    if len(growth) < FEW_ITERATIONS:
+        return []
+    means = np.stack([part.mean(axis=0) for part in np.array_split(growth, BATCHES)])
+    pairs = np.triu_indices(BATCHES, 1)
+    concordance = np.sign(means[None, :] - means[:, None])[pairs].sum(axis=0)
+    deviation = np.sqrt(BATCHES * (BATCHES - 1) * (2 * BATCHES + 5) / 18)
+    trend = (np.abs(concordance) > TREND * deviation) & (np.ptp(means, axis=0) > SMALLEST_DEVIATION)
+    return np.flatnonzero(trend).tolist()
 
 
 def _longest_stay(series: np.ndarray) -> int:
@@ -105,6 +124,12 @@ def growth_warnings(growth: np.ndarray, dtype: torch.dtype) -> list[str]:
         f"iterations, a large part of a batch of {len(growth) // BATCHES}: its interval is widened and may still be too "
         f"narrow, as in slow convergence or intermittency; increase {spelled('iterations')}"
         for number in _correlated(measured)
+    ]
+    warnings += [
+        f"the growth of exponent {number + 1} rises or falls from batch to batch along the orbit, as in slow convergence: its "
+        f"interval is widened and may still be too narrow; increase {spelled('iterations')} or {spelled('discard')}"
+        for number in _trending(measured)
+        if number not in _correlated(measured)
     ]
     return warnings + [
         f"exponent {number} has not converged: {first:.4g} over the first half, {second:.4g} over the second; increase "
