@@ -34,7 +34,7 @@ def record_digits(denoiser: ds.Denoiser) -> ds.Recording:
 def map_basins(denoiser: ds.Denoiser, stages: ds.figures.RefinementFrames) -> xarray.Dataset:
     """The digit that each noise of a part of a sphere becomes: cells along boundaries are computed, the others filled."""
     plane = ds.noise.plane((SIDE, SIDE), denoiser.shape, geometry="spherical", base_seed=7, endpoint=False)
-    with Counter("plane", unit="noise") as counter:
+    with Counter("plane", unit="noise", most=SIDE**2) as counter:
         return ds.basins.map(
             denoiser,
             plane,
@@ -55,7 +55,8 @@ def draw_overview(rec: ds.Recording, basins: xarray.Dataset) -> Figure:
     plots.draw_strip(bottom, torch.from_numpy(rec.sequence[0].to_numpy()), count=9, title="one sequence")
     axes = right.subplots()
     ds.figures.draw_basins(axes, basins)
-    axes.set_title("which digit each noise of a plane becomes", fontsize="medium", loc="left")
+    origin = axes.get_title(loc="left")
+    axes.set_title(f"which digit each noise becomes ({origin})", fontsize="medium", loc="left")
     return figure
 
 

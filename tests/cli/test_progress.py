@@ -82,6 +82,20 @@ def test_work_without_a_known_total_is_counted_and_ends_with_it(tty, clock, caps
 
 
 @pytest.mark.parametrize("tty", [True, False])
+def test_work_without_a_known_total_says_how_much_there_can_be(tty, clock, capsys, monkeypatch):
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _file: tty)
+    with messages.shown(Verbosity()), Counter("map", unit="cell", most=65536) as counter:
+        for done in (7, 19):
+            counter(done, None)
+            clock[0] += 100.0
+        counter(25, 25)
+    shown = capsys.readouterr().err
+    assert "map: 19 cell of at most 65,536 [" in shown or tty
+    assert "map: 0 cell of at most 65,536 [" in shown or not tty
+    assert "25/25" in shown and "of at most" not in shown.splitlines()[-1].rpartition("\r")[2]
+
+
+@pytest.mark.parametrize("tty", [True, False])
 def test_quiet_shows_no_progress(tty, clock, capsys, monkeypatch):
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda _file: tty)
     with messages.shown(Verbosity(quiet=True)), Counter("patching") as counter:

@@ -85,7 +85,7 @@ def test_a_strip_goes_from_noise_to_image(tmp_path):
     images.save_strip(staircase(50), tmp_path / "strip.png", count=6, scale=2)
     strip = pixels(tmp_path / "strip.png")
     gap, side = images.GAP, 8
-    labels = images.LABEL_PIXELS + gap
+    labels = 2 * (images.LABEL_PIXELS + gap)
     assert strip.shape == (side + 2 * gap + labels, 6 * (side + gap) + gap)
     strip, below = strip[:-labels], strip[-labels:]
     assert images.strip_labels(images.evenly(51, 6)) == ["x_T", "10", "20", "30", "40", "x_0 (50)"]

@@ -7,6 +7,7 @@ import xarray
 from analytic import gaussian
 from matplotlib.colors import to_hex
 
+import denoscope as ds
 from denoscope import dynamics, figures
 from denoscope.dynamics.sensitivity.epsilon_sweep import EpsilonSweep
 from denoscope.figures import plots
@@ -160,10 +161,42 @@ def test_basins_are_drawn_paler_for_low_confidence_and_hatched_without_a_class(a
     assert ax.images[0].get_extent() == [-1.5, 1.5, 4.0, 8.0]
     assert to_hex(drawn[0, 0]) == "#228833" and drawn[1, 2, 3] == 0 and (drawn[label >= 0, 3] == 1).all()
     assert drawn[0, 0, :3].sum() < drawn[0, 1, :3].sum() < drawn[1, 0, :3].sum() < 3
-    assert [text.get_text() for text in ax.get_legend().texts] == ["2  (3)", "5  (2)", "no class  (1)"]
+    classes = ["2  (3)", "5  (2)", "no class  (1)"]
+    key = ["confidence 1", "confidence 0.5", "confidence 0"]
+    assert [text.get_text() for text in ax.get_legend().texts] == classes + key
+    shades = [sum(patch.get_facecolor()[:3]) for patch in ax.get_legend().get_patches()[3:]]
+    assert shades == sorted(shades) and "L2 distance" in ax.get_xlabel() and not ax.get_title(loc="left")
     plain = plots.figure()[1]
     figures.draw_basins(plain, found.drop_vars("confidence"), colors=["#000000"] * 6)
     assert (plain.images[0].get_array()[label >= 0] == (0, 0, 0, 1)).all()
+    assert [text.get_text() for text in plain.get_legend().texts] == classes
+
+
+def sign(images):
+    return (images[:, 0, 0, 0] > 0).numpy().astype(int)
+
+
+@pytest.mark.parametrize(("geometry", "length"), [("flat", "L2 distance"), ("spherical", "arc length")])
+def test_a_plane_names_its_model_steps_and_geometry(tiny, geometry, length):
+    plane = ds.noise.plane((3, 2), tiny.shape, lengths=(9.0, 9.0), geometry=geometry)
+    found = ds.basins.map(tiny, plane, steps=2, classifier=sign)
+    ax = figures.draw_basins(plots.figure()[1], found)
+    assert ax.get_xlabel() == f"u  ({length} along direction 1)"
+    assert ax.get_ylabel() == f"v  ({length} along direction 2)"
+    assert ax.get_title(loc="left") == f"{tiny.name}, 2 steps, {geometry} plane"
+
+
+def test_the_label_of_separations_lies_inside_of_a_plain_figure():
+    import matplotlib.figure
+
+    for scale in (1e-3, 1e-1, 1e5):
+        relative = scale * np.exp(0.2 * np.random.default_rng(0).normal(size=(5, 11)))
+        found = xarray.Dataset({"relative": (("sample", "state"), relative)}, coords={"state": np.arange(11)})
+        figure = matplotlib.figure.Figure(figsize=(6.4, 4.8))
+        ax = figures.draw_divergence(figure.subplots(), found)
+        figure.draw_without_rendering()
+        extent = ax.yaxis.label.get_window_extent()
+        assert extent.x0 >= 0 and extent.y0 >= 0 and extent.y1 <= figure.bbox.y1
 
 
 def test_filled_cells_of_a_map_are_as_pale_as_the_nearest_computed_cell(ax):

@@ -92,13 +92,18 @@ class MeasureFlags(OwnFlags):
         unit: str,
         saved: Path,
         reads: Sequence[Path] = (),
+        most: int | None = None,
     ) -> Iterator[Checkpoint]:
-        """Like `reserved`; the block gets the checkpoint to which it saves its work and reports its progress."""
+        """Like `reserved`; the block gets the checkpoint to which it saves its work and reports its progress.
+
+        Args:
+            most: the most pieces of work that there can be, if the measure does not know their number.
+        """
         with self.reserved(inference, reads=reads, saved=saved):
             from denoscope.cli import progress
             from denoscope.foundation.checkpoint import Checkpoint
 
-            with progress.Counter(description, unit=unit) as counter:
+            with progress.Counter(description, unit=unit, most=most) as counter:
                 yield Checkpoint(
                     saved, resume=inference.resume, overwrite=inference.overwrite, progress=counter
                 )

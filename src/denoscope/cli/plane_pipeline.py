@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from denoscope.config import Settings
+from denoscope.config import Geometry, Settings
 from denoscope.figures import images, plots
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
@@ -75,7 +75,7 @@ def _check_free(*paths: Path) -> None:
 def _draw_classes(predictions: Predictions, plane: NoiseSet, colors: tuple[str, ...], folder: Path) -> None:
     (labels,) = predictions.planes().values()
     figure, axes = plots.figure()
-    plots.draw_plane(axes, labels, *_axes(plane), colors=colors)
+    plots.draw_plane(axes, labels, *_axes(plane), colors=colors, geometry=_geometry(plane))
     plots.save(figure, folder / PLANE)
 
 
@@ -83,8 +83,12 @@ def _draw_cells(x_0: torch.Tensor, plane: NoiseSet, folder: Path) -> None:
     u, v = _axes(plane)
     grid = x_0.reshape(len(u), len(v), *plane.shape).transpose(0, 1)
     figure, axes = plots.figure()
-    plots.draw_images_plane(axes, grid, u, v)
+    plots.draw_images_plane(axes, grid, u, v, geometry=_geometry(plane))
     plots.save(figure, folder / CELLS)
+
+
+def _geometry(plane: NoiseSet) -> Geometry:
+    return "spherical" if plane.parameters.get("geometry") == "spherical" else "flat"
 
 
 def _axes(plane: NoiseSet) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,8 @@ from denoscope.storage.space import free_bytes
 LOGGER = logging.getLogger(__name__)
 LINE_SECONDS = 60.0
 """Seconds between two lines of progress where there is no terminal."""
+OF_AT_MOST = "{desc}: {n_fmt}{unit} of at most MOST [{elapsed}, {rate_fmt}]"
+"""The form of progress whose total is unknown."""
 
 
 class Meter(Protocol):
@@ -29,25 +31,39 @@ class Meter(Protocol):
 
     n: int
     total: float | None
+    bar_format: str | None
 
     def update(self, n: int) -> object: ...
     def close(self) -> object: ...
 
 
-def meter(what: str, total: int | None, unit: str) -> Meter:
-    """A bar on a terminal, lines elsewhere; nothing is shown if messages of level INFO are not."""
+def meter(what: str, total: int | None, unit: str, most: int | None = None) -> Meter:
+    """A bar on a terminal, lines elsewhere; nothing is shown if messages of level INFO are not.
+
+    Args:
+        most: what is known of an unknown total.
+    """
     unit = f" {unit}"  # tqdm writes it directly behind a number
+    form = None if total is not None or most is None else OF_AT_MOST.replace("MOST", f"{most:,d}")
     if sys.stderr.isatty():
         hidden = not LOGGER.isEnabledFor(logging.INFO)
-        return tqdm(desc=what, total=total, unit=unit, dynamic_ncols=True, smoothing=0.1, disable=hidden)
-    return Lines(what, total, unit)
+        return tqdm(
+            desc=what,
+            total=total,
+            unit=unit,
+            dynamic_ncols=True,
+            smoothing=0.1,
+            disable=hidden,
+            bar_format=form,
+        )
+    return Lines(what, total, unit, form)
 
 
 class Lines:
     """Progress as messages, at most one a minute."""
 
-    def __init__(self, what: str, total: int | None, unit: str):
-        self.what, self.unit, self.n = what, unit, 0
+    def __init__(self, what: str, total: int | None, unit: str, bar_format: str | None = None):
+        self.what, self.unit, self.bar_format, self.n = what, unit, bar_format, 0
         self.total: float | None = total
         self._begun = self._shown = time.monotonic()
 
@@ -59,7 +75,15 @@ class Lines:
             self._shown = now
             elapsed = now - self._begun
             LOGGER.info(
-                tqdm.format_meter(self.n, self.total, elapsed, ncols=0, prefix=self.what, unit=self.unit)
+                tqdm.format_meter(
+                    self.n,
+                    self.total,
+                    elapsed,
+                    ncols=0,
+                    prefix=self.what,
+                    unit=self.unit,
+                    bar_format=self.bar_format,
+                )
             )
 
     def close(self) -> None:
@@ -71,10 +95,13 @@ class Counter:
 
     >>> with Counter("patching") as counter:
     ...     patch(denoiser, a, b, checkpoint=Checkpoint(progress=counter))
+
+    Args:
+        most: the most pieces that there can be, which is shown while the measure does not know their number.
     """
 
-    def __init__(self, what: str, *, unit: str = "cell"):
-        self.what, self.unit = what, unit
+    def __init__(self, what: str, *, unit: str = "cell", most: int | None = None):
+        self.what, self.unit, self.most = what, unit, most
         self.meter: Meter | None = None
 
     def __enter__(self) -> Counter:
@@ -85,8 +112,10 @@ class Counter:
 
     def __call__(self, finished: int, total: int | None) -> None:
         if self.meter is None:
-            self.meter = meter(self.what, total, self.unit)
+            self.meter = meter(self.what, total, self.unit, self.most)
         self.meter.total = total
+        if total is not None:
+            self.meter.bar_format = None
         self.meter.update(finished - self.meter.n)
 
     def close(self) -> None:

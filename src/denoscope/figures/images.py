@@ -29,6 +29,7 @@ GAP_SHADE = 128
 """Shade of grey between pictures, distinct from both the black edge of digits and noise."""
 LABEL_PIXELS, SMALLEST_LABEL = 14, 6
 """The height of the labels of a strip, and the least to which narrow frames shrink their letters."""
+STRIP_TITLE = "denoising steps done"
 
 
 def to_uint8(x: ImageLike) -> np.ndarray:
@@ -109,7 +110,8 @@ def save_png(x: ImageLike, path: str | Path, *, scale: int | None = None) -> Non
 def save_strip(sequence: ImageLike, path: str | Path, *, count: int = 10, scale: int | None = 3) -> None:
     """Write `count` evenly spread states of a sequence [state, C, H, W] as PNG, x_T on the left and x_0 on the right.
 
-    Below each state stands the number of denoising steps that lead to it, if the sequence holds every state.
+    Below each state stands the number of denoising steps that lead to it, if the sequence holds every state, and below
+    them what the numbers are, if there is room.
     """
     states = as_tensor(sequence)
     chosen = evenly(len(states), count)
@@ -131,11 +133,15 @@ def _labelled(picture: Image.Image, labels: Sequence[str], pitch: int) -> Image.
         font = ImageFont.load_default(size)
         if max(font.getlength(label) for label in labels) <= pitch:
             break
-    sheet = Image.new(picture.mode, (picture.width, picture.height + LABEL_PIXELS + GAP), "white")
+    sheet = Image.new(picture.mode, (picture.width, picture.height + 2 * LABEL_PIXELS + 2 * GAP), "white")
     sheet.paste(picture)
     for number, label in enumerate(labels):
         place = GAP / 2 + (number + 0.5) * pitch, picture.height + LABEL_PIXELS
         ImageDraw.Draw(sheet).text(place, label, fill="black", font=font, anchor="ms")
+    font = ImageFont.load_default(LABEL_PIXELS)
+    if font.getlength(STRIP_TITLE) <= picture.width:
+        place = picture.width / 2, sheet.height - GAP
+        ImageDraw.Draw(sheet).text(place, STRIP_TITLE, fill="black", font=font, anchor="mb")
     return sheet
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from denoscope.config import Geometry
 from denoscope.figures import images as pictures
 from denoscope.figures.images import ImageLike
 from denoscope.foundation.errors import UserError
@@ -85,6 +86,24 @@ def whole_ticks(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator(integer=True))
 
 
+def short_log_ticks(axis: Axis) -> None:
+    """Write the ticks of a logarithmic axis as 0.2 or 3e-4, which leaves room for the axis label."""
+    from matplotlib.ticker import LogFormatter
+
+    class Short(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            if not super().__call__(x, pos):
+                return ""
+            if 0.01 <= x < 1000:
+                return f"{x:g}"
+            digits, _, exponent = f"{x:.1e}".partition("e")
+            return f"{digits.removesuffix('.0')}e{int(exponent)}"
+
+    axis.set_major_formatter(Short())
+    axis.set_minor_formatter(Short())
+    axis.set_tick_params(which="both", labelsize="small")
+
+
 def draw_contact_sheet(
     ax: Axes, images: ImageLike, *, columns: int | None = None, title: str | None = None
 ) -> Axes:
@@ -107,7 +126,7 @@ def draw_strip(ax: Axes, sequence: ImageLike, *, count: int = 10, title: str | N
     names[0], names[-1] = "$x_T$", f"$x_0$ ({chosen[-1]})"
     ax.set_xticks(pitch * np.arange(len(chosen)) + GAP + (pixels.shape[2] - 1) / 2, names)
     ax.tick_params(axis="x", length=0, labelsize="small", labelcolor=INK)
-    ax.set_xlabel("denoising steps done", fontsize="small", color=INK)
+    ax.set_xlabel(pictures.STRIP_TITLE, fontsize="small", color=INK)
     return ax
 
 
@@ -120,14 +139,18 @@ def draw_plane(
     colors: Sequence[str],
     certainty: np.ndarray | None = None,
     title: str | None = None,
+    geometry: Geometry = "flat",
 ) -> Axes:
     """Draw a grid of classes, each cell centred on its coordinates, with a legend that counts the cells of each class.
+
+    With certainties the legend also shows, in grey, how pale they are.
 
     Args:
         labels: integers [ny, nx], rows along v and columns along u; negative for no class.
         u, v: [nx] and [ny] evenly spaced coordinates of the columns and the rows.
         colors: one for each class.
         certainty: [ny, nx] from 0 (the palest colour) to 1 (the full colour).
+        geometry: what u and v are: distances on a "flat" plane, lengths of arcs on a "spherical" one.
 
     Raises: UserError if labels, coordinates and colours do not fit together.
     """
@@ -148,7 +171,7 @@ def draw_plane(
     extent = _extent(labels.shape, u, v)
     cells = np.array([to_rgba(color) for color in colors])[np.maximum(labels, 0)]
     if certainty is not None:
-        cells[..., :3] += PALEST * (1 - np.asarray(certainty)[..., None]) * (1 - cells[..., :3])
+        cells[..., :3] = _paled(cells[..., :3], np.asarray(certainty)[..., None])
     # Cells without a class are transparent, and the hatched background shows.
     cells[labels < 0] = 0
     ax.imshow(cells, origin="lower", extent=extent, interpolation="nearest")
@@ -157,12 +180,17 @@ def draw_plane(
     # True proportions, unless the plane is too narrow to see.
     if not 1 / 8 < width / height < 8:
         ax.set(aspect="auto", box_aspect=1 / 8 if width > height else 8)
-    _class_legend(ax, labels, colors)
-    return _coordinates(ax, u, v, title)
+    _class_legend(ax, labels, colors, has_certainty=certainty is not None)
+    return _coordinates(ax, u, v, title, geometry)
 
 
-def _class_legend(ax: Axes, labels: np.ndarray, colors: Sequence[str]) -> None:
-    """A legend of the classes with the number of their cells, beside the axis."""
+def _paled(colors: np.ndarray, certainty: np.ndarray) -> np.ndarray:
+    return colors + PALEST * (1 - certainty) * (1 - colors)
+
+
+def _class_legend(ax: Axes, labels: np.ndarray, colors: Sequence[str], *, has_certainty: bool) -> None:
+    """A legend of the classes with the number of their cells, and of the paleness, beside the axis."""
+    from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch
 
     counts = {k: int((labels == k).sum()) for k in np.unique(labels[labels >= 0])}
@@ -174,6 +202,12 @@ def _class_legend(ax: Axes, labels: np.ndarray, colors: Sequence[str]) -> None:
             facecolor=UNKNOWN, edgecolor=HATCHED, hatch=HATCH, lw=0.4, label=f"no class  ({unknown:,})"
         )
         entries.append(none)
+    if has_certainty:
+        shades = {share: _paled(np.array(to_rgb(INK)), np.array(share)) for share in (1.0, 0.5, 0.0)}
+        entries += [
+            Patch(facecolor=tuple(shade), edgecolor=INK, lw=0.4, label=f"confidence {share:g}")
+            for share, shade in shades.items()
+        ]
     ax.legend(
         handles=entries,
         title="class (cells)",
@@ -189,9 +223,19 @@ def _class_legend(ax: Axes, labels: np.ndarray, colors: Sequence[str]) -> None:
 
 
 def draw_images_plane(
-    ax: Axes, images: ImageLike, u: np.ndarray, v: np.ndarray, *, title: str | None = None
+    ax: Axes,
+    images: ImageLike,
+    u: np.ndarray,
+    v: np.ndarray,
+    *,
+    title: str | None = None,
+    geometry: Geometry = "flat",
 ) -> Axes:
-    """Draw a grid of images [ny, nx, C, H, W], rows along v and columns along u, each at the coordinates of its x_T."""
+    """Draw a grid of images [ny, nx, C, H, W], rows along v and columns along u, each at the coordinates of its x_T.
+
+    Args:
+        geometry: as in `draw_plane`.
+    """
     check_axis(ax)
     images = pictures.as_tensor(images)
     if images.ndim != 5:
@@ -205,7 +249,7 @@ def draw_images_plane(
     # Square pixels, even if that changes the proportions of the plane.
     width, height = (extent[1] - extent[0]) / sheet.shape[1], (extent[3] - extent[2]) / sheet.shape[0]
     ax.set_aspect(width / height)
-    return _coordinates(ax, u, v, title)
+    return _coordinates(ax, u, v, title, geometry)
 
 
 def _extent(shape: tuple[int, ...], u: np.ndarray, v: np.ndarray) -> tuple[float, float, float, float]:
@@ -236,9 +280,15 @@ def _spacing(x: np.ndarray, name: str) -> float | None:
     return float(step)
 
 
-def _coordinates(ax: Axes, u: np.ndarray, v: np.ndarray, title: str | None) -> Axes:
-    ax.set_xlabel("u  (L2 distance along direction 1)", color=INK)
-    ax.set_ylabel("v  (L2 distance along direction 2)", color=INK)
+def label_coordinates(ax: Axes, geometry: Geometry) -> None:
+    """Label the axes of a plane: its coordinates are distances, or lengths of arcs from the base on a sphere."""
+    length = "arc length" if geometry == "spherical" else "L2 distance"
+    ax.set_xlabel(f"u  ({length} along direction 1)", color=INK)
+    ax.set_ylabel(f"v  ({length} along direction 2)", color=INK)
+
+
+def _coordinates(ax: Axes, u: np.ndarray, v: np.ndarray, title: str | None, geometry: Geometry) -> Axes:
+    label_coordinates(ax, geometry)
     # A single row or column has one coordinate, and no room for a long name.
     if len(v) == 1:
         ax.set(yticks=v, yticklabels=[f"{v[0]:g}"], ylabel="v")

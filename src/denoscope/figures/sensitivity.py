@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray
 
-from denoscope.config import SystemConfig
+from denoscope.config import Geometry, SystemConfig
 from denoscope.dynamics.boundaries.label_plane import nearest_known
 from denoscope.dynamics.sensitivity.epsilon_sweep import EpsilonSweep
 from denoscope.dynamics.sensitivity.local_expansion import LocalExpansion
@@ -57,6 +57,7 @@ def draw_divergence(ax: Axes, result: xarray.Dataset, *, theory: GaussianTheory 
         ax.plot(steps, expected, color="#333333", linestyle="--", linewidth=1, label=f"{X}_t, Gaussian data")
     plots.whole_ticks(ax.xaxis)
     ax.set(yscale="log", xlabel="denoising step", ylabel="‖h − h_base‖ / ‖h_base‖, median")
+    plots.short_log_ticks(ax.yaxis)
     ax.legend(frameon=False, fontsize="small")
     return ax
 
@@ -133,14 +134,37 @@ def draw_basins(
 ) -> Axes:
     """Draw a map of basins (`basins.map`): each cell in the colour of its class, paler for lower confidence.
 
-    Cells that an adaptive map filled are as pale as the nearest computed cell. Cells without a class (rejected, not finite, or not computed yet) are hatched.
+    The title names the model, the steps and the geometry of the plane, and the axes what u and v are on it. Cells that an adaptive map filled are as pale as the nearest computed cell. Cells without a class (rejected, not finite, or not computed yet) are hatched.
     """
     check_drawing(ax, result, "basins.map", xarray.Dataset, "label", "u", "v")
     certainty = result["confidence"].to_numpy() if "confidence" in result else None
     if certainty is not None and "status" in result:
         certainty = certainty[nearest_known(result["status"].to_numpy() <= 1)]
     labels, u, v = (result[name].to_numpy() for name in ("label", "u", "v"))
-    return plots.draw_plane(ax, labels, u, v, colors=colors, certainty=certainty)
+    return plots.draw_plane(
+        ax,
+        labels,
+        u,
+        v,
+        colors=colors,
+        certainty=certainty,
+        title=_origin(result),
+        geometry=_geometry(result),
+    )
+
+
+def _geometry(result: xarray.Dataset) -> Geometry:
+    """The geometry of the plane that a result was computed on."""
+    return "spherical" if result.attrs.get("plane", {}).get("geometry") == "spherical" else "flat"
+
+
+def _origin(result: xarray.Dataset) -> str:
+    """What a result was computed from, in a line; empty if it does not say so."""
+    if "model" not in result.attrs:
+        return ""
+    steps = result.attrs.get("fingerprint", {}).get("num_steps")
+    counted = "" if steps is None else f"{steps} step{'s' if steps != 1 else ''}, "
+    return f"{result.attrs['model']}, {counted}{_geometry(result)} plane"
 
 
 @calls_checked
@@ -150,5 +174,5 @@ def draw_growth(ax: Axes, result: xarray.Dataset) -> Axes:
     growth = result["growth"].isel(direction=0)
     mesh = ax.pcolormesh(result["u"], result["v"], growth.to_numpy(), shading="nearest", cmap="magma")
     ax.figure.colorbar(mesh, ax=ax, label="growth (ln, whole map)")
-    ax.set(xlabel="u  (L2 distance along direction 1)", ylabel="v  (L2 distance along direction 2)")
+    plots.label_coordinates(ax, "flat")  # plane_growth takes no other
     return ax

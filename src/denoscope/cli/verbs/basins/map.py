@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,10 @@ class MapFlags(PictureFlags):
 
 def run(settings: Settings, flags: MapFlags) -> None:
     inference, classifier = settings.inference, settings.classifier
-    with flags.checkpointed(inference, "map of basins", unit="cell", saved=flags.output) as checkpoint:
+    cells = math.prod(settings.default.num_prompts_per_direction)
+    with flags.checkpointed(
+        inference, "map of basins", unit="cell", saved=flags.output, most=cells
+    ) as checkpoint:
         from denoscope import basins, figures
 
         denoiser, stages = load(settings), figures.RefinementFrames()
