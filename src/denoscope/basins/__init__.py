@@ -6,7 +6,7 @@
 >>> ds.basins.zoom(denoiser, plane, steps=20)["decade_dimension"]
 """
 
-from denoscope.basins.basin_map import basin_map as map
+from denoscope.basins.basin_map import map
 from denoscope.basins.label_of import label_of
 from denoscope.basins.tiles import Tiles, tiles
 from denoscope.basins.zooming.zoom import zoom

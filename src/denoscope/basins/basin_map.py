@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @accepts_num_steps
 @arguments_checked
-def basin_map(
+def map(  # noqa: A001
     denoiser: Denoiser,
     plane: NoiseSet,
     *,
