@@ -18,10 +18,12 @@ help:
 
 setup: $(READY)
 
-$(READY): requirements.txt requirements-dev.txt pyproject.toml
+$(READY): requirements.txt requirements-dev.txt requirements-s3.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); sys.exit(None if ok else f"Python 3.11 to 3.13 is needed, this is {sys.version.split()[0]}; name another: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	rm -rf .venv/s3
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target .venv/s3 -r requirements-s3.txt
 	@touch $(READY)
 
 demo: $(READY)

@@ -5,6 +5,7 @@ import functools
 import gc
 import itertools
 import json
+import os
 import re
 import signal
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from recorder import Recorder
+from s3_server import S3Server
 from torch import nn
 
 import denoscope as ds
@@ -253,6 +255,30 @@ def recorder(tmp_path_factory):
     running = Recorder(tmp_path_factory.mktemp("processes"))
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """An S3 server on loopback, which starts with the first test that uses it."""
+    server = S3Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch):
+    """The same with an empty bucket, its address and its credentials in the environment, and short pauses."""
+    from denoscope.storage.stores import object_store
+
+    s3_server.reset()
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(object_store.BACKOFF, "init_backoff", datetime.timedelta(milliseconds=1))
+    monkeypatch.setitem(object_store.BACKOFF, "max_backoff", datetime.timedelta(milliseconds=5))
+    monkeypatch.setattr(object_store, "_ANSWERED", set())
+    return s3_server
 
 
 @pytest.fixture(scope="session")

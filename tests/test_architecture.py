@@ -47,6 +47,8 @@ def test_imports_and_declared_dependencies_agree():
     optional_in = {
         "figures": requirements(extras["plots"] + extras["video"]),
         "explorer": requirements(extras["explorer"]),
+        "storage": requirements(extras["cluster"]),
+        "recording": requirements(extras["cluster"]),
     }
     provided, used = packages_distributions(), set()
     for module in MODULES:

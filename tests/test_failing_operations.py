@@ -47,9 +47,7 @@ def place(folder: Path, format: str) -> Path:
 
 
 def recorded(folder: Path, format: str, existing: str = "refuse", groups=None, **fingerprint: object) -> None:
-    write(
-        formats.local_store(place(folder, format), format), plan_of(format, **fingerprint), existing, groups
-    )
+    write(formats.store_of(place(folder, format), format), plan_of(format, **fingerprint), existing, groups)
 
 
 def resumed(folder: Path, format: str) -> None:

@@ -103,7 +103,9 @@ class SystemConfig(Checked):
         THREADS,
     )
     inputs: Path = option(Path("inputs"), "Folder of initial noise tensors (.pt).")
-    output: Path = option(Path("outputs"), "Where results are written: a folder, or a store NAME.zarr.")
+    output: Path = option(
+        Path("outputs"), "Where results are written: a folder, or a store NAME.zarr.", takes_url=True
+    )
     seed: int = option(42, "Seed of random inputs and of the noise of stochastic schedulers.", SEED)
     class_colors: tuple[str, ...] = option(
         (

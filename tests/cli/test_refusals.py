@@ -53,8 +53,10 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "--num_steps 0": ["--num_steps is 0", "at least 1"],
         "--layers conv_in --layers conv_out": ["--layers is given 2 times", "once, followed by all"],
         "--every 1 --every=2": ["--every is given 2 times"],
-        "--inputs noises --output s3://bucket/run.zarr": ["s3:/bucket/run.zarr", "URL", "a local path"],
-        "--inputs noises --output http://host/run": ["http:/host/run", "URL"],
+        "--inputs noises --output http://host/run.zarr": [
+            "http://host/run.zarr is a URL of an unknown kind",
+            "s3://",
+        ],
         "--inputs noises --output dangling": [
             "--output is dangling, a link to nowhere",
             "create that folder",

@@ -46,7 +46,7 @@ def test_a_recording_in_memory_is_read_as_it_was_written(format, codec):
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_kind_of_store_gets_the_same_bytes(format, tmp_path):
     plan = plan_of(format)
-    stores = [MemoryStore(), FaultyStore(), formats.local_store(tmp_path / "run", format)]
+    stores = [MemoryStore(), FaultyStore(), formats.store_of(tmp_path / "run", format)]
     for store in stores:
         write(store, plan)
     assert content(stores[0]) == content(stores[1]) == content(stores[2])
@@ -147,7 +147,7 @@ def test_a_recording_that_exceeds_the_memory_is_refused_with_the_figure(format, 
 @pytest.mark.parametrize("format", FORMATS)
 def test_plain_readers_see_layers_whatever_their_addresses_are(format, tmp_path):
     plan = plan_of(format)
-    store = formats.local_store(tmp_path / "run", format)
+    store = formats.store_of(tmp_path / "run", format)
     write(store, plan)
     if format == "zarr":
         plain = xarray.open_zarr(tmp_path / "run", chunks=None)
@@ -164,14 +164,14 @@ def test_plain_readers_see_layers_whatever_their_addresses_are(format, tmp_path)
 
 def test_an_attribute_is_written_where_the_format_has_it(tmp_path):
     for name in FORMATS:
-        write(formats.local_store(tmp_path / name, name), plan_of(name))
+        write(formats.store_of(tmp_path / name, name), plan_of(name))
         formats.set_attribute(tmp_path / name, "note", [1, 2])
         assert formats.open_dataset(LocalStore(tmp_path / name)).attrs["note"] == [1, 2]
         assert not inspection.inspect(LocalStore(tmp_path / name)).problems
 
 
 def test_a_store_that_cannot_be_read_is_reported_in_one_line(tmp_path, monkeypatch):
-    write(formats.local_store(tmp_path / "run", "zarr"), plan_of("zarr"))
+    write(formats.store_of(tmp_path / "run", "zarr"), plan_of("zarr"))
 
     def fails(*_arguments):
         raise PermissionError(13, "Permission denied")

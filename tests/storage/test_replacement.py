@@ -49,7 +49,7 @@ def replace(
     path: Path, format: str, *, existing="overwrite", stops_after: int | None = None, **fingerprint
 ) -> list[int]:
     """Replace a recording completely, or only its first groups; returns the groups finished before."""
-    plan, store = plan_of(format, **fingerprint), formats.local_store(path, format)
+    plan, store = plan_of(format, **fingerprint), formats.store_of(path, format)
     groups = None if stops_after is None else range(stops_after)
     if groups is None:
         return write(store, plan, existing)
@@ -65,7 +65,7 @@ def former(request, tmp_path):
 
     def make(format: str) -> tuple[Path, dict[str, bytes]]:
         path = out(tmp_path, format)
-        write(formats.local_store(path, format), plan_of(format, scheduler="former"))
+        write(formats.store_of(path, format), plan_of(format, scheduler="former"))
         for name in FOREIGN if request.param == "among others" else ():
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             (path / name).write_bytes(name.encode())
@@ -87,7 +87,7 @@ def test_the_former_recording_reads_as_before_until_the_new_one_is_complete(form
     assert reads_as(path, "new")
     foreign = {name: data for name, data in before.items() if name in FOREIGN}
     unbroken = out(tmp_path / "unbroken", format)
-    write(formats.local_store(unbroken, format), plan_of(format, scheduler="new"))
+    write(formats.store_of(unbroken, format), plan_of(format, scheduler="new"))
     assert files(path) == files(unbroken) | foreign
     assert {entry.name for entry in tmp_path.iterdir()} == {path.name, "unbroken"}
 
@@ -212,7 +212,7 @@ def commit_fails_at(number: int, path: Path, format: str, monkeypatch) -> bool:
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_second_writer_is_refused_while_a_replacement_is_written(former, format):
     path, _ = former(format)
-    plan, store = plan_of(format, scheduler="new"), formats.local_store(path, format)
+    plan, store = plan_of(format, scheduler="new"), formats.store_of(path, format)
     with formats.FORMATS[format].writer.opened(store, plan, "overwrite") as writer:
         for existing in ("overwrite", "resume"):
             with pytest.raises(UserError, match="is being written by another process"):
@@ -246,7 +246,7 @@ REACHES_OUT = {"former": [], "gone": ["../precious"]}
 def test_a_replacement_that_others_made_cannot_reach_another_folder(tmp_path, format, existing, committed):
     """A store that was unpacked from an archive may hold the hidden folder, with any content."""
     path = out(tmp_path / "unpacked", format)
-    write(formats.local_store(path, format), plan_of(format, scheduler="former"))
+    write(formats.store_of(path, format), plan_of(format, scheduler="former"))
     (tmp_path / "unpacked" / "precious").write_text("")
     (path / "linked").symlink_to(tmp_path / "unpacked")
     (path / ".replacement").mkdir()
@@ -263,7 +263,7 @@ def test_a_replacement_that_others_made_cannot_reach_another_folder(tmp_path, fo
 @pytest.mark.parametrize("committed", [True, False])
 def test_a_link_in_the_place_of_a_replacement_is_not_followed(tmp_path, format, committed):
     path = out(tmp_path, format)
-    write(formats.local_store(path, format), plan_of(format, scheduler="former"))
+    write(formats.store_of(path, format), plan_of(format, scheduler="former"))
     (precious := tmp_path / "precious").mkdir()
     (precious / "file").write_text("")
     if committed:
@@ -280,7 +280,7 @@ def test_a_link_in_the_place_of_a_replacement_is_not_followed(tmp_path, format, 
 
 def test_a_group_of_another_program_in_the_store_is_not_replaced(tmp_path):
     path = out(tmp_path, "zarr")
-    write(formats.local_store(path, "zarr"), plan_of("zarr", scheduler="former"))
+    write(formats.store_of(path, "zarr"), plan_of("zarr", scheduler="former"))
     (path / "my_layer").mkdir()
     (path / "my_layer" / "zarr.json").write_text("{}")
     import dataclasses
@@ -289,5 +289,5 @@ def test_a_group_of_another_program_in_the_store_is_not_replaced(tmp_path):
     mine = dataclasses.replace(plan.arrays[1], name="my_layer")
     wanted = dataclasses.replace(plan, arrays=(*plan.arrays, mine))
     with pytest.raises(UserError, match=r"run\.zarr/my_layer is not part of the recording"):
-        write(formats.local_store(path, "zarr"), wanted, "overwrite")
+        write(formats.store_of(path, "zarr"), wanted, "overwrite")
     assert (path / "my_layer" / "zarr.json").read_text() == "{}"

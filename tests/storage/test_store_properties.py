@@ -59,7 +59,7 @@ class Outputs(RuleBasedStateMachine):
 
     def attempt(self, existing: str, scheduler: str, stop: int) -> bool:
         """Write up to a number of groups, then stop unless these are all; returns whether writing was allowed."""
-        plan, store = plan_of(self.format, scheduler=scheduler), formats.local_store(self.path, self.format)
+        plan, store = plan_of(self.format, scheduler=scheduler), formats.store_of(self.path, self.format)
         try:
             with formats.FORMATS[self.format].writer.opened(store, plan, existing) as writer:
                 pending = [group for group in GROUPS if group not in writer.finished]

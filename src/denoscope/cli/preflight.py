@@ -13,8 +13,9 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading import json_files
 from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.foundation.reading.tensor_folders import tensors_in
+from denoscope.foundation.reading.urls import is_url
 from denoscope.foundation.spelling import spelled
-from denoscope.foundation.writing.output_path import check_output_path
+from denoscope.foundation.writing.output_path import check_link
 
 MANIFESTS = {"zarr.json": "attributes", "recording.json": "attrs"}
 """The file that describes a recording, in each format, and the name of its attributes.
@@ -34,13 +35,18 @@ def check(verb: Verb, settings: Settings) -> None:
     for config, attribute in fields:
         if attribute not in verb.writes and (config, attribute) in CHECKS:
             CHECKS[config, attribute](attribute, getattr(getattr(settings, config), attribute))
+    if ("system", "output") in fields and is_url(settings.system.output) and not verb.output_takes_url:
+        raise UserError(f"{spelled('output')} is a URL; allowed: a folder of this machine")
     if {("system", "output"), ("inference", "resume"), ("inference", "overwrite")} <= set(fields):
         check_output(settings.system.output, settings.inference)
 
 
 def check_output(path: Path, inference: InferenceConfig) -> None:
-    """Refuse a path that is not local, and a recording that exists, unless it is resumed or replaced."""
-    check_output_path(path, "output")
+    """Refuse a link that leads nowhere, and a recording that exists, unless it is resumed or replaced."""
+    if is_url(path):
+        _check_url(path, inference)
+        return
+    check_link(path, "output")
     # Unlike Path.is_file, it raises no error if a name is too long, which the storage reports.
     manifests = [name for name in MANIFESTS if os.path.isfile(path / name)]
     if manifests and not inference.resume and not inference.overwrite:
@@ -50,6 +56,22 @@ def check_output(path: Path, inference: InferenceConfig) -> None:
         )
         raise UserError(
             f"{path} already holds a recording; {resume}replace it ({spelled('overwrite', True)}), or name another output "
+            f"({spelled('output')})"
+        )
+
+
+def _check_url(path: Path, inference: InferenceConfig) -> None:
+    """Refuse a URL that cannot be used, or that holds a recording."""
+    from denoscope.storage.places import parse_place, store_at
+
+    url = parse_place(path)
+    try:
+        taken = store_at(url).get("zarr.json", 0, 1) is not None
+    except OSError as error:
+        raise UserError(f"cannot use {url}: {error.strerror or error}") from error
+    if taken and not inference.resume and not inference.overwrite:
+        raise UserError(
+            f"{url} already holds a recording; resume it ({spelled('resume', True)}) or name another output "
             f"({spelled('output')})"
         )
 

@@ -6,7 +6,6 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -15,7 +14,8 @@ from tqdm import tqdm
 from denoscope.foundation import memory
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.hooks.compiled import Compilation
-from denoscope.storage.formats import FORMATS, local_store
+from denoscope.storage.formats import FORMATS, store_of
+from denoscope.storage.places import Place
 from denoscope.storage.plan import Plan
 from denoscope.storage.space import free_bytes
 
@@ -127,7 +127,7 @@ class Counter:
 class Console:
     """Progress of a recording: its plan, a meter over all denoising steps of all samples, and a summary."""
 
-    def begin(self, plan: Plan, out: Path | None, finished: int) -> None:
+    def begin(self, plan: Plan, out: Place | None, finished: int) -> None:
         self.samples, self.done, self.begun = len(plan.samples) - finished, 0, time.perf_counter()
         LOGGER.info(describe(plan, out))
         if finished:
@@ -171,7 +171,7 @@ def peak_memory() -> str:
     return f"{used}, on the device {format_bytes(torch.cuda.max_memory_allocated())}"
 
 
-def describe(plan: Plan, out: Path | None) -> str:
+def describe(plan: Plan, out: Place | None) -> str:
     """The arrays of a recording with their sizes, its interventions, and the memory and disk space it needs."""
     lines = [f"{len(plan.samples)} samples, {plan.steps} steps → {out or 'memory'}"]
     folders = plan.attrs["layer_folders"] if plan.format == "pt" else {}
@@ -192,9 +192,11 @@ def describe(plan: Plan, out: Path | None) -> str:
         f"  at least {format_bytes(plan.held_bytes)} of memory beside the network: one step of {concurrent} samples"
     )
     if out is not None:
-        store = local_store(out, plan.format)
+        store = store_of(out, plan.format)
         needed, free = FORMATS[plan.format].needed_bytes(store, plan, None), free_bytes(store)
-        lines.append(f"  {format_bytes(needed)} on disk in total; {format_bytes(free or 0)} are free")
+        where = "at the URL" if free is None else "on disk"
+        left = "" if free is None else f"; {format_bytes(free)} are free"
+        lines.append(f"  {format_bytes(needed)} {where} in total{left}")
     return "\n".join(lines)
 
 

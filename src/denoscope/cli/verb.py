@@ -29,6 +29,7 @@ class Verb:
         defaults: the defaults of fields for which this command has other ones than the configuration.
         writes: fields that name outputs of the command, which need not exist.
         arguments: further arguments whose flag has another name, in addition to `ARGUMENTS`.
+        output_takes_url: whether `system.output` may be a URL of object storage.
         script_overwrites: whether the script of the command replaces its earlier results without being asked to. The
             scripts always did, since their outputs can be made again from their inputs.
     """
@@ -40,6 +41,7 @@ class Verb:
     arguments: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     writes: tuple[str, ...] = ()
+    output_takes_url: bool = False
     script_overwrites: bool = False
 
     def fields(self) -> list[tuple[str, str, str]]:

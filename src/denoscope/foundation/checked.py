@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 
 from denoscope.foundation import spelling
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading.urls import is_url
 from denoscope.foundation.validation import LARGEST_INTEGER, describe
 
 Rule = tuple[str, Callable[[Any], bool]]
@@ -39,15 +40,24 @@ def at_least(minimum: int) -> Rule:
 
 
 def option(
-    default: Any, help: str, rule: Rule | None = None, *, positional: bool = False, alias: str | None = None
+    default: Any,
+    help: str,
+    rule: Rule | None = None,
+    *,
+    positional: bool = False,
+    alias: str | None = None,
+    takes_url: bool = False,
 ) -> Any:
     """A field with its help text and, if the type allows too much, the rule for its values.
 
     Args:
         positional: the command line takes the value without a flag. Only a list may then be omitted.
         alias: a short flag, such as "-v".
+        takes_url: whether a path may also be the URL of a recording.
     """
-    metadata = {"help": help, "rule": rule, "positional": positional, "alias": alias}
+    metadata = {
+        "help": help, "rule": rule, "positional": positional, "alias": alias, "takes_url": takes_url
+    }  # fmt: skip
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -91,6 +101,9 @@ class Checked:
             value = _converted(given, hint)
             if value is not given:
                 object.__setattr__(self, item.name, value)
+            if isinstance(value, Path) and not item.metadata.get("takes_url") and is_url(value):
+                # A URL may hold a secret, which is not repeated.
+                raise UserError(f"{self.spelled(item.name)} is a URL; allowed: a path of this machine")
             if allowed := _allowed_instead(value, hint, item.metadata.get("rule")):
                 raise UserError(f"{self.spelled(item.name)} is {_shown(given)}; allowed: {allowed}")
 

@@ -15,7 +15,9 @@ from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.reading.regular_files import open_regular
+from denoscope.foundation.reading.urls import is_url
 from denoscope.foundation.validation import describe
+from denoscope.storage.places import parse_place
 
 FILES = (".pt", ".npy", ".safetensors")
 WORDS = ("zero", "mean")
@@ -54,12 +56,14 @@ def normalized(value: Any) -> Any:
 def to_json(value: Any, folder: Path | None = None) -> Any:
     """The value as JSON; a tensor of many elements as its shape and SHA-256.
 
-    A path is absolute, or relative to `folder` if it is inside of it.
+    A path is absolute, or relative to `folder` if it is inside of it; a URL stays.
     """
     if isinstance(value, torch.Tensor):
         return value.tolist() if value.numel() <= LARGEST_INLINE else identity(value)
     if not is_path(value):
         return value
+    if is_url(value):
+        return str(parse_place(value))
     path = Path(value).absolute()
     inside = folder is not None and path.is_relative_to(folder.absolute())
     return str(path.relative_to(folder.absolute())) if folder is not None and inside else str(path)

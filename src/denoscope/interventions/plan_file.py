@@ -14,6 +14,7 @@ from typing import Any
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading import json_files
+from denoscope.foundation.reading.urls import is_url
 from denoscope.foundation.validation import describe
 from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.interventions import operands
@@ -116,7 +117,7 @@ def _from_json(content: Any, folder: Path) -> Intervention:
     value = content.get("value")
     if isinstance(value, dict):
         raise UserError(f"the tensor {value.get('sha256', value)} is not part of a plan; name its file")
-    if isinstance(value, str) and operands.is_path(value):
+    if isinstance(value, str) and operands.is_path(value) and not is_url(value):
         value = str(folder / value)
     return Intervention(**content | {"value": value})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from denoscope.foundation.errors import UserError
@@ -18,6 +17,7 @@ from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.schedulers import Scheduler
 from denoscope.models.solver_calls import stages
+from denoscope.storage.places import Place, parse_place
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Run:
     noise: Literal["common", "independent"]
     noise_seed: int
     streams: int = STREAMS_VERSION
-    _recordings: dict[Path, SourceRecording] = field(default_factory=dict, repr=False)
+    _recordings: dict[Place, SourceRecording] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -56,9 +56,10 @@ class Run:
 
     def recording(self, path: str) -> SourceRecording:
         """A recording whose states are written; opened once."""
-        if Path(path) not in self._recordings:
-            self._recordings[Path(path)] = SourceRecording(Path(path))
-        return self._recordings[Path(path)]
+        place = parse_place(path)
+        if place not in self._recordings:
+            self._recordings[place] = SourceRecording(place)
+        return self._recordings[place]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from denoscope.foundation.errors import UserError
 from denoscope.hooks.module_survey import Layer
 from denoscope.storage import formats
 from denoscope.storage.output_lock import how_to_finish
+from denoscope.storage.places import Place, store_at
 from denoscope.storage.plan import COMPLETE
-from denoscope.storage.stores.local import LocalStore
 
 if TYPE_CHECKING:
     import xarray
@@ -29,11 +29,12 @@ _LEADING = ("sample", "step", "call", "branch")
 class SourceRecording:
     """A recording whose states go into a run of the same model with the same steps."""
 
-    def __init__(self, path: Path):
-        if not os.path.exists(path):  # unlike Path.exists, it raises no error if a name is too long
+    def __init__(self, path: Place):
+        # Unlike Path.exists, os.path.exists raises no error if a name is too long.
+        if isinstance(path, Path) and not os.path.exists(path):
             raise UserError(f"{path}: there is no such recording; {formats.MADE_BY}")
         self.path = path
-        self.dataset = formats.open_dataset(LocalStore(path))
+        self.dataset = formats.open_dataset(store_at(path))
         self.samples = [str(name) for name in self.dataset["sample"].to_numpy()]
         self._last_mean: tuple[tuple[str, int, int], np.ndarray] | None = None
 

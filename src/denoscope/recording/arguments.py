@@ -12,7 +12,8 @@ from denoscope.config import InferenceConfig
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
-from denoscope.foundation.writing.output_path import check_output_path
+from denoscope.foundation.writing.output_path import check_link
+from denoscope.storage.places import Place, parse_place
 
 OUTPUT_OPTIONS = ("resume", "overwrite", "output_format", "codec")
 
@@ -27,10 +28,10 @@ def as_tuple(value: Any) -> Any:
     return (value,)
 
 
-def parse_output(out: Any, options: InferenceConfig) -> Path | None:
-    """The output as a path, or None for a recording in memory.
+def parse_output(out: Any, options: InferenceConfig) -> Place | None:
+    """The output as a path or a URL, or None for a recording in memory.
 
-    Raises: UserError if `out` is not a local path, or is None while options of an output are given.
+    Raises: UserError if `out` is neither or a link that leads nowhere, or is None while options of an output are given.
     """
     if out is None:
         default = InferenceConfig()
@@ -40,5 +41,7 @@ def parse_output(out: Any, options: InferenceConfig) -> Path | None:
         return None
     if not isinstance(out, (str, os.PathLike)) or not str(out):
         raise UserError(f"{spelled('out')} is {describe(out)}; allowed: a path such as 'run.zarr', or None")
-    check_output_path(Path(out), "out")
-    return Path(out)
+    place = parse_place(out)
+    if isinstance(place, Path):
+        check_link(place, "out")
+    return place

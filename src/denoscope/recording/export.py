@@ -44,7 +44,7 @@ def _finished_samples(dataset: xarray.Dataset) -> Iterator[tuple[str, dict[str, 
 
 def _write_pt(dataset: xarray.Dataset, folder: Path) -> None:
     """Write the layout of .pt files, group by group. An export that was interrupted is continued."""
-    plan, store = _plan_of(dataset), formats.local_store(folder, "pt")
+    plan, store = _plan_of(dataset), formats.store_of(folder, "pt")
     complete = dataset[COMPLETE].to_numpy()
     groups = [group for group in plan.groups if complete[plan.samples_of(group)].all()]
     begun = formats.attributes(store)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from denoscope.config import InferenceConfig
 from denoscope.foundation import memory
@@ -27,8 +26,9 @@ from denoscope.recording.planning import condition_of, output_of, plan_of, selec
 from denoscope.recording.progress import NoProgress, RecordingProgress
 from denoscope.recording.recording import Recording
 from denoscope.sampling.settings import Loop
-from denoscope.storage.formats import FORMATS, attributes_to_resume, local_store
+from denoscope.storage.formats import FORMATS, attributes_to_resume, store_of
 from denoscope.storage.output_lock import Existing, writing
+from denoscope.storage.places import Place
 from denoscope.storage.plan import Plan, Writer
 
 LOGGER = logging.getLogger(__name__)
@@ -38,13 +38,13 @@ LOGGER = logging.getLogger(__name__)
 class Job:
     """A recording that is planned and can be run.
 
-    `out` is where it is stored: a folder or a Zarr store; None for a recording in memory.
+    `out` is where it is stored: a folder, or a Zarr store at a path or a URL; None for a recording in memory.
     """
 
     inputs: RunInputs
     options: InferenceConfig
     selection: Selection
-    out: Path | None
+    out: Place | None
     plan: Plan
 
     @classmethod
@@ -52,7 +52,7 @@ class Job:
         cls,
         denoiser: Denoiser,
         x: NoiseLike,
-        out: Path | None,
+        out: Place | None,
         options: InferenceConfig,
         noise_seed: int,
         condition: Condition | None = None,
@@ -101,7 +101,7 @@ class Job:
         self._check_memory()
         if self.out is not None:
             with writing(self.out, self.plan.attrs):
-                store = local_store(self.out, self.plan.format)
+                store = store_of(self.out, self.plan.format)
                 FORMATS[self.plan.format].writer.check(store, self.plan, self._existing)
 
     def run(self, progress: RecordingProgress | None = None) -> Recording:
@@ -115,7 +115,7 @@ class Job:
             writer = MemoryWriter(self.plan)
             self._record(writer, progress)
             return Recording(None, writer.dataset())
-        store = local_store(self.out, self.plan.format)
+        store = store_of(self.out, self.plan.format)
         with FORMATS[self.plan.format].writer.opened(store, self.plan, self._existing) as stored:
             self._record(stored, progress)
         return open(self.out)
@@ -178,7 +178,7 @@ class Job:
         return "resume" if self.options.resume else "overwrite" if self.options.overwrite else "refuse"
 
 
-def _streams(place: Path | None, options: InferenceConfig) -> int:
+def _streams(place: Place | None, options: InferenceConfig) -> int:
     """The version of the random streams of the recording that is resumed, else the newest."""
     stored = attributes_to_resume(place) if place is not None and options.resume else {}
     return version_of(stored.get("fingerprint", {})) if stored else STREAMS_VERSION

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import torch
 
@@ -25,6 +24,7 @@ from denoscope.recording.progress import RecordingProgress
 from denoscope.recording.step_recorder import StepRecorder
 from denoscope.sampling.loop import steps_of
 from denoscope.sampling.step import Step
+from denoscope.storage.places import Place
 from denoscope.storage.plan import Plan, Writer
 
 
@@ -40,7 +40,7 @@ class LoopRun:
     options: InferenceConfig
     selection: Selection
     plan: Plan
-    out: Path | None
+    out: Place | None
     writer: Writer
     progress: RecordingProgress
     nonfinite: dict[str, int] = field(default_factory=dict)

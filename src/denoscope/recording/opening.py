@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import on_command_line, spelled
-from denoscope.foundation.validation import describe
+from denoscope.foundation.validation import describe, parse_choice
 from denoscope.models import bundled
 from denoscope.recording.recording import Recording
 from denoscope.storage import formats
 from denoscope.storage.formats import MADE_BY
 from denoscope.storage.output_lock import how_to_finish
+from denoscope.storage.places import parse_place, store_at
 from denoscope.storage.plan import COMPLETE
-from denoscope.storage.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    import xarray
 
 
 @arguments_checked
-def open(path: str | os.PathLike[str]) -> Recording:  # noqa: A001
-    """The recording at a path: a store NAME.zarr, or an output folder of .pt files.
+def open(path: str | os.PathLike[str], *, chunks: Literal["auto"] | None = None) -> Recording:  # noqa: A001
+    """The recording at a path: a store NAME.zarr, or an output folder of .pt files; or a store at a URL.
+
+    >>> ds.open("s3://bucket/run.zarr", chunks="auto")
+
+    A recording may be opened while it is written: it then shows the samples that are complete.
+
+    Args:
+        chunks: "auto" makes the arrays Dask arrays, which read one shard at a time and can be larger than the memory.
 
     Raises: UserError if there is none, or it was written by a newer version of denoscope.
     """
-    path = Path(path)
-    if not os.path.exists(path):  # unlike Path.exists, it raises no error if a name is too long
-        raise UserError(f"{path}: no such recording; {_remedy(path)}")
-    return Recording(path, formats.open_dataset(LocalStore(path)))
+    place = parse_place(path)
+    # Unlike Path.exists, os.path.exists raises no error if a name is too long.
+    if isinstance(place, Path) and not os.path.exists(place):
+        raise UserError(f"{place}: no such recording; {_remedy(place)}")
+    dataset = formats.open_dataset(store_at(place))
+    chosen = chunks is not None and parse_choice(chunks, "chunks", ("auto",))
+    return Recording(place, _chunked(dataset) if chosen else dataset)
 
 
 def parse_recording(given: Any, name: str = "recording") -> Recording:
@@ -67,11 +80,29 @@ def set_attribute(path: str | os.PathLike[str], name: str, value: Any) -> None:
 
     Raises: UserError if it cannot be written; the recording is then unchanged.
     """
-    path = Path(path)
+    place = parse_place(path)
     try:
-        formats.set_attribute(path, name, value)
+        formats.set_attribute(place, name, value)
     except OSError as error:
         raise UserError(
-            f"cannot write {name} into {path}: {error.strerror or error}; the recording is unchanged: make room there, "
+            f"cannot write {name} into {place}: {error.strerror or error}; the recording is unchanged: make room there, "
             "or copy it to a place that you can write to"
         ) from error
+
+
+def _chunked(dataset: xarray.Dataset) -> xarray.Dataset:
+    """The dataset with Dask arrays in whose chunks it is stored: shards, or files of a sample each.
+
+    Raises: UserError if Dask is not installed.
+    """
+    try:
+        import dask.array  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            'chunks="auto" needs Dask, which is not installed; install it: pip install "denoscope[cluster]"'
+        ) from error
+    chunked = {
+        name: array.variable.chunk(array.encoding.get("preferred_chunks", {"sample": 1}))
+        for name, array in dataset.data_vars.items()
+    }
+    return dataset.assign(chunked)

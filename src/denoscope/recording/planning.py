@@ -24,11 +24,12 @@ from denoscope.recording import provenance
 from denoscope.recording.inputs import RunInputs
 from denoscope.recording.layout import RunShape, lay_out
 from denoscope.storage.output_lock import check_inside
+from denoscope.storage.places import Place
 from denoscope.storage.plan import FormatName, Plan
 from denoscope.storage.stores.local import LocalStore
 
 
-def plan_of(inputs: RunInputs, options: InferenceConfig, selection: Selection, out: Path | None) -> Plan:
+def plan_of(inputs: RunInputs, options: InferenceConfig, selection: Selection, out: Place | None) -> Plan:
     """The plan of a recording at `out`, or in memory."""
     run = _shape_of(inputs, options)
     folders = {} if options.layers else dict(zip(inputs.addresses, ("layer1", "last_layer"), strict=False))
@@ -70,16 +71,24 @@ def selection_of(options: InferenceConfig, seed: int) -> Selection:
     )
 
 
-def output_of(out: Path, options: InferenceConfig) -> Path:
-    """Where a recording is stored: at `out`, or as a Zarr store in that folder."""
+def output_of(out: Place, options: InferenceConfig) -> Place:
+    """Where a recording is stored: at `out`, or as a Zarr store in that folder.
+
+    Raises: UserError if that is a URL and the recording not a store.
+    """
+    if not isinstance(out, Path) and format_of(out, options) != "zarr":
+        raise UserError(
+            f"{spelled('out')} is {out}; at a URL a recording is a Zarr store: end the name in .zarr, and leave out "
+            f"{spelled('output_format', 'pt')}"
+        )
     if options.output_format != "zarr" or out.suffix == ".zarr":
         return out
-    store = out / "recording.zarr"
-    check_inside(LocalStore(out), [store.name])
-    return store
+    if isinstance(out, Path):
+        check_inside(LocalStore(out), ["recording.zarr"])
+    return out / "recording.zarr"
 
 
-def format_of(out: Path | None, options: InferenceConfig) -> FormatName:
+def format_of(out: Place | None, options: InferenceConfig) -> FormatName:
     """The format of a recording at `out`, or in memory."""
     if out is None:
         return "memory"

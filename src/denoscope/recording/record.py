@@ -76,7 +76,8 @@ def record(
 
     Args:
         x: noises of `ds.noise`, or an array [n, C, H, W] or [C, H, W] of PyTorch, NumPy or xarray.
-        out: a store NAME.zarr, or a folder, which gets one .pt file for each sample and array.
+        out: a store NAME.zarr, also at a URL such as s3://BUCKET/NAME.zarr, or a folder, which gets one .pt file for each
+            sample and array.
 
     Args for the run:
         steps: denoising steps.

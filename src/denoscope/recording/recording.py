@@ -20,8 +20,8 @@ from denoscope.storage import inspection
 from denoscope.storage.attributes import writable
 from denoscope.storage.damage import damaged
 from denoscope.storage.noise_levels import with_levels
+from denoscope.storage.places import Place, store_at
 from denoscope.storage.plan import COMPLETE, ESTIMATES, IMAGES
-from denoscope.storage.stores.local import LocalStore
 
 if TYPE_CHECKING:
     import xarray
@@ -33,7 +33,7 @@ THUMBNAILS = 4
 class Recording:
     """A recording: the sequence from x_T to x_0 of each sample, and the states of layers in each step.
 
-    `path` is where it is stored, and its arrays are read as they are indexed; a recording in memory has the path None.
+    `path` is where it is stored, a path or a URL, and its arrays are read as they are indexed; a recording in memory has the path None.
     `sequence` is (sample, state, channel, height, width) with x_T first and x_0 last; `states` maps each layer to
     (sample, step, …), entry k being computed in step k, which turns state k into state k+1. Samples that are not
     finished are NaN.
@@ -42,7 +42,7 @@ class Recording:
     >>> rec["sequence"], rec["final"]
     """
 
-    def __init__(self, path: Path | None, dataset: xarray.Dataset):
+    def __init__(self, path: Place | None, dataset: xarray.Dataset):
         self.path, self._stored = path, dataset
         self.dataset = dataset.drop_attrs(deep=False).assign_attrs(writable(dataset.attrs))
 
@@ -129,7 +129,7 @@ class Recording:
         states = self.states
         names = arrays or tuple(map(str, self.dataset.data_vars))
         wanted = [states.address(name) if name in states else name for name in names]
-        if problem := inspection.first_damage(LocalStore(self.path), wanted):
+        if problem := inspection.first_damage(store_at(self.path), wanted):
             raise damaged(self.path, problem, self.attrs)
 
     def export(

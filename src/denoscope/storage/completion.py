@@ -11,7 +11,7 @@ from denoscope.foundation.checksum import checksum_of_json
 from denoscope.foundation.reading import json_files
 from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.storage.stores.byte_store import ByteStore, is_key
-from denoscope.storage.stores.capabilities import flush
+from denoscope.storage.stores.capabilities import each, flush
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ def damaged(store: ByteStore, folder: str) -> Iterator[str]:
 
 def _all(store: ByteStore, folder: str) -> Iterator[tuple[int, Mark | None]]:
     """Each group that has a mark, in their order, with the mark; None for a damaged one."""
-    return ((group, _read(store, folder, group)) for group in sorted(_groups(store, folder)))
+    groups = {key_of(folder, group): group for group in sorted(_groups(store, folder))}
+    marks = each(store, lambda key: _read(store, key, groups[key]), groups)
+    return zip(groups.values(), marks, strict=True)
 
 
 def _groups(store: ByteStore, folder: str) -> Iterator[int]:
@@ -84,12 +86,12 @@ def _groups(store: ByteStore, folder: str) -> Iterator[int]:
             yield int(stem)
 
 
-def _read(store: ByteStore, folder: str, group: int) -> Mark | None:
-    data = store.get(key_of(folder, group))
+def _read(store: ByteStore, key: str, group: int) -> Mark | None:
+    data = store.get(key)
     try:
-        content = json_files.parse(data or b"", dict[str, Any], key_of(folder, group))
+        content = json_files.parse(data or b"", dict[str, Any], key)
         expected, own_group = content.pop("checksum", None), content.get("group")
-        mark = json_files.check(content, Mark, key_of(folder, group))
+        mark = json_files.check(content, Mark, key)
     except MalformedError:
         return None
     sound = expected == checksum_of_json(content) and own_group == group and all(map(is_key, mark.files))

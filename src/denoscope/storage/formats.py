@@ -17,14 +17,17 @@ from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.completion import Mark
 from denoscope.storage.damage import damaged
 from denoscope.storage.output_lock import Existing, check_version
+from denoscope.storage.places import Place, store_at
 from denoscope.storage.plan import FORMAT, Plan, Writer
 from denoscope.storage.pt import check as pt_check
 from denoscope.storage.pt import layout as pt_layout
 from denoscope.storage.pt import reader as pt_reader
 from denoscope.storage.pt import writer as pt_writer
 from denoscope.storage.root_file import RootFile
+from denoscope.storage.stores import capabilities
 from denoscope.storage.stores.byte_store import ByteStore, exists
 from denoscope.storage.stores.local import LocalStore, replacements_in
+from denoscope.storage.stores.object_store import ObjectStore
 from denoscope.storage.zarr import check as zarr_check
 from denoscope.storage.zarr import layout as zarr_layout
 from denoscope.storage.zarr import reader as zarr_reader
@@ -102,9 +105,9 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def local_store(path: Path, format_name: str) -> LocalStore:
-    """Return the store of a local recording in a format."""
-    return LocalStore(path, scratch=FORMATS[format_name].scratch)
+def store_of(place: Place, format_name: str) -> LocalStore | ObjectStore:
+    """Return the store of a recording in a format."""
+    return store_at(place, scratch=FORMATS[format_name].scratch)
 
 
 def stored_format(store: ByteStore) -> str | None:
@@ -194,21 +197,22 @@ def attributes(store: ByteStore) -> dict[str, Any]:
     return FORMATS[name].layout.attributes(store) if name else {}
 
 
-def attributes_to_resume(path: Path) -> dict[str, Any]:
-    """Return the attributes of the local recording to resume, or of its unfinished replacement if there is one."""
-    places = replacements_in(path)
-    candidates = (attributes(LocalStore(place)) for place in [*places, path])
+def attributes_to_resume(place: Place) -> dict[str, Any]:
+    """Return the attributes of the recording to resume, or of its unfinished replacement if there is one."""
+    replacements = replacements_in(place) if isinstance(place, Path) else []
+    candidates = (attributes(store_at(one)) for one in [*replacements, place])
     return next(filter(None, candidates), {})
 
 
-def set_attribute(path: Path, name: str, value: Any) -> None:
-    """Write one attribute into a local recording.
+def set_attribute(place: Place, name: str, value: Any) -> None:
+    """Write one attribute into a recording.
 
     Raises: UserError if another process writes it.
     """
-    format_name = stored_format(LocalStore(path)) or "zarr"
-    store, layout = local_store(path, format_name), FORMATS[format_name].layout
+    format_name = stored_format(store_at(place)) or "zarr"
+    store, layout = store_of(place, format_name), FORMATS[format_name].layout
     with store.lock(layout.LOCK) as held:
         if not held:
-            raise UserError(f"{path} is being written by another process; wait for it")
+            holder = capabilities.holder(store, layout.LOCK)
+            raise UserError(f"{place} is being written by another process{holder}; wait for it")
         layout.set_attribute(store, name, value)

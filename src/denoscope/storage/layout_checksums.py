@@ -11,6 +11,7 @@ from denoscope.foundation.checksum import checksum, checksum_of_json
 from denoscope.foundation.reading import json_files
 from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.storage.stores.byte_store import ByteStore, is_key
+from denoscope.storage.stores.capabilities import each
 
 NAME = "layout.json"
 UNCOVERED = "created"
@@ -72,8 +73,9 @@ def damaged(
         yield f"{root} does not match its checksum in {', '.join(wrong)}"
     elif checksum_of_json(rest) != stored.rest:
         yield f"{root} does not match its checksum"
-    for file, expected in stored.files.items():
-        if what := mismatch(store, file, expected):
+    wrong_files = each(store, lambda file: mismatch(store, file, stored.files[file]), stored.files)
+    for file, what in zip(stored.files, wrong_files, strict=True):
+        if what:
             yield f"{file} {what}"
 
 
@@ -82,11 +84,12 @@ def mismatch(store: ByteStore, key: str, expected: int | None) -> str:
 
     Raises: OSError if it cannot be read.
     """
-    total, start = 0, 0
-    while block := store.get(key, start, BLOCK):
-        total, start = checksum(block, total), start + len(block)
-    if block is None:
-        return "is missing"
+    total, start, last = 0, 0, BLOCK
+    while last == BLOCK:
+        if (block := store.get(key, start, BLOCK)) is None:
+            return "is missing"
+        last = len(block)
+        total, start = checksum(block, total), start + last
     return "" if total == expected else "does not match its checksum"
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import differences
 from denoscope.foundation.spelling import spelled
+from denoscope.storage.places import Place
 from denoscope.storage.plan import FORMAT_VERSION
 from denoscope.storage.stores import capabilities
 from denoscope.storage.stores.byte_store import ByteStore, is_key
@@ -39,8 +40,8 @@ def claimed(
         with capabilities.lock(store, lock) as held:
             if not held:
                 raise UserError(
-                    f"{store} is being written by another process; wait for it or name another output "
-                    f"({spelled('out')})"
+                    f"{store} is being written by another process{capabilities.holder(store, lock)}; wait for it or name "
+                    f"another output ({spelled('out')})"
                 )
             settle()
             # Again, since another process may have written meanwhile.
@@ -49,7 +50,7 @@ def claimed(
 
 
 @contextmanager
-def writing(store: ByteStore | Path, attributes: Mapping[str, Any]) -> Iterator[None]:
+def writing(store: ByteStore | Place, attributes: Mapping[str, Any]) -> Iterator[None]:
     """Report a full disk or a missing permission in one line while a recording with these attributes is written."""
     try:
         yield
@@ -61,15 +62,16 @@ def writing(store: ByteStore | Path, attributes: Mapping[str, Any]) -> Iterator[
 
 
 @contextmanager
-def reading(store: ByteStore | Path) -> Iterator[None]:
+def reading(store: ByteStore | Place) -> Iterator[None]:
     """Report in one line that a recording cannot be read, whichever way its readers fail."""
     try:
         yield
-    except (MemoryError, IndexError):  # not caused by the recording
+    except (MemoryError, IndexError, UserError):  # not caused by the recording, or in words already
         raise
     except Exception as error:
+        reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
         raise UserError(
-            f"{store} cannot be read; `denoscope verify store {store}` lists what is damaged"
+            f"{store} cannot be read{reason}; `denoscope verify store {store}` lists what is damaged"
         ) from error
 
 

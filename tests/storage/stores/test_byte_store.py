@@ -9,18 +9,25 @@ from denoscope.storage.stores.byte_store import exists, is_key
 from denoscope.storage.stores.capabilities import flush, lock, open_sink
 from denoscope.storage.stores.local import LocalStore
 from denoscope.storage.stores.memory import MemoryStore
+from denoscope.storage.stores.object_store import ObjectStore
 
 KINDS = {
     "local": LocalStore,
     "local with scratch": lambda folder: LocalStore(folder, scratch=".hidden"),
     "memory": lambda _folder: MemoryStore(),
     "faulty": lambda _folder: FaultyStore(),
+    "object": lambda _folder: ObjectStore("s3://bucket/a b/store.zarr"),
+    "busy object": lambda _folder: ObjectStore("s3://bucket/store.zarr"),
 }
 KEYS = ("a", "b/c", "b/d/e", "bc", "b/ü ñ", "x%2Fy", ".hidden/f")
 
 
 @pytest.fixture(params=KINDS)
 def store(request, tmp_path):
+    if "object" in request.param:
+        server = request.getfixturevalue("s3")
+        if "busy" in request.param:
+            server.spoil(every=3)
     return KINDS[request.param](tmp_path / "store")
 
 

@@ -16,8 +16,10 @@ from denoscope.foundation.checked import option
 class PatchFlags(MeasureFlags):
     """Which recordings are patched, and where."""
 
-    a: Path = option(Path("a.zarr"), "Recording A, whose runs are patched.", positional=True)
-    b: Path = option(Path("b.zarr"), "Recording B, whose states are put into these runs.", positional=True)
+    a: Path = option(Path("a.zarr"), "Recording A, whose runs are patched.", positional=True, takes_url=True)
+    b: Path = option(
+        Path("b.zarr"), "Recording B, whose states are put into these runs.", positional=True, takes_url=True
+    )
     layers: tuple[str, ...] = option((), "Layers, by queries; by default all that B holds.")
     steps: tuple[int, ...] = option((), "Steps; by default all.")
     output: Path = option(Path("patch.npz"), "Output file of the map; also its checkpoint.", NPZ)

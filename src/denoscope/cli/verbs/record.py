@@ -21,6 +21,7 @@ class RecordFlags(OwnFlags):
 
 def run(settings: Settings, flags: RecordFlags) -> None:
     from denoscope.cli import progress
+    from denoscope.recording.arguments import parse_output
     from denoscope.recording.job import Job
 
     system = settings.system
@@ -28,7 +29,8 @@ def run(settings: Settings, flags: RecordFlags) -> None:
     # These are not flags of this command; only a config.py can set them.
     check_shape(settings, denoiser.shape, spelled="GenerationConfig.{}".format)
     x = read_noises(settings, denoiser)
-    job = Job.prepared(denoiser, x, system.output, settings.inference, system.seed)
+    place = parse_output(system.output, settings.inference)
+    job = Job.prepared(denoiser, x, place, settings.inference, system.seed)
     if flags.dry_run:
         print(progress.describe(job.plan, job.out))
         job.check()
@@ -46,4 +48,5 @@ VERB = Verb(
         "inference": " ".join(item.name for item in dataclasses.fields(InferenceConfig)),
     },
     RecordFlags,
+    output_takes_url=True,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ class SheetLabels:
         Raises: UserError if it is damaged.
         """
         path = self.sheet.recording.path
-        if path is None or not (path / PREDICTIONS).is_file():
+        if not isinstance(path, Path) or not (path / PREDICTIONS).is_file():
             return None
         content = json_files.read(path / PREDICTIONS, dict[str, dict[str, Any]])
         return {name: _answer(entry, f"{path / PREDICTIONS}: {name}") for name, entry in content.items()}

@@ -8,7 +8,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -35,10 +34,10 @@ from denoscope.recording.pipelines.watched_run import WatchedRun
 from denoscope.recording.planning import output_of, selection_of
 from denoscope.recording.recording import Recording
 from denoscope.recording.step_recorder import StepRecorder
-from denoscope.storage.formats import FORMATS, local_store, stored_format
+from denoscope.storage.formats import FORMATS, store_of, stored_format
 from denoscope.storage.output_lock import Existing
+from denoscope.storage.places import Place, store_at
 from denoscope.storage.plan import Plan, Writer
-from denoscope.storage.stores.local import LocalStore
 
 
 class Watch:
@@ -135,7 +134,7 @@ def watch(
 class _Watcher:
     """The recording of a pipeline's call: planned in its first step, written in every one."""
 
-    def __init__(self, pipe: Any, options: InferenceConfig, out: Path | None, stated: Sequence[str] | None):
+    def __init__(self, pipe: Any, options: InferenceConfig, out: Place | None, stated: Sequence[str] | None):
         self.pipe, self.network, self.options, self.stated = pipe, network_of(pipe), options, stated
         _check_scheduler(pipe)
         _warn_of_training(self.network)
@@ -223,7 +222,7 @@ class _Watcher:
         """Refuse an output that holds a recording already, unless it may be replaced."""
         if self.out is None or self.options.overwrite:
             return
-        if stored_format(LocalStore(self.out)):
+        if stored_format(store_at(self.out)):
             raise UserError(
                 f"{self.out} already holds a recording; replace it with {spelled('overwrite', True)}, or name another "
                 "output"
@@ -244,7 +243,7 @@ class _Watcher:
             self.memory = MemoryWriter(plan)
             return self.memory
         existing: Existing = "overwrite" if self.options.overwrite else "refuse"
-        store = local_store(self.out, plan.format)
+        store = store_of(self.out, plan.format)
         return self.stack.enter_context(FORMATS[plan.format].writer.opened(store, plan, existing))
 
     @contextmanager

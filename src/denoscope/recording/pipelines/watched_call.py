@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from denoscope.recording.layout import RunShape, lay_out
 from denoscope.recording.pipelines.branches import Branches, branches_of
 from denoscope.recording.pipelines.calls import ObservedCall
 from denoscope.recording.planning import format_of
+from denoscope.storage.places import Place
 from denoscope.storage.plan import Plan
 
 
@@ -83,7 +83,7 @@ class WatchedCall:
         """The timestep of each stage."""
         return self.pipe.scheduler.timesteps[self.first : self.first + len(self.stages)].cpu().numpy()
 
-    def plan(self, options: InferenceConfig, selection: Selection, out: Path | None) -> Plan:
+    def plan(self, options: InferenceConfig, selection: Selection, out: Place | None) -> Plan:
         """The plan of a recording of the call."""
         n, shape = len(self.x_T), tuple(self.x_T.shape[1:])
         steps = [stage.step for stage in self.stages]

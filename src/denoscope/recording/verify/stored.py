@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,8 +32,8 @@ from denoscope.recording.verify.difference import largest_difference
 from denoscope.recording.verify.noise_floor import NoiseFloor, precision
 from denoscope.storage.completion import Mark
 from denoscope.storage.inspection import inspect
+from denoscope.storage.places import parse_place, store_at
 from denoscope.storage.plan import as_array
-from denoscope.storage.stores.local import LocalStore
 
 LISTED = 20  # missing marks; the others are counted
 
@@ -108,17 +107,17 @@ def store(
         source: what the model is loaded from, if its name does not say it (see `denoiser_of`).
         seed: of the choice of samples.
 
-    Raises: UserError if there is no recording at `path`, or x_T of the samples to compute again is neither stored
+    Raises: UserError if there is no recording at `path` (or URL), or x_T of the samples to compute again is neither stored
         nor in `inputs`.
     """
-    path = Path(path)
-    inspected = inspect(LocalStore(path))
+    place = parse_place(path)
+    inspected = inspect(store_at(place))
     problems, chosen = inspected.problems, list(inspected.sound)
     notes: tuple[str, ...] = ()
     if recompute and chosen:
         picked = np.random.default_rng(seed).choice(len(chosen), min(recompute, len(chosen)), replace=False)
         chosen = [chosen[index] for index in sorted(picked)]
-        different, notes = _recompute(open(path), chosen, inputs, source)
+        different, notes = _recompute(open(place), chosen, inputs, source)
         problems += different
     return StoreReport(
         samples=inspected.samples,

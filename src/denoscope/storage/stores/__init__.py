@@ -1,1 +1,1 @@
-"""Where bytes are stored by key: a folder of the local disk, or memory."""
+"""Where bytes are stored by key: a folder of the local disk, object storage, or memory."""

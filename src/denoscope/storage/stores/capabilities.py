@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from denoscope.storage.stores.byte_store import ByteStore, Data
+
+T = TypeVar("T")
 
 
 class ByteSink(Protocol):
@@ -36,6 +39,23 @@ class LockableStore(Protocol):
 
     def lock(self, key: str) -> AbstractContextManager[bool]:
         """Hold a lock while the block runs; the block gets False if another process holds it."""
+
+
+@runtime_checkable
+class ClaimedStore(LockableStore, Protocol):
+    """A store whose locks are claims that say who holds them."""
+
+    def holder(self, key: str) -> str:
+        """Say in words who holds a lock; "" if nobody does."""
+
+
+@runtime_checkable
+class DistantStore(Protocol):
+    """A store whose requests take long, and of which several can be under way."""
+
+    @property
+    def at_once(self) -> int:
+        """How many requests to make at once."""
 
 
 @runtime_checkable
@@ -88,6 +108,21 @@ def flush(store: ByteStore) -> None:
     """Make everything durable that was written through this object."""
     if isinstance(store, BufferedStore):
         store.flush()
+
+
+def each(store: ByteStore, request: Callable[[str], T], keys: Iterable[str]) -> Iterator[T]:
+    """Yield the result of a request for each key, in their order; a distant store gets several requests at once."""
+    if not isinstance(store, DistantStore):
+        yield from map(request, keys)
+        return
+    with ThreadPoolExecutor(store.at_once) as pool:
+        yield from pool.map(request, keys)
+
+
+def holder(store: ByteStore, key: str) -> str:
+    """Say who holds a lock, as an addition to a message; "" where the store does not know."""
+    words = store.holder(key) if isinstance(store, ClaimedStore) else ""
+    return f" ({words})" if words else ""
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
@@ -54,7 +55,8 @@ class ByteStoreView(Store):
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        data = self._store.get(key, *_as_range(byte_range))
+        # In a thread, so that several requests to a distant store are made at once.
+        data = await asyncio.to_thread(self._store.get, key, *_as_range(byte_range))
         return None if data is None else (prototype or default_buffer_prototype()).buffer.from_bytes(data)
 
     async def get_partial_values(
@@ -63,7 +65,7 @@ class ByteStoreView(Store):
         return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
 
     async def exists(self, key: str) -> bool:
-        return exists(self._store, key)
+        return await asyncio.to_thread(exists, self._store, key)
 
     async def set(self, key: str, value: Buffer) -> None:
         raise NotImplementedError

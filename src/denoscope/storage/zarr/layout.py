@@ -18,6 +18,7 @@ from denoscope.storage.attribute_schema import MOST_SAMPLES, Attributes, Extent,
 from denoscope.storage.plan import COMPLETE, FORMAT, FORMAT_VERSION, NONFINITE, ArrayPlan, Plan
 from denoscope.storage.root_file import RootFile
 from denoscope.storage.stores.byte_store import ByteStore
+from denoscope.storage.stores.capabilities import each
 from denoscope.storage.zarr.metadata import metadata_of
 
 ROOT = "zarr.json"
@@ -137,8 +138,7 @@ def lay_out(store: ByteStore, plan: Plan, former: Mapping[str, Any]) -> None:
     """Write all metadata, the store's own file last. Attributes in `former` take precedence over the plan's."""
     files = metadata_of(plan, {array.name: shard_entries(array, plan.lanes) for array in plan.arrays})
     rest = json.loads(files.pop(ROOT))
-    for name, data in files.items():
-        store.put(name, data)
+    list(each(store, lambda name: store.put(name, files[name]), files))
     planned = rest.pop("attributes")
     stored = planned | former
     layout_checksums.write(store, MARKS, stored, rest, files)

@@ -31,7 +31,7 @@ def open_dataset(store: ByteStore) -> xarray.Dataset:
 
     planned = extent(store)
     with reading(store):
-        stored = xarray.open_zarr(zarr_store(store), chunks=None)
+        stored = xarray.open_zarr(zarr_store(store), chunks=None, zarr_format=3)
         names = decode(map(str, stored.data_vars), stored.attrs["fingerprint"]["layers"])
         # Loaded now, while they are known to match their checksums.
         coords = {name: array.variable.load() for name, array in stored.coords.items() if name not in FLAGS}
@@ -49,5 +49,7 @@ def _guarded(store: ByteStore, stored: xarray.Variable) -> xarray.Variable:
 
     values = lazy_array(store, stored.shape, stored.dtype, lambda key: stored[key].to_numpy())
     cached: Any = indexing.MemoryCachedArray(values)
-    # Without the encoding, because a part that is written elsewhere does not fit the chunks and shards of the whole array.
-    return xarray.Variable(stored.dims, indexing.CopyOnWriteArray(cached), stored.attrs)
+    # Without the rest of the encoding: a part that is written elsewhere does not fit the chunks of the whole array.
+    shards = stored.encoding.get("shards") or stored.encoding["chunks"]
+    preferred = {"preferred_chunks": dict(zip(stored.dims, shards, strict=True))}
+    return xarray.Variable(stored.dims, indexing.CopyOnWriteArray(cached), stored.attrs, preferred)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -154,6 +154,11 @@ def _check_existing(store: ByteStore, plan: Plan, existing: Existing) -> None:
     check_version(store, stored)
     if existing == "refuse":
         raise UserError(f"{store} already holds a recording; {how_to_record_anyway(stored)}")
+    if existing == "overwrite" and not isinstance(store, LocalStore) and completion.read(store, MARKS):
+        raise UserError(
+            f"{store} holds finished samples, and object storage cannot exchange a recording for another in one step; name "
+            f"another output ({spelled('out')}), or delete this one first with the tools of your storage"
+        )
     if existing == "overwrite" and is_laid_out(store):
         nodes = content(store)["consolidated_metadata"]["metadata"]
         others = (name for name in _folders(plan) if name not in nodes and any(store.list(f"{name}/")))
@@ -183,8 +188,8 @@ def _resume(store: ByteStore, plan: Plan) -> dict[int, Mark]:
     marks = completion.read(store, MARKS)
     finished = {group: mark for group, mark in marks.items() if not any(damaged(store, group, mark))}
     pending = [group for group in plan.groups if group not in finished]
-    for group in pending:
-        _withdraw(store, plan, group)
+    if pending:
+        _withdraw(store, plan, set(pending))
     if isinstance(store, LocalStore):
         store.remove_partial(_folders(plan))
     space.check(store, needed_bytes(store, plan, pending))
@@ -206,14 +211,15 @@ def _own_keys(store: ByteStore, plan: Plan) -> list[str]:
     return [key for key in store.list() if pattern.fullmatch(key)]
 
 
-def _withdraw(store: ByteStore, plan: Plan, group: int) -> None:
-    """Remove a group; its flag and its mark, which say that it is complete, go first."""
-    store.delete(chunks_of(COMPLETE, group))
-    store.delete(completion.key_of(MARKS, group))
-    for name in (NONFINITE, *(array.name for array in plan.arrays)):
-        key = chunks_of(name, group)
-        for chunk in [key, *store.list(f"{key}/")]:
-            store.delete(chunk)
+def _withdraw(store: ByteStore, plan: Plan, groups: Set[int]) -> None:
+    """Remove groups; their flags and marks, which say that they are complete, go first."""
+    chunks = "|".join(re.escape(encode(name)) for name in (NONFINITE, *(array.name for array in plan.arrays)))
+    patterns = [rf"{COMPLETE}/c/(\d+)", rf"{MARKS}/(\d+)\.json", rf"(?:{chunks})/c/(\d+)(?:/\d+)*"]
+    keys = list(store.list())
+    for pattern in map(re.compile, patterns):
+        for key in keys:
+            if (match := pattern.fullmatch(key)) and int(match[1]) in groups:
+                store.delete(key)
 
 
 def _begin(store: ByteStore, plan: Plan) -> None:

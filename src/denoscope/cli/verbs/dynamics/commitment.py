@@ -16,7 +16,7 @@ from denoscope.foundation.checked import option
 class CommitmentFlags(PictureFlags):
     """Which recording's samples are classified."""
 
-    path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True)
+    path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True, takes_url=True)
     output: Path = option(
         Path("commitment.npz"), "Output file: labels, steps and shares; also the checkpoint.", NPZ
     )

@@ -20,7 +20,7 @@ from denoscope.foundation.errors import UserError
 class DistancesFlags(PictureFlags):
     """Which recording's trajectories are compared, and by which distance."""
 
-    path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True)
+    path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True, takes_url=True)
     metric: Literal["euclidean", "cosine", "dtw", "frechet", "hausdorff"] = option(
         "euclidean", "The distance between two trajectories."
     )

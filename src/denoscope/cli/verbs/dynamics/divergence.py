@@ -16,7 +16,7 @@ from denoscope.foundation.checked import option
 class DivergenceFlags(PictureFlags):
     """Which recording's pairs are compared."""
 
-    path: Path = option(Path("run.zarr"), "A recording of perturbed noises.", positional=True)
+    path: Path = option(Path("run.zarr"), "A recording of perturbed noises.", positional=True, takes_url=True)
     threshold: float = option(2.0, "A pair counts as diverged from this multiple of x_T's separation on.")
     output: Path = option(Path("divergence.npz"), "Output file: separations, growth and survival.", NPZ)
 

@@ -17,7 +17,7 @@ from denoscope.foundation.checked import option
 class GeometryFlags(PictureFlags):
     """Which recording's trajectories are measured."""
 
-    path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True)
+    path: Path = option(Path("run.zarr"), "A recording with sequences.", positional=True, takes_url=True)
     output: Path = option(Path("geometry.json"), "Output file: the numbers and their provenance.", JSON)
 
 

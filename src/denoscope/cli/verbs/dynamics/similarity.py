@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class SimilarityFlags(PictureFlags):
     """Which layers and steps of which recording are compared."""
 
-    path: Path = option(Path("run.zarr"), "A recording with layers.", positional=True)
+    path: Path = option(Path("run.zarr"), "A recording with layers.", positional=True, takes_url=True)
     layers: tuple[str, ...] = option((), "Layers; by default all that were recorded.")
     steps: tuple[int, ...] = option((-1,), "Steps in which they are compared; -1 is the last.")
     output: Path = option(Path("similarity.json"), "Output file: the numbers and their provenance.", JSON)

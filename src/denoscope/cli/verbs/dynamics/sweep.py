@@ -17,7 +17,10 @@ class SweepFlags(PictureFlags):
     """Which recording's sizes of perturbations are compared."""
 
     path: Path = option(
-        Path("run.zarr"), "A recording of sets with several epsilons around one base.", positional=True
+        Path("run.zarr"),
+        "A recording of sets with several epsilons around one base.",
+        positional=True,
+        takes_url=True,
     )
     tolerance: float = option(0.05, "By how much growth (ln) may differ on the plateau.", POSITIVE)
     output: Path = option(Path("sweep.json"), "Output file: the numbers and their provenance.", JSON)

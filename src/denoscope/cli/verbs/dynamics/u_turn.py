@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 class TurnFlags(PictureFlags):
     """Which images are noised and denoised again, and how far."""
 
-    path: Path = option(Path("run.zarr"), "A recording, whose x_0 are the images.", positional=True)
+    path: Path = option(
+        Path("run.zarr"), "A recording, whose x_0 are the images.", positional=True, takes_url=True
+    )
     levels: tuple[float, ...] = option((), LEVELS_HELP)
     draws: int = option(16, "Noises for each image and level.", at_least(1))
     samples: int | None = option(

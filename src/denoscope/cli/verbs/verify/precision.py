@@ -21,7 +21,7 @@ class PrecisionFlags(OwnFlags):
     """Whose noise floor is measured."""
 
     path: Path | None = option(
-        None, "A recording: measure with its model and options, and write the floor into it."
+        None, "A recording: measure with its model and options, and write the floor into it.", takes_url=True
     )
 
 

@@ -14,7 +14,7 @@ from denoscope.foundation.checked import at_least, option
 class StoreFlags(OwnFlags):
     """Which recording is read, and how much of it is computed again."""
 
-    path: Path = option(Path("run.zarr"), "The recording.", positional=True)
+    path: Path = option(Path("run.zarr"), "The recording.", positional=True, takes_url=True)
     recompute: int = option(0, "Also compute this many random samples again and compare bits.", at_least(0))
     inputs: Path | None = option(
         None, "Folder of the noises that were recorded, if the recording holds no x_T."
