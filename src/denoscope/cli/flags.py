@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import io
 import itertools
+import os
 import re
 import typing
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from denoscope.config import Settings
 from denoscope.foundation.checked import allowed_in, type_hints
 from denoscope.foundation.errors import UserError
 
+MOST_SHOWN, SHOWN = 200, 40
+"""Up to how many characters messages repeat a word, and how many of a longer one."""
 T = typing.TypeVar("T")
 Field: typing.TypeAlias = "dataclasses.Field[Any]"
 
@@ -43,7 +46,7 @@ def parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str
         with contextlib.redirect_stderr(printed):
             return tyro.cli(
                 _flags(verb, settings),
-                args=list(arguments),
+                args=[_with_home(word) for word in arguments],
                 prog=program,
                 description=verb.help,
                 use_underscores=True,
@@ -54,6 +57,12 @@ def parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str
             problem = _unframed(printed.getvalue())
             raise UserError(f"{_explained(verb, arguments, problem)} (see {program} --help)") from None
         raise
+
+
+def _with_home(word: str) -> str:
+    """A word with the home folder in place of a leading ~, which shells replace in `--output ~/x` but not in `--output=~/x`."""
+    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return flag + equals + (os.path.expanduser(value) if value == "~" or value.startswith("~/") else value)
 
 
 def _check_known(verb: Verb, word: str, program: str) -> None:
@@ -70,7 +79,7 @@ def _check_known(verb: Verb, word: str, program: str) -> None:
         problem = f"; {name.upper()} is given without a flag"
     elif near := difflib.get_close_matches(name, known, n=1):
         problem = f"; did you mean {_hyphenated(f'--{near[0]}') if '-' in typed[2:] else f'--{near[0]}'}?"
-    raise UserError(f"unknown flag {typed}{problem} (see {program} --help)")
+    raise UserError(f"unknown flag {_shortened(typed)}{problem} (see {program} --help)")
 
 
 def _check_lists(verb: Verb, arguments: Sequence[str]) -> None:
@@ -115,18 +124,23 @@ def _explained(verb: Verb, arguments: Sequence[str], problem: str) -> str:
     if named and named[1] in fields:
         value, allowed = _typed(named[0], arguments), allowed_in(*fields[named[1]])
         flag = as_typed(named[0], arguments)
-        return f"{flag} {f'is {value}' if value else 'has no value'}; allowed: {allowed}"
+        return f"{flag} {f'is {_shortened(value)}' if value else 'has no value'}; allowed: {allowed}"
     if (stray := re.fullmatch(r"Unrecognized options: (.*)", problem)) is not None:
         word = stray[1].split(", ")[0]
         switch = next((text for text in arguments if text.startswith("--") and text.endswith(f"={word}")), "")
         if switch:
             return f"{switch} is given a value; allowed: {switch.partition('=')[0]} alone"
-        return f"unexpected {word!r}; allowed: flags, each with its value"
+        return f"unexpected {_shortened(word)!r}; allowed: flags, each with its value"
     missing = [name for name, (_, item) in fields.items() if item.metadata.get("positional")]
     if problem.startswith("Missing from") and missing:
         allowed = fields[missing[0]][1].metadata["help"].rstrip(".")
         return f"{missing[0].upper()} is missing; allowed: {allowed[0].lower()}{allowed[1:]}"
     return problem
+
+
+def _shortened(text: str) -> str:
+    """A text that was typed, with its beginning alone if it is long."""
+    return text if len(text) <= MOST_SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)"
 
 
 def _typed(flag: str, arguments: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 from denoscope.foundation.checked import Checked, option
-from denoscope.foundation.errors import UserError
+from denoscope.foundation.errors import UserError, escaped
 
 LOGGER = logging.getLogger("denoscope")
 
@@ -58,4 +58,4 @@ class _Handler(logging.Handler):
         from tqdm import tqdm
 
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        tqdm.write(f"{prefix}{self.format(record)}", file=sys.stderr)
+        tqdm.write(f"{prefix}{escaped(self.format(record))}", file=sys.stderr)

@@ -1,12 +1,22 @@
 """The exceptions for a user's mistakes."""
 
+import re
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Characters that control a terminal, except tab and line feed."""
+
+
+def escaped(text: str) -> str:
+    """A text whose control characters are spelled out, so that a name in it cannot control the terminal."""
+    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
 
 class UserError(ValueError):
     """A mistake in a call or command, in one line: what was received, what is allowed, how to correct it."""
 
     def __init__(self, message: object = ""):
         # A name or a library's message may contain line breaks.
-        super().__init__(str(message).replace("\n", " ").replace("\r", " "))
+        super().__init__(escaped(str(message).replace("\n", " ").replace("\r", " ")))
 
 
 class WrongCallError(UserError, TypeError):

@@ -93,6 +93,11 @@ def format_of(out: Place | None, options: InferenceConfig) -> FormatName:
     if out is None:
         return "memory"
     if options.output_format == "auto":
+        if out.suffix != ".zarr" and ".zarr" in (suffix.lower() for suffix in out.suffixes):
+            raise UserError(
+                f"{spelled('out')} is {out}, which would be a folder of .pt files; allowed: a store NAME.zarr, or any name with "
+                f"{spelled('output_format', 'pt')}"
+            )
         return "zarr" if out.suffix == ".zarr" else "pt"
     return options.output_format
 

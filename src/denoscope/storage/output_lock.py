@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from denoscope.storage.stores import capabilities
 from denoscope.storage.stores.byte_store import ByteStore, is_key
 from denoscope.storage.stores.local import LocalStore
 
+IMPOSSIBLE = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""Errors of paths where nothing can be, so that nothing was begun there."""
 Existing = Literal["refuse", "overwrite", "resume"]
 """What is done with a recording that exists."""
 
@@ -55,6 +58,10 @@ def writing(store: ByteStore | Place, attributes: Mapping[str, Any]) -> Iterator
     try:
         yield
     except OSError as error:
+        if error.errno in IMPOSSIBLE:
+            raise UserError(
+                f"cannot write {store}: {error.strerror}; name another output ({spelled('out')})"
+            ) from error
         raise UserError(
             f"cannot write {store}: {error.strerror or error}; finished samples are safe; solve this and "
             f"{how_to_finish(attributes)}"

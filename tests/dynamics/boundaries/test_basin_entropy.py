@@ -125,6 +125,7 @@ def test_few_boundary_boxes_give_a_warning():
         (np.zeros(9, dtype=int), 3, "of shape [9]"),
         (np.full((9, 9), 7), 3, "labels hold 1 classes (7)"),
         (np.eye(9, dtype=int), 10, "boxes range from 10 to 10 cells; allowed: 2 to 9"),
+        (np.arange(100)[None] % 2, 10, "the plane has 1×100 cells; allowed: at least 2 along each axis"),
         (np.eye(9, dtype=int), 1, "boxes range from 1"),
         (np.eye(9, dtype=int), (), "boxes is ()"),
         (np.eye(9, dtype=int), 2.5, "boxes is [2.5]"),

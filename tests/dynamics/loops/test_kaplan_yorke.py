@@ -38,3 +38,9 @@ def test_a_volume_that_does_not_shrink_gives_a_warning():
 def test_wrong_exponents_are_refused(given):
     with pytest.raises(UserError, match="exponents"):
         kaplan_yorke(given)
+
+
+@pytest.mark.parametrize("given", [None, "ab"])
+def test_what_is_no_list_is_named(given):
+    with pytest.raises(UserError, match=f"exponents is {given!r}; allowed: a list"):
+        kaplan_yorke(given)

@@ -110,6 +110,13 @@ def test_too_few_frequencies_are_refused():
         zero_one(noise(), frequencies=5)
 
 
+def test_a_damping_that_overflows_is_refused():
+    with pytest.raises(
+        UserError, match=r"damping is 1e\+308; allowed: a number of at least 0 and at most 1e\+12"
+    ):
+        zero_one(np.sin(np.arange(300)), damping=1e308)
+
+
 def test_a_wrong_seed_is_refused():
     with pytest.raises(UserError, match="seed is -1; allowed: an integer"):
         zero_one(noise(), seed=-1)

@@ -279,6 +279,21 @@ def test_arrays_that_do_not_fit_are_refused(sequence, bases, options, line):
         dynamics.divergence_of(sequence, bases, **options)
 
 
+@pytest.mark.parametrize("zero", [0, 1])
+def test_states_of_zeros_have_no_direction_and_give_a_warning_that_names_the_array(zero):
+    sequence = np.ones((2, 3, 4)) + np.arange(2)[:, None, None]
+    states = sequence[:, :2].copy()
+    states[zero, 1] = 0
+    found = dynamics.divergence_of(sequence, [0, 0], layers={"mid": states})
+    assert [line for line in found.attrs["warnings"] if "is 0, where cosine is NaN" in line] == [
+        "mid: in 1 of 2 states the sample or its base is 0, where cosine is NaN; relative is infinite or NaN where the base is"
+    ]
+    assert np.isfinite(found["mid cosine"].values).tolist() == [[True, False]]
+    sequence[zero] = 0
+    lines = dynamics.divergence_of(sequence, [0, 0]).attrs["warnings"]
+    assert any(line.startswith("x: in 3 of 3 states") for line in lines)
+
+
 def test_recordings_without_pairs_are_refused(tiny, tmp_path):
     rec = ds.record(tiny, ds.noise.random(2, tiny.shape), tmp_path / "random.zarr", steps=2)
     with pytest.raises(ds.UserError, match="holds no perturbed noises"):

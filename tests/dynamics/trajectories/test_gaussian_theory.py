@@ -192,6 +192,7 @@ def test_a_scheduler_that_depends_on_earlier_steps_has_no_turn_distance():
         (lambda _: dynamics.speciation("mnist", [2.0]), "denoiser is 'mnist'"),
         (lambda d: dynamics.speciation(d, [0.5]), "largest eigenvalue of the covariance is 0.5"),
         (lambda _: dynamics.covariance_spectrum(np.zeros((1, 4))), "at least two images"),
+        (lambda _: dynamics.covariance_spectrum(np.ones((3, 4))), "all 3 images are equal"),
     ],
 )
 def test_invalid_arguments_are_refused(call, line):

@@ -99,6 +99,22 @@ def test_one_differing_sample_leaves_no_bound():
     assert found.debiased_interval is None
 
 
+def test_a_symmetric_design_gives_no_interval_of_width_zero():
+    """Whichever sample of two orthogonal factors is left out, the correlation of the others is ±1/2."""
+    x, y = np.array([[1.0], [1.0], [-1.0], [-1.0]]), np.array([[1.0], [-1.0], [1.0], [-1.0]])
+    found = linear_cka(x, y)
+    assert found.value == pytest.approx(0) and found.interval is None and found.debiased_interval is None
+    assert any("whichever sample is left out" in line for line in found.warnings)
+    same = linear_cka(x, 3 * x)
+    assert same.value == pytest.approx(1) and same.interval == pytest.approx((1, 1))
+
+
+@pytest.mark.parametrize("states", [{"a": [[1.0]] * 4}, "abcd"])
+def test_a_mapping_of_states_is_refused(states):
+    with pytest.raises(UserError, match=r"states is .*; allowed: a list of sets of states"):
+        cka_matrix(states)
+
+
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [

@@ -127,6 +127,11 @@ def parse_boxes(
         )
     ordered = tuple(sorted(set(map(int, sides))))
     widest = min(shape) // part
+    if widest < smallest:
+        raise UserError(
+            f"the plane has {shape[0]}×{shape[1]} cells; allowed: at least {smallest * part} along each axis, for boxes of "
+            f"{smallest} cells"
+        )
     if ordered[0] < smallest or ordered[-1] > widest:
         raise UserError(
             f"{spelled('boxes')} range from {ordered[0]} to {ordered[-1]} cells; allowed: {smallest} to {widest} on a plane of "

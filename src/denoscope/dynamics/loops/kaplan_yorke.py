@@ -12,6 +12,7 @@ from denoscope.dynamics.result import Estimate
 from denoscope.dynamics.statistics.arguments import parse_array, parse_numbers
 from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import describe
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,7 +66,8 @@ def _descending(exponents: Any) -> np.ndarray:
     """The exponents in descending order; −∞ is the exponent of a singular derivative."""
     given = parse_array(exponents, "exponents")
     if given.ndim != 1 or not given.size:
-        raise UserError(f"exponents have shape {list(given.shape)}; allowed: a list of at least one, [k]")
+        found = f"have shape {list(given.shape)}" if given.ndim else f"is {describe(exponents)}"
+        raise UserError(f"exponents {found}; allowed: a list of at least one, [k]")
     singular = np.isneginf(given) if given.dtype.kind == "f" else np.zeros(given.shape, bool)
     numbers = parse_numbers(np.where(singular, 0, given) if singular.any() else given, "exponents")
     return np.sort(np.where(singular, -np.inf, numbers))[::-1]

@@ -17,6 +17,8 @@ LEAST_POINTS = 200
 FEW_POINTS = 1000
 FREQUENCIES = (np.pi / 5, 4 * np.pi / 5)
 """The range of the frequencies: near 0 or π, resonances with the series and its mean disturb the test."""
+LARGEST_DAMPING = 1e12
+"""Damping beyond this leaves nothing of the series."""
 SMOOTH = 0.95
 """The correlation of neighbours above which a series is sampled too finely for the test."""
 ROUNDED = 1e-5
@@ -67,7 +69,7 @@ def zero_one(series: Any, *, seed: int = 0, frequencies: int = 100, damping: flo
     """
     values = parse_series(series, name="series", minimum=LEAST_POINTS)
     parse_integer(frequencies, "frequencies", minimum=10)
-    parse_real(damping, "damping", minimum=0)
+    parse_real(damping, "damping", minimum=0, maximum=LARGEST_DAMPING)
     drawn = np.sort(random_generator(seed).uniform(*FREQUENCIES, frequencies))
     growth = _mean_square_displacement(values - values.mean(), drawn)
     lags = np.arange(1, growth.shape[1] + 1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.statistics.arguments import parse_numbers
+from denoscope.dynamics.statistics.arguments import are_equal, parse_numbers, parse_rounded
 from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 
@@ -34,13 +34,17 @@ def covariance_spectrum(images: Any) -> CovarianceSpectrum:
     (1 ± √(d/n))² if all true eigenvalues are equal. Below 10·d images a warning says so; the smallest eigenvalues then
     mean little.
 
-    Raises: UserError if there are fewer than two images, or one is not finite.
+    Raises: UserError if there are fewer than two images, all are equal, or one is not finite.
 
     Source: Marchenko and Pastur, Math. USSR Sbornik 1, 457 (1967), for the bias.
     """
-    array = parse_numbers(images, "images")
+    array, rounding = parse_rounded(images, "images")
     if array.ndim < 2 or len(array) < 2:
         raise UserError(f"images have shape {list(array.shape)}; allowed: at least two images [n, C, H, W]")
+    if are_equal(array, rounding):
+        raise UserError(
+            f"all {len(array)} images are equal, or differ by rounding only; allowed: images that differ"
+        )
     flat = array.reshape(len(array), -1)
     n, d = flat.shape
     values = np.linalg.svd(flat - flat.mean(0), compute_uv=False) ** 2 / (n - 1)

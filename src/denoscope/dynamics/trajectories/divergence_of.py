@@ -38,7 +38,8 @@ def divergence_of(
     For the state h of a sample and h_b of its base:
     `separation` ‖h − h_b‖ (L2, in the units of the state);
     `cosine` 1 − h·h_b/(‖h‖‖h_b‖), dimensionless;
-    `relative` ‖h − h_b‖/‖h_b‖, dimensionless.
+    `relative` ‖h − h_b‖/‖h_b‖, dimensionless. Where a state is 0, `cosine` is NaN, and where that of the base is 0,
+    `relative` is infinite, or NaN if both are; a warning counts these.
     These are over (sample, state) for x_t, and over (sample, step) for the other states, where they are named
     "NAME separation" and so on. `growth` (sample, step) is ln(separation_{k+1}/separation_k) in x_t, per step, and
     `growth_rate` (sample) its mean ln(separation_N/separation_0)/N. "NAME growth" is the same from a step to the
@@ -82,7 +83,7 @@ def divergence_of(
     x = separations(sequence, pairs, X, names)
     _check_apart(x[0], [names[row] for row, _ in pairs])
     variables = _x_variables(x, [base for _, base in pairs], threshold)
-    warnings = []
+    warnings = _zero_warnings(X, x)
     if noise_floor is not None:
         floor = parse_numbers(noise_floor, "noise_floor")
         if floor.ndim > 1 or floor.size not in (1, x.shape[2]):
@@ -95,6 +96,7 @@ def divergence_of(
     for name, states in (layers or {}).items():
         measured = _in_steps(states, separations(states, pairs, name, names), x.shape[2] - 1, name)
         variables |= _layer_variables(name, measured)
+        warnings += _zero_warnings(name, measured)
         if same := int((measured[0] == 0).sum()):
             warnings.append(
                 f"{name}: {same} of {measured[0].size} states are identical to those of their base, where growth is NaN"
@@ -119,6 +121,18 @@ def _x_variables(x: np.ndarray, bases: Sequence[int], threshold: float) -> dict[
         "survival_interval": (("state", "end"), _survival_interval(undiverged, bases)),
         "usable": (("sample", "state"), np.ones(separation.shape, bool)),
     }
+
+
+def _zero_warnings(name: str, measured: np.ndarray) -> list[str]:
+    """A warning about states that are 0, where measures [measure, pair, entry] other than the separation are undefined."""
+    separation, cosine, relative = measured
+    undefined = np.isfinite(separation) & ~(np.isfinite(cosine) & np.isfinite(relative))
+    if not undefined.any():
+        return []
+    return [
+        f"{name}: in {np.count_nonzero(undefined)} of {np.count_nonzero(np.isfinite(separation))} states the sample or its "
+        "base is 0, where cosine is NaN; relative is infinite or NaN where the base is"
+    ]
 
 
 def _survival_interval(undiverged: np.ndarray, bases: Sequence[int]) -> np.ndarray:

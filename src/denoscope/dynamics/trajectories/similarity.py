@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ from denoscope.foundation.validation import describe
 LEAST_SAMPLES = 4
 ROUNDING = 1e-12
 """Share of the squared norm of all samples below which what is left of some of them is rounding error."""
+SYMMETRIC = (
+    "CKA is the same whichever sample is left out, as in a symmetric design: these samples give no interval"
+)
 UNBOUNDED = "there are too few samples for an interval of the debiased form"
 Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """A measure [n] of two Gram matrices, from the samples that each mask [n, sample] keeps."""
@@ -29,7 +32,8 @@ Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 class Similarity(Estimate):
     """Linear CKA `value` of these samples, and `debiased`, the estimate of that of the population; each with its interval.
 
-    `interval` contains the mean of `value` over other sets of as many samples. `debiased_interval` contains the CKA of the
+    `interval` contains the mean of `value` over other sets of as many samples; it is None, with a warning, if `value` is
+    the same whichever sample is left out, and is not 1. `debiased_interval` contains the CKA of the
     population; it is None, with a warning, if the samples do not bound it.
     """
 
@@ -64,15 +68,20 @@ def linear_cka(x: Any, y: Any, *, confidence: float = 0.95) -> Similarity:
     (value, reach), (debiased, debiased_reach) = (
         _with_reach(measure, first, second, parse_confidence(confidence)) for measure in (_cka, _debiased)
     )
+    symmetric = reach < ROUNDING and value < 1 - ROUNDING
     known = math.isfinite(debiased) and math.isfinite(debiased_reach)
     return Similarity(
         value=value,
         debiased=debiased,
-        interval=_within(value, reach, 0.0),
+        interval=None if symmetric else _within(value, reach, 0.0),
         debiased_interval=_within(debiased, debiased_reach, -1.0) if known else None,
         confidence=confidence,
         origin={"samples": len(first)},
-        warnings=(*_warnings(value, debiased), *([] if known or math.isnan(debiased) else [UNBOUNDED])),
+        warnings=(
+            *_warnings(value, debiased),
+            *([SYMMETRIC] if symmetric else []),
+            *([] if known or math.isnan(debiased) else [UNBOUNDED]),
+        ),
     )
 
 
@@ -106,8 +115,10 @@ def cka_matrix(states: Sequence[Any]) -> SimilarityMatrix:
 
     Raises: UserError if there are fewer than 4 samples, or the sets differ in their number of samples.
     """
-    if not isinstance(states, Iterable) or (
-        isinstance(states, (torch.Tensor, np.ndarray)) and states.ndim == 0
+    if (
+        not isinstance(states, Iterable)
+        or isinstance(states, (str, Mapping))
+        or (isinstance(states, (torch.Tensor, np.ndarray)) and states.ndim == 0)
     ):
         raise UserError(f"states is {describe(states)}; allowed: a list of sets of states, each [sample, …]")
     grams = [
