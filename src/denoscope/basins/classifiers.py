@@ -20,6 +20,7 @@ from denoscope.foundation.validation import describe
 from denoscope.models.classifier import labels
 from denoscope.models.classifier.bundled_classifiers import AUTO, NAMES, WHAT_THEY_TAKE, of_shape
 from denoscope.models.classifier.classification import Classifier, classify_finite
+from denoscope.models.classifier.digit_images import computed_in
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.weights_hash import weights_sha256
 
@@ -42,6 +43,8 @@ class DigitClassifier:
     """Label, confidence and margin by a bundled classifier, and the likeness if it rejects."""
 
     classifier: Classifier
+    dtype: torch.dtype
+    """The precision in which it computes; labels of float64 differ where rounding decides."""
 
     @property
     def description(self) -> dict[str, Any]:
@@ -51,10 +54,12 @@ class DigitClassifier:
             "classifier": self.classifier.kind.name,
             "classifier_sha256": weights_sha256(weights),
             "reject": self.classifier.likeness is not None,
+            # Absent for float32, as in what was stored before there was another.
+            **({"classifier_dtype": "float64"} if self.dtype == torch.float64 else {}),
         }
 
     def __call__(self, images: torch.Tensor) -> dict[str, np.ndarray]:
-        answers = classify_finite(images.float(), self.classifier)
+        answers = classify_finite(images.to(self.dtype), self.classifier)
         likeness = {} if answers.likeness is None else {"likeness": answers.likeness}
         return {"label": answers.label, "confidence": answers.confidence, "margin": answers.margin} | likeness
 
@@ -94,7 +99,8 @@ def parse_classifier(source: ClassifierSource, *, reject: bool, denoiser: Denois
             f"{denoiser.name} makes images {list(denoiser.shape)}, and {WHAT_THEY_TAKE}; give {spelled('classifier')} "
             "one that takes these images, or a function from images to integers"
         )
+    dtype = computed_in(denoiser.dtype)
     if is_name:
-        return DigitClassifier(Classifier.of(denoiser.shape, classifier=str(source), reject=reject))
+        return DigitClassifier(Classifier.of(denoiser.shape, classifier=str(source), reject=reject), dtype)
     check_rejection(reject, "classifier", Path(source))
-    return DigitClassifier(Classifier.of(denoiser.shape, weights=Path(source)))
+    return DigitClassifier(Classifier.of(denoiser.shape, weights=Path(source)), dtype)

@@ -97,7 +97,7 @@ def _probabilities(atlas: Atlas, cell: CellAddress, images: torch.Tensor) -> lis
     source = atlas.classifier(cell.level)
     if not isinstance(source, DigitClassifier) or not images.isfinite().all():
         return []
-    return source.classifier.probabilities(images.float().cpu()).round(4).tolist()
+    return source.classifier.probabilities(images.cpu()).round(4).tolist()
 
 
 def _images(images: Sequence[torch.Tensor]) -> dict[str, Any]:

@@ -92,9 +92,7 @@ class SheetLabels:
         images, _ = self.sheet.finals(rows)
         self._known |= dict.fromkeys(rows, UNKNOWN)
         if images:
-            answers = classify_finite(
-                torch.from_numpy(np.stack(list(images.values()))).float(), self.classifier
-            )
+            answers = classify_finite(torch.from_numpy(np.stack(list(images.values()))), self.classifier)
             confidences = (None if value != value else float(value) for value in answers.confidence)
             labels = map(int, answers.label)
             self._known |= dict(zip(images, zip(labels, confidences, strict=True), strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe, parse_choice
 from denoscope.models.classifier import bundled_classifiers
 from denoscope.models.classifier.bundled_classifiers import AUTO, NAMES, WHAT_THEY_TAKE, BundledClassifier
-from denoscope.models.classifier.digit_images import check_images, finite_rows, parse_images
+from denoscope.models.classifier.digit_images import check_images, computed_in, finite_rows, parse_images
 from denoscope.models.classifier.digits_cnn import DigitsCNN
 from denoscope.models.classifier.labels import REJECTED, Labels
 from denoscope.models.classifier.lenet import LeNet5
@@ -32,7 +34,10 @@ Weights = str | Path | LeNet5 | DigitsCNN | None
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A function from images [n, C, H, W] of one shape to labels; it rejects images if it has a `likeness`."""
+    """A function from images [n, C, H, W] of one shape to labels; it rejects images if it has a `likeness`.
+
+    Images in float64 are classified in float64: rounded to float32, neighbours on a fine grid would be the same image.
+    """
 
     kind: BundledClassifier
     network: nn.Module
@@ -82,37 +87,42 @@ class Classifier:
             for start in range(0, len(rows), ROWS)
         ]
         columns: list[np.ndarray] = [torch.cat(column).numpy() for column in zip(*parts, strict=True)]
-        label, first, second, like = columns or _NONE
+        label, confidence, margin, like = columns or _NONE
         if self.likeness is None:
-            return Labels(label, first, first - second, names=names)
-        return Labels(np.where(like >= 1, label, REJECTED), first, first - second, like, names)
+            return Labels(label, confidence, margin, names=names)
+        return Labels(np.where(like >= 1, label, REJECTED), confidence, margin, like, names)
 
     @torch.no_grad()
     def _answers(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Label, largest softmax, second largest softmax and likeness of each row."""
+        """Label, largest softmax, its lead over the second largest, and likeness of each row."""
         filled = self._filled(rows)
         logits = self._logits(filled)
         values, digits = logits.softmax(1)[: len(rows)].topk(2, dim=1)
+        first, second = values.T
         like = torch.ones(ROWS) if self.likeness is None else self.likeness(filled, logits).float()
-        return digits[:, 0], values[:, 0], values[:, 1], like[: len(rows)]
+        return digits[:, 0], first.float(), (first - second).float(), like[: len(rows)]
 
     def probabilities(self, images: torch.Tensor) -> np.ndarray:
         """The softmax [n, 10] of each class for images [n, C, H, W], all finite."""
-        parts = [
-            self._logits(self._filled(rows)).softmax(1)[: len(rows)] for rows in images.float().split(ROWS)
-        ]
+        rows_of_calls = images.to(computed_in(images.dtype)).split(ROWS)
+        parts = [self._logits(self._filled(rows)).softmax(1)[: len(rows)].float() for rows in rows_of_calls]
         return torch.cat(parts).numpy()
 
     def _filled(self, rows: torch.Tensor) -> torch.Tensor:
         # A product of another number of rows may add in another order, so this number never varies.
-        filled = torch.zeros(ROWS, *self.kind.shape)
+        filled = torch.zeros(ROWS, *self.kind.shape, dtype=rows.dtype)
         filled[: len(rows)] = rows
         return filled
 
     @torch.no_grad()
     def _logits(self, filled: torch.Tensor) -> torch.Tensor:
-        with evaluating(self.network):
-            return self.network(filled)
+        network = self._in_float64 if filled.dtype == torch.float64 else self.network
+        with evaluating(network):
+            return network(filled)
+
+    @functools.cached_property
+    def _in_float64(self) -> nn.Module:
+        return copy.deepcopy(self.network).double()
 
 
 @arguments_checked
@@ -126,6 +136,7 @@ def classify(
     """The digit shown by each image, with the classifier's confidence.
 
     An image's result never depends on the other images, because every call of the network has the same number of rows.
+    Images in float64 are classified in float64, all others in float32.
 
     Caveats: the confidence is the network's softmax, not a probability of being right. An image that shows no digit
     also gets a label, often a confident one, unless `reject` is True.
@@ -153,7 +164,7 @@ def classify_finite(images: torch.Tensor, classifier: Classifier | None = None) 
         classifier: that of the images' shape unless given.
     """
     check_images(images)
-    finite = images.isfinite().flatten(1).all(1)
+    finite = images.float().isfinite().flatten(1).all(1)
     known = (classifier or Classifier.of(images.shape[1:]))(images[finite])
     chosen = finite.numpy()
 

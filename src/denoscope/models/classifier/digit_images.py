@@ -72,8 +72,13 @@ def _as_array(images: Any) -> np.ndarray:
     return array
 
 
+def computed_in(dtype: torch.dtype) -> torch.dtype:
+    """The precision in which images of a precision are classified."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
 def finite_rows(rows: Any, start: int, names: tuple[str, ...] | None) -> torch.Tensor:
-    """Rows of images as a float32 tensor on the CPU.
+    """Rows of images as a tensor on the CPU, in float64 if they are in float64, otherwise in float32.
 
     Args:
         start: the position of the first row among all images, for the message.
@@ -82,9 +87,9 @@ def finite_rows(rows: Any, start: int, names: tuple[str, ...] | None) -> torch.T
     """
     if not isinstance(rows, torch.Tensor):
         # A copy, since torch warns about arrays that cannot be written to.
-        rows = torch.from_numpy(np.array(rows, dtype=np.float32))
-    rows = rows.detach().to("cpu", torch.float32)
-    finite = rows.isfinite().flatten(1).all(1)
+        rows = torch.from_numpy(np.array(rows, dtype=np.float64 if rows.dtype == np.float64 else np.float32))
+    rows = rows.detach().to("cpu", computed_in(rows.dtype))
+    finite = rows.float().isfinite().flatten(1).all(1)
     if not finite.all():
         k = start + int(finite.long().argmin())
         which = f"image {k}" if names is None else f"image {k} ({names[k]})"
