@@ -282,6 +282,22 @@ def s3(s3_server, monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def _local_workers():
+    from denoscope.cli.from_settings import IMPORTED
+    from denoscope.cluster.connection import connected
+
+    with connected("local:2", preload=IMPORTED) as client:
+        yield client
+
+
+@pytest.fixture
+def workers(_local_workers):
+    """A client of two worker processes on this machine, as `--cluster local:2` starts them."""
+    _local_workers.wait_for_workers(2)  # an earlier test may have killed some, which are replaced
+    return _local_workers
+
+
+@pytest.fixture(scope="session")
 def contents():
     """All files of a recording by name, without its date, the only difference between two runs."""
 

@@ -18,7 +18,7 @@ from docs import import_graph
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "denoscope"
 ORDER = (
-    "foundation", "config", "noise", "hooks", "storage", "models", "interventions", "sampling", "recording",
+    "foundation", "cluster", "config", "noise", "hooks", "storage", "models", "interventions", "sampling", "recording",
     "dynamics", "basins", "figures", "explorer", "cli",
 )  # fmt: skip
 """The packages of docs/architecture.md from the ground up: each may import those before it."""
@@ -49,6 +49,8 @@ def test_imports_and_declared_dependencies_agree():
         "explorer": requirements(extras["explorer"]),
         "storage": requirements(extras["cluster"]),
         "recording": requirements(extras["cluster"]),
+        "cluster": requirements(extras["cluster"]),
+        "cli": requirements(extras["cluster"]),
     }
     provided, used = packages_distributions(), set()
     for module in MODULES:

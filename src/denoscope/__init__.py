@@ -40,6 +40,7 @@ Noises and measures:
 Files and errors:
     Checkpoint    the file of a long measure that can be resumed
     UserError     a wrong argument, in one line
+    UnfinishedError  work of which some parts failed; the rest is stored
 """
 
 import typing as _typing
@@ -53,6 +54,7 @@ if _typing.TYPE_CHECKING:
     from denoscope import figures as figures
     from denoscope import noise as noise
     from denoscope.foundation.checkpoint import Checkpoint as Checkpoint
+    from denoscope.foundation.errors import UnfinishedError as UnfinishedError
     from denoscope.foundation.errors import UserError as UserError
     from denoscope.interventions.plan_file import read_plan as read_plan
     from denoscope.interventions.plan_file import write_plan as write_plan
@@ -87,6 +89,7 @@ _MODULES = {
     "NoiseSet": "noise.noise_set",
     "Recording": "recording.recording",
     "Step": "sampling.step",
+    "UnfinishedError": "foundation.errors",
     "UserError": "foundation.errors",
     "classify": "models.classifier.classification",
     "decode": "models.latents",

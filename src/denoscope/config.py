@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from denoscope.cluster.source import is_source
 from denoscope.foundation.checked import Checked, Rule, at_least, option
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
@@ -68,6 +69,7 @@ DEVICE: Rule = (
     "auto, cpu, cuda or cuda:N",
     lambda value: re.fullmatch(r"auto|cpu|cuda(:\d+)?", value) is not None,
 )
+CLUSTER: Rule = ("local, local:N, tcp://HOST:PORT, tls://HOST:PORT or slurm:FILE.yaml", is_source)
 COLORS: Rule = (
     "ten colours, each written #rrggbb",
     lambda values: len(values) == 10 and all(re.fullmatch(r"#[0-9a-fA-F]{6}", value) for value in values),
@@ -102,6 +104,14 @@ class SystemConfig(Checked):
         "CPU threads of PyTorch, on which the last bits depend; by default PyTorch's own number.",
         THREADS,
     )
+    cluster: str | None = option(
+        None,
+        "Workers that share the work: local, local:N, tcp://HOST:PORT, tls://HOST:PORT, slurm:FILE.yaml.",
+        CLUSTER,
+    )
+    allow_different_devices: bool = option(
+        False, "Let workers take part whose devices compute other bits; the result says so."
+    )
     inputs: Path = option(Path("inputs"), "Folder of initial noise tensors (.pt).")
     output: Path = option(
         Path("outputs"), "Where results are written: a folder, or a store NAME.zarr.", takes_url=True
@@ -115,6 +125,13 @@ class SystemConfig(Checked):
         "Colours of the ten classes.",
         COLORS,
     )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.allow_different_devices and self.cluster is None:
+            raise UserError(
+                f"{self.spelled('allow_different_devices')} is given without {self.spelled('cluster')}; leave it out"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ import torch
 
 from denoscope.cli import command, registry
 from denoscope.cli.verb import Verb
+from denoscope.foundation.errors import UnfinishedError
+from denoscope.foundation.threads import threads_set_to
 
 FIXED = ("layers", "image", "compare", "verify store")
 """Commands that compute nothing whose bits depend on threads, or that take the number from the recording."""
@@ -69,6 +71,34 @@ def test_each_command_has_the_flags_of_its_kind(name, capsys):
     text = capsys.readouterr().out
     assert "-v, --verbose" in text and "-q, --quiet" in text
     assert ("--threads" in text) == (name in COMPUTING)
+
+
+def test_work_that_remains_unfinished_is_listed_and_ends_with_exit_code_3(monkeypatch, capsys):
+    parts = {f"unit {number}": f"ValueError: {number} is wrong" for number in range(25)}
+
+    def run(_settings, _own):
+        raise UnfinishedError("25 units were set aside", parts)
+
+    monkeypatch.setattr(registry, "verb", lambda _name: Verb(run, "Fail.", {"system": "threads"}))
+    with pytest.raises(SystemExit, match="3"):
+        command.main(["record"])
+    first, *listed, last = capsys.readouterr().err.splitlines()
+    assert first == "error: 25 units were set aside" and last == "  and 5 more"
+    assert listed == [f"  {name}: {error}" for name, error in list(parts.items())[:20]]
+
+
+def test_workers_compute_with_one_thread_unless_told_otherwise(monkeypatch):
+    counted = []
+
+    def run(_settings, _own):
+        counted.append(torch.get_num_threads())
+
+    verb = Verb(run, "Count.", {"system": "threads cluster"})
+    monkeypatch.setattr(registry, "verb", lambda _name: verb)
+    with threads_set_to(3):
+        for words in ("record", "record --cluster local:2", "record --cluster local:2 --threads 2"):
+            command.main(words.split())
+    assert counted == [3, 1, 2]
 
 
 def test_threads_hold_while_the_command_runs(monkeypatch):

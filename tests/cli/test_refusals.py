@@ -63,6 +63,8 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         ],
         "--output=": ["--output", "empty"],
         "--device tpu": ["--device is 'tpu'", "auto, cpu, cuda or cuda:N"],
+        "--cluster k8s": ["--cluster is 'k8s'", "local:N, tcp://HOST:PORT"],
+        "--allow_different_devices": ["--allow_different_devices is given without --cluster"],
         "--noise shared": ["--noise", "shared", "independent"],
         "--output_format npz": ["--output-format", "npz", "zarr"],
         "--seed -1": ["--seed is -1", "at least 0"],

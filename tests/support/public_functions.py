@@ -17,7 +17,7 @@ import denoscope as ds
 
 SHAPE = (1, 4, 4)
 RESULTS = (
-    "Estimate", "Labels", "NoiseSet", "Recording", "Result", "Shape", "Step", "UserError",
+    "Estimate", "Labels", "NoiseSet", "Recording", "Result", "Shape", "Step", "UnfinishedError", "UserError",
     "ArrayNoise", "Denoiser", "FolderNoise", "PerturbedNoise", "PlaneNoise", "RandomNoise", "SphereNoise", "Tiles",
     "RefinementFrames",
 )  # fmt: skip

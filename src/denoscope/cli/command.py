@@ -14,8 +14,8 @@ from pathlib import Path
 
 from denoscope.cli import flags, interruption, messages, preflight, registry, settings_file, streams
 from denoscope.cli.overview import overview
-from denoscope.config import Settings
-from denoscope.foundation.errors import UserError
+from denoscope.config import Settings, SystemConfig
+from denoscope.foundation.errors import UnfinishedError, UserError
 from denoscope.foundation.spelling import as_flags
 from denoscope.foundation.threads import threads_set_to
 from denoscope.foundation.writing import claims
@@ -95,12 +95,15 @@ def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -
             preflight.check(verb, settings)
             with (
                 messages.shown(flags.verbosity(parsed)),
-                _threads(settings.system.threads),
+                _threads(settings.system),
                 claims.lasting(),
             ):
                 verb.run(settings, own_flags)
     except UserError as error:
         _fail(str(error))
+    except UnfinishedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(3) from None
     except (MemoryError, RuntimeError) as error:
         if not _is_lack_of_memory(error):
             raise
@@ -116,8 +119,13 @@ def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
     return isinstance(error, MemoryError) or any(text in str(error).lower() for text in LACK_OF_MEMORY)
 
 
-def _threads(count: int | None) -> contextlib.AbstractContextManager[object]:
-    """Compute with this number of threads while the block runs; None keeps the number that the libraries choose."""
+def _threads(system: SystemConfig) -> contextlib.AbstractContextManager[object]:
+    """Compute with the chosen number of threads while the block runs.
+
+    By default that is the number that the libraries choose, or one for workers: it decides bits, and must not depend on
+    how many of them there are.
+    """
+    count = system.threads or (1 if system.cluster else None)
     return contextlib.nullcontext() if count is None else threads_set_to(count)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 MODEL = "model scheduler clip_sample dtype"
 """Fields of the model configuration."""
+CLUSTER = "cluster allow_different_devices"
+"""Fields of the system configuration that say which workers share the work."""
 EARLIER_WORK = "resume overwrite"
 """Fields of the inference configuration that say what to do with earlier work."""
 CONDITION = "labels condition guidance_scale"

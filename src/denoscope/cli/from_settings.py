@@ -1,8 +1,9 @@
-"""The model and the noises that the settings name."""
+"""The model, the noises and the workers that the settings name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from denoscope.cli.output import warn
@@ -11,11 +12,16 @@ from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+    from distributed import Client
 
     from denoscope.models.conditioning import Condition
     from denoscope.models.denoiser import Denoiser
     from denoscope.noise.noise_set import NoiseSet
     from denoscope.noise.plane_noise import PlaneNoise
+
+
+IMPORTED = ("denoscope.recording.cluster_run", "diffusers.models.unets.unet_2d", "xarray", "zarr")
+"""What most workers need."""
 
 
 def load(settings: Settings) -> Denoiser:
@@ -31,6 +37,19 @@ def load(settings: Settings) -> Denoiser:
         clip_sample=model.clip_sample,
         config=model,
     )
+
+
+@contextmanager
+def workers_of(settings: Settings) -> Iterator[Client | None]:
+    """The workers that the settings name, while the block runs; None if this process does the work."""
+    system = settings.system
+    if system.cluster is None:
+        yield None
+        return
+    from denoscope.cluster.connection import connected
+
+    with connected(system.cluster, threads=system.threads or 1, preload=IMPORTED) as client:
+        yield client
 
 
 def condition_of(settings: Settings, denoiser: Denoiser) -> Condition:

@@ -1,7 +1,10 @@
-"""The exceptions for a user's mistakes."""
+"""The exceptions for a user's mistakes, and for work that remains unfinished."""
 
 import re
+from collections.abc import Mapping
 
+LISTED = 20
+"""Parts of unfinished work that a message names; the others are counted."""
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters that control a terminal, except tab and line feed."""
 
@@ -31,6 +34,22 @@ class UnknownKeyError(UserError, KeyError):
     """A key that a mapping does not have, such as a layer that was not recorded."""
 
     __str__ = Exception.__str__  # that of KeyError quotes the whole message
+
+
+class UnfinishedError(RuntimeError):
+    """Work of which some parts were set aside because they failed; all others are stored.
+
+    `parts` maps the name of each such part to its error.
+    """
+
+    def __init__(self, message: str, parts: Mapping[str, str]):
+        super().__init__(message, parts)
+        self.parts = dict(parts)
+
+    def __str__(self) -> str:
+        listed = [f"  {name}: {error}" for name, error in list(self.parts.items())[:LISTED]]
+        more = [f"  and {len(self.parts) - LISTED} more"] if len(self.parts) > LISTED else []
+        return escaped("\n".join([str(self.args[0]), *listed, *more]))
 
 
 def first_line(error: BaseException) -> str:

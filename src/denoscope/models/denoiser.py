@@ -26,6 +26,7 @@ from denoscope.models.families import Family, config_of, family_of
 from denoscope.models.running import Running
 from denoscope.models.schedule import check_schedule, scheduler_for_run
 from denoscope.models.schedulers import Scheduler
+from denoscope.models.sources import LoadCall
 from denoscope.models.weights_hash import weights_sha256
 
 Shape = tuple[int, int, int]
@@ -53,6 +54,8 @@ class Denoiser:
     """The precision in which the network runs; its own unless given."""
     owned: bool = False
     """Whether nobody else holds the network, so that its weights can be assumed not to change."""
+    loaded_by: LoadCall | None = None
+    """The call that loads the same model in another process; None for a module or a pipeline of the caller."""
     _surveyed: list[Layer] = field(default_factory=list)
     _running: Running | None = field(default=None, init=False)
     _weights_hash: str | None = field(default=None, init=False)

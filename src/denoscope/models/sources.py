@@ -8,6 +8,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from denoscope.config import ModelConfig
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.models import bundled, hub, model_folder, weight_files
@@ -28,6 +31,24 @@ class ModelFiles:
     folder: Path
     network: Path
     weights: Path | None
+
+
+@dataclass(frozen=True)
+class LoadCall:
+    """The arguments of `load` for a model that has a name, without the scheduler, which may be changed later."""
+
+    source: str
+    shape: tuple[int, int, int] | None
+    dtype: torch.dtype | None
+    device: str
+    clip_sample: bool | None
+    variant: str | None
+    config: ModelConfig | None
+
+
+def absolute(name: str) -> str:
+    """The name of a model; a folder or file as an absolute path, which is valid in every working directory."""
+    return os.path.abspath(name) if os.path.exists(name) else name
 
 
 def find(name: str, *, argument: str = "source") -> ModelFiles:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from denoscope.config import InferenceConfig
@@ -46,6 +47,7 @@ class Job:
     selection: Selection
     out: Place | None
     plan: Plan
+    interventions: tuple[Intervention, ...] = ()
 
     @classmethod
     def prepared(
@@ -68,30 +70,23 @@ class Job:
         Raises: UserError if an argument is wrong, a layer is unknown, or one does not fit the others.
         """
         check_denoiser(denoiser)
-        x = as_noises(x, shape=denoiser.shape)
-        condition = condition_of(denoiser, options, condition)
-        denoiser.check_condition(condition, len(x))
-        if condition.inputs:
-            denoiser.try_condition(condition)
         place = None if out is None else output_of(out, options)
-        loop = Loop.of(options, noise_seed, streams=streams or _streams(place, options))
-        selection = selection_of(options, noise_seed)
-        layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.extract_states else []
-        applied = loop.applied(denoiser, _interventions(interventions, options), condition)
-        inputs = RunInputs(
-            denoiser=denoiser, x=x, loop=loop, condition=condition, applied=applied, layers=layers
+        changes = _interventions(interventions, options)
+        inputs = inputs_of(
+            denoiser, x, options, noise_seed, condition, changes, streams or _streams(place, options)
         )
+        selection = selection_of(options, noise_seed)
         plan = plan_of(inputs, options, selection, out)
-        applied.check(plan.samples)
+        inputs.applied.check(plan.samples)
         LOGGER.debug(
             "%d network calls of %d rows a step; %d layers; device %s, %s threads",
             len(plan.groups),
             options.lanes,
-            len(layers),
+            len(inputs.layers),
             denoiser.device,
             plan.attrs["fingerprint"]["threads"],
         )
-        return cls(inputs, options, selection, place, plan)
+        return cls(inputs, options, selection, place, plan, tuple(changes))
 
     def check(self) -> None:
         """Refuse a plan that cannot be carried out on this machine; nothing is written.
@@ -102,7 +97,7 @@ class Job:
         if self.out is not None:
             with writing(self.out, self.plan.attrs):
                 store = store_of(self.out, self.plan.format)
-                FORMATS[self.plan.format].writer.check(store, self.plan, self._existing)
+                FORMATS[self.plan.format].writer.check(store, self.plan, self.existing)
 
     def run(self, progress: RecordingProgress | None = None) -> Recording:
         """Record the samples that are not finished yet, and open the recording.
@@ -116,7 +111,7 @@ class Job:
             self._record(writer, progress)
             return Recording(None, writer.dataset())
         store = store_of(self.out, self.plan.format)
-        with FORMATS[self.plan.format].writer.opened(store, self.plan, self._existing) as stored:
+        with FORMATS[self.plan.format].writer.opened(store, self.plan, self.existing) as stored:
             self._record(stored, progress)
         return open(self.out)
 
@@ -126,6 +121,18 @@ class Job:
 
     def _record(self, writer: Writer, progress: RecordingProgress) -> None:
         """Record the groups that are not finished."""
+        with self.reported(writer, progress) as (pending, nonfinite):
+            self._loop_run(writer, progress, nonfinite).record(pending)
+
+    @contextmanager
+    def reported(
+        self, writer: Writer, progress: RecordingProgress
+    ) -> Iterator[tuple[list[int], dict[str, int]]]:
+        """Enclose the recording of the groups that are not finished in the begin and the end of its progress.
+
+        Yields these groups, and the samples that became NaN or Inf so far, each with the first such step; the block
+        adds others to them.
+        """
         x, denoiser = self.inputs.x, self.inputs.denoiser
         for warning in [*x.warnings, *self.inputs.loop.rounding_warnings(denoiser, x)]:
             LOGGER.warning(warning)
@@ -137,8 +144,7 @@ class Job:
         }
         progress.begin(self.plan, self.out, sum(len(mark.samples) for mark in finished.values()))
         try:
-            pending = [group for group in self.plan.groups if group not in finished]
-            self._loop_run(writer, progress, nonfinite).record(pending)
+            yield [group for group in self.plan.groups if group not in finished], nonfinite
         finally:
             progress.end(nonfinite)
 
@@ -174,8 +180,32 @@ class Job:
             check_memory(self.plan.total_bytes, needed if on_host else 0)
 
     @property
-    def _existing(self) -> Existing:
+    def existing(self) -> Existing:
         return "resume" if self.options.resume else "overwrite" if self.options.overwrite else "refuse"
+
+
+def inputs_of(
+    denoiser: Denoiser,
+    x: NoiseLike,
+    options: InferenceConfig,
+    noise_seed: int,
+    condition: Condition | None,
+    interventions: Sequence[Intervention],
+    streams: int,
+) -> RunInputs:
+    """The inputs of a run, checked against each other.
+
+    Raises: UserError as `Job.prepared` does.
+    """
+    x = as_noises(x, shape=denoiser.shape)
+    condition = condition_of(denoiser, options, condition)
+    denoiser.check_condition(condition, len(x))
+    if condition.inputs:
+        denoiser.try_condition(condition)
+    loop = Loop.of(options, noise_seed, streams=streams)
+    layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.extract_states else []
+    applied = loop.applied(denoiser, interventions, condition)
+    return RunInputs(denoiser=denoiser, x=x, loop=loop, condition=condition, applied=applied, layers=layers)
 
 
 def _streams(place: Place | None, options: InferenceConfig) -> int:

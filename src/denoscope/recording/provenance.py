@@ -128,18 +128,23 @@ def inputs_sha256(x: NoiseSet, condition: Condition = NOTHING) -> str:
     return digest.hexdigest()
 
 
-def attributes(inputs: RunInputs, options: InferenceConfig) -> dict[str, Any]:
-    """The attributes of a recording, as plain JSON values."""
-    denoiser, loop, applied = inputs.denoiser, inputs.loop, inputs.applied
-    made_by = fingerprint(
-        denoiser,
-        loop,
+def fingerprint_of(inputs: RunInputs, options: InferenceConfig) -> dict[str, Any]:
+    """The fingerprint of a recording."""
+    return fingerprint(
+        inputs.denoiser,
+        inputs.loop,
         inputs.condition,
         layers=inputs.addresses,
-        applied=applied,
+        applied=inputs.applied,
         stored=stored_of(options),
         fast=options.fast,
     )
+
+
+def attributes(inputs: RunInputs, options: InferenceConfig) -> dict[str, Any]:
+    """The attributes of a recording, as plain JSON values."""
+    denoiser, loop, applied = inputs.denoiser, inputs.loop, inputs.applied
+    made_by = fingerprint_of(inputs, options)
     config = {
         name: value
         for name, value in vars(options).items()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from denoscope.cluster.connection import check_client
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.errors import UserError
@@ -16,8 +17,11 @@ from denoscope.models.denoiser import Denoiser
 from denoscope.noise.coercion import NoiseLike
 from denoscope.recording.arguments import as_tuple, parse_output
 from denoscope.recording.job import Job
-from denoscope.recording.progress import RecordingProgress
+from denoscope.recording.progress import NoProgress, RecordingProgress
 from denoscope.recording.recording import Recording
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Precision = Literal["auto", "float16", "float32", "float64"]
 
@@ -60,6 +64,8 @@ def record(
     sampler_dtype: Literal["auto", "float32", "float64"] = InferenceConfig.sampler_dtype,
     tf32: bool = InferenceConfig.tf32,
     fast: bool = InferenceConfig.fast,
+    cluster: Client | None = None,
+    allow_different_devices: bool = SystemConfig.allow_different_devices,
     progress: RecordingProgress | None = None,
 ) -> Recording:
     """Denoise every noise of `x`, and record its sequence and the states of `layers`.
@@ -115,9 +121,15 @@ def record(
         tf32: let CUDA round the factors of products to 10 bits.
         fast: compile the network, which changes last bits.
 
+    Args for many processes (see docs/scaling.md):
+        cluster: a dask.distributed.Client, whose workers record the samples. Each loads the model by the name or folder
+            that was given to `ds.load`, and computes with as many threads as this process does (torch.get_num_threads).
+        allow_different_devices: let workers take part whose bits differ; the recording says so.
+
     Raises:
         UserError: before any work, if an argument is wrong, a layer unknown, the output taken, the disk or the
             memory too small, or the shape of the noises not the denoiser's.
+        UnfinishedError: at the end, if workers failed to record some samples; all others are stored.
         KeyboardInterrupt: after the samples in flight are finished; `resume=True` continues from there.
     """
     given = condition if isinstance(condition, Condition) else None
@@ -158,5 +170,11 @@ def record(
             f"{spelled('guidance_scale')}"
         )
     place = parse_output(out, options)
+    if cluster is not None:
+        check_client(cluster)
     job = Job.prepared(denoiser, x, place, options, noise_seed, given, interventions)
-    return job.run(progress)
+    if cluster is None:
+        return job.run(progress)
+    from denoscope.recording.cluster_run import ClusterRun
+
+    return ClusterRun(job, cluster, progress or NoProgress(), allow_different_devices).record()

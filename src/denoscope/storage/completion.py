@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,6 +28,10 @@ class Mark:
     nonfinite: Mapping[str, Sequence[int]]
 
 
+WriteMark = Callable[[ByteStore, str, int, Mark], None]
+"""Stores the mark of a group below a folder, as `write` does."""
+
+
 def key_of(folder: str, group: int) -> str:
     """Return the key of a group's mark below the key `folder`."""
     return f"{folder}/{group}.json"
@@ -35,10 +39,21 @@ def key_of(folder: str, group: int) -> str:
 
 def write(store: ByteStore, folder: str, group: int, mark: Mark) -> None:
     """Store a mark, after everything that it covers is durable."""
-    content = {"group": group, **asdict(mark)}
-    data = json.dumps({**content, "checksum": checksum_of_json(content)}, sort_keys=True).encode()
     flush(store)
-    store.put(key_of(folder, group), data)
+    store.put(key_of(folder, group), _data(group, mark))
+
+
+def write_once(store: ByteStore, folder: str, group: int, mark: Mark) -> bool:
+    """Store a mark as `write` does, unless there is one; return whether the stored mark says the same as this one."""
+    data = _data(group, mark)
+    flush(store)
+    key = key_of(folder, group)
+    return store.put_if_absent(key, data) or store.get(key) == data
+
+
+def _data(group: int, mark: Mark) -> bytes:
+    content = {"group": group, **asdict(mark)}
+    return json.dumps({**content, "checksum": checksum_of_json(content)}, sort_keys=True).encode()
 
 
 def read(store: ByteStore, folder: str) -> dict[int, Mark]:

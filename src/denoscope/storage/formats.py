@@ -18,7 +18,7 @@ from denoscope.storage.completion import Mark
 from denoscope.storage.damage import damaged
 from denoscope.storage.output_lock import Existing, check_version
 from denoscope.storage.places import Place, store_at
-from denoscope.storage.plan import FORMAT, Plan, Writer
+from denoscope.storage.plan import FORMAT, Plan, StoredWriter, Writer
 from denoscope.storage.pt import check as pt_check
 from denoscope.storage.pt import layout as pt_layout
 from denoscope.storage.pt import reader as pt_reader
@@ -70,8 +70,13 @@ class WriterClass(Protocol):
     def check(self, store: ByteStore, plan: Plan, existing: Existing, /) -> None:
         """Check that a recording may be written and fits; nothing is touched."""
 
-    def opened(self, store: ByteStore, plan: Plan, existing: Existing, /) -> AbstractContextManager[Writer]:
+    def opened(
+        self, store: ByteStore, plan: Plan, existing: Existing, /
+    ) -> AbstractContextManager[StoredWriter]:
         """Yield a writer that has the store to itself."""
+
+    def joined(self, store: ByteStore, plan: Plan, /) -> Writer:
+        """Return a writer of groups into a store that another process has opened with this plan."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +207,23 @@ def attributes_to_resume(place: Place) -> dict[str, Any]:
     replacements = replacements_in(place) if isinstance(place, Path) else []
     candidates = (attributes(store_at(one)) for one in [*replacements, place])
     return next(filter(None, candidates), {})
+
+
+def remove_partial(place: Place) -> int:
+    """Remove what killed attempts at groups have left in a local recording; return the number of files.
+
+    Nothing is left at a URL, where values are put whole.
+
+    Raises: UserError if another process writes it.
+    """
+    if not isinstance(place, Path):
+        return 0
+    format_name = format_of(LocalStore(place))
+    store = LocalStore(place, scratch=FORMATS[format_name].scratch)
+    with store.lock(FORMATS[format_name].layout.LOCK) as held:
+        if not held:
+            raise UserError(f"{place} is being written by another process; wait for it")
+        return store.remove_partial(folder.name for folder in place.iterdir() if folder.is_dir())
 
 
 def set_attribute(place: Place, name: str, value: Any) -> None:

@@ -14,6 +14,7 @@ import torch
 from denoscope.foundation.dtypes import missing_value, torch_dtype
 from denoscope.foundation.errors import UserError
 from denoscope.storage.completion import Mark
+from denoscope.storage.stores.byte_store import ByteStore
 
 FORMAT = "denoscope recording"
 """The attribute `format` of every recording."""
@@ -139,6 +140,17 @@ class Writer(Protocol):
 
     def unit(self, groups: Sequence[int]) -> AbstractContextManager[Unit]:
         """Start groups, which are finished when the block ends without an error."""
+
+
+class StoredWriter(Writer, Protocol):
+    """A writer into a store."""
+
+    @property
+    def store(self) -> ByteStore:
+        """Where it writes: the output, or what will replace it."""
+
+    def clean(self) -> None:
+        """Remove what attempts at groups have left that were killed."""
 
 
 def as_array(rows: torch.Tensor, dtype: np.dtype[Any]) -> np.ndarray:

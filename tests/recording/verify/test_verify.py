@@ -606,3 +606,19 @@ def test_differences_of_this_machine_are_noted_and_not_blamed_on_the_store(copy,
     monkeypatch.setattr("denoscope.recording.provenance.device_name", lambda _device: "abacus")
     report = verify.store(path, recompute=2)
     assert report.sound and len(report.notes) == 1 and "abacus" in report.notes[0]
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_what_killed_processes_left_is_removed_on_request(tiny, tmp_path, out):
+    path = tmp_path / out
+    ds.record(tiny, ds.noise.random(2, tiny.shape, seed=0), path, steps=2)
+    inside = next(file for file in path.rglob("*") if file.is_file() and file.parent != path).parent
+    left = [path / f".{'0' * 32}.partial", inside / f".{'1' * 32}.partial"]
+    for file in left:
+        file.touch()
+    assert "temporary" not in str(verify.store(path))
+    assert "2 temporary files removed" in str(verify.store(path, clean=True))
+    assert not any(file.exists() for file in left) and verify.store(path).sound
+    lock = "complete/lock" if out.endswith(".zarr") else ".recording/lock"
+    with LocalStore(path).lock(lock), pytest.raises(ds.UserError, match="being written by another process"):
+        verify.store(path, clean=True)

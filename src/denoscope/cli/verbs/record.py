@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from denoscope.cli.flag_groups import MODEL
-from denoscope.cli.from_settings import check_shape, load, read_noises
+from denoscope.cli.flag_groups import CLUSTER, MODEL
+from denoscope.cli.from_settings import check_shape, load, read_noises, workers_of
 from denoscope.cli.verb import OwnFlags, Verb
 from denoscope.config import InferenceConfig, Settings
 from denoscope.foundation.checked import option
@@ -35,7 +35,13 @@ def run(settings: Settings, flags: RecordFlags) -> None:
         print(progress.describe(job.plan, job.out))
         job.check()
         return
-    job.run(progress.Console())
+    with workers_of(settings) as client:
+        if client is None:
+            job.run(progress.Console())
+        else:
+            from denoscope.recording.cluster_run import ClusterRun
+
+            ClusterRun(job, client, progress.Console(), system.allow_different_devices).record()
     print(f"recorded in {job.out}")
 
 
@@ -43,7 +49,7 @@ VERB = Verb(
     run,
     "Denoise the noises of a folder and record sequences and hidden states.",
     {
-        "system": "inputs output device threads seed",
+        "system": f"inputs output device threads seed {CLUSTER}",
         "model": MODEL,
         "inference": " ".join(item.name for item in dataclasses.fields(InferenceConfig)),
     },

@@ -30,6 +30,7 @@ from denoscope.recording.recording import Recording
 from denoscope.recording.replay import condition_of, denoiser_of, first_states, interventions_of, options_of
 from denoscope.recording.verify.difference import largest_difference
 from denoscope.recording.verify.noise_floor import NoiseFloor, precision
+from denoscope.storage import formats
 from denoscope.storage.completion import Mark
 from denoscope.storage.inspection import inspect
 from denoscope.storage.places import parse_place, store_at
@@ -97,6 +98,7 @@ def store(
     inputs: str | os.PathLike[str] | None = None,
     source: Any = None,
     seed: int = 0,
+    clean: bool = False,
 ) -> StoreReport:
     """Read every checksum of a recording again, and compute `recompute` random samples again.
 
@@ -106,19 +108,21 @@ def store(
         inputs: the folder of noises that was recorded, if the recording does not hold x_T.
         source: what the model is loaded from, if its name does not say it (see `denoiser_of`).
         seed: of the choice of samples.
+        clean: first remove temporary files that killed processes have left.
 
     Raises: UserError if there is no recording at `path` (or URL), or x_T of the samples to compute again is neither stored
         nor in `inputs`.
     """
     place = parse_place(path)
+    removed = formats.remove_partial(place) if clean else 0
     inspected = inspect(store_at(place))
     problems, chosen = inspected.problems, list(inspected.sound)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = (f"{removed} temporary files removed",) if removed else ()
     if recompute and chosen:
         picked = np.random.default_rng(seed).choice(len(chosen), min(recompute, len(chosen)), replace=False)
         chosen = [chosen[index] for index in sorted(picked)]
-        different, notes = _recompute(open(place), chosen, inputs, source)
-        problems += different
+        different, reasons = _recompute(open(place), chosen, inputs, source)
+        problems, notes = problems + different, notes + reasons
     return StoreReport(
         samples=inspected.samples,
         finished=len(inspected.finished),

@@ -12,8 +12,8 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.storage import completion, replacement, space
-from denoscope.storage.completion import Mark
+from denoscope.storage import completion, replacement, shared_marks, space
+from denoscope.storage.completion import Mark, WriteMark
 from denoscope.storage.output_lock import (
     Existing,
     check_inside,
@@ -52,8 +52,15 @@ COMPANIONS = ("images", "predictions.json", "classifications_plane.pt")
 class PtWriter:
     """Writes each sample's files entry by entry."""
 
-    def __init__(self, store: ByteStore, plan: Plan, finished: Mapping[int, Mark]):
-        self.store, self.plan, self.finished = store, plan, finished
+    def __init__(
+        self,
+        store: ByteStore,
+        plan: Plan,
+        finished: Mapping[int, Mark],
+        *,
+        write_mark: WriteMark = completion.write,
+    ):
+        self.store, self.plan, self.finished, self._write_mark = store, plan, finished, write_mark
 
     @staticmethod
     def check(store: ByteStore, plan: Plan, existing: Existing) -> None:
@@ -78,9 +85,17 @@ class PtWriter:
         with replacement.opened(KIND, store, plan, existing, check) as (target, finished):
             yield cls(target, plan, finished)
 
+    @classmethod
+    def joined(cls, store: ByteStore, plan: Plan) -> PtWriter:
+        """Return a writer beside others, which may write the same groups; see `shared_marks.write`."""
+        return cls(store, plan, {}, write_mark=partial(shared_marks.write, damaged))
+
+    def clean(self) -> None:
+        _remove_partial(self.store, self.plan)
+
     @contextmanager
     def unit(self, groups: Sequence[int]) -> Iterator[PtUnit]:
-        unit = PtUnit(self.store, self.plan, groups)
+        unit = PtUnit(self.store, self.plan, groups, self._write_mark)
         try:
             yield unit
             unit.finish()
@@ -91,8 +106,8 @@ class PtWriter:
 class PtUnit:
     """The open files of the groups in flight."""
 
-    def __init__(self, store: ByteStore, plan: Plan, groups: Sequence[int]):
-        self._store, self._plan, self._groups = store, plan, groups
+    def __init__(self, store: ByteStore, plan: Plan, groups: Sequence[int], write_mark: WriteMark):
+        self._store, self._plan, self._groups, self._write_mark = store, plan, groups, write_mark
         self._samples = [plan.samples[index] for group in groups for index in plan.samples_of(group)]
         self._arrays = {array.name: array for array in plan.arrays}
         self._files: dict[tuple[str, str], PtFile] = {}
@@ -125,7 +140,7 @@ class PtUnit:
                 for file in (self._files[array, sample] for array in self._arrays)
             }
             wrong = {name: np.flatnonzero(flags[name]).tolist() for name in samples if flags[name].any()}
-            completion.write(self._store, MARKS, group, Mark(samples, files, wrong))
+            self._write_mark(self._store, MARKS, group, Mark(samples, files, wrong))
 
     def discard(self) -> None:
         """Drop what is unfinished."""

@@ -147,15 +147,16 @@ class LocalStore:
         for place, folders, files in os.walk(self.root):
             yield from (path for name in [*folders, *files] if (path := Path(place, name)).is_symlink())
 
-    def remove_partial(self, folders: Iterable[str]) -> None:
-        """Remove temporary files that killed processes left in the root, and in these folders and below."""
+    def remove_partial(self, folders: Iterable[str]) -> int:
+        """Remove temporary files that killed processes left in the root, and in these folders and below; return how many."""
         searches = [
             self.root.glob("*.partial"),
             *((self.root / folder).rglob("*.partial") for folder in folders),
         ]
-        for path in [path for paths in searches for path in paths]:
-            if PARTIAL.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+        found = [path for paths in searches for path in paths if PARTIAL.fullmatch(path.name)]
+        for path in found:
+            path.unlink(missing_ok=True)
+        return len(found)
 
     def remove_empty_folders(self, folders: Iterable[str]) -> None:
         """Remove those of these folders, and of the folders below, that are empty."""

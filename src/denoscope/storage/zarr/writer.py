@@ -13,9 +13,9 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.storage import completion, replacement, space
+from denoscope.storage import completion, replacement, shared_marks, space
 from denoscope.storage.array_names import encode
-from denoscope.storage.completion import Mark
+from denoscope.storage.completion import Mark, WriteMark
 from denoscope.storage.output_lock import (
     Existing,
     check_inside,
@@ -51,8 +51,15 @@ from denoscope.storage.zarr.sizes import needed_bytes
 class ZarrWriter:
     """Writes a recording into a store. zarr makes the metadata; chunks go straight into shards."""
 
-    def __init__(self, store: ByteStore, plan: Plan, finished: Mapping[int, Mark]):
-        self.store, self.plan, self.finished = store, plan, finished
+    def __init__(
+        self,
+        store: ByteStore,
+        plan: Plan,
+        finished: Mapping[int, Mark],
+        *,
+        write_mark: WriteMark = completion.write,
+    ):
+        self.store, self.plan, self.finished, self._write_mark = store, plan, finished, write_mark
 
     @staticmethod
     def check(store: ByteStore, plan: Plan, existing: Existing) -> None:
@@ -77,9 +84,18 @@ class ZarrWriter:
         with replacement.opened(KIND, store, plan, existing, check) as (target, finished):
             yield cls(target, plan, finished)
 
+    @classmethod
+    def joined(cls, store: ByteStore, plan: Plan) -> ZarrWriter:
+        """Return a writer beside others, which may write the same groups; see `shared_marks.write`."""
+        return cls(store, plan, {}, write_mark=partial(shared_marks.write, damaged))
+
+    def clean(self) -> None:
+        if isinstance(self.store, LocalStore):
+            self.store.remove_partial(_folders(self.plan))
+
     @contextmanager
     def unit(self, groups: Sequence[int]) -> Iterator[ZarrUnit]:
-        unit = ZarrUnit(self.store, self.plan, groups)
+        unit = ZarrUnit(self.store, self.plan, groups, self._write_mark)
         try:
             yield unit
             unit.finish()
@@ -90,8 +106,8 @@ class ZarrWriter:
 class ZarrUnit:
     """The open shards of the groups in flight."""
 
-    def __init__(self, store: ByteStore, plan: Plan, groups: Sequence[int]):
-        self._store, self._plan, self._groups = store, plan, groups
+    def __init__(self, store: ByteStore, plan: Plan, groups: Sequence[int], write_mark: WriteMark):
+        self._store, self._plan, self._groups, self._write_mark = store, plan, groups, write_mark
         self._arrays = {array.name: array for array in plan.arrays}
         self._entries = dict.fromkeys(self._arrays, 0)
         self._open: dict[tuple[str, int], Shard] = {}
@@ -129,7 +145,7 @@ class ZarrUnit:
             for key, chunk in flag_chunks(group, mark, self._plan.lanes, self._plan.steps + 1).items():
                 self._store.put(key, chunk)
             # The mark comes last: it implies that everything else is there.
-            completion.write(self._store, MARKS, group, mark)
+            self._write_mark(self._store, MARKS, group, mark)
 
     def discard(self) -> None:
         """Drop what is unfinished."""

@@ -16,6 +16,7 @@ class StoreFlags(OwnFlags):
 
     path: Path = option(Path("run.zarr"), "The recording.", positional=True, takes_url=True)
     recompute: int = option(0, "Also compute this many random samples again and compare bits.", at_least(0))
+    clean: bool = option(False, "First remove temporary files that killed processes have left.")
     inputs: Path | None = option(
         None, "Folder of the noises that were recorded, if the recording holds no x_T."
     )
@@ -24,7 +25,7 @@ class StoreFlags(OwnFlags):
 def run(_settings: Settings, flags: StoreFlags) -> None:
     from denoscope.recording import verify
 
-    report = verify.store(flags.path, recompute=flags.recompute, inputs=flags.inputs)
+    report = verify.store(flags.path, recompute=flags.recompute, inputs=flags.inputs, clean=flags.clean)
     print(report)
     if not report.sound:
         raise SystemExit(1)

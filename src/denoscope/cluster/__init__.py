@@ -1,0 +1,1 @@
+"""Work on many processes, GPUs and machines, by Dask."""

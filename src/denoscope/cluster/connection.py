@@ -1,0 +1,191 @@
+"""A connection to workers: processes of this machine, a scheduler that runs already, or jobs of a batch system."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from denoscope.cluster.source import Address, Jobs, Local, parse
+from denoscope.foundation.errors import UserError, first_line
+from denoscope.foundation.spelling import spelled
+from denoscope.foundation.validation import describe
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+LOGGER = logging.getLogger(__name__)
+CONNECT_SECONDS = 10
+WORKER_SECONDS = 30
+"""How long the first worker of a running scheduler is waited for; jobs in a queue are waited for without limit."""
+LOOPBACK = "127.0.0.1"
+LOGGERS = ("distributed", "tornado", "asyncio", "dask_jobqueue")
+"""The loggers of Dask, whose lines about workers that come and go are repeated by messages of denoscope."""
+
+
+@contextmanager
+def connected(text: str, *, threads: int = 1, preload: Sequence[str] = ()) -> Iterator[Client]:
+    """A client of the workers that `--cluster` names, while the block runs; it ends those that it started.
+
+    Args:
+        threads: the CPU threads of each worker, from which follows how many fit on this machine.
+        preload: modules that workers of this machine need. They are imported once, in a process from which the workers
+            are forked, so that a worker that takes the place of a dead one is ready at once.
+
+    Raises: UserError if Dask is not installed, or the workers cannot be reached or started.
+    """
+    source = parse(text)
+    _check_installed("distributed")
+    with _quiet():
+        if isinstance(source, Address):
+            with _client_of(source.address) as client:
+                yield client
+            return
+        starting = _local(source, threads, preload) if isinstance(source, Local) else _jobs(source)
+        with starting as cluster, _client_of(cluster) as client:
+            LOGGER.info("workers and their progress: %s", client.dashboard_link)
+            yield client
+
+
+def check_client(value: object) -> None:
+    """Refuse a value that is not a client of Dask, without importing Dask."""
+    dask = sys.modules.get("distributed")
+    if dask is None or not isinstance(value, dask.Client):
+        raise UserError(f"{spelled('cluster')} is {describe(value)}; allowed: a dask.distributed.Client")
+
+
+def _check_installed(library: str) -> None:
+    try:
+        importlib.import_module(library)
+    except ImportError as error:
+        raise UserError(
+            f"{library} is not installed, which {spelled('cluster')} needs: pip install 'denoscope[cluster]'"
+        ) from error
+
+
+@contextmanager
+def _local(source: Local, threads: int, preload: Sequence[str]) -> Iterator[Any]:
+    """Worker processes of this machine, which only this machine can reach."""
+    import dask
+    from distributed import LocalCluster
+
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["distributed", *preload])
+    forkserver.ensure_running()
+    with (
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
+        LocalCluster(
+            n_workers=source.count or _fitting(threads),
+            threads_per_worker=1,
+            processes=True,
+            host=LOOPBACK,
+            dashboard_address=f"{LOOPBACK}:0",
+            memory_limit=0,  # the plan checks the memory; Dask would pause a worker whose libraries need much
+            env={"DENOSCOPE_LOCAL_WORKER": "1"},
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+    ):
+        yield cluster
+
+
+def _fitting(threads: int) -> int:
+    """As many workers as there are GPUs, or else as cores for their threads."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return torch.cuda.device_count() or max(1, cores // threads)
+
+
+@contextmanager
+def _jobs(source: Jobs) -> Iterator[Any]:
+    """Workers in jobs of a batch system; a job that ends is replaced."""
+    _check_installed("dask_jobqueue")
+    import dask_jobqueue
+
+    options = _options(source)
+    count = options.pop("workers")
+    name = next(name for name in dir(dask_jobqueue) if name.lower() == f"{source.system}cluster")
+    try:
+        cluster = getattr(dask_jobqueue, name)(**options)
+    except Exception as error:  # jobqueue raises whatever its options cause
+        raise UserError(f"{source.file}: {name} cannot be started: {first_line(error)}") from error
+    with cluster:
+        cluster.adapt(minimum=count, maximum=count)
+        yield cluster
+
+
+def _options(source: Jobs) -> dict[str, Any]:
+    """The options of a batch system in a YAML file: the arguments of dask-jobqueue's class, and `workers`."""
+    import yaml
+
+    flag = f"{spelled('cluster')} is {source.system}:{source.file}"
+    try:
+        content = yaml.safe_load(Path(source.file).read_text())
+    except OSError as error:
+        raise UserError(f"{flag}, which cannot be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{flag}, which is not YAML: {first_line(error)}") from error
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise UserError(f"{flag}, which holds no options by name")
+    options = dict(content)
+    if not isinstance(options.get("workers"), int) or options["workers"] < 1:
+        raise UserError(
+            f"{source.file}: workers is {options.get('workers')!r}; allowed: a number of at least 1"
+        )
+    if not (options.get("interface") or options.get("scheduler_options", {}).get("host")):
+        raise UserError(
+            f"{source.file} names no network; allowed: interface: lo for this machine alone, or the interface of the "
+            "cluster's own network, such as ib0: whoever reaches the port of a scheduler can run programs in your name"
+        )
+    # The environment may be another one in a job's shell.
+    return {"processes": 1, **options}
+
+
+@contextmanager
+def _client_of(target: Any) -> Iterator[Client]:
+    """A client of a scheduler's address or of a cluster that was started."""
+    from distributed import Client
+
+    is_address = isinstance(target, str)
+    try:
+        client = Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        place = target if is_address else "the scheduler that was started"
+        raise UserError(
+            f"{spelled('cluster')}: {place} cannot be reached within {CONNECT_SECONDS} seconds: {first_line(error)}"
+        ) from error
+    try:
+        _wait_for_worker(client, target, WORKER_SECONDS if is_address else None)
+        yield client
+    finally:
+        client.close(timeout=CONNECT_SECONDS)
+
+
+def _wait_for_worker(client: Client, target: Any, seconds: float | None) -> None:
+    if not client.nthreads():
+        LOGGER.info("waiting for the first worker")
+    try:
+        client.wait_for_workers(1, timeout=seconds)
+    except TimeoutError as error:
+        raise UserError(
+            f"{spelled('cluster')}: {target} has no workers; start some with dask worker {target} --nthreads 1"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's own lines off the screen."""
+    former = {name: logging.getLogger(name).level for name in LOGGERS}
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for name, level in former.items():
+            logging.getLogger(name).setLevel(level)

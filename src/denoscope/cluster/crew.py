@@ -1,0 +1,151 @@
+"""The workers of one run, each of which holds the run's recipe."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Client, Future
+from distributed.protocol.pickle import dumps
+
+from denoscope.cluster import worker
+from denoscope.cluster.worker import HoldRun, Recipe
+from denoscope.foundation.errors import UserError, first_line
+from denoscope.foundation.json_values import differences
+from denoscope.foundation.spelling import spelled
+
+LOGGER = logging.getLogger(__name__)
+FIRST_WORKER_SECONDS = 30
+"""How long a scheduler that has no worker is waited for; jobs in a queue are waited for without limit."""
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The workers that hold the recipe of a run."""
+
+    client: Client
+    run: str
+
+    def descriptions(self) -> dict[str, dict[str, Any]]:
+        """What decides the results on each worker, by its address, after all have prepared the run.
+
+        Workers that end meanwhile are left out.
+
+        Raises: UserError if a worker cannot prepare the run, or none is left.
+        """
+        futures = {address: self._submitted(address) for address in addresses(self.client)}
+        ended: queue.SimpleQueue[object] = queue.SimpleQueue()
+        for future in futures.values():
+            future.add_done_callback(ended.put)
+        waiting = set(futures)
+        while waiting:
+            with suppress(queue.Empty):
+                ended.get(timeout=POLL_SECONDS)
+            waiting = {address for address in waiting if not futures[address].done()}
+            waiting &= set(addresses(self.client))
+        found = {}
+        for address, future in futures.items():
+            if future.status == "error":
+                error = future.exception()
+                raise UserError(f"worker {address} cannot prepare the run: {first_line(error)}") from error
+            if future.status == "finished":
+                found[address] = future.result()
+        if not found:
+            raise UserError(
+                "every worker died while it prepared the run, perhaps for lack of memory; start fewer workers on a "
+                f"machine, or workers with more memory ({spelled('cluster')})"
+            )
+        return found
+
+    def _submitted(self, address: str) -> Future:
+        return self.client.submit(
+            worker.describe,
+            self.run,
+            key=f"prepare-{self.run}-{address}",
+            workers=[address],
+            allow_other_workers=False,
+            pure=False,
+        )
+
+
+@contextmanager
+def crew(client: Client, recipe: Recipe) -> Iterator[Crew]:
+    """The workers of a client, which hold a recipe while the block runs; so do workers that come later.
+
+    Raises: UserError if the recipe cannot be pickled.
+    """
+    run = uuid.uuid4().hex[:12]
+    try:
+        pickled = dumps(recipe)
+    except Exception as error:  # whatever the objects of a user raise
+        raise UserError(f"the run cannot be sent to workers: {first_line(error)}") from error
+    holder = HoldRun(run, pickled)
+    client.register_plugin(holder)
+    try:
+        yield Crew(client, run)
+    finally:
+        with suppress(Exception):  # the scheduler may be gone
+            client.unregister_worker_plugin(holder.name)
+
+
+def addresses(client: Client) -> list[str]:
+    """The addresses of all workers, in order."""
+    return sorted(client.nthreads())
+
+
+def check_workers(client: Client) -> dict[str, dict[str, Any]]:
+    """What each worker is, by its address; see `worker.view`.
+
+    Raises: UserError if there are none, one has other versions than this process, or one does several tasks at once.
+    """
+    threads = client.nthreads()
+    if several := next((address for address, count in threads.items() if count > 1), None):
+        raise UserError(
+            f"worker {several} does {threads[several]} tasks at once; allowed: one, as with "
+            f"dask worker --nthreads 1 (its PyTorch may use more threads: {spelled('threads')})"
+        )
+    own = worker.view()["versions"]
+    try:
+        views = client.run(worker.view)
+        scheduler = client.run_on_scheduler(worker.view)
+    except Exception as error:
+        raise UserError(
+            f"the workers or their scheduler cannot run denoscope: {first_line(error)}; start them in the "
+            "environment of this process"
+        ) from error
+    if not views:
+        raise UserError(f"{spelled('cluster')}: there are no workers; start some with dask worker")
+    for name, seen in {**views, "the scheduler": scheduler}.items():
+        if differing := differences(own, seen["versions"]):
+            place = name if name == "the scheduler" else f"worker {name}"
+            raise UserError(
+                f"{place} has other versions than this process ({'; '.join(differing)}); start it in the same environment"
+            )
+    return views
+
+
+def accepted(
+    descriptions: Mapping[str, Mapping[str, Any]], *, allow_different_devices: bool
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The different descriptions of workers in a fixed order, and in what they differ.
+
+    Raises: UserError if they differ and may not.
+    """
+    by_digest = {worker.digest_of(each): dict(each) for each in descriptions.values()}
+    distinct = [by_digest[digest] for digest in sorted(by_digest)]
+    differing = sorted({line for other in distinct[1:] for line in differences(distinct[0], other)})
+    if differing and not allow_different_devices:
+        first = next(iter(descriptions))
+        other = next(name for name, each in descriptions.items() if each != descriptions[first])
+        shown = "; ".join(differences(descriptions[first], descriptions[other]))
+        raise UserError(
+            f"workers {first} and {other} differ ({shown}), so that bits depend on who computes a sample; name workers that "
+            f"are alike, or allow it ({spelled('allow_different_devices', True)}), which is recorded"
+        )
+    return distinct, differing

@@ -1,0 +1,295 @@
+"""A recording by the workers of a cluster: each loads the model once, and writes whole groups straight into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+
+from denoscope.cluster.crew import Crew, accepted, check_workers, crew
+from denoscope.cluster.hand_out import HandOut
+from denoscope.cluster.sight import check_store
+from denoscope.cluster.unit import Done, Unit
+from denoscope.cluster.worker import Beat
+from denoscope.config import InferenceConfig
+from denoscope.foundation import interrupt, memory
+from denoscope.foundation.byte_units import format_bytes
+from denoscope.foundation.errors import UnfinishedError, UserError
+from denoscope.foundation.json_values import differences
+from denoscope.foundation.spelling import spelled
+from denoscope.foundation.threads import threads_set_to
+from denoscope.interventions.spec import Intervention
+from denoscope.models.conditioning import Condition
+from denoscope.models.loading import load_again
+from denoscope.models.schedulers import Scheduler
+from denoscope.models.sources import LoadCall
+from denoscope.models.weights_hash import values_sha256
+from denoscope.noise.folder_noise import FolderNoise
+from denoscope.noise.noise_set import NoiseSet
+from denoscope.recording.inputs import RunInputs
+from denoscope.recording.job import Job, inputs_of
+from denoscope.recording.loop_run import LoopRun
+from denoscope.recording.opening import open
+from denoscope.recording.planning import selection_of
+from denoscope.recording.progress import NoProgress, RecordingProgress
+from denoscope.recording.provenance import fingerprint_of
+from denoscope.recording.recording import Recording
+from denoscope.storage.formats import FORMATS, store_of
+from denoscope.storage.plan import Plan, StoredWriter
+from denoscope.storage.stores.byte_store import ByteStore
+
+FIRST_NOISE = "first_noise_sha256"
+OF_THE_MACHINE = ("device", "probe_sha256")
+"""Entries of a fingerprint in which this process, which computes nothing, may differ from the workers."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterRun:
+    """A planned recording, and the workers that fill it."""
+
+    job: Job
+    client: Client
+    progress: RecordingProgress
+    allow_different_devices: bool = False
+
+    def record(self) -> Recording:
+        """Record the samples that are not finished yet, and open the recording.
+
+        Raises:
+            UserError: before any work, if a worker is missing something or would compute in another way.
+            UnfinishedError: at the end, if some groups were set aside.
+        """
+        recipe = self._recipe()
+        out = self.job.out
+        assert isinstance(out, Path)
+        check_workers(self.client)
+        check_store(self.client, out)
+        with crew(self.client, recipe) as workers:
+            descriptions, job = self._compared(workers)
+            store = store_of(out, job.plan.format)
+            with (
+                FORMATS[job.plan.format].writer.opened(store, job.plan, job.existing) as writer,
+                job.reported(writer, self.progress) as (pending, nonfinite),
+            ):
+                self._hand_out(HandedOut(job, writer, pending), workers, descriptions, nonfinite)
+        return open(out)
+
+    def _recipe(self) -> RecordingRecipe:
+        job, inputs = self.job, self.job.inputs
+        if job.out is None:
+            raise UserError(
+                f"{spelled('cluster')} needs an output ({spelled('out')}): workers write into a store, and no states "
+                "travel between processes"
+            )
+        if not isinstance(job.out, Path):
+            raise UserError(
+                f"{spelled('out')} is {job.out}; allowed with {spelled('cluster')}: a store or a folder on a disk that all "
+                "workers see"
+            )
+        if inputs.denoiser.loaded_by is None:
+            raise UserError(
+                f"{inputs.denoiser.name} was built in Python, and workers load a model by its name; save it in a "
+                f"folder (save_pretrained) and load that: ds.load(folder), or leave out {spelled('cluster')}"
+            )
+        if job.options.fast:
+            raise UserError(
+                f"{spelled('fast', True)} compiles the network, which workers do not; leave out one of it and "
+                f"{spelled('cluster')}"
+            )
+        x = inputs.x
+        return RecordingRecipe(
+            model=inputs.denoiser.loaded_by,
+            scheduler=inputs.denoiser.scheduler,
+            x=replace(x, folder=x.folder.absolute()) if isinstance(x, FolderNoise) else x,
+            options=job.options,
+            noise_seed=inputs.loop.noise_seed,
+            condition=inputs.condition,
+            interventions=job.interventions,
+            streams=inputs.loop.streams,
+            threads=job.plan.attrs["fingerprint"]["threads"],
+            plan=job.plan,
+        )
+
+    def _compared(self, workers: Crew) -> tuple[list[dict[str, Any]], Job]:
+        """The descriptions of the workers after they were compared, and the job with the fingerprint of one of them."""
+        found = workers.descriptions()
+        own = _description(self.job.inputs, self.job.plan.attrs["fingerprint"])
+        for address, description in found.items():
+            if differing := differences(_but_machine(own), _but_machine(description)):
+                raise UserError(
+                    f"worker {address} would record something else than this process ({'; '.join(differing)}); it must "
+                    "find the same model, noises and libraries"
+                )
+        distinct, differing = accepted(found, allow_different_devices=self.allow_different_devices)
+        fingerprint = {name: value for name, value in distinct[0].items() if name != FIRST_NOISE}
+        attrs = {**self.job.plan.attrs, "fingerprint": fingerprint}
+        if differing:
+            attrs["different_devices"] = differing
+        return distinct, replace(self.job, plan=replace(self.job.plan, attrs=attrs))
+
+    def _hand_out(
+        self,
+        handed: HandedOut,
+        workers: Crew,
+        descriptions: Sequence[dict[str, Any]],
+        nonfinite: dict[str, int],
+    ) -> None:
+        """Have all groups recorded; an interrupt waits until those in flight are finished."""
+        failed: dict[str, str] = {}
+        skipped: set[tuple[str, int]] = set()
+        finished = 0
+        with interrupt.deferred() as stop:
+            handing = HandOut(
+                workers,
+                handed.units(),
+                descriptions,
+                progress=self.progress.advance,
+                stopping=lambda: stop.requested,
+            )
+            for outcome in handing.outcomes():
+                if isinstance(outcome, Done):
+                    finished += len(outcome.unit.content[1])
+                    nonfinite |= outcome.result["nonfinite"]
+                    for address, step in set(outcome.result["skipped"]) - skipped:
+                        self.progress.skipped(address, step)
+                        skipped.add((address, step))
+                    self.progress.unit_done(handed.samples(outcome.unit), outcome.result["seconds"])
+                elif handed.job.options.on_nonfinite == "stop" and "NaN or Inf" in outcome.error:
+                    raise UserError(outcome.error)
+                else:
+                    failed[outcome.unit.name] = outcome.error
+        handed.writer.clean()
+        if failed:
+            raise UnfinishedError(
+                f"{len(failed)} units were set aside, and all others are stored in {handed.job.out}; solve this and "
+                f"continue with {spelled('resume', True)}",
+                failed,
+            )
+        if finished < len(handed.pending):
+            raise KeyboardInterrupt(
+                f"stopped with {len(handed.pending) - finished} groups of samples unfinished in {handed.job.out}; "
+                f"continue with {spelled('resume', True)}"
+            )
+
+
+def _description(inputs: RunInputs, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same on all workers: the fingerprint, and the noises, of which one stands for all."""
+    return {**fingerprint, FIRST_NOISE: values_sha256({"noise": inputs.x.tensor(0)})}
+
+
+def _but_machine(description: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in description.items() if name not in OF_THE_MACHINE}
+
+
+@dataclass(frozen=True, eq=False)
+class HandedOut:
+    """The unfinished groups of a recording as units: as many groups as one worker computes at once."""
+
+    job: Job
+    writer: StoredWriter
+    pending: Sequence[int]
+
+    def units(self) -> Iterator[Unit]:
+        options, plan = self.job.options, self.job.plan
+        at_once = -(-options.batch_size // options.lanes)
+        for first in range(0, len(self.pending), at_once):
+            groups = self.pending[first : first + at_once]
+            first_name, last_name = (
+                plan.samples[plan.samples_of(groups[0])[0]],
+                plan.samples[plan.samples_of(groups[-1])[-1]],
+            )
+            name = f"{self.job.out.name if self.job.out else ''} {first_name} to {last_name}"
+            samples = sum(len(plan.samples_of(group)) for group in groups)
+            yield Unit(name, (self.writer.store, tuple(groups)), samples * plan.steps)
+
+    def samples(self, unit: Unit) -> int:
+        """The number of samples in a unit."""
+        return sum(len(self.job.plan.samples_of(group)) for group in unit.content[1])
+
+
+@dataclass(frozen=True, eq=False)
+class RecordingRecipe:
+    """What a worker prepares a recording from: how the model is loaded, the noises and options; no arrays of states."""
+
+    model: LoadCall
+    scheduler: Scheduler
+    x: NoiseSet
+    options: InferenceConfig
+    noise_seed: int
+    condition: Condition
+    interventions: tuple[Intervention, ...]
+    streams: int
+    threads: int
+    plan: Plan
+
+    def prepare(self) -> PreparedRecording:
+        """The loaded model with everything that it records.
+
+        Raises: UserError if this worker cannot record it.
+        """
+        with threads_set_to(self.threads):
+            denoiser = load_again(self.model, self.scheduler)
+            options = replace(self.options, intervene=None, resume=False, overwrite=False)
+            inputs = inputs_of(
+                denoiser, self.x, options, self.noise_seed, self.condition, self.interventions, self.streams
+            )
+            needed, free = self.plan.held_bytes, memory.free_bytes(denoiser.device)
+            if needed > free:
+                raise UserError(
+                    f"the samples in flight take at least {format_bytes(needed)} of memory and {format_bytes(free)} are "
+                    f"free; reduce {spelled('batch_size')} or the number of workers on a machine"
+                )
+            return PreparedRecording(
+                self, options, inputs, _description(inputs, fingerprint_of(inputs, options))
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedRecording:
+    """A recording that this worker can take part in."""
+
+    recipe: RecordingRecipe
+    options: InferenceConfig
+    inputs: RunInputs
+    description: Mapping[str, Any]
+
+    def do(self, content: tuple[ByteStore, Sequence[int]], beat: Beat) -> dict[str, Any]:
+        """Record groups into a store."""
+        store, groups = content
+        plan, progress = self.recipe.plan, _UnitProgress(beat)
+        nonfinite: dict[str, int] = {}
+        run = LoopRun(
+            inputs=self.inputs,
+            options=self.options,
+            selection=selection_of(self.options, self.recipe.noise_seed),
+            plan=plan,
+            out=None,
+            writer=FORMATS[plan.format].writer.joined(store, plan),
+            progress=progress,
+            nonfinite=nonfinite,
+        )
+        with threads_set_to(self.recipe.threads):
+            run.record(groups)
+        return {"nonfinite": nonfinite, "skipped": progress.layers, "seconds": progress.seconds}
+
+
+class _UnitProgress(NoProgress):
+    """Reports the steps of a unit, and collects what its recording says."""
+
+    def __init__(self, beat: Beat):
+        self._beat, self._finished = beat, 0
+        self.layers: list[tuple[str, int]] = []
+        self.seconds = 0.0
+
+    def skipped(self, layer: str, step: int) -> None:
+        self.layers.append((layer, step))
+
+    def advance(self, samples: int) -> None:
+        self._finished += samples
+        self._beat(self._finished)
+
+    def unit_done(self, samples: int, seconds: float) -> None:  # noqa: ARG002
+        self.seconds += seconds

@@ -1,0 +1,113 @@
+"""Units on real worker processes: those that die, hang and fail."""
+
+import itertools
+
+import psutil
+import pytest
+from cluster_recipes import Told, Unloadable
+
+import denoscope as ds
+from denoscope.cluster.crew import accepted, check_workers, crew
+from denoscope.cluster.hand_out import HandOut, Rules
+from denoscope.cluster.unit import Done, Unit
+
+
+def handed_out(client, folder, *contents, **options):
+    """The outcomes of units, by their numbers: their results, or the text of the error."""
+    units = [Unit(f"unit {number}", (what, number)) for what, number in contents]
+    with crew(client, Told(folder)) as crew_of_run:
+        descriptions = list(crew_of_run.descriptions().values())
+        outcomes = list(HandOut(crew_of_run, units, descriptions, **options).outcomes())
+    assert len(outcomes) == len(units)
+    return {
+        outcome.unit.content[1]: outcome.result if isinstance(outcome, Done) else outcome.error
+        for outcome in outcomes
+    }
+
+
+def doubled(numbers):
+    return {number: 2 * number for number in numbers}
+
+
+def test_every_unit_is_done_once_and_its_pieces_are_counted(workers, tmp_path):
+    pieces = []
+    contents = [("double", number) for number in range(20)]
+    assert handed_out(workers, tmp_path, *contents, progress=pieces.append) == doubled(range(20))
+    assert sum(pieces) == 20
+
+
+def test_a_unit_that_raises_is_set_aside_with_its_error_and_the_rest_completes(workers, tmp_path):
+    found = handed_out(
+        workers, tmp_path, *[("raise" if number == 3 else "double", number) for number in range(8)]
+    )
+    assert found.pop(3) == "ValueError: 3 is refused"
+    assert found == doubled([0, 1, 2, 4, 5, 6, 7])
+
+
+def test_a_unit_that_kills_every_worker_is_set_aside_and_no_other_is_blamed(workers, tmp_path):
+    contents = [("die" if number == 0 else "double", number) for number in range(6)]
+    found = handed_out(workers, tmp_path, *contents, rules=Rules(deaths=1))
+    assert "it was begun 2 times, and each time its worker died" in found.pop(0)
+    assert found == doubled(range(1, 6))
+
+
+def test_a_unit_whose_worker_dies_is_done_elsewhere(workers, tmp_path):
+    contents = [("die once" if number in (1, 4) else "double", number) for number in range(6)]
+    assert handed_out(workers, tmp_path, *contents, rules=Rules(deaths=2)) == doubled(range(6))
+
+
+def test_a_unit_that_hangs_loses_its_worker_and_is_done_again(workers, tmp_path):
+    ticks = itertools.count()
+
+    def clock() -> float:
+        """The time, which passes only while the unit hangs."""
+        return float(next(ticks) if (tmp_path / "7.hung").exists() else 0)
+
+    found = handed_out(workers, tmp_path, ("hang once", 7), rules=Rules(deaths=5, silence=10), clock=clock)
+    assert found == {7: 14}
+
+
+def test_a_run_ends_where_units_fail_one_after_the_other(workers, tmp_path):
+    with pytest.raises(
+        ds.UserError, match=r"3 units in a row failed, the last with: ValueError: . is refused"
+    ):
+        handed_out(workers, tmp_path, *[("raise", number) for number in range(9)], rules=Rules(failures=3))
+
+
+def test_no_unit_is_handed_out_after_a_stop(workers, tmp_path):
+    units = [Unit(f"unit {number}", ("double", number)) for number in range(50)]
+    stop = []
+    with crew(workers, Told(tmp_path)) as crew_of_run:
+        descriptions = list(crew_of_run.descriptions().values())
+        handing = HandOut(crew_of_run, units, descriptions, stopping=lambda: bool(stop))
+        done = [outcome for outcome in handing.outcomes() if not stop.append(outcome)]
+    assert 1 <= len(done) <= 1 + 2 * 2
+
+
+def test_workers_that_differ_are_refused_unless_they_may(workers, tmp_path):
+    with crew(workers, Told(tmp_path, {"device": "pid"})) as crew_of_run:
+        found = crew_of_run.descriptions()
+    with pytest.raises(ds.UserError, match=r"workers tcp.* and tcp.* differ \(device: \d+ → \d+\)"):
+        accepted(found, allow_different_devices=False)
+    distinct, differing = accepted(found, allow_different_devices=True)
+    assert len(distinct) == 2 and len(differing) == 1
+
+
+def test_a_worker_that_cannot_prepare_the_run_is_named_with_its_error(workers):
+    with (
+        crew(workers, Unloadable()) as crew_of_run,
+        pytest.raises(ds.UserError, match=r"worker tcp\S+ cannot prepare the run: there is no model here"),
+    ):
+        crew_of_run.descriptions()
+
+
+def test_workers_have_the_versions_of_this_process(workers):
+    assert len(check_workers(workers)) == 2
+
+
+def test_nothing_listens_beyond_this_machine(workers):
+    check_workers(workers)
+    own = psutil.Process()
+    for process in [own, *own.children(recursive=True)]:
+        listening = {item.laddr.ip for item in process.net_connections() if item.status == psutil.CONN_LISTEN}
+        assert listening <= {"127.0.0.1"}

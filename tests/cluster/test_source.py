@@ -1,0 +1,29 @@
+"""What `--cluster` accepts."""
+
+import pytest
+
+import denoscope as ds
+from denoscope.cluster.source import Address, Jobs, Local, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("local", Local()),
+        ("local:16", Local(16)),
+        ("tcp://127.0.0.1:8786", Address("tcp://127.0.0.1:8786")),
+        ("tls://login.example.org:8786", Address("tls://login.example.org:8786")),
+        ("slurm:gpu jobs.yaml", Jobs("slurm", "gpu jobs.yaml")),
+    ],
+)
+def test_each_source_is_read(text, source):
+    assert parse(text) == source
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "local:", "local:0", "local:two", "local:٣", "tcp://host", "http://host:1", "slurm:", "k8s:x.yaml"],
+)
+def test_anything_else_is_refused_with_what_is_allowed(text):
+    with pytest.raises(ds.UserError, match="allowed: local, local:N, tcp://HOST:PORT"):
+        parse(text)

@@ -1,0 +1,200 @@
+"""Recordings by worker processes: the bytes of one process, whatever happens to the workers."""
+
+import os
+import random
+import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+import torch
+from outputs import OUTPUTS, SAMPLED_OUTPUTS
+from worker_faults import Brittle, Kills
+
+import denoscope as ds
+from denoscope.cluster import connection
+from denoscope.foundation.threads import threads_set_to
+
+RUN = {"steps": 4, "layers": ["conv_in", "mid_block"], "lanes": 4, "batch_size": 8}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    with threads_set_to(1):
+        yield
+
+
+@pytest.fixture(scope="module")
+def denoiser(model):
+    """A stochastic scheduler, so that a sample that begins again must draw the same noise."""
+    return ds.load(model, scheduler="ddpm", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def x(denoiser):
+    return ds.noise.random(38, denoiser.shape, seed=3)
+
+
+@pytest.fixture(scope="module")
+def alone(denoiser, x, tmp_path_factory):
+    """The recordings of one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    for out in OUTPUTS:
+        ds.record(denoiser, x, folder / out, **RUN)
+    return folder
+
+
+@contextmanager
+def killing(workers, folder, at):
+    """Kill the worker that makes certain calls of the network while the block runs; yields how many calls were made."""
+    folder.mkdir()
+    workers.register_plugin(Kills(folder, set(at)))
+    try:
+        yield SimpleNamespace(made=lambda: sum(1 for _ in folder.iterdir()))
+    finally:
+        workers.unregister_worker_plugin("kills")
+
+
+def partial_files(path):
+    return list(path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_workers_write_the_bytes_of_one_process(denoiser, x, alone, workers, contents, tmp_path, out):
+    recording = ds.record(denoiser, x, tmp_path / out, cluster=workers, **RUN)
+    assert contents(tmp_path / out) == contents(alone / out)
+    assert recording.final.identical(ds.open(alone / out).final)
+
+
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
+def test_samples_of_killed_workers_are_recorded_by_others(
+    denoiser, x, alone, workers, contents, tmp_path, out
+):
+    # Each worker calls the network three times before its first step: two calls survey its layers, one is the probe.
+    with killing(workers, tmp_path / "calls", {9, 21}) as calls:
+        ds.record(denoiser, x, tmp_path / out, cluster=workers, **RUN)
+        assert calls.made() > 21
+    assert contents(tmp_path / out) == contents(alone / out)
+    assert not partial_files(tmp_path)
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_calls_change_no_byte(denoiser, workers, contents, tmp_path):
+    x, rng = ds.noise.random(400, denoiser.shape, seed=3), random.Random(20)
+    ds.record(denoiser, x, tmp_path / "alone.zarr", **RUN)
+    at = sorted(rng.sample(range(8, 380), 20))
+    with killing(workers, tmp_path / "calls", at) as calls:
+        ds.record(denoiser, x, tmp_path / "run.zarr", cluster=workers, **RUN)
+        assert calls.made() > max(at)
+    assert contents(tmp_path / "run.zarr") == contents(tmp_path / "alone.zarr")
+    assert not partial_files(tmp_path)
+
+
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
+def test_what_fails_is_set_aside_and_resumed_later(denoiser, workers, contents, tmp_path, out):
+    x = Brittle(denoiser.shape, 20, broken=9, home=os.getpid())
+    path = tmp_path / out
+    with pytest.raises(
+        ds.UnfinishedError, match=r"1 units were set aside, and all others are stored"
+    ) as raised:
+        ds.record(denoiser, x, path, cluster=workers, **RUN)
+    name = f"{out} sample_0008 to sample_0015"
+    assert raised.value.parts == {name: "ValueError: noise 9 is out of reach"}
+    done = ds.open(path).dataset["complete"].to_numpy()
+    assert done.tolist() == [True] * 8 + [False] * 8 + [True] * 4
+    ds.record(denoiser, x, path, resume=True, **RUN)
+    ds.record(denoiser, x, tmp_path / "alone" / out, **RUN)
+    assert contents(path) == contents(tmp_path / "alone" / out)
+
+
+def test_a_recording_is_resumed_by_workers(denoiser, x, alone, workers, contents, tmp_path, dies_at):
+    path = tmp_path / "run.zarr"
+    dies_at(denoiser.network, 12)
+    with pytest.raises(RuntimeError, match="died on purpose"):
+        ds.record(denoiser, x, path, **RUN)
+    assert 0 < ds.open(path).dataset["complete"].sum() < len(x)
+    ds.record(denoiser, x, path, cluster=workers, resume=True, **RUN)
+    assert contents(path) == contents(alone / "run.zarr")
+
+
+def test_a_recording_is_replaced_by_workers(denoiser, x, alone, workers, contents, tmp_path):
+    path = tmp_path / "run.zarr"
+    ds.record(denoiser, ds.noise.random(2, denoiser.shape, seed=9), path, **RUN)
+    ds.record(denoiser, x, path, cluster=workers, overwrite=True, **RUN)
+    assert contents(path) == contents(alone / "run.zarr")
+
+
+def test_a_sample_that_becomes_nan_stops_the_run_on_request(saved, make_unet, workers, tmp_path):
+    network = make_unet(channels=1)
+    with torch.no_grad():
+        network.conv_out.bias.fill_(float("inf"))
+    denoiser = ds.load(saved(network, "infinite"), device="cpu")
+    x = ds.noise.random(4, denoiser.shape, seed=0)
+    marked = ds.record(denoiser, x, tmp_path / "marked.zarr", cluster=workers, **RUN)
+    assert marked.dataset["nonfinite"].to_numpy().any()
+    with pytest.raises(ds.UserError, match="became NaN or Inf in step 0"):
+        ds.record(denoiser, x, tmp_path / "run.zarr", cluster=workers, on_nonfinite="stop", **RUN)
+
+
+def test_other_threads_than_the_workers_can_be_refused_when_resumed(denoiser, x, workers, tmp_path):
+    ds.record(denoiser, x, tmp_path / "run.zarr", cluster=workers, **RUN)
+    with threads_set_to(2), pytest.raises(ds.UserError, match="threads: 1 → 2"):
+        ds.record(denoiser, x, tmp_path / "run.zarr", cluster=workers, resume=True, **RUN)
+
+
+def test_workers_that_do_not_see_the_store_are_named_before_any_work(
+    denoiser, x, workers, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ds.UserError, match=r"worker tcp\S+ cannot write into /proc/self/cwd"):
+        ds.record(denoiser, x, "/proc/self/cwd/run.zarr", cluster=workers, **RUN)
+    assert not list(tmp_path.iterdir())
+
+
+def test_workers_that_find_another_model_are_named_before_any_work(saved, make_unet, x, workers, tmp_path):
+    folder = saved(make_unet(channels=1, seed=1), "changed")
+    denoiser = ds.load(folder, device="cpu")
+    make_unet(channels=1, seed=2).save_pretrained(folder)
+    with pytest.raises(ds.UserError, match=r"would record something else .*weights_sha256"):
+        ds.record(denoiser, x, tmp_path / "run.zarr", cluster=workers, **RUN)
+    assert not (tmp_path / "run.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"out": None}, "cluster needs an output"),
+        ({"fast": True}, "fast=True compiles the network"),
+        ({"cluster": "local:2"}, "cluster is 'local:2'; allowed: a dask.distributed.Client"),
+    ],
+)
+def test_what_workers_cannot_do_is_refused(denoiser, x, workers, tmp_path, options, message):
+    out = options.pop("out", tmp_path / "run.zarr")
+    with pytest.raises(ds.UserError, match=message):
+        ds.record(denoiser, x, out, **{"cluster": workers, **RUN, **options})
+
+
+def test_a_model_without_a_name_is_refused(tiny, workers, tmp_path):
+    x = ds.noise.random(2, tiny.shape, seed=0)
+    with pytest.raises(
+        ds.UserError, match="UNet2DModel was built in Python, and workers load a model by its name"
+    ):
+        ds.record(tiny, x, tmp_path / "run.zarr", cluster=workers)
+
+
+def test_a_scheduler_that_nobody_runs_is_refused_soon(monkeypatch):
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.1)
+    with (
+        pytest.raises(ds.UserError, match=r"cluster: tcp://127.0.0.1:9 cannot be reached"),
+        connection.connected("tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+def test_a_missing_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(ds.UserError, match=r"pip install 'denoscope\[cluster\]'"),
+        connection.connected("local"),
+    ):
+        pass
