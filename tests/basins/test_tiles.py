@@ -32,7 +32,10 @@ def test_a_tile_is_the_map_of_its_part(linear, plane):
         ).in_precision(torch.float64)
         expected = ds.basins.map(linear, part, steps=2, classifier=disk, method="adaptive", audit=20)
         found = tiles(2, x, y)
-        assert found.identical(expected)
+        for name in ("label", "u", "v"):
+            np.testing.assert_array_equal(found[name], expected[name])
+        # It begins with the blocks of a map of the whole plane, which are wider.
+        assert found.attrs["block"] == 8 and int(found["computed"].sum()) < int(expected["computed"].sum())
         assert found.attrs["warnings"] and found["status"].attrs["flag_meanings"]
         classes |= set(np.unique(found["label"]))
     assert classes == {0, 1}
@@ -107,7 +110,7 @@ def test_refinements_are_coarse_first_and_end_in_the_tile(linear, plane):
     tiles = ds.basins.tiles(linear, plane, cells=64, steps=2, classifier=disk)
     *previews, finished = tiles.refinements(1, 0, 0)
     computed = [int(preview["computed"].sum()) for preview in previews]
-    assert computed == sorted(computed) and computed[0] == 64 and len(computed) > 3
+    assert computed == sorted(computed) and computed[0] == 64 and len(computed) == 3
     for preview in previews:
         assert (preview["label"] >= 0).all(), "every cell has the label of the nearest computed one"
         done = preview["computed"].values

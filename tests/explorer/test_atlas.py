@@ -62,7 +62,7 @@ def boundary(atlas):
 def test_a_finished_tile_has_the_labels_of_single_points(atlas, boundary):
     address, picture = boundary
     plane = atlas.plane.tile(address, torch.float32)
-    rows, columns = np.random.default_rng(0).integers(0, 64, (2, 256))
+    rows, columns = np.random.default_rng(0).integers(0, 64, (2, 1024))
     label_of = ds.basins.label_of(atlas.denoiser(2), plane, steps=2)
     answers = label_of.answers(np.stack([plane.u[columns], plane.v[rows]], 1))
     wrong = picture.planes[0, rows, columns].astype(int) - 1 != answers["label"].values

@@ -39,6 +39,8 @@ class MapCells:
     cache: PointCache | None = None
     callback: Callable[[xarray.Dataset], None] | None = None
     """Called with the map so far, as `basins.map` says."""
+    side: int | None = None
+    """Of the first blocks, in cells; by default as fits the number of cells."""
 
     def compute(self, rows: np.ndarray, columns: np.ndarray) -> Iterator[None]:
         """Compute the cells that are not computed yet, or take them from the cache, pausing after each batch."""
@@ -82,7 +84,9 @@ class MapCells:
             audit: see `_refine`.
         """
         adaptive = "status" in self.data
-        yield from self._refine(Refinement.of(self.grid), audit) if adaptive else self._compute_all()
+        yield from (
+            self._refine(Refinement.of(self.grid, self.side), audit) if adaptive else self._compute_all()
+        )
         found = audit_of(self.data)
         self.data.attrs["warnings"] = map_warnings(
             self.data["nonfinite"].values, found, self.grid.plane, requested=audit

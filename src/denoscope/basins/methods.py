@@ -35,6 +35,6 @@ def parse_audit(audit: Any, method: Method, *, adaptive: bool, default: int) -> 
     return parse_integer(audit, "audit")
 
 
-def adaptive_options(shape: tuple[int, int], audited: int) -> dict[str, Any]:
-    """What determines an adaptive map beside its labels."""
-    return {"method": "adaptive", "block": block_of(shape), "audited": audited}
+def adaptive_options(shape: tuple[int, int], audited: int, block: int | None = None) -> dict[str, Any]:
+    """What determines an adaptive map beside its labels; `block` is the side of its first blocks."""
+    return {"method": "adaptive", "block": block or block_of(shape), "audited": audited}

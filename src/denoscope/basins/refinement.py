@@ -68,14 +68,14 @@ class Refinement:
     """How many filled cells were wrong, once all requests are answered."""
 
     @classmethod
-    def of(cls, grid: PlaneGrid) -> Refinement:
-        """The refinement of a plane, before any cell is known."""
+    def of(cls, grid: PlaneGrid, side: int | None = None) -> Refinement:
+        """The refinement of a plane, before any cell is known; `side` is that of the first blocks."""
         along_u, along_v = grid.plane.spacing
         return cls(
             label=np.full(grid.shape, REJECTED),
             gap=np.full(grid.shape, np.nan),
             spacing=(along_v, along_u),
-            side=block_of(grid.shape),
+            side=side or block_of(grid.shape),
         )
 
     def __post_init__(self) -> None:

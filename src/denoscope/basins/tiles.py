@@ -13,6 +13,7 @@ import numpy as np
 
 from denoscope.basins import point_cache
 from denoscope.basins.blank_map import attributes, blank_map
+from denoscope.basins.blocks import block_of
 from denoscope.basins.classifiers import ClassifierSource
 from denoscope.basins.labelling import Labelling, parse_labelling
 from denoscope.basins.map_cells import MapCells
@@ -30,6 +31,9 @@ from denoscope.noise.planes import tile
 
 if TYPE_CHECKING:
     import xarray
+
+QUARTERED = 2
+"""The level from which on blocks are about a quarter of a part."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -93,13 +97,19 @@ class Tiles:
         part = tile(self.plane, level, x, y, self.cells)
         grid, nothing = PlaneGrid.of(part), self.labelling.nothing
         origin = self.labelling.origin(grid.made_with)
-        options = adaptive_options(grid.shape, self.audit)
+        block = self._block(level)
+        options = adaptive_options(grid.shape, self.audit, block)
         data = blank_map(grid, nothing, attributes(origin | options), adaptive=True)
         with (
             point_cache.opened(self.cache, part, origin, nothing) as points,
             self.labelling.ready() as ready,
         ):
-            yield MapCells(ready, part, grid, data, self.labelling.loop.lanes, points)
+            yield MapCells(ready, part, grid, data, self.labelling.loop.lanes, points, side=block)
+
+    def _block(self, level: int) -> int:
+        """The side of the first blocks of a part: as in a map of the whole plane, up to about a quarter of the part."""
+        whole = self.cells * 2 ** min(level, QUARTERED)
+        return block_of((whole, whole))
 
 
 @accepts_num_steps
@@ -119,6 +129,9 @@ def tiles(
     cache: str | os.PathLike[str] | None = None,
 ) -> Tiles:
     """Adaptive maps of the parts of a plane at every level, each computed when it is asked for.
+
+    A part begins with blocks as wide as those of a map of the whole plane, so that one without a boundary takes few
+    cells.
 
     >>> tiles = ds.basins.tiles(denoiser, plane, steps=20, cache="points.db")
     >>> tiles(level=3, x=2, y=5)  # an xarray.Dataset (y, x) of 64 × 64 cells
