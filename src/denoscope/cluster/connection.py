@@ -95,11 +95,11 @@ def _local(source: Local, threads: int, preload: Sequence[str]) -> Iterator[Any]
 
 
 def _fitting(threads: int) -> int:
-    """As many workers as there are GPUs, or else as cores for their threads."""
+    """As many workers as there are cores for their threads; one where there is a GPU, which all of them would share."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return torch.cuda.device_count() or max(1, cores // threads)
+    return 1 if torch.cuda.is_available() else max(1, cores // threads)
 
 
 @contextmanager

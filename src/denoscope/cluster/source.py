@@ -15,7 +15,7 @@ ALLOWED = "local, local:N, tcp://HOST:PORT, tls://HOST:PORT or slurm:FILE.yaml"
 
 @dataclass(frozen=True)
 class Local:
-    """Processes of this machine; None for one a GPU, or one a core if there is none."""
+    """Processes of this machine; None for one a core, or a single one where there is a GPU."""
 
     count: int | None = None
 
