@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def format_of(out: Place | None, options: InferenceConfig) -> FormatName:
     if out is None:
         return "memory"
     if options.output_format == "auto":
-        if out.suffix != ".zarr" and ".zarr" in (suffix.lower() for suffix in out.suffixes):
+        if out.suffix != ".zarr" and ".zarr" in map(str.lower, PurePath(out.name).suffixes):
             raise UserError(
                 f"{spelled('out')} is {out}, which would be a folder of .pt files; allowed: a store NAME.zarr, or any name with "
                 f"{spelled('output_format', 'pt')}"
