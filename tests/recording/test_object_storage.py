@@ -2,6 +2,7 @@
 
 import json
 import logging
+import subprocess
 import sys
 
 import cloudpickle
@@ -117,7 +118,9 @@ def test_a_run_that_died_is_resumed_to_the_same_bytes(tiny, x, s3, local, dies_a
     with pytest.raises(RuntimeError, match="on purpose"):
         ds.record(tiny, x, URL, **OPTIONS)
     assert ds.open(URL).dataset["complete"].to_numpy().tolist() == [True] * 2 + [False] * 4
-    with pytest.raises(ds.UserError, match=r"already holds a recording; resume it"):
+    with pytest.raises(
+        ds.UserError, match=r"already holds a recording; resume it \(resume=True\) or name another output"
+    ):
         ds.record(tiny, x, URL, **OPTIONS)
     s3.spoil(late=3)
     ds.record(tiny, x, URL, **OPTIONS, resume=True)
@@ -343,3 +346,20 @@ def test_what_cannot_work_is_refused_in_one_line_before_any_work(command, s3, ca
     monkeypatch.setitem(sys.modules, "obstore", None)
     refuse(capsys, f"{command} --output {URL}", "need obstore, which is not installed")
     assert not s3.contents()
+
+
+@pytest.mark.slow
+def test_a_killed_command_is_resumed_at_once_to_the_same_bytes(command, s3, tmp_path):
+    """The claim that it leaves behind is that of an ended process of this machine, and no upload is left."""
+    inputs = tmp_path / "x"
+    ds.noise.random(20, (1, 8, 8), seed=3).write(inputs)
+    words = [str(inputs) if word.endswith("/x") else word for word in command.split()]
+    process = subprocess.Popen([sys.executable, "-m", "denoscope", *words, "--output", URL])
+    while not any("complete/marks/1.json" in key for key in s3.contents()):
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    assert s3.uploads() == 0 and ds.open(URL).dataset["complete"].to_numpy().sum() >= 4
+    call(" ".join(words), "--output", URL, "--resume")
+    call(" ".join(words), "--output", tmp_path / "run.zarr")
+    check_equal(s3, tmp_path / "run.zarr")

@@ -89,10 +89,14 @@ def how_to_finish(attributes: Mapping[str, Any]) -> str:
     return f"resume it ({spelled('resume', True)})"
 
 
-def how_to_record_anyway(attributes: Mapping[str, Any]) -> str:
-    """Say what can be done where an output holds a recording with these attributes."""
-    replace = f"replace it ({spelled('overwrite', True)}) or name another output ({spelled('out')})"
-    return replace if attributes.get("pipeline") else f"resume it ({spelled('resume', True)}), {replace}"
+def how_to_record_anyway(store: ByteStore, attributes: Mapping[str, Any]) -> str:
+    """Say what can be done where a store holds a recording with these attributes."""
+    # Finished samples in object storage are not replaced.
+    ways = [f"replace it ({spelled('overwrite', True)})"] if isinstance(store, LocalStore) else []
+    if not attributes.get("pipeline"):
+        ways.insert(0, f"resume it ({spelled('resume', True)})")
+    another = f"name another output ({spelled('out')})"
+    return f"{', '.join(ways)} or {another}" if ways else another
 
 
 def check_same_work(store: ByteStore, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -102,7 +106,7 @@ def check_same_work(store: ByteStore, stored: Mapping[str, Any], wanted: Mapping
     """
     if pipeline := stored.get("pipeline"):
         raise UserError(
-            f"{store} was recorded from a {pipeline} call, which cannot be resumed; {how_to_record_anyway(stored)}"
+            f"{store} was recorded from a {pipeline} call, which cannot be resumed; {how_to_record_anyway(store, stored)}"
         )
     if differing := _differences(stored, wanted):
         raise UserError(

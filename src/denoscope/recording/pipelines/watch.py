@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -223,10 +224,10 @@ class _Watcher:
         if self.out is None or self.options.overwrite:
             return
         if stored_format(store_at(self.out)):
-            raise UserError(
-                f"{self.out} already holds a recording; replace it with {spelled('overwrite', True)}, or name another "
-                "output"
-            )
+            # Finished samples in object storage are not replaced.
+            local = isinstance(self.out, Path)
+            replace = f"replace it with {spelled('overwrite', True)}, or " if local else ""
+            raise UserError(f"{self.out} already holds a recording; {replace}name another output")
 
     def _begin(self, timestep: float, x: torch.Tensor, calls: Sequence[ObservedCall]) -> WatchedRun:
         """Plan the recording from what the first step shows, and open it."""

@@ -181,7 +181,7 @@ def _check_existing(store: ByteStore, plan: Plan, existing: Existing) -> None:
     check_version(store, stored)
     if existing == "refuse":
         raise UserError(
-            f"{store} already holds a recording; empty the folder with clean_output.sh, {how_to_record_anyway(stored)}"
+            f"{store} already holds a recording; empty the folder with clean_output.sh, {how_to_record_anyway(store, stored)}"
         )
     if existing == "resume" and not replacement.continued(KIND, store, plan):
         check_same_work(store, stored, plan.attrs)

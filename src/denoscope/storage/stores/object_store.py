@@ -28,8 +28,8 @@ FIRST_RETRIES, RETRIES = 2, 10
 DEADLINE = timedelta(minutes=3)
 """When a request that keeps failing is given up."""
 BACKOFF = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=15), "base": 2}
-ANSWER = timedelta(minutes=2)
-"""How long one attempt may take."""
+FIRST_ANSWER, ANSWER = timedelta(seconds=20), timedelta(minutes=2)
+"""How long one attempt may take: of the first request to a bucket, and of all others."""
 _ANSWERED: set[str] = set()
 """The buckets that have answered this process."""
 HOW_TO_SIGN_IN = {
@@ -66,7 +66,7 @@ class ObjectStore:
         self._claims: list[Claim] = []
         _obstore()
         with self._errors():
-            self._clients = tuple(_client(url, retries) for retries in (FIRST_RETRIES, RETRIES))
+            self._clients = _client(url, FIRST_RETRIES, FIRST_ANSWER), _client(url, RETRIES, ANSWER)
 
     def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes | None:
         if length == 0:
@@ -270,14 +270,14 @@ def _obstore() -> Any:
     return obstore
 
 
-def _client(url: str, retries: int) -> Any:
+def _client(url: str, retries: int, answer: timedelta) -> Any:
     """obstore's store at a URL, with the credentials and the options that the environment holds."""
     from obstore.store import from_url
 
     retry = {"max_retries": retries, "retry_timeout": DEADLINE, "backoff": BACKOFF}
     # Options in code replace those of the environment, which may name a server without TLS.
     without_tls = any(os.environ.get(name, "").startswith("http://") for name in ENDPOINTS)
-    options = {"timeout": ANSWER, "allow_http": without_tls}
+    options = {"timeout": answer, "allow_http": without_tls}
     return from_url(url, client_options=options, retry_config=retry)  # type: ignore[call-overload]
 
 

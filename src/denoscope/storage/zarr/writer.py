@@ -169,7 +169,7 @@ def _check_existing(store: ByteStore, plan: Plan, existing: Existing) -> None:
     stored = attributes(store)
     check_version(store, stored)
     if existing == "refuse":
-        raise UserError(f"{store} already holds a recording; {how_to_record_anyway(stored)}")
+        raise UserError(f"{store} already holds a recording; {how_to_record_anyway(store, stored)}")
     if existing == "overwrite" and not isinstance(store, LocalStore) and completion.read(store, MARKS):
         raise UserError(
             f"{store} holds finished samples, and object storage cannot exchange a recording for another in one step; name "
