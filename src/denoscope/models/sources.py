@@ -7,13 +7,15 @@ import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from denoscope.config import ModelConfig
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.models import bundled, hub, model_folder, weight_files
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)

@@ -73,9 +73,11 @@ def reading(store: ByteStore | Place) -> Iterator[None]:
     """Report in one line that a recording cannot be read, whichever way its readers fail."""
     try:
         yield
-    except (MemoryError, IndexError, UserError):  # not caused by the recording, or in words already
+    except (MemoryError, IndexError):  # not caused by the recording
         raise
     except Exception as error:
+        if isinstance(error, UserError) and not isinstance(store, (LocalStore, Path)):
+            raise  # what a bucket answered, in words already
         reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
         raise UserError(
             f"{store} cannot be read{reason}; `denoscope verify store {store}` lists what is damaged"
