@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from denoscope.foundation.errors import UserError
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.planes import LARGEST_LEVEL
+from denoscope.sampling.loop import denoise
+from denoscope.sampling.step import Step
 
 COARSE = 8
 """Cells of a coarse tile along each side, all of them computed."""
@@ -107,6 +109,18 @@ class Atlas:
     def denoiser(self, level: int) -> Denoiser:
         """The denoiser that computes the cells of a level."""
         return self.load(self.scene, self.dtype(level))
+
+    def denoise(self, x_T: torch.Tensor, level: int, layers: Sequence[str]) -> Iterator[Step]:
+        """The steps of noises [n, C, H, W], computed as the cells of a level are, with the states of layers."""
+        return denoise(
+            self.denoiser(level),
+            x_T,
+            steps=self.scene.steps,
+            layers=list(layers),
+            noise_seed=self.scene.noise_seed,
+            condition=self.condition,
+            lanes=self.scene.lanes,
+        )
 
     def finished(self, address: TileAddress, kind: str = LABELS) -> TilePicture | None:
         """A tile of labels or growths that was computed before."""

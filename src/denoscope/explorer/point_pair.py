@@ -14,7 +14,6 @@ from denoscope.explorer.atlas import Atlas
 from denoscope.explorer.coordinates import coordinate, middle_of
 from denoscope.explorer.point_sequence import check_layers
 from denoscope.explorer.tile_address import CellAddress
-from denoscope.sampling.loop import denoise
 
 PLACES = 64
 """Points of the line between two cells, both ends among them."""
@@ -32,20 +31,12 @@ def point_pair(
     Raises: UserError if a cell is too deep, or a layer is unknown.
     """
     check_layers(layers)
-    scene, level = atlas.scene, max(a.level, b.level)
+    level = max(a.level, b.level)
     dtype = atlas.dtype(level)
     noises = torch.cat([atlas.plane.noise(cell, dtype) for cell in (a, b)])
     x = [noises]
     apart: dict[str, list[float]] = defaultdict(list)
-    for step in denoise(
-        atlas.denoiser(level),
-        noises,
-        steps=scene.steps,
-        layers=list(layers),
-        noise_seed=scene.noise_seed,
-        condition=atlas.condition,
-        lanes=scene.lanes,
-    ):
+    for step in atlas.denoise(noises, level, layers):
         x.append(step.x_after)
         for name, states in step.states.items():
             apart[name].append(_distance(states))

@@ -14,7 +14,6 @@ from denoscope.explorer.coordinates import text_of
 from denoscope.explorer.shades import images_of, maps_of
 from denoscope.explorer.tile_address import CellAddress
 from denoscope.foundation.errors import UserError
-from denoscope.sampling.loop import denoise
 from denoscope.sampling.step import Step
 
 MOST_LAYERS = 8
@@ -42,19 +41,10 @@ def point_sequences(
     Raises: UserError if the cell is too deep, or a layer is unknown.
     """
     check_layers(layers)
-    scene, level = atlas.scene, cells[0].level
-    denoiser = atlas.denoiser(level)
+    level = cells[0].level
     x_T = torch.cat([atlas.plane.noise(cell, atlas.dtype(level)) for cell in cells])
     steps = []
-    for step in denoise(
-        denoiser,
-        x_T,
-        steps=scene.steps,
-        layers=list(layers),
-        noise_seed=scene.noise_seed,
-        condition=atlas.condition,
-        lanes=scene.lanes,
-    ):
+    for step in atlas.denoise(x_T, level, layers):
         steps.append(step)
         yield None
     yield [_answer(atlas, cell, steps, slice(row, row + 1), bool(layers)) for row, cell in enumerate(cells)]
