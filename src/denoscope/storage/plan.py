@@ -150,7 +150,7 @@ class StoredWriter(Writer, Protocol):
         """Where it writes: the output, or what will replace it."""
 
     def clean(self) -> None:
-        """Remove what attempts at groups have left that were killed."""
+        """Remove the temporary files of killed attempts."""
 
 
 def as_array(rows: torch.Tensor, dtype: np.dtype[Any]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Completion marks where several processes may write the same group: after one of them was taken for dead."""
+"""Completion marks where several processes may write the same group, because one was taken for dead."""
 
 from __future__ import annotations
 

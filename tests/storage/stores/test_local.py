@@ -107,6 +107,20 @@ def test_files_of_killed_processes_are_not_listed_and_are_removed_on_request(sto
     assert {path.name for path in store.root.iterdir()} == {"a"}
 
 
+def test_a_value_whose_temporary_file_was_removed_fails_and_leaves_the_finished_one(store):
+    """A writer that was taken for dead, and whose files another one cleans away, goes on writing."""
+    store.put("a/b", b"headtail")
+    sink = store.sink("a/b")
+    sink.append(b"head")
+    assert store.remove_partial(["a"]) == 1
+    with pytest.raises(FileNotFoundError):
+        sink.append(b"tail")
+    with pytest.raises(FileNotFoundError):
+        sink.finish()
+    sink.discard()
+    assert store.get("a/b") == b"headtail" and files(store.root) == {"a/b"}
+
+
 def test_more_values_than_a_process_may_hold_open_are_written_side_by_side(store):
     import resource
 

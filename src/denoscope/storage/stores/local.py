@@ -188,8 +188,10 @@ class FileSink:
         self._partial.touch()
 
     def append(self, data: Data) -> None:
-        # Opened each time: more files may be in progress than a process may hold open.
-        with open(self._partial, "ab", buffering=0) as file:
+        # Opened each time: more files may be in progress than a process may hold open. Never created: another process may
+        # have removed the file because it took this one for dead, and what follows would be a part of the value.
+        with open(self._partial, "r+b", buffering=0) as file:
+            file.seek(0, os.SEEK_END)
             written = 0
             while written < len(data):
                 written += file.write(data[written:])
