@@ -2,7 +2,8 @@
 
 The claim is made by a conditional put, so that one process gets it. Its owner signs it every `SIGNED_EVERY` seconds. A
 claim that was not signed for `STALE_AFTER` seconds, or whose owner ran on this machine and has ended, may be taken
-over, again by a conditional put. A process that lost its claim finds out when it signs next, and stops.
+over, again by a conditional put. A process that lost its claim finds out when it signs next, and stops; it signs before it goes
+on if its last signature is old, since it may have been suspended or cut off meanwhile.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import Any, Protocol
 
 SIGNED_EVERY = 60.0
 """Seconds between two signatures of a claim."""
+SIGNED_FOR = 2 * SIGNED_EVERY
+"""Seconds that a signature is trusted without another one. A request that begins then ends before the claim is stale."""
 STALE_AFTER = 300.0
 """Seconds after its last signature when a claim may be taken over. Clocks may differ by less than this."""
 
@@ -49,10 +52,12 @@ class Claim:
     def __init__(self, store: ConditionalStore, key: str):
         self._store, self._key, self._token = store, key, uuid.uuid4().hex
         self._lost = False
+        self._signed = now()
         self._ended = threading.Event()
 
     def take(self) -> bool:
         """Take the claim; returns whether it is ours."""
+        self._signed = now()
         if self._store.put_if_absent(self._key, self._signature()):
             return True
         if (found := self._store.version(self._key)) is None:  # released meanwhile
@@ -62,15 +67,21 @@ class Claim:
 
     def sign(self) -> None:
         """Sign the claim again, or note that it is lost."""
+        # The time before the request, and of the clock: others see it later, and the monotonic clock stops in a suspend.
+        begun = now()
         found = self._store.version(self._key)
         if found is None or not self._is_ours(found) or not self._replace(found):
             self._lost = True
+        else:
+            self._signed = begun
 
     def check(self) -> None:
-        """Refuse to go on with a claim that is lost.
+        """Refuse to go on with a claim that is lost; sign it first if the last signature is old.
 
-        Raises: OSError if it is.
+        Raises: OSError if it is, or if it cannot be signed.
         """
+        if not self._lost and (now() - self._signed).total_seconds() > SIGNED_FOR:
+            self.sign()
         if self._lost:
             raise OSError("another process has taken over, since this one was not heard of for some minutes")
 
