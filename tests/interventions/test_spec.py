@@ -103,3 +103,7 @@ def test_a_value_is_copied():
 def test_an_intervention_is_shown_in_one_line_and_as_a_table(item, text):
     assert repr(item) == text
     assert "<table" in item._repr_html_() and str(item).split()[0] in item._repr_html_()
+
+
+def test_a_range_is_a_list_of_numbers():
+    assert Intervention("mid_block", "add", range(3)).value == [0, 1, 2]

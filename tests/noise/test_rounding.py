@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import denoscope as ds
+from denoscope.noise.coercion import as_noises
 
 SHAPE = (2, 8, 8)
 
@@ -39,6 +40,12 @@ def test_rows_that_become_equal_are_named_once_with_precision_and_remedy(tiny, c
     (line,) = warnings_of(caplog, lambda: call(tiny, rows))
     assert line.startswith("noise_0000 and noise_0001 differ, but are equal in float32")
     assert "1 more" in line and "dtype='float64'" in line and "\n" not in line
+
+
+def test_noises_of_a_folder_that_become_equal_are_named(tiny, caplog, tmp_path):
+    as_noises(pair(1e-9), shape=None).write(tmp_path)
+    (line,) = warnings_of(caplog, lambda: ds.sample(tiny, ds.noise.read(tmp_path), steps=1))
+    assert line.startswith("noise_0000 and noise_0001 differ, but are equal in float32")
 
 
 def test_rows_that_stay_apart_or_were_equal_before_give_no_warning(tiny, caplog):

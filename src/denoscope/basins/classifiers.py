@@ -54,7 +54,7 @@ class DigitClassifier:
             "classifier": self.classifier.kind.name,
             "classifier_sha256": weights_sha256(weights),
             "reject": self.classifier.likeness is not None,
-            # Absent for float32, as in what was stored before there was another.
+            # Left out for float32, so that caches and checkpoints keep their keys.
             **({"classifier_dtype": "float64"} if self.dtype == torch.float64 else {}),
         }
 

@@ -39,8 +39,6 @@ class MapCells:
     cache: PointCache | None = None
     callback: Callable[[xarray.Dataset], None] | None = None
     """Called with the map so far, as `basins.map` says."""
-    side: int | None = None
-    """Of the first blocks, in cells; by default as fits the number of cells."""
 
     def compute(self, rows: np.ndarray, columns: np.ndarray) -> Iterator[None]:
         """Compute the cells that are not computed yet, or take them from the cache, pausing after each batch."""
@@ -85,7 +83,9 @@ class MapCells:
         """
         adaptive = "status" in self.data
         yield from (
-            self._refine(Refinement.of(self.grid, self.side), audit) if adaptive else self._compute_all()
+            self._refine(Refinement.of(self.grid, self.data.attrs.get("block")), audit)
+            if adaptive
+            else self._compute_all()
         )
         found = audit_of(self.data)
         self.data.attrs["warnings"] = map_warnings(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import xarray
 
 QUARTERED = 2
-"""The level from which on blocks are about a quarter of a part."""
+"""The level from which on blocks have a constant share of a part, a quarter of one of 64 cells."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,17 +97,16 @@ class Tiles:
         part = tile(self.plane, level, x, y, self.cells)
         grid, nothing = PlaneGrid.of(part), self.labelling.nothing
         origin = self.labelling.origin(grid.made_with)
-        block = self._block(level)
-        options = adaptive_options(grid.shape, self.audit, block)
+        options = adaptive_options(grid.shape, self.audit, self._block(level))
         data = blank_map(grid, nothing, attributes(origin | options), adaptive=True)
         with (
             point_cache.opened(self.cache, part, origin, nothing) as points,
             self.labelling.ready() as ready,
         ):
-            yield MapCells(ready, part, grid, data, self.labelling.loop.lanes, points, side=block)
+            yield MapCells(ready, part, grid, data, self.labelling.loop.lanes, points)
 
     def _block(self, level: int) -> int:
-        """The side of the first blocks of a part: as in a map of the whole plane, up to about a quarter of the part."""
+        """The side of the first blocks of a part: as in a map of the whole plane, up to level 2."""
         whole = self.cells * 2 ** min(level, QUARTERED)
         return block_of((whole, whole))
 
@@ -130,8 +129,8 @@ def tiles(
 ) -> Tiles:
     """Adaptive maps of the parts of a plane at every level, each computed when it is asked for.
 
-    A part begins with blocks as wide as those of a map of the whole plane, so that one without a boundary takes few
-    cells.
+    A part begins with wide blocks: up to level 2 as wide as those of a map of the whole plane. One without a boundary
+    takes few cells.
 
     >>> tiles = ds.basins.tiles(denoiser, plane, steps=20, cache="points.db")
     >>> tiles(level=3, x=2, y=5)  # an xarray.Dataset (y, x) of 64 × 64 cells

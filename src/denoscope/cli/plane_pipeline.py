@@ -88,7 +88,7 @@ def _draw_cells(x_0: torch.Tensor, plane: NoiseSet, folder: Path) -> None:
 
 
 def _geometry(plane: NoiseSet) -> Geometry:
-    return "spherical" if plane.parameters.get("geometry") == "spherical" else "flat"
+    return plane.parameters.get("geometry", "flat")
 
 
 def _axes(plane: NoiseSet) -> tuple[np.ndarray, np.ndarray]:

@@ -104,7 +104,7 @@ class Scene:
 
     @classmethod
     def of_fields(cls, texts: Mapping[str, str]) -> Scene:
-        """The scene of the fields of an address, each a text; other fields keep their default.
+        """The scene of the fields of an address, each a string; other fields keep their default.
 
         Raises: UserError naming the first field that is unknown or invalid.
         """

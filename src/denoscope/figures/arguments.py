@@ -22,7 +22,7 @@ def check_values(results: Mapping[Any, Any], name: str, kind: type, measure: str
 
 
 def check_label(label: Any) -> None:
-    """Refuse a label that is not a text."""
+    """Refuse a label that is not a string."""
     if label is not None and not isinstance(label, str):
         raise UserError(f"label is {describe(label)}; allowed: a string")
 

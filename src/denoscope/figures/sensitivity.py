@@ -134,7 +134,9 @@ def draw_basins(
 ) -> Axes:
     """Draw a map of basins (`basins.map`): each cell in the colour of its class, paler for lower confidence.
 
-    The title names the model, the steps and the geometry of the plane, and the axes what u and v are on it. Cells that an adaptive map filled are as pale as the nearest computed cell. Cells without a class (rejected, not finite, or not computed yet) are hatched.
+    The title names the model, the steps and the geometry of the plane, and the axes what u and v are on it. Cells that an
+    adaptive map filled are as pale as the nearest computed cell. Cells without a class (rejected, not finite, or not
+    computed yet) are hatched.
     """
     check_drawing(ax, result, "basins.map", xarray.Dataset, "label", "u", "v")
     certainty = result["confidence"].to_numpy() if "confidence" in result else None
@@ -155,7 +157,7 @@ def draw_basins(
 
 def _geometry(result: xarray.Dataset) -> Geometry:
     """The geometry of the plane that a result was computed on."""
-    return "spherical" if result.attrs.get("plane", {}).get("geometry") == "spherical" else "flat"
+    return result.attrs.get("plane", {}).get("geometry", "flat")
 
 
 def _origin(result: xarray.Dataset) -> str:

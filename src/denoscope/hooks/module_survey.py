@@ -177,7 +177,7 @@ def _dry_run(
 
 
 def _has_numbers(tensor: torch.Tensor) -> bool:
-    """Whether a tensor has rows of at least one number each, one after the other in memory."""
+    """Whether a tensor is dense and has rows of at least one number each."""
     return tensor.layout == torch.strided and tensor.ndim > 0 and tensor.numel() > 0
 
 

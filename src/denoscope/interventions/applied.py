@@ -15,7 +15,7 @@ from denoscope.hooks.attention import Visitor
 from denoscope.hooks.tapped_network import Writes
 from denoscope.hooks.visitors import Visits
 from denoscope.interventions.network_call import LayerCall, NetworkCall
-from denoscope.interventions.operations import NAMES_NEEDED, AddNoise, Operation
+from denoscope.interventions.operations import GIVE_NAMES, AddNoise, Operation
 from denoscope.interventions.plan_file import to_json
 from denoscope.interventions.site import Run, Site
 from denoscope.interventions.spec import Intervention
@@ -32,7 +32,7 @@ class Application:
     def check(self, names: Sequence[str]) -> None:
         """Refuse samples of these names if their names are missing, or a recording lacks what they get."""
         if self.site.scope.samples and "" in names:
-            raise UserError(f"{self.site.name}: {NAMES_NEEDED}")
+            raise UserError(f"{self.site.name}: it {GIVE_NAMES}")
         self.operation.check_samples(names)
 
     def visitor(self, call: NetworkCall) -> Visitor:

@@ -48,9 +48,7 @@ def normalized(value: Any) -> Any:
         return torch.from_numpy(value.astype(value.dtype.newbyteorder("="), order="C", copy=True))
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone()
-    if isinstance(value, tuple):
-        return list(value)
-    return value
+    return list(value) if isinstance(value, tuple | range) else value
 
 
 def to_json(value: Any, folder: Path | None = None) -> Any:
@@ -106,7 +104,8 @@ def load(value: Any, where: str, *, masks: bool) -> torch.Tensor:
         found = "NaN" if tensor.isnan().any() else "infinite"
         what = f"{found} in {wrong} of its {tensor.numel()} numbers" if tensor.ndim else found
         raise UserError(f"{where}: the value is {what}; allowed: finite real numbers")
-    return tensor if tensor.is_floating_point() else tensor.double()
+    # A tensor that was made in inference mode has no derivatives, but its copy has.
+    return tensor.clone() if tensor.is_floating_point() else tensor.double()
 
 
 def _holds_booleans(value: Any) -> bool:

@@ -20,10 +20,11 @@ from denoscope.interventions.source_recording import SourceRecording
 
 Function = Callable[[torch.Tensor, NetworkCall], torch.Tensor]
 Source = str | Mapping[str, str] | None
-NAMES_NEEDED = (
-    "it depends on the samples' names, which an array lacks; give ds.denoise, ds.sample or ds.gradient names=[…], or "
+GIVE_NAMES = (
+    "depends on the samples' names, which an array lacks; give ds.denoise, ds.sample or ds.gradient names=[…], or "
     "noises with names (x.subset(…) instead of x.batch(…)); ds.record names them itself"
 )
+"""The rest of a message that begins with what depends on them."""
 
 
 class Operation(ABC):
@@ -223,7 +224,7 @@ class Swap(Kind):
 
     def check_samples(self, names: Sequence[str]) -> None:
         if not isinstance(self.source, str) and "" in names:
-            raise UserError(f"{self.site.name}: {NAMES_NEEDED}")
+            raise UserError(f"{self.site.name}: it {GIVE_NAMES}")
         written = self.site.scope.samples
         self.recording.check_samples([self._source(name) for name in names if not written or name in written])
 

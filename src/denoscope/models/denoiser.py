@@ -349,8 +349,10 @@ def check_denoiser(value: Any) -> None:
 
 
 def check_differentiable(denoiser: Denoiser) -> None:
-    """Refuse a denoiser whose weights were made in inference mode: autograd cannot save them."""
-    if any(parameter.is_inference() for parameter in denoiser.network.parameters()):
+    """Refuse a denoiser that computes with weights made in inference mode: autograd cannot save them."""
+    with denoiser.running():  # in another precision it computes with copies, which have derivatives
+        made_inside = any(parameter.is_inference() for parameter in denoiser.network.parameters())
+    if made_inside:
         raise UserError(
             f"the weights of {denoiser.name} were made in inference mode, which allows no derivatives; make the network "
             "outside of torch.inference_mode()"

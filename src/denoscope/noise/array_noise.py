@@ -28,6 +28,10 @@ class ArrayNoise(NoiseSet):
         _, channels, height, width = self.values.shape
         return channels, height, width
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.values.dtype
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -53,4 +57,4 @@ class ArrayNoise(NoiseSet):
         return {"kind": "array", "num_samples": len(self)}
 
     def _summary(self) -> dict[str, Any]:
-        return {"dtype": str(self.values.dtype)}
+        return {"dtype": str(self.dtype)}

@@ -8,14 +8,15 @@ import torch
 
 from denoscope.foundation.spelling import spelled
 from denoscope.noise.array_noise import ArrayNoise
+from denoscope.noise.folder_noise import FolderNoise
 from denoscope.noise.noise_set import NoiseSet, NoiseSubset
 from denoscope.noise.perturbed_noise import CHECKED, PerturbedNoise
 
 
 def rounding_warnings(x: NoiseSet, precision: torch.dtype, option: str) -> list[str]:
-    """One line if noises of an array, or perturbed ones, that differ become equal in the precision of a run.
+    """One line if given or perturbed noises that differ become equal in the precision of a run.
 
-    All noises of an array are compared, and the first thousand perturbed ones.
+    All noises of an array are compared, and the first thousand of a folder and of perturbed ones.
 
     Args:
         option: the argument that sets the precision, as Python spells it.
@@ -23,9 +24,9 @@ def rounding_warnings(x: NoiseSet, precision: torch.dtype, option: str) -> list[
     origin = x
     while isinstance(origin, NoiseSubset):
         origin = origin.noises
-    if not isinstance(origin, ArrayNoise | PerturbedNoise):
+    if not isinstance(origin, ArrayNoise | FolderNoise | PerturbedNoise):
         return []
-    own = origin.values.dtype if isinstance(origin, ArrayNoise) else torch.float32
+    own = torch.float32 if isinstance(origin, PerturbedNoise) else origin.dtype
     if torch.promote_types(own, precision) == precision:
         return []
     pairs = _merged(x, precision, len(x) if isinstance(origin, ArrayNoise) else min(len(x), 1 + CHECKED))

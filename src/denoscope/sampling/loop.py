@@ -14,6 +14,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.hooks.queries import as_queries
 from denoscope.hooks.tapped_network import Network, TappedNetwork
 from denoscope.interventions.applied import NO_INTERVENTIONS, Applied
+from denoscope.interventions.operations import GIVE_NAMES
 from denoscope.interventions.spec import Intervention, as_interventions
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser
@@ -25,10 +26,7 @@ from denoscope.sampling.settings import Loop, NoiseKind, SamplerDtype
 from denoscope.sampling.step import Step, joined
 
 LOGGER = logging.getLogger(__name__)
-NAMES_NEEDED = (
-    "independent noise depends on the samples' names, which an array lacks; give names=[…], or noises with names "
-    "(x.subset(…) instead of x.batch(…))"
-)
+NAMES_NEEDED = f"independent noise {GIVE_NAMES}"
 
 
 @accepts_num_steps

@@ -105,5 +105,23 @@ def test_inference_mode_of_the_caller_changes_nothing(make_small_unet, make_sche
             else nullcontext()
         ):
             assert torch.equal(measured(made_inside), expected)
+        # In another precision a run computes with copies of the weights, made outside.
+        in_double = ds.load(
+            make_small_unet(), scheduler=make_scheduler("ddim"), device="cpu", dtype="float64"
+        )
+        torch.testing.assert_close(measured(in_double).double(), expected.double(), rtol=1e-2, atol=1e-3)
     assert expected.isfinite().all() and torch.equal(found, expected)
     assert torch.equal(loaded_inside, expected)
+
+
+def test_interventions_made_in_inference_mode_have_gradients(make_small_unet, make_scheduler):
+    denoiser = ds.load(make_small_unet(), scheduler=make_scheduler("ddim"), device="cpu")
+    x = ds.noise.random(1, denoiser.shape, seed=1).batch([0]).clone()
+
+    def gradient_with(value: torch.Tensor) -> torch.Tensor:
+        scaled = ds.Intervention("conv_in", "scale", value)
+        return ds.gradient(denoiser, x, lambda x_0: x_0.square().sum(), steps=2, interventions=scaled)
+
+    expected = gradient_with(torch.full((1,), 0.5))
+    with torch.inference_mode():
+        assert torch.equal(gradient_with(torch.full((1,), 0.5)), expected)

@@ -27,8 +27,8 @@ TOLERANCE = 0.05
 
 def by_jacobian(step: Map, x: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The images of directions by the whole Jacobian, one row at a time in reverse mode."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():
+        x = x.detach().clone().requires_grad_()
         y = step(x)
         numbers = y.reshape(-1)
         rows = [torch.autograd.grad(number, x, retain_graph=True)[0].reshape(-1) for number in numbers]

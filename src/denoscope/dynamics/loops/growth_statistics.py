@@ -119,17 +119,18 @@ def growth_warnings(growth: np.ndarray, dtype: torch.dtype) -> list[str]:
             f"{precision} resolves: the smallest exponents are rounding errors; reduce {spelled('k')}"
         )
     measured = growth[:, ~singular]
+    correlated = _correlated(measured)
     warnings += [
         f"the growth of exponent {number + 1} stays on one side of its mean for {_longest_stay(measured[:, number])} "
         f"iterations, a large part of a batch of {len(growth) // BATCHES}: its interval is widened and may still be too "
         f"narrow, as in slow convergence or intermittency; increase {spelled('iterations')}"
-        for number in _correlated(measured)
+        for number in correlated
     ]
     warnings += [
         f"the growth of exponent {number + 1} rises or falls from batch to batch along the orbit, as in slow convergence: its "
         f"interval is widened and may still be too narrow; increase {spelled('iterations')} or {spelled('discard')}"
         for number in _trending(measured)
-        if number not in _correlated(measured)
+        if number not in correlated
     ]
     return warnings + [
         f"exponent {number} has not converged: {first:.4g} over the first half, {second:.4g} over the second; increase "

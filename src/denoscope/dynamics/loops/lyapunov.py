@@ -83,7 +83,8 @@ def lyapunov(
     are negative, it settles on a fixed point or a cycle. The sum of all exponents is the mean logarithm of the volume
     change. The interval is Student's, over the means of 20 consecutive batches. If the growth stays on one side of its mean
     for much longer than independent growths would, and for a part of a batch, or the means of batches rise or fall along the
-    orbit, a warning says so and the interval is wider: it takes the largest error of 20, 10 and 5 batches, and the difference between both halves of the orbit.
+    orbit, a warning says so and the interval is wider: it takes the largest error of 20, 10 and 5 batches, and the difference
+    between both halves of the orbit.
 
     Caveats: the interval covers the scatter along this orbit, but not other basins, nor a transient longer than
     `discard`. Warnings report two effects of rounding: an orbit that rests on a repelling fixed point or cycle, where
