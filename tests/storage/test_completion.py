@@ -65,7 +65,7 @@ def test_a_mark_with_any_flipped_bit_is_damaged_or_has_the_same_meaning(tmp_path
                 # Only white space can change undetected.
                 assert completion.read(LocalStore(tmp_path), "marks") == {7: MARK}
             else:
-                assert list(completion.damaged(LocalStore(tmp_path), "marks")) == ["7.json is damaged"]
+                assert completion.read_all(LocalStore(tmp_path), "marks") == {7: None}
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"checksum": 0}', "3"])
@@ -73,7 +73,7 @@ def test_other_content_is_a_damaged_mark(tmp_path, content):
     (tmp_path / "marks").mkdir()
     (tmp_path / "marks" / "0.json").write_text(content)
     assert completion.read(LocalStore(tmp_path), "marks") == {}
-    assert list(completion.damaged(LocalStore(tmp_path), "marks")) == ["0.json is damaged"]
+    assert completion.read_all(LocalStore(tmp_path), "marks") == {0: None}
 
 
 @pytest.mark.parametrize("length", [0, 1, 50, -1])
@@ -81,25 +81,20 @@ def test_a_truncated_mark_is_damaged(tmp_path, length):
     completion.write(LocalStore(tmp_path), "marks", 0, MARK)
     whole = (tmp_path / "marks" / "0.json").read_bytes()
     (tmp_path / "marks" / "0.json").write_bytes(whole[:length])
-    assert (
-        completion.read(LocalStore(tmp_path), "marks") == {}
-        and len(list(completion.damaged(LocalStore(tmp_path), "marks"))) == 1
-    )
+    assert completion.read(LocalStore(tmp_path), "marks") == {}
+    assert completion.read_all(LocalStore(tmp_path), "marks") == {0: None}
 
 
 def test_a_mark_under_another_groups_name_is_damaged(tmp_path):
     completion.write(LocalStore(tmp_path), "marks", 0, MARK)
     (tmp_path / "marks" / "0.json").rename(tmp_path / "marks" / "1.json")
-    assert completion.read(LocalStore(tmp_path), "marks") == {} and list(
-        completion.damaged(LocalStore(tmp_path), "marks")
-    ) == ["1.json is damaged"]
+    assert completion.read(LocalStore(tmp_path), "marks") == {}
+    assert completion.read_all(LocalStore(tmp_path), "marks") == {1: None}
 
 
 def test_other_files_are_not_marks(tmp_path):
     (tmp_path / "marks").mkdir()
     (tmp_path / "marks" / "layout.json").write_text("{}")
     (tmp_path / "marks" / "lock").touch()
-    assert (
-        completion.read(LocalStore(tmp_path), "marks") == completion.read(LocalStore(tmp_path), "none") == {}
-    )
-    assert not list(completion.damaged(LocalStore(tmp_path), "marks"))
+    for folder in ("marks", "none"):
+        assert completion.read_all(LocalStore(tmp_path), folder) == {}

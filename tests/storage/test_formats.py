@@ -44,6 +44,23 @@ def test_a_recording_in_memory_is_read_as_it_was_written(format, codec):
 
 
 @pytest.mark.parametrize("format", FORMATS)
+def test_what_describes_a_recording_is_read_once(format):
+    """In a bucket each operation is a request."""
+    plan, stored = plan_of(format), MemoryStore()
+    write(stored, plan)
+    layout = formats.FORMATS[format].layout
+    described = [layout.FILE.name, *(key for key in stored.list(f"{layout.MARKS}/") if key.endswith(".json"))]
+    for reads in (formats.open_dataset, inspection.inspect, lambda store: inspection.first_damage(store, ())):
+        store = FaultyStore(stored)
+        reads(store)
+        counts = {key: store.operations.count(f"get {key}") for key in described}
+        if reads is formats.open_dataset and format == "zarr":
+            counts[layout.FILE.name] -= 1  # zarr's own
+        assert set(counts.values()) <= {0, 1} and counts[layout.FILE.name] == 1
+        assert store.operations.count(f"list {layout.MARKS}/") == 1
+
+
+@pytest.mark.parametrize("format", FORMATS)
 def test_every_kind_of_store_gets_the_same_bytes(format, tmp_path):
     plan = plan_of(format)
     stores = [MemoryStore(), FaultyStore(), formats.store_of(tmp_path / "run", format)]

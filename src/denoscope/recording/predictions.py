@@ -146,10 +146,11 @@ def _image(path: Path) -> torch.Tensor:
 
 def _latest_first(folder: Path) -> tuple[str, ...]:
     store = LocalStore(folder)
-    if not pt_layout.is_recording(store):
+    root = pt_layout.FILE.read(store)
+    if not root.is_recording:
         return RESULT_FOLDERS
     formats.check_layout(store)
-    return RESULT_FOLDERS[::-1] if pt_layout.manifest(store).attrs.config.extract_states else RESULT_FOLDERS
+    return RESULT_FOLDERS[::-1] if pt_layout.manifest(root).attrs.config.extract_states else RESULT_FOLDERS
 
 
 def _results(folder: Path) -> dict[str, Path]:

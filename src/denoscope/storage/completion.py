@@ -61,7 +61,7 @@ def read(store: ByteStore, folder: str) -> dict[int, Mark]:
 
     Raises: OSError if a mark cannot be read, since its group may be finished.
     """
-    return {group: mark for group, mark in _all(store, folder) if mark is not None}
+    return {group: mark for group, mark in read_all(store, folder).items() if mark is not None}
 
 
 def read_sound(store: ByteStore, folder: str) -> dict[int, Mark]:
@@ -69,22 +69,20 @@ def read_sound(store: ByteStore, folder: str) -> dict[int, Mark]:
 
     Raises: MalformedError if one is damaged; OSError as `read` does.
     """
-    marks = dict(_all(store, folder))
+    marks = read_all(store, folder)
     if (wrong := next((group for group, mark in marks.items() if mark is None), None)) is not None:
         raise MalformedError(f"{key_of(folder, wrong)} is damaged")
     return {group: mark for group, mark in marks.items() if mark is not None}
 
 
-def damaged(store: ByteStore, folder: str) -> Iterator[str]:
-    """Describe each damaged mark in one line."""
-    return (f"{group}.json is damaged" for group, mark in _all(store, folder) if mark is None)
+def read_all(store: ByteStore, folder: str) -> dict[int, Mark | None]:
+    """Return the marks of all finished groups in their order, None for a damaged one.
 
-
-def _all(store: ByteStore, folder: str) -> Iterator[tuple[int, Mark | None]]:
-    """Each group that has a mark, in their order, with the mark; None for a damaged one."""
+    Raises: OSError as `read` does.
+    """
     groups = {key_of(folder, group): group for group in sorted(_groups(store, folder))}
     marks = each(store, lambda key: _read(store, key, groups[key]), groups)
-    return zip(groups.values(), marks, strict=True)
+    return dict(zip(groups.values(), marks, strict=True))
 
 
 def _groups(store: ByteStore, folder: str) -> Iterator[int]:

@@ -23,7 +23,7 @@ from denoscope.storage.pt import check as pt_check
 from denoscope.storage.pt import layout as pt_layout
 from denoscope.storage.pt import reader as pt_reader
 from denoscope.storage.pt import writer as pt_writer
-from denoscope.storage.root_file import RootFile
+from denoscope.storage.root_file import Root, RootFile
 from denoscope.storage.stores import capabilities
 from denoscope.storage.stores.byte_store import ByteStore, exists
 from denoscope.storage.stores.local import LocalStore, replacements_in
@@ -48,10 +48,8 @@ class Layout(Protocol):
     LOCK: str
     FILE: RootFile[Any]
 
-    def is_recording(self, store: ByteStore, /) -> bool: ...
-    def is_claimed(self, store: ByteStore, /) -> bool: ...
-    def extent(self, store: ByteStore, /) -> Extent: ...
-    def attributes(self, store: ByteStore, /) -> dict[str, Any]: ...
+    def is_claimed(self, root: Root[Any], /) -> bool: ...
+    def extent(self, root: Root[Any], /) -> Extent: ...
     def set_attribute(self, store: ByteStore, name: str, value: Any, /) -> None: ...
 
 
@@ -59,9 +57,8 @@ class Check(Protocol):
     """The functions that compare a recording of one format with its marks."""
 
     def claimed(self, store: ByteStore, marked: Collection[int], /) -> Iterator[str]: ...
-    def damaged_layout(self, store: ByteStore, /) -> Iterator[str]: ...
-    def damaged(self, store: ByteStore, group: int, mark: Mark, /) -> Iterator[str]: ...
-    def part_of(self, store: ByteStore, mark: Mark, arrays: Collection[str], /) -> Mark: ...
+    def damaged(self, store: ByteStore, group: int, mark: Mark, planned: Extent, /) -> Iterator[str]: ...
+    def part_of(self, root: Root[Any], mark: Mark, arrays: Collection[str], /) -> Mark: ...
 
 
 class WriterClass(Protocol):
@@ -86,7 +83,7 @@ class Format:
     layout: Layout
     check: Check
     writer: WriterClass
-    open_dataset: Callable[[ByteStore], xarray.Dataset]
+    open_dataset: Callable[[ByteStore, Root[Any]], xarray.Dataset]
     needed_bytes: Callable[[ByteStore, Plan, Sequence[int] | None], int]
     scratch: str = ""
 
@@ -120,29 +117,38 @@ def stored_format(store: ByteStore) -> str | None:
 
     Raises: UserError if the store cannot be read.
     """
+    found = _found(store)
+    return None if found is None else found[0]
+
+
+def _found(store: ByteStore) -> tuple[str, Root[Any]] | None:
+    """The name of the format of the recording in a store, and its root file; None if the store holds no recording.
+
+    Raises: UserError if the store cannot be read.
+    """
     try:
-        return next((name for name, kind in FORMATS.items() if kind.layout.is_recording(store)), None)
+        roots = ((name, kind.layout.FILE.read(store)) for name, kind in FORMATS.items())
+        return next(((name, root) for name, root in roots if root.is_recording), None)
     except OSError as error:
         raise UserError(
             f"cannot read {store}: {error.strerror or error}; check its permissions, or name another recording"
         ) from error
 
 
-def format_of(store: ByteStore) -> str:
-    """Return the name of the format of the recording in a store, whose layout must be complete.
+def found(store: ByteStore) -> tuple[Format, Root[Any]]:
+    """Return the format of the recording in a store, whose layout must be complete, and its root file.
 
     Raises: UserError if there is no recording, a newer denoscope wrote it, it is not laid out yet, or it is damaged.
     """
-    name = stored_format(store)
-    if name is None:
+    if (recording := _found(store)) is None:
         raise _no_recording(store)
-    layout = FORMATS[name].layout
-    check_version(store, layout.attributes(store))
-    if layout.is_claimed(store):
+    name, root = recording
+    check_version(store, root.attributes)
+    if FORMATS[name].layout.is_claimed(root):
         raise UserError(
             f"{store} is empty: its run ended before the first step; replace it ({spelled('overwrite', True)})"
         )
-    return name
+    return FORMATS[name], root
 
 
 def _no_recording(store: ByteStore) -> UserError:
@@ -150,7 +156,7 @@ def _no_recording(store: ByteStore) -> UserError:
     for kind in FORMATS.values():
         # Only a recording has checksums of its layout.
         if exists(store, f"{kind.layout.MARKS}/{layout_checksums.NAME}"):
-            problem = next(kind.check.damaged_layout(store), f"{kind.layout.FILE.name} is damaged")
+            problem = next(kind.layout.FILE.damaged(store), f"{kind.layout.FILE.name} is damaged")
             return damaged(store, problem, {})
     if isinstance(store, LocalStore) and not os.path.exists(store.root):
         return UserError(f"{store}: no such recording; {MADE_BY}")
@@ -158,18 +164,19 @@ def _no_recording(store: ByteStore) -> UserError:
     return UserError(f"{store} is not a recording: it has no {files} with the format {FORMAT!r}")
 
 
-def check_layout(store: ByteStore) -> None:
-    """Compare the layout and the coordinates of a recording with their checksums.
+def check_layout(store: ByteStore) -> tuple[Format, Root[Any]]:
+    """Compare the layout and the coordinates of a recording with their checksums; return what `found` does.
 
-    Raises: UserError naming the first damage; as `format_of` does.
+    Raises: UserError naming the first damage; as `found` does.
     """
-    kind = FORMATS[format_of(store)]
-    with _reporting_damage(store, kind):
-        for problem in kind.check.damaged_layout(store):
+    kind, root = found(store)
+    with _reporting_damage(store, root):
+        for problem in root.damaged(store):
             # Recordings from before layout checksums existed have none.
             if problem != f"{kind.layout.MARKS}/{layout_checksums.NAME} is missing":
                 raise MalformedError(problem)
-        kind.layout.extent(store)
+        kind.layout.extent(root)
+    return kind, root
 
 
 def open_dataset(store: ByteStore) -> xarray.Dataset:
@@ -179,27 +186,26 @@ def open_dataset(store: ByteStore) -> xarray.Dataset:
 
     Raises: UserError if there is none, a newer denoscope wrote it, it is damaged, or it cannot be read.
     """
-    check_layout(store)
-    kind = FORMATS[format_of(store)]
-    with _reporting_damage(store, kind):
-        return kind.open_dataset(store)
+    kind, root = check_layout(store)
+    with _reporting_damage(store, root):
+        return kind.open_dataset(store, root)
 
 
 @contextmanager
-def _reporting_damage(store: ByteStore, kind: Format) -> Iterator[None]:
+def _reporting_damage(store: ByteStore, root: Root[Any]) -> Iterator[None]:
     """Report in one line which file of a recording is damaged, or why it cannot be read."""
     try:
         yield
     except MalformedError as error:
-        raise damaged(store, str(error), kind.layout.attributes(store)) from error
+        raise damaged(store, str(error), root.attributes) from error
     except OSError as error:
         raise UserError(f"cannot read {store}: {error.strerror or error}; check its permissions") from error
 
 
 def attributes(store: ByteStore) -> dict[str, Any]:
     """Return the attributes of the recording in a store; nothing if there is none."""
-    name = stored_format(store)
-    return FORMATS[name].layout.attributes(store) if name else {}
+    recording = _found(store)
+    return {} if recording is None else recording[1].attributes
 
 
 def attributes_to_resume(place: Place) -> dict[str, Any]:
@@ -210,7 +216,7 @@ def attributes_to_resume(place: Place) -> dict[str, Any]:
 
 
 def remove_partial(place: Place) -> int:
-    """Remove what killed attempts at groups have left in a local recording; return the number of files.
+    """Remove the temporary files of killed attempts from a local recording; return how many.
 
     Nothing is left at a URL, where values are put whole.
 
@@ -218,11 +224,9 @@ def remove_partial(place: Place) -> int:
     """
     if not isinstance(place, Path):
         return 0
-    format_name = format_of(LocalStore(place))
-    store = LocalStore(place, scratch=FORMATS[format_name].scratch)
-    with store.lock(FORMATS[format_name].layout.LOCK) as held:
-        if not held:
-            raise UserError(f"{place} is being written by another process; wait for it")
+    kind, _ = found(LocalStore(place))
+    store = LocalStore(place, scratch=kind.scratch)
+    with _locked(store, kind.layout.LOCK):
         return store.remove_partial(folder.name for folder in place.iterdir() if folder.is_dir())
 
 
@@ -233,8 +237,19 @@ def set_attribute(place: Place, name: str, value: Any) -> None:
     """
     format_name = stored_format(store_at(place)) or "zarr"
     store, layout = store_of(place, format_name), FORMATS[format_name].layout
-    with store.lock(layout.LOCK) as held:
-        if not held:
-            holder = capabilities.holder(store, layout.LOCK)
-            raise UserError(f"{place} is being written by another process{holder}; wait for it")
+    with _locked(store, layout.LOCK):
         layout.set_attribute(store, name, value)
+
+
+@contextmanager
+def _locked(store: ByteStore, lock: str) -> Iterator[None]:
+    """Hold the lock of a recording while the block runs.
+
+    Raises: UserError if another process writes it.
+    """
+    with capabilities.lock(store, lock) as held:
+        if not held:
+            raise UserError(
+                f"{store} is being written by another process{capabilities.holder(store, lock)}; wait for it"
+            )
+        yield

@@ -10,7 +10,7 @@ from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.storage import completion
 from denoscope.storage.completion import Mark
 from denoscope.storage.damage import damaged
-from denoscope.storage.formats import FORMATS, format_of
+from denoscope.storage.formats import found
 from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.stores.byte_store import ByteStore
 
@@ -44,41 +44,45 @@ def inspect(store: ByteStore) -> Inspection:
 
 
 def _inspected(store: ByteStore) -> Inspection:
-    kind = FORMATS[format_of(store)]
-    check, marks = kind.check, kind.layout.MARKS
-    layout_problems = list(_damage(store, check.damaged_layout(store)))
+    kind, root = found(store)
+    check, folder = kind.check, kind.layout.MARKS
+    layout_problems = list(_damage(store, root.damaged(store)))
     try:
-        planned = kind.layout.extent(store)
+        planned = kind.layout.extent(root)
     except MalformedError as error:
-        raise damaged(store, str(error), kind.layout.attributes(store)) from error
-    finished = completion.read(store, marks)
+        raise damaged(store, str(error), root.attributes) from error
+    marks = completion.read_all(store, folder)
+    finished = {group: mark for group, mark in marks.items() if mark is not None}
     damage = {
-        group: list(_damage(store, check.damaged(store, group, mark))) for group, mark in finished.items()
+        group: list(_damage(store, check.damaged(store, group, mark, planned)))
+        for group, mark in finished.items()
     }
     return Inspection(
         samples=planned.samples,
         finished=tuple(name for mark in finished.values() for name in mark.samples),
         sound=tuple(name for group, mark in finished.items() if not damage[group] for name in mark.samples),
-        missing=tuple(completion.key_of(marks, group) for group in planned.groups if group not in finished),
+        missing=tuple(completion.key_of(folder, group) for group in planned.groups if group not in finished),
         problems=(
             *layout_problems,
-            *(f"{marks}/{what}" for what in completion.damaged(store, marks)),
+            *(f"{completion.key_of(folder, group)} is damaged" for group in marks if group not in finished),
             *(f"{key} marks samples as complete that have no mark" for key in check.claimed(store, finished)),
             *(problem for problems in damage.values() for problem in problems),
         ),
-        how_to_finish=how_to_finish(kind.layout.attributes(store)),
+        how_to_finish=how_to_finish(root.attributes),
     )
 
 
 def first_damage(store: ByteStore, arrays: Collection[str]) -> str:
     """Return the first damage in the marks and in the finished groups of some arrays, or "" if all checksums match."""
-    kind = FORMATS[format_of(store)]
-    marks = kind.layout.MARKS
-    if problem := next(completion.damaged(store, marks), ""):
-        return f"{marks}/{problem}"
-    for group, mark in completion.read(store, marks).items():
-        part: Mark = kind.check.part_of(store, mark, arrays)
-        for problem in _damage(store, kind.check.damaged(store, group, part)):
+    kind, root = found(store)
+    try:
+        planned = kind.layout.extent(root)
+        marks = completion.read_sound(store, kind.layout.MARKS)
+    except MalformedError as error:
+        return str(error)
+    for group, mark in marks.items():
+        part: Mark = kind.check.part_of(root, mark, arrays)
+        for problem in _damage(store, kind.check.damaged(store, group, part, planned)):
             return problem
     return ""
 

@@ -60,10 +60,10 @@ def damaged(
     Raises: OSError if a file cannot be read.
     """
     key = f"{folder}/{NAME}"
-    if store.get(key, 0, 0) is None:
+    if (data := store.get(key)) is None:
         yield f"{key} is missing"
         return
-    if (stored := _read(store, folder)) is None:
+    if (stored := _parsed(data)) is None:
         yield f"{key} is damaged"
         return
     wrong = [
@@ -101,8 +101,13 @@ def _write(store: ByteStore, folder: str, checksums: Checksums) -> None:
 
 def _read(store: ByteStore, folder: str) -> Checksums | None:
     """The content of layout.json, or None if it is missing or damaged."""
+    return _parsed(store.get(f"{folder}/{NAME}") or b"")
+
+
+def _parsed(data: bytes) -> Checksums | None:
+    """The content of layout.json, or None if it is damaged."""
     try:
-        content = json_files.parse(store.get(f"{folder}/{NAME}") or b"", dict[str, Any], NAME)
+        content = json_files.parse(data, dict[str, Any], NAME)
         expected = content.pop("checksum", None)
         checksums = json_files.check(content, Checksums, NAME)
     except MalformedError:

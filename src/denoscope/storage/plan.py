@@ -13,6 +13,7 @@ import torch
 
 from denoscope.foundation.dtypes import missing_value, torch_dtype
 from denoscope.foundation.errors import UserError
+from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.completion import Mark
 from denoscope.storage.stores.byte_store import ByteStore
 
@@ -101,8 +102,12 @@ class Plan:
         return len(self.samples) * sum(array.count * array.entry_bytes for array in self.arrays)
 
     @property
+    def extent(self) -> Extent:
+        return Extent(len(self.samples), self.lanes, self.steps + 1)
+
+    @property
     def groups(self) -> range:
-        return range(-(-len(self.samples) // self.lanes))
+        return self.extent.groups
 
     def samples_of(self, group: int) -> range:
         """Return the indices of the samples in a group."""

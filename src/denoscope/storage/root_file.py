@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from denoscope.foundation.reading import json_files
@@ -30,31 +31,25 @@ class RootFile(Generic[Schema]):
     indent: int
     ending: str = ""
 
+    def read(self, store: ByteStore) -> Root[Schema]:
+        """Return the file as it is now."""
+        return Root(self, store.get(self.name))
+
     def content(self, store: ByteStore) -> dict[str, Any]:
         """Return the content; nothing if the file is missing or not JSON."""
-        try:
-            return json_files.parse(store.get(self.name) or b"", dict[str, Any], self.name)
-        except MalformedError:
-            return {}
+        return self.read(store).content
 
     def attributes(self, store: ByteStore) -> dict[str, Any]:
         """Return the attributes; nothing if they are missing or damaged."""
-        attributes = self.content(store).get(self.attributes_key)
-        return attributes if isinstance(attributes, dict) else {}
+        return self.read(store).attributes
 
     def is_recording(self, store: ByteStore) -> bool:
         """Return whether the file describes a recording."""
-        return self.attributes(store).get("format") == FORMAT
+        return self.read(store).is_recording
 
-    def checked(self, store: ByteStore) -> Schema:
-        """Return the part of the content that the schema describes.
-
-        Raises: MalformedError naming the file, the key, its value and what is allowed.
-        """
-        data = store.get(self.name)
-        if data is None:
-            raise MalformedError(f"{self.name} is missing")
-        return json_files.parse(data, self.schema, self.name)
+    def damaged(self, store: ByteStore) -> Iterator[str]:
+        """Describe in one line each file of the layout that does not match its checksum, and each invalid entry."""
+        return self.read(store).damaged(store)
 
     def set_attribute(self, store: ByteStore, name: str, value: Any) -> None:
         """Write one attribute into a recording, and its checksum."""
@@ -69,21 +64,59 @@ class RootFile(Generic[Schema]):
         """Store the file."""
         store.put(self.name, (json.dumps(content, indent=self.indent) + self.ending).encode())
 
+
+@dataclass(frozen=True)
+class Root(Generic[Schema]):
+    """The root file of one recording as it was read; `data` is None if it is missing."""
+
+    file: RootFile[Schema]
+    data: bytes | None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The content; nothing if the file is missing or not JSON."""
+        try:
+            return self._parsed
+        except MalformedError:
+            return {}
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The attributes; nothing if they are missing or damaged."""
+        attributes = self.content.get(self.file.attributes_key)
+        return attributes if isinstance(attributes, dict) else {}
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether the file describes a recording."""
+        return self.attributes.get("format") == FORMAT
+
+    @cached_property
+    def checked(self) -> Schema:
+        """The part of the content that the schema describes.
+
+        Raises: MalformedError naming the file, the key, its value and what is allowed.
+        """
+        return json_files.parse(self._present(), self.file.schema, self.file.name)
+
     def damaged(self, store: ByteStore) -> Iterator[str]:
         """Describe in one line each file of the layout that does not match its checksum, and each invalid entry."""
-        data = store.get(self.name)
-        if data is None:
-            yield f"{self.name} is missing"
-            return
         try:
-            rest = json_files.parse(data, dict[str, Any], self.name)
+            rest = {key: value for key, value in self._parsed.items() if key != self.file.attributes_key}
         except MalformedError as error:
             yield str(error)
             return
-        attributes = rest.pop(self.attributes_key, None)
-        attributes = attributes if isinstance(attributes, dict) else {}
-        yield from layout_checksums.damaged(store, self.marks, self.name, attributes, rest)
+        yield from layout_checksums.damaged(store, self.file.marks, self.file.name, self.attributes, rest)
         try:
-            self.checked(store)
+            _ = self.checked
         except MalformedError as error:
             yield str(error)
+
+    @cached_property
+    def _parsed(self) -> dict[str, Any]:
+        return json_files.parse(self._present(), dict[str, Any], self.file.name)
+
+    def _present(self) -> bytes:
+        if self.data is None:
+            raise MalformedError(f"{self.file.name} is missing")
+        return self.data

@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from denoscope.storage import completion, layout_checksums
+from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.completion import Mark
-from denoscope.storage.pt.layout import FILE, MARKS, file_of, manifest
+from denoscope.storage.pt.layout import MARKS, Manifest, file_of, manifest
+from denoscope.storage.root_file import Root
 from denoscope.storage.stores.byte_store import ByteStore
 
 
@@ -16,12 +18,7 @@ def claimed(_store: ByteStore, _marked: Collection[int]) -> Iterator[str]:
     return iter(())
 
 
-def damaged_layout(store: ByteStore) -> Iterator[str]:
-    """Describe in one line each damaged file that belongs to no group."""
-    yield from FILE.damaged(store)
-
-
-def damaged(store: ByteStore, group: int, mark: Mark) -> Iterator[str]:
+def damaged(store: ByteStore, group: int, mark: Mark, _planned: Extent) -> Iterator[str]:
     """Describe in one line each damaged file of a finished group."""
     for key, checksums in mark.files.items():
         if len(checksums) != 1:
@@ -30,8 +27,8 @@ def damaged(store: ByteStore, group: int, mark: Mark) -> Iterator[str]:
             yield f"{key} {what}"
 
 
-def part_of(store: ByteStore, mark: Mark, arrays: Collection[str]) -> Mark:
+def part_of(root: Root[Manifest], mark: Mark, arrays: Collection[str]) -> Mark:
     """Return a mark restricted to some of the arrays."""
-    folders = manifest(store).layer_folders
+    folders = manifest(root).layer_folders
     wanted = {file_of(array, sample, folders) for array in arrays for sample in mark.samples}
     return replace(mark, files={key: sums for key, sums in mark.files.items() if key in wanted})

@@ -15,7 +15,7 @@ from denoscope.storage import layout_checksums
 from denoscope.storage.array_names import encode
 from denoscope.storage.attribute_schema import Attributes, Extent, States
 from denoscope.storage.plan import ESTIMATES, ArrayPlan, Plan
-from denoscope.storage.root_file import RootFile
+from denoscope.storage.root_file import Root, RootFile
 from denoscope.storage.stores.byte_store import ByteStore, is_key
 
 MANIFEST = "recording.json"
@@ -74,17 +74,17 @@ content, attributes, is_recording, set_attribute = (
 )  # fmt: skip
 
 
-def is_claimed(_store: ByteStore) -> bool:
+def is_claimed(_root: Root[Manifest]) -> bool:
     """Return whether a folder is identified as a recording and was not laid out yet: never, since one file does both."""
     return False
 
 
-def manifest(store: ByteStore) -> Manifest:
+def manifest(root: Root[Manifest]) -> Manifest:
     """Return the manifest.
 
     Raises: MalformedError if it is damaged, or names files that are not inside of the folder.
     """
-    checked = FILE.checked(store)
+    checked = root.checked
     for array in checked.arrays:
         if len(array.inner) != len(array.inner_dims):
             raise MalformedError(
@@ -96,12 +96,12 @@ def manifest(store: ByteStore) -> Manifest:
     return checked
 
 
-def extent(store: ByteStore) -> Extent:
+def extent(root: Root[Manifest]) -> Extent:
     """Return the planned size of a recording.
 
     Raises: MalformedError as `manifest` does.
     """
-    checked = manifest(store)
+    checked = manifest(root)
     states = len(checked.coords["state"][1]) if "state" in checked.coords else 0
     return Extent(len(checked.samples), checked.attrs.fingerprint.lanes, states)
 
@@ -109,7 +109,7 @@ def extent(store: ByteStore) -> Extent:
 def former_files(store: ByteStore) -> list[str]:
     """Return the keys of the samples of the recording in a folder, if there is one."""
     try:
-        checked = FILE.checked(store)
+        checked = FILE.read(store).checked
     except MalformedError:
         return []
     files = [

@@ -14,7 +14,8 @@ from denoscope.storage.flags import flags
 from denoscope.storage.lazy_array import Key, lazy_array
 from denoscope.storage.output_lock import reading
 from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan
-from denoscope.storage.pt.layout import MARKS, array_of, attributes, extent, file_of, manifest
+from denoscope.storage.pt.layout import MARKS, Manifest, array_of, extent, file_of, manifest
+from denoscope.storage.root_file import Root
 from denoscope.storage.stores.byte_store import ByteStore, exists
 from denoscope.storage.stores.local import LocalStore
 
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     import xarray
 
 
-def open_dataset(store: ByteStore) -> xarray.Dataset:
-    """Return a folder as a lazily read dataset.
+def open_dataset(store: ByteStore, root: Root[Manifest]) -> xarray.Dataset:
+    """Return a folder with this root file as a lazily read dataset.
 
     Raises: UserError if it cannot be read; MalformedError if its manifest or a mark is damaged.
     """
     import xarray
 
-    content, planned = manifest(store), extent(store)
+    content, planned = manifest(root), extent(root)
     variables: dict[str, Any] = {}
     for array in map(array_of, content.arrays):
         keys = [file_of(array.name, sample, content.layer_folders) for sample in content.samples]
@@ -40,7 +41,7 @@ def open_dataset(store: ByteStore) -> xarray.Dataset:
             name: (dim, variable_texts(np.array(values))) for name, (dim, values) in content.coords.items()
         }
         of_samples = {COMPLETE: ("sample", complete), NONFINITE: (("sample", "state"), nonfinite)}
-        return xarray.Dataset(variables, coords={**coords, **of_samples}, attrs=attributes(store))
+        return xarray.Dataset(variables, coords={**coords, **of_samples}, attrs=root.attributes)
 
 
 def _lazy_samples(store: ByteStore, keys: list[str], array: ArrayPlan) -> Any:

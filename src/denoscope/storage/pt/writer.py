@@ -23,9 +23,10 @@ from denoscope.storage.output_lock import (
     is_intact,
 )
 from denoscope.storage.plan import Plan, as_array
-from denoscope.storage.pt.check import damaged, damaged_layout
+from denoscope.storage.pt.check import damaged
 from denoscope.storage.pt.file import OVERHEAD, PtFile
 from denoscope.storage.pt.layout import (
+    FILE,
     LOCK,
     MANIFEST,
     MARKS,
@@ -88,7 +89,7 @@ class PtWriter:
     @classmethod
     def joined(cls, store: ByteStore, plan: Plan) -> PtWriter:
         """Return a writer beside others, which may write the same groups; see `shared_marks.write`."""
-        return cls(store, plan, {}, write_mark=partial(shared_marks.write, damaged))
+        return cls(store, plan, {}, write_mark=partial(shared_marks.write, damaged, plan.extent))
 
     def clean(self) -> None:
         _remove_partial(self.store, self.plan)
@@ -212,10 +213,12 @@ def _is_foreign(key: str) -> bool:
 
 def _resume(store: ByteStore, plan: Plan) -> dict[int, Mark]:
     """Remove everything that is unfinished or damaged; return the finished groups."""
-    if not is_intact(store, MANIFEST, damaged_layout(store)):
+    if not is_intact(store, MANIFEST, FILE.damaged(store)):
         lay_out(store, plan, attributes(store))
     marks = completion.read(store, MARKS)
-    finished = {group: mark for group, mark in marks.items() if not any(damaged(store, group, mark))}
+    finished = {
+        group: mark for group, mark in marks.items() if not any(damaged(store, group, mark, plan.extent))
+    }
     pending = [group for group in plan.groups if group not in finished]
     for group in pending:
         store.delete(completion.key_of(MARKS, group))
@@ -256,7 +259,7 @@ KIND = Kind(
     exchanges=False,
     attributes=attributes,
     is_begun=is_recording,
-    damaged_layout=damaged_layout,
+    damaged_layout=FILE.damaged,
     begin=_begin,
     resume=_resume,
     own_keys=_own_keys,

@@ -13,9 +13,10 @@ from denoscope.storage.array_names import encode
 from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.completion import Mark
 from denoscope.storage.plan import COMPLETE, NONFINITE
+from denoscope.storage.root_file import Root
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.zarr import shard
-from denoscope.storage.zarr.layout import FILE, MARKS, chunks_of, extent
+from denoscope.storage.zarr.layout import MARKS, ZarrRoot, chunks_of
 
 CHUNKS = re.compile(r".+/c/\d{1,9}(/\d{1,9})*")
 """The key of a shard."""
@@ -29,14 +30,8 @@ def claimed(store: ByteStore, marked: Collection[int]) -> Iterator[str]:
             yield key
 
 
-def damaged_layout(store: ByteStore) -> Iterator[str]:
-    """Describe in one line each damaged file that belongs to no group."""
-    yield from FILE.damaged(store)
-
-
-def damaged(store: ByteStore, group: int, mark: Mark) -> Iterator[str]:
-    """Describe in one line each damaged file or chunk of a finished group."""
-    planned = extent(store)
+def damaged(store: ByteStore, group: int, mark: Mark, planned: Extent) -> Iterator[str]:
+    """Describe in one line each damaged file or chunk of a finished group, in a recording of size `planned`."""
     if problem := _unfit(mark, planned):
         yield f"{completion.key_of(MARKS, group)} {problem}"
         return
@@ -73,7 +68,7 @@ def _unfit(mark: Mark, planned: Extent) -> str:
     return ""
 
 
-def part_of(_store: ByteStore, mark: Mark, arrays: Collection[str]) -> Mark:
+def part_of(_root: Root[ZarrRoot], mark: Mark, arrays: Collection[str]) -> Mark:
     """Return a mark restricted to some of the arrays."""
     names = {encode(array) for array in arrays}
     return replace(

@@ -16,7 +16,7 @@ from denoscope.storage import layout_checksums
 from denoscope.storage.array_names import encode
 from denoscope.storage.attribute_schema import MOST_SAMPLES, Attributes, Extent, Lanes, Samples, States
 from denoscope.storage.plan import COMPLETE, FORMAT, FORMAT_VERSION, NONFINITE, ArrayPlan, Plan
-from denoscope.storage.root_file import RootFile
+from denoscope.storage.root_file import Root, RootFile
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.stores.capabilities import each
 from denoscope.storage.zarr.metadata import metadata_of
@@ -52,7 +52,7 @@ class Consolidated:
 
 
 @dataclass(frozen=True)
-class Root:
+class ZarrRoot:
     """The content of the store's own file."""
 
     attributes: Attributes
@@ -93,7 +93,7 @@ class NonfiniteNode:
     shape: tuple[Samples, States]
 
 
-FILE = RootFile(ROOT, "attributes", MARKS, Root, indent=2)
+FILE = RootFile(ROOT, "attributes", MARKS, ZarrRoot, indent=2)
 content, attributes, is_recording, set_attribute = (
     FILE.content, FILE.attributes, FILE.is_recording, FILE.set_attribute,
 )  # fmt: skip
@@ -101,20 +101,21 @@ content, attributes, is_recording, set_attribute = (
 
 def is_laid_out(store: ByteStore) -> bool:
     """Return whether all metadata are there; the store's own file is written last."""
-    return is_recording(store) and "consolidated_metadata" in content(store)
+    root = FILE.read(store)
+    return root.is_recording and "consolidated_metadata" in root.content
 
 
-def is_claimed(store: ByteStore) -> bool:
+def is_claimed(root: Root[ZarrRoot]) -> bool:
     """Return whether a store is identified as a recording and was not laid out yet."""
-    return content(store) == BARE
+    return root.content == BARE
 
 
-def extent(store: ByteStore) -> Extent:
+def extent(root: Root[ZarrRoot]) -> Extent:
     """Return the planned size of a store that is laid out.
 
     Raises: MalformedError if its metadata are damaged, or claim more than a recording may hold.
     """
-    nodes = FILE.checked(store).consolidated_metadata.metadata
+    nodes = root.checked.consolidated_metadata.metadata
     for name, node in nodes.items():
         if node.get("node_type") == "array":
             shape = json_files.check(node, Node, _label(name)).shape

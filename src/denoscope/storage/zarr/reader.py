@@ -9,8 +9,10 @@ from denoscope.storage.flags import flags
 from denoscope.storage.lazy_array import lazy_array
 from denoscope.storage.output_lock import reading
 from denoscope.storage.plan import COMPLETE, NONFINITE
+from denoscope.storage.root_file import Root
 from denoscope.storage.stores.byte_store import ByteStore
-from denoscope.storage.zarr.layout import MARKS, extent
+from denoscope.storage.stores.capabilities import each
+from denoscope.storage.zarr.layout import MARKS, ZarrRoot, extent
 
 if TYPE_CHECKING:
     import xarray
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 FLAGS = {COMPLETE, NONFINITE}
 
 
-def open_dataset(store: ByteStore) -> xarray.Dataset:
-    """Return a store as a lazily read dataset, in which layers have their addresses as names.
+def open_dataset(store: ByteStore, root: Root[ZarrRoot]) -> xarray.Dataset:
+    """Return a store with this root file as a lazily read dataset, in which layers have their addresses as names.
 
     A layer's dimensions have the names that they have in the store: `mid_block.channel`, since sizes differ.
 
@@ -29,12 +31,14 @@ def open_dataset(store: ByteStore) -> xarray.Dataset:
 
     from denoscope.storage.zarr.byte_store_view import zarr_store
 
-    planned = extent(store)
+    planned = extent(root)
     with reading(store):
         stored = xarray.open_zarr(zarr_store(store), chunks=None, zarr_format=3)
         names = decode(map(str, stored.data_vars), stored.attrs["fingerprint"]["layers"])
         # Loaded now, while they are known to match their checksums.
-        coords = {name: array.variable.load() for name, array in stored.coords.items() if name not in FLAGS}
+        names_of_coords = [str(name) for name in stored.coords if name not in FLAGS]
+        loaded = each(store, lambda name: stored.coords[name].variable.load(), names_of_coords)
+        coords = dict(zip(names_of_coords, loaded, strict=True))
         samples = list(map(str, stored["sample"].to_numpy()))
     data = {names[str(name)]: _guarded(store, array.variable) for name, array in stored.data_vars.items()}
     complete, nonfinite = flags(store, MARKS, samples, planned)

@@ -28,8 +28,9 @@ from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan, Plan, as_arra
 from denoscope.storage.replacement import Kind
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.stores.local import LocalStore
-from denoscope.storage.zarr.check import damaged, damaged_layout, flag_chunks
+from denoscope.storage.zarr.check import damaged, flag_chunks
 from denoscope.storage.zarr.layout import (
+    FILE,
     LOCK,
     MARKS,
     ROOT,
@@ -87,7 +88,7 @@ class ZarrWriter:
     @classmethod
     def joined(cls, store: ByteStore, plan: Plan) -> ZarrWriter:
         """Return a writer beside others, which may write the same groups; see `shared_marks.write`."""
-        return cls(store, plan, {}, write_mark=partial(shared_marks.write, damaged))
+        return cls(store, plan, {}, write_mark=partial(shared_marks.write, damaged, plan.extent))
 
     def clean(self) -> None:
         if isinstance(self.store, LocalStore):
@@ -199,10 +200,12 @@ def _is_file(store: ByteStore) -> bool:
 
 def _resume(store: ByteStore, plan: Plan) -> dict[int, Mark]:
     """Remove everything that is unfinished or damaged; return the finished groups."""
-    if not is_intact(store, ROOT, damaged_layout(store)):
+    if not is_intact(store, ROOT, FILE.damaged(store)):
         lay_out(store, plan, attributes(store))
     marks = completion.read(store, MARKS)
-    finished = {group: mark for group, mark in marks.items() if not any(damaged(store, group, mark))}
+    finished = {
+        group: mark for group, mark in marks.items() if not any(damaged(store, group, mark, plan.extent))
+    }
     pending = [group for group in plan.groups if group not in finished]
     if pending:
         _withdraw(store, plan, set(pending))
@@ -259,7 +262,7 @@ KIND = Kind(
     exchanges=True,
     attributes=attributes,
     is_begun=is_laid_out,
-    damaged_layout=damaged_layout,
+    damaged_layout=FILE.damaged,
     begin=_begin,
     resume=_resume,
     own_keys=_own_keys,
