@@ -32,6 +32,15 @@ def test_help_of_a_verb_lists_its_flags(capsys, verb):
         assert f"--{flag}" in out or f"--{flag.replace('_', '-')}" in out
 
 
+@pytest.mark.parametrize("columns", ["1", "39"])
+def test_help_is_complete_on_the_narrowest_terminal(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    with pytest.raises(SystemExit) as caught:
+        main(["record", "--help"])
+    assert not caught.value.code and "--num_steps" in capsys.readouterr().out
+    assert os.environ["COLUMNS"] == columns
+
+
 @pytest.mark.parametrize("line", ["noise --help", "verify -h", "dynamics", "help basins"])
 def test_help_of_a_group_lists_its_verbs_only(capsys, line):
     main(line.split())

@@ -85,7 +85,7 @@ def test_a_strip_goes_from_noise_to_image(tmp_path):
     images.save_strip(staircase(50), tmp_path / "strip.png", count=6, scale=2)
     strip = pixels(tmp_path / "strip.png")
     gap, side = images.GAP, 8
-    labels = 2 * (images.LABEL_PIXELS + gap)
+    labels = images.LABEL_PIXELS + gap
     assert strip.shape == (side + 2 * gap + labels, 6 * (side + gap) + gap)
     strip, below = strip[:-labels], strip[-labels:]
     assert images.strip_labels(images.evenly(51, 6)) == ["x_T", "10", "20", "30", "40", "x_0 (50)"]
@@ -94,6 +94,15 @@ def test_a_strip_goes_from_noise_to_image(tmp_path):
     middles = strip[gap + 4, gap + 4 :: side + gap]
     assert middles.tolist() == [0, 51, 102, 153, 204, 255]
     assert (strip[0] == images.GAP_SHADE).all() and (strip[:, side + gap] == images.GAP_SHADE).all()
+
+
+def test_a_strip_says_below_its_numbers_what_they_are_if_there_is_room(tmp_path):
+    line = images.LABEL_PIXELS + images.GAP
+    for scale, lines in ((4, 1), (8, 2)):
+        images.save_strip(staircase(5), tmp_path / "strip.png", scale=scale)
+        strip = pixels(tmp_path / "strip.png")
+        assert strip.shape[0] == 4 * scale + 2 * images.GAP + lines * line
+        assert all((strip[len(strip) - n * line :][:line] < 128).any() for n in range(1, lines + 1))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -226,10 +226,13 @@ def test_in_inference_mode_the_copies_can_still_be_derived_by(network):
     assert x.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("run", ["sample", "record", "classify", "layers"])
+@pytest.mark.parametrize(
+    "run", ["sample", "record", "classify", "layers", "gradient", "expansion", "spectrum"]
+)
 def test_autocast_of_the_caller_changes_nothing(tiny, run):
     """A half of the digits would be lost, and what is stored would name a precision that was not used."""
     x = ds.noise.random(2, tiny.shape, seed=1)
+    small, small_x = ds.load(Noisy(), scheduler="ddim", shape=SHAPE), ds.noise.random(1, SHAPE, seed=1)
     measure = {
         "sample": lambda: ds.sample(tiny, x, steps=2),
         "record": lambda: torch.tensor(ds.record(tiny, x, steps=2, layers=["conv_in"])["conv_in"].to_numpy()),
@@ -239,6 +242,9 @@ def test_autocast_of_the_caller_changes_nothing(tiny, run):
         "layers": lambda: [
             layer.dtype for layer in ds.load(tiny.network, scheduler=tiny.scheduler, device="cpu").layers()
         ],
+        "gradient": lambda: ds.gradient(small, small_x, lambda x_0: x_0.square().sum(), steps=2),
+        "expansion": lambda: torch.tensor(ds.dynamics.local_expansion(small, small_x, 2, steps=2).rates),
+        "spectrum": lambda: torch.tensor(ds.dynamics.full_spectrum(small, small_x, steps=2).exponents),
     }[run]
     expected = measure()
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -10,8 +10,9 @@ import io
 import itertools
 import os
 import re
+import shutil
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 from denoscope.cli.messages import Verbosity
@@ -22,6 +23,8 @@ from denoscope.foundation.errors import UserError
 
 MOST_SHOWN, SHOWN = 200, 40
 """Up to how many characters messages repeat a word, and how many of a longer one."""
+NARROWEST = 40
+"""Columns of the narrowest terminal that help is made for; with a few, tyro never ends."""
 T = typing.TypeVar("T")
 Field: typing.TypeAlias = "dataclasses.Field[Any]"
 
@@ -43,7 +46,7 @@ def parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str
     _check_lists(verb, arguments)
     printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(printed):
+        with contextlib.redirect_stderr(printed), _wide_enough():
             return tyro.cli(
                 _flags(verb, settings),
                 args=[_with_home(word) for word in arguments],
@@ -57,6 +60,22 @@ def parse(verb: Verb, arguments: Sequence[str], settings: Settings, program: str
             problem = _unframed(printed.getvalue())
             raise UserError(f"{_explained(verb, arguments, problem)} (see {program} --help)") from None
         raise
+
+
+@contextlib.contextmanager
+def _wide_enough() -> Iterator[None]:
+    """Let a terminal count as at least `NARROWEST` columns wide while the block runs."""
+    if shutil.get_terminal_size().columns >= NARROWEST:
+        yield
+        return
+    given = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(NARROWEST)
+    try:
+        yield
+    finally:
+        del os.environ["COLUMNS"]
+        if given is not None:
+            os.environ["COLUMNS"] = given
 
 
 def _with_home(word: str) -> str:

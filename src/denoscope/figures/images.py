@@ -133,15 +133,16 @@ def _labelled(picture: Image.Image, labels: Sequence[str], pitch: int) -> Image.
         font = ImageFont.load_default(size)
         if max(font.getlength(label) for label in labels) <= pitch:
             break
-    sheet = Image.new(picture.mode, (picture.width, picture.height + 2 * LABEL_PIXELS + 2 * GAP), "white")
+    title = ImageFont.load_default(LABEL_PIXELS)
+    lines = 2 if title.getlength(STRIP_TITLE) <= picture.width else 1
+    sheet = Image.new(picture.mode, (picture.width, picture.height + lines * (LABEL_PIXELS + GAP)), "white")
     sheet.paste(picture)
     for number, label in enumerate(labels):
         place = GAP / 2 + (number + 0.5) * pitch, picture.height + LABEL_PIXELS
         ImageDraw.Draw(sheet).text(place, label, fill="black", font=font, anchor="ms")
-    font = ImageFont.load_default(LABEL_PIXELS)
-    if font.getlength(STRIP_TITLE) <= picture.width:
+    if lines == 2:
         place = picture.width / 2, sheet.height - GAP
-        ImageDraw.Draw(sheet).text(place, STRIP_TITLE, fill="black", font=font, anchor="mb")
+        ImageDraw.Draw(sheet).text(place, STRIP_TITLE, fill="black", font=title, anchor="mb")
     return sheet
 
 

@@ -12,6 +12,7 @@ import torch
 
 from denoscope.foundation import random_streams
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import describe
 from denoscope.interventions import operands
 from denoscope.interventions.network_call import LayerCall, NetworkCall
 from denoscope.interventions.rows import drawn_like, each_row, laid_out_as
@@ -56,6 +57,15 @@ class Kind(Operation):
         """Whether the kind takes a value."""
 
     @classmethod
+    def check(cls, value: Any, where: str) -> None:
+        """Refuse a value that the kind does not take; files are read when the network is known.
+
+        Raises: UserError beginning with `where`, the intervention.
+        """
+        if not cls.takes(value):
+            raise UserError(f"{where}: the value is {describe(value)}; allowed: {cls.allowed}")
+
+    @classmethod
     @abstractmethod
     def at(cls, site: Site, value: Any, source: Source) -> Self:
         """The operation at a site.
@@ -80,6 +90,12 @@ class Numeric(Kind):
     def takes(value: Any) -> bool:
         is_numeric = isinstance(value, int | float | list | torch.Tensor) and not isinstance(value, bool)
         return is_numeric or operands.is_path(value)
+
+    @classmethod
+    def check(cls, value: Any, where: str) -> None:
+        super().check(value, where)
+        if not operands.is_path(value):
+            operands.load(value, where, masks=cls.masks)
 
     @classmethod
     def at(cls, site: Site, value: Any, source: Source) -> Self:  # noqa: ARG003

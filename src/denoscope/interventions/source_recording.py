@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,9 +28,6 @@ class SourceRecording:
     """A recording whose states go into a run of the same model with the same steps."""
 
     def __init__(self, path: Place):
-        # Unlike Path.exists, os.path.exists raises no error if a name is too long.
-        if isinstance(path, Path) and not os.path.exists(path):
-            raise UserError(f"{path}: there is no such recording; {formats.MADE_BY}")
         self.path = path
         self.dataset = formats.open_dataset(store_at(path))
         self.samples = [str(name) for name in self.dataset["sample"].to_numpy()]

@@ -17,7 +17,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.interventions import operands
-from denoscope.interventions.operations import KINDS, Call, Function, Kind, Numeric, qualified_name
+from denoscope.interventions.operations import KINDS, Call, Function, Kind, qualified_name
 from denoscope.interventions.site import Scope
 
 Do = Literal["set", "add", "scale", "ablate", "swap", "project_out", "noise"]
@@ -86,10 +86,7 @@ class Intervention:
                 f"'do' of an intervention is {describe(self.do)}{hint}; allowed: "
                 f"{', '.join(get_args(Do))} or a function"
             )
-        if not self.kind.takes(self.value):
-            raise UserError(f"{self}: the value is {describe(self.value)}; allowed: {self.kind.allowed}")
-        if issubclass(self.kind, Numeric) and not operands.is_path(self.value):
-            operands.load(self.value, str(self), masks=self.kind.masks)
+        self.kind.check(self.value, str(self))
         if self.source is not None and self.do != "swap":
             raise UserError(
                 f"{self}: source is {describe(self.source)}, but only swap has a source; leave it out"

@@ -29,6 +29,7 @@ from denoscope.models.families import (
     known_family,
     precisions_of,
 )
+from denoscope.models.running import outside_inference_mode
 from denoscope.models.sources import LoadCall, ModelFiles, absolute
 
 LOGGER = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ DTYPES = "float16, bfloat16, float32, float64"
 
 
 @arguments_checked
-@torch.inference_mode(False)  # in which weights would have no derivatives
+@outside_inference_mode
 def load(
     source: Any,
     *,
@@ -100,24 +101,12 @@ def load(
         run_device=None if owned else place,
         run_dtype=None if owned else precision,
         owned=owned,
-        loaded_by=_call(source, shape, precision, device, clip_sample, variant, config) if owned else None,
+        loaded_by=LoadCall(absolute(source), shape, precision, device, clip_sample, variant, config)
+        if owned
+        else None,
     )
     LOGGER.debug("loaded %r", denoiser)
     return denoiser
-
-
-def _call(
-    source: Any,
-    shape: Shape | None,
-    dtype: torch.dtype | None,
-    device: str,
-    clip_sample: bool | None,
-    variant: str | None,
-    config: ModelConfig | None,
-) -> LoadCall:
-    """The call of `load` that another process repeats. A bundled name comes before a folder of that name."""
-    name = source if source in bundled.names() else absolute(os.fspath(source))
-    return LoadCall(name, shape, dtype, device, clip_sample, variant, config)
 
 
 def load_again(call: LoadCall, scheduler: Any, *, device: str | None = None) -> Denoiser:
@@ -126,16 +115,7 @@ def load_again(call: LoadCall, scheduler: Any, *, device: str | None = None) -> 
     Args:
         device: instead of that of the call.
     """
-    return load(
-        call.source,
-        scheduler=scheduler,
-        shape=call.shape,
-        dtype=call.dtype,
-        device=device or call.device,
-        clip_sample=call.clip_sample,
-        variant=call.variant,
-        config=call.config,
-    )
+    return load(**vars(call) | {"scheduler": scheduler, "device": device or call.device})
 
 
 def shape_of(source: str) -> Shape:

@@ -15,6 +15,9 @@ from denoscope.models.families import dtype_of
 AUTOCAST = ("cpu", "cuda")
 """The kinds of devices on which a caller's autocast would change the precision."""
 
+outside_inference_mode = torch.inference_mode(False)
+"""Decorates functions that take derivatives, or make weights for them: what a caller's inference mode computes has none."""
+
 
 class Running:
     """A context in which a network computes: in eval mode, frozen, on one device and in one precision.

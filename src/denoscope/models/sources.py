@@ -48,9 +48,11 @@ class LoadCall:
     config: ModelConfig | None
 
 
-def absolute(name: str) -> str:
-    """The name of a model; a folder or file as an absolute path, which is valid in every working directory."""
-    return os.path.abspath(name) if os.path.exists(name) else name
+def absolute(name: str | os.PathLike[str]) -> str:
+    """The name of a model that is valid in every working directory: a folder or file as an absolute path."""
+    name = os.fspath(name)
+    # A bundled name comes before a folder of that name.
+    return os.path.abspath(name) if name not in bundled.names() and os.path.exists(name) else name
 
 
 def find(name: str, *, argument: str = "source") -> ModelFiles:

@@ -24,6 +24,7 @@ from denoscope.interventions.spec import Intervention
 from denoscope.models import matmul_precision
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser, check_differentiable
+from denoscope.models.running import outside_inference_mode
 from denoscope.noise.coercion import NoiseLike
 from denoscope.sampling.loop import NAMES_NEEDED, as_interventions, states_and_names, steps_of
 from denoscope.sampling.settings import Loop, NoiseKind, SamplerDtype
@@ -34,7 +35,7 @@ X_T = "x_T"
 
 @accepts_num_steps
 @arguments_checked
-@torch.inference_mode(False)  # in which derivatives would be 0
+@outside_inference_mode
 def gradient(
     denoiser: Denoiser,
     x_T: NoiseLike,

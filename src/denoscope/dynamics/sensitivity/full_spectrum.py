@@ -28,6 +28,7 @@ from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, check_differentiable
+from denoscope.models.running import outside_inference_mode
 from denoscope.noise.coercion import StateLike
 from denoscope.sampling.settings import Loop, NoiseKind
 
@@ -40,7 +41,7 @@ ROUNDING = 1e-6
 
 @accepts_num_steps
 @arguments_checked
-@torch.inference_mode(False)  # in which derivatives would be 0
+@outside_inference_mode
 def full_spectrum(
     denoiser: Denoiser,
     x_T: StateLike,

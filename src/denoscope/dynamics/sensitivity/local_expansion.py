@@ -33,6 +33,7 @@ from denoscope.foundation.progress import Progress
 from denoscope.foundation.validation import parse_integer
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
+from denoscope.models.running import outside_inference_mode
 from denoscope.noise.coercion import StateLike
 from denoscope.sampling.settings import Loop, NoiseKind
 
@@ -54,7 +55,7 @@ class LocalExpansion(Result):
 
 @accepts_num_steps
 @arguments_checked
-@torch.inference_mode(False)  # in which derivatives would be 0
+@outside_inference_mode
 def local_expansion(
     denoiser: Denoiser,
     x_T: StateLike,

@@ -27,6 +27,7 @@ from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_integer
 from denoscope.models.conditioning import NOTHING, Condition, of_first
 from denoscope.models.denoiser import Denoiser
+from denoscope.models.running import outside_inference_mode
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.plane_grid import PlaneGrid
 from denoscope.sampling.settings import Loop
@@ -39,7 +40,7 @@ DIRECTIONS = 2
 
 @accepts_num_steps
 @arguments_checked
-@torch.inference_mode(False)  # in which derivatives would be 0
+@outside_inference_mode
 def plane_growth(
     denoiser: Denoiser,
     plane: NoiseSet,

@@ -32,6 +32,7 @@ from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_integer, parse_real
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser, check_differentiable
+from denoscope.models.running import outside_inference_mode
 from denoscope.noise.coercion import StateLike
 from denoscope.sampling.settings import Loop, NoiseKind
 
@@ -73,7 +74,7 @@ class Spectrum(Result):
 
 @accepts_num_steps
 @arguments_checked
-@torch.inference_mode(False)  # in which derivatives would be 0
+@outside_inference_mode
 def spectrum(
     denoiser: Denoiser,
     x_T: StateLike,
