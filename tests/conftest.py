@@ -281,7 +281,7 @@ def s3(s3_server, monkeypatch):
     return s3_server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _local_workers():
     from denoscope.cli.from_settings import IMPORTED
     from denoscope.cluster.connection import connected
@@ -292,8 +292,13 @@ def _local_workers():
 
 @pytest.fixture
 def workers(_local_workers):
-    """A client of two worker processes on this machine, as `--cluster local:2` starts them."""
-    _local_workers.wait_for_workers(2)  # an earlier test may have killed some, which are replaced
+    """A client of two worker processes on this machine, as `--cluster local:2` starts them.
+
+    They hold many files open, so they end with the module.
+    """
+    _local_workers.wait_for_workers(
+        2, timeout=300
+    )  # an earlier test may have killed some, which are replaced
     return _local_workers
 
 

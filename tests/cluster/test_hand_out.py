@@ -1,13 +1,17 @@
 """Units on real worker processes: those that die, hang and fail."""
 
 import itertools
+import re
 
 import psutil
 import pytest
-from cluster_recipes import Told, Unloadable
+from cluster_recipes import Deadly, Early, Told, Unloadable, Varying
 
 import denoscope as ds
-from denoscope.cluster.crew import accepted, check_workers, crew
+from denoscope.cli.from_settings import IMPORTED
+from denoscope.cluster import worker
+from denoscope.cluster.connection import connected
+from denoscope.cluster.crew import accepted, addresses, check_workers, crew
 from denoscope.cluster.hand_out import HandOut, Rules
 from denoscope.cluster.unit import Done, Unit
 
@@ -34,6 +38,8 @@ def test_every_unit_is_done_once_and_its_pieces_are_counted(workers, tmp_path):
     contents = [("double", number) for number in range(20)]
     assert handed_out(workers, tmp_path, *contents, progress=pieces.append) == doubled(range(20))
     assert sum(pieces) == 20
+    done = (tmp_path / "done").read_text().split()
+    assert sorted(map(int, done)) == list(range(20))
 
 
 def test_a_unit_that_raises_is_set_aside_with_its_error_and_the_rest_completes(workers, tmp_path):
@@ -67,6 +73,51 @@ def test_a_unit_that_hangs_loses_its_worker_and_is_done_again(workers, tmp_path)
     assert found == {7: 14}
 
 
+def test_a_worker_that_leaves_on_purpose_is_not_counted(workers, tmp_path):
+    contents = [("leave once" if number == 2 else "double", number) for number in range(4)]
+    assert handed_out(workers, tmp_path, *contents, rules=Rules(deaths=0)) == doubled(range(4))
+
+
+def test_a_unit_whose_worker_dies_before_it_begins_is_set_aside(workers, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers.cluster.scheduler, "allowed_failures", 0)
+    found = handed_out(workers, tmp_path, (Deadly(), 0), rules=Rules(deaths=1))
+    assert re.search(r"it was begun 2 times, .* worker tcp\S+ died", found[0])
+
+
+@pytest.fixture
+def own_worker():
+    """A client of a worker process that this test may lose."""
+    with connected("local:1", preload=IMPORTED) as client:
+        yield client
+
+
+@pytest.mark.parametrize("kind", [Early, Varying])
+def test_a_late_worker_that_cannot_take_part_leaves_and_its_units_are_done_elsewhere(
+    own_worker, tmp_path, caplog, kind
+):
+    units = [Unit(f"unit {number}", ("double", number)) for number in range(8)]
+    with crew(own_worker, kind(tmp_path)) as crew_of_run:
+        compared = crew_of_run.descriptions()
+        (tmp_path / "late").touch()
+        own_worker.cluster.scale(2)
+        own_worker.wait_for_workers(2)
+        outcomes = list(HandOut(crew_of_run, units, compared.values()).outcomes())
+        assert set(addresses(own_worker)) == set(compared)
+    assert {outcome.unit.content[1]: outcome.result for outcome in outcomes} == doubled(range(8))
+    assert kind.late in caplog.text
+
+
+def test_a_run_ends_where_the_only_worker_is_unfit(own_worker, tmp_path):
+    clock = map(float, itertools.count(0, 20)).__next__
+    with crew(own_worker, Early(tmp_path)) as crew_of_run:
+        compared = crew_of_run.descriptions()
+        (tmp_path / "late").touch()
+        own_worker.restart_workers(list(compared))
+        handing = HandOut(crew_of_run, [Unit("unit", ("double", 1))], compared.values(), clock=clock)
+        with pytest.raises(ds.UserError, match=r"no worker is left: worker tcp\S+ came late"):
+            list(handing.outcomes())
+
+
 def test_a_run_ends_where_units_fail_one_after_the_other(workers, tmp_path):
     with pytest.raises(
         ds.UserError, match=r"3 units in a row failed, the last with: ValueError: . is refused"
@@ -85,7 +136,7 @@ def test_no_unit_is_handed_out_after_a_stop(workers, tmp_path):
 
 
 def test_workers_that_differ_are_refused_unless_they_may(workers, tmp_path):
-    with crew(workers, Told(tmp_path, {"device": "pid"})) as crew_of_run:
+    with crew(workers, Varying(tmp_path)) as crew_of_run:
         found = crew_of_run.descriptions()
     with pytest.raises(ds.UserError, match=r"workers tcp.* and tcp.* differ \(device: \d+ → \d+\)"):
         accepted(found, allow_different_devices=False)
@@ -101,13 +152,17 @@ def test_a_worker_that_cannot_prepare_the_run_is_named_with_its_error(workers):
         crew_of_run.descriptions()
 
 
-def test_workers_have_the_versions_of_this_process(workers):
-    assert len(check_workers(workers)) == 2
+def test_workers_must_have_the_versions_of_this_process(workers, monkeypatch):
+    check_workers(workers)
+    monkeypatch.setattr(worker, "_version", lambda _library: "0")
+    with pytest.raises(ds.UserError, match=r"worker tcp\S+ has other versions .*torch: 0 → "):
+        check_workers(workers)
 
 
 def test_nothing_listens_beyond_this_machine(workers):
     check_workers(workers)
     own = psutil.Process()
-    for process in [own, *own.children(recursive=True)]:
-        listening = {item.laddr.ip for item in process.net_connections() if item.status == psutil.CONN_LISTEN}
-        assert listening <= {"127.0.0.1"}
+    connections = [
+        item for process in [own, *own.children(recursive=True)] for item in process.net_connections()
+    ]
+    assert {item.laddr.ip for item in connections if item.status == psutil.CONN_LISTEN} == {"127.0.0.1"}

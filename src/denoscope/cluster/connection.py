@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 CONNECT_SECONDS = 10
 WORKER_SECONDS = 30
-"""How long the first worker of a running scheduler is waited for; jobs in a queue are waited for without limit."""
+"""How long a worker of a running scheduler is waited for; the first job in a queue is waited for without limit."""
 LOOPBACK = "127.0.0.1"
 LOGGERS = ("distributed", "tornado", "asyncio", "dask_jobqueue")
 """The loggers of Dask, whose lines about workers that come and go are repeated by messages of denoscope."""
@@ -134,11 +134,14 @@ def _options(source: Jobs) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise UserError(f"{flag}, which holds no options by name")
     options = dict(content)
-    if not isinstance(options.get("workers"), int) or options["workers"] < 1:
+    count, of_scheduler = options.get("workers"), options.get("scheduler_options") or {}
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise UserError(f"{source.file}: workers is {count!r}; allowed: an integer of at least 1")
+    if not isinstance(of_scheduler, dict):
         raise UserError(
-            f"{source.file}: workers is {options.get('workers')!r}; allowed: a number of at least 1"
+            f"{source.file}: scheduler_options is {of_scheduler!r}; allowed: options by name, such as host: 10.0.0.1"
         )
-    if not (options.get("interface") or options.get("scheduler_options", {}).get("host")):
+    if not (options.get("interface") or of_scheduler.get("host")):
         raise UserError(
             f"{source.file} names no network; allowed: interface: lo for this machine alone, or the interface of the "
             "cluster's own network, such as ib0: whoever reaches the port of a scheduler can run programs in your name"

@@ -20,9 +20,8 @@ from denoscope.foundation.json_values import differences
 from denoscope.foundation.spelling import spelled
 
 LOGGER = logging.getLogger(__name__)
-FIRST_WORKER_SECONDS = 30
-"""How long a scheduler that has no worker is waited for; jobs in a queue are waited for without limit."""
 POLL_SECONDS = 0.5
+"""How often it is checked that those who are waited for are still there."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +98,10 @@ def addresses(client: Client) -> list[str]:
     return sorted(client.nthreads())
 
 
-def check_workers(client: Client) -> dict[str, dict[str, Any]]:
-    """What each worker is, by its address; see `worker.view`.
+def check_workers(client: Client) -> None:
+    """Check that there are workers which run this process's versions and do one task at a time.
 
-    Raises: UserError if there are none, one has other versions than this process, or one does several tasks at once.
+    Raises: UserError naming a worker that does not.
     """
     threads = client.nthreads()
     if several := next((address for address, count in threads.items() if count > 1), None):
@@ -110,24 +109,23 @@ def check_workers(client: Client) -> dict[str, dict[str, Any]]:
             f"worker {several} does {threads[several]} tasks at once; allowed: one, as with "
             f"dask worker --nthreads 1 (its PyTorch may use more threads: {spelled('threads')})"
         )
-    own = worker.view()["versions"]
+    own = worker.versions()
     try:
-        views = client.run(worker.view)
-        scheduler = client.run_on_scheduler(worker.view)
+        found = client.run(worker.versions)
+        scheduler = client.run_on_scheduler(worker.versions)
     except Exception as error:
         raise UserError(
             f"the workers or their scheduler cannot run denoscope: {first_line(error)}; start them in the "
             "environment of this process"
         ) from error
-    if not views:
+    if not found:
         raise UserError(f"{spelled('cluster')}: there are no workers; start some with dask worker")
-    for name, seen in {**views, "the scheduler": scheduler}.items():
-        if differing := differences(own, seen["versions"]):
+    for name, seen in {**found, "the scheduler": scheduler}.items():
+        if differing := differences(own, seen):
             place = name if name == "the scheduler" else f"worker {name}"
             raise UserError(
                 f"{place} has other versions than this process ({'; '.join(differing)}); start it in the same environment"
             )
-    return views
 
 
 def accepted(

@@ -13,14 +13,16 @@ from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
 from denoscope.cluster import worker
-from denoscope.cluster.crew import Crew
+from denoscope.cluster.connection import WORKER_SECONDS
+from denoscope.cluster.crew import POLL_SECONDS, Crew
 from denoscope.cluster.unit import Done, Outcome, SetAside, Unit
-from denoscope.cluster.worker import WorkerDiffersError, topic_of
+from denoscope.cluster.worker import WorkerDiffersError, WorkerUnfitError, topic_of
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.spelling import spelled
 
 LOGGER = logging.getLogger(__name__)
-POLL_SECONDS = 0.5
+KILL_SECONDS = 60
+"""How long the end of a hanging worker is waited for, after which Dask only forgets the worker."""
 AHEAD = 2
 """Units that are handed out at once, for each worker: one that it does, and one that waits there."""
 
@@ -90,18 +92,20 @@ class HandOut:
         self._killed: set[str] = set()
         """Workers that are killed because a unit hangs; their death is counted already."""
         self._leaving: set[str] = set()
+        self._unfit = ""
+        """What was wrong with the worker that was retired last."""
         self._exhausted = False
         self._failures = 0
-        self._room, self._counted = 0, float("-inf")
+        self._room, self._counted, self._staffed = 0, float("-inf"), clock()
 
     def outcomes(self) -> Iterator[Outcome]:
         """What becomes of each unit, as it happens. Units that were not handed out when the run stops are left out.
 
-        Raises: UserError if the scheduler is gone, or too many units fail in a row.
+        Raises: UserError if the scheduler is gone, too many units fail in a row, or only unfit workers came.
         """
         topic = topic_of(self._run)
         self._client.subscribe_topic(topic, lambda event: self._inbox.put(("report", event[1])))
-        self._client.subscribe_topic("all", self._note_removal)
+        self._client.subscribe_topic("all", self._note_workers)
         try:
             while self._fill():
                 for outcome in self._next():
@@ -121,7 +125,7 @@ class HandOut:
     def _fill(self) -> bool:
         """Hand out units while there is room; returns whether any are on their way."""
         if self._clock() - self._counted > 1.0:
-            self._room, self._counted = AHEAD * max(1, len(self._client.nthreads())), self._clock()
+            self._count_workers()
         while not self._exhausted and not self._stopping() and len(self._flights) < self._room:
             unit = next(self._units, None)
             if unit is None:
@@ -129,6 +133,18 @@ class HandOut:
                 break
             self._submit(_Flight(unit, ""))
         return bool(self._flights)
+
+    def _count_workers(self) -> None:
+        """Make room for units on the workers that are there now."""
+        count, self._counted = len(self._client.nthreads()), self._clock()
+        self._room = AHEAD * max(1, count)
+        if count or not self._unfit:
+            self._staffed = self._counted
+        elif self._counted - self._staffed > WORKER_SECONDS:
+            raise UserError(
+                f"no worker is left: {self._unfit}. Finished samples are stored: continue with "
+                f"{spelled('resume', True)}"
+            )
 
     def _submit(self, flight: _Flight) -> None:
         flight.submissions += 1
@@ -154,14 +170,18 @@ class HandOut:
             yield from self._hear(news)
         elif kind == "removed":
             yield from self._removed(*news)
+        elif kind == "added":
+            self._forget(news)
         elif news in self._flights:
             yield from self._ended(self._flights[news])
         yield from self._end_silent()
 
-    def _note_removal(self, event: tuple[float, Any]) -> None:
+    def _note_workers(self, event: tuple[float, Any]) -> None:
         news = event[1]
         if news.get("action") == "remove-worker":
             self._inbox.put(("removed", (news["worker"], bool(news.get("expected")))))
+        elif news.get("action") == "add-worker":
+            self._inbox.put(("added", news["worker"]))
 
     def _hear(self, report: dict[str, Any]) -> Iterator[Outcome]:
         if report["event"] == "leaving":
@@ -183,12 +203,18 @@ class HandOut:
             self._progress(finished - flight.finished)
             flight.finished = finished
 
+    def _forget(self, address: str) -> None:
+        """Forget what was noted about an address: its worker is gone, and a new one may get it."""
+        self._killed.discard(address)
+        self._leaving.discard(address)
+
     def _removed(self, address: str, expected: bool) -> Iterator[Outcome]:
         """A worker is gone; blame the unit that it did, unless it left on purpose."""
-        on_purpose = expected or address in self._leaving
+        excused = expected or address in self._leaving or address in self._killed
+        self._forget(address)
         for flight in [flight for flight in self._flights.values() if flight.worker == address]:
             flight.worker, flight.explained = "", True
-            if address in self._killed or on_purpose:
+            if excused:
                 LOGGER.info("worker %s has left; %s is done elsewhere", address, flight.unit.name)
                 continue
             yield from self._blame(flight, f"worker {address} died")
@@ -221,7 +247,7 @@ class HandOut:
         self._client.sync(
             scheduler.restart_workers,
             workers=[address],
-            timeout=10,
+            timeout=KILL_SECONDS,
             wait_for_workers=False,
             on_error="return",
             stimulus_id=f"denoscope-{self._run}",
@@ -238,30 +264,35 @@ class HandOut:
             self._drop(flight)
             self._submit(flight)
             return
-        error = future.exception()
+        error, address = future.exception(), flight.worker
         self._drop(flight)
-        if isinstance(error, WorkerDiffersError):
-            self._retire(flight, error)
+        if isinstance(error, WorkerUnfitError):
+            self._retire(address, error)
             self._submit(flight)
         elif isinstance(error, KilledWorker):
             yield from self._killed_by_dask(flight, error)
         else:
-            yield SetAside(flight.unit, f"{type(error).__name__}: {first_line(error)}")
+            yield SetAside(flight.unit, f"{type(error).__name__}: {first_line(error)}", error)
 
     def _killed_by_dask(self, flight: _Flight, error: KilledWorker) -> Iterator[Outcome]:
-        """Dask has given a unit up, by its own count of deaths: it also blames units that only waited on the worker."""
+        """Dask has given a unit up by its own count of deaths. Dask also blames units that only waited on the worker."""
         if not flight.explained:  # the workers died before they could report that the unit had begun
             yield from self._blame(flight, f"worker {error.last_worker.address} died")
         if flight.deaths <= self._rules.deaths:
             self._submit(flight)
 
-    def _retire(self, flight: _Flight, error: WorkerDiffersError) -> None:
-        address = flight.worker
-        LOGGER.warning("worker %s came late and differs from the others; it gets no units", address)
-        LOGGER.debug("its description: %s", error)
-        if address:
-            self._leaving.add(address)
-            self._client.retire_workers([address])
+    def _retire(self, address: str, error: WorkerUnfitError) -> None:
+        """Have a worker leave that came late and cannot take part, unless it is gone or leaving already."""
+        if not address or address in self._leaving:
+            return
+        differs = isinstance(error, WorkerDiffersError)
+        what = "differs from the others" if differs else f"cannot prepare the run: {first_line(error)}"
+        self._unfit = f"worker {address} came late and {what}"
+        LOGGER.warning("%s; it gets no units", self._unfit)
+        if differs:
+            LOGGER.debug("its description: %s", error)
+        self._leaving.add(address)
+        self._client.retire_workers([address])
 
     def _drop(self, flight: _Flight) -> None:
         self._flights.pop(flight.key, None)

@@ -28,10 +28,14 @@ class Done:
 
 @dataclass(frozen=True)
 class SetAside:
-    """A unit that is given up, and why."""
+    """A unit that is given up, and why.
+
+    `cause` is the exception that the unit raised, or None if its workers died.
+    """
 
     unit: Unit
     error: str
+    cause: BaseException | None = None
 
 
 Outcome = Done | SetAside

@@ -12,7 +12,6 @@ import os
 import pickle
 import platform
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +20,8 @@ from typing import Any, Protocol
 
 from distributed import Worker, WorkerPlugin, get_worker
 from distributed.utils import sync
+
+from denoscope.foundation.errors import first_line
 
 LIBRARIES = ("denoscope", "torch", "diffusers", "numpy", "zarr", "dask", "distributed")
 """The libraries whose versions must be the same everywhere."""
@@ -48,8 +49,12 @@ class Recipe(Protocol):
     def prepare(self) -> Prepared: ...
 
 
-class WorkerDiffersError(Exception):
-    """A worker that came late computes in another way than those that were compared; it has the worker's description."""
+class WorkerUnfitError(Exception):
+    """A worker cannot prepare the run; says why."""
+
+
+class WorkerDiffersError(WorkerUnfitError):
+    """A worker that came late computes differently from the compared workers; carries its description."""
 
 
 @dataclass
@@ -70,8 +75,7 @@ class HoldRun(WorkerPlugin):
     def __init__(self, run: str, recipe: bytes):
         self.run, self.recipe, self.name = run, recipe, topic_of(run)
 
-    def setup(self, worker: Worker) -> None:
-        self.worker = worker
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002
         _HELD[self.run] = _Held(self.recipe)
         ignore_interrupts()
 
@@ -93,16 +97,11 @@ def ignore_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def view() -> dict[str, Any]:
-    """What this process is: where it runs, and its versions."""
+def versions() -> dict[str, str]:
+    """The versions in this process on which results and pickled objects depend."""
     return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "versions": {
-            "python": ".".join(platform.python_version_tuple()[:2]),
-            **{name: _version(name) for name in LIBRARIES},
-        },
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        **{name: _version(name) for name in LIBRARIES},
     }
 
 
@@ -132,7 +131,9 @@ def do(run: str, unit: str, content: Any, accepted: tuple[str, ...]) -> None:
     Args:
         accepted: the digests of the descriptions that were compared before the first unit.
 
-    Raises: WorkerDiffersError if this worker's is none of them.
+    Raises:
+        WorkerDiffersError: if this worker's is none of them.
+        WorkerUnfitError: if this worker came late and cannot prepare the run.
     """
     report = _Reports(run, unit)
     report.begin()
@@ -147,8 +148,11 @@ def _prepared(run: str) -> Prepared:
     held = _HELD[run]
     with held.lock:
         if held.prepared is None:
-            recipe: Recipe = pickle.loads(held.recipe)
-            held.prepared = recipe.prepare()
+            try:
+                recipe: Recipe = pickle.loads(held.recipe)
+                held.prepared = recipe.prepare()
+            except Exception as error:  # whatever loading a model raises
+                raise WorkerUnfitError(first_line(error)) from error
         return held.prepared
 
 
