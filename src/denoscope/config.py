@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from denoscope.cluster.source import ALLOWED as SOURCES
 from denoscope.cluster.source import is_source
 from denoscope.foundation.checked import Checked, Rule, at_least, option
 from denoscope.foundation.errors import UserError
@@ -69,7 +70,7 @@ DEVICE: Rule = (
     "auto, cpu, cuda or cuda:N",
     lambda value: re.fullmatch(r"auto|cpu|cuda(:\d+)?", value) is not None,
 )
-CLUSTER: Rule = ("local, local:N, tcp://HOST:PORT, tls://HOST:PORT or slurm:FILE.yaml", is_source)
+CLUSTER: Rule = SOURCES, is_source
 COLORS: Rule = (
     "ten colours, each written #rrggbb",
     lambda values: len(values) == 10 and all(re.fullmatch(r"#[0-9a-fA-F]{6}", value) for value in values),
@@ -106,7 +107,7 @@ class SystemConfig(Checked):
     )
     cluster: str | None = option(
         None,
-        "Workers that share the work: local, local:N, tcp://HOST:PORT, tls://HOST:PORT, slurm:FILE.yaml.",
+        f"Workers that share the work: {SOURCES}.",
         CLUSTER,
     )
     allow_different_devices: bool = option(

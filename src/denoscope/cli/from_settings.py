@@ -42,13 +42,14 @@ def load(settings: Settings) -> Denoiser:
 @contextmanager
 def workers_of(settings: Settings) -> Iterator[Client | None]:
     """The workers that the settings name, while the block runs; None if this process does the work."""
-    system = settings.system
-    if system.cluster is None:
+    if settings.system.cluster is None:
         yield None
         return
+    import torch
+
     from denoscope.cluster.connection import connected
 
-    with connected(system.cluster, threads=system.threads or 1, preload=IMPORTED) as client:
+    with connected(settings.system.cluster, threads=torch.get_num_threads(), preload=IMPORTED) as client:
         yield client
 
 

@@ -31,7 +31,7 @@ from denoscope.noise.folder_noise import FolderNoise
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording.inputs import RunInputs
 from denoscope.recording.job import Job, inputs_of
-from denoscope.recording.loop_run import LoopRun
+from denoscope.recording.loop_run import LoopRun, NonfiniteError
 from denoscope.recording.opening import open
 from denoscope.recording.planning import selection_of
 from denoscope.recording.progress import NoProgress, RecordingProgress
@@ -62,43 +62,24 @@ class ClusterRun:
             UserError: before any work, if a worker is missing something or would compute in another way.
             UnfinishedError: at the end, if some groups were set aside.
         """
-        recipe = self._recipe()
         out = self.job.out
         assert isinstance(out, Path)
         check_workers(self.client)
         check_store(self.client, out)
-        with crew(self.client, recipe) as workers:
+        with crew(self.client, self._recipe()) as workers:
             descriptions, job = self._compared(workers)
             store = store_of(out, job.plan.format)
             with (
                 FORMATS[job.plan.format].writer.opened(store, job.plan, job.existing) as writer,
                 job.reported(writer, self.progress) as (pending, nonfinite),
             ):
-                self._hand_out(HandedOut(job, writer, pending), workers, descriptions, nonfinite)
+                groups = PendingGroups(out.name, job.plan, writer, pending)
+                self._hand_out(groups, workers, descriptions, nonfinite)
         return open(out)
 
     def _recipe(self) -> RecordingRecipe:
         job, inputs = self.job, self.job.inputs
-        if job.out is None:
-            raise UserError(
-                f"{spelled('cluster')} needs an output ({spelled('out')}): workers write into a store, and no states "
-                "travel between processes"
-            )
-        if not isinstance(job.out, Path):
-            raise UserError(
-                f"{spelled('out')} is {job.out}; allowed with {spelled('cluster')}: a store or a folder on a disk that all "
-                "workers see"
-            )
-        if inputs.denoiser.loaded_by is None:
-            raise UserError(
-                f"{inputs.denoiser.name} was built in Python, and workers load a model by its name; save it in a "
-                f"folder (save_pretrained) and load that: ds.load(folder), or leave out {spelled('cluster')}"
-            )
-        if job.options.fast:
-            raise UserError(
-                f"{spelled('fast', True)} compiles the network, which workers do not; leave out one of it and "
-                f"{spelled('cluster')}"
-            )
+        assert inputs.denoiser.loaded_by is not None
         x = inputs.x
         return RecordingRecipe(
             model=inputs.denoiser.loaded_by,
@@ -132,7 +113,7 @@ class ClusterRun:
 
     def _hand_out(
         self,
-        handed: HandedOut,
+        pending: PendingGroups,
         workers: Crew,
         descriptions: Sequence[dict[str, Any]],
         nonfinite: dict[str, int],
@@ -140,38 +121,42 @@ class ClusterRun:
         """Have all groups recorded; an interrupt waits until those in flight are finished."""
         failed: dict[str, str] = {}
         skipped: set[tuple[str, int]] = set()
-        finished = 0
+        left = len(pending.groups)
         with interrupt.deferred() as stop:
             handing = HandOut(
                 workers,
-                handed.units(),
+                pending.units(),
                 descriptions,
                 progress=self.progress.advance,
                 stopping=lambda: stop.requested,
             )
             for outcome in handing.outcomes():
+                left -= len(outcome.unit.content[1])
                 if isinstance(outcome, Done):
-                    finished += len(outcome.unit.content[1])
                     nonfinite |= outcome.result["nonfinite"]
                     for address, step in set(outcome.result["skipped"]) - skipped:
                         self.progress.skipped(address, step)
                         skipped.add((address, step))
-                    self.progress.unit_done(handed.samples(outcome.unit), outcome.result["seconds"])
-                elif handed.job.options.on_nonfinite == "stop" and "NaN or Inf" in outcome.error:
-                    raise UserError(outcome.error)
+                    self.progress.unit_done(pending.samples(outcome.unit), outcome.result["seconds"])
+                elif isinstance(outcome.cause, NonfiniteError):
+                    # Made again, since the worker spelled the option as in Python.
+                    raise NonfiniteError(outcome.cause.sample, outcome.cause.step)
                 else:
                     failed[outcome.unit.name] = outcome.error
-        handed.writer.clean()
+        pending.writer.clean()
+        groups = "1 group" if left == 1 else f"{left} groups"
         if failed:
+            units = "1 unit was" if len(failed) == 1 else f"{len(failed)} units were"
+            stopped = f" before the run stopped with {groups} of samples unfinished" if left else ""
             raise UnfinishedError(
-                f"{len(failed)} units were set aside, and all others are stored in {handed.job.out}; solve this and "
-                f"continue with {spelled('resume', True)}",
+                f"{units} set aside{stopped}, and all others are stored in {self.job.out}; solve this and continue with "
+                f"{spelled('resume', True)}",
                 failed,
             )
-        if finished < len(handed.pending):
+        if left:
             raise KeyboardInterrupt(
-                f"stopped with {len(handed.pending) - finished} groups of samples unfinished in {handed.job.out}; "
-                f"continue with {spelled('resume', True)}"
+                f"stopped with {groups} of samples unfinished in {self.job.out}; continue with "
+                f"{spelled('resume', True)}"
             )
 
 
@@ -185,29 +170,27 @@ def _but_machine(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, eq=False)
-class HandedOut:
-    """The unfinished groups of a recording as units: as many groups as one worker computes at once."""
+class PendingGroups:
+    """The unfinished groups of a recording, as units: as many groups as one worker computes at once."""
 
-    job: Job
+    recording: str
+    """The name of the recording."""
+    plan: Plan
     writer: StoredWriter
-    pending: Sequence[int]
+    groups: Sequence[int]
 
     def units(self) -> Iterator[Unit]:
-        options, plan = self.job.options, self.job.plan
-        at_once = -(-options.batch_size // options.lanes)
-        for first in range(0, len(self.pending), at_once):
-            groups = self.pending[first : first + at_once]
-            first_name, last_name = (
-                plan.samples[plan.samples_of(groups[0])[0]],
-                plan.samples[plan.samples_of(groups[-1])[-1]],
-            )
-            name = f"{self.job.out.name if self.job.out else ''} {first_name} to {last_name}"
-            samples = sum(len(plan.samples_of(group)) for group in groups)
-            yield Unit(name, (self.writer.store, tuple(groups)), samples * plan.steps)
+        plan = self.plan
+        at_once = plan.in_flight // plan.lanes
+        for start in range(0, len(self.groups), at_once):
+            groups = tuple(self.groups[start : start + at_once])
+            rows = [row for group in groups for row in plan.samples_of(group)]
+            name = f"{self.recording} {plan.samples[rows[0]]} to {plan.samples[rows[-1]]}"
+            yield Unit(name, (self.writer.store, groups), len(rows) * plan.steps)
 
     def samples(self, unit: Unit) -> int:
         """The number of samples in a unit."""
-        return sum(len(self.job.plan.samples_of(group)) for group in unit.content[1])
+        return sum(len(self.plan.samples_of(group)) for group in unit.content[1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from denoscope.config import InferenceConfig
 from denoscope.foundation import memory
@@ -94,10 +95,46 @@ class Job:
         Raises: UserError if the memory or the disk is too small, or the output is taken.
         """
         self._check_memory()
+        self.check_output()
+
+    def check_output(self) -> None:
+        """Refuse an output that is taken, or whose disk is too small; nothing is written.
+
+        Raises: UserError if it is.
+        """
         if self.out is not None:
             with writing(self.out, self.plan.attrs):
                 store = store_of(self.out, self.plan.format)
                 FORMATS[self.plan.format].writer.check(store, self.plan, self.existing)
+
+    def check_for_workers(self) -> None:
+        """Refuse a recording that workers cannot make, and an output that is taken.
+
+        Raises: UserError naming the argument.
+        """
+        if self.out is None:
+            raise UserError(
+                f"{spelled('cluster')} needs an output ({spelled('out')}): workers write into a store, and no states "
+                "travel between processes"
+            )
+        if not isinstance(self.out, Path):
+            raise UserError(
+                f"{spelled('out')} is {self.out}; allowed with {spelled('cluster')}: a store or a folder on a disk that all "
+                "workers see"
+            )
+        if self.options.fast:
+            raise UserError(
+                f"{spelled('fast', True)} compiles the network, which workers do not; leave out one of it and "
+                f"{spelled('cluster')}"
+            )
+        if self.inputs.denoiser.loaded_by is None:
+            raise UserError(
+                f"{self.inputs.denoiser.name} was built in Python, and workers load a model by its name; save it in a "
+                f"folder (save_pretrained) and load that: ds.load(folder), or leave out {spelled('cluster')}"
+            )
+        # An earlier recording is compared with the workers, which may have other devices than this process.
+        if self.existing == "refuse":
+            self.check_output()
 
     def run(self, progress: RecordingProgress | None = None) -> Recording:
         """Record the samples that are not finished yet, and open the recording.

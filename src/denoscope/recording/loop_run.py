@@ -28,6 +28,20 @@ from denoscope.storage.places import Place
 from denoscope.storage.plan import Plan, Writer
 
 
+class NonfiniteError(UserError):
+    """A sample became NaN or Inf in a step of a run that is to stop there."""
+
+    def __init__(self, sample: str, step: int):
+        stop = spelled("on_nonfinite", "stop")
+        super().__init__(
+            f"{sample} became NaN or Inf in step {step}; stopped ({stop}). Finished samples are stored"
+        )
+        self.sample, self.step = sample, step
+
+    def __reduce__(self) -> tuple[type[NonfiniteError], tuple[str, int]]:
+        return type(self), (self.sample, self.step)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoopRun:
     """The groups of a plan on their way through the loop into a writer.
@@ -117,10 +131,7 @@ class LoopRun:
         for name in (name for name, is_finite in zip(names, finite, strict=True) if not is_finite):
             self.nonfinite.setdefault(name, step)
             if self.options.on_nonfinite == "stop":
-                stop = spelled("on_nonfinite", "stop")
-                raise UserError(
-                    f"{name} became NaN or Inf in step {step}; stopped ({stop}). Finished samples are stored"
-                )
+                raise NonfiniteError(name, step)
 
     def _stopped(self, pending: Sequence[int]) -> str:
         total = len(self.plan.samples)

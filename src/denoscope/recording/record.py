@@ -172,9 +172,14 @@ def record(
     place = parse_output(out, options)
     if cluster is not None:
         check_client(cluster)
+    elif allow_different_devices:
+        raise UserError(
+            f"{spelled('allow_different_devices', True)} is given without {spelled('cluster')}; leave it out"
+        )
     job = Job.prepared(denoiser, x, place, options, noise_seed, given, interventions)
     if cluster is None:
         return job.run(progress)
+    job.check_for_workers()
     from denoscope.recording.cluster_run import ClusterRun
 
     return ClusterRun(job, cluster, progress or NoProgress(), allow_different_devices).record()

@@ -51,6 +51,16 @@ def test_record_writes_a_store_with_the_named_layers(model):
 
 
 @pytest.mark.usefixtures("inputs")
+def test_two_workers_write_the_store_of_one_process_key_by_key(model, contents):
+    flags = f"record --model {model} --num_steps 2 --scheduler ddpm --lanes 1 --batch_size 1"
+    call(f"{flags} --output alone.zarr --threads 1")
+    call(f"{flags} --output shared.zarr --cluster local:2")
+    alone, shared = contents(Path("alone.zarr")), contents(Path("shared.zarr"))
+    assert shared.keys() == alone.keys()
+    assert not [key for key in alone if shared[key] != alone[key]]
+
+
+@pytest.mark.usefixtures("inputs")
 def test_record_writes_a_store_in_the_output_folder_and_one_folder_a_layer(model):
     call(f"record --model {model} --num_steps 1 --output_format zarr")
     assert xarray.open_zarr("outputs/recording.zarr")["sequence"].shape == (3, 2, 1, 8, 8)

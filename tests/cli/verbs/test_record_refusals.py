@@ -71,6 +71,18 @@ def test_an_option_that_does_not_fit_is_refused(small_model, finished, refused, 
     assert snapshot(finished) == before
 
 
+def test_what_workers_cannot_record_is_refused_before_they_start(
+    small_model, finished, refused, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(finished)
+    monkeypatch.setattr("denoscope.cluster.connection.connected", None)
+    (tmp_path / "taken.zarr").mkdir()
+    (tmp_path / "taken.zarr/notes").touch()
+    record = f"record --model {small_model} --num_steps 1 --cluster local:2"
+    refused(f"{record} --output new.zarr --fast", "--fast compiles the network", "--cluster")
+    refused(f"{record} --output {tmp_path / 'taken.zarr'}", "exists and is not a recording")
+
+
 @pytest.mark.parametrize("output", ["new", "new.zarr"])
 def test_layers_that_do_not_fit_on_the_disk_are_refused_with_their_size(
     small_model, finished, refused, output, monkeypatch

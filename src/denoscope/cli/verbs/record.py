@@ -31,6 +31,8 @@ def run(settings: Settings, flags: RecordFlags) -> None:
     x = read_noises(settings, denoiser)
     place = parse_output(system.output, settings.inference)
     job = Job.prepared(denoiser, x, place, settings.inference, system.seed)
+    if system.cluster is not None:
+        job.check_for_workers()
     if flags.dry_run:
         print(progress.describe(job.plan, job.out))
         job.check()
