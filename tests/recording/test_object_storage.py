@@ -344,7 +344,7 @@ def test_what_cannot_work_is_refused_in_one_line_before_any_work(command, s3, ca
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     refuse(capsys, f"{command} --output s3://other/run.zarr", "no credentials: set AWS_ACCESS_KEY_ID")
     monkeypatch.setitem(sys.modules, "obstore", None)
-    refuse(capsys, f"{command} --output {URL}", "need obstore, which is not installed")
+    refuse(capsys, f"{command} --output {URL}", "needs obstore, which is not installed")
     assert not s3.contents()
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, get_args
 
-from denoscope.config import LANES, MAP_LANES, DefaultConfig, Geometry, InferenceConfig, SystemConfig
+from denoscope.config import LANES, MAP_LANES, SEED, DefaultConfig, Geometry, InferenceConfig, SystemConfig
 from denoscope.foundation.checked import Rule
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import LARGEST_INTEGER
 
 Precision = Literal["auto", "float32", "float64"]
-MOST_STEPS, MOST_LANES, LARGEST_SEED, LARGEST_SCALE = 1000, 256, 2**63 - 1, 1000
+MOST_STEPS, MOST_LANES, LARGEST_SCALE = 1000, 256, 1000
+SEEDS = f"0 to {LARGEST_INTEGER}"
 LONGEST_TEXT = 200
 """Characters of a name."""
 MOST_VALUES = 4096
@@ -64,18 +66,15 @@ class Scene:
             "model": (0 < len(self.model) <= LONGEST_TEXT, f"a name of up to {LONGEST_TEXT} characters"),
             "scheduler": (len(self.scheduler) <= LONGEST_TEXT, f"a name of up to {LONGEST_TEXT} characters"),
             "steps": (1 <= self.steps <= MOST_STEPS, f"1 to {MOST_STEPS}"),
-            "base_seed": (0 <= self.base_seed <= LARGEST_SEED, f"0 to {LARGEST_SEED}"),
-            "noise_seed": (0 <= self.noise_seed <= LARGEST_SEED, f"0 to {LARGEST_SEED}"),
-            "direction_seeds": (
-                _are_seeds(self.direction_seeds, 2),
-                f"two different integers, 0 to {LARGEST_SEED}",
-            ),
-            "geometry": (self.geometry in get_args(Geometry), "flat, spherical"),
-            "dtype": (self.dtype in get_args(Precision), "auto, float32, float64"),
+            "base_seed": (_are_seeds((self.base_seed,), 1), SEEDS),
+            "noise_seed": (_are_seeds((self.noise_seed,), 1), SEEDS),
+            "direction_seeds": (_are_seeds(self.direction_seeds, 2), f"two different integers, {SEEDS}"),
+            "geometry": (self.geometry in get_args(Geometry), ", ".join(get_args(Geometry))),
+            "dtype": (self.dtype in get_args(Precision), ", ".join(get_args(Precision))),
             "lanes": (LANES[1](self.lanes) and self.lanes <= MOST_LANES, f"{LANES[0]}, up to {MOST_LANES}"),
             "length": (SIDE[1](self.length), SIDE[0]),
             "labels": (
-                len(self.labels) <= 1 and all(0 <= label <= LARGEST_SEED for label in self.labels),
+                not self.labels or _are_seeds(self.labels, 1),
                 "one class, that of all noises",
             ),
             "guidance_scale": (
@@ -89,7 +88,7 @@ class Scene:
             ),
             "through": (
                 not self.through or _are_seeds(self.through, 3),
-                f"three different integers, 0 to {LARGEST_SEED}",
+                f"three different integers, {SEEDS}",
             ),
         }
         for name, (fits, allowed) in checks.items():
@@ -145,8 +144,9 @@ def _is_image(text: str) -> bool:
 
 
 def _are_seeds(seeds: tuple[int, ...], count: int) -> bool:
-    """Whether there are `count` seeds, all valid and different."""
-    return len(seeds) == len(set(seeds)) == count and all(0 <= seed <= LARGEST_SEED for seed in seeds)
+    """Whether there are `count` seeds or classes, all valid and different."""
+    fit = (SEED[1](seed) and seed <= LARGEST_INTEGER for seed in seeds)
+    return len(seeds) == len(set(seeds)) == count and all(fit)
 
 
 def _shortened(text: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from denoscope.foundation.errors import UserError
+from denoscope.foundation.errors import UserError, missing_library
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.writing.atomic_files import write_output
 
@@ -36,10 +36,8 @@ def check_path(path: str | Path, name: str = "path") -> None:
             f"{spelled(name)} is {str(path)!r}; allowed: a name that ends in {' or '.join(SUFFIXES)}"
         )
     if suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
-        raise UserError(
-            f"{spelled(name)} is {str(path)!r}, and MP4 needs imageio-ffmpeg; install it with "
-            'pip install "denoscope[video]", or name a file that ends in .gif'
-        )
+        user, otherwise = f"{spelled(name)} is {str(path)!r}, and MP4", ", or name a file that ends in .gif"
+        raise missing_library(user, "imageio-ffmpeg", "video", otherwise=otherwise)
 
 
 def write_animation(

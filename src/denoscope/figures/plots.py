@@ -12,7 +12,7 @@ import numpy as np
 from denoscope.config import Geometry
 from denoscope.figures import images as pictures
 from denoscope.figures.images import ImageLike
-from denoscope.foundation.errors import UserError
+from denoscope.foundation.errors import UserError, missing_library
 from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.validation import describe
 from denoscope.foundation.writing.atomic_files import write_output
@@ -44,7 +44,7 @@ def check_axis(ax: object) -> None:
 def check_library() -> None:
     """Refuse to draw without matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise UserError('drawing needs matplotlib; install it with pip install "denoscope[plots]"')
+        raise missing_library("drawing", "matplotlib", "plots")
 
 
 def figure(width: float = 8.0, height: float = 6.0) -> tuple[Figure, Axes]:

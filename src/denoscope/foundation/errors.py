@@ -22,6 +22,17 @@ class UserError(ValueError):
         super().__init__(escaped(str(message).replace("\n", " ").replace("\r", " ")))
 
 
+def missing_library(user: str, library: str, extra: str, *, otherwise: str = "") -> UserError:
+    """The error where a library is missing that an extra of denoscope installs.
+
+    Args:
+        user: what needs the library, at the start of the message.
+        otherwise: another remedy, at its end.
+    """
+    remedy = f'install it: pip install "denoscope[{extra}]"'
+    return UserError(f"{user} needs {library}, which is not installed; {remedy}{otherwise}")
+
+
 class WrongCallError(UserError, TypeError):
     """A call with an unknown, a missing or a superfluous argument, which Python itself reports as a TypeError."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from denoscope.foundation.arguments import arguments_checked
-from denoscope.foundation.errors import UserError
+from denoscope.foundation.errors import UserError, missing_library
 from denoscope.foundation.spelling import on_command_line, spelled
 from denoscope.foundation.validation import describe, parse_choice
 from denoscope.models import bundled
@@ -98,9 +98,7 @@ def _chunked(dataset: xarray.Dataset) -> xarray.Dataset:
     try:
         import dask.array  # noqa: F401
     except ImportError as error:
-        raise UserError(
-            'chunks="auto" needs Dask, which is not installed; install it: pip install "denoscope[cluster]"'
-        ) from error
+        raise missing_library('chunks="auto"', "Dask", "cluster") from error
     chunked = {
         name: array.variable.chunk(array.encoding.get("preferred_chunks", {"sample": 1}))
         for name, array in dataset.data_vars.items()

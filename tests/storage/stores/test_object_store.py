@@ -56,6 +56,23 @@ def test_a_store_is_pickled_without_the_credentials(store):
     assert repr(store) == f"ObjectStore('{URL}')" and str(store) == URL
 
 
+def test_stores_of_a_url_share_their_clients_while_the_environment_is_the_same(s3, monkeypatch):
+    import obstore.store
+
+    made, make = [], obstore.store.from_url
+    monkeypatch.setattr(
+        "obstore.store.from_url", lambda *args, **options: made.append(args) or make(*args, **options)
+    )
+    ObjectStore(URL).put("a", b"1")
+    assert ObjectStore(URL).get("a") == b"1" and made == [(URL,), (URL,)], (
+        "one that gives up early, one that does not"
+    )
+    ObjectStore("s3://bucket/other.zarr").put("a", b"2")
+    assert s3.contents() == {"run.zarr/a": b"1", "other.zarr/a": b"2"}
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert message_of(lambda: ObjectStore(URL).get("a")) == "no answer from 127.0.0.1:9"
+
+
 def test_a_large_value_is_uploaded_in_parts_and_small_pieces_in_one_request(store, s3, monkeypatch):
     monkeypatch.setattr(object_store, "SINGLE_PUT", 6 * MIB)
     monkeypatch.setattr(object_store, "PART", 5 * MIB)
@@ -93,11 +110,15 @@ def test_unfinished_values_are_removed_with_the_store(store):
     assert not folder.exists()
 
 
-def test_a_busy_server_is_asked_again_and_a_conditional_put_may_have_been_stored_unseen(store, s3):
+def test_a_busy_server_is_asked_again(store, s3):
     s3.spoil(every=2, unseen=True, methods=("PUT",))
     for number in range(4):
         store.put(f"a{number}", bytes([number]))
     assert [store.get(f"a{number}") for number in range(4)] == [bytes([number]) for number in range(4)]
+
+
+def test_a_conditional_put_may_be_stored_unseen(store, s3):
+    s3.spoil(every=2, unseen=True, methods=("PUT",))
     # The second put is answered with an error although it is stored, and its repetition finds it.
     answers = [store.put_if_absent(f"b{number}", b"1") for number in range(4)]
     assert False in answers and all(store.get(f"b{number}") == b"1" for number in range(4))
@@ -161,7 +182,7 @@ def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(
         UserError,
-        match=r'need obstore, which is not installed; install it: pip install "denoscope\[cluster\]"',
+        match=r'a URL needs obstore, which is not installed; install it: pip install "denoscope\[cluster\]"',
     ):
         ObjectStore(URL)
 

@@ -17,7 +17,7 @@ from denoscope.cli.verb import OwnFlags, Verb
 from denoscope.config import MAP_LANES, Settings
 from denoscope.explorer.scene import SIDE
 from denoscope.foundation.checked import option
-from denoscope.foundation.errors import UserError
+from denoscope.foundation.errors import UserError, missing_library
 
 if TYPE_CHECKING:
     from denoscope.explorer.server.safety import Gate
@@ -59,9 +59,7 @@ class ExploreFlags(OwnFlags):
 
 def run(settings: Settings, flags: ExploreFlags) -> None:
     if missing := next((name for name in LIBRARIES if importlib.util.find_spec(name) is None), None):
-        raise UserError(
-            f"{missing} is not installed, which the explorer needs: pip install 'denoscope[explorer]'"
-        )
+        raise missing_library("the explorer", missing, "explorer")
     (target,) = flags.target
     kind = kind_of(target)
     overwrite = settings.inference.overwrite

@@ -8,13 +8,13 @@ import os
 import re
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from denoscope.foundation.errors import UserError, first_line
+from denoscope.foundation.errors import first_line, missing_library
 from denoscope.storage.stores.byte_store import Data, is_key
 from denoscope.storage.stores.claim_object import Claim, Version, owner
 from denoscope.storage.stores.local import FileSink
@@ -66,7 +66,11 @@ class ObjectStore:
         self._claims: list[Claim] = []
         _obstore()
         with self._errors():
-            self._clients = _client(url, FIRST_RETRIES, FIRST_ANSWER), _client(url, RETRIES, ANSWER)
+            environment = frozenset(os.environ.items())
+            self._clients = (
+                _client(url, FIRST_RETRIES, FIRST_ANSWER, environment),
+                _client(url, RETRIES, ANSWER, environment),
+            )
 
     def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes | None:
         if length == 0:
@@ -141,11 +145,6 @@ class ObjectStore:
     def put_file(self, key: str, path: Path) -> None:
         """Store the content of a file under a key."""
         self._put(key, path, multipart=path.stat().st_size > SINGLE_PUT)
-
-    @property
-    def client(self) -> Any:
-        """obstore's store, for other libraries."""
-        return self._clients[1]
 
     @functools.cached_property
     def _folder(self) -> Path:
@@ -264,19 +263,21 @@ def _obstore() -> Any:
     try:
         import obstore
     except ImportError as error:
-        raise UserError(
-            'URLs need obstore, which is not installed; install it: pip install "denoscope[cluster]"'
-        ) from error
+        raise missing_library("a URL", "obstore", "cluster") from error
     return obstore
 
 
-def _client(url: str, retries: int, answer: timedelta) -> Any:
-    """obstore's store at a URL, with the credentials and the options that the environment holds."""
+@functools.lru_cache(maxsize=8)
+def _client(url: str, retries: int, answer: timedelta, environment: Set[tuple[str, str]]) -> Any:
+    """obstore's store at a URL, with the credentials and the options that the environment holds.
+
+    All objects of a URL share it, and with it the connections, as long as the environment is the same.
+    """
     from obstore.store import from_url
 
     retry = {"max_retries": retries, "retry_timeout": DEADLINE, "backoff": BACKOFF}
     # Options in code replace those of the environment, which may name a server without TLS.
-    without_tls = any(os.environ.get(name, "").startswith("http://") for name in ENDPOINTS)
+    without_tls = any(name in ENDPOINTS and value.startswith("http://") for name, value in environment)
     options = {"timeout": answer, "allow_http": without_tls}
     return from_url(url, client_options=options, retry_config=retry)  # type: ignore[call-overload]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, TypeVar
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
@@ -11,7 +12,10 @@ from zarr.storage import LocalStore as ZarrLocalStore
 
 from denoscope.foundation.reading.regular_files import check_regular
 from denoscope.storage.stores.byte_store import ByteStore, exists
+from denoscope.storage.stores.capabilities import DistantStore
 from denoscope.storage.stores.local import LocalStore
+
+T = TypeVar("T")
 
 
 def zarr_store(store: ByteStore) -> Store:
@@ -55,17 +59,22 @@ class ByteStoreView(Store):
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        # In a thread, so that several requests to a distant store are made at once.
-        data = await asyncio.to_thread(self._store.get, key, *_as_range(byte_range))
+        data = await self._request(self._store.get, key, *_as_range(byte_range))
         return None if data is None else (prototype or default_buffer_prototype()).buffer.from_bytes(data)
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list[Buffer | None]:
-        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+        return await asyncio.gather(*(self.get(key, prototype, byte_range) for key, byte_range in key_ranges))
 
     async def exists(self, key: str) -> bool:
-        return await asyncio.to_thread(exists, self._store, key)
+        return await self._request(exists, self._store, key)
+
+    async def _request(self, request: Callable[..., T], *arguments: Any) -> T:
+        """The result of a request; in a thread if the store is distant, so that several are made at once."""
+        if isinstance(self._store, DistantStore):
+            return await asyncio.to_thread(request, *arguments)
+        return request(*arguments)
 
     async def set(self, key: str, value: Buffer) -> None:
         raise NotImplementedError
