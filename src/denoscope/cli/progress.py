@@ -193,7 +193,7 @@ def describe(plan: Plan, out: Place | None) -> str:
     )
     if out is not None:
         store = store_of(out, plan.format)
-        needed, free = FORMATS[plan.format].needed_bytes(store, plan, None), free_bytes(store)
+        needed, free = FORMATS[plan.format].writer.kind.needed_bytes(store, plan, None), free_bytes(store)
         where = "at the URL" if free is None else "on disk"
         left = "" if free is None else f"; {format_bytes(free)} are free"
         lines.append(f"  {format_bytes(needed)} {where} in total{left}")

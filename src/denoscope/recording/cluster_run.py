@@ -38,7 +38,8 @@ from denoscope.recording.progress import NoProgress, RecordingProgress
 from denoscope.recording.provenance import fingerprint_of
 from denoscope.recording.recording import Recording
 from denoscope.storage.formats import FORMATS, store_of
-from denoscope.storage.plan import Plan, StoredWriter
+from denoscope.storage.group_writer import GroupWriter
+from denoscope.storage.plan import Plan
 from denoscope.storage.stores.byte_store import ByteStore
 
 FIRST_NOISE = "first_noise_sha256"
@@ -176,7 +177,7 @@ class PendingGroups:
     recording: str
     """The name of the recording."""
     plan: Plan
-    writer: StoredWriter
+    writer: GroupWriter
     groups: Sequence[int]
 
     def units(self) -> Iterator[Unit]:

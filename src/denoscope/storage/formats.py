@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,9 +16,10 @@ from denoscope.storage import layout_checksums
 from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.completion import Mark
 from denoscope.storage.damage import damaged
-from denoscope.storage.output_lock import Existing, check_version
+from denoscope.storage.group_writer import GroupWriter
+from denoscope.storage.output_lock import check_version
 from denoscope.storage.places import Place, store_at
-from denoscope.storage.plan import FORMAT, Plan, StoredWriter, Writer
+from denoscope.storage.plan import FORMAT
 from denoscope.storage.pt import check as pt_check
 from denoscope.storage.pt import layout as pt_layout
 from denoscope.storage.pt import reader as pt_reader
@@ -31,7 +32,6 @@ from denoscope.storage.stores.object_store import ObjectStore
 from denoscope.storage.zarr import check as zarr_check
 from denoscope.storage.zarr import layout as zarr_layout
 from denoscope.storage.zarr import reader as zarr_reader
-from denoscope.storage.zarr import sizes as zarr_sizes
 from denoscope.storage.zarr import writer as zarr_writer
 
 if TYPE_CHECKING:
@@ -61,30 +61,14 @@ class Check(Protocol):
     def part_of(self, root: Root[Any], mark: Mark, arrays: Collection[str], /) -> Mark: ...
 
 
-class WriterClass(Protocol):
-    """The class that writes recordings of one format."""
-
-    def check(self, store: ByteStore, plan: Plan, existing: Existing, /) -> None:
-        """Check that a recording may be written and fits; nothing is touched."""
-
-    def opened(
-        self, store: ByteStore, plan: Plan, existing: Existing, /
-    ) -> AbstractContextManager[StoredWriter]:
-        """Yield a writer that has the store to itself."""
-
-    def joined(self, store: ByteStore, plan: Plan, /) -> Writer:
-        """Return a writer of groups into a store that another process has opened with this plan."""
-
-
 @dataclass(frozen=True)
 class Format:
     """One format of recordings. Temporary files of a local folder lie in `scratch`."""
 
     layout: Layout
     check: Check
-    writer: WriterClass
+    writer: type[GroupWriter]
     open_dataset: Callable[[ByteStore, Root[Any]], xarray.Dataset]
-    needed_bytes: Callable[[ByteStore, Plan, Sequence[int] | None], int]
     scratch: str = ""
 
 
@@ -94,7 +78,6 @@ FORMATS: Mapping[str, Format] = {
         pt_check,
         pt_writer.PtWriter,
         pt_reader.open_dataset,
-        pt_writer.needed_bytes,
         pt_layout.MARKS,
     ),
     "zarr": Format(
@@ -102,7 +85,6 @@ FORMATS: Mapping[str, Format] = {
         zarr_check,
         zarr_writer.ZarrWriter,
         zarr_reader.open_dataset,
-        zarr_sizes.needed_bytes,
     ),
 }
 

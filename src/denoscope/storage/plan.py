@@ -15,7 +15,6 @@ from denoscope.foundation.dtypes import missing_value, torch_dtype
 from denoscope.foundation.errors import UserError
 from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.completion import Mark
-from denoscope.storage.stores.byte_store import ByteStore
 
 FORMAT = "denoscope recording"
 """The attribute `format` of every recording."""
@@ -136,6 +135,16 @@ class Unit(Protocol):
         """Write which rows of the next state hold NaN or Inf, [n] bool."""
 
 
+class StoredUnit(Unit, Protocol):
+    """The groups in flight of a writer into a store."""
+
+    def finish(self) -> None:
+        """Make all files visible, and last the mark of each group."""
+
+    def discard(self) -> None:
+        """Drop what is unfinished."""
+
+
 class Writer(Protocol):
     """Writes a recording. A unit is stored whole at the end of its block, or not at all."""
 
@@ -145,17 +154,6 @@ class Writer(Protocol):
 
     def unit(self, groups: Sequence[int]) -> AbstractContextManager[Unit]:
         """Start groups, which are finished when the block ends without an error."""
-
-
-class StoredWriter(Writer, Protocol):
-    """A writer into a store."""
-
-    @property
-    def store(self) -> ByteStore:
-        """Where it writes: the output, or what will replace it."""
-
-    def clean(self) -> None:
-        """Remove the temporary files of killed attempts."""
 
 
 def as_array(rows: torch.Tensor, dtype: np.dtype[Any]) -> np.ndarray:

@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,9 +22,10 @@ from typing import Any
 from denoscope.foundation.reading import json_files
 from denoscope.foundation.writing.atomic_files import sync
 from denoscope.storage import completion, space
-from denoscope.storage.completion import Mark
+from denoscope.storage.attribute_schema import Extent
+from denoscope.storage.completion import Mark, WriteMark
 from denoscope.storage.output_lock import Existing, check_inside, claimed, is_same_work
-from denoscope.storage.plan import Plan
+from denoscope.storage.plan import Plan, StoredUnit
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.stores.local import COMMITTED, LocalStore, places_of_replacement, replacements_in
 
@@ -34,7 +35,7 @@ RENAME_EXCHANGE, AT_FDCWD = 2, -100
 
 @dataclass(frozen=True)
 class Kind:
-    """How a format's recordings are begun, continued and recognised.
+    """How a format's recordings are begun, written, continued and recognised.
 
     `lock`, `root` and `marks` are the keys of its lock, of the file that describes a recording, and of the folder of
     its marks; `scratch` is the folder of temporary files. If `exchanges` is set, a replacement may be written beside
@@ -46,11 +47,16 @@ class Kind:
     marks: str
     scratch: str
     exchanges: bool
+    check: Callable[[ByteStore, Plan, Existing], None]
+    needed_bytes: Callable[[ByteStore, Plan, Sequence[int] | None], int]
+    unit: Callable[[ByteStore, Plan, Sequence[int], WriteMark], StoredUnit]
     attributes: Callable[[ByteStore], dict[str, Any]]
     is_begun: Callable[[ByteStore], bool]
+    damaged: Callable[[ByteStore, int, Mark, Extent], Iterator[str]]
     damaged_layout: Callable[[ByteStore], Iterator[str]]
     begin: Callable[[ByteStore, Plan], None]
     resume: Callable[[ByteStore, Plan], dict[int, Mark]]
+    clean: Callable[[ByteStore, Plan], None]
     own_keys: Callable[[ByteStore, Plan], list[str]]
     """The keys in a store that a recording's writer made, or that the planned one will have."""
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.storage import completion, replacement, shared_marks, space
+from denoscope.storage import completion, replacement, space
 from denoscope.storage.completion import Mark, WriteMark
+from denoscope.storage.group_writer import GroupWriter
 from denoscope.storage.output_lock import (
     Existing,
     check_inside,
@@ -48,60 +47,6 @@ MANIFEST_BYTES = 200
 MARK_KEY = re.compile(rf"{re.escape(MARKS)}/(\d+|layout)\.json")
 COMPANIONS = ("images", "predictions.json", "classifications_plane.pt")
 """What other commands put beside a recording's files."""
-
-
-class PtWriter:
-    """Writes each sample's files entry by entry."""
-
-    def __init__(
-        self,
-        store: ByteStore,
-        plan: Plan,
-        finished: Mapping[int, Mark],
-        *,
-        write_mark: WriteMark = completion.write,
-    ):
-        self.store, self.plan, self.finished, self._write_mark = store, plan, finished, write_mark
-
-    @staticmethod
-    def check(store: ByteStore, plan: Plan, existing: Existing) -> None:
-        """Check that a recording may be written and fits; nothing is touched.
-
-        Raises: UserError if it may not, or does not.
-        """
-        _check_kind(store)
-        check_inside(store, [MANIFEST, LOCK, *files_of(plan)])
-        if is_recording(store):
-            _check_existing(store, plan, existing)
-        else:
-            _check_other_content(store, plan, existing)
-        if existing != "resume" and not replacement.continued(KIND, store, plan):
-            space.check(store, needed_bytes(store, plan), replacement.freed(KIND, store, plan))
-
-    @classmethod
-    @contextmanager
-    def opened(cls, store: ByteStore, plan: Plan, existing: Existing) -> Iterator[PtWriter]:
-        """Yield a writer that holds the folder's lock; the manifest is written by then."""
-        check = partial(cls.check, store, plan, existing)
-        with replacement.opened(KIND, store, plan, existing, check) as (target, finished):
-            yield cls(target, plan, finished)
-
-    @classmethod
-    def joined(cls, store: ByteStore, plan: Plan) -> PtWriter:
-        """Return a writer beside others, which may write the same groups; see `shared_marks.write`."""
-        return cls(store, plan, {}, write_mark=partial(shared_marks.write, damaged, plan.extent))
-
-    def clean(self) -> None:
-        _remove_partial(self.store, self.plan)
-
-    @contextmanager
-    def unit(self, groups: Sequence[int]) -> Iterator[PtUnit]:
-        unit = PtUnit(self.store, self.plan, groups, self._write_mark)
-        try:
-            yield unit
-            unit.finish()
-        finally:
-            unit.discard()
 
 
 class PtUnit:
@@ -162,6 +107,16 @@ def needed_bytes(store: ByteStore, plan: Plan, groups: Sequence[int] | None = No
         + space.footprint(store, [MARK_BYTES * len(plan.samples_of(group)) * len(sizes)])
         for group in groups
     )
+
+
+def _check(store: ByteStore, plan: Plan, existing: Existing) -> None:
+    """Check that an output may be written as requested."""
+    _check_kind(store)
+    check_inside(store, [MANIFEST, LOCK, *files_of(plan)])
+    if is_recording(store):
+        _check_existing(store, plan, existing)
+    else:
+        _check_other_content(store, plan, existing)
 
 
 def _check_kind(store: ByteStore) -> None:
@@ -225,7 +180,7 @@ def _resume(store: ByteStore, plan: Plan) -> dict[int, Mark]:
         for array in plan.arrays:
             for index in plan.samples_of(group):
                 store.delete(file_of(array.name, plan.samples[index], plan.layer_folders))
-    _remove_partial(store, plan)
+    _clean(store, plan)
     space.check(store, needed_bytes(store, plan, pending))
     return finished
 
@@ -236,11 +191,11 @@ def _begin(store: ByteStore, plan: Plan) -> None:
     for key in sorted(_own_keys(store, plan), key=lambda key: not key.startswith(f"{MARKS}/")):
         if key != LOCK:
             store.delete(key)
-    _remove_partial(store, plan)
+    _clean(store, plan)
     lay_out(store, plan, {})
 
 
-def _remove_partial(store: ByteStore, plan: Plan) -> None:
+def _clean(store: ByteStore, plan: Plan) -> None:
     if isinstance(store, LocalStore):
         store.remove_partial({MARKS, *(key.rpartition("/")[0] for key in files_of(plan))})
 
@@ -257,10 +212,21 @@ KIND = Kind(
     marks=MARKS,
     scratch=MARKS,
     exchanges=False,
+    check=_check,
+    needed_bytes=needed_bytes,
+    unit=PtUnit,
     attributes=attributes,
     is_begun=is_recording,
+    damaged=damaged,
     damaged_layout=FILE.damaged,
     begin=_begin,
     resume=_resume,
+    clean=_clean,
     own_keys=_own_keys,
 )
+
+
+class PtWriter(GroupWriter):
+    """Writes each sample's files entry by entry."""
+
+    kind = KIND

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -13,9 +11,10 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.storage import completion, replacement, shared_marks, space
+from denoscope.storage import completion, replacement, space
 from denoscope.storage.array_names import encode
 from denoscope.storage.completion import Mark, WriteMark
+from denoscope.storage.group_writer import GroupWriter
 from denoscope.storage.output_lock import (
     Existing,
     check_inside,
@@ -47,61 +46,6 @@ from denoscope.storage.zarr.layout import (
 from denoscope.storage.zarr.metadata import ZSTD_LEVEL
 from denoscope.storage.zarr.shard import Shard
 from denoscope.storage.zarr.sizes import needed_bytes
-
-
-class ZarrWriter:
-    """Writes a recording into a store. zarr makes the metadata; chunks go straight into shards."""
-
-    def __init__(
-        self,
-        store: ByteStore,
-        plan: Plan,
-        finished: Mapping[int, Mark],
-        *,
-        write_mark: WriteMark = completion.write,
-    ):
-        self.store, self.plan, self.finished, self._write_mark = store, plan, finished, write_mark
-
-    @staticmethod
-    def check(store: ByteStore, plan: Plan, existing: Existing) -> None:
-        """Check that a recording may be written and fits; nothing is touched.
-
-        Raises: UserError if it may not, or does not.
-        """
-        if is_recording(store):
-            _check_existing(store, plan, existing)
-        elif any(map(_is_foreign, store.list())) or _is_file(store):
-            raise UserError(f"{store} exists and is not a recording; name another output ({spelled('out')})")
-        links = store.links() if isinstance(store, LocalStore) else ()
-        check_inside(store, (chunks_of(array.name, 0) for array in plan.arrays), links)
-        if existing != "resume" and not replacement.continued(KIND, store, plan):
-            space.check(store, needed_bytes(store, plan), replacement.freed(KIND, store, plan))
-
-    @classmethod
-    @contextmanager
-    def opened(cls, store: ByteStore, plan: Plan, existing: Existing) -> Iterator[ZarrWriter]:
-        """Yield a writer that holds the store's lock; a new store has all its metadata by then."""
-        check = partial(cls.check, store, plan, existing)
-        with replacement.opened(KIND, store, plan, existing, check) as (target, finished):
-            yield cls(target, plan, finished)
-
-    @classmethod
-    def joined(cls, store: ByteStore, plan: Plan) -> ZarrWriter:
-        """Return a writer beside others, which may write the same groups; see `shared_marks.write`."""
-        return cls(store, plan, {}, write_mark=partial(shared_marks.write, damaged, plan.extent))
-
-    def clean(self) -> None:
-        if isinstance(self.store, LocalStore):
-            self.store.remove_partial(_folders(self.plan))
-
-    @contextmanager
-    def unit(self, groups: Sequence[int]) -> Iterator[ZarrUnit]:
-        unit = ZarrUnit(self.store, self.plan, groups, self._write_mark)
-        try:
-            yield unit
-            unit.finish()
-        finally:
-            unit.discard()
 
 
 class ZarrUnit:
@@ -165,6 +109,16 @@ class ZarrUnit:
         return Shard(self._store, key, self._plan.lanes * per_shard, self._encode)
 
 
+def _check(store: ByteStore, plan: Plan, existing: Existing) -> None:
+    """Check that an output may be written as requested."""
+    if is_recording(store):
+        _check_existing(store, plan, existing)
+    elif any(map(_is_foreign, store.list())) or _is_file(store):
+        raise UserError(f"{store} exists and is not a recording; name another output ({spelled('out')})")
+    links = store.links() if isinstance(store, LocalStore) else ()
+    check_inside(store, (chunks_of(array.name, 0) for array in plan.arrays), links)
+
+
 def _check_existing(store: ByteStore, plan: Plan, existing: Existing) -> None:
     """Check that a recording may be resumed or replaced as requested."""
     stored = attributes(store)
@@ -209,8 +163,7 @@ def _resume(store: ByteStore, plan: Plan) -> dict[int, Mark]:
     pending = [group for group in plan.groups if group not in finished]
     if pending:
         _withdraw(store, plan, set(pending))
-    if isinstance(store, LocalStore):
-        store.remove_partial(_folders(plan))
+    _clean(store, plan)
     space.check(store, needed_bytes(store, plan, pending))
     return finished
 
@@ -248,10 +201,15 @@ def _begin(store: ByteStore, plan: Plan) -> None:
     for key in sorted(_own_keys(store, plan), key=lambda key: not key.startswith(f"{MARKS}/")):
         if key not in (LOCK, ROOT):
             store.delete(key)
+    _clean(store, plan)
     if isinstance(store, LocalStore):
-        store.remove_partial(_folders(plan))
         store.remove_empty_folders(_folders(plan))
     lay_out(store, plan, {})
+
+
+def _clean(store: ByteStore, plan: Plan) -> None:
+    if isinstance(store, LocalStore):
+        store.remove_partial(_folders(plan))
 
 
 KIND = Kind(
@@ -260,13 +218,24 @@ KIND = Kind(
     marks=MARKS,
     scratch="",
     exchanges=True,
+    check=_check,
+    needed_bytes=needed_bytes,
+    unit=ZarrUnit,
     attributes=attributes,
     is_begun=is_laid_out,
+    damaged=damaged,
     damaged_layout=FILE.damaged,
     begin=_begin,
     resume=_resume,
+    clean=_clean,
     own_keys=_own_keys,
 )
+
+
+class ZarrWriter(GroupWriter):
+    """Writes a recording into a store. zarr makes the metadata; chunks go straight into shards."""
+
+    kind = KIND
 
 
 def _encoder(codec: str) -> Any:
