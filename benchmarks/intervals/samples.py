@@ -72,7 +72,7 @@ def survival(rng: Generator, bases: int, pairs: int, alike: float) -> Draw:
     base_of: list[int] = []
     for row in together:
         base = len(paths)
-        paths += [[0, 0], *([1, 1.5 if stays else 5] for stays in row)]
+        paths += [[1, 1], *([2, 2.5 if stays else 6] for stays in row)]
         base_of += [base] * (1 + pairs)
     found = dynamics.divergence_of(np.array(paths, float)[..., None], base_of)
     return Draw(found["survival_interval"].to_numpy()[-1], 0.5, bool(found.attrs["warnings"]))
@@ -84,7 +84,7 @@ def sweep(rng: Generator, pairs: int) -> Draw:
     directions = rng.standard_normal((pairs, 6))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     epsilons = np.repeat([0.01, 0.1, 1.0], pairs)
-    starts = np.concatenate([np.zeros((1, 6)), np.tile(directions, (3, 1)) * epsilons[:, None]])
+    starts = 1 + np.concatenate([np.zeros((1, 6)), np.tile(directions, (3, 1)) * epsilons[:, None]])
     paths = np.stack([starts, starts * factors], axis=1)
     found = dynamics.divergence_of(paths, np.zeros(len(paths), int))
     result = dynamics.epsilon_sweep(found.assign_coords(epsilon=("sample", epsilons)))
