@@ -118,6 +118,38 @@ def test_refinements_are_coarse_first_and_end_in_the_tile(linear, plane):
     assert finished.identical(tiles(1, 0, 0)) and computed[-1] == int(finished["computed"].sum())
 
 
+def test_parts_that_are_refined_together_get_their_own_maps_in_fewer_calls(linear, plane):
+    """Most of these parts hold no boundary. Alone, each pads its calls of 64 rows; together, only the last ones are padded."""
+    tiles = ds.basins.tiles(linear, plane, cells=32, steps=2, classifier=disk)
+    parts = [(2, x, y) for x, y in np.ndindex(4, 4)]
+    alone = {part: tiles(*part) for part in parts}
+    seen = {part: [] for part in parts}
+    calls = []
+    counting = linear.network.register_forward_hook(lambda *_: calls.append(64))
+    for part, found, finished in tiles.refinements_of(parts):
+        seen[part].append((found, finished))
+    counting.remove()
+    for part, found in seen.items():
+        assert [finished for _, finished in found] == [False] * (len(found) - 1) + [True]
+        computed = int(alone[part]["computed"].sum())
+        assert found[-1][0].identical(alone[part].assign_attrs(network_rows=computed))
+        numbers = [int(stage["computed"].sum()) for stage, _ in found]
+        assert numbers == sorted(numbers) and numbers[-1] == computed
+    total = sum(int(found["computed"].sum()) for found in alone.values())
+    padded = sum(found.attrs["network_rows"] for found in alone.values())
+    assert total <= sum(calls) / 2 < 0.6 * padded
+
+
+def test_a_part_that_fails_does_not_keep_the_others_from_being_refined(linear, plane):
+    tiles, failures = ds.basins.tiles(linear, plane, cells=8, steps=2, classifier=disk), {}
+    parts = [(1, 0, 0), (1, 2, 0), (1, 1, 1)]
+    found = [*tiles.refinements_of(parts, failed=failures.__setitem__)]
+    assert {refined.part for refined in found if refined.finished} == {parts[0], parts[2]}
+    assert list(failures) == [parts[1]] and "x is 2" in str(failures[parts[1]])
+    with pytest.raises(ds.UserError, match="x is 2"):
+        list(tiles.refinements_of(parts))
+
+
 def test_deep_levels_need_a_network_in_double_precision(linear, plane):
     """A line crosses the part, at a scale that float32 noises cannot show."""
     base, first, _ = plane.frame.vectors("flat")

@@ -69,9 +69,9 @@ def no_tiles(explorer, monkeypatch):
 
     def tiles(_scene, addresses, report, _kind):
         for address in addresses:
-            report(address, blank)
-            report(address, DONE)
-        return [Job(0, list, print) for _ in addresses]
+            report((address, blank))
+        report(DONE)
+        return [Job(0, list, print)]
 
     monkeypatch.setattr(explorer.session, "tiles", tiles)
 

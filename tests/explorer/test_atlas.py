@@ -36,8 +36,8 @@ def atlas():
 def test_a_link_decides_whether_x_0_is_clipped_whatever_the_explorer_was_started_with(atlas, clip_sample):
     """The model's own scheduler clips, so the other choice has another confidence somewhere."""
     address, fields = TileAddress(2, 1, 1), {"model": "digits", "steps": "5"}
-    own, picture = (
-        next(Atlas(Scene.of_fields(texts), atlas.load, None).coarse(address))
+    (_, own), (_, picture) = (
+        next(Atlas(Scene.of_fields(texts), atlas.load, None).coarse([address]))
         for texts in (fields, {**fields, "clip_sample": str(int(clip_sample))})
     )
     plane = atlas.plane.tile(address, torch.float32, 8)
@@ -53,7 +53,7 @@ def boundary(atlas):
     """A tile of level 2 with more than one class, finished."""
     for x in range(4):
         address = TileAddress(2, x, 1)
-        *_, picture = atlas.fine(address)
+        *_, (_, picture) = atlas.fine([address])
         if len(np.unique(picture.planes[0])) > 1:
             return address, picture
     raise AssertionError("no boundary")
@@ -73,16 +73,16 @@ def test_a_finished_tile_has_the_labels_of_single_points(atlas, boundary):
 
 
 def test_tiles_become_finer_and_the_last_one_is_finished(atlas):
-    stages = list(atlas.fine(TileAddress(3, 5, 2)))
+    stages = [picture for _, picture in atlas.fine([TileAddress(3, 5, 2)])]
     assert [stage.finished for stage in stages] == [False] * (len(stages) - 1) + [True]
-    again = list(atlas.fine(TileAddress(3, 5, 2)))
-    assert len(again) == 1 and again[0] is stages[-1]
+    ((_, again),) = atlas.fine([TileAddress(3, 5, 2)])
+    assert again is stages[-1]
 
 
 def test_a_coarse_tile_has_the_labels_of_every_eighth_cell(atlas, boundary):
     address, picture = boundary
     fresh = Atlas(SCENE, atlas.load, None)
-    (coarse,) = fresh.coarse(address)
+    ((_, coarse),) = fresh.coarse([address])
     assert not coarse.finished and coarse.planes.shape == picture.planes.shape
     assert coarse.planes[3].sum() == 64 and (coarse.planes[3, ::8, ::8] == 1).all(), (
         "the others are not known"
@@ -93,7 +93,7 @@ def test_a_coarse_tile_has_the_labels_of_every_eighth_cell(atlas, boundary):
 
 @pytest.mark.parametrize("address", [TileAddress(2, 1, 1), DEEP], ids=str)
 def test_a_cell_its_tile_and_a_recording_agree_to_the_bit(atlas, address):
-    *_, picture = atlas.fine(address)
+    *_, (_, picture) = atlas.fine([address])
     row, column = np.argwhere(picture.planes[3] == 1)[17]
     cell = CellAddress(address.level, 64 * address.x + int(column), 64 * address.y + int(row))
     *_, answers = point_sequence(atlas, cell)
@@ -133,7 +133,7 @@ def test_precision_follows_the_level(atlas):
     only = Atlas(Scene("digits", steps=2, dtype="float32"), atlas.load, None)
     assert only.dtype(only.deepest) == torch.float32 and only.deepest < 20
     with pytest.raises(UserError, match="resolution"):
-        next(only.fine(TileAddress(30, 2**29, 2**29)))
+        raise next(only.fine([TileAddress(30, 2**29, 2**29)]))[1]
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28)], ids=["digits", "mnist"])
@@ -155,15 +155,17 @@ def test_the_floor_holds_for_every_tile_and_the_second_level_below_it_for_none(s
 def test_a_side_that_float32_does_not_resolve_is_computed_in_float64(atlas):
     small = Atlas(Scene("digits", steps=2, length="0.0001"), atlas.load, None)
     assert small.float32_to == -1 and small.dtype(0) == torch.float64 and 20 < small.deepest < atlas.deepest
-    (picture,) = small.coarse(TileAddress(0, 0, 0))
+    ((_, picture),) = small.coarse([TileAddress(0, 0, 0)])
     assert set(np.unique(picture.planes[0])) <= set(range(1, 11))
     with pytest.raises(UserError, match=r"length is 0\.0001; allowed: at least .*float32"):
-        next(Atlas(dataclasses.replace(small.scene, dtype="float32"), atlas.load, None).coarse(DEEP))
+        raise next(Atlas(dataclasses.replace(small.scene, dtype="float32"), atlas.load, None).coarse([DEEP]))[
+            1
+        ]
 
 
 def test_an_atlas_that_is_dropped_leaves_the_memory(atlas):
     dropped = Atlas(SCENE, atlas.load, None)
-    next(dropped.coarse(TileAddress(0, 0, 0)))
+    next(dropped.coarse([TileAddress(0, 0, 0)]))
     left = weakref.ref(dropped)
     del dropped
     gc.collect()

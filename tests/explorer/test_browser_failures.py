@@ -8,6 +8,7 @@ from explorer_pages import WAIT
 from page_actions import between, finish, middle_of
 
 from denoscope.explorer.atlas import Atlas
+from denoscope.explorer.tile_address import TileAddress
 from denoscope.explorer.tile_picture import TilePicture
 
 
@@ -16,10 +17,12 @@ def test_a_tile_that_fails_is_marked_and_asked_for_again_by_a_button_or_a_move(o
     failures = ["first"]
 
     def failing(stage):
-        def pieces(atlas, address):
-            if failures and str(address) == "2/2/0":
-                raise RuntimeError(failures[0])
-            yield from stage(atlas, address)
+        def pieces(atlas, addresses):
+            for address in addresses:
+                if failures and str(address) == "2/2/0":
+                    yield address, RuntimeError(failures[0])
+                else:
+                    yield from stage(atlas, [address])
 
         return pieces
 
@@ -94,16 +97,17 @@ def test_the_work_for_a_tile_that_leaves_the_view_is_dropped(open_page, explorer
     begun, ended = threading.Event(), threading.Event()
     pictures = [TilePicture(np.ones((4, 64, 64), np.uint8), finished=finished) for finished in (False, True)]
 
-    def endless(_atlas, address):
-        if str(address) != "4/2/8":
-            yield pictures[1]
-            return
+    def endless(_atlas, addresses):
+        for address in addresses:
+            if str(address) != "4/2/8":
+                yield address, pictures[1]
         try:
-            while not ended.wait(0.02):
+            while TileAddress(4, 2, 8) in addresses and not ended.wait(0.02):
                 begun.set()
-                yield pictures[0]
+                yield TileAddress(4, 2, 8), pictures[0]
         finally:
-            ended.set()
+            if TileAddress(4, 2, 8) in addresses:
+                ended.set()
 
     monkeypatch.setattr(Atlas, "fine", endless)
     page = open_page(f"#model=digits&steps=2&level=4&at={between(4, 3, 8)}&base_seed=6")
@@ -127,11 +131,11 @@ def test_the_work_for_a_browser_that_leaves_is_dropped(open_page, explorer, monk
     piece = TilePicture(np.ones((4, 64, 64), np.uint8), finished=False)
     fine = Atlas.fine
 
-    def endless(_atlas, _address):
+    def endless(_atlas, addresses):
         try:
             while not ended.wait(0.02):
                 begun.set()
-                yield piece
+                yield addresses[0], piece
         finally:
             ended.set()
 

@@ -152,7 +152,7 @@ def test_a_saved_page_fills_a_window_of_full_size_and_shows_plainly_what_it_does
     explorer, browser, tmp_path, monkeypatch
 ):
     filled = TilePicture(np.full((4, CELLS, CELLS), 2, np.uint8), finished=True)
-    monkeypatch.setattr(Atlas, "fine", lambda *_: iter([filled]))
+    monkeypatch.setattr(Atlas, "fine", lambda _, tiles: ((tile, filled) for tile in tiles))
     monkeypatch.setattr(exported_view, "COLUMNS", 2)
     monkeypatch.setattr(exported_view, "ROWS", 1)
     scene = Scene("digits", steps=2)

@@ -92,7 +92,7 @@ def test_pairs_and_growths_are_of_the_class(client):
         a, b = (ds.open(path).final.values[0].astype(float) for path in paths)
         assert answer["separation"][-1] == pytest.approx(np.linalg.norm(a - b), rel=1e-5)
         atlas = Atlas(Scene.of_fields(scene), Models("digits", device="cpu").denoiser, None)
-        *_, expected = atlas.growth(TileAddress.parse(TILE))
+        *_, (_, expected) = atlas.growth([TileAddress.parse(TILE)])
         np.testing.assert_array_equal(planes_of(client, scene, GROWTH), expected.planes)
     assert (planes_of(client, scenes[0], GROWTH) != planes_of(client, scenes[1], GROWTH)).any()
 

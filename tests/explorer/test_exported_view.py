@@ -30,17 +30,20 @@ def atlas(computed):
     """Tiles of random bytes, which cannot be compressed: no tiles are larger. Those of the growth have 16 × 16 points."""
     draw = np.random.default_rng(0)
 
-    def tile(address):
-        computed.append(address)
-        yield TilePicture(draw.integers(0, 256, (4, 64, 64), dtype=np.uint8), finished=True)
+    def fine(addresses):
+        for address in addresses:
+            computed.append(address)
+            yield address, TilePicture(draw.integers(0, 256, (4, 64, 64), dtype=np.uint8), finished=True)
 
-    def growth(_):
-        yield TilePicture(draw.integers(0, 256, (4, 16, 16), dtype=np.uint8), finished=True).enlarged()
+    def growth(addresses):
+        for address in addresses:
+            picture = TilePicture(draw.integers(0, 256, (4, 16, 16), dtype=np.uint8), finished=True)
+            yield address, picture.enlarged()
 
     return SimpleNamespace(
         plane=SimpleNamespace(length="16"),
         deepest=45,
-        fine=tile,
+        fine=fine,
         growth=growth,
         scene=Scene("digits", steps=50),
     )
@@ -133,6 +136,7 @@ def test_the_bytes_of_real_sequences_fit_as_expected(monkeypatch):
     """With a bound that 30 points of the model exceed."""
     monkeypatch.setattr(pages, "LARGEST", 860_000)
     atlas = Atlas(Scene("digits", steps=9), Models("digits", device="cpu").denoiser, None)
-    monkeypatch.setattr(atlas, "fine", lambda _: iter([TilePicture(np.zeros((4, 64, 64), np.uint8), True)]))
+    filled = TilePicture(np.zeros((4, 64, 64), np.uint8), True)
+    monkeypatch.setattr(atlas, "fine", lambda tiles: ((tile, filled) for tile in tiles))
     *_, made = exported_view(atlas, {}, "#model=digits&level=0")
     assert 790_000 < len(made.content) <= 860_000 and "of 96 points" in made.note

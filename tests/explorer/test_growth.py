@@ -47,7 +47,7 @@ def test_a_linear_map_grows_by_its_singular_value_in_every_cell(geometry, addres
     eigenvalues = np.geomspace(1e-3, 1e3, 64)
     scene = Scene("linear", steps=3, dtype="float64", geometry=geometry, length="16")
     atlas = linear_atlas(scene, eigenvalues)
-    *_, picture = atlas.growth(address)
+    *_, (_, picture) = atlas.growth([address])
     factors = np.array([np.prod(ddim_factors(value, 3)) for value in eigenvalues])
     part = atlas.plane.tile(address, torch.float64, 16)
     expected = np.empty((16, 16))
@@ -67,7 +67,7 @@ def test_a_cell_grows_as_the_derivative_says():
     scene = Scene("digits", steps=2, dtype="float64", geometry="flat", length="16")
     atlas = Atlas(scene, Models("digits", device="cpu").denoiser, None)
     address = TileAddress(12, 1500, 3000)
-    *_, picture = atlas.growth(address)
+    *_, (_, picture) = atlas.growth([address])
     part = atlas.plane.tile(address, torch.float64, 16)
     grid = ds.noise.plane((1, 1), (1, 8, 8), lengths=(1.0, 1.0), center=(float(part.u[5]), float(part.v[9])))
     exact = ds.dynamics.plane_growth(atlas.denoiser(12), grid, steps=2).growth.values[0, 0, 0]
@@ -93,7 +93,7 @@ def test_the_server_computes_growth_only_for_a_view_that_shows_it(digits_session
         assert atlas.finished(address) and atlas.finished(address, GROWTH) is None
         (line,) = map(json.loads, client.post("/api/view", json={**body, "kind": GROWTH}).text.splitlines())
         kept = atlas.finished(address, GROWTH)
-        assert line["finished"] and kept is not None and next(atlas.growth(address)) is kept
+        assert line["finished"] and kept is not None and next(atlas.growth([address])) == (address, kept)
         response = client.post("/api/view", json={**body, "kind": "x"})
         assert response.status_code == 400 and "growth" in response.json()["error"]
     sent = np.frombuffer(zlib.decompress(base64.b64decode(line["data"])), np.uint8).reshape(4, 64, 64)
@@ -102,11 +102,11 @@ def test_the_server_computes_growth_only_for_a_view_that_shows_it(digits_session
 
 def test_a_growth_tile_that_is_dropped_ends_between_batches():
     atlas = linear_atlas(Scene("linear", steps=1, dtype="float64", lanes=16), np.ones(64))
-    work = atlas.growth(TileAddress(3, 1, 1))
-    assert [next(work) for _ in range(3)] == [None] * 3
+    work = atlas.growth([TileAddress(3, 1, 1)])
+    assert [next(work) for _ in range(3)] == [(TileAddress(3, 1, 1), None)] * 3
     work.close()
     assert atlas.finished(TileAddress(3, 1, 1), GROWTH) is None
-    *_, picture = atlas.growth(TileAddress(3, 1, 1))
+    *_, (_, picture) = atlas.growth([TileAddress(3, 1, 1)])
     assert picture.finished
 
 

@@ -45,25 +45,25 @@ def models():
 def expected(models):
     """Both tiles, without a cache."""
     atlas = Atlas(SCENE, models.denoiser, None)
-    return {tile: list(atlas.fine(tile))[-1].planes for tile in (TILE, NEXT)}
+    return {tile: list(atlas.fine([tile]))[-1][1].planes for tile in (TILE, NEXT)}
 
 
 def test_two_explorers_share_a_file_while_both_are_at_work(cache, models, expected):
     """Their tiles are computed piece by piece in turns."""
-    one, other = (Atlas(SCENE, models.denoiser, cache).fine(tile) for tile in (TILE, NEXT))
+    one, other = (Atlas(SCENE, models.denoiser, cache).fine([tile]) for tile in (TILE, NEXT))
     pieces = list(itertools.zip_longest(one, other))
     for k, tile in enumerate((TILE, NEXT)):
-        last = [piece[k] for piece in pieces if piece[k] is not None][-1]
+        _, last = [piece[k] for piece in pieces if piece[k] is not None][-1]
         np.testing.assert_array_equal(last.planes, expected[tile])
 
 
 def test_points_of_the_file_are_not_computed_again(cache, models, expected, monkeypatch):
-    (coarse,) = Atlas(SCENE, models.denoiser, cache).coarse(TILE)
+    ((_, coarse),) = Atlas(SCENE, models.denoiser, cache).coarse([TILE])
     assert points_in(cache) == 64
-    *_, first = Atlas(SCENE, models.denoiser, cache).fine(TILE)
+    *_, (_, first) = Atlas(SCENE, models.denoiser, cache).fine([TILE])
     monkeypatch.setattr(Labelling, "__call__", lambda *_: pytest.fail("computed again"))
-    (known,) = Atlas(SCENE, models.denoiser, cache).coarse(TILE)
-    *_, again = Atlas(SCENE, models.denoiser, cache).fine(TILE)
+    ((_, known),) = Atlas(SCENE, models.denoiser, cache).coarse([TILE])
+    *_, (_, again) = Atlas(SCENE, models.denoiser, cache).fine([TILE])
     np.testing.assert_array_equal(first.planes, expected[TILE])
     np.testing.assert_array_equal(again.planes, expected[TILE])
     np.testing.assert_array_equal(known.planes, coarse.planes)
@@ -83,7 +83,9 @@ OTHERS = [
 
 def coarse_of(models, cache, **others):
     scene = dataclasses.replace(SCENE, **{"steps": 2, **others})
-    (picture,) = Atlas(scene, models.denoiser, cache).coarse(TILE)
+    ((_, picture),) = Atlas(scene, models.denoiser, cache).coarse([TILE])
+    if isinstance(picture, Exception):
+        raise picture
     return picture.planes
 
 
@@ -121,7 +123,7 @@ def test_a_file_that_is_too_large_is_emptied_and_goes_on(cache, models, expected
         before = points_in(cache)
         atlas = session._atlas(SCENE)
         counts.append((before, points_in(cache)))
-        planes.append(list(atlas.fine(tile))[-1].planes)
+        planes.append(list(atlas.fine([tile]))[-1][1].planes)
         atlas._finished.clear()
     session.close()
     for found, tile in zip(planes, (TILE, NEXT, TILE), strict=True):

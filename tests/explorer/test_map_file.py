@@ -58,7 +58,7 @@ def opened(tmp_path):
 
 
 def planes_of(found: MapFile, address: str) -> np.ndarray:
-    (picture,) = found.tile(TileAddress.parse(address))
+    picture = found.tile(TileAddress.parse(address))
     return np.frombuffer(zlib.decompress(picture.packed()), np.uint8).reshape(4, 64, 64)
 
 

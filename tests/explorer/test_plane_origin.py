@@ -41,7 +41,7 @@ def base_of(seed: int) -> torch.Tensor:
 )
 def test_a_cell_its_tile_and_a_recording_agree_to_the_bit(scene, address, tmp_path):
     atlas = Atlas(scene, LOAD, None)
-    (tile,) = atlas.coarse(address)
+    ((_, tile),) = atlas.coarse([address])
     cell = CellAddress(address.level, 64 * address.x + 24, 64 * address.y + 40)
     *_, answers = point_sequence(atlas, cell)
     (recorded,) = record_point(atlas, cell, [], tmp_path)

@@ -48,8 +48,10 @@ def atlas():
     return SimpleNamespace(
         plane=SimpleNamespace(length="16"),
         deepest=40,
-        fine=lambda tile: iter([quadrants(tile)]),
-        growth=lambda tile: iter([None, quadrants(tile, ["growth"] * 4)]),
+        fine=lambda tiles: ((tile, quadrants(tile)) for tile in tiles),
+        growth=lambda tiles: (
+            (tile, piece) for tile in tiles for piece in (None, quadrants(tile, ["growth"] * 4))
+        ),
     )
 
 

@@ -25,6 +25,9 @@ from denoscope.recording import provenance
 from denoscope.sampling.loop import run_loop
 from denoscope.sampling.settings import Loop
 
+Answers = dict[str, np.ndarray]
+"""What is known of each of n noises or points, by name: label, confidence, … [n]."""
+
 
 @dataclass(frozen=True, eq=False)
 class Labelling:
@@ -47,7 +50,7 @@ class Labelling:
         with tapped(self.denoiser.network, self.denoiser.call, fast=self.fast) as network:
             yield replace(self, network=network)
 
-    def __call__(self, x_T: torch.Tensor) -> dict[str, np.ndarray]:
+    def __call__(self, x_T: torch.Tensor) -> Answers:
         """`label` [n], `nonfinite` [n] and the classifier's other arrays, such as `confidence`, for noises [n, C, H, W]."""
         x_0 = self.images(x_T)
         return self.classify(x_0) | {"nonfinite": ~x_0.float().isfinite().flatten(1).all(1).numpy()}
@@ -57,12 +60,12 @@ class Labelling:
         condition = of_first(self.condition)
         return run_loop(self.denoiser, x_T, self.loop, condition=condition, network=self.network).cpu()
 
-    def classify(self, images: torch.Tensor) -> dict[str, np.ndarray]:
+    def classify(self, images: torch.Tensor) -> Answers:
         """The answers of the classifier for images [n, C, H, W]."""
         return self.classifier(images)
 
     @property
-    def nothing(self) -> dict[str, np.ndarray]:
+    def nothing(self) -> Answers:
         """The answers for no noises at all: their names and dtypes."""
         images = torch.empty(0, *self.denoiser.shape, dtype=self.denoiser.dtype)
         return self.classify(images) | {"nonfinite": np.zeros(0, bool)}

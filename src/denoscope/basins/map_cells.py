@@ -14,6 +14,7 @@ from denoscope.basins.labelling import Labelling
 from denoscope.basins.map_warnings import map_warnings
 from denoscope.basins.point_cache import KnownCells, PointCache
 from denoscope.basins.refinement import MEANINGS, Refinement, Request
+from denoscope.basins.shared_calls import Asking, shared_calls
 from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.label_plane import nearest_known
 from denoscope.models.classifier.labels import REJECTED
@@ -39,30 +40,37 @@ class MapCells:
     cache: PointCache | None = None
     callback: Callable[[xarray.Dataset], None] | None = None
     """Called with the map so far, as `basins.map` says."""
+    alone: bool = True
+    """Whether no other work shares the calls, so that the padding of the calls counts as rows."""
 
-    def compute(self, rows: np.ndarray, columns: np.ndarray) -> Iterator[None]:
-        """Compute the cells that are not computed yet, or take them from the cache, pausing after each batch."""
+    def compute(self, rows: np.ndarray, columns: np.ndarray, *, shown: bool = False) -> Asking:
+        """Enter cells that the cache knows, and ask for the others, `batch_size` at a time.
+
+        Args:
+            shown: whether the callback sees the map after each batch.
+        """
         computed = self.data["computed"].values
         rows, columns = _where(~computed[rows, columns], rows, columns)
         known = self._known.index[rows, columns]
-        if (known >= 0).any():
-            found = _where(known >= 0, rows, columns)
+        found = _where(known >= 0, rows, columns)
+        if len(found[0]):
             self._enter(
                 found, {name: values[known[known >= 0]] for name, values in self._known.answers.items()}
             )
-            yield
+            if shown:
+                self._show()
         rows, columns = _where(known < 0, rows, columns)
-        together = self.labelling.loop.rows_of_whole_calls(self.batch_size)
-        for first in range(0, len(rows), together):
-            place = rows[first : first + together], columns[first : first + together]
-            answers = self.labelling(self.plane.batch(self.grid.noise_at(*place).tolist()))
+        for first in range(0, len(rows), self.together):
+            place = rows[first : first + self.together], columns[first : first + self.together]
+            answers = yield self.plane.batch(self.grid.noise_at(*place).tolist())
             self._enter(place, answers)
             # A file of an earlier version does not say how many rows it took so far.
             if "network_rows" in self.data.attrs:
-                self.data.attrs["network_rows"] += self.labelling.loop.rows_of_whole_calls(len(place[0]))
+                self.data.attrs["network_rows"] += self._rows(len(place[0]))
             if self.cache is not None:
                 self.cache.add(self.grid.plane.u[place[1]], self.grid.plane.v[place[0]], answers)
-            yield
+            if shown:
+                self._show()
 
     def preview(self) -> xarray.Dataset:
         """A copy of the map so far, in which every cell has the values of the nearest computed one."""
@@ -81,12 +89,20 @@ class MapCells:
         Args:
             audit: see `_refine`.
         """
+        return self.answered(self.filled(audit))
+
+    def answered(self, work: Asking) -> Iterator[int]:
+        """Answer a work on these cells alone; yields the number of computed cells after each batch."""
+        for _ in shared_calls([work], self.labelling, self.together):
+            yield int(self.data["computed"].sum())
+
+    def filled(self, audit: int) -> Asking:
+        """The work of `fill`, which others may answer."""
         adaptive = "status" in self.data
-        yield from (
-            self._refine(Refinement.of(self.grid, self.data.attrs.get("block")), audit)
-            if adaptive
-            else self._compute_all()
-        )
+        if adaptive:
+            yield from self._refine(Refinement.of(self.grid, self.data.attrs.get("block")), audit)
+        else:
+            yield from self.compute(self.grid.rows, self.grid.columns, shown=True)
         found = audit_of(self.data)
         self.data.attrs["warnings"] = map_warnings(
             self.data["nonfinite"].values, found, self.grid.plane, requested=audit
@@ -97,15 +113,15 @@ class MapCells:
             self.callback(self.data.copy(deep=True))
 
     @property
-    def _number_computed(self) -> int:
-        return int(self.data["computed"].sum())
+    def together(self) -> int:
+        """The number of cells that are denoised together."""
+        return self.labelling.loop.rows_of_whole_calls(self.batch_size)
 
-    def _compute_all(self) -> Iterator[int]:
-        for _ in self.compute(self.grid.rows, self.grid.columns):
-            self._show()
-            yield self._number_computed
+    def _rows(self, cells: int) -> int:
+        """The rows of the network that so many cells took."""
+        return self.labelling.loop.rows_of_whole_calls(cells) if self.alone else cells
 
-    def _refine(self, refinement: Refinement, audit: int) -> Iterator[int]:
+    def _refine(self, refinement: Refinement, audit: int) -> Asking:
         """Compute cells around boundaries, fill the others, and check `audit` of them; see `Refinement.requests`.
 
         The result of the check becomes the attribute `audit`, and its bounds are attributes too.
@@ -113,8 +129,7 @@ class MapCells:
         for number, place in enumerate(refinement.requests(audit)):
             if number:
                 self._show()
-            for _ in self.compute(*place):
-                yield self._number_computed
+            yield from self.compute(*place)
             lost = self.data["nonfinite"].values[place]
             refinement.label[place] = np.where(lost, LOST, self.data["label"].values[place])
             refinement.gap[place] = self._gap(place)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from denoscope.basins.labelling import Labelling
+from denoscope.basins.labelling import Answers, Labelling
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
@@ -40,8 +40,6 @@ CREATE TABLE IF NOT EXISTS points (
 ) WITHOUT ROWID;
 """
 WITHOUT_CHECKPOINT = Checkpoint()
-Answers = dict[str, np.ndarray]
-"""What is known of each of n points, by name: label, confidence, … [n]."""
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from denoscope.basins.labelling import Labelling, parse_labelling
 from denoscope.basins.map_cells import MapCells
 from denoscope.basins.methods import adaptive_options
 from denoscope.basins.point_cache import parse_cache
+from denoscope.basins.shared_calls import Asking, shared_calls
 from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.validation import parse_integer
@@ -31,6 +33,18 @@ from denoscope.noise.planes import tile
 
 if TYPE_CHECKING:
     import xarray
+
+Part = tuple[int, int, int]
+"""Level, x and y of a part."""
+
+
+class Refined(NamedTuple):
+    """The map of a part, as far as it is refined."""
+
+    part: Part
+    map: xarray.Dataset
+    finished: bool
+
 
 QUARTERED = 2
 """The level from which on blocks have a constant share of a part, a quarter of one of 64 cells."""
@@ -58,7 +72,7 @@ class Tiles:
 
         Raises: UserError if the plane has no such part, or its cells are too close to be told apart.
         """
-        with self._begun(level, x, y) as cells:
+        with self._begun((level, x, y)) as cells:
             for _ in cells.fill(self.audit):
                 pass
         return cells.data
@@ -71,9 +85,9 @@ class Tiles:
         Raises: UserError as above.
         """
         count = parse_integer(every, "every", minimum=1)
-        with self._begun(level, x, y) as cells:
+        with self._begun((level, x, y)) as cells:
             rows, columns = np.mgrid[: self.cells : count, : self.cells : count]
-            for _ in cells.compute(rows.ravel(), columns.ravel()):
+            for _ in cells.answered(cells.compute(rows.ravel(), columns.ravel())):
                 pass
         chosen = slice(None, None, count)
         return cells.data.drop_vars("status").isel(y=chosen, x=chosen)
@@ -86,14 +100,58 @@ class Tiles:
 
         Raises: UserError as above.
         """
-        with self._begun(level, x, y) as cells:
+        with self._begun((level, x, y)) as cells:
             for _ in cells.fill(self.audit):
                 yield cells.preview()
         yield cells.data
 
+    def refinements_of(
+        self, parts: Iterable[Part], *, failed: Callable[[Part, Exception], None] | None = None
+    ) -> Iterator[Refined]:
+        """The maps of several parts as they become finer, each as `refinements` gives it.
+
+        They share the calls of the network, so that few rows of it are padding; `network_rows` of these maps counts none.
+
+        Args:
+            parts: level, x and y of each.
+            failed: called with each part that fails and its exception, while the others go on. By default the first
+                exception is raised.
+
+        Raises: UserError as above.
+        """
+        begun: dict[int, MapCells] = {}
+        finished: list[Refined] = []
+
+        def work(number: int, part: Part) -> Asking:
+            try:
+                with self._begun(part, ready) as cells:
+                    begun[number] = cells
+                    yield from cells.filled(self.audit)
+                finished.append(Refined(part, cells.data, True))
+            except Exception as error:
+                if failed is None:
+                    raise
+                failed(part, error)
+            finally:
+                begun.pop(number, None)
+
+        chosen = list(parts)
+        with self.labelling.ready() as ready:
+            works = itertools.starmap(work, enumerate(chosen))
+            for number in shared_calls(works, ready, self.labelling.loop.lanes):
+                if number in begun:
+                    yield Refined(chosen[number], begun[number].preview(), False)
+                yield from finished
+                finished.clear()
+
     @contextmanager
-    def _begun(self, level: int, x: int, y: int) -> Iterator[MapCells]:
-        """The cells of a part, none of them computed, with the cache open while the block runs."""
+    def _begun(self, place: Part, ready: Labelling | None = None) -> Iterator[MapCells]:
+        """The cells of a part, none of them computed, with the cache open while the block runs.
+
+        Args:
+            ready: the labelling if it is ready for calls that others share.
+        """
+        level, x, y = place
         part = tile(self.plane, level, x, y, self.cells)
         grid, nothing = PlaneGrid.of(part), self.labelling.nothing
         origin = self.labelling.origin(grid.made_with)
@@ -101,9 +159,10 @@ class Tiles:
         data = blank_map(grid, nothing, attributes(origin | options), adaptive=True)
         with (
             point_cache.opened(self.cache, part, origin, nothing) as points,
-            self.labelling.ready() as ready,
+            nullcontext(ready) if ready else self.labelling.ready() as labelling,
         ):
-            yield MapCells(ready, part, grid, data, self.labelling.loop.lanes, points)
+            lanes = labelling.loop.lanes
+            yield MapCells(labelling, part, grid, data, lanes, points, alone=ready is None)
 
     def _block(self, level: int) -> int:
         """The side of the first blocks of a part: as in a map of the whole plane, up to level 2."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ LABELS, GROWTH = "labels", "growth"
 """Kinds of tiles."""
 KEPT = 4096
 """Finished tiles that stay in memory, 16 kB each."""
+Pictures = Iterator[tuple[TileAddress, TilePicture | Exception | None]]
+"""Tiles as they come, with their addresses: a picture, the exception of a tile that failed, or None for a piece of work."""
 
 
 @dataclass(eq=False)
@@ -134,8 +136,11 @@ class Atlas:
             self._finished.popitem(last=False)
         return picture
 
-    def coarse(self, address: TileAddress) -> Iterator[TilePicture]:
-        """A tile of few cells, from one batch or the cache; a finished one if there is one."""
+    def coarse(self, addresses: Sequence[TileAddress]) -> Pictures:
+        """Tiles of few cells, each from one batch or the cache, or finished if they are."""
+        yield from _each(addresses, self._coarse)
+
+    def _coarse(self, address: TileAddress) -> Iterator[TilePicture]:
         if found := self.finished(address):
             yield found
             return
@@ -143,20 +148,37 @@ class Atlas:
         cells = tiles.lattice(inside.level, inside.x, inside.y, every=CELLS // COARSE)
         yield TilePicture.of(cells, finished=False).enlarged()
 
-    def fine(self, address: TileAddress) -> Iterator[TilePicture]:
-        """A tile as it becomes finer; the last one is finished."""
-        if found := self.finished(address):
-            yield found
-            return
-        tiles, inside = self._tiles(address), address.in_anchor
-        latest = None
-        for latest in tiles.refinements(inside.level, inside.x, inside.y):
-            yield TilePicture.of(latest, finished=False)
-        assert latest is not None
-        yield self._keep(address, LABELS, TilePicture.of(latest, finished=True))
+    def fine(self, addresses: Sequence[TileAddress]) -> Pictures:
+        """Tiles as they become finer; the last picture of each is finished. They share the calls of the network."""
+        for address in addresses:
+            if found := self.finished(address):
+                yield address, found
+        anchors: dict[TileAddress, list[TileAddress]] = {}
+        for address in addresses:
+            if not self.finished(address):
+                anchors.setdefault(address.anchor, []).append(address)
+        for group in anchors.values():
+            yield from self._fine(group)
 
-    def growth(self, address: TileAddress) -> Iterator[TilePicture | None]:
-        """How much the map stretches the plane across a tile, after None for each batch of noises."""
+    def _fine(self, addresses: Sequence[TileAddress]) -> Pictures:
+        """Tiles of one anchor as they become finer."""
+        at = {dataclasses.astuple(address.in_anchor): address for address in addresses}
+        failures: list[tuple[TileAddress, Exception]] = []
+        tiles = self._tiles(addresses[0])
+        for part, cells, finished in tiles.refinements_of(
+            at, failed=lambda part, error: failures.append((at[part], error))
+        ):
+            picture = TilePicture.of(cells, finished=finished)
+            yield at[part], self._keep(at[part], LABELS, picture) if finished else picture
+            yield from failures
+            failures.clear()
+        yield from failures
+
+    def growth(self, addresses: Sequence[TileAddress]) -> Pictures:
+        """How much the map stretches the plane across tiles, after None for each batch of noises."""
+        yield from _each(addresses, self._growth)
+
+    def _growth(self, address: TileAddress) -> Iterator[TilePicture | None]:
         if found := self.finished(address, GROWTH):
             yield found
             return
@@ -192,6 +214,18 @@ class Atlas:
             cache=self.cache,
         )
         return dataclasses.replace(tiles, labelling=SteadyLabelling.of(tiles.labelling))
+
+
+def _each(
+    addresses: Sequence[TileAddress], pictures: Callable[[TileAddress], Iterator[TilePicture | None]]
+) -> Pictures:
+    """The pictures of one tile after the other, or the exception of one that fails."""
+    for address in addresses:
+        try:
+            for picture in pictures(address):
+                yield address, picture
+        except Exception as error:
+            yield address, error
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,9 +73,7 @@ class JobQueue:
         with self._changed:
             waiting = sum(not job.cancelled for job in self._jobs)
             if waiting + len(jobs) > self._most:
-                raise UserError(
-                    f"{waiting} parts are being computed; allowed: {self._most}; close other pages"
-                )
+                raise UserError(f"{waiting} requests wait; allowed: {self._most}; close other pages")
             batch = next(self._batches)
             for number, job in enumerate(jobs):
                 job.order = (-batch, number)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from denoscope.basins import point_cache
-from denoscope.explorer.atlas import GROWTH, LABELS, Atlas
+from denoscope.explorer.atlas import GROWTH, LABELS, Atlas, Pictures
 from denoscope.explorer.job_queue import AT_ONCE, Job, JobQueue, Report, once
 from denoscope.explorer.models import Models
 from denoscope.explorer.point_pair import point_pair
@@ -20,23 +20,23 @@ from denoscope.explorer.saving.exported_view import exported_view
 from denoscope.explorer.saving.saved_file import Saving
 from denoscope.explorer.saving.zoom_film import zoom_film
 from denoscope.explorer.scene import Scene
-from denoscope.explorer.tile_address import ANCHOR_EVERY, CELLS, MOST_TILES, CellAddress, TileAddress
+from denoscope.explorer.tile_address import ANCHOR_EVERY, CELLS, CellAddress, TileAddress
 from denoscope.foundation.errors import UserError
 
 COARSE, FINE, SAVING = range(AT_ONCE + 1, AT_ONCE + 4)
 """Ranks of jobs that take longer: the two stages of tiles, and files."""
 KINDS = ("page", "film")
 """Files of a view."""
-Stage = Callable[[Atlas, TileAddress], Iterator[Any]]
+Stage = Callable[[Atlas, Sequence[TileAddress]], Pictures]
 STAGES: dict[str, list[tuple[int, Stage]]] = {
     LABELS: [
-        (COARSE, lambda atlas, address: atlas.coarse(address)),
-        (FINE, lambda atlas, address: atlas.fine(address)),
+        (COARSE, lambda atlas, addresses: atlas.coarse(addresses)),
+        (FINE, lambda atlas, addresses: atlas.fine(addresses)),
     ],
-    GROWTH: [(FINE, lambda atlas, address: atlas.growth(address))],
+    GROWTH: [(FINE, lambda atlas, addresses: atlas.growth(addresses))],
 }
 """What is computed for each kind of tile, by rank."""
-MOST_JOBS = 8 * MOST_TILES
+MOST_JOBS = 64
 CLIPPING = {None: "", True: " with clipping", False: " without clipping"}
 """What follows the name of a scheduler."""
 ATLASES = 3
@@ -95,11 +95,7 @@ class Session:
             yield from exported_view(atlas, self._description(scene), address)
 
     def tiles(
-        self,
-        scene: Scene,
-        addresses: Sequence[TileAddress],
-        report: Callable[[TileAddress, Any], None],
-        kind: str = LABELS,
+        self, scene: Scene, addresses: Sequence[TileAddress], report: Report, kind: str = LABELS
     ) -> list[Job]:
         """Queue the tiles of a view in the order of their importance, all coarse ones before the fine ones.
 
@@ -107,9 +103,7 @@ class Session:
         """
         _check_kind(kind, STAGES)
         jobs = [
-            Job(rank, partial(self._stage, stage, scene, address), partial(report, address))
-            for rank, stage in STAGES[kind]
-            for address in addresses
+            Job(rank, partial(self._stage, stage, scene, addresses), report) for rank, stage in STAGES[kind]
         ]
         self.jobs.submit(jobs)
         return jobs
@@ -118,8 +112,8 @@ class Session:
         """End the thread."""
         self.jobs.stop()
 
-    def _stage(self, stage: Stage, scene: Scene, address: TileAddress) -> Iterator[Any]:
-        return stage(self._atlas(scene), address)
+    def _stage(self, stage: Stage, scene: Scene, addresses: Sequence[TileAddress]) -> Pictures:
+        return stage(self._atlas(scene), addresses)
 
     def _atlas(self, scene: Scene) -> Atlas:
         """The atlas of a scene. The least recently used atlas is dropped, and a cache that is too large is emptied."""

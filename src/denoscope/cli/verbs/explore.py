@@ -116,7 +116,7 @@ def _explore_map(target: str, settings: Settings, flags: ExploreFlags) -> None:
     session = MapSession(MapFile.open(Path(target)), settings.system.class_colors)
 
     def begun(port: int) -> Gate:
-        session.tiles([TileAddress(0, 0, 0)], lambda *_: None)  # fills all cells while the browser opens
+        session.tiles([TileAddress(0, 0, 0)], lambda _: None)  # fills all cells while the browser opens
         return map_application(session, port)
 
     serve(begun, session.close, port=flags.port, browser=not flags.no_browser)

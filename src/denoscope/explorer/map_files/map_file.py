@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -80,8 +80,8 @@ class MapFile:
             "layers": [],
         }
 
-    def tile(self, address: TileAddress) -> Iterator[TilePicture]:
-        """A tile, each of its cells with the values of the nearest cell of the map; a single piece of work."""
+    def tile(self, address: TileAddress) -> TilePicture:
+        """A tile, each of its cells with the values of the nearest cell of the map."""
         columns, rows = (
             self.grid.index(axis, range(CELLS * part, CELLS * (part + 1)), address.level)
             for axis, part in enumerate((address.x, address.y))
@@ -89,7 +89,7 @@ class MapFile:
         inside = (rows >= 0)[:, None] & (columns >= 0)
         planes = np.where(inside, self._planes[:, rows][:, :, columns], 0).astype(np.uint8)
         planes[3, ~inside] = OUTSIDE
-        yield TilePicture(planes, finished=True)
+        return TilePicture(planes, finished=True)
 
     def cell(self, address: CellAddress) -> dict[str, Any]:
         """What the file says about the cell of the map at a cell of the page's lattice, as JSON values.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from denoscope.explorer.job_queue import AT_ONCE, Job, JobQueue, Report, once
 from denoscope.explorer.map_files.map_file import MapFile
 from denoscope.explorer.tile_address import CellAddress, TileAddress
+from denoscope.explorer.tile_picture import TilePicture
 
 TILES = AT_ONCE + 1
 """The rank of tiles."""
-MOST_JOBS = 1280
+MOST_JOBS = 64
 
 
 @dataclass(eq=False)
@@ -33,15 +33,13 @@ class MapSession:
         """Queue what the file says about a cell."""
         return self.jobs.add(once(lambda: self.map.cell(cell)), report)
 
-    def tiles(
-        self, addresses: Sequence[TileAddress], report: Callable[[TileAddress, Any], None]
-    ) -> list[Job]:
+    def tiles(self, addresses: Sequence[TileAddress], report: Report) -> list[Job]:
         """Queue the tiles of a view in the order of their importance."""
-        jobs = [
-            Job(TILES, partial(self.map.tile, address), partial(report, address)) for address in addresses
-        ]
-        self.jobs.submit(jobs)
-        return jobs
+        return [self.jobs.add(lambda: self._tiles(addresses), report, rank=TILES)]
+
+    def _tiles(self, addresses: Sequence[TileAddress]) -> Iterator[tuple[TileAddress, TilePicture]]:
+        for address in addresses:
+            yield address, self.map.tile(address)
 
     def close(self) -> None:
         """End the thread."""

@@ -8,13 +8,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from denoscope.explorer.atlas import GROWTH, LABELS, Atlas
+from denoscope.explorer.atlas import GROWTH, LABELS, Atlas, Pictures
 from denoscope.explorer.page_file import page_file
 from denoscope.explorer.point_pair import point_pair
 from denoscope.explorer.point_sequence import point_sequences
 from denoscope.explorer.saving.saved_file import Progress, SavedFile, Saving
 from denoscope.explorer.tile_address import CellAddress, TileAddress
-from denoscope.explorer.tile_picture import TilePicture
 from denoscope.explorer.view_address import View
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
@@ -29,7 +28,6 @@ Points = dict[str, dict[str, Any]]
 """Sequences by cell."""
 Tiles = dict[str, dict[str, str]]
 """Packed tiles by kind and address."""
-Pictures = Callable[[TileAddress], Iterator[TilePicture | None]]
 
 
 def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Saving:
@@ -98,13 +96,17 @@ def _sequences(
 
 
 def _finished(
-    view: View, kinds: Mapping[str, Pictures], tiles: Tiles, progress: Progress
+    view: View,
+    kinds: Mapping[str, Callable[[Sequence[TileAddress]], Pictures]],
+    tiles: Tiles,
+    progress: Progress,
 ) -> Iterator[Progress]:
     """Add the finished tiles of a view to `tiles`, packed."""
-    pieces = [(tile, kind) for tile in view.tiles for kind in kinds]
-    for number, (tile, kind) in enumerate(pieces):
-        for picture in kinds[kind](tile):
-            yield Progress(progress.done + number, progress.count)
+    for kind, pictures in kinds.items():
+        for tile, picture in pictures(view.tiles):
+            yield Progress(progress.done + sum(map(len, tiles.values())), progress.count)
+            if isinstance(picture, Exception):
+                raise picture
             if picture is not None and picture.finished:
                 tiles[kind][str(tile)] = base64.b64encode(picture.packed()).decode()
 

@@ -44,12 +44,13 @@ def zoom_film(atlas: Atlas, colors: Sequence[str], address: str) -> Saving:
     done, count = 0, sum(len(window.tiles) for window in windows) + 1
     for window in windows:
         planes = {}
-        for tile in window.tiles:
-            for picture in stage(tile):
-                if picture is not None:
-                    planes[tile] = picture.planes[plane]
-                yield Progress(done, count)
-            done += 1
+        for tile, picture in stage(window.tiles):
+            if isinstance(picture, Exception):
+                raise picture
+            if picture is not None:
+                planes[tile] = picture.planes[plane]
+            yield Progress(done, count)
+        done += len(window.tiles)
         pictures.append(window.picture(planes, table))
     yield Progress(done, count)
     yield _film(frames(windows, pictures, float(atlas.plane.length), captions(view.layer)))

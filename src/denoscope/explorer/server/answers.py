@@ -92,32 +92,41 @@ async def _disconnected(request: Request) -> None:
 
 
 def tile_lines(
-    session: HasJobs, submit: Callable[[Callable[[TileAddress, Any], None]], Sequence[Job]]
+    session: HasJobs, addresses: Sequence[TileAddress], submit: Callable[[Report], Sequence[Job]]
 ) -> Lines:
     """A line of JSON for each stage of each tile: `tile`, and `data` with `finished`, or `error`.
+
+    Args:
+        submit: queues jobs whose results are addresses with pictures, exceptions, or None.
 
     Raises: UserError if the jobs cannot be queued.
     """
     inbox = Inbox()
-    jobs = submit(lambda address, result: inbox.put((address, result)))
-    return Lines(session, jobs, _tile_lines(inbox, len(jobs)))
+    jobs = submit(inbox.put)
+    return Lines(session, jobs, _tile_lines(inbox, addresses, len(jobs)))
 
 
-async def _tile_lines(inbox: Inbox, open_jobs: int) -> AsyncGenerator[bytes, None]:
-    failed = set()
+async def _tile_lines(
+    inbox: Inbox, addresses: Sequence[TileAddress], open_jobs: int
+) -> AsyncGenerator[bytes, None]:
+    failed: set[TileAddress] = set()
     while open_jobs:
-        address, result = await inbox.get()
-        if result is DONE or isinstance(result, Exception):
-            open_jobs -= 1
-        if result is DONE or result is None or address in failed:
-            continue
-        line: dict[str, Any] = {"tile": str(address)}
-        if isinstance(result, TilePicture):
-            line |= {"data": base64.b64encode(result.packed()).decode(), "finished": result.finished}
+        result = await inbox.get()
+        if isinstance(result, tuple):
+            news = [result]
         else:
-            failed.add(address)
-            line["error"] = message_of(result)
-        yield json.dumps(line).encode() + b"\n"
+            open_jobs -= 1
+            news = [(address, result) for address in addresses if result is not DONE]
+        for address, found in news:
+            if found is None or address in failed:
+                continue
+            line: dict[str, Any] = {"tile": str(address)}
+            if isinstance(found, TilePicture):
+                line |= {"data": base64.b64encode(found.packed()).decode(), "finished": found.finished}
+            else:
+                failed.add(address)
+                line["error"] = message_of(found)
+            yield json.dumps(line).encode() + b"\n"
 
 
 def tiles_in(body: Mapping[str, Any]) -> list[TileAddress]:

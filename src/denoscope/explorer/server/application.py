@@ -69,7 +69,7 @@ async def _view(session: Session, request: Request) -> Response:
     body = await json_body(request)
     scene = Scene.of_fields(_texts(body.get("scene"), "scene"))
     addresses, kind = tiles_in(body), text_in(body, "kind") or LABELS
-    return tile_lines(session, lambda report: session.tiles(scene, addresses, report, kind))
+    return tile_lines(session, addresses, lambda report: session.tiles(scene, addresses, report, kind))
 
 
 def _parsed(request: Request, *others: str) -> tuple[Scene, Mapping[str, str]]:

@@ -42,7 +42,7 @@ async def _view(session: MapSession, request: Request) -> Response:
     scene = body.get("scene")
     _check_name(session, scene.get("map") if isinstance(scene, dict) else None)
     addresses = tiles_in(body)
-    return tile_lines(session, lambda report: session.tiles(addresses, report))
+    return tile_lines(session, addresses, lambda report: session.tiles(addresses, report))
 
 
 def _check_name(session: MapSession, name: Any) -> None:
