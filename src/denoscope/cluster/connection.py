@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoscope.cluster.source import Address, Jobs, Local, parse
-from denoscope.foundation.errors import UserError, first_line
+from denoscope.foundation.errors import UserError, missing_library, first_line
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 
@@ -65,9 +65,7 @@ def _check_installed(library: str) -> None:
     try:
         importlib.import_module(library)
     except ImportError as error:
-        raise UserError(
-            f"{library} is not installed, which {spelled('cluster')} needs: pip install 'denoscope[cluster]'"
-        ) from error
+        raise missing_library(spelled("cluster"), library, "cluster") from error
 
 
 @contextmanager
