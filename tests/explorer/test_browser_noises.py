@@ -69,6 +69,19 @@ def test_a_file_is_chosen_with_a_button_and_others_are_refused_in_words(open_pag
     assert set(image_in(page).ravel()) <= {63, 64, 65} and page.locator("#message").is_hidden()
 
 
+def test_an_address_that_is_about_to_be_opened_is_not_written_over(open_page):
+    """The browser announces an address a moment after it is set; what happens between must not bring the old one back."""
+    page = open_page("#model=digits&steps=2&level=0&base_seed=1")
+    page.evaluate(
+        """() => {
+          document.getElementById("new-noise").click();
+          document.getElementById("layer").dispatchEvent(new Event("change"));
+        }"""
+    )
+    page.wait_for_selector("body[data-state=open]")
+    assert address_of(page)["base_seed"] != "1"
+
+
 def test_new_noise_shows_another_plane_and_back_returns(open_page):
     page = open_page("#model=digits&steps=2&level=0&layer=margin")
     before = page.url

@@ -66,9 +66,18 @@ const image = new ImageSettings(find("settings"), dropped, show);
 
 const writeAddressOften = paced(writeAddress, REST);
 
+/** Open another address. Until it is open, nothing else may write to it. */
+function go(address) {
+  const before = location.href;
+  location.hash = address;
+  if (location.href === before) return; // it is open, and the browser says nothing
+  opening?.abort();
+  opening = new AbortController();
+}
+
 /** Show the whole plane of a scene. */
 function show(fields) {
-  location.hash = startOf(fields, view);
+  go(startOf(fields, view));
 }
 
 /** Show what a file holds: a view, bookmarks, or an image. */
@@ -80,7 +89,7 @@ async function dropped(file) {
     if (drop !== drops) return; // another file was dropped since
     say("");
     if (content.scene) show(content.scene);
-    else if (content.address) location.hash = content.address;
+    else if (content.address) go(content.address);
     else takeBookmarks(content.bookmarks);
   } catch (error) {
     say(error.message);
@@ -89,7 +98,7 @@ async function dropped(file) {
 
 function takeBookmarks(found) {
   bookmarks.take(found);
-  if (found.length === 1) location.hash = found[0].address;
+  if (found.length === 1) go(found[0].address);
   else bookmarks.open();
 }
 
@@ -105,7 +114,7 @@ async function open() {
     if (!scene || JSON.stringify(wanted) !== JSON.stringify(scene)) {
       document.body.dataset.state = "opening";
       const found = await ask("scene", wanted, request.signal);
-      if (opening !== request) return; // another address was opened since
+      if (opening !== request || location.hash !== hash) return; // another address was opened since
       facts = found;
       scene = facts.scene;
       store.enter(scene);
@@ -136,7 +145,7 @@ async function open() {
     if (opening !== request) return;
     opening = null;
     document.body.dataset.state = "failed";
-    sayFailure(error, () => (location.hash === hash ? open() : (location.hash = hash)));
+    sayFailure(error, () => (location.hash === hash ? open() : go(hash)));
   }
 }
 

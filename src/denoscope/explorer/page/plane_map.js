@@ -42,6 +42,7 @@ export class PlaneMap {
     this.map = L.map(element, {
       crs: TILE_CRS, attributionControl: false, zoomControl: true, minZoom: 0, maxBoundsViscosity: 1, fadeAnimation: false,
       trackResize: false, keyboardPanDelta: 120, wheelDebounceTime: 60, wheelPxPerZoomLevel: 100,
+      inertia: false, // a map that glides on asks for tiles that nobody looks at
     });
     this.grid = new PlaneLayer();
     this.grid.owner = this;
