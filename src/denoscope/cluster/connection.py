@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoscope.cluster.source import Address, Jobs, Local, parse
-from denoscope.foundation.errors import UserError, missing_library, first_line
+from denoscope.foundation.errors import UserError, first_line, missing_library
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 
