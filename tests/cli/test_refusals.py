@@ -75,6 +75,11 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         f"--inputs noises {MODEL} --output {'x' * 300}.zarr": ["File name too long; name another"],
         f"--inputs noises {MODEL} --output x.ZARR": ["--output is x.ZARR", "NAME.zarr", "--output_format pt"],
         f"--inputs noises {MODEL} --output x.zarr.zip": ["--output is x.zarr.zip", "NAME.zarr"],
+        f"--inputs noises {MODEL} --output run.h5": [
+            "--output is run.h5",
+            "a folder of .pt files",
+            "NAME.zarr",
+        ],
         "--threads 100000": ["--threads is 100000", "1 to 1024"],
         "stray": ["stray"],
         f"--inputs noises {MODEL} --layers conv_inn --output new": ["'conv_inn'", "conv_in, "],

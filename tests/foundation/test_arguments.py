@@ -55,7 +55,7 @@ class Plan:
         (lambda: measure(), "measure() needs state; call it with (state, …)"),
         (
             lambda: measure(1, 2, 3, 4),
-            "measure() takes 3 arguments by position (state, path, count), and got 4; name the others, such as steps=4",
+            "measure() takes 3 arguments by position (state, path, count), and got 4; give others by name: steps=…, epsilon=…",
         ),
         (
             lambda: measure(1, 2, 3, count=3),
@@ -65,7 +65,7 @@ class Plan:
         (lambda: Plan(value=2), "Plan() needs at; call it with (at, …)"),
         (
             lambda: Plan(1, 2),
-            "Plan() takes 1 argument by position (at), and got 2; name the others, such as value=2",
+            "Plan() takes 1 argument by position (at), and got 2; give others by name: value=…",
         ),
     ],
 )

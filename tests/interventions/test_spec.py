@@ -23,7 +23,7 @@ WRONG_FIELDS = [
     ),
     (dict(at="mid_block", do="scale"), "allowed: a number"),
     (dict(at="mid_block", do="set", value="mean"), "allowed: a number"),
-    (dict(at="mid_block", do="swap", value=3), "allowed: a recording"),
+    (dict(at="mid_block", do="swap", value=3), "allowed: the path of a recording"),
     (dict(at="mid_block", do="noise", value=-1), "value is -1; allowed: a standard deviation"),
     *(
         (dict(at="mid_block", do="noise", value=value), f"value is {value}; allowed: a standard deviation")

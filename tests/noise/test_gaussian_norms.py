@@ -132,3 +132,13 @@ def test_growth_refuses_a_sphere_whose_directions_turn(tiny):
     x = ds.noise.plane((2, 2), tiny.shape, geometry="spherical")
     with pytest.raises(ds.UserError, match=r"plane has geometry='spherical'; allowed: a flat plane"):
         ds.dynamics.plane_growth(tiny, x, steps=1)
+
+
+@pytest.mark.parametrize(("epsilon", "warned"), [(0.01, False), (1.0, False), (10.0, True), (500.0, True)])
+def test_perturbations_are_warned_of_where_they_leave_the_norms_of_gaussian_noise(epsilon, warned):
+    """In 64 dimensions Gaussian noise has norms of 4.4 to 11.9, and a perturbation of 10 about √(64 + 100) = 12.8."""
+    x = ds.noise.perturbed(3, (1, 8, 8), epsilon=epsilon, base_seed=1)
+    assert [("choose a smaller epsilon" in line) for line in x.warnings] == [True] * warned
+    if warned:
+        largest = max(float(x.tensor(k).norm()) for k in range(4))
+        assert f"to {largest:.4g}," in x.warnings[0]

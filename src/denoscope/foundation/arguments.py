@@ -150,7 +150,11 @@ def _mistake(signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[
         count = f"{len(by_position)} argument{'s' if len(by_position) != 1 else ''}"
         others = [name for name in names if name not in (*by_position, *kwargs)]
         surplus = describe(args[len(by_position)])
-        example = f"; name the others, such as {others[0]}={surplus}" if others else f"; leave out {surplus}"
+        example = (
+            f"; give others by name: {', '.join(f'{name}=…' for name in others[:3])}"
+            if others
+            else f"; leave out {surplus}"
+        )
         return f"takes {count} by position ({', '.join(by_position)}), and got {len(args)}{example}"
     if twice := next((name for name in by_position[: len(args)] if name in kwargs), None):
         return f"got {twice} twice, by position and by name; give it once"

@@ -222,7 +222,7 @@ class Swap(Kind):
 
     recording: SourceRecording
     source: Source
-    allowed: ClassVar[str] = "a recording (NAME.zarr or a folder)"
+    allowed: ClassVar[str] = "the path of a recording (NAME.zarr or a folder)"
 
     @staticmethod
     def takes(value: Any) -> bool:

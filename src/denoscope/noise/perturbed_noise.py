@@ -15,6 +15,7 @@ from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_integer, parse_real
+from denoscope.noise import gaussian_norms
 from denoscope.noise.directions import LARGEST, Directions, direction, normal, parse_directions, simplex
 from denoscope.noise.noise_set import NoiseSet, Shape, check_not_swapped, check_shape
 
@@ -24,6 +25,8 @@ TOLERANCE = 1e-3
 """The largest relative error of a distance."""
 CHECKED = 1000
 """The number of noises whose distance is checked when a set is made."""
+LOOKED_AT = 64
+"""The number of noises whose norms are compared with those of Gaussian noise."""
 KINDS = {"random": "pert", "simplex": "simplex"}
 """The word in a noise's name for the kind of its direction; "along" for given directions."""
 
@@ -84,6 +87,17 @@ class PerturbedNoise(NoiseSet):
         return {**kind, "perturb_seed": self.perturb_seed}
 
     @property
+    def warnings(self) -> list[str]:
+        """A line if one of the first noises has a norm that Gaussian noise does not have."""
+        norms = [float(self.tensor(index).double().norm()) for index in range(min(len(self), 1 + LOOKED_AT))]
+        return gaussian_norms.warnings(
+            "the base and its perturbations",
+            (min(norms), max(norms)),
+            self.shape,
+            advice=f"choose a smaller {spelled('epsilon')}",
+        )
+
+    @property
     def stem(self) -> str:
         kind = "" if self._kind == KINDS["random"] else f"_{self._kind}"
         return f"{self._group}{kind}_eps_{self._size}"
@@ -118,6 +132,10 @@ def perturbed(
     The distance holds for the float32 tensors: each step is corrected for their rounding.
 
     Args:
+        num_perturbations: number of perturbed noises, beside the base.
+        shape: (C, H, W) of each noise.
+        epsilon: the distance (L2). The default of 500 leaves the norms of Gaussian noise far behind in most models, as
+            `warnings` says; 0.001 to 0.1 are small perturbations.
         directions: "random": independent directions, uniform on the sphere. "simplex": the corners of a randomly rotated
             regular simplex; all pairs have the same angle, and the corners sum to zero; 2 to C·H·W + 1 of them. Or a
             tensor [n, C, H, W], or a .pt file that holds one, such as `spectrum(…).right`; its first rows are used.

@@ -71,6 +71,10 @@ def selection_of(options: InferenceConfig, seed: int) -> Selection:
     )
 
 
+OTHER_FILES = {".csv", ".h5", ".hdf5", ".json", ".nc", ".npy", ".npz", ".pt", ".safetensors", ".zip"}
+"""Endings of files, which no folder of .pt files has by intention."""
+
+
 def output_of(out: Place, options: InferenceConfig) -> Place:
     """Where a recording is stored: at `out`, or as a Zarr store in that folder.
 
@@ -93,7 +97,8 @@ def format_of(out: Place | None, options: InferenceConfig) -> FormatName:
     if out is None:
         return "memory"
     if options.output_format == "auto":
-        if out.suffix != ".zarr" and ".zarr" in map(str.lower, PurePath(out.name).suffixes):
+        named = [suffix.lower() for suffix in PurePath(out.name).suffixes]
+        if out.suffix != ".zarr" and (".zarr" in named or set(named[-1:]) & OTHER_FILES):
             raise UserError(
                 f"{spelled('out')} is {out}, which would be a folder of .pt files; allowed: a store NAME.zarr, or any name with "
                 f"{spelled('output_format', 'pt')}"
