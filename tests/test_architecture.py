@@ -147,6 +147,15 @@ def test_nothing_heavy_is_imported_before_it_is_used(code):
     assert not loaded(code) & {"torch", "diffusers", "matplotlib", "numpy", "zarr", "xarray"}
 
 
+def test_the_status_of_a_recording_needs_neither_torch_nor_numpy(tiny, tmp_path):
+    import denoscope as ds
+
+    for out in ("run.zarr", "run"):
+        ds.record(tiny, ds.noise.random(1, tiny.shape), tmp_path / out, steps=1)
+        code = f"from denoscope.cli import main; main(['status', {str(tmp_path / out)!r}])"
+        assert not loaded(code) & {"torch", "diffusers", "matplotlib", "numpy", "zarr", "xarray"}
+
+
 def test_the_names_and_what_they_are_need_no_torch():
     import denoscope as ds
 

@@ -85,6 +85,14 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         f"--inputs noises {MODEL} --layers conv_inn --output new": ["'conv_inn'", "conv_in, "],
         f"--inputs noises {MODEL} --output run.zarr": ["run.zarr", "--resume", "--overwrite", "--output"],
     },
+    "status": {
+        "nowhere": ["nowhere: no such recording", "denoscope record"],
+        "hollow": ["hollow is not a recording"],
+        "damaged.zarr": ["damaged.zarr is damaged", "zarr.json"],
+        "file": ["file is not a recording"],
+        "s3://bucket": ["s3://bucket names no recording"],
+        "run.zarr --wach": ["--wach;", "--watch"],
+    },
     "patch": {
         "run.zarr run.zarr --layer conv_in": ["--layer;", "--layers"],
         "none.zarr run.zarr": ["none.zarr"],

@@ -14,6 +14,7 @@ from worker_faults import Brittle, Kills
 import denoscope as ds
 from denoscope.foundation.threads import threads_set_to
 from denoscope.recording.progress import NoProgress
+from denoscope.storage.watching.status import status
 
 RUN = {"steps": 4, "layers": ["conv_in", "mid_block"], "lanes": 4, "batch_size": 8}
 
@@ -116,6 +117,34 @@ class Interrupts(NoProgress):
         if not self.pressed:
             self.pressed = True
             os.kill(os.getpid(), signal.SIGINT)
+
+
+class Asks(NoProgress):
+    """Asks for the status whenever a unit is finished."""
+
+    def __init__(self, path):
+        self.path, self.seen = path, []
+
+    def unit_done(self, samples, seconds):  # noqa: ARG002
+        self.seen.append(status(self.path))
+
+
+def test_the_status_tells_of_workers_while_they_work_and_of_what_failed(denoiser, workers, tmp_path):
+    x = Brittle(denoiser.shape, 20, broken=9, home=os.getpid())
+    path, name = tmp_path / "run.zarr", "run.zarr sample_0008 to sample_0015"
+    asking = Asks(path)
+    with pytest.raises(ds.UnfinishedError):
+        ds.record(denoiser, x, path, cluster=workers, progress=asking, **RUN)
+    assert all(seen.is_written and seen.notes.workers == 2 for seen in asking.seen)
+    assert [seen.done for seen in asking.seen][-1] == 12
+    ended = status(path)
+    assert (ended.done, ended.samples, ended.is_written, ended.notes.workers) == (12, 20, False, 0)
+    assert ended.notes.failed == {name: "ValueError: noise 9 is out of reach"}
+    assert ended.notes.failed_samples == 8
+    assert ended.lines[2:] == [
+        "  failed: 8 samples, tried again when resumed",
+        f"    {name}: {ended.notes.failed[name]}",
+    ]
 
 
 def test_a_run_that_is_stopped_says_what_is_unfinished_beside_what_failed(denoiser, workers, tmp_path):

@@ -17,6 +17,9 @@ from s3_server import ENVIRONMENT
 import denoscope as ds
 from denoscope.recording import opening, verify
 from denoscope.recording.progress import NoProgress
+from denoscope.storage.places import parse_place
+from denoscope.storage.stores.object_store import ObjectStore
+from denoscope.storage.watching.status import status
 
 URL = "s3://bucket/data/run.zarr"
 COUNT, LANES, STEPS = 6, 2, 3
@@ -363,3 +366,17 @@ def test_a_killed_command_is_resumed_at_once_to_the_same_bytes(command, s3, tmp_
     call(" ".join(words), "--output", URL, "--resume")
     call(" ".join(words), "--output", tmp_path / "run.zarr")
     check_equal(s3, tmp_path / "run.zarr")
+
+
+def test_the_status_is_read_without_reading_a_mark(stored):
+    found = status(parse_place(URL))
+    assert (found.done, found.samples, found.is_written) == (COUNT, COUNT, False)
+    assert found.lines == [f"{URL}: 6 of 6 samples are done"]
+    assert not [request for request in stored.requests() if "marks/0.json" in request]
+    stored.delete("data/run.zarr/complete/marks/1.json")
+    with ObjectStore(URL).lock(LOCK) as held:
+        assert held
+        begun = status(parse_place(URL))
+    assert (begun.done, begun.is_written) == (COUNT - LANES, True)
+    stored.put(f"data/run.zarr/{LOCK}", b"")  # that of a local recording, which was copied
+    assert not status(parse_place(URL)).is_written

@@ -2,12 +2,12 @@
 
 import pytest
 
-from denoscope.storage.zarr import layout
+from denoscope.storage.zarr import metadata
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _metadata_made_once():
-    made, metadata_of = {}, layout.metadata_of
+    made, metadata_of = {}, metadata.metadata_of
 
     def once(plan, shard_entries):
         key = repr((plan, shard_entries))
@@ -16,5 +16,5 @@ def _metadata_made_once():
         return dict(made[key])
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(layout, "metadata_of", once)
+        patched.setattr(metadata, "metadata_of", once)
         yield

@@ -11,6 +11,7 @@ VERBS = (
     "noise perturbed",
     "noise plane",
     "record",
+    "status",
     "patch",
     "basins map",
     "basins zoom",

@@ -68,6 +68,7 @@ class HandOut:
     Args:
         accepted: the descriptions of workers that may do units.
         progress: called with the number of newly finished pieces.
+        watch: called with this object again and again, at least twice a second.
         stopping: whether no further unit is to be handed out.
         clock: seconds, from any moment on.
     """
@@ -80,13 +81,14 @@ class HandOut:
         *,
         rules: Rules = RULES,
         progress: Callable[[int], None] = lambda _: None,
+        watch: Callable[[HandOut], None] = lambda _: None,
         stopping: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._client: Client = crew.client
         self._run, self._units, self._rules = crew.run, iter(units), rules
         self._accepted = tuple(map(worker.digest_of, accepted))
-        self._progress, self._stopping, self._clock = progress, stopping, clock
+        self._progress, self._watch, self._stopping, self._clock = progress, watch, stopping, clock
         self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._flights: dict[str, _Flight] = {}
         self._killed: set[str] = set()
@@ -97,6 +99,13 @@ class HandOut:
         self._exhausted = False
         self._failures = 0
         self._room, self._counted, self._staffed = 0, float("-inf"), clock()
+        self.workers = 0
+        """The number of workers, as of the last second."""
+
+    @property
+    def running(self) -> list[Unit]:
+        """The units that workers do now."""
+        return [flight.unit for flight in self._flights.values() if flight.worker]
 
     def outcomes(self) -> Iterator[Outcome]:
         """What becomes of each unit, as it happens. Units that were not handed out when the run stops are left out.
@@ -108,6 +117,7 @@ class HandOut:
         self._client.subscribe_topic("all", self._note_workers)
         try:
             while self._fill():
+                self._watch(self)
                 for outcome in self._next():
                     self._failures = 0 if isinstance(outcome, Done) else self._failures + 1
                     yield outcome
@@ -137,6 +147,7 @@ class HandOut:
     def _count_workers(self) -> None:
         """Make room for units on the workers that are there now."""
         count, self._counted = len(self._client.nthreads()), self._clock()
+        self.workers = count
         self._room = AHEAD * max(1, count)
         if count or not self._unfit:
             self._staffed = self._counted

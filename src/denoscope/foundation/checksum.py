@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import google_crc32c
-import numpy as np
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def checksum(data: np.ndarray | bytes, previous: int = 0) -> int:

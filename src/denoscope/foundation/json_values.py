@@ -8,9 +8,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-import torch
-
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -19,10 +16,11 @@ def as_json(value: Any) -> Any:
 
     Dataclasses become dictionaries, and values without a JSON form become strings.
 
+    >>> import numpy as np
     >>> as_json({"a": np.array([1.0, np.nan]), 2: (3, "b")})
     {'a': [1.0, None], '2': [3, 'b']}
     """
-    if isinstance(value, (torch.Tensor, np.ndarray, np.generic)):
+    if hasattr(value, "tolist") and not isinstance(value, type):
         value = value.tolist()
     if isinstance(value, float):
         return value if math.isfinite(value) else None

@@ -41,6 +41,7 @@ from denoscope.storage.formats import FORMATS, store_of
 from denoscope.storage.group_writer import GroupWriter
 from denoscope.storage.plan import Plan
 from denoscope.storage.stores.byte_store import ByteStore
+from denoscope.storage.watching.work_notes import NotesFile
 
 FIRST_NOISE = "first_noise_sha256"
 OF_THE_MACHINE = ("device", "probe_sha256")
@@ -120,15 +121,16 @@ class ClusterRun:
         nonfinite: dict[str, int],
     ) -> None:
         """Have all groups recorded; an interrupt waits until those in flight are finished."""
-        failed: dict[str, str] = {}
         skipped: set[tuple[str, int]] = set()
         left = len(pending.groups)
-        with interrupt.deferred() as stop:
+        writer = pending.writer
+        with interrupt.deferred() as stop, NotesFile(writer.store, writer.kind.marks) as notes:
             handing = HandOut(
                 workers,
                 pending.units(),
                 descriptions,
                 progress=self.progress.advance,
+                watch=lambda now: notes.update(now.workers, sum(map(pending.samples, now.running))),
                 stopping=lambda: stop.requested,
             )
             for outcome in handing.outcomes():
@@ -143,10 +145,10 @@ class ClusterRun:
                     # Made again, since the worker spelled the option as in Python.
                     raise NonfiniteError(outcome.cause.sample, outcome.cause.step)
                 else:
-                    failed[outcome.unit.name] = outcome.error
-        pending.writer.clean()
+                    notes.set_aside(outcome.unit.name, outcome.error, pending.samples(outcome.unit))
+        writer.clean()
         groups = "1 group" if left == 1 else f"{left} groups"
-        if failed:
+        if failed := notes.failed:
             units = "1 unit was" if len(failed) == 1 else f"{len(failed)} units were"
             stopped = f" before the run stopped with {groups} of samples unfinished" if left else ""
             raise UnfinishedError(

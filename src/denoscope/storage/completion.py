@@ -11,7 +11,7 @@ from denoscope.foundation.checksum import checksum_of_json
 from denoscope.foundation.reading import json_files
 from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.storage.stores.byte_store import ByteStore, is_key
-from denoscope.storage.stores.capabilities import each, flush
+from denoscope.storage.stores.capabilities import WatchableStore, each, flush
 
 
 @dataclass(frozen=True)
@@ -85,18 +85,22 @@ def read_all(store: ByteStore, folder: str) -> dict[int, Mark | None]:
     return dict(zip(groups.values(), marks, strict=True))
 
 
+def times(store: WatchableStore, folder: str) -> dict[int, float]:
+    """Return when each group was marked, in seconds since 1970, without reading the marks."""
+    marked = ((_group_of(key, folder), time) for key, time in store.times(f"{folder}/"))
+    return {group: time for group, time in marked if group is not None}
+
+
 def _groups(store: ByteStore, folder: str) -> Iterator[int]:
     """The groups that have a mark, sound or not."""
-    for key in store.list(f"{folder}/"):
-        stem, dot, suffix = key.removeprefix(f"{folder}/").partition(".")
-        if (
-            stem.isdecimal()
-            and stem.isascii()
-            and len(stem) < 10
-            and dot + suffix == ".json"
-            and stem == str(int(stem))
-        ):
-            yield int(stem)
+    yield from (group for key in store.list(f"{folder}/") if (group := _group_of(key, folder)) is not None)
+
+
+def _group_of(key: str, folder: str) -> int | None:
+    """The group whose mark has a key; None for other keys."""
+    stem, dot, suffix = key.removeprefix(f"{folder}/").partition(".")
+    is_number = stem.isdecimal() and stem.isascii() and len(stem) < 10
+    return int(stem) if is_number and dot + suffix == ".json" and stem == str(int(stem)) else None
 
 
 def _read(store: ByteStore, key: str, group: int) -> Mark | None:

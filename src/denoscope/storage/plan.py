@@ -6,15 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
-import torch
-
-from denoscope.foundation.dtypes import missing_value, torch_dtype
 from denoscope.foundation.errors import UserError
 from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.completion import Mark
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 FORMAT = "denoscope recording"
 """The attribute `format` of every recording."""
@@ -67,6 +67,8 @@ class ArrayPlan:
     @property
     def missing(self) -> Any:
         """The value in place of one that was not recorded: NaN, or 0 if the dtype has no NaN."""
+        from denoscope.foundation.dtypes import missing_value, torch_dtype
+
         return self.dtype.type(missing_value(torch_dtype(self.dtype)))
 
     @property
@@ -158,6 +160,9 @@ class Writer(Protocol):
 
 def as_array(rows: torch.Tensor, dtype: np.dtype[Any]) -> np.ndarray:
     """Return rows on the host as a contiguous array of the stored dtype."""
+    import numpy as np
+    import torch
+
     if rows.dtype == torch.bfloat16:
         rows = rows.float()
     return np.ascontiguousarray(rows.detach().cpu().numpy(), dtype=dtype)

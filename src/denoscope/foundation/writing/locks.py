@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ATTEMPTS = 100
 """How often to try a lock if other processes keep removing its file or folder."""
+QUESTIONS, QUESTION_SECONDS = 2, 0.01
+"""How often, and after which pause, to try a lock again: who asks whether it is held takes it for a moment."""
 
 
 @contextmanager
@@ -38,6 +41,21 @@ def locked(path: Path, *, keep_file: bool) -> Iterator[bool]:
             _remove_empty(created)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a lock is held; False if its file does not exist or cannot be read."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
 def _acquired(path: Path, created: list[Path]) -> int | None:
     """The open file with the lock, or None if it is held elsewhere; appends new folders to `created`."""
     error: OSError = FileNotFoundError(path)
@@ -49,7 +67,7 @@ def _acquired(path: Path, created: list[Path]) -> int | None:
             error = missing
             continue
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
             # Another process may have removed or replaced the file before it was locked.
             if os.path.exists(path) and os.path.samestat(os.fstat(file), os.stat(path)):
                 return file
@@ -61,6 +79,18 @@ def _acquired(path: Path, created: list[Path]) -> int | None:
             raise
         os.close(file)
     raise error
+
+
+def _lock(file: int) -> None:
+    """Lock an open file.
+
+    Raises: BlockingIOError if it is locked elsewhere.
+    """
+    for _ in range(QUESTIONS):
+        with suppress(BlockingIOError):
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(QUESTION_SECONDS)
+    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _make_folders(folder: Path) -> list[Path]:

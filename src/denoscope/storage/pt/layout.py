@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from msgspec import Meta
 
 from denoscope.foundation.reading.json_files import MalformedError
@@ -148,6 +147,8 @@ def array_of(entry: ArrayEntry) -> ArrayPlan:
 
     Raises: MalformedError if there is no such dtype.
     """
+    import numpy as np
+
     try:
         dtype = np.dtype(entry.dtype)
     except TypeError:

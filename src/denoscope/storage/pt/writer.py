@@ -39,12 +39,13 @@ from denoscope.storage.pt.layout import (
 from denoscope.storage.replacement import Kind
 from denoscope.storage.stores.byte_store import ByteStore, exists
 from denoscope.storage.stores.local import LocalStore
+from denoscope.storage.watching import work_notes
 
 MARK_BYTES = 64
 """Bytes of a mark for one file, with its name."""
 MANIFEST_BYTES = 200
 """Bytes of the manifest for one sample, with its coordinates."""
-MARK_KEY = re.compile(rf"{re.escape(MARKS)}/(\d+|layout)\.json")
+MARK_KEY = re.compile(rf"{re.escape(MARKS)}/(\d+|layout|workers)\.json")
 COMPANIONS = ("images", "predictions.json", "classifications_plane.pt")
 """What other commands put beside a recording's files."""
 
@@ -170,6 +171,7 @@ def _resume(store: ByteStore, plan: Plan) -> dict[int, Mark]:
     """Remove everything that is unfinished or damaged; return the finished groups."""
     if not is_intact(store, MANIFEST, FILE.damaged(store)):
         lay_out(store, plan, attributes(store))
+    work_notes.remove(store, MARKS)
     marks = completion.read(store, MARKS)
     finished = {
         group: mark for group, mark in marks.items() if not any(damaged(store, group, mark, plan.extent))

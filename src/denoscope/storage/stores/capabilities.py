@@ -49,6 +49,16 @@ class ClaimedStore(LockableStore, Protocol):
         """Say in words who holds a lock; "" if nobody does."""
 
 
+class WatchableStore(ByteStore, Protocol):
+    """A store that tells how the work in it goes on."""
+
+    def times(self, prefix: str) -> Iterator[tuple[str, float]]:
+        """Yield the keys that start with a prefix, with the time when each was written, in seconds since 1970."""
+
+    def is_locked(self, key: str) -> bool:
+        """Return whether a process holds a lock."""
+
+
 @runtime_checkable
 class DistantStore(Protocol):
     """A store whose requests take long, and of which several can be under way."""

@@ -63,7 +63,7 @@ class Claim:
         if (found := self._store.version(self._key)) is None:  # released meanwhile
             return self._store.put_if_absent(self._key, self._signature())
         # A put whose answer was lost and that was sent again finds itself.
-        return self._is_ours(found) or (_is_abandoned(found) and self._replace(found))
+        return self._is_ours(found) or (is_abandoned(found) and self._replace(found))
 
     def sign(self) -> None:
         """Sign the claim again, or note that it is lost."""
@@ -139,7 +139,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _is_abandoned(found: Version) -> bool:
+def is_abandoned(found: Version) -> bool:
     """Whether the owner of a claim has ended or was not heard of for too long."""
     content, here = _content(found.data), _machine()
     # The lock file of a local recording that was copied to a bucket is no claim.

@@ -14,7 +14,7 @@ from pathlib import Path
 from denoscope.foundation.reading.regular_files import open_regular
 from denoscope.foundation.writing.atomic_files import atomic_write, sync
 from denoscope.foundation.writing.claims import hidden_beside
-from denoscope.foundation.writing.locks import locked
+from denoscope.foundation.writing.locks import is_locked, locked
 from denoscope.storage.stores.byte_store import Data, is_key
 
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -112,6 +112,16 @@ class LocalStore:
         """Lock a file, which stays; the lock ends with the process, even if that is killed."""
         with locked(self.root / key, keep_file=True) as held:
             yield held
+
+    def is_locked(self, key: str) -> bool:
+        """Return whether a process holds a lock."""
+        return is_locked(self.root / key)
+
+    def times(self, prefix: str) -> Iterator[tuple[str, float]]:
+        """Yield the keys that start with a prefix, with the time when each was written, in seconds since 1970."""
+        for key in self.list(prefix):
+            with suppress(*ABSENT):
+                yield key, self.path(key).stat().st_mtime
 
     def adopt(self, key: str, file: Path) -> None:
         """Move a file of the same file system to a key."""

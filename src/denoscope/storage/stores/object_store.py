@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from denoscope.foundation.errors import first_line, missing_library
 from denoscope.storage.stores.byte_store import Data, is_key
-from denoscope.storage.stores.claim_object import Claim, Version, owner
+from denoscope.storage.stores.claim_object import Claim, Version, is_abandoned, owner
 from denoscope.storage.stores.local import FileSink
 
 T = TypeVar("T")
@@ -106,11 +106,11 @@ class ObjectStore:
         return self._found(request)
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        # The server compares whole parts of keys.
-        folder = prefix.rpartition("/")[0]
-        stream = iter(_obstore().list(self._client, folder or None, chunk_size=1000))
-        while (page := self._request(lambda _: next(stream, None))) is not None:
-            yield from (entry["path"] for entry in page if entry["path"].startswith(prefix))
+        yield from (entry["path"] for entry in self._entries(prefix))
+
+    def times(self, prefix: str) -> Iterator[tuple[str, float]]:
+        """Yield the keys that start with a prefix, with the time when each was stored, in seconds since 1970."""
+        yield from ((entry["path"], entry["last_modified"].timestamp()) for entry in self._entries(prefix))
 
     def delete(self, key: str) -> None:
         self._found(lambda client: _obstore().delete(client, _checked(key)))
@@ -132,6 +132,11 @@ class ObjectStore:
         finally:
             self._claims.remove(claim)
 
+    def is_locked(self, key: str) -> bool:
+        """Return whether a process holds a lock; one that cannot be asked may have ended some minutes ago."""
+        found = self.version(key)
+        return found is not None and not is_abandoned(found)
+
     def holder(self, key: str) -> str:
         """Say who holds a lock."""
         found = self.version(key)
@@ -145,6 +150,14 @@ class ObjectStore:
     def put_file(self, key: str, path: Path) -> None:
         """Store the content of a file under a key."""
         self._put(key, path, multipart=path.stat().st_size > SINGLE_PUT)
+
+    def _entries(self, prefix: str) -> Iterator[Any]:
+        """The entries of the keys that start with a prefix, a page a request."""
+        # The server compares whole parts of keys.
+        folder = prefix.rpartition("/")[0]
+        stream = iter(_obstore().list(self._client, folder or None, chunk_size=1000))
+        while (page := self._request(lambda _: next(stream, None))) is not None:
+            yield from (entry for entry in page if entry["path"].startswith(prefix))
 
     @functools.cached_property
     def _folder(self) -> Path:

@@ -19,7 +19,6 @@ from denoscope.storage.plan import COMPLETE, FORMAT, FORMAT_VERSION, NONFINITE, 
 from denoscope.storage.root_file import Root, RootFile
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.stores.capabilities import each
-from denoscope.storage.zarr.metadata import metadata_of
 
 ROOT = "zarr.json"
 MARKS = f"{COMPLETE}/marks"
@@ -137,6 +136,8 @@ def claim(store: ByteStore) -> None:
 
 def lay_out(store: ByteStore, plan: Plan, former: Mapping[str, Any]) -> None:
     """Write all metadata, the store's own file last. Attributes in `former` take precedence over the plan's."""
+    from denoscope.storage.zarr.metadata import metadata_of
+
     files = metadata_of(plan, {array.name: shard_entries(array, plan.lanes) for array in plan.arrays})
     rest = json.loads(files.pop(ROOT))
     list(each(store, lambda name: store.put(name, files[name]), files))

@@ -27,6 +27,7 @@ from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan, Plan, as_arra
 from denoscope.storage.replacement import Kind
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.stores.local import LocalStore
+from denoscope.storage.watching import work_notes
 from denoscope.storage.zarr.check import damaged, flag_chunks
 from denoscope.storage.zarr.layout import (
     FILE,
@@ -156,6 +157,7 @@ def _resume(store: ByteStore, plan: Plan) -> dict[int, Mark]:
     """Remove everything that is unfinished or damaged; return the finished groups."""
     if not is_intact(store, ROOT, FILE.damaged(store)):
         lay_out(store, plan, attributes(store))
+    work_notes.remove(store, MARKS)
     marks = completion.read(store, MARKS)
     finished = {
         group: mark for group, mark in marks.items() if not any(damaged(store, group, mark, plan.extent))
@@ -178,7 +180,7 @@ def _own_keys(store: ByteStore, plan: Plan) -> list[str]:
     nodes = content(store).get("consolidated_metadata", {}).get("metadata", {})
     folders = "|".join(map(re.escape, {*nodes, *_folders(plan)}))
     pattern = re.compile(
-        rf"{re.escape(ROOT)}|{LOCK}|{MARKS}/(\d+|layout)\.json|({folders})/(zarr\.json|c(/\d+)*)"
+        rf"{re.escape(ROOT)}|{LOCK}|{MARKS}/(\d+|layout|workers)\.json|({folders})/(zarr\.json|c(/\d+)*)"
     )
     return [key for key in store.list() if pattern.fullmatch(key)]
 

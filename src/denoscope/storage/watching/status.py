@@ -1,0 +1,168 @@
+"""How far a recording is, from its completion marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from denoscope.foundation.errors import LISTED, UserError, escaped
+from denoscope.foundation.reading.json_files import MalformedError
+from denoscope.storage import completion
+from denoscope.storage.attribute_schema import Extent
+from denoscope.storage.damage import damaged
+from denoscope.storage.output_lock import check_version, how_to_finish
+from denoscope.storage.places import Place, store_at
+from denoscope.storage.pt import layout as pt_layout
+from denoscope.storage.stores.capabilities import WatchableStore
+from denoscope.storage.stores.local import COMMITTED, LocalStore, replacements_in
+from denoscope.storage.watching import work_notes
+from denoscope.storage.watching.work_notes import WorkNotes
+from denoscope.storage.zarr import layout as zarr_layout
+
+LAYOUTS = (pt_layout, zarr_layout)
+RECENT_SECONDS = 600.0
+"""How long before the last mark the marks begin from which the rate follows."""
+
+
+class JustBegunError(UserError):
+    """A recording that is being laid out, or put in the place of another one, so that it cannot be read for a moment."""
+
+    def __init__(self, store: WatchableStore):
+        super().__init__(f"{store} has just begun; ask again in a moment")
+
+
+@dataclass(frozen=True)
+class Status:
+    """How many samples of a recording are done, and who computes the others.
+
+    `rate` is in samples a second, of the last ten minutes in which any were done; None if all were done at once.
+    `notes` are those of a run by workers that goes on, or that has set units aside.
+    """
+
+    name: str
+    samples: int
+    done: int
+    is_written: bool
+    rate: float | None
+    how_to_finish: str
+    notes: WorkNotes = field(default_factory=WorkNotes)
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the recording is complete at this rate; None if nobody writes it."""
+        return (self.samples - self.done) / self.rate if self.rate and self.is_written else None
+
+    @property
+    def lines(self) -> list[str]:
+        """The status in words: the samples, who writes the recording, and what was set aside."""
+        share = f" ({self.done / self.samples:.0%})" if 0 < self.done < self.samples else ""
+        lines = [f"{self.name}: {self.done:,} of {self.samples:,} samples are done{share}", *self._writing()]
+        if failed := self.notes.failed:
+            lines.append(
+                f"  failed: {_counted(self.notes.failed_samples, 'sample')}, tried again when resumed"
+            )
+            lines += [f"    {name}: {error}" for name, error in list(failed.items())[:LISTED]]
+            lines += [f"    and {len(failed) - LISTED} more"] if len(failed) > LISTED else []
+        return [escaped(line.replace("\n", " ")) for line in lines]
+
+    def _writing(self) -> list[str]:
+        if not self.is_written:
+            return [f"  nobody writes it; {self.how_to_finish}"] if self.done < self.samples else []
+        workers, running = self.notes.workers, self.notes.running
+        by = (
+            f"by {_counted(workers, 'worker')}, {_counted(running, 'sample')} running"
+            if workers
+            else "by one process"
+        )
+        pace = f", {self.rate:.3g} samples/s" if self.rate else ""
+        left = f", {_duration(self.remaining)} remaining" if self.remaining is not None else ""
+        return [f"  being written {by}{pace}{left}"]
+
+
+def status(place: Place) -> Status:
+    """Return how far a recording is; if it is being replaced, how far the new one is.
+
+    Nothing is written, and no mark is read: a mark that exists is whole.
+
+    Raises: JustBegunError if it cannot be read yet; UserError if there is no recording, what describes it is damaged, or it cannot be read.
+    """
+    store = store_at(place)
+    try:
+        return _status(store)
+    except OSError as error:
+        raise UserError(f"cannot read {store}: {error.strerror or error}; check its permissions") from error
+
+
+def _status(store: WatchableStore) -> Status:
+    replacement = _replacement_of(store)
+    target = replacement or store
+    roots = ((layout, layout.FILE.read(target)) for layout in LAYOUTS)
+    found = next((found for found in roots if found[1].is_recording), None)
+    if found is None or found[0].is_claimed(found[1]):
+        raise _not_there(store)
+    layout, root = found
+    check_version(store, root.attributes)
+    try:
+        planned = layout.extent(root)
+    except MalformedError as error:
+        raise damaged(store, str(error), root.attributes) from error
+    marked = [
+        (time, _size(group, planned))
+        for group, time in completion.times(target, layout.MARKS).items()
+        if group in planned.groups
+    ]
+    is_written = store.is_locked(layout.LOCK)
+    notes = work_notes.read(target, layout.MARKS)
+    return Status(
+        name=f"{store}, what replaces it" if replacement else str(store),
+        samples=planned.samples,
+        done=sum(size for _, size in marked),
+        is_written=is_written,
+        rate=_rate(marked),
+        how_to_finish=how_to_finish(root.attributes),
+        notes=notes if is_written else WorkNotes(failed_samples=notes.failed_samples, failed=notes.failed),
+    )
+
+
+def _replacement_of(store: WatchableStore) -> LocalStore | None:
+    """The unfinished recording that will replace the one in a store."""
+    places = replacements_in(store.root) if isinstance(store, LocalStore) else []
+    return next((LocalStore(place) for place in places if not (place / COMMITTED).exists()), None)
+
+
+def _not_there(store: WatchableStore) -> UserError:
+    """The error for a store without a recording, or with one that has just begun."""
+    if any(store.is_locked(layout.LOCK) for layout in LAYOUTS):
+        return JustBegunError(store)
+    from denoscope.storage.formats import found  # imports PyTorch
+
+    try:
+        found(store)
+    except UserError as error:
+        return error
+    return JustBegunError(store)
+
+
+def _size(group: int, planned: Extent) -> int:
+    """The number of samples in a group."""
+    return min(planned.lanes, planned.samples - group * planned.lanes)
+
+
+def _rate(marked: Sequence[tuple[float, int]]) -> float | None:
+    """Samples a second between the first and the last of the recent marks, given each mark's time and samples."""
+    last = max((time for time, _ in marked), default=0.0)
+    earlier = [time for time, _ in marked if time < last]
+    if not earlier:
+        return None
+    first = min((time for time in earlier if time >= last - RECENT_SECONDS), default=max(earlier))
+    return sum(size for time, size in marked if time > first) / (last - first)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,76 @@
+"""The status of a recording on the screen, once or until its run ends."""
+
+import sys
+from contextlib import ExitStack
+
+import pytest
+from command_line import call
+
+from denoscope.cli.verbs import status as verb
+from denoscope.storage.stores.local import LocalStore
+
+LOCK = "complete/lock"
+
+
+@pytest.fixture
+def turns(copied, monkeypatch):
+    """Let a recording be written, and call the next of some functions in each pause of the command; the last one ends it."""
+    path = copied("pairs.zarr")
+
+    def run(*between):
+        with ExitStack() as stack:
+            assert stack.enter_context(LocalStore(path).lock(LOCK))
+            pending = [*between, stack.close]
+            monkeypatch.setattr(verb.time, "sleep", lambda _: pending.pop(0)())
+            call("status run.zarr --watch")
+            assert not pending
+
+    run.marks = path / "complete" / "marks"
+    return run
+
+
+def test_it_is_shown_once(copied, capsys):
+    copied("pairs.zarr")
+    call("status run.zarr")
+    assert capsys.readouterr().out == "run.zarr: 6 of 6 samples are done\n"
+    call("status run.zarr --watch")
+    assert capsys.readouterr().out == "run.zarr: 6 of 6 samples are done\n"
+
+
+def test_without_a_terminal_each_change_is_a_line(turns, capsys):
+    mark = turns.marks / "0.json"
+    data = mark.read_bytes()
+    mark.unlink()
+    turns(lambda: None, lambda: mark.write_bytes(data), lambda: None)
+    assert capsys.readouterr().out.splitlines() == [
+        "run.zarr: 0 of 6 samples are done",
+        "  being written by one process",
+        "run.zarr: 6 of 6 samples are done; being written by one process",
+        "run.zarr: 6 of 6 samples are done",
+    ]
+
+
+def test_on_a_terminal_it_stays_in_its_place(turns, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "31")
+    turns()
+    assert capsys.readouterr().out == (
+        "run.zarr: 6 of 6 samples are d\n  being written by one process\n"
+        "\033[2A\033[Jrun.zarr: 6 of 6 samples are d\n"
+    )
+
+
+def test_what_cannot_be_read_for_a_moment_is_waited_for(turns, capsys):
+    root = turns.marks.parents[1] / "zarr.json"
+    data = root.read_bytes()
+    turns(root.unlink, lambda: root.write_bytes(data))
+    assert capsys.readouterr().out.count("\n") == 3
+
+
+def test_ctrl_c_ends_it(turns, capsys):
+    def press():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught:
+        turns(press)
+    assert caught.value.code == 130 and capsys.readouterr().err == "\nstopped\n"
