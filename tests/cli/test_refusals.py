@@ -332,6 +332,14 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         f"--device cpu --reject --classifier_weights {WEIGHTS}": ["--reject"],
         "--output run.zarr": ["run.zarr", "--resume", "--overwrite", "--output"],
     },
+    "cluster check": {
+        "--cluster k8s": ["--cluster is 'k8s'", "local:N, tcp://HOST:PORT"],
+        "--cluster slurm:none.yaml": ["--cluster is slurm:none.yaml", "cannot be read"],
+        "--model mnits": ["--model is 'mnits'", "mnist"],
+        "--num_steps 0": ["--num_steps is 0", "at least 1"],
+        "--output s3://bucket/run.zarr": ["--output", "URL"],
+        "--clustr local": ["--clustr;", "--cluster"],
+    },
     "explore": {
         "--prot 9000": ["--prot;", "--port"],
         "mnits": ["TARGET is 'mnits'", "mnist"],

@@ -11,7 +11,7 @@ from command_line import call
 import denoscope as ds
 from denoscope.cli import command, registry
 
-READERS = {"layers", "compare", "verify determinism", "verify store", "selfcheck", "status"}
+READERS = {"layers", "compare", "verify determinism", "verify store", "selfcheck", "status", "cluster check"}
 """Commands that write nothing."""
 PLANE = "--num_prompts_per_direction 2 1 --len_per_direction 8 4"
 LINES = {

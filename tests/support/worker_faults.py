@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from distributed import Worker, WorkerPlugin
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from denoscope.noise.noise_set import NoiseSet
+from denoscope.recording import provenance
+
+_RENAMED = pytest.MonkeyPatch()
 
 
 class Kills(WorkerPlugin):
@@ -69,3 +73,13 @@ class Brittle(NoiseSet):
     @property
     def parameters(self) -> dict[str, Any]:
         return {"kind": "brittle"}
+
+
+def rename_device() -> None:
+    """Let this process say that it computes on another device."""
+    _RENAMED.setattr(provenance, "device_name", lambda _: "cpu of another kind")
+
+
+def name_device_again() -> None:
+    """Let this process name its own device again."""
+    _RENAMED.undo()

@@ -39,6 +39,7 @@ VERBS = (
     "verify determinism",
     "verify precision",
     "verify store",
+    "cluster check",
     "explore",
     "selfcheck",
     "pipeline",

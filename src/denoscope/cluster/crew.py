@@ -20,6 +20,7 @@ from denoscope.foundation.json_values import differences
 from denoscope.foundation.spelling import spelled
 
 LOGGER = logging.getLogger(__name__)
+SCHEDULER = "the scheduler"
 POLL_SECONDS = 0.5
 """How often it is checked that those who are waited for are still there."""
 
@@ -103,13 +104,26 @@ def check_workers(client: Client) -> None:
 
     Raises: UserError naming a worker that does not.
     """
+    own = worker.versions()
+    for name, seen in versions(client).items():
+        if differing := differences(own, seen):
+            place = name if name == SCHEDULER else f"worker {name}"
+            raise UserError(
+                f"{place} has other versions than this process ({'; '.join(differing)}); start it in the same environment"
+            )
+
+
+def versions(client: Client) -> dict[str, dict[str, str]]:
+    """The versions on each worker, by its address, and on the scheduler.
+
+    Raises: UserError if there are no workers, if one does several tasks at once, or if one cannot run denoscope.
+    """
     threads = client.nthreads()
     if several := next((address for address, count in threads.items() if count > 1), None):
         raise UserError(
             f"worker {several} does {threads[several]} tasks at once; allowed: one, as with "
             f"dask worker --nthreads 1 (its PyTorch may use more threads: {spelled('threads')})"
         )
-    own = worker.versions()
     try:
         found = client.run(worker.versions)
         scheduler = client.run_on_scheduler(worker.versions)
@@ -120,12 +134,7 @@ def check_workers(client: Client) -> None:
         ) from error
     if not found:
         raise UserError(f"{spelled('cluster')}: there are no workers; start some with dask worker")
-    for name, seen in {**found, "the scheduler": scheduler}.items():
-        if differing := differences(own, seen):
-            place = name if name == "the scheduler" else f"worker {name}"
-            raise UserError(
-                f"{place} has other versions than this process ({'; '.join(differing)}); start it in the same environment"
-            )
+    return {**dict(sorted(found.items())), SCHEDULER: scheduler}
 
 
 def accepted(

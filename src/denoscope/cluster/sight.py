@@ -19,15 +19,25 @@ def check_store(client: Client, path: Path) -> None:
 
     Raises: UserError naming a worker that cannot.
     """
+    for address, problem in problems(client, path).items():
+        if problem:
+            raise UserError(
+                f"worker {address} {problem}; name an output that all workers see ({spelled('out')})"
+            )
+
+
+def problems(client: Client, path: Path) -> dict[str, str]:
+    """Why each worker, by its address, cannot read and write where `path` is, or will be; "" for those that can.
+
+    Raises: UserError if this process cannot write there.
+    """
+    found = {}
     with _token(path) as (folder, name):
-        answers = client.run(_answer, str(folder), name)
-        for address, error in answers.items():
+        for address, error in client.run(_answer, str(folder), name).items():
             seen = (folder / _reply(name, address)).exists()
-            if error or not seen:
-                raise UserError(
-                    f"worker {address} cannot write into {folder} ({error or 'it writes to another disk'}); name an "
-                    f"output that all workers see ({spelled('out')})"
-                )
+            reason = error or ("" if seen else "it writes to another disk")
+            found[address] = f"cannot write into {folder} ({reason})" if reason else ""
+    return found
 
 
 @contextmanager

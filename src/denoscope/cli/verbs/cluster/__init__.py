@@ -1,0 +1,1 @@
+"""`denoscope cluster …`."""

@@ -1,0 +1,42 @@
+"""`denoscope cluster check`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from denoscope.cli.flag_groups import MODEL
+from denoscope.cli.from_settings import load, workers_of
+from denoscope.cli.verb import OwnFlags, Verb
+from denoscope.config import Settings
+from denoscope.foundation.checked import option
+
+
+@dataclass(frozen=True)
+class CheckFlags(OwnFlags):
+    """What is checked beside the workers."""
+
+    output: Path | None = option(None, "Where a recording would be written: also check that all workers can.")
+
+
+def run(settings: Settings, flags: CheckFlags) -> None:
+    with workers_of(settings) as client:
+        from denoscope.recording.verify.cluster import cluster
+        from denoscope.sampling.settings import Loop
+
+        assert client is not None
+        inference = settings.inference
+        loop = Loop(steps=inference.num_steps, lanes=inference.lanes, noise_seed=settings.system.seed)
+        report = cluster(load(settings), client, loop, flags.output)
+    print(report)
+    if not report.sound:
+        raise SystemExit(1)
+
+
+VERB = Verb(
+    run,
+    "Show what each worker of a cluster sees, and whether all compute the same bits.",
+    {"system": "cluster device threads seed", "model": MODEL, "inference": "num_steps lanes"},
+    CheckFlags,
+    defaults={"cluster": "local", "num_steps": 10},
+)

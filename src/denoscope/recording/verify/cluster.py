@@ -1,0 +1,143 @@
+"""Whether the workers of a cluster are ready, and compute the same bits."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from distributed import Client
+
+from denoscope import noise
+from denoscope.cluster import sight, worker
+from denoscope.cluster.crew import crew, versions
+from denoscope.cluster.worker import Beat
+from denoscope.foundation import memory
+from denoscope.foundation.byte_units import format_bytes
+from denoscope.foundation.json_values import differences
+from denoscope.foundation.threads import threads_set_to
+from denoscope.models.denoiser import Denoiser
+from denoscope.models.loading import load_again
+from denoscope.models.schedulers import Scheduler
+from denoscope.models.sources import LoadCall
+from denoscope.models.weights_hash import values_sha256
+from denoscope.recording import provenance
+from denoscope.sampling.loop import run_loop
+from denoscope.sampling.settings import Loop
+
+ABOUT_BITS = "bits"
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What one worker, or the scheduler, sees.
+
+    `facts` are its host, device, memory and threads, empty where nothing was computed. `problems` are the ways in which
+    it differs from this process or from the first worker, and why it cannot write to the store.
+    """
+
+    address: str
+    versions: Mapping[str, str]
+    facts: str = ""
+    problems: Sequence[str] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        about = f": {self.facts}" if self.facts else ""
+        return [f"{self.address}{about}", *(f"  {line}" for line in self.problems)]
+
+
+@dataclass(frozen=True)
+class ClusterReport:
+    """The workers of a cluster in the order of their addresses, and the scheduler."""
+
+    reports: Sequence[WorkerReport]
+    compared: bool
+    """Whether the workers have computed: they do not where versions differ."""
+    store: Path | None = None
+
+    @property
+    def sound(self) -> bool:
+        return self.compared and not any(report.problems for report in self.reports)
+
+    def __str__(self) -> str:
+        own = ", ".join(f"{name} {version}" for name, version in worker.versions().items())
+        workers = len(self.reports) - 1
+        lines = [f"{workers} worker{'s' if workers > 1 else ''}; this process has {own}"]
+        lines += [f"  {line}" for report in self.reports for line in report.lines]
+        if not self.compared:
+            lines.append("versions differ: no bits were compared")
+        elif self.sound:
+            lines.append(
+                "all workers compute the same bits" + (f" and write to {self.store}" if self.store else "")
+            )
+        else:
+            lines.append("workers differ")
+        return "\n".join(lines)
+
+
+def cluster(denoiser: Denoiser, client: Client, loop: Loop, out: Path | None = None) -> ClusterReport:
+    """What each worker of a client sees, and whether all compute the same bits: each denoises the same noises.
+
+    Args:
+        out: where a recording would be written; each worker writes a file beside it, which is removed.
+
+    Raises: UserError if there are no workers, if one cannot run denoscope or load the model, or if the output cannot be
+        written from here.
+    """
+    found, own = versions(client), worker.versions()
+    wrong = {address: differences(own, seen) for address, seen in found.items()}
+    unseen = {} if out is None else sight.problems(client, out)
+    for address, problem in unseen.items():
+        wrong[address] += [problem] if problem else []
+    compared = all(own == seen for seen in found.values())
+    facts = {}
+    if compared:
+        assert denoiser.loaded_by is not None
+        with crew(
+            client, CheckRecipe(denoiser.loaded_by, denoiser.scheduler, loop, torch.get_num_threads())
+        ) as workers:
+            computed = workers.descriptions()
+        first = next(iter(computed.values()))[ABOUT_BITS]
+        for address, description in computed.items():
+            facts[address] = description["facts"]
+            wrong.setdefault(address, []).extend(differences(first, description[ABOUT_BITS]))
+    reports = [
+        WorkerReport(address, found.get(address, own), facts.get(address, ""), problems)
+        for address, problems in wrong.items()
+    ]
+    return ClusterReport(reports, compared, out)
+
+
+@dataclass(frozen=True, eq=False)
+class CheckRecipe:
+    """What a worker denoises to be compared."""
+
+    model: LoadCall
+    scheduler: Scheduler
+    loop: Loop
+    threads: int
+
+    def prepare(self) -> Checked:
+        with threads_set_to(self.threads):
+            denoiser = load_again(self.model, self.scheduler)
+            x_T = noise.random(self.loop.lanes, denoiser.shape, seed=self.loop.noise_seed)
+            x_0 = run_loop(denoiser, x_T.batch(range(len(x_T))), self.loop)
+            bits = provenance.fingerprint(denoiser, self.loop) | {"x_0_sha256": values_sha256({"x_0": x_0})}
+            threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+            free = format_bytes(memory.free_bytes(denoiser.device))
+            facts = f"{platform.node()}, {bits['device']}, {free} free, {threads}"
+            return Checked({ABOUT_BITS: bits, "facts": facts})
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """What a worker has denoised; there are no units."""
+
+    description: Mapping[str, Any]
+
+    def do(self, content: Any, beat: Beat) -> None:
+        raise NotImplementedError
