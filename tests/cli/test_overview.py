@@ -98,6 +98,7 @@ def test_a_closed_pipe_ends_the_command_quietly():
     [
         ("help xyz", "unknown command 'xyz' (see denoscope --help)"),
         ("recrod", "unknown command 'recrod'; did you mean record? (see denoscope --help)"),
+        ("map", "unknown command 'map'; did you mean basins map? (see denoscope --help)"),
         ("dynamisc", "unknown command 'dynamisc'; did you mean dynamics? (see denoscope --help)"),
         ("--hlep", "unknown command '--hlep' (see denoscope --help)"),
     ],

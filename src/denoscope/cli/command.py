@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         typed = " ".join(word for word in words[:2] if word not in HELP)
         near = difflib.get_close_matches(typed, registry.groups(), n=1, cutoff=0.8)
+        near = near or [name for name in registry.VERBS if typed in name.split()[1:]]
         near = near or difflib.get_close_matches(typed, registry.VERBS, n=3) or group
         suggestion = f"; did you mean {' or '.join(near)}?" if near else ""
         _fail(f"unknown command {typed!r}{suggestion} (see denoscope --help)")

@@ -58,7 +58,9 @@ def check_client(value: object) -> None:
     """Refuse a value that is not a client of Dask, without importing Dask."""
     dask = sys.modules.get("distributed")
     if dask is None or not isinstance(value, dask.Client):
-        raise UserError(f"{spelled('cluster')} is {describe(value)}; allowed: a dask.distributed.Client")
+        raise UserError(
+            f"{spelled('cluster')} is {describe(value)}; allowed: a dask.distributed.Client, such as Client(n_workers=2)"
+        )
 
 
 def _check_installed(library: str) -> None:
@@ -74,12 +76,14 @@ def _local(source: Local, threads: int, preload: Sequence[str]) -> Iterator[Any]
     import dask
     from distributed import LocalCluster
 
+    count = source.count or _fitting(threads)
+    LOGGER.info(f"starting {count} workers on this machine")
     multiprocessing.get_context("forkserver").set_forkserver_preload(["distributed", *preload])
     forkserver.ensure_running()
     with (
         dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
         LocalCluster(
-            n_workers=source.count or _fitting(threads),
+            n_workers=count,
             threads_per_worker=1,
             processes=True,
             host=LOOPBACK,

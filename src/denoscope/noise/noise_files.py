@@ -72,7 +72,8 @@ def check_space(count: int, shape: Sequence[int], folder: Path) -> None:
         place for place in (folder.absolute(), *folder.absolute().parents) if os.path.exists(place)
     )
     needed = count * (FILE_BYTES + 4 * math.prod(shape))
-    if needed > (free := shutil.disk_usage(existing).free):
+    total, _, free = shutil.disk_usage(existing)
+    if needed > free and total:  # what stores no files at all says so when they are made
         raise UserError(
             f"{folder}: {count:,} noises take {format_bytes(needed)}, and {format_bytes(free)} are free; write "
             "fewer, or name another folder"
