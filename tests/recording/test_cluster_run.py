@@ -221,7 +221,7 @@ def test_workers_that_find_another_model_are_named_before_any_work(saved, make_u
             "out is s3://bucket/run.zarr; allowed with cluster: a store or a folder",
         ),
         ({"fast": True}, "fast=True compiles the network"),
-        ({"cluster": "local:2"}, "cluster is 'local:2'; allowed: a dask.distributed.Client"),
+        ({"cluster": "local:2"}, "cluster is 'local:2'; allowed: a dask.distributed.Client, such as"),
     ],
 )
 def test_what_workers_cannot_do_is_refused(denoiser, x, workers, tmp_path, options, message):
