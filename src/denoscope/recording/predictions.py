@@ -150,7 +150,7 @@ def _latest_first(folder: Path) -> tuple[str, ...]:
     if not root.is_recording:
         return RESULT_FOLDERS
     formats.check_layout(store)
-    return RESULT_FOLDERS[::-1] if pt_layout.manifest(root).attrs.config.extract_states else RESULT_FOLDERS
+    return RESULT_FOLDERS[::-1] if root.checked.attrs.config.extract_states else RESULT_FOLDERS
 
 
 def _results(folder: Path) -> dict[str, Path]:

@@ -68,7 +68,7 @@ class Format:
     layout: Layout
     check: Check
     writer: type[GroupWriter]
-    open_dataset: Callable[[ByteStore, Root[Any]], xarray.Dataset]
+    open_dataset: Callable[[ByteStore, Root[Any], Extent], xarray.Dataset]
     scratch: str = ""
 
 
@@ -146,8 +146,10 @@ def _no_recording(store: ByteStore) -> UserError:
     return UserError(f"{store} is not a recording: it has no {files} with the format {FORMAT!r}")
 
 
-def check_layout(store: ByteStore) -> tuple[Format, Root[Any]]:
-    """Compare the layout and the coordinates of a recording with their checksums; return what `found` does.
+def check_layout(store: ByteStore) -> tuple[Format, Root[Any], Extent]:
+    """Compare the layout and the coordinates of a recording with their checksums.
+
+    Returns what `found` does, and the planned size.
 
     Raises: UserError naming the first damage; as `found` does.
     """
@@ -157,8 +159,7 @@ def check_layout(store: ByteStore) -> tuple[Format, Root[Any]]:
             # Recordings from before layout checksums existed have none.
             if problem != f"{kind.layout.MARKS}/{layout_checksums.NAME} is missing":
                 raise MalformedError(problem)
-        kind.layout.extent(root)
-    return kind, root
+        return kind, root, kind.layout.extent(root)
 
 
 def open_dataset(store: ByteStore) -> xarray.Dataset:
@@ -168,9 +169,9 @@ def open_dataset(store: ByteStore) -> xarray.Dataset:
 
     Raises: UserError if there is none, a newer denoscope wrote it, it is damaged, or it cannot be read.
     """
-    kind, root = check_layout(store)
+    kind, root, planned = check_layout(store)
     with _reporting_damage(store, root):
-        return kind.open_dataset(store, root)
+        return kind.open_dataset(store, root, planned)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import replace
 from denoscope.storage import completion, layout_checksums
 from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.completion import Mark
-from denoscope.storage.pt.layout import MARKS, Manifest, file_of, manifest
+from denoscope.storage.pt.layout import MARKS, Manifest, file_of
 from denoscope.storage.root_file import Root
 from denoscope.storage.stores.byte_store import ByteStore
 
@@ -29,6 +29,6 @@ def damaged(store: ByteStore, group: int, mark: Mark, _planned: Extent) -> Itera
 
 def part_of(root: Root[Manifest], mark: Mark, arrays: Collection[str]) -> Mark:
     """Return a mark restricted to some of the arrays."""
-    folders = manifest(root).layer_folders
+    folders = root.checked.layer_folders
     wanted = {file_of(array, sample, folders) for array in arrays for sample in mark.samples}
     return replace(mark, files={key: sums for key, sums in mark.files.items() if key in wanted})

@@ -78,10 +78,10 @@ def is_claimed(_root: Root[Manifest]) -> bool:
     return False
 
 
-def manifest(root: Root[Manifest]) -> Manifest:
-    """Return the manifest.
+def extent(root: Root[Manifest]) -> Extent:
+    """Return the planned size of a recording.
 
-    Raises: MalformedError if it is damaged, or names files that are not inside of the folder.
+    Raises: MalformedError if its manifest is damaged, or names files that are not inside of the folder.
     """
     checked = root.checked
     for array in checked.arrays:
@@ -92,15 +92,6 @@ def manifest(root: Root[Manifest]) -> Manifest:
     for array, sample in product(checked.arrays, checked.samples):
         if not is_key(key := file_of(array.name, sample, checked.layer_folders)):
             raise MalformedError(f"{MANIFEST} names the file {key!r}; allowed: files inside of the folder")
-    return checked
-
-
-def extent(root: Root[Manifest]) -> Extent:
-    """Return the planned size of a recording.
-
-    Raises: MalformedError as `manifest` does.
-    """
-    checked = manifest(root)
     states = len(checked.coords["state"][1]) if "state" in checked.coords else 0
     return Extent(len(checked.samples), checked.attrs.fingerprint.lanes, states)
 

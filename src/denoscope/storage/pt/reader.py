@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from denoscope.foundation import tensor_files
+from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.attributes import variable_texts
 from denoscope.storage.flags import flags
 from denoscope.storage.lazy_array import Key, lazy_array
 from denoscope.storage.output_lock import reading
 from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan
-from denoscope.storage.pt.layout import MARKS, Manifest, array_of, extent, file_of, manifest
+from denoscope.storage.pt.layout import MARKS, Manifest, array_of, file_of
 from denoscope.storage.root_file import Root
 from denoscope.storage.stores.byte_store import ByteStore, exists
 from denoscope.storage.stores.local import LocalStore
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
     import xarray
 
 
-def open_dataset(store: ByteStore, root: Root[Manifest]) -> xarray.Dataset:
-    """Return a folder with this root file as a lazily read dataset.
+def open_dataset(store: ByteStore, root: Root[Manifest], planned: Extent) -> xarray.Dataset:
+    """Return a folder with this sound root file, of size `planned`, as a lazily read dataset.
 
-    Raises: UserError if it cannot be read; MalformedError if its manifest or a mark is damaged.
+    Raises: UserError if it cannot be read; MalformedError if an array of its manifest or a mark is damaged.
     """
     import xarray
 
-    content, planned = manifest(root), extent(root)
+    content = root.checked
     variables: dict[str, Any] = {}
     for array in map(array_of, content.arrays):
         keys = [file_of(array.name, sample, content.layer_folders) for sample in content.samples]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from denoscope.storage.array_names import decode
+from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.flags import flags
 from denoscope.storage.lazy_array import lazy_array
 from denoscope.storage.output_lock import reading
@@ -12,7 +13,7 @@ from denoscope.storage.plan import COMPLETE, NONFINITE
 from denoscope.storage.root_file import Root
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.stores.capabilities import each
-from denoscope.storage.zarr.layout import MARKS, ZarrRoot, extent
+from denoscope.storage.zarr.layout import MARKS, ZarrRoot
 
 if TYPE_CHECKING:
     import xarray
@@ -20,18 +21,17 @@ if TYPE_CHECKING:
 FLAGS = {COMPLETE, NONFINITE}
 
 
-def open_dataset(store: ByteStore, root: Root[ZarrRoot]) -> xarray.Dataset:
-    """Return a store with this root file as a lazily read dataset, in which layers have their addresses as names.
+def open_dataset(store: ByteStore, _root: Root[ZarrRoot], planned: Extent) -> xarray.Dataset:
+    """Return a store of size `planned` as a lazily read dataset, in which layers have their addresses as names.
 
     A layer's dimensions have the names that they have in the store: `mid_block.channel`, since sizes differ.
 
-    Raises: UserError if it cannot be read; MalformedError if its layout or a mark is damaged.
+    Raises: UserError if it cannot be read; MalformedError if a mark is damaged.
     """
     import xarray
 
     from denoscope.storage.zarr.byte_store_view import zarr_store
 
-    planned = extent(root)
     with reading(store):
         stored = xarray.open_zarr(zarr_store(store), chunks=None, zarr_format=3)
         names = decode(map(str, stored.data_vars), stored.attrs["fingerprint"]["layers"])
