@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +25,7 @@ ROUNDS = 8
 TOLERANCE = 1e-3
 """The largest relative error of a distance."""
 CHECKED = 1000
-"""The number of noises whose distance is checked when a set is made."""
-LOOKED_AT = 64
-"""The number of noises whose norms are compared with those of Gaussian noise."""
+"""The number of noises whose distance and norm are computed when a set is made."""
 KINDS = {"random": "pert", "simplex": "simplex"}
 """The word in a noise's name for the kind of its direction; "along" for given directions."""
 
@@ -86,13 +85,18 @@ class PerturbedNoise(NoiseSet):
         kind = {} if self.directions == "random" else {"directions": self.directions}
         return {**kind, "perturb_seed": self.perturb_seed}
 
+    @functools.cached_property
+    def norms(self) -> tuple[float, float]:
+        """The smallest and the largest norm (L2) of the base and the first thousand perturbations."""
+        norms = [float(self.tensor(index).double().norm()) for index in range(min(len(self), 1 + CHECKED))]
+        return min(norms), max(norms)
+
     @property
     def warnings(self) -> list[str]:
-        """A line if one of the first noises has a norm that Gaussian noise does not have."""
-        norms = [float(self.tensor(index).double().norm()) for index in range(min(len(self), 1 + LOOKED_AT))]
+        """A line if one of these norms is not that of Gaussian noise."""
         return gaussian_norms.warnings(
             "the base and its perturbations",
-            (min(norms), max(norms)),
+            self.norms,
             self.shape,
             advice=f"choose a smaller {spelled('epsilon')}",
         )
@@ -155,8 +159,7 @@ def perturbed(
         perturb_seed=parse_integer(perturb_seed, "perturb_seed"),
         directions=parse_directions(directions, shape, count),
     )
-    for index in range(1, min(len(noises), 1 + CHECKED)):
-        noises.tensor(index)  # raises here if float32 cannot represent its distance
+    noises.norms  # noqa: B018 - raises here if float32 cannot represent a distance
     return noises
 
 
