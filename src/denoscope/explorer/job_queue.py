@@ -50,7 +50,7 @@ def once(work: Callable[[], Any]) -> Callable[[], Iterator[Any]]:
 class JobQueue:
     """A queue and its thread. Within a rank the newest batch comes first, and a batch in its own order."""
 
-    def __init__(self, most: int):
+    def __init__(self, most: int = 64):
         self._most = most
         self._jobs: list[Job] = []
         self._batches = itertools.count()

@@ -36,7 +36,6 @@ STAGES: dict[str, list[tuple[int, Stage]]] = {
     GROWTH: [(FINE, lambda atlas, addresses: atlas.growth(addresses))],
 }
 """What is computed for each kind of tile, by rank."""
-MOST_JOBS = 64
 CLIPPING = {None: "", True: " with clipping", False: " without clipping"}
 """What follows the name of a scheduler."""
 ATLASES = 3
@@ -57,7 +56,7 @@ class Session:
     """Bytes of the cache beyond which its points are dropped."""
     recordings: Path = Path("explored")
     """The folder of recordings."""
-    jobs: JobQueue = field(default_factory=lambda: JobQueue(MOST_JOBS))
+    jobs: JobQueue = field(default_factory=JobQueue)
     _atlases: OrderedDict[Scene, Atlas] = field(default_factory=OrderedDict)
 
     def describe(self, scene: Scene, report: Report) -> Job:

@@ -13,7 +13,6 @@ from denoscope.explorer.tile_picture import TilePicture
 
 TILES = AT_ONCE + 1
 """The rank of tiles."""
-MOST_JOBS = 64
 
 
 @dataclass(eq=False)
@@ -23,7 +22,7 @@ class MapSession:
     map: MapFile
     colors: Sequence[str]
     """Colours of the first classes, each `#rrggbb`; further classes begin again."""
-    jobs: JobQueue = field(default_factory=lambda: JobQueue(MOST_JOBS))
+    jobs: JobQueue = field(default_factory=JobQueue)
 
     def describe(self, report: Report) -> Job:
         """Queue the description of the map: everything that a page needs to show it."""

@@ -13,7 +13,6 @@ from denoscope.explorer.sheets.sheet_labels import SheetLabels
 
 LATER = AT_ONCE + 1
 """The rank of the labels of all samples."""
-MOST_JOBS = 64
 
 
 @dataclass(eq=False)
@@ -24,7 +23,7 @@ class SheetSession:
     labels: SheetLabels
     colors: Sequence[str]
     """Colours of the classes, each `#rrggbb`."""
-    jobs: JobQueue = field(default_factory=lambda: JobQueue(MOST_JOBS))
+    jobs: JobQueue = field(default_factory=JobQueue)
 
     def describe(self, report: Report) -> Job:
         """Queue the description of the recording: everything that a page needs to show it."""
