@@ -1,13 +1,12 @@
-"""Works that share calls: who comes first, what a call holds, failures, and the end."""
+"""Tasks that share calls: which come first, what a call holds, failures, and the end."""
 
 import numpy as np
-import pytest
 import torch
 
 from denoscope.basins.shared_calls import shared_calls
 
 
-def work(name, sizes, log):
+def task(name, sizes, log):
     """Asks for `sizes` numbers in turn, which begin at 100 × its name; notes the answers."""
     try:
         for turn, size in enumerate(sizes):
@@ -34,43 +33,71 @@ class Answering:
         return {"square": np.array([int(x) ** 2 for x in noises])}
 
 
-def test_rows_that_the_first_works_leave_free_go_to_the_next():
+def numbers(calls):
+    return [number for number, _, _ in calls]
+
+
+def test_rows_that_the_first_tasks_leave_free_go_to_the_next():
     log, answer = [], Answering()
-    gone_on = list(shared_calls([work(1, [3, 2], log), work(2, [6], log), work(3, [1], log)], answer, 4))
+    advances = list(shared_calls([task(1, [3, 2], log), task(2, [6], log), task(3, [1], log)], answer, 4))
     assert answer.calls == [[100, 101, 102, 200], [110, 111, 201, 202], [203, 204, 205, 300]]
-    assert gone_on == [0, 0, 1, 2]
+    assert advances == [(0, False, None), (0, True, None), (1, True, None), (2, True, None)]
     assert log == [(1, 0), (1, 1), (1, "closed"), (2, 0), (2, "closed"), (3, 0), (3, "closed")]
 
 
-def test_works_that_ask_nothing_end():
+def test_a_task_starts_when_there_are_rows_for_it():
+    started = []
+
+    def tasks():
+        for name in (1, 2, 3):
+            started.append(name)
+            yield task(name, [4], [])
+
+    calls = shared_calls(tasks(), Answering(), 4)
+    assert [(next(calls).number, list(started)) for _ in range(3)] == [
+        (0, [1]),
+        (1, [1, 2]),
+        (2, [1, 2, 3]),
+    ]
+    assert list(calls) == []
+
+
+def test_tasks_that_ask_nothing_end():
     log = []
-    assert list(shared_calls([work(1, [], log), work(2, [], log)], Answering(), 4)) == [0, 1]
+    assert numbers(shared_calls([task(1, [], log), task(2, [], log)], Answering(), 4)) == [0, 1]
     assert log == [(1, "closed"), (2, "closed")]
-    assert list(shared_calls([], Answering(), 4)) == []
+    assert numbers(shared_calls([], Answering(), 4)) == []
 
 
-def test_a_call_that_fails_fails_within_the_works_that_it_was_for():
+def test_a_call_that_fails_fails_within_the_tasks_that_it_was_for():
     log, answer = [], Answering(fails_at=101)
-    works = [work(1, [3], log), work(2, [4], log), work(3, [2], log)]
-    assert list(shared_calls(works, answer, 4)) == [0, 1, 2]
+    tasks = [task(1, [3], log), task(2, [4], log), task(3, [2], log)]
+    assert list(shared_calls(tasks, answer, 4)) == [(number, True, None) for number in range(3)]
     assert log[:4] == [(1, "on purpose"), (1, "closed"), (2, "on purpose"), (2, "closed")]
     assert log[4:] == [(3, 0), (3, "closed")]
 
 
-def test_an_error_that_a_work_does_not_catch_ends_all():
+def test_an_error_that_leaves_a_task_ends_that_task_alone():
     log = []
 
     def fragile():
         yield torch.arange(2)
 
-    with pytest.raises(ArithmeticError, match="on purpose"):
-        list(shared_calls([fragile(), work(3, [2], log)], Answering(fails_at=1), 4))
-    assert (3, "closed") in log
+    def broken():
+        raise ZeroDivisionError("at its start")
+        yield
+
+    first, second, *others = shared_calls(
+        [broken(), fragile(), task(3, [2, 2], log)], Answering(fails_at=1), 2
+    )
+    assert (first.number, first.ended, str(first.error)) == (0, True, "at its start")
+    assert (second.number, second.ended, str(second.error)) == (1, True, "on purpose")
+    assert others == [(2, False, None), (2, True, None)]
 
 
-def test_closing_closes_all_works():
+def test_closing_closes_all_tasks():
     log = []
-    calls = shared_calls([work(1, [2, 2], log), work(2, [2, 2], log)], Answering(), 4)
-    assert [next(calls), next(calls)] == [0, 1]
+    calls = shared_calls([task(1, [2, 2], log), task(2, [2, 2], log)], Answering(), 4)
+    assert [next(calls).number, next(calls).number] == [0, 1]
     calls.close()
     assert log == [(1, 0), (2, 0), (1, "closed"), (2, "closed")]

@@ -125,8 +125,9 @@ def test_parts_that_are_refined_together_get_their_own_maps_in_fewer_calls(linea
     alone = {part: tiles(*part) for part in parts}
     seen = {part: [] for part in parts}
     calls = []
-    counting = linear.network.register_forward_hook(lambda *_: calls.append(64))
-    for part, found, finished in tiles.refinements_of(parts):
+    counting = linear.network.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
+    for part, found, finished, error in tiles.refinements_of(parts):
+        assert error is None
         seen[part].append((found, finished))
     counting.remove()
     for part, found in seen.items():
@@ -141,13 +142,13 @@ def test_parts_that_are_refined_together_get_their_own_maps_in_fewer_calls(linea
 
 
 def test_a_part_that_fails_does_not_keep_the_others_from_being_refined(linear, plane):
-    tiles, failures = ds.basins.tiles(linear, plane, cells=8, steps=2, classifier=disk), {}
+    tiles = ds.basins.tiles(linear, plane, cells=8, steps=2, classifier=disk)
     parts = [(1, 0, 0), (1, 2, 0), (1, 1, 1)]
-    found = [*tiles.refinements_of(parts, failed=failures.__setitem__)]
+    found = list(tiles.refinements_of(parts))
     assert {refined.part for refined in found if refined.finished} == {parts[0], parts[2]}
-    assert list(failures) == [parts[1]] and "x is 2" in str(failures[parts[1]])
-    with pytest.raises(ds.UserError, match="x is 2"):
-        list(tiles.refinements_of(parts))
+    (failed,) = (refined for refined in found if refined.error)
+    assert failed.part == parts[1] and failed.map is None and not failed.finished
+    assert isinstance(failed.error, ds.UserError) and "x is 2" in str(failed.error)
 
 
 def test_deep_levels_need_a_network_in_double_precision(linear, plane):

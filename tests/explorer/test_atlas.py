@@ -79,6 +79,16 @@ def test_tiles_become_finer_and_the_last_one_is_finished(atlas):
     assert again is stages[-1]
 
 
+def test_tiles_of_both_precisions_are_refined_as_they_are_alone(atlas):
+    """A saved page asks for the tiles of all levels at once; float32 does not tell the cells of the deeper one apart."""
+    level = atlas.float32_to + 4
+    addresses = [TileAddress(1, 0, 0), TileAddress(level, 2**level // 3, 2**level // 3)]
+    together = dict(Atlas(SCENE, atlas.load, None).fine(addresses))
+    for address in addresses:
+        *_, (_, alone) = Atlas(SCENE, atlas.load, None).fine([address])
+        np.testing.assert_array_equal(together[address].planes, alone.planes)
+
+
 def test_a_coarse_tile_has_the_labels_of_every_eighth_cell(atlas, boundary):
     address, picture = boundary
     fresh = Atlas(SCENE, atlas.load, None)

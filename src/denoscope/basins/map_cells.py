@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 import xarray
 
-from denoscope.basins.labelling import Labelling
+from denoscope.basins.labelling import Answers, Labelling
 from denoscope.basins.map_warnings import map_warnings
 from denoscope.basins.point_cache import KnownCells, PointCache
 from denoscope.basins.refinement import MEANINGS, Refinement, Request
-from denoscope.basins.shared_calls import Asking, shared_calls
+from denoscope.basins.shared_calls import Task, shared_calls
 from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.label_plane import nearest_known
 from denoscope.models.classifier.labels import REJECTED
@@ -40,37 +41,22 @@ class MapCells:
     cache: PointCache | None = None
     callback: Callable[[xarray.Dataset], None] | None = None
     """Called with the map so far, as `basins.map` says."""
-    alone: bool = True
-    """Whether no other work shares the calls, so that the padding of the calls counts as rows."""
 
-    def compute(self, rows: np.ndarray, columns: np.ndarray, *, shown: bool = False) -> Asking:
-        """Enter cells that the cache knows, and ask for the others, `batch_size` at a time.
-
-        Args:
-            shown: whether the callback sees the map after each batch.
-        """
+    def compute(self, rows: np.ndarray, columns: np.ndarray) -> Task:
+        """The task to enter cells: those that the cache knows, then the others, `batch_size` at a time."""
         computed = self.data["computed"].values
         rows, columns = _where(~computed[rows, columns], rows, columns)
         known = self._known.index[rows, columns]
         found = _where(known >= 0, rows, columns)
-        if len(found[0]):
-            self._enter(
-                found, {name: values[known[known >= 0]] for name, values in self._known.answers.items()}
-            )
-            if shown:
-                self._show()
+        self._enter(found, {name: values[known[known >= 0]] for name, values in self._known.answers.items()})
         rows, columns = _where(known < 0, rows, columns)
         for first in range(0, len(rows), self.together):
             place = rows[first : first + self.together], columns[first : first + self.together]
             answers = yield self.plane.batch(self.grid.noise_at(*place).tolist())
             self._enter(place, answers)
-            # A file of an earlier version does not say how many rows it took so far.
-            if "network_rows" in self.data.attrs:
-                self.data.attrs["network_rows"] += self._rows(len(place[0]))
+            self._count_rows(len(place[0]))
             if self.cache is not None:
                 self.cache.add(self.grid.plane.u[place[1]], self.grid.plane.v[place[0]], answers)
-            if shown:
-                self._show()
 
     def preview(self) -> xarray.Dataset:
         """A copy of the map so far, in which every cell has the values of the nearest computed one."""
@@ -89,39 +75,50 @@ class MapCells:
         Args:
             audit: see `_refine`.
         """
-        return self.answered(self.filled(audit))
-
-    def answered(self, work: Asking) -> Iterator[int]:
-        """Answer a work on these cells alone; yields the number of computed cells after each batch."""
-        for _ in shared_calls([work], self.labelling, self.together):
+        for _ in self.run_alone(self.fill_task(audit)):
+            if "status" not in self.data:
+                self._show()
             yield int(self.data["computed"].sum())
+        if self.callback is not None:
+            self.callback(self.data.copy(deep=True))
 
-    def filled(self, audit: int) -> Asking:
-        """The work of `fill`, which others may answer."""
+    def run_alone(self, task: Task) -> Iterator[None]:
+        """Run a task of these cells in calls of its own, whose padding counts as rows; pauses after each batch."""
+
+        def answer(x_T: torch.Tensor) -> Answers:
+            self._count_rows(self.labelling.loop.rows_of_whole_calls(len(x_T)) - len(x_T))
+            return self.labelling(x_T)
+
+        for _, _, error in shared_calls([task], answer, self.together):
+            if error:
+                raise error
+            yield
+
+    def fill_task(self, audit: int) -> Task:
+        """The task of `fill`, for calls that others share."""
         adaptive = "status" in self.data
         if adaptive:
             yield from self._refine(Refinement.of(self.grid, self.data.attrs.get("block")), audit)
         else:
-            yield from self.compute(self.grid.rows, self.grid.columns, shown=True)
+            yield from self.compute(self.grid.rows, self.grid.columns)
         found = audit_of(self.data)
         self.data.attrs["warnings"] = map_warnings(
             self.data["nonfinite"].values, found, self.grid.plane, requested=audit
         )
         if adaptive:
             self.data["status"].attrs |= MEANINGS
-        if self.callback is not None:
-            self.callback(self.data.copy(deep=True))
 
     @property
     def together(self) -> int:
         """The number of cells that are denoised together."""
         return self.labelling.loop.rows_of_whole_calls(self.batch_size)
 
-    def _rows(self, cells: int) -> int:
-        """The rows of the network that so many cells took."""
-        return self.labelling.loop.rows_of_whole_calls(cells) if self.alone else cells
+    def _count_rows(self, rows: int) -> None:
+        # A file of an earlier version does not say how many rows it took so far.
+        if "network_rows" in self.data.attrs:
+            self.data.attrs["network_rows"] += rows
 
-    def _refine(self, refinement: Refinement, audit: int) -> Asking:
+    def _refine(self, refinement: Refinement, audit: int) -> Task:
         """Compute cells around boundaries, fill the others, and check `audit` of them; see `Refinement.requests`.
 
         The result of the check becomes the attribute `audit`, and its bounds are attributes too.

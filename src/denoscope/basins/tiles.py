@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from denoscope.basins.labelling import Labelling, parse_labelling
 from denoscope.basins.map_cells import MapCells
 from denoscope.basins.methods import adaptive_options
 from denoscope.basins.point_cache import parse_cache
-from denoscope.basins.shared_calls import Asking, shared_calls
+from denoscope.basins.shared_calls import Task, shared_calls
 from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.validation import parse_integer
@@ -39,11 +38,12 @@ Part = tuple[int, int, int]
 
 
 class Refined(NamedTuple):
-    """The map of a part, as far as it is refined."""
+    """The map of a part, as far as it is refined; None if the part has failed."""
 
     part: Part
-    map: xarray.Dataset
+    map: xarray.Dataset | None
     finished: bool
+    error: Exception | None = None
 
 
 QUARTERED = 2
@@ -87,7 +87,7 @@ class Tiles:
         count = parse_integer(every, "every", minimum=1)
         with self._begun((level, x, y)) as cells:
             rows, columns = np.mgrid[: self.cells : count, : self.cells : count]
-            for _ in cells.answered(cells.compute(rows.ravel(), columns.ravel())):
+            for _ in cells.run_alone(cells.compute(rows.ravel(), columns.ravel())):
                 pass
         chosen = slice(None, None, count)
         return cells.data.drop_vars("status").isel(y=chosen, x=chosen)
@@ -105,51 +105,37 @@ class Tiles:
                 yield cells.preview()
         yield cells.data
 
-    def refinements_of(
-        self, parts: Iterable[Part], *, failed: Callable[[Part, Exception], None] | None = None
-    ) -> Iterator[Refined]:
+    def refinements_of(self, parts: Iterable[Part]) -> Iterator[Refined]:
         """The maps of several parts as they become finer, each as `refinements` gives it.
 
-        They share the calls of the network, so that few rows of it are padding; `network_rows` of these maps counts none.
+        They share the calls of the network, so that few of its rows are padding; `network_rows` of these maps counts no
+        padding. A part that fails ends with its error, and the others continue.
 
         Args:
             parts: level, x and y of each.
-            failed: called with each part that fails and its exception, while the others go on. By default the first
-                exception is raised.
-
-        Raises: UserError as above.
         """
-        begun: dict[int, MapCells] = {}
-        finished: list[Refined] = []
+        chosen, cells = list(parts), dict[int, MapCells]()
 
-        def work(number: int, part: Part) -> Asking:
-            try:
-                with self._begun(part, ready) as cells:
-                    begun[number] = cells
-                    yield from cells.filled(self.audit)
-                finished.append(Refined(part, cells.data, True))
-            except Exception as error:
-                if failed is None:
-                    raise
-                failed(part, error)
-            finally:
-                begun.pop(number, None)
+        def task(number: int) -> Task:
+            with self._begun(chosen[number], ready) as cells[number]:
+                yield from cells[number].fill_task(self.audit)
 
-        chosen = list(parts)
         with self.labelling.ready() as ready:
-            works = itertools.starmap(work, enumerate(chosen))
-            for number in shared_calls(works, ready, self.labelling.loop.lanes):
-                if number in begun:
-                    yield Refined(chosen[number], begun[number].preview(), False)
-                yield from finished
-                finished.clear()
+            tasks = map(task, range(len(chosen)))
+            for number, ended, error in shared_calls(tasks, ready, self.labelling.loop.lanes):
+                if not ended:
+                    yield Refined(chosen[number], cells[number].preview(), finished=False)
+                elif error:
+                    yield Refined(chosen[number], None, finished=False, error=error)
+                else:
+                    yield Refined(chosen[number], cells.pop(number).data, finished=True)
 
     @contextmanager
     def _begun(self, place: Part, ready: Labelling | None = None) -> Iterator[MapCells]:
         """The cells of a part, none of them computed, with the cache open while the block runs.
 
         Args:
-            ready: the labelling if it is ready for calls that others share.
+            ready: the labelling, if the caller has made it ready.
         """
         level, x, y = place
         part = tile(self.plane, level, x, y, self.cells)
@@ -162,7 +148,7 @@ class Tiles:
             nullcontext(ready) if ready else self.labelling.ready() as labelling,
         ):
             lanes = labelling.loop.lanes
-            yield MapCells(labelling, part, grid, data, lanes, points, alone=ready is None)
+            yield MapCells(labelling, part, grid, data, lanes, points)
 
     def _block(self, level: int) -> int:
         """The side of the first blocks of a part: as in a map of the whole plane, up to level 2."""

@@ -14,7 +14,7 @@ import torch
 
 from denoscope import basins
 from denoscope.basins.classifiers import ImageClassifier
-from denoscope.basins.labelling import Labelling
+from denoscope.basins.labelling import Answers, Labelling
 from denoscope.basins.tiles import Tiles
 from denoscope.explorer.explored_plane import GUARD, ExploredPlane
 from denoscope.explorer.growth_tile import POINTS, growth_tile
@@ -150,29 +150,24 @@ class Atlas:
 
     def fine(self, addresses: Sequence[TileAddress]) -> Pictures:
         """Tiles as they become finer; the last picture of each is finished. They share the calls of the network."""
+        together: dict[tuple[TileAddress, torch.dtype], list[TileAddress]] = {}
         for address in addresses:
             if found := self.finished(address):
                 yield address, found
-        anchors: dict[TileAddress, list[TileAddress]] = {}
-        for address in addresses:
-            if not self.finished(address):
-                anchors.setdefault(address.anchor, []).append(address)
-        for group in anchors.values():
-            yield from self._fine(group)
+            else:
+                together.setdefault(self._within(address), []).append(address)
+        for within, group in together.items():
+            yield from self._fine(self._tiles_in(*within), group)
 
-    def _fine(self, addresses: Sequence[TileAddress]) -> Pictures:
-        """Tiles of one anchor as they become finer."""
+    def _fine(self, tiles: Tiles, addresses: Sequence[TileAddress]) -> Pictures:
+        """Tiles of one anchor and precision as they become finer."""
         at = {dataclasses.astuple(address.in_anchor): address for address in addresses}
-        failures: list[tuple[TileAddress, Exception]] = []
-        tiles = self._tiles(addresses[0])
-        for part, cells, finished in tiles.refinements_of(
-            at, failed=lambda part, error: failures.append((at[part], error))
-        ):
+        for part, cells, finished, error in tiles.refinements_of(at):
+            if cells is None:
+                yield at[part], error
+                continue
             picture = TilePicture.of(cells, finished=finished)
             yield at[part], self._keep(at[part], LABELS, picture) if finished else picture
-            yield from failures
-            failures.clear()
-        yield from failures
 
     def growth(self, addresses: Sequence[TileAddress]) -> Pictures:
         """How much the map stretches the plane across tiles, after None for each batch of noises."""
@@ -195,7 +190,11 @@ class Atlas:
         return self._tiles_in(TileAddress(0, 0, 0), self.dtype(level)).labelling
 
     def _tiles(self, address: TileAddress) -> Tiles:
-        return self._tiles_in(address.anchor, self.dtype(address.level))
+        return self._tiles_in(*self._within(address))
+
+    def _within(self, address: TileAddress) -> tuple[TileAddress, torch.dtype]:
+        """The anchor and the precision in which a tile is computed."""
+        return address.anchor, self.dtype(address.level)
 
     def _made_tiles(self, anchor: TileAddress, dtype: torch.dtype) -> Tiles:
         """The tiles within an anchor."""
@@ -216,6 +215,14 @@ class Atlas:
         return dataclasses.replace(tiles, labelling=SteadyLabelling.of(tiles.labelling))
 
 
+def pictures_of(found: Pictures) -> Iterator[tuple[TileAddress, TilePicture | None]]:
+    """The same tiles; the exception of one that failed is raised."""
+    for address, picture in found:
+        if isinstance(picture, Exception):
+            raise picture
+        yield address, picture
+
+
 def _each(
     addresses: Sequence[TileAddress], pictures: Callable[[TileAddress], Iterator[TilePicture | None]]
 ) -> Pictures:
@@ -230,11 +237,15 @@ def _each(
 
 @dataclass(frozen=True, eq=False)
 class SteadyLabelling(Labelling):
-    """A labelling whose network nobody changes, so that its fingerprint is computed once."""
+    """A labelling whose network nobody changes, so that what describes it is computed once."""
 
     @classmethod
     def of(cls, labelling: Labelling) -> SteadyLabelling:
         return cls(**{item.name: getattr(labelling, item.name) for item in dataclasses.fields(labelling)})
+
+    @functools.cached_property
+    def nothing(self) -> Answers:
+        return super().nothing
 
     def origin(self, plane: Mapping[str, Any]) -> dict[str, Any]:
         return {**self._origin, "plane": dict(plane)}

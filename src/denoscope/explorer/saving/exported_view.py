@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from denoscope.explorer.atlas import GROWTH, LABELS, Atlas, Pictures
+from denoscope.explorer.atlas import GROWTH, LABELS, Atlas, Pictures, pictures_of
 from denoscope.explorer.page_file import page_file
 from denoscope.explorer.point_pair import point_pair
 from denoscope.explorer.point_sequence import point_sequences
@@ -103,10 +103,8 @@ def _finished(
 ) -> Iterator[Progress]:
     """Add the finished tiles of a view to `tiles`, packed."""
     for kind, pictures in kinds.items():
-        for tile, picture in pictures(view.tiles):
+        for tile, picture in pictures_of(pictures(view.tiles)):
             yield Progress(progress.done + sum(map(len, tiles.values())), progress.count)
-            if isinstance(picture, Exception):
-                raise picture
             if picture is not None and picture.finished:
                 tiles[kind][str(tile)] = base64.b64encode(picture.packed()).decode()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from denoscope.explorer.atlas import GROWTH, Atlas
+from denoscope.explorer.atlas import GROWTH, Atlas, pictures_of
 from denoscope.explorer.layer_colors import CLASS, ENDS, LAYERS, colors_of, shades
 from denoscope.explorer.saving.saved_file import Progress, SavedFile, Saving
 from denoscope.explorer.tile_address import CELLS, CellAddress, TileAddress
@@ -44,9 +44,7 @@ def zoom_film(atlas: Atlas, colors: Sequence[str], address: str) -> Saving:
     done, count = 0, sum(len(window.tiles) for window in windows) + 1
     for window in windows:
         planes = {}
-        for tile, picture in stage(window.tiles):
-            if isinstance(picture, Exception):
-                raise picture
+        for tile, picture in pictures_of(stage(window.tiles)):
             if picture is not None:
                 planes[tile] = picture.planes[plane]
             yield Progress(done, count)
