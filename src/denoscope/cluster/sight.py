@@ -20,14 +20,11 @@ def check_store(client: Client, path: Path) -> None:
     Raises: UserError naming a worker that cannot.
     """
     for address, problem in problems(client, path).items():
-        if problem:
-            raise UserError(
-                f"worker {address} {problem}; name an output that all workers see ({spelled('out')})"
-            )
+        raise UserError(f"worker {address} {problem}; name an output that all workers see ({spelled('out')})")
 
 
 def problems(client: Client, path: Path) -> dict[str, str]:
-    """Why each worker, by its address, cannot read and write where `path` is, or will be; "" for those that can.
+    """Why workers, by their addresses, cannot read and write where `path` is, or will be.
 
     Raises: UserError if this process cannot write there.
     """
@@ -35,8 +32,8 @@ def problems(client: Client, path: Path) -> dict[str, str]:
     with _token(path) as (folder, name):
         for address, error in client.run(_answer, str(folder), name).items():
             seen = (folder / _reply(name, address)).exists()
-            reason = error or ("" if seen else "it writes to another disk")
-            found[address] = f"cannot write into {folder} ({reason})" if reason else ""
+            if reason := error or ("" if seen else "it writes to another disk"):
+                found[address] = f"cannot write into {folder} ({reason})"
     return found
 
 

@@ -8,6 +8,8 @@ from worker_faults import name_device_again, rename_device
 
 from denoscope.cli.verbs.cluster import check
 from denoscope.cluster import connection, worker
+from denoscope.cluster.crew import versions
+from denoscope.recording.verify import cluster
 
 
 @pytest.fixture
@@ -69,6 +71,22 @@ def test_workers_that_do_not_see_the_store_are_named(checked, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     code, lines = checked("--output", "/proc/self/cwd/run.zarr")
     assert code == 1 and sum("cannot write into /proc/self/cwd" in line for line in lines) == 2
+
+
+def test_a_worker_that_joins_after_the_versions_are_compared_is_checked_too(
+    checked, workers, tmp_path, monkeypatch
+):
+    late = max(workers.nthreads())
+
+    def earlier_versions(client):
+        return {address: found for address, found in versions(client).items() if address != late}
+
+    monkeypatch.setattr(cluster, "versions", earlier_versions)
+    assert checked("--output", tmp_path / "run.zarr")[0] == 0
+    monkeypatch.chdir(tmp_path)
+    code, lines = checked("--output", "/proc/self/cwd/run.zarr")
+    place = next(index for index, line in enumerate(lines) if line.startswith(f"  {late}: "))
+    assert code == 1 and "cannot write into /proc/self/cwd" in lines[place + 1]
 
 
 def test_a_scheduler_that_nobody_runs_is_refused(capsys, monkeypatch):

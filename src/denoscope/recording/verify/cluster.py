@@ -92,7 +92,7 @@ def cluster(denoiser: Denoiser, client: Client, loop: Loop, out: Path | None = N
     wrong = {address: differences(own, seen) for address, seen in found.items()}
     unseen = {} if out is None else sight.problems(client, out)
     for address, problem in unseen.items():
-        wrong[address] += [problem] if problem else []
+        wrong.setdefault(address, []).append(problem)  # it may have joined since its versions were asked for
     compared = all(own == seen for seen in found.values())
     facts = {}
     if compared:
