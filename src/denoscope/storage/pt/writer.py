@@ -10,7 +10,7 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.storage import completion, replacement, space
+from denoscope.storage import completion, layout_checksums, replacement, space
 from denoscope.storage.completion import Mark, WriteMark
 from denoscope.storage.group_writer import GroupWriter
 from denoscope.storage.output_lock import (
@@ -45,7 +45,8 @@ MARK_BYTES = 64
 """Bytes of a mark for one file, with its name."""
 MANIFEST_BYTES = 200
 """Bytes of the manifest for one sample, with its coordinates."""
-MARK_KEY = re.compile(rf"{re.escape(MARKS)}/(\d+|layout|workers)\.json")
+BESIDE_MARKS = "|".join(map(re.escape, (layout_checksums.NAME, work_notes.NAME)))
+MARK_KEY = re.compile(rf"{re.escape(MARKS)}/(\d+\.json|{BESIDE_MARKS})")
 COMPANIONS = ("images", "predictions.json", "classifications_plane.pt")
 """What other commands put beside a recording's files."""
 

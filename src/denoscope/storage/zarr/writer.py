@@ -11,7 +11,7 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.storage import completion, replacement, space
+from denoscope.storage import completion, layout_checksums, replacement, space
 from denoscope.storage.array_names import encode
 from denoscope.storage.completion import Mark, WriteMark
 from denoscope.storage.group_writer import GroupWriter
@@ -179,8 +179,9 @@ def _own_keys(store: ByteStore, plan: Plan) -> list[str]:
     """The keys of a store that belong to the recording in it or to the planned one."""
     nodes = content(store).get("consolidated_metadata", {}).get("metadata", {})
     folders = "|".join(map(re.escape, {*nodes, *_folders(plan)}))
+    beside_marks = "|".join(map(re.escape, (layout_checksums.NAME, work_notes.NAME)))
     pattern = re.compile(
-        rf"{re.escape(ROOT)}|{LOCK}|{MARKS}/(\d+|layout|workers)\.json|({folders})/(zarr\.json|c(/\d+)*)"
+        rf"{re.escape(ROOT)}|{LOCK}|{MARKS}/(\d+\.json|{beside_marks})|({folders})/(zarr\.json|c(/\d+)*)"
     )
     return [key for key in store.list() if pattern.fullmatch(key)]
 
