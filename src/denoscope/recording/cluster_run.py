@@ -184,7 +184,7 @@ class PendingGroups:
 
     def units(self) -> Iterator[Unit]:
         plan = self.plan
-        at_once = plan.in_flight // plan.lanes
+        at_once = plan.groups_at_once
         for start in range(0, len(self.groups), at_once):
             groups = tuple(self.groups[start : start + at_once])
             rows = [row for group in groups for row in plan.samples_of(group)]

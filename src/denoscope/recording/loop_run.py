@@ -62,7 +62,7 @@ class LoopRun:
 
     def record(self, groups: Sequence[int]) -> None:
         """Record groups, as many at once as are in flight; an interrupt waits until these are finished."""
-        at_once = -(-self.options.batch_size // self.options.lanes)
+        at_once = self.plan.groups_at_once
         with self._network() as network, interrupt.deferred() as stop:
             for first in range(0, len(groups), at_once):
                 began, flight = time.perf_counter(), groups[first : first + at_once]

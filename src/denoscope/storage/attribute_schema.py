@@ -79,3 +79,7 @@ class Extent:
     @property
     def groups(self) -> range:
         return range(-(-self.samples // self.lanes))
+
+    def samples_of(self, group: int) -> range:
+        """Return the indices of the samples in a group."""
+        return range(group * self.lanes, min((group + 1) * self.lanes, self.samples))

@@ -27,8 +27,8 @@ def flags(
         )
     complete, nonfinite = np.zeros(len(samples), bool), np.zeros((len(samples), planned.states), bool)
     for group, mark in completion.read_sound(store, marks).items():
-        rows = range(len(samples))[group * planned.lanes : (group + 1) * planned.lanes]
-        if list(mark.samples) != [samples[row] for row in rows]:
+        rows = planned.samples_of(group)
+        if list(mark.samples) != list(samples[rows.start : rows.stop]):
             raise MalformedError(f"{completion.key_of(marks, group)} names other samples than the recording")
         complete[rows.start : rows.stop] = True
         for name, states in mark.nonfinite.items():

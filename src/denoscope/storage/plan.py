@@ -110,9 +110,14 @@ class Plan:
     def groups(self) -> range:
         return self.extent.groups
 
+    @property
+    def groups_at_once(self) -> int:
+        """How many groups are in flight."""
+        return -(-self.in_flight // self.lanes)
+
     def samples_of(self, group: int) -> range:
         """Return the indices of the samples in a group."""
-        return range(group * self.lanes, min((group + 1) * self.lanes, len(self.samples)))
+        return self.extent.samples_of(group)
 
     def check_names(self, layers: Sequence[str]) -> None:
         """Check that no layer has a name that a recording uses itself.

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from denoscope.foundation.errors import LISTED, UserError, escaped
 from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.storage import completion
-from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.damage import damaged
 from denoscope.storage.output_lock import check_version, how_to_finish
 from denoscope.storage.places import Place, store_at
@@ -107,7 +106,7 @@ def _status(store: WatchableStore) -> Status:
     except MalformedError as error:
         raise damaged(store, str(error), root.attributes) from error
     marked = [
-        (time, _size(group, planned))
+        (time, len(planned.samples_of(group)))
         for group, time in completion.times(target, layout.MARKS).items()
         if group in planned.groups
     ]
@@ -141,11 +140,6 @@ def _not_there(store: WatchableStore) -> UserError:
     except UserError as error:
         return error
     return JustBegunError(store)
-
-
-def _size(group: int, planned: Extent) -> int:
-    """The number of samples in a group."""
-    return min(planned.lanes, planned.samples - group * planned.lanes)
 
 
 def _rate(marked: Sequence[tuple[float, int]]) -> float | None:
