@@ -109,6 +109,19 @@ def load(
     return denoiser
 
 
+def call_of(denoiser: Denoiser) -> LoadCall:
+    """The call by which workers load the model of a denoiser.
+
+    Raises: UserError if it has no name to load it by.
+    """
+    if denoiser.loaded_by is None:
+        raise UserError(
+            f"{denoiser.name} was built in Python, and workers load a model by its name; save it in a "
+            f"folder (save_pretrained) and load that: ds.load(folder), or leave out {spelled('cluster')}"
+        )
+    return denoiser.loaded_by
+
+
 def load_again(call: LoadCall, scheduler: Any, *, device: str | None = None) -> Denoiser:
     """The denoiser of another process, with its scheduler.
 

@@ -23,7 +23,7 @@ from denoscope.foundation.spelling import spelled
 from denoscope.foundation.threads import threads_set_to
 from denoscope.interventions.spec import Intervention
 from denoscope.models.conditioning import Condition
-from denoscope.models.loading import load_again
+from denoscope.models.loading import call_of, load_again
 from denoscope.models.schedulers import Scheduler
 from denoscope.models.sources import LoadCall
 from denoscope.models.weights_hash import values_sha256
@@ -81,10 +81,9 @@ class ClusterRun:
 
     def _recipe(self) -> RecordingRecipe:
         job, inputs = self.job, self.job.inputs
-        assert inputs.denoiser.loaded_by is not None
         x = inputs.x
         return RecordingRecipe(
-            model=inputs.denoiser.loaded_by,
+            model=call_of(inputs.denoiser),
             scheduler=inputs.denoiser.scheduler,
             x=replace(x, folder=x.folder.absolute()) if isinstance(x, FolderNoise) else x,
             options=job.options,

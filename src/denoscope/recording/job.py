@@ -19,6 +19,7 @@ from denoscope.interventions.plan_file import read_plan
 from denoscope.interventions.spec import Intervention, as_interventions
 from denoscope.models.conditioning import Condition
 from denoscope.models.denoiser import Denoiser, check_denoiser
+from denoscope.models.loading import call_of
 from denoscope.noise.coercion import NoiseLike, as_noises
 from denoscope.recording.in_memory import MemoryWriter, check_memory
 from denoscope.recording.inputs import RunInputs
@@ -127,11 +128,7 @@ class Job:
                 f"{spelled('fast', True)} compiles the network, which workers do not; leave out one of it and "
                 f"{spelled('cluster')}"
             )
-        if self.inputs.denoiser.loaded_by is None:
-            raise UserError(
-                f"{self.inputs.denoiser.name} was built in Python, and workers load a model by its name; save it in a "
-                f"folder (save_pretrained) and load that: ds.load(folder), or leave out {spelled('cluster')}"
-            )
+        call_of(self.inputs.denoiser)  # raises if there is none
         # An earlier recording is compared with the workers, which may have other devices than this process.
         if self.existing == "refuse":
             self.check_output()

@@ -6,10 +6,12 @@ import pytest
 from command_line import call, refuse
 from worker_faults import name_device_again, rename_device
 
+import denoscope as ds
 from denoscope.cli.verbs.cluster import check
 from denoscope.cluster import connection, worker
 from denoscope.cluster.crew import versions
 from denoscope.recording.verify import cluster
+from denoscope.sampling.settings import Loop
 
 
 @pytest.fixture
@@ -87,6 +89,19 @@ def test_a_worker_that_joins_after_the_versions_are_compared_is_checked_too(
     code, lines = checked("--output", "/proc/self/cwd/run.zarr")
     place = next(index for index, line in enumerate(lines) if line.startswith(f"  {late}: "))
     assert code == 1 and "cannot write into /proc/self/cwd" in lines[place + 1]
+
+
+def test_a_model_without_a_name_is_refused(tiny, workers):
+    with pytest.raises(
+        ds.UserError, match="UNet2DModel was built in Python, and workers load a model by its name"
+    ):
+        cluster.cluster(tiny, workers, Loop(steps=2))
+
+
+def test_a_check_without_workers_is_refused(capsys):
+    refuse(
+        capsys, "cluster check --cluster None", "--cluster is None; allowed: local, local:N, tcp://HOST:PORT"
+    )
 
 
 def test_a_scheduler_that_nobody_runs_is_refused(capsys, monkeypatch):

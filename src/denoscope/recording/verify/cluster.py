@@ -20,7 +20,7 @@ from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.json_values import differences
 from denoscope.foundation.threads import threads_set_to
 from denoscope.models.denoiser import Denoiser
-from denoscope.models.loading import load_again
+from denoscope.models.loading import call_of, load_again
 from denoscope.models.schedulers import Scheduler
 from denoscope.models.sources import LoadCall
 from denoscope.models.weights_hash import values_sha256
@@ -85,9 +85,10 @@ def cluster(denoiser: Denoiser, client: Client, loop: Loop, out: Path | None = N
     Args:
         out: where a recording would be written; each worker writes a file beside it, which is removed.
 
-    Raises: UserError if there are no workers, if one cannot run denoscope or load the model, or if the output cannot be
-        written from here.
+    Raises: UserError if the model has no name to load it by, if there are no workers, if one cannot run denoscope or load
+        the model, or if the output cannot be written from here.
     """
+    recipe = CheckRecipe(call_of(denoiser), denoiser.scheduler, loop, torch.get_num_threads())
     found, own = versions(client), worker.versions()
     wrong = {address: differences(own, seen) for address, seen in found.items()}
     unseen = {} if out is None else sight.problems(client, out)
@@ -96,10 +97,7 @@ def cluster(denoiser: Denoiser, client: Client, loop: Loop, out: Path | None = N
     compared = all(own == seen for seen in found.values())
     facts = {}
     if compared:
-        assert denoiser.loaded_by is not None
-        with crew(
-            client, CheckRecipe(denoiser.loaded_by, denoiser.scheduler, loop, torch.get_num_threads())
-        ) as workers:
+        with crew(client, recipe) as workers:
             computed = workers.descriptions()
         first = next(iter(computed.values()))[ABOUT_BITS]
         for address, description in computed.items():

@@ -8,8 +8,11 @@ from pathlib import Path
 from denoscope.cli.flag_groups import MODEL
 from denoscope.cli.from_settings import load, workers_of
 from denoscope.cli.verb import OwnFlags, Verb
+from denoscope.cluster.source import ALLOWED
 from denoscope.config import Settings
 from denoscope.foundation.checked import option
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,11 @@ class CheckFlags(OwnFlags):
 
 def run(settings: Settings, flags: CheckFlags) -> None:
     with workers_of(settings) as client:
+        if client is None:
+            raise UserError(f"{spelled('cluster')} is None; allowed: {ALLOWED}")
         from denoscope.recording.verify.cluster import cluster
         from denoscope.sampling.settings import Loop
 
-        assert client is not None
         inference = settings.inference
         loop = Loop(steps=inference.num_steps, lanes=inference.lanes, noise_seed=settings.system.seed)
         report = cluster(load(settings), client, loop, flags.output)
