@@ -36,8 +36,11 @@ def check_path(path: str | Path, name: str = "path") -> None:
             f"{spelled(name)} is {str(path)!r}; allowed: a name that ends in {' or '.join(SUFFIXES)}"
         )
     if suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
-        user, otherwise = f"{spelled(name)} is {str(path)!r}, and MP4", ", or name a file that ends in .gif"
-        raise missing_library(user, "imageio-ffmpeg", "video", otherwise=otherwise)
+        feature, otherwise = (
+            f"{spelled(name)} is {str(path)!r}, and MP4",
+            ", or name a file that ends in .gif",
+        )
+        raise missing_library(feature, "imageio-ffmpeg", "video", otherwise=otherwise)
 
 
 def write_animation(

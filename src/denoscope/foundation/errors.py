@@ -22,15 +22,15 @@ class UserError(ValueError):
         super().__init__(escaped(str(message).replace("\n", " ").replace("\r", " ")))
 
 
-def missing_library(user: str, library: str, extra: str, *, otherwise: str = "") -> UserError:
+def missing_library(feature: str, library: str, extra: str, *, otherwise: str = "") -> UserError:
     """The error where a library is missing that an extra of denoscope installs.
 
     Args:
-        user: what needs the library, at the start of the message.
+        feature: what needs the library, at the start of the message.
         otherwise: another remedy, at its end.
     """
     remedy = f'install it: pip install "denoscope[{extra}]"'
-    return UserError(f"{user} needs {library}, which is not installed; {remedy}{otherwise}")
+    return UserError(f"{feature} needs {library}, which is not installed; {remedy}{otherwise}")
 
 
 class WrongCallError(UserError, TypeError):

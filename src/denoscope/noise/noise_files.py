@@ -73,7 +73,8 @@ def check_space(count: int, shape: Sequence[int], folder: Path) -> None:
     )
     needed = count * (FILE_BYTES + 4 * math.prod(shape))
     total, _, free = shutil.disk_usage(existing)
-    if needed > free and total:  # what stores no files at all says so when they are made
+    # /proc and the like report 0 bytes in total; writing there fails with its own message.
+    if needed > free and total:
         raise UserError(
             f"{folder}: {count:,} noises take {format_bytes(needed)}, and {format_bytes(free)} are free; write "
             "fewer, or name another folder"

@@ -101,7 +101,7 @@ class Job:
     def check_output(self) -> None:
         """Refuse an output that is taken, or whose disk is too small; nothing is written.
 
-        Raises: UserError if it is.
+        Raises: UserError if the output is taken, or its disk is too small.
         """
         if self.out is not None:
             with writing(self.out, self.plan.attrs):

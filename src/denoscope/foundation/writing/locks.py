@@ -11,8 +11,8 @@ from pathlib import Path
 
 ATTEMPTS = 100
 """How often to try a lock if other processes keep removing its file or folder."""
-QUESTIONS, QUESTION_SECONDS = 2, 0.01
-"""How often, and after which pause, to try a lock again: who asks whether it is held takes it for a moment."""
+RETRIES, RETRY_SECONDS = 2, 0.01
+"""`is_locked` holds a lock briefly, so a writer tries again."""
 
 
 @contextmanager
@@ -86,10 +86,10 @@ def _lock(file: int) -> None:
 
     Raises: BlockingIOError if it is locked elsewhere.
     """
-    for _ in range(QUESTIONS):
+    for _ in range(RETRIES):
         with suppress(BlockingIOError):
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        time.sleep(QUESTION_SECONDS)
+        time.sleep(RETRY_SECONDS)
     return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

@@ -50,7 +50,7 @@ class ClaimedStore(LockableStore, Protocol):
 
 
 class WatchableStore(ByteStore, Protocol):
-    """A store that tells how the work in it goes on."""
+    """A store that reports when keys were written and whether a lock is held."""
 
     def times(self, prefix: str) -> Iterator[tuple[str, float]]:
         """Yield the keys that start with a prefix, with the time when each was written, in seconds since 1970."""

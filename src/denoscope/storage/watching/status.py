@@ -20,7 +20,7 @@ from denoscope.storage.zarr import layout as zarr_layout
 
 LAYOUTS = (pt_layout, zarr_layout)
 RECENT_SECONDS = 600.0
-"""How long before the last mark the marks begin from which the rate follows."""
+"""The rate counts the marks of this many seconds before the last one."""
 
 
 class JustBegunError(UserError):
