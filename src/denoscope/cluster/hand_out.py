@@ -98,7 +98,7 @@ class HandOut:
         """What was wrong with the worker that was retired last."""
         self._exhausted = False
         self._failures = 0
-        self._room, self._counted, self._staffed = 0, float("-inf"), clock()
+        self._counted, self._staffed = float("-inf"), clock()
         self.workers = 0
         """The number of workers, as of the last second."""
 
@@ -136,7 +136,8 @@ class HandOut:
         """Hand out units while there is room; returns whether any are on their way."""
         if self._clock() - self._counted > 1.0:
             self._count_workers()
-        while not self._exhausted and not self._stopping() and len(self._flights) < self._room:
+        room = AHEAD * max(1, self.workers)
+        while not self._exhausted and not self._stopping() and len(self._flights) < room:
             unit = next(self._units, None)
             if unit is None:
                 self._exhausted = True
@@ -145,11 +146,9 @@ class HandOut:
         return bool(self._flights)
 
     def _count_workers(self) -> None:
-        """Make room for units on the workers that are there now."""
-        count, self._counted = len(self._client.nthreads()), self._clock()
-        self.workers = count
-        self._room = AHEAD * max(1, count)
-        if count or not self._unfit:
+        """Count the workers that are there now."""
+        self.workers, self._counted = len(self._client.nthreads()), self._clock()
+        if self.workers or not self._unfit:
             self._staffed = self._counted
         elif self._counted - self._staffed > WORKER_SECONDS:
             raise UserError(

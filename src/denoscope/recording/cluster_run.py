@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ class ClusterRun:
                 pending.units(),
                 descriptions,
                 progress=self.progress.advance,
-                watch=lambda now: notes.update(now.workers, sum(map(pending.samples, now.running))),
+                watch=partial(_note, notes, pending),
                 stopping=lambda: stop.requested,
             )
             for outcome in handing.outcomes():
@@ -192,7 +193,13 @@ class PendingGroups:
 
     def samples(self, unit: Unit) -> int:
         """The number of samples in a unit."""
-        return sum(len(self.plan.samples_of(group)) for group in unit.content[1])
+        return unit.pieces // self.plan.steps
+
+
+def _note(notes: NotesFile, pending: PendingGroups, now: HandOut) -> None:
+    """Note who works, if that is due."""
+    if notes.are_due:
+        notes.update(now.workers, sum(map(pending.samples, now.running)))
 
 
 @dataclass(frozen=True, eq=False)

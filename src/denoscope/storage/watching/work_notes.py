@@ -17,7 +17,7 @@ from denoscope.storage.stores.byte_store import ByteStore
 
 NAME = "workers.json"
 WRITE_SECONDS = 2.0
-"""The least time between two writes of the notes of a run."""
+"""The time between two updates of the notes of a run."""
 Count = Annotated[int, Meta(ge=0, le=2**31)]
 
 
@@ -60,12 +60,16 @@ class NotesFile:
         self.failed[unit] = error
         self._failed_samples += samples
 
+    @property
+    def are_due(self) -> bool:
+        """Whether the last update is long enough ago for the next one."""
+        return time.monotonic() >= self._due
+
     def update(self, workers: int, running: int) -> None:
-        """Note how many workers there are and how many samples they compute, unless that was just done."""
-        if time.monotonic() >= self._due:
-            self._due = time.monotonic() + WRITE_SECONDS
-            with suppress(OSError):
-                self._write(WorkNotes(workers, running, self._failed_samples, self.failed))
+        """Note how many workers there are and how many samples they compute."""
+        self._due = time.monotonic() + WRITE_SECONDS
+        with suppress(OSError):
+            self._write(WorkNotes(workers, running, self._failed_samples, self.failed))
 
     def _write(self, notes: WorkNotes) -> None:
         self._store.put(_key(self._folder), json.dumps(asdict(notes)).encode())
