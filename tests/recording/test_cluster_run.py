@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from outputs import OUTPUTS, SAMPLED_OUTPUTS
+from outputs import OUTPUTS, SAMPLED_OUTPUTS, record_all
 from worker_faults import Brittle, Kills
 
 import denoscope as ds
@@ -39,10 +39,7 @@ def x(denoiser):
 @pytest.fixture(scope="module")
 def alone(denoiser, x, tmp_path_factory):
     """The recordings of one process."""
-    folder = tmp_path_factory.mktemp("alone")
-    for out in OUTPUTS:
-        ds.record(denoiser, x, folder / out, **RUN)
-    return folder
+    return record_all(tmp_path_factory.mktemp("alone"), denoiser, x, **RUN)
 
 
 @contextmanager

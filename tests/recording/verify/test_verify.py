@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from outputs import OUTPUTS
+from outputs import OUTPUTS, record_all
 
 import denoscope as ds
 from denoscope.cli import command
@@ -266,9 +266,7 @@ def recorded(small_model, tmp_path_factory):
     denoiser = ds.load(small_model, device="cpu")
     x = ds.noise.random(6, denoiser.shape, seed=5)
     x.write(folder / "inputs")
-    for out in OUTPUTS:
-        ds.record(denoiser, x, folder / out, steps=STEPS, lanes=4, layers=["conv_in"], batch_size=4)
-    return folder
+    return record_all(folder, denoiser, x, steps=STEPS, lanes=4, layers=["conv_in"], batch_size=4)
 
 
 @pytest.fixture
