@@ -122,8 +122,8 @@ class ClusterRun:
     ) -> None:
         """Have all groups recorded; an interrupt waits until those in flight are finished."""
         skipped: set[tuple[str, int]] = set()
-        left = len(pending.groups)
-        writer = pending.writer
+        failed: dict[str, str] = {}
+        left, writer = len(pending.groups), pending.writer
         with interrupt.deferred() as stop, NotesFile(writer.store, writer.kind.marks) as notes:
             handing = HandOut(
                 workers,
@@ -145,10 +145,18 @@ class ClusterRun:
                     # Made again, since the worker spelled the option as in Python.
                     raise NonfiniteError(outcome.cause.sample, outcome.cause.step)
                 else:
+                    failed[outcome.unit.name] = outcome.error
                     notes.set_aside(outcome.unit.name, outcome.error, pending.samples(outcome.unit))
         writer.clean()
+        self._check_finished(left, failed)
+
+    def _check_finished(self, left: int, failed: Mapping[str, str]) -> None:
+        """Say what is unfinished: groups that were not handed out, and units that failed, each with its error.
+
+        Raises: UnfinishedError if units failed; KeyboardInterrupt if groups are left.
+        """
         groups = "1 group" if left == 1 else f"{left} groups"
-        if failed := notes.failed:
+        if failed:
             units = "1 unit was" if len(failed) == 1 else f"{len(failed)} units were"
             stopped = f" before the run stopped with {groups} of samples unfinished" if left else ""
             raise UnfinishedError(

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated
 
 from msgspec import Meta
@@ -42,23 +42,24 @@ class NotesFile:
 
     def __init__(self, store: ByteStore, folder: str):
         self._store, self._folder, self._due = store, folder, float("-inf")
-        self._failed_samples = 0
-        self.failed: dict[str, str] = {}
+        self._notes = WorkNotes()
 
     def __enter__(self) -> NotesFile:
         return self
 
     def __exit__(self, *_: object) -> None:
         with suppress(OSError):
-            if self.failed:
-                self._write(WorkNotes(failed_samples=self._failed_samples, failed=self.failed))
+            if self._notes.failed:
+                self._write(replace(self._notes, workers=0, running=0))
             else:
                 remove(self._store, self._folder)
 
     def set_aside(self, unit: str, error: str, samples: int) -> None:
         """Note that a unit has failed."""
-        self.failed[unit] = error
-        self._failed_samples += samples
+        former = self._notes
+        self._notes = replace(
+            former, failed_samples=former.failed_samples + samples, failed={**former.failed, unit: error}
+        )
 
     @property
     def are_due(self) -> bool:
@@ -68,8 +69,9 @@ class NotesFile:
     def update(self, workers: int, running: int) -> None:
         """Note how many workers there are and how many samples they compute."""
         self._due = time.monotonic() + WRITE_SECONDS
+        self._notes = replace(self._notes, workers=workers, running=running)
         with suppress(OSError):
-            self._write(WorkNotes(workers, running, self._failed_samples, self.failed))
+            self._write(self._notes)
 
     def _write(self, notes: WorkNotes) -> None:
         self._store.put(_key(self._folder), json.dumps(asdict(notes)).encode())
