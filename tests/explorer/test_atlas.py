@@ -79,14 +79,16 @@ def test_tiles_become_finer_and_the_last_one_is_finished(atlas):
     assert again is stages[-1]
 
 
-def test_tiles_of_both_precisions_are_refined_as_they_are_alone(atlas):
-    """A saved page asks for the tiles of all levels at once; float32 does not tell the cells of the deeper one apart."""
-    level = atlas.float32_to + 4
-    addresses = [TileAddress(1, 0, 0), TileAddress(level, 2**level // 3, 2**level // 3)]
-    together = dict(Atlas(SCENE, atlas.load, None).fine(addresses))
-    for address in addresses:
-        *_, (_, alone) = Atlas(SCENE, atlas.load, None).fine([address])
+def test_tiles_of_both_precisions_are_refined_each_in_its_own(atlas):
+    """A saved page asks for the tiles of all levels at once; in float32, 153 cells of the deeper one change their label."""
+    shallow, deep = TileAddress(1, 0, 0), TileAddress(16, 2421, 31744)
+    assert shallow.level < atlas.float32_to < deep.level and shallow.anchor == deep.anchor
+    together = dict(Atlas(SCENE, atlas.load, None).fine([shallow, deep]))
+    for address, dtype in (shallow, "float32"), (deep, "float64"):
+        scene = dataclasses.replace(SCENE, dtype=dtype)
+        *_, (_, alone) = Atlas(scene, atlas.load, None).fine([address])
         np.testing.assert_array_equal(together[address].planes, alone.planes)
+        assert len(np.unique(alone.planes[0])) == 2
 
 
 def test_a_coarse_tile_has_the_labels_of_every_eighth_cell(atlas, boundary):
