@@ -60,3 +60,10 @@ def test_the_package_shows_its_public_names():
     assert {"images", "plots"} <= set(names) == set(figures.__all__)
     others = {name for name in names if not name.startswith("draw_")}
     assert others == {"RefinementFrames", "images", "plots", "save_refinement", "save_zoom"}
+
+
+@pytest.mark.parametrize("module", [figures.plots, figures.images])
+def test_the_modules_of_drawings_and_pictures_show_their_public_names(module):
+    assert dir(module) == module.__all__
+    public = [getattr(module, name) for name in dir(module)]
+    assert all(value.__module__ == module.__name__ and value.__doc__ for value in public)

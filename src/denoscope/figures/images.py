@@ -21,6 +21,8 @@ from denoscope.foundation.writing.atomic_files import write_output
 if TYPE_CHECKING:
     from PIL import Image
 
+__all__ = ["contact_sheet", "render", "save_gif", "save_png", "save_strip", "to_uint8"]
+
 ImageLike = torch.Tensor | ArrayLike
 """Images as a tensor, or as an array of NumPy or xarray."""
 
@@ -30,6 +32,10 @@ GAP_SHADE = 128
 LABEL_PIXELS, SMALLEST_LABEL = 14, 6
 """The height of the labels of a strip, and the least to which narrow frames shrink their letters."""
 STRIP_TITLE = "denoising steps done"
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def to_uint8(x: ImageLike) -> np.ndarray:

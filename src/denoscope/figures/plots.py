@@ -22,12 +22,18 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+__all__ = ["draw_contact_sheet", "draw_images_plane", "draw_plane", "draw_strip", "figure", "save"]
+
 INK = "#333333"
 UNKNOWN, HATCHED, HATCH = "#f2f2f2", "#8c8c8c", "////"
 """Colours and hatching of cells without a class (a negative label)."""
 PALEST = 0.75
 """The share of white in the colour of a cell with certainty 0."""
 GAP = 1
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def check_axis(ax: object) -> None:
