@@ -299,7 +299,10 @@ def test_the_last_bit_of_the_noise_decides_beside_the_boundary_only():
     ("options", "line"),
     [
         ({"target": (90.0, 0.0)}, r"target is \(90.0, 0.0\), and it and all of 256 points"),
-        ({"target": (math.nan, 0.0)}, "target is nan; allowed: a finite number"),
+        (
+            {"target": (math.nan, 0.0)},
+            r"target is \(nan, 0.0\): the number along u is nan; allowed: a finite number",
+        ),
         ({"target": 3}, "target is 3; allowed: two numbers, along u and along v"),
         ({"factor": 1}, "factor is 1; allowed: a number above 1"),
         ({"factor": math.nan}, "factor is nan"),

@@ -156,11 +156,11 @@ def test_noises_are_shown_in_one_line_and_as_a_small_table(tmp_path, kind):
         (lambda: noise.plane((0, 2), SHAPE), "counts"),
         (lambda: noise.plane((2,), SHAPE), "counts"),
         (lambda: noise.plane(2, SHAPE), "counts is 2; allowed: two numbers"),
-        (lambda: noise.plane((2, True), SHAPE), "counts is True"),
+        (lambda: noise.plane((2, True), SHAPE), r"counts is \(2, True\): the number along v is True"),
         (lambda: noise.plane((2, 2), SHAPE, lengths=60), "lengths is 60; allowed: two numbers"),
         (
             lambda: noise.plane((2, 2), SHAPE, lengths=("wide", 2)),
-            "lengths is 'wide'; allowed: a number above 0",
+            "the number along u is 'wide'; allowed: a number above 0",
         ),
         (lambda: noise.plane((2, 2), SHAPE, direction_seeds=5), "direction_seeds is 5"),
         (lambda: noise.plane((2, 2), 28), "shape is 28"),

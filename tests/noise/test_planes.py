@@ -124,8 +124,11 @@ def test_anchors_may_be_arrays_of_any_library_and_identify_the_plane():
         ({"second": "a"}, "second is 'a'"),
         ({"second": torch.full(SHAPE, math.nan)}, "second holds NaN or Inf"),
         ({"second": "first"}, "the three states span no plane: two are equal"),
-        ({"counts": (0, 4)}, "counts is 0"),
-        ({"lengths": (0.0, 1.0)}, "lengths is 0"),
+        (
+            {"counts": (0, 4)},
+            r"counts is \(0, 4\): the number along u is 0; allowed: an integer of at least 1",
+        ),
+        ({"lengths": (0, 0)}, r"lengths is \(0, 0\): the number along u is 0; allowed: a number above 0"),
         ({"geometry": "round"}, "geometry is 'round'; allowed: flat, spherical"),
         ({"endpoint": 1}, "endpoint is 1"),
     ],

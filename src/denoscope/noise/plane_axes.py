@@ -16,9 +16,9 @@ def parse_pair(values: Any, name: str, parse: Callable[[Any, str], Number]) -> t
     """Two numbers, along u and along v.
 
     Args:
-        parse: checks one of them, given its value and the name of the argument.
+        parse: checks one of them, given its value and how a message names it.
 
-    Raises: UserError if they are not two.
+    Raises: UserError if they are not two, or one of them is refused.
     """
     try:
         first, second = values
@@ -26,4 +26,5 @@ def parse_pair(values: Any, name: str, parse: Callable[[Any, str], Number]) -> t
         raise UserError(
             f"{spelled(name)} is {describe(values)}; allowed: two numbers, along u and along v"
         ) from None
-    return parse(first, name), parse(second, name)
+    given = f"{spelled(name)} is {describe(values)}: the number along"
+    return parse(first, f"{given} u"), parse(second, f"{given} v")
