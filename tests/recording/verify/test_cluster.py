@@ -69,13 +69,7 @@ def test_versions_that_differ_are_named_and_nothing_is_computed(checked, monkeyp
     assert sum("torch: None → " in line for line in lines) == 2  # the scheduler runs in this process
 
 
-def test_workers_that_do_not_see_the_store_are_named(checked, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    code, lines = checked("--output", "/proc/self/cwd/run.zarr")
-    assert code == 1 and sum("cannot write into /proc/self/cwd" in line for line in lines) == 2
-
-
-def test_a_worker_that_joins_after_the_versions_are_compared_is_checked_too(
+def test_workers_that_do_not_see_the_store_are_named_also_one_that_joins_after_the_versions_are_compared(
     checked, workers, tmp_path, monkeypatch
 ):
     late = max(workers.nthreads())
@@ -87,8 +81,9 @@ def test_a_worker_that_joins_after_the_versions_are_compared_is_checked_too(
     assert checked("--output", tmp_path / "run.zarr")[0] == 0
     monkeypatch.chdir(tmp_path)
     code, lines = checked("--output", "/proc/self/cwd/run.zarr")
+    assert code == 1 and sum("cannot write into /proc/self/cwd" in line for line in lines) == 2
     place = next(index for index, line in enumerate(lines) if line.startswith(f"  {late}: "))
-    assert code == 1 and "cannot write into /proc/self/cwd" in lines[place + 1]
+    assert "cannot write into /proc/self/cwd" in lines[place + 1]
 
 
 def test_a_model_without_a_name_is_refused(tiny, workers):
