@@ -217,6 +217,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "plane.pt --boxs 3": ["--boxs;", "--boxes"],
         "none.pt": ["none.pt", "basins map", "classify"],
         "none.npz": ["none.npz", "basins map", "classify"],
+        "taken.json": ["taken.json", "not a tensor file", "basins map` (.npz)", "classify` (.pt)"],
         ".": ["cannot read .", "folder"],
         "plane.pt --boxes 0": ["--boxes is 0", "at least 3", "at least 2"],
         "plane.pt --boxes 2 4 31": ["2 to 31", "2 to 20"],

@@ -46,7 +46,10 @@ def read_plane(path: Path) -> tuple[np.ndarray | xarray.DataArray, dict[str, Any
         raise UserError(f"cannot read {path}: {problem}; name a plane of labels, {WRITERS}")
     if path.suffix != ".npz":
         check_finished(path.parent)
-        return tensor_files.load(path).numpy(), provenance
+        try:
+            return tensor_files.load(path).numpy(), provenance
+        except UserError as error:
+            raise UserError(f"{error}; or name a plane of labels, {WRITERS}") from error
     stored = checkpoint.read(path)
     if "label" not in stored or stored["label"].dims != ("y", "x") or "computed" not in stored:
         raise UserError(f"{path} holds {_arrays(stored)}, and no plane of labels; name one, {WRITERS}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ from denoscope.storage.plan import Plan, StoredUnit
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.stores.local import COMMITTED, LocalStore, places_of_replacement, replacements_in
 
+LOGGER = logging.getLogger(__name__)
 RENAME_EXCHANGE, AT_FDCWD = 2, -100
 """Constants of Linux."""
 
@@ -145,6 +147,8 @@ def _target(
             _discard(place)
     if existing == "resume" and kind.is_begun(store):
         return store, kind.resume(store, plan)
+    if existing == "resume":
+        LOGGER.info("nothing to resume at %s: the recording starts from the beginning", store)
     keys, target = kind.own_keys(store, plan), store
     if existing == "overwrite" and isinstance(store, LocalStore) and set(keys) - {kind.lock, kind.root}:
         target = LocalStore(_new_place(kind, store, keys), scratch=kind.scratch)

@@ -9,6 +9,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.stores.capabilities import FiniteStore
+from denoscope.storage.stores.local import LocalStore
 
 
 def free_bytes(store: ByteStore) -> int | None:
@@ -29,12 +30,18 @@ def stored_bytes(store: ByteStore, keys: Iterable[str]) -> int:
 def check(store: ByteStore, needed: int, freed: int = 0) -> None:
     """Check that `needed` bytes fit once `freed` bytes are removed.
 
-    Raises: UserError if they do not.
+    Raises: UserError if they do not, or if the file system stores no files, as that of /proc.
     """
     free = free_bytes(store)
-    if free is not None and needed > free + freed:
+    if free is None or needed <= free + freed:
+        return
+    if isinstance(store, LocalStore) and not store.takes_files:
         raise UserError(
-            f"{store}: the recording needs {format_bytes(needed)}, but only {format_bytes(free + freed)} are free; record "
-            f"fewer samples, steps or layers, store less of each state ({spelled('reduce')}, {spelled('state_dtype')}), "
-            f"or name another output ({spelled('out')})"
+            f"cannot write {store}: no folder can be made there, because the file system stores no files; name another "
+            f"output ({spelled('out')})"
         )
+    raise UserError(
+        f"{store}: the recording needs {format_bytes(needed)}, but only {format_bytes(free + freed)} are free; record "
+        f"fewer samples, steps or layers, store less of each state ({spelled('reduce')}, {spelled('state_dtype')}), "
+        f"or name another output ({spelled('out')})"
+    )

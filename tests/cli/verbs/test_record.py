@@ -80,6 +80,19 @@ def test_a_recording_is_replaced_with_overwrite_only(model, here, refused):
     assert snapshot(here / "outputs" / "sequences") == sequences
 
 
+@pytest.mark.usefixtures("inputs")
+@pytest.mark.parametrize("output", ["run", "run.zarr"])
+def test_a_resume_says_whether_there_was_anything_to_resume(model, capsys, output):
+    line = f"record --model {model} --num_steps 1 --output {output} --resume"
+    said = f"nothing to resume at {output}: the recording starts from the beginning"
+    call(line)
+    assert capsys.readouterr().err.splitlines()[0] == said
+    call(line)
+    assert said not in capsys.readouterr().err
+    call(line.replace("--resume", "--overwrite"))
+    assert said not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("output", ["run", "run.zarr"])
 def test_a_full_disk_ends_in_one_line_and_leaves_no_partial_files(model, here, recorder, output):
     """A limit on file sizes simulates a full disk: writing beyond it fails in the same way."""

@@ -97,6 +97,15 @@ def test_layers_that_do_not_fit_on_the_disk_are_refused_with_their_size(
     assert states < needed < 1.2 * states and snapshot(finished) == before
 
 
+@pytest.mark.parametrize("output", ["/proc/x", "/proc/x/run.zarr"])
+def test_an_output_where_no_files_can_be_is_refused_for_that_reason(
+    small_model, finished, refused, output, monkeypatch
+):
+    monkeypatch.chdir(finished)
+    line = refused(f"record --model {small_model} --num_steps 1 --output {output}", f"cannot write {output}")
+    assert "no folder can be made there" in line and "free" not in line and "--output" in line
+
+
 INTERVENTIONS = [
     ({"do": "swap", "value": "short.zarr"}, ["short.zarr", "1 steps", "2"]),
     ({"do": "swap", "value": "other.zarr"}, ["other.zarr", "weights"]),

@@ -50,7 +50,7 @@ def test_names_are_those_of_the_configuration():
     assert allowed == (AUTO, *NAMES) and len({kind.shape for kind in ALL}) == len(ALL)
 
 
-def test_other_images_names_and_weights_are_refused():
+def test_other_images_names_and_weights_are_refused(small):
     for images, options, line in (
         (noise(LENET), {"classifier": "digits-cnn"}, r"classifier is 'digits-cnn'.*\[1, 28, 28\].*takes"),
         (
@@ -71,6 +71,11 @@ def test_other_images_names_and_weights_are_refused():
         with pytest.raises(ds.UserError, match=line) as caught:
             ds.classify(images, **options)
         assert "\n" not in str(caught.value)
+    for images in (ds.record(small, ds.noise.random(1, small.shape), steps=1), "run.zarr"):
+        with pytest.raises(
+            ds.UserError, match=r"allowed: .* such as recording\.final, the x_0 of a recording"
+        ):
+            ds.classify(images)
     with pytest.raises(ds.UserError, match=r"\[4, 1, 28, 28\]; allowed: \[n, 1, 8, 8\]"):
         Classifier.of(DIGITS_CNN.shape)(noise(LENET))
 

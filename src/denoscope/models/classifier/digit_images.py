@@ -67,7 +67,8 @@ def _as_array(images: Any) -> np.ndarray:
         array = np.empty((), object)
     if array.dtype.kind not in "biufc":
         raise UserError(
-            f"images is {describe(images)}; allowed: an array {_allowed(SHAPES)} of PyTorch, NumPy or xarray"
+            f"images is {describe(images)}; allowed: an array {_allowed(SHAPES)} of PyTorch, NumPy or xarray, such as "
+            "recording.final, the x_0 of a recording"
         )
     return array
 

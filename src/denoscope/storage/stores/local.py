@@ -141,6 +141,11 @@ class LocalStore:
     def free_bytes(self) -> int:
         return shutil.disk_usage(self._existing()).free
 
+    @property
+    def takes_files(self) -> bool:
+        """Whether the file system stores files at all; that of /proc, which has no room, does not."""
+        return shutil.disk_usage(self._existing()).total > 0
+
     def footprint(self, sizes: Iterable[int]) -> int:
         """Return the bytes of files of these sizes in whole blocks of the file system."""
         block = os.statvfs(self._existing()).f_frsize or 1
