@@ -13,7 +13,7 @@ from denoscope.foundation.validation import describe, parse_choice
 from denoscope.models import bundled
 from denoscope.recording.recording import Recording
 from denoscope.storage import formats
-from denoscope.storage.formats import MADE_BY
+from denoscope.storage.layouts import MADE_BY
 from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.places import parse_place, store_at
 from denoscope.storage.plan import COMPLETE

@@ -10,6 +10,7 @@ from typing import Any
 from denoscope.foundation.checksum import checksum_of_json
 from denoscope.foundation.reading import json_files
 from denoscope.foundation.reading.json_files import MalformedError
+from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.stores.byte_store import ByteStore, is_key
 from denoscope.storage.stores.capabilities import WatchableStore, each, flush
 
@@ -49,6 +50,33 @@ def write_once(store: ByteStore, folder: str, group: int, mark: Mark) -> bool:
     flush(store)
     key = key_of(folder, group)
     return store.put_if_absent(key, data) or store.get(key) == data
+
+
+def write_shared(
+    damaged: Callable[[ByteStore, int, Mark, Extent], Iterator[str]],
+    planned: Extent,
+    store: ByteStore,
+    folder: str,
+    group: int,
+    mark: Mark,
+) -> None:
+    """Store a mark as `write` does, unless an earlier attempt has stored the same.
+
+    Several processes may write the same group, because one was taken for dead. Attempts write equal bytes under equal
+    names, so that it does not matter whose files are there. On different devices bits may differ. Then the files of
+    this attempt, which came last, must be whole for its mark to replace the other one.
+
+    Args:
+        damaged: describes each file of a group that does not match its mark, in a recording of size `planned`.
+
+    Raises: RuntimeError if the files of two attempts are mixed; the group is unfinished then.
+    """
+    if write_once(store, folder, group, mark):
+        return
+    write(store, folder, group, mark)
+    if wrong := next(damaged(store, group, mark, planned), None):
+        store.delete(key_of(folder, group))
+        raise RuntimeError(f"two attempts at group {group} with different bits met: {wrong}")
 
 
 def _data(group: int, mark: Mark) -> bytes:

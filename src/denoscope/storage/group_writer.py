@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import ClassVar, Self
 
-from denoscope.storage import completion, replacement, shared_marks, space
+from denoscope.storage import completion, replacement, space
 from denoscope.storage.completion import Mark, WriteMark
 from denoscope.storage.output_lock import Existing
 from denoscope.storage.plan import Plan, Unit
@@ -56,9 +56,11 @@ class GroupWriter:
     def joined(cls, store: ByteStore, plan: Plan) -> Self:
         """Return a writer into a store that another process has opened with this plan.
 
-        Others may write the same groups; see `shared_marks.write`.
+        Others may write the same groups; see `completion.write_shared`.
         """
-        return cls(store, plan, {}, write_mark=partial(shared_marks.write, cls.kind.damaged, plan.extent))
+        return cls(
+            store, plan, {}, write_mark=partial(completion.write_shared, cls.kind.damaged, plan.extent)
+        )
 
     def clean(self) -> None:
         """Remove the temporary files of killed attempts."""

@@ -28,7 +28,13 @@ from denoscope.storage.completion import Mark, WriteMark
 from denoscope.storage.output_lock import Existing, check_inside, claimed, is_same_work
 from denoscope.storage.plan import Plan, StoredUnit
 from denoscope.storage.stores.byte_store import ByteStore
-from denoscope.storage.stores.local import COMMITTED, LocalStore, places_of_replacement, replacements_in
+from denoscope.storage.stores.local import (
+    COMMITTED,
+    LocalStore,
+    places_of_replacement,
+    replacement_of,
+    replacements_in,
+)
 
 LOGGER = logging.getLogger(__name__)
 RENAME_EXCHANGE, AT_FDCWD = 2, -100
@@ -98,7 +104,7 @@ def opened(
 
 def continued(kind: Kind, store: ByteStore, plan: Plan) -> LocalStore | None:
     """Return the unfinished replacement that is the planned work, if there is one."""
-    candidate = replacement_of(kind, store)
+    candidate = replacement_of(store)
     if (
         candidate is None
         or not kind.is_begun(candidate)
@@ -108,20 +114,15 @@ def continued(kind: Kind, store: ByteStore, plan: Plan) -> LocalStore | None:
     return None if any(kind.damaged_layout(candidate)) else candidate
 
 
-def replacement_of(kind: Kind, store: ByteStore) -> LocalStore | None:
-    """Return the unfinished replacement of a recording, if there is one."""
-    places = replacements_in(store.root) if isinstance(store, LocalStore) else ()
-    return next((LocalStore(place, scratch=kind.scratch) for place in places), None)
-
-
 def freed(kind: Kind, store: ByteStore, plan: Plan) -> int:
     """Return the bytes that are removed before the first byte of a new recording is written.
 
     On a local disk the former recording stays until the new one is complete.
     """
     if isinstance(store, LocalStore):
-        former = replacement_of(kind, store)
-        return 0 if former is None else space.stored_bytes(former, former.list())
+        # One that is complete replaces the former recording, which frees about as much.
+        waiting = map(LocalStore, replacements_in(store.root))
+        return sum(space.stored_bytes(one, one.list()) for one in waiting)
     return space.stored_bytes(store, kind.own_keys(store, plan))
 
 

@@ -21,6 +21,8 @@ MANIFEST = "recording.json"
 MARKS = ".recording"
 """The folder of completion marks and temporary files: files that a killed process leaves there are recognizably ours."""
 LOCK = f"{MARKS}/lock"
+SCRATCH = MARKS
+"""The folder of temporary files."""
 
 
 def file_of(array: str, sample: str, layer_folders: Mapping[str, str]) -> str:

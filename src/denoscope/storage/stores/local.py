@@ -38,7 +38,7 @@ class LocalStore:
 
     def __init__(self, root: str | os.PathLike[str], *, scratch: str = ""):
         self.root = Path(root)
-        self._scratch = self.root / scratch if scratch else None
+        self.scratch = scratch
         self._unflushed: set[Path] = set()
         places = replacements_in(self.root)
         self._ready = next((place for place in places if os.path.exists(place / COMMITTED)), None)
@@ -71,17 +71,18 @@ class LocalStore:
 
     def put(self, key: str, data: Data) -> None:
         path = self.path(key)
-        if self._scratch:
-            self._scratch.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path, _partial(self._scratch or path.parent)) as file:
+        folder = self._scratch_of(path)
+        if folder != path.parent:
+            folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path, _partial(folder)) as file:
             file.write(data)
         self._unflushed.add(path)
 
     def put_if_absent(self, key: str, data: Data) -> bool:
         path = self.path(key)
-        for folder in (path.parent, self._scratch or path.parent):
+        for folder in (path.parent, self._scratch_of(path)):
             folder.mkdir(parents=True, exist_ok=True)
-        partial = _partial(self._scratch or path.parent)
+        partial = _partial(self._scratch_of(path))
         try:
             partial.write_bytes(data)
             os.link(partial, path)
@@ -180,6 +181,10 @@ class LocalStore:
                 with suppress(OSError):  # it holds something
                     os.rmdir(place)
 
+    def _scratch_of(self, path: Path) -> Path:
+        """The folder of the temporary file of a path."""
+        return self.root / self.scratch if self.scratch else path.parent
+
     def _existing(self) -> Path:
         """The folder, or the nearest one above it that exists."""
         # os.path: a name that is too long for the file system is reported when it is written.
@@ -229,6 +234,14 @@ def replacements_in(root: Path) -> list[Path]:
     """Those of these folders that exist. A link is not one: it would lead into a folder of somebody else."""
     # Unlike Path.is_dir, os.path.isdir raises no error if a name is too long.
     return [place for place in places_of_replacement(root) if os.path.isdir(place) and not place.is_symlink()]
+
+
+def replacement_of(store: object) -> LocalStore | None:
+    """Return the unfinished recording that will replace the one in a store, if there is one."""
+    if not isinstance(store, LocalStore):
+        return None
+    places = (place for place in replacements_in(store.root) if not os.path.exists(place / COMMITTED))
+    return next((LocalStore(place, scratch=store.scratch) for place in places), None)
 
 
 def _keys(root: Path, prefix: str) -> Iterator[str]:

@@ -9,16 +9,14 @@ from denoscope.foundation.errors import LISTED, UserError, escaped
 from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.storage import completion
 from denoscope.storage.damage import damaged
+from denoscope.storage.layouts import LAYOUTS, found, recording_in
 from denoscope.storage.output_lock import check_version, how_to_finish
 from denoscope.storage.places import Place, store_at
-from denoscope.storage.pt import layout as pt_layout
 from denoscope.storage.stores.capabilities import WatchableStore
-from denoscope.storage.stores.local import COMMITTED, LocalStore, replacements_in
+from denoscope.storage.stores.local import replacement_of
 from denoscope.storage.watching import work_notes
 from denoscope.storage.watching.work_notes import WorkNotes
-from denoscope.storage.zarr import layout as zarr_layout
 
-LAYOUTS = (pt_layout, zarr_layout)
 RECENT_SECONDS = 600.0
 """The rate counts the marks of this many seconds before the last one."""
 
@@ -93,13 +91,12 @@ def status(place: Place) -> Status:
 
 
 def _status(store: WatchableStore) -> Status:
-    replacement = _replacement_of(store)
+    replacement = replacement_of(store)
     target = replacement or store
-    roots = ((layout, layout.FILE.read(target)) for layout in LAYOUTS)
-    found = next((found for found in roots if found[1].is_recording), None)
-    if found is None or found[0].is_claimed(found[1]):
+    recording = recording_in(target)
+    if recording is None or LAYOUTS[recording[0]].is_claimed(recording[1]):
         raise _not_there(store)
-    layout, root = found
+    layout, root = LAYOUTS[recording[0]], recording[1]
     check_version(store, root.attributes)
     try:
         planned = layout.extent(root)
@@ -123,18 +120,10 @@ def _status(store: WatchableStore) -> Status:
     )
 
 
-def _replacement_of(store: WatchableStore) -> LocalStore | None:
-    """The unfinished recording that will replace the one in a store."""
-    places = replacements_in(store.root) if isinstance(store, LocalStore) else []
-    return next((LocalStore(place) for place in places if not (place / COMMITTED).exists()), None)
-
-
 def _not_there(store: WatchableStore) -> UserError:
     """The error for a store without a recording, or with one that has just begun."""
-    if any(store.is_locked(layout.LOCK) for layout in LAYOUTS):
+    if any(store.is_locked(layout.LOCK) for layout in LAYOUTS.values()):
         return JustBegunError(store)
-    from denoscope.storage.formats import found  # imports PyTorch
-
     try:
         found(store)
     except UserError as error:

@@ -24,6 +24,8 @@ ROOT = "zarr.json"
 MARKS = f"{COMPLETE}/marks"
 """The folder of the completion marks: below an array, where Zarr readers do not look."""
 LOCK = f"{COMPLETE}/lock"
+SCRATCH = ""
+"""Temporary files lie beside the final ones."""
 BARE = {
     "zarr_format": 3,
     "node_type": "group",
