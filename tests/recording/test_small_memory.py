@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,16 @@ from denoscope.foundation import checkpoint
 
 STEPS = 20
 CREATED = re.compile(rb'"created": "[^"]*"')
+SECONDS = 120
 LIMITED = """
-import resource
+import resource, signal
+signal.alarm({seconds})
 with open("/proc/self/statm") as file:
     size = int(file.read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + {extra}, resource.RLIM_INFINITY))
 {code}
 """
-"""Code that may take `extra` bytes of address space beyond what its process has."""
+"""Code that may take `extra` bytes of address space beyond what its process has, and no more than some seconds."""
 COMMAND = "from denoscope.cli import command; command.main({words!r}.split())"
 INTERRUPTED = """
 from torch.nn.modules.module import register_module_forward_pre_hook
@@ -85,8 +88,14 @@ def folder(tmp_path_factory) -> Path:
 
 
 def limited(recorder, place: Path, code: str, extra: int) -> tuple[int, str]:
-    """Run code in a folder: its exit code and its errors."""
-    ended, _, errors = recorder.block(place, code=LIMITED.format(code=code, extra=extra))
+    """Run code in a folder: its exit code and its errors.
+
+    Without memory the loader of libraries and zarr's event loop can spin or wait for ever, and compiled code can fail
+    without an exception. No program can report these, so they count as an error: the files must bear them too.
+    """
+    ended, _, errors = recorder.block(place, code=LIMITED.format(code=code, extra=extra, seconds=SECONDS))
+    if ended == -signal.SIGALRM or "SystemError: " in errors:
+        return 2, ""
     return ended, errors
 
 
