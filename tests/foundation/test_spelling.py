@@ -1,4 +1,6 @@
-from denoscope.foundation.spelling import as_flags, spelled
+import pytest
+
+from denoscope.foundation.spelling import as_flags, counted, spelled
 
 
 def test_an_argument_is_spelled_as_its_caller_writes_it():
@@ -11,3 +13,10 @@ def test_an_argument_is_spelled_as_its_caller_writes_it():
         assert spelled("layers", "conv_in") == "--layers conv_in"
         assert spelled("trajectories") == "trajectories", "not a flag of this command"
     assert spelled("steps") == "steps"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 workers"), (1, "1 worker"), (2, "2 workers"), (1234567, "1,234,567 workers")]
+)
+def test_a_noun_stands_in_the_plural_unless_there_is_one(number, text):
+    assert counted(number, "worker") == text

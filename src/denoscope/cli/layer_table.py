@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from denoscope.foundation.byte_units import format_bytes
+from denoscope.foundation.spelling import counted
 from denoscope.hooks.address_survey import layers_at
 from denoscope.hooks.module_survey import Layer, aliases_of
 from denoscope.hooks.queries import choose
@@ -31,9 +32,7 @@ def table(layers: Sequence[Layer]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     total = format_bytes(sum(layer.bytes for layer in layers))
-    return "\n".join(
-        [*lines, f"{len(layers)} layer{'s' if len(layers) != 1 else ''}, {total} a step and sample"]
-    )
+    return "\n".join([*lines, f"{counted(len(layers), 'layer')}, {total} a step and sample"])
 
 
 def _row(layer: Layer) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from denoscope.cli.output import warn
 from denoscope.config import Settings
+from denoscope.foundation.spelling import counted
 
 if TYPE_CHECKING:
     from denoscope.noise.noise_set import NoiseSet
@@ -18,4 +19,4 @@ def write(x: NoiseSet, settings: Settings) -> None:
     warn(x.warnings)
     shape = ", ".join(map(str, x.shape))
     names = " … ".join(dict.fromkeys(f"{name}.pt" for name in (x.names[0], x.names[-1])))
-    print(f"{len(x)} tensor{'s'[: len(x) > 1]} [1, {shape}] in {folder}: {names}")
+    print(f"{counted(len(x), 'tensor')} [1, {shape}] in {folder}: {names}")

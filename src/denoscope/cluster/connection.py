@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from denoscope.cluster.source import Address, Jobs, Local, parse
 from denoscope.foundation.errors import UserError, first_line, missing_library
-from denoscope.foundation.spelling import spelled
+from denoscope.foundation.spelling import counted, spelled
 from denoscope.foundation.validation import describe
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _local(source: Local, threads: int, preload: Sequence[str]) -> Iterator[Any]
     from distributed import LocalCluster
 
     count = source.count or _fitting(threads)
-    LOGGER.info(f"starting {count} workers on this machine")
+    LOGGER.info("starting %s on this machine", counted(count, "worker"))
     multiprocessing.get_context("forkserver").set_forkserver_preload(["distributed", *preload])
     forkserver.ensure_running()
     with (

@@ -14,6 +14,7 @@ import torch
 
 from denoscope.foundation import html_repr
 from denoscope.foundation.json_values import as_json
+from denoscope.foundation.spelling import counted
 
 LINE = 110
 """The longest repr in characters; fields that do not fit are left out."""
@@ -52,7 +53,7 @@ class Result:
     def __repr__(self) -> str:
         """One line: the name, the fields in order as far as they fit, and the number of warnings."""
         count = len(self.warnings)
-        end = f"; {count} warning{'s' if count > 1 else ''}>" if count else ">"
+        end = f"; {counted(count, 'warning')}>" if count else ">"
         line = f"<{type(self).__name__}"
         for number, (name, text) in enumerate(self._summary().items()):
             entry = f"{', ' if number else ' '}{text if name == 'value' else f'{name}={text}'}"

@@ -19,6 +19,7 @@ from denoscope.figures import plots
 from denoscope.figures.arguments import check_drawing, check_values
 from denoscope.foundation.arguments import arguments_checked, calls_checked
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import counted
 from denoscope.foundation.validation import describe
 
 if TYPE_CHECKING:
@@ -165,8 +166,8 @@ def _origin(result: xarray.Dataset) -> str:
     if "model" not in result.attrs:
         return ""
     steps = result.attrs.get("fingerprint", {}).get("num_steps")
-    counted = "" if steps is None else f"{steps} step{'s' if steps != 1 else ''}, "
-    return f"{result.attrs['model']}, {counted}{_geometry(result)} plane"
+    length = "" if steps is None else f"{counted(steps, 'step')}, "
+    return f"{result.attrs['model']}, {length}{_geometry(result)} plane"
 
 
 @calls_checked

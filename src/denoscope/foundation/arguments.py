@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from denoscope.foundation.errors import UserError, WrongCallError
-from denoscope.foundation.spelling import spelled
+from denoscope.foundation.spelling import counted, spelled
 from denoscope.foundation.validation import describe
 
 P = typing.ParamSpec("P")
@@ -147,7 +147,7 @@ def _mistake(signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[
         return f"has no argument {unknown!r}; {_nearest(unknown, parameters)}"
     by_position = [item.name for item in parameters if item.kind is not item.KEYWORD_ONLY]
     if len(args) > len(by_position):
-        count = f"{len(by_position)} argument{'s' if len(by_position) != 1 else ''}"
+        count = counted(len(by_position), "argument")
         others = [name for name in names if name not in (*by_position, *kwargs)]
         surplus = describe(args[len(by_position)])
         example = (

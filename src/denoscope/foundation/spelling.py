@@ -1,4 +1,4 @@
-"""How messages spell an argument: `resume=True` in Python, `--resume` on the command line."""
+"""How messages spell an argument (`resume=True` in Python, `--resume` on the command line), and numbers of things."""
 
 from __future__ import annotations
 
@@ -42,3 +42,12 @@ def spelled(argument: str, value: Any = None) -> str:
     if flag is None:
         return argument if value is None else f"{argument}={value!r}"
     return flag if value is None or value is True else f"{flag} {value}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, which stands in the plural unless the number is 1.
+
+    >>> counted(1, "worker"), counted(0, "sample"), counted(12345, "file")
+    ('1 worker', '0 samples', '12,345 files')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -20,7 +20,7 @@ from denoscope.foundation import interrupt, memory
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UnfinishedError, UserError
 from denoscope.foundation.json_values import differences
-from denoscope.foundation.spelling import spelled
+from denoscope.foundation.spelling import counted, spelled
 from denoscope.foundation.threads import threads_set_to
 from denoscope.interventions.spec import Intervention
 from denoscope.models.conditioning import Condition
@@ -155,9 +155,9 @@ class ClusterRun:
 
         Raises: UnfinishedError if units failed; KeyboardInterrupt if groups are left.
         """
-        groups = "1 group" if left == 1 else f"{left} groups"
+        groups = counted(left, "group")
         if failed:
-            units = "1 unit was" if len(failed) == 1 else f"{len(failed)} units were"
+            units = f"{counted(len(failed), 'unit')} {'was' if len(failed) == 1 else 'were'}"
             stopped = f" before the run stopped with {groups} of samples unfinished" if left else ""
             raise UnfinishedError(
                 f"{units} set aside{stopped}, and all others are stored in {self.job.out}; solve this and continue with "

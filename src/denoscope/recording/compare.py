@@ -17,6 +17,7 @@ import torch
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading.tensor_folders import tensors_in
+from denoscope.foundation.spelling import counted
 from denoscope.foundation.writing.staged_files import check_finished
 
 MEMORY = 256 * 2**20
@@ -106,22 +107,22 @@ class Comparison:
     def _headline(self) -> str:
         files, pairs = self.files, self.files * (self.files - 1) // 2
         return (
-            f"{self.folder}: {_many(files, 'file')}, {_many(len(self.groups), 'different tensor')}; "
-            f"{self.equal_pairs:,} of {_many(pairs, 'pair')} equal"
+            f"{self.folder}: {counted(files, 'file')}, {counted(len(self.groups), 'different tensor')}; "
+            f"{self.equal_pairs:,} of {counted(pairs, 'pair')} equal"
         )
 
     def _kinds(self) -> list[str]:
         counts: dict[str, int] = defaultdict(int)
         for group, shape, dtype in zip(self.groups, self.shapes, self.dtypes, strict=True):
             counts[f"{list(shape)} {dtype}"] += len(group)
-        lines = [f"  {_many(count, 'file')} of shape {kind}" for kind, count in counts.items()]
+        lines = [f"  {counted(count, 'file')} of shape {kind}" for kind, count in counts.items()]
         if len(counts) > 1:
             lines.append("  (tensors of different shape or dtype are different; they have no distance)")
         broken = [
             name for group, fine in zip(self.groups, self.finite, strict=True) if not fine for name in group
         ]
         if broken:
-            lines.append(f"  {_many(len(broken), 'file')} with NaN or Inf, so no distance: {_some(broken)}")
+            lines.append(f"  {counted(len(broken), 'file')} with NaN or Inf, so no distance: {_some(broken)}")
         return _cut(lines, 8, "shapes")
 
     def _equal(self) -> list[str]:
@@ -218,10 +219,6 @@ def _distances(paths: list[Path]) -> np.ndarray:
 
 def _line(pair: Pair) -> str:
     return f"  {pair.difference:<12.6g} {pair.first}, {pair.second}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _some(names: tuple[str, ...] | list[str], between: str = ", ") -> str:

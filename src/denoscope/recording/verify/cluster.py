@@ -18,6 +18,7 @@ from denoscope.cluster.worker import Beat
 from denoscope.foundation import memory
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.json_values import differences
+from denoscope.foundation.spelling import counted
 from denoscope.foundation.threads import threads_set_to
 from denoscope.models.denoiser import Denoiser
 from denoscope.models.loading import call_of, load_again
@@ -65,8 +66,7 @@ class ClusterReport:
 
     def __str__(self) -> str:
         own = ", ".join(f"{name} {version}" for name, version in worker.versions().items())
-        workers = len(self.reports) - 1
-        lines = [f"{workers} worker{'s' if workers > 1 else ''}; this process has {own}"]
+        lines = [f"{counted(len(self.reports) - 1, 'worker')}; this process has {own}"]
         lines += [f"  {line}" for report in self.reports for line in report.lines]
         if not self.compared:
             lines.append("versions differ: no bits were compared")
@@ -125,9 +125,8 @@ class CheckRecipe:
             x_T = noise.random(self.loop.lanes, denoiser.shape, seed=self.loop.noise_seed)
             x_0 = run_loop(denoiser, x_T.batch(range(len(x_T))), self.loop)
             bits = provenance.fingerprint(denoiser, self.loop) | {"x_0_sha256": values_sha256({"x_0": x_0})}
-            threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
             free = format_bytes(memory.free_bytes(denoiser.device))
-            facts = f"{platform.node()}, {bits['device']}, {free} free, {threads}"
+            facts = f"{platform.node()}, {bits['device']}, {free} free, {counted(self.threads, 'thread')}"
             return Checked({ABOUT_BITS: bits, "facts": facts})
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from denoscope.foundation.errors import LISTED, UserError, escaped
 from denoscope.foundation.reading.json_files import MalformedError
+from denoscope.foundation.spelling import counted
 from denoscope.storage import completion
 from denoscope.storage.damage import damaged
 from denoscope.storage.layouts import LAYOUTS, found, recording_in
@@ -56,7 +57,7 @@ class Status:
         lines = [f"{self.name}: {self.done:,} of {self.samples:,} samples are done{share}", *self._writing()]
         if failed := self.notes.failed:
             lines.append(
-                f"  failed: {_counted(self.notes.failed_samples, 'sample')}, tried again when resumed"
+                f"  failed: {counted(self.notes.failed_samples, 'sample')}, tried again when resumed"
             )
             lines += [f"    {name}: {error}" for name, error in list(failed.items())[:LISTED]]
             lines += [f"    and {len(failed) - LISTED} more"] if len(failed) > LISTED else []
@@ -67,7 +68,7 @@ class Status:
             return [f"  nobody writes it; {self.how_to_finish}"] if self.done < self.samples else []
         workers, running = self.notes.workers, self.notes.running
         by = (
-            f"by {_counted(workers, 'worker')}, {_counted(running, 'sample')} running"
+            f"by {counted(workers, 'worker')}, {counted(running, 'sample')} running"
             if workers
             else "by one process"
         )
@@ -139,10 +140,6 @@ def _rate(marked: Sequence[tuple[float, int]]) -> float | None:
         return None
     first = min((time for time in earlier if time >= last - RECENT_SECONDS), default=max(earlier))
     return sum(size for time, size in marked if time > first) / (last - first)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _duration(seconds: float) -> str:
