@@ -181,7 +181,8 @@ def test_a_sample_that_becomes_nan_stops_the_run_on_request(saved, make_unet, wo
     x = ds.noise.random(4, denoiser.shape, seed=0)
     marked = ds.record(denoiser, x, tmp_path / "marked.zarr", cluster=workers, **RUN)
     assert marked.dataset["nonfinite"].to_numpy().any()
-    with pytest.raises(ds.UserError, match=r"^sample_000\d became NaN or Inf in step 0"):
+    line = r"^sample_000\d became NaN or Inf in step 0, and the run stops there as requested"
+    with pytest.raises(ds.UserError, match=line):
         ds.record(denoiser, x, tmp_path / "run.zarr", cluster=workers, on_nonfinite="stop", **RUN)
 
 

@@ -625,7 +625,9 @@ def test_nan_and_inf_are_recorded_and_flagged_by_sample_and_step(
 def test_nan_stops_a_recording_on_request_and_finished_samples_remain(spoiled, x, tmp_path, out):
     denoiser = spoiled(math.nan, hidden=False)
     turned = x.subset(range(COUNT)[::-1])
-    with pytest.raises(ds.UserError, match="sample_0001 became NaN or Inf in step 0; stopped"):
+    with pytest.raises(
+        ds.UserError, match="sample_0001 became NaN or Inf in step 0, and the run stops there as requested"
+    ):
         ds.record(denoiser, turned, tmp_path / out, steps=3, lanes=4, batch_size=4, on_nonfinite="stop")
     assert ds.open(tmp_path / out).dataset["complete"].values.tolist() == [True] * 8 + [False] * 2
     rec = ds.record(denoiser, turned, tmp_path / out, steps=3, lanes=4, resume=True)

@@ -142,8 +142,7 @@ class ClusterRun:
                         skipped.add((address, step))
                     self.progress.unit_done(pending.samples(outcome.unit), outcome.result["seconds"])
                 elif isinstance(outcome.cause, NonfiniteError):
-                    # Made again, since the worker spelled the option as in Python.
-                    raise NonfiniteError(outcome.cause.sample, outcome.cause.step)
+                    raise outcome.cause
                 else:
                     failed[outcome.unit.name] = outcome.error
                     notes.set_aside(outcome.unit.name, outcome.error, pending.samples(outcome.unit))

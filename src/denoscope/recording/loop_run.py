@@ -29,17 +29,7 @@ from denoscope.storage.plan import Plan, Writer
 
 
 class NonfiniteError(UserError):
-    """A sample became NaN or Inf in a step of a run that is to stop there."""
-
-    def __init__(self, sample: str, step: int):
-        stop = spelled("on_nonfinite", "stop")
-        super().__init__(
-            f"{sample} became NaN or Inf in step {step}; stopped ({stop}). Finished samples are stored"
-        )
-        self.sample, self.step = sample, step
-
-    def __reduce__(self) -> tuple[type[NonfiniteError], tuple[str, int]]:
-        return type(self), (self.sample, self.step)
+    """A sample became NaN or Inf in a run that is to stop there."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -131,7 +121,11 @@ class LoopRun:
         for name in (name for name, is_finite in zip(names, finite, strict=True) if not is_finite):
             self.nonfinite.setdefault(name, step)
             if self.options.on_nonfinite == "stop":
-                raise NonfiniteError(name, step)
+                # The words name no option, since a worker does not know how its caller spells it.
+                raise NonfiniteError(
+                    f"{name} became NaN or Inf in step {step}, and the run stops there as requested; finished samples are "
+                    "stored"
+                )
 
     def _stopped(self, pending: Sequence[int]) -> str:
         total = len(self.plan.samples)
