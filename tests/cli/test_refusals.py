@@ -63,7 +63,8 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         ],
         "--output=": ["--output", "empty"],
         "--device tpu": ["--device is 'tpu'", "auto, cpu, cuda or cuda:N"],
-        "--cluster k8s": ["--cluster is 'k8s'", "local:N, tcp://HOST:PORT"],
+        "--cluster local:0": ["--cluster is 'local:0'", "local:N (N from 1 to 9999)"],
+        "--cluster k8s": ["--cluster is 'k8s'", "tcp://HOST:PORT"],
         "--allow_different_devices": ["--allow_different_devices is given without --cluster"],
         "--noise shared": ["--noise", "shared", "independent"],
         "--output_format npz": ["--output-format", "npz", "zarr"],
@@ -334,7 +335,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "--output run.zarr": ["run.zarr", "--resume", "--overwrite", "--output"],
     },
     "cluster check": {
-        "--cluster k8s": ["--cluster is 'k8s'", "local:N, tcp://HOST:PORT"],
+        "--cluster k8s": ["--cluster is 'k8s'", "tcp://HOST:PORT"],
         "--cluster slurm:none.yaml": ["--cluster is slurm:none.yaml", "cannot be read"],
         "--model mnits": ["--model is 'mnits'", "mnist"],
         "--num_steps 0": ["--num_steps is 0", "at least 1"],

@@ -22,8 +22,20 @@ def test_each_source_is_read(text, source):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "local:", "local:0", "local:two", "local:٣", "tcp://host", "http://host:1", "slurm:", "k8s:x.yaml"],
+    [
+        "",
+        "local:",
+        "local:0",
+        "local:10000",
+        "local:two",
+        "local:٣",
+        "tcp://host",
+        "http://host:1",
+        "slurm:",
+        "k8s:x.yaml",
+    ],
 )
 def test_anything_else_is_refused_with_what_is_allowed(text):
-    with pytest.raises(ds.UserError, match="allowed: local, local:N, tcp://HOST:PORT"):
+    allowed = r"allowed: local, local:N \(N from 1 to 9999\), tcp://HOST:PORT"
+    with pytest.raises(ds.UserError, match=f"cluster is {text!r}; {allowed}"):
         parse(text)

@@ -10,7 +10,7 @@ from denoscope.foundation.spelling import spelled
 
 SCHEDULERS = ("slurm", "pbs", "sge", "lsf", "oar", "moab", "htcondor")
 """The batch systems in which dask-jobqueue starts workers."""
-ALLOWED = "local, local:N, tcp://HOST:PORT, tls://HOST:PORT or slurm:FILE.yaml"
+ALLOWED = "local, local:N (N from 1 to 9999), tcp://HOST:PORT, tls://HOST:PORT or slurm:FILE.yaml"
 
 
 @dataclass(frozen=True)

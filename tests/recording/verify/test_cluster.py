@@ -95,7 +95,9 @@ def test_a_model_without_a_name_is_refused(tiny, workers):
 
 def test_a_check_without_workers_is_refused(capsys):
     refuse(
-        capsys, "cluster check --cluster None", "--cluster is None; allowed: local, local:N, tcp://HOST:PORT"
+        capsys,
+        "cluster check --cluster None",
+        "--cluster is None; allowed: local, local:N (N from 1 to 9999), tcp://HOST:PORT",
     )
 
 
