@@ -1,6 +1,7 @@
 """Units on real worker processes: those that die, hang and fail."""
 
 import itertools
+import logging
 import re
 
 import psutil
@@ -9,7 +10,7 @@ from cluster_recipes import Deadly, Early, Told, Unloadable, Varying
 
 import denoscope as ds
 from denoscope.cli.from_settings import IMPORTED
-from denoscope.cluster import worker
+from denoscope.cluster import connection, worker
 from denoscope.cluster.connection import connected
 from denoscope.cluster.crew import accepted, addresses, check_workers, crew
 from denoscope.cluster.hand_out import HandOut, Rules
@@ -85,9 +86,12 @@ def test_a_unit_whose_worker_dies_before_it_begins_is_set_aside(workers, tmp_pat
 
 
 @pytest.fixture
-def own_worker():
+def own_worker(caplog):
     """A client of a worker process that this test may lose."""
-    with connected("local:1", preload=IMPORTED) as client:
+    with (
+        caplog.at_level(logging.INFO, logger=connection.__name__),
+        connected("local:1", preload=IMPORTED) as client,
+    ):
         yield client
 
 
@@ -95,14 +99,20 @@ def own_worker():
 def test_a_late_worker_that_cannot_take_part_leaves_and_its_units_are_done_elsewhere(
     own_worker, tmp_path, caplog, kind
 ):
-    units = [Unit(f"unit {number}", ("double", number)) for number in range(8)]
+    assert "starting 1 worker on this machine" in [each.message for each in caplog.get_records("setup")]
+    units = [Unit(f"unit {number}", ("wait", number)) for number in range(8)]
     with crew(own_worker, kind(tmp_path)) as crew_of_run:
         compared = crew_of_run.descriptions()
         (tmp_path / "late").touch()
         own_worker.cluster.scale(2)
         own_worker.wait_for_workers(2)
-        outcomes = list(HandOut(crew_of_run, units, compared.values()).outcomes())
-        assert set(addresses(own_worker)) == set(compared)
+
+        def go_on_without_the_late_one(_now):
+            if set(addresses(own_worker)) == set(compared):
+                (tmp_path / "go").touch()
+
+        handing = HandOut(crew_of_run, units, compared.values(), watch=go_on_without_the_late_one)
+        outcomes = list(handing.outcomes())
     assert {outcome.unit.content[1]: outcome.result for outcome in outcomes} == doubled(range(8))
     assert kind.late in caplog.text
 

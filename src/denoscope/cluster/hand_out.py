@@ -16,13 +16,13 @@ from denoscope.cluster import worker
 from denoscope.cluster.connection import WORKER_SECONDS
 from denoscope.cluster.crew import POLL_SECONDS, Crew
 from denoscope.cluster.unit import Done, Outcome, SetAside, Unit
-from denoscope.cluster.worker import WorkerDiffersError, WorkerUnfitError, topic_of
+from denoscope.cluster.worker import WorkerUnfitError, topic_of
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.spelling import spelled
 
 LOGGER = logging.getLogger(__name__)
 KILL_SECONDS = 60
-"""How long the end of a hanging worker is waited for, after which Dask only forgets the worker."""
+"""How long the scheduler waits for a hanging worker to end. After that it removes the worker from its list."""
 AHEAD = 2
 """Units that are handed out at once, for each worker: one that it does, and one that waits there."""
 
@@ -295,12 +295,8 @@ class HandOut:
         """Have a worker leave that came late and cannot take part, unless it is gone or leaving already."""
         if not address or address in self._leaving:
             return
-        differs = isinstance(error, WorkerDiffersError)
-        what = "differs from the others" if differs else f"cannot prepare the run: {first_line(error)}"
-        self._unfit = f"worker {address} came late and {what}"
+        self._unfit = f"worker {address} came late and {error}"
         LOGGER.warning("%s; it gets no units", self._unfit)
-        if differs:
-            LOGGER.debug("its description: %s", error)
         self._leaving.add(address)
         self._client.retire_workers([address])
 

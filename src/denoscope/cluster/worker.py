@@ -50,11 +50,7 @@ class Recipe(Protocol):
 
 
 class WorkerUnfitError(Exception):
-    """A worker cannot prepare the run; says why."""
-
-
-class WorkerDiffersError(WorkerUnfitError):
-    """A worker that came late computes differently from the compared workers; carries its description."""
+    """Why a worker that came late can do no units: it cannot prepare the run, or differs from the compared workers."""
 
 
 @dataclass
@@ -131,15 +127,16 @@ def do(run: str, unit: str, content: Any, accepted: tuple[str, ...]) -> None:
     Args:
         accepted: the digests of the descriptions that were compared before the first unit.
 
-    Raises:
-        WorkerDiffersError: if this worker's is none of them.
-        WorkerUnfitError: if this worker came late and cannot prepare the run.
+    Raises: WorkerUnfitError if this worker cannot prepare the run, or its own description is not among them.
     """
     report = _Reports(run, unit)
     report.begin()
-    prepared = _prepared(run)
+    try:
+        prepared = _prepared(run)
+    except Exception as error:  # whatever loading a model raises
+        raise WorkerUnfitError(f"cannot prepare the run: {first_line(error)}") from error
     if digest_of(prepared.description) not in accepted:
-        raise WorkerDiffersError(dict(prepared.description))
+        raise WorkerUnfitError("differs from the others (denoscope cluster check says in what)")
     report.begin()  # again: loading the model is no part of the unit
     report.end(prepared.do(content, report.step))
 
@@ -148,11 +145,8 @@ def _prepared(run: str) -> Prepared:
     held = _HELD[run]
     with held.lock:
         if held.prepared is None:
-            try:
-                recipe: Recipe = pickle.loads(held.recipe)
-                held.prepared = recipe.prepare()
-            except Exception as error:  # whatever loading a model raises
-                raise WorkerUnfitError(first_line(error)) from error
+            recipe: Recipe = pickle.loads(held.recipe)
+            held.prepared = recipe.prepare()
         return held.prepared
 
 
