@@ -22,7 +22,7 @@ from denoscope.foundation.spelling import spelled
 LOGGER = logging.getLogger(__name__)
 SCHEDULER = "the scheduler"
 POLL_SECONDS = 0.5
-"""How often it is checked that those who are waited for are still there."""
+"""The longest wait for news from the workers. After it, a check shows whether they and the scheduler are still there."""
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def cluster(denoiser: Denoiser, client: Client, loop: Loop, out: Path | None = N
 
 @dataclass(frozen=True, eq=False)
 class CheckRecipe:
-    """What a worker denoises to be compared."""
+    """A short run that every worker denoises, so that their results can be compared."""
 
     model: LoadCall
     scheduler: Scheduler
@@ -132,7 +132,7 @@ class CheckRecipe:
 
 @dataclass(frozen=True, eq=False)
 class Checked:
-    """What a worker has denoised; there are no units."""
+    """The result of the short run on one worker. A check has no units, so that `do` is never called."""
 
     description: Mapping[str, Any]
 
