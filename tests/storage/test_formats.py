@@ -60,6 +60,19 @@ def test_what_describes_a_recording_is_read_once(format):
         assert store.operations.count(f"list {layout.MARKS}/") == 1
 
 
+@pytest.mark.parametrize("existing", ["refuse", "resume"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_check_of_an_output_reads_what_describes_it_once(format, existing):
+    """It is checked before and after it is locked, and a resume then reads it once more."""
+    plan, stored = plan_of(format), MemoryStore()
+    write(stored, plan)
+    store = FaultyStore(stored)
+    with suppress(UserError):
+        write(store, plan, existing)
+    reads = store.operations.count(f"get {formats.FORMATS[format].layout.FILE.name}")
+    assert reads == {"refuse": 1, "resume": 3}[existing]
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_kind_of_store_gets_the_same_bytes(format, tmp_path):
     plan = plan_of(format)

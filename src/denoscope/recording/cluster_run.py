@@ -124,7 +124,7 @@ class ClusterRun:
         skipped: set[tuple[str, int]] = set()
         failed: dict[str, str] = {}
         left, writer = len(pending.groups), pending.writer
-        with interrupt.deferred() as stop, NotesFile(writer.store, writer.kind.marks) as notes:
+        with interrupt.deferred() as stop, NotesFile(writer.store, writer.kind.layout.MARKS) as notes:
             handing = HandOut(
                 workers,
                 pending.units(),

@@ -12,7 +12,7 @@ from denoscope.storage import layout_checksums
 from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.damage import damaged
 from denoscope.storage.output_lock import check_version
-from denoscope.storage.plan import FORMAT
+from denoscope.storage.plan import FORMAT, Plan
 from denoscope.storage.pt import layout as pt_layout
 from denoscope.storage.root_file import Root, RootFile
 from denoscope.storage.stores.byte_store import ByteStore, exists
@@ -36,7 +36,9 @@ class Layout(Protocol):
     FILE: RootFile[Any]
 
     def is_claimed(self, root: Root[Any], /) -> bool: ...
+    def is_laid_out(self, root: Root[Any], /) -> bool: ...
     def extent(self, root: Root[Any], /) -> Extent: ...
+    def lay_out(self, store: ByteStore, plan: Plan, former: Mapping[str, Any], /) -> None: ...
 
 
 LAYOUTS: Mapping[str, Layout] = {"pt": pt_layout, "zarr": zarr_layout}

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,8 +25,10 @@ from denoscope.foundation.writing.atomic_files import sync
 from denoscope.storage import completion, space
 from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.completion import Mark, WriteMark
-from denoscope.storage.output_lock import Existing, check_inside, claimed, is_same_work
+from denoscope.storage.layouts import Layout
+from denoscope.storage.output_lock import Existing, check_inside, claimed, is_intact, is_same_work
 from denoscope.storage.plan import Plan, StoredUnit
+from denoscope.storage.root_file import Root
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.stores.local import (
     COMMITTED,
@@ -35,6 +37,7 @@ from denoscope.storage.stores.local import (
     replacement_of,
     replacements_in,
 )
+from denoscope.storage.watching import work_notes
 
 LOGGER = logging.getLogger(__name__)
 RENAME_EXCHANGE, AT_FDCWD = 2, -100
@@ -45,25 +48,18 @@ RENAME_EXCHANGE, AT_FDCWD = 2, -100
 class Kind:
     """How a format's recordings are begun, written, continued and recognised.
 
-    `lock`, `root` and `marks` are the keys of its lock, of the file that describes a recording, and of the folder of
-    its marks; `scratch` is the folder of temporary files. If `exchanges` is set, a replacement may be written beside
-    the store and exchanged with it.
+    If `exchanges` is set, a replacement may be written beside the store and exchanged with it.
     """
 
-    lock: str
-    root: str
-    marks: str
-    scratch: str
+    layout: Layout
     exchanges: bool
     check: Callable[[ByteStore, Plan, Existing], None]
     needed_bytes: Callable[[ByteStore, Plan, Sequence[int] | None], int]
     unit: Callable[[ByteStore, Plan, Sequence[int], WriteMark], StoredUnit]
-    attributes: Callable[[ByteStore], dict[str, Any]]
-    is_begun: Callable[[ByteStore], bool]
     damaged: Callable[[ByteStore, int, Mark, Extent], Iterator[str]]
-    damaged_layout: Callable[[ByteStore], Iterator[str]]
     begin: Callable[[ByteStore, Plan], None]
-    resume: Callable[[ByteStore, Plan], dict[int, Mark]]
+    withdraw: Callable[[ByteStore, Plan, Collection[int]], None]
+    """Removes all that is there of some groups."""
     clean: Callable[[ByteStore, Plan], None]
     own_keys: Callable[[ByteStore, Plan], list[str]]
     """The keys in a store that a recording's writer made, or that the planned one will have."""
@@ -86,32 +82,30 @@ def opened(
     A replacement that is complete when the block ends takes the place of the former recording.
     """
     settled = partial(settle, kind, store)
-    with claimed(store, kind.lock, plan.attrs, check, settled):
+    with claimed(store, kind.layout.LOCK, plan.attrs, check, settled):
         target, finished = _target(kind, store, plan, existing)
         if not isinstance(target, LocalStore) or not isinstance(store, LocalStore) or target is store:
             yield target, finished
             return
-        with target.lock(kind.lock):
+        with target.lock(kind.layout.LOCK):
             try:
                 yield target, finished
             except BaseException:
                 if plan.attrs.get("pipeline"):  # it cannot be continued
                     _discard(target.root)
                 raise
-            if set(plan.groups) <= set(completion.read(target, kind.marks)):
+            if set(plan.groups) <= set(completion.read(target, kind.layout.MARKS)):
                 _commit(kind, store, target, kind.own_keys(store, plan))
 
 
-def continued(kind: Kind, store: ByteStore, plan: Plan) -> LocalStore | None:
-    """Return the unfinished replacement that is the planned work, if there is one."""
-    candidate = replacement_of(store)
-    if (
-        candidate is None
-        or not kind.is_begun(candidate)
-        or not is_same_work(kind.attributes(candidate), plan.attrs)
-    ):
+def continued(kind: Kind, store: ByteStore, plan: Plan) -> tuple[LocalStore, Root[Any]] | None:
+    """Return the unfinished replacement that is the planned work, and its root file, if there is one."""
+    if (candidate := replacement_of(store)) is None:
         return None
-    return None if any(kind.damaged_layout(candidate)) else candidate
+    root = kind.layout.FILE.read(candidate)
+    if not kind.layout.is_laid_out(root) or not is_same_work(root.attributes, plan.attrs):
+        return None
+    return None if any(root.damaged(candidate)) else (candidate, root)
 
 
 def freed(kind: Kind, store: ByteStore, plan: Plan) -> int:
@@ -132,7 +126,7 @@ def settle(kind: Kind, store: ByteStore) -> None:
         return
     for place in replacements_in(store.root):
         if (place / COMMITTED).exists():
-            _put_in_place(kind, store, LocalStore(place, scratch=kind.scratch))
+            _put_in_place(kind, store, LocalStore(place, scratch=kind.layout.SCRATCH))
     if (store.root / COMMITTED).exists():
         _remove_former(store)
 
@@ -142,19 +136,42 @@ def _target(
 ) -> tuple[ByteStore, dict[int, Mark]]:
     """The store to write to, and the groups that are finished in it."""
     if existing != "refuse" and (unfinished := continued(kind, store, plan)):
-        return unfinished, kind.resume(unfinished, plan)
+        return unfinished[0], _resume(kind, *unfinished, plan)
     if isinstance(store, LocalStore):
         for place in places_of_replacement(store.root):
             _discard(place)
-    if existing == "resume" and kind.is_begun(store):
-        return store, kind.resume(store, plan)
     if existing == "resume":
+        root = kind.layout.FILE.read(store)
+        if kind.layout.is_laid_out(root):
+            return store, _resume(kind, store, root, plan)
         LOGGER.info("nothing to resume at %s: the recording starts from the beginning", store)
     keys, target = kind.own_keys(store, plan), store
-    if existing == "overwrite" and isinstance(store, LocalStore) and set(keys) - {kind.lock, kind.root}:
-        target = LocalStore(_new_place(kind, store, keys), scratch=kind.scratch)
+    if (
+        existing == "overwrite"
+        and isinstance(store, LocalStore)
+        and set(keys) - {kind.layout.LOCK, kind.layout.FILE.name}
+    ):
+        target = LocalStore(_new_place(kind, store, keys), scratch=kind.layout.SCRATCH)
     kind.begin(target, plan)
     return target, {}
+
+
+def _resume(kind: Kind, store: ByteStore, root: Root[Any], plan: Plan) -> dict[int, Mark]:
+    """Remove everything that is unfinished or damaged in a recording with this root file; return the finished groups."""
+    layout = kind.layout
+    if not is_intact(store, layout.FILE.name, root.damaged(store)):
+        layout.lay_out(store, plan, root.attributes)
+    work_notes.remove(store, layout.MARKS)
+    marks = completion.read(store, layout.MARKS)
+    finished = {
+        group: mark for group, mark in marks.items() if not any(kind.damaged(store, group, mark, plan.extent))
+    }
+    pending = [group for group in plan.groups if group not in finished]
+    if pending:
+        kind.withdraw(store, plan, pending)
+    kind.clean(store, plan)
+    space.check(store, kind.needed_bytes(store, plan, pending))
+    return finished
 
 
 def _new_place(kind: Kind, store: LocalStore, keys: Iterable[str]) -> Path:
@@ -184,7 +201,7 @@ def _holds_only(store: LocalStore, keys: Iterable[str]) -> bool:
 def _commit(kind: Kind, store: LocalStore, new: LocalStore, former: list[str]) -> None:
     """Put a complete replacement in the place of the recording with the `former` keys."""
     new.flush()
-    gone = sorted(set(former) - set(new.list()) - {kind.lock})
+    gone = sorted(set(former) - set(new.list()) - {kind.layout.LOCK})
     # The write of this file decides: before it the former recording is read, after it the new one.
     new.put(COMMITTED, json.dumps(asdict(Committed(former, gone))).encode())
     new.flush()
@@ -199,15 +216,15 @@ def _put_in_place(kind: Kind, store: LocalStore, new: LocalStore) -> None:
         sync(store.root.absolute().parent)
         _remove_former(store)
         return
-    keys = set(new.list()) - {kind.lock}
-    if kind.root in keys:
+    keys = set(new.list()) - {kind.layout.LOCK}
+    if kind.layout.FILE.name in keys:
         store.remove_partial(_folders(committed.former))
         # Without it, other readers see no recording instead of parts of both.
-        _unlink(store, [kind.root, *committed.gone])
-        for key in sorted(keys - {kind.root}):
+        _unlink(store, [kind.layout.FILE.name, *committed.gone])
+        for key in sorted(keys - {kind.layout.FILE.name}):
             store.adopt(key, new.root / key)
         store.flush()
-        store.adopt(kind.root, new.root / kind.root)
+        store.adopt(kind.layout.FILE.name, new.root / kind.layout.FILE.name)
         store.flush()
     _discard(new.root)
 

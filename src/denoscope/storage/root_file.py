@@ -35,25 +35,9 @@ class RootFile(Generic[Schema]):
         """Return the file as it is now."""
         return Root(self, store.get(self.name))
 
-    def content(self, store: ByteStore) -> dict[str, Any]:
-        """Return the content; nothing if the file is missing or not JSON."""
-        return self.read(store).content
-
-    def attributes(self, store: ByteStore) -> dict[str, Any]:
-        """Return the attributes; nothing if they are missing or damaged."""
-        return self.read(store).attributes
-
-    def is_recording(self, store: ByteStore) -> bool:
-        """Return whether the file describes a recording."""
-        return self.read(store).is_recording
-
-    def damaged(self, store: ByteStore) -> Iterator[str]:
-        """Describe in one line each file of the layout that does not match its checksum, and each invalid entry."""
-        return self.read(store).damaged(store)
-
     def set_attribute(self, store: ByteStore, name: str, value: Any) -> None:
         """Write one attribute into a recording, and its checksum."""
-        changed = self.content(store)
+        changed = self.read(store).content
         changed[self.attributes_key][name] = value
         # A kill in between leaves the attribute without a checksum, never with another one's.
         layout_checksums.forget(store, self.marks, name)

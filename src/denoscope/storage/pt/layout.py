@@ -70,14 +70,16 @@ class Manifest:
 
 
 FILE = RootFile(MANIFEST, "attrs", MARKS, Manifest, indent=1, ending="\n")
-content, attributes, is_recording, set_attribute = (
-    FILE.content, FILE.attributes, FILE.is_recording, FILE.set_attribute,
-)  # fmt: skip
 
 
 def is_claimed(_root: Root[Manifest]) -> bool:
     """Return whether a folder is identified as a recording and was not laid out yet: never, since one file does both."""
     return False
+
+
+def is_laid_out(root: Root[Manifest]) -> bool:
+    """Return whether a folder has a manifest."""
+    return root.is_recording
 
 
 def extent(root: Root[Manifest]) -> Extent:

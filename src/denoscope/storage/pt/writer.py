@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +20,9 @@ from denoscope.storage.output_lock import (
     check_same_work,
     check_version,
     how_to_record_anyway,
-    is_intact,
 )
 from denoscope.storage.plan import Plan, as_array
+from denoscope.storage.pt import layout
 from denoscope.storage.pt.check import damaged
 from denoscope.storage.pt.file import OVERHEAD, PtFile
 from denoscope.storage.pt.layout import (
@@ -29,11 +30,9 @@ from denoscope.storage.pt.layout import (
     LOCK,
     MANIFEST,
     MARKS,
-    attributes,
     file_of,
     files_of,
     former_files,
-    is_recording,
     lay_out,
 )
 from denoscope.storage.replacement import Kind
@@ -115,8 +114,9 @@ def _check(store: ByteStore, plan: Plan, existing: Existing) -> None:
     """Check that an output may be written as requested."""
     _check_kind(store)
     check_inside(store, [MANIFEST, LOCK, *files_of(plan)])
-    if is_recording(store):
-        _check_existing(store, plan, existing)
+    root = FILE.read(store)
+    if root.is_recording:
+        _check_existing(store, root.attributes, plan, existing)
     else:
         _check_other_content(store, plan, existing)
 
@@ -133,9 +133,8 @@ def _check_kind(store: ByteStore) -> None:
         )
 
 
-def _check_existing(store: ByteStore, plan: Plan, existing: Existing) -> None:
-    """Check that a recording may be resumed or replaced as requested."""
-    stored = attributes(store)
+def _check_existing(store: ByteStore, stored: Mapping[str, Any], plan: Plan, existing: Existing) -> None:
+    """Check that a recording with the attributes `stored` may be resumed or replaced as requested."""
     check_version(store, stored)
     if existing == "refuse":
         raise UserError(
@@ -168,24 +167,13 @@ def _is_foreign(key: str) -> bool:
     return parts[0] not in COMPANIONS and not any(part.startswith(".") for part in parts)
 
 
-def _resume(store: ByteStore, plan: Plan) -> dict[int, Mark]:
-    """Remove everything that is unfinished or damaged; return the finished groups."""
-    if not is_intact(store, MANIFEST, FILE.damaged(store)):
-        lay_out(store, plan, attributes(store))
-    work_notes.remove(store, MARKS)
-    marks = completion.read(store, MARKS)
-    finished = {
-        group: mark for group, mark in marks.items() if not any(damaged(store, group, mark, plan.extent))
-    }
-    pending = [group for group in plan.groups if group not in finished]
-    for group in pending:
+def _withdraw(store: ByteStore, plan: Plan, groups: Collection[int]) -> None:
+    """Remove groups; their marks, which say that they are complete, go first."""
+    for group in groups:
         store.delete(completion.key_of(MARKS, group))
         for array in plan.arrays:
             for index in plan.samples_of(group):
                 store.delete(file_of(array.name, plan.samples[index], plan.layer_folders))
-    _clean(store, plan)
-    space.check(store, needed_bytes(store, plan, pending))
-    return finished
 
 
 def _begin(store: ByteStore, plan: Plan) -> None:
@@ -210,20 +198,14 @@ def _own_keys(store: ByteStore, plan: Plan) -> list[str]:
 
 
 KIND = Kind(
-    lock=LOCK,
-    root=MANIFEST,
-    marks=MARKS,
-    scratch=MARKS,
+    layout=layout,
     exchanges=False,
     check=_check,
     needed_bytes=needed_bytes,
     unit=PtUnit,
-    attributes=attributes,
-    is_begun=is_recording,
     damaged=damaged,
-    damaged_layout=FILE.damaged,
     begin=_begin,
-    resume=_resume,
+    withdraw=_withdraw,
     clean=_clean,
     own_keys=_own_keys,
 )

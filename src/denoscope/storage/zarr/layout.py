@@ -95,14 +95,10 @@ class NonfiniteNode:
 
 
 FILE = RootFile(ROOT, "attributes", MARKS, ZarrRoot, indent=2)
-content, attributes, is_recording, set_attribute = (
-    FILE.content, FILE.attributes, FILE.is_recording, FILE.set_attribute,
-)  # fmt: skip
 
 
-def is_laid_out(store: ByteStore) -> bool:
+def is_laid_out(root: Root[ZarrRoot]) -> bool:
     """Return whether all metadata are there; the store's own file is written last."""
-    root = FILE.read(store)
     return root.is_recording and "consolidated_metadata" in root.content
 
 
@@ -149,12 +145,12 @@ def lay_out(store: ByteStore, plan: Plan, former: Mapping[str, Any]) -> None:
     FILE.write(store, {"attributes": stored, **rest})
 
 
-def check_names(store: ByteStore, addresses: Iterable[str]) -> None:
-    """Check that a store holds its arrays where they are written today.
+def check_names(store: ByteStore, root: Root[ZarrRoot], addresses: Iterable[str]) -> None:
+    """Check that a store with this root file holds its arrays where they are written today.
 
     Raises: UserError if denoscope 0.1 wrote an array where readers do not find it.
     """
-    stored = content(store)["consolidated_metadata"]["metadata"]
+    stored = root.content["consolidated_metadata"]["metadata"]
     for address in addresses:
         if encode(address) not in stored:
             raise UserError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.storage import completion, layout_checksums, replacement, space
+from denoscope.storage import completion, layout_checksums, replacement
 from denoscope.storage.array_names import encode
 from denoscope.storage.completion import Mark, WriteMark
 from denoscope.storage.group_writer import GroupWriter
@@ -21,26 +21,25 @@ from denoscope.storage.output_lock import (
     check_same_work,
     check_version,
     how_to_record_anyway,
-    is_intact,
 )
 from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan, Plan, as_array
 from denoscope.storage.replacement import Kind
+from denoscope.storage.root_file import Root
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.stores.local import LocalStore
 from denoscope.storage.watching import work_notes
+from denoscope.storage.zarr import layout
 from denoscope.storage.zarr.check import damaged, flag_chunks
 from denoscope.storage.zarr.layout import (
     FILE,
     LOCK,
     MARKS,
     ROOT,
-    attributes,
+    ZarrRoot,
     check_names,
     chunks_of,
     claim,
-    content,
     is_laid_out,
-    is_recording,
     lay_out,
     shard_entries,
 )
@@ -112,17 +111,18 @@ class ZarrUnit:
 
 def _check(store: ByteStore, plan: Plan, existing: Existing) -> None:
     """Check that an output may be written as requested."""
-    if is_recording(store):
-        _check_existing(store, plan, existing)
+    root = FILE.read(store)
+    if root.is_recording:
+        _check_existing(store, root, plan, existing)
     elif any(map(_is_foreign, store.list())) or _is_file(store):
         raise UserError(f"{store} exists and is not a recording; name another output ({spelled('out')})")
     links = store.links() if isinstance(store, LocalStore) else ()
     check_inside(store, (chunks_of(array.name, 0) for array in plan.arrays), links)
 
 
-def _check_existing(store: ByteStore, plan: Plan, existing: Existing) -> None:
-    """Check that a recording may be resumed or replaced as requested."""
-    stored = attributes(store)
+def _check_existing(store: ByteStore, root: Root[ZarrRoot], plan: Plan, existing: Existing) -> None:
+    """Check that a recording with this root file may be resumed or replaced as requested."""
+    stored = root.attributes
     check_version(store, stored)
     if existing == "refuse":
         raise UserError(f"{store} already holds a recording; {how_to_record_anyway(store, stored)}")
@@ -131,17 +131,17 @@ def _check_existing(store: ByteStore, plan: Plan, existing: Existing) -> None:
             f"{store} holds finished samples, and object storage cannot exchange a recording for another in one step; name "
             f"another output ({spelled('out')}), or delete this one first with the tools of your storage"
         )
-    if existing == "overwrite" and is_laid_out(store):
-        nodes = content(store)["consolidated_metadata"]["metadata"]
+    if existing == "overwrite" and is_laid_out(root):
+        nodes = root.content["consolidated_metadata"]["metadata"]
         others = (name for name in _folders(plan) if name not in nodes and any(store.list(f"{name}/")))
         if (taken := next(others, None)) is not None:
             raise UserError(
                 f"{store}/{taken} is not part of the recording in {store}, and a new one would replace it; move it or "
                 f"name another output ({spelled('out')})"
             )
-    if existing == "resume" and is_laid_out(store) and not replacement.continued(KIND, store, plan):
+    if existing == "resume" and is_laid_out(root) and not replacement.continued(KIND, store, plan):
         check_same_work(store, stored, plan.attrs)
-        check_names(store, (array.name for array in plan.arrays))
+        check_names(store, root, (array.name for array in plan.arrays))
 
 
 def _is_foreign(key: str) -> bool:
@@ -153,23 +153,6 @@ def _is_file(store: ByteStore) -> bool:
     return isinstance(store, LocalStore) and store.root.exists() and not store.root.is_dir()
 
 
-def _resume(store: ByteStore, plan: Plan) -> dict[int, Mark]:
-    """Remove everything that is unfinished or damaged; return the finished groups."""
-    if not is_intact(store, ROOT, FILE.damaged(store)):
-        lay_out(store, plan, attributes(store))
-    work_notes.remove(store, MARKS)
-    marks = completion.read(store, MARKS)
-    finished = {
-        group: mark for group, mark in marks.items() if not any(damaged(store, group, mark, plan.extent))
-    }
-    pending = [group for group in plan.groups if group not in finished]
-    if pending:
-        _withdraw(store, plan, set(pending))
-    _clean(store, plan)
-    space.check(store, needed_bytes(store, plan, pending))
-    return finished
-
-
 def _folders(plan: Plan) -> list[str]:
     """The folders of all arrays."""
     return [COMPLETE, NONFINITE, *plan.coords, *(encode(array.name) for array in plan.arrays)]
@@ -177,7 +160,7 @@ def _folders(plan: Plan) -> list[str]:
 
 def _own_keys(store: ByteStore, plan: Plan) -> list[str]:
     """The keys of a store that belong to the recording in it or to the planned one."""
-    nodes = content(store).get("consolidated_metadata", {}).get("metadata", {})
+    nodes = FILE.read(store).content.get("consolidated_metadata", {}).get("metadata", {})
     folders = "|".join(map(re.escape, {*nodes, *_folders(plan)}))
     beside_marks = "|".join(map(re.escape, (layout_checksums.NAME, work_notes.NAME)))
     pattern = re.compile(
@@ -186,14 +169,14 @@ def _own_keys(store: ByteStore, plan: Plan) -> list[str]:
     return [key for key in store.list() if pattern.fullmatch(key)]
 
 
-def _withdraw(store: ByteStore, plan: Plan, groups: Set[int]) -> None:
+def _withdraw(store: ByteStore, plan: Plan, groups: Collection[int]) -> None:
     """Remove groups; their flags and marks, which say that they are complete, go first."""
     chunks = "|".join(re.escape(encode(name)) for name in (NONFINITE, *(array.name for array in plan.arrays)))
     patterns = [rf"{COMPLETE}/c/(\d+)", rf"{MARKS}/(\d+)\.json", rf"(?:{chunks})/c/(\d+)(?:/\d+)*"]
-    keys = list(store.list())
+    keys, removed = list(store.list()), set(groups)
     for pattern in map(re.compile, patterns):
         for key in keys:
-            if (match := pattern.fullmatch(key)) and int(match[1]) in groups:
+            if (match := pattern.fullmatch(key)) and int(match[1]) in removed:
                 store.delete(key)
 
 
@@ -216,20 +199,14 @@ def _clean(store: ByteStore, plan: Plan) -> None:
 
 
 KIND = Kind(
-    lock=LOCK,
-    root=ROOT,
-    marks=MARKS,
-    scratch="",
+    layout=layout,
     exchanges=True,
     check=_check,
     needed_bytes=needed_bytes,
     unit=ZarrUnit,
-    attributes=attributes,
-    is_begun=is_laid_out,
     damaged=damaged,
-    damaged_layout=FILE.damaged,
     begin=_begin,
-    resume=_resume,
+    withdraw=_withdraw,
     clean=_clean,
     own_keys=_own_keys,
 )
