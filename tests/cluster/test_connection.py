@@ -1,8 +1,10 @@
 """How workers are reached and started: running schedulers, and the options of batch systems."""
 
 import gc
+import subprocess
 import sys
 
+import psutil
 import pytest
 
 import denoscope as ds
@@ -55,3 +57,20 @@ def test_options_that_are_missing_for_the_batch_system_are_named(tmp_path):
 
 def test_a_missing_file_of_a_batch_system_is_refused(tmp_path):
     refuse(f"slurm:{tmp_path / 'none.yaml'}", r"none.yaml, which cannot be read: No such file")
+
+
+@pytest.mark.slow
+def test_the_processes_of_a_killed_client_end():
+    program = (
+        "from denoscope.cluster.connection import connected\n"
+        "with connected('local:2') as client:\n"
+        "    client.wait_for_workers(2); print('ready', flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as client:
+        assert client.stdout.readline() == "ready\n"
+        started = psutil.Process(client.pid).children(recursive=True)
+        client.kill()
+    assert len(started) >= 3  # two workers and the process from which they are forked
+    assert not psutil.wait_procs(started, timeout=120)[1]
