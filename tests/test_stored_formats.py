@@ -271,7 +271,7 @@ def test_samples_of_the_bundled_model_are_computed_again_by_the_command(name, ex
     except SystemExit:
         assert not exact
     printed = capsys.readouterr().out
-    assert "1 samples computed again" in printed
+    assert "1 sample computed again" in printed
     assert printed.strip().endswith("sound") or not exact
 
 

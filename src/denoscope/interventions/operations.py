@@ -191,7 +191,7 @@ class Ablate(Kind):
     """Zero, the state's own mean over its positions for each channel, or the mean over a recording's samples."""
 
     by: Literal["zero", "mean"] | SourceRecording
-    allowed: ClassVar[str] = "zero, mean, or a recording (NAME.zarr or a folder)"
+    allowed: ClassVar[str] = "zero, mean, or the path of a stored recording (NAME.zarr or a folder)"
 
     @staticmethod
     def takes(value: Any) -> bool:
@@ -222,7 +222,7 @@ class Swap(Kind):
 
     recording: SourceRecording
     source: Source
-    allowed: ClassVar[str] = "the path of a recording (NAME.zarr or a folder)"
+    allowed: ClassVar[str] = "the path of a stored recording (NAME.zarr or a folder)"
 
     @staticmethod
     def takes(value: Any) -> bool:

@@ -248,6 +248,14 @@ def _streams(place: Place | None, options: InferenceConfig) -> int:
     return version_of(stored.get("fingerprint", {})) if stored else STREAMS_VERSION
 
 
+def _plan(path: Path) -> Sequence[Intervention]:
+    """The interventions of a plan file, whose faults are told with the argument that names it."""
+    try:
+        return read_plan(path)
+    except UserError as error:
+        raise UserError(f"{spelled('intervene')}: {error}") from error
+
+
 def _interventions(
     interventions: Intervention | Sequence[Intervention], options: InferenceConfig
 ) -> Sequence[Intervention]:
@@ -257,7 +265,7 @@ def _interventions(
         raise UserError(
             f"{spelled('interventions')} and {spelled('intervene')} are both given; give one of them"
         )
-    chosen = read_plan(options.intervene) if options.intervene else passed
+    chosen = _plan(options.intervene) if options.intervene else passed
     if chosen and options.fast:
         raise UserError(
             f"{spelled('fast', True)} compiles the network, and a compiled network takes no interventions; "

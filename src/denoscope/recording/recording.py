@@ -13,7 +13,7 @@ from denoscope.foundation import html_repr
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import as_json
-from denoscope.foundation.spelling import spelled
+from denoscope.foundation.spelling import counted, spelled
 from denoscope.recording import export
 from denoscope.recording.recorded_states import RecordedStates
 from denoscope.storage import inspection
@@ -172,7 +172,8 @@ class Recording:
     def _extent(self) -> str:
         complete = self.dataset[COMPLETE].to_numpy()
         unfinished = "" if complete.all() else f" ({int(complete.sum())} finished)"
-        return f"{len(complete)} samples{unfinished} in {self.dataset.sizes['state'] - 1} steps"
+        steps = counted(self.dataset.sizes["state"] - 1, "step")
+        return f"{counted(len(complete), 'sample')}{unfinished} in {steps}"
 
     def _thumbnails(self) -> str:
         """The first finished x_0 as images; nothing where they cannot be read."""

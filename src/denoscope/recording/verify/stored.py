@@ -18,7 +18,7 @@ from denoscope.foundation.dtypes import widened
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import differences
 from denoscope.foundation.random_streams import version_of
-from denoscope.foundation.spelling import spelled
+from denoscope.foundation.spelling import counted, spelled
 from denoscope.foundation.threads import threads_set_to
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.array_noise import ArrayNoise
@@ -84,8 +84,12 @@ class StoreReport:
             lines.append(f"  and {more} more marks")
         lines += [f"  {line}" for line in (*self.problems, *self.notes)]
         if self.recomputed:
-            lines.append(f"{self.recomputed} samples computed again")
-        wrong = f"NOT SOUND: {len(self.problems)} problems" if self.problems else f"unfinished, {self.advice}"
+            lines.append(f"{counted(self.recomputed, 'sample')} computed again")
+        wrong = (
+            f"NOT SOUND: {counted(len(self.problems), 'problem')}"
+            if self.problems
+            else f"unfinished, {self.advice}"
+        )
         lines.append("sound" if self.sound else wrong)
         return "\n".join(lines)
 
