@@ -76,6 +76,17 @@ def test_an_error_before_the_first_piece_neither_creates_nor_replaces_a_file(tmp
         assert out.read_bytes() == before
 
 
+def test_work_that_has_nothing_to_resume_says_so(tmp_path, caplog):
+    caplog.set_level("INFO", "denoscope")
+    out = tmp_path / "a.npz"
+    for said in ("nothing to resume at", "resuming from"):
+        with Checkpoint(out, resume=True).open(fresh()) as work:
+            work.data["done"].values[:] = True
+        (record,) = caplog.records
+        assert record.getMessage().startswith(f"{said} {out}")
+        caplog.clear()
+
+
 def test_the_file_of_sequential_work_holds_the_last_save(tmp_path):
     out = tmp_path / "a.npz"
     with pytest.raises(KeyboardInterrupt), Checkpoint(out).open(fresh(), sequential=True) as work:

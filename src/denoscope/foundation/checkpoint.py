@@ -161,14 +161,17 @@ class Checkpoint:
         if replacement.exists() and (begun := _same_work(replacement, fresh)) is not None:
             LOGGER.info("continuing the replacement of %s", self.path)
             return begun, replacement
-        stored = self._resumed(fresh, arguments) if self.resume and self.path.exists() else fresh
+        stored = self._resumed(fresh, arguments) if self.resume else fresh
         with claims.writing(replacement):
             replacement.unlink(missing_ok=True)
         return stored, replacement if self.overwrite and self.path.exists() else self.path
 
     def _resumed(self, fresh: xarray.Dataset, arguments: Mapping[str, str]) -> xarray.Dataset:
-        """The content of the file, which must belong to the same work."""
+        """The content of the file, which must belong to the same work, or `fresh` if there is none."""
         assert self.path is not None
+        if not self.path.exists():
+            LOGGER.info("nothing to resume at %s: the work starts from the beginning", self.path)
+            return fresh
         stored = read(self.path, advice=f"replace it ({spelled('overwrite', True)}) or name another file")
         if differing := _differences(stored, fresh, arguments):
             raise UserError(
