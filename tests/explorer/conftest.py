@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from explorer_pages import Pages, Running, served
-from playwright.sync_api import Browser, sync_playwright
+from explorer_pages import WAIT, Pages, Running, served
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from denoscope.config import SystemConfig
 from denoscope.explorer.job_queue import DONE, Job
@@ -50,6 +50,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("BROWSER_TESTS") == "required":
             pytest.fail("chromium is missing; `make browser` installs it")
         pytest.skip("chromium is missing; `make browser` installs it")
+    expect.set_options(timeout=WAIT)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield launched

@@ -2,7 +2,7 @@
 
 import re
 
-from page_actions import address_of, finish, middle_of, pick
+from page_actions import address_of, finish, middle_of, pick, rest
 
 
 def test_the_growth_layer_is_computed_when_it_is_chosen(open_page):
@@ -27,5 +27,6 @@ def test_the_growth_layer_is_computed_when_it_is_chosen(open_page):
     x, y = middle_of(page)
     page.mouse.move(x + 40, y + 30)
     assert page.inner_text("#cursor").endswith(shown)
+    rest(page)
     page.remove_listener("request", note)
     assert kinds == ["growth"], "the tile of labels is still there"

@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from page_actions import address_of, between, check_narrow, finish, nameless
+from explorer_pages import WAIT
+from page_actions import address_of, between, check_narrow, finish, go, nameless
 
 
 def test_a_link_restores_view_layer_point_and_step(open_page):
@@ -30,6 +31,7 @@ def test_absurd_numbers_of_a_link_are_replaced_and_named(open_page):
     page = open_page("#model=digits&steps=2")
     assert page.locator("#message").is_hidden()
     for rest, named in {
+        "level=1&at=9,-9&a=1.0,1.0@2&step=1&layers=mid_block": [],
         "level=99999999999&at=1e400,NaN": ["level=99999999999 (shown: level 2)", "at=1e400,NaN (shown: the middle of the plane)"],
         "level=9999&at=99,0": ["level=9999 (shown: level 4", "at=99,0 (shown: the middle of the plane)"],
         "level=-3&at=999999,5": ["level=-3 (shown: level 2)", "at=999999,5"],
@@ -37,9 +39,8 @@ def test_absurd_numbers_of_a_link_are_replaced_and_named(open_page):
         "a=1,2@77&b=,@&step=-1&zoom=3": ["a=1,2@77 (shown: no point)", "b=,@", "step=-1 (shown: the last step)", "zoom=3 (shown: nothing)"],
         "a=1.0,1.0@2&step=900": ["step=900 (shown: the last step)"],
         "at=" + "9" * 3000: ["at=" + "9" * 30 + "… (shown"],
-        "level=1&at=9,-9&a=1.0,1.0@2&step=1&layers=mid_block": [],
     }.items():  # fmt: skip
-        page.evaluate("rest => { location.hash = `model=digits&steps=2&${rest}`; }", rest)
+        go(page, f"model=digits&steps=2&{rest}")
         page.wait_for_function("rest => !location.hash.includes(rest)", arg=rest)
         page.wait_for_selector("body[data-state=open]")
         page.wait_for_selector("#panel:not([aria-busy])")
@@ -54,6 +55,7 @@ def test_absurd_numbers_of_a_link_are_replaced_and_named(open_page):
 def test_a_link_that_cannot_be_shown_says_why(browser, explorer):
     context = browser.new_context()
     page = context.new_page()
+    page.set_default_timeout(WAIT)
     page.goto(f"{explorer.gate.link}#model=somebody/elses&steps=2")
     page.wait_for_selector("body[data-state=failed]")
     assert "denoscope explore somebody/elses" in page.inner_text("#message")
@@ -63,7 +65,7 @@ def test_a_link_that_cannot_be_shown_says_why(browser, explorer):
     assert page.evaluate("document.getElementById('tools').inert"), "there is no view on which to act"
     page.goto(f"{explorer.gate.link}#model=digits&steps=2")
     page.wait_for_selector("body[data-state=open]")
-    page.evaluate("location.hash = 'model=digits&steps=0'")
+    go(page, "model=digits&steps=0")
     page.wait_for_selector("#message:has-text('steps')")
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert address_of(page)["steps"] == "0", (
@@ -76,12 +78,13 @@ def test_a_link_that_cannot_be_shown_says_why(browser, explorer):
 def test_the_link_opened_last_is_shown(open_page):
     page = open_page("#model=digits&steps=2")
     page.route("**/api/scene*base_seed=1*", lambda _: None)  # no answer
-    page.evaluate("location.hash = 'model=digits&steps=2&base_seed=1'")
+    go(page, "model=digits&steps=2&base_seed=1")
     page.wait_for_selector("body[data-state=opening]")
     page.locator("#map").press("ArrowRight")
+    page.wait_for_selector(".leaflet-pan-anim", state="detached")
     assert address_of(page) == {"model": "digits", "steps": "2", "base_seed": "1"}
     with page.expect_event("requestfailed", lambda request: "base_seed=1" in request.url):
-        page.evaluate("location.hash = 'model=digits&steps=2&base_seed=2'")
+        go(page, "model=digits&steps=2&base_seed=2")
     page.wait_for_selector("body[data-state=open]")
     assert address_of(page)["base_seed"] == "2"
     page.unroute("**/api/scene*base_seed=1*")
@@ -90,6 +93,7 @@ def test_the_link_opened_last_is_shown(open_page):
 def test_without_the_token_the_page_says_what_to_open(browser, explorer):
     context = browser.new_context()
     page = context.new_page()
+    page.set_default_timeout(WAIT)
     page.goto(explorer.address)
     page.wait_for_selector("body[data-state=failed]")
     assert "token" in page.inner_text("#message")

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from explorer_pages import WAIT
-from page_actions import address_of, drop
+from page_actions import address_of, drop, go
 from PIL import Image
 from playwright.sync_api import Page
 
@@ -78,8 +78,8 @@ def test_an_address_that_is_about_to_be_opened_is_not_written_over(open_page):
           document.getElementById("layer").dispatchEvent(new Event("change"));
         }"""
     )
-    page.wait_for_selector("body[data-state=open]")
     assert address_of(page)["base_seed"] != "1"
+    page.wait_for_url(re.compile("direction_seeds=[0-9]+,.*level="))
 
 
 def test_new_noise_shows_another_plane_and_back_returns(open_page):
@@ -108,6 +108,6 @@ def test_three_equal_seeds_and_a_malformed_image_are_refused_in_words(browser, e
         ("image=%3C", "base64url"),
         ("image_level=7", "image_level"),
     ):
-        page.evaluate(f"location.hash = 'model=digits&steps=2&{part}'")
+        go(page, f"model=digits&steps=2&{part}")
         page.wait_for_selector(f"#message:has-text('{message}')")
     context.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from page_actions import address_of, color_at, finish, middle_of, pick, rgba, saved
+from page_actions import address_of, color_at, finish, go, middle_of, pick, rgba, saved
 
 import denoscope as ds
 from denoscope.explorer.job_queue import DONE, Job
@@ -147,9 +147,7 @@ def test_a_cell_that_was_filled_with_another_label_is_corrected_and_the_panel_sa
     assert sum(tile["label"].count(int(label)) for tile in cells["tiles"]) == 1
     assert sum(tile["status"].count(1) for tile in cells["tiles"]) == 1
 
-    page.evaluate(
-        "location.hash = location.hash.replace('level=3', 'level=4')"
-    )  # the same noise in a finer tile
+    go(page, page.url.partition("#")[2].replace("level=3", "level=4"))  # the same noise in a finer tile
     page.wait_for_selector("canvas[data-tile='4/8/8'][data-own=true]")
     page.wait_for_selector("canvas[data-tile='4/9/8'][data-own=true]")
     unfinished = json.loads(saved(page, "cells").read_bytes())["tiles"]

@@ -7,8 +7,9 @@ import re
 import numpy as np
 import pytest
 from explorer_pages import WAIT
-from page_actions import address_of, between, color_at, drop, finish, middle_of, saved
+from page_actions import absences, address_of, between, color_at, drop, finish, middle_of, saved
 from PIL import Image
+from playwright.sync_api import expect
 
 from denoscope.explorer.atlas import Atlas
 from denoscope.explorer.saving import exported_view
@@ -38,8 +39,7 @@ def test_saved_files_lead_back_to_their_view(open_page, request):
             page.set_input_files(
                 "#image-file", {"name": name, "mimeType": "application/octet-stream", "buffer": content}
             )
-        page.wait_for_url(re.compile("level=4&"))
-        page.wait_for_selector("body[data-state=open]")
+        expect(page.locator("#level")).to_contain_text("level 4 ")
         assert "#" + page.url.partition("#")[2] == address
 
 
@@ -88,7 +88,7 @@ def test_a_dropped_text_without_an_address_is_refused_and_nothing_of_it_is_used(
       <style>body {{ display: none }}</style><script>window.ran = 1</script>
       <image href="http://example.org/x.png" width="9" height="9"/><desc id="d"> {address} </desc></svg>"""
     drop(page, live.encode(), "live.svg")
-    page.wait_for_url(re.compile("level=6&"))
+    expect(page.locator("#level")).to_contain_text("level 6 ")
     assert not page.evaluate("window.ran") and page.locator("#map").is_visible()
 
 
@@ -166,41 +166,25 @@ def test_a_saved_page_fills_a_window_of_full_size_and_shows_plainly_what_it_does
     page.goto((tmp_path / "view.html").as_uri())
     page.wait_for_selector("body[data-state=open]")
 
-    def bare():
-        """The tiles in view that the page does not hold."""
-        return page.evaluate(
-            """async () => {
-              const map = document.getElementById("map").getBoundingClientRect();
-              const inView = () => [...document.querySelectorAll("canvas[data-tile]")].filter((tile) => {
-                const box = tile.getBoundingClientRect();
-                return box.right > map.left + 1 && box.left < map.right - 1 && box.bottom > map.top + 1 && box.top < map.bottom - 1;
-              });
-              const open = (tile) => tile.dataset.finished !== "true" && !tile.title;
-              while (inView().some(open)) await new Promise((done) => setTimeout(done, 20));
-              return inView().map((tile) => tile.title).filter(Boolean);
-            }"""
-        )
-
     first = address_of(page)["at"]
     assert [float(text) for text in first.split(",")] == pytest.approx(
         [float(text) for text in between(5, 15, 18).split(",")], abs=1e-4
     )
-    assert bare() == []
+    assert absences(page) == []
     page.locator("#map").focus()
     for key in ("ArrowRight", "ArrowUp", "ArrowUp", "ArrowRight"):
         page.keyboard.press(key)
     page.wait_for_url(lambda url: first not in url)
-    assert bare() == [], "the map ends where the tiles do"
+    assert absences(page) == [], "the map ends where the tiles do"
     page.keyboard.press("-")
     page.wait_for_url(re.compile("level=4&"))
-    page.wait_for_selector("canvas[title='not exported']", state="attached")
-    assert set(bare()) == {"not exported"}
+    assert set(absences(page)) == {"not exported"}
     assert page.locator("#failure").is_hidden() and page.locator("canvas.failed").count() == 0
     x, y = middle_of(page)
     page.mouse.move(x - 780, y)
     assert page.inner_text("#cursor").endswith("not exported")
     page.keyboard.press("+")
     page.wait_for_url(re.compile("level=5&"))
-    assert bare() == []
+    assert absences(page) == []
     context.close()
     assert not troubles

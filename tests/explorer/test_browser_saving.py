@@ -10,8 +10,9 @@ import xml.etree.ElementTree as ElementTree
 from fractions import Fraction
 
 import pytest
-from page_actions import between, finish, saved
+from page_actions import between, finish, rest, saved
 from PIL import Image
+from playwright.sync_api import expect
 
 from denoscope.explorer.coordinates import coordinate
 from denoscope.explorer.layer_colors import LAYERS, colors_of
@@ -54,9 +55,13 @@ def test_a_poster_and_the_cells_show_the_same_labels_at_the_same_place(open_page
 
 def test_a_film_is_saved_in_the_colours_of_the_page(open_page, explorer):
     page = open_page("#model=digits&steps=2&level=0&at=0,0&layer=margin")
+    finish(page)
     content = saved(page, "film").read_bytes()
     assert content[:3] == b"GIF" or content[4:8] == b"ftyp"
-    assert page.inner_text("#work") == "film saved" and page.locator("#saving").is_hidden()
+    expect(page.locator("#saving")).to_be_hidden()
+    page.select_option("#layer", "class")
+    rest(page)
+    assert page.inner_text("#work") == "film saved", "it stays there until tiles are computed"
     colors = list(explorer.session.colors)
     tables = page.evaluate(
         """async ([layers, colors]) => {

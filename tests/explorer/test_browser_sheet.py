@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 from explorer_pages import Running, served
-from page_actions import address_of, check_narrow, nameless
+from page_actions import address_of, check_narrow, go, nameless
 
 import denoscope as ds
 from denoscope.config import SystemConfig
@@ -147,10 +147,15 @@ def test_the_keyboard_moves_picks_and_compares(open_sheet, recording):
 
 def test_a_link_to_another_recording_says_so(open_sheet):
     page = open_sheet("#run=run.zarr", **SMALL)
-    page.evaluate("location.hash = '#run=other.zarr'")
-    page.wait_for_selector("body[data-state=failed]")
+    page.route("**/api/images*", lambda _: None)  # no answer
+    with page.expect_request("**/api/images*"):
+        go(page, "#run=run.zarr&page=2")
+    with page.expect_event("requestfailed", lambda request: "/api/images" in request.url):
+        go(page, "#run=other.zarr")
+    page.unroute("**/api/images*")
+    assert page.get_attribute("body", "data-state") == "failed", "what was opened before opens no more"
     assert "other.zarr" in page.inner_text("#message") and "run.zarr" in page.inner_text("#message")
-    page.evaluate("location.hash = '#run=run.zarr'")
+    go(page, "#run=run.zarr")
     page.wait_for_selector("body[data-state=open]")
     assert not page.is_visible("#message")
 

@@ -8,10 +8,31 @@ from playwright.sync_api import Page
 from denoscope.explorer.coordinates import text_of
 from denoscope.explorer.tile_address import CELLS, CellAddress
 
+TILES_IN_VIEW = """() => {
+  const { level } = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  const map = document.getElementById("map").getBoundingClientRect();
+  return [...document.querySelectorAll(`canvas[data-tile^="${level}/"]`)].filter((tile) => {
+    const box = tile.getBoundingClientRect();
+    return box.right > map.left + 1 && box.left < map.right - 1 && box.bottom > map.top + 1 && box.top < map.bottom - 1;
+  });
+}"""
+"""A function of the page: the canvases in view. Those of the level before stay in the page for a moment."""
+
 
 def address_of(page: Page) -> dict[str, str]:
-    """The fields of the address."""
-    return dict(part.split("=", 1) for part in page.url.partition("#")[2].split("&"))
+    """The fields of the address, as the page has it: what Playwright knows of it follows a moment later."""
+    return dict(part.split("=", 1) for part in page.evaluate("location.hash.slice(1)").split("&"))
+
+
+def go(page: Page, fragment: str) -> None:
+    """Change the address, and wait until the page shows it or waits for the server."""
+    page.evaluate(
+        """(fragment) => new Promise((done) => {
+          addEventListener("hashchange", done, { once: true }); // after the listener of the page
+          location.hash = fragment;
+        })""",
+        fragment,
+    )
 
 
 def between(level: int, x: int, y: int) -> str:
@@ -19,11 +40,26 @@ def between(level: int, x: int, y: int) -> str:
     return text_of(CellAddress(level, CELLS * x, CELLS * y + CELLS // 2), "18")
 
 
+def absences(page: Page) -> list[str]:
+    """Why tiles in view are not shown, once all others in view are finished."""
+    page.wait_for_function(
+        f"""() => {{
+          const tiles = ({TILES_IN_VIEW})();
+          const open = (tile) => tile.dataset.finished !== "true" && !tile.title;
+          return tiles.length && !tiles.some(open) && document.body.dataset.work === "0";
+        }}"""
+    )
+    return page.evaluate(f"({TILES_IN_VIEW})().map((tile) => tile.title).filter(Boolean)")
+
+
 def finish(page: Page) -> None:
     """Wait until all tiles in view are finished."""
-    page.wait_for_selector("canvas[data-finished=true]")
-    page.wait_for_selector("body[data-work='0']")
-    assert page.locator("canvas.failed").count() == 0
+    assert absences(page) == []
+
+
+def rest(page: Page) -> None:
+    """Wait until the page has asked for the tiles that its last movement brings into view, if there are any."""
+    page.evaluate("new Promise((done) => setTimeout(done, 100))")  # longer than SETTLE in app.js
 
 
 def rgba(color: str) -> list[int]:
@@ -85,8 +121,9 @@ def color_at(page: Page, right: float, down: float) -> list[int]:
     """The colour [r, g, b, a] of the map beside its middle, from the canvas of the tile there."""
     x, y = middle_of(page)
     return page.evaluate(
-        """([x, y]) => {
-          const canvas = [...document.querySelectorAll("canvas[data-tile]")].find((tile) => {
+        f"([x, y]) => {{ const tiles = ({TILES_IN_VIEW})();"
+        """
+          const canvas = tiles.find((tile) => {
             const box = tile.getBoundingClientRect();
             return box.left <= x && x < box.right && box.top <= y && y < box.bottom;
           });

@@ -104,7 +104,7 @@ function takeBookmarks(found) {
 
 /** Show what the address names. */
 async function open() {
-  opening?.abort();
+  for (const before of [opening, asking]) before?.abort(); // their answers are of another address
   const request = new AbortController();
   opening = request;
   const { hash } = location;
@@ -315,7 +315,9 @@ offerLink(writeAddress);
 find("map").addEventListener("focus", () => {
   if (find("map").matches(":focus-visible")) byKey();
 });
-find("map").addEventListener("pointerdown", () => find("map").classList.remove("by-key"));
+for (const name of ["pointerdown", "mousedown"]) { // at the second one Leaflet has just focused the map
+  find("map").addEventListener(name, () => find("map").classList.remove("by-key"));
+}
 find("map").addEventListener("keydown", (event) => {
   if (!view || event.target !== find("map") || event.ctrlKey || event.metaKey || event.altKey) return;
   byKey();

@@ -47,7 +47,7 @@ export class PlaneMap {
     this.grid = new PlaneLayer();
     this.grid.owner = this;
     this.map.on("click", (event) => on.chosen(this.position(event.latlng), event.originalEvent));
-    this.map.on("mousemove", (event) => on.pointed(this.position(event.latlng)));
+    this.map.on("mousemove mouseup", (event) => on.pointed(this.position(event.latlng)));
     this.map.on("mouseout", () => on.pointed(null));
     this.map.on("moveend", () => this.settled());
     new ResizeObserver(() => requestAnimationFrame(() => this.resized())).observe(element);

@@ -40,7 +40,7 @@ const writeAddressOften = paced(writeAddress, REST);
 
 /** Show what the address names. */
 async function open() {
-  opening?.abort();
+  for (const before of [opening, paging, asking]) before?.abort(); // their answers are of another address
   const request = new AbortController();
   opening = request;
   try {
@@ -60,7 +60,7 @@ async function open() {
     if (labels) filter.fill(finished(), labels, state.label);
     else knowLabels();
     await Promise.all([showPage(), showSamples()]);
-    document.body.dataset.state = "open";
+    if (opening === request) document.body.dataset.state = "open";
   } catch (error) {
     if (opening !== request) return;
     document.body.dataset.state = "failed";

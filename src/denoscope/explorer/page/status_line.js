@@ -20,11 +20,12 @@ export function precisionOf(level, { float32_to: float32To }) {
   return level <= float32To ? "float32" : "float64";
 }
 
-/** Say how many tiles are left, and then the error of one that failed. Screen readers do not read the number, which changes often. */
+/** Say how many tiles are left, and then the error of one that failed; other news stays where no tile is left. Screen readers do not read the number, which changes often. */
 export function showWork(left, error) {
   const text = Object.assign(document.createElement("span"), { textContent: `computing ${left} ${left === 1 ? "tile" : "tiles"}` });
   text.setAttribute("aria-hidden", "true");
-  find("work").replaceChildren(...(left ? [text] : []));
+  if (left) find("work").replaceChildren(text);
+  else find("work").querySelector("[aria-hidden]")?.remove();
   find("failure").hidden = left > 0 || !error;
   find("failure").querySelector("span").textContent = `a tile failed: ${error}`;
 }
