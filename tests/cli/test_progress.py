@@ -90,8 +90,8 @@ def test_work_without_a_known_total_says_how_much_there_can_be(tty, clock, capsy
             clock[0] += 100.0
         counter(25, 25)
     shown = capsys.readouterr().err
-    assert "map: 19 cell of at most 65,536 [" in shown or tty
-    assert "map: 0 cell of at most 65,536 [" in shown or not tty
+    assert "map: 19 cells of at most 65,536 [" in shown or tty
+    assert "map: 0 cells of at most 65,536 [" in shown or not tty
     assert "25/25" in shown and "of at most" not in shown.splitlines()[-1].rpartition("\r")[2]
 
 

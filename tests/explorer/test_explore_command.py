@@ -110,6 +110,7 @@ def test_every_flag_that_decides_labels_stands_in_the_link(monkeypatch):
         ("digits-conditional --labels 1 2", ("labels is (1, 2)", "one class")),
         ("digits-conditional --guidance_scale 2", ("guidance_scale is 2 without labels",)),
         ("digits --labels 3", ("labels is 3", "digits takes no classes")),
+        ("digits --export page.html --view rubbish", ("--view is", "rubbish", "a link of the explorer")),
     ],
 )
 def test_a_class_that_does_not_fit_the_model_is_refused(flags, parts, tmp_path, capsys):

@@ -113,6 +113,8 @@ class MeasureFlags(OwnFlags):
 
     def _check_free(self, flag: str, path: Path, inference: InferenceConfig, saved: Path | None) -> None:
         """Refuse a path that exists, unless it may be replaced."""
+        if path.is_dir():
+            raise UserError(f"{flag} is {path}, which is a folder; name a file")
         resumable = saved is not None and bool(_existing(saved))
         existing = _existing(path)
         if not existing or inference.overwrite or (inference.resume and resumable):

@@ -22,7 +22,7 @@ from denoscope.storage.space import free_bytes
 LOGGER = logging.getLogger(__name__)
 LINE_SECONDS = 60.0
 """Seconds between two lines of progress where there is no terminal."""
-OF_AT_MOST = "{desc}: {n_fmt}{unit} of at most MOST [{elapsed}, {rate_fmt}]"
+OF_AT_MOST = "{desc}: {n_fmt}{unit}s of at most MOST [{elapsed}, {rate_fmt}]"
 """The form of progress whose total is unknown."""
 
 

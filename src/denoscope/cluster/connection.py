@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import logging
 import multiprocessing
 import os
@@ -50,7 +50,10 @@ def connected(text: str, *, threads: int = 1, preload: Sequence[str] = ()) -> It
             return
         starting = _local(source, threads, preload) if isinstance(source, Local) else _jobs(source)
         with starting as cluster, _client_of(cluster) as client:
-            LOGGER.info("workers and their progress: %s", client.dashboard_link)
+            if (
+                importlib.util.find_spec("bokeh") is not None
+            ):  # without it, Dask's page says that it is missing
+                LOGGER.info("workers and their progress: %s", client.dashboard_link)
             yield client
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from denoscope.config import InferenceConfig
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import differences
 from denoscope.foundation.spelling import spelled
@@ -124,13 +125,19 @@ def is_same_work(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """The differences between two recordings, by their attributes."""
-    differing = differences(stored.get("fingerprint", {}), wanted["fingerprint"])
+    differing = differences(stored.get("fingerprint", {}), wanted["fingerprint"], _option)
     differing += differences(
         {"folders of layers": stored.get("layer_folders")}, {"folders of layers": wanted["layer_folders"]}
     )
     if stored.get("inputs_sha256") != wanted["inputs_sha256"]:
         differing.append("the inputs, their names or their order")
     return differing
+
+
+def _option(entry: str) -> str:
+    """An entry of a fingerprint, as the flag that sets it if there is one."""
+    flag = spelled(InferenceConfig.ARGUMENTS.get(entry, entry))
+    return flag if flag.startswith("--") else entry
 
 
 def is_intact(store: ByteStore, root: str, problems: Iterable[str]) -> bool:

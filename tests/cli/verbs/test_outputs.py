@@ -68,10 +68,14 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_measurement(meas
         (f"{spectrum} --output file/s.json", "file/s.json"),
         (f"{divergence} --picture file/p.png", "file/p.png"),
         (f"{growth} --output file/g.npz", "file/g.npz"),
-        (f"{lyapunov} --output folder.json --overwrite", "folder.json"),
         (f"{lyapunov} --checkpoint file/l.npz", "file/l.npz"),
     ):
         refused(line, f"cannot write {place}")
+    for flags in ("", "--overwrite"):
+        refused(
+            f"{lyapunov} --output folder.json {flags}",
+            "--output is folder.json, which is a folder; name a file",
+        )
     for line, allowed in ((spectrum, ".json"), (growth, ".npz"), (lyapunov, ".json")):
         for place in (".", "/", "inputs"):
             refused(f"{line} --output {place}", f"--output is {place};", allowed)

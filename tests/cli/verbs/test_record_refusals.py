@@ -144,6 +144,17 @@ def test_an_intervention_that_does_not_fit_is_refused(
     assert snapshot(donors) == before
 
 
+def test_a_difference_of_options_is_named_by_its_flag(model, donors, refused, monkeypatch):
+    monkeypatch.chdir(donors)
+    before, threads = snapshot(donors), torch.get_num_threads()
+    line = f"record --model {model} --output run.zarr --layers mid_block --resume"
+    refused(
+        f"{line} --num_steps 2 --threads {threads + 1}", f"resumed: --threads: {threads} → {threads + 1};"
+    )
+    refused(f"{line} --num_steps 3", "resumed: --num_steps: 2 → 3;")
+    assert snapshot(donors) == before
+
+
 def in_the_way(kind: str, output: Path) -> None:
     """Put a file or folder at the place of the recording."""
     match kind:

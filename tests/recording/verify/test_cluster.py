@@ -50,7 +50,7 @@ def test_equal_workers_are_listed_with_what_they_see(checked, workers, tmp_path)
     for address, line in zip(sorted(workers.nthreads()), lines[1:3], strict=True):
         assert line.startswith(f"  {address}: ") and "cpu " in line and line.endswith(" free, 1 thread")
     assert lines[3:] == [
-        "  the scheduler",
+        "  the scheduler: the same versions",
         f"all workers compute the same bits and write to {tmp_path / 'run.zarr'}",
     ]
 

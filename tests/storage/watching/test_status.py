@@ -1,7 +1,9 @@
 """How far a recording is, from its marks and the notes of its workers."""
 
+import datetime
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -78,6 +80,19 @@ def test_the_rate_is_that_of_the_recent_marks(half):
     assert status(half).rate == 2 / 8_000
     marked_at(half, 1_000, 1_000, 1_000)
     assert status(half).rate is None
+
+
+def test_the_rate_of_a_new_run_counts_from_its_beginning(half):
+    """The first samples of several workers end at nearly the same moment."""
+    path = half / kind_of(half).layout.FILE.name
+    begun = datetime.datetime.fromtimestamp(10_000, datetime.UTC).isoformat(timespec="seconds")
+    path.write_text(re.sub(r'("created": )"[^"]*"', rf'\1"{begun}"', path.read_text()))
+    marked_at(half, 10_050, 10_050, 10_051)
+    assert status(half).rate == 6 / 51
+    marked_at(half, 10_050, 10_601, 10_611)
+    assert status(half).rate == 2 / 10
+    path.write_text(path.read_text().replace(begun, "yesterday"))
+    assert status(half).rate == 2 / 10
 
 
 def test_a_recording_that_is_replaced_is_followed_in_its_new_place(half, tiny, x, dies_at):

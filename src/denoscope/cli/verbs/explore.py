@@ -27,6 +27,10 @@ LOGGER = logging.getLogger(__name__)
 LIBRARIES = ("starlette", "uvicorn")
 LARGEST_CACHE = 2**30
 """Bytes above which the explorer empties its own file of known points; it never empties a file that the user names."""
+VIEW = (
+    "a link of the explorer, or the part of it from # on, such as '#model=digits&level=2&at=0,0'",
+    lambda value: not value or "model=" in value,
+)
 PORT = ("an integer from 1024 to 65535", lambda value: 1024 <= value <= 65535)
 
 
@@ -50,7 +54,7 @@ class ExploreFlags(OwnFlags):
         None, "Write a view as one page that works without a server, and end.", ending(".html")
     )
     view: str = option(
-        "", "The view to export: a link, or the part of it from # on; by default the whole plane."
+        "", "The view to export: a link, or the part of it from # on; by default the whole plane.", VIEW
     )
     side: str = option(
         "", "Side of the plane (L2), a decimal number; by default a third of a great circle.", SIDE

@@ -14,6 +14,8 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.writing.locks import locked
 
 T = TypeVar("T")
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The errors of a full disk."""
 NAME_BYTES = 255
 """The longest name that file systems take."""
 _HELD: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
@@ -111,7 +113,8 @@ def writing(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"cannot write {path}: {reason}; free space there or name another path") from error
+        free = "free space there or " if error.errno in FULL else ""
+        raise UserError(f"cannot write {path}: {reason}; {free}name another path") from error
 
 
 @contextmanager

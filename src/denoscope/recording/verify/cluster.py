@@ -13,7 +13,7 @@ from distributed import Client
 
 from denoscope import noise
 from denoscope.cluster import sight, worker
-from denoscope.cluster.crew import crew, versions
+from denoscope.cluster.crew import SCHEDULER, crew, versions
 from denoscope.cluster.worker import Beat
 from denoscope.foundation import memory
 from denoscope.foundation.byte_units import format_bytes
@@ -96,6 +96,8 @@ def cluster(denoiser: Denoiser, client: Client, loop: Loop, out: Path | None = N
         wrong.setdefault(address, []).append(problem)  # it may have joined since its versions were asked for
     compared = all(own == seen for seen in found.values())
     facts = {}
+    if not wrong[SCHEDULER]:
+        facts[SCHEDULER] = "the same versions"
     if compared:
         with crew(client, recipe) as workers:
             computed = workers.descriptions()

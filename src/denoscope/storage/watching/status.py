@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from denoscope.foundation.errors import LISTED, UserError, escaped
 from denoscope.foundation.reading.json_files import MalformedError
@@ -115,7 +118,7 @@ def _status(store: WatchableStore) -> Status:
         samples=planned.samples,
         done=sum(size for _, size in marked),
         is_written=is_written,
-        rate=_rate(marked),
+        rate=_rate(marked, _created(root.attributes)),
         how_to_finish=how_to_finish(root.attributes),
         notes=notes if is_written else WorkNotes(failed_samples=notes.failed_samples, failed=notes.failed),
     )
@@ -132,9 +135,22 @@ def _not_there(store: WatchableStore) -> UserError:
     return JustBegunError(store)
 
 
-def _rate(marked: Sequence[tuple[float, int]]) -> float | None:
-    """Samples a second between the first and the last of the recent marks, given each mark's time and samples."""
+def _created(attributes: Mapping[str, Any]) -> float:
+    """When a recording was begun; −∞ if that cannot be read."""
+    try:
+        return datetime.datetime.fromisoformat(attributes["created"]).timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return -math.inf
+
+
+def _rate(marked: Sequence[tuple[float, int]], created: float) -> float | None:
+    """Samples a second until the last mark, given each mark's time and samples.
+
+    Since the recording was begun or, if that is long ago, since the first of the recent marks.
+    """
     last = max((time for time, _ in marked), default=0.0)
+    if last - RECENT_SECONDS <= created < last:
+        return sum(size for _, size in marked) / (last - created)
     earlier = [time for time, _ in marked if time < last]
     if not earlier:
         return None
