@@ -89,7 +89,7 @@ def test_the_rate_of_a_new_run_counts_from_its_beginning(half):
     path.write_text(re.sub(r'("created": )"[^"]*"', rf'\1"{begun}"', path.read_text()))
     marked_at(half, 10_050, 10_050, 10_051)
     assert status(half).rate == 6 / 51
-    marked_at(half, 10_050, 10_601, 10_611)
+    marked_at(half, 10_005, 10_601, 10_611)
     assert status(half).rate == 2 / 10
     path.write_text(path.read_text().replace(begun, "yesterday"))
     assert status(half).rate == 2 / 10
