@@ -1,9 +1,13 @@
 """How workers are reached and started: running schedulers, and the options of batch systems."""
 
 import gc
+import os
+import signal
 import subprocess
 import sys
+import time
 
+import dask
 import psutil
 import pytest
 
@@ -25,6 +29,17 @@ def test_a_scheduler_that_nobody_runs_is_refused_soon(monkeypatch):
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     refuse("local", r"needs distributed, which is not installed; .*denoscope\[cluster\]")
+
+
+def test_a_worker_that_is_missing_when_dask_looks_is_replaced_all_the_same():
+    """Dask looks 15 seconds after a death, here at once, as if the next worker had just died by then."""
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "0s"}), connected("local:1") as client:
+        (former,) = client.nthreads()
+        os.kill(client.run(os.getpid)[former], signal.SIGKILL)
+        limit = time.monotonic() + 120
+        while set(client.nthreads()) <= {former}:
+            assert time.monotonic() < limit, "no worker has taken its place"
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,9 @@ CONNECT_SECONDS = 10
 WORKER_SECONDS = 30
 """How long a worker of a running scheduler is waited for; the first job in a queue is waited for without limit."""
 LOOPBACK = "127.0.0.1"
+REPLACED = {"distributed.deploy.lost-worker-timeout": "1000 days"}
+"""Dask looks once, so long after a worker died, whether another one has its place, and otherwise gives the place up for good:
+also if the next one has just died, too. A process of this machine is replaced at once, so there is nothing to give up."""
 LOGGERS = ("distributed", "tornado", "asyncio", "dask_jobqueue")
 """The loggers of Dask, whose lines about workers that come and go are repeated by messages of denoscope."""
 
@@ -50,9 +53,8 @@ def connected(text: str, *, threads: int = 1, preload: Sequence[str] = ()) -> It
             return
         starting = _local(source, threads, preload) if isinstance(source, Local) else _jobs(source)
         with starting as cluster, _client_of(cluster) as client:
-            if (
-                importlib.util.find_spec("bokeh") is not None
-            ):  # without it, Dask's page says that it is missing
+            # Without bokeh, Dask's page only says that it is missing.
+            if importlib.util.find_spec("bokeh") is not None:
                 LOGGER.info("workers and their progress: %s", client.dashboard_link)
             yield client
 
@@ -84,7 +86,7 @@ def _local(source: Local, threads: int, preload: Sequence[str]) -> Iterator[Any]
     multiprocessing.get_context("forkserver").set_forkserver_preload(["distributed", *preload])
     forkserver.ensure_running()
     with (
-        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver", **REPLACED}),
         LocalCluster(
             n_workers=count,
             threads_per_worker=1,
