@@ -205,7 +205,7 @@ def test_workers_that_find_another_model_are_named_before_any_work(saved, make_u
     folder = saved(make_unet(channels=1, seed=1), "changed")
     denoiser = ds.load(folder, device="cpu")
     make_unet(channels=1, seed=2).save_pretrained(folder)
-    with pytest.raises(ds.UserError, match=r"would record something else .*weights_sha256"):
+    with pytest.raises(ds.UserError, match=r"would compute something else .*weights_sha256"):
         ds.record(denoiser, x, tmp_path / "run.zarr", cluster=workers, **RUN)
     assert not (tmp_path / "run.zarr").exists()
 

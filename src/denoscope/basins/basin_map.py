@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 from denoscope.basins import point_cache
 from denoscope.basins.blank_map import attributes, blank_map
 from denoscope.basins.classifiers import ClassifierSource
-from denoscope.basins.labelling import parse_labelling
+from denoscope.basins.labelling import parse_labelling, shared_labelling
 from denoscope.basins.map_cells import MapCells
 from denoscope.basins.methods import ARGUMENTS, adaptive_options, is_adaptive, parse_audit
 from denoscope.basins.point_cache import parse_cache
@@ -31,6 +31,7 @@ from denoscope.noise.noise_set import NoiseSet
 
 if TYPE_CHECKING:
     import xarray
+    from distributed import Client
 
 
 @accepts_num_steps
@@ -52,6 +53,8 @@ def map(  # noqa: A001
     cache: str | os.PathLike[str] | None = None,
     callback: Callable[[xarray.Dataset], None] | None = None,
     checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+    cluster: Client | None = None,
+    allow_different_devices: bool = SystemConfig.allow_different_devices,
 ) -> xarray.Dataset:
     """The class `label` (y, x) that each noise of a plane becomes, with the confidence of the classifier.
 
@@ -101,9 +104,13 @@ def map(  # noqa: A001
         callback: called with the map so far each time that the cells of a level are computed, or for an exact map after
             each batch. Cells that are not computed have the values of the nearest computed one.
         checkpoint: a file (.npz) to which finished work is saved and from which it resumes; see `Checkpoint`.
+        cluster: a dask.distributed.Client, whose workers denoise and classify the cells; see docs/scaling.md.
+        allow_different_devices: let workers take part whose bits differ; the map says so.
 
-    Raises: UserError if the noises are not a plane, the classifier does not take the images, the checkpoint exists, or the
-        cache is the same file.
+    Raises:
+        UserError: if the noises are not a plane, the classifier does not take the images, the checkpoint exists, the
+            cache is the same file, or workers cannot take part.
+        UnfinishedError: if workers failed at some cells; what was finished before stays in the checkpoint.
     """
     parse_choice(method, "method", get_args(Method))
     checkpoint = parse_checkpoint(checkpoint)
@@ -125,15 +132,17 @@ def map(  # noqa: A001
     if callback is not None:
         check_callable(callback, "callback", "the map so far to nothing")
     batch_size = parse_integer(batch_size, "batch_size", minimum=1)
-    origin, nothing = labelling.origin(grid.made_with), labelling.nothing
     options = adaptive_options(grid.shape, audited) if adaptive else {}
-    with (
-        checkpoint.open(
-            blank_map(grid, nothing, attributes(origin | options), adaptive=adaptive), arguments=ARGUMENTS
-        ) as work,
-        point_cache.opened(cache, grid.plane, origin, nothing) as points,
-        labelling.ready() as ready,
-    ):
-        cells = MapCells(ready, plane, grid, work.data, batch_size, points, callback)
-        work.run(cells.fill(audited), None if adaptive else len(plane))
+    checkpoint.check_free()
+    shared = shared_labelling(labelling, cluster, batch_size, allow_different_devices=allow_different_devices)
+    with shared as labelling:
+        origin, nothing = labelling.origin(grid.made_with), labelling.nothing
+        blank = blank_map(grid, nothing, attributes(origin | options), adaptive=adaptive)
+        with (
+            checkpoint.open(blank, arguments=ARGUMENTS) as work,
+            point_cache.opened(cache, grid.plane, origin, nothing) as points,
+            labelling.ready() as ready,
+        ):
+            cells = MapCells(ready, plane, grid, work.data, batch_size, points, callback)
+            work.run(cells.fill(audited), None if adaptive else len(plane))
     return work.data

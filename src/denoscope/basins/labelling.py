@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from denoscope.basins.classifiers import ClassifierSource, ImageClassifier, parse_classifier
+from denoscope.cluster.connection import check_client, check_uncompiled
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.random_streams import STREAMS_VERSION
 from denoscope.foundation.spelling import spelled
@@ -24,6 +25,9 @@ from denoscope.noise.plane_grid import PlaneGrid
 from denoscope.recording import provenance
 from denoscope.sampling.loop import run_loop
 from denoscope.sampling.settings import Loop
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Answers = dict[str, np.ndarray]
 """What is known of each of n noises or points, by name: label, confidence, … [n]."""
@@ -64,6 +68,10 @@ class Labelling:
         """The answers of the classifier for images [n, C, H, W]."""
         return self.classifier(images)
 
+    def rows_together(self, batch_size: int) -> int:
+        """The number of noises to denoise together: `batch_size`, rounded up to whole calls of the network."""
+        return self.loop.rows_of_whole_calls(batch_size)
+
     @property
     def nothing(self) -> Answers:
         """The answers for no noises at all: their names and dtypes."""
@@ -79,6 +87,22 @@ class Labelling:
             "condition": self.condition.of([0]).digest() if self.condition.inputs else None,
             "fingerprint": provenance.fingerprint(self.denoiser, self.loop, self.condition, fast=self.fast),
         }
+
+
+def shared_labelling(
+    labelling: Labelling, client: Client | None, batch_size: int, *, allow_different_devices: bool
+) -> AbstractContextManager[Labelling]:
+    """The labelling or, with a client, one that denoises by its workers while the block runs.
+
+    Raises: UserError if that is no client of Dask, or if a worker cannot take part.
+    """
+    check_client(client, allow_different_devices=allow_different_devices)
+    if client is None:
+        return nullcontext(labelling)
+    check_uncompiled(labelling.fast)
+    from denoscope.basins.shared_labelling import shared_by
+
+    return shared_by(client, labelling, batch_size, allow_different_devices=allow_different_devices)
 
 
 def parse_labelling(

@@ -37,7 +37,7 @@ class MapCells:
     grid: PlaneGrid
     data: xarray.Dataset
     batch_size: int
-    """The number of cells that are denoised together, rounded up to whole calls of the network."""
+    """The number of cells that are denoised together; see `Labelling.rows_together`."""
     cache: PointCache | None = None
     callback: Callable[[xarray.Dataset], None] | None = None
     """Called with the map so far, as `basins.map` says."""
@@ -111,7 +111,7 @@ class MapCells:
     @property
     def together(self) -> int:
         """The number of cells that are denoised together."""
-        return self.labelling.loop.rows_of_whole_calls(self.batch_size)
+        return self.labelling.rows_together(self.batch_size)
 
     def _count_rows(self, rows: int) -> None:
         # A file of an earlier version does not say how many rows it took so far.

@@ -25,7 +25,7 @@ PLANE_ARGUMENTS = {
 }
 """The flags of the arguments of `noise.plane`."""
 CLASSIFIED_PLANE = {
-    "system": "device threads seed",
+    "system": f"device threads seed {CLUSTER}",
     "model": MODEL,
     "inference": f"num_steps {CONDITION} batch_size lanes {EARLIER_WORK}",
     "classifier": "classifier classifier_weights reject",

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from denoscope.noise.plane_noise import PlaneNoise
 
 
-IMPORTED = ("denoscope.recording.cluster_run", "diffusers.models.unets.unet_2d", "xarray", "zarr")
+IMPORTED = (
+    "denoscope.recording.cluster_run",
+    "denoscope.basins.shared_labelling",
+    "diffusers.models.unets.unet_2d",
+    "xarray",
+    "zarr",
+)
 """What most workers need."""
 
 

@@ -59,12 +59,28 @@ def connected(text: str, *, threads: int = 1, preload: Sequence[str] = ()) -> It
             yield client
 
 
-def check_client(value: object) -> None:
-    """Refuse a value that is not a client of Dask, without importing Dask."""
+def check_client(client: object, *, allow_different_devices: bool) -> None:
+    """Refuse a `client` that is neither None nor a client of Dask, which is not imported for that.
+
+    Raises: UserError for that, and if different devices are allowed without a client.
+    """
     dask = sys.modules.get("distributed")
-    if dask is None or not isinstance(value, dask.Client):
+    if client is not None and (dask is None or not isinstance(client, dask.Client)):
         raise UserError(
-            f"{spelled('cluster')} is {describe(value)}; allowed: a dask.distributed.Client, such as Client(n_workers=2)"
+            f"{spelled('cluster')} is {describe(client)}; allowed: a dask.distributed.Client, such as Client(n_workers=2)"
+        )
+    if client is None and allow_different_devices:
+        raise UserError(
+            f"{spelled('allow_different_devices', True)} is given without {spelled('cluster')}; leave it out"
+        )
+
+
+def check_uncompiled(fast: bool) -> None:
+    """Refuse to compile the network where workers compute."""
+    if fast:
+        raise UserError(
+            f"{spelled('fast', True)} compiles the network, which workers do not; leave out one of it and "
+            f"{spelled('cluster')}"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -135,6 +135,30 @@ def versions(client: Client) -> dict[str, dict[str, str]]:
     if not found:
         raise UserError(f"{spelled('cluster')}: there are no workers; start some with dask worker")
     return {**dict(sorted(found.items())), SCHEDULER: scheduler}
+
+
+def agreed(
+    crew: Crew, own: Mapping[str, Any], machine: Collection[str], *, allow_different_devices: bool
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The different descriptions of workers, and in what they differ, after all are compared with that of this process.
+
+    Args:
+        own: the description of this process.
+        machine: the entries in which this process, which computes nothing, may differ.
+
+    Raises: UserError as `Crew.descriptions` and `accepted` do, and if a worker would compute something else.
+    """
+    found = crew.descriptions()
+    for address, description in found.items():
+        expected, given = (
+            {name: each[name] for name in each if name not in machine} for each in (own, description)
+        )
+        if differing := differences(expected, given):
+            raise UserError(
+                f"worker {address} would compute something else than this process ({'; '.join(differing)}); it must "
+                "find the same model, noises and libraries"
+            )
+    return accepted(found, allow_different_devices=allow_different_devices)
 
 
 def accepted(

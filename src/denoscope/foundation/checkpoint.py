@@ -110,9 +110,9 @@ class Checkpoint:
         Raises: UserError if the file exists, holds other work (naming the differences), is being written by another
             process, or cannot be written.
         """
-        self._check_free()
+        self.check_free()
         with nullcontext() if self.path is None else claims.claimed(self.path):  # before anything is computed
-            self._check_free()  # another process may have finished meanwhile
+            self.check_free()  # another process may have finished meanwhile
             data, place = self._begin(fresh, arguments)
             work = Work(data, place, self.progress)
             try:
@@ -143,7 +143,7 @@ class Checkpoint:
             raise UserError("this Checkpoint has no path, so there is nothing to read; give Checkpoint(path)")
         return read(self.path)
 
-    def _check_free(self) -> None:
+    def check_free(self) -> None:
         """Refuse a file that exists, unless it may be continued or replaced."""
         if self.path is not None and not self.resume and not self.overwrite and self.path.exists():
             resume, overwrite = spelled("resume", True), spelled("overwrite", True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from distributed import Client
 
-from denoscope.cluster.crew import Crew, accepted, check_workers, crew
+from denoscope.cluster.crew import Crew, agreed, check_workers, crew
 from denoscope.cluster.hand_out import HandOut
 from denoscope.cluster.sight import check_store
 from denoscope.cluster.unit import Done, Unit
@@ -19,7 +19,6 @@ from denoscope.config import InferenceConfig
 from denoscope.foundation import interrupt, memory
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UnfinishedError, UserError
-from denoscope.foundation.json_values import differences
 from denoscope.foundation.spelling import counted, spelled
 from denoscope.foundation.threads import threads_set_to
 from denoscope.interventions.spec import Intervention
@@ -36,7 +35,7 @@ from denoscope.recording.loop_run import LoopRun, NonfiniteError
 from denoscope.recording.opening import open
 from denoscope.recording.planning import selection_of
 from denoscope.recording.progress import NoProgress, RecordingProgress
-from denoscope.recording.provenance import fingerprint_of
+from denoscope.recording.provenance import OF_THE_MACHINE, fingerprint_of
 from denoscope.recording.recording import Recording
 from denoscope.storage.formats import FORMATS, store_of
 from denoscope.storage.group_writer import GroupWriter
@@ -45,8 +44,6 @@ from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.watching.work_notes import NotesFile
 
 FIRST_NOISE = "first_noise_sha256"
-OF_THE_MACHINE = ("device", "probe_sha256")
-"""Entries of a fingerprint in which this process, which computes nothing, may differ from the workers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,15 +95,9 @@ class ClusterRun:
 
     def _compared(self, workers: Crew) -> tuple[list[dict[str, Any]], Job]:
         """The descriptions of the workers after they were compared, and the job with the fingerprint of one of them."""
-        found = workers.descriptions()
         own = _description(self.job.inputs, self.job.plan.attrs["fingerprint"])
-        for address, description in found.items():
-            if differing := differences(_but_machine(own), _but_machine(description)):
-                raise UserError(
-                    f"worker {address} would record something else than this process ({'; '.join(differing)}); it must "
-                    "find the same model, noises and libraries"
-                )
-        distinct, differing = accepted(found, allow_different_devices=self.allow_different_devices)
+        allowed = self.allow_different_devices
+        distinct, differing = agreed(workers, own, OF_THE_MACHINE, allow_different_devices=allowed)
         fingerprint = {name: value for name, value in distinct[0].items() if name != FIRST_NOISE}
         attrs = {**self.job.plan.attrs, "fingerprint": fingerprint}
         if differing:
@@ -173,10 +164,6 @@ class ClusterRun:
 def _description(inputs: RunInputs, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same on all workers: the fingerprint, and the noises, of which one stands for all."""
     return {**fingerprint, FIRST_NOISE: values_sha256({"noise": inputs.x.tensor(0)})}
-
-
-def _but_machine(description: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in description.items() if name not in OF_THE_MACHINE}
 
 
 @dataclass(frozen=True, eq=False)

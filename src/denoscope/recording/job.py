@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from denoscope.cluster.connection import check_uncompiled
 from denoscope.config import InferenceConfig
 from denoscope.foundation import memory
 from denoscope.foundation.byte_units import format_bytes
@@ -123,11 +124,7 @@ class Job:
                 f"{spelled('out')} is {self.out}; allowed with {spelled('cluster')}: a store or a folder on a disk that all "
                 "workers see"
             )
-        if self.options.fast:
-            raise UserError(
-                f"{spelled('fast', True)} compiles the network, which workers do not; leave out one of it and "
-                f"{spelled('cluster')}"
-            )
+        check_uncompiled(self.options.fast)
         call_of(self.inputs.denoiser)  # raises if there is none
         # An earlier recording is compared with the workers, which may have other devices than this process.
         if self.existing == "refuse":

@@ -170,12 +170,7 @@ def record(
             f"{spelled('guidance_scale')}"
         )
     place = parse_output(out, options)
-    if cluster is not None:
-        check_client(cluster)
-    elif allow_different_devices:
-        raise UserError(
-            f"{spelled('allow_different_devices', True)} is given without {spelled('cluster')}; leave it out"
-        )
+    check_client(cluster, allow_different_devices=allow_different_devices)
     job = Job.prepared(denoiser, x, place, options, noise_seed, given, interventions)
     if cluster is None:
         return job.run(progress)

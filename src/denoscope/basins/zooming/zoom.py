@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import torch
 
 from denoscope.basins.classifiers import ClassifierSource
-from denoscope.basins.labelling import Labelling, parse_labelling
+from denoscope.basins.labelling import Labelling, parse_labelling, shared_labelling
 from denoscope.basins.methods import ARGUMENTS, is_adaptive, parse_audit
 from denoscope.basins.zooming.boundary_point import Point, find
 from denoscope.basins.zooming.zoom_data import finished, unfinished
@@ -43,6 +43,7 @@ from denoscope.noise.plane_noise import PlaneNoise
 
 if TYPE_CHECKING:
     import xarray
+    from distributed import Client
 
 CELL_BYTES = 60
 """The memory of one cell of one level: its label, what the classifier says, marks, and copies of them."""
@@ -68,6 +69,8 @@ def zoom(
     noise_seed: int = SystemConfig.seed,
     condition: Condition = NOTHING,
     checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+    cluster: Client | None = None,
+    allow_different_devices: bool = SystemConfig.allow_different_devices,
 ) -> xarray.Dataset:
     """Maps of a boundary at smaller and smaller lengths, down to the precision of the noises, with its dimension by decade.
 
@@ -111,10 +114,12 @@ def zoom(
         audit: the number of filled cells of each level that are computed to see how many are wrong, by default 64.
         checks: the number of cells beside the boundary of each level for which it is measured whether rounding decides.
         checkpoint: a file (.npz) to which finished levels are saved and from which it resumes; see `Checkpoint`.
-        steps, classifier, reject, batch_size, lanes, noise_seed, condition: as for `map`.
+        steps, classifier, reject, batch_size, lanes, noise_seed, condition, cluster, allow_different_devices: as for `map`.
 
-    Raises: UserError if the noises are not a plane of at least 25×25 cells, the target has one label around it, or the levels
-        exceed the precision of x_T.
+    Raises:
+        UserError: if the noises are not a plane of at least 25×25 cells, the target has one label around it, the levels
+            exceed the precision of x_T, or workers cannot take part.
+        UnfinishedError: if workers failed at some cells; finished levels stay in the checkpoint.
     """
     parse_choice(method, "method", get_args(Method))
     checkpoint, factor = parse_checkpoint(checkpoint), parse_real(factor, "factor", above=1, maximum=LARGEST)
@@ -140,7 +145,10 @@ def zoom(
         "rounding_checks": parse_integer(checks, "checks", minimum=1),
     }
     batch_size = parse_integer(batch_size, "batch_size", minimum=1)
+    checkpoint.check_free()
+    shared = shared_labelling(labelling, cluster, batch_size, allow_different_devices=allow_different_devices)
     with (
+        shared as labelling,
         checkpoint.open(unfinished(labelling, grid, options), arguments=ARGUMENTS) as work,
         labelling.ready() as ready,
     ):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
-from denoscope.cli.from_settings import condition_of, load, plane_of
+from denoscope.cli.from_settings import condition_of, load, plane_of, workers_of
 from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, note_geometry, warn
 from denoscope.cli.verb import Verb
 from denoscope.cli.verbs.basins.network_rows import log_rows
@@ -69,23 +69,26 @@ def run(settings: Settings, flags: MapFlags) -> None:
         from denoscope import basins, figures
 
         denoiser, stages = load(settings), figures.RefinementFrames()
-        result = basins.map(
-            denoiser,
-            plane_of(settings, denoiser.shape),
-            steps=inference.num_steps,
-            classifier=classifier.classifier_weights or classifier.classifier,
-            reject=classifier.reject,
-            method=flags.method,
-            audit=flags.audit,
-            batch_size=inference.batch_size,
-            lanes=inference.lanes,
-            noise_seed=settings.system.seed,
-            condition=condition_of(settings, denoiser),
-            fast=flags.fast,
-            cache=flags.cache,
-            callback=stages if flags.animation else None,
-            checkpoint=checkpoint,
-        )
+        with workers_of(settings) as client:
+            result = basins.map(
+                denoiser,
+                plane_of(settings, denoiser.shape),
+                steps=inference.num_steps,
+                classifier=classifier.classifier_weights or classifier.classifier,
+                reject=classifier.reject,
+                method=flags.method,
+                audit=flags.audit,
+                batch_size=inference.batch_size,
+                lanes=inference.lanes,
+                noise_seed=settings.system.seed,
+                condition=condition_of(settings, denoiser),
+                fast=flags.fast,
+                cache=flags.cache,
+                callback=stages if flags.animation else None,
+                checkpoint=checkpoint,
+                cluster=client,
+                allow_different_devices=settings.system.allow_different_devices,
+            )
     flags.draw(figures.draw_basins, result, colors=settings.system.class_colors)
     if flags.animation:
         figures.save_refinement(stages, flags.animation, colors=settings.system.class_colors)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS, ZOOMED_PLANE
-from denoscope.cli.from_settings import condition_of, load, plane_of
+from denoscope.cli.from_settings import condition_of, load, plane_of, workers_of
 from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, note_geometry, warn
 from denoscope.cli.verb import Verb
 from denoscope.cli.verbs.basins.network_rows import log_rows
@@ -74,24 +74,27 @@ def run(settings: Settings, flags: ZoomFlags) -> None:
         from denoscope import basins, figures
 
         denoiser = load(settings)
-        result = basins.zoom(
-            denoiser,
-            plane_of(settings, denoiser.shape),
-            target=flags.target,
-            factor=flags.factor,
-            levels=flags.levels,
-            method=flags.method,
-            audit=flags.audit,
-            checks=flags.checks,
-            steps=inference.num_steps,
-            classifier=classifier.classifier_weights or classifier.classifier,
-            reject=classifier.reject,
-            batch_size=inference.batch_size,
-            lanes=inference.lanes,
-            noise_seed=settings.system.seed,
-            condition=condition_of(settings, denoiser),
-            checkpoint=checkpoint,
-        )
+        with workers_of(settings) as client:
+            result = basins.zoom(
+                denoiser,
+                plane_of(settings, denoiser.shape),
+                target=flags.target,
+                factor=flags.factor,
+                levels=flags.levels,
+                method=flags.method,
+                audit=flags.audit,
+                checks=flags.checks,
+                steps=inference.num_steps,
+                classifier=classifier.classifier_weights or classifier.classifier,
+                reject=classifier.reject,
+                batch_size=inference.batch_size,
+                lanes=inference.lanes,
+                noise_seed=settings.system.seed,
+                condition=condition_of(settings, denoiser),
+                checkpoint=checkpoint,
+                cluster=client,
+                allow_different_devices=settings.system.allow_different_devices,
+            )
     for decade in range(result.sizes["decade"]):
         row = result.isel(decade=decade)
         low, high = row["decade_dimension_interval"].values
