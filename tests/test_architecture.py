@@ -49,6 +49,7 @@ def test_imports_and_declared_dependencies_agree():
         "explorer": requirements(extras["explorer"]),
         "storage": requirements(extras["cluster"]),
         "recording": requirements(extras["cluster"]),
+        "basins": requirements(extras["cluster"]),
         "cluster": requirements(extras["cluster"]),
         "cli": requirements(extras["cluster"]),
     }

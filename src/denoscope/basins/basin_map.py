@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, get_args
 from denoscope.basins import point_cache
 from denoscope.basins.blank_map import attributes, blank_map
 from denoscope.basins.classifiers import ClassifierSource
-from denoscope.basins.labelling import parse_labelling, shared_labelling
+from denoscope.basins.labelling import parse_labelling
 from denoscope.basins.map_cells import MapCells
 from denoscope.basins.methods import ARGUMENTS, adaptive_options, is_adaptive, parse_audit
 from denoscope.basins.point_cache import parse_cache
+from denoscope.basins.shared_labelling import shared_labelling
 from denoscope.config import (
     MAP_AUDIT,
     MAP_LANES,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denoscope.basins.classifiers import ClassifierSource
-from denoscope.basins.labelling import parse_labelling, shared_labelling
+from denoscope.basins.labelling import parse_labelling
+from denoscope.basins.shared_labelling import shared_labelling
 from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.dynamics.boundaries.point_labels import PointLabels
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked

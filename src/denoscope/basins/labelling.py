@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from denoscope.basins.classifiers import ClassifierSource, ImageClassifier, parse_classifier
-from denoscope.cluster.connection import check_client, check_uncompiled
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.random_streams import STREAMS_VERSION
 from denoscope.foundation.spelling import spelled
@@ -25,9 +24,6 @@ from denoscope.noise.plane_grid import PlaneGrid
 from denoscope.recording import provenance
 from denoscope.sampling.loop import run_loop
 from denoscope.sampling.settings import Loop
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 Answers = dict[str, np.ndarray]
 """What is known of each of n noises or points, by name: label, confidence, … [n]."""
@@ -87,22 +83,6 @@ class Labelling:
             "condition": self.condition.of([0]).digest() if self.condition.inputs else None,
             "fingerprint": provenance.fingerprint(self.denoiser, self.loop, self.condition, fast=self.fast),
         }
-
-
-def shared_labelling(
-    labelling: Labelling, client: Client | None, batch_size: int, *, allow_different_devices: bool
-) -> AbstractContextManager[Labelling]:
-    """The labelling or, with a client, one that denoises by its workers while the block runs.
-
-    Raises: UserError if that is no client of Dask, or if a worker cannot take part.
-    """
-    check_client(client, allow_different_devices=allow_different_devices)
-    if client is None:
-        return nullcontext(labelling)
-    check_uncompiled(labelling.fast)
-    from denoscope.basins.shared_labelling import shared_by
-
-    return shared_by(client, labelling, batch_size, allow_different_devices=allow_different_devices)
 
 
 def parse_labelling(

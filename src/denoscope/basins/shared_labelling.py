@@ -1,153 +1,28 @@
-"""A labelling whose noises are denoised and classified by the workers of a cluster."""
+"""A labelling by this process, or by the workers of a cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, fields, replace
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from distributed import Client
+from denoscope.basins.labelling import Labelling
+from denoscope.cluster.connection import check_client, check_uncompiled
 
-from denoscope.basins.classifiers import ImageClassifier
-from denoscope.basins.labelling import Answers, Labelling
-from denoscope.cluster.crew import agreed, check_workers, crew
-from denoscope.cluster.shared_work import SharedWork
-from denoscope.cluster.worker import Beat
-from denoscope.foundation.threads import threads_set_to
-from denoscope.models.conditioning import Condition
-from denoscope.models.loading import call_of, load_again
-from denoscope.models.schedulers import Scheduler
-from denoscope.models.sources import LoadCall
-from denoscope.recording.provenance import OF_THE_MACHINE
-from denoscope.sampling.settings import Loop
-
-UNITS = 8
-"""Units for each worker in one request. All are waited for, so that few would leave workers idle at the end."""
-IMAGES = "images"
+if TYPE_CHECKING:
+    from distributed import Client
 
 
-@dataclass(frozen=True, eq=False)
-class SharedLabelling(Labelling):
-    """A labelling by workers, in units of `rows` noises; they compute with as many threads as this process would."""
+def shared_labelling(
+    labelling: Labelling, client: Client | None, batch_size: int, *, allow_different_devices: bool
+) -> AbstractContextManager[Labelling]:
+    """The labelling or, with a client, one that denoises by its workers while the block runs.
 
-    _: KW_ONLY
-    work: SharedWork
-    workers: int
-    rows: int
-    fingerprint: Mapping[str, Any]
-    """That of the workers."""
-
-    @contextmanager
-    def ready(self) -> Iterator[Labelling]:
-        """The same labelling: the workers prepare their networks themselves."""
-        yield self
-
-    def __call__(self, x_T: torch.Tensor) -> Answers:
-        found = self._asked(x_T, images=False)
-        return {
-            name: np.concatenate([empty, *(np.asarray(part[name], empty.dtype) for part in found)])
-            for name, empty in self.nothing.items()
-        }
-
-    def images(self, x_T: torch.Tensor) -> torch.Tensor:
-        """The images x_0 [n, C, H, W] of noises, on the CPU."""
-        found = [
-            torch.tensor(part[IMAGES], dtype=self.denoiser.dtype) for part in self._asked(x_T, images=True)
-        ]
-        return torch.cat([x_T.new_empty(0, *self.denoiser.shape, dtype=self.denoiser.dtype), *found])
-
-    def rows_together(self, batch_size: int) -> int:
-        return super().rows_together(batch_size) * self.workers * UNITS
-
-    def origin(self, plane: Mapping[str, Any]) -> dict[str, Any]:
-        return super().origin(plane) | {"fingerprint": dict(self.fingerprint)}
-
-    def _asked(self, x_T: torch.Tensor, *, images: bool) -> list[dict[str, Any]]:
-        """The answers of the workers for parts of noises [n, C, H, W], in order."""
-        threads, parts = torch.get_num_threads(), x_T.split(self.rows) if len(x_T) else ()
-        return self.work.results([(part.contiguous().clone(), self.loop, threads, images) for part in parts])
-
-
-@contextmanager
-def shared_by(
-    client: Client, labelling: Labelling, batch_size: int, *, allow_different_devices: bool
-) -> Iterator[Labelling]:
-    """A labelling that the workers of a client share while the block runs.
-
-    Args:
-        batch_size: of a unit, rounded up to whole calls of the network.
-
-    Raises: UserError if the model has no name to load it by, or a worker would compute something else.
+    Raises: UserError if that is no client of Dask, or if a worker cannot take part.
     """
-    check_workers(client)
-    recipe = LabellingRecipe.of(labelling)
-    with crew(client, recipe) as workers:
-        own = _description(labelling)
-        distinct, differing = agreed(
-            workers, own, OF_THE_MACHINE, allow_different_devices=allow_different_devices
-        )
-        machine = {name: distinct[0][name] for name in OF_THE_MACHINE}
-        fingerprint = labelling.origin({})["fingerprint"] | machine
-        yield SharedLabelling(
-            **{item.name: getattr(labelling, item.name) for item in fields(Labelling)},
-            work=SharedWork(workers, "noises", distinct),
-            workers=len(client.nthreads()),
-            rows=labelling.rows_together(batch_size),
-            fingerprint=fingerprint | ({"different_devices": differing} if differing else {}),
-        )
+    check_client(client, allow_different_devices=allow_different_devices)
+    if client is None:
+        return nullcontext(labelling)
+    check_uncompiled(labelling.fast)
+    from denoscope.basins.cluster_labelling import shared_by
 
-
-def _description(labelling: Labelling) -> dict[str, Any]:
-    """Everything that determines the labels of noises, in one dictionary."""
-    origin = labelling.origin({})
-    return origin.pop("fingerprint") | origin
-
-
-@dataclass(frozen=True, eq=False)
-class LabellingRecipe:
-    """What a worker prepares a labelling from: how the model is loaded, and the classifier with its weights."""
-
-    model: LoadCall
-    scheduler: Scheduler
-    classifier: ImageClassifier
-    loop: Loop
-    condition: Condition
-    threads: int
-
-    @classmethod
-    def of(cls, labelling: Labelling) -> LabellingRecipe:
-        """The recipe of a labelling in this process, with its number of threads."""
-        model = call_of(labelling.denoiser)
-        shared = {name: getattr(labelling, name) for name in ("classifier", "loop", "condition")}
-        return cls(model, labelling.denoiser.scheduler, **shared, threads=torch.get_num_threads())
-
-    def prepare(self) -> PreparedLabelling:
-        """The loaded model with its classifier.
-
-        Raises: UserError if this worker cannot load it.
-        """
-        with threads_set_to(self.threads):
-            denoiser = load_again(self.model, self.scheduler)
-            labelling = Labelling(denoiser, self.classifier, self.loop, self.condition)
-            return PreparedLabelling(labelling, _description(labelling))
-
-
-class PreparedLabelling:
-    """A labelling that this worker can take part in; its network is ready for many calls."""
-
-    def __init__(self, labelling: Labelling, description: Mapping[str, Any]):
-        self.description = description
-        self._context = labelling.ready()
-        self._labelling = self._context.__enter__()
-
-    def do(self, content: tuple[torch.Tensor, Loop, int, bool], beat: Beat) -> dict[str, Any]:  # noqa: ARG002
-        """Denoise noises in a loop, with a number of threads; return their images or their answers, as lists."""
-        x_T, loop, threads, images = content
-        labelling = replace(self._labelling, loop=loop)
-        with threads_set_to(threads):
-            if images:
-                return {IMAGES: labelling.images(x_T).tolist()}
-            return {name: values.tolist() for name, values in labelling(x_T).items()}
+    return shared_by(client, labelling, batch_size, allow_different_devices=allow_different_devices)

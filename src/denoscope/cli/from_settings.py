@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 IMPORTED = (
     "denoscope.recording.cluster_run",
-    "denoscope.basins.shared_labelling",
+    "denoscope.basins.cluster_labelling",
     "diffusers.models.unets.unet_2d",
     "xarray",
     "zarr",

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import torch
 
 from denoscope.basins.classifiers import ClassifierSource
-from denoscope.basins.labelling import Labelling, parse_labelling, shared_labelling
+from denoscope.basins.labelling import Labelling, parse_labelling
 from denoscope.basins.methods import ARGUMENTS, is_adaptive, parse_audit
+from denoscope.basins.shared_labelling import shared_labelling
 from denoscope.basins.zooming.boundary_point import Point, find
 from denoscope.basins.zooming.zoom_data import finished, unfinished
 from denoscope.basins.zooming.zoom_levels import ZoomLevels
