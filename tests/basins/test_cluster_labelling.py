@@ -1,12 +1,17 @@
-"""Maps, zooms and labels by worker processes: those of one process, whatever happens to the workers."""
+"""Maps and zooms by worker processes: those of one process, whatever happens to the workers."""
 
 import os
+import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
+import torch
 from worker_faults import Kills, name_device_again, rename_device
 
 import denoscope as ds
+from denoscope.cli.command import main
+from denoscope.cluster import connection, hand_out
 from denoscope.foundation.threads import threads_set_to
 
 RUN = {"steps": 2, "lanes": 16, "batch_size": 8}
@@ -19,19 +24,14 @@ def _one_thread():
 
 
 @pytest.fixture(scope="module")
-def denoiser(digits):
-    return digits
+def plane(digits):
+    return ds.noise.plane((33, 29), digits.shape, lengths=(16, 16), geometry="spherical")
 
 
 @pytest.fixture(scope="module")
-def plane(denoiser):
-    return ds.noise.plane((33, 29), denoiser.shape, lengths=(16, 16), geometry="spherical")
-
-
-@pytest.fixture(scope="module")
-def alone(denoiser, plane):
+def alone(digits, plane):
     """The map of one process."""
-    return ds.basins.map(denoiser, plane, method="adaptive", **RUN)
+    return ds.basins.map(digits, plane, method="adaptive", **RUN)
 
 
 class OnlyAt:
@@ -47,64 +47,127 @@ class OnlyAt:
 
 
 @pytest.mark.parametrize("method", ["exact", "adaptive"])
-def test_a_map_by_workers_is_that_of_one_process(denoiser, plane, alone, workers, tmp_path, method):
-    expected = alone if method == "adaptive" else ds.basins.map(denoiser, plane, method=method, **RUN)
-    found = ds.basins.map(
-        denoiser, plane, method=method, cluster=workers, checkpoint=tmp_path / "map.npz", **RUN
-    )
+def test_a_map_by_workers_is_that_of_one_process(digits, plane, alone, workers, method):
+    expected = alone if method == "adaptive" else ds.basins.map(digits, plane, method=method, **RUN)
+    found = ds.basins.map(digits, plane, method=method, cluster=workers, **RUN)
     assert found.identical(expected) and len(np.unique(found["label"])) > 1
-    again = ds.basins.map(
-        denoiser, plane, method=method, checkpoint=ds.Checkpoint(tmp_path / "map.npz", resume=True), **RUN
+
+
+@pytest.mark.parametrize(
+    ("loading", "options"),
+    [
+        ({"scheduler": "ddpm", "clip_sample": False}, {"noise_seed": 5}),
+        ({"dtype": "float64"}, {"reject": True}),
+        ({"dtype": "bfloat16"}, {}),
+        ({"source": "digits-conditional"}, {"condition": (3, 2.5)}),
+    ],
+)
+def test_whatever_decides_labels_reaches_the_workers(workers, loading, options):
+    denoiser = ds.load(**{"source": "digits", "device": "cpu", **loading})
+    if "condition" in options:
+        labels, scale = options["condition"]
+        inputs = ({"class_labels": torch.tensor([number])} for number in (labels, 10))
+        options = {"condition": ds.Condition(*inputs, scale=scale)}
+    plane = ds.noise.plane((6, 5), denoiser.shape, lengths=(30, 30), geometry="spherical")
+    found, expected = (
+        ds.basins.map(denoiser, plane, cluster=cluster, **RUN, **options) for cluster in (workers, None)
     )
-    assert again.identical(expected)
+    assert found.identical(expected)
 
 
-def test_cells_of_killed_workers_are_computed_by_others(denoiser, plane, alone, workers, tmp_path):
+def test_cells_of_killed_workers_are_computed_by_others(digits, plane, alone, workers, tmp_path):
     calls = tmp_path / "calls"
     calls.mkdir()
     workers.register_plugin(Kills(calls, {9, 31}))
     try:
-        found = ds.basins.map(denoiser, plane, method="adaptive", cluster=workers, **RUN)
+        found = ds.basins.map(digits, plane, method="adaptive", cluster=workers, **RUN)
     finally:
         workers.unregister_worker_plugin("kills")
     assert sum(1 for _ in calls.iterdir()) > 31
     assert found.identical(alone)
 
 
-def test_what_fails_is_listed(denoiser, plane, workers, tmp_path):
-    out = tmp_path / "map.npz"
-    classifier = OnlyAt(os.getpid(), ValueError("not here"))
-    with pytest.raises(
-        ds.UnfinishedError, match="workers failed at 16 of 16 units; solve this and begin again"
-    ) as raised:
-        ds.basins.map(denoiser, plane, classifier=classifier, checkpoint=out, cluster=workers, **RUN)
-    assert set(raised.value.parts.values()) == {"ValueError: not here"}
-    assert not out.exists()
+def test_an_interrupted_map_is_continued_by_workers(digits, plane, alone, workers, tmp_path):
+    out, seen = tmp_path / "map.npz", []
+
+    def interrupt(finished, _total):
+        seen.append(finished)
+        if finished > 200:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint = ds.Checkpoint(out, progress=interrupt)
+        ds.basins.map(digits, plane, method="adaptive", checkpoint=checkpoint, **RUN)
+    resumed = ds.Checkpoint(out, resume=True)
+    found = ds.basins.map(digits, plane, method="adaptive", checkpoint=resumed, cluster=workers, **RUN)
+    assert 0 < seen[0] < found["computed"].sum() and found.identical(alone)
+
+
+def test_a_unit_that_fails_ends_the_map(digits, plane, workers, tmp_path):
+    for checkpoint, kept in (
+        (None, "nothing is saved, since no checkpoint was given"),
+        (tmp_path / "map.npz", r"finished work is saved in .*map\.npz: continue with resume=True"),
+    ):
+        classifier = OnlyAt(os.getpid(), ValueError("not here"))
+        with pytest.raises(ds.UnfinishedError, match=rf"^workers failed; {kept}") as raised:
+            ds.basins.map(digits, plane, classifier=classifier, checkpoint=checkpoint, cluster=workers, **RUN)
+        ((unit, error),) = raised.value.parts.items()
+        assert unit.startswith("16 noises, unit ") and error == "ValueError: not here"
+        assert isinstance(raised.value.__cause__, ValueError)
     with pytest.raises(ds.UserError, match="no digits"):
         wrong = OnlyAt(os.getpid(), ds.UserError("no digits"))
-        ds.basins.map(denoiser, plane, classifier=wrong, cluster=workers, **RUN)
+        ds.basins.map(digits, plane, classifier=wrong, cluster=workers, **RUN)
+    assert not any("denoscope" in name for name in workers.run_on_scheduler(plugins_of))
 
 
-def test_a_zoom_and_labels_of_points_by_workers_are_those_of_one_process(denoiser, plane, workers):
+def plugins_of(dask_scheduler):
+    """The names of the plugins that every worker gets."""
+    return sorted(dask_scheduler.worker_plugins)
+
+
+def test_a_unit_reports_its_steps(digits, workers, monkeypatch):
+    reports = []
+    hear = hand_out.HandOut._hear
+
+    def heard(self, report):
+        reports.append(report["event"])
+        yield from hear(self, report)
+
+    monkeypatch.setattr(hand_out.HandOut, "_hear", heard)
+    small = ds.noise.plane((4, 4), digits.shape, lengths=(16, 16), geometry="spherical")
+    ds.basins.map(digits, small, cluster=workers, **RUN)
+    assert "step" in reports
+
+
+def test_maps_of_several_threads_by_one_client_take_turns(digits, plane, alone, workers):
+    found = {}
+
+    def computed(name):
+        with threads_set_to(1):
+            found[name] = ds.basins.map(digits, plane, method="adaptive", cluster=workers, **RUN)
+
+    threads = [threading.Thread(target=computed, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(found[name].identical(alone) for name in "ab")
+
+
+def test_a_zoom_by_workers_is_that_of_one_process(digits, plane, workers):
     options = {"steps": 2, "levels": 2, "checks": 8, "lanes": 16}
-    zoomed = ds.basins.zoom(denoiser, plane, **options)
-    assert ds.basins.zoom(denoiser, plane, cluster=workers, **options).identical(zoomed)
-    points = np.random.default_rng(0).uniform(-8, 8, (100, 2))
-    one = ds.basins.label_of(denoiser, plane, steps=2, lanes=16)
-    other = ds.basins.label_of(denoiser, plane, steps=2, lanes=16, cluster=workers)
-    assert other.answers(points).identical(one.answers(points)) and other.origin == one.origin
-    assert one.rows_together(8) == 16 and other.rows_together(8) == 16 * 2 * 8
-    assert other.answers(points[:0]).identical(one.answers(points[:0]))
+    zoomed = ds.basins.zoom(digits, plane, **options)
+    assert ds.basins.zoom(digits, plane, cluster=workers, **options).identical(zoomed)
 
 
-def test_workers_that_differ_are_refused_or_named_in_the_map(denoiser, plane, alone, workers):
+def test_workers_that_differ_are_refused_or_named_in_the_map(digits, plane, alone, workers):
     first, _ = sorted(workers.nthreads())
     workers.run(rename_device, workers=[first])
     try:
         with pytest.raises(ds.UserError, match=r"differ \(device: .* of another kind.* allow it"):
-            ds.basins.map(denoiser, plane, cluster=workers, **RUN)
+            ds.basins.map(digits, plane, cluster=workers, **RUN)
         found = ds.basins.map(
-            denoiser, plane, method="adaptive", cluster=workers, allow_different_devices=True, **RUN
+            digits, plane, method="adaptive", cluster=workers, allow_different_devices=True, **RUN
         )
     finally:
         workers.run(name_device_again)
@@ -112,7 +175,14 @@ def test_workers_that_differ_are_refused_or_named_in_the_map(denoiser, plane, al
     assert found["label"].identical(alone["label"])
 
 
-def test_what_workers_cannot_do_is_refused(denoiser, plane, tiny, workers, tmp_path):
+def test_a_network_that_was_changed_after_it_was_loaded_is_refused(plane, workers):
+    denoiser = ds.load("digits", device="cpu")
+    denoiser.network.conv_in.register_forward_hook(lambda _module, _inputs, output: output * 1.01)
+    with pytest.raises(ds.UserError, match=r"would compute something else .*probe_sha256.* as it was loaded"):
+        ds.basins.map(denoiser, plane, cluster=workers, **RUN)
+
+
+def test_what_workers_cannot_do_is_refused(digits, plane, tiny, workers, tmp_path):
     for options, message in (
         ({"fast": True}, "fast=True compiles the network, which workers do not"),
         ({"cluster": "local:2"}, "cluster is 'local:2'; allowed: a dask.distributed.Client"),
@@ -122,10 +192,36 @@ def test_what_workers_cannot_do_is_refused(denoiser, plane, tiny, workers, tmp_p
         ),
     ):
         with pytest.raises(ds.UserError, match=message):
-            ds.basins.map(denoiser, plane, **{"cluster": workers, **RUN, **options})
+            ds.basins.map(digits, plane, **{"cluster": workers, **RUN, **options})
     other = ds.noise.plane((3, 3), tiny.shape, lengths=(1, 1))
     with pytest.raises(ds.UserError, match="workers load a model by its name"):
         ds.basins.map(tiny, other, classifier=lambda images: images, cluster=workers, **RUN)
     (tmp_path / "map.npz").write_text("taken")
     with pytest.raises(ds.UserError, match=r"map\.npz exists"):
-        ds.basins.map(denoiser, plane, checkpoint=tmp_path / "map.npz", cluster=workers, **RUN)
+        ds.basins.map(digits, plane, checkpoint=tmp_path / "map.npz", cluster=workers, **RUN)
+
+
+def test_the_commands_take_workers(workers, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(connection, "connected", lambda *_, **__: nullcontext(workers))
+    line = "--model digits --device cpu --num_steps 2 --num_prompts_per_direction 25 25 --len_per_direction 16 16"
+    for verb, extra in (("map", "--reject"), ("zoom", "--levels 1 --checks 4")):
+        for number, cluster in enumerate(("--cluster local:2", "--threads 1")):
+            main(
+                [
+                    "basins",
+                    verb,
+                    *line.split(),
+                    *extra.split(),
+                    *cluster.split(),
+                    "--output",
+                    f"{verb}{number}.npz",
+                ]
+            )
+        one, other = (np.load(f"{verb}{number}.npz") for number in range(2))
+        for name in set(one.files) - {"told"}:
+            np.testing.assert_array_equal(one[name], other[name])
+    with pytest.raises(SystemExit):
+        main(["basins", "map", *line.split(), "--cluster", "local:2", "--fast", "--output", "fast.npz"])
+    assert "--fast compiles the network, which workers do not" in capsys.readouterr().err
+    assert torch.get_num_threads() == 1

@@ -22,7 +22,7 @@ def handed_out(client, folder, *contents, **options):
     units = [Unit(f"unit {number}", (what, number)) for what, number in contents]
     with crew(client, Told(folder)) as crew_of_run:
         descriptions = list(crew_of_run.descriptions().values())
-        outcomes = list(HandOut(crew_of_run, units, descriptions, **options).outcomes())
+        outcomes = list(HandOut(crew_of_run, units, descriptions, kept="", **options).outcomes())
     assert len(outcomes) == len(units)
     return {
         outcome.unit.content[1]: outcome.result if isinstance(outcome, Done) else outcome.error
@@ -111,7 +111,7 @@ def test_a_late_worker_that_cannot_take_part_leaves_and_its_units_are_done_elsew
             if set(addresses(own_worker)) == set(compared):
                 (tmp_path / "go").touch()
 
-        handing = HandOut(crew_of_run, units, compared.values(), watch=go_on_without_the_late_one)
+        handing = HandOut(crew_of_run, units, compared.values(), kept="", watch=go_on_without_the_late_one)
         outcomes = list(handing.outcomes())
     assert {outcome.unit.content[1]: outcome.result for outcome in outcomes} == doubled(range(8))
     assert kind.late in caplog.text
@@ -123,8 +123,12 @@ def test_a_run_ends_where_the_only_worker_is_unfit(own_worker, tmp_path):
         compared = crew_of_run.descriptions()
         (tmp_path / "late").touch()
         own_worker.restart_workers(list(compared))
-        handing = HandOut(crew_of_run, [Unit("unit", ("double", 1))], compared.values(), clock=clock)
-        with pytest.raises(ds.UserError, match=r"no worker is left: worker tcp\S+ came late"):
+        handing = HandOut(
+            crew_of_run, [Unit("unit", ("double", 1))], compared.values(), kept="nothing is kept", clock=clock
+        )
+        with pytest.raises(
+            ds.UserError, match=r"no worker is left: worker tcp\S+ came late .*; nothing is kept"
+        ):
             list(handing.outcomes())
 
 
@@ -140,7 +144,7 @@ def test_no_unit_is_handed_out_after_a_stop(workers, tmp_path):
     stop = []
     with crew(workers, Told(tmp_path)) as crew_of_run:
         descriptions = list(crew_of_run.descriptions().values())
-        handing = HandOut(crew_of_run, units, descriptions, stopping=lambda: bool(stop))
+        handing = HandOut(crew_of_run, units, descriptions, kept="", stopping=lambda: bool(stop))
         done = [outcome for outcome in handing.outcomes() if not stop.append(outcome)]
     assert 1 <= len(done) <= 1 + 2 * 2
 

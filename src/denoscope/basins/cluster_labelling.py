@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from denoscope.basins.labelling import Answers, Labelling
 from denoscope.cluster.crew import agreed, check_workers, crew
 from denoscope.cluster.shared_work import SharedWork
 from denoscope.cluster.worker import Beat
+from denoscope.foundation.spelling import counted
 from denoscope.foundation.threads import threads_set_to
 from denoscope.models.conditioning import Condition
 from denoscope.models.loading import call_of, load_again
@@ -26,7 +27,6 @@ from denoscope.sampling.settings import Loop
 
 UNITS = 8
 """Units for each worker in one request. All are waited for, so that few would leave workers idle at the end."""
-IMAGES = "images"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,6 @@ class ClusterLabelling(Labelling):
 
     _: KW_ONLY
     work: SharedWork
-    workers: int
     rows: int
     fingerprint: Mapping[str, Any]
     """That of the workers."""
@@ -54,36 +53,37 @@ class ClusterLabelling(Labelling):
 
     def images(self, x_T: torch.Tensor) -> torch.Tensor:
         """The images x_0 [n, C, H, W] of noises, on the CPU."""
-        found = [
-            torch.tensor(part[IMAGES], dtype=self.denoiser.dtype) for part in self._asked(x_T, images=True)
-        ]
-        return torch.cat([x_T.new_empty(0, *self.denoiser.shape, dtype=self.denoiser.dtype), *found])
+        content = b"".join(part["images"] for part in self._asked(x_T, images=True))
+        return torch.frombuffer(bytearray(content), dtype=self.denoiser.dtype).reshape(x_T.shape)
 
     def rows_together(self, batch_size: int) -> int:
-        return super().rows_together(batch_size) * self.workers * UNITS
+        workers = max(1, len(self.work.crew.client.nthreads()))
+        return super().rows_together(batch_size) * workers * UNITS
 
     def origin(self, plane: Mapping[str, Any]) -> dict[str, Any]:
         return super().origin(plane) | {"fingerprint": dict(self.fingerprint)}
 
     def _asked(self, x_T: torch.Tensor, *, images: bool) -> list[dict[str, Any]]:
-        """The answers of the workers for parts of noises [n, C, H, W], in order."""
+        """What the workers return for parts of noises [n, C, H, W], in order."""
         threads, parts = torch.get_num_threads(), x_T.split(self.rows) if len(x_T) else ()
-        return self.work.results([(part.contiguous().clone(), self.loop, threads, images) for part in parts])
+        contents = [(part.clone(), self.loop, threads, images) for part in parts]
+        return self.work.results(counted(self.rows, "noise"), contents, self.loop.steps)
 
 
 @contextmanager
 def shared_by(
-    client: Client, labelling: Labelling, batch_size: int, *, allow_different_devices: bool
+    client: Client, labelling: Labelling, batch_size: int, *, allow_different_devices: bool, kept: str
 ) -> Iterator[Labelling]:
     """A labelling that the workers of a client share while the block runs.
 
     Args:
         batch_size: of a unit, rounded up to whole calls of the network.
+        kept: what is kept if workers fail, and how the work goes on.
 
     Raises: UserError if the model has no name to load it by, or a worker would compute something else.
     """
-    check_workers(client)
     recipe = LabellingRecipe.of(labelling)
+    check_workers(client)
     with crew(client, recipe) as workers:
         own = _description(labelling)
         distinct, differing = agreed(
@@ -93,8 +93,7 @@ def shared_by(
         fingerprint = labelling.origin({})["fingerprint"] | machine
         yield ClusterLabelling(
             **{item.name: getattr(labelling, item.name) for item in fields(Labelling)},
-            work=SharedWork(workers, "noises", distinct),
-            workers=len(client.nthreads()),
+            work=SharedWork(workers, distinct, kept),
             rows=labelling.rows_together(batch_size),
             fingerprint=fingerprint | ({"different_devices": differing} if differing else {}),
         )
@@ -119,7 +118,10 @@ class LabellingRecipe:
 
     @classmethod
     def of(cls, labelling: Labelling) -> LabellingRecipe:
-        """The recipe of a labelling in this process, with its number of threads."""
+        """The recipe of a labelling in this process, with its number of threads.
+
+        Raises: UserError if the model has no name to load it by.
+        """
         model = call_of(labelling.denoiser)
         shared = {name: getattr(labelling, name) for name in ("classifier", "loop", "condition")}
         return cls(model, labelling.denoiser.scheduler, **shared, threads=torch.get_num_threads())
@@ -136,18 +138,18 @@ class LabellingRecipe:
 
 
 class PreparedLabelling:
-    """A labelling that this worker can take part in; its network is ready for many calls."""
+    """A labelling that this worker can take part in; its network stays ready for calls as long as it is held."""
 
     def __init__(self, labelling: Labelling, description: Mapping[str, Any]):
-        self.description = description
-        self._context = labelling.ready()
-        self._labelling = self._context.__enter__()
+        self.description, self._open = description, ExitStack()
+        self._labelling = self._open.enter_context(labelling.ready())
 
-    def do(self, content: tuple[torch.Tensor, Loop, int, bool], beat: Beat) -> dict[str, Any]:  # noqa: ARG002
-        """Denoise noises in a loop, with a number of threads; return their images or their answers, as lists."""
+    def do(self, content: tuple[torch.Tensor, Loop, int, bool], beat: Beat) -> dict[str, Any]:
+        """Denoise noises in a loop, with a number of threads; return their answers as lists, or the bytes of their images."""
         x_T, loop, threads, images = content
-        labelling = replace(self._labelling, loop=loop)
+        labelling = replace(self._labelling, loop=loop, watch=beat)
         with threads_set_to(threads):
             if images:
-                return {IMAGES: labelling.images(x_T).tolist()}
+                x_0 = labelling.images(x_T).contiguous()
+                return {"images": x_0.view(torch.uint8).numpy().tobytes()}
             return {name: values.tolist() for name, values in labelling(x_T).items()}

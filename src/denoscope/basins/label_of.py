@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,6 @@ import numpy as np
 
 from denoscope.basins.classifiers import ClassifierSource
 from denoscope.basins.labelling import parse_labelling
-from denoscope.basins.shared_labelling import shared_labelling
 from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.dynamics.boundaries.point_labels import PointLabels
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
@@ -22,7 +20,6 @@ from denoscope.noise.noise_set import NoiseSet
 
 if TYPE_CHECKING:
     import xarray
-    from distributed import Client
 
 GROUPS = 4
 """Number of groups of `lanes` noises that are denoised together."""
@@ -35,8 +32,6 @@ class PlaneLabels(PointLabels):
     _: KW_ONLY
     answers: Callable[[Any], xarray.Dataset]
     """A function from points to everything that is known of them, along the dimension `point`."""
-    rows_together: Callable[[int], int]
-    """The number of points to give at once, from the number of noises that are denoised together."""
 
 
 @accepts_num_steps
@@ -52,8 +47,6 @@ def label_of(
     noise_seed: int = SystemConfig.seed,
     condition: Condition = NOTHING,
     streams: int = STREAMS_VERSION,
-    cluster: Client | None = None,
-    allow_different_devices: bool = SystemConfig.allow_different_devices,
 ) -> PlaneLabels:
     """A function from points (u, v) [n, 2] of a plane to the classes [n] that their noises become.
 
@@ -71,9 +64,8 @@ def label_of(
 
     Args:
         streams: version of the random streams of a stochastic scheduler's noise; 1 resumes a checkpoint of denoscope 0.1.
-        cluster: a dask.distributed.Client, whose workers denoise and classify the points while the function exists.
 
-    Raises: UserError if the noises are not a plane, the classifier does not take the images, or workers cannot take part.
+    Raises: UserError if the noises are not a plane, or the classifier does not take the images.
     """
     labelling, grid = parse_labelling(
         denoiser,
@@ -86,14 +78,11 @@ def label_of(
         condition=condition,
         streams=streams,
     )
-    shared = shared_labelling(labelling, cluster, lanes, allow_different_devices=allow_different_devices)
-    labelling = shared.__enter__()
 
     def answers(points: Any) -> xarray.Dataset:
         import xarray
 
-        together = labelling.rows_together(lanes * GROUPS)
-        groups = grid.plane.at(points).split(together) if len(points) else ()
+        groups = grid.plane.at(points).split(lanes * GROUPS) if len(points) else ()
         found = [labelling(x_T) for x_T in groups] or [labelling.nothing]
         return xarray.Dataset(
             {name: ("point", np.concatenate([part[name] for part in found])) for name in found[0]},
@@ -103,12 +92,4 @@ def label_of(
     def label(points: Any) -> np.ndarray:
         return answers(points)["label"].values
 
-    found = PlaneLabels(
-        label,
-        labelling.origin(grid.made_with),
-        grid.plane.resolution,
-        answers=answers,
-        rows_together=labelling.rows_together,
-    )
-    weakref.finalize(found, shared.__exit__, None, None, None)
-    return found
+    return PlaneLabels(label, labelling.origin(grid.made_with), grid.plane.resolution, answers=answers)

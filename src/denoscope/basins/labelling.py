@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,6 +43,8 @@ class Labelling:
     fast: bool = False
     """Whether the network is to be compiled; `ready` compiles it."""
     network: Network | None = None
+    watch: Callable[[int], None] = lambda _: None
+    """Called with the number of finished steps after each."""
 
     @contextmanager
     def ready(self) -> Iterator[Labelling]:
@@ -58,7 +60,10 @@ class Labelling:
     def images(self, x_T: torch.Tensor) -> torch.Tensor:
         """The images x_0 [n, C, H, W] of noises, on the CPU."""
         condition = of_first(self.condition)
-        return run_loop(self.denoiser, x_T, self.loop, condition=condition, network=self.network).cpu()
+        x_0 = run_loop(
+            self.denoiser, x_T, self.loop, condition=condition, network=self.network, watch=self.watch
+        )
+        return x_0.cpu()
 
     def classify(self, images: torch.Tensor) -> Answers:
         """The answers of the classifier for images [n, C, H, W]."""

@@ -138,25 +138,25 @@ def versions(client: Client) -> dict[str, dict[str, str]]:
 
 
 def agreed(
-    crew: Crew, own: Mapping[str, Any], machine: Collection[str], *, allow_different_devices: bool
+    workers: Crew, own: Mapping[str, Any], machine: Collection[str], *, allow_different_devices: bool
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """The different descriptions of workers, and in what they differ, after all are compared with that of this process.
 
     Args:
         own: the description of this process.
-        machine: the entries in which this process, which computes nothing, may differ.
+        machine: the entries, `device` among them, in which workers on another device may differ from this process.
 
     Raises: UserError as `Crew.descriptions` and `accepted` do, and if a worker would compute something else.
     """
-    found = crew.descriptions()
+    found = workers.descriptions()
     for address, description in found.items():
-        expected, given = (
-            {name: each[name] for name in each if name not in machine} for each in (own, description)
-        )
+        elsewhere = allow_different_devices or description["device"] != own["device"]
+        compared = [name for name in {**own, **description} if not (elsewhere and name in machine)]
+        expected, given = ({name: each.get(name) for name in compared} for each in (own, description))
         if differing := differences(expected, given):
             raise UserError(
-                f"worker {address} would compute something else than this process ({'; '.join(differing)}); it must "
-                "find the same model, noises and libraries"
+                f"worker {address} would compute something else than this process ({'; '.join(differing)}); it must find "
+                "the same model, noises and libraries, and the network of this process as it was loaded"
             )
     return accepted(found, allow_different_devices=allow_different_devices)
 

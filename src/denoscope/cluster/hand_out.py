@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +20,15 @@ from denoscope.cluster.crew import POLL_SECONDS, Crew
 from denoscope.cluster.unit import Done, Outcome, SetAside, Unit
 from denoscope.cluster.worker import WorkerUnfitError, topic_of
 from denoscope.foundation.errors import UserError, first_line
-from denoscope.foundation.spelling import spelled
 
 LOGGER = logging.getLogger(__name__)
 KILL_SECONDS = 60
 """How long the scheduler waits for a hanging worker to end. After that it removes the worker from its list."""
 AHEAD = 2
 """Units that are handed out at once, for each worker: one that it does, and one that waits there."""
+
+_TURNS: MutableMapping[Client, threading.Lock] = weakref.WeakKeyDictionary()
+"""One lock for each client, which tells its events to one listener. Other threads wait until its run has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,7 @@ class HandOut:
 
     Args:
         accepted: the descriptions of workers that may do units.
+        kept: what is kept if the run ends, and how it goes on, at the end of messages.
         progress: called with the number of newly finished pieces.
         watch: called with this object again and again, at least twice a second.
         stopping: whether no further unit is to be handed out.
@@ -79,6 +84,7 @@ class HandOut:
         units: Iterable[Unit],
         accepted: Iterable[dict[str, Any]],
         *,
+        kept: str,
         rules: Rules = RULES,
         progress: Callable[[int], None] = lambda _: None,
         watch: Callable[[HandOut], None] = lambda _: None,
@@ -86,7 +92,7 @@ class HandOut:
         clock: Callable[[], float] = time.monotonic,
     ):
         self._client: Client = crew.client
-        self._run, self._units, self._rules = crew.run, iter(units), rules
+        self._run, self._units, self._rules, self._kept = crew.run, iter(units), rules, kept
         self._accepted = tuple(map(worker.digest_of, accepted))
         self._progress, self._watch, self._stopping, self._clock = progress, watch, stopping, clock
         self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
@@ -112,6 +118,10 @@ class HandOut:
 
         Raises: UserError if the scheduler is gone, too many units fail in a row, or only unfit workers came.
         """
+        with _TURNS.setdefault(self._client, threading.Lock()):
+            yield from self._outcomes()
+
+    def _outcomes(self) -> Iterator[Outcome]:
         topic = topic_of(self._run)
         self._client.subscribe_topic(topic, lambda event: self._inbox.put(("report", event[1])))
         self._client.subscribe_topic("all", self._note_workers)
@@ -151,10 +161,7 @@ class HandOut:
         if self.workers or not self._unfit:
             self._staffed = self._counted
         elif self._counted - self._staffed > WORKER_SECONDS:
-            raise UserError(
-                f"no worker is left: {self._unfit}. Finished samples are stored: continue with "
-                f"{spelled('resume', True)}"
-            )
+            raise UserError(f"no worker is left: {self._unfit}; {self._kept}")
 
     def _submit(self, flight: _Flight) -> None:
         flight.submissions += 1
@@ -312,6 +319,4 @@ class HandOut:
             self._client.cancel(futures, force=True)
 
     def _lost(self) -> UserError:
-        return UserError(
-            f"the scheduler is gone; finished samples are stored: continue with {spelled('resume', True)}"
-        )
+        return UserError(f"the scheduler is gone; {self._kept}")

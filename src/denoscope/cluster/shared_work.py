@@ -9,9 +9,8 @@ from typing import Any
 
 from denoscope.cluster.crew import Crew
 from denoscope.cluster.hand_out import HandOut
-from denoscope.cluster.unit import Done, Unit
+from denoscope.cluster.unit import SetAside, Unit
 from denoscope.foundation.errors import UnfinishedError, UserError
-from denoscope.foundation.spelling import counted, spelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,36 +18,34 @@ class SharedWork:
     """Units of a run.
 
     Args:
-        name: of a unit; its number follows.
         accepted: the descriptions of workers that may do units.
+        kept: what is kept if a unit fails, and how the work goes on, at the end of messages.
     """
 
     crew: Crew
-    name: str
     accepted: Sequence[dict[str, Any]]
-    _numbers: count[int] = field(default_factory=count)
+    kept: str
+    _numbers: count[int] = field(default_factory=lambda: count(1))
 
-    def results(self, contents: Sequence[Any]) -> list[Any]:
+    def results(self, name: str, contents: Sequence[Any], pieces: int) -> list[Any]:
         """What the workers return for units, in the order of the units.
+
+        Args:
+            name: of each unit, which gets a number too.
+            pieces: of each unit.
 
         Raises:
             UserError: if a unit raised one, or the scheduler is gone.
-            UnfinishedError: when all other units are finished, if some were given up.
+            UnfinishedError: if a unit was given up.
         """
-        units = [Unit(f"{self.name} {next(self._numbers)}", content) for content in contents]
+        units = [Unit(f"{name}, unit {next(self._numbers)}", content, pieces) for content in contents]
         found: dict[str, Any] = {}
-        failed: dict[str, str] = {}
-        for outcome in HandOut(self.crew, units, self.accepted).outcomes():
-            if isinstance(outcome, Done):
+        for outcome in HandOut(self.crew, units, self.accepted, kept=self.kept).outcomes():
+            if not isinstance(outcome, SetAside):
                 found[outcome.unit.name] = outcome.result
             elif isinstance(outcome.cause, UserError):
                 raise outcome.cause
             else:
-                failed[outcome.unit.name] = outcome.error
-        if failed:
-            raise UnfinishedError(
-                f"workers failed at {len(failed)} of {counted(len(units), 'unit')}; solve this and begin again "
-                f"({spelled('resume', True)} goes on from a checkpoint)",
-                failed,
-            )
+                failed = {outcome.unit.name: outcome.error}
+                raise UnfinishedError(f"workers failed; {self.kept}", failed) from outcome.cause
         return [found[unit.name] for unit in units]

@@ -143,6 +143,13 @@ class Checkpoint:
             raise UserError("this Checkpoint has no path, so there is nothing to read; give Checkpoint(path)")
         return read(self.path)
 
+    @property
+    def how_to_continue(self) -> str:
+        """What becomes of finished work if the rest fails, for messages."""
+        if self.path is None:
+            return "nothing is saved, since no checkpoint was given"
+        return f"finished work is saved in {self.path}: continue with {spelled('resume', True)}"
+
     def check_free(self) -> None:
         """Refuse a file that exists, unless it may be continued or replaced."""
         if self.path is not None and not self.resume and not self.overwrite and self.path.exists():

@@ -120,6 +120,7 @@ class ClusterRun:
                 workers,
                 pending.units(),
                 descriptions,
+                kept=f"finished samples are stored: continue with {spelled('resume', True)}",
                 progress=self.progress.advance,
                 watch=partial(_note, notes, pending),
                 stopping=lambda: stop.requested,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -149,13 +149,20 @@ def run_loop(
     names: Sequence[str] | None = None,
     condition: Condition = NOTHING,
     network: Network | None = None,
+    watch: Callable[[int], None] = lambda _: None,
 ) -> torch.Tensor:
-    """x_0 [n, C, H, W] from x_T [n, C, H, W], by a loop's settings; `network` is the denoiser's, if it is tapped already."""
+    """x_0 [n, C, H, W] from x_T [n, C, H, W], by a loop's settings.
+
+    Args:
+        network: the denoiser's, if it is tapped already.
+        watch: called with the number of finished steps after each.
+    """
     x_0 = x_T
     if network is None:
         network = TappedNetwork(denoiser.network, denoiser.call)
-    for step in steps_of(denoiser, network, x_T, loop, names, condition):
+    for number, step in enumerate(steps_of(denoiser, network, x_T, loop, names, condition), 1):
         x_0 = step.x_after
+        watch(number)
     return x_0
 
 

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
+from denoscope.cli.flag_groups import MAPPED_PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import condition_of, load, plane_of, workers_of
 from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, note_geometry, warn
 from denoscope.cli.verb import Verb
 from denoscope.cli.verbs.basins.network_rows import log_rows
+from denoscope.cluster.connection import check_uncompiled
 from denoscope.config import ADAPTIVE_FROM, MAP_AUDIT, MAP_LANES, MAP_METHOD, Method, Settings
 from denoscope.foundation.checked import at_least, option
 
@@ -69,10 +70,13 @@ def run(settings: Settings, flags: MapFlags) -> None:
         from denoscope import basins, figures
 
         denoiser, stages = load(settings), figures.RefinementFrames()
+        plane, condition = plane_of(settings, denoiser.shape), condition_of(settings, denoiser)
+        if settings.system.cluster is not None:
+            check_uncompiled(flags.fast)
         with workers_of(settings) as client:
             result = basins.map(
                 denoiser,
-                plane_of(settings, denoiser.shape),
+                plane,
                 steps=inference.num_steps,
                 classifier=classifier.classifier_weights or classifier.classifier,
                 reject=classifier.reject,
@@ -81,7 +85,7 @@ def run(settings: Settings, flags: MapFlags) -> None:
                 batch_size=inference.batch_size,
                 lanes=inference.lanes,
                 noise_seed=settings.system.seed,
-                condition=condition_of(settings, denoiser),
+                condition=condition,
                 fast=flags.fast,
                 cache=flags.cache,
                 callback=stages if flags.animation else None,
@@ -101,7 +105,7 @@ def run(settings: Settings, flags: MapFlags) -> None:
 VERB = Verb(
     run,
     "Map the class that each noise of a plane becomes, with confidence and margin.",
-    CLASSIFIED_PLANE,
+    MAPPED_PLANE,
     MapFlags,
     arguments=PLANE_ARGUMENTS,
     defaults={"geometry": "spherical", "endpoint": False, "lanes": MAP_LANES},

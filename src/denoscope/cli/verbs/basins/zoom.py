@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS, ZOOMED_PLANE
+from denoscope.cli.flag_groups import MAPPED_PLANE, PLANE_ARGUMENTS, ZOOMED_PLANE
 from denoscope.cli.from_settings import condition_of, load, plane_of, workers_of
 from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, note_geometry, warn
 from denoscope.cli.verb import Verb
@@ -74,10 +74,11 @@ def run(settings: Settings, flags: ZoomFlags) -> None:
         from denoscope import basins, figures
 
         denoiser = load(settings)
+        plane, condition = plane_of(settings, denoiser.shape), condition_of(settings, denoiser)
         with workers_of(settings) as client:
             result = basins.zoom(
                 denoiser,
-                plane_of(settings, denoiser.shape),
+                plane,
                 target=flags.target,
                 factor=flags.factor,
                 levels=flags.levels,
@@ -90,7 +91,7 @@ def run(settings: Settings, flags: ZoomFlags) -> None:
                 batch_size=inference.batch_size,
                 lanes=inference.lanes,
                 noise_seed=settings.system.seed,
-                condition=condition_of(settings, denoiser),
+                condition=condition,
                 checkpoint=checkpoint,
                 cluster=client,
                 allow_different_devices=settings.system.allow_different_devices,
@@ -118,7 +119,7 @@ def _verdict(verdict: str, shown: str) -> str:
 VERB = Verb(
     run,
     "Zoom into a boundary between basins, with its dimension at each decade of lengths.",
-    {**CLASSIFIED_PLANE, "default": ZOOMED_PLANE},
+    {**MAPPED_PLANE, "default": ZOOMED_PLANE},
     ZoomFlags,
     arguments=PLANE_ARGUMENTS,
     defaults={"geometry": "spherical", "lanes": MAP_LANES},
