@@ -191,7 +191,7 @@ def test_an_export_is_whole_or_can_be_repeated_after_too_little_memory(
         place = tmp_path / str(step)
         shutil.copytree(tmp_path / "whole", place)
         shutil.rmtree(place / "exported")
-        code, errors = limited(recorder, place, export, step * 2**22)
+        code, errors = limited(recorder, place, export, step * 2**23)
         assert code in (0, 2), errors
         codes.add(code)
         found = contents(place / "exported")
