@@ -23,7 +23,7 @@ WRONG_FIELDS = [
     ),
     (dict(at="mid_block", do="scale"), "allowed: a number"),
     (dict(at="mid_block", do="set", value="mean"), "allowed: a number"),
-    (dict(at="mid_block", do="swap", value=3), "allowed: the path of a recording"),
+    (dict(at="mid_block", do="swap", value=3), "allowed: the path of a stored recording"),
     (dict(at="mid_block", do="noise", value=-1), "value is -1; allowed: a standard deviation"),
     *(
         (dict(at="mid_block", do="noise", value=value), f"value is {value}; allowed: a standard deviation")
@@ -54,7 +54,7 @@ WRONG_FIELDS = [
         for mask in (torch.tensor([True, False]), np.array([True, False]), [True, False])
     ),
     (dict(at="mid_block", do=halve, value=1), "value is 1; allowed: nothing"),
-    (dict(at="mid_block", do="ablate", value=1), "zero, mean, or a recording"),
+    (dict(at="mid_block", do="ablate", value=1), "zero, mean, or the path of a stored recording"),
     (dict(at="mid_block", do="scale", value=1, source="a"), "only swap has a source"),
     (dict(at="mid_block", do="scale", value=1, steps=1.5), "'steps' of an intervention is 1.5"),
     (dict(at="mid_block", do="scale", value=1, samples=[1]), "'samples' of an intervention is"),

@@ -1,5 +1,6 @@
 """The status of a recording on the screen, once or until its run ends."""
 
+import re
 import sys
 from contextlib import ExitStack
 
@@ -16,6 +17,9 @@ LOCK = "complete/lock"
 def turns(copied, monkeypatch):
     """Let a recording be written, and call the next of some functions in each pause of the command; the last one ends it."""
     path = copied("pairs.zarr")
+    root = path / "zarr.json"
+    begun = re.sub(r'("created": )"[^"]*"', r'\1"2020-01-01T00:00:00+00:00"', root.read_text())
+    root.write_text(begun)  # long ago, so that no rate follows from it
 
     def run(*between):
         with ExitStack() as stack:
