@@ -11,6 +11,7 @@ import pytest
 import torch
 import xarray
 from command_line import call
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 import denoscope as ds
 from denoscope import dynamics
@@ -215,6 +216,24 @@ def test_uncertainty_classifies_random_points_of_a_plane(digits, here, capsys, r
     assert read(here / "uncertainty.json") == written
     for other in ("--reject", "--scheduler ddpm", "--clip_sample False"):
         refused(f"{line} --resume {other}", "uncertainty.npz", "differs")
+
+
+@pytest.mark.usefixtures("here")
+def test_uncertainty_fills_the_calls_of_the_network():
+    flags = "--num_prompts_per_direction 3 3 --len_per_direction 60 60 --num_steps 1 --device cpu --lanes 8"
+    line = f"dynamics uncertainty --model digits {flags} --points 6 --epsilons 3 10 30"
+    counts = []
+    for batch_size in (8, 3):
+        calls = []
+        count = register_module_forward_pre_hook(
+            lambda module, _, calls=calls: calls.append(1) if type(module).__name__ == "UNet2DModel" else None
+        )
+        try:
+            call(f"{line} --output {batch_size}.json --checkpoint {batch_size}.npz --batch_size {batch_size}")
+        finally:
+            count.remove()
+        counts.append(len(calls))
+    assert counts[0] == counts[1] > 2
 
 
 def test_basins_zoom_writes_levels_a_figure_and_an_animation(here, capsys):

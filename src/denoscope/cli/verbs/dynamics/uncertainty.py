@@ -56,6 +56,7 @@ def _measure(settings: Settings, flags: UncertaintyFlags, checkpoint: Checkpoint
     import numpy as np
 
     from denoscope import basins, dynamics
+    from denoscope.sampling.settings import Loop
 
     inference, classifier, seed = settings.inference, settings.classifier, settings.system.seed
     denoiser = load(settings)
@@ -77,8 +78,7 @@ def _measure(settings: Settings, flags: UncertaintyFlags, checkpoint: Checkpoint
         np.random.default_rng(seed).uniform(low, high, (flags.points, 2)),
         flags.epsilons,
         seed=seed,
-        batch_size=-(-inference.batch_size // inference.lanes)
-        * inference.lanes,  # whole calls of the network
+        batch_size=Loop(lanes=inference.lanes).rows_of_whole_calls(inference.batch_size),
         checkpoint=checkpoint,
     )
 
