@@ -176,6 +176,13 @@ def test_workers_that_differ_are_refused_or_named_in_the_map(digits, plane, alon
     assert found["label"].identical(alone["label"])
 
 
+def test_this_process_calls_the_network_for_its_description_alone(plane, alone, workers):
+    denoiser, calls = ds.load("digits", device="cpu"), []
+    denoiser.network.register_forward_pre_hook(lambda *_: calls.append(1))
+    found = ds.basins.map(denoiser, plane, method="adaptive", cluster=workers, **RUN)
+    assert found.identical(alone) and len(calls) == 1
+
+
 def test_a_network_that_was_changed_after_it_was_loaded_is_refused(plane, workers):
     denoiser = ds.load("digits", device="cpu")
     denoiser.network.conv_in.register_forward_hook(lambda _module, _inputs, output: output * 1.01)

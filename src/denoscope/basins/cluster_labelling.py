@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import KW_ONLY, dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from distributed import Client
 
 from denoscope.basins.classifiers import ImageClassifier
 from denoscope.basins.labelling import Answers, Labelling
+from denoscope.basins.steady_labelling import SteadyLabelling
 from denoscope.cluster.crew import agreed, check_workers, crew
 from denoscope.cluster.shared_work import SharedWork
 from denoscope.cluster.worker import Beat
@@ -30,14 +31,14 @@ UNITS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class ClusterLabelling(Labelling):
+class ClusterLabelling(SteadyLabelling):
     """A labelling by workers, in units of `rows` noises; they compute with as many threads as this process would."""
 
     _: KW_ONLY
     work: SharedWork
     rows: int
-    fingerprint: Mapping[str, Any]
-    """That of the workers."""
+    described: Mapping[str, Any]
+    """What determines labels, with the fingerprint of the workers."""
 
     @contextmanager
     def ready(self) -> Iterator[Labelling]:
@@ -61,7 +62,7 @@ class ClusterLabelling(Labelling):
         return super().rows_together(batch_size) * workers * UNITS
 
     def origin(self, plane: Mapping[str, Any]) -> dict[str, Any]:
-        return super().origin(plane) | {"fingerprint": dict(self.fingerprint)}
+        return {**self.described, "plane": dict(plane)}
 
     def _asked(self, x_T: torch.Tensor, *, images: bool) -> list[dict[str, Any]]:
         """What the workers return for parts of noises [n, C, H, W], in order."""
@@ -82,20 +83,23 @@ def shared_by(
 
     Raises: UserError if the model has no name to load it by, or a worker would compute something else.
     """
-    recipe = LabellingRecipe.of(labelling)
+    steady, recipe = SteadyLabelling.of(labelling), LabellingRecipe.of(labelling)
     check_workers(client)
     with crew(client, recipe) as workers:
-        own = _description(labelling)
         distinct, differing = agreed(
-            workers, own, OF_THE_MACHINE, allow_different_devices=allow_different_devices
+            workers, _description(steady), OF_THE_MACHINE, allow_different_devices=allow_different_devices
         )
-        machine = {name: distinct[0][name] for name in OF_THE_MACHINE}
-        fingerprint = labelling.origin({})["fingerprint"] | machine
-        yield ClusterLabelling(
-            **{item.name: getattr(labelling, item.name) for item in fields(Labelling)},
+        described = steady.origin({})
+        described["fingerprint"] = {
+            **described["fingerprint"],
+            **{name: distinct[0][name] for name in OF_THE_MACHINE},
+            **({"different_devices": differing} if differing else {}),
+        }
+        yield ClusterLabelling.of(
+            labelling,
             work=SharedWork(workers, distinct, kept),
             rows=labelling.rows_together(batch_size),
-            fingerprint=fingerprint | ({"different_devices": differing} if differing else {}),
+            described=described,
         )
 
 

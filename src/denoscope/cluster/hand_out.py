@@ -122,6 +122,7 @@ class HandOut:
             yield from self._outcomes()
 
     def _outcomes(self) -> Iterator[Outcome]:
+        """The same, while nobody else listens to the events of the client."""
         topic = topic_of(self._run)
         self._client.subscribe_topic(topic, lambda event: self._inbox.put(("report", event[1])))
         self._client.subscribe_topic("all", self._note_workers)

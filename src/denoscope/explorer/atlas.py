@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from denoscope import basins
 from denoscope.basins.classifiers import ImageClassifier
-from denoscope.basins.labelling import Answers, Labelling
+from denoscope.basins.labelling import Labelling
+from denoscope.basins.steady_labelling import SteadyLabelling
 from denoscope.basins.tiles import Tiles
 from denoscope.explorer.explored_plane import GUARD, ExploredPlane
 from denoscope.explorer.growth_tile import POINTS, growth_tile
@@ -233,23 +233,3 @@ def _each(
                 yield address, picture
         except Exception as error:
             yield address, error
-
-
-@dataclass(frozen=True, eq=False)
-class SteadyLabelling(Labelling):
-    """A labelling whose network nobody changes, so that what describes it is computed once."""
-
-    @classmethod
-    def of(cls, labelling: Labelling) -> SteadyLabelling:
-        return cls(**{item.name: getattr(labelling, item.name) for item in dataclasses.fields(labelling)})
-
-    @functools.cached_property
-    def nothing(self) -> Answers:
-        return super().nothing
-
-    def origin(self, plane: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self._origin, "plane": dict(plane)}
-
-    @functools.cached_property
-    def _origin(self) -> dict[str, Any]:
-        return super().origin({})
