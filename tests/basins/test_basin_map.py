@@ -1,5 +1,6 @@
 """Maps of basins: closed forms, the same labels as plain sampling, and the same bits after batching and interrupts."""
 
+import itertools
 import signal
 import tracemalloc
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 import denoscope as ds
+from denoscope.basins.labelling import Labelling
 from denoscope.dynamics.known import analytic_models as models
 from denoscope.foundation import checkpoint, memory
 from denoscope.foundation.checkpoint import Checkpoint
@@ -318,3 +320,14 @@ def test_the_package_shows_its_public_names_and_understands_num_steps(mixture):
     assert one.identical(other)
     where = ds.basins.label_of(mixture, plane, num_steps=3, classifier=side)
     assert "\n" not in repr(where) and "side" in repr(where)
+
+
+@pytest.mark.parametrize("method", ["exact", "adaptive"])
+def test_workers_that_come_and_go_change_only_how_many_cells_are_computed_at_once(
+    digits, monkeypatch, method
+):
+    plane = ds.noise.plane((30, 30), digits.shape, lengths=(16, 16), geometry="spherical")
+    expected = ds.basins.map(digits, plane, steps=1, lanes=8, method=method)
+    sizes = itertools.cycle([64, 8, 8, 256, 16])
+    monkeypatch.setattr(Labelling, "rows_together", lambda *_: next(sizes))
+    assert ds.basins.map(digits, plane, steps=1, lanes=8, method=method).identical(expected)

@@ -3,13 +3,11 @@
 import os
 import random
 import signal
-from contextlib import contextmanager
-from types import SimpleNamespace
 
 import pytest
 import torch
 from outputs import OUTPUTS, SAMPLED_OUTPUTS, record_all
-from worker_faults import Brittle, Kills
+from worker_faults import Brittle, killing
 
 import denoscope as ds
 from denoscope.foundation.threads import threads_set_to
@@ -42,17 +40,6 @@ def alone(denoiser, x, tmp_path_factory):
     return record_all(tmp_path_factory.mktemp("alone"), denoiser, x, **RUN)
 
 
-@contextmanager
-def killing(workers, folder, at):
-    """Kill the worker that makes certain calls of the network while the block runs; yields how many calls were made."""
-    folder.mkdir()
-    workers.register_plugin(Kills(folder, set(at)))
-    try:
-        yield SimpleNamespace(made=lambda: sum(1 for _ in folder.iterdir()))
-    finally:
-        workers.unregister_worker_plugin("kills")
-
-
 def partial_files(path):
     return list(path.rglob("*.partial"))
 
@@ -71,7 +58,7 @@ def test_samples_of_killed_workers_are_recorded_by_others(
     # Each worker calls the network three times before its first step: two calls survey its layers, one is the probe.
     with killing(workers, tmp_path / "calls", {9, 21}) as calls:
         ds.record(denoiser, x, tmp_path / out, cluster=workers, **RUN)
-        assert calls.made() > 21
+        assert calls() > 21
     assert contents(tmp_path / out) == contents(alone / out)
     assert not partial_files(tmp_path)
 
@@ -83,7 +70,7 @@ def test_twenty_kills_at_random_calls_change_no_byte(denoiser, workers, contents
     at = sorted(rng.sample(range(8, 380), 20))
     with killing(workers, tmp_path / "calls", at) as calls:
         ds.record(denoiser, x, tmp_path / "run.zarr", cluster=workers, **RUN)
-        assert calls.made() > max(at)
+        assert calls() > max(at)
     assert contents(tmp_path / "run.zarr") == contents(tmp_path / "alone.zarr")
     assert not partial_files(tmp_path)
 

@@ -14,6 +14,8 @@ from denoscope.foundation import checkpoint
 STEPS = 20
 CREATED = re.compile(rb'"created": "[^"]*"')
 SECONDS = 120
+LOST = 3
+"""The most processes of a test that may end without a report."""
 LIMITED = """
 import resource, signal
 signal.alarm({seconds})
@@ -87,16 +89,21 @@ def folder(tmp_path_factory) -> Path:
     return made
 
 
-def limited(recorder, place: Path, code: str, extra: int) -> tuple[int, str]:
-    """Run code in a folder: its exit code and its errors.
+def limited(recorder, place: Path, code: str, extra: int) -> tuple[int | None, str]:
+    """Run code in a folder: its exit code and its errors; None if nothing in the process could report what failed.
 
     Without memory the loader of libraries and zarr's event loop can spin or wait for ever, and compiled code can fail
-    without an exception. No program can report these, so they count as an error: the files must bear them too.
+    without an exception. The files must bear that too.
     """
     ended, _, errors = recorder.block(place, code=LIMITED.format(code=code, extra=extra, seconds=SECONDS))
     if ended == -signal.SIGALRM or "SystemError: " in errors:
-        return 2, ""
+        return None, ""
     return ended, errors
+
+
+def check_codes(codes: list[int | None]) -> None:
+    """Check that too little memory was reported, enough sufficed, and few processes ended without a report."""
+    assert {0, 2} <= set(codes) and codes.count(None) <= LOST
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -118,9 +125,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_result_survives_too_little_memory(result, steps, folder, model, recorder, tmp_path):
     line, same = COMMANDS[result]
     line = line.replace("MODEL", model).replace("record ", "record --scheduler ddpm ")
-    ended = set()
+    ended = []
 
-    def run(place: Path, seed: int, extra: int, flags: str = "") -> tuple[int, str]:
+    def run(place: Path, seed: int, extra: int, flags: str = "") -> tuple[int | None, str]:
         words = line.replace("SEED", str(seed)) + flags
         return limited(recorder, place, COMMAND.format(words=words), extra)
 
@@ -132,14 +139,15 @@ def test_a_result_survives_too_little_memory(result, steps, folder, model, recor
         place = tmp_path / str(step)
         shutil.copytree(tmp_path / "former", place)
         code, errors = run(place, 2, step * 2**24, " --overwrite")
-        assert "Traceback" not in errors and code in (0, 2), errors
-        ended.add(code)
+        assert "Traceback" not in errors and code in (0, 2, None), errors
+        ended.append(code)
         former, new = (same(place / result, tmp_path / name / result) for name in ("former", "new"))
-        assert new or (former and code)
+        assert new or (former and code != 0)
         code, errors = run(place, 2, 2**34, " --overwrite")
         assert code == 0 and same(place / result, tmp_path / "new" / result), errors
         shutil.rmtree(place)
-    assert len(steps) == 1 or ended == {0, 2}
+    if len(steps) > 1:
+        check_codes(ended)
 
 
 @pytest.mark.slow
@@ -160,19 +168,19 @@ def test_a_recording_is_resumed_to_the_bytes_of_an_unbroken_run_after_too_little
     assert code == 130, errors
     before = ds.open(tmp_path / "half" / result)
     assert before.dataset["complete"].sum() == 4
-    ended, whole = set(), contents(tmp_path / "whole" / result)
+    ended, whole = [], contents(tmp_path / "whole" / result)
     for step in range(STEPS):
         place = tmp_path / str(step)
         shutil.copytree(tmp_path / "half", place)
         code, errors = limited(recorder, place, resume, step * 2**24)
-        assert "Traceback" not in errors and code in (0, 2), errors
-        ended.add(code)
-        assert code == 2 or contents(place / result) == whole
+        assert "Traceback" not in errors and code in (0, 2, None), errors
+        ended.append(code)
+        assert code != 0 or contents(place / result) == whole
         assert ds.open(place / result).dataset["complete"].sum() >= 4
         code, errors = limited(recorder, place, resume, 2**34)
         assert code == 0 and contents(place / result) == whole, errors
         shutil.rmtree(place)
-    assert ended == {0, 2}
+    check_codes(ended)
 
 
 @pytest.mark.slow
@@ -182,7 +190,7 @@ def test_an_export_is_whole_or_can_be_repeated_after_too_little_memory(
 ):
     line = COMMANDS["out.zarr"][0].replace("MODEL", model).replace("record ", "record --scheduler ddpm ")
     shutil.copytree(folder, tmp_path / "whole")
-    export, codes = EXPORT.format(format=format), set()
+    export, codes = EXPORT.format(format=format), []
     for code in (COMMAND.format(words=line.replace("SEED", "1")), export):
         ended, errors = limited(recorder, tmp_path / "whole", code, 2**34)
         assert ended == 0, errors
@@ -192,13 +200,13 @@ def test_an_export_is_whole_or_can_be_repeated_after_too_little_memory(
         shutil.copytree(tmp_path / "whole", place)
         shutil.rmtree(place / "exported")
         code, errors = limited(recorder, place, export, step * 2**23)
-        assert code in (0, 2), errors
-        codes.add(code)
+        assert code in (0, 2, None), errors
+        codes.append(code)
         found = contents(place / "exported")
-        assert found == whole or (code and found.items() <= whole.items()), (
+        assert found == whole or (code != 0 and found.items() <= whole.items()), (
             "a file that has its name is whole"
         )
-        code, errors = (code, errors) if not code else limited(recorder, place, export, 2**34)
+        code, errors = (code, errors) if code == 0 else limited(recorder, place, export, 2**34)
         assert code == 0 and contents(place / "exported") == whole, errors
         shutil.rmtree(place)
-    assert 0 in codes
+    check_codes(codes)

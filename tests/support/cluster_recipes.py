@@ -85,7 +85,7 @@ class Varying(Told):
     """A run that each worker describes differently."""
 
     late: ClassVar[str] = (
-        "came late and differs from the others (denoscope cluster check says in what); it gets no units"
+        "came late and differs from the others (run denoscope cluster check to see how); it gets no units"
     )
 
     @property

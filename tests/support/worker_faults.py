@@ -2,13 +2,15 @@
 
 import os
 import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from distributed import Worker, WorkerPlugin
+from distributed import Client, Worker, WorkerPlugin
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from denoscope.noise.noise_set import NoiseSet
@@ -37,6 +39,17 @@ class Kills(WorkerPlugin):
     def call(self, module: object, _arguments: object) -> None:
         if type(module).__name__ == "UNet2DModel" and next_number(self.folder) in self.at:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def killing(client: Client, folder: Path, at: Iterable[int] = ()) -> Iterator[Callable[[], int]]:
+    """Kill the workers that make certain calls of the network while the block runs; yields a count of the calls so far."""
+    folder.mkdir()
+    client.register_plugin(Kills(folder, set(at)))
+    try:
+        yield lambda: sum(1 for _ in folder.iterdir())
+    finally:
+        client.unregister_worker_plugin("kills")
 
 
 def next_number(folder: Path) -> int:

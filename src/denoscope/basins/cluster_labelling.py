@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,14 +20,13 @@ from denoscope.cluster.worker import Beat
 from denoscope.foundation.spelling import counted
 from denoscope.foundation.threads import threads_set_to
 from denoscope.models.conditioning import Condition
-from denoscope.models.loading import call_of, load_again
-from denoscope.models.schedulers import Scheduler
-from denoscope.models.sources import LoadCall
-from denoscope.recording.provenance import OF_THE_MACHINE
+from denoscope.models.loading import SharedModel
+from denoscope.recording.provenance import OF_ANOTHER_DEVICE
 from denoscope.sampling.settings import Loop
 
 UNITS = 8
-"""Units for each worker in one request. All are waited for, so that few would leave workers idle at the end."""
+"""Units for each worker in one request. It ends with its slowest unit, so with more units workers are idle for less of the time."""
+Wanted = Literal["labels", "images"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +36,6 @@ class ClusterLabelling(SteadyLabelling):
     _: KW_ONLY
     work: SharedWork
     rows: int
-    described: Mapping[str, Any]
-    """What determines labels, with the fingerprint of the workers."""
 
     @contextmanager
     def ready(self) -> Iterator[Labelling]:
@@ -46,7 +43,7 @@ class ClusterLabelling(SteadyLabelling):
         yield self
 
     def __call__(self, x_T: torch.Tensor) -> Answers:
-        found = self._asked(x_T, images=False)
+        found = self._asked(x_T, "labels")
         return {
             name: np.concatenate([empty, *(np.asarray(part[name], empty.dtype) for part in found)])
             for name, empty in self.nothing.items()
@@ -54,21 +51,22 @@ class ClusterLabelling(SteadyLabelling):
 
     def images(self, x_T: torch.Tensor) -> torch.Tensor:
         """The images x_0 [n, C, H, W] of noises, on the CPU."""
-        content = b"".join(part["images"] for part in self._asked(x_T, images=True))
+        content = b"".join(part["images"] for part in self._asked(x_T, "images"))
         return torch.frombuffer(bytearray(content), dtype=self.denoiser.dtype).reshape(x_T.shape)
 
     def rows_together(self, batch_size: int) -> int:
         workers = max(1, len(self.work.crew.client.nthreads()))
         return super().rows_together(batch_size) * workers * UNITS
 
-    def origin(self, plane: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self.described, "plane": dict(plane)}
-
-    def _asked(self, x_T: torch.Tensor, *, images: bool) -> list[dict[str, Any]]:
+    def _asked(self, x_T: torch.Tensor, wanted: Wanted) -> list[dict[str, Any]]:
         """What the workers return for parts of noises [n, C, H, W], in order."""
-        threads, parts = torch.get_num_threads(), x_T.split(self.rows) if len(x_T) else ()
-        contents = [(part.clone(), self.loop, threads, images) for part in parts]
-        return self.work.results(counted(self.rows, "noise"), contents, self.loop.steps)
+        parts = x_T.split(self.rows) if len(x_T) else ()
+        threads = torch.get_num_threads()
+        # A part is a view of all noises, which would be pickled with it.
+        contents = [
+            (counted(len(part), "noise"), (part.clone(), self.loop, threads, wanted)) for part in parts
+        ]
+        return self.work.results(contents, self.loop.steps)
 
 
 @contextmanager
@@ -83,42 +81,37 @@ def shared_by(
 
     Raises: UserError if the model has no name to load it by, or a worker would compute something else.
     """
-    steady, recipe = SteadyLabelling.of(labelling), LabellingRecipe.of(labelling)
+    recipe, described = LabellingRecipe.of(labelling), labelling.origin({})
     check_workers(client)
     with crew(client, recipe) as workers:
+        own = _joined(described)
         distinct, differing = agreed(
-            workers, _description(steady), OF_THE_MACHINE, allow_different_devices=allow_different_devices
+            workers, own, OF_ANOTHER_DEVICE, allow_different_devices=allow_different_devices
         )
-        described = steady.origin({})
-        described["fingerprint"] = {
-            **described["fingerprint"],
-            **{name: distinct[0][name] for name in OF_THE_MACHINE},
-            **({"different_devices": differing} if differing else {}),
-        }
+        found = {name: distinct[0][name] for name in OF_ANOTHER_DEVICE}
+        if differing:
+            found["different_devices"] = differing
         yield ClusterLabelling.of(
             labelling,
+            described={**described, "fingerprint": described["fingerprint"] | found},
             work=SharedWork(workers, distinct, kept),
             rows=labelling.rows_together(batch_size),
-            described=described,
         )
 
 
-def _description(labelling: Labelling) -> dict[str, Any]:
-    """Everything that determines the labels of noises, in one dictionary."""
-    origin = labelling.origin({})
-    return origin.pop("fingerprint") | origin
+def _joined(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that determines labels, in one dictionary."""
+    return {**origin["fingerprint"], **{name: origin[name] for name in origin if name != "fingerprint"}}
 
 
 @dataclass(frozen=True, eq=False)
 class LabellingRecipe:
     """What a worker prepares a labelling from: how the model is loaded, and the classifier with its weights."""
 
-    model: LoadCall
-    scheduler: Scheduler
+    model: SharedModel
     classifier: ImageClassifier
     loop: Loop
     condition: Condition
-    threads: int
 
     @classmethod
     def of(cls, labelling: Labelling) -> LabellingRecipe:
@@ -126,34 +119,32 @@ class LabellingRecipe:
 
         Raises: UserError if the model has no name to load it by.
         """
-        model = call_of(labelling.denoiser)
-        shared = {name: getattr(labelling, name) for name in ("classifier", "loop", "condition")}
-        return cls(model, labelling.denoiser.scheduler, **shared, threads=torch.get_num_threads())
+        model = SharedModel.of(labelling.denoiser, torch.get_num_threads())
+        return cls(model, labelling.classifier, labelling.loop, labelling.condition)
 
     def prepare(self) -> PreparedLabelling:
         """The loaded model with its classifier.
 
         Raises: UserError if this worker cannot load it.
         """
-        with threads_set_to(self.threads):
-            denoiser = load_again(self.model, self.scheduler)
+        with self.model.loaded() as denoiser:
             labelling = Labelling(denoiser, self.classifier, self.loop, self.condition)
-            return PreparedLabelling(labelling, _description(labelling))
+            return PreparedLabelling(labelling, _joined(labelling.origin({})))
 
 
+@dataclass(frozen=True, eq=False)
 class PreparedLabelling:
-    """A labelling that this worker can take part in; its network stays ready for calls as long as it is held."""
+    """A labelling that this worker can take part in."""
 
-    def __init__(self, labelling: Labelling, description: Mapping[str, Any]):
-        self.description, self._open = description, ExitStack()
-        self._labelling = self._open.enter_context(labelling.ready())
+    labelling: Labelling
+    description: Mapping[str, Any]
 
-    def do(self, content: tuple[torch.Tensor, Loop, int, bool], beat: Beat) -> dict[str, Any]:
+    def do(self, content: tuple[torch.Tensor, Loop, int, Wanted], beat: Beat) -> dict[str, Any]:
         """Denoise noises in a loop, with a number of threads; return their answers as lists, or the bytes of their images."""
-        x_T, loop, threads, images = content
-        labelling = replace(self._labelling, loop=loop, watch=beat)
+        x_T, loop, threads, wanted = content
+        labelling = replace(self.labelling, loop=loop, watch=beat)
         with threads_set_to(threads):
-            if images:
+            if wanted == "images":
                 x_0 = labelling.images(x_T).contiguous()
                 return {"images": x_0.view(torch.uint8).numpy().tobytes()}
             return {name: values.tolist() for name, values in labelling(x_T).items()}

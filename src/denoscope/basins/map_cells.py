@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -50,8 +51,11 @@ class MapCells:
         found = _where(known >= 0, rows, columns)
         self._enter(found, {name: values[known[known >= 0]] for name, values in self._known.answers.items()})
         rows, columns = _where(known < 0, rows, columns)
-        for first in range(0, len(rows), self.together):
-            place = rows[first : first + self.together], columns[first : first + self.together]
+        first = 0
+        while first < len(rows):
+            last = first + self.labelling.rows_together(self.batch_size)  # workers come and go
+            place = rows[first:last], columns[first:last]
+            first = last
             answers = yield self.plane.batch(self.grid.noise_at(*place).tolist())
             self._enter(place, answers)
             self._count_rows(len(place[0]))
@@ -83,13 +87,13 @@ class MapCells:
             self.callback(self.data.copy(deep=True))
 
     def run_alone(self, task: Task) -> Iterator[None]:
-        """Run a task of these cells in calls of its own, whose padding counts as rows; pauses after each batch."""
+        """Run a task of these cells alone: each of its questions is a batch, whose padding counts as rows; pauses after each."""
 
         def answer(x_T: torch.Tensor) -> Answers:
             self._count_rows(self.labelling.loop.rows_of_whole_calls(len(x_T)) - len(x_T))
             return self.labelling(x_T)
 
-        for _, _, error in shared_calls([task], answer, self.together):
+        for _, _, error in shared_calls([task], answer, sys.maxsize):
             if error:
                 raise error
             yield
@@ -107,11 +111,6 @@ class MapCells:
         )
         if adaptive:
             self.data["status"].attrs |= MEANINGS
-
-    @property
-    def together(self) -> int:
-        """The number of cells that are denoised together."""
-        return self.labelling.rows_together(self.batch_size)
 
     def _count_rows(self, rows: int) -> None:
         # A file of an earlier version does not say how many rows it took so far.

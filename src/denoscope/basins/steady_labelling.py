@@ -1,11 +1,11 @@
-"""A labelling whose network nobody changes, so that what describes it is computed once."""
+"""A labelling whose description is known, so that it is not computed again."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
 from denoscope.basins.labelling import Answers, Labelling
@@ -13,14 +13,20 @@ from denoscope.basins.labelling import Answers, Labelling
 
 @dataclass(frozen=True, eq=False)
 class SteadyLabelling(Labelling):
-    """A labelling that computes its description, which takes a call of the network, once."""
+    """A labelling whose network nobody changes.
+
+    `described` is everything that determines its labels beside the plane; see `Labelling.origin`, which calls the network.
+    """
+
+    _: KW_ONLY
+    described: Mapping[str, Any]
 
     @classmethod
     def of(cls, labelling: Labelling, **more: Any) -> Self:
         """The same labelling as another one.
 
         Args:
-            more: the further fields of a subclass.
+            more: the further fields of this class.
         """
         fields = {item.name: getattr(labelling, item.name) for item in dataclasses.fields(Labelling)}
         return cls(**fields, **more)
@@ -30,8 +36,4 @@ class SteadyLabelling(Labelling):
         return super().nothing
 
     def origin(self, plane: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self._origin, "plane": dict(plane)}
-
-    @functools.cached_property
-    def _origin(self) -> dict[str, Any]:
-        return super().origin({})
+        return {**self.described, "plane": dict(plane)}

@@ -125,10 +125,12 @@ class Tiles:
             for number, ended, error in shared_calls(tasks, ready, self.labelling.loop.lanes):
                 if not ended:
                     yield Refined(chosen[number], cells[number].preview(), finished=False)
-                elif error:
+                    continue
+                done = cells.pop(number, None)
+                if error or done is None:
                     yield Refined(chosen[number], None, finished=False, error=error)
                 else:
-                    yield Refined(chosen[number], cells.pop(number).data, finished=True)
+                    yield Refined(chosen[number], done.data, finished=True)
 
     @contextmanager
     def _begun(self, place: Part, ready: Labelling | None = None) -> Iterator[MapCells]:

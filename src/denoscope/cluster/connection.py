@@ -27,8 +27,8 @@ WORKER_SECONDS = 30
 """How long a worker of a running scheduler is waited for; the first job in a queue is waited for without limit."""
 LOOPBACK = "127.0.0.1"
 REPLACED = {"distributed.deploy.lost-worker-timeout": "1000 days"}
-"""Dask looks once, so long after a worker died, whether another one has its place, and otherwise gives the place up for good:
-also if the next one has just died, too. A process of this machine is replaced at once, so there is nothing to give up."""
+"""After this time Dask checks once whether a dead worker was replaced. If its replacement has just died too, Dask gives the
+place up for good. A process of this machine is always replaced, so there is nothing to check."""
 LOGGERS = ("distributed", "tornado", "asyncio", "dask_jobqueue")
 """The loggers of Dask, whose lines about workers that come and go are repeated by messages of denoscope."""
 
@@ -79,8 +79,8 @@ def check_uncompiled(fast: bool) -> None:
     """Refuse to compile the network where workers compute."""
     if fast:
         raise UserError(
-            f"{spelled('fast', True)} compiles the network, which workers do not; leave out one of it and "
-            f"{spelled('cluster')}"
+            f"{spelled('fast', True)} compiles the network, which workers do not; leave out {spelled('fast', True)} "
+            f"or {spelled('cluster')}"
         )
 
 

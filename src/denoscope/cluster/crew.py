@@ -140,11 +140,11 @@ def versions(client: Client) -> dict[str, dict[str, str]]:
 def agreed(
     workers: Crew, own: Mapping[str, Any], machine: Collection[str], *, allow_different_devices: bool
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The different descriptions of workers, and in what they differ, after all are compared with that of this process.
+    """Compare the workers with this process; return their distinct descriptions and the differences between them.
 
     Args:
         own: the description of this process.
-        machine: the entries, `device` among them, in which workers on another device may differ from this process.
+        machine: the entries, `device` among them, in which workers on another device may differ.
 
     Raises: UserError as `Crew.descriptions` and `accepted` do, and if a worker would compute something else.
     """
@@ -156,7 +156,7 @@ def agreed(
         if differing := differences(expected, given):
             raise UserError(
                 f"worker {address} would compute something else than this process ({'; '.join(differing)}); it must find "
-                "the same model, noises and libraries, and the network of this process as it was loaded"
+                "the same model, noises and libraries; a network that was changed after it was loaded cannot be shared"
             )
     return accepted(found, allow_different_devices=allow_different_devices)
 

@@ -28,7 +28,7 @@ AHEAD = 2
 """Units that are handed out at once, for each worker: one that it does, and one that waits there."""
 
 _TURNS: MutableMapping[Client, threading.Lock] = weakref.WeakKeyDictionary()
-"""One lock for each client, which tells its events to one listener. Other threads wait until its run has ended."""
+"""One lock for each client: a client passes its events to one listener only, so runs of several threads take turns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +135,7 @@ class HandOut:
                     if self._failures >= self._rules.failures:
                         assert isinstance(outcome, SetAside)
                         raise UserError(
-                            f"{self._failures} units in a row failed, the last with: {outcome.error}"
+                            f"{self._failures} units in a row failed, the last with: {outcome.error}; {self._kept}"
                         )
         finally:
             self._cancel(list(self._flights.values()))

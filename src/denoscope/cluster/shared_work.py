@@ -27,18 +27,18 @@ class SharedWork:
     kept: str
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
-    def results(self, name: str, contents: Sequence[Any], pieces: int) -> list[Any]:
+    def results(self, contents: Sequence[tuple[str, Any]], pieces: int) -> list[Any]:
         """What the workers return for units, in the order of the units.
 
         Args:
-            name: of each unit, which gets a number too.
+            contents: what each unit is about, and what its worker gets.
             pieces: of each unit.
 
         Raises:
             UserError: if a unit raised one, or the scheduler is gone.
             UnfinishedError: if a unit was given up.
         """
-        units = [Unit(f"{name}, unit {next(self._numbers)}", content, pieces) for content in contents]
+        units = [Unit(f"{name}, unit {next(self._numbers)}", content, pieces) for name, content in contents]
         found: dict[str, Any] = {}
         for outcome in HandOut(self.crew, units, self.accepted, kept=self.kept).outcomes():
             if not isinstance(outcome, SetAside):

@@ -40,7 +40,7 @@ class Prepared(Protocol):
         """What decides the results, as JSON values: it must be the same on all workers."""
 
     def do(self, content: Any, beat: Beat) -> Any:
-        """Do a unit; returns a small result of JSON values, since it passes through the scheduler."""
+        """Do a unit; returns a small result of JSON values or bytes, since it passes through the scheduler."""
 
 
 class Recipe(Protocol):
@@ -136,7 +136,7 @@ def do(run: str, unit: str, content: Any, accepted: tuple[str, ...]) -> None:
     except Exception as error:  # whatever loading a model raises
         raise WorkerUnfitError(f"cannot prepare the run: {first_line(error)}") from error
     if digest_of(prepared.description) not in accepted:
-        raise WorkerUnfitError("differs from the others (denoscope cluster check says in what)")
+        raise WorkerUnfitError("differs from the others (run denoscope cluster check to see how)")
     report.begin()  # again: loading the model is no part of the unit
     report.end(prepared.do(content, report.step))
 

@@ -212,7 +212,8 @@ class Atlas:
             condition=self.condition,
             cache=self.cache,
         )
-        return dataclasses.replace(tiles, labelling=SteadyLabelling.of(tiles.labelling))
+        described = tiles.labelling.origin({})
+        return dataclasses.replace(tiles, labelling=SteadyLabelling.of(tiles.labelling, described=described))
 
 
 def pictures_of(found: Pictures) -> Iterator[tuple[TileAddress, TilePicture | None]]:

@@ -18,7 +18,7 @@ from denoscope.foundation.json_values import differences, flat
 from denoscope.foundation.progress import Progress
 from denoscope.foundation.random_streams import STREAMS_VERSION, version_of
 from denoscope.foundation.reading.result_files import read
-from denoscope.foundation.spelling import spelled
+from denoscope.foundation.spelling import flag_of, spelled
 from denoscope.foundation.validation import check_callable, check_flag, describe
 from denoscope.foundation.work import Work
 from denoscope.foundation.writing import claims
@@ -207,8 +207,7 @@ def _differences(
 def _spelled(name: str) -> str:
     """An entry of an identity, as the flag that sets it if there is one; "plane, center" is set by that of "center"."""
     outer, _, inner = name.partition(", ")
-    flag = spelled(inner or outer)
-    return flag if flag.startswith("--") else name
+    return flag_of(inner or outer, name)
 
 
 def _check_variables(stored: xarray.Dataset, fresh: xarray.Dataset, path: Path) -> None:

@@ -38,10 +38,14 @@ def spelled(argument: str, value: Any = None) -> str:
     ...     spelled("steps"), spelled("resume", True), spelled("layers", "conv_in")
     ('--num_steps', '--resume', '--layers conv_in')
     """
-    flag = (_FLAGS.get() or {}).get(argument)
-    if flag is None:
+    if not (flag := flag_of(argument, "")):
         return argument if value is None else f"{argument}={value!r}"
     return flag if value is None or value is True else f"{flag} {value}"
+
+
+def flag_of(argument: str, otherwise: str) -> str:
+    """The flag of an argument, or another text where there is none: in Python, or for a command without that flag."""
+    return (_FLAGS.get() or {}).get(argument, otherwise)
 
 
 def counted(number: int, noun: str) -> str:

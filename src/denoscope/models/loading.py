@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from denoscope.config import ModelConfig, SystemConfig
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.spelling import spelled
+from denoscope.foundation.threads import threads_set_to
 from denoscope.foundation.validation import describe
 from denoscope.hooks.module_survey import unwrapped
 from denoscope.models import bundled, hub, matmul_precision, model_folder, schedulers, sources, weight_files
@@ -30,6 +33,7 @@ from denoscope.models.families import (
     precisions_of,
 )
 from denoscope.models.running import outside_inference_mode
+from denoscope.models.schedulers import Scheduler
 from denoscope.models.sources import LoadCall, ModelFiles, absolute
 
 LOGGER = logging.getLogger(__name__)
@@ -122,13 +126,27 @@ def call_of(denoiser: Denoiser) -> LoadCall:
     return denoiser.loaded_by
 
 
-def load_again(call: LoadCall, scheduler: Any, *, device: str | None = None) -> Denoiser:
-    """The denoiser of another process, with its scheduler.
+@dataclass(frozen=True, eq=False)
+class SharedModel:
+    """A model of this process that workers load too, and the number of threads with which they compute."""
 
-    Args:
-        device: instead of that of the call.
-    """
-    return load(**vars(call) | {"scheduler": scheduler, "device": device or call.device})
+    call: LoadCall
+    scheduler: Scheduler
+    threads: int
+
+    @classmethod
+    def of(cls, denoiser: Denoiser, threads: int) -> SharedModel:
+        """The model of a denoiser.
+
+        Raises: UserError if it has no name to load it by.
+        """
+        return cls(call_of(denoiser), denoiser.scheduler, threads)
+
+    @contextmanager
+    def loaded(self) -> Iterator[Denoiser]:
+        """The denoiser in this process; the block computes with the threads."""
+        with threads_set_to(self.threads):
+            yield load(**vars(self.call) | {"scheduler": self.scheduler})
 
 
 def shape_of(source: str) -> Shape:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,7 @@ from denoscope.foundation.spelling import counted, spelled
 from denoscope.foundation.threads import threads_set_to
 from denoscope.interventions.spec import Intervention
 from denoscope.models.conditioning import Condition
-from denoscope.models.loading import call_of, load_again
-from denoscope.models.schedulers import Scheduler
-from denoscope.models.sources import LoadCall
+from denoscope.models.loading import SharedModel
 from denoscope.models.weights_hash import values_sha256
 from denoscope.noise.folder_noise import FolderNoise
 from denoscope.noise.noise_set import NoiseSet
@@ -35,7 +32,7 @@ from denoscope.recording.loop_run import LoopRun, NonfiniteError
 from denoscope.recording.opening import open
 from denoscope.recording.planning import selection_of
 from denoscope.recording.progress import NoProgress, RecordingProgress
-from denoscope.recording.provenance import OF_THE_MACHINE, fingerprint_of
+from denoscope.recording.provenance import OF_ANOTHER_DEVICE, fingerprint_of
 from denoscope.recording.recording import Recording
 from denoscope.storage.formats import FORMATS, store_of
 from denoscope.storage.group_writer import GroupWriter
@@ -81,15 +78,13 @@ class ClusterRun:
         job, inputs = self.job, self.job.inputs
         x = inputs.x
         return RecordingRecipe(
-            model=call_of(inputs.denoiser),
-            scheduler=inputs.denoiser.scheduler,
+            model=SharedModel.of(inputs.denoiser, job.plan.attrs["fingerprint"]["threads"]),
             x=replace(x, folder=x.folder.absolute()) if isinstance(x, FolderNoise) else x,
             options=job.options,
             noise_seed=inputs.loop.noise_seed,
             condition=inputs.condition,
             interventions=job.interventions,
             streams=inputs.loop.streams,
-            threads=job.plan.attrs["fingerprint"]["threads"],
             plan=job.plan,
         )
 
@@ -97,7 +92,7 @@ class ClusterRun:
         """The descriptions of the workers after they were compared, and the job with the fingerprint of one of them."""
         own = _description(self.job.inputs, self.job.plan.attrs["fingerprint"])
         allowed = self.allow_different_devices
-        distinct, differing = agreed(workers, own, OF_THE_MACHINE, allow_different_devices=allowed)
+        distinct, differing = agreed(workers, own, OF_ANOTHER_DEVICE, allow_different_devices=allowed)
         fingerprint = {name: value for name, value in distinct[0].items() if name != FIRST_NOISE}
         attrs = {**self.job.plan.attrs, "fingerprint": fingerprint}
         if differing:
@@ -122,7 +117,7 @@ class ClusterRun:
                 descriptions,
                 kept=f"finished samples are stored: continue with {spelled('resume', True)}",
                 progress=self.progress.advance,
-                watch=partial(_note, notes, pending),
+                watch=lambda now: notes.update(now.workers, sum(map(pending.samples, now.running))),
                 stopping=lambda: stop.requested,
             )
             for outcome in handing.outcomes():
@@ -191,25 +186,17 @@ class PendingGroups:
         return unit.pieces // self.plan.steps
 
 
-def _note(notes: NotesFile, pending: PendingGroups, now: HandOut) -> None:
-    """Note who works, if that is due."""
-    if notes.are_due:
-        notes.update(now.workers, sum(map(pending.samples, now.running)))
-
-
 @dataclass(frozen=True, eq=False)
 class RecordingRecipe:
     """What a worker prepares a recording from: how the model is loaded, the noises and options; no arrays of states."""
 
-    model: LoadCall
-    scheduler: Scheduler
+    model: SharedModel
     x: NoiseSet
     options: InferenceConfig
     noise_seed: int
     condition: Condition
     interventions: tuple[Intervention, ...]
     streams: int
-    threads: int
     plan: Plan
 
     def prepare(self) -> PreparedRecording:
@@ -217,8 +204,7 @@ class RecordingRecipe:
 
         Raises: UserError if this worker cannot record it.
         """
-        with threads_set_to(self.threads):
-            denoiser = load_again(self.model, self.scheduler)
+        with self.model.loaded() as denoiser:
             options = replace(self.options, intervene=None, resume=False, overwrite=False)
             inputs = inputs_of(
                 denoiser, self.x, options, self.noise_seed, self.condition, self.interventions, self.streams
@@ -258,7 +244,7 @@ class PreparedRecording:
             progress=progress,
             nonfinite=nonfinite,
         )
-        with threads_set_to(self.recipe.threads):
+        with threads_set_to(self.recipe.model.threads):
             run.record(groups)
         return {"nonfinite": nonfinite, "skipped": progress.layers, "seconds": progress.seconds}
 

@@ -246,7 +246,7 @@ def _streams(place: Place | None, options: InferenceConfig) -> int:
 
 
 def _plan(path: Path) -> Sequence[Intervention]:
-    """The interventions of a plan file, whose faults are told with the argument that names it."""
+    """The interventions of a plan file. Errors name the argument."""
     try:
         return read_plan(path)
     except UserError as error:

@@ -38,8 +38,8 @@ STORED = ("extract_states", *STATE_OPTIONS)
 OWN_SCHEDULE = ("timesteps", "sigmas")
 """Options that stand in attributes and fingerprints only if they are given, as in recordings made before they existed."""
 
-OF_THE_MACHINE = ("device", "probe_sha256")
-"""Entries of a fingerprint that depend on the machine."""
+OF_ANOTHER_DEVICE = ("device", "probe_sha256")
+"""Entries of a fingerprint in which workers on another device than this process may differ from it."""
 
 EARLIER_WORK = ("resume", "overwrite")
 """Options that say what to do with an existing recording; they do not affect how one is made."""

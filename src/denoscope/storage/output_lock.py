@@ -11,7 +11,7 @@ from typing import Any, Literal
 from denoscope.config import InferenceConfig
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import differences
-from denoscope.foundation.spelling import spelled
+from denoscope.foundation.spelling import flag_of, spelled
 from denoscope.storage.places import Place
 from denoscope.storage.plan import FORMAT_VERSION
 from denoscope.storage.stores import capabilities
@@ -136,8 +136,7 @@ def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[s
 
 def _option(entry: str) -> str:
     """An entry of a fingerprint, as the flag that sets it if there is one."""
-    flag = spelled(InferenceConfig.ARGUMENTS.get(entry, entry))
-    return flag if flag.startswith("--") else entry
+    return flag_of(InferenceConfig.ARGUMENTS.get(entry, entry), entry)
 
 
 def is_intact(store: ByteStore, root: str, problems: Iterable[str]) -> bool:

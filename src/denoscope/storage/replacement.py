@@ -12,6 +12,7 @@ import errno
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,7 +23,7 @@ from typing import Any
 
 from denoscope.foundation.reading import json_files
 from denoscope.foundation.writing.atomic_files import sync
-from denoscope.storage import completion, space
+from denoscope.storage import completion, layout_checksums, space
 from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.completion import Mark, WriteMark
 from denoscope.storage.layouts import Layout
@@ -40,6 +41,8 @@ from denoscope.storage.stores.local import (
 from denoscope.storage.watching import work_notes
 
 LOGGER = logging.getLogger(__name__)
+MARK_NAMES = "|".join([r"\d+\.json", *map(re.escape, (layout_checksums.NAME, work_notes.NAME))])
+"""A pattern of the files among the completion marks."""
 RENAME_EXCHANGE, AT_FDCWD = 2, -100
 """Constants of Linux."""
 

@@ -19,11 +19,8 @@ from denoscope.foundation import memory
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.json_values import differences
 from denoscope.foundation.spelling import counted
-from denoscope.foundation.threads import threads_set_to
 from denoscope.models.denoiser import Denoiser
-from denoscope.models.loading import call_of, load_again
-from denoscope.models.schedulers import Scheduler
-from denoscope.models.sources import LoadCall
+from denoscope.models.loading import SharedModel
 from denoscope.models.weights_hash import values_sha256
 from denoscope.recording import provenance
 from denoscope.sampling.loop import run_loop
@@ -88,7 +85,7 @@ def cluster(denoiser: Denoiser, client: Client, loop: Loop, out: Path | None = N
     Raises: UserError if the model has no name to load it by, if there are no workers, if one cannot run denoscope or load
         the model, or if the output cannot be written from here.
     """
-    recipe = CheckRecipe(call_of(denoiser), denoiser.scheduler, loop, torch.get_num_threads())
+    recipe = CheckRecipe(SharedModel.of(denoiser, torch.get_num_threads()), loop)
     found, own = versions(client), worker.versions()
     wrong = {address: differences(own, seen) for address, seen in found.items()}
     unseen = {} if out is None else sight.problems(client, out)
@@ -116,19 +113,18 @@ def cluster(denoiser: Denoiser, client: Client, loop: Loop, out: Path | None = N
 class CheckRecipe:
     """A short run that every worker denoises, so that their results can be compared."""
 
-    model: LoadCall
-    scheduler: Scheduler
+    model: SharedModel
     loop: Loop
-    threads: int
 
     def prepare(self) -> Checked:
-        with threads_set_to(self.threads):
-            denoiser = load_again(self.model, self.scheduler)
+        with self.model.loaded() as denoiser:
             x_T = noise.random(self.loop.lanes, denoiser.shape, seed=self.loop.noise_seed)
             x_0 = run_loop(denoiser, x_T.batch(range(len(x_T))), self.loop)
             bits = provenance.fingerprint(denoiser, self.loop) | {"x_0_sha256": values_sha256({"x_0": x_0})}
             free = format_bytes(memory.free_bytes(denoiser.device))
-            facts = f"{platform.node()}, {bits['device']}, {free} free, {counted(self.threads, 'thread')}"
+            facts = (
+                f"{platform.node()}, {bits['device']}, {free} free, {counted(self.model.threads, 'thread')}"
+            )
             return Checked({ABOUT_BITS: bits, "facts": facts})
 
 

@@ -11,7 +11,7 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.storage import completion, layout_checksums, replacement, space
+from denoscope.storage import completion, replacement, space
 from denoscope.storage.completion import Mark, WriteMark
 from denoscope.storage.group_writer import GroupWriter
 from denoscope.storage.output_lock import (
@@ -35,17 +35,15 @@ from denoscope.storage.pt.layout import (
     former_files,
     lay_out,
 )
-from denoscope.storage.replacement import Kind
+from denoscope.storage.replacement import MARK_NAMES, Kind
 from denoscope.storage.stores.byte_store import ByteStore, exists
 from denoscope.storage.stores.local import LocalStore
-from denoscope.storage.watching import work_notes
 
 MARK_BYTES = 64
 """Bytes of a mark for one file, with its name."""
 MANIFEST_BYTES = 200
 """Bytes of the manifest for one sample, with its coordinates."""
-BESIDE_MARKS = "|".join(map(re.escape, (layout_checksums.NAME, work_notes.NAME)))
-MARK_KEY = re.compile(rf"{re.escape(MARKS)}/(\d+\.json|{BESIDE_MARKS})")
+MARK_KEY = re.compile(rf"{re.escape(MARKS)}/({MARK_NAMES})")
 COMPANIONS = ("images", "predictions.json", "classifications_plane.pt")
 """What other commands put beside a recording's files."""
 

@@ -15,7 +15,7 @@ from denoscope.foundation.reading.regular_files import open_regular
 from denoscope.foundation.writing.atomic_files import atomic_write, sync
 from denoscope.foundation.writing.claims import hidden_beside
 from denoscope.foundation.writing.locks import is_locked, locked
-from denoscope.storage.stores.byte_store import Data, is_key
+from denoscope.storage.stores.byte_store import ByteStore, Data, is_key
 
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 """What the operating system raises where a key has no file."""
@@ -236,7 +236,7 @@ def replacements_in(root: Path) -> list[Path]:
     return [place for place in places_of_replacement(root) if os.path.isdir(place) and not place.is_symlink()]
 
 
-def replacement_of(store: object) -> LocalStore | None:
+def replacement_of(store: ByteStore) -> LocalStore | None:
     """Return the unfinished recording that will replace the one in a store, if there is one."""
     if not isinstance(store, LocalStore):
         return None

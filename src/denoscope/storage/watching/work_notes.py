@@ -17,7 +17,7 @@ from denoscope.storage.stores.byte_store import ByteStore
 
 NAME = "workers.json"
 WRITE_SECONDS = 2.0
-"""The time between two updates of the notes of a run."""
+"""The least time between two updates of the notes of a run."""
 Count = Annotated[int, Meta(ge=0, le=2**31)]
 
 
@@ -61,13 +61,10 @@ class NotesFile:
             former, failed_samples=former.failed_samples + samples, failed={**former.failed, unit: error}
         )
 
-    @property
-    def are_due(self) -> bool:
-        """Whether the last update is long enough ago for the next one."""
-        return time.monotonic() >= self._due
-
     def update(self, workers: int, running: int) -> None:
-        """Note how many workers there are and how many samples they compute."""
+        """Note how many workers there are and how many samples they compute, unless that was just done."""
+        if time.monotonic() < self._due:
+            return
         self._due = time.monotonic() + WRITE_SECONDS
         self._notes = replace(self._notes, workers=workers, running=running)
         with suppress(OSError):

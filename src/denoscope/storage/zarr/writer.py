@@ -11,7 +11,7 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.storage import completion, layout_checksums, replacement
+from denoscope.storage import completion, replacement
 from denoscope.storage.array_names import encode
 from denoscope.storage.completion import Mark, WriteMark
 from denoscope.storage.group_writer import GroupWriter
@@ -23,11 +23,10 @@ from denoscope.storage.output_lock import (
     how_to_record_anyway,
 )
 from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan, Plan, as_array
-from denoscope.storage.replacement import Kind
+from denoscope.storage.replacement import MARK_NAMES, Kind
 from denoscope.storage.root_file import Root
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.stores.local import LocalStore
-from denoscope.storage.watching import work_notes
 from denoscope.storage.zarr import layout
 from denoscope.storage.zarr.check import damaged, flag_chunks
 from denoscope.storage.zarr.layout import (
@@ -162,9 +161,8 @@ def _own_keys(store: ByteStore, plan: Plan) -> list[str]:
     """The keys of a store that belong to the recording in it or to the planned one."""
     nodes = FILE.read(store).content.get("consolidated_metadata", {}).get("metadata", {})
     folders = "|".join(map(re.escape, {*nodes, *_folders(plan)}))
-    beside_marks = "|".join(map(re.escape, (layout_checksums.NAME, work_notes.NAME)))
     pattern = re.compile(
-        rf"{re.escape(ROOT)}|{LOCK}|{MARKS}/(\d+\.json|{beside_marks})|({folders})/(zarr\.json|c(/\d+)*)"
+        rf"{re.escape(ROOT)}|{LOCK}|{MARKS}/({MARK_NAMES})|({folders})/(zarr\.json|c(/\d+)*)"
     )
     return [key for key in store.list() if pattern.fullmatch(key)]
 
