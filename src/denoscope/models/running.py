@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -53,7 +54,7 @@ class Running:
                 for place, (original, stand_in) in self._stand_ins.items():
                     stack.callback(place.put, original)
                     place.put(stand_in)
-                stack.enter_context(_evaluating(*self._parts))
+                stack.enter_context(_evaluating(self._parts))
                 self._stack = stack.pop_all()
         self._depth += 1
         return self
@@ -69,9 +70,9 @@ class Running:
         return self._dtype or dtype_of(self._network)
 
     @cached_property
-    def _parts(self) -> tuple[list[nn.Module], list[nn.Parameter]]:
+    def _parts(self) -> _Parts:
         """The modules and parameters, listed once for all steps of a run."""
-        return list(self._network.modules()), list(self._network.parameters())
+        return _Parts.of(self._network)
 
     @cached_property
     def _stand_ins(self) -> dict[_Place, tuple[torch.Tensor, torch.Tensor]]:
@@ -96,6 +97,21 @@ class Running:
         return nn.Parameter(moved, requires_grad=False)
 
 
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """The modules and parameters of a network, and those modules that can checkpoint gradients."""
+
+    modules: list[nn.Module]
+    parameters: list[nn.Parameter]
+    checkpointing: list[Any]
+
+    @classmethod
+    def of(cls, network: nn.Module) -> _Parts:
+        modules = list(network.modules())
+        checkpointing = [module for module in modules if hasattr(module, "gradient_checkpointing")]
+        return cls(modules, list(network.parameters()), checkpointing)
+
+
 class _Place:
     """A name in a module's table of parameters or buffers."""
 
@@ -118,17 +134,17 @@ def _tensors(network: nn.Module) -> Iterator[tuple[_Place, torch.Tensor]]:
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """The network in eval mode, frozen, without checkpointing and autocast while the block runs; then all is as it was."""
-    with _evaluating(list(network.modules()), list(network.parameters())):
+    with _evaluating(_Parts.of(network)):
         yield
 
 
 @contextmanager
-def _evaluating(modules: list[nn.Module], parameters: list[nn.Parameter]) -> Iterator[None]:
+def _evaluating(parts: _Parts) -> Iterator[None]:
     # Flags are set one by one, since `train` and `eval` of a module may do more than set them.
-    training = [module for module in modules if module.training]
+    training = [module for module in parts.modules if module.training]
     # Inference tensors refuse to be changed, and no gradient reaches them.
-    learning = [p for p in parameters if p.requires_grad and not p.is_inference()]
-    checkpointing = [module for module in modules if getattr(module, "gradient_checkpointing", False) is True]
+    learning = [p for p in parts.parameters if p.requires_grad and not p.is_inference()]
+    checkpointing = [module for module in parts.checkpointing if module.gradient_checkpointing is True]
     _set_flags(training, checkpointing, learning, False)
     try:
         with ExitStack() as stack:

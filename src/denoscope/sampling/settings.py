@@ -104,13 +104,17 @@ class Loop:
 
     def state_dtype(self, denoiser: Denoiser) -> torch.dtype:
         """The precision of the states between steps."""
-        dtypes = {"auto": denoiser.dtype, "float32": torch.float32, "float64": torch.float64}
-        return dtypes[self.sampler_dtype]
+        return self._precision_over(denoiser.dtype)
 
     def rounding_warnings(self, denoiser: Denoiser, x: NoiseSet) -> list[str]:
         """One line if noises that differ become equal in the precision of the states, with the remedy."""
-        precision = self.state_dtype(denoiser)
-        return rounding_warnings(x, precision, "dtype" if precision == denoiser.dtype else "sampler_dtype")
+        own = denoiser.dtype
+        precision = self._precision_over(own)
+        return rounding_warnings(x, precision, "dtype" if precision == own else "sampler_dtype")
+
+    def _precision_over(self, own: torch.dtype) -> torch.dtype:
+        """The precision of the states of a network that computes in its `own`, which is slow to look up."""
+        return {"auto": own, "float32": torch.float32, "float64": torch.float64}[self.sampler_dtype]
 
     def rows_of_whole_calls(self, rows: int) -> int:
         """A number of rows, rounded up to whole calls of the network."""
