@@ -201,10 +201,6 @@ def test_workers_that_find_another_model_are_named_before_any_work(saved, make_u
     ("options", "message"),
     [
         ({"out": None}, "cluster needs an output"),
-        (
-            {"out": "s3://bucket/run.zarr"},
-            "out is s3://bucket/run.zarr; allowed with cluster: a store or a folder",
-        ),
         ({"fast": True}, "fast=True compiles the network"),
         ({"cluster": "local:2"}, "cluster is 'local:2'; allowed: a dask.distributed.Client, such as"),
     ],

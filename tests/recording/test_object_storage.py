@@ -11,6 +11,7 @@ import obstore.store
 import pytest
 import xarray
 import zarr.storage
+from bucket_contents import LOCK, URL, check_equal
 from command_line import call, refuse
 from s3_server import ENVIRONMENT
 
@@ -21,10 +22,8 @@ from denoscope.storage.places import parse_place
 from denoscope.storage.stores.object_store import ObjectStore
 from denoscope.storage.watching.status import status
 
-URL = "s3://bucket/data/run.zarr"
 COUNT, LANES, STEPS = 6, 2, 3
 OPTIONS = {"steps": STEPS, "lanes": LANES, "batch_size": 2, "layers": ["conv_in", "mid_block"]}
-LOCK = "complete/lock"
 
 
 @pytest.fixture(scope="module")
@@ -47,25 +46,6 @@ def stored(s3, local):
         s3.put(f"data/run.zarr/{file.relative_to(local).as_posix()}", file.read_bytes())
     s3.requests()
     return s3
-
-
-def values(found: dict[str, bytes]) -> dict[str, object]:
-    """The values of a recording by key without the lock and the date."""
-    kept: dict[str, object] = {key: value for key, value in found.items() if key != LOCK}
-    kept["zarr.json"] = json.loads(found["zarr.json"])
-    kept["zarr.json"]["attributes"].pop("created")
-    return kept
-
-
-def check_equal(server, local) -> None:
-    """Compare the bucket with a local recording, key by key."""
-    prefix = "data/run.zarr/"
-    found = {key.removeprefix(prefix): value for key, value in server.contents().items()}
-    files = {
-        file.relative_to(local).as_posix(): file.read_bytes() for file in local.rglob("*") if file.is_file()
-    }
-    assert values(found) == values(files)
-    assert LOCK not in found and server.uploads() == 0
 
 
 def test_the_bytes_are_those_of_a_local_recording_and_no_secret_is_among_them(

@@ -2,9 +2,10 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +16,90 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording import provenance
+from denoscope.storage.stores import object_store
+from denoscope.storage.stores.object_store import ObjectStore
 
-_RENAMED = pytest.MonkeyPatch()
+_RENAMED, _SPIED, _SERVED = pytest.MonkeyPatch(), pytest.MonkeyPatch(), pytest.MonkeyPatch()
 
 
 class Kills(WorkerPlugin):
-    """Kills the worker that makes the n-th network call of all workers, for each n that is planned.
+    """Kills the worker in which the n-th event of all workers happens, for each n that is planned.
 
-    Each call of a network in a worker takes the next number: the files of a folder count them.
+    Each call of a network in a worker takes the next number: the files of a folder count them. With `requests`, so do the
+    beginning and the end of each request to a bucket.
     """
 
     name = "kills"
 
-    def __init__(self, folder: Path, at: set[int]):
-        self.folder, self.at = folder, at
+    def __init__(self, folder: Path, at: set[int], requests: bool):
+        self.folder, self.at, self.requests = folder, at, requests
 
     def setup(self, worker: Worker) -> None:  # noqa: ARG002
         self.handle = register_module_forward_pre_hook(self.call)
+        if self.requests:
+            _SPIED.setattr(ObjectStore, "_request", self.spied(ObjectStore._request))
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002
         self.handle.remove()
+        _SPIED.undo()
 
     def call(self, module: object, _arguments: object) -> None:
-        if type(module).__name__ == "UNet2DModel" and next_number(self.folder) in self.at:
+        if type(module).__name__ == "UNet2DModel":
+            self.happen()
+
+    def spied(self, request: Callable[..., Any]) -> Callable[..., Any]:
+        def spied(*arguments: Any) -> Any:
+            self.happen()
+            answer = request(*arguments)
+            self.happen()
+            return answer
+
+        return spied
+
+    def happen(self) -> None:
+        if next_number(self.folder) in self.at:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager
-def killing(client: Client, folder: Path, at: Iterable[int] = ()) -> Iterator[Callable[[], int]]:
-    """Kill the workers that make certain calls of the network while the block runs; yields a count of the calls so far."""
+def killing(
+    client: Client, folder: Path, at: Iterable[int] = (), *, requests: bool = False
+) -> Iterator[Callable[[], int]]:
+    """Kill the workers in which certain events happen while the block runs; yields a count of the events so far."""
     folder.mkdir()
-    client.register_plugin(Kills(folder, set(at)))
+    client.register_plugin(Kills(folder, set(at), requests))
     try:
         yield lambda: sum(1 for _ in folder.iterdir())
     finally:
         client.unregister_worker_plugin("kills")
+
+
+class UsesBucket(WorkerPlugin):
+    """Puts the address of an S3 server and its credentials into the environment of every worker, and shortens pauses."""
+
+    name = "bucket"
+
+    def __init__(self, environment: Mapping[str, str]):
+        self.environment = environment
+
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002
+        for name, value in self.environment.items():
+            _SERVED.setenv(name, value)
+        _SERVED.setitem(object_store.BACKOFF, "init_backoff", timedelta(milliseconds=1))
+        _SERVED.setitem(object_store.BACKOFF, "max_backoff", timedelta(milliseconds=5))
+
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002
+        _SERVED.undo()
+
+
+@contextmanager
+def using_bucket(client: Client, environment: Mapping[str, str]) -> Iterator[None]:
+    """Let all workers reach an S3 server while the block runs."""
+    client.register_plugin(UsesBucket(environment))
+    try:
+        yield
+    finally:
+        client.unregister_worker_plugin("bucket")
 
 
 def next_number(folder: Path) -> int:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from distributed import Client
 
 from denoscope.cluster.crew import Crew, agreed, check_workers, crew
 from denoscope.cluster.hand_out import HandOut
-from denoscope.cluster.sight import check_store
+from denoscope.cluster.sight import check_place
 from denoscope.cluster.unit import Done, Unit
 from denoscope.cluster.worker import Beat
 from denoscope.config import InferenceConfig
@@ -36,8 +35,10 @@ from denoscope.recording.provenance import OF_ANOTHER_DEVICE, fingerprint_of
 from denoscope.recording.recording import Recording
 from denoscope.storage.formats import FORMATS, store_of
 from denoscope.storage.group_writer import GroupWriter
+from denoscope.storage.places import beside
 from denoscope.storage.plan import Plan
 from denoscope.storage.stores.byte_store import ByteStore
+from denoscope.storage.stores.capabilities import flush
 from denoscope.storage.watching.work_notes import NotesFile
 
 FIRST_NOISE = "first_noise_sha256"
@@ -60,9 +61,9 @@ class ClusterRun:
             UnfinishedError: at the end, if some groups were set aside.
         """
         out = self.job.out
-        assert isinstance(out, Path)
+        assert out is not None
         check_workers(self.client)
-        check_store(self.client, out)
+        check_place(self.client, beside(out))
         with crew(self.client, self._recipe()) as workers:
             descriptions, job = self._compared(workers)
             store = store_of(out, job.plan.format)
@@ -122,6 +123,8 @@ class ClusterRun:
             )
             for outcome in handing.outcomes():
                 left -= len(outcome.unit.content[1])
+                # The lock of a bucket is a claim: whoever has lost it must stop.
+                flush(writer.store)
                 if isinstance(outcome, Done):
                     nonfinite |= outcome.result["nonfinite"]
                     for address, step in set(outcome.result["skipped"]) - skipped:

@@ -119,11 +119,6 @@ class Job:
                 f"{spelled('cluster')} needs an output ({spelled('out')}): workers write into a store, and no states "
                 "travel between processes"
             )
-        if not isinstance(self.out, Path):
-            raise UserError(
-                f"{spelled('out')} is {self.out}; allowed with {spelled('cluster')}: a store or a folder on a disk that all "
-                "workers see"
-            )
         check_uncompiled(self.options.fast)
         call_of(self.inputs.denoiser)  # raises if there is none
         # An earlier recording is compared with the workers, which may have other devices than this process.

@@ -87,3 +87,10 @@ def store_at(place: Place, *, scratch: str = "") -> LocalStore | ObjectStore:
     Raises: UserError if the library that reads URLs is not installed.
     """
     return LocalStore(place, scratch=scratch) if isinstance(place, Path) else ObjectStore(str(place))
+
+
+def beside(place: Place) -> LocalStore | ObjectStore:
+    """Return the store around a place: the nearest folder above it that exists, or the keys beside it at a URL."""
+    if isinstance(place, Path):
+        return LocalStore(next(folder for folder in place.absolute().parents if folder.is_dir()))
+    return ObjectStore(str(place).rpartition("/")[0])

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 from command_line import call, refuse
-from worker_faults import name_device_again, rename_device
+from worker_faults import name_device_again, rename_device, using_bucket
 
 import denoscope as ds
 from denoscope.cli.verbs.cluster import check
@@ -53,6 +53,13 @@ def test_equal_workers_are_listed_with_what_they_see(checked, workers, tmp_path)
         "  the scheduler: the same versions",
         f"all workers compute the same bits and write to {tmp_path / 'run.zarr'}",
     ]
+
+
+def test_workers_that_write_to_a_bucket_are_said_to(checked, workers, s3):
+    with using_bucket(workers, s3.environment):
+        code, lines = checked("--output", "s3://bucket/run.zarr")
+    assert code == 0 and not s3.contents()
+    assert lines[-1] == "all workers compute the same bits and write to s3://bucket/run.zarr"
 
 
 def test_bits_that_differ_are_named(checked, different):

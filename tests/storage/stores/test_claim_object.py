@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from denoscope.storage.stores import claim_object
+from denoscope.storage.stores import claim_object, this_machine
 from denoscope.storage.stores.capabilities import flush
 from denoscope.storage.stores.claim_object import SIGNED_EVERY, STALE_AFTER, Claim
 from denoscope.storage.stores.object_store import ObjectStore
@@ -75,7 +75,7 @@ def test_the_claim_of_another_machine_holds_until_it_is_stale(store, s3, later, 
 
 
 def test_the_claim_of_an_ended_process_of_this_machine_is_taken_over_at_once(store, s3):
-    here = claim_object._machine()
+    here = this_machine.identity()
     s3.put(KEY, claim_of(machine=here, pid=os.getppid()))
     with store.lock("complete/lock") as held:
         assert not held, "the process runs"

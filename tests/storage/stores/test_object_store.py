@@ -56,6 +56,17 @@ def test_a_store_is_pickled_without_the_credentials(store):
     assert repr(store) == f"ObjectStore('{URL}')" and str(store) == URL
 
 
+def test_a_copy_in_another_process_keeps_trying_once_the_bucket_has_answered_here(store, s3, monkeypatch):
+    store.put("a", b"1")
+    data = pickle.dumps(store)
+    monkeypatch.setattr(object_store, "_ANSWERED", set())  # as in another process
+    copy = pickle.loads(data)
+    s3.spoil(every=1)
+    s3.requests()
+    assert "the server answered 503" in message_of(lambda: copy.get("a"))
+    assert len(s3.requests()) == 1 + object_store.RETRIES
+
+
 def test_stores_of_a_url_share_their_clients_while_the_environment_is_the_same(s3, monkeypatch):
     import obstore.store
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ from denoscope.models.weights_hash import values_sha256
 from denoscope.recording import provenance
 from denoscope.sampling.loop import run_loop
 from denoscope.sampling.settings import Loop
+from denoscope.storage.places import Place, beside
 
 ABOUT_BITS = "bits"
 
@@ -55,7 +55,7 @@ class ClusterReport:
     reports: Sequence[WorkerReport]
     compared: bool
     """Whether the workers have computed: they do not where versions differ."""
-    store: Path | None = None
+    store: Place | None = None
 
     @property
     def sound(self) -> bool:
@@ -76,7 +76,7 @@ class ClusterReport:
         return "\n".join(lines)
 
 
-def cluster(denoiser: Denoiser, client: Client, loop: Loop, out: Path | None = None) -> ClusterReport:
+def cluster(denoiser: Denoiser, client: Client, loop: Loop, out: Place | None = None) -> ClusterReport:
     """What each worker of a client sees, and whether all compute the same bits: each denoises the same noises.
 
     Args:
@@ -88,7 +88,7 @@ def cluster(denoiser: Denoiser, client: Client, loop: Loop, out: Path | None = N
     recipe = CheckRecipe(SharedModel.of(denoiser, torch.get_num_threads()), loop)
     found, own = versions(client), worker.versions()
     wrong = {address: differences(own, seen) for address, seen in found.items()}
-    unseen = {} if out is None else sight.problems(client, out)
+    unseen = {} if out is None else sight.problems(client, beside(out))
     for address, problem in unseen.items():
         wrong.setdefault(address, []).append(problem)  # it may have joined since its versions were asked for
     compared = all(own == seen for seen in found.values())

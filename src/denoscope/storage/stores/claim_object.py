@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol
+
+from denoscope.storage.stores import this_machine
 
 SIGNED_EVERY = 60.0
 """Seconds between two signatures of a claim."""
@@ -120,7 +121,7 @@ class Claim:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "signed": now().isoformat(timespec="seconds"),
-            "machine": _machine(),
+            "machine": this_machine.identity(),
             "token": self._token,
         }
         return json.dumps(content).encode()
@@ -141,11 +142,11 @@ def now() -> datetime:
 
 def is_abandoned(found: Version) -> bool:
     """Whether the owner of a claim has ended or was not heard of for too long."""
-    content, here = _content(found.data), _machine()
+    content, here = _content(found.data), this_machine.identity()
     # The lock file of a local recording that was copied to a bucket is no claim.
     if "token" not in content or (now() - found.stored).total_seconds() > STALE_AFTER:
         return True
-    return bool(here) and content.get("machine") == here and not _runs(content.get("pid"))
+    return bool(here) and content.get("machine") == here and not this_machine.runs(content.get("pid"))
 
 
 def _content(data: bytes) -> dict[str, Any]:
@@ -155,25 +156,3 @@ def _content(data: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _runs(pid: Any) -> bool:
-    """Whether a process of this machine runs, or may run."""
-    if not isinstance(pid, int) or pid <= 0:
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it belongs to another user
-        return True
-    return True
-
-
-def _machine() -> str:
-    """What identifies this machine and its numbering of processes, which containers have of their own; "" if unknown."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""

@@ -6,7 +6,6 @@ import errno
 import functools
 import os
 import re
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from denoscope.foundation.errors import first_line, missing_library
+from denoscope.storage.stores import scratch_folder
 from denoscope.storage.stores.byte_store import Data, is_key
 from denoscope.storage.stores.claim_object import Claim, Version, is_abandoned, owner
 from denoscope.storage.stores.local import FileSink
@@ -54,7 +54,7 @@ class ObjectStore:
     """The keys below a prefix of a bucket, by a URL without credentials, which come from the environment alone.
 
     Each method is one request, which is repeated with growing pauses if the server is busy or the connection breaks.
-    The URL alone is pickled, so that credentials stay where they are.
+    The URL is pickled and no credentials are, so that they stay where they are.
     """
 
     at_once = 16
@@ -162,7 +162,7 @@ class ObjectStore:
     @functools.cached_property
     def _folder(self) -> Path:
         """A folder for unfinished values, which is removed with this object."""
-        folder = tempfile.TemporaryDirectory(prefix="denoscope-", ignore_cleanup_errors=True)
+        folder = scratch_folder.temporary()
         self._cleanup = weakref.finalize(self, folder.cleanup)
         return Path(folder.name)
 
@@ -232,13 +232,21 @@ class ObjectStore:
             raise _in_words(error, self._scheme, self._bucket) from None
 
     def __reduce__(self) -> Any:
-        return ObjectStore, (self.url,)
+        return _copied, (self.url, self._place in _ANSWERED)
 
     def __str__(self) -> str:
         return self.url
 
     def __repr__(self) -> str:
         return f"ObjectStore({self.url!r})"
+
+
+def _copied(url: str, answered: bool) -> ObjectStore:
+    """A store from another process. If the bucket has answered there, its address is right."""
+    store = ObjectStore(url)
+    if answered:
+        _ANSWERED.add(store._place)
+    return store
 
 
 class ObjectSink:

@@ -19,7 +19,9 @@ from denoscope.foundation.spelling import spelled
 class CheckFlags(OwnFlags):
     """What is checked beside the workers."""
 
-    output: Path | None = option(None, "Where a recording would be written: also check that all workers can.")
+    output: Path | None = option(
+        None, "Where a recording would be written: also check that all workers can.", takes_url=True
+    )
 
 
 def run(settings: Settings, flags: CheckFlags) -> None:
@@ -28,10 +30,12 @@ def run(settings: Settings, flags: CheckFlags) -> None:
             raise UserError(f"{spelled('cluster')} is None; allowed: {ALLOWED}")
         from denoscope.recording.verify.cluster import cluster
         from denoscope.sampling.settings import Loop
+        from denoscope.storage.places import parse_place
 
         inference = settings.inference
         loop = Loop(steps=inference.num_steps, lanes=inference.lanes, noise_seed=settings.system.seed)
-        report = cluster(load(settings), client, loop, flags.output)
+        out = None if flags.output is None else parse_place(flags.output)
+        report = cluster(load(settings), client, loop, out)
     print(report)
     if not report.sound:
         raise SystemExit(1)
