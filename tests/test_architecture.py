@@ -50,6 +50,7 @@ def test_imports_and_declared_dependencies_agree():
         "storage": requirements(extras["cluster"]),
         "recording": requirements(extras["cluster"]),
         "basins": requirements(extras["cluster"]),
+        "dynamics": requirements(extras["cluster"]),
         "cluster": requirements(extras["cluster"]),
         "cli": requirements(extras["cluster"]),
     }

@@ -1,5 +1,6 @@
 """Maps and zooms by worker processes: those of one process, whatever happens to the workers."""
 
+import json
 import os
 import threading
 from contextlib import nullcontext
@@ -13,6 +14,7 @@ import denoscope as ds
 from denoscope.cli.command import main
 from denoscope.cluster import connection, hand_out
 from denoscope.foundation.threads import threads_set_to
+from denoscope.models import loading
 
 RUN = {"steps": 2, "lanes": 16, "batch_size": 8}
 
@@ -158,6 +160,48 @@ def test_a_zoom_by_workers_is_that_of_one_process(digits, plane, workers, tmp_pa
         assert calls() > 20
 
 
+def test_labels_of_points_by_workers_are_those_of_one_process(digits, plane, workers, tmp_path):
+    points = np.random.default_rng(0).uniform(-8, 8, (70, 2))
+    alone, shared = (
+        ds.basins.label_of(digits, plane, steps=2, lanes=16, cluster=cluster) for cluster in (None, workers)
+    )
+    assert shared.origin == alone.origin and shared.rows_together(20) == 32 * 2 * 8
+    with killing(workers, tmp_path / "calls", {4}) as calls:
+        assert shared.answers(points).identical(alone.answers(points))
+        assert calls() > 5
+    assert shared.answers(points[:0]).identical(alone.answers(points[:0]))
+    found, expected = (
+        ds.dynamics.uncertainty_exponent(labels, points, [0.1, 1.0, 10.0], batch_size=50)
+        for labels in (shared, alone)
+    )
+    assert found.to_dict() == expected.to_dict()
+
+
+def test_labels_of_points_need_the_workers_from_which_they_began(digits, plane, workers):
+    shared = ds.basins.label_of(digits, plane, steps=2, cluster=workers)
+    workers.run(rename_device)
+    try:
+        with pytest.raises(
+            ds.UserError, match=r"^the workers are not those of ds\.basins\.label_of .*of another kind"
+        ):
+            shared(np.zeros((1, 2)))
+    finally:
+        workers.run(name_device_again)
+    assert shared(np.zeros((1, 2))).shape == (1,)
+
+
+def test_workers_keep_the_model_for_the_next_run(digits, plane, workers):
+    shared = ds.basins.label_of(digits, plane, steps=2, cluster=workers)
+    networks = workers.run(kept_networks)
+    shared(np.zeros((3, 2)))
+    assert workers.run(kept_networks) == networks and all(len(kept) == 1 for kept in networks.values())
+
+
+def kept_networks():
+    """The identities of the networks that this process keeps."""
+    return [id(denoiser.network) for denoiser in loading._KEPT.values()]
+
+
 def test_workers_that_differ_are_refused_or_named_in_the_map(digits, plane, alone, workers):
     first, _ = sorted(workers.nthreads())
     workers.run(rename_device, workers=[first])
@@ -233,3 +277,16 @@ def test_the_commands_take_workers(workers, monkeypatch, tmp_path, capsys, verb,
         with pytest.raises(SystemExit):
             main([*line, "--cluster", "local:2", "--fast", "--output", "fast.npz"])
         assert "--fast compiles the network, which workers do not" in capsys.readouterr().err
+
+
+def test_the_command_of_the_uncertainty_exponent_takes_workers(workers, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(connection, "connected", lambda *_, **__: nullcontext(workers))
+    plane = "--num_prompts_per_direction 3 3 --len_per_direction 16 16 --epsilons 0.1 1 10 --points 40"
+    line = f"dynamics uncertainty --model digits --device cpu --num_steps 2 {plane}".split()
+    main([*line, "--threads", "1", "--output", "alone.json", "--checkpoint", "alone.npz"])
+    with killing(workers, tmp_path / "calls") as calls:
+        main([*line, "--cluster", "local:2", "--output", "shared.json", "--checkpoint", "shared.npz"])
+        assert calls() > 8
+    alone, shared = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("alone", "shared"))
+    assert alone == shared

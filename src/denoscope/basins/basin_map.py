@@ -134,8 +134,13 @@ def map(  # noqa: A001
         check_callable(callback, "callback", "the map so far to nothing")
     batch_size = parse_integer(batch_size, "batch_size", minimum=1)
     options = adaptive_options(grid.shape, audited) if adaptive else {}
+    checkpoint.check_free()
     shared = shared_labelling(
-        labelling, cluster, batch_size, checkpoint, allow_different_devices=allow_different_devices
+        labelling,
+        cluster,
+        batch_size,
+        allow_different_devices=allow_different_devices,
+        kept=checkpoint.how_to_continue,
     )
     with shared as labelling:
         origin, nothing = labelling.origin(grid.made_with), labelling.nothing

@@ -14,18 +14,15 @@ from distributed import Client
 from denoscope.basins.classifiers import ImageClassifier
 from denoscope.basins.labelling import Answers, Labelling
 from denoscope.basins.steady_labelling import SteadyLabelling
-from denoscope.cluster.crew import agreed, check_workers, crew
-from denoscope.cluster.shared_work import SharedWork
+from denoscope.cluster.connection import units_together
+from denoscope.cluster.shared_work import SharedWork, shared_run
 from denoscope.cluster.worker import Beat
 from denoscope.foundation.spelling import counted
 from denoscope.foundation.threads import threads_set_to
 from denoscope.models.conditioning import Condition
 from denoscope.models.loading import SharedModel
-from denoscope.recording.provenance import OF_ANOTHER_DEVICE
 from denoscope.sampling.settings import Loop
 
-UNITS = 8
-"""Units for each worker in one request. It ends with its slowest unit, so with more units workers are idle for less of the time."""
 Wanted = Literal["labels", "images"]
 
 
@@ -55,8 +52,7 @@ class ClusterLabelling(SteadyLabelling):
         return torch.frombuffer(bytearray(content), dtype=self.denoiser.dtype).reshape(x_T.shape)
 
     def rows_together(self, batch_size: int) -> int:
-        workers = max(1, len(self.work.crew.client.nthreads()))
-        return super().rows_together(batch_size) * workers * UNITS
+        return super().rows_together(batch_size) * units_together(self.work.crew.client)
 
     def _asked(self, x_T: torch.Tensor, wanted: Wanted) -> list[dict[str, Any]]:
         """What the workers return for parts of noises [n, C, H, W], in order."""
@@ -73,28 +69,18 @@ class ClusterLabelling(SteadyLabelling):
 def shared_by(
     client: Client, labelling: Labelling, batch_size: int, *, allow_different_devices: bool, kept: str
 ) -> Iterator[Labelling]:
-    """A labelling that the workers of a client share while the block runs.
-
-    Args:
-        batch_size: of a unit, rounded up to whole calls of the network.
-        kept: what is kept if workers fail, and how the work goes on.
+    """A labelling that the workers of a client share while the block runs; see `shared_labelling`.
 
     Raises: UserError if the model has no name to load it by, or a worker would compute something else.
     """
     recipe, described = LabellingRecipe.of(labelling), labelling.origin({})
-    check_workers(client)
-    with crew(client, recipe) as workers:
-        own = _joined(described)
-        distinct, differing = agreed(
-            workers, own, OF_ANOTHER_DEVICE, allow_different_devices=allow_different_devices
-        )
-        found = {name: distinct[0][name] for name in OF_ANOTHER_DEVICE}
-        if differing:
-            found["different_devices"] = differing
+    with shared_run(
+        client, recipe, _joined(described), allow_different_devices=allow_different_devices, kept=kept
+    ) as run:
         yield ClusterLabelling.of(
             labelling,
-            described={**described, "fingerprint": described["fingerprint"] | found},
-            work=SharedWork(workers, distinct, kept),
+            described={**described, "fingerprint": described["fingerprint"] | run.elsewhere},
+            work=run.work,
             rows=labelling.rows_together(batch_size),
         )
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from denoscope.basins.labelling import Labelling
 from denoscope.cluster.connection import check_client, check_uncompiled
-from denoscope.foundation.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -17,25 +16,24 @@ def shared_labelling(
     labelling: Labelling,
     client: Client | None,
     batch_size: int,
-    checkpoint: Checkpoint,
     *,
     allow_different_devices: bool,
+    kept: str,
 ) -> AbstractContextManager[Labelling]:
     """The labelling or, with a client, one that denoises by its workers while the block runs.
+
+    Args:
+        batch_size: of a unit, rounded up to whole calls of the network.
+        kept: what is kept if workers fail, and how the work goes on.
 
     Raises: UserError if that is no client of Dask, or if a worker cannot take part.
     """
     check_client(client, allow_different_devices=allow_different_devices)
-    checkpoint.check_free()
     if client is None:
         return nullcontext(labelling)
     check_uncompiled(labelling.fast)
     from denoscope.basins.cluster_labelling import shared_by
 
     return shared_by(
-        client,
-        labelling,
-        batch_size,
-        allow_different_devices=allow_different_devices,
-        kept=checkpoint.how_to_continue,
+        client, labelling, batch_size, allow_different_devices=allow_different_devices, kept=kept
     )

@@ -25,17 +25,15 @@ PLANE_ARGUMENTS = {
 }
 """The flags of the arguments of `noise.plane`."""
 CLASSIFIED_PLANE = {
-    "system": "device threads seed",
+    "system": f"device threads seed {CLUSTER}",
     "model": MODEL,
     "inference": f"num_steps {CONDITION} batch_size lanes {EARLIER_WORK}",
     "classifier": "classifier classifier_weights reject",
     "default": PLANE,
 }
 """The classes that noises of a plane become."""
-MAPPED_PLANE = {**CLASSIFIED_PLANE, "system": f"device threads seed {CLUSTER}"}
-"""The same, by workers too."""
 SPECTRUM = {
-    "system": "inputs device threads seed",
+    "system": f"inputs device threads seed {CLUSTER}",
     "model": MODEL,
     "inference": f"num_steps {CONDITION} noise {EARLIER_WORK}",
 }

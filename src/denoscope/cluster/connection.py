@@ -29,6 +29,8 @@ LOOPBACK = "127.0.0.1"
 REPLACED = {"distributed.deploy.lost-worker-timeout": "1000 days"}
 """After this time Dask checks once whether a dead worker was replaced. If its replacement has just died too, Dask gives the
 place up for good. A process of this machine is always replaced, so there is nothing to check."""
+UNITS = 8
+"""Units for each worker in one request. It ends with its slowest unit, so with more units workers are idle for less of the time."""
 LOGGERS = ("distributed", "tornado", "asyncio", "dask_jobqueue")
 """The loggers of Dask, whose lines about workers that come and go are repeated by messages of denoscope."""
 
@@ -57,6 +59,11 @@ def connected(text: str, *, threads: int = 1, preload: Sequence[str] = ()) -> It
             if importlib.util.find_spec("bokeh") is not None:
                 LOGGER.info("workers and their progress: %s", client.dashboard_link)
             yield client
+
+
+def units_together(client: Client | None) -> int:
+    """The number of units to ask workers for in one request; 1 without workers."""
+    return 1 if client is None else UNITS * max(1, len(client.nthreads()))
 
 
 def check_client(client: object, *, allow_different_devices: bool) -> None:

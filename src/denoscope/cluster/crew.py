@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,8 @@ from denoscope.foundation.spelling import spelled
 
 LOGGER = logging.getLogger(__name__)
 SCHEDULER = "the scheduler"
+OF_ANOTHER_DEVICE = ("device", "probe_sha256")
+"""Entries of a description in which workers on another device than this process may differ from it."""
 POLL_SECONDS = 0.5
 """The longest wait for news from the workers. After it, a check shows whether they and the scheduler are still there."""
 
@@ -138,20 +140,19 @@ def versions(client: Client) -> dict[str, dict[str, str]]:
 
 
 def agreed(
-    workers: Crew, own: Mapping[str, Any], machine: Collection[str], *, allow_different_devices: bool
+    workers: Crew, own: Mapping[str, Any], *, allow_different_devices: bool
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Compare the workers with this process; return their distinct descriptions and the differences between them.
 
     Args:
         own: the description of this process.
-        machine: the entries, `device` among them, in which workers on another device may differ.
 
     Raises: UserError as `Crew.descriptions` and `accepted` do, and if a worker would compute something else.
     """
     found = workers.descriptions()
     for address, description in found.items():
         elsewhere = allow_different_devices or description["device"] != own["device"]
-        compared = [name for name in {**own, **description} if not (elsewhere and name in machine)]
+        compared = [name for name in {**own, **description} if not (elsewhere and name in OF_ANOTHER_DEVICE)]
         expected, given = ({name: each.get(name) for name in compared} for each in (own, description))
         if differing := differences(expected, given):
             raise UserError(

@@ -31,6 +31,7 @@ from denoscope.dynamics.sensitivity.epsilon_sweep import epsilon_sweep
 from denoscope.dynamics.sensitivity.full_spectrum import full_spectrum
 from denoscope.dynamics.sensitivity.local_expansion import local_expansion
 from denoscope.dynamics.sensitivity.plane_growth import plane_growth
+from denoscope.dynamics.sensitivity.spectra import spectra
 from denoscope.dynamics.sensitivity.spectrum import spectrum
 from denoscope.dynamics.trajectories.commitment import commitment
 from denoscope.dynamics.trajectories.commitment_of import commitment_of
@@ -76,6 +77,7 @@ __all__ = [
     "plane_growth",
     "recurrence",
     "speciation",
+    "spectra",
     "spectrum",
     "trajectory_distances",
     "u_turn",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,7 @@ class SharedModel:
     call: LoadCall
     scheduler: Scheduler
     threads: int
+    weights_hash: str
 
     @classmethod
     def of(cls, denoiser: Denoiser, threads: int) -> SharedModel:
@@ -140,13 +142,21 @@ class SharedModel:
 
         Raises: UserError if it has no name to load it by.
         """
-        return cls(call_of(denoiser), denoiser.scheduler, threads)
+        return cls(call_of(denoiser), denoiser.scheduler, threads, denoiser.weights_hash)
 
     @contextmanager
     def loaded(self) -> Iterator[Denoiser]:
-        """The denoiser in this process; the block computes with the threads."""
+        """The denoiser in this process, which keeps it for the next run; the block computes with the threads."""
         with threads_set_to(self.threads):
-            yield load(**vars(self.call) | {"scheduler": self.scheduler})
+            key = pickle.dumps((self.call, self.weights_hash))
+            if key not in _KEPT:
+                _KEPT.clear()  # the memory of one model
+                _KEPT[key] = load(**vars(self.call))
+            yield replace(_KEPT[key], scheduler=self.scheduler)
+
+
+_KEPT: dict[bytes, Denoiser] = {}
+"""The model that a worker loaded last, by its name and weights."""
 
 
 def shape_of(source: str) -> Shape:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,9 @@ class FolderNoise(NoiseSet):
             advice=f"scale them, or {ADVICE}",
             count=len(self),
         )
+
+    def located(self) -> NoiseSet:
+        return replace(self, folder=self.folder.absolute())
 
     @property
     def stem(self) -> str:

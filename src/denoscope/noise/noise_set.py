@@ -101,6 +101,10 @@ class NoiseSet(ABC):
         """The noises at one or several indices of at least 0."""
         return torch.stack([self._tensor(index) for index in indices])
 
+    def located(self) -> NoiseSet:
+        """The same noises, whose files are found from every working directory."""
+        return self
+
     def subset(self, indices: Iterable[int]) -> NoiseSet:
         """The chosen noises, in the given order, with their names and coordinates."""
         return NoiseSubset(self, _positions(indices, len(self)))
@@ -216,6 +220,9 @@ class NoiseSubset(NoiseSet):
     @property
     def stem(self) -> str:
         return self.noises.stem
+
+    def located(self) -> NoiseSet:
+        return NoiseSubset(self.noises.located(), self.indices)
 
     def _summary(self) -> dict[str, Any]:
         return {"of": repr(self.noises)}

@@ -23,7 +23,6 @@ from denoscope.interventions.spec import Intervention
 from denoscope.models.conditioning import Condition
 from denoscope.models.loading import SharedModel
 from denoscope.models.weights_hash import values_sha256
-from denoscope.noise.folder_noise import FolderNoise
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording.inputs import RunInputs
 from denoscope.recording.job import Job, inputs_of
@@ -31,7 +30,7 @@ from denoscope.recording.loop_run import LoopRun, NonfiniteError
 from denoscope.recording.opening import open
 from denoscope.recording.planning import selection_of
 from denoscope.recording.progress import NoProgress, RecordingProgress
-from denoscope.recording.provenance import OF_ANOTHER_DEVICE, fingerprint_of
+from denoscope.recording.provenance import fingerprint_of
 from denoscope.recording.recording import Recording
 from denoscope.storage.formats import FORMATS, store_of
 from denoscope.storage.group_writer import GroupWriter
@@ -77,10 +76,9 @@ class ClusterRun:
 
     def _recipe(self) -> RecordingRecipe:
         job, inputs = self.job, self.job.inputs
-        x = inputs.x
         return RecordingRecipe(
             model=SharedModel.of(inputs.denoiser, job.plan.attrs["fingerprint"]["threads"]),
-            x=replace(x, folder=x.folder.absolute()) if isinstance(x, FolderNoise) else x,
+            x=inputs.x.located(),
             options=job.options,
             noise_seed=inputs.loop.noise_seed,
             condition=inputs.condition,
@@ -93,7 +91,7 @@ class ClusterRun:
         """The descriptions of the workers after they were compared, and the job with the fingerprint of one of them."""
         own = _description(self.job.inputs, self.job.plan.attrs["fingerprint"])
         allowed = self.allow_different_devices
-        distinct, differing = agreed(workers, own, OF_ANOTHER_DEVICE, allow_different_devices=allowed)
+        distinct, differing = agreed(workers, own, allow_different_devices=allowed)
         fingerprint = {name: value for name, value in distinct[0].items() if name != FIRST_NOISE}
         attrs = {**self.job.plan.attrs, "fingerprint": fingerprint}
         if differing:

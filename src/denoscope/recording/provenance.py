@@ -38,9 +38,6 @@ STORED = ("extract_states", *STATE_OPTIONS)
 OWN_SCHEDULE = ("timesteps", "sigmas")
 """Options that stand in attributes and fingerprints only if they are given, as in recordings made before they existed."""
 
-OF_ANOTHER_DEVICE = ("device", "probe_sha256")
-"""Entries of a fingerprint in which workers on another device than this process may differ from it."""
-
 EARLIER_WORK = ("resume", "overwrite")
 """Options that say what to do with an existing recording; they do not affect how one is made."""
 

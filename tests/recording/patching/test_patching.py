@@ -14,7 +14,8 @@ from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.threads import threads_set_to
 from denoscope.hooks.taps import tapped
-from denoscope.recording.patching import patch_map, patching
+from denoscope.recording.patching import patch_map
+from denoscope.recording.patching.patch_work import PatchWork
 from denoscope.sampling.loop import steps_of
 from denoscope.sampling.settings import Loop
 
@@ -156,7 +157,7 @@ def test_finished_work_is_not_computed_again(small, pair, found, tmp_path, monke
     out, truth = tmp_path / "map.npz", found
     calls = []
     monkeypatch.setattr(
-        patching._Work, "_run", lambda work, step, cells, run=patching._Work._run: calls.append(cells) or run(work, step, cells)
+        PatchWork, "_run", lambda work, step, cells, run=PatchWork._run: calls.append(cells) or run(work, step, cells)
     )  # fmt: skip
     reports = []
 

@@ -146,8 +146,13 @@ def zoom(
         "rounding_checks": parse_integer(checks, "checks", minimum=1),
     }
     batch_size = parse_integer(batch_size, "batch_size", minimum=1)
+    checkpoint.check_free()
     shared = shared_labelling(
-        labelling, cluster, batch_size, checkpoint, allow_different_devices=allow_different_devices
+        labelling,
+        cluster,
+        batch_size,
+        allow_different_devices=allow_different_devices,
+        kept=checkpoint.how_to_continue,
     )
     with (
         shared as labelling,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import EARLIER_WORK
+from denoscope.cli.flag_groups import CLUSTER, EARLIER_WORK
+from denoscope.cli.from_settings import workers_of
 from denoscope.cli.output import NPZ, MeasureFlags
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
@@ -34,15 +35,19 @@ def run(settings: Settings, flags: PatchFlags) -> None:
         from denoscope.recording.patching import patch_map, patching
 
         a = opening.open(flags.a)
-        result = patching.patch(
-            verify.denoiser_of(a, device=settings.system.device),
-            a,
-            flags.b,
-            layers=flags.layers or None,
-            steps=flags.steps or None,
-            batch_size=inference.batch_size,
-            checkpoint=checkpoint,
-        )
+        denoiser = verify.denoiser_of(a, device=settings.system.device)
+        with workers_of(settings) as client:
+            result = patching.patch(
+                denoiser,
+                a,
+                flags.b,
+                layers=flags.layers or None,
+                steps=flags.steps or None,
+                batch_size=inference.batch_size,
+                checkpoint=checkpoint,
+                cluster=client,
+                allow_different_devices=settings.system.allow_different_devices,
+            )
     print(patch_map.table(result))
     print(flags.output)
 
@@ -50,6 +55,6 @@ def run(settings: Settings, flags: PatchFlags) -> None:
 VERB = Verb(
     run,
     "Put one recording's states into the run of another, layer by layer and step by step.",
-    {"system": "device threads", "inference": f"batch_size {EARLIER_WORK}"},
+    {"system": f"device threads {CLUSTER}", "inference": f"batch_size {EARLIER_WORK}"},
     PatchFlags,
 )

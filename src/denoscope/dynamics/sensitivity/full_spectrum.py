@@ -21,8 +21,9 @@ from denoscope.dynamics.sensitivity.exponents import (
 )
 from denoscope.dynamics.sensitivity.graded_svd import graded_svd
 from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
+from denoscope.dynamics.sensitivity.shared_jacobians import shared_jacobians
 from denoscope.dynamics.sensitivity.spectrum import Spectrum
-from denoscope.dynamics.sensitivity.step_jacobian import AT_ONCE, log_abs_det, step_jacobian
+from denoscope.dynamics.sensitivity.step_jacobian import AT_ONCE, StepJacobians, log_abs_det
 from denoscope.foundation import tensor_files
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
@@ -34,6 +35,7 @@ from denoscope.sampling.settings import Loop, NoiseKind
 
 if TYPE_CHECKING:
     import xarray
+    from distributed import Client
 
 ROUNDING = 1e-6
 """The relative difference between the sum of the exponents and ln|det| above which there is a warning."""
@@ -52,6 +54,8 @@ def full_spectrum(
     name: str = DenoisingMap.name,
     condition: Condition = NOTHING,
     checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+    cluster: Client | None = None,
+    allow_different_devices: bool = False,
 ) -> Spectrum:
     """All C·H·W finite-time exponents of x_T → x_0 at one x_T.
 
@@ -66,8 +70,12 @@ def full_spectrum(
     Args:
         x_T: one state [C, H, W] or [1, C, H, W]; it is converted to the denoiser's precision.
         checkpoint: a file (.npz) for the product of the steps, or a `Checkpoint`.
+        cluster: a client of the workers that compute the rows of the Jacobians, a dask.distributed.Client; the result has
+            the bits of one process.
+        allow_different_devices: let workers with different devices share the work.
 
-    Raises: UserError if the scheduler uses earlier steps, a derivative is not finite, or the checkpoint does not fit.
+    Raises: UserError if the scheduler uses earlier steps, a derivative is not finite, the checkpoint does not fit, or a
+        worker would compute something else.
 
     Source: Demmel et al., Linear Algebra and its Applications 299, 21 (1999), for graded matrices; Drmač and Veselić,
         SIAM J. Matrix Anal. Appl. 29, 1322 (2008), for the SVD.
@@ -78,8 +86,20 @@ def full_spectrum(
     check_differentiable(denoiser)
     flow.check_single_steps()
     origin = origin_of(flow)
-    with checkpoint.open(_initial_product(flow, x_T, origin), sequential=True) as work:
-        work.run(multiply_steps(flow, x_T, work.data), steps)
+    checkpoint.check_free()
+    shared = shared_jacobians(
+        flow,
+        x_T,
+        origin,
+        cluster,
+        allow_different_devices=allow_different_devices,
+        kept=checkpoint.how_to_continue,
+    )
+    with (
+        shared as (jacobians, origin),
+        checkpoint.open(_initial_product(flow, x_T, origin), sequential=True) as work,
+    ):
+        work.run(_multiply_steps(jacobians, work.data), steps)
     frame, product = (torch.from_numpy(work.data[name].values) for name in ("frame", "product"))
     left, values, right = graded_svd(product)
     exponents, log_det = log_values(values), float(work.data["log_det"])
@@ -95,7 +115,7 @@ def full_spectrum(
     )
 
 
-def multiply_steps(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Dataset) -> Iterator[int]:
+def _multiply_steps(jacobians: StepJacobians, data: xarray.Dataset) -> Iterator[int]:
     """Multiply the Jacobians of the remaining steps to the product in `data`, yielding the number of steps in it.
 
     Args:
@@ -103,8 +123,7 @@ def multiply_steps(flow: DenoisingMap, x_T: torch.Tensor, data: xarray.Dataset) 
     """
     frame, product = (torch.from_numpy(data[name].values) for name in ("frame", "product"))
     log_det, done = data["log_det"].values, data["steps"].values
-    for index, x in list(enumerate(flow.states(x_T)[:-1]))[int(done) :]:
-        jacobian = step_jacobian(flow, index, x)
+    for jacobian in jacobians(int(done)):
         rotated, triangle = torch.linalg.qr(jacobian @ frame)
         frame.copy_(rotated)
         product.copy_(triangle @ product)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -11,18 +12,24 @@ from denoscope.models.schedulers import keeps_no_history
 
 AT_ONCE = 32
 """The number of directions in one call of the network."""
+StepJacobians = Callable[[int], Iterator[torch.Tensor]]
+"""From a step, the Jacobian of it and of all later ones, each as a matrix [size, size] in float64."""
 AGREEMENT = 1e-6
 """The largest relative difference of two values of ln|det| that differ by rounding errors of the Jacobian."""
 
 
 def step_jacobian(flow: DenoisingMap, index: int, x: torch.Tensor) -> torch.Tensor:
     """∂x_{k+1}/∂x_k of one step as a matrix [size, size] in float64."""
-    unit = torch.eye(x.numel(), dtype=x.dtype, device=x.device).reshape(-1, *x.shape[1:])
-    rows = [
-        check_finite_derivatives(flow.pull_step(index, x, part), flow.denoiser)
-        for part in unit.split(AT_ONCE)
-    ]
-    return torch.cat(rows).flatten(1).double().cpu()
+    parts = [step_rows(flow, index, x, first) for first in range(0, x.numel(), AT_ONCE)]
+    return torch.cat(parts).double()
+
+
+def step_rows(flow: DenoisingMap, index: int, x: torch.Tensor, first: int) -> torch.Tensor:
+    """Up to `AT_ONCE` rows [n, size] of that matrix from row `first` on, in the precision of x, on the CPU."""
+    size = x.numel()
+    unit = torch.eye(size, dtype=x.dtype, device=x.device)[first : first + AT_ONCE]
+    rows = flow.pull_step(index, x, unit.reshape(-1, *x.shape[1:]))
+    return check_finite_derivatives(rows, flow.denoiser).flatten(1).cpu()
 
 
 def log_determinant(flow: DenoisingMap, x_T: torch.Tensor) -> float | None:

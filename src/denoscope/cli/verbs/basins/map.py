@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import MAPPED_PLANE, PLANE_ARGUMENTS
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
 from denoscope.cli.from_settings import condition_of, load, plane_of, workers_of
 from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, note_geometry, warn
 from denoscope.cli.verb import Verb
@@ -105,7 +105,7 @@ def run(settings: Settings, flags: MapFlags) -> None:
 VERB = Verb(
     run,
     "Map the class that each noise of a plane becomes, with confidence and margin.",
-    MAPPED_PLANE,
+    CLASSIFIED_PLANE,
     MapFlags,
     arguments=PLANE_ARGUMENTS,
     defaults={"geometry": "spherical", "endpoint": False, "lanes": MAP_LANES},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import MAPPED_PLANE, PLANE_ARGUMENTS, ZOOMED_PLANE
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS, ZOOMED_PLANE
 from denoscope.cli.from_settings import condition_of, load, plane_of, workers_of
 from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, note_geometry, warn
 from denoscope.cli.verb import Verb
@@ -119,7 +119,7 @@ def _verdict(verdict: str, shown: str) -> str:
 VERB = Verb(
     run,
     "Zoom into a boundary between basins, with its dimension at each decade of lengths.",
-    {**MAPPED_PLANE, "default": ZOOMED_PLANE},
+    {**CLASSIFIED_PLANE, "default": ZOOMED_PLANE},
     ZoomFlags,
     arguments=PLANE_ARGUMENTS,
     defaults={"geometry": "spherical", "lanes": MAP_LANES},

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.flag_groups import SPECTRUM
-from denoscope.cli.from_settings import condition_of, first_noise, load
+from denoscope.cli.from_settings import condition_of, first_noise, load, workers_of
 from denoscope.cli.output import JSON, NPZ, CheckpointFlags, PictureFlags, warn, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
@@ -33,15 +33,19 @@ def run(settings: Settings, flags: FullSpectrumFlags) -> None:
         from denoscope import dynamics, figures
 
         denoiser = load(settings)
-        result = dynamics.full_spectrum(
-            denoiser,
-            first_noise(settings, denoiser),
-            steps=inference.num_steps,
-            noise=inference.noise,
-            noise_seed=settings.system.seed,
-            condition=condition_of(settings, denoiser),
-            checkpoint=checkpoint,
-        )
+        x_T, condition = first_noise(settings, denoiser), condition_of(settings, denoiser)
+        with workers_of(settings) as client:
+            result = dynamics.full_spectrum(
+                denoiser,
+                x_T,
+                steps=inference.num_steps,
+                noise=inference.noise,
+                noise_seed=settings.system.seed,
+                condition=condition,
+                checkpoint=checkpoint,
+                cluster=client,
+                allow_different_devices=settings.system.allow_different_devices,
+            )
     write_json(flags.output, result.to_dict())
     flags.draw(figures.draw_exponents, {type(denoiser.scheduler).__name__: result.exponents})
     values = result.exponents

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import CONDITION, SPECTRUM
+from denoscope.cli.flag_groups import CONDITION, MODEL
 from denoscope.cli.from_settings import condition_of, first_noise, load
 from denoscope.cli.output import JSON, PictureFlags, write_json
 from denoscope.cli.verb import Verb
@@ -49,6 +49,10 @@ def run(settings: Settings, flags: ExpansionFlags) -> None:
 VERB = Verb(
     run,
     "Measure how much each step stretches a frame of directions carried along from the first noise.",
-    {**SPECTRUM, "inference": f"num_steps {CONDITION} noise overwrite"},
+    {
+        "system": "inputs device threads seed",
+        "model": MODEL,
+        "inference": f"num_steps {CONDITION} noise overwrite",
+    },
     ExpansionFlags,
 )

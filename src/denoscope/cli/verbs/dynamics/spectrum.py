@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from denoscope.cli.flag_groups import SPECTRUM
-from denoscope.cli.from_settings import condition_of, load, read_noises
+from denoscope.cli.from_settings import condition_of, load, read_noises, workers_of
 from denoscope.cli.output import JSON, MeasureFlags, warn, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
@@ -58,7 +60,7 @@ class SpectrumFlags(MeasureFlags):
 
 def run(settings: Settings, flags: SpectrumFlags) -> None:
     inference, inputs, replaces = settings.inference, settings.system.inputs, flags.output.exists()
-    written: dict[str, Any] = {}
+    found: dict[str, Spectrum] = {}
     directions: dict[str, torch.Tensor] = {}
     with flags.reserved(inference, reads=[inputs / "*.pt"], saved=flags.checkpoints):
         denoiser = load(settings)
@@ -66,14 +68,15 @@ def run(settings: Settings, flags: SpectrumFlags) -> None:
         warn(x.warnings)
         if flags.samples > len(x):
             raise UserError(f"--samples is {flags.samples}; allowed: 1 to {len(x)}, the noises in {inputs}")
-        earlier = list(flags.checkpoints.parent.glob(flags.checkpoints.name)) if inference.overwrite else []
-        for index, name in enumerate(x.names[: flags.samples]):
-            result = _spectrum_of(settings, flags, denoiser, x, index, earlier)
+        chosen = x[: flags.samples]
+        for name, result in _spectra_of(settings, flags, denoiser, chosen):
             _print(name, result)
-            written[name], directions[name] = result.to_dict(), result.right
+            found[name], directions[name] = result, result.right
             # After each noise, so that an error in a later one does not lose it; an earlier result stays until the end.
-            if not replaces or index == flags.samples - 1:
-                write_json(flags.output, written)
+            if not replaces or len(found) == len(chosen):
+                write_json(
+                    flags.output, {name: found[name].to_dict() for name in chosen.names if name in found}
+                )
                 _save(directions, flags.vectors)
                 directions.clear()
     print(flags.output)
@@ -95,29 +98,46 @@ def _print(name: str, result: Spectrum) -> None:
     warn(result.warnings)
 
 
-def _spectrum_of(
-    settings: Settings, flags: SpectrumFlags, denoiser: Denoiser, x: NoiseSet, index: int, earlier: list[Path]
-) -> Spectrum:
-    """The exponents of one noise; its first progress deletes the `earlier` checkpoints."""
+def _spectra_of(
+    settings: Settings, flags: SpectrumFlags, denoiser: Denoiser, x: NoiseSet
+) -> Iterator[tuple[str, Spectrum]]:
+    """The exponents of each noise; the first progress deletes the checkpoints of earlier results."""
     from denoscope import dynamics
     from denoscope.cli import progress
     from denoscope.foundation.checkpoint import Checkpoint
 
-    inference, name = settings.inference, x.names[index]
-    path = flags.checkpoints.with_name(f"{name}.npz")
+    inference, folder = settings.inference, flags.checkpoints.parent
+    earlier = set(folder.glob(flags.checkpoints.name)) if inference.overwrite else set()
+    counter, names = progress.Counter("", unit="iteration"), list(x.names)
 
-    def report(done: int, total: int | None) -> None:
+    def report(name: str, done: int, total: int | None) -> None:
+        nonlocal counter
         # Delete all of them now, so that a later --resume finds none; the one of this noise was replaced.
-        while earlier:
-            if (file := earlier.pop()) != path:
-                file.unlink()
+        for file in earlier - {folder / f"{name}.npz"}:
+            file.unlink()
+        earlier.clear()
+        what = f"{name}, {names.index(name) + 1} of {len(names)}"
+        if what != counter.what:
+            counter.close()
+            counter = progress.Counter(what, unit="iteration")
         counter(done, total)
 
-    with progress.Counter(f"{name}, {index + 1} of {flags.samples}", unit="iteration") as counter:
-        return dynamics.spectrum(
+    def checkpoint_of(name: str) -> Checkpoint:
+        return Checkpoint(
+            folder / f"{name}.npz",
+            resume=inference.resume,
+            overwrite=inference.overwrite,
+            progress=partial(report, name),
+        )
+
+    with workers_of(settings) as client:
+        yield from dynamics.spectra(
             denoiser,
-            x.batch([index]),
+            x,
             flags.k,
+            checkpoint_of=checkpoint_of,
+            cluster=client,
+            allow_different_devices=settings.system.allow_different_devices,
             steps=inference.num_steps,
             layer=flags.layer,
             step=flags.layer_step,
@@ -125,11 +145,8 @@ def _spectrum_of(
             noise=inference.noise,
             noise_seed=settings.system.seed,
             condition=condition_of(settings, denoiser),
-            name=name,
-            checkpoint=Checkpoint(
-                path, resume=inference.resume, overwrite=inference.overwrite, progress=report
-            ),
         )
+    counter.close()
 
 
 VERB = Verb(

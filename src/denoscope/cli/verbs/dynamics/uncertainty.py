@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
-from denoscope.cli.from_settings import condition_of, load, plane_of
+from denoscope.cli.from_settings import condition_of, load, plane_of, workers_of
 from denoscope.cli.output import JSON, NPZ, CheckpointFlags, PictureFlags, warn, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import MAP_LANES, Settings
@@ -56,31 +56,33 @@ def _measure(settings: Settings, flags: UncertaintyFlags, checkpoint: Checkpoint
     import numpy as np
 
     from denoscope import basins, dynamics
-    from denoscope.sampling.settings import Loop
 
     inference, classifier, seed = settings.inference, settings.classifier, settings.system.seed
     denoiser = load(settings)
     plane = plane_of(settings, denoiser.shape)
     low, high = (np.array([end(plane.coords[axis]) for axis in "uv"]) for end in (np.min, np.max))
-    label_of = basins.label_of(
-        denoiser,
-        plane,
-        steps=inference.num_steps,
-        classifier=classifier.classifier_weights or classifier.classifier,
-        reject=classifier.reject,
-        lanes=inference.lanes,
-        noise_seed=seed,
-        condition=condition_of(settings, denoiser),
-        streams=checkpoint.streams,
-    )
-    return dynamics.uncertainty_exponent(
-        label_of,
-        np.random.default_rng(seed).uniform(low, high, (flags.points, 2)),
-        flags.epsilons,
-        seed=seed,
-        batch_size=Loop(lanes=inference.lanes).rows_of_whole_calls(inference.batch_size),
-        checkpoint=checkpoint,
-    )
+    with workers_of(settings) as client:
+        label_of = basins.label_of(
+            denoiser,
+            plane,
+            steps=inference.num_steps,
+            classifier=classifier.classifier_weights or classifier.classifier,
+            reject=classifier.reject,
+            lanes=inference.lanes,
+            noise_seed=seed,
+            condition=condition_of(settings, denoiser),
+            streams=checkpoint.streams,
+            cluster=client,
+            allow_different_devices=settings.system.allow_different_devices,
+        )
+        return dynamics.uncertainty_exponent(
+            label_of,
+            np.random.default_rng(seed).uniform(low, high, (flags.points, 2)),
+            flags.epsilons,
+            seed=seed,
+            batch_size=label_of.rows_together(inference.batch_size),
+            checkpoint=checkpoint,
+        )
 
 
 VERB = Verb(
