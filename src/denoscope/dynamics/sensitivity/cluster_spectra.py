@@ -11,7 +11,7 @@ import torch
 from distributed import Client
 
 from denoscope.cluster.shared_work import shared_run
-from denoscope.cluster.sight import check_store
+from denoscope.cluster.sight import check_place
 from denoscope.cluster.worker import Beat
 from denoscope.dynamics.sensitivity.spectrum import Spectrum, spectrum
 from denoscope.foundation.checkpoint import Checkpoint
@@ -21,6 +21,7 @@ from denoscope.models.loading import SharedModel
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording.provenance import fingerprint
 from denoscope.sampling.settings import Loop
+from denoscope.storage.places import beside
 
 
 def spectra_by(
@@ -37,7 +38,7 @@ def spectra_by(
     for checkpoint in checkpoints:
         checkpoint.check_free()
     if path := next((checkpoint.path for checkpoint in checkpoints if checkpoint.path), None):
-        check_store(client, path)
+        check_place(client, beside(path))
     recipe = SpectraRecipe(SharedModel.of(denoiser, torch.get_num_threads()), options)
     with shared_run(
         client,
