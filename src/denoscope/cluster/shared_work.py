@@ -87,7 +87,7 @@ def shared_run(
     check_workers(client)
     with crew(client, recipe) as workers:
         distinct, differing = agreed(workers, own, allow_different_devices=allow_different_devices)
-        elsewhere = {name: distinct[0][name] for name in OF_ANOTHER_DEVICE}
+        elsewhere = {name: distinct[0][name] for name in OF_ANOTHER_DEVICE if name in own}
         if differing:
             elsewhere["different_devices"] = differing
         yield SharedRun(SharedWork(workers, distinct, kept), elsewhere)

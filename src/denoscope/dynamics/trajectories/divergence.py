@@ -7,23 +7,20 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from denoscope.dynamics.trajectories.divergence_of import divergence_of
+from denoscope.cluster.connection import check_client
+from denoscope.dynamics.trajectories.divergence_of import Measured, divergence_from
+from denoscope.dynamics.trajectories.recorded_pairs import bases_of, check_array, places_of
 from denoscope.foundation.arguments import calls_checked
-from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import on_command_line
 from denoscope.foundation.validation import parse_real
-from denoscope.hooks.queries import as_queries
 from denoscope.recording.opening import parse_recording
 from denoscope.recording.recording import Recording
-from denoscope.storage.plan import COMPLETE, ESTIMATES
 
 if TYPE_CHECKING:
     import xarray
+    from distributed import Client
 
 LOGGER = logging.getLogger(__name__)
-
-ESTIMATE = "x_0_estimate"
-"""The name of the scheduler's estimates of x_0 among the layers."""
 
 
 @calls_checked
@@ -32,6 +29,8 @@ def divergence(
     *,
     threshold: float = 2.0,
     layers: str | Sequence[str] | None = None,
+    cluster: Client | None = None,
+    allow_different_devices: bool = False,
 ) -> xarray.Dataset:
     """The separation of every perturbed trajectory of a recording from its base, as `divergence_of` measures it.
 
@@ -45,20 +44,34 @@ def divergence(
         recording: a recording of one or several sets of noises made by `noise.perturbed`, or its path.
         threshold: factor of the separation in x_T from which a pair counts as diverged.
         layers: one address or several; by default all that were recorded.
+        cluster: a client of workers, a dask.distributed.Client, each of which reads one array of the recording at a time,
+            under the same path.
+        allow_different_devices: let workers with different processors share the work.
 
-    Raises: UserError if the recording has no perturbed noises, lacks a layer or a base, is not finite, or is damaged.
+    Raises: UserError if the recording has no perturbed noises, lacks a layer or a base, is not finite, or is damaged; also
+        if a worker reads another recording.
     """
     parse_real(threshold, "threshold", above=1)
     recording = parse_recording(recording)
-    bases = _bases(recording)
-    places = _places(recording, layers)
-    recording.check("sequence", *(ESTIMATES if place == ESTIMATE else place for place in places))
-    result = divergence_of(
+    check_client(cluster, allow_different_devices=allow_different_devices)
+    bases, places = bases_of(recording), places_of(recording, layers)
+    measured: Measured | None = None
+    if cluster is not None:
+        from denoscope.dynamics.trajectories.cluster_divergence import measured_by
+
+        measured = measured_by(
+            cluster, recording, list(places), allow_different_devices=allow_different_devices
+        )
+    else:
+        for place in (None, *places):
+            check_array(recording, place)
+    result = divergence_from(
         recording.sequence,
         bases,
-        layers=places,
+        places,
         threshold=threshold,
         noise_floor=recording.attrs.get("noise_floor", {}).get("per_state_l2"),
+        measured=measured,
     )
     warnings = result.attrs["warnings"]
     if "noise_floor" not in recording.attrs:
@@ -69,39 +82,3 @@ def divergence(
             LOGGER.warning(missing)
         warnings = [missing, *warnings]
     return result.assign_attrs(recording.origin | {"threshold": threshold, "warnings": warnings})
-
-
-def _places(recording: Recording, layers: str | Sequence[str] | None) -> dict[str, xarray.DataArray]:
-    """The estimate of x_0, if it was recorded, and the chosen layers, by name."""
-    chosen = list(recording.states) if layers is None else as_queries(layers)
-    if unknown := [name for name in chosen if name not in recording.states]:
-        recorded = ", ".join(recording.states) or "none"
-        raise UserError(f"layer {unknown[0]!r} was not recorded; recorded layers: {recorded}")
-    estimates = {ESTIMATE: recording.estimates} if ESTIMATES in recording.dataset else {}
-    return estimates | {name: recording.states[name] for name in chosen}
-
-
-def _bases(recording: Recording) -> list[int]:
-    """The row of each sample's base; a sample that is not perturbed is its own base."""
-    source = recording.dataset
-    if "base" not in source.coords or not (source["epsilon"].to_numpy() > 0).any():
-        raise UserError(
-            f"{recording.location} holds no perturbed noises; make some with "
-            "ds.noise.perturbed or `denoscope noise perturbed`, and record them"
-        )
-    names, complete = source["sample"].to_numpy().tolist(), source[COMPLETE].to_numpy()
-    bases = []
-    for row, (base, epsilon) in enumerate(
-        zip(source["base"].to_numpy(), source["epsilon"].to_numpy(), strict=True)
-    ):
-        if epsilon > 0 and base not in names:
-            raise UserError(
-                f"{recording.location} lacks {base}, the base of {names[row]}; record them together"
-            )
-        bases.append(names.index(base) if epsilon > 0 else row)
-    pairs = [(row, base) for row, base in enumerate(bases) if row != base]
-    if unfinished := [names[row] for pair in pairs for row in pair if not complete[row]]:
-        raise UserError(
-            f"{unfinished[0]} of {recording.location} is not finished; resume the recording (--resume)"
-        )
-    return bases

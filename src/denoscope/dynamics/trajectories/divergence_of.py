@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 X = "x"
 """The name of the states x_t in messages and labels."""
+Measured = Callable[[str | None], np.ndarray]
+"""The `separations` of the states of a place by its name; None stands for x_t."""
 
 
 @arguments_checked
@@ -71,16 +73,32 @@ def divergence_of(
 
     Raises: UserError if the arrays do not fit together, are not finite, or a sample is identical to its base in a state.
     """
+    return divergence_from(sequence, bases, layers or {}, threshold=threshold, noise_floor=noise_floor)
+
+
+def divergence_from(
+    sequence: Any,
+    bases: ArrayLike,
+    layers: Mapping[str, Any],
+    *,
+    threshold: float,
+    noise_floor: ArrayLike | None,
+    measured: Measured | None = None,
+) -> xarray.Dataset:
+    """The result of `divergence_of`.
+
+    Args:
+        measured: the separations, if they are measured elsewhere.
+    """
     threshold = parse_real(threshold, "threshold", above=1)
-    for name, states in {"sequence": sequence, **(layers or {})}.items():
+    for name, states in {"sequence": sequence, **layers}.items():
         _check_states(states, name, 2 if name == "sequence" else 1)
         if len(states) != len(sequence):
             raise UserError(
                 f"layer {name!r} has {len(states)} samples; allowed: {len(sequence)}, those of the sequence"
             )
-    pairs = _pairs(bases, len(sequence))
-    names = _names(sequence)
-    x = separations(sequence, pairs, X, names)
+    pairs, names = parse_pairs(bases, len(sequence)), names_of(sequence)
+    x = separations(sequence, pairs, X, names) if measured is None else measured(None)
     _check_apart(x[0], [names[row] for row, _ in pairs])
     variables = _x_variables(x, [base for _, base in pairs], threshold)
     warnings = _zero_warnings(X, x)
@@ -93,13 +111,14 @@ def divergence_of(
         variables["usable"] = ("sample", "state"), x[0] > floor
         if lost := int((~variables["usable"][1]).sum()):
             warnings.append(f"{lost} of {x[0].size} separations are below the noise floor")
-    for name, states in (layers or {}).items():
-        measured = _in_steps(states, separations(states, pairs, name, names), x.shape[2] - 1, name)
-        variables |= _layer_variables(name, measured)
-        warnings += _zero_warnings(name, measured)
-        if same := int((measured[0] == 0).sum()):
+    for name, states in layers.items():
+        found = separations(states, pairs, name, names) if measured is None else measured(name)
+        in_steps = _in_steps(states, found, x.shape[2] - 1, name)
+        variables |= _layer_variables(name, in_steps)
+        warnings += _zero_warnings(name, in_steps)
+        if same := int((in_steps[0] == 0).sum()):
             warnings.append(
-                f"{name}: {same} of {measured[0].size} states are identical to those of their base, where growth is NaN"
+                f"{name}: {same} of {in_steps[0].size} states are identical to those of their base, where growth is NaN"
             )
     return xarray.Dataset(
         variables,
@@ -184,14 +203,14 @@ def _coords(sequence: Any, pairs: Sequence[Pair], names: Sequence[Any]) -> dict[
     return coords
 
 
-def _names(sequence: Any) -> Sequence[Any]:
+def names_of(sequence: Any) -> Sequence[Any]:
     """The names of the samples, or their numbers."""
     if isinstance(sequence, xarray.DataArray) and "sample" in sequence.coords:
         return sequence["sample"].to_numpy().tolist()
     return range(len(sequence))
 
 
-def _pairs(bases: ArrayLike, samples: int) -> list[Pair]:
+def parse_pairs(bases: ArrayLike, samples: int) -> list[Pair]:
     """The rows of every perturbed sample and of its base."""
     rows = parse_array(bases, "bases")
     if rows.shape != (samples,) or rows.dtype.kind not in "iu" or not ((rows >= 0) & (rows < samples)).all():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denoscope.dynamics.trajectories.divergence import ESTIMATE
+from denoscope.dynamics.trajectories.recorded_pairs import ESTIMATE
 from denoscope.dynamics.trajectories.separations import separations
 from denoscope.explorer.point_sequence import check_layers
 from denoscope.explorer.shades import images_of, maps_of

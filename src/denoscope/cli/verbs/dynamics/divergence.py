@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import ARRAYS
+from denoscope.cli.flag_groups import ARRAYS, CLUSTER
+from denoscope.cli.from_settings import workers_of
 from denoscope.cli.output import NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
@@ -29,7 +30,14 @@ def run(settings: Settings, flags: DivergenceFlags) -> None:
         from denoscope.foundation.writing import result_files
         from denoscope.recording import opening
 
-        result = dynamics.divergence(opening.open(flags.path), threshold=flags.threshold)
+        recording = opening.open(flags.path)
+        with workers_of(settings) as client:
+            result = dynamics.divergence(
+                recording,
+                threshold=flags.threshold,
+                cluster=client,
+                allow_different_devices=settings.system.allow_different_devices,
+            )
     result_files.write(result.assign_attrs(threads=torch.get_num_threads()), flags.output)
     flags.draw(figures.draw_divergence, result)
     for pair, rate, first in zip(
@@ -44,6 +52,6 @@ def run(settings: Settings, flags: DivergenceFlags) -> None:
 VERB = Verb(
     run,
     "Measure how perturbed trajectories of a recording leave their base, in x_t and in every layer.",
-    ARRAYS,
+    {**ARRAYS, "system": f"threads {CLUSTER}"},
     DivergenceFlags,
 )
