@@ -15,7 +15,7 @@ from denoscope.recording.recording import Recording
 from denoscope.storage import formats
 from denoscope.storage.layouts import MADE_BY
 from denoscope.storage.output_lock import how_to_finish
-from denoscope.storage.places import parse_place, store_at
+from denoscope.storage.places import Place, parse_place, store_at
 from denoscope.storage.plan import COMPLETE
 
 if TYPE_CHECKING:
@@ -73,6 +73,18 @@ def check_finished(rec: Recording) -> None:
     """Refuse a recording that lacks samples."""
     if not rec.dataset[COMPLETE].to_numpy().all():
         raise UserError(f"{rec.location} is not finished; {how_to_finish(rec.attrs)}")
+
+
+def place_for_workers(rec: Recording) -> Place:
+    """Where the workers of a cluster find a recording.
+
+    Raises: UserError if it is in memory.
+    """
+    if rec.path is None:
+        raise UserError(
+            f"a recording in memory cannot be shared with workers; record it to a store, or leave out {spelled('cluster')}"
+        )
+    return rec.path.absolute() if isinstance(rec.path, Path) else rec.path
 
 
 def set_attribute(path: str | os.PathLike[str], name: str, value: Any) -> None:

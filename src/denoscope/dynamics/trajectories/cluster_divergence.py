@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,9 @@ from denoscope.cluster.worker import Beat
 from denoscope.dynamics.trajectories.divergence_of import Measured, X, names_of, parse_pairs
 from denoscope.dynamics.trajectories.recorded_pairs import bases_of, check_array, places_of
 from denoscope.dynamics.trajectories.separations import MEASURES, separations
-from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import as_json
-from denoscope.foundation.spelling import spelled
 from denoscope.recording import provenance
-from denoscope.recording.opening import open
+from denoscope.recording.opening import open, place_for_workers
 from denoscope.recording.recording import Recording
 from denoscope.storage.places import Place
 
@@ -32,14 +29,9 @@ def measured_by(
 
     Raises: UserError if the recording is in memory, or a worker reads another one.
     """
-    if recording.path is None:
-        raise UserError(
-            f"a recording in memory cannot be shared with workers; record it to a store, or leave out {spelled('cluster')}"
-        )
-    path = recording.path.absolute() if isinstance(recording.path, Path) else recording.path
     with shared_run(
         client,
-        SeparationsRecipe(path),
+        SeparationsRecipe(place_for_workers(recording)),
         _description(recording),
         allow_different_devices=allow_different_devices,
         kept="nothing is saved",

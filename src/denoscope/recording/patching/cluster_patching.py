@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,12 @@ from distributed import Client
 
 from denoscope.cluster.shared_work import SharedWork, shared_run
 from denoscope.cluster.worker import Beat
-from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import counted, spelled
+from denoscope.foundation.spelling import counted
 from denoscope.foundation.threads import threads_set_to
 from denoscope.models.loading import SharedModel
-from denoscope.recording.opening import open
+from denoscope.recording.opening import open, place_for_workers
 from denoscope.recording.patching.patch_work import Batch, Moved, PatchWork
 from denoscope.recording.provenance import fingerprint
-from denoscope.recording.recording import Recording
 from denoscope.storage.places import Place
 
 
@@ -35,8 +32,8 @@ def patched_by(
     """
     recipe = PatchRecipe(
         SharedModel.of(work.denoiser, torch.get_num_threads()),
-        _place_of(work.a),
-        _place_of(work.b),
+        place_for_workers(work.a),
+        place_for_workers(work.b),
         work.layers,
         work.steps,
     )
@@ -67,18 +64,6 @@ class Patched:
 
         for position, (moved, digits) in self.work.as_finished(contents(), 1):
             yield waiting.pop(position), (np.array(moved), None if digits is None else np.array(digits))
-
-
-def _place_of(recording: Recording) -> Place:
-    """Where workers find a recording.
-
-    Raises: UserError if it is in memory.
-    """
-    if recording.path is None:
-        raise UserError(
-            f"a recording in memory cannot be shared with workers; record it to a store, or leave out {spelled('cluster')}"
-        )
-    return recording.path.absolute() if isinstance(recording.path, Path) else recording.path
 
 
 def _description(work: PatchWork) -> dict[str, Any]:
