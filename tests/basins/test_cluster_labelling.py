@@ -117,6 +117,24 @@ def test_a_unit_that_fails_ends_the_map(digits, plane, workers, tmp_path):
     assert not any("denoscope" in name for name in workers.run_on_scheduler(plugins_of))
 
 
+def test_the_scheduler_forgets_the_labels_of_a_finished_map(digits, workers):
+    plane = ds.noise.plane((4, 4), digits.shape, lengths=(16, 16))
+    earlier = workers.run_on_scheduler(results_by_topic)
+    ds.basins.map(digits, plane, cluster=workers, **RUN)
+    found = workers.run_on_scheduler(results_by_topic)
+    (topic,) = set(found) - set(earlier)
+    assert found[topic] == 0
+
+
+def results_by_topic(dask_scheduler):
+    """The number of results of units that the scheduler keeps, by the topics of runs."""
+    return {
+        name: sum(event["event"] == "end" for _, event in topic.events)
+        for name, topic in dask_scheduler._broker._topics.items()
+        if name.startswith("denoscope-")
+    }
+
+
 def plugins_of(dask_scheduler):
     """The names of the plugins that every worker gets."""
     return sorted(dask_scheduler.worker_plugins)

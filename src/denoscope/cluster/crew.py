@@ -94,6 +94,7 @@ def crew(client: Client, recipe: Recipe) -> Iterator[Crew]:
     finally:
         with suppress(Exception):  # the scheduler may be gone
             client.unregister_worker_plugin(holder.name)
+            client.run_on_scheduler(worker.forget, run)
 
 
 def addresses(client: Client) -> list[str]:

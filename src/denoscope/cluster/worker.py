@@ -86,6 +86,11 @@ def topic_of(run: str) -> str:
     return f"denoscope-{run}"
 
 
+def forget(run: str, dask_scheduler: Any) -> None:
+    """Let a scheduler forget the results of a run: it keeps the last thousand events of each topic for as long as it lives."""
+    dask_scheduler._broker.truncate(topic_of(run))
+
+
 def ignore_interrupts() -> None:
     """Leave Ctrl-C to the process that hands out the units: a terminal sends it to its children, too."""
     is_child = bool(os.environ.get("DENOSCOPE_LOCAL_WORKER"))
