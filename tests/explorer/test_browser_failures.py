@@ -59,7 +59,7 @@ def test_a_tile_that_fails_is_marked_and_asked_for_again_by_a_button_or_a_move(o
     page.wait_for_selector("canvas[data-tile='2/2/0'][data-finished=true]:not(.failed)")
     page.wait_for_selector("#failure", state="hidden")
     page.keyboard.press("Home")
-    page.wait_for_selector("canvas[data-tile='2/1/1'][data-finished=true]")
+    page.wait_for_selector("canvas[data-tile='0/0/0'][data-finished=true]")
 
 
 @pytest.mark.usefixtures("no_tiles")

@@ -27,6 +27,25 @@ def test_a_link_restores_view_layer_point_and_step(open_page):
 
 
 @pytest.mark.usefixtures("no_tiles")
+def test_a_pasted_link_of_any_explorer_opens_its_view(open_page):
+    page = open_page("#model=digits&steps=2")
+    paste = """([text, id]) => {
+      const clipboardData = new DataTransfer();
+      clipboardData.setData("text", text);
+      const target = id ? document.getElementById(id) : document.body;
+      target.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+    }"""
+    page.evaluate(paste, ["http://127.0.0.1:9999/#model=digits&steps=2&level=3", "layer"])
+    page.wait_for_url(re.compile("steps=2&level=3&"))
+    page.click("#open-bookmarks")
+    before = page.url
+    for text, place in (("#level=4", ""), ("any text", ""), ("#model=digits&steps=1", "bookmark-name")):
+        page.evaluate(paste, [text, place])
+    page.evaluate("new Promise((done) => setTimeout(done))")
+    assert page.url == before
+
+
+@pytest.mark.usefixtures("no_tiles")
 def test_absurd_numbers_of_a_link_are_replaced_and_named(open_page):
     page = open_page("#model=digits&steps=2")
     assert page.locator("#message").is_hidden()
@@ -132,12 +151,13 @@ def test_a_narrow_page_has_everything_in_its_width(open_page, scheme):
     page.wait_for_selector("#point:not([hidden])")
     check_narrow(page, scheme)
     assert page.locator("#map").bounding_box()["height"] > 300
+    page.click("#open-help")
     page.click("#open-settings")
     page.click("#open-bookmarks")
     page.click("#save summary")
     check_narrow(page, scheme)
     for control in page.locator(
-        "#settings :is(input, select, button), #save button, #bookmarks button"
+        "#settings :is(input, select, button), #save button, #bookmarks button, #help dd"
     ).all():
         box = control.bounding_box()
         assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= 400), control
@@ -148,6 +168,12 @@ def test_controls_have_names(open_page):
     page = open_page("#model=digits&steps=2&a=1.0,1.0@2")
     page.wait_for_selector("#point:not([hidden])")
     assert nameless(page) == []
+    page.click("#open-help")
+    assert page.evaluate("document.activeElement.id") == "help" and "Shift and Enter" in page.inner_text(
+        "#help"
+    )
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == "open-help"
     assert page.get_by_role("application", name=re.compile("^Map of the noise plane")).count() == 1
     assert page.get_by_role("group", name="Legend").count() == 1
     live = page.locator("[role=status], [aria-live]").evaluate_all("items => items.map((item) => item.id)")

@@ -61,7 +61,7 @@ def test_cells_have_their_coordinates_colours_and_facts(open_map, labels):
     for column, row in ((12, 8), (15, 5), (8, 10)):
         right, down = (U[column] - U.mean()) / per_pixel, -(V[row] - V.mean()) / per_pixel
         page.mouse.move(middle[0] + right, middle[1] + down)
-        shown = re.match(r"\((.*), (.*)\) · (\d)", page.inner_text("#cursor"))
+        shown = re.match(r"\(u, v\) = \((.*), (.*)\) · class (\d)", page.inner_text("#cursor"))
         assert abs(float(shown[1]) - U[column]) < 0.02 and abs(float(shown[2]) - V[row]) < 0.02
         assert int(shown[3]) == labels[row, column]
         assert color_at(page, right, down) == rgba(SystemConfig.class_colors[labels[row, column]])

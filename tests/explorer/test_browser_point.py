@@ -107,11 +107,13 @@ def test_a_second_point_is_compared_with_the_first(open_page):
     assert again.inner_text("#pair-facts") == page.inner_text("#pair-facts") and again.url.endswith(link)
     before = address_of(page)
     page.click("#compare")
+    assert page.inner_text("#compare") == "Now click the second point"
     pick(page, -40, -60)
     page.wait_for_selector("#pair:not([hidden])")
     after = address_of(page)
     assert after["a"] == before["a"] and after["b"] != before["b"]
     assert page.get_attribute("#compare", "aria-pressed") == "false"
+    assert page.inner_text("#compare") == "Compare with …"
 
 
 def test_a_cell_that_was_filled_with_another_label_is_corrected_and_the_panel_says_so(
@@ -142,7 +144,7 @@ def test_a_cell_that_was_filled_with_another_label_is_corrected_and_the_panel_sa
     assert page.inner_text("#how-known") == "The map had this cell filled in as 9; it is corrected."
     middle = middle_of(page)
     page.mouse.move(middle[0] + 31, middle[1] + 31)
-    assert f"· {label} (" in page.inner_text("#cursor")
+    assert f"· class {label}, confidence" in page.inner_text("#cursor")
     cells = json.loads(saved(page, "cells").read_bytes())
     assert sum(tile["label"].count(int(label)) for tile in cells["tiles"]) == 1
     assert sum(tile["status"].count(1) for tile in cells["tiles"]) == 1
@@ -172,7 +174,7 @@ def test_record_this_writes_a_recording(open_page, explorer):
     page.wait_for_selector("#layers figure")
     page.click("#record")
     page.wait_for_selector("#recorded:has-text('.zarr')")
-    path = page.inner_text("#recorded").partition(" (class")[0]
+    path = page.inner_text("#recorded").partition(" (class")[0].removeprefix("recorded in ")
     recording = ds.open(path)
     assert recording["mid_block"].sizes["step"] == 2 and Path(path).parent == explorer.session.recordings
     assert f"class {int(ds.classify(recording.final).label[0])}" in page.inner_text("#recorded")

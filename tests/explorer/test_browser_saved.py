@@ -32,7 +32,7 @@ def test_saved_files_lead_back_to_their_view(open_page, request):
     page.click("#open-settings")
     for name, content in files.items():
         page.click("#home")
-        page.wait_for_url(re.compile("level=2&"))
+        page.wait_for_url(re.compile("level=0&"))
         if name == "poster":
             drop(page, content, "view.svg")
         else:
@@ -94,7 +94,7 @@ def test_a_dropped_text_without_an_address_is_refused_and_nothing_of_it_is_used(
 
 def test_a_saved_page_works_from_disk_without_a_server(open_page, browser, tmp_path, monkeypatch):
     monkeypatch.setattr(exported_view, "LARGEST", 850_000)  # some of its points do not fit
-    page = open_page("#model=digits&steps=2&level=1&at=0,0&a=1.0,1.0@1&b=1.1,-2.0@0")
+    page = open_page("#model=digits&steps=2&level=1&at=0,0&a=1.0,1.0@1&b=1.1,-2.0@0&layers=mid_block")
     page.wait_for_selector("#pair:not([hidden])")
     finish(page)
     path = saved(page, "page").rename(tmp_path / "view.html")
@@ -123,6 +123,16 @@ def test_a_saved_page_works_from_disk_without_a_server(open_page, browser, tmp_p
     assert alone.inner_text("#point-facts") == page.inner_text("#point-facts")
     alone.wait_for_selector("#pair:not([hidden])")
     assert alone.inner_text("#pair-facts") == page.inner_text("#pair-facts")
+    captions = [one.inner_text("#layers figcaption") for one in (page, alone)]
+    assert captions[0] == captions[1] and captions[0].startswith(
+        "mid_block in step 2: the first 16 of 32 channels"
+    )
+    assert alone.inner_text("#curves") == page.inner_text("#curves") == "x_t\nmid_block"
+    alone.click("#open-help")
+    assert "works without a server" in alone.inner_text("#help") and "Compare" not in alone.inner_text(
+        "#help"
+    )
+    alone.keyboard.press("Escape")
     chosen = {name: address_of(page)[name] for name in ("a", "b")}
     assert {name: address_of(alone)[name] for name in chosen} == chosen
     x, y = middle_of(alone)

@@ -29,7 +29,11 @@ def test_a_poster_and_the_cells_show_the_same_labels_at_the_same_place(open_page
     poster = ElementTree.fromstring(saved(page, "poster").read_bytes())
     assert poster.find(f"{SVG}desc").text == address
     texts = [item.text for item in poster.iter(f"{SVG}text")]
-    assert address in "".join(texts) and "none" in texts and f"{page.inner_text('#ruler-text')} (L2)" in texts
+    assert (
+        address in "".join(texts)
+        and "no class" in texts
+        and f"{page.inner_text('#ruler-text')} (L2)" in texts
+    )
     middle, length = coordinate(64 * 2, 2, "18"), page.locator("#map").bounding_box()["width"]
     shown = [float(middle + share * Fraction(length) * 18 / 256 / 2**2) for share in (-0.5, 0, 0.5)]
     labels = [float(text) for text in texts if re.fullmatch(r"-?[0-9]+\.[0-9]+", text)]
@@ -123,9 +127,11 @@ def test_the_menu_works_by_keys(open_page):
 
 
 @pytest.mark.usefixtures("no_tiles")
-def test_the_header_is_one_line(open_page):
+def test_the_header_is_low_and_hides_nothing(open_page):
     page = open_page("#model=digits&steps=2", width=1280, height=500)
     tops = page.evaluate(
         "[...document.querySelectorAll('header .tools > *')].map((item) => item.getBoundingClientRect().top)"
     )
-    assert max(tops) - min(tops) < 12 and page.locator("header").bounding_box()["height"] < 50
+    assert max(tops) - min(tops) < 12 and page.locator("header").bounding_box()["height"] < 70
+    cut = "item => item.scrollWidth > item.clientWidth || getComputedStyle(item).textOverflow !== 'clip'"
+    assert not page.locator("#scene-summary").evaluate(cut), "it can be read without a pointer"

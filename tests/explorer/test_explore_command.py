@@ -62,6 +62,17 @@ def test_a_view_is_written_as_one_page(tmp_path, monkeypatch, capsys, layer):
     assert '"0/16/32"' in page and '"0/48/32"' in page and "Leaflet" in page
 
 
+def test_the_page_opens_at_a_link_of_any_explorer(monkeypatch, capsys):
+    served = []
+    monkeypatch.setattr(running, "serve", lambda _, close, **options: served.append((close, options["view"])))
+    for view in ("http://127.0.0.1:9999/#model=mnist&level=3", "#model=mnist&level=3", "model=mnist&level=3"):
+        main(["explore", "digits", "--view", view])
+        close, opened = served[-1]
+        close()
+        assert opened == "#model=mnist&level=3"
+    refuse(capsys, "explore digits --view #model=somebody/elses", "'somebody/elses'", "digits")
+
+
 def test_the_command_says_what_a_page_leaves_out(tmp_path, monkeypatch, capsys):
     made = SavedFile(b"page", "denoscope.html", "text/html", "15 of 96 points, to stay below 10 MB")
     monkeypatch.setattr(Session, "saved", lambda *_: iter([Progress(0, 1), made]))

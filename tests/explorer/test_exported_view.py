@@ -57,7 +57,9 @@ def sequences_of(monkeypatch):
         monkeypatch.setattr(
             pages,
             "point_sequences",
-            lambda _, cells: iter([None, [{"cell": str(cell), "states": "x" * size} for cell in cells]]),
+            lambda _, cells, layers: iter(
+                [None, [{"cell": str(cell), "states": "x" * size, "layers": list(layers)} for cell in cells]]
+            ),
         )
 
     return sequences_of
@@ -72,9 +74,11 @@ def test_a_page_of_the_deepest_view_is_bounded(atlas, sequences_of, computed, mo
     """The middle of the plane is a corner of four tiles at every level, and so has most of them above it."""
     sequences_of(20_000)
     monkeypatch.setattr(
-        pages, "point_pair", lambda _, *cells: iter([None, {"cells": [str(cell) for cell in cells]}])
+        pages,
+        "point_pair",
+        lambda _, a, b, layers: iter([None, {"cells": [str(a), str(b)], "layers": list(layers)}]),
     )
-    address = f"#model=digits&level=45&at=0,0&layer={layer}&a=0,0@45&b=1.5,0@3"
+    address = f"#model=digits&level=45&at=0,0&layer={layer}&a=0,0@45&b=1.5,0@3&layers=mid_block"
     *progress, made = exported_view(atlas, {}, address)
     assert all(isinstance(item, Progress) and item.done <= item.count for item in progress)
     assert len(made.content) <= LARGEST
@@ -82,8 +86,10 @@ def test_a_page_of_the_deepest_view_is_bounded(atlas, sequences_of, computed, mo
     assert len(page["tiles"]) == (2 if layer == "growth" else 1)
     assert all(len(tiles) == len(set(computed)) > 190 for tiles in page["tiles"].values())
     assert [cell.partition("/")[0] for cell in list(page["points"])[:3]] == ["45", "3", "45"]
-    assert page["pair"]["cells"] == list(page["points"])[:2]
+    assert page["pair"] == {"cells": list(page["points"])[:2], "layers": ["mid_block"]}
     assert page["facts"]["points"] == list(page["points"])
+    shown = [answer["layers"] for answer in page["points"].values()]
+    assert shown[:2] == [["mid_block"]] * 2 and not any(shown[2:])
 
 
 def test_a_page_with_long_sequences_holds_fewer_points_and_says_so(atlas, sequences_of):
@@ -122,7 +128,7 @@ def test_a_page_with_sequences_that_are_longer_than_the_first_is_bounded(atlas, 
     monkeypatch.setattr(
         pages,
         "point_sequences",
-        lambda _, cells: iter([[{"cell": str(cell), "states": "x" * next(sizes)} for cell in cells]]),
+        lambda _, cells, *__: iter([[{"cell": str(cell), "states": "x" * next(sizes)} for cell in cells]]),
     )
     *_, made = exported_view(atlas, {}, "#model=digits&level=1&at=0.3,0.7")
     page = held(made.content)

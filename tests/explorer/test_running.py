@@ -72,7 +72,7 @@ def test_a_browser_that_waits_for_the_page_gets_it(application, gates, servers, 
 
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(webbrowser, "open", lambda link: opened.append(link) or open_and_wait(link))
-    serving = {"port": PORT, "browser": True}
+    serving = {"port": PORT, "browser": True, "view": "#model=digits&level=3"}
     # In a thread, since Playwright leaves the event loop of this one running.
     server = threading.Thread(
         target=running.serve, args=(application, lambda: closed.append(True)), kwargs=serving
@@ -82,7 +82,8 @@ def test_a_browser_that_waits_for_the_page_gets_it(application, gates, servers, 
     link, *pages = opened
     assert pages == [b"the page"] * 2 and closed == [True]
     assert gates[0].token not in link, "others see the command line of a browser"
-    assert capsys.readouterr().out.splitlines()[0] == gates[0].link
+    assert link.endswith("#model=digits&level=3")
+    assert capsys.readouterr().out.splitlines()[0] == f"{gates[0].link}#model=digits&level=3"
 
 
 @pytest.mark.usefixtures("still")
@@ -111,7 +112,7 @@ def test_a_display_without_a_browser_is_told(application, monkeypatch, caplog, p
     monkeypatch.setattr(running.threading.Thread, "start", lambda self: threads.append(self) or start(self))
     monkeypatch.setattr(running.sys, "platform", platform)
     monkeypatch.setattr(webbrowser, "open", lambda _: False)
-    running.open_browser(application(PORT))
+    running.open_browser(application(PORT).single_link())
     (thread,) = threads
     thread.join()
     assert caplog.messages == ["no browser was found: open the link yourself"]

@@ -30,13 +30,15 @@ def scene_of(address: str) -> Scene:
 
 @dataclass(frozen=True)
 class View:
-    """The level of a view, the cell in its middle, the layer that it shows, and the chosen cells A and B."""
+    """The level of a view, the cell in its middle, the layer of the map, the chosen cells A and B, and the layers of the
+    network that it shows."""
 
     level: int
     middle: CellAddress
     layer: str = CLASS
     chosen: tuple[CellAddress, ...] = ()
     """Without those that lie deeper than the view."""
+    layers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, address: str, *, length: str, deepest: int) -> View:
@@ -53,7 +55,8 @@ class View:
         layer = fields.get("layer", CLASS)
         chosen = [_chosen(fields[name], length) for name in ("a", "b") if fields.get(name)]
         reached = tuple(cell for cell in chosen if cell.level <= level)
-        return cls(level, middle, layer if layer in LAYERS else CLASS, reached)
+        shown = tuple(name for name in fields.get("layers", "").split(",") if name)
+        return cls(level, middle, layer if layer in LAYERS else CLASS, reached, shown)
 
     @property
     def tiles(self) -> list[TileAddress]:

@@ -29,7 +29,7 @@ LARGEST_CACHE = 2**30
 """Bytes above which the explorer empties its own file of known points; it never empties a file that the user names."""
 VIEW = (
     "a link of the explorer, or the part of it from # on, such as '#model=digits&level=2&at=0,0'",
-    lambda value: not value or "model=" in value,
+    lambda value: not value or any(f"{name}=" in value for name in ("model", "run", "map")),
 )
 PORT = ("an integer from 1024 to 65535", lambda value: 1024 <= value <= 65535)
 
@@ -54,7 +54,9 @@ class ExploreFlags(OwnFlags):
         None, "Write a view as one page that works without a server, and end.", ending(".html")
     )
     view: str = option(
-        "", "The view to export: a link, or the part of it from # on; by default the whole plane.", VIEW
+        "",
+        "The view to open or export: a link, or the part of it from # on; by default the whole plane.",
+        VIEW,
     )
     side: str = option(
         "", "Side of the plane (L2), a decimal number; by default a third of a great circle.", SIDE
@@ -96,7 +98,6 @@ def _check_free(path: Path, *, overwrite: bool) -> None:
 
 def _explore_recording(target: str, settings: Settings, flags: ExploreFlags) -> None:
     """Serve the sheet of a recording."""
-    from denoscope.explorer.server.running import serve
     from denoscope.explorer.server.sheet_application import sheet_application
     from denoscope.explorer.sheets.sheet import Sheet
     from denoscope.explorer.sheets.sheet_labels import SheetLabels
@@ -106,7 +107,7 @@ def _explore_recording(target: str, settings: Settings, flags: ExploreFlags) -> 
     session = SheetSession(
         sheet, SheetLabels(sheet, settings.classifier.reject), settings.system.class_colors
     )
-    serve(partial(sheet_application, session), session.close, port=flags.port, browser=not flags.no_browser)
+    _serve(partial(sheet_application, session), session.close, flags)
 
 
 def _explore_map(target: str, settings: Settings, flags: ExploreFlags) -> None:
@@ -114,7 +115,6 @@ def _explore_map(target: str, settings: Settings, flags: ExploreFlags) -> None:
     from denoscope.explorer.map_files.map_file import MapFile
     from denoscope.explorer.map_files.map_session import MapSession
     from denoscope.explorer.server.map_application import map_application
-    from denoscope.explorer.server.running import serve
     from denoscope.explorer.tile_address import TileAddress
 
     session = MapSession(MapFile.open(Path(target)), settings.system.class_colors)
@@ -123,7 +123,7 @@ def _explore_map(target: str, settings: Settings, flags: ExploreFlags) -> None:
         session.tiles([TileAddress(0, 0, 0)], lambda _: None)  # fills all cells while the browser opens
         return map_application(session, port)
 
-    serve(begun, session.close, port=flags.port, browser=not flags.no_browser)
+    _serve(begun, session.close, flags)
 
 
 def _explore_model(target: str, settings: Settings, flags: ExploreFlags) -> None:
@@ -133,7 +133,6 @@ def _explore_model(target: str, settings: Settings, flags: ExploreFlags) -> None
     from denoscope.explorer.models import Models
     from denoscope.explorer.scene import Scene
     from denoscope.explorer.server.application import application
-    from denoscope.explorer.server.running import serve
     from denoscope.explorer.session import Session
     from denoscope.explorer.view_address import scene_of
 
@@ -155,19 +154,32 @@ def _explore_model(target: str, settings: Settings, flags: ExploreFlags) -> None
         guidance_scale=settings.inference.guidance_scale,
     )
     models = Models(target, device=settings.system.device)
-    models.check(scene_of(flags.view) if flags.export and flags.view else scene)
+    shown = scene_of(flags.view) if flags.view else scene
+    models.check(shown)
     cache = flags.cache or _cache_file()
     largest = None if flags.cache else LARGEST_CACHE
     session = Session(models, scene, settings.system.class_colors, cache, largest, flags.output)
     if flags.export is not None:
-        _export(session, flags.export, flags.view)
+        _export(session, flags.export, _fragment(flags))
         return
 
     def begun(port: int) -> Gate:
-        session.describe(scene, lambda _: None)  # loads the model while the browser opens
+        session.describe(shown, lambda _: None)  # loads the model while the browser opens
         return application(session, port)
 
-    serve(begun, session.close, port=flags.port, browser=not flags.no_browser)
+    _serve(begun, session.close, flags)
+
+
+def _serve(application: Callable[[int], Gate], close: Callable[[], None], flags: ExploreFlags) -> None:
+    """Serve a page until Ctrl-C, with links to the view that the flags name."""
+    from denoscope.explorer.server.running import serve
+
+    serve(application, close, port=flags.port, browser=not flags.no_browser, view=_fragment(flags))
+
+
+def _fragment(flags: ExploreFlags) -> str:
+    """The part of a link from # on that names the view of the flags; empty for the whole plane."""
+    return flags.view and f"#{flags.view.rpartition('#')[2]}"
 
 
 def _export(session: Session, path: Path, view: str) -> None:

@@ -2,6 +2,7 @@
 
 import { ask, exported } from "./api.js";
 import { Bookmarks } from "./bookmarks.js";
+import { disclosure } from "./disclosure.js";
 import { showCell } from "./cell_panel.js";
 import { ONE, positionOf } from "./exact.js";
 import { growthText } from "./growth.js";
@@ -19,7 +20,7 @@ import { saveMenu } from "./save_menu.js";
 import { Settings, summaryOf } from "./settings.js";
 import { cursorText, levelText, precisionOf, showWork } from "./status_line.js";
 import { LABELS, TileStore } from "./tile_store.js";
-import { addressOf, cellKey, cellOfKey, hasScene, heldBy, misreadText, sceneOf, startOf, viewOf } from "./view_state.js";
+import { addressIn, addressOf, cellKey, cellOfKey, hasScene, heldBy, misreadText, sceneOf, startOf, viewOf } from "./view_state.js";
 
 const SETTLE = 60; // milliseconds after the last movement until tiles are asked for
 const REST = 250; // milliseconds between addresses while a slider moves; browsers limit how many there are
@@ -208,6 +209,7 @@ function chosen(position, event) {
 function compare(on) {
   comparing = on;
   find("compare").setAttribute("aria-pressed", String(on));
+  find("compare").textContent = on ? "Now click the second point" : "Compare with …";
   if (on) find("map").scrollIntoView({ block: "nearest" }); // it lies above the panel on narrow pages
 }
 
@@ -310,7 +312,7 @@ find("failure").querySelector("button").addEventListener("click", () => {
   store.forgetFailures();
   wantTiles();
 });
-find("home").addEventListener("click", () => plane.show([ONE / 2n, ONE / 2n], 2));
+find("home").addEventListener("click", () => plane.show([ONE / 2n, ONE / 2n], plane.levelOfAll));
 offerLink(writeAddress);
 find("map").addEventListener("focus", () => {
   if (find("map").matches(":focus-visible")) byKey();
@@ -340,6 +342,13 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   dropped(event.dataTransfer.files[0]);
 });
+document.addEventListener("paste", (event) => {
+  const address = addressIn(event.clipboardData.getData("text"));
+  if (!address || event.target.matches?.("input, textarea")) return;
+  event.preventDefault();
+  go(address);
+});
+disclosure(find("help"), find("open-help"), () => find("help").focus());
 find("new-noise").addEventListener("click", () => scene && show(redrawn(scene)));
 document.body.classList.toggle("exported", Boolean(exported));
 if (exported) find("map").ariaLabel = find("map").ariaLabel.replace(", Shift and Enter picks a second one", "");

@@ -9,7 +9,7 @@ export async function ask(path, fields = {}) {
   if (path === "start") return { address: exported.address };
   if (path === "scene") {
     const other = Object.entries(fields).some(([name, value]) => exported.facts.scene[name] !== value);
-    if (other) throw new Error("this page holds another scene; open it without the part from # on");
+    if (other) throw new Error("this page holds the noises of another link; open it without the part from # on");
     return exported.facts;
   }
   if (path === "point") return exported.points[nearest(fields.cell, exported.facts.points)];

@@ -29,7 +29,7 @@ export function offerLink(writeAddress) {
     writeAddress();
     try {
       await navigator.clipboard.writeText(location.href);
-      find("work").textContent = "link copied";
+      find("work").textContent = "link copied; denoscope explore --view opens it";
     } catch {
       say(`Copy the address: ${location.href}`);
     }

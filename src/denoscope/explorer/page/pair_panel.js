@@ -25,14 +25,18 @@ export class PairPanel {
     const known = labels.some((label) => label !== null);
     const become = known ? `A becomes ${wordOf(labels[0])}, B ${wordOf(labels[1])}${path ? changesOf(path) : ""}. ` : "";
     const far = separation.map((value) => Number(value.toPrecision(3)));
-    const begin = far.length > 1 ? `x_T are ${far[0]} apart, x_0` : "x_0 are";
+    const begin = far.length > 1 ? `The noises x_T are ${far[0]} apart, the images x_0` : "The images x_0 are";
     const end = far.length > 1 ? `${far.at(-1)}` : `${far[0]} apart`;
-    this.find("pair-facts").textContent = `${become}${begin} ${end} (L2, ${precision}).${classes ? " The strip is the class of the estimate at each step, A above B." : ""}`;
+    this.find("pair-facts").textContent = `${become}${begin} ${end} (L2, ${precision}).`;
     const strips = path ? [path] : classes;
     const canvas = this.find("path");
-    canvas.hidden = !strips;
+    canvas.parentElement.hidden = !strips;
     if (strips) drawStrips(canvas, strips, colors);
-    if (classes) canvas.setAttribute("aria-label", "Class of the estimate at each step, A above B");
+    if (classes) {
+      const meaning = "Class of the estimate at each step, A above B";
+      canvas.setAttribute("aria-label", meaning);
+      this.find("path-caption").textContent = meaning;
+    }
     const curves = [["x_t", separation], ...Object.entries(layers)];
     this.find("separation").replaceChildren(chart(curves));
     const names = curves.map(([name], k) => {

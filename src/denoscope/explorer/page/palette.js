@@ -40,7 +40,7 @@ export function showLegend(box, layer, { colors, unstored = [] }) {
   box.className = layer === "class" ? "classes" : "shades";
   if (layer === "class") {
     colors.forEach((color, digit) => box.append(swatch(color, String(digit))));
-    box.append(swatch(`rgb(${NO_CLASS})`, "none"));
+    box.append(swatch(`rgb(${NO_CLASS})`, "no class"));
     return;
   }
   if (unstored.includes(layer)) {

@@ -69,6 +69,12 @@ export class PlaneMap {
     return this.anchor.level + this.map.getZoom();
   }
 
+  /** The last level at which the whole plane fits into the map; 0 if it never does. */
+  get levelOfAll() {
+    const { clientWidth, clientHeight } = this.map.getContainer();
+    return Math.min(Math.max(Math.floor(Math.log2(Math.min(clientWidth, clientHeight) / TILE)), 0), this.deepest);
+  }
+
   get center() {
     return this.position(this.map.getCenter());
   }

@@ -68,7 +68,7 @@ export class PointPanel {
     drawImage(state, this.states, this.at);
     state.setAttribute("aria-label", `State ${name}`);
     const range = this.states.ranges[this.at];
-    this.find("state-caption").textContent = `${name}${range > 1 ? ` (−${range} to ${range})` : ""}${scaleOf(this.states)}`;
+    this.find("state-caption").textContent = `${name}${range > 1 ? `, shown from −${range} to ${range}` : ""}${scaleOf(this.states)}`;
     this.showEstimate(name);
     this.showBars();
     for (const redraw of this.redraws) redraw();
@@ -124,10 +124,10 @@ export class PointPanel {
       const step = maps.steps ? maps.steps[entry] : entry;
       drawMaps(canvas, images, entry);
       canvas.setAttribute("aria-label", `States of ${name} in step ${step + 1}`);
-      const part = maps.channels < maps.of ? `${maps.channels} of ${maps.of} channels` : `${maps.of} channels`;
-      caption.textContent = `${name} in step ${step + 1}: norm ${maps.norms[entry] ?? "not finite"}, ${part}, ${maps.low} to ${maps.high}`;
+      const part = maps.channels < maps.of ? `the first ${maps.channels} of ${maps.of} channels` : `${maps.of} channels`;
+      caption.textContent = `${name} in step ${step + 1}: ${part}, shown from ${maps.low} to ${maps.high}; norm ${maps.norms[entry] ?? "not finite"}`;
     });
-    box.append(canvas, caption, close);
+    box.append(canvas, close, caption);
     return box;
   }
 
@@ -167,7 +167,7 @@ function scaleOf({ scale }) {
 
 function factsOf({ at, confidence, precision }) {
   const sure = confidence === null ? "" : ` · confidence ${confidence.toFixed(3)}`;
-  return `(u, v) = (${at.replace(",", ", ")})${sure} · ${precision}`;
+  return `(u, v) = (${at.replace(",", ", ")})${sure} · computed in ${precision}`;
 }
 
 /** The channels of a layer side by side, eight in a row. */

@@ -25,12 +25,12 @@ export class RecordButton {
     try {
       const answer = await post("record", { scene, cell: cellKey(cell), layers: layers.join(",") });
       const { path, label } = JSON.parse(new TextDecoder().decode(answer));
-      done = `${path} (class ${label})`;
+      done = `recorded in ${path} (class ${label})`;
     } catch (error) {
       say(error.message);
     }
     this.busy = false;
     if (this.present().cell === cell) this.output.textContent = done;
-    else if (done) find("work").textContent = `recorded: ${done}`; // another noise was chosen since
+    else if (done) find("work").textContent = done; // another noise was chosen since
   }
 }

@@ -19,5 +19,6 @@ export function rulerOf(level, side) {
 }
 
 export function distanceText(length) {
-  return length >= 0.01 ? String(Number(length.toPrecision(2))) : length.toExponential(0).replace("e-", "e−");
+  const rounded = Number(length.toPrecision(2));
+  return rounded >= 0.001 ? String(rounded) : rounded.toExponential().replace("e-", "e−");
 }

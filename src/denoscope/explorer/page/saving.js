@@ -23,6 +23,7 @@ export class Saving {
     this.box.querySelector("span").textContent = `making the ${kind} …`;
     bar.removeAttribute("value");
     this.box.hidden = false;
+    this.work.textContent = "";
     say("");
     try {
       for await (const line of savedLines(kind, address, request.signal)) {

@@ -162,6 +162,7 @@ function chosen(name, second) {
 function compare(on) {
   comparing = on;
   find("compare").setAttribute("aria-pressed", String(on));
+  find("compare").textContent = on ? "Now click the second sample" : "Compare with …";
 }
 
 /** Show the chosen sample, and the second one beside it. */

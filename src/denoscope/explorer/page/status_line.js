@@ -11,7 +11,7 @@ import { LABELS, OUTSIDE, cellBytes } from "./tile_store.js";
 export function levelText(level, { length, float32_to: float32To, deepest, map, spacing: stored, points }) {
   if (map) return `level ${level} · cells ${stored.map(distanceText).join(" and ")} apart along u and v`;
   const precision = precisionOf(level, { float32_to: float32To });
-  const end = points ? "the last level of this page" : "precision floor reached";
+  const end = points ? "the last level of this page" : "the last level that it resolves";
   return `level ${level} · cells ${distanceText(spacingOf(level, length))} apart · ${precision}${level >= deepest ? ` · ${end}` : ""}`;
 }
 
@@ -36,7 +36,7 @@ export function cursorText(position, cell, store, { length, middle = ["0", "0"],
   const decimals = decimalsOf(cell.level, length);
   const [u, v] = position.map((value, k) => coordinateText(value, length, decimals, middle[k]));
   const known = labelText(cell, store, unstored);
-  return [`(${u}, ${v})`, known, growthText(store, cell)].filter(Boolean).join(" · ");
+  return [`(u, v) = (${u}, ${v})`, known, growthText(store, cell)].filter(Boolean).join(" · ");
 }
 
 function labelText(cell, store, unstored) {
@@ -46,6 +46,6 @@ function labelText(cell, store, unstored) {
   if (!tile?.finished) return "";
   const [label, confidence, , status] = cellBytes(tile.data, cell.i, cell.j);
   if (status === OUTSIDE) return "";
-  const sure = unstored.includes("confidence") ? "" : ` (${(confidence / 255).toFixed(2)})`;
-  return label ? `${label - 1}${sure}` : "no class";
+  const sure = unstored.includes("confidence") ? "" : `, confidence ${(confidence / 255).toFixed(2)}`;
+  return label ? `class ${label - 1}${sure}` : "no class";
 }

@@ -41,6 +41,12 @@ export function isAddress(text) {
   return typeof text === "string" && text.startsWith("#") && text.length <= LONGEST_ADDRESS && hasScene(text);
 }
 
+/** The address of a view in a link or its part from `#` on; null if there is none. */
+export function addressIn(text) {
+  const address = text.trim().replace(/^[^#]*/, "");
+  return isAddress(address) ? address : null;
+}
+
 /** The view of an address in a scene of a length and depth. What is missing or malformed takes its default.
  *  `misread` lists what is malformed: the name of the field, its text, and what is shown instead. */
 export function viewOf(address, { length, deepest, growth = true, middle = ORIGIN }) {

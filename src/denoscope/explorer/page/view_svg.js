@@ -16,7 +16,7 @@ export function svgOf({ address, facts, view, summary }, tiles, area) {
   const { width, height } = area;
   const right = LEFT + width;
   const bottom = TOP + height;
-  const caption = [summary, `level ${view.level} · layer ${view.layer}`, ...wrapped(address, Math.floor(width / LETTER))];
+  const caption = [summary, `level ${view.level} · coloured by ${view.layer}`, ...wrapped(address, Math.floor(width / LETTER))];
   const parts = [
     `<desc>${escaped(address)}</desc>`,
     `<rect width="100%" height="100%" fill="#fff"/>`,
@@ -86,7 +86,7 @@ function ruler(facts, view, right, y) {
 function legend(layer, { colors, unstored = [] }, y) {
   if (layer === "class") {
     return [...colors, `rgb(${NO_CLASS})`].flatMap((color, k) => {
-      return swatch(LEFT + 26 * k, y, color, k < colors.length ? k : "none");
+      return swatch(LEFT + 26 * k, y, color, k < colors.length ? k : "no class");
     });
   }
   if (unstored.includes(layer)) return swatch(LEFT, y, `rgb(${GREY})`, `${layer} is not stored`);

@@ -11,7 +11,7 @@ from typing import Any
 from denoscope.explorer.atlas import GROWTH, LABELS, Atlas, Pictures, pictures_of
 from denoscope.explorer.page_file import page_file
 from denoscope.explorer.point_pair import point_pair
-from denoscope.explorer.point_sequence import point_sequences
+from denoscope.explorer.point_sequence import MOST_LAYERS, point_sequences
 from denoscope.explorer.saving.saved_file import Progress, SavedFile, Saving
 from denoscope.explorer.tile_address import CellAddress, TileAddress
 from denoscope.explorer.view_address import View
@@ -34,12 +34,13 @@ def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Savin
     """The page of a view.
 
     It holds the tiles of the view and of the levels above it, those of the growth if the view shows it, the sequences
-    of the chosen points, or of the middle without any, and of a lattice of points, and the comparison of A and B. The
-    lattice has fewer points where the page would exceed 10 MB; the page and the file say so.
+    of the chosen points with the layers of the view, or of the middle without any, and of a lattice of points, and the
+    comparison of A and B. The lattice has fewer points where the page would exceed 10 MB; the page and the file say so.
 
     Raises: UserError if the address is invalid, or the page exceeds 10 MB without a lattice.
     """
     view = View.of(address, length=atlas.plane.length, deepest=atlas.deepest)
+    layers = view.layers[:MOST_LAYERS]
     kinds = {LABELS: atlas.fine} | ({GROWTH: atlas.growth} if view.layer == GROWTH else {})
     first = list(dict.fromkeys(view.chosen or [view.middle]))
     done, count = len(first), len(first) + len(kinds) * len(view.tiles) + COLUMNS * ROWS
@@ -50,16 +51,17 @@ def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Savin
     content = {
         "address": "#" + address.rpartition("#")[2], "facts": shown, "points": points, "tiles": tiles, "pair": None,
     }  # fmt: skip
-    yield from _sequences(atlas, [[cell] for cell in first], points, Progress(0, count))
+    yield from _sequences(atlas, [[cell] for cell in first], points, Progress(0, count), layers)
     if len(view.chosen) == 2:
-        for pair in point_pair(atlas, *view.chosen):
+        for pair in point_pair(atlas, *view.chosen, layers):
             yield Progress(done, count)
             content["pair"] = pair
     _check_size(len(page_file(content)), atlas)
     yield from _finished(view, kinds, tiles, Progress(done, count))
     left = LARGEST - REST - len(page_file(content | {"points": {}}))
-    sizes = [_size(answer) for answer in points.values()]
-    lattice = fitting_lattice(view, (left - sum(sizes)) // max(sizes))
+    taken = sum(_size(answer) for answer in points.values())
+    largest = max(_size(answer | {"layers": {}}) for answer in points.values())
+    lattice = fitting_lattice(view, (left - taken) // largest)
     others = [cell for cell in lattice if cell not in first]
     groups = [others[k : k + atlas.scene.lanes] for k in range(0, len(others), atlas.scene.lanes)]
     done = count - COLUMNS * ROWS
@@ -85,12 +87,16 @@ def fitting_lattice(view: View, most: int) -> list[CellAddress]:
 
 
 def _sequences(
-    atlas: Atlas, groups: Sequence[Sequence[CellAddress]], points: Points, progress: Progress
+    atlas: Atlas,
+    groups: Sequence[Sequence[CellAddress]],
+    points: Points,
+    progress: Progress,
+    layers: Sequence[str] = (),
 ) -> Iterator[Progress]:
-    """Add the sequences of cells to `points`; those of a group are of one level."""
+    """Add the sequences of cells to `points`, with the states of layers; those of a group are of one level."""
     before = len(points)
     for cells in groups:
-        for answers in point_sequences(atlas, cells):
+        for answers in point_sequences(atlas, cells, layers):
             points |= {answer["cell"]: answer for answer in answers or []}
             yield Progress(progress.done + len(points) - before, progress.count)
 

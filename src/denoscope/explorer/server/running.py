@@ -21,12 +21,20 @@ DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 """Variables of the environment that name a display."""
 
 
-def serve(application: Callable[[int], Gate], close: Callable[[], None], *, port: int, browser: bool) -> None:
+def serve(
+    application: Callable[[int], Gate],
+    close: Callable[[], None],
+    *,
+    port: int,
+    browser: bool,
+    view: str = "",
+) -> None:
     """Serve an explorer to this machine until Ctrl-C, on the first free port from `port` on.
 
     Args:
         application: makes the application that answers for a port.
         close: is called at the end.
+        view: the part of a link from # on that the page opens.
 
     Raises: UserError if there is no free port.
     """
@@ -45,25 +53,25 @@ def serve(application: Callable[[int], Gate], close: Callable[[], None], *, port
             timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=2**14,
         )
-        print(gate.link, flush=True)
+        print(gate.link + view, flush=True)
         print("Ctrl-C stops the explorer.", flush=True)
         if browser:
-            open_browser(gate)
+            open_browser(gate.single_link() + view)
         try:
             uvicorn.Server(config).run(sockets=[listening])
         finally:
             close()
 
 
-def open_browser(gate: Gate) -> None:
-    """Open the page in the user's browser, without waiting for it: a browser may wait for the page in turn.
+def open_browser(link: str) -> None:
+    """Open a link in the user's browser, without waiting for it: a browser may wait for the page in turn.
 
     Without a display only browsers in the terminal are left, where the explorer runs.
     """
     if not (sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in DISPLAYS)):
         LOGGER.warning("no display was found: open the link yourself")
         return
-    threading.Thread(target=_open, args=(gate.single_link(),), daemon=True).start()
+    threading.Thread(target=_open, args=(link,), daemon=True).start()
 
 
 def _open(link: str) -> None:
