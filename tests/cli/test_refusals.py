@@ -26,6 +26,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "--num_samples 0": ["--num_samples is 0", "at least 1"],
         "--image_size 29": ["--image_size is 29", "28"],
         "--inputs file/inputs": ["file/inputs"],
+        "--inputs /proc/noises": ["cannot write /proc/noises", "stores no files", "name another"],
     },
     "noise perturbed": {
         "--epsilom 3": ["--epsilom;", "--epsilon"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from denoscope.foundation.reading import json_files
 from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.foundation.validation import describe
 from denoscope.foundation.writing.atomic_files import write_output
+from denoscope.foundation.writing.disk_room import NO_FILES, DiskRoom
 from denoscope.foundation.writing.staged_files import staged_files
 
 KIND = "denoscope noise"
@@ -66,17 +66,14 @@ def write(
 def check_space(count: int, shape: Sequence[int], folder: Path) -> None:
     """Refuse noises [C, H, W] that the disk cannot hold, before names, coordinates or tensors are made.
 
-    Raises: UserError with the bytes that are needed and those that are free.
+    Raises: UserError with the bytes that are needed and those that are free, or if the file system stores no files.
     """
-    existing = next(
-        place for place in (folder.absolute(), *folder.absolute().parents) if os.path.exists(place)
-    )
-    needed = count * (FILE_BYTES + 4 * math.prod(shape))
-    total, _, free = shutil.disk_usage(existing)
-    # /proc and the like report 0 bytes in total; writing there fails with its own message.
-    if needed > free and total:
+    needed, room = count * (FILE_BYTES + 4 * math.prod(shape)), DiskRoom.at(folder)
+    if not room.takes_files:
+        raise UserError(f"cannot write {folder}: {NO_FILES}; name another folder")
+    if needed > room.free:
         raise UserError(
-            f"{folder}: {count:,} noises take {format_bytes(needed)}, and {format_bytes(free)} are free; write "
+            f"{folder}: {count:,} noises take {format_bytes(needed)}, and {format_bytes(room.free)} are free; write "
             "fewer, or name another folder"
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
+from denoscope.foundation.writing.disk_room import NO_FILES
 from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.stores.capabilities import FiniteStore
 from denoscope.storage.stores.local import LocalStore
@@ -30,16 +31,13 @@ def stored_bytes(store: ByteStore, keys: Iterable[str]) -> int:
 def check(store: ByteStore, needed: int, freed: int = 0) -> None:
     """Check that `needed` bytes fit once `freed` bytes are removed.
 
-    Raises: UserError if they do not, or if the file system stores no files, as that of /proc.
+    Raises: UserError if they do not, or if the file system stores no files.
     """
     free = free_bytes(store)
     if free is None or needed <= free + freed:
         return
-    if isinstance(store, LocalStore) and not store.takes_files:
-        raise UserError(
-            f"cannot write {store}: no folder can be made there, because the file system stores no files; name another "
-            f"output ({spelled('out')})"
-        )
+    if isinstance(store, LocalStore) and not store.room.takes_files:
+        raise UserError(f"cannot write {store}: {NO_FILES}; name another output ({spelled('out')})")
     raise UserError(
         f"{store}: the recording needs {format_bytes(needed)}, but only {format_bytes(free + freed)} are free; record "
         f"fewer samples, steps or layers, store less of each state ({spelled('reduce')}, {spelled('state_dtype')}), "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from pathlib import Path
 from denoscope.foundation.reading.regular_files import open_regular
 from denoscope.foundation.writing.atomic_files import atomic_write, sync
 from denoscope.foundation.writing.claims import hidden_beside
+from denoscope.foundation.writing.disk_room import DiskRoom, existing
 from denoscope.foundation.writing.locks import is_locked, locked
 from denoscope.storage.stores.byte_store import ByteStore, Data, is_key
 
@@ -139,17 +139,17 @@ class LocalStore:
             list(pool.map(sync, {path.parent for path in files}))
         self._unflushed.clear()
 
-    def free_bytes(self) -> int:
-        return shutil.disk_usage(self._existing()).free
-
     @property
-    def takes_files(self) -> bool:
-        """Whether the file system stores files at all; that of /proc, which has no room, does not."""
-        return shutil.disk_usage(self._existing()).total > 0
+    def room(self) -> DiskRoom:
+        """The room on the disk of the folder."""
+        return DiskRoom.at(self.root)
+
+    def free_bytes(self) -> int:
+        return self.room.free
 
     def footprint(self, sizes: Iterable[int]) -> int:
         """Return the bytes of files of these sizes in whole blocks of the file system."""
-        block = os.statvfs(self._existing()).f_frsize or 1
+        block = os.statvfs(existing(self.root)).f_frsize or 1
         return sum(-(-size // block) * block for size in sizes)
 
     def size(self, key: str) -> int:
@@ -184,13 +184,6 @@ class LocalStore:
     def _scratch_of(self, path: Path) -> Path:
         """The folder of the temporary file of a path."""
         return self.root / self.scratch if self.scratch else path.parent
-
-    def _existing(self) -> Path:
-        """The folder, or the nearest one above it that exists."""
-        # os.path: a name that is too long for the file system is reported when it is written.
-        return next(
-            place for place in (self.root.absolute(), *self.root.absolute().parents) if os.path.exists(place)
-        )
 
     def __str__(self) -> str:
         return str(self.root)
