@@ -84,7 +84,10 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         ],
         "--threads 100000": ["--threads is 100000", "1 to 1024"],
         "stray": ["stray"],
-        f"--inputs noises {MODEL} --layers conv_inn --output new": ["'conv_inn'", "conv_in, "],
+        f"--inputs noises {MODEL} --layers conv_inn --output new": [
+            "--layers: unknown layer 'conv_inn'",
+            "conv_in, ",
+        ],
         f"--inputs noises {MODEL} --output run.zarr": ["run.zarr", "--resume", "--overwrite", "--output"],
     },
     "status": {
@@ -153,7 +156,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "--inputs noises --k 0": ["--k is 0", "at least 1"],
         f"--inputs noises {MODEL} --k 65": ["k is 65", "1 to 64"],
         "--inputs noises --layer_step 1": ["--layer_step is 1", "--layer"],
-        f"--inputs noises {MODEL} --layer conv_*": ["conv_*", "conv_in"],
+        f"--inputs noises {MODEL} --layer conv_*": ["--layer: 'conv_*' names", "conv_in"],
         "--inputs noises --output taken.json": ["taken.json", "--overwrite", "--output"],
     },
     "dynamics full_spectrum": {
@@ -258,7 +261,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
     "dynamics similarity": {
         "run.zarr --layer conv_in": ["--layer;", "--layers"],
         "none.zarr": ["none.zarr"],
-        "run.zarr --layers conv_out": ["run.zarr", "'conv_out'", "conv_in, mid_block"],
+        "run.zarr --layers conv_out": ["--layers: run.zarr", "'conv_out'", "conv_in, mid_block"],
         "run.zarr --steps 3": ["run.zarr", "3", "0, 1, 2"],
         "run.zarr --layers conv_in": ["conv_in", "--layers", "--steps"],
         "run.zarr --layers conv_in conv_in": ["conv_in", "--layers", "--steps"],
@@ -282,10 +285,10 @@ REFUSED: dict[str, dict[str, list[str]]] = {
     "layers": {
         "mnist --verbos": ["--verbos;", "--verbose"],
         "mnits": ["mnits"],
-        "MODEL conv_inn": ["'conv_inn'", "conv_in"],
+        "MODEL conv_inn": ["QUERY: unknown layer 'conv_inn'", "conv_in"],
         "MODEL conv_in:probs": ["'conv_in:probs'", "Conv2d"],
         "MODEL mid_block:probs[1]": ["mid_block:probs[1]", ":in", ":out"],
-        "MODEL down_blocks.0[7]": ["'down_blocks.0[7]'", "7", "2"],
+        "MODEL down_blocks.0[7]": ["QUERY: layer 'down_blocks.0[7]'", "7", "2"],
     },
     "image": {
         "--tensor_pat plane.pt": ["--tensor_pat;", "--tensor_path"],

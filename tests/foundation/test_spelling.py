@@ -1,6 +1,7 @@
 import pytest
 
-from denoscope.foundation.spelling import as_flags, counted, spelled
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import as_flags, counted, naming, spelled
 
 
 def test_an_argument_is_spelled_as_its_caller_writes_it():
@@ -13,6 +14,17 @@ def test_an_argument_is_spelled_as_its_caller_writes_it():
         assert spelled("layers", "conv_in") == "--layers conv_in"
         assert spelled("trajectories") == "trajectories", "not a flag of this command"
     assert spelled("steps") == "steps"
+
+
+def test_an_error_begins_with_the_argument_that_caused_it():
+    with pytest.raises(UserError, match=r"^layers: unknown layer 'x'$"), naming("layers"):
+        raise UserError("unknown layer 'x'")
+    with (
+        pytest.raises(UserError, match=r"^--layers: unknown"),
+        as_flags({"layers": "--layers"}),
+        naming("layers"),
+    ):
+        raise UserError("unknown")
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_a_module_whose_name_ends_like_a_suffix_is_found():
 
 @pytest.mark.parametrize("queries", [["!conv_in"], ["conv_in", "!conv_in"], ["**", "!**"]])
 def test_queries_without_a_match_left_are_an_error(queries):
-    with pytest.raises(ds.UserError, match="match nothing") as caught:
+    with pytest.raises(ds.UserError, match="leaves no layer") as caught:
         choose(queries, LAYERS)
     assert " ".join(queries) in str(caught.value) and "\n" not in str(caught.value)
     assert choose([], LAYERS) == []

@@ -521,7 +521,7 @@ def test_two_inputs_of_one_name_are_refused(record, x, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layers": ["conv_inn"]}, "unknown layer 'conv_inn'.*conv_in,"),
+        ({"layers": ["conv_inn"]}, "^layers: unknown layer 'conv_inn'.*conv_in,"),
         ({"steps": 0}, "^steps is 0"),
         ({"steps": 1001}, "steps is 1001"),
         ({"batch_size": 0}, "batch_size is 0"),

@@ -270,7 +270,7 @@ def test_nothing_is_left_behind(single, hooks_of):
         ({"objective": lambda x_0: x_0}, r"returned \[2, 2, 8, 8\]; allowed: one number for each of 2"),
         ({"objective": lambda _x_0: 3.0}, "returned float"),
         ({"objective": lambda x_0: half_square(x_0.detach())}, "does not depend on x_0"),
-        ({"wrt": "x_t"}, "unknown layer 'x_t'"),
+        ({"wrt": "x_t"}, "^wrt: unknown layer 'x_t'"),
         ({"wrt": "mid_block.resnets.*"}, "names 2 layers"),
         ({"wrt": "mid_block.resnets.0:diff"}, "read, not written"),
         ({"noise": "independent"}, "independent noise depends on the samples' names, .* names="),

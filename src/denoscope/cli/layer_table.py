@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from denoscope.foundation.byte_units import format_bytes
-from denoscope.foundation.spelling import counted
+from denoscope.foundation.spelling import counted, naming
 from denoscope.hooks.address_survey import layers_at
 from denoscope.hooks.module_survey import Layer, aliases_of
 from denoscope.hooks.queries import choose
@@ -19,9 +19,9 @@ def find(model: str, queries: Sequence[str]) -> list[Layer]:
     """The layers that queries match in a bundled model, a folder or a hub id; no weights are read."""
     network = blueprint(sources.find(model, argument="model").network, name=model)
     surveyed = families.layers_of(network)
-    return layers_at(
-        network, choose(queries, surveyed, aliases_of(network)), surveyed, families.dry_run(network)
-    )
+    with naming("query"):
+        addresses = choose(queries, surveyed, aliases_of(network))
+        return layers_at(network, addresses, surveyed, families.dry_run(network))
 
 
 def table(layers: Sequence[Layer]) -> str:

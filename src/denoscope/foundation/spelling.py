@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from denoscope.foundation.errors import UserError
+
 _FLAGS: ContextVar[Mapping[str, str] | None] = ContextVar("flags", default=None)
 
 
@@ -46,6 +48,15 @@ def spelled(argument: str, value: Any = None) -> str:
 def flag_of(argument: str, otherwise: str) -> str:
     """The flag of an argument, or another text where there is none: in Python, or for a command without that flag."""
     return (_FLAGS.get() or {}).get(argument, otherwise)
+
+
+@contextmanager
+def naming(argument: str) -> Iterator[None]:
+    """Begin the message of a UserError in the block with an argument, for values that say nothing of where they were given."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{spelled(argument)}: {error}") from error
 
 
 def counted(number: int, noun: str) -> str:

@@ -239,7 +239,5 @@ def first_and_last_convolution(layers: Iterable[Layer]) -> list[str]:
         layer.address for layer in layers if layer.is_convolution and (layer.shape or not layer.calls)
     ]
     if not convolutions:
-        raise UserError(
-            "this model has no convolution to record by default; name layers (layers=…, --layers)"
-        )
+        raise UserError("this model has no convolution to record by default; name layers")
     return [convolutions[0], convolutions[-1]]

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.hooks.addresses import ATTENTION, SUFFIXES, Address, split
 from denoscope.hooks.module_survey import Layer, first_and_last_convolution
@@ -28,7 +29,7 @@ def as_queries(layers: str | Iterable[str]) -> tuple[str, ...]:
         queries = (layers,) if isinstance(layers, str) else tuple(layers)
     if not all(isinstance(query, str) for query in queries):
         raise UserError(
-            f"layers is {describe(layers)}; allowed: the query of a layer, such as 'mid_block', or several in a list"
+            f"{spelled('layers')} is {describe(layers)}; allowed: the query of a layer, such as 'mid_block', or several in a list"
         )
     return queries
 
@@ -58,7 +59,7 @@ def choose(
             chosen |= dict.fromkeys(matches)
     if queries and not chosen:
         raise UserError(
-            f"layers {' '.join(queries)} match nothing; first name the layers to take, then those to remove, as in "
+            f"{' '.join(queries)} leaves no layer; first name the layers to take, then those to remove, as in "
             "** !conv_in"
         )
     return list(chosen)

@@ -177,8 +177,8 @@ class Selection:
         if self.reduce.endswith("_mean"):
             if len(inner) not in (2, 3):
                 raise UserError(
-                    f"{_states(layer, inner)}: {self.reduce} takes states [channel, height, width] or [token, feature]; "
-                    "choose none, norm or project:K"
+                    f"{_states(layer, inner)}: {spelled('reduce', self.reduce)} takes states [channel, height, width] or "
+                    "[token, feature]; choose none, norm or project:K"
                 )
             spatial = self.reduce == "spatial_mean"
             axes = [axis for axis in axes if (axis[0] in AXES["channels"]) is spatial]
@@ -194,9 +194,10 @@ class Selection:
         needed = self.matrix_bytes(inner)
         if needed > LARGEST_MATRIX:
             largest = LARGEST_MATRIX * k // needed
-            advice = f"allowed: K up to {largest}" if largest else "choose fewer channels"
+            advice = f"allowed: K up to {largest}" if largest else f"choose fewer {spelled('channels')}"
             raise UserError(
-                f"{_states(layer, inner)}: the matrix of {self.reduce} would take {format_bytes(needed)}; {advice}"
+                f"{_states(layer, inner)}: the matrix of {spelled('reduce', self.reduce)} would take "
+                f"{format_bytes(needed)}; {advice}"
             )
 
 

@@ -265,7 +265,7 @@ class Denoiser:
         Raises: UserError if the query names several.
         """
         if not isinstance(query, str):
-            raise UserError(f"layer is {describe(query)}; allowed: one query, such as 'mid_block'")
+            raise UserError(f"{describe(query)} is no query of a layer; allowed: one, such as 'mid_block'")
         layers = self.chosen_layers([query], inputs)
         if len(layers) != 1:
             raise UserError(f"{query!r} names {len(layers)} layers, such as {layers[0].address}; name one")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from denoscope.foundation import memory
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.random_streams import STREAMS_VERSION, version_of
-from denoscope.foundation.spelling import spelled
+from denoscope.foundation.spelling import naming, spelled
 from denoscope.hooks.state_reduction import Selection
 from denoscope.interventions.plan_file import read_plan
 from denoscope.interventions.spec import Intervention, as_interventions
@@ -80,7 +80,8 @@ class Job:
         )
         selection = selection_of(options, noise_seed)
         plan = plan_of(inputs, options, selection, out)
-        inputs.applied.check(plan.samples)
+        with _naming_interventions(options):
+            inputs.applied.check(plan.samples)
         LOGGER.debug(
             "%d network calls of %d rows a step; %d layers; device %s, %s threads",
             len(plan.groups),
@@ -199,7 +200,7 @@ class Job:
         if needed > free:
             raise UserError(
                 f"the samples in flight take at least {format_bytes(needed)} of memory and {format_bytes(free)} are free; "
-                f"reduce {spelled('batch_size')} or {spelled('lanes')}, the layers, or a projection"
+                f"reduce {spelled('batch_size')} or {spelled('lanes')}, or name fewer {spelled('layers')}"
             )
         if self.out is None:
             on_host = self.inputs.denoiser.device.type == "cpu"
@@ -229,8 +230,10 @@ def inputs_of(
     if condition.inputs:
         denoiser.try_condition(condition)
     loop = Loop.of(options, noise_seed, streams=streams)
-    layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.extract_states else []
-    applied = loop.applied(denoiser, interventions, condition)
+    with naming("layers"):
+        layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.extract_states else []
+    with _naming_interventions(options):
+        applied = loop.applied(denoiser, interventions, condition)
     return RunInputs(denoiser=denoiser, x=x, loop=loop, condition=condition, applied=applied, layers=layers)
 
 
@@ -242,10 +245,13 @@ def _streams(place: Place | None, options: InferenceConfig) -> int:
 
 def _plan(path: Path) -> Sequence[Intervention]:
     """The interventions of a plan file. Errors name the argument."""
-    try:
+    with naming("intervene"):
         return read_plan(path)
-    except UserError as error:
-        raise UserError(f"{spelled('intervene')}: {error}") from error
+
+
+def _naming_interventions(options: InferenceConfig) -> AbstractContextManager[None]:
+    """Begin messages in the block with the argument that gave the interventions."""
+    return naming("intervene" if options.intervene else "interventions")
 
 
 def _interventions(

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import spelled
+from denoscope.foundation.spelling import naming, spelled
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.tapped_network import States, TappedNetwork, Writes, no_writes
 from denoscope.hooks.visitors import VisitedNetwork
@@ -87,7 +87,8 @@ def gradient(
     if wrt == X_T:
         variable = x = x.detach().to(denoiser.device, loop.state_dtype(denoiser)).clone().requires_grad_()
     else:
-        layer = denoiser.one_layer(wrt, condition.inputs)
+        with naming("wrt"):
+            layer = denoiser.one_layer(wrt, condition.inputs)
         site = Site(f"{spelled('wrt')} {wrt}", layer, loop.run(denoiser, condition))
         nudge = Nudge.zero(site, names)
         applied, variable = applied.followed_by(Application(site, nudge)), nudge.values

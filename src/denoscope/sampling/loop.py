@@ -11,6 +11,7 @@ import torch
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked, calls_checked
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import naming
 from denoscope.hooks.queries import as_queries
 from denoscope.hooks.tapped_network import Network, TappedNetwork
 from denoscope.interventions.applied import NO_INTERVENTIONS, Applied
@@ -93,8 +94,11 @@ def denoise(
     )
     x, names = states_and_names(denoiser, x_T, names, loop)
     queries = as_queries(layers)
-    tapped = denoiser.chosen_layers(queries, condition.inputs) if queries else []
-    applied = loop.applied(denoiser, as_interventions(interventions), condition)
+    with naming("layers"):
+        tapped = denoiser.chosen_layers(queries, condition.inputs) if queries else []
+    changes = as_interventions(interventions)
+    with naming("interventions"):
+        applied = loop.applied(denoiser, changes, condition)
     network = TappedNetwork(denoiser.network, denoiser.call, tapped)
     return _without_gradients(steps_of(denoiser, network, x, loop, names, condition, applied))
 

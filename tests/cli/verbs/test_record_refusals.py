@@ -140,7 +140,7 @@ def test_an_intervention_that_does_not_fit_is_refused(
     monkeypatch.chdir(donors)
     before = snapshot(donors)
     words = f"record --model {model} --num_steps 2 --output run.zarr --overwrite --intervene {here}/plan.json"
-    refused(words, *fragments)
+    refused(words, "error: --intervene: ", *fragments)
     assert snapshot(donors) == before
 
 

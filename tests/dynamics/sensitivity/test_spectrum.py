@@ -239,7 +239,7 @@ def test_the_name_of_a_model_is_refused(measure):
     ("options", "message"),
     [
         ({"layer": 5}, "layer is 5; allowed: a string"),
-        ({"layer": "conv_nowhere"}, "unknown layer"),
+        ({"layer": "conv_nowhere"}, "^layer: unknown layer"),
         ({"layer": "conv_*"}, "names [0-9]+ layers, such as conv_in"),
         ({"layer": "conv_in", "step": 2}, "step is 2; allowed: -2 to 1"),
         ({"layer": "time_embedding", "k": 129}, "k is 129; allowed: 1 to 128"),

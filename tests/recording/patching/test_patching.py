@@ -238,7 +238,7 @@ def test_what_does_not_fit_is_refused(small, make_small_unet, make_scheduler, pa
         ((small, final, b), {}, "holds final images only"),
         ((small, a, b), {"steps": [STEPS]}, "allowed: 0 to 2"),
         ((small, a, b), {"layers": ["conv_out"]}, "does not hold layer 'conv_out'"),
-        ((small, a, b), {"layers": ["conv_nowhere"]}, "unknown layer"),
+        ((small, a, b), {"layers": ["conv_nowhere"]}, "^layers: unknown layer"),
         ((small, a, one), {"layers": ["conv_in"]}, "3 samples and .* 2 of other names"),
         ((small, a, tmp_path / "none.zarr"), {}, "no such recording"),
     ):

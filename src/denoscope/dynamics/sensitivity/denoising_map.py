@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from denoscope.dynamics.sensitivity.forward_mode import ForwardRules, prepare_forward_mode
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import spelled
+from denoscope.foundation.spelling import naming, spelled
 from denoscope.foundation.validation import parse_integer
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.tapped_network import Network, TappedNetwork
@@ -224,7 +224,8 @@ def map_of(
             maximum=loop.steps - 1,
             note="negative numbers count from the end",
         )
-        readout = Readout(denoiser.one_layer(layer, condition.inputs), step % loop.steps)
+        with naming("layer"):
+            readout = Readout(denoiser.one_layer(layer, condition.inputs), step % loop.steps)
     return DenoisingMap(denoiser, replace(loop, lanes=lanes), condition, name, readout)
 
 
@@ -241,7 +242,7 @@ def check_finite_derivatives(directions: torch.Tensor, denoiser: Denoiser) -> to
     if not torch.isfinite(directions).all():
         raise UserError(
             f"a derivative of {denoiser.name} is not finite along this trajectory; inspect its states with ds.denoise, or "
-            "load the denoiser with dtype='float64'"
+            f"load the denoiser with {spelled('dtype', 'float64')}"
         )
     return directions
 

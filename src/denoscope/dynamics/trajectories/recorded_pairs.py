@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 from denoscope.hooks.queries import as_queries
 from denoscope.recording.recording import Recording
 from denoscope.storage.plan import COMPLETE, ESTIMATES
@@ -27,7 +28,9 @@ def places_of(recording: Recording, layers: str | Sequence[str] | None) -> dict[
     chosen = list(recording.states) if layers is None else as_queries(layers)
     if unknown := [name for name in chosen if name not in recording.states]:
         recorded = ", ".join(recording.states) or "none"
-        raise UserError(f"layer {unknown[0]!r} was not recorded; recorded layers: {recorded}")
+        raise UserError(
+            f"{spelled('layers')}: layer {unknown[0]!r} was not recorded; recorded layers: {recorded}"
+        )
     estimates = {ESTIMATE: recording.estimates} if ESTIMATES in recording.dataset else {}
     return estimates | {name: recording.states[name] for name in chosen}
 

@@ -12,6 +12,7 @@ import torch
 
 from denoscope.foundation.checkpoint import IDENTITY
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import naming
 from denoscope.foundation.validation import parse_integer
 from denoscope.hooks.queries import as_queries
 from denoscope.hooks.taps import tapped
@@ -68,7 +69,10 @@ class PatchWork:
             raise UserError(f"{a.path} was recorded from another model: its weights are not the same")
         names = [str(name) for name in a.dataset["sample"].to_numpy()]
         queries = () if layers is None else as_queries(layers)
-        chosen = denoiser.chosen_layers(queries or list(b.states), condition_of(a, names, denoiser).inputs)
+        with naming("layers"):
+            chosen = denoiser.chosen_layers(
+                queries or list(b.states), condition_of(a, names, denoiser).inputs
+            )
         count = a.sequence.sizes["state"] - 1
         chosen_steps = range(count) if steps is None else as_tuple(steps)
         wanted = tuple(parse_integer(step, "steps", maximum=count - 1) for step in chosen_steps)

@@ -20,7 +20,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import spelled
+from denoscope.foundation.spelling import naming, spelled
 from denoscope.hooks.module_survey import modules_of
 from denoscope.hooks.queries import choose
 from denoscope.models.loading import network_of
@@ -143,7 +143,8 @@ class _Watcher:
         self._given_out = out
         self._check_output()
         self.selection = selection_of(options, SystemConfig.seed)
-        self.calls = CallObserver(self.network, choose(options.layers, modules_of(self.network)))
+        with naming("layers"):
+            self.calls = CallObserver(self.network, choose(options.layers, modules_of(self.network)))
         self.run: WatchedRun | None = None
         self.memory: MemoryWriter | None = None
         self.stack = ExitStack()

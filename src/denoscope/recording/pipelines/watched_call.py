@@ -12,6 +12,7 @@ from torch import nn
 
 from denoscope.config import InferenceConfig
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import naming
 from denoscope.hooks.addresses import parse
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.state_reduction import Selection
@@ -64,9 +65,10 @@ class WatchedCall:
             raise UserError(
                 f"{type(pipe).__name__} does not follow its scheduler's timesteps: {error}"
             ) from error
-        layers = [
-            _layer(address, values, calls[0].rows, network) for address, values in calls[0].states.items()
-        ]
+        with naming("layers"):
+            layers = [
+                _layer(address, values, calls[0].rows, network) for address, values in calls[0].states.items()
+            ]
         return cls(pipe, network, first, stages, branches.samples(x), branches, layers)
 
     @property

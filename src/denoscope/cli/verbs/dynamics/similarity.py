@@ -61,10 +61,12 @@ def _states(rec: Recording, layers: Sequence[str], steps: Sequence[int]) -> dict
 
     recorded = [int(step) for step in rec.dataset["step"].to_numpy()]
     if unknown := [layer for layer in layers if layer not in rec.states]:
-        raise UserError(f"{rec.path} has no layer {unknown[0]!r}; it has {', '.join(rec.states) or 'none'}")
+        raise UserError(
+            f"--layers: {rec.path} has no layer {unknown[0]!r}; it has {', '.join(rec.states) or 'none'}"
+        )
     if missing := [step for step in steps if step not in (-1, *recorded)]:
         raise UserError(
-            f"{rec.path} holds no states of step {missing[0]}; it has {', '.join(map(str, recorded))}"
+            f"--steps: {rec.path} holds no states of step {missing[0]}; it has {', '.join(map(str, recorded))}"
         )
     chosen = list(dict.fromkeys(layers)) or list(rec.states)
     at = list(dict.fromkeys(recorded[-1] if step == -1 else step for step in steps))
