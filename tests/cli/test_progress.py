@@ -85,14 +85,23 @@ def test_work_without_a_known_total_is_counted_and_ends_with_it(tty, clock, caps
 def test_work_without_a_known_total_says_how_much_there_can_be(tty, clock, capsys, monkeypatch):
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda _file: tty)
     with messages.shown(Verbosity()), Counter("map", unit="cell", most=65536) as counter:
-        for done in (7, 19):
+        for done in (536, 1036):
             counter(done, None)
             clock[0] += 100.0
-        counter(25, 25)
+        counter(2000, 2000)
     shown = capsys.readouterr().err
-    assert "map: 19 cells of at most 65,536 [" in shown or tty
-    assert "map: 0 cells of at most 65,536 [" in shown or not tty
-    assert "25/25" in shown and "of at most" not in shown.splitlines()[-1].rpartition("\r")[2]
+    # 500 cells in 100 seconds; what was finished before the clock started does not count for the pace.
+    assert "map: 1036 cells of at most 65,536 [01:40<3:35:00 at most,  5.00 cell/s]" in shown or tty
+    assert "map: 536 cells of at most 65,536 [00:00<? at most, ? cell/s]" in shown or not tty
+    assert "2000/2000" in shown and "of at most" not in shown.splitlines()[-1].rpartition("\r")[2]
+
+
+def test_the_pace_of_resumed_work_is_that_of_this_process(clock, capsys):
+    with messages.shown(Verbosity()), Counter("patching", unit="cell") as counter:
+        for done in (900, 910):
+            counter(done, 1000)
+            clock[0] += 100.0
+    assert "910/1000 [01:40<15:00, 10.00s/ cell]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("tty", [True, False])

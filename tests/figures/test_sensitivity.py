@@ -6,6 +6,7 @@ import torch
 import xarray
 from analytic import gaussian
 from matplotlib.colors import to_hex
+from matplotlib.patches import Rectangle
 
 import denoscope as ds
 from denoscope import dynamics, figures
@@ -162,14 +163,19 @@ def test_basins_are_drawn_paler_for_low_confidence_and_hatched_without_a_class(a
     assert to_hex(drawn[0, 0]) == "#228833" and drawn[1, 2, 3] == 0 and (drawn[label >= 0, 3] == 1).all()
     assert drawn[0, 0, :3].sum() < drawn[0, 1, :3].sum() < drawn[1, 0, :3].sum() < 3
     classes = ["2  (3)", "5  (2)", "no class  (1)"]
-    key = ["confidence 1", "confidence 0.5", "confidence 0"]
-    assert [text.get_text() for text in ax.get_legend().texts] == classes + key
-    shades = [sum(patch.get_facecolor()[:3]) for patch in ax.get_legend().get_patches()[3:]]
-    assert shades == sorted(shades) and "L2 distance" in ax.get_xlabel() and not ax.get_title(loc="left")
+    legend = ax.get_legend()
+    assert [text.get_text() for text in legend.texts] == classes
+    assert legend.get_title().get_text() == "class (cells); shades:\nconfidence 0, 0.5, 1"
+    swatches = np.array([patch.get_facecolor()[:3] for patch in legend.findobj(Rectangle)])
+    assert to_hex(swatches[2]) == "#228833" and to_hex(swatches[5]) == "#aa3377"
+    full = swatches[[2, 2, 5, 5]]
+    np.testing.assert_allclose(swatches[[0, 1, 3, 4]], full + np.c_[[0.75, 0.375] * 2] * (1 - full))
+    assert "L2 distance" in ax.get_xlabel() and not ax.get_title(loc="left")
     plain = plots.figure()[1]
     figures.draw_basins(plain, found.drop_vars("confidence"), colors=["#000000"] * 6)
     assert (plain.images[0].get_array()[label >= 0] == (0, 0, 0, 1)).all()
     assert [text.get_text() for text in plain.get_legend().texts] == classes
+    assert len(plain.get_legend().findobj(Rectangle)) == len(classes)
 
 
 def sign(images):

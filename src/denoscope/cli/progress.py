@@ -22,8 +22,8 @@ from denoscope.storage.space import free_bytes
 LOGGER = logging.getLogger(__name__)
 LINE_SECONDS = 60.0
 """Seconds between two lines of progress where there is no terminal."""
-OF_AT_MOST = "{desc}: {n_fmt}{unit}s of at most MOST [{elapsed}, {rate_fmt}]"
-"""The form of progress whose total is unknown."""
+OF_AT_MOST = "{desc}: {n_fmt}{unit}s of at most MOST [{elapsed}<{remaining} at most, {rate_fmt}]"
+"""The form of progress of which a bound is known, but not the total: without a bar and a share, which it would never fill."""
 
 
 class Meter(Protocol):
@@ -37,34 +37,39 @@ class Meter(Protocol):
     def close(self) -> object: ...
 
 
-def meter(what: str, total: int | None, unit: str, most: int | None = None) -> Meter:
+def meter(what: str, total: int | None, unit: str, *, most: int | None = None, finished: int = 0) -> Meter:
     """A bar on a terminal, lines elsewhere; nothing is shown if messages of level INFO are not.
 
     Args:
-        most: what is known of an unknown total.
+        most: a bound of an unknown total, from which the longest remaining time follows.
+        finished: the pieces that are finished when the clock starts; they do not count for the pace.
     """
     unit = f" {unit}"  # tqdm writes it directly behind a number
-    form = None if total is not None or most is None else OF_AT_MOST.replace("MOST", f"{most:,d}")
+    form = None
+    if total is None and most is not None:
+        total, form = most, OF_AT_MOST.replace("MOST", f"{most:,d}")
     if sys.stderr.isatty():
         hidden = not LOGGER.isEnabledFor(logging.INFO)
         return tqdm(
             desc=what,
             total=total,
+            initial=finished,
             unit=unit,
             dynamic_ncols=True,
             smoothing=0.1,
             disable=hidden,
             bar_format=form,
         )
-    return Lines(what, total, unit, form)
+    return Lines(what, total, unit, finished, form)
 
 
 class Lines:
     """Progress as messages, at most one a minute."""
 
-    def __init__(self, what: str, total: int | None, unit: str, bar_format: str | None = None):
-        self.what, self.unit, self.bar_format, self.n = what, unit, bar_format, 0
+    def __init__(self, what: str, total: int | None, unit: str, finished: int, bar_format: str | None):
+        self.what, self.unit, self.bar_format, self.n = what, unit, bar_format, finished
         self.total: float | None = total
+        self._initial = finished
         self._begun = self._shown = time.monotonic()
 
     def update(self, n: int) -> None:
@@ -79,7 +84,8 @@ class Lines:
                     self.n,
                     self.total,
                     elapsed,
-                    ncols=0,
+                    initial=self._initial,
+                    ncols=None if self.bar_format else 0,
                     prefix=self.what,
                     unit=self.unit,
                     bar_format=self.bar_format,
@@ -112,10 +118,10 @@ class Counter:
 
     def __call__(self, finished: int, total: int | None) -> None:
         if self.meter is None:
-            self.meter = meter(self.what, total, self.unit, self.most)
-        self.meter.total = total
+            # The clock starts now, whether the work was resumed or its first pieces have just been finished.
+            self.meter = meter(self.what, total, self.unit, most=self.most, finished=finished)
         if total is not None:
-            self.meter.bar_format = None
+            self.meter.total, self.meter.bar_format = total, None
         self.meter.update(finished - self.meter.n)
 
     def close(self) -> None:

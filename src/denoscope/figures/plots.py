@@ -29,6 +29,8 @@ UNKNOWN, HATCHED, HATCH = "#f2f2f2", "#8c8c8c", "////"
 """Colours and hatching of cells without a class (a negative label)."""
 PALEST = 0.75
 """The share of white in the colour of a cell with certainty 0."""
+CERTAINTIES = (0.0, 0.5, 1.0)
+"""The certainties whose shades the legend shows, from left to right in the swatch of each class."""
 GAP = 1
 
 
@@ -149,7 +151,7 @@ def draw_plane(
 ) -> Axes:
     """Draw a grid of classes, each cell centred on its coordinates, with a legend that counts the cells of each class.
 
-    With certainties the legend also shows, in grey, how pale they are.
+    With certainties the swatch of each class goes from its palest colour, of certainty 0, to its full one.
 
     Args:
         labels: integers [ny, nx], rows along v and columns along u; negative for no class.
@@ -195,35 +197,35 @@ def _paled(colors: np.ndarray, certainty: np.ndarray) -> np.ndarray:
 
 
 def _class_legend(ax: Axes, labels: np.ndarray, colors: Sequence[str], *, has_certainty: bool) -> None:
-    """A legend of the classes with the number of their cells, and of the paleness, beside the axis."""
+    """A legend of the classes with the number of their cells, in the shades of certainties, beside the axis."""
     from matplotlib.colors import to_rgb
+    from matplotlib.legend_handler import HandlerTuple
     from matplotlib.patches import Patch
 
-    counts = {k: int((labels == k).sum()) for k in np.unique(labels[labels >= 0])}
-    entries = [
-        Patch(facecolor=colors[k], edgecolor=INK, lw=0.4, label=f"{k}  ({n:,})") for k, n in counts.items()
-    ]
+    def swatch(color: str) -> tuple[Patch, ...]:
+        shades = [_paled(np.array(to_rgb(color)), np.array(share)) for share in certainties]
+        return tuple(Patch(facecolor=tuple(shade), edgecolor=INK, lw=0.4) for shade in shades)
+
+    certainties = CERTAINTIES if has_certainty else (1.0,)
+    present = np.unique(labels[labels >= 0])
+    entries = {f"{k}  ({int((labels == k).sum()):,})": swatch(colors[k]) for k in present}
     if unknown := int((labels < 0).sum()):
-        none = Patch(
-            facecolor=UNKNOWN, edgecolor=HATCHED, hatch=HATCH, lw=0.4, label=f"no class  ({unknown:,})"
+        entries[f"no class  ({unknown:,})"] = (
+            Patch(facecolor=UNKNOWN, edgecolor=HATCHED, hatch=HATCH, lw=0.4),
         )
-        entries.append(none)
-    if has_certainty:
-        shades = {share: _paled(np.array(to_rgb(INK)), np.array(share)) for share in (1.0, 0.5, 0.0)}
-        entries += [
-            Patch(facecolor=tuple(shade), edgecolor=INK, lw=0.4, label=f"confidence {share:g}")
-            for share, shade in shades.items()
-        ]
+    values = ", ".join(f"{share:g}" for share in CERTAINTIES)
     ax.legend(
-        handles=entries,
-        title="class (cells)",
+        handles=list(entries.values()),
+        labels=list(entries),
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
+        title=f"class (cells); shades:\nconfidence {values}" if has_certainty else "class (cells)",
         loc="upper left",
         bbox_to_anchor=(1.02, 1.0),
         borderaxespad=0.0,
         frameon=False,
         alignment="left",
         labelspacing=0.55,
-        handlelength=1.2,
+        handlelength=1.2 * len(certainties),
         handleheight=1.2,
     )
 
