@@ -305,6 +305,15 @@ class ClassifierConfig(Checked):
             )
 
 
+def check_guidance(options: InferenceConfig) -> None:
+    """Refuse options of a condition that exclude each other, and guidance without a condition."""
+    if options.condition and options.labels:
+        raise UserError(f"{spelled('condition')} and {spelled('labels')} are both given; give one of them")
+    if options.guidance_scale != 1 and not options.condition and not options.labels:
+        scale = spelled("guidance_scale", options.guidance_scale)
+        raise UserError(f"{scale} needs {spelled('labels')} or {spelled('condition')} to guide by")
+
+
 def check_rejection(reject: bool, name: str, value: Any) -> None:
     """Refuse to reject images by a classifier that is not bundled: it has no statistics of digits.
 

@@ -12,6 +12,7 @@ import xarray
 import denoscope as ds
 from denoscope.cli import registry
 from denoscope.foundation.writing.result_files import write
+from denoscope.models import sources
 from denoscope.models.classifier.lenet import WEIGHTS
 
 MODEL = "--model MODEL --device cpu --num_steps 1"
@@ -82,6 +83,10 @@ REFUSED: dict[str, dict[str, list[str]]] = {
             "a folder of .pt files",
             "NAME.zarr",
         ],
+        f"--inputs noises {MODEL} --every 0 3": ["--every names step 3", "0 to 0"],
+        f"--inputs noises {MODEL} --channels x": ["--channels is 'x'", "slice"],
+        f"--inputs noises {MODEL} --guidance_scale 2": ["--guidance_scale 2.0 needs --labels"],
+        f"--inputs noises {MODEL} --cluster local:2 --fast": ["--fast compiles the network", "--cluster"],
         "--threads 100000": ["--threads is 100000", "1 to 1024"],
         "stray": ["stray"],
         f"--inputs noises {MODEL} --layers conv_inn --output new": [
@@ -115,6 +120,10 @@ REFUSED: dict[str, dict[str, list[str]]] = {
             "circumference",
         ],
         f"{PLANE} --method exact --audit 10": ["--audit is 10", "--method exact", "--method adaptive"],
+        "--labels 1 2": ["--labels is 1 2", "one class"],
+        "--guidance_scale 2": ["--guidance_scale 2.0 needs --labels or --condition"],
+        "--cluster slurm:none.yaml": ["--cluster is slurm:none.yaml", "cannot be read"],
+        "--cluster local:2 --fast": ["--fast compiles the network", "--cluster"],
         "--cache new.npz --output new.npz": ["--cache is new.npz", "the same file as --output new.npz"],
         "--cache ./taken.npz --output taken.npz --overwrite": ["--cache is taken.npz", "--output taken.npz"],
         "--cache taken.npz --output link.npz --overwrite": ["--cache is taken.npz", "--output link.npz"],
@@ -131,7 +140,8 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "--checks 0": ["--checks is 0", "at least 1"],
         "--target nan 0": ["--target is nan", "finite"],
         "--animation a.webm": ["--animation is a.webm", ".gif or .mp4"],
-        f"{PLANE}": ["25×25"],
+        f"{PLANE}": ["--num_prompts_per_direction: the plane has 2×2 cells", "25×25"],
+        "--num_prompts_per_direction 25 25 --method exact --audit 5": ["--audit is 5", "--method exact"],
         "--num_prompts_per_direction 25 25 --levels 60": [
             "--levels is 60",
             "1 to ",
@@ -371,6 +381,13 @@ REFUSED: dict[str, dict[str, list[str]]] = {
     },
 }
 """Words after the name of a command, and what the line on stderr must name: the flag, its value and what is allowed."""
+NEEDS_THE_MODEL = {
+    "record": ("--layers conv_inn --output new",),
+    "basins zoom": ("--levels 60", "--target 2 1", "1e-9 1e-9"),
+    "dynamics spectrum": ("--layer conv_*",),
+    "dynamics uncertainty": ("--epsilons 1e-9 3",),
+}
+"""The ends of words that are refused only once the weights are read."""
 
 
 @pytest.fixture(scope="module")
@@ -424,10 +441,13 @@ def test_a_mistake_is_refused_in_one_line_and_writes_nothing(
     verb, words, shared, recordings, untouched, model, refused, monkeypatch
 ):
     monkeypatch.chdir(shared)
+    read, with_weights = [], sources.with_weights
+    monkeypatch.setattr(sources, "with_weights", lambda *given: read.append(given) or with_weights(*given))
     line = refused(f"{verb} {words.replace('MODEL', model)}")
     for fragment in REFUSED[verb][words]:
         assert fragment.replace("-", "_") in line.replace("-", "_"), line
     assert files(shared, recordings) == untouched
+    assert not read or words.endswith(NEEDS_THE_MODEL.get(verb, ())), "the weights were read first"
 
 
 def test_every_command_is_in_the_table():

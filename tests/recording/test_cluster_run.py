@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from worker_faults import Brittle, killing
 
 import denoscope as ds
 from denoscope.foundation.threads import threads_set_to
+from denoscope.recording import cluster_run
 from denoscope.recording.progress import NoProgress
 from denoscope.storage.watching.status import status
 
@@ -113,12 +115,21 @@ class Asks(NoProgress):
         self.seen.append(status(self.path))
 
 
-def test_the_status_tells_of_workers_while_they_work_and_of_what_failed(denoiser, workers, tmp_path):
+def test_the_status_tells_of_workers_while_they_work_and_of_what_failed(
+    denoiser, workers, tmp_path, monkeypatch
+):
     x = Brittle(denoiser.shape, 20, broken=9, home=os.getpid())
     path, name = tmp_path / "run.zarr", "run.zarr sample_0008 to sample_0015"
-    asking = Asks(path)
+    asking, begun, agreed = Asks(path), [], cluster_run.agreed
+
+    def noted(*given, **options):
+        begun.append(status(path).lines)
+        return agreed(*given, **options)
+
+    monkeypatch.setattr(cluster_run, "agreed", noted)  # before the workers load the model
     with pytest.raises(ds.UnfinishedError):
         ds.record(denoiser, x, path, cluster=workers, progress=asking, **RUN)
+    assert begun == [[f"{path}: starting, by process {os.getpid()} on {socket.gethostname()}"]]
     assert all(seen.is_written and seen.notes.workers == 2 for seen in asking.seen)
     assert [seen.done for seen in asking.seen][-1] == 12
     ended = status(path)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 
@@ -20,6 +21,7 @@ from denoscope.recording import opening, verify
 from denoscope.recording.progress import NoProgress
 from denoscope.storage.places import parse_place
 from denoscope.storage.stores.object_store import ObjectStore
+from denoscope.storage.watching import start
 from denoscope.storage.watching.status import status
 
 COUNT, LANES, STEPS = 6, 2, 3
@@ -360,3 +362,7 @@ def test_the_status_is_read_without_reading_a_mark(stored):
     assert (begun.done, begun.is_written) == (COUNT - LANES, True)
     stored.put(f"data/run.zarr/{LOCK}", b"")  # that of a local recording, which was copied
     assert not status(parse_place(URL)).is_written
+    for url in (URL, URL.replace("run", "new")):
+        with start.announced(parse_place(url)):
+            assert f"starting, by process {os.getpid()} on " in status(parse_place(url)).lines[-1]
+        assert not start.who(parse_place(url))

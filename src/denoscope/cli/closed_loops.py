@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from denoscope.cli.from_settings import condition_of, first_noise, load
+from denoscope.cli.from_settings import first_noise, load_with_condition
 from denoscope.cli.verb import OwnFlags
 from denoscope.config import POSITIVE, Settings
 from denoscope.foundation.checked import at_least, option
@@ -40,16 +40,19 @@ class OneLoopFlags(LoopFlags):
 
 
 def loops(
-    settings: Settings, flags: LoopFlags, streams: int
-) -> tuple[Callable[[float], ClosedLoop], torch.Tensor]:
+    settings: Settings, flags: LoopFlags, levels: Sequence[float], streams: int
+) -> tuple[dict[float, ClosedLoop], torch.Tensor]:
     """The loop at each level, and the image [C, H, W] from which it starts: x_0 of the first noise."""
     from denoscope import dynamics
+    from denoscope.dynamics.loops.closed_loop import first_step_of
     from denoscope.sampling.loop import run_loop
     from denoscope.sampling.settings import Loop
 
-    denoiser, steps, seed = load(settings), settings.inference.num_steps, settings.system.seed
-    x_T = first_noise(settings, denoiser)
-    condition = condition_of(settings, denoiser)
+    steps, seed = settings.inference.num_steps, settings.system.seed
+    for level in levels:
+        first_step_of(level, steps)
+    x_T = first_noise(settings)
+    denoiser, condition = load_with_condition(settings)
     x_0 = run_loop(denoiser, x_T, Loop(steps=steps, noise_seed=seed, streams=streams), condition=condition)
 
     def loop_at(level: float) -> ClosedLoop:
@@ -63,7 +66,7 @@ def loops(
             streams=streams,
         )
 
-    return loop_at, x_0[0]
+    return {level: loop_at(level) for level in levels}, x_0[0]
 
 
 def default_levels(steps: int) -> list[float]:

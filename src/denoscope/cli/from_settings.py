@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from denoscope.cli.output import warn
-from denoscope.config import GenerationConfig, Settings
+from denoscope.config import GenerationConfig, Settings, check_guidance
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from denoscope.models.conditioning import Condition
-    from denoscope.models.denoiser import Denoiser
+    from denoscope.models.denoiser import Denoiser, Shape
     from denoscope.noise.noise_set import NoiseSet
     from denoscope.noise.plane_noise import PlaneNoise
 
@@ -31,9 +31,14 @@ IMPORTED = (
 
 
 def load(settings: Settings) -> Denoiser:
-    """The denoiser that the settings name."""
+    """The denoiser that the settings name; settings that exclude each other are refused before it is loaded."""
     from denoscope.models import loading
 
+    check_guidance(settings.inference)
+    if settings.system.cluster is not None:
+        from denoscope.cluster.connection import check_source
+
+        check_source(settings.system.cluster)
     model = settings.model
     return loading.load(
         model.model,
@@ -59,31 +64,46 @@ def workers_of(settings: Settings) -> Iterator[Client | None]:
         yield client
 
 
-def condition_of(settings: Settings, denoiser: Denoiser) -> Condition:
-    """The condition under which a command denoises all noises."""
-    from denoscope.recording.planning import condition_in
-
+def load_with_condition(settings: Settings) -> tuple[Denoiser, Condition]:
+    """The denoiser, and the condition under which a command denoises all noises."""
     labels = settings.inference.labels
     if len(labels) > 1:
         raise UserError(f"--labels is {' '.join(map(str, labels))}; allowed: one class, that of all noises")
-    return condition_in(denoiser, settings.inference)
+    denoiser = load(settings)
+    from denoscope.recording.planning import condition_in
+
+    return denoiser, condition_in(denoiser, settings.inference)
 
 
-def read_noises(settings: Settings, denoiser: Denoiser) -> NoiseSet:
+def check_classifier(settings: Settings, shape: Shape) -> None:
+    """Refuse a classifier that does not take images of this shape."""
+    from denoscope.models.classifier.classification import Classifier
+
+    Classifier.configured(shape, settings.classifier)
+
+
+def model_shape(settings: Settings) -> Shape:
+    """The shape (C, H, W) of the model's states, from its configuration alone."""
+    from denoscope.models.loading import shape_of
+
+    return shape_of(settings.model.model)
+
+
+def read_noises(settings: Settings, shape: Shape) -> NoiseSet:
     """The noises in the folder `inputs`, which must have the model's shape."""
     from denoscope import noise
 
-    return noise.read(settings.system.inputs, shape=denoiser.shape)
+    return noise.read(settings.system.inputs, shape=shape)
 
 
-def first_noise(settings: Settings, denoiser: Denoiser) -> torch.Tensor:
+def first_noise(settings: Settings) -> torch.Tensor:
     """The first noise [1, C, H, W] of the folder `inputs`, with the warnings of that folder."""
-    x = read_noises(settings, denoiser)
+    x = read_noises(settings, model_shape(settings))
     warn(x.warnings)
     return x.batch([0])
 
 
-def plane_of(settings: Settings, shape: tuple[int, int, int]) -> PlaneNoise:
+def plane_of(settings: Settings, shape: Shape) -> PlaneNoise:
     """The plane of noises."""
     from denoscope import noise
 
@@ -100,21 +120,19 @@ def plane_of(settings: Settings, shape: tuple[int, int, int]) -> PlaneNoise:
     )
 
 
-def noise_shape(settings: Settings) -> tuple[int, int, int]:
+def noise_shape(settings: Settings) -> Shape:
     """The shape (C, H, W) of the model's states.
 
     Raises: UserError if the settings name another size or number of channels.
     """
-    from denoscope.models.loading import shape_of
-
-    shape = shape_of(settings.model.model)
+    shape = model_shape(settings)
     check_shape(settings, shape)
     return shape
 
 
 def check_shape(
     settings: Settings,
-    shape: tuple[int, int, int],
+    shape: Shape,
     *,
     spelled: Callable[[str], str] = GenerationConfig.spelled,
 ) -> None:

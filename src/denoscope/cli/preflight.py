@@ -15,7 +15,7 @@ from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.foundation.reading.tensor_folders import tensors_in
 from denoscope.foundation.reading.urls import is_url
 from denoscope.foundation.spelling import spelled
-from denoscope.foundation.writing.output_path import check_link
+from denoscope.foundation.writing.output_path import check_path
 
 MANIFESTS = {"zarr.json": "attributes", "recording.json": "attrs"}
 """The file that describes a recording, in each format, and the name of its attributes.
@@ -46,7 +46,7 @@ def check_output(path: Path, inference: InferenceConfig) -> None:
     if is_url(path):
         _check_url(path, inference)
         return
-    check_link(path, "output")
+    check_path(path, "output")
     # Unlike Path.is_file, it raises no error if a name is too long, which the storage reports.
     manifests = [name for name in MANIFESTS if os.path.isfile(path / name)]
     if manifests and not inference.resume and not inference.overwrite:

@@ -66,6 +66,18 @@ def units_together(client: Client | None) -> int:
     return 1 if client is None else UNITS * max(1, len(client.nthreads()))
 
 
+def check_source(text: str) -> None:
+    """Refuse a source of workers whose library is missing or whose file is wrong; nothing is started.
+
+    Raises: UserError as `connected` does.
+    """
+    source = parse(text)
+    _check_installed("distributed")
+    if isinstance(source, Jobs):
+        _check_installed("dask_jobqueue")
+        _options(source)
+
+
 def check_client(client: object, *, allow_different_devices: bool) -> None:
     """Refuse a `client` that is neither None nor a client of Dask, which is not imported for that.
 

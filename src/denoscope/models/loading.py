@@ -34,6 +34,7 @@ from denoscope.models.families import (
     precisions_of,
 )
 from denoscope.models.running import outside_inference_mode
+from denoscope.models.scheduler_names import scheduler_class
 from denoscope.models.schedulers import Scheduler
 from denoscope.models.sources import LoadCall, ModelFiles, absolute
 
@@ -87,10 +88,12 @@ def load(
     """
     precision = _parse_dtype(dtype)
     matmul_precision.before_cuda_starts()
-    network, own_scheduler, name = _components(source, variant)
-    family = _check_unpacked(known_family(type(network)), name)
     owned = not isinstance(source, nn.Module) and not _is_pipeline(source)
     place = resolve_device(device) if owned or device != "auto" else None
+    if isinstance(scheduler, str):
+        scheduler_class(scheduler)  # an unknown name is refused before weights are downloaded or read
+    network, own_scheduler, name = _components(source, variant)
+    family = _check_unpacked(known_family(type(network)), name)
     if owned:
         # nn.Module.to itself: diffusers' own warns of modules to be kept in float32 even where there are none.
         nn.Module.to(network, device=place, dtype=precision)

@@ -12,7 +12,7 @@ from denoscope.config import InferenceConfig
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
-from denoscope.foundation.writing.output_path import check_link
+from denoscope.foundation.writing.output_path import check_path
 from denoscope.storage.places import Place, parse_place
 
 OUTPUT_OPTIONS = ("resume", "overwrite", "output_format", "codec")
@@ -43,5 +43,5 @@ def parse_output(out: Any, options: InferenceConfig) -> Place | None:
         raise UserError(f"{spelled('out')} is {describe(out)}; allowed: a path such as 'run.zarr', or None")
     place = parse_place(out)
     if isinstance(place, Path):
-        check_link(place, "out")
+        check_path(place, "out")
     return place

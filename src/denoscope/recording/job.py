@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cluster.connection import check_uncompiled
-from denoscope.config import InferenceConfig
+from denoscope.config import InferenceConfig, check_guidance
 from denoscope.foundation import memory
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
@@ -24,9 +24,10 @@ from denoscope.models.loading import call_of
 from denoscope.noise.coercion import NoiseLike, as_noises
 from denoscope.recording.in_memory import MemoryWriter, check_memory
 from denoscope.recording.inputs import RunInputs
+from denoscope.recording.layout import check_estimates_wanted, recorded_steps
 from denoscope.recording.loop_run import LoopRun
 from denoscope.recording.opening import open
-from denoscope.recording.planning import condition_of, output_of, plan_of, selection_of
+from denoscope.recording.planning import condition_of, format_of, output_of, plan_of, selection_of
 from denoscope.recording.progress import NoProgress, RecordingProgress
 from denoscope.recording.recording import Recording
 from denoscope.sampling.settings import Loop
@@ -209,6 +210,21 @@ class Job:
     @property
     def existing(self) -> Existing:
         return "resume" if self.options.resume else "overwrite" if self.options.overwrite else "refuse"
+
+
+def check_options(options: InferenceConfig, out: Place | None) -> None:
+    """Refuse options that are wrong whatever the model is, before it is loaded.
+
+    Raises: UserError naming the option.
+    """
+    if out is not None:
+        output_of(out, options)
+        format_of(out, options)
+    selection_of(options, 0)
+    recorded_steps(options, options.num_steps)
+    check_estimates_wanted(options)
+    check_guidance(options)
+    _interventions((), options)
 
 
 def inputs_of(

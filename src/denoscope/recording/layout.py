@@ -90,13 +90,18 @@ def recorded_steps(options: InferenceConfig, count: int) -> range | tuple[int, .
     return tuple(sorted(options.every))
 
 
+def check_estimates_wanted(options: InferenceConfig) -> None:
+    """Refuse to store estimates of x_0 where final images alone are stored."""
+    if options.extract_estimates and not options.extract_states:
+        estimates, states = spelled("extract_estimates", True), spelled("extract_states")
+        raise UserError(f"{estimates} needs {states}, without which final images alone are stored")
+
+
 def _arrays(run: RunShape, options: InferenceConfig, selection: Selection, recorded: int) -> list[ArrayPlan]:
     """The arrays of `recorded` steps."""
     shape, dims, dtype = run.image_shape, names_of(run.image_shape), _stored_dtype(run.image_dtype)
+    check_estimates_wanted(options)
     if not options.extract_states:
-        if options.extract_estimates:
-            estimates, states = spelled("extract_estimates", True), spelled("extract_states")
-            raise UserError(f"{estimates} needs {states}, without which final images alone are stored")
         return [ArrayPlan("final", shape, dims, dtype)]
     arrays = [ArrayPlan("sequence", shape, dims, dtype, "state", run.steps + 1)]
     if options.extract_estimates:

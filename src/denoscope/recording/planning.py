@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from denoscope.config import InferenceConfig
+from denoscope.config import InferenceConfig, check_guidance
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.hooks.module_survey import Layer
@@ -130,15 +130,11 @@ def _shape_of(inputs: RunInputs, options: InferenceConfig) -> RunShape:
 
 def condition_in(denoiser: Denoiser, options: InferenceConfig) -> Condition:
     """The condition that the options describe."""
-    if options.condition and options.labels:
-        raise UserError(f"{spelled('condition')} and {spelled('labels')} are both given; give one of them")
+    check_guidance(options)
     if options.condition:
         return conditioning.read(options.condition, scale=options.guidance_scale)
     if options.labels:
         return denoiser.condition_of_labels(options.labels, scale=options.guidance_scale)
-    if options.guidance_scale != 1:
-        scale = spelled("guidance_scale", options.guidance_scale)
-        raise UserError(f"{scale} needs {spelled('labels')} or {spelled('condition')} to guide by")
     return conditioning.NOTHING
 
 

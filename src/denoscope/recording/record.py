@@ -19,6 +19,7 @@ from denoscope.recording.arguments import as_tuple, parse_output
 from denoscope.recording.job import Job
 from denoscope.recording.progress import NoProgress, RecordingProgress
 from denoscope.recording.recording import Recording
+from denoscope.storage.watching import start
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -177,4 +178,6 @@ def record(
     job.check_for_workers()
     from denoscope.recording.cluster_run import ClusterRun
 
-    return ClusterRun(job, cluster, progress or NoProgress(), allow_different_devices).record()
+    assert job.out is not None
+    with start.announced(job.out):
+        return ClusterRun(job, cluster, progress or NoProgress(), allow_different_devices).record()

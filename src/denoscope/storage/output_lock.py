@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,14 +11,14 @@ from denoscope.config import InferenceConfig
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import differences
 from denoscope.foundation.spelling import flag_of, spelled
+from denoscope.foundation.writing.output_path import IMPOSSIBLE
 from denoscope.storage.places import Place
 from denoscope.storage.plan import FORMAT_VERSION
 from denoscope.storage.stores import capabilities
 from denoscope.storage.stores.byte_store import ByteStore, is_key
 from denoscope.storage.stores.local import LocalStore
+from denoscope.storage.watching import start
 
-IMPOSSIBLE = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-"""Errors of paths where nothing can be, so that nothing was begun there."""
 Existing = Literal["refuse", "overwrite", "resume"]
 """What is done with a recording that exists."""
 
@@ -47,6 +46,7 @@ def claimed(
                     f"{store} is being written by another process{capabilities.holder(store, lock)}; wait for it or name "
                     f"another output ({spelled('out')})"
                 )
+            start.end()
             settle()
             # Again, since another process may have written meanwhile.
             check()

@@ -1,14 +1,19 @@
 """The status of a recording on the screen, once or until its run ends."""
 
+import os
 import re
+import socket
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from command_line import call
 
 from denoscope.cli.verbs import status as verb
+from denoscope.models import loading
 from denoscope.storage.stores.local import LocalStore
+from denoscope.storage.watching import start
 
 LOCK = "complete/lock"
 
@@ -69,6 +74,36 @@ def test_what_cannot_be_read_for_a_moment_is_waited_for(turns, capsys):
     data = root.read_bytes()
     turns(root.unlink, lambda: root.write_bytes(data))
     assert capsys.readouterr().out.count("\n") == 3
+
+
+@pytest.mark.usefixtures("inputs")
+def test_a_recording_is_starting_while_its_model_is_loaded(small_model, monkeypatch, capsys):
+    load = loading.load
+
+    def slow(*given, **options):
+        call("status run.zarr")
+        return load(*given, **options)
+
+    monkeypatch.setattr(loading, "load", slow)
+    call(f"record --model {small_model} --num_steps 1 --output run.zarr")
+    assert capsys.readouterr().out.splitlines() == [
+        f"run.zarr: starting, by process {os.getpid()} on {socket.gethostname()}",
+        "recorded in run.zarr",
+    ]
+    assert not list(Path.cwd().glob(".*"))
+
+
+def test_a_recording_that_is_starting_is_watched(copied, monkeypatch, capsys):
+    copied("pairs.zarr")
+    with ExitStack() as stack:
+        stack.enter_context(start.announced(Path("run.zarr")))
+        monkeypatch.setattr(verb.time, "sleep", lambda _: stack.close())
+        call("status run.zarr --watch")
+    assert capsys.readouterr().out.splitlines() == [
+        "run.zarr: 6 of 6 samples are done",
+        f"  starting, by process {os.getpid()} on {socket.gethostname()}",
+        "run.zarr: 6 of 6 samples are done",
+    ]
 
 
 def test_ctrl_c_ends_it(turns, capsys):

@@ -1,18 +1,21 @@
 """How far a recording is, from its marks and the notes of its workers."""
 
+import contextvars
 import datetime
 import json
 import os
 import re
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 from outputs import OUTPUTS, record_all
 
 import denoscope as ds
+from denoscope.foundation.writing.locks import locked
 from denoscope.storage.formats import FORMATS, store_of
-from denoscope.storage.watching import work_notes
+from denoscope.storage.watching import start, work_notes
 from denoscope.storage.watching.status import status
 from denoscope.storage.watching.work_notes import NotesFile, WorkNotes
 
@@ -134,6 +137,38 @@ def test_notes_of_a_run_without_failures_are_removed(half):
 def test_damaged_notes_are_ignored(half, content):
     (half / kind_of(half).layout.MARKS / work_notes.NAME).write_text(content)
     assert status(half).notes == WorkNotes()
+
+
+def test_a_recording_that_is_prepared_is_starting_until_its_output_is_locked(half, tmp_path):
+    by = rf"process {os.getpid()} on {re.escape(socket.gethostname())}"
+    for path, told in ((half, "6 of 9 samples"), (tmp_path / "new" / "run.zarr", f"starting, by {by}")):
+        with start.announced(path):
+            found = status(path)
+            assert found.goes_on and not found.is_written and found.samples == (9 if path == half else 0)
+            assert re.match(f"{re.escape(str(path))}: {told}", found.lines[0])
+            assert len(found.lines) == 1 or re.fullmatch(f"  starting, by {by}", found.lines[1])
+            with pytest.raises(ds.UserError, match=f"is being written by another process .{by}."):
+                contextvars.Context().run(start.announced(path).__enter__)
+            start.end()
+            assert not start.who(path)
+        assert not list(tmp_path.rglob("*.start"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_somebody_else_wrote_beside_a_recording_is_not_trusted(tmp_path):
+    file = tmp_path / ".run.zarr.start"
+    for content in ("", "{", "[]", '{"pid": 1}', '{"pid": 1, "host": "\\u001b[2J"}'):
+        file.write_text(content)
+        with pytest.raises(ds.UserError, match="no such recording"):
+            status(tmp_path / "run.zarr")
+        with locked(file, keep_file=True):
+            line = status(tmp_path / "run.zarr").lines[0]
+        assert line.endswith(("starting, by another process", r"by process 1 on \x1b[2J"))
+
+
+def test_a_recording_that_cannot_be_announced_starts_without_it():
+    with start.announced(Path("/proc/none/run.zarr")):
+        assert not start.who(Path("/proc/none/run.zarr"))
 
 
 def test_a_recording_that_has_just_begun_is_reported(tmp_path):

@@ -34,13 +34,13 @@ def run(settings: Settings, flags: PatchFlags) -> None:
         from denoscope.recording import opening, verify
         from denoscope.recording.patching import patch_map, patching
 
-        a = opening.open(flags.a)
+        a, b = opening.open(flags.a), opening.open(flags.b)
         denoiser = verify.denoiser_of(a, device=settings.system.device)
         with workers_of(settings) as client:
             result = patching.patch(
                 denoiser,
                 a,
-                flags.b,
+                b,
                 layers=flags.layers or None,
                 steps=flags.steps or None,
                 batch_size=inference.batch_size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from denoscope.cli.flag_groups import EARLIER_WORK, PLANE, PLANE_ARGUMENTS
-from denoscope.cli.from_settings import load, noise_shape, plane_of
+from denoscope.cli.from_settings import check_classifier, load, noise_shape, plane_of
 from denoscope.cli.verb import OwnFlags, Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import option
@@ -22,11 +22,14 @@ class PipelineFlags(OwnFlags):
 
 def run(settings: Settings, flags: PipelineFlags) -> None:
     from denoscope.cli import plane_pipeline, progress
+    from denoscope.storage.watching import start
 
     plane = plane_of(settings, noise_shape(settings))
-    written = plane_pipeline.run(
-        load(settings), plane, settings, generate_png=flags.generate_png, progress=progress.Console()
-    )
+    check_classifier(settings, plane.shape)
+    with start.announced(settings.system.output):
+        written = plane_pipeline.run(
+            load(settings), plane, settings, generate_png=flags.generate_png, progress=progress.Console()
+        )
     print("\n".join(map(str, written)))
 
 

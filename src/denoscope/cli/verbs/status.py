@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 from denoscope.cli.verb import OwnFlags, Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import option
-from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
     from denoscope.storage.watching.status import Status
@@ -34,8 +32,6 @@ def run(_settings: Settings, flags: StatusFlags) -> None:
     from denoscope.storage.watching.status import JustBegunError, status
 
     place = parse_place(flags.path)
-    if isinstance(place, Path) and not os.path.exists(place):
-        raise UserError(f"{place}: no such recording; `denoscope record` makes one")
     screen = _Screen() if sys.stdout.isatty() else _Lines()
     while True:
         try:
@@ -45,7 +41,7 @@ def run(_settings: Settings, flags: StatusFlags) -> None:
                 raise
         else:
             screen.show(now)
-            if not flags.watch or not now.is_written:
+            if not flags.watch or not now.goes_on:
                 return
         time.sleep(WATCH_SECONDS)
 
@@ -70,7 +66,7 @@ class _Lines:
         self._shown: object = None
 
     def show(self, now: Status) -> None:
-        seen = now.done, now.is_written, now.notes
+        seen = now.done, now.is_written, now.notes, now.starting
         if self._shown is None:
             print("\n".join(now.lines), flush=True)
         elif seen != self._shown:

@@ -229,6 +229,11 @@ def map_of(
     return DenoisingMap(denoiser, replace(loop, lanes=lanes), condition, name, readout)
 
 
+def parse_k(k: int, size: int) -> int:
+    """The number of exponents or directions of a map of states with `size` numbers."""
+    return parse_integer(k, "k", minimum=1, maximum=size, note="the size of a state")
+
+
 def parse_x_T(denoiser: Denoiser, x_T: Any) -> torch.Tensor:
     """x_T [1, C, H, W] on the denoiser's device and in its precision, from one state of any array library."""
     check_denoiser(denoiser)

@@ -15,6 +15,7 @@ from denoscope.dynamics.sensitivity.denoising_map import (
     DenoisingMap,
     check_finite_derivatives,
     map_of,
+    parse_k,
     parse_x_T,
 )
 from denoscope.dynamics.sensitivity.exponents import (
@@ -90,7 +91,7 @@ def local_expansion(
     Source: Benettin et al., Meccanica 15, 9 (1980), a single pass.
     """
     x_T = parse_x_T(denoiser, x_T)
-    parse_integer(k, "k", minimum=1, maximum=x_T.numel(), note="the size of a state")
+    parse_k(k, x_T.numel())
     parse_integer(seed, "seed")
     loop = Loop(steps=steps, noise=noise, noise_seed=noise_seed)
     flow = map_of(denoiser, condition=condition, name=name, rows=k, loop=loop)

@@ -14,7 +14,7 @@ from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.sensitivity.block_krylov import random_block
 from denoscope.dynamics.sensitivity.central_differences import difference_errors, difference_warnings
-from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, map_of, parse_x_T
+from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap, map_of, parse_k, parse_x_T
 from denoscope.dynamics.sensitivity.exponents import derivative_precision, precision_warnings, spoiled
 from denoscope.dynamics.sensitivity.krylov_state import (
     initial_state,
@@ -138,7 +138,7 @@ def spectrum(
     """
     x_T = parse_x_T(denoiser, x_T)
     size = x_T.numel()
-    parse_integer(k, "k", minimum=1, maximum=size, note="the size of a state")
+    parse_k(k, size)
     block = min(k + parse_integer(oversampling, "oversampling"), size)
     parse_integer(iterations, "iterations", minimum=1)
     parse_integer(seed, "seed")

@@ -94,7 +94,7 @@ def u_turn(
     flow = DenoisingMap(denoiser, loop, of_first(condition))
     flow.check_single_steps()
     shares = parse_numbers(levels, "levels")
-    begins = _begins(shares, steps)
+    begins = first_steps(shares, steps)
     images = _images(denoiser, x_0)
     label_of = parse_label_of(label_of, denoiser.shape, denoiser.name)
     turns = _Turns(flow, images, of_images(label_of, images.float().cpu()), begins, draws, label_of)
@@ -154,7 +154,7 @@ def _images(denoiser: Denoiser, x_0: NoiseLike) -> torch.Tensor:
     return images.batch(range(len(images))).to(denoiser.device, denoiser.dtype)
 
 
-def _begins(levels: np.ndarray, steps: int) -> list[int]:
+def first_steps(levels: np.ndarray, steps: int) -> list[int]:
     """The first step of each level, all different."""
     if levels.ndim != 1 or not len(levels):
         raise UserError(

@@ -18,7 +18,7 @@ from denoscope.storage.output_lock import check_version, how_to_finish
 from denoscope.storage.places import Place, store_at
 from denoscope.storage.stores.capabilities import WatchableStore
 from denoscope.storage.stores.local import replacement_of
-from denoscope.storage.watching import work_notes
+from denoscope.storage.watching import start, work_notes
 from denoscope.storage.watching.work_notes import WorkNotes
 
 RECENT_SECONDS = 600.0
@@ -37,7 +37,8 @@ class Status:
     """How many samples of a recording are done, and who computes the others.
 
     `rate` is in samples a second, of the last ten minutes in which any were done; None if all were done at once.
-    `notes` are those of a run by workers that goes on, or that has set units aside.
+    `notes` are those of a run by workers that goes on, or that has set units aside. `starting` says who prepares a run
+    that has written nothing yet; a new recording then has 0 samples.
     """
 
     name: str
@@ -47,6 +48,12 @@ class Status:
     rate: float | None
     how_to_finish: str
     notes: WorkNotes = field(default_factory=WorkNotes)
+    starting: str = ""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether somebody writes the recording, or is about to."""
+        return self.is_written or bool(self.starting)
 
     @property
     def remaining(self) -> float | None:
@@ -56,6 +63,8 @@ class Status:
     @property
     def lines(self) -> list[str]:
         """The status in words: the samples, who writes the recording, and what was set aside."""
+        if not self.samples:
+            return [escaped(f"{self.name}: starting, by {self.starting}")]
         share = f" ({self.done / self.samples:.0%})" if 0 < self.done < self.samples else ""
         lines = [f"{self.name}: {self.done:,} of {self.samples:,} samples are done{share}", *self._writing()]
         if failed := self.notes.failed:
@@ -67,6 +76,8 @@ class Status:
         return [escaped(line.replace("\n", " ")) for line in lines]
 
     def _writing(self) -> list[str]:
+        if self.starting:
+            return [f"  starting, by {self.starting}"]
         if not self.is_written:
             return [f"  nobody writes it; {self.how_to_finish}"] if self.done < self.samples else []
         workers, running = self.notes.workers, self.notes.running
@@ -83,23 +94,23 @@ class Status:
 def status(place: Place) -> Status:
     """Return how far a recording is; if it is being replaced, how far the new one is.
 
-    Nothing is written, and no mark is read: a mark that exists is whole.
+    Nothing is written, and no mark is read: a mark that exists is whole. A recording that is only prepared has 0 samples.
 
     Raises: JustBegunError if it cannot be read yet; UserError if there is no recording, what describes it is damaged, or it cannot be read.
     """
     store = store_at(place)
     try:
-        return _status(store)
+        return _status(store, place)
     except OSError as error:
         raise UserError(f"cannot read {store}: {error.strerror or error}; check its permissions") from error
 
 
-def _status(store: WatchableStore) -> Status:
+def _status(store: WatchableStore, place: Place) -> Status:
     replacement = replacement_of(store)
     target = replacement or store
     recording = recording_in(target)
     if recording is None or LAYOUTS[recording[0]].is_claimed(recording[1]):
-        raise _not_there(store)
+        return _starting(store, place)
     layout, root = LAYOUTS[recording[0]], recording[1]
     check_version(store, root.attributes)
     try:
@@ -121,7 +132,19 @@ def _status(store: WatchableStore) -> Status:
         rate=_rate(marked, _created(root.attributes)),
         how_to_finish=how_to_finish(root.attributes),
         notes=notes if is_written else WorkNotes(failed_samples=notes.failed_samples, failed=notes.failed),
+        starting="" if is_written else start.who(place),
     )
+
+
+def _starting(store: WatchableStore, place: Place) -> Status:
+    """The status of a recording that is only prepared.
+
+    Raises: UserError if nobody prepares one; JustBegunError.
+    """
+    is_locked = any(store.is_locked(layout.LOCK) for layout in LAYOUTS.values())
+    if is_locked or not (by := start.who(place)):
+        raise _not_there(store)
+    return Status(str(store), 0, 0, is_written=False, rate=None, how_to_finish="", starting=by)
 
 
 def _not_there(store: WatchableStore) -> UserError:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
-from denoscope.cli.from_settings import condition_of, load, plane_of, workers_of
+from denoscope.cli.from_settings import (
+    check_classifier,
+    load_with_condition,
+    model_shape,
+    plane_of,
+    workers_of,
+)
 from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, note_geometry, warn
 from denoscope.cli.verb import Verb
 from denoscope.cli.verbs.basins.network_rows import log_rows
@@ -68,11 +74,15 @@ def run(settings: Settings, flags: MapFlags) -> None:
         inference, "map of basins", unit="cell", saved=flags.output, most=cells
     ) as checkpoint:
         from denoscope import basins, figures
+        from denoscope.basins.methods import is_adaptive, parse_audit
 
-        denoiser, stages = load(settings), figures.RefinementFrames()
-        plane, condition = plane_of(settings, denoiser.shape), condition_of(settings, denoiser)
+        adaptive = is_adaptive(flags.method, settings.default.num_prompts_per_direction)
+        parse_audit(flags.audit, flags.method, adaptive=adaptive, default=MAP_AUDIT)
         if settings.system.cluster is not None:
             check_uncompiled(flags.fast)
+        plane, stages = plane_of(settings, model_shape(settings)), figures.RefinementFrames()
+        check_classifier(settings, plane.shape)
+        denoiser, condition = load_with_condition(settings)
         with workers_of(settings) as client:
             result = basins.map(
                 denoiser,

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS, ZOOMED_PLANE
-from denoscope.cli.from_settings import condition_of, load, plane_of, workers_of
+from denoscope.cli.from_settings import (
+    check_classifier,
+    load_with_condition,
+    model_shape,
+    plane_of,
+    workers_of,
+)
 from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, note_geometry, warn
 from denoscope.cli.verb import Verb
 from denoscope.cli.verbs.basins.network_rows import log_rows
@@ -20,6 +26,7 @@ from denoscope.config import (
     Settings,
 )
 from denoscope.foundation.checked import at_least, option
+from denoscope.foundation.spelling import naming
 
 
 @dataclass(frozen=True)
@@ -72,9 +79,17 @@ def run(settings: Settings, flags: ZoomFlags) -> None:
     inference, classifier = settings.inference, settings.classifier
     with flags.checkpointed(inference, "zoom", unit="level", saved=flags.output) as checkpoint:
         from denoscope import basins, figures
+        from denoscope.basins.methods import is_adaptive, parse_audit
+        from denoscope.dynamics.boundaries.label_plane import doubling_boxes
 
-        denoiser = load(settings)
-        plane, condition = plane_of(settings, denoiser.shape), condition_of(settings, denoiser)
+        counts = settings.default.num_prompts_per_direction
+        with naming("counts"):
+            doubling_boxes(counts)
+        adaptive = is_adaptive(flags.method, counts)
+        parse_audit(flags.audit, flags.method, adaptive=adaptive, default=LEVEL_AUDIT)
+        plane = plane_of(settings, model_shape(settings))
+        check_classifier(settings, plane.shape)
+        denoiser, condition = load_with_condition(settings)
         with workers_of(settings) as client:
             result = basins.zoom(
                 denoiser,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.flag_groups import SPECTRUM
-from denoscope.cli.from_settings import condition_of, first_noise, load, workers_of
+from denoscope.cli.from_settings import first_noise, load_with_condition, workers_of
 from denoscope.cli.output import JSON, NPZ, CheckpointFlags, PictureFlags, warn, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
@@ -32,8 +32,8 @@ def run(settings: Settings, flags: FullSpectrumFlags) -> None:
     with flags.checkpointed(inference, "full spectrum", unit="step", saved=flags.checkpoint) as checkpoint:
         from denoscope import dynamics, figures
 
-        denoiser = load(settings)
-        x_T, condition = first_noise(settings, denoiser), condition_of(settings, denoiser)
+        x_T = first_noise(settings)
+        denoiser, condition = load_with_condition(settings)
         with workers_of(settings) as client:
             result = dynamics.full_spectrum(
                 denoiser,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.flag_groups import CONDITION, EARLIER_WORK, FLAT_PLANE, MODEL, PLANE_ARGUMENTS
-from denoscope.cli.from_settings import condition_of, load, plane_of
+from denoscope.cli.from_settings import load_with_condition, model_shape, plane_of
 from denoscope.cli.output import NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
@@ -25,15 +25,16 @@ def run(settings: Settings, flags: GrowthFlags) -> None:
     with flags.checkpointed(inference, "ridge map", unit="point", saved=flags.output) as checkpoint:
         from denoscope import dynamics, figures
 
-        denoiser = load(settings)
+        plane = plane_of(settings, model_shape(settings))
+        denoiser, condition = load_with_condition(settings)
         result = dynamics.plane_growth(
             denoiser,
-            plane_of(settings, denoiser.shape),
+            plane,
             steps=inference.num_steps,
             batch_size=inference.batch_size,
             lanes=inference.lanes,
             noise_seed=settings.system.seed,
-            condition=condition_of(settings, denoiser),
+            condition=condition,
             checkpoint=checkpoint,
         )
     flags.draw(figures.draw_growth, result)

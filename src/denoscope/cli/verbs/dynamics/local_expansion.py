@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoscope.cli.flag_groups import CONDITION, MODEL
-from denoscope.cli.from_settings import condition_of, first_noise, load
+from denoscope.cli.from_settings import first_noise, load_with_condition
 from denoscope.cli.output import JSON, PictureFlags, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
@@ -26,17 +26,20 @@ def run(settings: Settings, flags: ExpansionFlags) -> None:
     with flags.reserved(inference):
         from denoscope import dynamics, figures
         from denoscope.cli import progress
+        from denoscope.dynamics.sensitivity.denoising_map import parse_k
 
-        denoiser = load(settings)
+        x_T = first_noise(settings)
+        parse_k(flags.k, x_T.numel())
+        denoiser, condition = load_with_condition(settings)
         with progress.Counter("local expansion", unit="step") as counter:
             result = dynamics.local_expansion(
                 denoiser,
-                first_noise(settings, denoiser),
+                x_T,
                 flags.k,
                 steps=inference.num_steps,
                 noise=inference.noise,
                 noise_seed=settings.system.seed,
-                condition=condition_of(settings, denoiser),
+                condition=condition,
                 progress=counter,
             )
     write_json(flags.output, result.to_dict())

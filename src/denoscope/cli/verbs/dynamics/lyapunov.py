@@ -31,9 +31,9 @@ def run(settings: Settings, flags: LyapunovFlags) -> None:
     ) as checkpoint:
         from denoscope import dynamics
 
-        loop_at, x_0 = loops(settings, flags, checkpoint.streams)
+        loop_at, x_0 = loops(settings, flags, [flags.level], checkpoint.streams)
         result = dynamics.lyapunov(
-            loop_at(flags.level),
+            loop_at[flags.level],
             x_0,
             iterations=flags.iterations,
             k=flags.k,

@@ -52,8 +52,8 @@ def run(settings: Settings, flags: OrbitFlags) -> None:
     ) as checkpoint:
         from denoscope import dynamics, figures
 
-        loop_at, x_0 = loops(settings, flags, checkpoint.streams)
-        loop = loop_at(flags.level)
+        loop_at, x_0 = loops(settings, flags, [flags.level], checkpoint.streams)
+        loop = loop_at[flags.level]
         states = dynamics.orbit(
             loop, x_0, iterations=flags.iterations, discard=flags.discard, checkpoint=checkpoint
         ).cpu()

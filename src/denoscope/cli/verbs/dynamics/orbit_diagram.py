@@ -33,9 +33,8 @@ def run(settings: Settings, flags: DiagramFlags) -> None:
     ) as checkpoint:
         from denoscope import dynamics, figures
 
-        loop_at, x_0 = loops(settings, flags, checkpoint.streams)
-        # Make all loops before the first is iterated, so that an invalid level is refused at once.
-        loop_of = {level: loop_at(level) for level in flags.levels or default_levels(inference.num_steps)}
+        levels = flags.levels or default_levels(inference.num_steps)
+        loop_of, x_0 = loops(settings, flags, levels, checkpoint.streams)
         result = dynamics.orbit_diagram(
             loop_of.__getitem__,
             list(loop_of),

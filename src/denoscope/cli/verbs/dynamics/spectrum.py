@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from denoscope.cli.flag_groups import SPECTRUM
-from denoscope.cli.from_settings import condition_of, load, read_noises, workers_of
+from denoscope.cli.from_settings import load_with_condition, model_shape, read_noises, workers_of
 from denoscope.cli.output import JSON, MeasureFlags, warn, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import torch
 
     from denoscope.dynamics.sensitivity.spectrum import Spectrum
-    from denoscope.models.denoiser import Denoiser
     from denoscope.noise.noise_set import NoiseSet
 
 
@@ -63,13 +63,16 @@ def run(settings: Settings, flags: SpectrumFlags) -> None:
     found: dict[str, Spectrum] = {}
     directions: dict[str, torch.Tensor] = {}
     with flags.reserved(inference, reads=[inputs / "*.pt"], saved=flags.checkpoints):
-        denoiser = load(settings)
-        x = read_noises(settings, denoiser)
+        from denoscope.dynamics.sensitivity.denoising_map import parse_k
+
+        shape = model_shape(settings)
+        parse_k(flags.k, math.prod(shape))
+        x = read_noises(settings, shape)
         warn(x.warnings)
         if flags.samples > len(x):
             raise UserError(f"--samples is {flags.samples}; allowed: 1 to {len(x)}, the noises in {inputs}")
         chosen = x[: flags.samples]
-        for name, result in _spectra_of(settings, flags, denoiser, chosen):
+        for name, result in _spectra_of(settings, flags, chosen):
             _print(name, result)
             found[name], directions[name] = result, result.right
             # After each noise, so that an error in a later one does not lose it; an earlier result stays until the end.
@@ -98,14 +101,13 @@ def _print(name: str, result: Spectrum) -> None:
     warn(result.warnings)
 
 
-def _spectra_of(
-    settings: Settings, flags: SpectrumFlags, denoiser: Denoiser, x: NoiseSet
-) -> Iterator[tuple[str, Spectrum]]:
+def _spectra_of(settings: Settings, flags: SpectrumFlags, x: NoiseSet) -> Iterator[tuple[str, Spectrum]]:
     """The exponents of each noise; the first progress deletes the checkpoints of earlier results."""
     from denoscope import dynamics
     from denoscope.cli import progress
     from denoscope.foundation.checkpoint import Checkpoint
 
+    denoiser, condition = load_with_condition(settings)
     inference, folder = settings.inference, flags.checkpoints.parent
     earlier = set(folder.glob(flags.checkpoints.name)) if inference.overwrite else set()
     counter, names = progress.Counter("", unit="iteration"), list(x.names)
@@ -144,7 +146,7 @@ def _spectra_of(
             differences=flags.differences,
             noise=inference.noise,
             noise_seed=settings.system.seed,
-            condition=condition_of(settings, denoiser),
+            condition=condition,
         )
     counter.close()
 

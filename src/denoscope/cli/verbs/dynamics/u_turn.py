@@ -53,9 +53,11 @@ def run(settings: Settings, flags: TurnFlags) -> None:
 
 
 def _measure(settings: Settings, flags: TurnFlags, checkpoint: Checkpoint) -> xarray.Dataset:
+    import numpy as np
     import torch
 
     from denoscope import dynamics
+    from denoscope.dynamics.trajectories.u_turn import first_steps
     from denoscope.recording import opening, replay
     from denoscope.storage.plan import IMAGES
 
@@ -66,10 +68,12 @@ def _measure(settings: Settings, flags: TurnFlags, checkpoint: Checkpoint) -> xa
     if flags.samples is not None and flags.samples > count:
         raise UserError(f"--samples is {flags.samples}; allowed: 1 to {count}, the images in {flags.path}")
     steps = replay.options_of(rec).num_steps
+    levels = flags.levels or default_levels(steps)
+    first_steps(np.array(levels), steps)
     return dynamics.u_turn(
         replay.denoiser_of(rec, device=settings.system.device),
         torch.from_numpy(rec.final[: flags.samples].to_numpy()),
-        flags.levels or default_levels(steps),
+        levels,
         draws=flags.draws,
         steps=steps,
         seed=settings.system.seed,

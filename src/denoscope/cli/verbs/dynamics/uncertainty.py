@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
-from denoscope.cli.from_settings import condition_of, load, plane_of, workers_of
+from denoscope.cli.from_settings import (
+    check_classifier,
+    load_with_condition,
+    model_shape,
+    plane_of,
+    workers_of,
+)
 from denoscope.cli.output import JSON, NPZ, CheckpointFlags, PictureFlags, warn, write_json
 from denoscope.cli.verb import Verb
 from denoscope.config import MAP_LANES, Settings
@@ -58,8 +64,9 @@ def _measure(settings: Settings, flags: UncertaintyFlags, checkpoint: Checkpoint
     from denoscope import basins, dynamics
 
     inference, classifier, seed = settings.inference, settings.classifier, settings.system.seed
-    denoiser = load(settings)
-    plane = plane_of(settings, denoiser.shape)
+    plane = plane_of(settings, model_shape(settings))
+    check_classifier(settings, plane.shape)
+    denoiser, condition = load_with_condition(settings)
     low, high = (np.array([end(plane.coords[axis]) for axis in "uv"]) for end in (np.min, np.max))
     with workers_of(settings) as client:
         label_of = basins.label_of(
@@ -70,7 +77,7 @@ def _measure(settings: Settings, flags: UncertaintyFlags, checkpoint: Checkpoint
             reject=classifier.reject,
             lanes=inference.lanes,
             noise_seed=seed,
-            condition=condition_of(settings, denoiser),
+            condition=condition,
             streams=checkpoint.streams,
             cluster=client,
             allow_different_devices=settings.system.allow_different_devices,
