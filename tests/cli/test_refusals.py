@@ -353,7 +353,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "--cluster slurm:none.yaml": ["--cluster is slurm:none.yaml", "cannot be read"],
         "--model mnits": ["--model is 'mnits'", "mnist"],
         "--num_steps 0": ["--num_steps is 0", "at least 1"],
-        "--output s3://bucket/run.zarr": ["--output", "URL"],
+        "--output s3://bucket": ["s3://bucket names no recording"],
         "--clustr local": ["--clustr;", "--cluster"],
     },
     "explore": {

@@ -123,12 +123,13 @@ class _RepeatedEstimates:
 
 
 def _estimates_of(recording: Recording, denoiser: Denoiser | None, device: str) -> _Estimates:
-    if ESTIMATES in recording.dataset and recording.dataset.sizes["step"] == _steps(recording):
+    steps = _steps(recording)  # refuses a recording of final images before the model is loaded
+    if ESTIMATES in recording.dataset and recording.dataset.sizes["step"] == steps:
         return _RecordedEstimates(recording)
     check_loop(recording)
     denoiser = denoiser_of(recording, device=device) if denoiser is None else denoiser
     check_denoiser(denoiser)
-    check_estimates(denoiser.new_scheduler(_steps(recording)), denoiser.shape)
+    check_estimates(denoiser.new_scheduler(steps), denoiser.shape)
     return _RepeatedEstimates(recording, denoiser)
 
 

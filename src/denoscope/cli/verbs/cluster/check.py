@@ -25,17 +25,19 @@ class CheckFlags(OwnFlags):
 
 
 def run(settings: Settings, flags: CheckFlags) -> None:
-    with workers_of(settings) as client:
-        if client is None:
-            raise UserError(f"{spelled('cluster')} is None; allowed: {ALLOWED}")
-        from denoscope.recording.verify.cluster import cluster
-        from denoscope.sampling.settings import Loop
-        from denoscope.storage.places import parse_place
+    if settings.system.cluster is None:
+        raise UserError(f"{spelled('cluster')} is None; allowed: {ALLOWED}")
+    from denoscope.recording.verify.cluster import cluster
+    from denoscope.sampling.settings import Loop
+    from denoscope.storage.places import parse_place
 
-        inference = settings.inference
-        loop = Loop(steps=inference.num_steps, lanes=inference.lanes, noise_seed=settings.system.seed)
-        out = None if flags.output is None else parse_place(flags.output)
-        report = cluster(load(settings), client, loop, out)
+    inference = settings.inference
+    out = None if flags.output is None else parse_place(flags.output)
+    loop = Loop(steps=inference.num_steps, lanes=inference.lanes, noise_seed=settings.system.seed)
+    denoiser = load(settings)
+    with workers_of(settings) as client:
+        assert client is not None
+        report = cluster(denoiser, client, loop, out)
     print(report)
     if not report.sound:
         raise SystemExit(1)
