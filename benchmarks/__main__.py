@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks import basins, derivatives, explorer, measure, reading
+from benchmarks import basins, cluster, derivatives, explorer, measure, reading
 from benchmarks.bar import Bar
 from benchmarks.ways import WAYS, Outcome, Work
 
@@ -35,6 +35,8 @@ class Options:
     """Also what adaptive maps of so many cells along each axis cost beside every cell; on two cores 256 take 30 minutes."""
     explorer: bool = False
     """Also how long the explorer lets its user wait, in Chromium."""
+    cluster: bool = False
+    """Also what sharing a recording between two workers costs; a quarter of an hour."""
 
 
 def table(outcomes: Mapping[str, Outcome]) -> Iterator[str]:
@@ -116,6 +118,8 @@ def main(options: Options) -> None:
         for bar in basins_bars(options.maps, options.repeats) if options.maps else ():
             print(bar)
         for bar in explorer.bars(explorer.Options()) if options.explorer else ():
+            print(bar)
+        for bar in cluster.bars(cluster.Options(repeats=options.repeats)) if options.cluster else ():
             print(bar)
 
 

@@ -34,7 +34,7 @@ def once(way: str, work: Work) -> Outcome:
     """One run of a way, in a folder that is gone afterwards."""
     with tempfile.TemporaryDirectory(dir=work.out) as folder:
         own = json.dumps(asdict(replace(work, out=folder)))
-        done = _run([sys.executable, "-m", "benchmarks.ways", way, own])
+        done = run([sys.executable, "-m", "benchmarks.ways", way, own])
     return Outcome(**json.loads(done.splitlines()[-1]))
 
 
@@ -50,7 +50,7 @@ def interleaved(ways: Sequence[str], work: Work, repeats: int) -> dict[str, Outc
 
 def seconds_to_help(repeats: int) -> float:
     """The median time of `denoscope --help`."""
-    work = partial(_run, [sys.executable, "-m", "denoscope", "--help"])
+    work = partial(run, [sys.executable, "-m", "denoscope", "--help"])
     return median(clock.seconds(work) for _ in range(repeats))
 
 
@@ -58,16 +58,20 @@ def seconds_to_first_call(repeats: int) -> float:
     """The median time from `denoscope record` to the first call of the network."""
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        _run([sys.executable, "-m", "denoscope", "noise", "random", "--num_samples", "8"], here)
+        run([sys.executable, "-m", "denoscope", "noise", "random", "--num_samples", "8"], here)
         times = []
         for number in range(repeats):
             began = time.time()
-            called = _run([sys.executable, "-c", FIRST_CALL, "record", "--output", f"{number}.zarr"], here)
+            called = run([sys.executable, "-c", FIRST_CALL, "record", "--output", f"{number}.zarr"], here)
             times.append(float(called.splitlines()[-1]) - began)
     return median(times)
 
 
-def _run(program: Sequence[str], here: Path = ROOT) -> str:
+def run(program: Sequence[str], here: Path = ROOT) -> str:
+    """What a program prints that runs in a process of its own.
+
+    Raises: SystemExit with the end of its error output if it fails.
+    """
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": paths}
     done = subprocess.run(program, cwd=here, env=environment, capture_output=True, text=True, check=False)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 import xarray
 
 import denoscope as ds
-from benchmarks import basins, cuda, ways
+from benchmarks import basins, cluster, cuda, ways
 from benchmarks.__main__ import table, time_bars
 from benchmarks.ways import LAYERS, Outcome, Work
+from denoscope.foundation.threads import threads_set_to
 
 NAMES = ("sequence", *LAYERS)
 
@@ -133,3 +135,23 @@ def test_the_long_benchmarks_of_maps_run_at_small_sizes_when_they_are_asked_for(
     assert decades.found == pytest.approx(12 - math.log10(2))
     assert 0 < rows.found < 3 and seconds.found > 0
     assert "zoom: 2 levels; all levels that were asked for are finished" in capsys.readouterr().out
+
+
+def test_the_benchmark_of_workers_times_recordings_and_units(workers, tmp_path, capsys):
+    both = cluster.Workers(workers, workers, tmp_path)
+    options = cluster.Options(digits=2, mnist=0, units=3, steps=1, repeats=1)
+    with threads_set_to(1):
+        (efficiency,) = cluster.efficiency_bars(both, options)
+        units = list(cluster.unit_bars(both, options))
+    assert re.match(r"digits: 2 × \d+\.\d s of two workers ÷ \d+\.\d s of one", efficiency.name)
+    assert efficiency.found > 0 and efficiency.allowed == 1 / 0.9
+    assert "digits, round 1: " in capsys.readouterr().err
+    assert [bar.allowed for bar in units] == [5, 5, 5] and all(bar.found > 0 for bar in units)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_planned_units_plans_them_all_and_does_some():
+    memory, *_ = cluster.memory_bars(300)
+    assert re.match(r"300 planned units, 20\d of them done: peak memory", memory.name)
+    assert 0.1 < memory.found < 2

@@ -14,7 +14,7 @@ MARK = Mark(["a", "b"], {"conv_in/c/0/0": [1, None, 4294967295]}, {"b": [2, 3]})
 
 def test_a_mark_reads_as_it_was_written(tmp_path):
     completion.write(LocalStore(tmp_path), "marks", 3, MARK)
-    assert completion.read(LocalStore(tmp_path), "marks") == {3: MARK}
+    assert dict(completion.read(LocalStore(tmp_path), "marks")) == {3: MARK}
     assert [path.name for path in (tmp_path / "marks").iterdir()] == ["3.json"]
 
 
@@ -36,7 +36,7 @@ def test_a_mark_is_put_after_everything_before_it_is_on_the_disk(tmp_path, monke
 def test_marks_come_in_the_order_of_their_groups(tmp_path):
     for group in (10, 2, 0):
         completion.write(LocalStore(tmp_path), "marks", group, MARK)
-    assert list(completion.read(LocalStore(tmp_path), "marks")) == [0, 2, 10]
+    assert list(dict(completion.read(LocalStore(tmp_path), "marks"))) == [0, 2, 10]
 
 
 def test_a_mark_is_plain_json_with_the_crc_32c_of_the_rest(tmp_path):
@@ -61,19 +61,19 @@ def test_a_mark_with_any_flipped_bit_is_damaged_or_has_the_same_meaning(tmp_path
     for place in range(len(sound)):
         for bit in range(8):
             path.write_bytes(sound[:place] + bytes([sound[place] ^ 1 << bit]) + sound[place + 1 :])
-            if completion.read(LocalStore(tmp_path), "marks"):
+            if dict(completion.read(LocalStore(tmp_path), "marks")):
                 # Only white space can change undetected.
-                assert completion.read(LocalStore(tmp_path), "marks") == {7: MARK}
+                assert dict(completion.read(LocalStore(tmp_path), "marks")) == {7: MARK}
             else:
-                assert completion.read_all(LocalStore(tmp_path), "marks") == {7: None}
+                assert dict(completion.read_all(LocalStore(tmp_path), "marks")) == {7: None}
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"checksum": 0}', "3"])
 def test_other_content_is_a_damaged_mark(tmp_path, content):
     (tmp_path / "marks").mkdir()
     (tmp_path / "marks" / "0.json").write_text(content)
-    assert completion.read(LocalStore(tmp_path), "marks") == {}
-    assert completion.read_all(LocalStore(tmp_path), "marks") == {0: None}
+    assert dict(completion.read(LocalStore(tmp_path), "marks")) == {}
+    assert dict(completion.read_all(LocalStore(tmp_path), "marks")) == {0: None}
 
 
 @pytest.mark.parametrize("length", [0, 1, 50, -1])
@@ -81,15 +81,15 @@ def test_a_truncated_mark_is_damaged(tmp_path, length):
     completion.write(LocalStore(tmp_path), "marks", 0, MARK)
     whole = (tmp_path / "marks" / "0.json").read_bytes()
     (tmp_path / "marks" / "0.json").write_bytes(whole[:length])
-    assert completion.read(LocalStore(tmp_path), "marks") == {}
-    assert completion.read_all(LocalStore(tmp_path), "marks") == {0: None}
+    assert dict(completion.read(LocalStore(tmp_path), "marks")) == {}
+    assert dict(completion.read_all(LocalStore(tmp_path), "marks")) == {0: None}
 
 
 def test_a_mark_under_another_groups_name_is_damaged(tmp_path):
     completion.write(LocalStore(tmp_path), "marks", 0, MARK)
     (tmp_path / "marks" / "0.json").rename(tmp_path / "marks" / "1.json")
-    assert completion.read(LocalStore(tmp_path), "marks") == {}
-    assert completion.read_all(LocalStore(tmp_path), "marks") == {1: None}
+    assert dict(completion.read(LocalStore(tmp_path), "marks")) == {}
+    assert dict(completion.read_all(LocalStore(tmp_path), "marks")) == {1: None}
 
 
 def test_other_files_are_not_marks(tmp_path):
@@ -97,4 +97,4 @@ def test_other_files_are_not_marks(tmp_path):
     (tmp_path / "marks" / "layout.json").write_text("{}")
     (tmp_path / "marks" / "lock").touch()
     for folder in ("marks", "none"):
-        assert completion.read_all(LocalStore(tmp_path), folder) == {}
+        assert dict(completion.read_all(LocalStore(tmp_path), folder)) == {}

@@ -131,11 +131,18 @@ class Counter:
 
 
 class Console:
-    """Progress of a recording: its plan, a meter over all denoising steps of all samples, and a summary."""
+    """Progress of a recording: its plan, a meter over all denoising steps of all samples, and a summary.
+
+    Args:
+        memory: what its workers take, for the plan; see `describe`.
+    """
+
+    def __init__(self, memory: Sequence[str] = ()):
+        self.memory = memory
 
     def begin(self, plan: Plan, out: Place | None, finished: int) -> None:
         self.samples, self.done, self.begun = len(plan.samples) - finished, 0, time.perf_counter()
-        LOGGER.info(describe(plan, out))
+        LOGGER.info(describe(plan, out, self.memory))
         if finished:
             LOGGER.info(f"  {finished} samples are already finished and match their checksums")
         self.meter = meter("denoising", self.samples * plan.steps, "step")
@@ -177,8 +184,12 @@ def peak_memory() -> str:
     return f"{used}, on the device {format_bytes(torch.cuda.max_memory_allocated())}"
 
 
-def describe(plan: Plan, out: Place | None) -> str:
-    """The arrays of a recording with their sizes, its interventions, and the memory and disk space it needs."""
+def describe(plan: Plan, out: Place | None, memory: Sequence[str] = ()) -> str:
+    """The arrays of a recording with their sizes, its interventions, and the memory and disk space it needs.
+
+    Args:
+        memory: lines about the memory of workers, where this process does not record itself.
+    """
     lines = [f"{len(plan.samples)} samples, {plan.steps} steps → {out or 'memory'}"]
     folders = plan.attrs["layer_folders"] if plan.format == "pt" else {}
     for array in plan.arrays:
@@ -194,9 +205,8 @@ def describe(plan: Plan, out: Place | None) -> str:
             f"  intervention: {kind} at {layers}{_number_changed(item.get('samples'), plan.samples)}"
         )
     concurrent = min(len(plan.samples), plan.in_flight)
-    lines.append(
-        f"  at least {format_bytes(plan.held_bytes)} of memory beside the network: one step of {concurrent} samples"
-    )
+    own = f"  at least {format_bytes(plan.held_bytes)} of memory beside the network: one step of {concurrent} samples"
+    lines += memory or [own]
     if out is not None:
         store = store_of(out, plan.format)
         needed, free = FORMATS[plan.format].writer.kind.needed_bytes(store, plan, None), free_bytes(store)

@@ -26,9 +26,17 @@ CONNECT_SECONDS = 10
 WORKER_SECONDS = 30
 """How long a worker of a running scheduler is waited for; the first job in a queue is waited for without limit."""
 LOOPBACK = "127.0.0.1"
-REPLACED = {"distributed.deploy.lost-worker-timeout": "1000 days"}
-"""After this time Dask checks once whether a dead worker was replaced. If its replacement has just died too, Dask gives the
-place up for good. A process of this machine is always replaced, so there is nothing to check."""
+OF_LOCAL_WORKERS = {
+    "distributed.worker.multiprocessing-method": "forkserver",
+    "distributed.deploy.lost-worker-timeout": "1000 days",
+    "distributed.worker.profile.enabled": False,
+}
+"""Dask's settings for processes of this machine.
+
+After the timeout Dask checks once whether a dead worker was replaced. If its replacement has just died too, Dask gives the
+place up for good. A process of this machine is always replaced, so there is nothing to check. The profile looks at all threads
+a hundred times a second, which takes time from their work.
+"""
 UNITS = 8
 """Units for each worker in one request. It ends with its slowest unit, so with more units workers are idle for less of the time."""
 LOGGERS = ("distributed", "tornado", "asyncio", "dask_jobqueue")
@@ -78,6 +86,17 @@ def check_source(text: str) -> None:
         _options(source)
 
 
+def planned_workers(text: str, *, threads: int = 1) -> int | None:
+    """How many workers `--cluster` names, each with so many CPU threads; None for those of a scheduler that runs already.
+
+    Raises: UserError if it names none, or its file cannot be used.
+    """
+    source = parse(text)
+    if isinstance(source, Local):
+        return _count(source, threads)
+    return int(_options(source)["workers"]) if isinstance(source, Jobs) else None
+
+
 def check_client(client: object, *, allow_different_devices: bool) -> None:
     """Refuse a `client` that is neither None nor a client of Dask, which is not imported for that.
 
@@ -116,12 +135,12 @@ def _local(source: Local, threads: int, preload: Sequence[str]) -> Iterator[Any]
     import dask
     from distributed import LocalCluster
 
-    count = source.count or _fitting(threads)
+    count = _count(source, threads)
     LOGGER.info("starting %s on this machine", counted(count, "worker"))
     multiprocessing.get_context("forkserver").set_forkserver_preload(["distributed", *preload])
     forkserver.ensure_running()
     with (
-        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver", **REPLACED}),
+        dask.config.set(OF_LOCAL_WORKERS),
         LocalCluster(
             n_workers=count,
             threads_per_worker=1,
@@ -134,6 +153,10 @@ def _local(source: Local, threads: int, preload: Sequence[str]) -> Iterator[Any]
         ) as cluster,
     ):
         yield cluster
+
+
+def _count(source: Local, threads: int) -> int:
+    return source.count or _fitting(threads)
 
 
 def _fitting(threads: int) -> int:

@@ -136,13 +136,15 @@ def do(run: str, unit: str, content: Any, accepted: tuple[str, ...]) -> None:
     """
     report = _Reports(run, unit)
     report.begin()
+    begun_early = run not in _HELD or _HELD[run].prepared is None
     try:
         prepared = _prepared(run)
     except Exception as error:  # whatever loading a model raises
         raise WorkerUnfitError(f"cannot prepare the run: {first_line(error)}") from error
     if digest_of(prepared.description) not in accepted:
         raise WorkerUnfitError("differs from the others (run denoscope cluster check to see how)")
-    report.begin()  # again: loading the model is no part of the unit
+    if begun_early:
+        report.begin()  # again: loading the model is no part of the unit
     report.end(prepared.do(content, report.step))
 
 

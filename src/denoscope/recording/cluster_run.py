@@ -26,6 +26,7 @@ from denoscope.models.weights_hash import values_sha256
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording.inputs import RunInputs
 from denoscope.recording.job import Job, inputs_of
+from denoscope.recording.layout import Coords
 from denoscope.recording.loop_run import LoopRun, NonfiniteError
 from denoscope.recording.opening import open
 from denoscope.recording.planning import selection_of
@@ -84,7 +85,7 @@ class ClusterRun:
             condition=inputs.condition,
             interventions=job.interventions,
             streams=inputs.loop.streams,
-            plan=job.plan,
+            plan=replace(job.plan, coords=_without_samples(job.plan)),
         )
 
     def _compared(self, workers: Crew) -> tuple[list[dict[str, Any]], Job]:
@@ -158,6 +159,11 @@ class ClusterRun:
             )
 
 
+def _without_samples(plan: Plan) -> Coords:
+    """The coordinates of a plan but those of its samples, which workers do not need and which may be large."""
+    return {name: (dim, values) for name, (dim, values) in plan.coords.items() if dim != "sample"}
+
+
 def _description(inputs: RunInputs, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same on all workers: the fingerprint, and the noises, of which one stands for all."""
     return {**fingerprint, FIRST_NOISE: values_sha256({"noise": inputs.x.tensor(0)})}
@@ -189,7 +195,7 @@ class PendingGroups:
 
 @dataclass(frozen=True, eq=False)
 class RecordingRecipe:
-    """What a worker prepares a recording from: how the model is loaded, the noises and options; no arrays of states."""
+    """What a worker prepares a recording from: how the model is loaded, the noises and options, and the plan."""
 
     model: SharedModel
     x: NoiseSet

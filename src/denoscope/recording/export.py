@@ -48,9 +48,7 @@ def _write_pt(dataset: xarray.Dataset, folder: Path) -> None:
     complete = dataset[COMPLETE].to_numpy()
     groups = [group for group in plan.groups if complete[plan.samples_of(group)].all()]
     begun = formats.attributes(store)
-    unfinished = (
-        begun and is_same_work(begun, plan.attrs) and set(groups) - set(completion.read(store, MARKS))
-    )
+    unfinished = begun and is_same_work(begun, plan.attrs) and set(groups) - completion.marked(store, MARKS)
     with PtWriter.opened(store, plan, "resume" if unfinished else "refuse") as writer:
         for group in groups:
             if group not in writer.finished:

@@ -155,7 +155,7 @@ class Job:
     @contextmanager
     def reported(
         self, writer: Writer, progress: RecordingProgress
-    ) -> Iterator[tuple[list[int], dict[str, int]]]:
+    ) -> Iterator[tuple[Sequence[int], dict[str, int]]]:
         """Enclose the recording of the groups that are not finished in the begin and the end of its progress.
 
         Yields these groups, and the samples that became NaN or Inf so far, each with the first such step; the block
@@ -172,7 +172,8 @@ class Job:
         }
         progress.begin(self.plan, self.out, sum(len(mark.samples) for mark in finished.values()))
         try:
-            yield [group for group in self.plan.groups if group not in finished], nonfinite
+            groups = self.plan.groups
+            yield [group for group in groups if group not in finished] if finished else groups, nonfinite
         finally:
             progress.end(nonfinite)
 

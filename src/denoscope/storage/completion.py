@@ -84,33 +84,44 @@ def _data(group: int, mark: Mark) -> bytes:
     return json.dumps({**content, "checksum": checksum_of_json(content)}, sort_keys=True).encode()
 
 
-def read(store: ByteStore, folder: str) -> dict[int, Mark]:
-    """Return the marks of all finished groups in their order, without damaged marks.
+def read(store: ByteStore, folder: str) -> Iterator[tuple[int, Mark]]:
+    """Yield each finished group with its mark, in their order, without damaged marks.
+
+    One mark at a time is in memory: those of a large recording have more bytes than a process should hold.
 
     Raises: OSError if a mark cannot be read, since its group may be finished.
     """
-    return {group: mark for group, mark in read_all(store, folder).items() if mark is not None}
+    yield from ((group, mark) for group, mark in read_all(store, folder) if mark is not None)
 
 
-def read_sound(store: ByteStore, folder: str) -> dict[int, Mark]:
-    """Return the marks of all finished groups in their order.
+def read_sound(store: ByteStore, folder: str) -> Iterator[tuple[int, Mark]]:
+    """Yield what `read` does.
 
-    Raises: MalformedError if one is damaged; OSError as `read` does.
+    Raises: MalformedError at the first mark that is damaged; OSError as `read` does.
     """
-    marks = read_all(store, folder)
-    if (wrong := next((group for group, mark in marks.items() if mark is None), None)) is not None:
-        raise MalformedError(f"{key_of(folder, wrong)} is damaged")
-    return {group: mark for group, mark in marks.items() if mark is not None}
+    for group, mark in read_all(store, folder):
+        if mark is None:
+            raise MalformedError(f"{key_of(folder, group)} is damaged")
+        yield group, mark
 
 
-def read_all(store: ByteStore, folder: str) -> dict[int, Mark | None]:
-    """Return the marks of all finished groups in their order, None for a damaged one.
+def read_all(store: ByteStore, folder: str) -> Iterator[tuple[int, Mark | None]]:
+    """Yield what `read` does, with None for a damaged mark.
 
     Raises: OSError as `read` does.
     """
     groups = {key_of(folder, group): group for group in sorted(_groups(store, folder))}
-    marks = each(store, lambda key: _read(store, key, groups[key]), groups)
-    return dict(zip(groups.values(), marks, strict=True))
+    yield from zip(
+        groups.values(), each(store, lambda key: _read(store, key, groups[key]), groups), strict=True
+    )
+
+
+def marked(store: ByteStore, folder: str) -> set[int]:
+    """Return the finished groups.
+
+    Raises: OSError as `read` does.
+    """
+    return {group for group, _ in read(store, folder)}
 
 
 def times(store: WatchableStore, folder: str) -> dict[int, float]:

@@ -26,7 +26,7 @@ def flags(
             f"it claims {len(samples):,} samples of {planned.states:,} states; allowed: {MOST_FLAGS:,}"
         )
     complete, nonfinite = np.zeros(len(samples), bool), np.zeros((len(samples), planned.states), bool)
-    for group, mark in completion.read_sound(store, marks).items():
+    for group, mark in completion.read_sound(store, marks):
         rows = planned.samples_of(group)
         if list(mark.samples) != list(samples[rows.start : rows.stop]):
             raise MalformedError(f"{completion.key_of(marks, group)} names other samples than the recording")

@@ -18,7 +18,8 @@ from denoscope.storage.stores.byte_store import ByteStore
 class GroupWriter:
     """Writes a recording into a store, as the format's `kind` says.
 
-    `store` is the output, or what will replace it. `finished` are the groups that were finished before.
+    `store` is the output, or what will replace it. `finished` are the groups that were finished before, with their
+    marks without checksums.
     """
 
     kind: ClassVar[Kind]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from denoscope.foundation.errors import UserError
@@ -51,21 +51,23 @@ def _inspected(store: ByteStore) -> Inspection:
         planned = kind.layout.extent(root)
     except MalformedError as error:
         raise damaged(store, str(error), root.attributes) from error
-    marks = completion.read_all(store, folder)
-    finished = {group: mark for group, mark in marks.items() if mark is not None}
-    damage = {
-        group: list(_damage(store, check.damaged(store, group, mark, planned)))
-        for group, mark in finished.items()
-    }
+    names: dict[int, Sequence[str]] = {}
+    damaged_marks, damage = [], dict[int, list[str]]()
+    for group, mark in completion.read_all(store, folder):
+        if mark is None:
+            damaged_marks.append(f"{completion.key_of(folder, group)} is damaged")
+        else:
+            names[group] = mark.samples
+            damage[group] = list(_damage(store, check.damaged(store, group, mark, planned)))
     return Inspection(
         samples=planned.samples,
-        finished=tuple(name for mark in finished.values() for name in mark.samples),
-        sound=tuple(name for group, mark in finished.items() if not damage[group] for name in mark.samples),
-        missing=tuple(completion.key_of(folder, group) for group in planned.groups if group not in finished),
+        finished=tuple(name for group in names for name in names[group]),
+        sound=tuple(name for group in names if not damage[group] for name in names[group]),
+        missing=tuple(completion.key_of(folder, group) for group in planned.groups if group not in names),
         problems=(
             *layout_problems,
-            *(f"{completion.key_of(folder, group)} is damaged" for group in marks if group not in finished),
-            *(f"{key} marks samples as complete that have no mark" for key in check.claimed(store, finished)),
+            *damaged_marks,
+            *(f"{key} marks samples as complete that have no mark" for key in check.claimed(store, names)),
             *(problem for problems in damage.values() for problem in problems),
         ),
         how_to_finish=how_to_finish(root.attributes),
@@ -77,13 +79,12 @@ def first_damage(store: ByteStore, arrays: Collection[str]) -> str:
     kind, root = found(store)
     try:
         planned = kind.layout.extent(root)
-        marks = completion.read_sound(store, kind.layout.MARKS)
+        for group, mark in completion.read_sound(store, kind.layout.MARKS):
+            part: Mark = kind.check.part_of(root, mark, arrays)
+            for problem in _damage(store, kind.check.damaged(store, group, part, planned)):
+                return problem
     except MalformedError as error:
         return str(error)
-    for group, mark in marks.items():
-        part: Mark = kind.check.part_of(root, mark, arrays)
-        for problem in _damage(store, kind.check.damaged(store, group, part, planned)):
-            return problem
     return ""
 
 

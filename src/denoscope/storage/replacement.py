@@ -16,7 +16,7 @@ import re
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ class Committed:
 def opened(
     kind: Kind, store: ByteStore, plan: Plan, existing: Existing, check: Callable[[], None]
 ) -> Iterator[tuple[ByteStore, dict[int, Mark]]]:
-    """Yield the store to write to, and the groups that are finished in it; the output is locked by then.
+    """Yield the store to write to, and the groups that are finished in it, without checksums; the output is locked by then.
 
     A replacement that is complete when the block ends takes the place of the former recording.
     """
@@ -97,7 +97,7 @@ def opened(
                 if plan.attrs.get("pipeline"):  # it cannot be continued
                     _discard(target.root)
                 raise
-            if set(plan.groups) <= set(completion.read(target, kind.layout.MARKS)):
+            if set(plan.groups) <= completion.marked(target, kind.layout.MARKS):
                 _commit(kind, store, target, kind.own_keys(store, plan))
 
 
@@ -160,14 +160,18 @@ def _target(
 
 
 def _resume(kind: Kind, store: ByteStore, root: Root[Any], plan: Plan) -> dict[int, Mark]:
-    """Remove everything that is unfinished or damaged in a recording with this root file; return the finished groups."""
+    """Remove everything that is unfinished or damaged in a recording with this root file.
+
+    Returns the finished groups with their marks, without the checksums.
+    """
     layout = kind.layout
     if not is_intact(store, layout.FILE.name, root.damaged(store)):
         layout.lay_out(store, plan, root.attributes)
     work_notes.remove(store, layout.MARKS)
-    marks = completion.read(store, layout.MARKS)
     finished = {
-        group: mark for group, mark in marks.items() if not any(kind.damaged(store, group, mark, plan.extent))
+        group: replace(mark, files={})  # most of its bytes
+        for group, mark in completion.read(store, layout.MARKS)
+        if not any(kind.damaged(store, group, mark, plan.extent))
     }
     pending = [group for group in plan.groups if group not in finished]
     if pending:

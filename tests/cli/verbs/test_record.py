@@ -1,14 +1,17 @@
 """`denoscope record`: the files, messages and plans of recordings."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
 import torch
 import xarray
 from command_line import call, load, names, snapshot
+from safetensors.torch import load_file
 
 import denoscope as ds
+from denoscope.foundation.byte_units import format_bytes
 from denoscope.storage import space
 
 
@@ -143,6 +146,30 @@ def test_a_dry_run_prints_the_plan_only(model, here, capsys, output):
     # A row: x four times over, [1, 8, 8], and conv_in, [8, 8, 8]; eight rows.
     assert "24.0 KiB" in memory and "memory" in memory
     assert "on disk" in disk and "free" in disk
+
+
+@pytest.mark.usefixtures("inputs")
+def test_a_dry_run_for_workers_says_what_memory_one_and_all_take(model, here, capsys):
+    line = f"record --model {model} --num_steps 5 --output run.zarr --layers conv_in --batch_size 2 --dry_run"
+    call(f"{line} --device cpu --cluster local:4")
+    heads, libraries, network, step, together = capsys.readouterr().out.splitlines()[3:8]
+    assert re.split("  +", heads) == ["", "memory, about", "one worker", "all 4"]
+    # What a dry run without workers says of a step, and the weights as the file of the model has them.
+    assert re.split("  +", step) == ["", "one step of 3 samples", "24.0 KiB", "96.0 KiB"]
+    weights = sum(
+        value.nbytes for value in load_file(f"{model}/diffusion_pytorch_model.safetensors").values()
+    )
+    assert re.split("  +", network) == ["", "the network", format_bytes(weights), format_bytes(4 * weights)]
+    assert re.match(r"    Python with its libraries +[\d.]+ [MG]iB +[\d.]+ [MG]iB$", libraries)
+    assert re.match(r"    together +[\d.]+ [MG]iB +[\d.]+ GiB; [\d.]+ [MG]iB are free$", together)
+    (here / "jobs.yaml").write_text("workers: 3\ninterface: lo\n")
+    for source, columns in (
+        ("slurm:jobs.yaml", ["one worker", "all 3"]),
+        ("tcp://127.0.0.1:9", ["one worker"]),
+    ):
+        call(f"{line} --cluster {source}")
+        heads, *_, together, disk = capsys.readouterr().out.splitlines()[3:]
+        assert re.split("  +", heads)[2:] == columns and "free" not in together and "on disk" in disk
 
 
 @pytest.mark.usefixtures("inputs")

@@ -518,7 +518,7 @@ def test_samples_computed_again_have_the_same_bits(recorded, capsys, out):
 def forged(path: Path) -> None:
     """Change one number of a store so that every checksum still holds."""
     name = "sequence/c/0/0/0/0/0"
-    found = completion.read(LocalStore(path), "complete/marks")[0]
+    found = dict(completion.read(LocalStore(path), "complete/marks"))[0]
     content = bytearray((path / name).read_bytes())
     size, position = 8 * 8 * 4, 2 * (STEPS + 1) + 1  # sample 2, state 1
     index = np.frombuffer(bytes(content[-(4 * (STEPS + 1)) * 16 - 4 : -4]), "<u8").reshape(-1, 2)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class RecordFlags(OwnFlags):
     """Whether to record at all."""
 
-    dry_run: bool = option(False, "Print the plan with its size on disk, and stop.")
+    dry_run: bool = option(False, "Print the plan with its size on disk and its memory, and stop.")
 
 
 def run(settings: Settings, flags: RecordFlags) -> None:
@@ -45,7 +45,7 @@ def run(settings: Settings, flags: RecordFlags) -> None:
     x = read_noises(settings, shape)
     if flags.dry_run:
         job = _job(settings, x, place)
-        print(progress.describe(job.plan, job.out))
+        print(progress.describe(job.plan, job.out, _memory(settings, job)))
         job.check()
         return
     with start.announced(output_of(place, inference)):
@@ -56,7 +56,8 @@ def run(settings: Settings, flags: RecordFlags) -> None:
             else:
                 from denoscope.recording.cluster_run import ClusterRun
 
-                ClusterRun(job, client, progress.Console(), system.allow_different_devices).record()
+                console = progress.Console(_memory(settings, job))
+                ClusterRun(job, client, console, system.allow_different_devices).record()
     print(f"recorded in {job.out}")
 
 
@@ -68,6 +69,20 @@ def _job(settings: Settings, x: NoiseSet, place: Place) -> Job:
     if settings.system.cluster is not None:
         job.check_for_workers()
     return job
+
+
+def _memory(settings: Settings, job: Job) -> list[str]:
+    """What the workers of a recording take; nothing if this process records."""
+    if settings.system.cluster is None:
+        return []
+    from denoscope.cluster import worker_memory
+
+    plan, denoiser = job.plan, job.inputs.denoiser
+    network = sum(tensor.nbytes for tensor in denoiser.network.state_dict().values())
+    samples = min(len(plan.samples), plan.in_flight)
+    return worker_memory.table(
+        settings.system.cluster, denoiser.device, network=network, step=plan.held_bytes, samples=samples
+    )
 
 
 VERB = Verb(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -125,8 +126,14 @@ def each(store: ByteStore, request: Callable[[str], T], keys: Iterable[str]) -> 
     if not isinstance(store, DistantStore):
         yield from map(request, keys)
         return
+    running: deque[Future[T]] = deque()
     with ThreadPoolExecutor(store.at_once) as pool:
-        yield from pool.map(request, keys)
+        for key in keys:
+            if len(running) == 2 * store.at_once:  # results that nobody has taken yet stay few
+                yield running.popleft().result()
+            running.append(pool.submit(request, key))
+        while running:
+            yield running.popleft().result()
 
 
 def holder(store: ByteStore, key: str) -> str:

@@ -125,7 +125,7 @@ def _check_existing(store: ByteStore, root: Root[ZarrRoot], plan: Plan, existing
     check_version(store, stored)
     if existing == "refuse":
         raise UserError(f"{store} already holds a recording; {how_to_record_anyway(store, stored)}")
-    if existing == "overwrite" and not isinstance(store, LocalStore) and completion.read(store, MARKS):
+    if existing == "overwrite" and not isinstance(store, LocalStore) and any(completion.read(store, MARKS)):
         raise UserError(
             f"{store} holds finished samples, and object storage cannot exchange a recording for another in one step; name "
             f"another output ({spelled('out')}), or delete this one first with the tools of your storage"
