@@ -40,6 +40,25 @@ def test_the_number_holds_while_the_block_runs():
     assert torch.get_num_threads() == former
 
 
+def test_the_number_holds_for_numpy_also_where_it_is_imported_later():
+    code = """
+import sys
+from denoscope.foundation.threads import threads_set_to
+with threads_set_to(1):
+    assert "scipy.linalg" not in sys.modules
+import numpy, scipy.linalg, threadpoolctl
+def numbers():
+    return {one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"}
+former = numbers()
+for count in (2, 3, 2):
+    with threads_set_to(count):
+        assert numbers() == {count}, numbers()
+assert numbers() == former
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("count", [0, 1025, 10**8, 2.0])
 def test_numbers_that_no_machine_has_are_refused(count):
     with (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from denoscope.foundation.validation import parse_integer
 
@@ -21,16 +23,23 @@ MOST_THREADS = 1024
 def threads_set_to(count: int) -> Iterator[int]:
     """Compute with this number of threads while the block runs."""
     import torch
-    from threadpoolctl import threadpool_limits
 
     parse_integer(count, "threads", minimum=1, maximum=MOST_THREADS)
     former = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
-        with threadpool_limits(count, user_api="blas"):
+        with _libraries(len(sys.modules)).limit(limits=count, user_api="blas"):
             yield count
     finally:
         torch.set_num_threads(former)
+
+
+@functools.lru_cache(maxsize=1)
+def _libraries(_modules: int) -> Any:
+    """The libraries with threads of their own, which are searched again once a module was imported: that takes milliseconds."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def limit_spinning() -> None:
