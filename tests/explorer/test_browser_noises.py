@@ -11,7 +11,7 @@ from page_actions import address_of, drop, go
 from PIL import Image
 from playwright.sync_api import Page
 
-AROUND = "text=around an image with noise"
+ADDED = "text=added to an image"
 
 pytestmark = pytest.mark.usefixtures("no_tiles")
 
@@ -27,28 +27,34 @@ def image_in(page: Page) -> np.ndarray:
     return np.frombuffer(base64.urlsafe_b64decode(field + "=" * (-len(field) % 4)), np.uint8).reshape(8, 8)
 
 
-def test_a_dropped_image_is_the_middle_of_the_plane_and_part_of_the_link(open_page):
-    page = open_page("#model=digits&steps=2&level=0&through=1,2,3")
+def test_the_noises_are_added_to_a_dropped_image_that_is_part_of_the_link(open_page):
+    page = open_page("#model=digits&steps=2&level=0&through=1,2,3&image_level=0.5")
     assert page.locator(".named").all_inner_texts() == ["1", "2", "3"]
     wide = np.zeros((80, 200), np.uint8)  # its middle square is light on the left
     wide[:, :100] = 255
     drop(page, png_of(wide), "half.png")
-    page.wait_for_selector(AROUND)
+    page.wait_for_selector(ADDED)
     image = image_in(page)
-    assert (image[:, :3] > 240).all() and (image[:, 5:] < 15).all() and "through" not in address_of(page)
-    assert page.locator(".named").all_inner_texts() == ["image"]
+    assert (image[:, :3] > 240).all() and (image[:, 5:] < 15).all() and address_of(page)["through"] == "1,2,3"
+    assert page.locator(".named").all_inner_texts() == ["1", "2", "3"]
     page.click("#open-settings")
     assert page.locator("#image-preview").is_visible()
-    assert "it goes through all steps" in page.inner_text("#settings")
-    assert "denoised through all steps" in page.inner_text("#scene-summary")
+    assert "Every noise of the plane is added to the image" in page.inner_text("#settings")
+    assert "the last 1 of 2 steps" in page.inner_text("#scene-summary")
+    page.locator("#map").press("Enter")
+    page.wait_for_selector("#point:not([hidden])")
+    page.locator("#step").focus()
+    page.keyboard.press("Home")
+    assert page.inner_text("#state-caption").startswith("the image with noise")
+    assert page.get_attribute("#step", "max") == "1"
     link = page.url.partition("#")[2]
     page.click("#invert-image")
     page.wait_for_url(lambda url: link.partition("image=")[2][:20] not in url)
     assert (image_in(page) == 255 - image).all()
     page.click("#remove-image")
-    page.wait_for_selector(AROUND, state="detached")
+    page.wait_for_selector(ADDED, state="detached")
     again = open_page(f"#{link}")
-    again.wait_for_selector(AROUND)
+    again.wait_for_selector(ADDED)
     assert (image_in(again) == image).all()
 
 
@@ -65,7 +71,7 @@ def test_a_file_is_chosen_with_a_button_and_others_are_refused_in_words(open_pag
     page.click("#open-settings")
     grey = png_of(np.full((20, 20, 4), 128, np.uint8))  # half transparent
     page.set_input_files("#image-file", {"name": "grey.png", "mimeType": "image/png", "buffer": grey})
-    page.wait_for_selector(AROUND)
+    page.wait_for_selector(ADDED)
     assert set(image_in(page).ravel()) <= {63, 64, 65} and page.locator("#message").is_hidden()
 
 

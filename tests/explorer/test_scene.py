@@ -102,11 +102,6 @@ def test_an_invalid_field_is_refused_by_name(field, text, allowed):
     assert field in message and allowed in message and len(message) < 1500
 
 
-def test_an_image_and_three_noises_exclude_each_other():
-    with pytest.raises(UserError, match="image and through"):
-        Scene.of_fields({"model": "digits", "image": "AAAA", "through": "1,2,3"})
-
-
 def test_a_scene_needs_a_model():
     with pytest.raises(UserError, match="model is missing"):
         Scene.of_fields({"steps": "3"})

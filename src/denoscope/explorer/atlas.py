@@ -21,12 +21,14 @@ from denoscope.explorer.growth_tile import POINTS, growth_tile
 from denoscope.explorer.models import Loading
 from denoscope.explorer.plane_origin import PlaneOrigin
 from denoscope.explorer.scene import Scene
+from denoscope.explorer.scene_image import SceneImage
 from denoscope.explorer.tile_address import CELLS, TileAddress
 from denoscope.explorer.tile_picture import TilePicture
 from denoscope.foundation.errors import UserError
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
 from denoscope.noise.planes import LARGEST_LEVEL
+from denoscope.sampling.image_start import ImageStart
 from denoscope.sampling.loop import denoise
 from denoscope.sampling.step import Step
 
@@ -60,8 +62,18 @@ class Atlas:
 
     @functools.cached_property
     def origin(self) -> PlaneOrigin | None:
-        """The states that span the plane; None if it comes from seeds."""
-        return PlaneOrigin.of(self.scene, self.load(self.scene, self._finest))
+        """The noises that span the plane; None if it comes from seeds."""
+        return PlaneOrigin.of(self.scene, self.load(self.scene, self._finest).shape)
+
+    @functools.cached_property
+    def image(self) -> SceneImage | None:
+        """The image to which the noises are added; None if they are x_T."""
+        return SceneImage.of(self.scene, self.load(self.scene, self._finest))
+
+    @property
+    def start(self) -> ImageStart | None:
+        """Where denoising begins; None if it begins with x_T."""
+        return self.image.start if self.image else None
 
     @functools.cached_property
     def plane(self) -> ExploredPlane:
@@ -69,7 +81,8 @@ class Atlas:
 
         Raises: UserError if its length does not fit the model, or the precision resolves no level of it.
         """
-        plane = ExploredPlane.of(self.scene, self.load(self.scene, self._finest).shape, self.origin)
+        shape, coarser = self.load(self.scene, self._finest).shape, self.image.coarser if self.image else 1.0
+        plane = ExploredPlane.of(self.scene, shape, self.origin, coarser)
         if plane.deepest(self._finest) < 0:
             raise UserError(
                 f"length is {plane.length}; allowed: at least {plane.least(self._finest):.1e}, at which "
@@ -122,6 +135,8 @@ class Atlas:
             noise_seed=self.scene.noise_seed,
             condition=self.condition,
             lanes=self.scene.lanes,
+            image=self.start and self.start.image,
+            level=float(self.scene.image_level) if self.start else None,
         )
 
     def finished(self, address: TileAddress, kind: str = LABELS) -> TilePicture | None:
@@ -212,8 +227,10 @@ class Atlas:
             condition=self.condition,
             cache=self.cache,
         )
-        described = tiles.labelling.origin({})
-        return dataclasses.replace(tiles, labelling=SteadyLabelling.of(tiles.labelling, described=described))
+        loop = dataclasses.replace(tiles.labelling.loop, start=self.start)
+        labelling = dataclasses.replace(tiles.labelling, loop=loop)
+        steady = SteadyLabelling.of(labelling, described=labelling.origin({}))
+        return dataclasses.replace(tiles, labelling=steady)
 
 
 def pictures_of(found: Pictures) -> Iterator[tuple[TileAddress, TilePicture | None]]:

@@ -31,9 +31,13 @@ class ExploredPlane:
     """In float64, with the cells of tile 0/0/0."""
     length: str
     """The side of the plane (L2), as a decimal number."""
+    coarser: float = 1.0
+    """How many times farther apart noises must be to be told apart than their own precision says."""
 
     @classmethod
-    def of(cls, scene: Scene, shape: Shape, origin: PlaneOrigin | None = None) -> ExploredPlane:
+    def of(
+        cls, scene: Scene, shape: Shape, origin: PlaneOrigin | None = None, coarser: float = 1.0
+    ) -> ExploredPlane:
         """The plane of a scene, by default that of its seeds.
 
         Raises: UserError if its length does not fit the model.
@@ -67,7 +71,9 @@ class ExploredPlane:
         length = given or str(max(1, int(SHARE * whole.frame.circumference)))
         lengths = (float(length),) * 2
         counts = (CELLS, CELLS)
-        return cls(dataclasses.replace(whole, counts=counts, lengths=lengths, dtype=torch.float64), length)
+        return cls(
+            dataclasses.replace(whole, counts=counts, lengths=lengths, dtype=torch.float64), length, coarser
+        )
 
     def anchored(self, anchor: TileAddress) -> PlaneNoise:
         """The noises of an anchor, as a plane whose coordinates are relative to its middle."""
@@ -99,4 +105,4 @@ class ExploredPlane:
 
     def least(self, dtype: torch.dtype) -> float:
         """The side of a tile whose cells are as far apart as the precision resolves everywhere in the plane."""
-        return CELLS * self.whole.in_precision(dtype).largest_resolution
+        return CELLS * self.coarser * self.whole.in_precision(dtype).largest_resolution

@@ -24,7 +24,7 @@ def point_pair(
 ) -> Iterator[dict[str, Any] | None]:
     """One answer, as JSON values, after None for each step.
 
-    `separation` holds the L2 distance of the two states x_T … x_0, and `layers` that of the states of each layer at each
+    `separation` holds the L2 distance of the two states x_T … x_0, or from the images with noise on, and `layers` that of the states of each layer at each
     step. `path` holds the label at 64 evenly spaced points of the line from a to b in the plane. Both noises are computed
     in the precision of the deeper one, except for the labels at both ends of the line: they are those of the two cells.
 
@@ -34,10 +34,10 @@ def point_pair(
     level = max(a.level, b.level)
     dtype = atlas.dtype(level)
     noises = torch.cat([atlas.plane.noise(cell, dtype) for cell in (a, b)])
-    x = [noises]
+    x = [] if atlas.start else [noises]
     apart: dict[str, list[float]] = defaultdict(list)
     for step in atlas.denoise(noises, level, layers):
-        x.append(step.x_after)
+        x += [step.x_after] if x else [step.x_before, step.x_after]
         for name, states in step.states.items():
             apart[name].append(_distance(states))
         yield None

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
+from denoscope.config import InferenceConfig
 from denoscope.explorer.atlas import Atlas
 from denoscope.explorer.point_sequence import check_layers
 from denoscope.explorer.tile_address import CellAddress
 from denoscope.foundation.errors import UserError
-from denoscope.recording.record import record
+from denoscope.recording.job import Job
 
 MOST_RECORDINGS = 1000
 """Recordings of one folder."""
@@ -34,17 +35,15 @@ def record_point(
     center = (float(tile.u[column]), float(tile.v[row]))
     noise = dataclasses.replace(tile, counts=(1, 1), center=center)
     path = _free(folder, f"{scene.model.replace('/', '-')}-{cell.level}-{cell.i}-{cell.j}")
-    recording = record(
-        atlas.denoiser(cell.level),
-        noise,
-        path,
-        steps=scene.steps,
-        layers=list(layers),
+    options = InferenceConfig.from_arguments(
+        num_steps=scene.steps,
+        layers=tuple(layers),
         labels=scene.labels,
         guidance_scale=scene.guidance_scale,
         lanes=scene.lanes,
-        noise_seed=scene.noise_seed,
     )
+    job = Job.prepared(atlas.denoiser(cell.level), noise, path, options, scene.noise_seed, start=atlas.start)
+    recording = job.run()
     final = torch.from_numpy(recording.final.to_numpy())
     labels = atlas.classifier(cell.level)(final)
     yield {"path": str(path), "label": int(labels["label"][0])}

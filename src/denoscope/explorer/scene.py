@@ -55,9 +55,9 @@ class Scene:
     guidance_scale: float = InferenceConfig.guidance_scale
     """The scale s of classifier-free guidance u + s·(c − u); 1 means no guidance."""
     image: str = ""
-    """An image that becomes the base of the plane when noise is added to it: a byte for each value, as base64url."""
+    """An image to which every noise of the plane is added: a byte for each value, as base64url."""
     image_level: str = "0.3"
-    """How far the image is noised, as a share of the steps: a decimal number."""
+    """The share of the steps that is left for an image with noise: a decimal number."""
     through: tuple[int, ...] = ()
     """Three seeds through whose bases the plane goes, in place of base and directions."""
 
@@ -94,8 +94,6 @@ class Scene:
         for name, (fits, allowed) in checks.items():
             if not fits:
                 raise UserError(f"{name} is {_shortened(repr(getattr(self, name)))}; allowed: {allowed}")
-        if self.image and self.through:
-            raise UserError("image and through are both given; allowed: one of them")
         if self.guidance_scale != 1 and not self.labels:
             raise UserError(
                 f"guidance_scale is {self.guidance_scale:g} without labels; name a class as labels, or leave it out"

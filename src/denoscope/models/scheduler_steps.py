@@ -40,6 +40,18 @@ def noise_level(scheduler: Any, index: int) -> float:
     return ((1 - level) / level) ** 0.5 if level > 0 else float("inf")
 
 
+def noised(scheduler: Scheduler, x_0: torch.Tensor, noise: torch.Tensor, index: int) -> torch.Tensor:
+    """Images x_0 [n, C, H, W] with noise, as the step of entry `index` starts from them.
+
+    Raises: UserError if the scheduler adds no noise to images.
+    """
+    if not hasattr(scheduler, "add_noise"):
+        raise UserError(
+            f"{type(scheduler).__name__} cannot add noise to images; allowed: DDIM, DDPM, Euler and others"
+        )
+    return scheduler.add_noise(x_0, noise, scheduler.timesteps[index].expand(len(x_0)))
+
+
 def scaled(scheduler: Scheduler, x: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
     """The states x [rows, C, H, W] as the network receives them; unchanged in flow matching."""
     scale = getattr(scheduler, "scale_model_input", None)

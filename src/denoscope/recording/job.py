@@ -30,6 +30,7 @@ from denoscope.recording.opening import open
 from denoscope.recording.planning import condition_of, format_of, output_of, plan_of, selection_of
 from denoscope.recording.progress import NoProgress, RecordingProgress
 from denoscope.recording.recording import Recording
+from denoscope.sampling.image_start import ImageStart
 from denoscope.sampling.settings import Loop
 from denoscope.storage.formats import FORMATS, attributes_to_resume, store_of
 from denoscope.storage.output_lock import Existing, writing
@@ -64,12 +65,14 @@ class Job:
         condition: Condition | None = None,
         interventions: Intervention | Sequence[Intervention] = (),
         streams: int | None = None,
+        start: ImageStart | None = None,
     ) -> Job:
         """The plan of a recording of noises `x` (see `as_noises`); nothing is written yet.
 
         Args:
             streams: the version of the random streams; by default that of the recording which is resumed, else the
                 newest.
+            start: the image with which the loop begins.
 
         Raises: UserError if an argument is wrong, a layer is unknown, or one does not fit the others.
         """
@@ -77,7 +80,7 @@ class Job:
         place = None if out is None else output_of(out, options)
         changes = _interventions(interventions, options)
         inputs = inputs_of(
-            denoiser, x, options, noise_seed, condition, changes, streams or _streams(place, options)
+            denoiser, x, options, noise_seed, condition, changes, streams or _streams(place, options), start
         )
         selection = selection_of(options, noise_seed)
         plan = plan_of(inputs, options, selection, out)
@@ -236,6 +239,7 @@ def inputs_of(
     condition: Condition | None,
     interventions: Sequence[Intervention],
     streams: int,
+    start: ImageStart | None = None,
 ) -> RunInputs:
     """The inputs of a run, checked against each other.
 
@@ -246,7 +250,7 @@ def inputs_of(
     denoiser.check_condition(condition, len(x))
     if condition.inputs:
         denoiser.try_condition(condition)
-    loop = Loop.of(options, noise_seed, streams=streams)
+    loop = Loop.of(options, noise_seed, streams=streams, start=start)
     with naming("layers"):
         layers = denoiser.chosen_layers(options.layers, condition.inputs) if options.extract_states else []
     with _naming_interventions(options):

@@ -99,9 +99,10 @@ class LoopRun:
         return len(samples)
 
     def _record_step(self, step: Step, recorder: StepRecorder) -> None:
-        if step.index == 0:
+        first = self.inputs.loop.first_step if self.begin is None else self.begin
+        if step.index == first:
             recorder.state(step.x_before)
-        if recorder.records(step.index):
+        if recorder.records(step.index - first):
             if self.options.extract_estimates:
                 assert step.x_0_estimate is not None
                 recorder.estimate(step.x_0_estimate)

@@ -114,7 +114,9 @@ def _shape_of(inputs: RunInputs, options: InferenceConfig) -> RunShape:
     if options.extract_estimates:
         check_estimates(scheduler, denoiser.shape)
     schedule = stages(scheduler, loop.steps)
-    firsts = [entry for entry, stage in enumerate(schedule) if stage.call == 0]
+    firsts = [
+        entry for entry, stage in enumerate(schedule) if stage.call == 0 and stage.step >= loop.first_step
+    ]
     return RunShape(
         samples=sample_names(inputs.x.names),
         image_shape=denoiser.shape,

@@ -76,6 +76,7 @@ def fingerprint(
             **({"interventions": applied.resolved} if applied.resolved else {}),
             **_streams_entry(denoiser, applied, loop.streams),
             **{name: getattr(loop, name) for name in OWN_SCHEDULE if getattr(loop, name)},
+            **({"image": loop.start.described} if loop.start else {}),
             "num_steps": loop.steps,
             "lanes": loop.lanes,
             "noise": loop.noise,

@@ -68,7 +68,11 @@ def options_of(rec: Recording) -> InferenceConfig:
 
 
 def loop_of(rec: Recording) -> Loop:
-    """The loop that a recording was made with, with the random streams of its time."""
+    """The loop that a recording was made with, with the random streams of its time.
+
+    Raises: UserError if it begins with an image.
+    """
+    check_loop(rec)
     streams = version_of(rec.attrs["fingerprint"])
     return Loop.of(options_of(rec), rec.attrs["config"]["noise_seed"], streams=streams)
 
@@ -100,11 +104,16 @@ def interventions_of(rec: Recording) -> list[Intervention]:
 
 
 def check_loop(rec: Recording) -> None:
-    """Refuse a recording of a pipeline's call."""
+    """Refuse a recording of a pipeline's call, and one that begins with an image."""
     if pipeline := rec.attrs.get("pipeline"):
         raise UserError(
             f"{rec.location} was recorded from a {pipeline} call, whose samples cannot be computed again from what is stored; "
             "its checksums can be verified: denoscope verify store, without --recompute"
+        )
+    if "image" in rec.attrs["fingerprint"]:
+        raise UserError(
+            f"{rec.location} begins with an image with noise, which it does not hold without the noise; its samples cannot be "
+            "computed again"
         )
 
 

@@ -46,7 +46,7 @@ class Lanes:
     halves of one call of twice as many rows.
 
     Args:
-        begin: the step from which to begin with `x`; None begins with x_T.
+        begin: the step from which to begin with the states `x`; None begins with noises x_T, as the loop says.
     """
 
     def __init__(
@@ -63,9 +63,14 @@ class Lanes:
         self.scheduler = loop.scheduler(denoiser)
         padding = x[-1:].expand(loop.lanes - len(x), *x.shape[1:])
         rows = torch.cat([x, padding]).to(device=denoiser.device, dtype=loop.state_dtype(denoiser))
-        self.x = rows * starting_sigma(self.scheduler) if begin is None else rows
-        if begin:
-            begin_at(self.scheduler, begin)
+        if begin is not None:
+            self.x = rows
+            if begin:
+                begin_at(self.scheduler, begin)
+        elif loop.start:
+            self.x = loop.start.states(self.scheduler, rows)
+        else:
+            self.x = rows * starting_sigma(self.scheduler)
         self.branches = denoiser.branches(condition)
         self.scale = condition.scale
         self.network_dtype = denoiser.dtype

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 
@@ -22,6 +23,7 @@ from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.solver_calls import stages
 from denoscope.noise.coercion import NoiseLike, as_noises
 from denoscope.noise.sample_names import sample_names
+from denoscope.sampling.image_start import parse_image
 from denoscope.sampling.lanes import Lanes
 from denoscope.sampling.settings import Loop, NoiseKind, SamplerDtype
 from denoscope.sampling.step import Step, joined
@@ -48,6 +50,8 @@ def denoise(
     tf32: bool = InferenceConfig.tf32,
     timesteps: Sequence[float] = InferenceConfig.timesteps,
     sigmas: Sequence[float] = InferenceConfig.sigmas,
+    image: Any = None,
+    level: float | None = None,
 ) -> Iterator[Step]:
     """Denoise x_T [n, C, H, W], yielding one `Step` after the other.
 
@@ -77,6 +81,9 @@ def denoise(
         timesteps: decreasing timesteps, one a step, instead of those that the scheduler computes for `steps`.
         sigmas: instead of both, decreasing noise levels, one a step; a final 0 may be left out. Only some schedulers
             accept them, as in diffusers' pipelines.
+        image: an image [C, H, W] from which denoising begins, as in diffusers' pipelines from image to image: the noises
+            of x_T are added to it, as much of them as the first of the remaining steps takes away.
+        level: the share of the steps that remain, rounded to a whole step, where an image is given; 1 keeps all steps.
 
     Raises:
         UserError: if the shape of x_T does not fit the denoiser, or an option is out of range.
@@ -91,6 +98,7 @@ def denoise(
         tf32=tf32,
         timesteps=timesteps,
         sigmas=sigmas,
+        start=parse_image(denoiser, image, level, steps),
     )
     x, names = states_and_names(denoiser, x_T, names, loop)
     queries = as_queries(layers)
@@ -121,6 +129,8 @@ def sample(
     tf32: bool = InferenceConfig.tf32,
     timesteps: Sequence[float] = InferenceConfig.timesteps,
     sigmas: Sequence[float] = InferenceConfig.sigmas,
+    image: Any = None,
+    level: float | None = None,
 ) -> torch.Tensor:
     """x_0 [n, C, H, W] alone, from x_T; the arguments are those of `denoise`."""
     x_0 = torch.empty(0)
@@ -139,6 +149,8 @@ def sample(
         tf32=tf32,
         timesteps=timesteps,
         sigmas=sigmas,
+        image=image,
+        level=level,
     ):
         x_0 = step.x_after
     return x_0
@@ -182,8 +194,8 @@ def steps_of(
 ) -> Iterator[Step]:
     """The loop itself over a tapped network; see `denoise`.
 
-    With `begin`, x_T is the state before that step, `Step.x_before`, from which the scheduler must be able to continue
-    (see `schedulers.keeps_no_history`).
+    With `begin`, x_T is the state before that step, `Step.x_before`, whatever the loop begins with. The scheduler must be
+    able to continue from it (see `schedulers.keeps_no_history`).
     """
     running = denoiser.running()
     with running:
@@ -197,9 +209,10 @@ def steps_of(
             groups.append(
                 Lanes(denoiser, loop, x_T[chosen], names[chosen], condition.of(part), applied, begin)
             )
+    first = loop.first_step if begin is None else begin
     schedule = enumerate(stages(groups[0].scheduler, loop.steps))
     for index, entries in itertools.groupby(schedule, key=lambda entry: entry[1].step):
-        if index >= (begin or 0):
+        if index >= first:
             calls = list(entries)
             with running:
                 step = joined([group.step(calls, network) for group in groups])

@@ -19,6 +19,7 @@ from denoscope.models.denoiser import Denoiser
 from denoscope.models.schedulers import Scheduler
 from denoscope.noise.noise_set import NoiseSet
 from denoscope.noise.rounding import rounding_warnings
+from denoscope.sampling.image_start import ImageStart
 
 NoiseKind = Literal["common", "independent"]
 SamplerDtype = Literal["auto", "float32", "float64"]
@@ -38,6 +39,8 @@ class Loop:
     sigmas: Sequence[float] = InferenceConfig.sigmas
     streams: int = random_streams.STREAMS_VERSION
     """The version of the random streams that noise is drawn from."""
+    start: ImageStart | None = None
+    """The image with which the loop begins; None begins with x_T alone."""
 
     def __post_init__(self) -> None:
         parse_integer(self.steps, "steps", minimum=1)
@@ -58,7 +61,12 @@ class Loop:
 
     @classmethod
     def of(
-        cls, options: InferenceConfig, noise_seed: int, *, streams: int = random_streams.STREAMS_VERSION
+        cls,
+        options: InferenceConfig,
+        noise_seed: int,
+        *,
+        streams: int = random_streams.STREAMS_VERSION,
+        start: ImageStart | None = None,
     ) -> Loop:
         """The loop of these options."""
         return cls(
@@ -71,7 +79,13 @@ class Loop:
             timesteps=options.timesteps,
             sigmas=options.sigmas,
             streams=streams,
+            start=start,
         )
+
+    @property
+    def first_step(self) -> int:
+        """The step with which the loop begins."""
+        return self.start.step if self.start else 0
 
     def scheduler(self, denoiser: Denoiser) -> Scheduler:
         """A copy of the denoiser's scheduler, set for this loop."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,10 +15,10 @@ from denoscope.foundation import html_repr, random_streams
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.random_streams import STREAMS_VERSION
-from denoscope.foundation.spelling import spelled
-from denoscope.foundation.validation import describe, parse_choice
+from denoscope.foundation.validation import parse_choice
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
+from denoscope.sampling.image_start import first_step_of
 from denoscope.sampling.settings import Loop
 
 
@@ -128,15 +127,3 @@ def closed_loop(
     flow = DenoisingMap(denoiser, loop, condition)
     flow.check_single_steps()
     return ClosedLoop(flow, first_step_of(level, steps), noise, noise_seed)
-
-
-def first_step_of(level: float, steps: int, name: str = "level") -> int:
-    """The step from which a share `level` of the steps remains; `name` is the argument, for the message."""
-    is_share = isinstance(level, numbers.Real) and not isinstance(level, bool) and 0 < level <= 1
-    remaining = round(float(level) * steps) if is_share else 0
-    if remaining < 1:
-        raise UserError(
-            f"{spelled(name)} is {describe(level)}; allowed: {1 / steps:g} to 1, the share of the {steps} steps that "
-            "denoising takes"
-        )
-    return steps - remaining

@@ -22,7 +22,7 @@ from denoscope.hooks.tapped_network import Network, TappedNetwork
 from denoscope.models import matmul_precision
 from denoscope.models.conditioning import NOTHING, Condition, of_first
 from denoscope.models.denoiser import Denoiser, check_denoiser
-from denoscope.models.scheduler_steps import starting_sigma
+from denoscope.models.scheduler_steps import noised, starting_sigma
 from denoscope.models.schedulers import keeps_no_history
 from denoscope.noise.coercion import as_state
 from denoscope.sampling.gradients import CheckpointedNetwork
@@ -90,12 +90,7 @@ class DenoisingMap:
 
     def noised(self, x_0: torch.Tensor, noise: torch.Tensor, index: int) -> torch.Tensor:
         """Images x_0 [n, C, H, W] with noise, as step `index` starts from them."""
-        scheduler = self._scheduler
-        if not hasattr(scheduler, "add_noise"):
-            raise UserError(
-                f"{type(scheduler).__name__} cannot add noise to images; allowed: DDIM, DDPM, Euler and others"
-            )
-        return scheduler.add_noise(x_0, noise, scheduler.timesteps[index].expand(len(x_0)))
+        return noised(self._scheduler, x_0, noise, index)
 
     def from_step(self, index: int, x: torch.Tensor) -> torch.Tensor:
         """x_0 [n, C, H, W] from the states from which step `index` starts; differentiable."""

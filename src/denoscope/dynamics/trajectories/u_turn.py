@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from denoscope.config import InferenceConfig
-from denoscope.dynamics.loops.closed_loop import first_step_of
 from denoscope.dynamics.sensitivity.denoising_map import DenoisingMap
 from denoscope.dynamics.sensitivity.origin import identity_of, origin_of
 from denoscope.dynamics.statistics.arguments import parse_numbers
@@ -29,6 +28,7 @@ from denoscope.models.denoiser import Denoiser
 from denoscope.models.scheduler_steps import noise_level
 from denoscope.noise.coercion import NoiseLike, as_noises
 from denoscope.recording.recording import Recording
+from denoscope.sampling.image_start import first_step_of
 from denoscope.sampling.settings import Loop
 
 if TYPE_CHECKING:

@@ -12,16 +12,15 @@ export function redrawn(scene) {
   return { ...scene, base_seed: String(seeds[0]), direction_seeds: seeds.slice(1).join(",") };
 }
 
-/** What a file leads to: the views that it holds, or the scene with its image in the middle.
+/** What a file leads to: the views that it holds, or the scene with its image.
  *  @returns {address}, {bookmarks} or {scene}; throws an Error that says why it leads nowhere */
 export async function contentOf(file, scene, shape) {
   if (!file) throw new Error("Nothing was dropped; allowed: an image (PNG, JPEG), or a file that this page has saved.");
   if (file.size > LARGEST_FILE) throw new Error(`${file.name} is larger than ${LARGEST_FILE / 2 ** 20} MiB.`);
   const views = await viewsIn(file);
   if (views) return views;
-  if (!shape) throw new Error("No model is shown, so that the image has no place; open a view first.");
-  const { through: _, ...rest } = scene;
-  return { scene: { ...rest, image: fieldOf(await bytesOfImage(file, shape)) } };
+  if (!shape) throw new Error("No model is shown to which the image could go; open a view first.");
+  return { scene: { ...scene, image: fieldOf(await bytesOfImage(file, shape)) } };
 }
 
 /** The bytes of an image file, scaled and cut to a shape [C, H, W]. */

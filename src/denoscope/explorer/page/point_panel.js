@@ -32,10 +32,11 @@ export class PointPanel {
   }
 
   /** Show the answer of the server for a point. */
-  show(point, { colors, shown, step }) {
+  show(point, { colors, shown, step, noisedImage = false }) {
     this.stop();
     this.point = point;
     this.colors = colors;
+    this.first = noisedImage ? "the image with noise" : "x_T, the noise";
     this.shown = shown;
     this.states = { ...point.states, bytes: bytesOf(point.states.data) };
     this.estimates = point.estimates && { ...point.estimates, bytes: bytesOf(point.estimates.data) };
@@ -62,7 +63,7 @@ export class PointPanel {
     this.at = Math.min(Math.max(step, 0), this.states.count - 1);
     const last = this.states.count - 1;
     this.slider.value = String(this.at);
-    const name = this.at === last ? "x_0, the image" : this.at === 0 ? "x_T, the noise" : `after step ${this.at} of ${last}`;
+    const name = this.at === last ? "x_0, the image" : this.at === 0 ? this.first : `after step ${this.at} of ${last}`;
     this.slider.setAttribute("aria-valuetext", name);
     const state = this.find("state");
     drawImage(state, this.states, this.at);

@@ -11,13 +11,14 @@ const DEFAULTS = {
 export function summaryOf(scene, facts) {
   if (facts.summary) return facts.summary;
   const level = scene.image_level ?? DEFAULTS.image_level;
-  const origin = scene.image
-    ? ` around an image with noise (level ${level}), denoised through all steps`
-    : scene.through ? ` through the noises ${scene.through.replaceAll(",", ", ")}` : "";
-  const plane = `${scene.geometry ?? DEFAULTS.geometry} plane of side ${facts.length}${origin}`;
+  const origin = scene.through ? ` through the noises ${scene.through.replaceAll(",", ", ")}` : "";
+  const all = scene.steps ?? DEFAULTS.steps;
+  const steps = facts.first_step ? `the last ${all - facts.first_step} of ${all} steps` : `${all} steps`;
+  const start = scene.image ? `, added to an image (level ${level})` : "";
+  const plane = `${scene.geometry ?? DEFAULTS.geometry} plane of side ${facts.length}${origin}${start}`;
   const guidance = scene.guidance_scale ? `, guidance ${scene.guidance_scale}` : "";
   const condition = scene.labels ? ` under class ${scene.labels}${guidance}` : "";
-  return `${scene.model}${condition} · ${facts.scheduler}, ${scene.steps ?? DEFAULTS.steps} steps · ${plane}${facts.note ? ` · ${facts.note}` : ""}`;
+  return `${scene.model}${condition} · ${facts.scheduler}, ${steps} · ${plane}${facts.note ? ` · ${facts.note}` : ""}`;
 }
 
 export class Settings {
