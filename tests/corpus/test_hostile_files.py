@@ -182,7 +182,7 @@ def test_a_plane_whose_coordinates_memory_cannot_hold_is_refused_before_they_are
     tracemalloc.stop()
 
 
-@pytest.mark.parametrize("counts", ["10000000000000 2", "4611686018427387904 2"])
+@pytest.mark.parametrize("counts", ["10000000000000 30", "4611686018427387904 30"])
 @pytest.mark.parametrize("command", ["basins map", "basins zoom", "dynamics growth", "noise plane"])
 def test_planes_that_memory_cannot_hold_are_refused_at_the_command_line(tmp_path, capsys, command, counts):
     output = "--inputs" if command == "noise plane" else "--output"
