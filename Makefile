@@ -6,13 +6,14 @@ READY := .venv/.ready
 # and no spinning halves the speed of network calls with few rows.
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: help setup demo test test-slow browser bench intervals check clean
+.PHONY: help setup demo test test-slow browser slurm bench intervals check clean
 help:
 	@echo "make demo       record and classify digits, map a plane of noises; a minute or two"
 	@echo "make test       run the tests (make test-slow: those that take minutes)"
 	@echo "make bench      what recording, derivatives and maps cost, beside denoising alone; about two hours"
 	@echo "make intervals  how often each stated interval contains the truth, as docs/intervals.md; about 40 minutes"
 	@echo "make browser    install Chromium, in which the explorer is tested (Debian, as root)"
+	@echo "make slurm      install SLURM, whose jobs make test-slow runs (Debian, as root)"
 	@echo "make check      formatting, lint and types"
 	@echo "make setup      only make the environment in .venv"
 
@@ -46,6 +47,10 @@ browser:
 .venv/.bench: $(READY) requirements-bench.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-bench.txt
 	@touch $@
+
+slurm:
+	@command -v sbatch >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends slurm-wlm; } \
+	  || { echo "slurm-wlm is not installed: no jobs of SLURM are tested"; exit 1; }
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks

@@ -74,8 +74,9 @@ def test_a_unit_that_hangs_loses_its_worker_and_is_done_again(workers, tmp_path)
     assert found == {7: 14}
 
 
-def test_a_worker_that_leaves_on_purpose_is_not_counted(workers, tmp_path):
-    contents = [("leave once" if number == 2 else "double", number) for number in range(4)]
+@pytest.mark.parametrize("leaves", ["leave once", "terminate once"])
+def test_a_worker_that_leaves_on_purpose_is_not_counted(workers, tmp_path, leaves):
+    contents = [(leaves if number == 2 else "double", number) for number in range(4)]
     assert handed_out(workers, tmp_path, *contents, rules=Rules(deaths=0)) == doubled(range(4))
 
 

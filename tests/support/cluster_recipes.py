@@ -25,8 +25,8 @@ class Told:
     """Units are pairs (what to do, a number); each that finishes returns twice its number.
 
     "double" only does that; "raise" fails; "die" kills its worker always, "die once" the first time; "hang once" waits
-    for ever the first time; "leave once" makes its worker leave on purpose the first time; "wait" waits for a file "go" in
-    `folder`. The first time is noted in `folder`, and so is each number in the file `done`.
+    for ever the first time; "leave once" makes its worker leave on purpose the first time, "terminate once" by SIGTERM;
+    "wait" waits for a file "go" in `folder`. The first time is noted in `folder`, and so is each number in the file `done`.
     """
 
     folder: Path
@@ -50,6 +50,9 @@ class Told:
                 time.sleep(60)
         if what == "leave once" and is_first(self.folder, f"{number}.left"):
             leave()
+        if what == "terminate once" and is_first(self.folder, f"{number}.terminated"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(3600)
         while what == "wait" and not (self.folder / "go").exists():
             time.sleep(0.01)
         with (self.folder / "done").open("a") as done:

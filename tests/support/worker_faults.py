@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -31,8 +33,8 @@ class Kills(WorkerPlugin):
 
     name = "kills"
 
-    def __init__(self, folder: Path, at: set[int], requests: bool):
-        self.folder, self.at, self.requests = folder, at, requests
+    def __init__(self, folder: Path, at: Iterable[int], *, requests: bool = False):
+        self.folder, self.at, self.requests = folder, set(at), requests
 
     def setup(self, worker: Worker) -> None:  # noqa: ARG002
         self.handle = register_module_forward_pre_hook(self.call)
@@ -58,20 +60,41 @@ class Kills(WorkerPlugin):
 
     def happen(self) -> None:
         if next_number(self.folder) in self.at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.kill()
+
+    def kill(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class EndsJobs(Kills):
+    """Ends the worker's job of SLURM at these calls, by a command in which {job} stands for its number, and waits there."""
+
+    def __init__(self, folder: Path, at: Iterable[int], command: str):
+        super().__init__(folder, at)
+        self.command = command
+
+    def kill(self) -> None:
+        subprocess.run(self.command.format(job=os.environ["SLURM_JOB_ID"]).split(), check=True)
+        while True:
+            time.sleep(60)
+
+
+def killing(
+    client: Client, folder: Path, at: Iterable[int] = (), *, requests: bool = False
+) -> AbstractContextManager[Callable[[], int]]:
+    """Kill the workers in which certain events happen while the block runs; yields a count of the events so far."""
+    return having(client, Kills(folder, at, requests=requests))
 
 
 @contextmanager
-def killing(
-    client: Client, folder: Path, at: Iterable[int] = (), *, requests: bool = False
-) -> Iterator[Callable[[], int]]:
-    """Kill the workers in which certain events happen while the block runs; yields a count of the events so far."""
-    folder.mkdir()
-    client.register_plugin(Kills(folder, set(at), requests))
+def having(client: Client, fault: Kills) -> Iterator[Callable[[], int]]:
+    """Have a fault happen while the block runs; yields a count of the events so far."""
+    fault.folder.mkdir()
+    client.register_plugin(fault)
     try:
-        yield lambda: sum(1 for _ in folder.iterdir())
+        yield lambda: sum(1 for _ in fault.folder.iterdir())
     finally:
-        client.unregister_worker_plugin("kills")
+        client.unregister_worker_plugin(fault.name)
 
 
 class UsesBucket(WorkerPlugin):

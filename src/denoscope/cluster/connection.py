@@ -7,13 +7,15 @@ import logging
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from denoscope.cluster.source import Address, Jobs, Local, parse
+from denoscope.cluster import job_options
+from denoscope.cluster.job_options import LOOPBACK
+from denoscope.cluster.kept_jobs import kept_jobs
+from denoscope.cluster.source import Address, Jobs, Local, Source, parse
 from denoscope.foundation.errors import UserError, first_line, missing_library
 from denoscope.foundation.spelling import counted, spelled
 from denoscope.foundation.validation import describe
@@ -25,18 +27,20 @@ LOGGER = logging.getLogger(__name__)
 CONNECT_SECONDS = 10
 WORKER_SECONDS = 30
 """How long a worker of a running scheduler is waited for; the first job in a queue is waited for without limit."""
-LOOPBACK = "127.0.0.1"
+TLS = "tls://"
+CERTIFICATES = "distributed.comm.tls of Dask's configuration"
+SAME_AUTHORITY = f"this process and the scheduler need certificates of the same authority ({CERTIFICATES})"
+CHECK_SECONDS = 1
+"""Between two checks whether the first job may still come."""
+REPLACED = {"distributed.deploy.lost-worker-timeout": "1000 days"}
+"""After this time Dask checks once whether a dead worker was replaced. If its replacement has just died too, Dask gives the
+place up for good. A process of this machine is always replaced, and jobs are looked after by `KeptJobs`."""
 OF_LOCAL_WORKERS = {
     "distributed.worker.multiprocessing-method": "forkserver",
-    "distributed.deploy.lost-worker-timeout": "1000 days",
     "distributed.worker.profile.enabled": False,
 }
-"""Dask's settings for processes of this machine.
-
-After the timeout Dask checks once whether a dead worker was replaced. If its replacement has just died too, Dask gives the
-place up for good. A process of this machine is always replaced, so there is nothing to check. The profile looks at all threads
-a hundred times a second, which takes time from their work.
-"""
+"""Dask's settings for processes of this machine. The profile looks at all threads a hundred times a second, which takes time
+from their work."""
 UNITS = 8
 """Units for each worker in one request. It ends with its slowest unit, so with more units workers are idle for less of the time."""
 LOGGERS = ("distributed", "tornado", "asyncio", "dask_jobqueue")
@@ -56,17 +60,35 @@ def connected(text: str, *, threads: int = 1, preload: Sequence[str] = ()) -> It
     """
     source = parse(text)
     _check_installed("distributed")
-    with _quiet():
-        if isinstance(source, Address):
-            with _client_of(source.address) as client:
-                yield client
-            return
-        starting = _local(source, threads, preload) if isinstance(source, Local) else _jobs(source)
-        with starting as cluster, _client_of(cluster) as client:
-            # Without bokeh, Dask's page only says that it is missing.
-            if importlib.util.find_spec("bokeh") is not None:
-                LOGGER.info("workers and their progress: %s", client.dashboard_link)
-            yield client
+    import dask
+
+    with (
+        _quiet(),
+        dask.config.set(REPLACED),
+        _started(source, threads, preload) as (target, check),
+        _client_of(target, check) as client,
+    ):
+        # Without bokeh, Dask's page only says that it is missing.
+        if not isinstance(source, Address) and importlib.util.find_spec("bokeh") is not None:
+            LOGGER.info("workers and their progress: %s", client.dashboard_link)
+        yield client
+
+
+@contextmanager
+def _started(
+    source: Source, threads: int, preload: Sequence[str]
+) -> Iterator[tuple[Any, Callable[[], None]]]:
+    """What a client connects to, a scheduler's address or a cluster that is started, and a check whether workers may still
+    come."""
+    if isinstance(source, Address):
+        yield source.address, lambda: None
+    elif isinstance(source, Local):
+        with _local(source, threads, preload) as cluster:
+            yield cluster, lambda: None
+    else:
+        _check_installed("dask_jobqueue")
+        with kept_jobs(source) as jobs:
+            yield jobs.cluster, jobs.check
 
 
 def units_together(client: Client | None) -> int:
@@ -83,7 +105,7 @@ def check_source(text: str) -> None:
     _check_installed("distributed")
     if isinstance(source, Jobs):
         _check_installed("dask_jobqueue")
-        _options(source)
+        job_options.read(source)
 
 
 def planned_workers(text: str, *, threads: int = 1) -> int | None:
@@ -94,7 +116,7 @@ def planned_workers(text: str, *, threads: int = 1) -> int | None:
     source = parse(text)
     if isinstance(source, Local):
         return _count(source, threads)
-    return int(_options(source)["workers"]) if isinstance(source, Jobs) else None
+    return int(job_options.read(source)["workers"]) if isinstance(source, Jobs) else None
 
 
 def check_client(client: object, *, allow_different_devices: bool) -> None:
@@ -168,82 +190,71 @@ def _fitting(threads: int) -> int:
 
 
 @contextmanager
-def _jobs(source: Jobs) -> Iterator[Any]:
-    """Workers in jobs of a batch system; a job that ends is replaced."""
-    _check_installed("dask_jobqueue")
-    import dask_jobqueue
-
-    options = _options(source)
-    count = options.pop("workers")
-    name = next(name for name in dir(dask_jobqueue) if name.lower() == f"{source.system}cluster")
-    try:
-        cluster = getattr(dask_jobqueue, name)(**options)
-    except Exception as error:  # jobqueue raises whatever its options cause
-        raise UserError(f"{source.file}: {name} cannot be started: {first_line(error)}") from error
-    with cluster:
-        cluster.adapt(minimum=count, maximum=count)
-        yield cluster
-
-
-def _options(source: Jobs) -> dict[str, Any]:
-    """The options of a batch system in a YAML file: the arguments of dask-jobqueue's class, and `workers`."""
-    import yaml
-
-    flag = f"{spelled('cluster')} is {source.system}:{source.file}"
-    try:
-        content = yaml.safe_load(Path(source.file).read_text())
-    except OSError as error:
-        raise UserError(f"{flag}, which cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{flag}, which is not YAML: {first_line(error)}") from error
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise UserError(f"{flag}, which holds no options by name")
-    options = dict(content)
-    count, of_scheduler = options.get("workers"), options.get("scheduler_options") or {}
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise UserError(f"{source.file}: workers is {count!r}; allowed: an integer of at least 1")
-    if not isinstance(of_scheduler, dict):
-        raise UserError(
-            f"{source.file}: scheduler_options is {of_scheduler!r}; allowed: options by name, such as host: 10.0.0.1"
-        )
-    if not (options.get("interface") or of_scheduler.get("host")):
-        raise UserError(
-            f"{source.file} names no network; allowed: interface: lo for this machine alone, or the interface of the "
-            "cluster's own network, such as ib0: whoever reaches the port of a scheduler can run programs in your name"
-        )
-    # The environment may be another one in a job's shell.
-    return {"processes": 1, **options}
-
-
-@contextmanager
-def _client_of(target: Any) -> Iterator[Client]:
+def _client_of(target: Any, check: Callable[[], None]) -> Iterator[Client]:
     """A client of a scheduler's address or of a cluster that was started."""
     from distributed import Client
 
     is_address = isinstance(target, str)
+    if is_address and target.startswith(TLS):
+        _check_certificates(target)
     try:
         client = Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError, ValueError, RuntimeError) as error:
         place = target if is_address else "the scheduler that was started"
+        remedy = f"; {SAME_AUTHORITY}" if is_address and target.startswith(TLS) else ""
         raise UserError(
-            f"{spelled('cluster')}: {place} cannot be reached within {CONNECT_SECONDS} seconds: {first_line(error)}"
+            f"{spelled('cluster')}: {place} cannot be reached within {CONNECT_SECONDS} seconds: {first_line(error)}{remedy}"
         ) from error
     try:
-        _wait_for_worker(client, target, WORKER_SECONDS if is_address else None)
+        if not client.nthreads():
+            LOGGER.info("waiting for the first worker")
+        if is_address:
+            _wait_for_worker(client, target)
+        else:
+            _wait_for_start(client, check)
         yield client
     finally:
         client.close(timeout=CONNECT_SECONDS)
 
 
-def _wait_for_worker(client: Client, target: Any, seconds: float | None) -> None:
-    if not client.nthreads():
-        LOGGER.info("waiting for the first worker")
+def _check_certificates(address: str) -> None:
+    """Check that Dask's configuration names certificates that can be read.
+
+    Raises: UserError saying what is missing.
+    """
+    from distributed import Security
+
     try:
-        client.wait_for_workers(1, timeout=seconds)
+        context = Security().get_connection_args("client")["ssl_context"]
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{spelled('cluster')} is {address}, and a certificate or key that {CERTIFICATES} names cannot be used: "
+            f"{first_line(error)}"
+        ) from error
+    if context is None:
+        raise UserError(
+            f"{spelled('cluster')} is {address}, which needs certificates; set {CERTIFICATES}: ca-file, client.cert and "
+            "client.key, or the variables DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__CLIENT__CERT and …__CLIENT__KEY"
+        )
+
+
+def _wait_for_worker(client: Client, address: str) -> None:
+    """Wait a while for a worker of a scheduler that runs already."""
+    try:
+        client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError as error:
         raise UserError(
-            f"{spelled('cluster')}: {target} has no workers; start some with dask worker {target} --nthreads 1"
+            f"{spelled('cluster')}: {address} has no workers; start some with dask worker {address} --nthreads 1"
         ) from error
+
+
+def _wait_for_start(client: Client, check: Callable[[], None]) -> None:
+    """Wait for a worker that is being started, as long as a check finds that one may come."""
+    while True:
+        try:
+            return client.wait_for_workers(1, timeout=CHECK_SECONDS)
+        except TimeoutError:
+            check()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ The scheduler imports this module too, so it imports nothing heavy.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.metadata
 import json
@@ -71,9 +72,10 @@ class HoldRun(WorkerPlugin):
     def __init__(self, run: str, recipe: bytes):
         self.run, self.recipe, self.name = run, recipe, topic_of(run)
 
-    def setup(self, worker: Worker) -> None:  # noqa: ARG002
+    def setup(self, worker: Worker) -> None:
         _HELD[self.run] = _Held(self.recipe)
         ignore_interrupts()
+        leave_at_sigterm(worker)
 
     def teardown(self, worker: Worker) -> None:
         """Say that this worker leaves on purpose, so that no unit is blamed for it."""
@@ -96,6 +98,21 @@ def ignore_interrupts() -> None:
     is_child = bool(os.environ.get("DENOSCOPE_LOCAL_WORKER"))
     if is_child and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def leave_at_sigterm(worker: Worker) -> None:
+    """Have a worker leave on purpose at SIGTERM, which announces the end of a job.
+
+    A batch system sends it to all processes of the job: to the worker, which would die at once, and to Dask's process
+    that watches over the worker, which handles it.
+    """
+    if worker.nanny is None or threading.current_thread() is not threading.main_thread():
+        return
+
+    def leave() -> None:
+        worker.loop.add_callback(worker.close, nanny=False, executor_wait=False, reason="SIGTERM")
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave)
 
 
 def versions() -> dict[str, str]:
