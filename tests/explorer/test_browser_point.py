@@ -141,7 +141,10 @@ def test_a_cell_that_was_filled_with_another_label_is_corrected_and_the_panel_sa
     label = page.inner_text("#point-title").removeprefix("Becomes ")
     assert label != "9"
     assert color_at(page, 30, 30) == rgba(explorer.session.colors[int(label)])
-    assert page.inner_text("#how-known") == "The map had this cell filled in as 9; it is corrected."
+    assert (
+        page.inner_text("#how-known")
+        == "The map showed this cell as 9 without computing it; it is corrected now."
+    )
     middle = middle_of(page)
     page.mouse.move(middle[0] + 31, middle[1] + 31)
     assert f"· class {label}, confidence" in page.inner_text("#cursor")

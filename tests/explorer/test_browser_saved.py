@@ -74,7 +74,7 @@ def test_a_dropped_text_without_an_address_is_refused_and_nothing_of_it_is_used(
     }
     for name, text in texts.items():
         drop(page, text.encode(), name)
-        page.wait_for_selector(f"#message:has-text('{name} holds no address of a view')")
+        page.wait_for_selector(f"#message:has-text('{name} holds no link to a view')")
         assert page.url == before and page.inner_text("#message").count("\n") == 0
     page.evaluate(
         """() => {
@@ -100,7 +100,7 @@ def test_a_saved_page_works_from_disk_without_a_server(open_page, browser, tmp_p
     path = saved(page, "page").rename(tmp_path / "view.html")
     assert path.stat().st_size < 850_000
     note = page.inner_text("#work").removeprefix("page saved: ")
-    assert re.fullmatch("[0-9]+ of 96 points, to stay below 10 MB", note)
+    assert re.fullmatch("sequences of [0-9]+ of 96 points, to stay below 10 MB", note)
     context, troubles = browser.new_context(viewport={"width": 480, "height": 420}, offline=True), []
     alone = context.new_page()
     alone.set_default_timeout(WAIT)

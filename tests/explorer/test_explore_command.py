@@ -74,11 +74,13 @@ def test_the_page_opens_at_a_link_of_any_explorer(monkeypatch, capsys):
 
 
 def test_the_command_says_what_a_page_leaves_out(tmp_path, monkeypatch, capsys):
-    made = SavedFile(b"page", "denoscope.html", "text/html", "15 of 96 points, to stay below 10 MB")
+    made = SavedFile(
+        b"page", "denoscope.html", "text/html", "sequences of 15 of 96 points, to stay below 10 MB"
+    )
     monkeypatch.setattr(Session, "saved", lambda *_: iter([Progress(0, 1), made]))
     main(["explore", "digits", "--export", "view.html"])
     out, err = capsys.readouterr()
-    assert out == "view.html\n" and "view.html holds 15 of 96 points, to stay below 10 MB" in err
+    assert out == "view.html\n" and "view.html holds sequences of 15 of 96 points, to stay below 10 MB" in err
     assert (tmp_path / "view.html").read_bytes() == b"page"
 
 

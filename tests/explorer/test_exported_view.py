@@ -101,7 +101,9 @@ def test_a_page_with_long_sequences_holds_fewer_points_and_says_so(atlas, sequen
     page = held(made.content)
     assert LARGEST * 0.7 < len(made.content) <= LARGEST and 10 < len(page["points"]) < 20
     assert (
-        made.note == page["facts"]["note"] == f"{len(page['points']) - 1} of 96 points, to stay below 10 MB"
+        made.note
+        == page["facts"]["note"]
+        == f"sequences of {len(page['points']) - 1} of 96 points, to stay below 10 MB"
     )
     columns = {cell.split("/")[1] for cell in list(page["points"])[1:]}
     rows = {cell.split("/")[2] for cell in list(page["points"])[1:]}
@@ -133,9 +135,9 @@ def test_a_page_with_sequences_that_are_longer_than_the_first_is_bounded(atlas, 
     *_, made = exported_view(atlas, {}, "#model=digits&level=1&at=0.3,0.7")
     page = held(made.content)
     assert LARGEST * 0.95 < len(made.content) <= LARGEST
-    assert made.note.startswith(f"{len(page['points']) - 1} of 96") and page["facts"]["points"] == list(
-        page["points"]
-    )
+    assert made.note.startswith(f"sequences of {len(page['points']) - 1} of 96") and page["facts"][
+        "points"
+    ] == list(page["points"])
 
 
 def test_the_bytes_of_real_sequences_fit_as_expected(monkeypatch):

@@ -2,6 +2,7 @@
 
 import base64
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from denoscope.explorer.point_recording import record_point
 from denoscope.explorer.point_sequence import point_sequence
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.scene_image import SceneImage, image_of
+from denoscope.explorer.sheets.sheet import Sheet
 from denoscope.explorer.tile_address import CellAddress, TileAddress
 from denoscope.foundation.errors import UserError
 from denoscope.recording.verify import stored
@@ -78,6 +80,7 @@ def test_a_cell_its_tile_and_a_recording_are_the_plain_loop_from_the_image_to_th
     with pytest.raises(UserError, match="begins with an image with noise"):
         stored.store(recorded["path"], recompute=1)
     assert stored.store(recorded["path"]).sound
+    assert Sheet.open(Path(recorded["path"])).description()["noised_image"], "its sheet calls no state x_T"
 
 
 def test_other_images_and_levels_have_labels_of_their_own(tmp_path):

@@ -58,8 +58,8 @@ class Models:
             )
         if needed and not scene.labels:
             raise UserError(
-                f"{scene.model} denoises under a class, and none is given; name one (--labels 3), or add it to the link "
-                "(&labels=3)"
+                f"{scene.model} denoises under a class, and none is given; name one: --labels 3, &labels=3 in a link, "
+                "or Settings on the page"
             )
         if scene.labels and not needed:
             raise UserError(

@@ -135,6 +135,7 @@ class Session:
             "scheduler": type(denoiser.scheduler).__name__ + CLIPPING[scene.clip_sample],
             "shape": list(denoiser.shape),
             "length": atlas.plane.length,
+            "noised_image": bool(scene.image),
             "first_step": atlas.start.step if atlas.start else 0,
             "named": [
                 [name, ",".join(f"{x:.12f}" for x in place)]

@@ -263,7 +263,7 @@ async function showPoint(misread = []) {
     }
     if (facts.map) showCell(find("panel"), point);
     else {
-      panel.show(point, { colors: facts.colors, shown: view.shown, step: view.step, noisedImage: Boolean(scene.image) });
+      panel.show(point, { colors: facts.colors, shown: view.shown, step: view.step, noisedImage: facts.noised_image });
       correct(view.points[0], point);
       if (view.step >= point.states.count) {
         misread.push(["step", String(view.step), "the last step"]);

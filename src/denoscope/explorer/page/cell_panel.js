@@ -4,8 +4,8 @@ const HOW = {
   outside: "The map ends before this point.",
   unknown: "The cell is not computed yet.",
   computed: "The cell was computed: its noise was denoised and classified.",
-  backed: "The cell was filled. The margin of the nearest computed cell is larger than what can change on the way to it.",
-  probed: "The cell was filled, because computed cells around it agree.",
+  backed: "The cell was filled in with the class of the nearest computed cell, whose margin is larger than what it can lose in between.",
+  probed: "The cell was filled in, because the computed cells around it agree.",
 };
 
 /** Show what the server says about a cell. */

@@ -57,7 +57,7 @@ export class KnownCells {
   text(cell) {
     const filled = this.of(cell)?.filled;
     if (filled === undefined) return "";
-    return `The map had this cell filled in as ${filled < 0 ? "no class" : filled}; it is corrected.`;
+    return `The map showed this cell as ${filled < 0 ? "no class" : filled} without computing it; it is corrected now.`;
   }
 }
 

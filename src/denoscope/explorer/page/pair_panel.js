@@ -19,13 +19,13 @@ export class PairPanel {
   }
 
   /** Show the answer of the server for two points, with the classes on the line between them, or for two samples. */
-  show({ separation, layers, path, ends, classes, precision }, { colors, scene }) {
+  show({ separation, layers, path, ends, classes, precision }, { colors, noised_image: noisedImage }) {
     this.root.hidden = false;
     const labels = ends ?? [path[0], path.at(-1)];
     const known = labels.some((label) => label !== null);
     const become = known ? `A becomes ${wordOf(labels[0])}, B ${wordOf(labels[1])}${path ? changesOf(path) : ""}. ` : "";
     const far = separation.map((value) => Number(value.toPrecision(3)));
-    const first = scene?.image ? "images with noise" : "noises x_T";
+    const first = noisedImage ? "images with noise" : "noises x_T";
     const begin = far.length > 1 ? `The ${first} are ${far[0]} apart, the images x_0` : "The images x_0 are";
     const end = far.length > 1 ? `${far.at(-1)}` : `${far[0]} apart`;
     this.find("pair-facts").textContent = `${become}${begin} ${end} (L2, ${precision}).`;

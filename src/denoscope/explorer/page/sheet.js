@@ -183,7 +183,7 @@ async function showSamples() {
     const sample = await ask("sample", { sample: state.sample, layers }, request.signal);
     if (asking !== request) return;
     const words = { title: titleOf(sample), facts: factsOf(sample) };
-    panel.show({ ...sample, ...words }, { colors: facts.colors, shown: state.layers, step: state.step });
+    panel.show({ ...sample, ...words }, { colors: facts.colors, shown: state.layers, step: state.step, noisedImage: facts.noised_image });
     known = true;
     find("classes").hidden = !sample.probabilities.some((values) => values.length);
     say("");

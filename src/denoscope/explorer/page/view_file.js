@@ -20,7 +20,7 @@ export async function viewsIn(file) {
   if (file.size > LARGEST_TEXT) throw new Error(`${file.name} is larger than ${LARGEST_TEXT / 2 ** 20} MiB.`);
   const text = await file.text();
   const views = kind === "svg" ? viewOfSvg(text) : viewsOfJson(text);
-  if (!views) throw new Error(`${file.name} holds no address of a view; allowed: ${ALLOWED}.`);
+  if (!views) throw new Error(`${file.name} holds no link to a view; allowed: ${ALLOWED}.`);
   return views;
 }
 

@@ -71,7 +71,11 @@ def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Savin
         points.popitem()  # numbers of its sequence have more digits than those of the first ones
         sizes.pop()
     number = sum(str(cell) in points for cell in lattice)
-    note = "" if number == COLUMNS * ROWS else f"{number} of {COLUMNS * ROWS} points, to stay below 10 MB"
+    note = (
+        ""
+        if number == COLUMNS * ROWS
+        else f"sequences of {number} of {COLUMNS * ROWS} points, to stay below 10 MB"
+    )
     shown |= {"points": list(points), "note": note}
     page = page_file(content)
     _check_size(len(page), atlas)

@@ -110,6 +110,7 @@ class Sheet:
             "rows": None if finished == count else self.rows,
             "note": left and left + how_to_finish(rec.attrs),
             "steps": rec.dataset.sizes["state"] - 1,
+            "noised_image": "image" in rec.attrs["fingerprint"],
             "shape": list(self.shape),
             "layers": list(rec.states),
             "most": MOST_IMAGES,
