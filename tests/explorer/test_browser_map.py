@@ -154,18 +154,19 @@ def test_zooming_out_returns_to_the_whole_plane(open_page):
         page.keyboard.press("-")
         page.wait_for_url(re.compile(f"level={level}&"))
     assert [float(x) for x in address_of(page)["at"].split(",")] == pytest.approx([1.0, 1.0], abs=1e-4)
-    page.set_viewport_size(
-        {"width": 1100, "height": 800}
-    )  # as for a newcomer; the plane has 512 pixels at level 1
-    page.keyboard.press("Home")
-    page.wait_for_url(re.compile("level=1&"))
-    area, *tiles = (
-        page.locator(one).bounding_box()
-        for one in ("#map", *(f"[data-tile='1/{x}/{y}']" for x in (0, 1) for y in (0, 1)))
+    page.set_viewport_size({"width": 1100, "height": 800})
+    page.wait_for_function("() => document.getElementById('map').clientWidth > 700")
+    area, *tiles = page.evaluate(  # all within one frame, in which the map also changes its size
+        """() => {
+          document.getElementById("panel").style.width = "500px";
+          document.getElementById("home").click();
+          return [...document.querySelectorAll("#map, [data-tile^='1/']")].map((one) => one.getBoundingClientRect().toJSON());
+        }"""
     )
+    assert address_of(page)["level"] == "1" and len(tiles) == 4  # at level 1 the plane has 512 pixels
     for box in tiles:
-        assert area["x"] <= box["x"] and box["x"] + box["width"] <= area["x"] + area["width"]
-        assert area["y"] <= box["y"] and box["y"] + box["height"] <= area["y"] + area["height"]
+        assert area["left"] <= box["left"] and box["right"] <= area["right"]
+        assert area["top"] <= box["top"] and box["bottom"] <= area["bottom"]
 
 
 def random_scene(draw):

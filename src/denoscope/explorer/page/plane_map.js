@@ -86,6 +86,7 @@ export class PlaneMap {
     const last = (1n << BigInt(anchored)) - 1n;
     const [x, y] = position.map((value) => clamp(value >> shift, 0n, last));
     this.anchor = { level: anchored, x, y };
+    this.measure();
     this.map.setMaxZoom(this.deepest - anchored);
     this.map.setMinZoom(anchored ? RISE - 6 : 0);
     this.bound(level - anchored);
@@ -98,12 +99,19 @@ export class PlaneMap {
   resized() {
     if (this.deepest === undefined) return; // nothing is shown yet
     const center = this.map.getCenter();
-    this.resizing = true; // Leaflet calls it a move
-    this.map.invalidateSize({ pan: false });
+    this.measure();
     this.bound(this.map.getZoom());
+    this.resizing = true;
     this.map.setView(center, this.map.getZoom(), EXACTLY);
     this.resizing = false;
     this.on.resized();
+  }
+
+  /** Let Leaflet read the size of the map, which can have changed since the last frame. */
+  measure() {
+    this.resizing = true; // Leaflet calls it a move
+    this.map.invalidateSize({ pan: false });
+    this.resizing = false;
   }
 
   settled() {
