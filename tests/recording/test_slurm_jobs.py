@@ -8,9 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
 import slurm_cluster
+from authorities import Authority
 from command_line import call, refuse, snapshot
 from slurm_cluster import SlurmCluster
 from worker_faults import EndsJobs, having
@@ -80,21 +82,31 @@ def until(condition) -> None:
         time.sleep(0.2)
 
 
-def test_jobs_write_the_bytes_of_one_process(slurm, contents, tmp_path, monkeypatch):
+@pytest.mark.parametrize("protocol", ["tcp", "tls"])
+def test_jobs_write_the_bytes_of_one_process(
+    slurm, contents, tmp_path, tmp_path_factory, monkeypatch, protocol
+):
     monkeypatch.chdir(tmp_path)
-    recipe(tmp_path)
+    folder = tmp_path / "my jobs"
+    folder.mkdir()
+    file = recipe(folder, f"protocol: {protocol}")
     call("noise random --model digits --num_samples 16 --inputs noises")
     record = "record --model digits --inputs noises --num_steps 3 --lanes 4 --batch_size 4"
     call(f"{record} --output one.zarr --threads 1")
-    call(f"{record} --output jobs.zarr --cluster slurm:jobs.yaml")
+    configuration = {}
+    if protocol == "tls":
+        authority = Authority(tmp_path_factory.mktemp("authority"), "own")
+        configuration = authority.configuration
+        for name, value in authority.environment.items():  # that of the jobs, too
+            monkeypatch.setenv(name, value)
+    with dask.config.set(configuration):
+        call(f"{record} --output jobs.zarr --cluster", f"slurm:{file}")
     assert contents(tmp_path / "jobs.zarr") == contents(tmp_path / "one.zarr")
     assert not slurm.jobs()
-    assert {path.name for path in tmp_path.iterdir()} == {
-        *("noises", "one.zarr", "jobs.zarr", "jobs.yaml"),
-        "jobs.logs",
-    }
-    printed = "".join(file.read_text() for file in (tmp_path / "jobs.logs").iterdir())
-    assert "distributed.nanny" in printed
+    assert {path.name for path in tmp_path.iterdir()} == {"noises", "one.zarr", "jobs.zarr", "my jobs"}
+    assert {path.name for path in folder.iterdir()} == {"jobs.yaml", "jobs.logs"}
+    printed = "".join(file.read_text() for file in (folder / "jobs.logs").iterdir())
+    assert f"Start worker at:      {protocol}://127.0.0.1" in printed
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -215,7 +216,14 @@ def _noting(kind: Any) -> Any:
     """A class of dask-jobqueue's jobs that note why they are refused, in place of an error that nobody sees."""
 
     class NotingJob(kind):
+        job_header: str
         refusal = ""
+
+        def __init__(self, *arguments: Any, **options: Any):
+            super().__init__(*arguments, **options)
+            # The folder of what jobs print may hold spaces.
+            folder, quoted = f" {self.log_directory}/", f" {shlex.quote(self.log_directory)}/"
+            self.job_header = self.job_header.replace(folder, quoted)
 
         async def start(self) -> None:
             from distributed import Status
