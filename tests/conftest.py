@@ -303,6 +303,15 @@ def workers(_local_workers):
 
 
 @pytest.fixture(scope="session")
+def browser():
+    """A real browser, one for all tests: Playwright starts once in a process."""
+    from chromium import launched
+
+    with launched() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
 def contents():
     """All files of a recording by name, without its date, the only difference between two runs."""
 

@@ -36,6 +36,7 @@ Noises and measures:
     dynamics      the denoising map as a dynamical system
     basins        maps of the class that each noise becomes
     figures       one figure for each result
+    report        one page about recordings and results, to send or to print
 
 Files and errors:
     Checkpoint    the file of a long measure that can be resumed
@@ -71,6 +72,7 @@ if _typing.TYPE_CHECKING:
     from denoscope.recording.pipelines.watch import watch as watch
     from denoscope.recording.record import record as record
     from denoscope.recording.recording import Recording as Recording
+    from denoscope.reports.report import report as report
     from denoscope.sampling.gradients import gradient as gradient
     from denoscope.sampling.loop import denoise as denoise
     from denoscope.sampling.loop import sample as sample
@@ -100,6 +102,7 @@ _MODULES = {
     "patch": "recording.patching.patching",
     "read_plan": "interventions.plan_file",
     "record": "recording.record",
+    "report": "reports.report",
     "sample": "sampling.loop",
     "watch": "recording.pipelines.watch",
     "write_plan": "interventions.plan_file",

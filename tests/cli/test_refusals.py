@@ -379,6 +379,21 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "digits --export file": ["--export", ".html"],
         "digits --side -3 --export new.html": ["--side is '-3'", "above 0"],
     },
+    "report": {
+        "": ["SOURCES is empty", "recordings"],
+        "run.zarr --outptu new.html": ["--outptu;", "--output"],
+        "run.zarr --output page.pdf": ["--output is page.pdf", ".html"],
+        "run.zarr --output file/page.html": ["cannot write file/page.html"],
+        "run.zarr --output run.zarr/page.html": ["--output is run.zarr/page.html", "a part of run.zarr"],
+        "none.zarr": ["none.zarr", "no such recording"],
+        "run.zarr none.json": ["cannot read none.json", "no such file"],
+        "file": ["file is neither a recording nor a result"],
+        "taken.json": ["taken.json", "not JSON"],
+        "taken.npz": ["taken.npz", "not a file of results"],
+        "damaged.zarr": ["damaged.zarr", "damaged"],
+        "empty.zarr": ["empty.zarr", "zarr.json"],
+        "run.zarr http://host/b.zarr": ["http://host/b.zarr is a URL of an unknown kind"],
+    },
 }
 """Words after the name of a command, and what the line on stderr must name: the flag, its value and what is allowed."""
 NEEDS_THE_MODEL = {

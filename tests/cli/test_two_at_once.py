@@ -42,6 +42,7 @@ LINES = {
     "image": "--folder-path run_final/final_tensors",
     "classify": "--tensors run_final",
     "verify precision": "--path run.zarr --device cpu",
+    "report": "run.zarr",
     "pipeline": f"--device cpu --num_steps 1 --lanes 4 {PLANE}",
     "explore": "digits --device cpu --export view.html --view #model=digits&steps=1&level=0 --cache points.db",
 }

@@ -27,6 +27,7 @@ PAGES = [
     "docs/reproducibility.md",
     "docs/maps.md",
     "docs/explorer.md",
+    "docs/report.md",
     "docs/basins.md",
     "docs/divergence.md",
     "docs/exponents.md",

@@ -1,14 +1,11 @@
 """A running explorer of the bundled model `digits`, and a page of a real browser that shows it."""
 
 import functools
-import os
-import shutil
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from explorer_pages import WAIT, Pages, Running, served
-from playwright.sync_api import Browser, expect, sync_playwright
+from explorer_pages import Pages, Running, served
 
 from denoscope.config import SystemConfig
 from denoscope.explorer.job_queue import DONE, Job
@@ -18,9 +15,6 @@ from denoscope.explorer.server.application import application
 from denoscope.explorer.session import Session
 from denoscope.explorer.tile_address import CELLS
 from denoscope.explorer.tile_picture import TilePicture
-
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--process-per-site"]
 
 
 @pytest.fixture(scope="session")
@@ -41,20 +35,6 @@ def explorer(digits_session) -> Iterator[Running]:
     """The explorer of `digits_session` on a free port."""
     with served(functools.partial(application, digits_session)) as gate:
         yield Running(gate, digits_session)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium; a machine without it skips, unless BROWSER_TESTS=required."""
-    if CHROMIUM is None:
-        if os.environ.get("BROWSER_TESTS") == "required":
-            pytest.fail("chromium is missing; `make browser` installs it")
-        pytest.skip("chromium is missing; `make browser` installs it")
-    expect.set_options(timeout=WAIT)
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="session")

@@ -116,6 +116,7 @@ def _of_recording(folder: Path, denoiser: Any, x: Any, rec: Any) -> dict[str, di
         "ds.patch": {"denoiser": denoiser, "recording_a": rec, "recording_b": rec, "layers": ["mix"]},
         "ds.read_plan": {"path": plan},
         "ds.record": {"denoiser": denoiser, "x": x, "steps": 2, "layers": "mix"},
+        "ds.report": {"sources": rec, "out": folder / "page.html", "overwrite": True},
         "ds.sample": {"denoiser": denoiser, "x_T": x, "steps": 2},
         "ds.watch": {"pipe": Pipe(denoiser), "layers": "mix"},
         "ds.write_plan": {"interventions": [intervention], "path": folder / "written.json"},

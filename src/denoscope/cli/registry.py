@@ -41,6 +41,7 @@ VERBS = (
     "verify store",
     "cluster check",
     "explore",
+    "report",
     "selfcheck",
     "pipeline",
 )

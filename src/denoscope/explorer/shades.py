@@ -30,13 +30,9 @@ def images_of(images: Iterable[np.ndarray], count: int, *, most: int = MOST_BYTE
     """
     ranges, shown, scale = [], [], 1
     for image in images:
-        planes = _planes(image)
-        scale = _scale(planes[:MOST_MAPS].shape, count, most)
-        sizes = np.abs(planes[np.isfinite(planes)])
-        largest = max(1.0, float(sizes.max(initial=0.0)))
+        pixels, largest, scale = shaded(image, count, most=most)
         ranges.append(float(f"{largest:.4g}"))
-        shades = _bytes((_means(planes[:MOST_MAPS], scale) / largest + 1) * 127.5)
-        shown.append(np.moveaxis(shades, 0, 2) if len(planes) == COLORS else _side_by_side(shades))
+        shown.append(pixels)
     return {
         "count": count,
         "height": shown[0].shape[0],
@@ -46,6 +42,18 @@ def images_of(images: Iterable[np.ndarray], count: int, *, most: int = MOST_BYTE
         "ranges": ranges,
         "data": _text(np.stack(shown)),
     }
+
+
+@np.errstate(all="ignore")
+def shaded(image: np.ndarray, count: int, *, most: int = MOST_BYTES) -> tuple[np.ndarray, float, int]:
+    """The pixels [H, W] or [H, W, 3] of one of `count` images, its r, and its `scale`, as `images_of` describes them."""
+    planes = _planes(image)
+    scale = _scale(planes[:MOST_MAPS].shape, count, most)
+    sizes = np.abs(planes[np.isfinite(planes)])
+    largest = max(1.0, float(sizes.max(initial=0.0)))
+    shades = _bytes((_means(planes[:MOST_MAPS], scale) / largest + 1) * 127.5)
+    pixels = np.moveaxis(shades, 0, 2) if len(planes) == COLORS else _side_by_side(shades)
+    return pixels, largest, scale
 
 
 @np.errstate(all="ignore")

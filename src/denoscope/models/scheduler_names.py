@@ -77,6 +77,24 @@ def scheduler_class(name: str) -> tuple[Any, dict[str, Any]]:
     return kind, {**alias[1], **(_spaced(kind, spacing, name) if spacing else {})}
 
 
+def alias_of(kind: str, config: Mapping[str, Any]) -> str:
+    """The alias for a class with a configuration: the one that sets most of its options; the class itself if none fits.
+
+    >>> alias_of("DPMSolverMultistepScheduler", {"use_karras_sigmas": True})
+    'dpm++ karras'
+    """
+    fitting = {
+        alias: options
+        for alias, (name, options) in ALIASES.items()
+        if f"{name}Scheduler" == kind
+        and all(config.get(option) == value for option, value in options.items())
+    }
+    spacing = next((word for word, option in SPACINGS.items() if config.get(option)), "")
+    if not fitting:
+        return kind
+    return f"{max(fitting, key=lambda alias: len(fitting[alias]))} {spacing}".rstrip()
+
+
 def nearest(name: str) -> list[str]:
     """The three names of schedulers that are most like a name."""
     known = _classes() | {_plain(alias): alias for alias in ALIASES}

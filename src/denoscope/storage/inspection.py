@@ -88,6 +88,27 @@ def first_damage(store: ByteStore, arrays: Collection[str]) -> str:
     return ""
 
 
+def damage_in(store: ByteStore, arrays: Collection[str], groups: Collection[int]) -> dict[int, list[str]]:
+    """Return the damage in some arrays of some finished groups, by group; those without damage are left out.
+
+    Raises: UserError as `inspect` does.
+    """
+    kind, root = found(store)
+    try:
+        planned, damage = kind.layout.extent(root), dict[int, list[str]]()
+        for group, mark in completion.read_sound(store, kind.layout.MARKS):
+            if group > max(groups, default=-1):
+                break
+            if group in groups:
+                part: Mark = kind.check.part_of(root, mark, arrays)
+                damage[group] = list(_damage(store, kind.check.damaged(store, group, part, planned)))
+    except MalformedError as error:
+        raise damaged(store, str(error), root.attributes) from error
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename or store}: {error.strerror or error}") from error
+    return {group: lines for group, lines in damage.items() if lines}
+
+
 def _damage(store: ByteStore, problems: Iterator[str]) -> Iterator[str]:
     """The problems; a file that cannot be read is the last one."""
     try:

@@ -66,8 +66,12 @@ class SheetLabels:
 
     def __getitem__(self, row: int) -> Answer:
         """The label of a sample, with its confidence."""
-        self._find([row])
-        return self._known[row]
+        return self.of([row])[0]
+
+    def of(self, rows: list[int]) -> list[Answer]:
+        """The label of each of several finished samples, with its confidence."""
+        self._find(rows)
+        return [self._known[row] for row in rows]
 
     def probabilities(self, images: np.ndarray) -> list[list[float]]:
         """The softmax of each class for images [n, C, H, W], rounded to four decimals; empty lists if it cannot classify them."""

@@ -1,0 +1,1 @@
+"""Reports: one page of HTML about recordings and results, which needs nothing beside it."""
