@@ -12,6 +12,7 @@ from random_examples import try_examples
 from report_page import ReportPage, faults, text_of
 
 import denoscope as ds
+from denoscope.reports import recorded_images
 
 
 def test_a_reader_by_ear_or_keyboard_finds_everything_and_nothing_is_loaded(page):
@@ -112,7 +113,9 @@ def test_the_counts_of_classes_are_those_of_the_classifier(page, stored):
     assert "Classes" not in page.section("pairs.zarr").text, "no classifier takes these images"
 
 
-def test_predictions_beside_a_recording_are_its_classes(digits, here):
+def test_predictions_beside_a_recording_are_its_classes(digits, here, monkeypatch):
+    """Also of samples that are not shown."""
+    monkeypatch.setattr(recorded_images, "MOST_IMAGES", 1)
     rec = ds.record(digits, ds.noise.random(3, digits.shape), here / "own", steps=1)
     (here / "own/predictions.json").write_text(
         json.dumps({name: {"label": 7, "confidence": 0.5} for name in rec.samples[:2]})
@@ -126,11 +129,23 @@ def test_predictions_beside_a_recording_are_its_classes(digits, here):
 def test_recordings_and_results_in_memory(tiny, here):
     rec = ds.record(tiny, ds.noise.perturbed(2, tiny.shape, epsilon=0.5), steps=2, layers="conv_in")
     distances, dimension = ds.dynamics.divergence(rec), ds.dynamics.kaplan_yorke([0.5, -1.0])
-    page = ReportPage.read(ds.report([rec, distances, dimension], here / "memory.html"))
-    assert faults(page) == [] and page.notices() == []
-    assert page.titles[0] == "the recording in memory" and page.titles[2] == type(dimension).__name__
-    (value,) = page.section(page.titles[2]).table("Numbers").rows[0][1].iter("data")
+    sources = {"pairs": rec, "divergence": distances, "dimension": dimension}
+    page = ReportPage.read(ds.report(sources, here / "memory.html"))
+    assert faults(page) == [] and page.notices() == [] and page.titles == list(sources)
+    (value,) = page.section("dimension").table("Numbers").rows[0][1].iter("data")
     assert float(value.attrib["value"]) == float(dimension) == 1.5
+    assert "Computed from the recording pairs on this page" in page.section("divergence").text
+    untitled = ReportPage.read(ds.report([rec, dimension], here / "untitled.html"))
+    assert untitled.titles == ["the recording in memory", type(dimension).__name__]
+
+
+@pytest.mark.usefixtures("s3", "here")
+def test_a_recording_in_a_bucket(tiny):
+    url = "s3://bucket/run.zarr"
+    rec = ds.record(tiny, ds.noise.random(2, tiny.shape), url, steps=1)
+    page = ReportPage.read(ds.report(url, "page.html"))
+    assert faults(page) == [] and page.titles == [url] and len(page.pictures()) == 2
+    assert page.facts()["Inputs, SHA-256"] == rec.attrs["inputs_sha256"]
 
 
 @pytest.mark.usefixtures("here")
@@ -144,8 +159,6 @@ def test_a_thousand_samples_fit_into_three_megabytes():
 
 @pytest.mark.usefixtures("here")
 def test_of_more_samples_the_first_are_shown(monkeypatch):
-    from denoscope.reports import recorded_images
-
     monkeypatch.setattr(recorded_images, "MOST_IMAGES", 5)
     rec = ds.record(denoiser_of_noise(8), ds.noise.random(9, (1, 8, 8)), steps=1, layers="zero")
     page = ReportPage.read(ds.report(rec, "part.html"))

@@ -11,11 +11,12 @@ import numpy as np
 
 from denoscope.explorer.shades import shaded
 from denoscope.explorer.sheets.sheet import Sheet
-from denoscope.explorer.sheets.sheet_labels import Answer, SheetLabels
+from denoscope.explorer.sheets.sheet_labels import CLASS_LABEL, Answer, SheetLabels
 from denoscope.figures.images import evenly, strip_labels
 from denoscope.foundation.spelling import counted
+from denoscope.recording.predictions import PREDICTIONS
 from denoscope.recording.recording import Recording
-from denoscope.reports.numbers import Cell, Table, number, shortened
+from denoscope.reports.numbers import MOST_LINES, Cell, Table, number, shortened
 from denoscope.reports.picture import Picture, picture_of
 from denoscope.storage import inspection
 from denoscope.storage.places import store_at
@@ -132,20 +133,21 @@ def _answers(labels: SheetLabels, rows: Sequence[int]) -> list[Answer]:
 
 def _classes(labels: SheetLabels, answers: dict[int, Answer]) -> Table | None:
     """How many samples have each class; of all finished samples where the classes are stored."""
-    rows = labels.sheet.rows
-    stored = labels.source is not None and labels.classifier is None
-    found = _answers(labels, rows) if stored else answers.values()
+    stored = labels.source in (PREDICTIONS, CLASS_LABEL)
+    found = _answers(labels, labels.sheet.rows) if stored else answers.values()
     counts = collections.Counter(label for label, _ in found if label is not None)
     if not counts:
         return None
     total = sum(counts.values())
-    caption = f"Classes of {total:,} of {counted(len(labels.sheet.recording.samples), 'sample')}, by {labels.source}"
+    samples = counted(len(labels.sheet.recording.samples), "sample")
+    first = f", the {MOST_LINES} most frequent of {len(counts):,}" if len(counts) > MOST_LINES else ""
+    caption = f"Classes of {total:,} of {samples}, by {labels.source}{first}"
     return Table(
         caption,
         ("class", "samples", "share"),
         tuple(
             (Cell(number(label)), Cell(number(count)), Cell(number(f"{count / total:.1%}")))
-            for label, count in sorted(counts.items())
+            for label, count in sorted(counts.most_common(MOST_LINES))
         ),
     )
 
@@ -153,11 +155,12 @@ def _classes(labels: SheetLabels, answers: dict[int, Answer]) -> Table | None:
 def _notices(shown: Sheet, chosen: Sequence[int], finals: Iterable[int]) -> Iterable[str]:
     """Sentences about samples that are left out, or not finite."""
     rec, missing = shown.recording, len(chosen) - len(list(finals))
+    samples = rec.samples
     if missing:
         yield f"{counted(missing, 'sample')} left out, because files that hold them are damaged."
     if len(chosen) < len(shown.rows):
         yield f"Images of the first {len(chosen):,} of {len(shown.rows):,} finished samples; the others are left out."
     bad = np.flatnonzero(rec.dataset["nonfinite"].to_numpy().any(1))
     if len(bad):
-        names = ", ".join(rec.samples[row] for row in bad[:4])
+        names = ", ".join(samples[row] for row in bad[:4])
         yield f"NaN or Inf in {counted(len(bad), 'sample')}: {names}{', …' if len(bad) > 4 else ''}."

@@ -37,15 +37,18 @@ class RecordingSection:
     details: tuple[Fact, ...]
 
 
-def recording_section(rec: Recording, anchor: str) -> RecordingSection:
+def recording_section(rec: Recording, title: str, anchor: str) -> RecordingSection:
     """The section of a recording, whose images are read.
+
+    Args:
+        title: that of the section; by default its path.
 
     Raises: UserError if a mark is damaged, or a file cannot be read.
     """
     images, fingerprint = recorded_images(rec), digest_of(rec.attrs["fingerprint"])
     return RecordingSection(
         anchor=anchor,
-        title=shortened(rec.location),
+        title=shortened(title or rec.location),
         summary=shortened(_summary(rec)),
         notices=(*_unfinished(rec), *_damaged(images), *images.notices),
         images=images,
@@ -80,6 +83,7 @@ def _damaged(images: RecordedImages) -> Iterator[str]:
 
 def _provenance(rec: Recording, checked: str) -> Iterator[Fact]:
     attrs, made_by = rec.attrs, rec.attrs["fingerprint"]
+    yield "Stored at", shortened("nowhere: it was in memory" if rec.path is None else rec.path)
     yield "Model", shortened(attrs["model"])
     yield "Network", shortened(made_by["network"])
     yield "Weights, SHA-256", made_by["weights_sha256"] or "not read, because they were offloaded"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import xarray
 
-from denoscope.dynamics.result import Result
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading.urls import is_url
@@ -31,15 +30,15 @@ def report(sources: Any, out: str | os.PathLike[str], *, overwrite: bool = False
     """Write one page of HTML about recordings and results, and return its path.
 
     >>> ds.report(["run.zarr", "divergence.npz"], "report.html")
-    >>> ds.report([rec, ds.dynamics.divergence(rec)], "report.html")
+    >>> ds.report({"perturbed noises": rec, "divergence": ds.dynamics.divergence(rec)}, "report.html")
 
     The page shows the images of recordings, the numbers of results with their intervals and warnings, how to make
     the same recordings again, and where each number comes from. It needs no other file, loads nothing and runs no
     scripts. docs/report.md says what is left out of large recordings.
 
     Args:
-        sources: recordings and results, one or several: paths and URLs, recordings that `ds.open` or `ds.record`
-            returned, results and datasets of measures.
+        sources: recordings and results, one, a list, or a mapping from titles: paths and URLs, recordings that `ds.open`
+            or `ds.record` returned, results and datasets of measures.
         out: the page, NAME.html.
         overwrite: replace the file if it exists.
 
@@ -49,16 +48,14 @@ def report(sources: Any, out: str | os.PathLike[str], *, overwrite: bool = False
     path = Path(out)
     if path.suffix != ".html":
         raise UserError(f"{spelled('out')} is {path}; allowed: a name that ends in .html")
-    given = (
-        [sources] if isinstance(sources, (str, os.PathLike, Recording, Result, xarray.Dataset)) else sources
-    )
-    given = given if isinstance(given, (list, tuple)) else [given]
-    if not given:
+    titled = _titled(sources)
+    if not titled:
         raise UserError(f"{spelled('sources')} is empty; allowed: {ALLOWED}")
-    _check_free(path, given, overwrite=overwrite)
+    _check_free(path, [source for _, source in titled], overwrite=overwrite)
     with claims.claimed(path):
-        _check_free(path, given, overwrite=overwrite)  # another process may have finished meanwhile
-        sections = _sections([parse_source(source) for source in given])
+        # Again, since another process may have finished meanwhile.
+        _check_free(path, [source for _, source in titled], overwrite=overwrite)
+        sections = _sections([(title, parse_source(source)) for title, source in titled])
         content = page(sections)
         with write_output(path) as file:
             file.write(content)
@@ -66,6 +63,13 @@ def report(sources: Any, out: str | os.PathLike[str], *, overwrite: bool = False
         for notice in section.notices:
             LOGGER.warning("%s: %s", section.title, notice)
     return path
+
+
+def _titled(sources: Any) -> list[tuple[str, Any]]:
+    """The sources, each with the title that the caller gave it, or ""."""
+    if isinstance(sources, Mapping) and not isinstance(sources, xarray.Dataset):
+        return [(str(title), source) for title, source in sources.items()]
+    return [("", source) for source in (sources if isinstance(sources, (list, tuple)) else [sources])]
 
 
 def _check_free(path: Path, sources: Sequence[Any], *, overwrite: bool) -> None:
@@ -84,15 +88,15 @@ def _check_free(path: Path, sources: Sequence[Any], *, overwrite: bool) -> None:
         )
 
 
-def _sections(sources: Sequence[Source]) -> list[RecordingSection | ResultSection]:
+def _sections(sources: Sequence[tuple[str, Source]]) -> list[RecordingSection | ResultSection]:
     """The section of each source, in their order."""
     sections: dict[int, RecordingSection | ResultSection] = {}
     recordings = []
-    for number, source in enumerate(sources, 1):
+    for number, (title, source) in enumerate(sources, 1):
         if isinstance(source, Recording):
-            sections[number] = section = recording_section(source, f"source-{number}")
+            sections[number] = section = recording_section(source, title, f"source-{number}")
             recordings.append((source, section))
-    for number, source in enumerate(sources, 1):
+    for number, (title, source) in enumerate(sources, 1):
         if not isinstance(source, Recording):
-            sections[number] = result_section(source, f"source-{number}", recordings)
+            sections[number] = result_section(source, title, f"source-{number}", recordings)
     return [section for _, section in sorted(sections.items())]

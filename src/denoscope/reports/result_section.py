@@ -39,11 +39,12 @@ class ResultSection:
 
 
 def result_section(
-    measured: Measured, anchor: str, recordings: Sequence[tuple[Recording, RecordingSection]]
+    measured: Measured, title: str, anchor: str, recordings: Sequence[tuple[Recording, RecordingSection]]
 ) -> ResultSection:
     """The section of a result, with its figure.
 
     Args:
+        title: that of the section; by default the name of the file or of the kind of result.
         recordings: those that the page shows.
     """
     origin = measured.origin
@@ -55,7 +56,7 @@ def result_section(
     more = len(warnings) - LISTED
     return ResultSection(
         anchor=anchor,
-        title=shortened(measured.name),
+        title=shortened(title or measured.name),
         notices=(*_strange(named, fingerprint, found), *_unfinished(measured.content)),
         warnings=(*warnings[:LISTED], *([f"{more:,} further warnings are left out"] if more > 0 else [])),
         figure=result_figure(measured, anchor),
