@@ -51,6 +51,10 @@ def test_every_series_of_an_npz_file_is_on_the_page(page, stored):
         np.testing.assert_array_equal(np.squeeze(table.digits(name)), file[name])
     by_sample = next(table for table in tables if table.caption.startswith("By sample"))
     assert by_sample.column("sample") == file["sample"].tolist()
+    assert not [table for table in tables if table.caption.startswith("By step")], "only coordinates"
+    assert "step_sigma" in next(table for table in tables if table.caption.startswith("Larger")).column(
+        "array"
+    )
 
 
 def test_shown_numbers_are_those_of_all_digits_rounded(page):

@@ -61,5 +61,5 @@ def test_the_same_figure_gives_the_same_text():
 def test_a_large_figure_becomes_a_picture(figure, monkeypatch):
     monkeypatch.setattr(result_figure, "LARGEST_SVG", 1000)
     made = inline(figure, "one")
-    assert not made.svg and made.width == round(3.5 * 72 * 1.5)
+    assert not made.svg and made.width == 504
     assert pixels_of(made.url).shape[1] > 500

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,22 @@ from denoscope.figures.images import evenly
 from denoscope.foundation.errors import escaped
 from denoscope.foundation.spelling import counted
 
-ABOUT = ("result", "origin", "warnings", "computed_from", "identity", "fingerprint", "recording")
+ABOUT = ("origin", "warnings", "computed_from", "identity", "fingerprint", "recording")
 """Entries that say where numbers come from and what they mean; they are shown elsewhere."""
-MOST_ROWS, MOST_COLUMNS, MOST_PARTS, MOST_LINES, MOST_TEXT = 20, 10, 20, 40, 300
+MOST_ROWS, MOST_COLUMNS, MOST_PARTS, MOST_LINES, MOST_TEXT = 24, 10, 20, 40, 300
 """Rows and columns of a table, parts of a result, lines of facts or arrays, and characters of a text."""
-Dims = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The dimensions of arrays by name, where they are known, and which arrays are coordinates."""
+
+    dims: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    coords: frozenset[str] = frozenset()
+
+    def of(self, name: str) -> str:
+        """The first dimension of an array; arrays whose dimensions are unknown share one without a name."""
+        return self.dims[name][0] if name in self.dims else ""
 
 
 @dataclass(frozen=True)
@@ -55,15 +66,14 @@ class Part:
     left_out: str
 
 
-def parts_of(content: Mapping[str, Any], dims: Dims) -> list[Part]:
-    """A result and its parts.
+def parts_of(content: Mapping[str, Any], axes: Axes) -> list[Part]:
+    """A result and its parts. Arrays of one dimension, or of equal length if their dimensions are unknown, share a table.
 
     Args:
         content: its entries by name: JSON values and arrays.
-        dims: the dimensions of the arrays, if they are known; otherwise arrays of equal length share a table.
     """
     nested = list(_nested(content))
-    parts = [_part(title, entries, dims) for title, entries in nested[:MOST_PARTS]]
+    parts = [_part(title, entries, axes) for title, entries in nested[:MOST_PARTS]]
     if len(nested) > MOST_PARTS:
         parts.append(Part("", (), (), (), f"{len(nested) - MOST_PARTS:,} further parts are left out."))
     return parts
@@ -71,7 +81,7 @@ def parts_of(content: Mapping[str, Any], dims: Dims) -> list[Part]:
 
 def number(value: Any) -> Number:
     """A scalar with four significant digits, and with all of them."""
-    value = value.item() if isinstance(value, np.generic) else value
+    value = value.item() if isinstance(value, (np.generic, np.ndarray)) and value.size == 1 else value
     if value is None:
         return Number("—")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -103,7 +113,7 @@ def _nested(content: Mapping[str, Any], title: str = "") -> Iterator[tuple[str, 
             yield from _nested(value, f"{title}, {name}" if title else name)
 
 
-def _part(title: str, entries: Mapping[str, Any], dims: Dims) -> Part:
+def _part(title: str, entries: Mapping[str, Any], axes: Axes) -> Part:
     own = {name: value for name, value in entries.items() if name not in ABOUT}
     arrays = {name: array for name, value in own.items() if (array := _as_array(value)) is not None}
     ends = _ends(arrays.pop("interval", None))
@@ -115,12 +125,12 @@ def _part(title: str, entries: Mapping[str, Any], dims: Dims) -> Part:
     if ends is not None:
         name = "value" if "value" in facts else "interval"
         facts[name] = Cell(facts[name].number if name in facts else None, ends)
-    tables, large = _tables(arrays, dims)
+    tables, large = _tables(arrays, axes)
     more = max(len(facts) - MOST_LINES, 0) + max(len(large) - MOST_LINES, 0)
     return Part(
         shortened(title),
         tuple((shortened(name), cell) for name, cell in list(facts.items())[:MOST_LINES]),
-        tuple([*tables, _ranges(large, dims)] if large else tables),
+        tuple([*tables, _ranges(large, axes.dims)] if large else tables),
         warnings_of(entries),
         f"{more:,} further entries are left out." if more else "",
     )
@@ -148,17 +158,18 @@ def _is_column(name: str, array: np.ndarray) -> bool:
     return array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 2 and "interval" in name)
 
 
-def _tables(arrays: Mapping[str, np.ndarray], dims: Dims) -> tuple[list[Table], dict[str, np.ndarray]]:
+def _tables(arrays: Mapping[str, np.ndarray], axes: Axes) -> tuple[list[Table], dict[str, np.ndarray]]:
     """Tables of the columns that have their rows in common, and the arrays that no table holds."""
     groups: dict[tuple[str, int], dict[str, np.ndarray]] = {}
-    rest = dict(arrays)
     for name, array in arrays.items():
-        axis = dims[name][0] if name in dims else ""
-        group = groups.setdefault((axis, len(array)), {})
+        group = groups.setdefault((axes.of(name), len(array)), {})
         if _is_column(name, array) and len(group) < MOST_COLUMNS:
-            group[name] = rest.pop(name)
-    made = [_table(axis, count, group) for (axis, count), group in groups.items() if set(group) - {axis}]
-    return made[:MOST_PARTS], rest
+            group[name] = array
+    shown = {key: group for key, group in groups.items() if not axes.coords.issuperset(group)}
+    chosen = dict(list(shown.items())[:MOST_PARTS])
+    in_tables = {name for group in chosen.values() for name in group}
+    tables = [_table(axis, count, group) for (axis, count), group in chosen.items()]
+    return tables, {name: array for name, array in arrays.items() if name not in in_tables}
 
 
 def _table(axis: str, count: int, columns: Mapping[str, np.ndarray]) -> Table:
@@ -182,7 +193,7 @@ def _cell(entry: Any) -> Cell:
     return Cell(number(entry)) if np.ndim(entry) == 0 else Cell(None, _ends(entry))
 
 
-def _ranges(arrays: Mapping[str, np.ndarray], dims: Dims) -> Table:
+def _ranges(arrays: Mapping[str, np.ndarray], dims: Mapping[str, Sequence[str]]) -> Table:
     """The shapes of arrays, and the ranges of their finite numbers."""
     rows = []
     for name, array in list(arrays.items())[:MOST_LINES]:

@@ -21,7 +21,7 @@ LARGEST_SVG = 200_000
 """Bytes from which a figure becomes a picture."""
 DPI = 160
 """Of figures that become pictures."""
-CSS_PIXELS, NARROWEST = 1.5, 1.2
+CSS_PIXELS, NARROWEST = 2.0, 1.2
 """CSS pixels of a point, and the fewest to which a narrow screen shrinks one."""
 NAMESPACE = re.compile(r"\{[^}]*\}")
 REFERENCE = re.compile(r"(url\(#|^#)([^)]+)")

@@ -51,7 +51,7 @@ def result_section(
     fingerprint = digest_of(_fingerprint(origin))
     named = origin.get("recording")
     found = _recording_of(named, fingerprint, recordings) if "recording" in origin else None
-    parts = parts_of(measured.content, measured.dims)
+    parts = parts_of(measured.content, measured.axes)
     warnings = [f"{part.title}: {line}" if part.title else line for part in parts for line in part.warnings]
     more = len(warnings) - LISTED
     return ResultSection(

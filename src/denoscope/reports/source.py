@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.recording import opening
 from denoscope.recording.recording import Recording
+from denoscope.reports.numbers import Axes
 
 ALLOWED = "recordings, and results: .json and .npz files that denoscope dynamics, basins and patch write"
 ENDINGS = (".json", ".npz")
@@ -30,14 +31,14 @@ ENDINGS = (".json", ".npz")
 class Measured:
     """A result of a measure.
 
-    `content` are its entries by name, JSON values and arrays; `origin` says what they were computed from, and `dims` names
-    the dimensions of arrays, where they are known. A result in memory has no `file`; then `result` holds it.
+    `content` are its entries by name, JSON values and arrays; `origin` says what they were computed from, and `axes`
+    along which dimensions their arrays are. A result in memory has no `file`; then `result` holds it.
     """
 
     name: str
     content: Mapping[str, Any]
     origin: Mapping[str, Any]
-    dims: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    axes: Axes = Axes()
     file: Path | None = None
     result: Any = None
 
@@ -82,7 +83,8 @@ def _of_dataset(name: str, data: xarray.Dataset, *, file: Path | None = None, re
     content = {str(key): values.to_numpy() for key, values in data.variables.items()}
     dims = {str(key): tuple(map(str, values.dims)) for key, values in data.variables.items()}
     warnings = {"warnings": attrs.pop("warnings", [])}
-    return Measured(name, warnings | content, attrs, dims, file, result)
+    axes = Axes(dims, frozenset(map(str, data.coords)))
+    return Measured(name, warnings | content, attrs, axes, file, result)
 
 
 def _is_result(content: Mapping[str, Any]) -> bool:
