@@ -138,7 +138,7 @@ def _part(title: str, entries: Mapping[str, Any], axes: Axes) -> Part:
 
 def _as_array(value: Any) -> np.ndarray | None:
     """A list of numbers or texts as an array, with NaN for None; None for anything else."""
-    if not isinstance(value, (list, tuple, np.ndarray)) or not len(value):
+    if not isinstance(value, (list, tuple, np.ndarray)) or np.shape(value)[:1] in ((), (0,)):
         return None
     try:
         array = np.asarray(value)

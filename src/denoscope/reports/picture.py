@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 LOSSLESS_BYTES = 2**18
 """Pictures that take more bytes without loss are compressed with loss."""
 QUALITY = 80
-SMALL_PIXELS, SHOWN = 64, 56
-"""Images of fewer pixels along a side are enlarged without blurring, to about `SHOWN` CSS pixels."""
+SMALL_PIXELS, SHOWN, WIDEST = 64, 56, 928
+"""Images of fewer pixels along a side are enlarged without blurring, to about `SHOWN` CSS pixels, while they fit the page."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ def picture_of(images: Sequence[np.ndarray], columns: int, alternative: str, cap
     """One picture made of images of equal size, row by row."""
     pixels = mosaic(images, columns, gap=1)
     side = max(images[0].shape[:2])
-    zoom = max(1, round(SHOWN / side)) if side < SMALL_PIXELS else 1
     height, width = pixels.shape[:2]
+    # A whole number of times, so that all gaps are equally wide.
+    zoom = max(1, min(round(SHOWN / side), WIDEST // width)) if side < SMALL_PIXELS else 1
     return Picture(webp(pixels), width * zoom, height * zoom, side < SMALL_PIXELS, alternative, caption)
 
 

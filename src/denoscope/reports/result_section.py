@@ -100,8 +100,8 @@ def _strange(named: Any, fingerprint: str, found: RecordingSection | None) -> It
 
 def _unfinished(content: Mapping[str, Any]) -> Iterator[str]:
     """How much of a result is computed, if not all of it is; cells of an adaptive map may be filled instead."""
-    known = content.get("status", content.get("computed"))
-    if isinstance(known, np.ndarray) and not (known > 0).all():
+    known = next((content[name] for name in ("status", "computed", "done") if name in content), None)
+    if isinstance(known, np.ndarray) and known.dtype.kind in "biu" and not (known > 0).all():
         yield f"{int((known > 0).sum()):,} of {known.size:,} entries are computed; resume it ({spelled('resume', True)})."
 
 
