@@ -46,17 +46,18 @@ def map_basins(denoiser: ds.Denoiser, stages: ds.figures.RefinementFrames) -> xa
 
 def draw_overview(rec: ds.Recording, basins: xarray.Dataset) -> Figure:
     """The first picture of the README: digits, one sequence and the plane."""
-    figure = Figure(figsize=(12, 4.6), layout="constrained")
-    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.2, 1))[0]
-    top, bottom = left.subplots(2, 1, height_ratios=(3, 1))
+    with ds.figures.style.context():
+        figure = Figure(figsize=(ds.figures.style.WIDTHS["double"], 2.9), layout="constrained")
+        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.2, 1))[0]
+        top, bottom = left.subplots(2, 1, height_ratios=(3, 1))
+        axes = right.subplots()
     plots.draw_contact_sheet(
         top, torch.from_numpy(rec.final.to_numpy()), columns=8, title="24 noises, denoised"
     )
     plots.draw_strip(bottom, torch.from_numpy(rec.sequence[0].to_numpy()), count=9, title="one sequence")
-    axes = right.subplots()
     ds.figures.draw_basins(axes, basins)
     origin = axes.get_title(loc="left")
-    axes.set_title(f"which digit each noise becomes ({origin})", fontsize="medium", loc="left")
+    ds.figures.style.title(axes, f"which digit each noise becomes ({origin})")
     return figure
 
 
@@ -71,7 +72,7 @@ def main() -> None:
     figure, axes = plots.figure()
     ds.figures.draw_basins(axes, basins)
     plots.save(figure, OUT / "plane.png")
-    plots.save(draw_overview(rec, basins), OUT / "overview.png", dpi=110)
+    plots.save(draw_overview(rec, basins), OUT / "overview.png")
     arrays = xarray.open_zarr(OUT / "digits.zarr").data_vars.values()
     print(f"\n{OUT / 'digits.zarr'}, opened with plain xarray:")
     for array in arrays:

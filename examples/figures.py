@@ -19,7 +19,7 @@ import denoscope as ds
 from denoscope import dynamics, figures
 from denoscope.cli.progress import Console, Counter
 from denoscope.dynamics.trajectories.trajectory_distances import METRICS
-from denoscope.figures import plots
+from denoscope.figures import plots, style
 from denoscope.foundation import checkpoint
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.writing import result_files
@@ -32,9 +32,10 @@ EPSILONS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 LAYERS = ("conv_in", "mid_block", "up_blocks.1", "conv_out")
 
 
-def panels(rows: int, columns: int, width: float = 5.0, height: float = 3.6) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(columns * width, rows * height), layout="constrained", dpi=100)
-    return figure, figure.subplots(rows, columns, squeeze=False)
+def panels(rows: int, columns: int, height: float | None = None) -> tuple[Figure, Any]:
+    """A figure of two columns' width and its axes [row, column]."""
+    figure, axes = plots.figure("double", height, rows=rows, columns=columns)
+    return figure, np.reshape(axes, (rows, columns))
 
 
 def recorded(name: str, x: ds.NoiseSet, model: str = "mnist", **given: Any) -> ds.Recording:
@@ -88,7 +89,7 @@ def divergence(picture: Path) -> None:
         set_attribute(sweep_path, "noise_floor", verify.precision_of(sweep).to_dict())
         sweep = ds.open(sweep_path)
     sweep_result = dynamics.epsilon_sweep(dynamics.divergence(sweep))
-    figure, axes = panels(1, 2, width=6.5, height=4.2)
+    figure, axes = panels(1, 2)
     theory = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
     figures.draw_divergence(axes[0, 0], dynamics.divergence(pairs), theory=theory)
     figures.draw_sweep(axes[0, 1], sweep_result)
@@ -175,13 +176,13 @@ def geometry(picture: Path) -> None:
         figures.draw_participation(axes[1, 0], dynamics.participation(values), label=name)
     axes[1, 0].set_yscale("log")
     figures.draw_similarity(axes[1, 1], dynamics.cka_matrix(list(sets.values())), names=list(sets))
-    axes[1, 1].set_title("layers by step", fontsize="medium")
+    style.title(axes[1, 1], "layers by step")
     distances = _distances(recording)
     figures.draw_distances(axes[2, 0], distances["dtw"])
-    axes[2, 0].set_title("trajectories by their digit", fontsize="medium")
+    style.title(axes[2, 0], "trajectories by their digit")
     figures.draw_recurrence(axes[2, 1], dynamics.recurrence(paths[0], rate=0.1))
     axes[2, 1].set(xlabel="state", ylabel="state")
-    axes[2, 1].set_title("recurrence of one trajectory", fontsize="medium")
+    style.title(axes[2, 1], "recurrence of one trajectory")
     plots.save(figure, picture)
 
 
@@ -232,10 +233,10 @@ def closed_loop(picture: Path) -> None:
         apart = (orbits[0] - orbits[1]).flatten(1).norm(dim=1)
         axes[1, 0].plot(apart, label=f"level {level}")
     axes[1, 0].set(yscale="log", xlabel="iteration, common noise", ylabel="distance of two orbits (L2)")
-    axes[1, 0].legend(frameon=False, fontsize="small")
+    style.legend(axes[1, 0])
     orbit = dynamics.orbit(loop(0.4, "common"), x_0[0], iterations=150)
     figures.draw_recurrence(axes[1, 1], dynamics.recurrence(orbit, rate=0.1))
-    axes[1, 1].set_title("recurrence, common noise, level 0.4", fontsize="medium")
+    style.title(axes[1, 1], "recurrence, common noise, level 0.4")
     plots.save(figure, picture)
 
 
@@ -257,7 +258,7 @@ def orbits(picture: Path) -> None:
         axes[0, 1].plot(tested.frequencies, tested.correlations, ".", label=label)
     figures.draw_correlation_sum(axes[0, 0], dynamics.correlation_dimension(run.to_numpy(), theiler=10))
     axes[0, 1].set(xlabel="frequency c", ylabel="$K_c$ of the mean pixel", ylim=(-1.05, 1.05))
-    axes[0, 1].legend(frameon=False, fontsize="small")
+    style.legend(axes[0, 1])
     plots.save(figure, picture)
 
 
@@ -269,7 +270,7 @@ def ridges(picture: Path) -> None:
         labels = ds.basins.map(denoiser, plane, steps=20, checkpoint=out("basins", progress))
     with Counter("ridges", unit="point") as progress:
         growth = dynamics.plane_growth(denoiser, plane, steps=20, checkpoint=out("ridges", progress))
-    figure, axes = panels(1, 2, width=6.2, height=4.6)
+    figure, axes = panels(1, 2)
     figures.draw_basins(axes[0, 0], labels)
     figures.draw_growth(axes[0, 1], growth)
     axes[0, 1].set_aspect("equal")
@@ -289,7 +290,7 @@ def basins(picture: Path) -> None:
         where, rng.uniform(-8, 8, (1000, 2)), [0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
     )
     dimension = dynamics.boundary_dimension(labels, boxes=(2, 3, 5, 9, 17, 33))
-    figure, axes = panels(1, 3, height=4.2)
+    figure, axes = panels(1, 3)
     figures.draw_basins(axes[0, 0], mapped)
     figures.draw_boundary_dimension(axes[0, 1], dimension)
     figures.draw_uncertainty(axes[0, 2], uncertain)

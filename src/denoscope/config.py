@@ -120,10 +120,10 @@ class SystemConfig(Checked):
     seed: int = option(42, "Seed of random inputs and of the noise of stochastic schedulers.", SEED)
     class_colors: tuple[str, ...] = option(
         (
-            "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee",
-            "#aa3377", "#bbbbbb", "#ee7733", "#222255", "#994f00",
+            "#0e8ef3", "#e14467", "#0a733e", "#e9d659", "#66ccee",
+            "#ae4d8c", "#d3a0b2", "#e97d2d", "#302d6b", "#7d460b",
         ),
-        "Colours of the ten classes.",
+        "Colours of the ten classes, by default ones that stay apart for colour-blind readers and in grey.",
         COLORS,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from denoscope.cli.verb import Verb
 from denoscope.foundation.errors import UnfinishedError
 from denoscope.foundation.threads import threads_set_to
 
-FIXED = ("layers", "image", "compare", "verify store", "status")
+FIXED = ("layers", "image", "plot", "compare", "verify store", "status")
 """Commands that compute nothing whose bits depend on threads, or that take the number from the recording."""
 COMPUTING = [name for name in registry.VERBS if name not in FIXED and not name.startswith("noise ")]
 

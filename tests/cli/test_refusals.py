@@ -308,6 +308,15 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "--folder_path hollow": ["--folder_path is hollow", ".pt"],
         "--folder_path noises --step last": ["--step is 'last'", "noise"],
     },
+    "plot": {
+        "--outputt a.png": ["--outputt;", "--output"],
+        "": ["PATH is missing"],
+        "none.json": ["none.json"],
+        "nowhere.zarr": ["nowhere.zarr"],
+        "noises": ["noises"],
+        "plane.pt": ["plane.pt"],
+        "none.json --output a.txt": ["a.txt does not end with a format of pictures", "png"],
+    },
     "classify": {
         "--rejekt": ["--rejekt;", "--reject"],
         "": ["outputs"],

@@ -49,9 +49,12 @@ def test_a_boundary_without_a_dimension_is_refused(ax):
 
 @pytest.mark.parametrize("name", [name for name in figures.__all__ if name.startswith("draw_")])
 def test_swapped_and_wrong_arguments_are_refused_in_one_line(ax, name):
-    for axis, result, argument in ((ax, 5, "result|states|spectra"), ({"a": 1}, ax, "ax is")):
+    for axis, result, argument in (
+        (ax, 5, "result|state|spectra|weights|recording"),
+        ({"a": 1}, ax, "ax is"),
+    ):
         with pytest.raises(UserError, match=argument) as refused:
-            getattr(figures, name)(axis, result)
+            getattr(figures, name)(axis, result, *([result] if name == "draw_attention" else []))
         assert "\n" not in str(refused.value)
 
 
@@ -59,7 +62,16 @@ def test_the_package_shows_its_public_names():
     names = dir(figures)
     assert {"images", "plots"} <= set(names) == set(figures.__all__)
     others = {name for name in names if not name.startswith("draw_")}
-    assert others == {"RefinementFrames", "images", "plots", "save_refinement", "save_zoom"}
+    assert others == {
+        "RefinementFrames",
+        "draw",
+        "images",
+        "plots",
+        "read",
+        "save_refinement",
+        "save_zoom",
+        "style",
+    }
 
 
 @pytest.mark.parametrize("module", [figures.plots, figures.images])

@@ -36,9 +36,12 @@ def committed():
 
 def test_commitment_is_drawn_as_bars_with_the_share_decided_by_then(ax, committed):
     assert figures.draw_commitment(ax, committed, level=LEVEL) is ax
-    assert [bar.get_height() for bar in ax.patches] == [1, 2, 0, 1], "the last bar: not even in the end"
-    (mark,), (beside,) = ax.lines, [other for other in ax.figure.axes if other is not ax]
-    assert list(beside.lines[0].get_ydata()) == [0.25, 0.75, 0.75] and list(mark.get_xdata()) == [1.5, 1.5]
+    assert [bar.get_height() for bar in ax.patches] == [0.25, 0.5, 0, 0.25], (
+        "the last bar: not even in the end"
+    )
+    decided, mark = ax.lines
+    assert list(decided.get_ydata()) == [0.25, 0.75, 0.75] and list(mark.get_xdata()) == [1.5, 1.5]
+    assert ax.figure.axes == [ax], "no second axis"
 
 
 def test_entropy_is_drawn_over_decreasing_noise_levels(ax, committed):
@@ -129,4 +132,4 @@ def test_the_name_of_the_level_overlaps_nothing(committed):
 
 def test_a_level_outside_the_schedule_is_not_marked(ax, committed):
     figures.draw_commitment(ax, committed, level=Speciation(sigma=1e9, alpha_cumprod=1e-18, step=None))
-    assert not ax.lines and len(ax.patches) == 4
+    assert len(ax.lines) == 1 and len(ax.patches) == 4

@@ -15,14 +15,13 @@ def ax():
     return plots.figure()[1]
 
 
-def test_a_path_shows_the_median_step_and_turn(ax):
+def test_a_path_shows_the_median_step_and_turn():
     found = dynamics.path_geometry(PATHS)
-    assert figures.draw_path(ax, found) is ax
-    (beside,) = (other for other in ax.figure.axes if other is not ax)
-    np.testing.assert_allclose(ax.lines[0].get_ydata(), np.median(found.step_lengths, axis=0))
-    np.testing.assert_allclose(
-        beside.lines[0].get_ydata(), np.degrees(np.median(found.turning_angles, axis=0))
-    )
+    _, axes = plots.figure("double", columns=2)
+    assert figures.draw_path(axes[0], found) is axes[0] and figures.draw_turns(axes[1], found) is axes[1]
+    steps, turns = (ax.lines[0].get_ydata() for ax in axes)
+    np.testing.assert_allclose(steps, np.median(found.step_lengths, axis=0))
+    np.testing.assert_allclose(turns, np.degrees(np.median(found.turning_angles, axis=0)))
 
 
 def test_speed_is_drawn_over_the_noise_level_before_each_step(ax):

@@ -34,10 +34,11 @@ def test_each_cell_has_its_class_colour_around_its_coordinates(shape):
     u, v = np.linspace(-500, 1500, columns), np.linspace(30, 90, rows) * 10
     figure, ax = plots.figure()
     assert plots.draw_plane(ax, labels, u, v, colors=COLORS) is ax
-    colour_at = rendered(figure, ax)
+    colour_at, (left, right, low, high) = rendered(figure, ax), ax.images[0].get_extent()
+    beside = 0.4 * (right - left) / columns, 0.4 * (high - low) / rows  # in the middle the class may stand
     for y in range(rows):
         for x in range(columns):
-            assert colour_at(u[x], v[y]) == COLORS[labels[y, x]]
+            assert colour_at(u[x] + beside[0], v[y] + beside[1]) == COLORS[labels[y, x]]
 
 
 def test_cells_are_centred_on_their_coordinates():
@@ -87,7 +88,7 @@ def test_less_certain_cells_are_paler():
             full = np.array(to_rgb(COLORS[label]))
             share = 1 - 0.75 * (1 - certainty[y, x])
             expected = share * full + (1 - share)
-            np.testing.assert_allclose(to_rgb(colour_at(x, y)), expected, atol=1.1 / 255)
+            np.testing.assert_allclose(to_rgb(colour_at(x + 0.4, y + 0.4)), expected, atol=1.1 / 255)
 
 
 @pytest.mark.parametrize(

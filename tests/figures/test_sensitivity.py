@@ -10,8 +10,9 @@ from matplotlib.patches import Rectangle
 
 import denoscope as ds
 from denoscope import dynamics, figures
+from denoscope.config import SystemConfig
 from denoscope.dynamics.sensitivity.epsilon_sweep import EpsilonSweep
-from denoscope.figures import plots
+from denoscope.figures import plots, style
 from denoscope.foundation.errors import UserError
 
 
@@ -25,7 +26,7 @@ def test_exponents_are_drawn_over_their_rank_with_a_line_for_each_row(ax):
     assert figures.draw_exponents(ax, spectra) is ax
     *lines, zero = ax.lines
     rows = [*spectra["two x_T"], spectra["one"]]
-    for line, row, color in zip(lines, rows, ["C0", "C0", "C1"], strict=True):
+    for line, row, color in zip(lines, rows, [style.CURVES[k] for k in (0, 0, 1)], strict=True):
         np.testing.assert_array_equal(line.get_xdata(), np.arange(len(row)) + 1)
         np.testing.assert_array_equal(line.get_ydata(), row)
         assert to_hex(line.get_color()) == to_hex(color)
@@ -160,14 +161,21 @@ def test_basins_are_drawn_paler_for_low_confidence_and_hatched_without_a_class(a
     assert figures.draw_basins(ax, found) is ax
     drawn = ax.images[0].get_array()
     assert ax.images[0].get_extent() == [-1.5, 1.5, 4.0, 8.0]
-    assert to_hex(drawn[0, 0]) == "#228833" and drawn[1, 2, 3] == 0 and (drawn[label >= 0, 3] == 1).all()
+    assert (
+        to_hex(drawn[0, 0]) == SystemConfig.class_colors[2]
+        and drawn[1, 2, 3] == 0
+        and (drawn[label >= 0, 3] == 1).all()
+    )
     assert drawn[0, 0, :3].sum() < drawn[0, 1, :3].sum() < drawn[1, 0, :3].sum() < 3
     classes = ["2  (3)", "5  (2)", "no class  (1)"]
     legend = ax.get_legend()
     assert [text.get_text() for text in legend.texts] == classes
     assert legend.get_title().get_text() == "class (cells); shades:\nconfidence 0, 0.5, 1"
     swatches = np.array([patch.get_facecolor()[:3] for patch in legend.findobj(Rectangle)])
-    assert to_hex(swatches[2]) == "#228833" and to_hex(swatches[5]) == "#aa3377"
+    assert (
+        to_hex(swatches[2]) == SystemConfig.class_colors[2]
+        and to_hex(swatches[5]) == SystemConfig.class_colors[5]
+    )
     full = swatches[[2, 2, 5, 5]]
     np.testing.assert_allclose(swatches[[0, 1, 3, 4]], full + np.c_[[0.75, 0.375] * 2] * (1 - full))
     assert "L2 distance" in ax.get_xlabel() and not ax.get_title(loc="left")
@@ -215,5 +223,9 @@ def test_filled_cells_of_a_map_are_as_pale_as_the_nearest_computed_cell(ax):
     axes = {"u": ("x", np.arange(5.0)), "v": ("y", np.zeros(1))}
     figures.draw_basins(ax, xarray.Dataset(cells, coords=axes))
     (row,) = ax.images[0].get_array()
-    assert np.array_equal(row[1], row[0]) and np.array_equal(row[3], row[4]) and to_hex(row[4]) == "#228833"
-    assert to_hex(row[0]) != "#228833" and np.isfinite(row).all()
+    assert (
+        np.array_equal(row[1], row[0])
+        and np.array_equal(row[3], row[4])
+        and to_hex(row[4]) == SystemConfig.class_colors[2]
+    )
+    assert to_hex(row[0]) != SystemConfig.class_colors[2] and np.isfinite(row).all()

@@ -14,6 +14,7 @@ import torch
 import xarray
 
 import denoscope as ds
+from denoscope.foundation.writing import result_files
 
 SHAPE = (1, 4, 4)
 RESULTS = (
@@ -93,7 +94,7 @@ def valid_arguments(folder: Path) -> dict[str, dict[str, Any]]:
         **_of_arrays(values),
         **_of_maps(),
         **_of_denoiser(run, x, plane, rec),
-        **_of_figures(run, plane, rec, x, values),
+        **_of_figures(folder, run, plane, rec, x, values),
     }
 
 
@@ -213,7 +214,7 @@ def _of_denoiser(run: dict[str, Any], x: Any, plane: Any, rec: Any) -> dict[str,
 
 
 def _of_figures(
-    run: dict[str, Any], plane: Any, rec: Any, x: Any, values: np.random.Generator
+    folder: Path, run: dict[str, Any], plane: Any, rec: Any, x: Any, values: np.random.Generator
 ) -> dict[str, dict[str, Any]]:
     d, denoiser = ds.dynamics, run["denoiser"]
     points, labels, paths = values.random((600, 2)), values.integers(0, 3, (60, 60)), values.random((6, 5, 4))
@@ -247,6 +248,35 @@ def _of_figures(
     }
     ax = ds.figures.plots.figure()[1]
     drawn = {f"ds.figures.draw_{name}": {"ax": ax, "result": result} for name, result in results.items()}
+    others = {
+        "basin_entropy": d.basin_entropy(labels, box=3),
+        "basin_fractions": d.basin_fractions(labels),
+        "convergence": results["lyapunov"][4.0],
+        "eigenvalues": d.covariance_spectrum(np.random.default_rng(0).normal(size=(9, 1, 2, 2))),
+        "estimate": d.kaplan_yorke([0.4, -1.6]),
+        "fixed_points": d.fixed_points(lambda x: x / 2, start[None], iterations=60),
+        "gains": d.gaussian_theory(denoiser, np.linspace(1, 0.1, math.prod(denoiser.shape)), steps=2),
+        "patch": xarray.Dataset(
+            {"moved": (("layer", "step", "sample"), values.random((1, 2, 3)))},
+            coords={"layer": ["mix"], "step": [0, 1]},
+        ),
+        "periodicity": d.periodicity(points),
+        "spectrum": d.spectrum(denoiser, x.tensor(0), k=2, steps=2),
+        "turns": results["path"],
+        "verdict": d.verdict(labels),
+        "wada": d.wada(labels),
+        "zero_one": d.zero_one(points[:, 0], seed=0),
+    }
+    drawn |= {f"ds.figures.draw_{name}": {"ax": ax, "result": result} for name, result in others.items()}
+    for name in ("images", "sequence", "layer"):
+        drawn[f"ds.figures.draw_{name}"] = {"ax": ax, "recording": rec}
+    image = rec.final[0].to_numpy()
+    drawn["ds.figures.draw_channels"] = {"ax": ax, "state": image}
+    drawn["ds.figures.draw_components"] = {"ax": ax, "states": paths}
+    drawn["ds.figures.draw_attention"] = {"ax": ax, "weights": np.ones((1, 4, 4)), "image": image[:1]}
+    drawn["ds.figures.draw"] = {"result": results["path"]}
+    result_files.write(results["basins"], folder / "read.npz")
+    drawn["ds.figures.read"] = {"path": folder / "read.npz"}
     drawn["ds.figures.draw_exponents"] = {"ax": ax, "spectra": {"a": np.array([0.5, -1.0])}}
     stages = ds.figures.RefinementFrames()
     stages(results["basins"])

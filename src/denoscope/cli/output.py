@@ -175,6 +175,12 @@ class PictureFlags(MeasureFlags):
 
         figure, ax = plots.figure()
         draw(ax, result, **options)
+        self.save(figure)
+
+    def save(self, figure: Any) -> None:
+        """Save a figure as the picture."""
+        from denoscope.figures import plots
+
         plots.save(figure, self.picture_path)
 
     def print_paths(self) -> None:

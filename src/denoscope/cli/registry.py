@@ -34,6 +34,7 @@ VERBS = (
     "dynamics geometry",
     "layers",
     "image",
+    "plot",
     "classify",
     "compare",
     "verify determinism",

@@ -21,6 +21,8 @@ LINE = 110
 SHOWN_NUMBERS = 4
 """The most numbers of an array that are shown; larger arrays are shown by their shape."""
 COMMON = ("origin", "warnings")
+KIND = "result"
+"""The key under which `to_dict` names the kind of a result."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +36,8 @@ class Result:
 
     pictured: ClassVar[str] = ""
     """The field of which notebooks show a picture; by default the first series or matrix."""
+    unstored: ClassVar[tuple[str, ...]] = ()
+    """The fields that `to_dict` leaves out, because they are large and stored elsewhere."""
     origin: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -43,8 +47,12 @@ class Result:
         cls.__repr__ = Result.__repr__  # type: ignore[method-assign]
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as JSON values: arrays as lists, numbers that are not finite as None."""
-        return {item.name: as_json(getattr(self, item.name)) for item in dataclasses.fields(self)}
+        """The kind of the result and all fields as JSON values: arrays as lists, numbers that are not finite as None."""
+        values = {item.name: as_json(getattr(self, item.name)) for item in dataclasses.fields(self)}
+        return {
+            KIND: type(self).__name__,
+            **{name: values[name] for name in values if name not in self.unstored},
+        }
 
     def to_json(self) -> str:
         """All fields as JSON."""

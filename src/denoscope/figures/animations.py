@@ -66,5 +66,5 @@ def palette(colors: Sequence[str]) -> np.ndarray:
     try:
         rows = [ImageColor.getrgb(color)[:3] for color in colors]
     except (ValueError, AttributeError) as error:
-        raise UserError(f"colors is {list(colors)!r}; allowed: colors such as '#4477aa'") from error
+        raise UserError(f"colors is {list(colors)!r}; allowed: colors such as '#0e8ef3'") from error
     return np.array([*rows, (140, 140, 140)], np.uint8)

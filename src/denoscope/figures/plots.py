@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from denoscope.config import Geometry
 from denoscope.figures import images as pictures
+from denoscope.figures import style
 from denoscope.figures.images import ImageLike
+from denoscope.figures.regions import wide_regions
 from denoscope.foundation.errors import UserError, missing_library
 from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.validation import describe
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_contact_sheet", "draw_images_plane", "draw_plane", "draw_strip", "figure", "save"]
 
-INK = "#333333"
 UNKNOWN, HATCHED, HATCH = "#f2f2f2", "#8c8c8c", "////"
 """Colours and hatching of cells without a class (a negative label)."""
 PALEST = 0.75
@@ -32,6 +33,11 @@ PALEST = 0.75
 CERTAINTIES = (0.0, 0.5, 1.0)
 """The certainties whose shades the legend shows, from left to right in the swatch of each class."""
 GAP = 1
+SCREEN_DPI = 150
+LUMINANCE, MIDDLE_LUMINANCE = np.array([0.299, 0.587, 0.114]), 0.55
+"""The shares of red, green and blue in how light a colour is, and above what text on it is black."""
+NAME_RADIUS, LEAST_NAME_RADIUS = 14.0, 5.0
+"""The radius in points of a circle that fits into a region of a plane which is named, and into the widest one of its class."""
 
 
 def __dir__() -> list[str]:
@@ -55,20 +61,44 @@ def check_library() -> None:
         raise missing_library("drawing", "matplotlib", "plots")
 
 
-def figure(width: float = 8.0, height: float = 6.0) -> tuple[Figure, Axes]:
-    """A figure of this size in inches and its axis, independent of the state of pyplot."""
+def figure(
+    width: float | Literal["single", "double"] = "single",
+    height: float | None = None,
+    *,
+    rows: int = 1,
+    columns: int = 1,
+) -> tuple[Figure, Any]:
+    """A figure in the style of `figures.style` and its axis, independent of the state of pyplot.
+
+    Args:
+        width: that of one column of a journal (3.5 inches) or of two (7.2), or a number of inches.
+        height: in inches; by default three quarters of a panel's width for each row.
+        rows, columns: how many panels it has, named by letters; with several, axes [rows, columns] are returned.
+    """
     check_library()
     from matplotlib.figure import Figure
 
-    new = Figure(figsize=(width, height), layout="constrained")
-    return new, new.subplots()
+    if isinstance(width, str) and width not in style.WIDTHS:
+        raise UserError(f"width is {width!r}; allowed: 'single', 'double' or a number of inches")
+    wide = style.WIDTHS[width] if isinstance(width, str) else width
+    high = 0.75 * wide / columns * rows if height is None else height
+    with style.context():
+        new = Figure(figsize=(wide, high), layout="constrained", dpi=SCREEN_DPI)
+        axes = new.subplots(rows, columns)
+        if rows * columns > 1:
+            style.letter(axes.flat)
+    return new, axes
 
 
-def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> None:
-    """Write a figure atomically, in the format of the file name's ending (.png, .pdf, .svg)."""
+def save(figure: Figure, path: str | Path, *, dpi: int = 300) -> None:
+    """Write a figure atomically, in the format of the file name's ending (.png, .pdf, .svg).
+
+    Text in .pdf and .svg stays text. The same figure gives the same bytes.
+    """
     form = form_of(path)
-    with write_output(path) as file:
-        figure.savefig(file, format=form, dpi=dpi, facecolor="white", bbox_inches="tight")
+    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(form)
+    with style.context(), write_output(path) as file:
+        figure.savefig(file, format=form, dpi=dpi, facecolor="white", bbox_inches="tight", metadata=undated)
 
 
 def form_of(path: str | Path) -> str:
@@ -109,7 +139,9 @@ def short_log_ticks(axis: Axis) -> None:
 
     axis.set_major_formatter(Short())
     axis.set_minor_formatter(Short())
-    axis.set_tick_params(which="both", labelsize="small")
+    axis.set_tick_params(
+        which="both", labelsize=float(axis.label.get_fontsize()) * style.SMALL_POINTS / style.POINTS
+    )
 
 
 def draw_contact_sheet(
@@ -133,8 +165,8 @@ def draw_strip(ax: Axes, sequence: ImageLike, *, count: int = 10, title: str | N
     names = [str(k) for k in chosen]
     names[0], names[-1] = "$x_T$", f"$x_0$ ({chosen[-1]})"
     ax.set_xticks(pitch * np.arange(len(chosen)) + GAP + (pixels.shape[2] - 1) / 2, names)
-    ax.tick_params(axis="x", length=0, labelsize="small", labelcolor=INK)
-    ax.set_xlabel(pictures.STRIP_TITLE, fontsize="small", color=INK)
+    ax.tick_params(axis="x", length=0, labelsize=style.small(ax), labelcolor=style.INK)
+    ax.set_xlabel(pictures.STRIP_TITLE, fontsize=style.small(ax), color=style.INK)
     return ax
 
 
@@ -151,7 +183,7 @@ def draw_plane(
 ) -> Axes:
     """Draw a grid of classes, each cell centred on its coordinates, with a legend that counts the cells of each class.
 
-    With certainties the swatch of each class goes from its palest colour, of certainty 0, to its full one.
+    Wide regions carry the number of their class, for readers of a grey copy. With certainties the swatch of each class goes from its palest colour, of certainty 0, to its full one.
 
     Args:
         labels: integers [ny, nx], rows along v and columns along u; negative for no class.
@@ -171,7 +203,7 @@ def draw_plane(
     if labels.ndim != 2 or labels.dtype.kind not in "iu":
         raise UserError(f"labels are {labels.dtype} {list(labels.shape)}; allowed: integers [ny, nx]")
     if isinstance(colors, str) or not isinstance(colors, Sequence) or not all(map(is_color_like, colors)):
-        raise UserError(f"colors is {describe(colors)}; allowed: one color for each class, such as '#4477aa'")
+        raise UserError(f"colors is {describe(colors)}; allowed: one color for each class, such as '#0e8ef3'")
     if labels.size and labels.max() >= len(colors):
         raise UserError(
             f"labels go up to {labels.max()} and there are {len(colors)} colors; allowed: one color for each class"
@@ -189,7 +221,17 @@ def draw_plane(
     if not 1 / 8 < width / height < 8:
         ax.set(aspect="auto", box_aspect=1 / 8 if width > height else 8)
     _class_legend(ax, labels, colors, has_certainty=certainty is not None)
+    _name_regions(ax, labels, u, v, cells)
     return _coordinates(ax, u, v, title, geometry)
+
+
+def _name_regions(ax: Axes, labels: np.ndarray, u: np.ndarray, v: np.ndarray, cells: np.ndarray) -> None:
+    """Write the class into the regions that are wide enough."""
+    cell = min(np.array(style.size_in_points(ax)) / labels.shape[::-1])
+    for label, row, column in wide_regions(labels, NAME_RADIUS / cell, always=LEAST_NAME_RADIUS / cell):
+        light = cells[int(row), int(column), :3] @ LUMINANCE > MIDDLE_LUMINANCE
+        ax.text(float(u[int(column)]), float(v[int(row)]), str(label), ha="center", va="center", fontsize=style.small(ax),
+                color="black" if light else "white")  # fmt: skip
 
 
 def _paled(colors: np.ndarray, certainty: np.ndarray) -> np.ndarray:
@@ -204,7 +246,7 @@ def _class_legend(ax: Axes, labels: np.ndarray, colors: Sequence[str], *, has_ce
 
     def swatch(color: str) -> tuple[Patch, ...]:
         shades = [_paled(np.array(to_rgb(color)), np.array(share)) for share in certainties]
-        return tuple(Patch(facecolor=tuple(shade), edgecolor=INK, lw=0.4) for shade in shades)
+        return tuple(Patch(facecolor=tuple(shade), edgecolor=style.INK, lw=0.4) for shade in shades)
 
     certainties = CERTAINTIES if has_certainty else (1.0,)
     present = np.unique(labels[labels >= 0])
@@ -223,6 +265,8 @@ def _class_legend(ax: Axes, labels: np.ndarray, colors: Sequence[str], *, has_ce
         bbox_to_anchor=(1.02, 1.0),
         borderaxespad=0.0,
         frameon=False,
+        fontsize=style.small(ax),
+        title_fontsize=style.small(ax),
         alignment="left",
         labelspacing=0.55,
         handlelength=1.2 * len(certainties),
@@ -291,8 +335,8 @@ def _spacing(x: np.ndarray, name: str) -> float | None:
 def label_coordinates(ax: Axes, geometry: Geometry) -> None:
     """Label the axes of a plane: its coordinates are distances, or lengths of arcs from the base on a sphere."""
     length = "arc length" if geometry == "spherical" else "L2 distance"
-    ax.set_xlabel(f"u  ({length} along direction 1)", color=INK)
-    ax.set_ylabel(f"v  ({length} along direction 2)", color=INK)
+    ax.set_xlabel(f"u  ({length} along direction 1)", color=style.INK)
+    ax.set_ylabel(f"v  ({length} along direction 2)", color=style.INK)
 
 
 def _coordinates(ax: Axes, u: np.ndarray, v: np.ndarray, title: str | None, geometry: Geometry) -> Axes:
@@ -306,11 +350,11 @@ def _coordinates(ax: Axes, u: np.ndarray, v: np.ndarray, title: str | None, geom
 
 
 def _framed(ax: Axes, title: str | None) -> Axes:
-    ax.tick_params(colors=INK, labelsize="small")
+    ax.tick_params(colors=style.INK, labelsize=style.small(ax))
     for spine in ax.spines.values():
-        spine.set(color=INK, linewidth=0.6)
+        spine.set(color=style.INK, linewidth=0.6, visible=True)
     if title:
-        ax.set_title(title, fontsize="medium", color=INK, loc="left")
+        ax.set_title(title, fontsize=ax.xaxis.label.get_fontsize(), color=style.INK, loc="left")
     return ax
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,9 +26,11 @@ class Recurrence(Result):
     Lengths and times are in steps, entropy in nats. A statistic without lines to compute it from is None.
 
     Attributes:
-        matrix: [n, n] of booleans.
+        matrix: [n, n] of booleans. `to_dict` leaves it out: it takes the square of the number of points, from which it can be
+            computed again.
     """
 
+    unstored: ClassVar[tuple[str, ...]] = ("matrix",)
     matrix: np.ndarray
     threshold: float
     recurrence_rate: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -59,6 +59,7 @@ class Spectrum(Result):
         difference_errors: [k] ‖Jv − Δ‖/‖Jv‖ with Δ a central difference along `right[i]`, if requested.
     """
 
+    unstored: ClassVar[tuple[str, ...]] = ("left", "right")
     exponents: np.ndarray
     left: torch.Tensor
     right: torch.Tensor
@@ -66,10 +67,6 @@ class Spectrum(Result):
     iterations: int
     log_det: float | None = None
     difference_errors: np.ndarray | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields but the vectors, as JSON values."""
-        return {name: value for name, value in super().to_dict().items() if name not in ("left", "right")}
 
 
 @accepts_num_steps

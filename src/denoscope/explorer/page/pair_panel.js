@@ -5,7 +5,7 @@ import { NO_CLASS } from "./palette.js";
 const WIDTH = 300;
 const HEIGHT = 120;
 const LEFT = 44;
-const STROKES = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee7733", "#994f00"];
+const STROKES = ["#0e8ef3", "#e97d2d", "#0a733e", "#ae4d8c", "#66ccee", "#e14467", "#d3a0b2", "#7d460b"];
 const SVG = "http://www.w3.org/2000/svg";
 
 export class PairPanel {

@@ -32,7 +32,7 @@ def run(settings: Settings, flags: CommitmentFlags) -> None:
         result = dynamics.commitment(
             opening.open(flags.path), device=settings.system.device, checkpoint=checkpoint
         )
-    flags.draw(figures.draw_commitment, result)
+    flags.save(figures.draw(result))
     steps = result.sizes["step"]
     for step in sorted({0, steps // 4, steps // 2, 3 * steps // 4, steps - 1}):
         sigma, share = float(result["sigma"][step]), float(result["decided"][step])

@@ -30,7 +30,7 @@ def run(settings: Settings, flags: GeometryFlags) -> None:
         rec = open_with_sequences(flags.path)
         trajectories = rec.sequence.to_numpy()
         path, spread = dynamics.path_geometry(trajectories), dynamics.participation(trajectories)
-    flags.draw(figures.draw_path, path)
+    flags.save(figures.draw({"path": path, "participation": spread}))
     length, chord = np.median(path.lengths), np.median(path.chords)
     print(
         f"length {length:.4g}, chord {chord:.4g}, straightness {np.nanmedian(path.straightness):.3f} "

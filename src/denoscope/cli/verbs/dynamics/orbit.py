@@ -67,10 +67,7 @@ def run(settings: Settings, flags: OrbitFlags) -> None:
             continue
         print(f"{measure.name}: {measure.in_words(result)}")
         warn(f"{measure.name}: {warning}" for warning in result.warnings)
-        # The matrix takes the square of the number of states, from which it can be computed again.
-        results[measure.name] = {
-            field: value for field, value in result.to_dict().items() if field != "matrix"
-        }
+        results[measure.name] = result.to_dict()
     write_json(flags.output, results)
     flags.print_paths()
 

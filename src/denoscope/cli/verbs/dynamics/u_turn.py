@@ -42,7 +42,7 @@ def run(settings: Settings, flags: TurnFlags) -> None:
         from denoscope import figures
 
         result = _measure(settings, flags, checkpoint)
-    flags.draw(figures.draw_u_turn, result)
+    flags.save(figures.draw(result))
     columns = (result[name].values for name in ("level", "probability", "interval", "turn_distance"))
     for level, share, (low, high), distance in zip(*columns, strict=True):
         print(

@@ -8,6 +8,7 @@ import numpy as np
 
 from denoscope.dynamics.boundaries.boundary_dimension import BoundaryDimension
 from denoscope.dynamics.boundaries.uncertainty_exponent import UncertaintyExponent
+from denoscope.figures import style
 from denoscope.figures.arguments import check_drawing
 from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
@@ -26,17 +27,18 @@ def draw_boundary_dimension(ax: Axes, result: BoundaryDimension) -> Axes:
     if result.interval is None:
         raise UserError(f"this boundary has no dimension to draw: {result.warnings[0]}")
     fit = result.fit
-    ax.plot(fit.sides, fit.counts, "o", markersize=4)
+    ax.plot(fit.sides, fit.counts, "o", color=style.CURVES[0], markersize=style.MARKER)
     line = np.exp(fit.intercept) * np.asarray(fit.sides, dtype=float) ** -fit.slope
     low, high = result.interval
-    ax.plot(fit.sides, line, linewidth=1, label=f"dimension {result.value:.2f}  [{low:.2f}, {high:.2f}]")
+    label = f"dimension {result.value:.2f}  [{low:.2f}, {high:.2f}]"
+    ax.plot(fit.sides, line, color=style.CURVES[1], linestyle="-", linewidth=style.LINE, label=label)
     ax.set(
         xscale="log",
         yscale="log",
         xlabel="side of the box (spacings between cells)",
         ylabel="boxes with several labels",
     )
-    ax.legend(frameon=False, fontsize="small")
+    style.legend(ax)
     return ax
 
 
@@ -51,14 +53,21 @@ def draw_uncertainty(ax: Axes, result: UncertaintyExponent) -> Axes:
     for used, fill in ((True, "full"), (False, "none")):
         at = result.used == used
         ax.errorbar(
-            result.epsilons[at], result.fractions[at], (below[at], above[at]), fmt="o", color="C0", markersize=4,
+            result.epsilons[at], result.fractions[at], (below[at], above[at]), fmt="o", color=style.CURVES[0], markersize=style.MARKER,
             capsize=2, fillstyle=fill,
         )  # fmt: skip
     if result.interval is not None:
         logs = np.log(result.fractions[result.used]) - result.residuals[result.used]
         label = f"exponent {result.value:.2f}  [{result.interval[0]:.2f}, {result.interval[1]:.2f}]"
-        ax.plot(result.epsilons[result.used], np.exp(logs), color="C1", linewidth=1, label=label)
-    ax.axhline(result.unrelated, color="#333333", linewidth=0.8, linestyle="--", label="unrelated points")
+        ax.plot(
+            result.epsilons[result.used],
+            np.exp(logs),
+            color=style.CURVES[1],
+            linestyle="-",
+            linewidth=style.LINE,
+            label=label,
+        )
+    style.reference(ax, y=result.unrelated, label="unrelated points")
     ax.set(xscale="log", yscale="log", xlabel="ε (L2)", ylabel="share of uncertain points")
-    ax.legend(frameon=False, fontsize="small")
+    style.legend(ax, loc="lower right")
     return ax

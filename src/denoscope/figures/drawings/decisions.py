@@ -9,7 +9,7 @@ import xarray
 
 from denoscope.dynamics.trajectories.gaussian_theory import GaussianTheory
 from denoscope.dynamics.trajectories.speciation import Speciation
-from denoscope.figures import plots
+from denoscope.figures import plots, style
 from denoscope.figures.arguments import check_drawing
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
@@ -20,23 +20,21 @@ if TYPE_CHECKING:
 
 @arguments_checked
 def draw_commitment(ax: Axes, result: xarray.Dataset, *, level: Speciation | None = None) -> Axes:
-    """Draw the number of samples that a `commitment` decides in each step, and on a second axis the share decided by then.
+    """Draw the share of samples that a `commitment` decides in each step as bars, and the share decided by then as a line.
 
-    With `level`, a dashed line marks the speciation.
+    The band is the interval of the line. With `level`, a dashed line marks the speciation.
     """
     check_drawing(ax, result, "commitment", xarray.Dataset, "commitment_step", "decided")
     steps = result.sizes["step"]
     counts = np.bincount(result["commitment_step"].to_numpy(), minlength=steps + 1)
-    ax.bar(np.arange(steps + 1), counts, width=1, color="C0", alpha=0.6)
+    bars, line = style.CLASSES[4], style.CURVES[0]
+    ax.bar(np.arange(steps + 1), counts / counts.sum(), width=1, color=bars, label="in this step")
+    low, high = result["decided_interval"].to_numpy().T
+    ax.fill_between(result["step"], low, high, color=line, alpha=0.2, linewidth=0)
+    ax.plot(result["step"], result["decided"], "-", color=line, linewidth=style.LINE, label="so far")
     plots.whole_ticks(ax.xaxis)
-    plots.whole_ticks(ax.yaxis)
-    ax.set(xlabel="denoising step", ylabel="samples decided in this step")
-    ax.yaxis.label.set_color("C0")
-    beside, (low, high) = ax.twinx(), result["decided_interval"].to_numpy().T
-    beside.fill_between(result["step"], low, high, color="C1", alpha=0.2, linewidth=0)
-    beside.plot(result["step"], result["decided"], color="C1")
-    beside.set(ylim=(0, 1.02))
-    beside.set_ylabel("share decided so far", color="C1")
+    ax.set(ylim=(0, 1.02), xlabel="denoising step", ylabel="share of samples decided")
+    style.legend(ax)
     _mark(ax, None if level is None else level.step)
     return ax
 
@@ -45,7 +43,14 @@ def draw_commitment(ax: Axes, result: xarray.Dataset, *, level: Speciation | Non
 def draw_entropy(ax: Axes, result: xarray.Dataset, *, level: Speciation | None = None) -> Axes:
     """Draw the entropy of the classes of a `commitment` over the noise level, which decreases to the right."""
     check_drawing(ax, result, "commitment", xarray.Dataset, "entropy", "sigma")
-    ax.plot(result["sigma"], result["entropy"], ".-", markersize=4)
+    ax.plot(
+        result["sigma"],
+        result["entropy"],
+        ".-",
+        color=style.CURVES[0],
+        markersize=style.MARKER,
+        linewidth=style.LINE,
+    )
     ax.set(xscale="log", xlabel="noise level σ", ylabel="entropy of the classes (nats)")
     ax.invert_xaxis()
     _mark(ax, None if level is None else level.sigma)
@@ -61,8 +66,15 @@ def draw_u_turn(ax: Axes, result: xarray.Dataset, *, level: Speciation | None = 
     check_drawing(ax, result, "u_turn", xarray.Dataset, "probability", "interval")
     sigma, (low, high) = result["sigma"].to_numpy(), result["interval"].to_numpy().T
     order = np.argsort(sigma)
-    ax.fill_between(sigma[order], low[order], high[order], alpha=0.2, linewidth=0)
-    ax.plot(sigma[order], result["probability"].to_numpy()[order], "o-", markersize=4)
+    ax.fill_between(sigma[order], low[order], high[order], color=style.CURVES[0], alpha=0.2, linewidth=0)
+    ax.plot(
+        sigma[order],
+        result["probability"].to_numpy()[order],
+        "o-",
+        color=style.CURVES[0],
+        markersize=style.MARKER,
+        linewidth=style.LINE,
+    )
     ax.set(
         xscale="log",
         xlabel="noise level σ returned to",
@@ -88,12 +100,27 @@ def draw_turn_distance(
     check_drawing(ax, result, "u_turn", xarray.Dataset, "turn_distance", "turn_distance_interval")
     sigma, (low, high) = result["sigma"].to_numpy(), result["turn_distance_interval"].to_numpy().T
     order = np.argsort(sigma)
-    ax.fill_between(sigma[order], low[order], high[order], alpha=0.2, linewidth=0)
-    ax.plot(sigma[order], result["turn_distance"].to_numpy()[order], "o-", markersize=4, label="measured")
+    ax.fill_between(sigma[order], low[order], high[order], color=style.CURVES[0], alpha=0.2, linewidth=0)
+    ax.plot(
+        sigma[order],
+        result["turn_distance"].to_numpy()[order],
+        "o-",
+        color=style.CURVES[0],
+        markersize=style.MARKER,
+        linewidth=style.LINE,
+        label="measured",
+    )
     if theory is not None:
         _check_turns(theory, result)
-        ax.plot(theory.sigmas, theory.turn_distance, ":", color="#333333", label="Gaussian data")
-        ax.legend(frameon=False, fontsize="small")
+        ax.plot(
+            theory.sigmas,
+            theory.turn_distance,
+            ":",
+            color=style.INK,
+            linewidth=style.LINE,
+            label="Gaussian data",
+        )
+        style.legend(ax)
     ax.set(xscale="log", xlabel="noise level σ returned to", ylabel="distance from the image (L2, rms)")
     ax.set_ylim(0, 1.05 * ax.dataLim.y1)
     ax.xaxis.set_inverted(True)
@@ -120,6 +147,6 @@ def _check_turns(theory: GaussianTheory, result: xarray.Dataset) -> None:
 def _mark(ax: Axes, place: float | None) -> None:
     """Draw a dashed line at the speciation, with its name above the axis, where no curve overlaps it."""
     if place is not None:
-        ax.axvline(place, color="#333333", linewidth=0.8, linestyle="--")
+        style.reference(ax, x=place)
         ax.annotate("speciation", (place, 1), xycoords=("data", "axes fraction"), xytext=(0, 2), ha="center", va="bottom",
-                    textcoords="offset points", fontsize="small")  # fmt: skip
+                    textcoords="offset points", fontsize=style.small(ax))  # fmt: skip

@@ -11,7 +11,7 @@ from denoscope.dynamics.trajectories.participation import Participation
 from denoscope.dynamics.trajectories.path_geometry import PathGeometry
 from denoscope.dynamics.trajectories.similarity import SimilarityMatrix
 from denoscope.dynamics.trajectories.trajectory_distances import TrajectoryDistances
-from denoscope.figures import plots
+from denoscope.figures import plots, style
 from denoscope.figures.arguments import check_drawing
 from denoscope.foundation.arguments import arguments_checked, calls_checked
 from denoscope.foundation.errors import UserError
@@ -22,26 +22,31 @@ if TYPE_CHECKING:
 
 @calls_checked
 def draw_path(ax: Axes, result: PathGeometry) -> Axes:
-    """Draw the step lengths of a `path_geometry`, and on a second axis the angles between a step and the next.
-
-    Lines are medians over samples, bands their middle half.
-    """
+    """Draw the step lengths of a `path_geometry`: the median over samples, and their middle half as a band."""
     check_drawing(ax, result, "path_geometry", PathGeometry)
-    beside = ax.twinx()
-    angles = np.degrees(result.turning_angles)
-    for axis, values, name, color in (
-        (ax, result.step_lengths, "length of the step (L2)", "C0"),
-        (beside, angles, "angle to the next step (degrees)", "C1"),
-    ):
-        low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=0)
-        steps = np.arange(values.shape[1])
-        axis.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
-        axis.plot(steps, middle, color=color)
-        axis.set_ylabel(name, color=color)
-        axis.set_ylim(bottom=0)
-    plots.whole_ticks(ax.xaxis)
-    ax.set_xlabel("denoising step")
+    _draw_steps(ax, result.step_lengths)
+    ax.set_ylabel("length of the step (L2)")
     return ax
+
+
+@calls_checked
+def draw_turns(ax: Axes, result: PathGeometry) -> Axes:
+    """Draw the angles of a `path_geometry` between a step and the next: the median over samples, their middle half as a band."""
+    check_drawing(ax, result, "path_geometry", PathGeometry)
+    _draw_steps(ax, np.degrees(result.turning_angles))
+    ax.set_ylabel("angle to the next step (degrees)")
+    return ax
+
+
+def _draw_steps(ax: Axes, values: np.ndarray) -> None:
+    """Draw the quartiles of values [sample, step] over the steps."""
+    low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=0)
+    steps = np.arange(values.shape[1])
+    (line,) = ax.plot(steps, middle, "-", linewidth=style.LINE)
+    ax.fill_between(steps, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    plots.whole_ticks(ax.xaxis)
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("denoising step")
 
 
 @arguments_checked
@@ -59,14 +64,14 @@ def draw_speed(ax: Axes, result: PathGeometry, *, label: str | None = None) -> A
         )
     low, middle, high = np.quantile(result.speeds, (0.25, 0.5, 0.75), axis=0)
     sigma = result.sigmas[:-1]
-    (line,) = ax.plot(sigma, middle, ".-", markersize=4, label=label)
+    (line,) = ax.plot(sigma, middle, ".-", markersize=style.MARKER, linewidth=style.LINE, label=label)
     ax.fill_between(sigma, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     ax.set(xscale="log", xlabel="noise level σ", ylabel="speed (L2 per σ)")
     # bottom=0 alone would fix the top at that of the first curve.
     ax.set_ylim(0, 1.05 * ax.dataLim.y1)
     ax.xaxis.set_inverted(True)
     if label:
-        ax.legend(frameon=False, fontsize="small")
+        style.legend(ax)
     return ax
 
 
@@ -82,7 +87,7 @@ def draw_distances(ax: Axes, result: TrajectoryDistances) -> Axes:
         np.where(np.eye(len(result.values), dtype=bool), np.nan, result.values) if same_set else result.values
     )
     image = ax.imshow(values, cmap="viridis", interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, label=f"{result.metric} distance")
+    style.colorbar(ax, image, f"{result.metric} distance")
     for axis in (ax.xaxis, ax.yaxis):
         plots.whole_ticks(axis)
     ax.set(xlabel="trajectory", ylabel="trajectory")
@@ -98,15 +103,15 @@ def draw_participation(ax: Axes, result: Participation, *, label: str | None = N
     check_drawing(ax, result, "participation", Participation)
     states = np.arange(len(result.ratio))
     low, high = result.intervals.T
-    (line,) = ax.plot(states, result.ratio, label=label)
+    (line,) = ax.plot(states, result.ratio, "-", linewidth=style.LINE, label=label)
     ax.fill_between(
         states, low, np.where(np.isfinite(high), high, low), color=line.get_color(), alpha=0.2, linewidth=0
     )
-    ax.plot(states, result.corrected, color=line.get_color(), linewidth=0.8, linestyle="--")
+    ax.plot(states, result.corrected, color=line.get_color(), linewidth=style.THIN, linestyle="--")
     plots.whole_ticks(ax.xaxis)
     ax.set(xlabel="state", ylabel="participation ratio (dashed: corrected)")
     if label:
-        ax.legend(frameon=False, fontsize="small")
+        style.legend(ax)
     return ax
 
 
@@ -122,8 +127,12 @@ def draw_similarity(ax: Axes, result: SimilarityMatrix, *, names: Sequence[str] 
     if len(names) not in (0, count):
         raise UserError(f"names has {len(names)} entries; allowed: {count}, one for each set of states")
     image = ax.imshow(np.clip(result.debiased, 0, 1), vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, label="linear CKA, debiased")
-    if len(names):
-        ax.set_xticks(range(len(names)), names, rotation=90, fontsize="small")
-        ax.set_yticks(range(len(names)), names, fontsize="small")
+    style.colorbar(ax, image, "linear CKA, debiased")
+    if not len(names):
+        for axis in (ax.xaxis, ax.yaxis):
+            plots.whole_ticks(axis)
+        ax.set(xlabel="set", ylabel="set")
+    else:
+        ax.set_xticks(range(len(names)), names, rotation=90, fontsize=style.small(ax))
+        ax.set_yticks(range(len(names)), names, fontsize=style.small(ax))
     return ax

@@ -15,7 +15,7 @@ from denoscope.dynamics.sensitivity.local_expansion import LocalExpansion
 from denoscope.dynamics.statistics.arguments import parse_array
 from denoscope.dynamics.trajectories.divergence_of import X
 from denoscope.dynamics.trajectories.gaussian_theory import GaussianTheory
-from denoscope.figures import plots
+from denoscope.figures import plots, style
 from denoscope.figures.arguments import check_drawing, check_values
 from denoscope.foundation.arguments import arguments_checked, calls_checked
 from denoscope.foundation.errors import UserError
@@ -46,20 +46,29 @@ def draw_divergence(ax: Axes, result: xarray.Dataset, *, theory: GaussianTheory 
         )
     steps = result["state"].to_numpy()
     low, middle, high = np.nanquantile(result["relative"].to_numpy(), (0.25, 0.5, 0.75), axis=0)
-    ax.fill_between(steps, low, high, alpha=0.2, linewidth=0)
-    ax.plot(steps, middle, linewidth=2, label=f"{X}_t")
+    (line,) = ax.plot(steps, middle, linewidth=1.5 * style.LINE, label=f"{X}_t")
+    ax.fill_between(steps, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     for name in result.data_vars:
         layer, _, measure = str(name).rpartition(" ")
         if layer and measure == "relative":
-            ax.plot(result["step"], np.median(result[name].to_numpy(), axis=0), label=layer)
+            ax.plot(
+                result["step"], np.median(result[name].to_numpy(), axis=0), linewidth=style.LINE, label=layer
+            )
     if theory is not None:
         initial, norms = result["separation"].to_numpy()[:, :1], result["separation"] / result["relative"]
         expected = np.median(initial * theory.separation / norms.to_numpy(), axis=0)
-        ax.plot(steps, expected, color="#333333", linestyle="--", linewidth=1, label=f"{X}_t, Gaussian data")
+        ax.plot(
+            steps,
+            expected,
+            color=style.INK,
+            linestyle="--",
+            linewidth=style.THIN,
+            label=f"{X}_t, Gaussian data",
+        )
     plots.whole_ticks(ax.xaxis)
     ax.set(yscale="log", xlabel="denoising step", ylabel="‖h − h_base‖ / ‖h_base‖, median")
     plots.short_log_ticks(ax.yaxis)
-    ax.legend(frameon=False, fontsize="small")
+    style.legend(ax)
     return ax
 
 
@@ -71,18 +80,20 @@ def draw_sweep(ax: Axes, result: EpsilonSweep) -> Axes:
     """
     check_drawing(ax, result, "epsilon_sweep", EpsilonSweep)
     distances = np.abs(result.spread.T - result.growth)
-    for usable, face in ((True, "C0"), (False, "white")):
+    for usable, face in ((True, style.CURVES[0]), (False, "white")):
         chosen = result.usable == usable
         ax.errorbar(
-            result.epsilons[chosen], result.growth[chosen], distances[:, chosen], fmt="o", color="C0",
-            markerfacecolor=face, markersize=5, linewidth=1, capsize=2,
+            result.epsilons[chosen], result.growth[chosen], distances[:, chosen], fmt="o", color=style.CURVES[0],
+            markerfacecolor=face, markersize=style.MARKER, linewidth=style.THIN, capsize=2,
             label=None if usable or not chosen.any() else "below the noise floor",
         )  # fmt: skip
     if result.linear.any():
         ends = result.epsilons[result.linear][[0, -1]]
-        ax.axvspan(*ends, color="C2", alpha=0.15, linewidth=0, label=f"linear, growth {result.value:.2f}")
+        ax.axvspan(
+            *ends, color=style.CURVES[2], alpha=0.15, linewidth=0, label=f"linear, growth {result.value:.2f}"
+        )
     ax.set(xscale="log", xlabel="epsilon (L2)", ylabel="growth (ln, whole map), median")
-    ax.legend(frameon=False, fontsize="small")
+    style.legend(ax)
     return ax
 
 
@@ -101,18 +112,26 @@ def draw_exponents(
         rows = np.atleast_2d(parse_array(exponents, f"spectra[{name!r}]"))
         if rows.dtype.kind not in "biuf" or rows.ndim > 2:
             raise UserError(f"spectra[{name!r}] is {describe(exponents)}; allowed: exponents [k] or [n, k]")
-        form = "o-" if rows.shape[1] <= MARKED else "-"
+        color, mark = style.CURVES[number % len(style.CURVES)], style.MARKERS[number % len(style.MARKERS)]
         ranks = np.arange(1, rows.shape[1] + 1)
-        lines = ax.plot(ranks, rows.T, form, color=f"C{number}", markersize=4, linewidth=1)
+        lines = ax.plot(ranks, rows.T, "-", marker=mark if rows.shape[1] <= MARKED else "None", color=color,
+                        markersize=style.MARKER, linewidth=style.LINE)  # fmt: skip
         lines[0].set_label(name)
         if theory and name in theory:
             known = int((theory[name].eigenvalues > 0).sum())
             expected = theory[name].exponents[: min(known, rows.shape[1])]
-            ax.plot(ranks[: len(expected)], expected, ":", color=f"C{number}", label=f"{name}, Gaussian data")
-    ax.axhline(0, color="#333333", linewidth=0.8, linestyle="--")
+            ax.plot(
+                ranks[: len(expected)],
+                expected,
+                ":",
+                color=color,
+                linewidth=style.LINE,
+                label=f"{name}, Gaussian data",
+            )
+    style.reference(ax, y=0)
     plots.whole_ticks(ax.xaxis)
     ax.set(xlabel="rank", ylabel="exponent of the whole map (ln)")
-    ax.legend(frameon=False, fontsize="small")
+    style.legend(ax)
     return ax
 
 
@@ -121,11 +140,11 @@ def draw_expansion(ax: Axes, result: LocalExpansion) -> Axes:
     """Draw the rates of a `local_expansion` over the steps, one line for each direction of the frame."""
     check_drawing(ax, result, "local_expansion", LocalExpansion)
     for index, rates in enumerate(result.rates.T):
-        ax.plot(rates, linewidth=1, label=f"direction {index + 1}")
-    ax.axhline(0, color="#333333", linewidth=0.8, linestyle="--")
+        ax.plot(rates, linewidth=style.LINE, label=f"direction {index + 1}")
+    style.reference(ax, y=0)
     plots.whole_ticks(ax.xaxis)
     ax.set(xlabel="denoising step", ylabel="local expansion (ln, per step)")
-    ax.legend(frameon=False, fontsize="small")
+    style.legend(ax)
     return ax
 
 
@@ -176,6 +195,6 @@ def draw_growth(ax: Axes, result: xarray.Dataset) -> Axes:
     check_drawing(ax, result, "plane_growth", xarray.Dataset, "growth")
     growth = result["growth"].isel(direction=0)
     mesh = ax.pcolormesh(result["u"], result["v"], growth.to_numpy(), shading="nearest", cmap="magma")
-    ax.figure.colorbar(mesh, ax=ax, label="growth (ln, whole map)")
+    style.colorbar(ax, mesh, "growth (ln, whole map)")
     plots.label_coordinates(ax, "flat")  # plane_growth takes no other
     return ax

@@ -11,6 +11,7 @@ import xarray
 
 from denoscope.basins.zooming.decades import is_stable
 from denoscope.config import SystemConfig
+from denoscope.figures import style
 from denoscope.figures.animation_files import write_animation
 from denoscope.figures.animations import frame, palette
 from denoscope.figures.arguments import check_drawing, check_result
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL import Image
 
-COLORS = {"smooth": "C0", "fractal": "C3", "noise": "C1", "undecided": "C7"}
-"""The colour of each verdict."""
+LOOKS = {
+    "smooth": ("o", style.CLASSES[0]),
+    "fractal": ("^", style.CLASSES[5]),
+    "noise": ("s", style.CLASSES[7]),
+    "undecided": ("D", style.QUIET),
+}
+"""The marker and the colour of each verdict."""
 MARGIN = 1.5
 """The factor of length beyond the first and the last level that a drawing shows."""
 
@@ -45,12 +51,26 @@ def draw_zoom(ax: Axes, result: xarray.Dataset) -> Axes:
         "verdict",
     )
     levels = result.isel(level=np.flatnonzero(is_stable(result)))
-    ax.plot(levels["half_width"], levels["dimension"], ".", color="#999999", markersize=3, label="levels")
+    ax.plot(
+        levels["half_width"],
+        levels["dimension"],
+        ".",
+        color=style.QUIET,
+        markersize=style.MARKER,
+        label="levels",
+    )
     if (unstable := ~is_stable(result)).any():
         left_out = result.isel(level=np.flatnonzero(unstable))
-        ax.plot(left_out["half_width"], left_out["dimension"], "x", color="#333333", label="rounding decides")
+        ax.plot(
+            left_out["half_width"],
+            left_out["dimension"],
+            "x",
+            color=style.INK,
+            markersize=style.MARKER,
+            label="rounding decides",
+        )
     if not result.sizes["decade"]:
-        ax.set_title(f"no decade: {result.attrs['stopped']}", fontsize="small", wrap=True)
+        ax.set_title(f"no decade: {result.attrs['stopped']}", fontsize=style.small(ax), wrap=True)
     width, value = (
         result["decade_range"].prod("bound").to_numpy() ** 0.5,
         result["decade_dimension"].to_numpy(),
@@ -60,21 +80,23 @@ def draw_zoom(ax: Axes, result: xarray.Dataset) -> Axes:
     for verdict in dict.fromkeys(verdicts.tolist()):
         at = (verdicts == verdict) & np.isfinite(value)
         apart = np.abs(interval[at].T - value[at])
+        mark, color = LOOKS[verdict]
         ax.errorbar(
             width[at],
             value[at],
             apart,
-            fmt="o",
-            color=COLORS[verdict],
-            markersize=5,
+            fmt=mark,
+            color=color,
+            markersize=1.5 * style.MARKER,
+            linewidth=style.THIN,
             capsize=2,
             label=verdict,
         )
-    ax.axhline(1, color="#333333", linewidth=0.8, linestyle="--")
+    style.reference(ax, y=1)
     widest, narrowest = (float(result["half_width"][end]) for end in (0, -1))
     ax.set(xlabel="half-width (L2)", ylabel="dimension of the boundary", ylim=(0.8, 2.05))
     ax.set(xscale="log", xlim=(widest * MARGIN, narrowest / MARGIN))
-    ax.legend(frameon=False, fontsize="small")
+    style.legend(ax)
     return ax
 
 

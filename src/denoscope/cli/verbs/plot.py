@@ -1,0 +1,66 @@
+"""`denoscope plot`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from denoscope.cli.output import MeasureFlags
+from denoscope.cli.verb import Verb
+from denoscope.config import Settings
+from denoscope.foundation.checked import option
+from denoscope.foundation.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class PlotFlags(MeasureFlags):
+    """What is drawn, and where."""
+
+    path: Path = option(
+        Path("result.json"),
+        "A recording, or a file of a measure, a map, a zoom or patching.",
+        positional=True,
+        takes_url=True,
+    )
+    result: str | None = option(None, "One of several results in the file; all unless given.")
+    output: Path = option(Path("figure.png"), "The figure: .png, .pdf, .svg or another format of matplotlib.")
+
+    def check(self) -> None:
+        from denoscope.figures import plots
+
+        plots.check_library()
+        plots.form_of(self.output)
+
+
+def run(settings: Settings, flags: PlotFlags) -> None:
+    with flags.reserved(settings.inference, reads=[flags.path]):
+        from denoscope import figures
+
+        figure = figures.draw(_results(flags), colors=settings.system.class_colors)
+    figures.plots.save(figure, flags.output)
+    print(flags.output)
+
+
+def _results(flags: PlotFlags) -> Any:
+    """The recording at the path, or the results in the file there."""
+    from denoscope.figures import result_files
+    from denoscope.recording import opening
+
+    if flags.path.suffix not in (".json", ".npz"):
+        return opening.open(flags.path)
+    found: Mapping[str, Any] = result_files.read(flags.path)
+    if flags.result is None:
+        return found
+    if flags.result not in found:
+        names = ", ".join(filter(None, found)) or "none, since the file holds one result"
+        raise UserError(f"--result is {flags.result!r}; allowed: {names}")
+    return {flags.result: found[flags.result]}
+
+
+VERB = Verb(
+    run, "Draw a recording or a result.", {"system": "class_colors", "inference": "overwrite"}, PlotFlags
+)

@@ -1,0 +1,1 @@
+"""Drawings: each `draw_*` draws one result on an axis."""

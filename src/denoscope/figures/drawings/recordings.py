@@ -1,0 +1,74 @@
+"""Drawings of recordings: their images, one sequence, and the path of a layer's states."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from denoscope.figures import plots, style
+from denoscope.figures.drawings.hidden_states import draw_components
+from denoscope.foundation.arguments import calls_checked
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import describe
+from denoscope.recording.recording import Recording
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_IMAGES, MOST_PATHS = 64, 20
+"""How many images and paths a drawing shows, the first ones of the recording."""
+FRAME = 30
+"""The width of a state of a sequence in points."""
+
+
+@calls_checked
+def draw_images(ax: Axes, recording: Recording) -> Axes:
+    """Draw the images x_0 of a recording's first 64 finished samples.
+
+    Raises: UserError if no sample is finished, or images have other than 1 or 3 channels.
+    """
+    images = _checked(ax, recording).final
+    count = int(images.sizes["sample"])
+    title = f"x_0 of {count}" if count <= MOST_IMAGES else f"x_0 of the first {MOST_IMAGES} of {count}"
+    return plots.draw_contact_sheet(ax, images[:MOST_IMAGES].to_numpy(), title=title)
+
+
+@calls_checked
+def draw_sequence(ax: Axes, recording: Recording) -> Axes:
+    """Draw some states of the sequence of a recording's first sample, as many as the axis has room for.
+
+    Raises: UserError if the recording has no sequences.
+    """
+    _checked(ax, recording).check("sequence")
+    width, _ = style.size_in_points(ax)
+    name = str(recording.dataset["sample"].to_numpy()[0])
+    return plots.draw_strip(
+        ax, recording.sequence[0].to_numpy(), count=max(4, round(width / FRAME)), title=name
+    )
+
+
+@calls_checked
+def draw_layer(ax: Axes, recording: Recording, layer: str | None = None) -> Axes:
+    """Draw the paths of a layer's states of the first 20 samples in the plane of their principal components.
+
+    Args:
+        layer: the first one that is recorded unless given.
+
+    Raises: UserError if the recording has no such layer.
+    """
+    states = _checked(ax, recording).states
+    if not states or layer not in (None, *states):
+        raise UserError(
+            f"layer is {layer!r}; allowed: {', '.join(states) or 'none, since no layer is recorded'}"
+        )
+    chosen = layer or next(iter(states))
+    recording.check(chosen)
+    draw_components(ax, states[chosen][:MOST_PATHS].to_numpy().astype("float64"))
+    style.title(ax, chosen)
+    return ax
+
+
+def _checked(ax: Axes, recording: Recording) -> Recording:
+    plots.check_axis(ax)
+    if not isinstance(recording, Recording):
+        raise UserError(f"recording is {describe(recording)}; allowed: a recording, such as ds.open(path)")
+    return recording

@@ -1,0 +1,158 @@
+"""The figure of any result: of a measure, a map, a zoom, patching or a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import xarray
+
+from denoscope.config import SystemConfig
+from denoscope.dynamics.boundaries.basin_entropy import BasinEntropy
+from denoscope.dynamics.boundaries.basin_fractions import BasinFractions
+from denoscope.dynamics.boundaries.boundary_dimension import BoundaryDimension
+from denoscope.dynamics.boundaries.uncertainty_exponent import UncertaintyExponent
+from denoscope.dynamics.boundaries.verdict import Verdict
+from denoscope.dynamics.boundaries.wada import Wada
+from denoscope.dynamics.loops.correlation_dimension import CorrelationDimension
+from denoscope.dynamics.loops.fixed_points import FixedPoints
+from denoscope.dynamics.loops.lyapunov import Lyapunov
+from denoscope.dynamics.loops.orbit_diagram import OrbitDiagram
+from denoscope.dynamics.loops.periodicity import Periodicity
+from denoscope.dynamics.loops.recurrence import Recurrence
+from denoscope.dynamics.loops.zero_one import ZeroOne
+from denoscope.dynamics.result import Estimate, Result
+from denoscope.dynamics.sensitivity.epsilon_sweep import EpsilonSweep
+from denoscope.dynamics.sensitivity.local_expansion import LocalExpansion
+from denoscope.dynamics.sensitivity.spectrum import Spectrum
+from denoscope.dynamics.trajectories.covariance_spectrum import CovarianceSpectrum
+from denoscope.dynamics.trajectories.gaussian_theory import GaussianTheory
+from denoscope.dynamics.trajectories.participation import Participation
+from denoscope.dynamics.trajectories.path_geometry import PathGeometry
+from denoscope.dynamics.trajectories.similarity import SimilarityMatrix
+from denoscope.dynamics.trajectories.trajectory_distances import TrajectoryDistances
+from denoscope.figures import plots, style
+from denoscope.figures.drawings import (
+    basin_statistics,
+    boundaries,
+    decisions,
+    eigenvalues,
+    estimates,
+    geometry,
+    loops,
+    patching,
+    recordings,
+    sensitivity,
+    zooms,
+)  # fmt: skip
+from denoscope.foundation.arguments import arguments_checked
+from denoscope.foundation.errors import UserError
+from denoscope.foundation.validation import describe
+from denoscope.recording.recording import Recording
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Draw = Callable[..., Any]
+
+RESULTS: dict[type[Result], tuple[Draw, ...]] = {
+    BasinEntropy: (basin_statistics.draw_basin_entropy,),
+    BasinFractions: (basin_statistics.draw_basin_fractions,),
+    BoundaryDimension: (boundaries.draw_boundary_dimension,),
+    CorrelationDimension: (loops.draw_correlation_sum,),
+    CovarianceSpectrum: (eigenvalues.draw_eigenvalues,),
+    EpsilonSweep: (sensitivity.draw_sweep,),
+    FixedPoints: (loops.draw_fixed_points,),
+    GaussianTheory: (eigenvalues.draw_gains,),
+    LocalExpansion: (sensitivity.draw_expansion,),
+    Lyapunov: (loops.draw_convergence,),
+    OrbitDiagram: (loops.draw_orbit_diagram,),
+    Participation: (geometry.draw_participation,),
+    PathGeometry: (geometry.draw_path, geometry.draw_turns),
+    Periodicity: (loops.draw_periodicity,),
+    Recurrence: (loops.draw_recurrence,),
+    SimilarityMatrix: (geometry.draw_similarity,),
+    Spectrum: (eigenvalues.draw_spectrum,),
+    TrajectoryDistances: (geometry.draw_distances,),
+    UncertaintyExponent: (boundaries.draw_uncertainty,),
+    Verdict: (basin_statistics.draw_verdict,),
+    Wada: (basin_statistics.draw_wada,),
+    ZeroOne: (loops.draw_zero_one,),
+    Estimate: (estimates.draw_estimate,),  # after those that are estimates, too
+}
+"""The panels of the figure of each kind of result."""
+
+DATASETS: tuple[tuple[tuple[str, ...], tuple[Draw, ...]], ...] = (
+    (("decade_dimension", "half_width"), (zooms.draw_zoom,)),
+    (("label", "u", "v"), (sensitivity.draw_basins,)),
+    (("growth", "u", "v"), (sensitivity.draw_growth,)),
+    (("moved", "layer", "step"), (patching.draw_patch,)),
+    (("commitment_step", "decided"), (decisions.draw_commitment, decisions.draw_entropy)),
+    (("turn_distance", "probability"), (decisions.draw_u_turn, decisions.draw_turn_distance)),
+    (("relative", "separation"), (sensitivity.draw_divergence,)),
+)
+"""The variables by which a dataset is known, and the panels of its figure."""
+COLORED = (sensitivity.draw_basins, basin_statistics.draw_basin_fractions)
+"""The drawings that take the colours of classes."""
+MOST_PANELS = 12
+
+
+@arguments_checked
+def draw(result: Any, *, colors: Sequence[str] = SystemConfig.class_colors) -> Figure:
+    """The figure of a result in the style of `figures.style`, one column wide, or two if it has several panels.
+
+    >>> figure = ds.figures.draw(ds.dynamics.divergence(recording))
+    >>> ds.figures.plots.save(figure, "divergence.pdf")
+
+    Args:
+        result: what a measure, `basins.map`, `basins.zoom`, `patch` or `open` returns, or a mapping to such results, each of
+            which gets the panels that it has alone, under its name.
+        colors: those of the classes.
+
+    Raises: UserError if nothing is drawn of it, such as of a result without points, or the panels are more than 12.
+    """
+    named = result if isinstance(result, Mapping) and not isinstance(result, xarray.Dataset) else {"": result}
+    panels = [(name, one, panel) for name, one in named.items() for panel in panels_of(one)]
+    if not 1 <= len(panels) <= MOST_PANELS:
+        raise UserError(
+            f"there are {len(panels)} panels to draw; allowed: 1 to {MOST_PANELS}; choose some of {', '.join(map(str, named))}"
+        )
+    columns = 1 if len(panels) == 1 else 2 if len(panels) in (2, 4) else 3
+    rows = -(-len(panels) // columns)
+    figure, axes = plots.figure("single" if columns == 1 else "double", rows=rows, columns=columns)
+    places = [axes] if len(panels) == 1 else list(axes.flat)
+    for (name, one, panel), ax in zip(panels, places, strict=False):
+        panel(ax, one, **({"colors": colors} if panel in COLORED else {}))
+        if name:
+            style.title(ax, f"{name}  {ax.get_title(loc='left')}".strip())
+    for ax in places[len(panels) :]:
+        ax.remove()
+    return figure
+
+
+def panels_of(result: Any) -> tuple[Draw, ...]:
+    """The drawings of a result, one for each panel of its figure.
+
+    Raises: UserError if it is nothing that is drawn.
+    """
+    if isinstance(result, Recording):
+        return _panels_of_recording(result)
+    if isinstance(result, xarray.Dataset):
+        known = (panels for names, panels in DATASETS if set(names) <= set(map(str, result.variables)))
+    else:
+        known = (panels for kind, panels in RESULTS.items() if isinstance(result, kind))
+    if (panels := next(known, None)) is None:
+        raise UserError(
+            f"result is {describe(result)}, of which nothing is drawn; allowed: what a measure, basins.map, basins.zoom, "
+            "patch or open returns"
+        )
+    return panels
+
+
+def _panels_of_recording(recording: Recording) -> tuple[Draw, ...]:
+    panels: list[Draw] = [recordings.draw_images]
+    if "sequence" in recording.dataset:
+        panels.append(recordings.draw_sequence)
+    if recording.states:
+        panels.append(recordings.draw_layer)
+    return tuple(panels)

@@ -1,0 +1,140 @@
+"""The one style of all figures: sizes in print, typeface, and colours that stay apart for every reader and in grey.
+
+`RC` holds it as settings of matplotlib. `plots.figure` and all commands use it; for figures of your own:
+
+>>> with ds.figures.style.context():
+...     figure, ax = plt.subplots()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from denoscope.config import SystemConfig
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["CLASSES", "CURVES", "DASHES", "MARKERS", "RC", "WIDTHS", "context", "letter"]
+
+WIDTHS = {"single": 3.5, "double": 7.2}
+"""The widths of figures in inches: one and two columns of a journal (89 and 183 mm)."""
+POINTS, SMALL_POINTS = 8, 7
+"""The sizes of text in points; smaller ones, for ticks and legends, are still read in print."""
+
+CLASSES = SystemConfig.class_colors
+"""The colours of the ten classes. Any two, and the grey of −1, are at least 10 apart (ΔE2000), also under simulated
+deuteranopia, protanopia and tritanopia; in grey, their lightness differs by at least 4.8 (L*)."""
+CURVES = tuple(CLASSES[k] for k in (0, 7, 2, 5, 8, 9, 1))
+"""The colours of curves: those of the classes that are dark enough on white."""
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (4, 1.5)),
+    (0, (1, 1)),
+    (0, (4, 1, 1, 1)),
+    (0, (8, 2)),
+    (0, (4, 1, 1, 1, 1, 1)),
+    (0, (2, 2)),
+)
+MARKERS = "os^Dv<>"
+"""What tells curves apart beside their colours."""
+INK, QUIET = "#333333", "#999999"
+"""The colours of text and reference lines, and of what stands behind."""
+LINE, THIN, MARKER = 1.2, 0.8, 3.0
+"""The widths of curves and of reference lines, and the size of markers, in points."""
+
+RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica"],
+    "font.size": POINTS,
+    "axes.titlesize": POINTS,
+    "axes.labelsize": POINTS,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "xtick.labelsize": SMALL_POINTS,
+    "ytick.labelsize": SMALL_POINTS,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "legend.fontsize": SMALL_POINTS,
+    "legend.title_fontsize": SMALL_POINTS,
+    "legend.frameon": False,
+    "lines.linewidth": LINE,
+    "lines.markersize": MARKER,
+    "hatch.linewidth": 0.5,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,  # text as text
+    "svg.fonttype": "none",
+    "svg.hashsalt": "denoscope",  # the same figure gives the same file
+}
+"""Settings of matplotlib, for `matplotlib.rc_context` or `matplotlib.style.use`."""
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def context() -> AbstractContextManager[None]:
+    """The style for the figures that a block makes, with curves that differ in colour and in dashes."""
+    import matplotlib
+    from matplotlib.rcsetup import cycler
+
+    settings: Any = RC | {"axes.prop_cycle": cycler(color=CURVES, linestyle=DASHES)}
+    return matplotlib.rc_context(settings)
+
+
+def letter(axes: Iterable[Axes]) -> None:
+    """Write a, b, c, … in bold at the upper left of panels."""
+    for number, ax in enumerate(axes):
+        ax.annotate(chr(ord("a") + number), (0, 1), xycoords="axes fraction", xytext=(-6, 6), textcoords="offset points",
+                    ha="right", va="bottom", fontweight="bold", fontsize=POINTS + 1, color=INK, annotation_clip=False)  # fmt: skip
+
+
+def small(ax: Axes) -> float:
+    """The size of small text in points, beside the labels of an axis."""
+    return float(ax.xaxis.label.get_fontsize()) * SMALL_POINTS / POINTS
+
+
+def legend(ax: Axes, **options: Any) -> None:
+    """Name the curves of an axis, without a frame."""
+    ax.legend(frameon=False, fontsize=small(ax), **options)
+
+
+def title(ax: Axes, text: str) -> None:
+    """Write a title at the left, in the size of the labels of the axis."""
+    ax.set_title(text, fontsize=ax.xaxis.label.get_fontsize(), loc="left")
+
+
+def size_in_points(ax: Axes) -> tuple[float, float]:
+    """The width and the height of an axis in points; before a figure is drawn, about what its layout will make of them."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    (width, height), place = figure.get_size_inches(), ax.get_position()
+    return 72 * width * place.width, 72 * height * place.height
+
+
+def reference(ax: Axes, *, x: float | None = None, y: float | None = None, label: str | None = None) -> None:
+    """Draw a thin dashed line across an axis, at x or at y."""
+    looks: dict[str, Any] = {"color": INK, "linewidth": THIN, "linestyle": "--", "label": label}
+    if x is not None:
+        ax.axvline(x, **looks)
+    if y is not None:
+        ax.axhline(y, **looks)
+
+
+def colorbar(ax: Axes, image: Any, label: str) -> None:
+    """Explain the colours of an image beside its axis."""
+    bar = ax.figure.colorbar(image, ax=ax)
+    bar.set_label(label, fontsize=ax.xaxis.label.get_fontsize())
+    bar.ax.tick_params(labelsize=small(ax))
+    bar.outline.set_linewidth(0.6)

@@ -1,0 +1,161 @@
+"""`draw` of every kind of result, as its measure returns it and as its file gives it back."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import xarray
+from analytic import gaussian
+from matplotlib.figure import Figure
+
+import denoscope as ds
+from denoscope import dynamics, figures
+from denoscope.cli.output import write_json
+from denoscope.dynamics.stored_result import kinds
+from denoscope.figures.figure_of import panels_of
+from denoscope.foundation.json_values import as_json
+
+RNG = np.random.default_rng(0)
+PATHS = RNG.normal(size=(12, 6, 5)).cumsum(axis=1)
+PLANE = (np.add.outer(np.arange(64), np.arange(64)) > 60).astype(int) + (np.arange(64) > 50)
+START = torch.tensor([0.3], dtype=torch.float64)
+ORBIT = dynamics.orbit(lambda x: 4 * x * (1 - x), START, iterations=600)
+CYCLE = np.tile([[0.0, 1.0], [1.0, 0.0], [0.0, -1.0]], (100, 1))
+X_T = torch.zeros(1, 1, 1, 3)
+MAP = gaussian((3.0, 1.0, 0.5))
+
+
+def logistic(rate):
+    return lambda x: rate * x * (1 - x)
+
+
+def sweep():
+    epsilons = np.repeat(np.logspace(-3, 0, 4), 8)
+    apart = np.stack([epsilons, 2 * epsilons], 1)
+    return dynamics.epsilon_sweep(
+        xarray.Dataset(
+            dict.fromkeys(("separation", "relative"), (("sample", "state"), apart))
+            | {"usable": (("sample", "state"), np.ones_like(apart, bool))},
+            coords={"epsilon": ("sample", epsilons), "state": [0, 1]},
+            attrs={"warnings": []},
+        )
+    )
+
+
+MEASURED = {
+    "BasinEntropy": lambda: dynamics.basin_entropy(PLANE, box=(3, 5, 9)),
+    "BasinFractions": lambda: dynamics.basin_fractions(np.where(PLANE == 2, -1, PLANE)),
+    "BoundaryDimension": lambda: dynamics.boundary_dimension(PLANE),
+    "CorrelationDimension": lambda: dynamics.correlation_dimension(RNG.uniform(size=(600, 2))),
+    "CovarianceSpectrum": lambda: dynamics.covariance_spectrum(RNG.normal(size=(30, 1, 3, 3))),
+    "EpsilonSweep": sweep,
+    "FixedPoints": lambda: dynamics.fixed_points(
+        lambda x: x + 0.1 * (x - x**3), torch.tensor([[-0.5], [0.1], [0.5]]).double(), iterations=300
+    ),
+    "GaussianTheory": lambda: dynamics.gaussian_theory(MAP, np.array([3.0, 0.5, 0.1]), steps=4),
+    "KaplanYorke": lambda: dynamics.kaplan_yorke([0.4, -1.6]),
+    "LocalExpansion": lambda: dynamics.local_expansion(MAP, X_T, 2, steps=4),
+    "Lyapunov": lambda: dynamics.lyapunov(logistic(4.0), START, iterations=300),
+    "OrbitDiagram": lambda: dynamics.orbit_diagram(
+        logistic, [2.9, 3.3, 3.9], START, iterations=20, discard=20
+    ),
+    "Participation": lambda: dynamics.participation(PATHS),
+    "PathGeometry": lambda: dynamics.path_geometry(PATHS),
+    "Periodicity": lambda: dynamics.periodicity(CYCLE),
+    "Recurrence": lambda: dynamics.recurrence(ORBIT[:200]),
+    "Similarity": lambda: dynamics.linear_cka(PATHS[:, 0], PATHS[:, 3]),
+    "SimilarityMatrix": lambda: dynamics.cka_matrix([PATHS[:, k] for k in (0, 2, 5)]),
+    "Spectrum": lambda: dynamics.spectrum(MAP, X_T, 3, steps=4),
+    "TrajectoryDistances": lambda: dynamics.trajectory_distances(PATHS),
+    "UncertaintyExponent": lambda: dynamics.uncertainty_exponent(
+        lambda points: (points[:, 0] > 0).astype(int), RNG.uniform(-1, 1, (400, 2)), [0.03, 0.1, 0.3]
+    ),
+    "Verdict": lambda: dynamics.verdict(PLANE),
+    "Wada": lambda: dynamics.wada(PLANE),
+    "ZeroOne": lambda: dynamics.zero_one(ORBIT[:, 0].numpy(), seed=0),
+}
+NOT_DRAWN = {"Estimate", "Null", "Speciation"}
+"""A base class, a part of `Verdict`, and a level that other drawings mark."""
+
+
+def test_every_kind_of_result_is_measured_here():
+    assert set(MEASURED) | NOT_DRAWN == set(kinds())
+
+
+@pytest.mark.parametrize("kind", MEASURED)
+def test_a_result_is_drawn_and_read_from_its_file(kind, tmp_path):
+    result = MEASURED[kind]()
+    assert type(result).__name__ == kind
+    figure = figures.draw(result)
+    assert isinstance(figure, Figure) and all(ax.has_data() for ax in figure.axes[: len(panels_of(result))])
+    path = tmp_path / "result.json"
+    write_json(path, {"computed_from": {"model": "digits"}, "measured": result.to_dict()})
+    ((name, read),) = figures.read(path).items()
+    assert name == "measured"
+    for item in dataclasses.fields(result):
+        check_equal(getattr(result, item.name), getattr(read, item.name), item.name, result.unstored)
+    if "matrix" in result.unstored:
+        with pytest.raises(ds.UserError, match="has no matrix"):
+            figures.draw(read)
+    else:
+        assert [ax.get_xlabel() for ax in figures.draw(read).axes] == [ax.get_xlabel() for ax in figure.axes]
+
+
+def check_equal(one, other, name, unstored=()):
+    """Compare a field with what its file gives back."""
+    if name in unstored:
+        assert other is None
+    elif dataclasses.is_dataclass(one):
+        for item in dataclasses.fields(one):
+            check_equal(getattr(one, item.name), getattr(other, item.name), item.name)
+    elif name == "origin":
+        assert other == as_json(one)
+    elif isinstance(one, dict):
+        assert set(one) == set(other)
+        for key, value in one.items():
+            check_equal(value, other[key], key)
+    else:
+        assert type(other) is type(one)
+        np.testing.assert_array_equal(other, one)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda content: content.pop("sums"), "lacks sums"),
+        (lambda content: content.update(value="a"), "CorrelationDimension.value is 'a'; allowed: float"),
+        (
+            lambda content: content.update(sums=[[1], 2]),
+            "CorrelationDimension.sums is .*; allowed: numbers in lists of equal",
+        ),
+        (lambda content: content.update(fit_range=3), "CorrelationDimension.fit_range is 3; allowed: a list"),
+        (lambda content: content.update(result="Other"), "holds no results"),
+    ],
+)
+def test_a_damaged_file_is_refused(change, line, tmp_path):
+    content = MEASURED["CorrelationDimension"]().to_dict()
+    change(content)
+    write_json(tmp_path / "result.json", content)
+    with pytest.raises(ds.UserError, match=line):
+        figures.read(tmp_path / "result.json")
+
+
+def test_several_results_share_a_figure_with_a_panel_each():
+    results = {name: MEASURED[name]() for name in ("Spectrum", "PathGeometry")}
+    figure = figures.draw(results)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["Spectrum", "PathGeometry", "PathGeometry"]
+    with pytest.raises(
+        ds.UserError, match="there are 13 panels to draw; allowed: 1 to 12; choose some of 0, 1, 2"
+    ):
+        figures.draw({str(k): results["Spectrum"] for k in range(13)})
+
+
+@pytest.mark.parametrize(
+    "other", [None, 3.0, "basins.npz", xarray.Dataset(), MEASURED["Verdict"]().nulls["straight"]]
+)
+def test_other_values_are_refused(other):
+    with pytest.raises(
+        ds.UserError, match=r"of which nothing is drawn; allowed: what a measure, basins\.map"
+    ):
+        figures.draw(other)
