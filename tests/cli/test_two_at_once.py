@@ -40,6 +40,7 @@ LINES = {
     "dynamics distances": "run.zarr",
     "dynamics geometry": "run.zarr",
     "image": "--folder-path run_final/final_tensors",
+    "plot": "run.zarr",
     "classify": "--tensors run_final",
     "verify precision": "--path run.zarr --device cpu",
     "report": "run.zarr",

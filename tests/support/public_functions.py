@@ -329,6 +329,7 @@ class Pipe:
 
 
 CALLBACKS = (
+    "checkpoint_of",
     "label_of",
     "callback",
     "classifier",

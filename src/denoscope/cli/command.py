@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import errno
 import os
 import sys
 import typing
@@ -105,7 +106,7 @@ def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -
     except UnfinishedError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(3) from None
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, OSError) as error:
         if not _is_lack_of_memory(error):
             raise
         # What could not be started is said below; Python would add that zarr's coroutine for it was never awaited.
@@ -115,8 +116,10 @@ def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -
         )
 
 
-def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """Whether Python or PyTorch could not allocate memory or start a thread."""
+def _is_lack_of_memory(error: MemoryError | RuntimeError | OSError) -> bool:
+    """Whether Python, PyTorch or the system could not allocate memory or start a thread."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     return isinstance(error, MemoryError) or any(text in str(error).lower() for text in LACK_OF_MEMORY)
 
 

@@ -18,7 +18,7 @@ from denoscope.cluster.kept_jobs import kept_jobs
 from denoscope.cluster.source import Address, Jobs, Local, Source, parse
 from denoscope.foundation.errors import UserError, first_line, missing_library
 from denoscope.foundation.spelling import counted, spelled
-from denoscope.foundation.validation import describe
+from denoscope.foundation.validation import check_flag, describe
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -129,6 +129,7 @@ def check_client(client: object, *, allow_different_devices: bool) -> None:
         raise UserError(
             f"{spelled('cluster')} is {describe(client)}; allowed: a dask.distributed.Client, such as Client(n_workers=2)"
         )
+    check_flag(allow_different_devices, "allow_different_devices")
     if client is None and allow_different_devices:
         raise UserError(
             f"{spelled('allow_different_devices', True)} is given without {spelled('cluster')}; leave it out"

@@ -56,9 +56,9 @@ def draw_layer(ax: Axes, recording: Recording, layer: str | None = None) -> Axes
     Raises: UserError if the recording has no such layer.
     """
     states = _checked(ax, recording).states
-    if not states or layer not in (None, *states):
+    if not states or not (layer is None or (isinstance(layer, str) and layer in states)):
         raise UserError(
-            f"layer is {layer!r}; allowed: {', '.join(states) or 'none, since no layer is recorded'}"
+            f"layer is {describe(layer)}; allowed: {', '.join(states) or 'none, since no layer is recorded'}"
         )
     chosen = layer or next(iter(states))
     recording.check(chosen)
