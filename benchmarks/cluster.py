@@ -8,6 +8,7 @@ models and preparing runs are excluded; each worker computes with one thread.
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import sys
@@ -47,6 +48,8 @@ MEMORY_GB = 1.0
 """The most memory of the process that plans and hands out a million units."""
 WARM_UP = 30
 """Units before those that are timed, in which workers import what they need."""
+CALLS = {"digits": 1000, "mnist": 300}
+"""How often the network alone is called."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def efficiency_bars(workers: Workers, options: Options) -> Iterator[Bar]:
     ):
         if not samples:
             continue
-        rounds = []
+        rounds, calls = [], []
         for number in range(options.repeats):
             seconds = [
                 workers.record(client, model, samples, steps=options.steps, layers=layers).seconds
@@ -138,11 +141,38 @@ def efficiency_bars(workers: Workers, options: Options) -> Iterator[Bar]:
                 file=sys.stderr,
             )
             rounds.append(seconds)
+            calls.append([network_seconds(client, model) for client in (workers.one, workers.two)])
         one, two = (median(column) for column in zip(*rounds, strict=True))
         name = (
             f"{model}: 2 × {two:.1f} s of two workers ÷ {one:.1f} s of one (efficiency {one / (2 * two):.3f})"
         )
         yield Bar(name, 2 * two / one, 1 / EFFICIENCY)
+        one, two = (median(column) for column in zip(*calls, strict=True))
+        name = f"  its network alone, as often in two workers as in one: {two:.1f} s ÷ {one:.1f} s"
+        yield Bar(name, two / one, float("inf"))
+
+
+def network_seconds(client: Client, model: str) -> float:
+    """The seconds in which each worker of a client calls a network so often that one of them takes a while."""
+    tasks = [
+        client.submit(call_network, model, workers=[address], pure=False)
+        for address in client.scheduler_info()["workers"]
+    ]
+    return max(client.gather(tasks))
+
+
+def call_network(model: str) -> float:
+    """The seconds of some calls of a network with eight rows, in a worker."""
+    import torch
+
+    denoiser = ds.load(model, device="cpu")
+    x, timestep = torch.zeros(8, *denoiser.shape), torch.tensor(500)
+    with torch.inference_mode():
+        denoiser.network(x, timestep)
+        began = time.perf_counter()
+        for _ in range(CALLS[model]):
+            denoiser.network(x, timestep)
+    return time.perf_counter() - began
 
 
 def unit_bars(workers: Workers, options: Options) -> Iterator[Bar]:
@@ -151,8 +181,9 @@ def unit_bars(workers: Workers, options: Options) -> Iterator[Bar]:
     for client in (workers.one, workers.two):
         nothing(client, WARM_UP)
     workers.record(workers.two, "digits", WARM_UP, **tiny)
-    alone, together, recorded = [], [], []
+    alone, together, recorded, plain = [], [], [], []
     for _ in range(options.repeats):
+        plain.append(plain_tasks(workers.one, options.units))
         alone.append(nothing(workers.one, options.units))
         together.append(nothing(workers.two, options.units))
         recorded.append(workers.record(workers.two, "digits", options.units, **tiny))
@@ -160,6 +191,7 @@ def unit_bars(workers: Workers, options: Options) -> Iterator[Bar]:
     handing, inside = median(together) * per_unit, median(watch.inside for watch in recorded) * per_unit
     around = median(2 * watch.seconds - watch.inside for watch in recorded) * per_unit
     yield Bar("around a unit that does nothing, by one worker, ms", median(alone) * per_unit, AROUND_MS)
+    yield Bar("  the same with nothing but Dask's submit, ms", median(plain) * per_unit, float("inf"))
     yield Bar(f"the same by two workers, every {handing:.2f} ms one, ms", 2 * handing, AROUND_MS)
     yield Bar(f"around a recording of {inside:.1f} ms by two workers, ms", around, AROUND_MS)
 
@@ -187,6 +219,19 @@ def nothing(client: Client, count: int) -> float:
         done = sum(1 for _ in HandOut(workers, units, accepted, kept="").outcomes())
         assert done == count
         return time.perf_counter() - began
+
+
+def plain_tasks(client: Client, count: int) -> float:
+    """The seconds of tasks of Dask that do nothing, two of them at a time in the worker, as many as units are handed out."""
+    from distributed import as_completed
+
+    began, numbers = time.perf_counter(), iter(range(count))
+    ahead = [client.submit(int, number, pure=False) for number in itertools.islice(numbers, 2)]
+    done = as_completed(ahead, loop=client.loop)
+    for _ in done:
+        for number in itertools.islice(numbers, 1):
+            done.add(client.submit(int, number, pure=False))
+    return time.perf_counter() - began
 
 
 def memory_bars(units: int) -> Iterator[Bar]:

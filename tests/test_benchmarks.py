@@ -141,12 +141,13 @@ def test_the_benchmark_of_workers_times_recordings_and_units(workers, tmp_path, 
     both = cluster.Workers(workers, workers, tmp_path)
     options = cluster.Options(digits=2, mnist=0, units=3, steps=1, repeats=1)
     with threads_set_to(1):
-        (efficiency,) = cluster.efficiency_bars(both, options)
+        efficiency, alone = cluster.efficiency_bars(both, options)
         units = list(cluster.unit_bars(both, options))
     assert re.match(r"digits: 2 × \d+\.\d s of two workers ÷ \d+\.\d s of one", efficiency.name)
     assert efficiency.found > 0 and efficiency.allowed == 1 / 0.9
     assert "digits, round 1: " in capsys.readouterr().err
-    assert [bar.allowed for bar in units] == [5, 5, 5] and all(bar.found > 0 for bar in units)
+    assert alone.name.startswith("  its network alone") and alone.found > 0
+    assert [bar.allowed for bar in units] == [5, math.inf, 5, 5] and all(bar.found > 0 for bar in units)
     assert not list(tmp_path.iterdir())
 
 
