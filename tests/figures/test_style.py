@@ -10,6 +10,7 @@ from daltonlens import simulate
 from matplotlib.colors import to_rgb
 
 import denoscope as ds
+from denoscope.explorer.layer_colors import NO_CLASS
 from denoscope.figures import animations, plots, style
 
 SIMULATIONS = {
@@ -51,8 +52,8 @@ def test_class_colours_stay_apart_for_colour_blind_readers(simulation, deficienc
 
 
 def with_grey():
-    """The colours of the classes, and the grey of cells without one."""
-    return [*style.CLASSES, animations.palette(style.CLASSES)[-1] / 255]
+    """The colours of the classes, and the greys of cells without one in animations and in the explorer."""
+    return [*style.CLASSES, animations.palette(style.CLASSES)[-1] / 255, np.array(NO_CLASS) / 255]
 
 
 def test_class_colours_differ_in_grey():
