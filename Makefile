@@ -6,12 +6,13 @@ READY := .venv/.ready
 # and no spinning halves the speed of network calls with few rows.
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: help setup demo test test-slow browser slurm bench intervals check clean
+.PHONY: help setup demo test test-slow browser slurm bench intervals docs check clean
 help:
 	@echo "make demo       record and classify digits, map a plane of noises; a minute or two"
 	@echo "make test       run the tests (make test-slow: those that take minutes)"
 	@echo "make bench      what recording, derivatives and maps cost, beside denoising alone; about two hours"
 	@echo "make intervals  how often each stated interval contains the truth, as docs/intervals.md; about 40 minutes"
+	@echo "make docs       the documentation site in docs/_build/html, with search; about two minutes"
 	@echo "make browser    install Chromium, in which the explorer is tested (Debian, as root)"
 	@echo "make slurm      install SLURM, whose jobs make test-slow runs (Debian, as root)"
 	@echo "make check      formatting, lint and types"
@@ -38,6 +39,7 @@ test: $(READY)
 
 test-slow: export OMP_NUM_THREADS = 1
 test-slow: $(READY)
+	-@$(MAKE) --no-print-directory .venv/.docs
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 browser:
@@ -46,6 +48,11 @@ browser:
 
 .venv/.bench: $(READY) requirements-bench.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-bench.txt
+	@touch $@
+
+.venv/.docs: $(READY) requirements-docs.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-docs.txt 2>.venv/docs.log \
+	  || { echo "the libraries of requirements-docs.txt are not installed and could not be downloaded; connect to the network once (pip's messages: .venv/docs.log)"; exit 1; }
 	@touch $@
 
 slurm:
@@ -58,10 +65,16 @@ bench: .venv/.bench
 intervals: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.intervals
 
+# The small networks of the notebooks are fastest in one thread.
+docs: export OMP_NUM_THREADS = 1
+docs: .venv/.docs
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache demo
+	rm -rf .venv build dist docs/_build src/*.egg-info .pytest_cache .ruff_cache .mypy_cache demo

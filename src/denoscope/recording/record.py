@@ -122,9 +122,10 @@ def record(
         tf32: let CUDA round the factors of products to 10 bits.
         fast: compile the network, which changes last bits.
 
-    Args for many processes (see docs/scaling.md):
-        cluster: a dask.distributed.Client, whose workers record the samples. Each loads the model by the name or folder
-            that was given to `ds.load`, and computes with as many threads as this process does (torch.get_num_threads).
+    Args for many processes:
+        cluster: a dask.distributed.Client, whose workers record the samples; see docs/scaling.md. Each loads the model by
+            the name or folder that was given to `ds.load`, and computes with as many threads as this process does
+            (torch.get_num_threads).
         allow_different_devices: let workers take part whose bits differ; the recording says so.
 
     Raises:
