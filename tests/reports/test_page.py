@@ -155,24 +155,24 @@ def test_a_recording_in_a_bucket(tiny):
 
 @pytest.mark.usefixtures("here")
 def test_a_thousand_samples_fit_into_three_megabytes():
-    """Of noise, which no format compresses."""
-    rec = ds.record(denoiser_of_noise(28), ds.noise.random(1000, (1, 28, 28)), steps=1, layers="zero")
+    """Of noise in three colours, which no format compresses."""
+    rec = ds.record(denoiser_of_noise(3, 32), ds.noise.random(1000, (3, 32, 32)), steps=1, layers="zero")
     path = ds.report(rec, "large.html")
     sheet = ReportPage.read(path).pictures()[0]
-    assert sheet.shape == (50 * 29 + 1, 20 * 29 + 1, 3) and path.stat().st_size < 3_000_000
+    assert sheet.shape == (50 * 33 + 1, 20 * 33 + 1, 3) and path.stat().st_size < 3_000_000
 
 
 @pytest.mark.usefixtures("here")
 def test_of_more_samples_the_first_are_shown(monkeypatch):
     monkeypatch.setattr(recorded_images, "MOST_IMAGES", 5)
-    rec = ds.record(denoiser_of_noise(8), ds.noise.random(9, (1, 8, 8)), steps=1, layers="zero")
+    rec = ds.record(denoiser_of_noise(1, 8), ds.noise.random(9, (1, 8, 8)), steps=1, layers="zero")
     page = ReportPage.read(ds.report(rec, "part.html"))
     (notice,) = page.notices()
     assert "first 5 of 9 finished samples" in notice
     assert page.pictures()[0].shape == (10, 46, 3)
 
 
-def denoiser_of_noise(side: int) -> ds.Denoiser:
+def denoiser_of_noise(channels: int, side: int) -> ds.Denoiser:
     """A denoiser that leaves noise as it is, up to a factor."""
 
     class Nothing(torch.nn.Module):
@@ -183,7 +183,7 @@ def denoiser_of_noise(side: int) -> ds.Denoiser:
         def forward(self, x, timestep):  # noqa: ARG002
             return self.zero(0 * x)
 
-    return ds.load(Nothing(), scheduler="ddim", shape=(1, side, side), device="cpu", clip_sample=False)
+    return ds.load(Nothing(), scheduler="ddim", shape=(channels, side, side), device="cpu", clip_sample=False)
 
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/b8ac056"

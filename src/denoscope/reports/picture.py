@@ -15,9 +15,9 @@ from denoscope.figures.images import mosaic
 if TYPE_CHECKING:
     from PIL import Image
 
-LOSSLESS_BYTES = 2**18
-"""Pictures that take more bytes without loss are compressed with loss."""
-QUALITY = 80
+LOSSLESS_BYTES, LOSSY_BYTES = 2**18, 2**20
+"""Pictures that take more bytes without loss are compressed with loss, by the first quality that takes fewer."""
+QUALITIES = (80, 50, 20)
 SMALL_PIXELS, SHOWN, WIDEST = 64, 56, 928
 """Images of fewer pixels along a side are enlarged without blurring, to about `SHOWN` CSS pixels, while they fit the page."""
 
@@ -54,7 +54,10 @@ def webp(pixels: np.ndarray) -> str:
     picture = images.fromarray(pixels)
     data = _encoded(picture, lossless=True)
     if len(data) > LOSSLESS_BYTES:
-        data = min(data, _encoded(picture, quality=QUALITY), key=len)
+        for quality in QUALITIES:
+            data = min(data, _encoded(picture, quality=quality), key=len)
+            if len(data) <= LOSSY_BYTES:
+                break
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
 
 

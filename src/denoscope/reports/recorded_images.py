@@ -23,8 +23,8 @@ from denoscope.storage.places import store_at
 
 MOST_IMAGES, MOST_BYTES = 1000, 2**28
 """Samples that are shown, and bytes that are read for them."""
-SHEET_PIXELS, STRIP_PIXELS = 2**20, 2**18
-"""Pixels of the contact sheet, and of the sequences."""
+SHEET_BYTES, STRIP_BYTES = 3 * 2**20, 2**18
+"""Bytes of the pixels of the contact sheet, and of the sequences; larger images are reduced."""
 STRIPS, STATES, MOST_COLUMNS = 4, 10, 20
 """Sequences that are shown, states of each, and columns of the contact sheet."""
 LISTED = 64
@@ -95,7 +95,7 @@ def _contact_sheet(shown: Sheet, finals: dict[int, np.ndarray], answers: dict[in
     """The final images, row by row."""
     rows, names = list(finals), shown.recording.samples
     columns = min(MOST_COLUMNS, max(8, math.ceil(math.sqrt(len(rows)))), len(rows))
-    pixels = [shaded(image, len(rows), most=SHEET_PIXELS)[0] for image in finals.values()]
+    pixels = [shaded(image, len(rows), most=SHEET_BYTES)[0] for image in finals.values()]
     alternative = f"Contact sheet of {counted(len(rows), 'final image')}"
     caption = (
         f"{counted(len(rows), 'final image')}, {columns} a row, from {names[rows[0]]} to {names[rows[-1]]}."
@@ -112,7 +112,7 @@ def _sequences(shown: Sheet, answers: dict[int, Answer]) -> Picture:
     pixels, names = [], []
     for row, (label, confidence) in answers.items():
         states = shown.states(row)
-        pixels += [shaded(states[k].to_numpy(), STATES * STRIPS, most=STRIP_PIXELS)[0] for k in chosen]
+        pixels += [shaded(states[k].to_numpy(), STATES * STRIPS, most=STRIP_BYTES)[0] for k in chosen]
         certainty = "" if confidence is None else f", confidence {confidence:.2f}"
         names.append(shown.recording.samples[row] + ("" if label is None else f" (class {label}{certainty})"))
     steps = ", ".join(strip_labels(chosen))
