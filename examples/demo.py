@@ -1,4 +1,4 @@
-"""Hidden states, sequences, digits and a plane of classes from the bundled models, in demo/."""
+"""Hidden states, sequences, digits and a plane of classes from the bundled models, and a report on them, in demo/."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def record_digits(denoiser: ds.Denoiser) -> ds.Recording:
         OUT / "digits.zarr",
         steps=50,
         layers=["conv_in", "mid_block", "conv_out"],
+        extract_estimates=True,
         overwrite=True,
         progress=Console(),
     )
@@ -40,7 +41,7 @@ def map_basins(denoiser: ds.Denoiser, stages: ds.figures.RefinementFrames) -> xa
             plane,
             steps=STEPS,
             callback=stages,
-            checkpoint=ds.Checkpoint(progress=counter),
+            checkpoint=ds.Checkpoint(OUT / "plane.npz", overwrite=True, progress=counter),
         )
 
 
@@ -61,6 +62,27 @@ def draw_overview(rec: ds.Recording, basins: xarray.Dataset) -> Figure:
     return figure
 
 
+def write_report(rec: ds.Recording, basins: xarray.Dataset) -> Path:
+    """The page about all of it, with a few measures of the recording and of the plane."""
+    ds.dynamics.commitment(rec, checkpoint=ds.Checkpoint(OUT / "commitment.npz", overwrite=True))
+    measures = {
+        "path.json": ds.dynamics.path_geometry(rec.sequence),
+        "fractions.json": ds.dynamics.basin_fractions(basins["label"]),
+        "boundary.json": ds.dynamics.boundary_dimension(basins["label"]),
+    }
+    for name, result in measures.items():
+        (OUT / name).write_text(result.to_json())
+    sources = {
+        "Twenty-four digits": OUT / "digits.zarr",
+        "When each digit is decided": OUT / "commitment.npz",
+        "Lengths of the sequences": OUT / "path.json",
+        "A plane of noises": OUT / "plane.npz",
+        "Shares of its classes": OUT / "fractions.json",
+        "Dimension of its boundaries": OUT / "boundary.json",
+    }
+    return ds.report(sources, OUT / "report.html", overwrite=True)
+
+
 def main() -> None:
     rec = record_digits(ds.load("mnist"))
     digits = torch.from_numpy(rec.final.to_numpy())
@@ -73,6 +95,7 @@ def main() -> None:
     ds.figures.draw_basins(axes, basins)
     plots.save(figure, OUT / "plane.png")
     plots.save(draw_overview(rec, basins), OUT / "overview.png")
+    page = write_report(rec, basins)
     arrays = xarray.open_zarr(OUT / "digits.zarr").data_vars.values()
     print(f"\n{OUT / 'digits.zarr'}, opened with plain xarray:")
     for array in arrays:
@@ -82,7 +105,8 @@ def main() -> None:
         f"plane: {int(basins['computed'].sum())} of {basins['label'].size} noises denoised, the others filled"
     )
     print("\nLook at:")
-    print(f"  {OUT / 'overview.png'}  all of it in one picture")
+    print(f"  {page}   all of it on one page, to send or to print")
+    print(f"  {OUT / 'overview.png'}  most of it in one picture")
     print(f"  {OUT / 'digits.png'}    the {len(digits)} digits")
     print(f"  {OUT / 'strip.png'}     the first of them, from noise x_T to image x_0")
     print(

@@ -137,7 +137,8 @@ def test_recordings_and_results_in_memory(tiny, here):
     sources = {"pairs": rec, "divergence": distances, "dimension": dimension}
     page = ReportPage.read(ds.report(sources, here / "memory.html"))
     assert faults(page) == [] and page.notices() == [] and page.titles == list(sources)
-    (value,) = page.section("dimension").table("Numbers").rows[0][1].iter("data")
+    numbers = {text_of(row[0]): row[1] for row in page.section("dimension").table("Numbers").rows}
+    (value,) = numbers["value"].iter("data")
     assert float(value.attrib["value"]) == float(dimension) == 1.5
     assert "Computed from the recording pairs on this page" in page.section("divergence").text
     untitled = ReportPage.read(ds.report([rec, dimension], here / "untitled.html"))
@@ -195,6 +196,7 @@ STORED = sorted([*FIXTURES.glob("measures/*/*.npz"), *FIXTURES.glob("numbers/*")
 def test_every_kind_of_file_has_a_page(path, here):
     page = ReportPage.read(ds.report(path, here / "page.html"))
     assert faults(page) == [] and page.titles[-1] == path.name and page.all("data")
+    assert page.all("svg") or "No figure: " in page.text
     unfinished = [notice for notice in page.notices() if "are computed" in notice]
     if path.stem != "half":
         assert not unfinished

@@ -1,5 +1,6 @@
 """Damaged, unfinished and missing sources, and what is refused: one line, and nothing written."""
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -141,3 +142,22 @@ def test_what_is_refused(here, sources, out, fragments):
         ds.report(sources, out)
     assert all(fragment in str(caught.value) for fragment in fragments), caught.value
     assert set(here.rglob("*")) == before and (here / "taken.html").read_text() == "mine"
+
+
+def test_results_need_matplotlib_and_recordings_do_not(here, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name)
+    )
+    with pytest.raises(ds.UserError, match=r"matplotlib.*denoscope\[plots\]"):
+        ds.report(["run.zarr", "geometry.json"], "page.html")
+    assert not (here / "page.html").exists()
+    assert read("run.zarr").titles == ["run.zarr"]
+
+
+def test_a_figure_that_cannot_be_drawn_says_why(here):
+    path = json.loads((here / "geometry.json").read_text())["path"]
+    del path["lengths"]
+    (here / "odd.json").write_text(json.dumps(path))
+    page = read("odd.json")
+    assert "No figure: " in page.text and "lengths" in page.text and not page.all("svg")

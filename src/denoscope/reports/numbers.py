@@ -138,14 +138,14 @@ def _part(title: str, entries: Mapping[str, Any], axes: Axes) -> Part:
 
 def _as_array(value: Any) -> np.ndarray | None:
     """A list of numbers or texts as an array, with NaN for None; None for anything else."""
-    if not isinstance(value, (list, tuple, np.ndarray)) or np.shape(value)[:1] in ((), (0,)):
+    if not isinstance(value, (list, tuple, np.ndarray)):
         return None
     try:
         array = np.asarray(value)
         array = array.astype(float) if array.dtype == object else array
     except (TypeError, ValueError):  # lists of unequal lengths, or of mappings
         return None
-    return array if array.ndim and array.dtype.kind in "biufUT" else None
+    return array if array.ndim and array.size and array.dtype.kind in "biufUT" else None
 
 
 def _ends(interval: np.ndarray | None) -> tuple[Number, Number] | None:

@@ -22,10 +22,14 @@ from denoscope.storage.plan import COMPLETE
 
 @dataclass(frozen=True)
 class RecordingSection:
-    """What a page says about a recording; `notices` are what a reader must know before anything else."""
+    """What a page says about a recording.
+
+    `notices` are what a reader must know before anything else, and `source` says where the recording is.
+    """
 
     anchor: str
     title: str
+    source: str
     summary: str
     notices: tuple[str, ...]
     images: RecordedImages
@@ -49,6 +53,7 @@ def recording_section(rec: Recording, title: str, anchor: str) -> RecordingSecti
     return RecordingSection(
         anchor=anchor,
         title=shortened(title or rec.location),
+        source=shortened(rec.location),
         summary=shortened(_summary(rec)),
         notices=(*_unfinished(rec), *_damaged(images), *images.notices),
         images=images,
@@ -83,7 +88,7 @@ def _damaged(images: RecordedImages) -> Iterator[str]:
 
 def _provenance(rec: Recording, checked: str) -> Iterator[Fact]:
     attrs, made_by = rec.attrs, rec.attrs["fingerprint"]
-    yield "Stored at", shortened("nowhere: it was in memory" if rec.path is None else rec.path)
+    yield "Place", shortened(rec.location)
     yield "Model", shortened(attrs["model"])
     yield "Network", shortened(made_by["network"])
     yield "Weights, SHA-256", made_by["weights_sha256"] or "not read, because they were offloaded"

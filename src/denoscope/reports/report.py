@@ -32,7 +32,7 @@ def report(sources: Any, out: str | os.PathLike[str], *, overwrite: bool = False
     >>> ds.report(["run.zarr", "divergence.npz"], "report.html")
     >>> ds.report({"perturbed noises": rec, "divergence": ds.dynamics.divergence(rec)}, "report.html")
 
-    The page shows the images of recordings, the numbers of results with their intervals and warnings, how to make
+    The page shows the images of recordings, the figures and numbers of results with their intervals and warnings, how to make
     the same recordings again, and where each number comes from. It needs no other file, loads nothing and runs no
     scripts. docs/report.md says what is left out of large recordings.
 

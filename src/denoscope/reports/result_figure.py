@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from denoscope import figures
+from denoscope.foundation.errors import first_line
 from denoscope.reports.numbers import shortened
 from denoscope.reports.picture import webp
 from denoscope.reports.source import Measured
@@ -38,15 +40,17 @@ class ResultFigure:
     description: str
 
 
-def result_figure(measured: Measured, anchor: str) -> ResultFigure | None:
-    """The figure of a result; None if it has none."""
-    figure = _drawn(measured)
-    return None if figure is None else inline(figure, anchor)
+def result_figure(measured: Measured, anchor: str) -> ResultFigure | str:
+    """The figure that `denoscope plot` draws of a result, or why there is none.
 
-
-def _drawn(_measured: Measured) -> Figure | None:
-    """The figure that `denoscope plot` draws of a result."""
-    return None
+    Raises: UserError if matplotlib is not installed.
+    """
+    figures.plots.check_library()
+    try:
+        drawn = figures.draw(measured.result if measured.file is None else figures.read(measured.file))
+        return inline(drawn, anchor)
+    except Exception as error:  # a file may hold anything, at which matplotlib fails in any way
+        return shortened(first_line(error))
 
 
 def inline(figure: Figure, anchor: str) -> ResultFigure:

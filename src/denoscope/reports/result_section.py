@@ -24,13 +24,18 @@ from denoscope.reports.source import Measured
 
 @dataclass(frozen=True)
 class ResultSection:
-    """What a page says about a result; `recording` is the section of what it was computed from, if the page has it."""
+    """What a page says about a result.
+
+    `source` says where the result is. `recording` is the section of what it was computed from, if the page has it.
+    Without a figure, `figure` is a sentence that says why.
+    """
 
     anchor: str
     title: str
+    source: str
     notices: tuple[str, ...]
     warnings: tuple[str, ...]
-    figure: ResultFigure | None
+    figure: ResultFigure | str
     parts: tuple[Part, ...]
     recording: RecordingSection | None
     fingerprint: str
@@ -57,6 +62,7 @@ def result_section(
     return ResultSection(
         anchor=anchor,
         title=shortened(title or measured.name),
+        source=shortened(measured.file or f"the {measured.name} in memory"),
         notices=(*_strange(named, fingerprint, found), *_unfinished(measured.content)),
         warnings=(*warnings[:LISTED], *([f"{more:,} further warnings are left out"] if more > 0 else [])),
         figure=result_figure(measured, anchor),
