@@ -13,6 +13,7 @@ from report_page import ReportPage, faults
 
 import denoscope as ds
 from denoscope.foundation.writing.result_files import write
+from denoscope.storage.stores.local import LocalStore
 
 
 @pytest.fixture
@@ -39,6 +40,8 @@ def test_an_unfinished_recording_is_shown_as_far_as_it_is(copied):
     page = read("run.zarr")
     assert "run.zarr: 8 of 11 samples are finished" in page.notices()[0] and "resume" in page.notices()[0]
     assert page.pictures()[0].shape == (10, 73, 3)
+    with LocalStore(path).lock("complete/lock"):
+        assert "still being written" in read("run.zarr", out="later.html").notices()[0]
 
 
 def test_a_recording_without_a_finished_sample_has_no_images(copied):

@@ -18,6 +18,7 @@ from denoscope.reports.numbers import MOST_LINES, Cell, Table, number, shortened
 from denoscope.reports.recorded_images import RecordedImages, recorded_images
 from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.plan import COMPLETE
+from denoscope.storage.watching.status import status
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def _unfinished(rec: Recording) -> Iterator[str]:
     complete = rec.dataset[COMPLETE].to_numpy()
     if not complete.all():
         done = f"{int(complete.sum()):,} of {counted(len(complete), 'sample')} are finished"
-        yield f"{done}; {how_to_finish(rec.attrs)}."
+        is_written = rec.path is not None and status(rec.path).is_written
+        yield f"{done}; {'it is still being written' if is_written else how_to_finish(rec.attrs)}."
 
 
 def _damaged(images: RecordedImages) -> Iterator[str]:
