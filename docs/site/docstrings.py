@@ -13,6 +13,7 @@ from typing import Any
 SECTION = re.compile(r"(Args\b[^:]*|Attributes|Raises|Returns|Interpretation|Caveats|Source):(?: (.*))?")
 ENTRY = re.compile(r"    (\S[^:`]*): (.*)")
 PAGE = re.compile(r"`?\bdocs/(\w+)\.md\b`?")
+ATTRIBUTE = re.compile(r"`(\.[^`]+)`")
 ALIAS = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
 
 
@@ -40,8 +41,9 @@ def as_rst(lines: Iterable[str]) -> list[str]:
 
 
 def _escaped(line: str) -> str:
-    """A line with bars, which would begin a substitution, and with links to pages of the documentation."""
-    return PAGE.sub(r":doc:`/\1`", line.replace("|", r"\|"))
+    """A line in which bars and @ begin nothing and attributes are no names, with links to pages of the documentation."""
+    line = ATTRIBUTE.sub(r"``\1``", re.sub(r"([|@])", r"\\\1", line))
+    return PAGE.sub(r":doc:`/\1`", line)
 
 
 def _rst(lines: Iterable[str]) -> Iterator[str]:

@@ -19,4 +19,5 @@ class Generated(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
+        self.env.note_reread()  # what it is written from is no file of the page
         return self.parse_text_to_nodes(PAGES[self.arguments[0]](), allow_section_headings=True)

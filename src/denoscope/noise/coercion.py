@@ -35,8 +35,8 @@ def as_noises(x: Any, *, shape: Shape | None, name: str = "x") -> NoiseSet:
     """Initial noises from noises of `ds.noise`, or from an array [n, C, H, W] or [C, H, W].
 
     The array may be a PyTorch tensor, a NumPy array or an xarray.DataArray; its values are copied to the CPU, in
-    float64 if that is their dtype, otherwise in float32. An xarray.DataArray names its noises by its `sample`
-    coordinate and keeps its coordinates `seed`, `base`, `epsilon`, `u` and `v`; all other noises are named
+    float64 if that is their dtype, otherwise in float32. An xarray.DataArray names its noises by its coordinate
+    "sample" and keeps its coordinates `seed`, `base`, `epsilon`, `u` and `v`; all other noises are named
     noise_0000, noise_0001, …
 
     >>> as_noises(np.zeros((2, 1, 28, 28)), shape=(1, 28, 28)).names

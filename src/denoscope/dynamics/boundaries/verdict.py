@@ -72,19 +72,22 @@ def verdict(labels: Any, *, growth: Any = None, seed: int = 0) -> Verdict:
 
     The verdict compares three measures with those of planes of the same size and classes of known kind (straight
     boundaries; labels drawn for each cell with their local shares; all labels shuffled):
-    the local slopes d ln N/d ln(1/s) of the box counts at sides of s = 1, 2, 4, … spacings (`boundary_dimension`);
-    the disorder R of neighbouring cells, 1 if the label of each cell is drawn independently (`cell_disorder`);
-    the share of boundary cells that differ from all four neighbours.
 
-    noise: R is at least 0.9. The boundary consists of cells that are independent of their neighbours, as if the noise of
-    the sampler differs between cells; use common noise. A box dimension near 1.75 is then an artefact.
-    smooth: the slope at the shortest lengths is at most that of straight boundaries or 1.03, and at most 0.25 % of the
-    boundary cells are isolated.
-    fractal: the local slopes, with their intervals, exceed both 1.1 and those of straight boundaries, and agree within
-    0.25 over at least a decade from the cells on. The claim holds for `scales` only.
-    undecided: none of these; or disordered cells (R of 0.6) whose slopes fall as boxes grow, as those of noise over a
-    smooth boundary; or fewer than 25 boundary cells, or a boundary at the edge of the plane; or a map with so many filled
-    cells that may be wrong that the verdict could be another.
+    - the local slopes d ln N/d ln(1/s) of the box counts at sides of s = 1, 2, 4, … spacings (`boundary_dimension`)
+    - the disorder R of neighbouring cells, 1 if the label of each cell is drawn independently (`cell_disorder`)
+    - the share of boundary cells that differ from all four neighbours
+
+    It is one of four:
+
+    - "noise": R is at least 0.9. The boundary consists of cells that are independent of their neighbours, as if the noise of
+      the sampler differs between cells; use common noise. A box dimension near 1.75 is then an artefact.
+    - "smooth": the slope at the shortest lengths is at most that of straight boundaries or 1.03, and at most 0.25 % of the
+      boundary cells are isolated.
+    - "fractal": the local slopes, with their intervals, exceed both 1.1 and those of straight boundaries, and agree within
+      0.25 over at least a decade from the cells on. The claim holds for `scales` only.
+    - "undecided": none of these; or disordered cells (R of 0.6) whose slopes fall as boxes grow, as those of noise over a
+      smooth boundary; or fewer than 25 boundary cells, or a boundary at the edge of the plane; or a map with so many filled
+      cells that may be wrong that the verdict could be another.
 
     Interpretation: a growth exponent is not an argument, however large: two Gaussians have an exponent of 27 on a perfectly
     straight boundary. With `growth`, `ridge` says how far the exponents at the boundary exceed the others; it does not

@@ -143,7 +143,7 @@ def classify(
 
     Args:
         images: [n, 1, 28, 28] or [1, 28, 28], or the same of 8 × 8 pixels, white on black in [-1, 1]; a floating-point
-            tensor, numpy array or xarray.DataArray, whose `sample` coordinate gives the names; `rec.final` of a recording.
+            tensor, numpy array or xarray.DataArray, whose coordinate "sample" gives the names; `rec.final` of a recording.
         classifier: "lenet" for images of 28 × 28 pixels, "digits-cnn" for 8 × 8, or "auto": the one for these images.
         weights: a state dict (.safetensors or .pt) of that classifier, or the network; the bundled weights unless given.
         reject: label images unlike the digits that the classifier was trained on −1; their confidence and margin are
