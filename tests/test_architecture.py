@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "denoscope"
 ORDER = (
     "foundation", "cluster", "config", "noise", "hooks", "storage", "models", "interventions", "sampling", "recording",
-    "dynamics", "basins", "figures", "explorer", "reports", "cli",
+    "dynamics", "basins", "figures", "explorer", "cli",
 )  # fmt: skip
 """The packages of docs/architecture.md from the ground up: each may import those before it."""
 FRONTS = {"", "__main__"}
@@ -47,7 +47,6 @@ def test_imports_and_declared_dependencies_agree():
     optional_in = {
         "figures": requirements(extras["plots"] + extras["video"]),
         "explorer": requirements(extras["explorer"]),
-        "reports": requirements(extras["plots"]),
         "storage": requirements(extras["cluster"]),
         "recording": requirements(extras["cluster"]),
         "basins": requirements(extras["cluster"]),
@@ -76,7 +75,7 @@ def test_the_package_has_the_entries_of_the_order():
         path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }
     assert entries - {"__init__", "__main__"} == set(ORDER)
-    assert len(ORDER) <= 16
+    assert len(ORDER) <= 15
 
 
 def test_imports_point_down():

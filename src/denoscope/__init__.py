@@ -54,6 +54,7 @@ if _typing.TYPE_CHECKING:
     from denoscope import dynamics as dynamics
     from denoscope import figures as figures
     from denoscope import noise as noise
+    from denoscope.figures.reports.report import report as report
     from denoscope.foundation.checkpoint import Checkpoint as Checkpoint
     from denoscope.foundation.errors import UnfinishedError as UnfinishedError
     from denoscope.foundation.errors import UserError as UserError
@@ -72,7 +73,6 @@ if _typing.TYPE_CHECKING:
     from denoscope.recording.pipelines.watch import watch as watch
     from denoscope.recording.record import record as record
     from denoscope.recording.recording import Recording as Recording
-    from denoscope.reports.report import report as report
     from denoscope.sampling.gradients import gradient as gradient
     from denoscope.sampling.loop import denoise as denoise
     from denoscope.sampling.loop import sample as sample
@@ -102,7 +102,7 @@ _MODULES = {
     "patch": "recording.patching.patching",
     "read_plan": "interventions.plan_file",
     "record": "recording.record",
-    "report": "reports.report",
+    "report": "figures.reports.report",
     "sample": "sampling.loop",
     "watch": "recording.pipelines.watch",
     "write_plan": "interventions.plan_file",

@@ -11,9 +11,9 @@ from page_actions import address_of, check_narrow, go, nameless
 import denoscope as ds
 from denoscope.config import SystemConfig
 from denoscope.explorer.server.sheet_application import sheet_application
-from denoscope.explorer.sheets.sheet import Sheet
-from denoscope.explorer.sheets.sheet_labels import SheetLabels
 from denoscope.explorer.sheets.sheet_session import SheetSession
+from denoscope.figures.sheets.sheet import Sheet
+from denoscope.figures.sheets.sheet_labels import SheetLabels
 
 SMALL = {"width": 800, "height": 500}
 COUNT = 100

@@ -16,8 +16,8 @@ from denoscope.explorer.point_recording import record_point
 from denoscope.explorer.point_sequence import point_sequence
 from denoscope.explorer.scene import Scene
 from denoscope.explorer.scene_image import SceneImage, image_of
-from denoscope.explorer.sheets.sheet import Sheet
 from denoscope.explorer.tile_address import CellAddress, TileAddress
+from denoscope.figures.sheets.sheet import Sheet
 from denoscope.foundation.errors import UserError
 from denoscope.recording.verify import stored
 

@@ -14,9 +14,9 @@ from starlette.testclient import TestClient
 import denoscope as ds
 from denoscope.config import SystemConfig
 from denoscope.explorer.server.sheet_application import sheet_application
-from denoscope.explorer.sheets.sheet import Sheet
-from denoscope.explorer.sheets.sheet_labels import SheetLabels
 from denoscope.explorer.sheets.sheet_session import SheetSession
+from denoscope.figures.sheets.sheet import Sheet
+from denoscope.figures.sheets.sheet_labels import SheetLabels
 from denoscope.foundation.errors import UserError
 
 BASE = "http://127.0.0.1:8765"
@@ -197,7 +197,7 @@ def test_a_run_that_goes_on_is_read_again(colors, tmp_path):
 
 @pytest.mark.parametrize("shape", [(2, 6, 5), (1, 40, 3), (4, 4), (7,), (2, 3, 4, 5)])
 def test_latents_and_other_shapes_stand_side_by_side(shape):
-    from denoscope.explorer.shades import images_of
+    from denoscope.figures.shades import images_of
 
     image = np.linspace(-1, 1, int(np.prod(shape))).reshape(shape)
     answer = images_of([image], 1)
@@ -213,7 +213,7 @@ def test_latents_and_other_shapes_stand_side_by_side(shape):
 
 
 def test_large_images_are_shown_as_means_within_the_bound():
-    from denoscope.explorer.shades import images_of
+    from denoscope.figures.shades import images_of
 
     image = np.zeros((1, 50, 70))
     image[:, 3:6, 6:9] = 0.9

@@ -10,9 +10,9 @@ from command_line import call
 import denoscope as ds
 from denoscope.cli import flags, registry
 from denoscope.config import InferenceConfig, Settings
+from denoscope.figures.reports.commands import commands
 from denoscope.models.scheduler_names import ALIASES, SPACINGS, alias_of
 from denoscope.models.schedulers import scheduler_from
-from denoscope.reports.commands import commands
 
 
 def words(line):

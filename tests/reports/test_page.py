@@ -13,7 +13,7 @@ from random_examples import try_examples
 from report_page import ReportPage, faults, text_of
 
 import denoscope as ds
-from denoscope.reports import recorded_images
+from denoscope.figures.reports import recorded_images
 
 
 def test_a_reader_by_ear_or_keyboard_finds_everything_and_nothing_is_loaded(page):

@@ -7,8 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 from report_page import pixels_of
 
-from denoscope.reports import result_figure
-from denoscope.reports.result_figure import inline
+from denoscope.figures.reports import result_figure
+from denoscope.figures.reports.result_figure import inline
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import torch
 from denoscope.basins.classifiers import DigitClassifier
 from denoscope.explorer.atlas import Atlas
 from denoscope.explorer.coordinates import text_of
-from denoscope.explorer.shades import images_of, maps_of
 from denoscope.explorer.tile_address import CellAddress
+from denoscope.figures.shades import images_of, maps_of
 from denoscope.foundation.errors import UserError
 from denoscope.sampling.step import Step
 

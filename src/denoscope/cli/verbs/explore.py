@@ -99,9 +99,9 @@ def _check_free(path: Path, *, overwrite: bool) -> None:
 def _explore_recording(target: str, settings: Settings, flags: ExploreFlags) -> None:
     """Serve the sheet of a recording."""
     from denoscope.explorer.server.sheet_application import sheet_application
-    from denoscope.explorer.sheets.sheet import Sheet
-    from denoscope.explorer.sheets.sheet_labels import SheetLabels
     from denoscope.explorer.sheets.sheet_session import SheetSession
+    from denoscope.figures.sheets.sheet import Sheet
+    from denoscope.figures.sheets.sheet_labels import SheetLabels
 
     sheet = Sheet.open(Path(target))
     session = SheetSession(

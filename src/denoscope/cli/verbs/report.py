@@ -26,7 +26,7 @@ class ReportFlags(OwnFlags):
 
 
 def run(settings: Settings, flags: ReportFlags) -> None:
-    from denoscope.reports.report import report
+    from denoscope.figures.reports.report import report
 
     print(report(flags.sources, flags.output, overwrite=settings.inference.overwrite))
 

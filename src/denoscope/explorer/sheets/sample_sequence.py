@@ -10,9 +10,9 @@ import numpy as np
 from denoscope.dynamics.trajectories.recorded_pairs import ESTIMATE
 from denoscope.dynamics.trajectories.separations import separations
 from denoscope.explorer.point_sequence import check_layers
-from denoscope.explorer.shades import images_of, maps_of
-from denoscope.explorer.sheets.sheet import Sheet
-from denoscope.explorer.sheets.sheet_labels import SheetLabels
+from denoscope.figures.shades import images_of, maps_of
+from denoscope.figures.sheets.sheet import Sheet
+from denoscope.figures.sheets.sheet_labels import SheetLabels
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 from denoscope.explorer.job_queue import AT_ONCE, Job, JobQueue, Report, once
 from denoscope.explorer.sheets.sample_sequence import sample_pair, sample_sequence
-from denoscope.explorer.sheets.sheet import Sheet
-from denoscope.explorer.sheets.sheet_labels import SheetLabels
+from denoscope.figures.sheets.sheet import Sheet
+from denoscope.figures.sheets.sheet_labels import SheetLabels
 
 LATER = AT_ONCE + 1
 """The rank of the labels of all samples."""

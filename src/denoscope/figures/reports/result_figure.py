@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from denoscope import figures
+from denoscope.figures.reports.numbers import shortened
+from denoscope.figures.reports.picture import webp
+from denoscope.figures.reports.source import Measured
 from denoscope.foundation.errors import first_line
-from denoscope.reports.numbers import shortened
-from denoscope.reports.picture import webp
-from denoscope.reports.source import Measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from denoscope.config import InferenceConfig
+from denoscope.figures.reports.commands import Commands, commands
+from denoscope.figures.reports.facts import Fact, described, digest_of
+from denoscope.figures.reports.numbers import MOST_LINES, Cell, Table, number, shortened
+from denoscope.figures.reports.recorded_images import RecordedImages, recorded_images
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import LISTED
 from denoscope.foundation.json_values import flat
 from denoscope.foundation.spelling import counted
 from denoscope.recording.recording import Recording
-from denoscope.reports.commands import Commands, commands
-from denoscope.reports.facts import Fact, described, digest_of
-from denoscope.reports.numbers import MOST_LINES, Cell, Table, number, shortened
-from denoscope.reports.recorded_images import RecordedImages, recorded_images
 from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.plan import COMPLETE
 from denoscope.storage.watching.status import status

@@ -11,6 +11,7 @@ from typing import Any
 import xarray
 
 from denoscope.dynamics.result import Result
+from denoscope.figures.reports.numbers import Axes
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import as_json
 from denoscope.foundation.reading import json_files, result_files
@@ -20,7 +21,6 @@ from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.recording import opening
 from denoscope.recording.recording import Recording
-from denoscope.reports.numbers import Axes
 
 ALLOWED = "recordings, and results: .json and .npz files that denoscope dynamics, basins and patch write"
 ENDINGS = (".json", ".npz")

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from denoscope.figures.reports.numbers import shortened
 from denoscope.foundation.json_values import flat
-from denoscope.reports.numbers import shortened
 
 MOST_FACTS = 80
 """The most entries of a description that are shown."""

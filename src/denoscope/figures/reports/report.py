@@ -10,6 +10,10 @@ from typing import Any
 
 import xarray
 
+from denoscope.figures.reports.page import page
+from denoscope.figures.reports.recording_section import RecordingSection, recording_section
+from denoscope.figures.reports.result_section import ResultSection, result_section
+from denoscope.figures.reports.source import ALLOWED, Source, parse_source
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading.urls import is_url
@@ -17,10 +21,6 @@ from denoscope.foundation.spelling import spelled
 from denoscope.foundation.writing import claims
 from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.recording.recording import Recording
-from denoscope.reports.page import page
-from denoscope.reports.recording_section import RecordingSection, recording_section
-from denoscope.reports.result_section import ResultSection, result_section
-from denoscope.reports.source import ALLOWED, Source, parse_source
 
 LOGGER = logging.getLogger(__name__)
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from denoscope.explorer.shades import shaded
-from denoscope.explorer.sheets.sheet import Sheet
-from denoscope.explorer.sheets.sheet_labels import CLASS_LABEL, Answer, SheetLabels
 from denoscope.figures.images import evenly, strip_labels
+from denoscope.figures.reports.numbers import MOST_LINES, Cell, Table, number, shortened
+from denoscope.figures.reports.picture import Picture, picture_of
+from denoscope.figures.shades import shaded
+from denoscope.figures.sheets.sheet import Sheet
+from denoscope.figures.sheets.sheet_labels import CLASS_LABEL, Answer, SheetLabels
 from denoscope.foundation.spelling import counted
 from denoscope.recording.predictions import PREDICTIONS
 from denoscope.recording.recording import Recording
-from denoscope.reports.numbers import MOST_LINES, Cell, Table, number, shortened
-from denoscope.reports.picture import Picture, picture_of
 from denoscope.storage import inspection
 from denoscope.storage.places import store_at
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from denoscope.figures.reports.recording_section import RecordingSection
+from denoscope.figures.reports.result_section import ResultSection
 from denoscope.foundation.errors import escaped
-from denoscope.reports.recording_section import RecordingSection
-from denoscope.reports.result_section import ResultSection
 
 if TYPE_CHECKING:
     from jinja2 import Template

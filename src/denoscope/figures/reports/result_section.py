@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from denoscope.figures.reports.facts import Fact, described, digest_of
+from denoscope.figures.reports.numbers import Part, parts_of, shortened
+from denoscope.figures.reports.recording_section import RecordingSection
+from denoscope.figures.reports.result_figure import ResultFigure, result_figure
+from denoscope.figures.reports.source import Measured
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import LISTED
 from denoscope.foundation.reading.regular_files import open_regular
 from denoscope.foundation.spelling import spelled
 from denoscope.recording.recording import Recording
-from denoscope.reports.facts import Fact, described, digest_of
-from denoscope.reports.numbers import Part, parts_of, shortened
-from denoscope.reports.recording_section import RecordingSection
-from denoscope.reports.result_figure import ResultFigure, result_figure
-from denoscope.reports.source import Measured
 
 
 @dataclass(frozen=True)

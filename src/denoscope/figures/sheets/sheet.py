@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denoscope.explorer.shades import images_of
+from denoscope.figures.shades import images_of
 from denoscope.foundation.errors import UserError
 from denoscope.recording import opening
 from denoscope.recording.recording import Recording

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from denoscope.explorer.sheets.sheet import Sheet
+from denoscope.figures.sheets.sheet import Sheet
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading import json_files
 from denoscope.models.classifier import bundled_classifiers

@@ -1,0 +1,1 @@
+"""Recordings as sheets of images with their classes."""
