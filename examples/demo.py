@@ -64,7 +64,6 @@ def draw_overview(rec: ds.Recording, basins: xarray.Dataset) -> Figure:
 
 def write_report(rec: ds.Recording, basins: xarray.Dataset) -> Path:
     """The page about all of it, with a few measures of the recording and of the plane."""
-    ds.dynamics.commitment(rec, checkpoint=ds.Checkpoint(OUT / "commitment.npz", overwrite=True))
     measures = {
         "path.json": ds.dynamics.path_geometry(rec.sequence),
         "fractions.json": ds.dynamics.basin_fractions(basins["label"]),
@@ -74,7 +73,6 @@ def write_report(rec: ds.Recording, basins: xarray.Dataset) -> Path:
         (OUT / name).write_text(result.to_json())
     sources = {
         "Twenty-four digits": OUT / "digits.zarr",
-        "When each digit is decided": OUT / "commitment.npz",
         "Lengths of the sequences": OUT / "path.json",
         "A plane of noises": OUT / "plane.npz",
         "Shares of its classes": OUT / "fractions.json",

@@ -129,6 +129,10 @@ def check_equal(one, other, name, unstored=()):
             lambda content: content.update(sums=[[1], 2]),
             "CorrelationDimension.sums is .*; allowed: numbers in lists of equal",
         ),
+        (
+            lambda content: content.update(sums="none"),
+            "CorrelationDimension.sums is 'none'; allowed: numbers in lists",
+        ),
         (lambda content: content.update(fit_range=3), "CorrelationDimension.fit_range is 3; allowed: a list"),
         (lambda content: content.update(result="Other"), "holds no results"),
     ],

@@ -113,6 +113,8 @@ def _value(hint: Any, value: Any, name: str) -> Any:
 
 def _array(value: Any, name: str) -> np.ndarray:
     """Nested lists of numbers as an array; None becomes NaN."""
+    if not isinstance(value, list):
+        raise UserError(f"{name} is {describe(value)}; allowed: numbers in lists of equal lengths")
     try:
         array = np.array(value)
         return array.astype(float) if array.dtype == object else array
