@@ -1,9 +1,11 @@
 """The server: who is answered, what is refused, and what fuzzed requests get."""
 
+import asyncio
 import json
 import random
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from denoscope.config import SystemConfig
 from denoscope.explorer.models import Models
 from denoscope.explorer.page_file import PAGE
 from denoscope.explorer.scene import Scene
+from denoscope.explorer.server.answers import Lines
 from denoscope.explorer.server.application import application
 from denoscope.explorer.server.running import bound
 from denoscope.explorer.server.safety import LONGEST_BODY
@@ -159,6 +162,29 @@ def test_a_tile_below_the_precision_fails_alone_with_its_reason(client):
     errors = [line for line in lines if "error" in line]
     assert [line["tile"] for line in errors] == ["60/5/5"] and "resolution of float32" in errors[0]["error"]
     assert any(line["tile"] == "0/0/0" and line["finished"] for line in lines if "finished" in line)
+
+
+def test_a_page_that_goes_is_noticed_between_lines_that_are_ready():
+    """What the event loop has to do, such as closing a connection, waits for one line at most."""
+    sent: list[bool] = []
+    gone = asyncio.Event()
+
+    async def lines():
+        for _ in range(50):
+            yield b"{}\n"
+
+    async def send(_message):
+        if not sent:
+            asyncio.get_running_loop().call_soon(gone.set)
+        sent.append(gone.is_set())
+
+    async def receive():
+        await asyncio.Event().wait()
+
+    session = SimpleNamespace(jobs=SimpleNamespace(cancel=lambda _jobs: None))
+    scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
+    asyncio.run(Lines(session, [], lines())(scope, receive, send))
+    assert len(sent) == 52 and sent.index(True) <= 2
 
 
 def test_a_model_that_fails_on_a_tile_is_reported_and_the_next_request_works(client, monkeypatch):

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from denoscope.explorer.job_queue import DONE, Job, JobQueue, Report
 from denoscope.explorer.tile_address import MOST_TILES, TileAddress
@@ -150,8 +150,13 @@ class Lines(StreamingResponse):
         self._session, self._jobs, self._lines = session, jobs, lines
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_turn(message: Message) -> None:
+            await send(message)
+            # Where many lines are ready, the server would not notice between them that the page has gone.
+            await asyncio.sleep(0)
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, send_in_turn)
         finally:
             self._session.jobs.cancel(self._jobs)
             await self._lines.aclose()
