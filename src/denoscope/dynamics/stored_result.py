@@ -50,7 +50,7 @@ def from_dict(content: Mapping[str, Any]) -> Result:
 
 @cache
 def kinds() -> dict[str, type[Result]]:
-    """All kinds of results by name."""
+    """All kinds of results of this package by name."""
     from denoscope import dynamics
 
     for module in pkgutil.walk_packages(dynamics.__path__, f"{dynamics.__name__}."):
@@ -61,7 +61,7 @@ def kinds() -> dict[str, type[Result]]:
             yield one
             yield from below(one)
 
-    return {kind.__name__: kind for kind in below(Result)}
+    return {kind.__name__: kind for kind in below(Result) if kind.__module__.startswith(dynamics.__name__)}
 
 
 def _dataclass(kind: type, content: Any, name: str) -> Any:
