@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -183,7 +184,8 @@ def test_a_page_that_goes_is_noticed_between_lines_that_are_ready():
 
     session = SimpleNamespace(jobs=SimpleNamespace(cancel=lambda _jobs: None))
     scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
-    asyncio.run(Lines(session, [], lines())(scope, receive, send))
+    with ThreadPoolExecutor(1) as thread:  # Playwright's event loop can run in this one
+        thread.submit(lambda: asyncio.run(Lines(session, [], lines())(scope, receive, send))).result()
     assert len(sent) == 52 and sent.index(True) <= 2
 
 
