@@ -13,7 +13,7 @@ from typing import Any
 SECTION = re.compile(r"(Args\b[^:]*|Attributes|Raises|Returns|Interpretation|Caveats|Source):(?: (.*))?")
 ENTRY = re.compile(r"    (\S[^:`]*): (.*)")
 PAGE = re.compile(r"`?\bdocs/(\w+)\.md\b`?")
-ATTRIBUTE = re.compile(r"`(\.[^`]+)`")
+ATTRIBUTE = re.compile(r"(?<![^\s(])`(\.\w+)`")
 ALIAS = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
 
 

@@ -110,11 +110,11 @@ def test_links_lead_to_pages_of_the_site():
 
 def test_sections_of_docstrings_become_fields():
     docstring = [
-        "The entropy −Σ p ln|p| of A@B with `.sample`.", "", "Caveats: few labels, see docs/basins.md,", "are biased.", "", "Args:",
+        "The entropy −Σ p ln|p| of A@B with `.sample`, of `x`. See `y`.", "", "Caveats: few labels, see docs/basins.md,", "are biased.", "", "Args:",
         "    x, y: the labels:", "        of images.", "", "        - -1 is none", "Raises: UserError if none", "    is given.",
     ]  # fmt: skip
     assert docstrings.as_rst(docstring) == [
-        r"The entropy −Σ p ln\|p\| of A\@B with ``.sample``.", "", "", ":Caveats: few labels, see :doc:`/basins`,", "    are biased.", "", "", ":Args:",
+        r"The entropy −Σ p ln\|p\| of A\@B with ``.sample``, of `x`. See `y`.", "", "", ":Caveats: few labels, see :doc:`/basins`,", "    are biased.", "", "", ":Args:",
         "    * **x**, **y**: the labels:", "      of images.", "", "      - -1 is none", "", ":Raises: UserError if none", "    is given.",
     ]  # fmt: skip
 
