@@ -12,10 +12,13 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from denoscope.config import SystemConfig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 __all__ = ["CLASSES", "CURVES", "DASHES", "MARKERS", "RC", "WIDTHS", "context", "letter"]
 
@@ -130,6 +133,29 @@ def reference(ax: Axes, *, x: float | None = None, y: float | None = None, label
         ax.axvline(x, **looks)
     if y is not None:
         ax.axhline(y, **looks)
+
+
+def curve(ax: Axes, x: Any, y: Any, ends: Any, form: str = "-", **looks: Any) -> Line2D:
+    """Draw a curve in a band of its own colour between `ends` [2, n].
+
+    Args:
+        form: the marker and the dashes, as `plot` takes them.
+        looks: further options of `plot`.
+    """
+    (line,) = ax.plot(x, y, form, **{"markersize": MARKER, "linewidth": LINE} | looks)
+    ax.fill_between(x, *ends, color=line.get_color(), alpha=0.2, linewidth=0)
+    return line
+
+
+def points(ax: Axes, x: Any, y: Any, intervals: Any, form: str = "o", **looks: Any) -> None:
+    """Draw points with bars from end to end of their intervals [n, 2]; an interval of NaN has no bar.
+
+    Args:
+        form: the marker and the dashes, as `plot` takes them.
+        looks: further options of `errorbar`.
+    """
+    apart = np.abs(np.reshape(np.asarray(intervals, dtype=float), (-1, 2)).T - y)
+    ax.errorbar(x, y, apart, fmt=form, **{"markersize": MARKER, "linewidth": LINE, "capsize": 2} | looks)
 
 
 def colorbar(ax: Axes, image: Any, label: str) -> None:

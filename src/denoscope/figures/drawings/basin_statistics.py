@@ -41,10 +41,7 @@ def draw_basin_fractions(
     for bar, k in zip(bars, result.classes, strict=True):
         if k < 0:
             bar.set(hatch=plots.HATCH, edgecolor=plots.HATCHED)
-    apart = np.abs(result.intervals.T - result.fractions)
-    ax.errorbar(
-        places, result.fractions, apart, fmt="none", ecolor=style.INK, elinewidth=style.THIN, capsize=2
-    )
+    style.points(ax, places, result.fractions, result.intervals, "none", ecolor=style.INK)
     ax.set_xticks(places, ["none" if k < 0 else str(k) for k in result.classes])
     ax.set(xlabel="class", ylabel="share of the plane", ylim=(0, None))
     return ax
@@ -64,12 +61,8 @@ def draw_basin_entropy(ax: Axes, result: BasinEntropy) -> Axes:
             (result.boundary_entropy, result.boundary_interval, "boxes with several labels"),
         )
     ):
-        middle, ends = (
-            np.atleast_1d(np.asarray(values, float)),
-            np.reshape(np.asarray(interval, float), (-1, 2)),
-        )
-        ax.errorbar(sides, middle, np.abs(ends.T - middle), fmt="-", marker=style.MARKERS[number], capsize=2, label=name,
-                    color=style.CURVES[number], markersize=style.MARKER, linewidth=style.LINE)  # fmt: skip
+        form, color = f"{style.MARKERS[number]}-", style.CURVES[number]
+        style.points(ax, sides, np.atleast_1d(values), interval, form, color=color, label=name)
     style.reference(ax, y=math.log(2), label="ln 2")
     plots.whole_ticks(ax.xaxis)
     ax.set(xlabel="side of the box (cells)", ylabel="entropy (nats)", ylim=(0, None))
@@ -84,9 +77,9 @@ def draw_wada(ax: Axes, result: Wada) -> Axes:
     Error bars are intervals. If the boundary has the Wada property, smaller boxes hold all classes as well.
     """
     check_drawing(ax, result, "wada", Wada)
-    apart = np.abs(result.intervals.T - result.fractions)
-    ax.errorbar(result.boxes, result.fractions, apart, fmt="o-", color=style.CURVES[0], capsize=2, label="every cell",
-                markersize=style.MARKER, linewidth=style.LINE)  # fmt: skip
+    style.points(
+        ax, result.boxes, result.fractions, result.intervals, "o-", color=style.CURVES[0], label="every cell"
+    )
     ax.plot(result.boxes, result.coarse_fractions, "s", linestyle=style.DASHES[1], color=style.CURVES[1], label="every second cell",
             markersize=style.MARKER, linewidth=style.LINE)  # fmt: skip
     plots.whole_ticks(ax.xaxis)
@@ -115,9 +108,9 @@ def draw_verdict(ax: Axes, result: Verdict) -> Axes:
         ax.fill_between(
             middles, low, high, color=style.CURVES[number + 1], alpha=0.25, linewidth=style.LINE, label=name
         )
-    apart = np.abs(fit.local_intervals.T - fit.local_slopes)
-    ax.errorbar(middles, fit.local_slopes, apart, fmt="o-", color=style.CURVES[0], capsize=2, label="this boundary",
-                markersize=style.MARKER, linewidth=style.LINE)  # fmt: skip
+    style.points(
+        ax, middles, fit.local_slopes, fit.local_intervals, "o-", color=style.CURVES[0], label="this boundary"
+    )
     if result.scales is not None:
         ax.axvspan(*result.scales, color=style.QUIET, alpha=0.15, linewidth=0)
     style.title(ax, result.verdict)

@@ -49,13 +49,12 @@ def draw_uncertainty(ax: Axes, result: UncertaintyExponent) -> Axes:
     Filled points are part of the fit. There is no line if there is no exponent.
     """
     check_drawing(ax, result, "uncertainty_exponent", UncertaintyExponent)
-    below, above = np.abs(result.fraction_intervals.T - result.fractions)
     for used, fill in ((True, "full"), (False, "none")):
         at = result.used == used
-        ax.errorbar(
-            result.epsilons[at], result.fractions[at], (below[at], above[at]), fmt="o", color=style.CURVES[0], markersize=style.MARKER,
-            capsize=2, fillstyle=fill,
-        )  # fmt: skip
+        ends = result.fraction_intervals[at]
+        style.points(
+            ax, result.epsilons[at], result.fractions[at], ends, color=style.CURVES[0], fillstyle=fill
+        )
     if result.interval is not None:
         logs = np.log(result.fractions[result.used]) - result.residuals[result.used]
         label = f"exponent {result.value:.2f}  [{result.interval[0]:.2f}, {result.interval[1]:.2f}]"

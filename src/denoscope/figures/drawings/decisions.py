@@ -29,9 +29,8 @@ def draw_commitment(ax: Axes, result: xarray.Dataset, *, level: Speciation | Non
     counts = np.bincount(result["commitment_step"].to_numpy(), minlength=steps + 1)
     bars, line = style.CLASSES[4], style.CURVES[0]
     ax.bar(np.arange(steps + 1), counts / counts.sum(), width=1, color=bars, label="in this step")
-    low, high = result["decided_interval"].to_numpy().T
-    ax.fill_between(result["step"], low, high, color=line, alpha=0.2, linewidth=0)
-    ax.plot(result["step"], result["decided"], "-", color=line, linewidth=style.LINE, label="so far")
+    ends = result["decided_interval"].to_numpy().T
+    style.curve(ax, result["step"], result["decided"], ends, color=line, label="so far")
     plots.whole_ticks(ax.xaxis)
     ax.set(ylim=(0, 1.02), xlabel="denoising step", ylabel="share of samples decided")
     style.legend(ax)
@@ -64,24 +63,8 @@ def draw_u_turn(ax: Axes, result: xarray.Dataset, *, level: Speciation | None = 
     The noise level decreases to the right.
     """
     check_drawing(ax, result, "u_turn", xarray.Dataset, "probability", "interval")
-    sigma, (low, high) = result["sigma"].to_numpy(), result["interval"].to_numpy().T
-    order = np.argsort(sigma)
-    ax.fill_between(sigma[order], low[order], high[order], color=style.CURVES[0], alpha=0.2, linewidth=0)
-    ax.plot(
-        sigma[order],
-        result["probability"].to_numpy()[order],
-        "o-",
-        color=style.CURVES[0],
-        markersize=style.MARKER,
-        linewidth=style.LINE,
-    )
-    ax.set(
-        xscale="log",
-        xlabel="noise level σ returned to",
-        ylabel="probability of the same class",
-        ylim=(0, 1.05),
-    )
-    ax.invert_xaxis()
+    _draw_turns(ax, result, "probability", "interval")
+    ax.set(ylabel="probability of the same class", ylim=(0, 1.05))
     _mark(ax, None if level is None else level.sigma)
     return ax
 
@@ -98,18 +81,7 @@ def draw_turn_distance(
     Raises: UserError if the theory has no U-turns, or other steps.
     """
     check_drawing(ax, result, "u_turn", xarray.Dataset, "turn_distance", "turn_distance_interval")
-    sigma, (low, high) = result["sigma"].to_numpy(), result["turn_distance_interval"].to_numpy().T
-    order = np.argsort(sigma)
-    ax.fill_between(sigma[order], low[order], high[order], color=style.CURVES[0], alpha=0.2, linewidth=0)
-    ax.plot(
-        sigma[order],
-        result["turn_distance"].to_numpy()[order],
-        "o-",
-        color=style.CURVES[0],
-        markersize=style.MARKER,
-        linewidth=style.LINE,
-        label="measured",
-    )
+    _draw_turns(ax, result, "turn_distance", "turn_distance_interval", label="measured")
     if theory is not None:
         _check_turns(theory, result)
         ax.plot(
@@ -121,11 +93,18 @@ def draw_turn_distance(
             label="Gaussian data",
         )
         style.legend(ax)
-    ax.set(xscale="log", xlabel="noise level σ returned to", ylabel="distance from the image (L2, rms)")
-    ax.set_ylim(0, 1.05 * ax.dataLim.y1)
-    ax.xaxis.set_inverted(True)
+    ax.set(ylabel="distance from the image (L2, rms)", ylim=(0, 1.05 * ax.dataLim.y1))
     _mark(ax, None if level is None else level.sigma)
     return ax
+
+
+def _draw_turns(ax: Axes, result: xarray.Dataset, name: str, interval: str, **looks: str) -> None:
+    """Draw a variable of a `u_turn` with its interval over the noise level, which decreases to the right."""
+    levels = result.sortby("sigma")
+    ends = levels[interval].to_numpy().T
+    style.curve(ax, levels["sigma"], levels[name], ends, "o-", color=style.CURVES[0], **looks)
+    ax.set(xscale="log", xlabel="noise level σ returned to")
+    ax.xaxis.set_inverted(True)
 
 
 def _check_turns(theory: GaussianTheory, result: xarray.Dataset) -> None:

@@ -41,9 +41,7 @@ def draw_turns(ax: Axes, result: PathGeometry) -> Axes:
 def _draw_steps(ax: Axes, values: np.ndarray) -> None:
     """Draw the quartiles of values [sample, step] over the steps."""
     low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=0)
-    steps = np.arange(values.shape[1])
-    (line,) = ax.plot(steps, middle, "-", linewidth=style.LINE)
-    ax.fill_between(steps, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    style.curve(ax, np.arange(values.shape[1]), middle, (low, high))
     plots.whole_ticks(ax.xaxis)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("denoising step")
@@ -63,9 +61,7 @@ def draw_speed(ax: Axes, result: PathGeometry, *, label: str | None = None) -> A
             "this path_geometry has no speeds; call path_geometry with sigmas, the noise level of every state"
         )
     low, middle, high = np.quantile(result.speeds, (0.25, 0.5, 0.75), axis=0)
-    sigma = result.sigmas[:-1]
-    (line,) = ax.plot(sigma, middle, ".-", markersize=style.MARKER, linewidth=style.LINE, label=label)
-    ax.fill_between(sigma, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    style.curve(ax, result.sigmas[:-1], middle, (low, high), ".-", label=label)
     ax.set(xscale="log", xlabel="noise level σ", ylabel="speed (L2 per σ)")
     # bottom=0 alone would fix the top at that of the first curve.
     ax.set_ylim(0, 1.05 * ax.dataLim.y1)
@@ -103,10 +99,8 @@ def draw_participation(ax: Axes, result: Participation, *, label: str | None = N
     check_drawing(ax, result, "participation", Participation)
     states = np.arange(len(result.ratio))
     low, high = result.intervals.T
-    (line,) = ax.plot(states, result.ratio, "-", linewidth=style.LINE, label=label)
-    ax.fill_between(
-        states, low, np.where(np.isfinite(high), high, low), color=line.get_color(), alpha=0.2, linewidth=0
-    )
+    ends = low, np.where(np.isfinite(high), high, low)
+    line = style.curve(ax, states, result.ratio, ends, label=label)
     ax.plot(states, result.corrected, color=line.get_color(), linewidth=style.THIN, linestyle="--")
     plots.whole_ticks(ax.xaxis)
     ax.set(xlabel="state", ylabel="participation ratio (dashed: corrected)")

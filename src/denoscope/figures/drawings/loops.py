@@ -69,16 +69,7 @@ def draw_lyapunov(ax: Axes, result: Mapping[float, Lyapunov], *, label: str | No
     parameters = sorted(result)
     values = np.array([result[parameter].exponents[0] for parameter in parameters])
     ends = np.array([result[parameter].intervals[0] for parameter in parameters])
-    ax.errorbar(
-        parameters,
-        values,
-        np.abs(ends.T - values),
-        fmt="o-",
-        markersize=style.MARKER,
-        linewidth=style.LINE,
-        capsize=2,
-        label=label,
-    )
+    style.points(ax, parameters, values, ends, "o-", label=label)
     style.reference(ax, y=0)
     ax.set(xlabel="parameter", ylabel="largest exponent (ln, per iteration)")
     if label:
@@ -93,21 +84,12 @@ def draw_convergence(ax: Axes, result: Lyapunov) -> Axes:
     The last points carry the intervals, if there are some.
     """
     check_drawing(ax, result, "lyapunov", Lyapunov)
-    ends = result.history_iterations[-1] if len(result.history_iterations) else 0
     for number, history in enumerate(result.history.T):
         color = style.CURVES[number % len(style.CURVES)]
         ax.plot(result.history_iterations, history, linestyle=style.DASHES[number % len(style.DASHES)], color=color,
                 linewidth=style.LINE, label=f"exponent {number + 1}")  # fmt: skip
-        value, interval = result.exponents[number], result.intervals[number]
-        if np.isfinite(interval).all():
-            ax.errorbar(
-                [ends],
-                [value],
-                np.abs(interval - value)[:, None],
-                color=color,
-                capsize=2,
-                linewidth=style.THIN,
-            )
+        last = result.history_iterations[-1:], result.exponents[[number]], result.intervals[number]
+        style.points(ax, *last, "none", ecolor=color)
     style.reference(ax, y=0)
     plots.whole_ticks(ax.xaxis)
     ax.set(xlabel="iteration", ylabel="exponent (ln, per iteration)")

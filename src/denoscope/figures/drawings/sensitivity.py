@@ -46,8 +46,7 @@ def draw_divergence(ax: Axes, result: xarray.Dataset, *, theory: GaussianTheory 
         )
     steps = result["state"].to_numpy()
     low, middle, high = np.nanquantile(result["relative"].to_numpy(), (0.25, 0.5, 0.75), axis=0)
-    (line,) = ax.plot(steps, middle, linewidth=1.5 * style.LINE, label=f"{X}_t")
-    ax.fill_between(steps, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    style.curve(ax, steps, middle, (low, high), linewidth=1.5 * style.LINE, label=f"{X}_t")
     for name in result.data_vars:
         layer, _, measure = str(name).rpartition(" ")
         if layer and measure == "relative":
@@ -79,14 +78,11 @@ def draw_sweep(ax: Axes, result: EpsilonSweep) -> Axes:
     Hollow points have separations below the noise floor.
     """
     check_drawing(ax, result, "epsilon_sweep", EpsilonSweep)
-    distances = np.abs(result.spread.T - result.growth)
     for usable, face in ((True, style.CURVES[0]), (False, "white")):
         chosen = result.usable == usable
-        ax.errorbar(
-            result.epsilons[chosen], result.growth[chosen], distances[:, chosen], fmt="o", color=style.CURVES[0],
-            markerfacecolor=face, markersize=style.MARKER, linewidth=style.THIN, capsize=2,
-            label=None if usable or not chosen.any() else "below the noise floor",
-        )  # fmt: skip
+        label = None if usable or not chosen.any() else "below the noise floor"
+        at = result.epsilons[chosen], result.growth[chosen], result.spread[chosen]
+        style.points(ax, *at, color=style.CURVES[0], markerfacecolor=face, label=label)
     if result.linear.any():
         ends = result.epsilons[result.linear][[0, -1]]
         ax.axvspan(

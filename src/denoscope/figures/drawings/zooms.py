@@ -50,25 +50,10 @@ def draw_zoom(ax: Axes, result: xarray.Dataset) -> Axes:
         "half_width",
         "verdict",
     )
-    levels = result.isel(level=np.flatnonzero(is_stable(result)))
-    ax.plot(
-        levels["half_width"],
-        levels["dimension"],
-        ".",
-        color=style.QUIET,
-        markersize=style.MARKER,
-        label="levels",
-    )
-    if (unstable := ~is_stable(result)).any():
-        left_out = result.isel(level=np.flatnonzero(unstable))
-        ax.plot(
-            left_out["half_width"],
-            left_out["dimension"],
-            "x",
-            color=style.INK,
-            markersize=style.MARKER,
-            label="rounding decides",
-        )
+    stable = is_stable(result)
+    _draw_levels(ax, result.isel(level=np.flatnonzero(stable)), ".", style.QUIET, "levels")
+    if not stable.all():
+        _draw_levels(ax, result.isel(level=np.flatnonzero(~stable)), "x", style.INK, "rounding decides")
     if not result.sizes["decade"]:
         ax.set_title(f"no decade: {result.attrs['stopped']}", fontsize=style.small(ax), wrap=True)
     width, value = (
@@ -79,17 +64,15 @@ def draw_zoom(ax: Axes, result: xarray.Dataset) -> Axes:
     verdicts = result["verdict"].to_numpy()
     for verdict in dict.fromkeys(verdicts.tolist()):
         at = (verdicts == verdict) & np.isfinite(value)
-        apart = np.abs(interval[at].T - value[at])
         mark, color = LOOKS[verdict]
-        ax.errorbar(
+        style.points(
+            ax,
             width[at],
             value[at],
-            apart,
-            fmt=mark,
+            interval[at],
+            mark,
             color=color,
             markersize=1.5 * style.MARKER,
-            linewidth=style.THIN,
-            capsize=2,
             label=verdict,
         )
     style.reference(ax, y=1)
@@ -98,6 +81,13 @@ def draw_zoom(ax: Axes, result: xarray.Dataset) -> Axes:
     ax.set(xscale="log", xlim=(widest * MARGIN, narrowest / MARGIN))
     style.legend(ax)
     return ax
+
+
+def _draw_levels(ax: Axes, levels: xarray.Dataset, mark: str, color: str, label: str) -> None:
+    """Draw the dimension of some levels over their half-width."""
+    ax.plot(
+        levels["half_width"], levels["dimension"], mark, color=color, markersize=style.MARKER, label=label
+    )
 
 
 @arguments_checked
