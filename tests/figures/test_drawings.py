@@ -13,8 +13,8 @@ import denoscope as ds
 from denoscope import dynamics, figures
 from denoscope.cli.output import write_json
 from denoscope.dynamics.result import Result
-from denoscope.dynamics.stored_result import kinds
-from denoscope.figures.figure_of import panels_of
+from denoscope.dynamics.stored_result import from_dict, kinds
+from denoscope.figures.figure_of import draw_stored, panels_of
 from denoscope.foundation.json_values import as_json
 
 RNG = np.random.default_rng(0)
@@ -139,6 +139,15 @@ def check_equal(one, other, name, unstored=()):
             lambda content: content.update(sums="none"),
             "CorrelationDimension.sums is 'none'; allowed: numbers in lists",
         ),
+        (
+            lambda content: content.update(sums=["a", "b"]),
+            "CorrelationDimension.sums is .*; allowed: numbers in lists",
+        ),
+        (
+            lambda content: content.update(fit_range=[1.0]),
+            "CorrelationDimension.fit_range has 1 entries; allowed: 2",
+        ),
+        (lambda content: content.update(bound=True), "CorrelationDimension.bound is True; allowed: float"),
         (lambda content: content.update(fit_range=3), "CorrelationDimension.fit_range is 3; allowed: a list"),
         (lambda content: content.update(result="Other"), "holds no results"),
     ],
@@ -149,6 +158,19 @@ def test_a_damaged_file_is_refused(change, line, tmp_path):
     write_json(tmp_path / "result.json", content)
     with pytest.raises(ds.UserError, match=line):
         figures.read(tmp_path / "result.json")
+
+
+def test_a_verdict_is_one_of_its_kinds():
+    content = MEASURED["Verdict"]().to_dict()
+    with pytest.raises(ds.UserError, match=r"Verdict\.verdict is 'sure'; allowed: .*undecided"):
+        from_dict(content | {"verdict": "sure"})
+
+
+def test_numbers_of_a_file_that_do_not_fit_together_are_refused_with_its_name():
+    content = MEASURED["CorrelationDimension"]().to_dict()
+    shorter = from_dict(content | {"sums": content["sums"][:-3]})
+    with pytest.raises(ds.UserError, match=r"odd\.json cannot be drawn, since its numbers do not fit: .*"):
+        draw_stored(shorter, "odd.json")
 
 
 def test_several_results_share_a_figure_with_a_panel_each():

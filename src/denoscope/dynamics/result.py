@@ -48,11 +48,8 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """The kind of the result and all fields as JSON values: arrays as lists, numbers that are not finite as None."""
-        values = {item.name: as_json(getattr(self, item.name)) for item in dataclasses.fields(self)}
-        return {
-            KIND: type(self).__name__,
-            **{name: values[name] for name in values if name not in self.unstored},
-        }
+        stored = (item.name for item in dataclasses.fields(self) if item.name not in self.unstored)
+        return {KIND: type(self).__name__, **{name: as_json(getattr(self, name)) for name in stored}}
 
     def to_json(self) -> str:
         """All fields as JSON."""

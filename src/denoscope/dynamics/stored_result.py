@@ -8,7 +8,7 @@ import math
 import pkgutil
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from denoscope.dynamics.result import KIND, Result
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import describe
+from denoscope.foundation.validation import describe, parse_choice
 
 
 def results_in(content: Any, name: str = "") -> Iterator[tuple[str, Result]]:
@@ -65,58 +65,81 @@ def kinds() -> dict[str, type[Result]]:
 
 
 def _dataclass(kind: type, content: Any, name: str) -> Any:
-    if not isinstance(content, Mapping):
-        raise UserError(f"{name} is {describe(content)}; allowed: an object")
+    _check(content, Mapping, "an object", name)
     hints, values = typing.get_type_hints(kind), dict[str, Any]()
     for item in dataclasses.fields(kind):
-        required = item.default is item.default_factory is dataclasses.MISSING
-        if item.name not in content:
-            if required and item.name not in getattr(kind, "unstored", ()):
-                raise UserError(f"{name} lacks {item.name}")
-            if required:
-                values[item.name] = None
-            continue
-        values[item.name] = _value(hints[item.name], content[item.name], f"{name}.{item.name}")
+        if item.name in content:
+            values[item.name] = _value(hints[item.name], content[item.name], f"{name}.{item.name}")
+        elif item.name in getattr(kind, "unstored", ()):
+            values[item.name] = None
+        elif item.default is item.default_factory is dataclasses.MISSING:
+            raise UserError(f"{name} lacks {item.name}")
     return kind(**values)
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:
     """A JSON value as an annotation wants it."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        others = [one for one in arguments if one is not type(None)]
-        lists = [one for one in others if one is np.ndarray or typing.get_origin(one) is tuple]
-        return _value((lists if isinstance(value, list) and lists else others)[0], value, name)
-    if hint is Any or origin is typing.Literal:
-        return _array(value, name) if isinstance(value, list) else value
-    if hint is np.ndarray:
-        return _array(value, name)
+    kind, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if kind in (types.UnionType, typing.Union):
+        return None if value is None else _value(_member(arguments, value), value, name)
+    if kind is typing.Literal:
+        return parse_choice(value, name, arguments)
+    if kind is tuple:
+        return _tuple(arguments, value, name)
+    if kind in (dict, Mapping):
+        return _mapping(arguments[1], value, name)
     if dataclasses.is_dataclass(hint):
         return _dataclass(typing.cast(type, hint), value, name)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise UserError(f"{name} is {describe(value)}; allowed: a list")
-        return tuple(_value(arguments[0], entry, name) for entry in value)
-    if origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
-        if not isinstance(value, Mapping):
-            raise UserError(f"{name} is {describe(value)}; allowed: an object")
-        return {key: _value(arguments[1], entry, f"{name}.{key}") for key, entry in value.items()} if arguments[1] is not Any else dict(value)  # fmt: skip
+    if hint is np.ndarray or (hint is Any and isinstance(value, list)):
+        return _array(value, name)
     if hint is float and value is None:
         return math.nan
-    allowed = (int, float) if hint is float else hint
-    if not isinstance(value, allowed) or (isinstance(value, bool) and hint is not bool):
-        raise UserError(f"{name} is {describe(value)}; allowed: {getattr(hint, '__name__', hint)}")
+    if hint is not Any:
+        _check(value, (int, float) if hint is float else hint, hint.__name__, name)
     return value
+
+
+def _member(hints: Sequence[Any], value: Any) -> Any:
+    """The member of a union that a value may be: one that is made of lists, or one that is not."""
+    others = [hint for hint in hints if hint is not types.NoneType]
+    return next((hint for hint in others if _is_listed(hint) == isinstance(value, list)), others[0])
+
+
+def _is_listed(hint: Any) -> bool:
+    """Whether JSON holds values of a type as lists."""
+    return hint is np.ndarray or typing.get_origin(hint) is tuple
+
+
+def _tuple(hints: Sequence[Any], value: Any, name: str) -> tuple[Any, ...]:
+    _check(value, list, "a list", name)
+    if hints[-1] is not Ellipsis and len(value) != len(hints):
+        raise UserError(f"{name} has {len(value)} entries; allowed: {len(hints)}")
+    return tuple(_value(hints[0], entry, name) for entry in value)
+
+
+def _mapping(hint: Any, value: Any, name: str) -> dict[str, Any]:
+    _check(value, Mapping, "an object", name)
+    # What may be anything, such as an origin, stays as it is.
+    return {
+        key: entry if hint is Any else _value(hint, entry, f"{name}.{key}") for key, entry in value.items()
+    }
 
 
 def _array(value: Any, name: str) -> np.ndarray:
     """Nested lists of numbers as an array; None becomes NaN."""
-    if not isinstance(value, list):
-        raise UserError(f"{name} is {describe(value)}; allowed: numbers in lists of equal lengths")
+    allowed = "numbers in lists of equal lengths"
+    _check(value, list, allowed, name)
     try:
         array = np.array(value)
-        return array.astype(float) if array.dtype == object else array
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{name} is {describe(value)}; allowed: numbers in lists of equal lengths") from error
+        array = array.astype(float) if array.dtype == object else array
+    except (TypeError, ValueError):
+        array = np.array("")
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"{name} is {describe(value)}; allowed: {allowed}")
+    return array
+
+
+def _check(value: Any, kind: Any, allowed: str, name: str) -> None:
+    """Refuse a value that is not of a kind; True and False are no numbers."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise UserError(f"{name} is {describe(value)}; allowed: {allowed}")

@@ -44,9 +44,9 @@ from denoscope.figures.drawings import (
     recordings,
     sensitivity,
     zooms,
-)  # fmt: skip
+)
 from denoscope.foundation.arguments import arguments_checked
-from denoscope.foundation.errors import UserError
+from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.validation import describe
 from denoscope.recording.recording import Recording
 
@@ -127,6 +127,26 @@ def draw(result: Any, *, colors: Sequence[str] = SystemConfig.class_colors) -> F
             style.title(ax, f"{name}  {ax.get_title(loc='left')}".strip())
     for ax in places[len(panels) :]:
         ax.remove()
+    figure.draw_without_rendering()  # what cannot be drawn fails here, and not when the figure is saved
+    return figure
+
+
+def draw_stored(results: Any, name: str, *, colors: Sequence[str] = SystemConfig.class_colors) -> Figure:
+    """The figure of what was read from a file, which may hold anything.
+
+    Args:
+        name: the file, for messages.
+
+    Raises: UserError as `draw` does, and if the numbers do not fit together.
+    """
+    try:
+        return draw(results, colors=colors)
+    except UserError:
+        raise
+    except Exception as error:  # matplotlib and NumPy fail in any way at shapes and numbers that do not fit
+        raise UserError(
+            f"{name} cannot be drawn, since its numbers do not fit: {first_line(error)}"
+        ) from error
     return figure
 
 

@@ -34,11 +34,21 @@ def read(path: str | os.PathLike[str]) -> Mapping[str, Result | xarray.Dataset]:
         return {"": result_files.read(path)}
     if path.suffix != ".json":
         raise UserError(f"{path} is no file of results; allowed: a name that ends in .json or .npz")
-    content = json_files.read(path, dict[str, Any])
+    return results_of(json_files.read(path, dict[str, Any]), str(path))
+
+
+def results_of(content: Mapping[str, Any], name: str) -> dict[str, Result]:
+    """The results within the JSON values of a file, by name.
+
+    Args:
+        name: the file, for messages.
+
+    Raises: UserError if there are none, or one is damaged.
+    """
     try:
         found = dict(stored_result.results_in(content))
     except UserError as error:
-        raise UserError(f"{path} is damaged: {error}") from error
+        raise UserError(f"{name} is damaged: {error}") from error
     if not found:
-        raise UserError(f"{path} holds no results; allowed: a file that a measure has written")
+        raise UserError(f"{name} holds no results; allowed: a file that a measure has written")
     return found

@@ -39,8 +39,9 @@ class PlotFlags(MeasureFlags):
 def run(settings: Settings, flags: PlotFlags) -> None:
     with flags.reserved(settings.inference, reads=[flags.path]):
         from denoscope import figures
+        from denoscope.figures.figure_of import draw_stored
 
-        figure = figures.draw(_results(flags), colors=settings.system.class_colors)
+        figure = draw_stored(_results(flags), str(flags.path), colors=settings.system.class_colors)
     figures.plots.save(figure, flags.output)
     print(flags.output)
 

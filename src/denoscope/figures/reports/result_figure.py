@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from denoscope import figures
+from denoscope.figures import plots, style
+from denoscope.figures.figure_of import draw_stored
 from denoscope.figures.reports.numbers import shortened
 from denoscope.figures.reports.picture import webp
 from denoscope.figures.reports.source import Measured
-from denoscope.foundation.errors import first_line
+from denoscope.figures.result_files import results_of
+from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,12 +47,14 @@ def result_figure(measured: Measured, anchor: str) -> ResultFigure | str:
 
     Raises: UserError if matplotlib is not installed.
     """
-    figures.plots.check_library()
+    plots.check_library()
     try:
-        drawn = figures.draw(measured.result if measured.file is None else figures.read(measured.file))
-        return inline(drawn, anchor)
-    except Exception as error:  # a file may hold anything, at which matplotlib fails in any way
-        return shortened(first_line(error))
+        results = measured.result
+        if results is None:
+            results = results_of(measured.content, measured.name)
+        return inline(draw_stored(results, measured.name), anchor)
+    except UserError as error:
+        return shortened(error)
 
 
 def inline(figure: Figure, anchor: str) -> ResultFigure:
@@ -72,7 +76,7 @@ def _svg(figure: Figure, anchor: str) -> str:
     import matplotlib
 
     file = io.BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": anchor}):
+    with style.context(), matplotlib.rc_context({"svg.hashsalt": anchor}):
         figure.savefig(file, format="svg", bbox_inches="tight", facecolor="white")
     root = ElementTree.fromstring(file.getvalue())
     for element in list(root.iter()):

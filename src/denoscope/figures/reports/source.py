@@ -32,7 +32,8 @@ class Measured:
     """A result of a measure.
 
     `content` are its entries by name, JSON values and arrays; `origin` says what they were computed from, and `axes`
-    along which dimensions their arrays are. A result in memory has no `file`; then `result` holds it.
+    along which dimensions their arrays are. `result` is the result or the dataset itself, unless the file is JSON. A result in
+    memory has no `file`.
     """
 
     name: str
@@ -57,7 +58,7 @@ def parse_source(given: Any) -> Source:
         content = given.to_dict()
         return Measured(type(given).__name__, content, _origin(content), result=given)
     if isinstance(given, xarray.Dataset):
-        return _of_dataset("Dataset", given, result=given)
+        return _of_dataset("Dataset", given)
     if not isinstance(given, (str, os.PathLike)):
         raise UserError(
             f"{spelled('sources')} holds {describe(given)}; allowed: {ALLOWED}, or these in memory"
@@ -77,14 +78,14 @@ def parse_source(given: Any) -> Source:
     return Measured(path.name, content, _origin(content), file=path)
 
 
-def _of_dataset(name: str, data: xarray.Dataset, *, file: Path | None = None, result: Any = None) -> Measured:
+def _of_dataset(name: str, data: xarray.Dataset, *, file: Path | None = None) -> Measured:
     """The result that a dataset holds."""
     attrs = as_json(data.attrs)
     content = {str(key): values.to_numpy() for key, values in data.variables.items()}
     dims = {str(key): tuple(map(str, values.dims)) for key, values in data.variables.items()}
     warnings = {"warnings": attrs.pop("warnings", [])}
     axes = Axes(dims, frozenset(map(str, data.coords)))
-    return Measured(name, warnings | content, attrs, axes, file, result)
+    return Measured(name, warnings | content, attrs, axes, file, data)
 
 
 def _is_result(content: Mapping[str, Any]) -> bool:
