@@ -26,7 +26,6 @@ def record_digits(denoiser: ds.Denoiser) -> ds.Recording:
         OUT / "digits.zarr",
         steps=50,
         layers=["conv_in", "mid_block", "conv_out"],
-        extract_estimates=True,
         overwrite=True,
         progress=Console(),
     )

@@ -60,6 +60,12 @@ MAP_AUDIT, LEVEL_AUDIT = 256, 64
 ZOOM_FACTOR, ROUNDING_CHECKS = 2.0, 128
 """How many times smaller each level of a zoom is, and how many of its boundary cells are denoised again to see if rounding
 decides."""
+PLANE_ARGUMENTS = {
+    "counts": "num_prompts_per_direction",
+    "lengths": "len_per_direction",
+    "center": "center_coords",
+}
+"""The flags of the arguments of `noise.plane` that have other names."""
 STEPS: Rule = (
     "one integer of at least 1, or several different ones of at least 0",
     lambda values: (

@@ -18,12 +18,6 @@ PLANE = f"{FLAT_PLANE} geometry"
 """Fields of the default configuration that describe a plane of noises, or a part of a sphere."""
 ZOOMED_PLANE = f"{EXTENT} geometry"
 """Fields that describe the first plane of a zoom, which places the cells of all its levels in one way."""
-PLANE_ARGUMENTS = {
-    "counts": "num_prompts_per_direction",
-    "lengths": "len_per_direction",
-    "center": "center_coords",
-}
-"""The flags of the arguments of `noise.plane`."""
 CLASSIFIED_PLANE = {
     "system": f"device threads seed {CLUSTER}",
     "model": MODEL,

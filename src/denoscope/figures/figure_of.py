@@ -147,7 +147,6 @@ def draw_stored(results: Any, name: str, *, colors: Sequence[str] = SystemConfig
         raise UserError(
             f"{name} cannot be drawn, since its numbers do not fit: {first_line(error)}"
         ) from error
-    return figure
 
 
 def panels_of(result: Any) -> tuple[Draw, ...]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from denoscope.cli.flag_groups import EARLIER_WORK, PLANE, PLANE_ARGUMENTS
+from denoscope.cli.flag_groups import EARLIER_WORK, PLANE
 from denoscope.cli.from_settings import check_classifier, load, noise_shape, plane_of
 from denoscope.cli.verb import OwnFlags, Verb
-from denoscope.config import Settings
+from denoscope.config import PLANE_ARGUMENTS, Settings
 from denoscope.foundation.checked import option
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from denoscope.config import InferenceConfig
+from denoscope.config import PLANE_ARGUMENTS, InferenceConfig
 from denoscope.models import bundled
 from denoscope.models.scheduler_names import alias_of, scheduler_class
 from denoscope.recording.recording import Recording
@@ -19,9 +19,7 @@ NOISE_FLAGS: Mapping[str, Mapping[str, str]] = {
         name: name for name in ("num_perturbations", "epsilon", "base_seed", "perturb_seed", "directions")
     },
     "plane": {
-        "counts": "num_prompts_per_direction",
-        "lengths": "len_per_direction",
-        "center": "center_coords",
+        **PLANE_ARGUMENTS,
         **{name: name for name in ("base_seed", "direction_seeds", "geometry", "endpoint")},
     },
 }

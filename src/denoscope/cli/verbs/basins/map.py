@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE
 from denoscope.cli.from_settings import (
     check_classifier,
     load_with_condition,
@@ -18,7 +18,15 @@ from denoscope.cli.output import ANIMATION, NPZ, PictureFlags, note_geometry, wa
 from denoscope.cli.verb import Verb
 from denoscope.cli.verbs.basins.network_rows import log_rows
 from denoscope.cluster.connection import check_uncompiled
-from denoscope.config import ADAPTIVE_FROM, MAP_AUDIT, MAP_LANES, MAP_METHOD, Method, Settings
+from denoscope.config import (
+    ADAPTIVE_FROM,
+    MAP_AUDIT,
+    MAP_LANES,
+    MAP_METHOD,
+    PLANE_ARGUMENTS,
+    Method,
+    Settings,
+)
 from denoscope.foundation.checked import at_least, option
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS, ZOOMED_PLANE
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE, ZOOMED_PLANE
 from denoscope.cli.from_settings import (
     check_classifier,
     load_with_condition,
@@ -19,6 +19,7 @@ from denoscope.cli.verbs.basins.network_rows import log_rows
 from denoscope.config import (
     LEVEL_AUDIT,
     MAP_LANES,
+    PLANE_ARGUMENTS,
     ROUNDING_CHECKS,
     ZOOM_FACTOR,
     ZOOM_METHOD,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import CONDITION, EARLIER_WORK, FLAT_PLANE, MODEL, PLANE_ARGUMENTS
+from denoscope.cli.flag_groups import CONDITION, EARLIER_WORK, FLAT_PLANE, MODEL
 from denoscope.cli.from_settings import load_with_condition, model_shape, plane_of
 from denoscope.cli.output import NPZ, PictureFlags, warn
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings
+from denoscope.config import PLANE_ARGUMENTS, Settings
 from denoscope.foundation.checked import option
 
 

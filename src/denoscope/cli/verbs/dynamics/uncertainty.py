@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE, PLANE_ARGUMENTS
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE
 from denoscope.cli.from_settings import (
     check_classifier,
     load_with_condition,
@@ -16,7 +16,7 @@ from denoscope.cli.from_settings import (
 )
 from denoscope.cli.output import JSON, NPZ, CheckpointFlags, PictureFlags, warn, write_json
 from denoscope.cli.verb import Verb
-from denoscope.config import MAP_LANES, Settings
+from denoscope.config import MAP_LANES, PLANE_ARGUMENTS, Settings
 from denoscope.foundation.checked import at_least, option
 
 if TYPE_CHECKING:

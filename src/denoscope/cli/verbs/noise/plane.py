@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from denoscope.cli.flag_groups import PLANE, PLANE_ARGUMENTS, SHAPE
+from denoscope.cli.flag_groups import PLANE, SHAPE
 from denoscope.cli.from_settings import noise_shape, plane_of
 from denoscope.cli.noise_output import write
 from denoscope.cli.verb import Verb
-from denoscope.config import Settings
+from denoscope.config import PLANE_ARGUMENTS, Settings
 
 
 def run(settings: Settings, _flags: None) -> None:
