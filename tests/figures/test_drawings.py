@@ -108,6 +108,61 @@ def test_a_result_is_drawn_and_read_from_its_file(kind, tmp_path):
         assert [ax.get_xlabel() for ax in figures.draw(read).axes] == [ax.get_xlabel() for ax in figure.axes]
 
 
+def bars(ax):
+    return [bar.get_height() for bar in ax.patches]
+
+
+def heights(ax, number=0):
+    """The heights of a curve, or of points with bars."""
+    return (ax.containers[number].lines[0] if ax.containers else ax.lines[number]).get_ydata()
+
+
+def ends(ax, number=0):
+    return [segment[:, 1] for segment in ax.containers[number].lines[2][0].get_segments()]
+
+
+SHOWN = {
+    "BasinEntropy": lambda ax, of: [(heights(ax), of.entropy), (ends(ax, 1), of.boundary_interval)],
+    "BasinFractions": lambda ax, of: [(bars(ax), of.fractions), (ends(ax, 1), of.intervals)],
+    "CovarianceSpectrum": lambda ax, of: [(heights(ax), of.eigenvalues[of.eigenvalues > 0])],
+    "FixedPoints": lambda ax, of: [(bars(ax), [(of.reached == k).sum() for k in range(-1, len(of.points))])],
+    "GaussianTheory": lambda ax, of: [(heights(ax, k), np.abs(of.gains[k])) for k in range(3)],
+    "KaplanYorke": lambda ax, of: [(ax.containers[0].lines[0].get_xdata(), [of.value])],
+    "Lyapunov": lambda ax, of: [(ax.lines[0].get_ydata(), of.history[:, 0]), (ends(ax), of.intervals[:1])],
+    "Periodicity": lambda ax, of: [(heights(ax), of.returns), (ax.lines[1].get_xdata(), [of.period] * 2)],
+    "Spectrum": lambda ax, of: [(heights(ax), of.exponents)],
+    "Verdict": lambda ax, of: [
+        (heights(ax), of.dimension.fit.local_slopes),
+        (ends(ax), of.dimension.fit.local_intervals),
+    ],
+    "Wada": lambda ax, of: [
+        (heights(ax), of.fractions),
+        (ends(ax), of.intervals),
+        (ax.lines[-1].get_ydata(), of.coarse_fractions),
+    ],
+    "ZeroOne": lambda ax, of: [(heights(ax), of.correlations), (ax.lines[1].get_ydata(), [of.value] * 2)],
+}
+"""What an axis shows beside what the result holds, for drawings without a test of their own."""
+
+
+@pytest.mark.parametrize("kind", SHOWN)
+def test_a_drawing_shows_the_numbers_of_its_result(kind):
+    result = MEASURED[kind]()
+    for shown, held in SHOWN[kind](figures.draw(result).axes[0], result):
+        np.testing.assert_allclose(np.asarray(shown, float), np.asarray(held, float))
+
+
+def test_a_patch_map_shows_the_mean_over_samples_of_each_cell():
+    moved = np.array([[[0.0, 0.5], [1.0, np.nan]], [[np.nan, np.nan], [-0.5, 0.1]]])
+    result = xarray.Dataset(
+        {"moved": (("layer", "step", "sample"), moved)}, coords={"layer": ["a", "b"], "step": [0, 3]}
+    )
+    ax = figures.draw(result).axes[0]
+    np.testing.assert_allclose(np.ma.filled(ax.images[0].get_array(), np.nan), [[0.25, 1.0], [np.nan, -0.2]])
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "3"]
+
+
 def check_equal(one, other, name, unstored=()):
     """Compare a field with what its file gives back."""
     if name in unstored:

@@ -50,6 +50,14 @@ def test_components_show_paths_in_the_plane_in_which_they_lie(ax):
     assert ax.get_ylabel() == f"second component ({100 - share:.0f} %)"
 
 
+@pytest.mark.parametrize("shape", [(), (5,), (5, 4), (5, 4, 4)])
+def test_each_sample_has_a_path_whatever_the_shape_of_its_states(ax, shape):
+    states = np.random.default_rng(0).normal(size=(3, 6, *shape))
+    figures.draw_components(ax, states)
+    paths = [line.get_xydata() for line in ax.lines if len(line.get_xdata()) > 1]
+    assert [len(path) for path in paths] == [6, 6, 6]
+
+
 def test_attention_lies_over_the_image_it_belongs_to(ax):
     weights = np.zeros((2, 6, 6))
     weights[0, :, 4], weights[1, :, 1] = 1.0, 0.5

@@ -78,6 +78,22 @@ def test_the_legend_counts_the_classes_present():
     assert ax.get_xlabel().startswith("u") and ax.get_ylabel().startswith("v")
 
 
+def test_wide_regions_carry_the_number_of_their_class():
+    labels = np.full((64, 64), 3)
+    labels[:, 40:] = 7
+    labels[30:34, :] = 1  # too narrow for a number
+    labels[:10, :10] = -1
+    u, v = np.linspace(-1, 1, 64), np.linspace(10, 20, 64)
+    _, ax = plots.figure("double")
+    plots.draw_plane(ax, labels, u, v, colors=COLORS)
+    named = [(int(text.get_text()), *text.get_position()) for text in ax.texts]
+    assert sorted(label for label, _, _ in named) == [3, 3, 7, 7], "above and below the strip"
+    for label, x, y in named:
+        row, column = np.abs(v - y).argmin(), np.abs(u - x).argmin()
+        around = labels[row - 4 : row + 5, column - 4 : column + 5]
+        assert around.shape == (9, 9) and (around == label).all()
+
+
 def test_less_certain_cells_are_paler():
     labels, certainty = np.array([[3, 3, 3], [7, 7, -1]]), np.array([[1.0, 0.5, 0.0], [1.0, 0.0, np.nan]])
     figure, ax = plots.figure()

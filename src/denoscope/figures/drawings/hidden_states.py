@@ -52,7 +52,7 @@ def draw_channels(ax: Axes, state: ImageLike, *, count: int = MOST_TILES) -> Axe
 
 @arguments_checked
 def draw_components(ax: Axes, states: ImageLike) -> Axes:
-    """Draw the states of samples [sample, step, …] (or of one, [step, …]) in the plane of their first two principal components.
+    """Draw the states of samples [sample, step, …] in the plane of their first two principal components.
 
     A line joins the steps of a sample; its last state has a marker. The axes give the share of the variance.
 
@@ -62,8 +62,6 @@ def draw_components(ax: Axes, states: ImageLike) -> Axes:
     values = _finite(states, "states", None)
     if values.ndim < 2 or values.shape[0] == 0 or np.prod(values.shape[2:], dtype=int) == 0:
         raise UserError(f"states have shape {list(values.shape)}; allowed: [sample, step, …]")
-    if values.ndim in (2, 4):  # one sample: [step, numbers] or [step, C, H, W]
-        values = values[None]
     samples, steps = values.shape[:2]
     flat = values.reshape(samples * steps, -1)
     centred = flat - flat.mean(0)
