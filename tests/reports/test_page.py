@@ -204,6 +204,25 @@ def test_every_kind_of_file_has_a_page(path, here):
         assert unfinished
 
 
+def test_of_many_results_the_first_panels_are_shown_and_the_others_named(here):
+    rng = np.random.default_rng(0)
+    content = {
+        f"pair_{k:02d}": ds.dynamics.cka_matrix(rng.normal(size=(2, 9, 3))).to_dict() for k in range(15)
+    }
+    (here / "many.json").write_text(json.dumps(content))
+    page = ReportPage.read(ds.report("many.json", "many.html"))
+    (figure,) = page.all("svg")
+    assert "pair_11" in text_of(figure) and "pair_12" not in text_of(figure)
+    assert (
+        "Not drawn: only the first 12 panels are drawn, and 3 panels left out: pair_12, pair_13" in page.text
+    )
+
+
+def test_a_figure_names_the_results_of_a_file_that_are_not_drawn(here):
+    page = ReportPage.read(ds.report(FIXTURES / "numbers/geometry.json", here / "page.html"))
+    assert page.all("svg") and "Not drawn: participation was written by another version" in page.text
+
+
 TEXTS = st.text(max_size=20) | st.sampled_from(
     ["</style><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "'\"><svg/onload=alert(1)>", "{{ 7 * 7 }}", "$x^", "\x00\x1b[2J", "\u202eabc"]
 )  # fmt: skip

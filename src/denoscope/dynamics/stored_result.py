@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from denoscope.dynamics.result import KIND, Result
+from denoscope.dynamics.result import COMMON, KIND, Result
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe, parse_choice
 
@@ -26,11 +26,24 @@ def results_in(content: Any, name: str = "") -> Iterator[tuple[str, Result]]:
     """
     if not isinstance(content, Mapping):
         return
-    if isinstance(content.get(KIND), str) and content[KIND] in kinds():
-        yield name, from_dict(content)
+    if content.keys() >= {*COMMON}:
+        if kind_of(content) is not None:
+            yield name, from_dict(content)
         return
     for key, value in content.items():
         yield from results_in(value, f"{name}.{key}" if name else str(key))
+
+
+def unknown_in(content: Any, name: str = "") -> Iterator[str]:
+    """The keys that lead to each result within JSON values which is of no kind of this version, joined by dots."""
+    if not isinstance(content, Mapping):
+        return
+    if content.keys() >= {*COMMON}:
+        if kind_of(content) is None:
+            yield name
+        return
+    for key, value in content.items():
+        yield from unknown_in(value, f"{name}.{key}" if name else str(key))
 
 
 def from_dict(content: Mapping[str, Any]) -> Result:
@@ -40,12 +53,35 @@ def from_dict(content: Mapping[str, Any]) -> Result:
 
     Raises: UserError if it is no result, lacks a field, or holds a value of another type.
     """
-    kind = kinds().get(str(content.get(KIND)))
+    kind = kind_of(content)
     if kind is None:
         raise UserError(f"{KIND} is {content.get(KIND)!r}; allowed: {', '.join(sorted(kinds()))}")
     result = _dataclass(kind, content, kind.__name__)
     assert isinstance(result, Result)
     return result
+
+
+def kind_of(content: Mapping[str, Any]) -> type[Result] | None:
+    """The kind of result that JSON values are: the one they name, or the one whose fields they have.
+
+    Files of early versions name none. Of several kinds whose fields they have, the one with the most fields counts, and of
+    kinds with equal fields the one from which the others derive.
+    """
+    if KIND in content:
+        return kinds().get(content[KIND]) if isinstance(content[KIND], str) else None
+    fitting = {kind: len(fields) for kind in kinds().values() if content.keys() >= (fields := _needed(kind))}
+    most = [kind for kind, count in fitting.items() if count == max(fitting.values())]
+    return next((kind for kind in most if all(issubclass(other, kind) for other in most)), None)
+
+
+def _needed(kind: type[Result]) -> set[str]:
+    """The fields that a file of a kind has: those that every result of it has, and the origin and the warnings."""
+    own = {
+        item.name
+        for item in dataclasses.fields(kind)
+        if item.default is item.default_factory is dataclasses.MISSING and item.name not in kind.unstored
+    }
+    return {*own, *COMMON}
 
 
 @cache

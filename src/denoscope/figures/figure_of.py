@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xarray
 
@@ -46,7 +46,7 @@ from denoscope.figures.drawings import (
     zooms,
 )
 from denoscope.foundation.arguments import arguments_checked
-from denoscope.foundation.errors import UserError, first_line
+from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
 from denoscope.recording.recording import Recording
 
@@ -97,6 +97,14 @@ COLORED = (sensitivity.draw_basins, basin_statistics.draw_basin_fractions)
 MOST_PANELS = 12
 
 
+class Panel(NamedTuple):
+    """A part of a figure: the name of a result, or "", the result, and what draws it."""
+
+    name: str
+    result: Any
+    draw: Draw
+
+
 @arguments_checked
 def draw(result: Any, *, colors: Sequence[str] = SystemConfig.class_colors) -> Figure:
     """The figure of a result in the style of `figures.style`, one column wide, or two if it has several panels.
@@ -111,42 +119,38 @@ def draw(result: Any, *, colors: Sequence[str] = SystemConfig.class_colors) -> F
 
     Raises: UserError if nothing is drawn of it, such as of a result without points, or the panels are more than 12.
     """
-    named = result if isinstance(result, Mapping) and not isinstance(result, xarray.Dataset) else {"": result}
-    panels = [(name, one, panel) for name, one in named.items() for panel in panels_of(one)]
+    panels = panels_in(result)
     if not 1 <= len(panels) <= MOST_PANELS:
+        names = ", ".join(dict.fromkeys(panel.name for panel in panels))
         raise UserError(
-            f"there are {len(panels)} panels to draw; allowed: 1 to {MOST_PANELS}; choose some of {', '.join(map(str, named))}"
+            f"there are {len(panels)} panels to draw; allowed: 1 to {MOST_PANELS}; choose some of {names}"
         )
+    return drawn(panels, colors)
+
+
+def panels_in(result: Any) -> list[Panel]:
+    """The panels of a result, or of each result in a mapping.
+
+    Raises: UserError as `panels_of` does.
+    """
+    named = result if isinstance(result, Mapping) and not isinstance(result, xarray.Dataset) else {"": result}
+    return [Panel(str(name), one, draw) for name, one in named.items() for draw in panels_of(one)]
+
+
+def drawn(panels: Sequence[Panel], colors: Sequence[str]) -> Figure:
+    """The figure of panels: one column wide, or two if there are several."""
     columns = 1 if len(panels) == 1 else 2 if len(panels) in (2, 4) else 3
     rows = -(-len(panels) // columns)
     figure, axes = plots.figure("single" if columns == 1 else "double", rows=rows, columns=columns)
     places = [axes] if len(panels) == 1 else list(axes.flat)
-    for (name, one, panel), ax in zip(panels, places, strict=False):
-        panel(ax, one, **({"colors": colors} if panel in COLORED else {}))
-        if name:
-            style.title(ax, f"{name}  {ax.get_title(loc='left')}".strip())
+    for panel, ax in zip(panels, places, strict=False):
+        panel.draw(ax, panel.result, **({"colors": colors} if panel.draw in COLORED else {}))
+        if panel.name:
+            style.title(ax, f"{panel.name}  {ax.get_title(loc='left')}".strip())
     for ax in places[len(panels) :]:
         ax.remove()
     figure.draw_without_rendering()  # what cannot be drawn fails here, and not when the figure is saved
     return figure
-
-
-def draw_stored(results: Any, name: str, *, colors: Sequence[str] = SystemConfig.class_colors) -> Figure:
-    """The figure of what was read from a file, which may hold anything.
-
-    Args:
-        name: the file, for messages.
-
-    Raises: UserError as `draw` does, and if the numbers do not fit together.
-    """
-    try:
-        return draw(results, colors=colors)
-    except UserError:
-        raise
-    except Exception as error:  # matplotlib and NumPy fail in any way at shapes and numbers that do not fit
-        raise UserError(
-            f"{name} cannot be drawn, since its numbers do not fit: {first_line(error)}"
-        ) from error
 
 
 def panels_of(result: Any) -> tuple[Draw, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
 
     from denoscope.dynamics.result import Result
 
+LOGGER = logging.getLogger(__name__)
+
 
 @arguments_checked
 def read(path: str | os.PathLike[str]) -> Mapping[str, Result | xarray.Dataset]:
     """The results in a file by name, as their measures returned them; "" names the only one of a file.
+
+    A warning names results that another version wrote without all that this one reads.
 
     >>> ds.figures.read("basins.npz")[""]
 
@@ -34,7 +39,11 @@ def read(path: str | os.PathLike[str]) -> Mapping[str, Result | xarray.Dataset]:
         return {"": result_files.read(path)}
     if path.suffix != ".json":
         raise UserError(f"{path} is no file of results; allowed: a name that ends in .json or .npz")
-    return results_of(json_files.read(path, dict[str, Any]), str(path))
+    content = json_files.read(path, dict[str, Any])
+    found = results_of(content, str(path))
+    for problem in unreadable(content):
+        LOGGER.warning("%s: %s", path, problem)
+    return found
 
 
 def results_of(content: Mapping[str, Any], name: str) -> dict[str, Result]:
@@ -50,5 +59,12 @@ def results_of(content: Mapping[str, Any], name: str) -> dict[str, Result]:
     except UserError as error:
         raise UserError(f"{name} is damaged: {error}") from error
     if not found:
-        raise UserError(f"{name} holds no results; allowed: a file that a measure has written")
+        reason = next(unreadable(content), "allowed: a file that a measure has written")
+        raise UserError(f"{name} holds no results; {reason}")
     return found
+
+
+def unreadable(content: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each result within the JSON values of a file that this version does not read."""
+    for part in stored_result.unknown_in(content):
+        yield f"{part or 'it'} was written by another version, without all that this one reads; compute it again"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from denoscope.cli.output import MeasureFlags
+from denoscope.cli.output import MeasureFlags, warn
 from denoscope.cli.verb import Verb
 from denoscope.config import Settings
 from denoscope.foundation.checked import option
@@ -39,10 +39,11 @@ class PlotFlags(MeasureFlags):
 def run(settings: Settings, flags: PlotFlags) -> None:
     with flags.reserved(settings.inference, reads=[flags.path]):
         from denoscope import figures
-        from denoscope.figures.figure_of import draw_stored
+        from denoscope.figures.stored_figure import draw_stored
 
-        figure = draw_stored(_results(flags), str(flags.path), colors=settings.system.class_colors)
-    figures.plots.save(figure, flags.output)
+        drawn = draw_stored(_results(flags), str(flags.path), colors=settings.system.class_colors)
+    figures.plots.save(drawn.figure, flags.output)
+    warn(f"not drawn: {problem}" for problem in drawn.left_out)
     print(flags.output)
 
 

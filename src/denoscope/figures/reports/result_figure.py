@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from denoscope.figures import plots, style
-from denoscope.figures.figure_of import draw_stored
 from denoscope.figures.reports.numbers import shortened
 from denoscope.figures.reports.picture import webp
 from denoscope.figures.reports.source import Measured
-from denoscope.figures.result_files import results_of
+from denoscope.figures.result_files import results_of, unreadable
+from denoscope.figures.stored_figure import draw_stored
 from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,13 +33,14 @@ REFERENCE = re.compile(r"(url\(#|^#)([^)]+)")
 
 @dataclass(frozen=True)
 class ResultFigure:
-    """A figure: its SVG or the URL of a picture, its width and least width in CSS pixels, and what it shows."""
+    """A figure: its SVG or the URL of a picture, its width and least width in CSS pixels, and what it shows and leaves out."""
 
     svg: str
     url: str
     width: int
     least: int
     description: str
+    left_out: tuple[str, ...] = ()
 
 
 def result_figure(measured: Measured, anchor: str) -> ResultFigure | str:
@@ -49,10 +50,12 @@ def result_figure(measured: Measured, anchor: str) -> ResultFigure | str:
     """
     plots.check_library()
     try:
-        results = measured.result
+        results, unread = measured.result, list[str]()
         if results is None:
-            results = results_of(measured.content, measured.name)
-        return inline(draw_stored(results, measured.name), anchor)
+            results, unread = results_of(measured.content, measured.name), [*unreadable(measured.content)]
+        drawn = draw_stored(results, measured.name)
+        left_out = tuple(map(shortened, [*drawn.left_out, *unread]))
+        return replace(inline(drawn.figure, anchor), left_out=left_out)
     except UserError as error:
         return shortened(error)
 

@@ -1,0 +1,75 @@
+"""The figure of what was read from a file, which may hold anything: the panels that can be drawn, and why others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from denoscope.config import SystemConfig
+from denoscope.figures.figure_of import MOST_PANELS, Panel, drawn, panels_in
+from denoscope.foundation.errors import LISTED, UserError, first_line
+from denoscope.foundation.spelling import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class StoredFigure:
+    """A figure, and a sentence for each thing that is left out of it."""
+
+    figure: Figure
+    left_out: tuple[str, ...]
+
+
+def draw_stored(
+    results: Any, name: str, *, colors: Sequence[str] = SystemConfig.class_colors
+) -> StoredFigure:
+    """The figure of a recording, a result or a mapping to results: the first 12 panels that can be drawn.
+
+    Args:
+        name: the file, for messages.
+
+    Raises: UserError if nothing of it can be drawn.
+    """
+    shown: list[Panel] = []
+    problems: list[str] = []
+    panels = panels_in(results)
+    for place, panel in enumerate(panels):
+        if len(shown) == MOST_PANELS:
+            problems.append(_rest(panels[place:]))
+            break
+        if problem := _problem(panel, name, colors):
+            problems.append(f"{panel.name}: {problem}" if panel.name else problem)
+        else:
+            shown.append(panel)
+    if not shown:
+        raise UserError("; ".join(_listed(problems)) or f"{name} holds nothing that is drawn")
+    return StoredFigure(drawn(shown, colors), tuple(_listed(problems)))
+
+
+def _problem(panel: Panel, name: str, colors: Sequence[str]) -> str:
+    """Why a panel cannot be drawn; empty if it can."""
+    try:
+        drawn([panel], colors)
+    except UserError as error:
+        return str(error)
+    except Exception as error:  # matplotlib and NumPy fail in any way at shapes and numbers that do not fit
+        return f"{name} cannot be drawn, since its numbers do not fit: {first_line(error)}"
+    return ""
+
+
+def _rest(panels: Sequence[Panel]) -> str:
+    """A sentence about panels beyond the first ones."""
+    names = list(dict.fromkeys(panel.name for panel in panels))
+    listed = ", ".join([*names[:LISTED], *(["…"] if len(names) > LISTED else [])])
+    return f"only the first {MOST_PANELS} panels are drawn, and {counted(len(panels), 'panel')} left out: {listed}"
+
+
+def _listed(problems: Sequence[str]) -> Iterator[str]:
+    """Each problem once, and not too many."""
+    different = list(dict.fromkeys(problems))
+    yield from different[:LISTED]
+    if more := len(different[LISTED:]):
+        yield f"{counted(more, 'further panel')} cannot be drawn"
