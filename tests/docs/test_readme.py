@@ -35,6 +35,7 @@ PAGES = [
     "docs/decided.md",
     "docs/geometry.md",
     "docs/selfcheck.md",
+    "docs/stored_format.md",
 ]
 # These commands set up the environment, in which the tests already run, or run the tests.
 ELSEWHERE = ("make ", "source ", "pip install")
