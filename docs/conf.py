@@ -22,6 +22,9 @@ smartquotes = False
 html_theme = "furo"
 html_copy_source = False
 html_show_sphinx = html_show_copyright = False
+html_static_path = ["site/static"]
+html_css_files = ["site.css"]
+html_favicon = "site/static/icon.svg"
 html_search_scorer = str(DOCS / "site" / "scorer.js")
 
 nitpicky = True

@@ -15,6 +15,8 @@ ENTRY = re.compile(r"    (\S[^:`]*): (.*)")
 PAGE = re.compile(r"`?\bdocs/(\w+)\.md\b`?")
 ATTRIBUTE = re.compile(r"(?<![^\s(])`(\.\w+)`")
 ALIAS = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
+FUNCTION = re.compile(r"<function (\w+)[^<>]*>")
+VALUE = re.compile(r"<(\w+)[^<>]*>")
 
 
 def setup(app: Any) -> None:
@@ -32,7 +34,12 @@ def _read_signature(
     """Leave out the signature of a class that only functions make: one whose docstring explains no arguments."""
     if kind in ("class", "exception") and "Args:" not in (inspect.getdoc(of) or ""):
         return "", ""
-    return (ALIAS.sub(r"\1", signature), returned) if signature else None
+    return (_as_python(signature), returned) if signature else None
+
+
+def _as_python(signature: str) -> str:
+    """A signature that Sphinx can read: one whose defaults are written as Python, not as `<Condition …>`."""
+    return VALUE.sub(r"\1()", FUNCTION.sub(r"\1", ALIAS.sub(r"\1", signature)))
 
 
 def as_rst(lines: Iterable[str]) -> list[str]:

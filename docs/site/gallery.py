@@ -24,6 +24,24 @@ COMMANDS = {
     "zoom_of_digits.png": f"{ZOOM} --output zoom_of_digits.npz",
 }
 """What makes the pictures that examples/figures.py does not draw."""
+TITLES = {
+    "basins.png": "Basins, and the dimension of their boundary",
+    "closed_loop.png": "Repeated noising and denoising: four measures",
+    "decided.png": "When an image is decided",
+    "divergence.png": "Divergence of perturbed trajectories",
+    "explorer.png": "The explorer in the browser",
+    "exponents.png": "Exponents of the map from noise to image",
+    "geometry.png": "Shapes and distances of trajectories",
+    "map_of_digits.gif": "A map that becomes finer",
+    "map_of_digits_1024.png": "A map of 1024 × 1024 noises",
+    "orbits.png": "Orbits: their dimension, and whether they are chaotic",
+    "overview.png": "Images, a sequence and a map",
+    "ridges.png": "Where on a plane small changes grow most",
+    "zoom_of_digits.gif": "A zoom into a boundary",
+    "zoom_of_digits.png": "The dimension of a boundary at each length",
+}
+WIDTH = 90
+"""Characters of a line of a command, as wide as the page."""
 
 
 def page() -> str:
@@ -33,8 +51,8 @@ def page() -> str:
 
 def _section(picture: str) -> Iterator[str]:
     title, page, shown = _page_of(picture)
-    yield from (f"## {picture}", "", f"![{shown}](/images/{picture})", "", f"{shown}.", "")
-    yield from ("```bash", _command(picture), "```", "", f"See [{title}](/{page}).", "")
+    yield from (f"## {TITLES[picture]}", "", f"![{shown}](/images/{picture})", "", f"{shown}.", "")
+    yield from ("```bash", *_lines(_command(picture)), "```", "", f"See [{title}](/{page}).", "")
 
 
 def _command(picture: str) -> str:
@@ -43,6 +61,17 @@ def _command(picture: str) -> str:
 
     name = Path(picture).stem
     return f"python examples/figures.py {name}" if name in FIGURES else COMMANDS[picture]
+
+
+def _lines(command: str) -> list[str]:
+    """A command on lines of at most WIDTH, broken before flags."""
+    lines = [""]
+    for part in re.split(r" (?=--)", command):
+        if len(f"{lines[-1]} {part} \\") > WIDTH:
+            lines[-1] += " \\"
+            lines.append("   ")
+        lines[-1] += f" {part}"
+    return [lines[0].lstrip(), *lines[1:]]
 
 
 def _page_of(picture: str) -> tuple[str, str, str]:

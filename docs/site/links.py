@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from docs import import_graph
+
 ROOT = Path(__file__).parents[2]
 PAGES = {
     "README.md": "index.md",
@@ -26,10 +28,12 @@ def setup(app: Any) -> None:
 
 
 def _read_page(app: Any, name: str, content: list[str]) -> None:
-    """Correct the links of a page, and show its diagram as text: Mermaid would need the network."""
+    """Correct the links of a page, and draw its diagram while the site is built: Mermaid would need the network."""
     path = Path(app.env.doc2path(name))
     if path.parent == ROOT / "docs" and path.suffix == ".md":
-        content[0] = at_site(content[0], path.parent).replace("```mermaid\nflowchart TD", "```text")
+        content[0] = import_graph.BLOCK.sub(
+            "```{generated} packages\n```\n", at_site(content[0], path.parent)
+        )
 
 
 def _read_included(app: Any, path: Path, _page: str, content: list[str]) -> None:

@@ -14,7 +14,7 @@ from denoscope import dynamics
 
 SUBPACKAGES = ("noise", "basins", "dynamics", "figures", "figures.plots", "figures.images", "figures.style")
 PACKAGES = ("denoscope", *(f"denoscope.{name}" for name in SUBPACKAGES))
-NAMED = ("function", "class", "exception")
+NAMED = ("function", "class", "exception", "data")
 """What is found by its last name; a method is named with its class."""
 CODE = re.compile(r"ds((?:\.[a-zA-Z]\w*)+)")
 

@@ -22,6 +22,7 @@ from denoscope.foundation.threads import MOST_THREADS
 from denoscope.foundation.validation import describe
 
 Geometry = Literal["flat", "spherical"]
+"""Whether a plane of noises is flat, or follows great circles of the sphere through its base."""
 POSITIVE: Rule = "a number above 0", lambda value: value > 0
 COUNTS: Rule = "2 integers of at least 1", lambda values: all(value >= 1 for value in values)
 AT_LEAST_ONE: Rule = "a number of at least 1", lambda value: value >= 1

@@ -1,26 +1,37 @@
 """The documentation site names everything public, builds without a warning, and answers what a newcomer asks."""
 
+import ast
 import html
 import importlib
 import inspect
+import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 import denoscope as ds
 from denoscope.cli import registry
-from docs.site import commands, docstrings, gallery, links
+from docs import import_graph
+from docs.site import commands, diagram, docstrings, gallery, generated, links
 from docs.site.links import ROOT
 
 DOCS = ROOT / "docs"
 DIRECTIVE = re.compile(r"^\.\. auto(?:function|class|exception|data):: (\S+)$", flags=re.M)
+SAME = {
+    "denoscope.basins.PointLabels": "denoscope.dynamics.PointLabels",
+    "denoscope.NoiseSet": "denoscope.noise.NoiseSet",
+    "denoscope.noise.Shape": "denoscope.noise.noise_set.Shape",
+}
+"""Public names that are documented under another name."""
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 
 
@@ -46,6 +57,19 @@ def named(name: str) -> object:
     return getattr(importlib.import_module(module), last)
 
 
+def docstring_of(name: str) -> str | None:
+    """The docstring of a function or class, or the text below the value of a name in its module."""
+    if inspect.isroutine(named(name)) or inspect.isclass(named(name)):
+        return inspect.getdoc(named(name))
+    module, _, last = name.rpartition(".")
+    body = ast.parse(inspect.getsource(importlib.import_module(module))).body
+    for node, below in itertools.pairwise(body):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == last for target in targets):
+            return ast.literal_eval(below.value) if isinstance(below, ast.Expr) else None
+    return None
+
+
 def documented_names() -> list[str]:
     return [
         name for page in sorted(DOCS.glob("reference/*.md")) for name in DIRECTIVE.findall(page.read_text())
@@ -55,13 +79,9 @@ def documented_names() -> list[str]:
 def test_every_public_name_is_documented_once():
     found = documented_names()
     assert len(found) == len(set(found))
-    same = {
-        "denoscope.basins.PointLabels": "denoscope.dynamics.PointLabels",
-        "denoscope.NoiseSet": "denoscope.noise.NoiseSet",
-    }
-    assert {same.get(name, name) for name in public_names()} <= set(found)
+    assert {SAME.get(name, name) for name in public_names()} <= set(found)
     for name in found:
-        assert inspect.getdoc(named(name)), name
+        assert docstring_of(name), name
 
 
 def test_the_table_of_contents_names_every_page():
@@ -86,11 +106,42 @@ def test_every_command_and_flag_is_listed():
 
 def test_every_picture_stands_in_the_gallery_with_the_command_that_makes_it():
     sections = re.findall(
-        r"^## (\S+)\n\n!\[.+\]\(/images/(.+)\)\n\n.+\n\n```bash\n(.+)\n```\n", gallery.page(), flags=re.M
+        r"^## (.+)\n\n!\[.+\]\(/images/(.+)\)\n\n.+\n\n```bash\n((?:.+\n)+?)```\n", gallery.page(), flags=re.M
     )
     pictures = sorted(path.name for path in gallery.IMAGES.iterdir())
-    assert [title for title, *_ in sections] == [picture for _, picture, _ in sections] == pictures
-    assert set(gallery.COMMANDS) <= set(pictures)
+    assert [picture for _, picture, _ in sections] == pictures
+    assert {*gallery.COMMANDS, *gallery.TITLES} == set(pictures)
+    titles = {title for title, *_ in sections}
+    assert len(titles) == len(pictures) and not [title for title in titles if re.search(r"[._]", title)]
+    for _, picture, command in sections:
+        lines = command.splitlines()
+        assert max(map(len, lines)) <= gallery.WIDTH
+        words = shlex.split(command.replace("\\\n", " "))
+        assert words == shlex.split(
+            gallery.COMMANDS.get(picture, f"python examples/figures.py {Path(picture).stem}")
+        )
+
+
+def test_a_diagram_has_each_arrow_pointing_down_around_the_boxes():
+    graph = {"a": {"b", "c", "e"}, "b": {"d"}, "c": {"d"}, "d": {"e"}, "e": set()}
+    drawn = diagram.layout(graph)
+    names = [{entry for entry in row if isinstance(entry, str)} for row in drawn.rows]
+    assert names == [{"a"}, {"b", "c"}, {"d"}, {"e"}]
+    assert sorted((arrow[0], arrow[-1]) for arrow in drawn.arrows) == [
+        (name, other) for name in graph for other in sorted(graph[name])
+    ]
+    for arrow in drawn.arrows:
+        rows = [next(row for row, entries in enumerate(drawn.rows) if entry in entries) for entry in arrow]
+        assert rows == list(range(rows[0], rows[-1] + 1))
+    assert drawn.rows[1].index(("a", "e", 1)) != 1, "the long arrow passes beside both boxes"
+
+
+def test_the_diagram_of_the_packages_shows_each_of_them():
+    graph = import_graph.reduced(import_graph.packages(import_graph.imports()))
+    picture = ElementTree.fromstring(generated.packages())
+    texts = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+    paths = list(picture.iter("{http://www.w3.org/2000/svg}path"))
+    assert sorted(texts) == sorted(graph) and len(paths) == sum(map(len, graph.values()))
 
 
 def test_links_lead_to_pages_of_the_site():
@@ -158,7 +209,7 @@ def test_the_search_index_has_every_public_name(site):
     text = (site / "searchindex.js").read_text()
     objects = json.loads(text.removeprefix("Search.setIndex(").rstrip(" ;\n").removesuffix(")"))["objects"]
     found = {f"{package}.{entry[4]}" for package, entries in objects.items() for entry in entries}
-    assert public_names() - {"denoscope.basins.PointLabels", "denoscope.NoiseSet"} <= found
+    assert {SAME.get(name, name) for name in public_names()} <= found
 
 
 @pytest.mark.slow
@@ -168,6 +219,39 @@ def test_no_page_loads_anything_from_another_place(site):
     assert len(pages) > 40 and not [page.name for page in pages if loaded.search(page.read_text())]
     styles = [path.read_text() for path in site.rglob("*.css")]
     assert styles and not any(re.search(r"@import|url\(.?https?:", style) for style in styles)
+
+
+def types_of_denoscope() -> set[str]:
+    """The names of all its classes and type aliases."""
+    found = set()
+    for path in import_graph.modules().values():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                found.add(node.name)
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return {name for name in found if re.fullmatch(r"(?:[A-Z]+[a-z]+)+[A-Z]*", name)}
+
+
+@pytest.mark.slow
+def test_every_type_of_denoscope_in_a_signature_is_a_link(site):
+    known, unlinked = types_of_denoscope() - {"Axes"}, set()  # matplotlib's, which figures draw on
+    assert {"NoiseLike", "Geometry", "DrivenMap"} <= known
+    for page in site.glob("reference/*.html"):
+        for signature in re.findall(r'<dt class="sig sig-object py".*?</dt>', page.read_text(), flags=re.S):
+            types = re.sub(r"<a .*?</a>|<span class=\"sig-name.*?</span>", "", signature, flags=re.S)
+            unlinked |= known & set(re.findall(r'<span class="pre">(\w+)</span>', types))
+    assert not unlinked
+
+
+@pytest.mark.slow
+def test_every_picture_says_what_it_shows(site):
+    for page in site.rglob("*.html"):
+        for image in re.findall(r"<img\b[^>]*>", page.read_text()):
+            text = re.search(r'alt="([^"]*)"', image)
+            # Thumbnails in the table of a recording, whose rows say the same, have an empty one.
+            assert text or "data:image" in image, f"{page.name}: {image[:200]}"
+            assert not text or not re.search(r"\.(png|gif|svg)$", text[1]), f"{page.name}: {text[1]}"
 
 
 def text_of(page: Path) -> str:
@@ -204,6 +288,12 @@ def test_a_newcomer_finds_the_page_by_a_word_or_a_question(site):
             ("which function tells when the image is decided?", "decided.html"),
             ("own model", "own_model.html"),
             ("how do I record my own model?", "own_model.html"),
+            ("what is stored and how do I open it in plain xarray?", "stored_format.html"),
+            ("how do I map a plane, and how sure is each cell?", "maps.html"),
+            ("how do I use several GPUs / SLURM?", "scaling.html"),
+            ("map a plane", "maps.html"),
+            ("stable diffusion", "pipelines.html"),
+            ("activation patching", "interventions.html#activation-patching"),
         ):
             page.goto((site / "search.html").as_uri())
             page.fill("form input[name=q] >> nth=0", asked)

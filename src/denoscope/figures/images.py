@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["contact_sheet", "render", "save_gif", "save_png", "save_strip", "to_uint8"]
 
-ImageLike = torch.Tensor | ArrayLike
+ImageLike: TypeAlias = "torch.Tensor | ArrayLike"
 """Images as a tensor, or as an array of NumPy or xarray."""
 
 GAP = 2

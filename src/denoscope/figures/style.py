@@ -41,8 +41,9 @@ DASHES: tuple[Any, ...] = (
     (0, (4, 1, 1, 1, 1, 1)),
     (0, (2, 2)),
 )
+"""The line styles of curves, which tell them apart in grey."""
 MARKERS = "os^Dv<>"
-"""What tells curves apart beside their colours."""
+"""The markers of curves, which tell them apart in grey."""
 INK, QUIET = "#333333", "#999999"
 """The colours of text and reference lines, and of what stands behind."""
 LINE, THIN, MARKER = 1.2, 0.8, 3.0

@@ -18,13 +18,16 @@ from denoscope.foundation.validation import describe, parse_integer
 if TYPE_CHECKING:
     import xarray
 
-    Values = torch.Tensor | np.ndarray | xarray.DataArray
-
 
 @torch.no_grad()
 @calls_checked
 def decode(
-    source: Any, latents: Values, *, batch_size: int = 8, height: int | None = None, width: int | None = None
+    source: Any,
+    latents: torch.Tensor | np.ndarray | xarray.DataArray,
+    *,
+    batch_size: int = 8,
+    height: int | None = None,
+    width: int | None = None,
 ) -> torch.Tensor:
     """The images [n, 3, H, W], about −1 to 1, of latents [n, C, h, w] or packed latents [n, token, feature].
 

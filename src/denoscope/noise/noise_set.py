@@ -22,6 +22,7 @@ from denoscope.foundation.validation import describe, parse_integer
 from denoscope.noise import noise_files
 
 Shape = tuple[int, int, int]
+"""The shape (C, H, W) of a state."""
 
 
 class NoiseSet(ABC):

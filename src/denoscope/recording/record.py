@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Precision = Literal["auto", "float16", "float32", "float64"]
+"""The precision in which states are stored; "auto" is that of the network."""
 
 
 @accepts_num_steps

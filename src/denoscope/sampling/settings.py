@@ -22,6 +22,7 @@ from denoscope.noise.rounding import rounding_warnings
 from denoscope.sampling.image_start import ImageStart
 
 NoiseKind = Literal["common", "independent"]
+"""Whether a stochastic scheduler draws its noise once a step for all samples, or for each sample."""
 SamplerDtype = Literal["auto", "float32", "float64"]
 
 

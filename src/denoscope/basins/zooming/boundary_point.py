@@ -18,6 +18,7 @@ COARSE = 16
 DIGITS = Context(prec=2000)
 """Enough for every sum of floats: a fraction of a power of two has as many decimals as the power."""
 Point = tuple[float, float]
+"""The coordinates (u, v) of a point of a plane."""
 
 
 @dataclass(frozen=True, eq=False)
