@@ -45,6 +45,31 @@ def test_a_result_is_drawn_and_read_from_its_file(kind, tmp_path):
         assert [ax.get_xlabel() for ax in figures.draw(read).axes] == [ax.get_xlabel() for ax in figure.axes]
 
 
+@pytest.mark.parametrize("kind", MEASURED)
+def test_what_is_declared_of_the_rows_of_a_result_is_so(kind):
+    """Fields whose rows are the same are equally long, and a field that names the rows is one of them."""
+    result = MEASURED[kind]()
+    lengths = {}
+    for name, row in result.rows.items():
+        if getattr(result, name) is not None:
+            lengths.setdefault(row, set()).add(len(getattr(result, name)))
+        assert result.rows.get(row, row) == row
+    assert all(len(found) == 1 for found in lengths.values()), lengths
+    arrays = {
+        item.name for item in dataclasses.fields(result) if isinstance(getattr(result, item.name), np.ndarray)
+    }
+    assert set(result.rows) <= {item.name for item in dataclasses.fields(result)}
+    assert arrays - set(result.rows) <= {
+        "mixed_share",
+        "mean",
+        "points",
+        "reached",
+        "cycle",
+        "matrix",
+        "local_slopes",
+    }
+
+
 def bars(ax):
     return [bar.get_height() for bar in ax.patches]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import call
 from hypothesis import strategies as st
 from random_examples import try_examples
 from report_page import ReportPage, faults, text_of
@@ -42,6 +43,49 @@ def test_every_number_of_a_file_of_json_is_on_the_page(page, stored):
     assert ends == [step_lengths.min(), step_lengths.max()]
     for line in content["participation"]["warnings"]:
         assert f"participation: {line}" in shown.text
+
+
+@pytest.fixture
+def square(tiny, here):
+    """A recording of as many samples as states, five, and the geometry of their trajectories."""
+    ds.record(tiny, ds.noise.random(5, tiny.shape), here / "square.zarr", steps=4)
+    call("dynamics geometry square.zarr --output square.json")
+    return json.loads((here / "square.json").read_text())
+
+
+def test_rows_are_named_by_samples_and_not_mixed_with_states(square):
+    page = ReportPage.read(ds.report(["square.zarr", "square.json"], "page.html"))
+    by_sample, by_state = (
+        page.section("square.json").table("By sample"),
+        page.section("square.json").table("By state"),
+    )
+    assert by_sample.column("sample") == [f"sample_{k:04d}" for k in range(5)]
+    assert by_sample.digits("lengths") == [[value] for value in square["path"]["lengths"]]
+    assert by_state.column("state") == list("01234") and "ratio" in by_state.headers
+    assert "Kind of result: PathGeometry." in page.section("square.json").text
+
+
+def test_a_file_without_names_of_samples_gets_those_of_its_recording(square, here):
+    del square["samples"]
+    (here / "square.json").write_text(json.dumps(square))
+    alone = ReportPage.read(ds.report("square.json", "alone.html"))
+    assert alone.table("By sample").column("sample") == list("01234")
+    page = ReportPage.read(ds.report(["square.zarr", "square.json"], "page.html"))
+    assert page.section("square.json").table("By sample").column("sample") == ds.open("square.zarr").samples
+    square["computed_from"]["fingerprint"]["num_steps"] = 5
+    (here / "square.json").write_text(json.dumps(square))
+    other = ReportPage.read(ds.report(["square.zarr", "square.json"], "other.html"))
+    assert other.section("square.json").table("By sample").column("sample") == list("01234")
+
+
+def test_a_long_table_says_which_rows_it_has_and_where_all_are(here):
+    result = ds.dynamics.covariance_spectrum(np.random.default_rng(0).normal(size=(70, 50)))
+    (here / "long.json").write_text(result.to_json())
+    table = ReportPage.read(ds.report("long.json", "long.html")).table("By eigenvector")
+    assert table.caption == "By eigenvector: 24 of 50 rows, evenly spread; long.json has all"
+    ranks = [int(rank) for rank in table.column("eigenvector")]
+    assert (ranks[0], ranks[-1], len(ranks)) == (1, 50, 24) and set(np.diff(ranks)) <= {2, 3}
+    assert table.digits("eigenvalues") == [[result.eigenvalues[rank - 1]] for rank in ranks]
 
 
 def test_every_series_of_an_npz_file_is_on_the_page(page, stored):

@@ -38,6 +38,8 @@ class Result:
     """The field of which notebooks show a picture; by default the first series or matrix."""
     unstored: ClassVar[tuple[str, ...]] = ()
     """The fields that `to_dict` leaves out, because they are large and stored elsewhere."""
+    rows: ClassVar[Mapping[str, str]] = {}
+    """What the rows of arrays are, by field, such as "sample"; a field of this name holds the names or numbers of the rows."""
     origin: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import entr
@@ -36,6 +36,10 @@ class BasinEntropy(Result):
     more than one label.
     """
 
+    rows: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("box", "entropy", "boundary_entropy", "entropy_interval", "boundary_interval", "boundary_boxes"),
+        "box",
+    )
     box: int | tuple[int, ...]
     entropy: Any
     boundary_entropy: Any

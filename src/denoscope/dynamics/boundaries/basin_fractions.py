@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +35,9 @@ class BasinFractions(Result):
     `effective_number` [class] is the number of independent draws that would make the share as uncertain.
     """
 
+    rows: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("classes", "fractions", "intervals", "effective_number"), "classes"
+    )
     classes: tuple[int, ...]
     fractions: np.ndarray
     intervals: np.ndarray

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +46,9 @@ class UncertaintyExponent(Estimate):
     points that differ, 1 − Σ p_j². `value` is NaN and `interval` None if too few fractions can be used.
     """
 
+    rows: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("epsilons", "fractions", "fraction_intervals", "used", "residuals"), "epsilons"
+    )
     epsilons: np.ndarray
     fractions: np.ndarray
     fraction_intervals: np.ndarray

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -47,6 +47,9 @@ class Wada(Result):
     `resolution_ratio` is the smallest ratio of the share to that at half the resolution, `reading` the conclusion.
     """
 
+    rows: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("boxes", "fractions", "intervals", "coarse_fractions"), "boxes"
+    )
     boxes: tuple[int, ...]
     fractions: np.ndarray
     intervals: np.ndarray

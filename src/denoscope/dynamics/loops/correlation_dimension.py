@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -62,6 +63,7 @@ class CorrelationDimension(Estimate):
     """
 
     pictured: ClassVar[str] = "sums"
+    rows: ClassVar[Mapping[str, str]] = {"radii": "radii", "sums": "radii"}
     radii: np.ndarray
     sums: np.ndarray
     fit_range: tuple[float, float]

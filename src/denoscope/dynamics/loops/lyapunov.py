@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -54,6 +54,12 @@ class Lyapunov(Result):
     """
 
     pictured: ClassVar[str] = "history"
+    rows: ClassVar[Mapping[str, str]] = {
+        "exponents": "exponent",
+        "intervals": "exponent",
+        "history": "history_iterations",
+        "history_iterations": "history_iterations",
+    }
     exponents: np.ndarray
     intervals: np.ndarray
     history: np.ndarray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -47,6 +47,7 @@ class OrbitDiagram(Result):
     """
 
     pictured: ClassVar[str] = "values"
+    rows: ClassVar[Mapping[str, str]] = {"parameters": "parameters", "values": "parameters"}
     parameters: np.ndarray
     values: np.ndarray
 

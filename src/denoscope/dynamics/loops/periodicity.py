@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,6 +33,7 @@ class Periodicity(Result):
     """
 
     pictured: ClassVar[str] = "returns"
+    rows: ClassVar[Mapping[str, str]] = {"returns": "iterations apart"}
     period: int | None
     cycle: np.ndarray
     returns: np.ndarray

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class ZeroOne(Estimate):
         frequencies: [frequency] c.
     """
 
+    rows: ClassVar[Mapping[str, str]] = {"correlations": "frequencies", "frequencies": "frequencies"}
     correlations: np.ndarray
     frequencies: np.ndarray
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -41,6 +42,9 @@ class EpsilonSweep(Estimate):
     """
 
     pictured: ClassVar[str] = "growth"
+    rows: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("epsilons", "growth", "spread", "usable", "linear"), "epsilons"
+    )
     epsilons: np.ndarray
     growth: np.ndarray
     spread: np.ndarray

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -51,6 +52,7 @@ class LocalExpansion(Result):
             first step includes the factor by which some schedulers (Euler) multiply x_T.
     """
 
+    rows: ClassVar[Mapping[str, str]] = {"rates": "step"}
     rates: np.ndarray
 
 

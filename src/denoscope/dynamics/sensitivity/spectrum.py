@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -60,6 +61,9 @@ class Spectrum(Result):
     """
 
     unstored: ClassVar[tuple[str, ...]] = ("left", "right")
+    rows: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("exponents", "residuals", "difference_errors"), "exponent"
+    )
     exponents: np.ndarray
     left: torch.Tensor
     right: torch.Tensor

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from denoscope.foundation.errors import UserError
 class CovarianceSpectrum(Result):
     """The eigenvalues [numbers] of the covariance of images in descending order, and their mean image [C, H, W]."""
 
+    rows: ClassVar[Mapping[str, str]] = {"eigenvalues": "eigenvector"}
     eigenvalues: np.ndarray
     mean: np.ndarray
 

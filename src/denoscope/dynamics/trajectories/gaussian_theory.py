@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -37,6 +38,12 @@ class GaussianTheory(Result):
     noise, `remembers` whether they depend on earlier steps.
     """
 
+    rows: ClassVar[Mapping[str, str]] = {
+        "eigenvalues": "eigenvector",
+        "gains": "eigenvector",
+        "timesteps": "step",
+        "sigmas": "step",
+    }
     eigenvalues: np.ndarray
     gains: np.ndarray
     timesteps: np.ndarray

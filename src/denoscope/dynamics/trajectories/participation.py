@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -38,6 +38,19 @@ class Participation(Result):
     variance in descending order. `sigmas` and `timesteps` [state] are those of the sequence, if it has them.
     """
 
+    rows: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        (
+            "ratio",
+            "intervals",
+            "corrected",
+            "corrected_intervals",
+            "pca_dimension",
+            "shares",
+            "sigmas",
+            "timesteps",
+        ),
+        "state",
+    )
     ratio: np.ndarray
     intervals: np.ndarray
     corrected: np.ndarray

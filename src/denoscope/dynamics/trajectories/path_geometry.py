@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,6 +24,13 @@ class PathGeometry(Result):
     [state] if the sequence has them. Angles and ratios that do not exist are NaN, with a warning.
     """
 
+    rows: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            ("step_lengths", "turning_angles", "lengths", "chords", "straightness", "speeds"), "sample"
+        ),
+        "sigmas": "state",
+        "timesteps": "state",
+    }
     step_lengths: np.ndarray
     turning_angles: np.ndarray
     lengths: np.ndarray

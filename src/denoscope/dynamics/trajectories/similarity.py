@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -102,6 +102,7 @@ def _within(value: float, reach: float, least: float) -> tuple[float, float]:
 class SimilarityMatrix(Result):
     """Linear CKA `values` and their `debiased` form between all pairs of sets of states [set, set]."""
 
+    rows: ClassVar[Mapping[str, str]] = {"values": "sets", "debiased": "sets"}
     values: np.ndarray
     debiased: np.ndarray
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -21,6 +21,7 @@ from denoscope.foundation.validation import parse_choice
 class TrajectoryDistances(Result):
     """The distances `values` [a, b] between the trajectories of two sets, or of one set."""
 
+    rows: ClassVar[Mapping[str, str]] = {"values": "sample"}
     values: np.ndarray
     metric: str
 

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from denoscope.dynamics.result import KIND
 from denoscope.figures.images import evenly
+from denoscope.figures.reports.axes import Axes
 from denoscope.foundation.errors import escaped
 from denoscope.foundation.spelling import counted
 
-ABOUT = ("origin", "warnings", "computed_from", "identity", "fingerprint", "recording")
+ABOUT = (KIND, "origin", "warnings", "computed_from", "identity", "fingerprint", "recording")
 """Entries that say where numbers come from and what they mean; they are shown elsewhere."""
 MOST_ROWS, MOST_COLUMNS, MOST_PARTS, MOST_LINES, MOST_TEXT = 24, 10, 20, 40, 300
 """Rows and columns of a table, parts of a result, lines of facts or arrays, and characters of a text."""
-
-
-@dataclass(frozen=True)
-class Axes:
-    """The dimensions of arrays by name, where they are known, and which arrays are coordinates."""
-
-    dims: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    coords: frozenset[str] = frozenset()
-
-    def of(self, name: str) -> str:
-        """The first dimension of an array; arrays whose dimensions are unknown share one without a name."""
-        return self.dims[name][0] if name in self.dims else ""
 
 
 @dataclass(frozen=True)
@@ -57,25 +48,27 @@ class Table:
 
 @dataclass(frozen=True)
 class Part:
-    """The numbers of a result, or of the part of it with this title; `left_out` says what is not shown."""
+    """The numbers of a result, or of the part of it with this title, and its kind; `left_out` says what is not shown."""
 
     title: str
+    kind: str
     facts: tuple[tuple[str, Cell], ...]
     tables: tuple[Table, ...]
     warnings: tuple[str, ...]
     left_out: str
 
 
-def parts_of(content: Mapping[str, Any], axes: Axes) -> list[Part]:
+def parts_of(content: Mapping[str, Any], axes: Axes, place: str) -> list[Part]:
     """A result and its parts. Arrays of one dimension, or of equal length if their dimensions are unknown, share a table.
 
     Args:
         content: its entries by name: JSON values and arrays.
+        place: what holds all numbers, such as a file.
     """
     nested = list(_nested(content))
-    parts = [_part(title, entries, axes) for title, entries in nested[:MOST_PARTS]]
+    parts = [_part(title, entries, axes.within(entries), place) for title, entries in nested[:MOST_PARTS]]
     if len(nested) > MOST_PARTS:
-        parts.append(Part("", (), (), (), f"{len(nested) - MOST_PARTS:,} further parts are left out."))
+        parts.append(Part("", "", (), (), (), f"{len(nested) - MOST_PARTS:,} further parts are in {place}."))
     return parts
 
 
@@ -113,7 +106,7 @@ def _nested(content: Mapping[str, Any], title: str = "") -> Iterator[tuple[str, 
             yield from _nested(value, f"{title}, {name}" if title else name)
 
 
-def _part(title: str, entries: Mapping[str, Any], axes: Axes) -> Part:
+def _part(title: str, entries: Mapping[str, Any], axes: Axes, place: str) -> Part:
     own = {name: value for name, value in entries.items() if name not in ABOUT}
     arrays = {name: array for name, value in own.items() if (array := _as_array(value)) is not None}
     ends = _ends(arrays.pop("interval", None))
@@ -125,14 +118,15 @@ def _part(title: str, entries: Mapping[str, Any], axes: Axes) -> Part:
     if ends is not None:
         name = "value" if "value" in facts else "interval"
         facts[name] = Cell(facts[name].number if name in facts else None, ends)
-    tables, large = _tables(arrays, axes)
+    tables, large = _tables(arrays, axes, place)
     more = max(len(facts) - MOST_LINES, 0) + max(len(large) - MOST_LINES, 0)
     return Part(
         shortened(title),
+        shortened(entries.get(KIND, "")),
         tuple((shortened(name), cell) for name, cell in list(facts.items())[:MOST_LINES]),
-        tuple([*tables, _ranges(large, axes.dims)] if large else tables),
+        tuple([*tables, _ranges(large, axes.dims, place)] if large else tables),
         warnings_of(entries),
-        f"{more:,} further entries are left out." if more else "",
+        f"{more:,} further entries are in {place}." if more else "",
     )
 
 
@@ -158,7 +152,9 @@ def _is_column(name: str, array: np.ndarray) -> bool:
     return array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 2 and "interval" in name)
 
 
-def _tables(arrays: Mapping[str, np.ndarray], axes: Axes) -> tuple[list[Table], dict[str, np.ndarray]]:
+def _tables(
+    arrays: Mapping[str, np.ndarray], axes: Axes, place: str
+) -> tuple[list[Table], dict[str, np.ndarray]]:
     """Tables of the columns that have their rows in common, and the arrays that no table holds."""
     groups: dict[tuple[str, int], dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
@@ -168,19 +164,23 @@ def _tables(arrays: Mapping[str, np.ndarray], axes: Axes) -> tuple[list[Table], 
     shown = {key: group for key, group in groups.items() if not axes.coords.issuperset(group)}
     chosen = dict(list(shown.items())[:MOST_PARTS])
     in_tables = {name for group in chosen.values() for name in group}
-    tables = [_table(axis, count, group) for (axis, count), group in chosen.items()]
+    tables = [_table(axis, axes.rows(axis, count), group, place) for (axis, count), group in chosen.items()]
     return tables, {name: array for name, array in arrays.items() if name not in in_tables}
 
 
-def _table(axis: str, count: int, columns: Mapping[str, np.ndarray]) -> Table:
-    """Some rows of columns; those that name the rows come first."""
+def _table(axis: str, rows: np.ndarray, columns: Mapping[str, np.ndarray], place: str) -> Table:
+    """Some rows of columns; those that name the rows come first.
+
+    Args:
+        rows: their names or numbers, unless columns hold them.
+    """
     names = sorted(columns, key=lambda name: (name != axis, columns[name].dtype.kind not in "UT"))
     named = names[0] == axis or columns[names[0]].dtype.kind in "UT"
-    values = [*([] if named else [np.arange(count)]), *(columns[name] for name in names)]
-    chosen = evenly(count, MOST_ROWS) if count > 1 else [0]
-    shown = (
-        f"{len(chosen)} of {count:,} rows, evenly spread" if len(chosen) < count else counted(count, "row")
-    )
+    values = [*([] if named else [rows]), *(columns[name] for name in names)]
+    chosen = evenly(len(rows), MOST_ROWS) if len(rows) > 1 else [0]
+    shown = counted(len(rows), "row")
+    if len(chosen) < len(rows):
+        shown = f"{len(chosen)} of {shown}, evenly spread; {place} has all"
     return Table(
         f"By {axis}: {shown}" if axis else shown,
         tuple(map(shortened, [*([] if named else [axis or "row"]), *names])),
@@ -193,15 +193,16 @@ def _cell(entry: Any) -> Cell:
     return Cell(number(entry)) if np.ndim(entry) == 0 else Cell(None, _ends(entry))
 
 
-def _ranges(arrays: Mapping[str, np.ndarray], dims: Mapping[str, Sequence[str]]) -> Table:
+def _ranges(arrays: Mapping[str, np.ndarray], dims: Mapping[str, Sequence[str]], place: str) -> Table:
     """The shapes of arrays, and the ranges of their finite numbers."""
     rows = []
     for name, array in list(arrays.items())[:MOST_LINES]:
-        sizes = zip(dims[name], array.shape, strict=True) if name in dims else (("", n) for n in array.shape)
+        known = [*dims.get(name, ())][: array.ndim]
+        sizes = itertools.zip_longest(known, array.shape, fillvalue="")
         shape = " × ".join(f"{n:,} {axis}".rstrip() for axis, n in sizes)
         finite = array[np.isfinite(array)] if array.dtype.kind in "biuf" else array[:0]
         ends = (finite.min(), finite.max()) if finite.size else (None, None)
         cells = (shortened(name), shape, *ends, array.size - finite.size)
         rows.append(tuple(Cell(number(value)) for value in cells))
     headers = ("array", "shape", "smallest", "largest", "not finite")
-    return Table("Larger arrays, whose numbers are in the file", headers, tuple(rows))
+    return Table(f"Larger arrays, whose numbers are in {place}", headers, tuple(rows))

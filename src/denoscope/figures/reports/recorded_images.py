@@ -117,7 +117,9 @@ def _sequences(shown: Sheet, answers: dict[int, Answer]) -> Picture:
         names.append(shown.recording.samples[row] + ("" if label is None else f" (class {label}{certainty})"))
     steps = ", ".join(strip_labels(chosen))
     sequences = counted(len(answers), "sequence")
-    caption = f"{sequences}, one a row: {', '.join(names)}. Columns: the state after denoising steps {steps}."
+    caption = (
+        f"{sequences}, one a row. Columns: the state after denoising steps {steps}. Rows: {', '.join(names)}."
+    )
     return picture_of(pixels, len(chosen), f"{sequences} from noise to image", shortened(caption))
 
 

@@ -25,7 +25,8 @@ from denoscope.storage.watching.status import status
 class RecordingSection:
     """What a page says about a recording.
 
-    `notices` are what a reader must know before anything else, and `source` says where the recording is.
+    `notices` are what a reader must know before anything else, and `source` says where the recording is. The names of all
+    `samples` are for the tables of results.
     """
 
     anchor: str
@@ -40,6 +41,7 @@ class RecordingSection:
     options: Table
     arrays: Table
     details: tuple[Fact, ...]
+    samples: tuple[str, ...]
 
 
 def recording_section(rec: Recording, title: str, anchor: str) -> RecordingSection:
@@ -64,6 +66,7 @@ def recording_section(rec: Recording, title: str, anchor: str) -> RecordingSecti
         options=_options(rec.attrs["config"]),
         arrays=_arrays(rec),
         details=tuple(described(rec.attrs["fingerprint"])),
+        samples=tuple(rec.samples),
     )
 
 
@@ -98,10 +101,7 @@ def _provenance(rec: Recording, checked: str) -> Iterator[Fact]:
     shape = " × ".join(map(str, made_by["shape"]))
     yield "States", f"{shape} numbers, {made_by['dtype']}"
     yield "Device", shortened(f"{made_by.get('device', 'unknown')}, {counted(made_by['threads'], 'thread')}")
-    yield (
-        "Inputs",
-        shortened(", ".join(f"{name} {value}" for name, value in flat(attrs.get("inputs", {}))) or "unknown"),
-    )
+    yield "Inputs", shortened(_inputs(attrs.get("inputs", {})) or "unknown")
     yield "Inputs, SHA-256", shortened(attrs.get("inputs_sha256") or "unknown")
     yield "Noise floor", _noise_floor(rec)
     yield "Recorded", shortened(attrs.get("created") or "unknown")
@@ -110,6 +110,12 @@ def _provenance(rec: Recording, checked: str) -> Iterator[Fact]:
         shortened(", ".join(f"{name} {version}" for name, version in flat(attrs.get("versions", {})))),
     )
     yield "Checksums compared", shortened(checked)
+
+
+def _inputs(inputs: Mapping[str, Any]) -> str:
+    """The parameters of each set of noises, in words."""
+    sets = [entry for entry in inputs.get("sets", ()) if isinstance(entry, Mapping)] or [inputs]
+    return "; ".join(", ".join(f"{name} {value}" for name, value in flat(entry)) for entry in sets)
 
 
 def _noise_floor(rec: Recording) -> str:

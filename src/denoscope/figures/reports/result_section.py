@@ -56,14 +56,17 @@ def result_section(
     fingerprint = digest_of(_fingerprint(origin))
     named = origin.get("recording")
     found = _recording_of(named, fingerprint, recordings) if "recording" in origin else None
-    parts = parts_of(measured.content, measured.axes)
+    strange = tuple(_strange(named, fingerprint, found))
+    place = shortened(measured.file or f"the {measured.name} in memory")
+    axes = measured.axes if strange or found is None else measured.axes.named(found.samples)
+    parts = parts_of(measured.content, axes, place)
     warnings = [f"{part.title}: {line}" if part.title else line for part in parts for line in part.warnings]
     more = len(warnings) - LISTED
     return ResultSection(
         anchor=anchor,
         title=shortened(title or measured.name),
-        source=shortened(measured.file or f"the {measured.name} in memory"),
-        notices=(*_strange(named, fingerprint, found), *_unfinished(measured.content)),
+        source=place,
+        notices=(*strange, *_unfinished(measured.content)),
         warnings=(*warnings[:LISTED], *([f"{more:,} further warnings are left out"] if more > 0 else [])),
         figure=result_figure(measured, anchor),
         parts=tuple(parts),

@@ -11,7 +11,7 @@ from typing import Any
 import xarray
 
 from denoscope.dynamics.result import Result
-from denoscope.figures.reports.numbers import Axes
+from denoscope.figures.reports.axes import Axes
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import as_json
 from denoscope.foundation.reading import json_files, result_files
@@ -75,7 +75,10 @@ def parse_source(given: Any) -> Source:
     content = json_files.read(path, dict[str, Any])
     if not _is_result(content):
         raise UserError(f"{path} holds no result of a measure; allowed: {ALLOWED}")
-    return Measured(path.name, content, _origin(content), file=path)
+    axes = Axes().named(content.get("samples"))
+    if axes.names:
+        del content["samples"]
+    return Measured(path.name, content, _origin(content), axes, path)
 
 
 def _of_dataset(name: str, data: xarray.Dataset, *, file: Path | None = None) -> Measured:

@@ -40,7 +40,7 @@ def run(settings: Settings, flags: GeometryFlags) -> None:
         low, high = spread.intervals[state]
         print(f"state {state:>4}  participation ratio {spread.ratio[state]:.2f}  [{low:.2f}, {high:.2f}]")
     warn([*path.warnings, *spread.warnings])
-    content = {"path": path.to_dict(), "participation": spread.to_dict()}
+    content = {"samples": rec.samples, "path": path.to_dict(), "participation": spread.to_dict()}
     write_measured(flags.output, rec.origin, content)
     flags.print_paths()
 
