@@ -69,6 +69,19 @@ def test_an_adaptive_map_has_the_labels_of_brute_force(linear, plane):
     assert "status" not in exact and not {"audit", "wrong_bound_95"} & exact.attrs.keys()
 
 
+def test_calls_are_filled_up_with_cells_that_are_needed_later(linear, plane):
+    """While cells are left that the audit will check, no row is padding; the labels are those of calls of one row."""
+    pattern = Pattern(linear, plane)
+    options = {"steps": 4, "classifier": pattern, "method": "adaptive", "audit": 2000}
+    found = ds.basins.map(linear, plane, lanes=64, batch_size=256, **options)
+    padding = found.attrs["network_rows"] - int(found["computed"].sum())
+    assert found.attrs["network_rows"] % 64 == 0 and 0 <= padding < 64
+    single = ds.basins.map(linear, plane, lanes=1, batch_size=256, **options)
+    assert single.attrs["network_rows"] == int(single["computed"].sum())
+    assert np.array_equal(single["label"], found["label"])
+    assert single.attrs["audit"]["checked"] == found.attrs["audit"]["checked"] == 2000
+
+
 def test_a_boundary_of_three_basins_at_once_is_found_to_the_share_that_the_audit_allows(linear, plane):
     """Newton's basins: the boundary is fractal, and each of its points is on that of all three (Wada)."""
     pattern = Pattern(linear, plane)

@@ -44,7 +44,7 @@ def test_the_bound_of_an_audit_holds_in_as_many_maps_as_it_says(linear):
             classifier=islands,
             method="adaptive",
             audit=32,
-            lanes=256,
+            lanes=16,
             batch_size=4096,
         )
         audit = Audit(**found.attrs["audit"])

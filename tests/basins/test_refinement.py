@@ -9,7 +9,7 @@ from denoscope.basins.refinement import BACKED, COMPUTED, PROBED, UNKNOWN, Refin
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
 
 
-def refine(truth: np.ndarray, *, side=16, gap=None, seed=0) -> tuple[Refinement, int]:
+def refine(truth: np.ndarray, *, side=16, gap=None, seed=0, lanes=1) -> tuple[Refinement, int]:
     """The refinement of a map whose labels are known, and the number of its requests."""
     found = Refinement(
         label=np.full(truth.shape, -9),
@@ -17,6 +17,7 @@ def refine(truth: np.ndarray, *, side=16, gap=None, seed=0) -> tuple[Refinement,
         spacing=(1.0, 1.0),
         side=side,
         seed=seed,
+        lanes=lanes,
     )
     asked = np.zeros(truth.shape, int)
     requests = 0
@@ -171,3 +172,32 @@ def test_checked_cells_are_random_filled_ones_and_take_their_computed_label():
         assert newly.sum() == min(count, every) == found.audit.checked
         assert found.audit.filled == every and found.audit.wrong == (newly & missed).sum()
         np.testing.assert_array_equal(found.label, np.where(newly, truth, unchecked.label))
+
+
+def test_cells_that_are_checked_in_the_end_are_known_from_the_beginning_and_do_not_depend_on_labels():
+    truth, gap = random_classes(128, 0.08, 5)
+    truth[40:50, 77] = 12  # where cells are filled wrongly
+    found = Refinement(np.full(truth.shape, -9), np.full(truth.shape, np.nan), (1.0, 1.0), 16)
+    first = np.stack(found.to_check(400))
+    asked = []
+    for place in found.requests(audit=400):
+        asked.append(np.stack(place))
+        found.label[place], found.gap[place] = truth[place], gap[place]
+    *needed, checked = asked
+    needed = np.concatenate(needed, axis=1)
+    flat, before, late = (np.ravel_multi_index(cells, truth.shape) for cells in (first, needed, checked))
+    assert np.isin(flat, [*before, *late]).all(), "none was computed in vain"
+    order = np.random.default_rng([0, truth.size]).permutation(truth.size)
+    assert set(late) == set(order[~np.isin(order, before)][:400])
+    other = Refinement(np.full(truth.shape, -9), np.full(truth.shape, np.nan), (1.0, 1.0), 16)
+    assert np.array_equal(first, np.stack(other.to_check(400))) and len(np.unique(flat)) == 400
+
+
+def test_a_boundary_is_followed_by_fewer_calls_when_each_is_filled_up():
+    """A thin tongue that the first blocks miss is entered at one end, and followed to the other."""
+    truth = disk((256, 256), radius=0.4)
+    truth[131, 20:100] = 1
+    alone, one_by_one = refine(truth)
+    found, requests = refine(truth, lanes=64)
+    assert np.array_equal(alone.label, truth) and np.array_equal(found.label, truth)
+    assert requests < one_by_one / 2

@@ -117,18 +117,18 @@ def test_filled_cells_of_a_level_are_checked_and_wrong_ones_counted(mixture, pla
 
     options = {**FAST, "classifier": specks, "levels": 1, "factor": 2}
     unchecked, few, every = (
-        ds.basins.zoom(mixture, plane, **{**options, "audit": count}) for count in (0, 60, 1024)
+        ds.basins.zoom(mixture, plane, **{**options, "audit": count}) for count in (0, 200, 1024)
     )
     truth = every["label"].values
     missed = unchecked["label"].values != truth
     filled = unchecked["computed"].values == 0
     assert every["computed"].all() and 5 < missed.sum() == every["wrong"].values[0]
-    for found, checked in ((unchecked, 0), (few, 60), (every, filled.sum())):
+    for found, checked in ((unchecked, 0), (few, 200), (every, filled.sum())):
         newly = found["computed"].values & filled
         assert found["filled"].values == filled.sum() and found["checked"].values == checked == newly.sum()
         assert found["wrong"].values == (newly & missed).sum()
     assert few["wrong"].values > 0 and (unchecked["wrong_bound_95"] == 1).all()
-    bound = stats.binomtest(int(few["wrong"][0]), 60, alternative="less").proportion_ci(0.999, "exact").high
+    bound = stats.binomtest(int(few["wrong"][0]), 200, alternative="less").proportion_ci(0.999, "exact").high
     assert few["wrong_bound_99_9"].values == pytest.approx(bound, rel=1e-9)
     assert "were filled" in few.attrs["warnings"][0]
 

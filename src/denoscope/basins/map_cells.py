@@ -25,6 +25,8 @@ from denoscope.noise.plane_grid import PlaneGrid
 
 LOST = np.iinfo(np.int64).min
 """The label, while a map is refined, of cells that are not finite, so that their boundary with rejected ones is found."""
+NOTHING = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+"""The rows and columns of no cells."""
 LARGEST_MARGIN = 1 - 2.0**-24
 """The largest margin below 1 that float32 represents."""
 
@@ -42,15 +44,21 @@ class MapCells:
     cache: PointCache | None = None
     callback: Callable[[xarray.Dataset], None] | None = None
     """Called with the map so far, as `basins.map` says."""
+    shared: bool = False
+    """Whether other maps share the calls of the network, so that a call that is not full costs no rows."""
 
-    def compute(self, rows: np.ndarray, columns: np.ndarray) -> Task:
-        """The task to enter cells: those that the cache knows, then the others, `batch_size` at a time."""
-        computed = self.data["computed"].values
-        rows, columns = _where(~computed[rows, columns], rows, columns)
+    def compute(self, rows: np.ndarray, columns: np.ndarray, spare: Request = NOTHING) -> Task:
+        """The task to enter cells: those that the cache knows, then the others, `batch_size` at a time.
+
+        Args:
+            spare: cells that will be needed later, with which the last call is filled up.
+        """
         known = self._known.index[rows, columns]
-        found = _where(known >= 0, rows, columns)
-        self._enter(found, {name: values[known[known >= 0]] for name, values in self._known.answers.items()})
-        rows, columns = _where(known < 0, rows, columns)
+        found = _where(~self.data["computed"].values[rows, columns] & (known >= 0), rows, columns)
+        self._enter(
+            found, {name: values[self._known.index[found]] for name, values in self._known.answers.items()}
+        )
+        rows, columns = self._filled_up(self._missing(rows, columns), spare)
         first = 0
         while first < len(rows):
             last = first + self.labelling.rows_together(self.batch_size)  # workers come and go
@@ -102,7 +110,10 @@ class MapCells:
         """The task of `fill`, for calls that others share."""
         adaptive = "status" in self.data
         if adaptive:
-            yield from self._refine(Refinement.of(self.grid, self.data.attrs.get("block")), audit)
+            lanes = 1 if self.shared else self.labelling.loop.lanes
+            yield from self._refine(
+                Refinement.of(self.grid, self.data.attrs.get("block"), lanes=lanes), audit
+            )
         else:
             yield from self.compute(self.grid.rows, self.grid.columns)
         found = audit_of(self.data)
@@ -111,6 +122,23 @@ class MapCells:
         )
         if adaptive:
             self.data["status"].attrs |= MEANINGS
+
+    def _missing(self, rows: np.ndarray, columns: np.ndarray) -> Request:
+        """The cells that are neither computed nor in the cache."""
+        known = self.data["computed"].values | (self._known.index >= 0)
+        return _where(~known[rows, columns], rows, columns)
+
+    def _filled_up(self, cells: Request, spare: Request) -> Request:
+        """Cells, and as many of the spare ones that are missing as fit into their last call."""
+        count = len(cells[0])
+        free = self.labelling.loop.rows_of_whole_calls(count) - count
+        own = np.zeros(self.grid.shape, bool)
+        own[cells] = True
+        further = self._missing(*_where(~own[spare], *spare))
+        rows, columns = (
+            np.concatenate([axis, more[:free]]) for axis, more in zip(cells, further, strict=True)
+        )
+        return rows, columns
 
     def _count_rows(self, rows: int) -> None:
         # A file of an earlier version does not say how many rows it took so far.
@@ -125,7 +153,7 @@ class MapCells:
         for number, place in enumerate(refinement.requests(audit)):
             if number:
                 self._show()
-            yield from self.compute(*place)
+            yield from self.compute(*place, spare=refinement.to_check(audit))
             lost = self.data["nonfinite"].values[place]
             refinement.label[place] = np.where(lost, LOST, self.data["label"].values[place])
             refinement.gap[place] = self._gap(place)

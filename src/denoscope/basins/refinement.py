@@ -20,7 +20,6 @@ from denoscope.basins.blocks import (
     sizes,
     tiling,
 )
-from denoscope.basins.random_cells import random_cells
 from denoscope.dynamics.boundaries.audit import WITHOUT_FILLED_CELLS, Audit
 from denoscope.dynamics.boundaries.label_plane import beside_boundary
 from denoscope.models.classifier.labels import REJECTED
@@ -56,6 +55,7 @@ class Refinement:
         spacing: the distances of neighbouring cells along y and x (L2).
         side: of the first blocks, in cells.
         seed: of the inner cells, and of those that are checked.
+        lanes: the rows of one call of the network, all of which are computed.
     """
 
     label: np.ndarray
@@ -63,12 +63,13 @@ class Refinement:
     spacing: tuple[float, float]
     side: int
     seed: int = 0
+    lanes: int = 1
     status: np.ndarray = field(init=False)
     audit: Audit = field(init=False, default=WITHOUT_FILLED_CELLS)
     """How many filled cells were wrong, once all requests are answered."""
 
     @classmethod
-    def of(cls, grid: PlaneGrid, side: int | None = None) -> Refinement:
+    def of(cls, grid: PlaneGrid, side: int | None = None, *, lanes: int = 1) -> Refinement:
         """The refinement of a plane, before any cell is known; `side` is that of the first blocks."""
         along_u, along_v = grid.plane.spacing
         return cls(
@@ -76,6 +77,7 @@ class Refinement:
             gap=np.full(grid.shape, np.nan),
             spacing=(along_v, along_u),
             side=side or block_of(grid.shape),
+            lanes=lanes,
         )
 
     def __post_init__(self) -> None:
@@ -84,11 +86,12 @@ class Refinement:
         self._owner = np.full(self.label.shape, -1, np.int64)
         self._filled = np.zeros((0, 4), np.int64)
         self._places = qmc.Halton(2, rng=np.random.default_rng(self.seed))
+        self._order = np.random.default_rng([self.seed, self.label.size]).permutation(self.label.size)
 
     def requests(self, audit: int) -> Iterator[Request]:
         """Rows and columns of cells to compute, in groups whose cells do not depend on each other.
 
-        A group holds all cells that are known to be needed, since each group ends with a call of the network that is not full.
+        A group holds all cells that are known to be needed, since each group may end with a call of the network that is not full.
         The caller writes their labels to `label` before the next request. After the last one every cell has a label.
 
         Args:
@@ -102,6 +105,15 @@ class Refinement:
             blocks = yield from self._follow()
         self._back()
         yield from self._check(audit)
+
+    def to_check(self, count: int) -> Request:
+        """The cells that `requests(count)` checks in the end, unless it asks for them before.
+
+        They are the first filled ones in an order that does not depend on any label. The caller may compute them early, in
+        calls that are not full, and the check finds the same share wrong.
+        """
+        filled = self._order[self.status.flat[self._order] != COMPUTED]
+        return np.divmod(filled[:count], self.label.shape[1])
 
     def _settle(self, blocks: np.ndarray) -> Iterator[Request]:
         """Halve blocks until all are filled."""
@@ -126,20 +138,20 @@ class Refinement:
             owners = owners[owners >= 0]
             large = owners[(sizes(self._filled[owners]) > PREDICTED).any(axis=1)]
             if len(large):
-                blocks = halves(self._filled[large])
-                yield from self._ask(*corners(blocks))
+                blocks, others = halves(self._filled[large]), beside & ~np.isin(self._owner, large)
+                yield from self._ask(*_joined(corners(blocks), _cells(others)))
                 return blocks
-            yield from self._ask(*np.nonzero(beside))
+            yield from self._ask(*_cells(self._widened(beside)))
         return np.zeros((0, 4), np.int64)
 
     def _check(self, count: int) -> Iterator[Request]:
         """Compute random filled cells, and note how many had another label."""
-        filled = self.status != COMPUTED
-        rows, columns = random_cells(filled, count, self.seed)
+        filled = int(np.count_nonzero(self.status != COMPUTED))
+        rows, columns = self.to_check(count)
         expected = self.label[rows, columns]
         yield from self._ask(rows, columns)
         wrong = int(np.count_nonzero(self.label[rows, columns] != expected))
-        self.audit = Audit(filled=int(filled.sum()), checked=len(rows), wrong=wrong)
+        self.audit = Audit(filled=filled, checked=len(rows), wrong=wrong)
 
     def _ask(self, rows: np.ndarray, columns: np.ndarray) -> Iterator[Request]:
         """The cells that are not computed yet, each once."""
@@ -150,6 +162,15 @@ class Refinement:
             yield rows, columns
             self.status[rows, columns] = COMPUTED
             self._owner[rows, columns] = -1
+
+    def _widened(self, cells: np.ndarray) -> np.ndarray:
+        """Cells [ny, nx], and the nearest ones that are not computed if all fit into one call: the boundary may enter them."""
+        others = np.flatnonzero((self.status != COMPUTED) & ~cells)
+        spare = max(self.lanes - np.count_nonzero(cells), 0)
+        distance = ndimage.distance_transform_edt(~cells).flat[others]
+        wider = cells.copy()
+        wider.flat[others[np.argsort(distance, kind="stable")[:spare]]] = True
+        return wider
 
     def _unchecked(self) -> np.ndarray:
         """Whether each cell is not computed, and one of its four neighbours has another label."""
@@ -212,6 +233,12 @@ class Refinement:
         gap, growth = self.gap[rows, columns], self._growth[rows, columns]
         backed = (self.label[rows, columns] == self.label) & (gap > growth * distance)
         self.status[backed & (self.status == PROBED)] = BACKED
+
+
+def _cells(marked: np.ndarray) -> Request:
+    """The cells that are marked [ny, nx]."""
+    rows, columns = np.nonzero(marked)
+    return rows, columns
 
 
 def _joined(one: Request, other: Request) -> Request:

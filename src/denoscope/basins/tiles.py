@@ -150,7 +150,7 @@ class Tiles:
             nullcontext(ready) if ready else self.labelling.ready() as labelling,
         ):
             lanes = labelling.loop.lanes
-            yield MapCells(labelling, part, grid, data, lanes, points)
+            yield MapCells(labelling, part, grid, data, lanes, points, shared=True)
 
     def _block(self, level: int) -> int:
         """The side of the first blocks of a part: as in a map of the whole plane, up to level 2."""
