@@ -290,7 +290,7 @@ def basins(picture: Path) -> None:
         where, rng.uniform(-8, 8, (1000, 2)), [0.03, 0.1, 0.3, 1.0, 3.0, 10.0]
     )
     dimension = dynamics.boundary_dimension(labels, boxes=(2, 3, 5, 9, 17, 33))
-    figure, axes = panels(1, 3)
+    figure, axes = panels(1, 3, 2.3)
     figures.draw_basins(axes[0, 0], mapped)
     figures.draw_boundary_dimension(axes[0, 1], dimension)
     figures.draw_uncertainty(axes[0, 2], uncertain)

@@ -195,8 +195,8 @@ def test_a_plane_names_its_model_steps_and_geometry(tiny, geometry, length):
     plane = ds.noise.plane((3, 2), tiny.shape, lengths=(9.0, 9.0), geometry=geometry)
     found = ds.basins.map(tiny, plane, steps=2, classifier=sign)
     ax = figures.draw_basins(plots.figure()[1], found)
-    assert ax.get_xlabel() == f"u  ({length} along direction 1)"
-    assert ax.get_ylabel() == f"v  ({length} along direction 2)"
+    assert ax.get_xlabel() == f"u  ({length})"
+    assert ax.get_ylabel() == f"v  ({length})"
     assert ax.get_title(loc="left") == f"{tiny.name}, 2 steps, {geometry} plane"
 
 

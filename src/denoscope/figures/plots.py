@@ -335,8 +335,8 @@ def _spacing(x: np.ndarray, name: str) -> float | None:
 def label_coordinates(ax: Axes, geometry: Geometry) -> None:
     """Label the axes of a plane: its coordinates are distances, or lengths of arcs from the base on a sphere."""
     length = "arc length" if geometry == "spherical" else "L2 distance"
-    ax.set_xlabel(f"u  ({length} along direction 1)", color=style.INK)
-    ax.set_ylabel(f"v  ({length} along direction 2)", color=style.INK)
+    ax.set_xlabel(f"u  ({length})", color=style.INK)
+    ax.set_ylabel(f"v  ({length})", color=style.INK)
 
 
 def _coordinates(ax: Axes, u: np.ndarray, v: np.ndarray, title: str | None, geometry: Geometry) -> Axes:

@@ -30,15 +30,15 @@ def draw_boundary_dimension(ax: Axes, result: BoundaryDimension) -> Axes:
     ax.plot(fit.sides, fit.counts, "o", color=style.CURVES[0], markersize=style.MARKER)
     line = np.exp(fit.intercept) * np.asarray(fit.sides, dtype=float) ** -fit.slope
     low, high = result.interval
-    label = f"dimension {result.value:.2f}  [{low:.2f}, {high:.2f}]"
+    label = f"dimension {result.value:.2f}\n[{low:.2f}, {high:.2f}]"
     ax.plot(fit.sides, line, color=style.CURVES[1], linestyle="-", linewidth=style.LINE, label=label)
     ax.set(
         xscale="log",
         yscale="log",
-        xlabel="side of the box (spacings between cells)",
+        xlabel="side of the box (spacings)",
         ylabel="boxes with several labels",
     )
-    style.legend(ax)
+    style.legend(ax, loc="upper right")
     return ax
 
 
@@ -57,7 +57,7 @@ def draw_uncertainty(ax: Axes, result: UncertaintyExponent) -> Axes:
         )
     if result.interval is not None:
         logs = np.log(result.fractions[result.used]) - result.residuals[result.used]
-        label = f"exponent {result.value:.2f}  [{result.interval[0]:.2f}, {result.interval[1]:.2f}]"
+        label = f"exponent {result.value:.2f}\n[{result.interval[0]:.2f}, {result.interval[1]:.2f}]"
         ax.plot(
             result.epsilons[result.used],
             np.exp(logs),
