@@ -12,7 +12,7 @@ help:
 	@echo "make test       run the tests (make test-slow: those that take minutes)"
 	@echo "make bench      what recording, derivatives and maps cost, beside denoising alone; about two hours"
 	@echo "make intervals  how often each stated interval contains the truth, as docs/intervals.md; about 40 minutes"
-	@echo "make docs       the documentation site in docs/_build/html, with search; about two minutes"
+	@echo "make docs       the documentation site in docs/_build/html, with search; about a minute"
 	@echo "make browser    install Chromium, in which the explorer is tested (Debian, as root)"
 	@echo "make slurm      install SLURM, whose jobs make test-slow runs (Debian, as root)"
 	@echo "make check      formatting, lint and types"
@@ -65,9 +65,11 @@ bench: .venv/.bench
 intervals: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.intervals
 
-# The small networks of the notebooks are fastest in one thread.
+# The small networks of the notebooks are fastest in one thread. All pages are built again: Sphinx does not see all that
+# they depend on, and keeps pages that no longer exist.
 docs: export OMP_NUM_THREADS = 1
 docs: .venv/.docs
+	rm -rf docs/_build
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 

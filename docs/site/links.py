@@ -19,6 +19,7 @@ PAGES = {
 }
 """The pages of files outside of docs/."""
 MODEL_CARD = re.compile(r"src/denoscope/models/bundled/([\w-]+)/README\.md")
+LABEL = re.compile(r"\[[\w/]+\.md\](?=\()")
 TARGET = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -41,12 +42,13 @@ def _read_included(app: Any, path: Path, _page: str, content: list[str]) -> None
 
 
 def at_site(text: str, folder: Path) -> str:
-    """A text in Markdown with links that are right in docs/.
+    """A text in Markdown with links that are right in docs/; those named by a file are named by the title of its page.
 
     Args:
         folder: the folder of the file, from which its links start.
     """
-    return TARGET.sub(lambda found: f"]({_moved(found[1], folder)}{found[2] or ''})", text)
+    moved = TARGET.sub(lambda found: f"]({_moved(found[1], folder)}{found[2] or ''})", text)
+    return LABEL.sub("[]", moved)
 
 
 def _moved(target: str, folder: Path) -> str:

@@ -154,6 +154,7 @@ def test_links_lead_to_pages_of_the_site():
         ),
         ("[a](src/denoscope/models/bundled/lenet/README.md)", "[a](#model-lenet)"),
         ("[a](LICENSE)", "[a](../LICENSE)"),
+        ("[docs/guide.md](docs/guide.md)", "[](guide.md)"),
     ):
         assert links.at_site(text, ROOT) == moved
     assert links.at_site("[a](../README.md#the-scripts)", DOCS) == "[a](index.md#the-scripts)"
