@@ -53,3 +53,18 @@ Search.performTermsSearch = (words, excluded) => {
 
 // Pages and headings that hold the whole question come first.
 Scorer.title = 60;
+
+// Names are shown as the pages write them: ds.record, and Layer for a class that only functions return.
+const written = (name) => name.replace(/^denoscope\.(?:[a-z_\d]+\.)*(?=[A-Z])/, "").replace(/^denoscope\./, "ds.");
+
+// A name that is asked for as ds.record is found, and first.
+const searchObjects = Search.performObjectSearch;
+Search.performObjectSearch = (word, words) => {
+  const own = new Set([...words].filter((each) => each !== "ds"));
+  if (!own.has(word)) return [];
+  const exact = `ds.${[...own].join(".")}`;
+  return searchObjects(word, own).map(([page, name, anchor, about, score, ...rest]) => {
+    const shown = written(name);
+    return [page, shown, anchor, about, score + (shown.toLowerCase() === exact ? Scorer.title : 0), ...rest];
+  });
+};

@@ -295,6 +295,7 @@ def test_a_newcomer_finds_the_page_by_a_word_or_a_question(site):
             ("map a plane", "maps.html"),
             ("stable diffusion", "pipelines.html"),
             ("activation patching", "interventions.html#activation-patching"),
+            ("ds.dynamics.commitment", "reference/decisions.html#denoscope.dynamics.commitment"),
         ):
             page.goto((site / "search.html").as_uri())
             page.fill("form input[name=q] >> nth=0", asked)
