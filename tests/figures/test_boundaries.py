@@ -69,6 +69,7 @@ def test_the_package_shows_its_public_names():
         "plots",
         "read",
         "save_refinement",
+        "save_sequences",
         "save_zoom",
         "style",
     }

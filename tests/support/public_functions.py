@@ -281,6 +281,7 @@ def _of_figures(
     stages = ds.figures.RefinementFrames()
     stages(results["basins"])
     drawn["ds.figures.save_refinement"] = {"stages": stages, "path": "basins.gif"}
+    drawn["ds.figures.save_sequences"] = {"recording": rec, "path": "run.gif"}
     drawn["ds.figures.save_zoom"] = {"result": zoomed, "path": "zoom.gif"}
     drawn["ds.figures.draw_orbit"] = {"ax": ax, "states": d.orbit(logistic(4.0), start, iterations=5)}
     return drawn

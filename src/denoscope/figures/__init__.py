@@ -65,6 +65,7 @@ if _typing.TYPE_CHECKING:
     from denoscope.figures.refinements import RefinementFrames as RefinementFrames
     from denoscope.figures.refinements import save_refinement as save_refinement
     from denoscope.figures.result_files import read as read
+    from denoscope.figures.sequence_film import save_sequences as save_sequences
 
 _SUBMODULES = ("images", "plots", "style")
 
@@ -116,6 +117,7 @@ _MODULES = {
     "draw_zoom": "drawings.zooms",
     "read": "result_files",
     "save_refinement": "refinements",
+    "save_sequences": "sequence_film",
     "save_zoom": "drawings.zooms",
 }
 """The module that defines each drawing."""
