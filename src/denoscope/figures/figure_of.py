@@ -45,6 +45,7 @@ from denoscope.figures.drawings import (
     sensitivity,
     zooms,
 )
+from denoscope.figures.fitted_labels import fit_labels, title_in_lines
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
@@ -146,10 +147,12 @@ def drawn(panels: Sequence[Panel], colors: Sequence[str]) -> Figure:
     for panel, ax in zip(panels, places, strict=False):
         panel.draw(ax, panel.result, **({"colors": colors} if panel.draw in COLORED else {}))
         if panel.name:
-            style.title(ax, f"{panel.name}  {ax.get_title(loc='left')}".strip())
+            title = f"{panel.name}  {ax.get_title(loc='left')}".strip()
+            style.title(ax, title_in_lines(title, style.size_in_points(ax)[0]))
     for ax in places[len(panels) :]:
         ax.remove()
     figure.draw_without_rendering()  # what cannot be drawn fails here, and not when the figure is saved
+    fit_labels(figure)
     return figure
 
 

@@ -33,6 +33,10 @@ PALEST = 0.75
 CERTAINTIES = (0.0, 0.5, 1.0)
 """The certainties whose shades the legend shows, from left to right in the swatch of each class."""
 GAP = 1
+MOST_POWERS = 5
+"""Ticks at powers of ten, of which names such as 1e-12 do not overlap."""
+MOST_LETTERS = 24
+"""Letters of a name beside a drawing."""
 SCREEN_DPI = 150
 LUMINANCE, MIDDLE_LUMINANCE = np.array([0.299, 0.587, 0.114]), 0.55
 """The shares of red, green and blue in how light a colour is, and above what text on it is black."""
@@ -124,9 +128,22 @@ def whole_ticks(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator(integer=True))
 
 
-def short_log_ticks(axis: Axis) -> None:
-    """Write the ticks of a logarithmic axis as 0.2 or 3e-4, which leaves room for the axis label."""
-    from matplotlib.ticker import LogFormatter
+def shortened(name: str) -> str:
+    """A name of at most 24 letters, without the middle of longer ones."""
+    return (
+        name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS // 2 - 1]}…{name[-MOST_LETTERS // 2 :]}"
+    )
+
+
+def logarithmic(ax: Axes, *names: Literal["x", "y"]) -> None:
+    """Make x or y of an axis logarithmic, with ticks such as 0.2 or 3e-4, which need little room."""
+    for name in names:
+        ax.set(**{f"{name}scale": "log"})
+        _short_log_ticks(ax.xaxis if name == "x" else ax.yaxis)
+
+
+def _short_log_ticks(axis: Axis) -> None:
+    from matplotlib.ticker import LogFormatter, LogLocator
 
     class Short(LogFormatter):
         def __call__(self, x: float, pos: int | None = None) -> str:
@@ -137,6 +154,7 @@ def short_log_ticks(axis: Axis) -> None:
             digits, _, exponent = f"{x:.1e}".partition("e")
             return f"{digits.removesuffix('.0')}e{int(exponent)}"
 
+    axis.set_major_locator(LogLocator(numticks=MOST_POWERS))
     axis.set_major_formatter(Short())
     axis.set_minor_formatter(Short())
     axis.set_tick_params(

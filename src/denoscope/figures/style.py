@@ -44,6 +44,8 @@ DASHES: tuple[Any, ...] = (
 """The line styles of curves, which tell them apart in grey."""
 MARKERS = "os^Dv<>"
 """The markers of curves, which tell them apart in grey."""
+BACKING: dict[str, Any] = {"frameon": True, "facecolor": "white", "edgecolor": "none", "framealpha": 0.85}
+"""What stands behind a legend, so that it is read where it lies over curves."""
 INK, QUIET = "#333333", "#999999"
 """The colours of text and reference lines, and of what stands behind."""
 LINE, THIN, MARKER = 1.2, 0.8, 3.0
@@ -72,7 +74,7 @@ RC: dict[str, Any] = {
     "ytick.minor.width": 0.4,
     "legend.fontsize": SMALL_POINTS,
     "legend.title_fontsize": SMALL_POINTS,
-    "legend.frameon": False,
+    **{f"legend.{name}": value for name, value in BACKING.items()},
     "lines.linewidth": LINE,
     "lines.markersize": MARKER,
     "hatch.linewidth": 0.5,
@@ -93,8 +95,14 @@ def context() -> AbstractContextManager[None]:
     import matplotlib
     from matplotlib.rcsetup import cycler
 
-    settings: Any = RC | {"axes.prop_cycle": cycler(color=CURVES, linestyle=DASHES)}
+    colors, dashes = zip(*(look(number) for number in range(len(CURVES) * len(DASHES))), strict=True)
+    settings: Any = RC | {"axes.prop_cycle": cycler(color=colors, linestyle=dashes)}
     return matplotlib.rc_context(settings)
+
+
+def look(number: int) -> tuple[str, Any]:
+    """The colour and the dashes of a curve; those of the first 49 curves differ."""
+    return CURVES[number % len(CURVES)], DASHES[(number + number // len(CURVES)) % len(DASHES)]
 
 
 def letter(axes: Iterable[Axes]) -> None:
@@ -110,8 +118,8 @@ def small(ax: Axes) -> float:
 
 
 def legend(ax: Axes, **options: Any) -> None:
-    """Name the curves of an axis, without a frame."""
-    ax.legend(frameon=False, fontsize=small(ax), **options)
+    """Name the curves of an axis, without a line around the names."""
+    ax.legend(**BACKING, fontsize=small(ax), **options)
 
 
 def title(ax: Axes, text: str) -> None:
@@ -157,6 +165,18 @@ def points(ax: Axes, x: Any, y: Any, intervals: Any, form: str = "o", **looks: A
     """
     apart = np.abs(np.reshape(np.asarray(intervals, dtype=float), (-1, 2)).T - y)
     ax.errorbar(x, y, apart, fmt=form, **{"markersize": MARKER, "linewidth": LINE, "capsize": 2} | looks)
+    _keep_clear(
+        ax,
+        np.repeat(np.ravel(np.asarray(x, dtype=float)), 3),
+        np.insert(np.reshape(intervals, (-1, 2)), 1, y, axis=1),
+    )
+
+
+def _keep_clear(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    """Keep legends clear of bars, which matplotlib leaves out when it looks for a place: a line along them that is not drawn."""
+    from matplotlib.lines import Line2D
+
+    ax.add_line(Line2D(x, np.ravel(y), linestyle="none"))
 
 
 def colorbar(ax: Axes, image: Any, label: str) -> None:

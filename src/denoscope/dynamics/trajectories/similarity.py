@@ -100,21 +100,26 @@ def _within(value: float, reach: float, least: float) -> tuple[float, float]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SimilarityMatrix(Result):
-    """Linear CKA `values` and their `debiased` form between all pairs of sets of states [set, set]."""
+    """Linear CKA `values` and their `debiased` form between all pairs of sets of states [set, set], and their names, if given."""
 
     rows: ClassVar[Mapping[str, str]] = {"values": "sets", "debiased": "sets"}
     values: np.ndarray
     debiased: np.ndarray
+    sets: tuple[str, ...] = ()
 
 
 @calls_checked
-def cka_matrix(states: Sequence[Any]) -> SimilarityMatrix:
+def cka_matrix(states: Sequence[Any], *, names: Sequence[str] = ()) -> SimilarityMatrix:
     """`linear_cka` between all pairs of several sets of states, each [sample, …]: layers, steps or both.
 
     Each set is reduced to the inner products of its samples once, so that the memory depends on the number of samples and
     sets, not of features.
 
-    Raises: UserError if there are fewer than 4 samples, or the sets differ in their number of samples.
+    Args:
+        names: one for each set, which the result keeps and drawings show.
+
+    Raises: UserError if there are fewer than 4 samples, the sets differ in their number of samples, or there are other than
+        one name for each.
     """
     if (
         not isinstance(states, Iterable)
@@ -126,6 +131,8 @@ def cka_matrix(states: Sequence[Any]) -> SimilarityMatrix:
         gram(parse_points(one, name=f"states[{k}]", minimum=LEAST_SAMPLES)) for k, one in enumerate(states)
     ]
     _check_samples(grams)
+    if len(names) not in (0, len(grams)):
+        raise UserError(f"names has {len(names)} entries; allowed: {len(grams)}, one for each set of states")
     all_samples = np.ones((1, len(grams[0])), bool)
     values, debiased = (
         np.clip([[measure(a, b, all_samples)[0] for b in grams] for a in grams], -1, 1)
@@ -134,6 +141,7 @@ def cka_matrix(states: Sequence[Any]) -> SimilarityMatrix:
     return SimilarityMatrix(
         values=values,
         debiased=debiased,
+        sets=tuple(map(str, names)),
         origin={"samples": len(grams[0]), "sets": len(grams)},
         warnings=_warnings(values, debiased),
     )

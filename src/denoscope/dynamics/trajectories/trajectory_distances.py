@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_trajectories
+from denoscope.dynamics.trajectories.levels import sample_names
 from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
@@ -19,11 +20,12 @@ from denoscope.foundation.validation import parse_choice
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrajectoryDistances(Result):
-    """The distances `values` [a, b] between the trajectories of two sets, or of one set."""
+    """The distances `values` [a, b] between the trajectories of two sets, or of one set, whose `samples` may have names."""
 
     rows: ClassVar[Mapping[str, str]] = {"values": "sample"}
     values: np.ndarray
     metric: str
+    samples: tuple[str, ...] = ()
 
 
 @calls_checked
@@ -63,6 +65,7 @@ def trajectory_distances(a: Any, b: Any = None, *, metric: str = "euclidean") ->
     return TrajectoryDistances(
         values=values,
         metric=metric,
+        samples=sample_names(a) if b is None else (),
         origin={
             "a": len(first),
             "b": None if b is None else len(second),

@@ -114,7 +114,7 @@ def draw_verdict(ax: Axes, result: Verdict) -> Axes:
     if result.scales is not None:
         ax.axvspan(*result.scales, color=style.QUIET, alpha=0.15, linewidth=0)
     style.title(ax, result.verdict)
-    ax.set(xscale="log", xlabel="length (spacings between cells)", ylabel="local dimension")
-    plots.short_log_ticks(ax.xaxis)
+    ax.set(xlabel="length (spacings between cells)", ylabel="local dimension")
+    plots.logarithmic(ax, "x")
     style.legend(ax)
     return ax

@@ -8,7 +8,7 @@ import numpy as np
 
 from denoscope.dynamics.boundaries.boundary_dimension import BoundaryDimension
 from denoscope.dynamics.boundaries.uncertainty_exponent import UncertaintyExponent
-from denoscope.figures import style
+from denoscope.figures import plots, style
 from denoscope.figures.arguments import check_drawing
 from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
@@ -32,12 +32,8 @@ def draw_boundary_dimension(ax: Axes, result: BoundaryDimension) -> Axes:
     low, high = result.interval
     label = f"dimension {result.value:.2f}\n[{low:.2f}, {high:.2f}]"
     ax.plot(fit.sides, line, color=style.CURVES[1], linestyle="-", linewidth=style.LINE, label=label)
-    ax.set(
-        xscale="log",
-        yscale="log",
-        xlabel="side of the box (spacings)",
-        ylabel="boxes with several labels",
-    )
+    ax.set(xlabel="side of the box (spacings)", ylabel="boxes with several labels")
+    plots.logarithmic(ax, "x", "y")
     style.legend(ax, loc="upper right")
     return ax
 
@@ -56,10 +52,12 @@ def draw_uncertainty(ax: Axes, result: UncertaintyExponent) -> Axes:
             ax, result.epsilons[at], result.fractions[at], ends, color=style.CURVES[0], fillstyle=fill
         )
     if result.interval is not None:
-        logs = np.log(result.fractions[result.used]) - result.residuals[result.used]
+        # No line where no point is uncertain, whose logarithm does not exist.
+        fitted = result.used & (result.fractions > 0)
+        logs = np.log(result.fractions[fitted]) - result.residuals[fitted]
         label = f"exponent {result.value:.2f}\n[{result.interval[0]:.2f}, {result.interval[1]:.2f}]"
         ax.plot(
-            result.epsilons[result.used],
+            result.epsilons[fitted],
             np.exp(logs),
             color=style.CURVES[1],
             linestyle="-",
@@ -67,6 +65,7 @@ def draw_uncertainty(ax: Axes, result: UncertaintyExponent) -> Axes:
             label=label,
         )
     style.reference(ax, y=result.unrelated, label="unrelated points")
-    ax.set(xscale="log", yscale="log", xlabel="ε (L2)", ylabel="share of uncertain points")
-    style.legend(ax, loc="lower right")
+    ax.set(xlabel="ε (L2)", ylabel="share of uncertain points")
+    plots.logarithmic(ax, "x", "y")
+    style.legend(ax)
     return ax

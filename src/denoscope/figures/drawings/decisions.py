@@ -50,7 +50,8 @@ def draw_entropy(ax: Axes, result: xarray.Dataset, *, level: Speciation | None =
         markersize=style.MARKER,
         linewidth=style.LINE,
     )
-    ax.set(xscale="log", xlabel="noise level σ", ylabel="entropy of the classes (nats)")
+    ax.set(xlabel="noise level σ", ylabel="entropy of the classes (nats)")
+    plots.logarithmic(ax, "x")
     ax.invert_xaxis()
     _mark(ax, None if level is None else level.sigma)
     return ax
@@ -102,8 +103,11 @@ def _draw_turns(ax: Axes, result: xarray.Dataset, name: str, interval: str, **lo
     """Draw a variable of a `u_turn` with its interval over the noise level, which decreases to the right."""
     levels = result.sortby("sigma")
     ends = levels[interval].to_numpy().T
-    style.curve(ax, levels["sigma"], levels[name], ends, "o-", color=style.CURVES[0], **looks)
-    ax.set(xscale="log", xlabel="noise level σ returned to")
+    style.curve(
+        ax, levels["sigma"].to_numpy(), levels[name].to_numpy(), ends, "o-", color=style.CURVES[0], **looks
+    )
+    ax.set(xlabel="noise level σ returned to")
+    plots.logarithmic(ax, "x")
     ax.xaxis.set_inverted(True)
 
 

@@ -62,7 +62,8 @@ def draw_eigenvalues(ax: Axes, result: CovarianceSpectrum) -> Axes:
     ax.plot(ranks[positive], result.eigenvalues[positive], ".-", color=style.CURVES[0], markersize=style.MARKER,
             linewidth=style.THIN)  # fmt: skip
     plots.whole_ticks(ax.xaxis)
-    ax.set(yscale="log", xlabel="rank", ylabel="eigenvalue of the covariance")
+    ax.set(xlabel="rank", ylabel="eigenvalue of the covariance")
+    plots.logarithmic(ax, "y")
     return ax
 
 
@@ -80,7 +81,7 @@ def draw_gains(ax: Axes, result: GaussianTheory) -> Axes:
         ax.plot(np.abs(result.gains[k]), linestyle=style.DASHES[number], color=style.CURVES[number], linewidth=style.LINE,
                 label=f"λ = {result.eigenvalues[k]:.3g}")  # fmt: skip
     plots.whole_ticks(ax.xaxis)
-    ax.set(yscale="log", xlabel="denoising step", ylabel="growth of a difference")
-    plots.short_log_ticks(ax.yaxis)
+    ax.set(xlabel="denoising step", ylabel="growth of a difference")
+    plots.logarithmic(ax, "y")
     style.legend(ax)
     return ax

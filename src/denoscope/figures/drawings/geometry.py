@@ -11,6 +11,7 @@ from denoscope.dynamics.trajectories.participation import Participation
 from denoscope.dynamics.trajectories.path_geometry import PathGeometry
 from denoscope.dynamics.trajectories.similarity import SimilarityMatrix
 from denoscope.dynamics.trajectories.trajectory_distances import TrajectoryDistances
+from denoscope.figures import images as pictures
 from denoscope.figures import plots, style
 from denoscope.figures.arguments import check_drawing
 from denoscope.foundation.arguments import arguments_checked, calls_checked
@@ -18,6 +19,9 @@ from denoscope.foundation.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+MOST_NAMES = 24
+"""How many rows of a matrix are named."""
 
 
 @calls_checked
@@ -62,7 +66,8 @@ def draw_speed(ax: Axes, result: PathGeometry, *, label: str | None = None) -> A
         )
     low, middle, high = np.quantile(result.speeds, (0.25, 0.5, 0.75), axis=0)
     style.curve(ax, result.sigmas[:-1], middle, (low, high), ".-", label=label)
-    ax.set(xscale="log", xlabel="noise level σ", ylabel="speed (L2 per σ)")
+    ax.set(xlabel="noise level σ", ylabel="speed (L2 per σ)")
+    plots.logarithmic(ax, "x")
     # bottom=0 alone would fix the top at that of the first curve.
     ax.set_ylim(0, 1.05 * ax.dataLim.y1)
     ax.xaxis.set_inverted(True)
@@ -73,7 +78,7 @@ def draw_speed(ax: Axes, result: PathGeometry, *, label: str | None = None) -> A
 
 @calls_checked
 def draw_distances(ax: Axes, result: TrajectoryDistances) -> Axes:
-    """Draw `trajectory_distances` as a matrix, trajectories of a in rows and of b in columns.
+    """Draw `trajectory_distances` as a matrix, trajectories of a in rows and of b in columns, by name if they have names.
 
     The diagonal of a single set is white, because its zeros would use up most of the colours.
     """
@@ -84,6 +89,9 @@ def draw_distances(ax: Axes, result: TrajectoryDistances) -> Axes:
     )
     image = ax.imshow(values, cmap="viridis", interpolation="nearest")
     style.colorbar(ax, image, f"{result.metric} distance")
+    if result.samples:
+        _name_both(ax, result.samples)
+        return ax
     for axis in (ax.xaxis, ax.yaxis):
         plots.whole_ticks(axis)
     ax.set(xlabel="trajectory", ylabel="trajectory")
@@ -114,10 +122,10 @@ def draw_similarity(ax: Axes, result: SimilarityMatrix, *, names: Sequence[str] 
     """Draw the debiased linear CKA of every pair of sets of states.
 
     Args:
-        names: one for each set.
+        names: one for each set; by default those of the result.
     """
     check_drawing(ax, result, "cka_matrix", SimilarityMatrix)
-    count = len(result.debiased)
+    count, names = len(result.debiased), list(names) or result.sets
     if len(names) not in (0, count):
         raise UserError(f"names has {len(names)} entries; allowed: {count}, one for each set of states")
     image = ax.imshow(np.clip(result.debiased, 0, 1), vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
@@ -127,6 +135,13 @@ def draw_similarity(ax: Axes, result: SimilarityMatrix, *, names: Sequence[str] 
             plots.whole_ticks(axis)
         ax.set(xlabel="set", ylabel="set")
     else:
-        ax.set_xticks(range(len(names)), names, rotation=90, fontsize=style.small(ax))
-        ax.set_yticks(range(len(names)), names, fontsize=style.small(ax))
+        _name_both(ax, names)
     return ax
+
+
+def _name_both(ax: Axes, names: Sequence[str]) -> None:
+    """Name the rows and the columns of a matrix, some if there are many."""
+    chosen = pictures.evenly(len(names), MOST_NAMES) if len(names) > 1 else [0]
+    shown = [plots.shortened(names[k]) for k in chosen]
+    ax.set_xticks(chosen, shown, rotation=90, fontsize=style.small(ax))
+    ax.set_yticks(chosen, shown, fontsize=style.small(ax))

@@ -56,7 +56,8 @@ def draw_orbit(ax: Axes, states: Any) -> Axes:
         linewidth=style.LINE,
     )
     plots.whole_ticks(ax.xaxis)
-    ax.set(yscale="log", xlabel="iteration", ylabel="distance from the state before (L2)")
+    ax.set(xlabel="iteration", ylabel="distance from the state before (L2)")
+    plots.logarithmic(ax, "y")
     return ax
 
 
@@ -85,8 +86,8 @@ def draw_convergence(ax: Axes, result: Lyapunov) -> Axes:
     """
     check_drawing(ax, result, "lyapunov", Lyapunov)
     for number, history in enumerate(result.history.T):
-        color = style.CURVES[number % len(style.CURVES)]
-        ax.plot(result.history_iterations, history, linestyle=style.DASHES[number % len(style.DASHES)], color=color,
+        color, dashes = style.look(number)
+        ax.plot(result.history_iterations, history, linestyle=dashes, color=color,
                 linewidth=style.LINE, label=f"exponent {number + 1}")  # fmt: skip
         last = result.history_iterations[-1:], result.exponents[[number]], result.intervals[number]
         style.points(ax, *last, "none", ecolor=color)
@@ -122,7 +123,7 @@ def draw_periodicity(ax: Axes, result: Periodicity) -> Axes:
     plots.whole_ticks(ax.xaxis)
     ax.set(xlabel="iterations apart", ylabel="largest distance / size of the orbit")
     if (result.returns > 0).all():
-        ax.set_yscale("log")
+        plots.logarithmic(ax, "y")
     return ax
 
 
@@ -157,8 +158,6 @@ def draw_recurrence(ax: Axes, result: Recurrence) -> Axes:
 def draw_correlation_sum(ax: Axes, result: CorrelationDimension) -> Axes:
     """Draw the correlation sum over the radius, both logarithmic, with the fitted range thick and its slope in the legend."""
     check_drawing(ax, result, "correlation_dimension", CorrelationDimension)
-    from matplotlib.ticker import LogFormatter
-
     seen = result.sums > 0
     low, high = result.fit_range
     fitted = seen & (result.radii >= low) & (result.radii <= high)
@@ -171,8 +170,7 @@ def draw_correlation_sum(ax: Axes, result: CorrelationDimension) -> Axes:
         linewidth=2 * style.LINE,
         label=f"slope {result.value:.2f}, bound {result.bound:.1f}",
     )
-    ax.set(xscale="log", yscale="log", xlabel="radius (L2)", ylabel="share of pairs within it")
-    # Radii rarely span two decades, so that minor ticks need labels too.
-    ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    ax.set(xlabel="radius (L2)", ylabel="share of pairs within it")
+    plots.logarithmic(ax, "x", "y")
     style.legend(ax)
     return ax

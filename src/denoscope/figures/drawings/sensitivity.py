@@ -65,8 +65,8 @@ def draw_divergence(ax: Axes, result: xarray.Dataset, *, theory: GaussianTheory 
             label=f"{X}_t, Gaussian data",
         )
     plots.whole_ticks(ax.xaxis)
-    ax.set(yscale="log", xlabel="denoising step", ylabel="‖h − h_base‖ / ‖h_base‖, median")
-    plots.short_log_ticks(ax.yaxis)
+    ax.set(xlabel="denoising step", ylabel="‖h − h_base‖ / ‖h_base‖, median")
+    plots.logarithmic(ax, "y")
     style.legend(ax)
     return ax
 
@@ -88,7 +88,8 @@ def draw_sweep(ax: Axes, result: EpsilonSweep) -> Axes:
         ax.axvspan(
             *ends, color=style.CURVES[2], alpha=0.15, linewidth=0, label=f"linear, growth {result.value:.2f}"
         )
-    ax.set(xscale="log", xlabel="epsilon (L2)", ylabel="growth (ln, whole map), median")
+    ax.set(xlabel="epsilon (L2)", ylabel="growth (ln, whole map), median")
+    plots.logarithmic(ax, "x")
     style.legend(ax)
     return ax
 

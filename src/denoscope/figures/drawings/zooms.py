@@ -11,7 +11,7 @@ import xarray
 
 from denoscope.basins.zooming.decades import is_stable
 from denoscope.config import SystemConfig
-from denoscope.figures import style
+from denoscope.figures import plots, style
 from denoscope.figures.animation_files import write_animation
 from denoscope.figures.animations import frame, palette
 from denoscope.figures.arguments import check_drawing, check_result
@@ -29,6 +29,8 @@ LOOKS = {
     "undecided": ("D", style.QUIET),
 }
 """The marker and the colour of each verdict."""
+LOWEST = 0.8
+"""The lowest dimension that every drawing shows."""
 MARGIN = 1.5
 """The factor of length beyond the first and the last level that a drawing shows."""
 
@@ -77,8 +79,10 @@ def draw_zoom(ax: Axes, result: xarray.Dataset) -> Axes:
         )
     style.reference(ax, y=1)
     widest, narrowest = (float(result["half_width"][end]) for end in (0, -1))
-    ax.set(xlabel="half-width (L2)", ylabel="dimension of the boundary", ylim=(0.8, 2.05))
-    ax.set(xscale="log", xlim=(widest * MARGIN, narrowest / MARGIN))
+    lowest = min([LOWEST, *interval[np.isfinite(interval)]])
+    ax.set(xlabel="half-width (L2)", ylabel="dimension of the boundary", ylim=(lowest - 0.02, 2.05))
+    plots.logarithmic(ax, "x")
+    ax.set_xlim(widest * MARGIN, narrowest / MARGIN)
     style.legend(ax)
     return ax
 

@@ -107,7 +107,11 @@ def _nested(content: Mapping[str, Any], title: str = "") -> Iterator[tuple[str, 
 
 
 def _part(title: str, entries: Mapping[str, Any], axes: Axes, place: str) -> Part:
-    own = {name: value for name, value in entries.items() if name not in ABOUT}
+    own = {
+        name: value
+        for name, value in entries.items()
+        if name not in ABOUT and not (name == "samples" and axes.names)
+    }
     arrays = {name: array for name, value in own.items() if (array := _as_array(value)) is not None}
     ends = _ends(arrays.pop("interval", None))
     facts = {

@@ -75,10 +75,7 @@ def parse_source(given: Any) -> Source:
     content = json_files.read(path, dict[str, Any])
     if not _is_result(content):
         raise UserError(f"{path} holds no result of a measure; allowed: {ALLOWED}")
-    axes = Axes().named(content.get("samples"))
-    if axes.names:
-        del content["samples"]
-    return Measured(path.name, content, _origin(content), axes, path)
+    return Measured(path.name, content, _origin(content), Axes().named(content.get("samples")), path)
 
 
 def _of_dataset(name: str, data: xarray.Dataset, *, file: Path | None = None) -> Measured:

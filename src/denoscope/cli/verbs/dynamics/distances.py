@@ -34,10 +34,10 @@ def run(settings: Settings, flags: DistancesFlags) -> None:
         rec = open_with_sequences(flags.path)
         if len(rec.sequence) < 2:
             raise UserError(f"{flags.path} holds one sample; allowed: two or more, to be compared")
-        result = dynamics.trajectory_distances(rec.sequence.to_numpy(), metric=flags.metric)
-    names = [str(name) for name in rec.sequence["sample"].to_numpy()]
-    write_measured(flags.output, rec.origin, {"samples": names, **result.to_dict()})
+        result = dynamics.trajectory_distances(rec.sequence, metric=flags.metric)
+    write_measured(flags.output, rec.origin, result.to_dict())
     flags.draw(figures.draw_distances, result)
+    names = result.samples
     for row, name in enumerate(names):
         others = result.values[row].copy()
         others[row] = math.inf

@@ -38,10 +38,10 @@ def run(settings: Settings, flags: SimilarityFlags) -> None:
 
         rec = opening.open(flags.path)
         states = _states(rec, flags.layers, flags.steps)
-        result = dynamics.cka_matrix(list(states.values()))
+        result = dynamics.cka_matrix(list(states.values()), names=list(states))
     names = list(states)
-    write_measured(flags.output, rec.origin, {"sets": names, **result.to_dict()})
-    flags.draw(figures.draw_similarity, result, names=names)
+    write_measured(flags.output, rec.origin, result.to_dict())
+    flags.draw(figures.draw_similarity, result)
     for row, name in enumerate(names):
         others = result.debiased[row].copy()
         others[row] = -math.inf
