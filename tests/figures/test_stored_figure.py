@@ -51,6 +51,16 @@ def test_a_result_that_cannot_be_drawn_leaves_the_others():
         draw_stored({"recurrence": recurrence, "odd": odd}, "orbit.json")
 
 
+def test_a_recording_of_which_nothing_can_be_read_is_refused_for_one_reason(digits, tmp_path):
+    ds.record(digits, ds.noise.random(2, digits.shape), tmp_path / "cut.zarr", steps=2, layers="conv_in")
+    for path in (tmp_path / "cut.zarr").rglob("c/**/*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(ds.UserError, match="denoscope verify store") as refused:
+        draw_stored(ds.open(tmp_path / "cut.zarr"), "cut.zarr")
+    assert str(refused.value).count("verify store") == 1
+
+
 @pytest.mark.parametrize("kind", sorted(set(MEASURED)))
 def test_values_without_the_name_of_their_kind_are_known_by_their_fields(kind):
     content = MEASURED[kind]().to_dict()

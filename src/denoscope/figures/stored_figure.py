@@ -45,7 +45,9 @@ def draw_stored(
         else:
             shown.append(panel)
     if not shown:
-        raise UserError("; ".join(_listed(problems)) or f"{name} holds nothing that is drawn")
+        # The panels of a recording or of one result fail for one reason.
+        reasons = list(_listed(problems)) if panels and panels[0].name else problems[:1]
+        raise UserError("; ".join(reasons) or f"{name} holds nothing that is drawn")
     return StoredFigure(drawn(shown, colors), tuple(_listed(problems)))
 
 
