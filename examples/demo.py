@@ -51,10 +51,10 @@ def draw_overview(rec: ds.Recording, basins: xarray.Dataset) -> Figure:
         left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.2, 1))[0]
         top, bottom = left.subplots(2, 1, height_ratios=(3, 1))
         axes = right.subplots()
-    plots.draw_contact_sheet(
+    ds.figures.draw_contact_sheet(
         top, torch.from_numpy(rec.final.to_numpy()), columns=8, title="24 noises, denoised"
     )
-    plots.draw_strip(bottom, torch.from_numpy(rec.sequence[0].to_numpy()), count=9, title="one sequence")
+    ds.figures.draw_strip(bottom, torch.from_numpy(rec.sequence[0].to_numpy()), count=9, title="one sequence")
     ds.figures.draw_basins(axes, basins)
     origin = axes.get_title(loc="left")
     ds.figures.style.title(axes, f"which digit each noise becomes ({origin})")

@@ -13,8 +13,8 @@ import xarray
 from matplotlib.figure import Figure
 
 import denoscope as ds
+from denoscope import figures
 from denoscope.figures import images as pictures
-from denoscope.figures import plots
 
 SHAPE = (1, 2, 2)
 STEPS = 2
@@ -178,7 +178,7 @@ class Decoder(torch.nn.Module):
 
 def drawn_plane(labels: Any = LABELS, u: Any = (0.0, 1.0), v: Any = (0.0, 1.0), certainty: Any = None) -> Any:
     colors = ["#000000", "#ffffff"]
-    return plots.draw_plane(Figure().subplots(), labels, u, v, colors=colors, certainty=certainty)
+    return figures.draw_plane(Figure().subplots(), labels, u, v, colors=colors, certainty=certainty)
 
 
 TAKES_ARRAYS = {
@@ -209,9 +209,9 @@ TAKES_ARRAYS = {
             "save_strip": lambda images: pictures.save_strip(images, "never.png"),
             "save_gif": lambda images: pictures.save_gif(images, "never.gif"),
             "contact_sheet": lambda images: pictures.contact_sheet(images, "never.png"),
-            "draw_contact_sheet": lambda images: plots.draw_contact_sheet(Figure().subplots(), images),
-            "draw_strip": lambda images: plots.draw_strip(Figure().subplots(), images),
-            "draw_images_plane": lambda images: plots.draw_images_plane(
+            "draw_contact_sheet": lambda images: figures.draw_contact_sheet(Figure().subplots(), images),
+            "draw_strip": lambda images: figures.draw_strip(Figure().subplots(), images),
+            "draw_images_plane": lambda images: figures.draw_images_plane(
                 Figure().subplots(), images[None], [0.0, 1.0], [0.0]
             ),
         }.items()

@@ -1,5 +1,6 @@
 """The folder in which each test runs, and recordings that tests share."""
 
+import inspect
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ def here(tmp_path, monkeypatch) -> Path:
 def _coarse_pictures():
     """Save figures with few pixels: commands draw so many that their pixels take longer than the commands."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(plots.save.__kwdefaults__, "dpi", 50)
+        patched.setitem(inspect.unwrap(plots.save).__kwdefaults__, "dpi", 50)
         yield
 
 

@@ -49,12 +49,14 @@ def test_a_boundary_without_a_dimension_is_refused(ax):
 
 @pytest.mark.parametrize("name", [name for name in figures.__all__ if name.startswith("draw_")])
 def test_swapped_and_wrong_arguments_are_refused_in_one_line(ax, name):
+    further = {"draw_attention": [5], "draw_plane": [[0.0], [0.0]], "draw_images_plane": [[0.0], [0.0]]}
+    named = {"draw_plane": {"colors": ["#000000"]}}
     for axis, result, argument in (
-        (ax, 5, "result|state|spectra|weights|recording"),
+        (ax, 5, "result|state|spectra|weights|recording|images|sequence|labels"),
         ({"a": 1}, ax, "ax is"),
     ):
         with pytest.raises(UserError, match=argument) as refused:
-            getattr(figures, name)(axis, result, *([result] if name == "draw_attention" else []))
+            getattr(figures, name)(axis, result, *further.get(name, []), **named.get(name, {}))
         assert "\n" not in str(refused.value)
 
 

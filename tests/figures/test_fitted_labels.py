@@ -12,7 +12,7 @@ from measured_results import MEASURED
 
 import denoscope as ds
 from denoscope import figures
-from denoscope.figures import plots, style
+from denoscope.figures import plots, style, ticks
 
 NUMBERS = Path(__file__).parents[1] / "fixtures/b8ac056/numbers"
 
@@ -71,7 +71,7 @@ def test_ticks_of_logarithmic_axes_do_not_overlap(ends, columns):
     figure, axes = plots.figure("single" if columns == 1 else "double", columns=columns)
     for ax in np.atleast_1d(axes):
         ax.plot(np.geomspace(*ends, 9), np.arange(9))
-        plots.logarithmic(ax, "x")
+        ticks.logarithmic(ax, "x")
         ax.set_xlabel("noise level")
     assert overlaps(figure) == []
 

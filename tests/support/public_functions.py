@@ -51,6 +51,7 @@ def public_names() -> Iterator[str]:
     for place, package in {
         "ds": ds,
         **{f"ds.{name}": getattr(ds, name) for name in ("noise", "dynamics", "basins", "figures")},
+        **{f"ds.figures.{name}": getattr(ds.figures, name) for name in ("images", "plots")},
     }.items():
         for name in package.__all__:
             if name not in RESULTS and not inspect.ismodule(getattr(package, name)):
@@ -274,6 +275,31 @@ def _of_figures(
     drawn["ds.figures.draw_channels"] = {"ax": ax, "state": image}
     drawn["ds.figures.draw_components"] = {"ax": ax, "states": paths}
     drawn["ds.figures.draw_attention"] = {"ax": ax, "weights": np.ones((1, 4, 4)), "image": image[:1]}
+    drawn["ds.figures.draw_contact_sheet"] = {"ax": ax, "images": rec.final.to_numpy()[:, :1]}
+    drawn["ds.figures.draw_strip"] = {"ax": ax, "sequence": rec.sequence[0].to_numpy()[:, :1]}
+    grid = {"u": np.arange(3.0), "v": np.arange(2.0)}
+    drawn["ds.figures.draw_plane"] = {
+        "ax": ax,
+        "labels": np.eye(2, 3, dtype=int),
+        "colors": ["red", "blue"],
+        **grid,
+    }
+    drawn["ds.figures.draw_images_plane"] = {"ax": ax, "images": np.zeros((2, 3, 1, 4, 4)), **grid}
+    drawn["ds.figures.plots.figure"] = {}
+    drawn["ds.figures.plots.save"] = {"figure": ds.figures.plots.figure()[0], "path": "figure.png"}
+    drawn["ds.figures.images.to_uint8"] = {"x": image[:1]}
+    drawn["ds.figures.images.save_png"] = {"x": image[:1], "path": "image.png"}
+    drawn["ds.figures.images.save_strip"] = {
+        "sequence": rec.sequence[0].to_numpy()[:, :1],
+        "path": "strip.png",
+    }
+    drawn["ds.figures.images.save_gif"] = {
+        "sequence": rec.sequence[0].to_numpy()[:, :1],
+        "path": "sequence.gif",
+    }
+    drawn["ds.figures.images.contact_sheet"] = {"images": rec.final.to_numpy()[:, :1], "path": "sheet.png"}
+    torch.save(torch.zeros(1, 4, 4), folder / "image.pt")
+    drawn["ds.figures.images.render"] = {"path": folder / "image.pt", "output_base_dir": folder}
     drawn["ds.figures.draw"] = {"result": results["path"]}
     result_files.write(results["basins"], folder / "read.npz")
     drawn["ds.figures.read"] = {"path": folder / "read.npz"}

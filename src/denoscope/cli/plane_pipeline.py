@@ -10,6 +10,7 @@ import torch
 
 from denoscope.config import Geometry, Settings
 from denoscope.figures import images, plots
+from denoscope.figures.drawings.planes import draw_images_plane, draw_plane
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.writing import claims
@@ -75,7 +76,7 @@ def _check_free(*paths: Path) -> None:
 def _draw_classes(predictions: Predictions, plane: NoiseSet, colors: tuple[str, ...], folder: Path) -> None:
     (labels,) = predictions.planes().values()
     figure, axes = plots.figure()
-    plots.draw_plane(axes, labels, *_axes(plane), colors=colors, geometry=_geometry(plane))
+    draw_plane(axes, labels, *_axes(plane), colors=colors, geometry=_geometry(plane))
     plots.save(figure, folder / PLANE)
 
 
@@ -83,7 +84,7 @@ def _draw_cells(x_0: torch.Tensor, plane: NoiseSet, folder: Path) -> None:
     u, v = _axes(plane)
     grid = x_0.reshape(len(u), len(v), *plane.shape).transpose(0, 1)
     figure, axes = plots.figure()
-    plots.draw_images_plane(axes, grid, u, v, geometry=_geometry(plane))
+    draw_images_plane(axes, grid, u, v, geometry=_geometry(plane))
     plots.save(figure, folder / CELLS)
 
 

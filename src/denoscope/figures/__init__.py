@@ -5,7 +5,7 @@
 >>> figure, ax = ds.figures.plots.figure("double")
 >>> ds.figures.draw_divergence(ax, ds.dynamics.divergence(recording))
 
-`plots` has figures, files and planes of classes, `images` has tensors as pictures, `style` the colours, sizes and lines of
+`plots` has figures and their files, `images` has tensors as pictures, `style` the colours, sizes and lines of
 all figures. `read` returns the results in a file.
 """
 
@@ -40,6 +40,8 @@ if _typing.TYPE_CHECKING:
     from denoscope.figures.drawings.hidden_states import draw_attention as draw_attention
     from denoscope.figures.drawings.hidden_states import draw_channels as draw_channels
     from denoscope.figures.drawings.hidden_states import draw_components as draw_components
+    from denoscope.figures.drawings.images import draw_contact_sheet as draw_contact_sheet
+    from denoscope.figures.drawings.images import draw_strip as draw_strip
     from denoscope.figures.drawings.loops import draw_convergence as draw_convergence
     from denoscope.figures.drawings.loops import draw_correlation_sum as draw_correlation_sum
     from denoscope.figures.drawings.loops import draw_fixed_points as draw_fixed_points
@@ -49,15 +51,17 @@ if _typing.TYPE_CHECKING:
     from denoscope.figures.drawings.loops import draw_periodicity as draw_periodicity
     from denoscope.figures.drawings.loops import draw_recurrence as draw_recurrence
     from denoscope.figures.drawings.loops import draw_zero_one as draw_zero_one
+    from denoscope.figures.drawings.maps import draw_basins as draw_basins
+    from denoscope.figures.drawings.maps import draw_growth as draw_growth
     from denoscope.figures.drawings.patching import draw_patch as draw_patch
+    from denoscope.figures.drawings.planes import draw_images_plane as draw_images_plane
+    from denoscope.figures.drawings.planes import draw_plane as draw_plane
     from denoscope.figures.drawings.recordings import draw_images as draw_images
     from denoscope.figures.drawings.recordings import draw_layer as draw_layer
     from denoscope.figures.drawings.recordings import draw_sequence as draw_sequence
-    from denoscope.figures.drawings.sensitivity import draw_basins as draw_basins
     from denoscope.figures.drawings.sensitivity import draw_divergence as draw_divergence
     from denoscope.figures.drawings.sensitivity import draw_expansion as draw_expansion
     from denoscope.figures.drawings.sensitivity import draw_exponents as draw_exponents
-    from denoscope.figures.drawings.sensitivity import draw_growth as draw_growth
     from denoscope.figures.drawings.sensitivity import draw_sweep as draw_sweep
     from denoscope.figures.drawings.zooms import draw_zoom as draw_zoom
     from denoscope.figures.drawings.zooms import save_zoom as save_zoom
@@ -75,11 +79,12 @@ _MODULES = {
     "draw_attention": "drawings.hidden_states",
     "draw_basin_entropy": "drawings.basin_statistics",
     "draw_basin_fractions": "drawings.basin_statistics",
-    "draw_basins": "drawings.sensitivity",
+    "draw_basins": "drawings.maps",
     "draw_boundary_dimension": "drawings.boundaries",
     "draw_channels": "drawings.hidden_states",
     "draw_commitment": "drawings.decisions",
     "draw_components": "drawings.hidden_states",
+    "draw_contact_sheet": "drawings.images",
     "draw_convergence": "drawings.loops",
     "draw_correlation_sum": "drawings.loops",
     "draw_distances": "drawings.geometry",
@@ -91,8 +96,9 @@ _MODULES = {
     "draw_exponents": "drawings.sensitivity",
     "draw_fixed_points": "drawings.loops",
     "draw_gains": "drawings.eigenvalues",
-    "draw_growth": "drawings.sensitivity",
+    "draw_growth": "drawings.maps",
     "draw_images": "drawings.recordings",
+    "draw_images_plane": "drawings.planes",
     "draw_layer": "drawings.recordings",
     "draw_lyapunov": "drawings.loops",
     "draw_orbit": "drawings.loops",
@@ -101,11 +107,13 @@ _MODULES = {
     "draw_patch": "drawings.patching",
     "draw_path": "drawings.geometry",
     "draw_periodicity": "drawings.loops",
+    "draw_plane": "drawings.planes",
     "draw_recurrence": "drawings.loops",
     "draw_sequence": "drawings.recordings",
     "draw_similarity": "drawings.geometry",
     "draw_spectrum": "drawings.eigenvalues",
     "draw_speed": "drawings.geometry",
+    "draw_strip": "drawings.images",
     "draw_sweep": "drawings.sensitivity",
     "draw_turn_distance": "drawings.decisions",
     "draw_turns": "drawings.geometry",

@@ -40,6 +40,7 @@ from denoscope.figures.drawings import (
     estimates,
     geometry,
     loops,
+    maps,
     patching,
     recordings,
     sensitivity,
@@ -85,15 +86,15 @@ RESULTS: dict[type[Result], tuple[Draw, ...]] = {
 
 DATASETS: tuple[tuple[tuple[str, ...], tuple[Draw, ...]], ...] = (
     (("decade_dimension", "half_width"), (zooms.draw_zoom,)),
-    (("label", "u", "v"), (sensitivity.draw_basins,)),
-    (("growth", "u", "v"), (sensitivity.draw_growth,)),
+    (("label", "u", "v"), (maps.draw_basins,)),
+    (("growth", "u", "v"), (maps.draw_growth,)),
     (("moved", "layer", "step"), (patching.draw_patch,)),
     (("commitment_step", "decided"), (decisions.draw_commitment, decisions.draw_entropy)),
     (("turn_distance", "probability"), (decisions.draw_u_turn, decisions.draw_turn_distance)),
     (("relative", "separation"), (sensitivity.draw_divergence,)),
 )
 """The variables by which a dataset is known, and the panels of its figure."""
-COLORED = (sensitivity.draw_basins, basin_statistics.draw_basin_fractions)
+COLORED = (maps.draw_basins, basin_statistics.draw_basin_fractions)
 """The drawings that take the colours of classes."""
 MOST_PANELS = 12
 

@@ -13,9 +13,11 @@ from numpy.typing import ArrayLike
 
 from denoscope.figures.animation_files import HOLD, MILLISECONDS, write_gif
 from denoscope.foundation import tensor_files
+from denoscope.foundation.arguments import arguments_checked, calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.spelling import spelled
+from denoscope.foundation.validation import describe, parse_integer
 from denoscope.foundation.writing.atomic_files import write_output
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+@calls_checked
 def to_uint8(x: ImageLike) -> np.ndarray:
     """Pixels 0 … 255 of images [..., C, H, W] in [-1, 1].
 
@@ -65,24 +68,39 @@ def to_uint8(x: ImageLike) -> np.ndarray:
 def as_tensor(x: ImageLike) -> torch.Tensor:
     """Images as a tensor.
 
-    Raises: UserError if they are a masked array.
+    Raises: UserError if they are no numbers, or a masked array.
     """
     check_unmasked(x, "images")
-    return x if isinstance(x, torch.Tensor) else torch.from_numpy(np.array(x))
+    if isinstance(x, torch.Tensor):
+        return x
+    try:
+        return torch.from_numpy(np.array(x))
+    except (TypeError, ValueError):
+        raise UserError(f"images is {describe(x)}; allowed: a tensor or an array of numbers") from None
+
+
+def as_stack(x: ImageLike, name: str, along: str) -> torch.Tensor:
+    """Images of four dimensions as a tensor; the first is called `along`.
+
+    Raises: UserError if they have another number of dimensions.
+    """
+    stack = as_tensor(x)
+    if stack.ndim != 4:
+        raise UserError(f"{name} has shape {list(stack.shape)}; allowed: [{along}, C, H, W]")
+    return stack
 
 
 def enlarge(pixels: np.ndarray, scale: int | None = None) -> np.ndarray:
     """A picture [H, W] or [H, W, 3] enlarged `scale` times; by default its longer side becomes about 224 pixels."""
-    scale = max(1, 224 // max(pixels.shape[:2])) if scale is None else scale
-    if scale < 1:
-        raise UserError(f"{spelled('scale')} is {scale}; allowed: an integer of at least 1")
+    scale = (
+        max(1, 224 // max(pixels.shape[:2])) if scale is None else parse_integer(scale, "scale", minimum=1)
+    )
     return pixels.repeat(scale, 0).repeat(scale, 1)
 
 
 def mosaic(pictures: Sequence[np.ndarray] | np.ndarray, columns: int, *, gap: int = GAP) -> np.ndarray:
     """One picture made of pictures of equal size, row by row; the gaps and the unused places at the end are grey."""
-    if columns < 1:
-        raise UserError(f"columns is {columns}; allowed: an integer of at least 1")
+    columns = parse_integer(columns, "columns", minimum=1)
     if not len(pictures):
         raise UserError("there are no images; allowed: at least one")
     height, width, *rgb = pictures[0].shape
@@ -96,6 +114,11 @@ def mosaic(pictures: Sequence[np.ndarray] | np.ndarray, columns: int, *, gap: in
     return sheet
 
 
+def as_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Grey pixels [H, W] as RGB, so that matplotlib applies no colour map; others unchanged."""
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, -1)
+
+
 def square_columns(count: int) -> int:
     """The number of columns that makes a sheet of `count` pictures about square."""
     return max(1, math.ceil(math.sqrt(count)))
@@ -103,23 +126,26 @@ def square_columns(count: int) -> int:
 
 def evenly(states: int, count: int) -> list[int]:
     """At most `count` evenly spread indices from 0 to states − 1, including both."""
-    if count < 2:
-        raise UserError(f"count is {count}; allowed: an integer of at least 2")
-    return [round(k) for k in np.linspace(0, states - 1, min(count, states))]
+    count = min(parse_integer(count, "count", minimum=2), states)
+    return [round(k) for k in np.linspace(0, states - 1, count)]
 
 
+@arguments_checked
 def save_png(x: ImageLike, path: str | Path, *, scale: int | None = None) -> None:
     """Write one image [C, H, W] as PNG."""
+    if (image := as_tensor(x)).ndim != 3:
+        raise UserError(f"x has shape {list(image.shape)}; allowed: one image [C, H, W]")
     _write(_picture(enlarge(to_uint8(x), scale)), path)
 
 
+@arguments_checked
 def save_strip(sequence: ImageLike, path: str | Path, *, count: int = 10, scale: int | None = 3) -> None:
     """Write `count` evenly spread states of a sequence [state, C, H, W] as PNG, x_T on the left and x_0 on the right.
 
     Below each state stands the number of denoising steps that lead to it, if the sequence holds every state, and below
     them what the numbers are, if there is room.
     """
-    states = as_tensor(sequence)
+    states = as_stack(sequence, "sequence", "state")
     chosen = evenly(len(states), count)
     frames = [enlarge(to_uint8(states[k]), scale) for k in chosen]
     picture = _picture(mosaic(frames, len(frames)))
@@ -152,6 +178,7 @@ def _labelled(picture: Image.Image, labels: Sequence[str], pitch: int) -> Image.
     return sheet
 
 
+@arguments_checked
 def save_gif(
     sequence: ImageLike,
     path: str | Path,
@@ -161,19 +188,24 @@ def save_gif(
     hold: int = HOLD,
 ) -> None:
     """Write a sequence [state, C, H, W] as an endless GIF that shows every state, and x_0 for `hold` ms."""
-    frames = (_picture(enlarge(pixels, scale)) for pixels in to_uint8(sequence))
+    frames = (
+        _picture(enlarge(pixels, scale)) for pixels in to_uint8(as_stack(sequence, "sequence", "state"))
+    )
+    milliseconds, hold = parse_integer(milliseconds, "milliseconds", minimum=1), parse_integer(hold, "hold")
     write_gif(frames, path, milliseconds=milliseconds, hold=hold)
 
 
+@arguments_checked
 def contact_sheet(
     images: ImageLike, path: str | Path, *, columns: int | None = None, scale: int | None = 3
 ) -> None:
     """Write images [n, C, H, W] row by row as PNG; by default the sheet is about square."""
-    pictures = [enlarge(pixels, scale) for pixels in to_uint8(images)]
+    pictures = [enlarge(pixels, scale) for pixels in to_uint8(as_stack(images, "images", "n"))]
     columns = square_columns(len(pictures)) if columns is None else columns
     _write(_picture(mosaic(pictures, columns)), path)
 
 
+@arguments_checked
 def render(
     path: Path,
     *,
@@ -192,6 +224,8 @@ def render(
     Raises: UserError naming the file if it holds no images, or has no such step.
     """
     path, folder = Path(path), Path(output_base_dir)
+    if not isinstance(step, int | str):
+        raise UserError(f"{spelled('step')} is {describe(step)}; allowed: the number of a step, or 'noise'")
     x = tensor_files.load(path)
     if x.ndim not in (3, 4) or x.shape[-3] not in (1, 3) or 0 in x.shape:
         raise UserError(

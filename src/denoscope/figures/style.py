@@ -48,6 +48,8 @@ BACKING: dict[str, Any] = {"frameon": True, "facecolor": "white", "edgecolor": "
 """What stands behind a legend, so that it is read where it lies over curves."""
 INK, QUIET = "#333333", "#999999"
 """The colours of text and reference lines, and of what stands behind."""
+UNKNOWN, HATCHED, HATCH = "#f2f2f2", "#8c8c8c", "////"
+"""The colours and the hatching of cells without a class (a negative label)."""
 LINE, THIN, MARKER = 1.2, 0.8, 3.0
 """The widths of curves and of reference lines, and the size of markers, in points."""
 
@@ -125,6 +127,15 @@ def legend(ax: Axes, **options: Any) -> None:
 def title(ax: Axes, text: str) -> None:
     """Write a title at the left, in the size of the labels of the axis."""
     ax.set_title(text, fontsize=ax.xaxis.label.get_fontsize(), loc="left")
+
+
+def frame(ax: Axes, text: str | None = None) -> None:
+    """Draw all four sides of an axis, and a title if there is one."""
+    ax.tick_params(colors=INK, labelsize=small(ax))
+    for spine in ax.spines.values():
+        spine.set(color=INK, linewidth=0.6, visible=True)
+    if text:
+        title(ax, text)
 
 
 def size_in_points(ax: Axes) -> tuple[float, float]:

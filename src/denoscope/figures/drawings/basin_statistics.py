@@ -13,7 +13,7 @@ from denoscope.dynamics.boundaries.basin_entropy import BasinEntropy
 from denoscope.dynamics.boundaries.basin_fractions import BasinFractions
 from denoscope.dynamics.boundaries.verdict import Verdict
 from denoscope.dynamics.boundaries.wada import Wada
-from denoscope.figures import plots, style
+from denoscope.figures import style, ticks
 from denoscope.figures.arguments import check_drawing
 from denoscope.foundation.arguments import arguments_checked, calls_checked
 from denoscope.foundation.errors import UserError
@@ -36,11 +36,11 @@ def draw_basin_fractions(
             f"classes go up to {max(result.classes)} and there are {len(colors)} colors; allowed: one for each class"
         )
     places = np.arange(len(result.classes))
-    faces = [plots.UNKNOWN if k < 0 else colors[k] for k in result.classes]
+    faces = [style.UNKNOWN if k < 0 else colors[k] for k in result.classes]
     bars = ax.bar(places, result.fractions, color=faces, edgecolor=style.INK, linewidth=0.4)
     for bar, k in zip(bars, result.classes, strict=True):
         if k < 0:
-            bar.set(hatch=plots.HATCH, edgecolor=plots.HATCHED)
+            bar.set(hatch=style.HATCH, edgecolor=style.HATCHED)
     style.points(ax, places, result.fractions, result.intervals, "none", ecolor=style.INK)
     ax.set_xticks(places, ["none" if k < 0 else str(k) for k in result.classes])
     ax.set(xlabel="class", ylabel="share of the plane", ylim=(0, None))
@@ -64,7 +64,7 @@ def draw_basin_entropy(ax: Axes, result: BasinEntropy) -> Axes:
         form, color = f"{style.MARKERS[number]}-", style.CURVES[number]
         style.points(ax, sides, np.atleast_1d(values), interval, form, color=color, label=name)
     style.reference(ax, y=math.log(2), label="ln 2")
-    plots.whole_ticks(ax.xaxis)
+    ticks.whole(ax.xaxis)
     ax.set(xlabel="side of the box (cells)", ylabel="entropy (nats)", ylim=(0, None))
     style.legend(ax)
     return ax
@@ -82,7 +82,7 @@ def draw_wada(ax: Axes, result: Wada) -> Axes:
     )
     ax.plot(result.boxes, result.coarse_fractions, "s", linestyle=style.DASHES[1], color=style.CURVES[1], label="every second cell",
             markersize=style.MARKER, linewidth=style.LINE)  # fmt: skip
-    plots.whole_ticks(ax.xaxis)
+    ticks.whole(ax.xaxis)
     ax.set(xlabel="side of the box (cells)", ylabel="share with all classes", ylim=(0, 1.05))
     style.legend(ax)
     return ax
@@ -115,6 +115,6 @@ def draw_verdict(ax: Axes, result: Verdict) -> Axes:
         ax.axvspan(*result.scales, color=style.QUIET, alpha=0.15, linewidth=0)
     style.title(ax, result.verdict)
     ax.set(xlabel="length (spacings between cells)", ylabel="local dimension")
-    plots.logarithmic(ax, "x")
+    ticks.logarithmic(ax, "x")
     style.legend(ax)
     return ax

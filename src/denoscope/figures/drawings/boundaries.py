@@ -8,7 +8,7 @@ import numpy as np
 
 from denoscope.dynamics.boundaries.boundary_dimension import BoundaryDimension
 from denoscope.dynamics.boundaries.uncertainty_exponent import UncertaintyExponent
-from denoscope.figures import plots, style
+from denoscope.figures import style, ticks
 from denoscope.figures.arguments import check_drawing
 from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
@@ -33,7 +33,7 @@ def draw_boundary_dimension(ax: Axes, result: BoundaryDimension) -> Axes:
     label = f"dimension {result.value:.2f}\n[{low:.2f}, {high:.2f}]"
     ax.plot(fit.sides, line, color=style.CURVES[1], linestyle="-", linewidth=style.LINE, label=label)
     ax.set(xlabel="side of the box (spacings)", ylabel="boxes with several labels")
-    plots.logarithmic(ax, "x", "y")
+    ticks.logarithmic(ax, "x", "y")
     style.legend(ax, loc="upper right")
     return ax
 
@@ -66,6 +66,6 @@ def draw_uncertainty(ax: Axes, result: UncertaintyExponent) -> Axes:
         )
     style.reference(ax, y=result.unrelated, label="unrelated points")
     ax.set(xlabel="ε (L2)", ylabel="share of uncertain points")
-    plots.logarithmic(ax, "x", "y")
+    ticks.logarithmic(ax, "x", "y")
     style.legend(ax)
     return ax

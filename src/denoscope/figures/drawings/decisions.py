@@ -9,7 +9,7 @@ import xarray
 
 from denoscope.dynamics.trajectories.gaussian_theory import GaussianTheory
 from denoscope.dynamics.trajectories.speciation import Speciation
-from denoscope.figures import plots, style
+from denoscope.figures import style, ticks
 from denoscope.figures.arguments import check_drawing
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
@@ -31,7 +31,7 @@ def draw_commitment(ax: Axes, result: xarray.Dataset, *, level: Speciation | Non
     ax.bar(np.arange(steps + 1), counts / counts.sum(), width=1, color=bars, label="in this step")
     ends = result["decided_interval"].to_numpy().T
     style.curve(ax, result["step"], result["decided"], ends, color=line, label="so far")
-    plots.whole_ticks(ax.xaxis)
+    ticks.whole(ax.xaxis)
     ax.set(ylim=(0, 1.02), xlabel="denoising step", ylabel="share of samples decided")
     style.legend(ax)
     _mark(ax, None if level is None else level.step)
@@ -51,7 +51,7 @@ def draw_entropy(ax: Axes, result: xarray.Dataset, *, level: Speciation | None =
         linewidth=style.LINE,
     )
     ax.set(xlabel="noise level σ", ylabel="entropy of the classes (nats)")
-    plots.logarithmic(ax, "x")
+    ticks.logarithmic(ax, "x")
     ax.invert_xaxis()
     _mark(ax, None if level is None else level.sigma)
     return ax
@@ -107,7 +107,7 @@ def _draw_turns(ax: Axes, result: xarray.Dataset, name: str, interval: str, **lo
         ax, levels["sigma"].to_numpy(), levels[name].to_numpy(), ends, "o-", color=style.CURVES[0], **looks
     )
     ax.set(xlabel="noise level σ returned to")
-    plots.logarithmic(ax, "x")
+    ticks.logarithmic(ax, "x")
     ax.xaxis.set_inverted(True)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from denoscope.dynamics.sensitivity.spectrum import Spectrum
 from denoscope.dynamics.trajectories.covariance_spectrum import CovarianceSpectrum
 from denoscope.dynamics.trajectories.gaussian_theory import GaussianTheory
-from denoscope.figures import plots, style
+from denoscope.figures import style, ticks
 from denoscope.figures.arguments import check_drawing
 from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
@@ -43,7 +43,7 @@ def draw_spectrum(ax: Axes, result: Spectrum) -> Axes:
             markersize=style.MARKER,
         )
     style.reference(ax, y=0)
-    plots.whole_ticks(ax.xaxis)
+    ticks.whole(ax.xaxis)
     ax.set(xlabel="rank", ylabel="exponent of the whole map (ln)")
     return ax
 
@@ -61,9 +61,9 @@ def draw_eigenvalues(ax: Axes, result: CovarianceSpectrum) -> Axes:
     ranks = np.arange(1, len(positive) + 1)
     ax.plot(ranks[positive], result.eigenvalues[positive], ".-", color=style.CURVES[0], markersize=style.MARKER,
             linewidth=style.THIN)  # fmt: skip
-    plots.whole_ticks(ax.xaxis)
+    ticks.whole(ax.xaxis)
     ax.set(xlabel="rank", ylabel="eigenvalue of the covariance")
-    plots.logarithmic(ax, "y")
+    ticks.logarithmic(ax, "y")
     return ax
 
 
@@ -80,8 +80,8 @@ def draw_gains(ax: Axes, result: GaussianTheory) -> Axes:
     ):
         ax.plot(np.abs(result.gains[k]), linestyle=style.DASHES[number], color=style.CURVES[number], linewidth=style.LINE,
                 label=f"λ = {result.eigenvalues[k]:.3g}")  # fmt: skip
-    plots.whole_ticks(ax.xaxis)
+    ticks.whole(ax.xaxis)
     ax.set(xlabel="denoising step", ylabel="growth of a difference")
-    plots.logarithmic(ax, "y")
+    ticks.logarithmic(ax, "y")
     style.legend(ax)
     return ax

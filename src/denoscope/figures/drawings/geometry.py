@@ -12,7 +12,7 @@ from denoscope.dynamics.trajectories.path_geometry import PathGeometry
 from denoscope.dynamics.trajectories.similarity import SimilarityMatrix
 from denoscope.dynamics.trajectories.trajectory_distances import TrajectoryDistances
 from denoscope.figures import images as pictures
-from denoscope.figures import plots, style
+from denoscope.figures import style, ticks
 from denoscope.figures.arguments import check_drawing
 from denoscope.foundation.arguments import arguments_checked, calls_checked
 from denoscope.foundation.errors import UserError
@@ -46,7 +46,7 @@ def _draw_steps(ax: Axes, values: np.ndarray) -> None:
     """Draw the quartiles of values [sample, step] over the steps."""
     low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=0)
     style.curve(ax, np.arange(values.shape[1]), middle, (low, high))
-    plots.whole_ticks(ax.xaxis)
+    ticks.whole(ax.xaxis)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("denoising step")
 
@@ -67,7 +67,7 @@ def draw_speed(ax: Axes, result: PathGeometry, *, label: str | None = None) -> A
     low, middle, high = np.quantile(result.speeds, (0.25, 0.5, 0.75), axis=0)
     style.curve(ax, result.sigmas[:-1], middle, (low, high), ".-", label=label)
     ax.set(xlabel="noise level σ", ylabel="speed (L2 per σ)")
-    plots.logarithmic(ax, "x")
+    ticks.logarithmic(ax, "x")
     # bottom=0 alone would fix the top at that of the first curve.
     ax.set_ylim(0, 1.05 * ax.dataLim.y1)
     ax.xaxis.set_inverted(True)
@@ -93,7 +93,7 @@ def draw_distances(ax: Axes, result: TrajectoryDistances) -> Axes:
         _name_both(ax, result.samples)
         return ax
     for axis in (ax.xaxis, ax.yaxis):
-        plots.whole_ticks(axis)
+        ticks.whole(axis)
     ax.set(xlabel="trajectory", ylabel="trajectory")
     return ax
 
@@ -110,7 +110,7 @@ def draw_participation(ax: Axes, result: Participation, *, label: str | None = N
     ends = low, np.where(np.isfinite(high), high, low)
     line = style.curve(ax, states, result.ratio, ends, label=label)
     ax.plot(states, result.corrected, color=line.get_color(), linewidth=style.THIN, linestyle="--")
-    plots.whole_ticks(ax.xaxis)
+    ticks.whole(ax.xaxis)
     ax.set(xlabel="state", ylabel="participation ratio (dashed: corrected)")
     if label:
         style.legend(ax)
@@ -132,7 +132,7 @@ def draw_similarity(ax: Axes, result: SimilarityMatrix, *, names: Sequence[str] 
     style.colorbar(ax, image, "linear CKA, debiased")
     if not len(names):
         for axis in (ax.xaxis, ax.yaxis):
-            plots.whole_ticks(axis)
+            ticks.whole(axis)
         ax.set(xlabel="set", ylabel="set")
     else:
         _name_both(ax, names)
@@ -142,6 +142,6 @@ def draw_similarity(ax: Axes, result: SimilarityMatrix, *, names: Sequence[str] 
 def _name_both(ax: Axes, names: Sequence[str]) -> None:
     """Name the rows and the columns of a matrix, some if there are many."""
     chosen = pictures.evenly(len(names), MOST_NAMES) if len(names) > 1 else [0]
-    shown = [plots.shortened(names[k]) for k in chosen]
+    shown = [ticks.shortened(names[k]) for k in chosen]
     ax.set_xticks(chosen, shown, rotation=90, fontsize=style.small(ax))
     ax.set_yticks(chosen, shown, fontsize=style.small(ax))

@@ -101,8 +101,7 @@ def draw_attention(ax: Axes, weights: ImageLike, image: ImageLike) -> Axes:
             f"weights have {len(values)} keys, which form no picture of the proportions {width} × {height}; allowed: weights of "
             "self-attention over places"
         )
-    grey = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, -1)
-    ax.imshow(grey, extent=(0, width, height, 0), interpolation="nearest")
+    ax.imshow(pictures.as_rgb(pixels), extent=(0, width, height, 0), interpolation="nearest")
     drawn = ax.imshow(
         values.reshape(rows, -1),
         extent=(0, width, height, 0),

@@ -15,7 +15,7 @@ from denoscope.dynamics.loops.periodicity import Periodicity
 from denoscope.dynamics.loops.recurrence import Recurrence
 from denoscope.dynamics.loops.zero_one import ZeroOne
 from denoscope.dynamics.statistics.arguments import parse_points
-from denoscope.figures import plots, style
+from denoscope.figures import style, ticks
 from denoscope.figures.arguments import check_drawing, check_label, check_values
 from denoscope.figures.plots import check_axis
 from denoscope.foundation.arguments import calls_checked
@@ -55,9 +55,9 @@ def draw_orbit(ax: Axes, states: Any) -> Axes:
         linestyle="-",
         linewidth=style.LINE,
     )
-    plots.whole_ticks(ax.xaxis)
+    ticks.whole(ax.xaxis)
     ax.set(xlabel="iteration", ylabel="distance from the state before (L2)")
-    plots.logarithmic(ax, "y")
+    ticks.logarithmic(ax, "y")
     return ax
 
 
@@ -92,7 +92,7 @@ def draw_convergence(ax: Axes, result: Lyapunov) -> Axes:
         last = result.history_iterations[-1:], result.exponents[[number]], result.intervals[number]
         style.points(ax, *last, "none", ecolor=color)
     style.reference(ax, y=0)
-    plots.whole_ticks(ax.xaxis)
+    ticks.whole(ax.xaxis)
     ax.set(xlabel="iteration", ylabel="exponent (ln, per iteration)")
     style.legend(ax)
     return ax
@@ -120,10 +120,10 @@ def draw_periodicity(ax: Axes, result: Periodicity) -> Axes:
     if result.period is not None:
         style.reference(ax, x=result.period, label=f"period {result.period}")
         style.legend(ax)
-    plots.whole_ticks(ax.xaxis)
+    ticks.whole(ax.xaxis)
     ax.set(xlabel="iterations apart", ylabel="largest distance / size of the orbit")
     if (result.returns > 0).all():
-        plots.logarithmic(ax, "y")
+        ticks.logarithmic(ax, "y")
     return ax
 
 
@@ -134,7 +134,7 @@ def draw_fixed_points(ax: Axes, result: FixedPoints) -> Axes:
     counts = np.bincount(result.reached + 1, minlength=len(result.points) + 1)
     names = ["none", *map(str, range(len(result.points)))]
     ax.bar(names, counts, color=[style.QUIET, *[style.CURVES[0]] * len(result.points)])
-    plots.whole_ticks(ax.yaxis)
+    ticks.whole(ax.yaxis)
     ax.set(xlabel="fixed point", ylabel="orbits that reached it")
     return ax
 
@@ -149,7 +149,7 @@ def draw_recurrence(ax: Axes, result: Recurrence) -> Axes:
         )
     ax.imshow(result.matrix, origin="lower", cmap="binary", interpolation="nearest")
     for axis in (ax.xaxis, ax.yaxis):
-        plots.whole_ticks(axis)
+        ticks.whole(axis)
     ax.set(xlabel="iteration", ylabel="iteration")
     return ax
 
@@ -171,6 +171,6 @@ def draw_correlation_sum(ax: Axes, result: CorrelationDimension) -> Axes:
         label=f"slope {result.value:.2f}, bound {result.bound:.1f}",
     )
     ax.set(xlabel="radius (L2)", ylabel="share of pairs within it")
-    plots.logarithmic(ax, "x", "y")
+    ticks.logarithmic(ax, "x", "y")
     style.legend(ax)
     return ax

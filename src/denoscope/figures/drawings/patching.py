@@ -8,7 +8,7 @@ import numpy as np
 import xarray
 
 from denoscope.figures import images as pictures
-from denoscope.figures import plots, style
+from denoscope.figures import style, ticks
 from denoscope.figures.arguments import check_drawing
 from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
@@ -42,7 +42,7 @@ def draw_patch(ax: Axes, result: xarray.Dataset) -> Axes:
     ax.set_xticks(shown, [str(steps[k]) for k in shown])
     ax.set_yticks(
         range(mean.shape[0]),
-        [plots.shortened(str(layer)) for layer in result["layer"].to_numpy()],
+        [ticks.shortened(str(layer)) for layer in result["layer"].to_numpy()],
         fontsize=style.small(ax),
     )
     ax.set_xlabel("denoising step")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from denoscope.figures import plots, style
 from denoscope.figures.drawings.hidden_states import draw_components
+from denoscope.figures.drawings.images import draw_contact_sheet, draw_strip
 from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
@@ -29,7 +30,7 @@ def draw_images(ax: Axes, recording: Recording) -> Axes:
     images = _checked(ax, recording).final
     count = int(images.sizes["sample"])
     title = f"x_0 of {count}" if count <= MOST_IMAGES else f"x_0 of the first {MOST_IMAGES} of {count}"
-    return plots.draw_contact_sheet(ax, images[:MOST_IMAGES].to_numpy(), title=title)
+    return draw_contact_sheet(ax, images[:MOST_IMAGES].to_numpy(), title=title)
 
 
 @calls_checked
@@ -41,9 +42,7 @@ def draw_sequence(ax: Axes, recording: Recording) -> Axes:
     _checked(ax, recording).check("sequence")
     width, _ = style.size_in_points(ax)
     name = str(recording.dataset["sample"].to_numpy()[0])
-    return plots.draw_strip(
-        ax, recording.sequence[0].to_numpy(), count=max(4, round(width / FRAME)), title=name
-    )
+    return draw_strip(ax, recording.sequence[0].to_numpy(), count=max(4, round(width / FRAME)), title=name)
 
 
 @calls_checked

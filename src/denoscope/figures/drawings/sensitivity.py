@@ -1,25 +1,22 @@
-"""Drawings of how differences grow, and of basins."""
+"""Drawings of how differences grow."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray
 
-from denoscope.config import Geometry, SystemConfig
-from denoscope.dynamics.boundaries.label_plane import nearest_known
 from denoscope.dynamics.sensitivity.epsilon_sweep import EpsilonSweep
 from denoscope.dynamics.sensitivity.local_expansion import LocalExpansion
 from denoscope.dynamics.statistics.arguments import parse_array
 from denoscope.dynamics.trajectories.divergence_of import X
 from denoscope.dynamics.trajectories.gaussian_theory import GaussianTheory
-from denoscope.figures import plots, style
+from denoscope.figures import style, ticks
 from denoscope.figures.arguments import check_drawing, check_values
 from denoscope.foundation.arguments import arguments_checked, calls_checked
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import counted
 from denoscope.foundation.validation import describe
 
 if TYPE_CHECKING:
@@ -64,9 +61,9 @@ def draw_divergence(ax: Axes, result: xarray.Dataset, *, theory: GaussianTheory 
             linewidth=style.THIN,
             label=f"{X}_t, Gaussian data",
         )
-    plots.whole_ticks(ax.xaxis)
+    ticks.whole(ax.xaxis)
     ax.set(xlabel="denoising step", ylabel="‖h − h_base‖ / ‖h_base‖, median")
-    plots.logarithmic(ax, "y")
+    ticks.logarithmic(ax, "y")
     style.legend(ax)
     return ax
 
@@ -88,8 +85,8 @@ def draw_sweep(ax: Axes, result: EpsilonSweep) -> Axes:
         ax.axvspan(
             *ends, color=style.CURVES[2], alpha=0.15, linewidth=0, label=f"linear, growth {result.value:.2f}"
         )
-    ax.set(xlabel="epsilon (L2)", ylabel="growth (ln, whole map), median")
-    plots.logarithmic(ax, "x")
+    ax.set(xlabel="ε (L2)", ylabel="growth (ln, whole map), median")
+    ticks.logarithmic(ax, "x")
     style.legend(ax)
     return ax
 
@@ -126,7 +123,7 @@ def draw_exponents(
                 label=f"{name}, Gaussian data",
             )
     style.reference(ax, y=0)
-    plots.whole_ticks(ax.xaxis)
+    ticks.whole(ax.xaxis)
     ax.set(xlabel="rank", ylabel="exponent of the whole map (ln)")
     style.legend(ax)
     return ax
@@ -139,59 +136,7 @@ def draw_expansion(ax: Axes, result: LocalExpansion) -> Axes:
     for index, rates in enumerate(result.rates.T):
         ax.plot(rates, linewidth=style.LINE, label=f"direction {index + 1}")
     style.reference(ax, y=0)
-    plots.whole_ticks(ax.xaxis)
+    ticks.whole(ax.xaxis)
     ax.set(xlabel="denoising step", ylabel="local expansion (ln, per step)")
     style.legend(ax)
-    return ax
-
-
-@calls_checked
-def draw_basins(
-    ax: Axes, result: xarray.Dataset, *, colors: Sequence[str] = SystemConfig.class_colors
-) -> Axes:
-    """Draw a map of basins (`basins.map`): each cell in the colour of its class, paler for lower confidence.
-
-    The title names the model, the steps and the geometry of the plane, and the axes what u and v are on it. Cells that an
-    adaptive map filled are as pale as the nearest computed cell. Cells without a class (rejected, not finite, or not
-    computed yet) are hatched.
-    """
-    check_drawing(ax, result, "basins.map", xarray.Dataset, "label", "u", "v")
-    certainty = result["confidence"].to_numpy() if "confidence" in result else None
-    if certainty is not None and "status" in result:
-        certainty = certainty[nearest_known(result["status"].to_numpy() <= 1)]
-    labels, u, v = (result[name].to_numpy() for name in ("label", "u", "v"))
-    return plots.draw_plane(
-        ax,
-        labels,
-        u,
-        v,
-        colors=colors,
-        certainty=certainty,
-        title=_origin(result),
-        geometry=_geometry(result),
-    )
-
-
-def _geometry(result: xarray.Dataset) -> Geometry:
-    """The geometry of the plane that a result was computed on."""
-    return result.attrs.get("plane", {}).get("geometry", "flat")
-
-
-def _origin(result: xarray.Dataset) -> str:
-    """What a result was computed from, in a line; empty if it does not say so."""
-    if "model" not in result.attrs:
-        return ""
-    steps = result.attrs.get("fingerprint", {}).get("num_steps")
-    length = "" if steps is None else f"{counted(steps, 'step')}, "
-    return f"{result.attrs['model']}, {length}{_geometry(result)} plane"
-
-
-@calls_checked
-def draw_growth(ax: Axes, result: xarray.Dataset) -> Axes:
-    """Draw the larger exponent of a `plane_growth` at every point of the plane."""
-    check_drawing(ax, result, "plane_growth", xarray.Dataset, "growth")
-    growth = result["growth"].isel(direction=0)
-    mesh = ax.pcolormesh(result["u"], result["v"], growth.to_numpy(), shading="nearest", cmap="magma")
-    style.colorbar(ax, mesh, "growth (ln, whole map)")
-    plots.label_coordinates(ax, "flat")  # plane_growth takes no other
     return ax

@@ -11,7 +11,7 @@ import xarray
 
 from denoscope.basins.zooming.decades import is_stable
 from denoscope.config import SystemConfig
-from denoscope.figures import plots, style
+from denoscope.figures import style, ticks
 from denoscope.figures.animation_files import write_animation
 from denoscope.figures.animations import frame, palette
 from denoscope.figures.arguments import check_drawing, check_result
@@ -81,7 +81,7 @@ def draw_zoom(ax: Axes, result: xarray.Dataset) -> Axes:
     widest, narrowest = (float(result["half_width"][end]) for end in (0, -1))
     lowest = min([LOWEST, *interval[np.isfinite(interval)]])
     ax.set(xlabel="half-width (L2)", ylabel="dimension of the boundary", ylim=(lowest - 0.02, 2.05))
-    plots.logarithmic(ax, "x")
+    ticks.logarithmic(ax, "x")
     ax.set_xlim(widest * MARGIN, narrowest / MARGIN)
     style.legend(ax)
     return ax
