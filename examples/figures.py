@@ -89,7 +89,7 @@ def divergence(picture: Path) -> None:
         set_attribute(sweep_path, "noise_floor", verify.precision_of(sweep).to_dict())
         sweep = ds.open(sweep_path)
     sweep_result = dynamics.epsilon_sweep(dynamics.divergence(sweep))
-    figure, axes = panels(1, 2)
+    figure, axes = panels(1, 2, 3.2)
     theory = dynamics.gaussian_theory(denoiser, covariance(), steps=STEPS)
     figures.draw_divergence(axes[0, 0], dynamics.divergence(pairs), theory=theory)
     figures.draw_sweep(axes[0, 1], sweep_result)
@@ -115,7 +115,7 @@ def exponents(picture: Path) -> None:
     }
     unclipped = ds.load("digits", clip_sample=False, dtype="float64")
     every = dynamics.full_spectrum(unclipped, x.batch([0]), steps=STEPS)
-    figure, axes = panels(1, 3)
+    figure, axes = panels(1, 3, 3.2)
     figures.draw_exponents(axes[0, 0], spectra, theory=theory)
     name = "DDIM, unclipped"
     figures.draw_exponents(axes[0, 1], {name: every.exponents}, theory={name: theory["DDIM"]})

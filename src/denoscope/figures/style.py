@@ -50,6 +50,11 @@ INK, QUIET = "#333333", "#999999"
 """The colours of text and reference lines, and of what stands behind."""
 UNKNOWN, HATCHED, HATCH = "#f2f2f2", "#8c8c8c", "////"
 """The colours and the hatching of cells without a class (a negative label)."""
+NAMED_INSIDE, NAME_SHARE, WIDE_LETTER = 3, 0.75, 0.55
+"""How many curves are named inside of an axis, how much of its width a name may take there, and the width of a letter as a share
+of its height."""
+BELOW, TWO_COLUMNS = 27, 180
+"""How far below an axis the names of curves stand, and how wide an axis is that has room for two columns, in points."""
 LINE, THIN, MARKER = 1.2, 0.8, 3.0
 """The widths of curves and of reference lines, and the size of markers, in points."""
 
@@ -120,7 +125,21 @@ def small(ax: Axes) -> float:
 
 
 def legend(ax: Axes, **options: Any) -> None:
-    """Name the curves of an axis, without a line around the names."""
+    """Name the curves of an axis, without a line around the names: inside, or below the axis where the names would cover the curves.
+
+    That is where more than three are named, or a name is nearly as wide as the axis and no place is asked for.
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    names = ax.get_legend_handles_labels()[1]
+    width = size_in_points(ax)[0]
+    widest = max((WIDE_LETTER * small(ax) * len(name) for name in names), default=0)
+    if len(names) > NAMED_INSIDE or ("loc" not in options and widest > NAME_SHARE * width):
+        figure = ax.get_figure(root=True)
+        assert figure is not None
+        below = ax.transAxes + ScaledTranslation(0, -BELOW / 72, figure.dpi_scale_trans)
+        columns = 2 if width >= TWO_COLUMNS else 1
+        options |= {"loc": "upper left", "bbox_to_anchor": (0, 0), "bbox_transform": below, "ncols": columns}
     ax.legend(**BACKING, fontsize=small(ax), **options)
 
 
