@@ -135,3 +135,23 @@ def test_results_keep_the_names_of_sets_and_samples():
     assert [len(label.get_text()) for label in ax.get_xticklabels()] == [1, 24, 1]
     with pytest.raises(ds.UserError, match="names has 1 entries; allowed: 3"):
         ds.dynamics.cka_matrix(list(paths.transpose(1, 0, 2)), names=["a"])
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3])
+@pytest.mark.parametrize("names", [["a", "b", "c", "d"], ["DDPM, common noise, Gaussian data"], [*"abcdefg"]])
+def test_the_names_of_many_curves_and_long_ones_stand_below_the_axis(names, columns):
+    """Nothing is drawn below them, and they cover neither curves nor the label of the axis."""
+    figure, axes = plots.figure("double" if columns > 1 else "single", columns=columns)
+    for ax in np.atleast_1d(axes).flat:
+        for number, name in enumerate(names):
+            ax.plot([0, 1], [number, 0], label=name)
+        ax.set_xlabel("denoising step")
+        style.legend(ax)
+    figure.draw_without_rendering()
+    for ax in np.atleast_1d(axes).flat:
+        named = ax.get_legend().get_window_extent()
+        inside = (len(names) == 1 and columns == 1) or (
+            len(names) == 7 and columns == 3
+        )  # there is room, or none below
+        assert inside or (named.y1 < ax.bbox.y0 and not overlap(named, ax.xaxis.label.get_window_extent()))
+        assert ax.bbox.height > 50, "the curves are still seen"

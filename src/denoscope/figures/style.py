@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from denoscope.config import SystemConfig
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
+    from matplotlib.transforms import Transform
 
 __all__ = ["CLASSES", "CURVES", "DASHES", "MARKERS", "RC", "WIDTHS", "context", "letter"]
 
@@ -50,9 +52,11 @@ INK, QUIET = "#333333", "#999999"
 """The colours of text and reference lines, and of what stands behind."""
 UNKNOWN, HATCHED, HATCH = "#f2f2f2", "#8c8c8c", "////"
 """The colours and the hatching of cells without a class (a negative label)."""
-NAMED_INSIDE, NAME_SHARE, WIDE_LETTER = 3, 0.75, 0.55
-"""How many curves are named inside of an axis, how much of its width a name may take there, and the width of a letter as a share
-of its height."""
+NAMED_INSIDE, NAME_SHARE, NAMES_SHARE = 3, 0.5, 0.45
+"""How many curves are named inside of an axis, how much of its width one name takes there, and how much of its height all names
+take below it."""
+WIDE_LETTER, LINE_HEIGHT = 0.55, 1.4
+"""The width of a letter and the height of a line, as shares of the size of the text."""
 BELOW, TWO_COLUMNS = 27, 180
 """How far below an axis the names of curves stand, and how wide an axis is that has room for two columns, in points."""
 LINE, THIN, MARKER = 1.2, 0.8, 3.0
@@ -125,22 +129,34 @@ def small(ax: Axes) -> float:
 
 
 def legend(ax: Axes, **options: Any) -> None:
-    """Name the curves of an axis, without a line around the names: inside, or below the axis where the names would cover the curves.
+    """Name the curves of an axis, without a line around the names: inside, or below the axis where names would cover curves.
 
-    That is where more than three are named, or a name is nearly as wide as the axis and no place is asked for.
+    That is where more than three are named, or a name is wider than half of the axis and no place is asked for, unless
+    little of the height would be left.
     """
+    names = ax.get_legend_handles_labels()[1]
+    width, height = size_in_points(ax)
+    columns = 2 if width >= TWO_COLUMNS else 1
+    letters = max((len(line) for name in names for line in name.split("\n")), default=0)
+    wide = "loc" not in options and letters * WIDE_LETTER * small(ax) > NAME_SHARE * width
+    lines = math.ceil(sum(1 + name.count("\n") for name in names) / columns)
+    if (wide or len(names) > NAMED_INSIDE) and lines * LINE_HEIGHT * small(ax) <= NAMES_SHARE * height:
+        options |= {
+            "loc": "upper left",
+            "bbox_to_anchor": (0, 0),
+            "bbox_transform": _below(ax),
+            "ncols": columns,
+        }
+    ax.legend(**BACKING, fontsize=small(ax), **options)
+
+
+def _below(ax: Axes) -> Transform:
+    """Where names stand below the label of x."""
     from matplotlib.transforms import ScaledTranslation
 
-    names = ax.get_legend_handles_labels()[1]
-    width = size_in_points(ax)[0]
-    widest = max((WIDE_LETTER * small(ax) * len(name) for name in names), default=0)
-    if len(names) > NAMED_INSIDE or ("loc" not in options and widest > NAME_SHARE * width):
-        figure = ax.get_figure(root=True)
-        assert figure is not None
-        below = ax.transAxes + ScaledTranslation(0, -BELOW / 72, figure.dpi_scale_trans)
-        columns = 2 if width >= TWO_COLUMNS else 1
-        options |= {"loc": "upper left", "bbox_to_anchor": (0, 0), "bbox_transform": below, "ncols": columns}
-    ax.legend(**BACKING, fontsize=small(ax), **options)
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    return ax.transAxes + ScaledTranslation(0, -BELOW / 72, figure.dpi_scale_trans)
 
 
 def title(ax: Axes, text: str) -> None:

@@ -34,7 +34,7 @@ def draw_boundary_dimension(ax: Axes, result: BoundaryDimension) -> Axes:
     ax.plot(fit.sides, line, color=style.CURVES[1], linestyle="-", linewidth=style.LINE, label=label)
     ax.set(xlabel="side of the box (spacings)", ylabel="boxes with several labels")
     ticks.logarithmic(ax, "x", "y")
-    style.legend(ax, loc="upper right")
+    style.legend(ax)
     return ax
 
 
