@@ -35,6 +35,8 @@ REACH = 0.1
 """A block is halved if its smallest margin is below this part of the change that the growth allows within it."""
 PREDICTED = 4
 """The side of a block, in cells, in which the place of a boundary is predicted from the corners."""
+LOOK_AHEAD = 4
+"""Among so many times as many random cells, nearly always enough are filled."""
 Request = tuple[np.ndarray, np.ndarray]
 """Rows and columns of cells."""
 
@@ -112,7 +114,11 @@ class Refinement:
         They are the first filled ones in an order that does not depend on any label. The caller may compute them early, in
         calls that are not full, and the check finds the same share wrong.
         """
-        filled = self._order[self.status.flat[self._order] != COMPUTED]
+        for end in (LOOK_AHEAD * count, len(self._order)):
+            order = self._order[:end]
+            filled = order[self.status.flat[order] != COMPUTED]
+            if len(filled) >= count:
+                break
         return np.divmod(filled[:count], self.label.shape[1])
 
     def _settle(self, blocks: np.ndarray) -> Iterator[Request]:
@@ -165,8 +171,10 @@ class Refinement:
 
     def _widened(self, cells: np.ndarray) -> np.ndarray:
         """Cells [ny, nx], and the nearest ones that are not computed if all fit into one call: the boundary may enter them."""
+        spare = self.lanes - np.count_nonzero(cells)
+        if spare <= 0:
+            return cells
         others = np.flatnonzero((self.status != COMPUTED) & ~cells)
-        spare = max(self.lanes - np.count_nonzero(cells), 0)
         distance = ndimage.distance_transform_edt(~cells).flat[others]
         wider = cells.copy()
         wider.flat[others[np.argsort(distance, kind="stable")[:spare]]] = True
