@@ -13,7 +13,7 @@ import torch
 from denoscope.dynamics.result import Estimate, Result
 from denoscope.dynamics.statistics.arguments import parse_confidence, parse_points
 from denoscope.dynamics.statistics.standard_errors import jackknife_reach
-from denoscope.foundation.arguments import calls_checked
+from denoscope.foundation.arguments import arguments_checked, calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
 
@@ -108,7 +108,7 @@ class SimilarityMatrix(Result):
     sets: tuple[str, ...] = ()
 
 
-@calls_checked
+@arguments_checked
 def cka_matrix(states: Sequence[Any], *, names: Sequence[str] = ()) -> SimilarityMatrix:
     """`linear_cka` between all pairs of several sets of states, each [sample, …]: layers, steps or both.
 
@@ -141,7 +141,7 @@ def cka_matrix(states: Sequence[Any], *, names: Sequence[str] = ()) -> Similarit
     return SimilarityMatrix(
         values=values,
         debiased=debiased,
-        sets=tuple(map(str, names)),
+        sets=tuple(names),
         origin={"samples": len(grams[0]), "sets": len(grams)},
         warnings=_warnings(values, debiased),
     )
