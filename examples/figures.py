@@ -252,10 +252,10 @@ def orbits(picture: Path) -> None:
         variables = {noise: (("iteration", "pixel"), run.flatten(1).numpy()) for noise, run in runs.items()}
         result_files.write(xarray.Dataset(variables), path)
     figure, axes = panels(1, 2)
-    for noise, run in checkpoint.read(path).items():
+    for marker, (noise, run) in zip("ox", checkpoint.read(path).items(), strict=True):
         tested = dynamics.zero_one(run.to_numpy().mean(1), seed=0)
         label = f"{noise} noise, K = {tested.value:.2f}"
-        axes[0, 1].plot(tested.frequencies, tested.correlations, ".", label=label)
+        axes[0, 1].plot(tested.frequencies, tested.correlations, marker, markersize=style.MARKER, label=label)
     figures.draw_correlation_sum(axes[0, 0], dynamics.correlation_dimension(run.to_numpy(), theiler=10))
     axes[0, 1].set(xlabel="frequency c", ylabel="$K_c$ of the mean pixel", ylim=(-1.05, 1.05))
     style.legend(axes[0, 1])

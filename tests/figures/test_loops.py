@@ -39,6 +39,15 @@ def test_exponents_are_drawn_over_their_parameters_with_intervals(ax):
     assert ax.get_legend().texts[0].get_text() == "logistic"
 
 
+def test_exponents_of_two_systems_differ_without_their_colours(ax):
+    found = {2.8: dynamics.lyapunov(logistic(2.8), START, iterations=40)}
+    for label in ("one", "other"):
+        figures.draw_lyapunov(ax, found, label=label)
+    one, other = (bars.lines[0] for bars in ax.containers)
+    assert one.get_marker() != other.get_marker() and one.get_linestyle() != other.get_linestyle()
+    assert one.get_color() != other.get_color()
+
+
 def test_an_exponent_without_an_interval_is_drawn_without_bars(ax):
     pinned = dynamics.lyapunov(logistic(4.0), torch.tensor([0.5], dtype=torch.float64), iterations=40)
     figures.draw_lyapunov(ax, {4.0: pinned})

@@ -63,14 +63,20 @@ def draw_orbit(ax: Axes, states: Any) -> Axes:
 
 @calls_checked
 def draw_lyapunov(ax: Axes, result: Mapping[float, Lyapunov], *, label: str | None = None) -> Axes:
-    """Draw the largest Lyapunov exponent for each parameter with its interval, if it has one, and a dashed line at 0."""
+    """Draw the largest Lyapunov exponent for each parameter with its interval, if it has one, and a dashed line at 0.
+
+    Several calls on one axis differ in colour, dashes and markers.
+    """
     check_drawing(ax, result, "lyapunov for each parameter, {parameter: lyapunov(…)}", Mapping)
     check_values(result, "result", Lyapunov, "lyapunov")
     check_label(label)
     parameters = sorted(result)
     values = np.array([result[parameter].exponents[0] for parameter in parameters])
     ends = np.array([result[parameter].intervals[0] for parameter in parameters])
-    style.points(ax, parameters, values, ends, "o-", label=label)
+    number = len(ax.containers)
+    color, dashes = style.look(number)
+    marker = style.MARKERS[number % len(style.MARKERS)]
+    style.points(ax, parameters, values, ends, marker, color=color, linestyle=dashes, label=label)
     style.reference(ax, y=0)
     ax.set(xlabel="parameter", ylabel="largest exponent (ln, per iteration)")
     if label:
