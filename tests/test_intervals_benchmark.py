@@ -34,7 +34,12 @@ def _variables():
     for path in Path(dynamics.__path__[0]).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = (
-                [key.value for key in node.keys if isinstance(key, ast.Constant)]
+                [
+                    key.value
+                    for key, value in zip(node.keys, node.values, strict=True)
+                    # Texts are names of dimensions, not values.
+                    if isinstance(key, ast.Constant) and not isinstance(value, ast.Constant)
+                ]
                 if isinstance(node, ast.Dict)
                 else []
             )

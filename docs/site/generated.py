@@ -6,17 +6,9 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from docs import import_graph
-from docs.site import commands, diagram, gallery
+from docs.site import commands, gallery, packages
 
-
-def packages() -> str:
-    """The picture of which packages import which."""
-    graph = import_graph.reduced(import_graph.packages(import_graph.imports()))
-    return diagram.svg(graph, "Packages of denoscope, each with arrows to those that it imports")
-
-
-PAGES = {"commands": commands.page, "gallery": gallery.page, "packages": packages}
+PAGES = {"commands": commands.page, "gallery": gallery.page, "packages": packages.picture}
 
 
 def setup(app: Sphinx) -> None:

@@ -21,7 +21,7 @@ import pytest
 import denoscope as ds
 from denoscope.cli import registry
 from docs import import_graph
-from docs.site import commands, diagram, docstrings, gallery, generated, links
+from docs.site import commands, diagram, docstrings, gallery, links, packages
 from docs.site.links import ROOT
 
 DOCS = ROOT / "docs"
@@ -138,7 +138,7 @@ def test_a_diagram_has_each_arrow_pointing_down_around_the_boxes():
 
 def test_the_diagram_of_the_packages_shows_each_of_them():
     graph = import_graph.reduced(import_graph.packages(import_graph.imports()))
-    picture = ElementTree.fromstring(generated.packages())
+    picture = ElementTree.fromstring(packages.picture())
     texts = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
     paths = list(picture.iter("{http://www.w3.org/2000/svg}path"))
     assert sorted(texts) == sorted(graph) and len(paths) == sum(map(len, graph.values()))

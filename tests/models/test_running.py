@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 
 import pytest
 import torch
@@ -270,3 +271,32 @@ def test_a_module_on_the_cpu_runs_on_cuda_and_stays_on_the_cpu(network):
     assert state_of(network) == before
     stays = ds.load(network, scheduler="ddim", shape=SHAPE)
     assert ds.sample(stays, x_T, steps=2).device.type == "cpu"
+
+
+def test_a_network_stays_as_runs_need_it_until_the_last_thread_ends(make_small_unet):
+    """Another thread that ends changes nothing: kernels, and so bits, depend on what is frozen and on the precision."""
+    network = make_small_unet().train()
+    denoisers = [ds.load(network, scheduler="ddim", device="cpu", dtype="float64") for _ in range(2)]
+    entered, left, seen = threading.Barrier(2, timeout=60), threading.Event(), []
+
+    def short():
+        with denoisers[0].running():
+            entered.wait()
+        left.set()
+
+    def long():
+        with torch.autocast("cpu"), denoisers[1].running():
+            entered.wait()
+            assert left.wait(60)
+            weights = list(network.parameters())
+            seen.append({(p.requires_grad, p.dtype) for p in weights})
+            seen.append((network.training, torch.is_autocast_enabled("cpu"), denoisers[1].dtype))
+
+    threads = [threading.Thread(target=target) for target in (short, long)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [{(False, torch.float64)}, (False, False, torch.float64)]
+    assert {(p.requires_grad, p.dtype) for p in network.parameters()} == {(True, torch.float32)}
+    assert network.training and all(module.training for module in network.modules())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,8 +31,8 @@ class Running:
 
     On exit every module and every parameter is the one that was there before, in the state that it had. The context
     can be entered again, also inside itself. Runs that take turns, such as two generators, enter it for one step at a
-    time, so that neither sees what the other needs. The modules and parameters are listed on the first entry: none may
-    be added or replaced before the last exit.
+    time, so that neither sees what the other needs. Runs in several threads share what is changed, until the last of them
+    exits. The modules and parameters are listed on the first entry: none may be added or replaced before the last exit.
 
     Weights on another device or in another precision are copied there on the first entry, and the copies stand in for
     them until the exit. No other weights are copied.
@@ -41,28 +42,24 @@ class Running:
         self, network: nn.Module, *, device: torch.device | None = None, dtype: torch.dtype | None = None
     ):
         self._network, self._device, self._dtype = network, device, dtype
-        self._stack = ExitStack()
-        self._depth = 0
 
     @property
     def entered(self) -> bool:
-        return self._depth > 0
+        """Whether this thread is inside of the context."""
+        return any(context is self for context, _ in _LOCAL.entries)
 
     def __enter__(self) -> Self:
-        if not self._depth:
-            with ExitStack() as stack:
-                for place, (original, stand_in) in self._stand_ins.items():
-                    stack.callback(place.put, original)
-                    place.put(stand_in)
-                stack.enter_context(_evaluating(self._parts))
-                self._stack = stack.pop_all()
-        self._depth += 1
+        network = id(self._network)
+        with ExitStack() as stack:
+            stack.enter_context(_shared((network, self._device, self._dtype), self._put_stand_ins))
+            stack.enter_context(_shared((network, "flags"), lambda: _switched_off(self._parts)))
+            stack.enter_context(_without_autocast())
+            _LOCAL.entries.append((self, stack.pop_all()))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._depth -= 1
-        if not self._depth:
-            self._stack.close()
+        place = max(k for k, (context, _) in enumerate(_LOCAL.entries) if context is self)
+        _LOCAL.entries.pop(place)[1].close()
 
     @cached_property
     def dtype(self) -> torch.dtype:
@@ -89,6 +86,13 @@ class Running:
                 if copies[original] is not original:
                     places[place] = original, copies[original]
         return places
+
+    def _put_stand_ins(self) -> ExitStack:
+        with ExitStack() as stack:
+            for place, (original, stand_in) in self._stand_ins.items():
+                stack.callback(place.put, original)
+                place.put(stand_in)
+            return stack.pop_all()
 
     def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
         moved = tensor.to(self._device, self._dtype if tensor.is_floating_point() else None)
@@ -131,28 +135,72 @@ def _tensors(network: nn.Module) -> Iterator[tuple[_Place, torch.Tensor]]:
                     yield _Place(table, name), tensor
 
 
+class _Local(threading.local):
+    def __init__(self) -> None:
+        self.entries: list[tuple[Running, ExitStack]] = []
+        """The contexts that this thread has entered, and what ends them, the innermost last."""
+
+
+@dataclass
+class _Change:
+    """A change of a network, what ends it, and how many runs need it."""
+
+    end: ExitStack
+    needed_by: int = 0
+
+
+_LOCAL = _Local()
+_LOCK = threading.RLock()
+_CHANGES: dict[Hashable, _Change] = {}
+"""The changes of networks that runs need now, in any thread."""
+
+
+@contextmanager
+def _shared(name: Hashable, make: Callable[[], ExitStack]) -> Iterator[None]:
+    """A change that lasts while the block runs, and while other blocks with the same name do.
+
+    Args:
+        make: makes the change, and returns what ends it.
+    """
+    with _LOCK:
+        if name not in _CHANGES:
+            _CHANGES[name] = _Change(make())
+        _CHANGES[name].needed_by += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _CHANGES[name].needed_by -= 1
+            if not _CHANGES[name].needed_by:
+                _CHANGES.pop(name).end.close()
+
+
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """The network in eval mode, frozen, without checkpointing and autocast while the block runs; then all is as it was."""
-    with _evaluating(_Parts.of(network)):
+    with Running(network):
         yield
 
 
 @contextmanager
-def _evaluating(parts: _Parts) -> Iterator[None]:
+def _without_autocast() -> Iterator[None]:
+    with ExitStack() as stack:
+        for kind in filter(torch.is_autocast_enabled, AUTOCAST):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def _switched_off(parts: _Parts) -> ExitStack:
+    """Switch training, checkpointing and gradients off, and return what switches on again what was on."""
     # Flags are set one by one, since `train` and `eval` of a module may do more than set them.
     training = [module for module in parts.modules if module.training]
     # Inference tensors refuse to be changed, and no gradient reaches them.
     learning = [p for p in parts.parameters if p.requires_grad and not p.is_inference()]
     checkpointing = [module for module in parts.checkpointing if module.gradient_checkpointing is True]
-    _set_flags(training, checkpointing, learning, False)
-    try:
-        with ExitStack() as stack:
-            for kind in filter(torch.is_autocast_enabled, AUTOCAST):
-                stack.enter_context(torch.autocast(kind, enabled=False))
-            yield
-    finally:
-        _set_flags(training, checkpointing, learning, True)
+    with ExitStack() as stack:
+        stack.callback(_set_flags, training, checkpointing, learning, True)
+        _set_flags(training, checkpointing, learning, False)
+        return stack.pop_all()
 
 
 def _set_flags(
