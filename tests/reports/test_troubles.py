@@ -164,3 +164,13 @@ def test_a_figure_that_cannot_be_drawn_says_why(here):
     (here / "odd.json").write_text(json.dumps(path))
     page = read("odd.json")
     assert "No figure: " in page.text and "lengths" in page.text and not page.all("svg")
+
+
+@pytest.mark.parametrize(
+    ("sources", "out"), [("a\0b", "page.html"), (["a\0b"], "page.html"), ("a.zarr", "a\0b.html")]
+)
+def test_names_that_no_path_has_are_refused_in_one_line(tmp_path, monkeypatch, sources, out):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ds.UserError, match="allowed: a path") as refused:
+        ds.report(sources, out)
+    assert "\n" not in str(refused.value) and not list(tmp_path.iterdir())

@@ -18,6 +18,7 @@ from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading.urls import is_url
 from denoscope.foundation.spelling import spelled
+from denoscope.foundation.validation import describe
 from denoscope.foundation.writing import claims
 from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.recording.recording import Recording
@@ -78,7 +79,7 @@ def _check_free(path: Path, sources: Sequence[Any], *, overwrite: bool) -> None:
         place = source.path if isinstance(source, Recording) else source
         if not isinstance(place, (str, os.PathLike)) or is_url(place):
             continue
-        if path.resolve().is_relative_to(Path(place).resolve()):
+        if _resolved(path, "out").is_relative_to(_resolved(place, "sources")):
             raise UserError(
                 f"{spelled('out')} is {path}, a part of {place}, which is read; name another path"
             )
@@ -86,6 +87,17 @@ def _check_free(path: Path, sources: Sequence[Any], *, overwrite: bool) -> None:
         raise UserError(
             f"{path} exists; replace it ({spelled('overwrite', True)}) or name another path ({spelled('out')})"
         )
+
+
+def _resolved(path: str | os.PathLike[str], name: str) -> Path:
+    """A path without links.
+
+    Raises: UserError if no path can have its characters.
+    """
+    try:
+        return Path(path).resolve()
+    except ValueError as error:
+        raise UserError(f"{spelled(name)} is {describe(path)}; allowed: a path ({error})") from None
 
 
 def _sections(sources: Sequence[tuple[str, Source]]) -> list[RecordingSection | ResultSection]:
