@@ -45,7 +45,7 @@ class MapCells:
     callback: Callable[[xarray.Dataset], None] | None = None
     """Called with the map so far, as `basins.map` says."""
     shared: bool = False
-    """Whether other maps share the calls of the network, so that a call that is not full costs no rows."""
+    """Whether other maps share the calls of the network, so that they use the rows that this one leaves."""
 
     def compute(self, rows: np.ndarray, columns: np.ndarray, spare: Request = NOTHING) -> Task:
         """The task to enter cells: those that the cache knows, then the others, `batch_size` at a time.
@@ -125,16 +125,15 @@ class MapCells:
 
     def _missing(self, rows: np.ndarray, columns: np.ndarray) -> Request:
         """The cells that are neither computed nor in the cache."""
-        known = self.data["computed"].values | (self._known.index >= 0)
-        return _where(~known[rows, columns], rows, columns)
+        missing = ~self.data["computed"].values[rows, columns] & (self._known.index[rows, columns] < 0)
+        return _where(missing, rows, columns)
 
     def _filled_up(self, cells: Request, spare: Request) -> Request:
         """Cells, and as many of the spare ones that are missing as fit into their last call."""
         count = len(cells[0])
         free = self.labelling.loop.rows_of_whole_calls(count) - count
-        own = np.zeros(self.grid.shape, bool)
-        own[cells] = True
-        further = self._missing(*_where(~own[spare], *spare))
+        own, other = (np.ravel_multi_index(place, self.grid.shape) for place in (cells, spare))
+        further = self._missing(*_where(~np.isin(other, own), *spare))
         rows, columns = (
             np.concatenate([axis, more[:free]]) for axis, more in zip(cells, further, strict=True)
         )

@@ -36,7 +36,7 @@ REACH = 0.1
 PREDICTED = 4
 """The side of a block, in cells, in which the place of a boundary is predicted from the corners."""
 LOOK_AHEAD = 4
-"""Among so many times as many random cells, nearly always enough are filled."""
+"""How many times as many random cells are looked at as are checked, since some of them are computed already."""
 Request = tuple[np.ndarray, np.ndarray]
 """Rows and columns of cells."""
 
@@ -57,7 +57,7 @@ class Refinement:
         spacing: the distances of neighbouring cells along y and x (L2).
         side: of the first blocks, in cells.
         seed: of the inner cells, and of those that are checked.
-        lanes: the rows of one call of the network, all of which are computed.
+        lanes: the rows of one call of the network; requests of fewer cells ask for more, which cost nothing.
     """
 
     label: np.ndarray

@@ -13,8 +13,8 @@ from denoscope.basins.blank_map import blank_map
 from denoscope.basins.labelling import Labelling
 from denoscope.basins.map_cells import MapCells
 from denoscope.basins.methods import is_adaptive
-from denoscope.basins.random_cells import random_cells
 from denoscope.basins.zooming import level_measures
+from denoscope.basins.zooming.random_cells import random_cells
 from denoscope.basins.zooming.rounding_floor import REPEATS, changes_with_rounding, rows_of_checks
 from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.label_plane import beside_boundary
