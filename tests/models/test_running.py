@@ -11,7 +11,7 @@ from torch import nn
 
 import denoscope as ds
 from denoscope.hooks.compiled import channels_last
-from denoscope.models.running import Running, evaluating
+from denoscope.models.running import Running
 
 SHAPE = (2, 4, 4)
 
@@ -203,7 +203,7 @@ def test_the_hash_of_a_callers_module_follows_its_training(network):
 def test_a_block_inside_another_ends_nothing(network):
     running = Running(network)
     with running:
-        with running, evaluating(network):
+        with running, Running(network):
             assert running.entered
         assert running.entered and not any(module.training for module in network.modules())
     assert not running.entered and network.training

@@ -32,7 +32,8 @@ class Running:
     On exit every module and every parameter is the one that was there before, in the state that it had. The context
     can be entered again, also inside itself. Runs that take turns, such as two generators, enter it for one step at a
     time, so that neither sees what the other needs. Runs in several threads share what is changed, until the last of them
-    exits. The modules and parameters are listed on the first entry: none may be added or replaced before the last exit.
+    exits; they must have the same device and precision. The modules and parameters are listed on the first entry: none may
+    be added or replaced before the last exit.
 
     Weights on another device or in another precision are copied there on the first entry, and the copies stand in for
     them until the exit. No other weights are copied.
@@ -173,13 +174,6 @@ def _shared(name: Hashable, make: Callable[[], ExitStack]) -> Iterator[None]:
             _CHANGES[name].needed_by -= 1
             if not _CHANGES[name].needed_by:
                 _CHANGES.pop(name).end.close()
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in eval mode, frozen, without checkpointing and autocast while the block runs; then all is as it was."""
-    with Running(network):
-        yield
 
 
 @contextmanager

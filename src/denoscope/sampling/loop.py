@@ -60,7 +60,7 @@ def denoise(
     its neighbours in the batch.
 
     Several runs over one network may take turns or run in several threads: hooks exist only during a run's own calls
-    and act only on them.
+    and act only on them. In several threads all must have the same device and precision; otherwise load the network twice.
 
     >>> for step in denoise(denoiser, x.batch(range(4)), steps=50):
     ...     print(step.index, step.timestep, step.x_after.std())

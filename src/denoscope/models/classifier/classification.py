@@ -25,7 +25,7 @@ from denoscope.models.classifier.digits_cnn import DigitsCNN
 from denoscope.models.classifier.labels import REJECTED, Labels
 from denoscope.models.classifier.lenet import LeNet5
 from denoscope.models.classifier.likeness import Likeness
-from denoscope.models.running import evaluating
+from denoscope.models.running import Running
 
 ROWS = 256
 """Rows of every network call: with few or odd numbers of rows, matrix products round a row by its position."""
@@ -117,7 +117,7 @@ class Classifier:
     @torch.no_grad()
     def _logits(self, filled: torch.Tensor) -> torch.Tensor:
         network = self._in_float64 if filled.dtype == torch.float64 else self.network
-        with evaluating(network):
+        with Running(network):
             return network(filled)
 
     @functools.cached_property
