@@ -24,26 +24,27 @@ def results_in(content: Any, name: str = "") -> Iterator[tuple[str, Result]]:
 
     Raises: UserError if a result lacks a field, or holds a value of another type.
     """
-    if not isinstance(content, Mapping):
-        return
-    if content.keys() >= {*COMMON}:
-        if kind_of(content) is not None:
-            yield name, from_dict(content)
-        return
-    for key, value in content.items():
-        yield from results_in(value, f"{name}.{key}" if name else str(key))
+    for place, values in _contents(content, name):
+        if kind_of(values):
+            yield place, from_dict(values)
 
 
 def unknown_in(content: Any, name: str = "") -> Iterator[str]:
     """The keys that lead to each result within JSON values which is of no kind of this version, joined by dots."""
+    for place, values in _contents(content, name):
+        if not kind_of(values):
+            yield place
+
+
+def _contents(content: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The values of each result within JSON values, and the keys that lead to it, joined by dots."""
     if not isinstance(content, Mapping):
         return
     if content.keys() >= {*COMMON}:
-        if kind_of(content) is None:
-            yield name
+        yield name, content
         return
     for key, value in content.items():
-        yield from unknown_in(value, f"{name}.{key}" if name else str(key))
+        yield from _contents(value, f"{name}.{key}" if name else str(key))
 
 
 def from_dict(content: Mapping[str, Any]) -> Result:

@@ -1,4 +1,4 @@
-"""What a sequence carries beside its numbers: the noise level and training timestep of each state, the names of samples."""
+"""The noise level and training timestep of each state of a sequence."""
 
 from __future__ import annotations
 
@@ -17,11 +17,3 @@ def state_levels(sequence: Any) -> dict[str, np.ndarray]:
         return {}
     along = {name: sequence[name] for name in LEVELS if name in sequence.coords}
     return {name: values.to_numpy() for name, values in along.items() if values.dims == sequence.dims[1:2]}
-
-
-def sample_names(sequence: Any) -> tuple[str, ...]:
-    """The names of the samples that a sequence carries; empty for a plain array."""
-    if not isinstance(sequence, xarray.DataArray) or "sample" not in sequence.coords:
-        return ()
-    names = sequence["sample"]
-    return tuple(map(str, names.to_numpy())) if names.dims == sequence.dims[:1] else ()

@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_trajectories
-from denoscope.dynamics.trajectories.levels import sample_names
+from denoscope.dynamics.trajectories.sample_names import sample_names
 from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
