@@ -34,32 +34,39 @@ def draw_stored(
     Raises: UserError if nothing of it can be drawn.
     """
     shown: list[Panel] = []
+    figures: list[Figure] = []
     problems: list[str] = []
     panels = panels_in(results)
     for place, panel in enumerate(panels):
         if len(shown) == MOST_PANELS:
             problems.append(_rest(panels[place:]))
             break
-        if problem := _problem(panel, name, colors):
-            problems.append(f"{panel.name}: {problem}" if panel.name else problem)
-        else:
+        try:
+            figures.append(_alone(panel, name, colors))
             shown.append(panel)
+        except UserError as error:
+            problems.append(f"{panel.name}: {error}" if panel.name else str(error))
     if not shown:
         # The panels of a recording or of one result fail for one reason.
         reasons = list(_listed(problems)) if panels and panels[0].name else problems[:1]
         raise UserError("; ".join(reasons) or f"{name} holds nothing that is drawn")
-    return StoredFigure(drawn(shown, colors), tuple(_listed(problems)))
+    figure = figures[0] if len(shown) == 1 else drawn(shown, colors)
+    return StoredFigure(figure, tuple(_listed(problems)))
 
 
-def _problem(panel: Panel, name: str, colors: Sequence[str]) -> str:
-    """Why a panel cannot be drawn; empty if it can."""
+def _alone(panel: Panel, name: str, colors: Sequence[str]) -> Figure:
+    """The figure of one panel.
+
+    Raises: UserError if it cannot be drawn.
+    """
     try:
-        drawn([panel], colors)
-    except UserError as error:
-        return str(error)
+        return drawn([panel], colors)
+    except UserError:
+        raise
     except Exception as error:  # matplotlib and NumPy fail in any way at shapes and numbers that do not fit
-        return f"{name} cannot be drawn, since its numbers do not fit: {first_line(error)}"
-    return ""
+        raise UserError(
+            f"{name} cannot be drawn, since its numbers do not fit: {first_line(error)}"
+        ) from error
 
 
 def _rest(panels: Sequence[Panel]) -> str:

@@ -78,7 +78,8 @@ def draw_gains(ax: Axes, result: GaussianTheory) -> Axes:
     for number, k in enumerate(
         dict.fromkeys(np.linspace(0, count - 1, min(count, MOST_GAINS)).astype(int).tolist())
     ):
-        ax.plot(np.abs(result.gains[k]), linestyle=style.DASHES[number], color=style.CURVES[number], linewidth=style.LINE,
+        color, dashes = style.look(number)
+        ax.plot(np.abs(result.gains[k]), linestyle=dashes, color=color, linewidth=style.LINE,
                 label=f"λ = {result.eigenvalues[k]:.3g}")  # fmt: skip
     ticks.whole(ax.xaxis)
     ax.set(xlabel="denoising step", ylabel="growth of a difference")
