@@ -60,7 +60,10 @@ def test_an_adaptive_map_has_the_labels_of_brute_force(linear, plane):
     assert found["label"].attrs["audit"] == found.attrs["audit"], "measures of the label know it too"
     warning, *of_the_plane = found.attrs["warnings"]
     assert of_the_plane == plane.warnings
-    assert f"{filled} of 22400 cells were filled, and 0 of 200" in warning
+    assert (
+        f"{filled} of 22400 cells were filled; of 200 that were then computed to check them, 0 had another label"
+        in warning
+    )
     assert "up to 1.49% may be wrong" in warning
     # No wrong cell in 200 is drawn with a chance of 5 % (0.1 %) at these shares.
     assert found.attrs["wrong_bound_95"] == pytest.approx(1 - 0.05 ** (1 / 200), rel=1e-12)
@@ -159,7 +162,10 @@ def test_the_audit_finds_islands_that_are_missed(linear, plane):
     audit = Audit(**found.attrs["audit"])
     share = np.count_nonzero((found["label"].values != truth)[found["status"].values != 1]) / audit.filled
     assert audit.wrong > 0 and share < audit.bound(0.999)
-    assert f"{audit.wrong} of 400 that were checked" in found.attrs["warnings"][0]
+    assert (
+        f"of 400 that were then computed to check them, {audit.wrong} had another label"
+        in found.attrs["warnings"][0]
+    )
     for name, level in (("wrong_bound_95", 0.95), ("wrong_bound_99_9", 0.999)):
         exact = stats.binomtest(audit.wrong, 400, alternative="less").proportion_ci(level, "exact").high
         assert found.attrs[name] == pytest.approx(exact, rel=1e-9)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import damaged_files as corpus
 import numpy as np
@@ -100,6 +101,8 @@ def key_changed(old: bytes, new: bytes):
     return change
 
 
+GROUP_CHANGED = key_changed(b'"consolidated_metadata"', b'"consolidated_metadatb"')
+"""The store looks as if it was never laid out, and a resume begins anew."""
 NAMED = {
     "run.zarr": [
         ("epsilon/c/0", lambda data: data[:12] + bytes([data[12] ^ 1 << 4]) + data[13:]),
@@ -109,7 +112,7 @@ NAMED = {
         ("zarr.json", key_changed(b'"lanes": 2', b'"lanes": 0')),
         ("zarr.json", key_changed(b'"fingerprint"', b'"fingerprimt"')),
         ("zarr.json", key_changed(b'"model"', b'"mndel"')),
-        ("zarr.json", key_changed(b'"consolidated_metadata"', b'"consolidated_metadatb"')),
+        ("zarr.json", GROUP_CHANGED),
         ("zarr.json", lambda _: b"[" * 100_000),
         ("zarr.json", lambda data: data[:-1]),
         ("zarr.json", lambda _: b"[]"),
@@ -130,16 +133,21 @@ NAMED = {
 DAMAGES = [(out, key, change) for out, entries in NAMED.items() for key, change in entries]
 
 
-@pytest.mark.parametrize(("out", "key", "change"), DAMAGES)
-def test_commands_and_functions_name_the_damage_in_one_line(recorded, tmp_path, capsys, out, key, change):
-    path = tmp_path / out
-    for name, data in recorded[out].items():
+def damage(files: corpus.Files, path: Path, key: str, change) -> None:
+    """Write a recording with one of its files changed, or without it."""
+    for name, data in files.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_bytes(data)
     if change is None:
         (path / key).unlink()
     else:
-        (path / key).write_bytes(change(recorded[out][key]))
+        (path / key).write_bytes(change(files[key]))
+
+
+@pytest.mark.parametrize(("out", "key", "change"), DAMAGES)
+def test_commands_and_functions_name_the_damage_in_one_line(recorded, tmp_path, capsys, out, key, change):
+    path = tmp_path / out
+    damage(recorded[out], path, key, change)
     with pytest.raises(ds.UserError, match="is damaged") as refused:
         ds.open(path)
     assert key in str(refused.value) and "\n" not in str(refused.value)
@@ -153,6 +161,33 @@ def test_commands_and_functions_name_the_damage_in_one_line(recorded, tmp_path, 
         cli.main(["verify", "store", str(path)])
     printed = capsys.readouterr()
     assert (ended.value.code, key in printed.out) == (1, True) or check_refusal(printed.err, key)
+
+
+@pytest.mark.parametrize(("out", "key", "change"), DAMAGES)
+def test_the_advice_of_the_error_works(recorded, tmp_path, out, key, change):
+    """A resume repairs everything but the file that says what was recorded, of which a copy must be put back."""
+    damage(recorded[out], tmp_path / out, key, change)
+    with pytest.raises(ds.UserError, match="is damaged") as refused:
+        ds.open(tmp_path / out)
+    if "resume" in str(refused.value):
+        corpus.record(tmp_path, out, resume=True)
+    else:
+        assert f"put back a copy of {key}, or record to another output" in str(refused.value)
+        corpus.record(tmp_path, f"other_{out}")
+        (tmp_path / out / key).write_bytes(recorded[out][key])
+    repaired = corpus.read_files(tmp_path / out)
+    assert corpus.outcome(repaired, corpus.read(corpus.store_of(recorded[out]))) == "right"
+
+
+UNREADABLE = [entry for entry in DAMAGES if "/" not in entry[1] and entry[2] is not GROUP_CHANGED]
+
+
+@pytest.mark.parametrize(("out", "key", "change"), UNREADABLE)
+def test_a_resume_names_the_damaged_description(recorded, tmp_path, out, key, change):
+    damage(recorded[out], tmp_path / out, key, change)
+    with pytest.raises(ds.UserError, match=rf"{key} |is not a recording") as refused:
+        corpus.record(tmp_path, out, resume=True)
+    assert "another output (out)" in str(refused.value) and "None →" not in str(refused.value)
 
 
 def test_an_attribute_that_was_added_later_is_covered_too(recorded, tmp_path):

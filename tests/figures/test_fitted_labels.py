@@ -19,7 +19,7 @@ NUMBERS = Path(__file__).parents[1] / "fixtures/b8ac056/numbers"
 
 def shown_texts(ax):
     """The texts of an axis that are not empty, without the letters of panels."""
-    titles = [ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label]
+    titles = [ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label, ax.xaxis.get_offset_text()]
     ticks = []
     for axis in (ax.xaxis, ax.yaxis):
         low, high = sorted(axis.get_view_interval())
@@ -73,6 +73,21 @@ def test_ticks_of_logarithmic_axes_do_not_overlap(ends, columns):
         ax.plot(np.geomspace(*ends, 9), np.arange(9))
         ticks.logarithmic(ax, "x")
         ax.set_xlabel("noise level")
+    assert overlaps(figure) == []
+
+
+@pytest.mark.parametrize("side", [0.01, 0.00123, 123e-6, 3e-9, 60, 12345, 4e7])
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_numbers_below_a_plane_do_not_touch(side, columns):
+    """At least two numbers are left, also below small panels of planes with long coordinates."""
+    x = np.linspace(-side / 2, side / 2, 16)
+    label = (np.add.outer(x, x) > 0).astype(int)
+    plane = xarray.Dataset({"label": (("v", "u"), label)}, coords={"u": x, "v": x})
+    figure = figures.draw({str(k): plane for k in range(columns)})
+    for ax in figure.axes[:columns]:
+        ends = [text.get_window_extent() for text in shown_texts(ax) if text in ax.get_xticklabels()]
+        assert len(ends) >= 2
+        assert all(one.x1 + 3 < other.x0 for one, other in itertools.pairwise(ends))
     assert overlaps(figure) == []
 
 

@@ -21,7 +21,7 @@ def test_a_path_shows_the_median_step_and_turn():
     assert figures.draw_path(axes[0], found) is axes[0] and figures.draw_turns(axes[1], found) is axes[1]
     steps, turns = (ax.lines[0].get_ydata() for ax in axes)
     np.testing.assert_allclose(steps, np.median(found.step_lengths, axis=0))
-    np.testing.assert_allclose(turns, np.degrees(np.median(found.turning_angles, axis=0)))
+    np.testing.assert_allclose(turns, np.median(found.turning_angles, axis=0))
 
 
 def test_speed_is_drawn_over_the_noise_level_before_each_step(ax):

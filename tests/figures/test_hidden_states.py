@@ -98,7 +98,7 @@ def test_a_recording_is_drawn_with_images_a_sequence_and_a_layer(recording, ax):
     sheet, strip, layer = figures.draw(recording).axes
     assert sheet.get_title(loc="left") == "x_0 of 3" and strip.get_title(loc="left") == "sample_0000"
     assert [text.get_text() for text in strip.get_xticklabels()] == ["$x_T$", "1", "2", "$x_0$ (3)"]
-    assert layer.get_title(loc="left") == "mid_block"
+    assert layer.get_title(loc="left") == "mid_block (dots: last step)"
     states = recording.states
     figures.draw_channels(ax, states["mid_block"][0, 1])
     other = plots.figure()[1]

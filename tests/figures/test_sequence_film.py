@@ -1,5 +1,7 @@
 """Films of denoising sequences, read back by other programs."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from command_line import call, check_refusal
@@ -39,6 +41,54 @@ def test_each_state_of_each_sample_is_in_its_frame(run):
             np.testing.assert_array_equal(tile[factor // 2 :: factor, factor // 2 :: factor, 0], grey)
     with Image.open("run.gif") as film:
         assert film.info["loop"] == 0 and film.info["duration"] == 600
+
+
+@pytest.fixture
+def unfinished(digits, tmp_path, monkeypatch):
+    """The second of three groups, each of one sample, is finished; the states of the others are NaN."""
+    monkeypatch.chdir(tmp_path)
+    ds.record(
+        digits, ds.noise.random(3, digits.shape, seed=1), "cut.zarr", steps=4, lanes=1, layers="conv_in"
+    )
+    for group in (0, 2):
+        Path(f"cut.zarr/complete/marks/{group}.json").unlink()
+    return ds.open("cut.zarr")
+
+
+def test_films_and_drawings_show_finished_samples_alone(unfinished, capsys):
+    assert unfinished.finished.tolist() == [1]
+    ds.figures.save_sequences(unfinished, "cut.gif")
+    shown = list(frames("cut.gif"))
+    assert len(shown) == 5 and shown[0].shape[1] == 10 * (480 // 10)
+    figure = ds.figures.draw(unfinished)
+    images, sequence, paths = (ax.get_title(loc="left") for ax in figure.axes)
+    assert (images, sequence, paths) == (
+        "x_0 of 1, 2 more unfinished",
+        unfinished.samples[1],
+        "conv_in (dots: last step)",
+    )
+    drawn = np.asarray(figure.axes[0].images[0].get_array())[1:-1, 1:-1, 0]
+    image = unfinished.final[1, 0].to_numpy()
+    np.testing.assert_array_equal(drawn, np.round((image.clip(-1, 1) + 1) * 127.5))
+    for output in ("cut.png", "later.gif"):
+        call(f"plot cut.zarr --output {output}")
+        printed = capsys.readouterr().err
+        assert "1 of 3 samples are finished; resume it (--resume)" in printed and "not drawn" not in printed
+
+
+@pytest.mark.usefixtures("unfinished")
+def test_nothing_is_drawn_of_a_recording_without_a_finished_sample(capsys):
+    Path("cut.zarr/complete/marks/1.json").unlink()
+    empty = ds.open("cut.zarr")
+    for draw in (ds.figures.draw, lambda rec: ds.figures.save_sequences(rec, "cut.gif")):
+        with pytest.raises(
+            ds.UserError, match=r"cut\.zarr holds no finished sample; resume it \(resume=True\)"
+        ):
+            draw(empty)
+    with pytest.raises(SystemExit):
+        call("plot cut.zarr --output cut.png")
+    check_refusal(capsys.readouterr().err, "holds no finished sample; resume it (--resume)")
+    assert not Path("cut.png").exists() and not Path("cut.gif").exists()
 
 
 def test_the_command_writes_films_of_recordings_and_zooms_alone(run, capsys):  # noqa: ARG001

@@ -25,10 +25,10 @@ OUTPUTS = ("run.zarr", "run_pt")
 Files = Mapping[str, bytes]
 
 
-def record(folder: Path, out: str) -> Files:
+def record(folder: Path, out: str, **existing: bool) -> Files:
     """The files of a tiny recording of perturbed noises, with one layer, by their keys."""
     x = ds.noise.perturbed(2, stored_runs.SHAPE, epsilon=0.5, base_seed=1, perturb_seed=2)
-    ds.record(stored_runs.denoiser(), x, folder / out, steps=2, lanes=2, layers=["first"])
+    ds.record(stored_runs.denoiser(), x, folder / out, steps=2, lanes=2, layers=["first"], **existing)
     return read_files(folder / out)
 
 

@@ -25,7 +25,7 @@ def map_warnings(nonfinite: np.ndarray, audit: Audit, plane: PlaneNoise, *, requ
         )
     if audit.filled:
         warnings.append(
-            f"{audit.filled} of {cells} cells were filled, and {audit.wrong} of {audit.checked} that were "
-            f"checked had another label: up to {audit.bound(0.95):.2%} may be wrong (95 %)"
+            f"{audit.filled} of {cells} cells were filled; of {audit.checked} that were then computed to check them, "
+            f"{audit.wrong} had another label: up to {audit.bound(0.95):.2%} may be wrong (95 %)"
         )
     return [*warnings, *plane.warnings]

@@ -14,9 +14,9 @@ def open_with_sequences(path: Path) -> Recording:
 
     Raises: UserError if it is unfinished, or its sequences are missing or damaged.
     """
-    from denoscope.recording import opening
+    from denoscope.recording import completeness, opening
 
     rec = opening.open(path)
-    opening.check_finished(rec)
+    completeness.check_finished(rec)
     rec.check("sequence")
     return rec

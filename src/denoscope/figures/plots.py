@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -95,8 +96,11 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 300) -> None:
         figure.savefig(file, format=form, dpi=dpi, facecolor="white", bbox_inches="tight", metadata=undated)
 
 
-def form_of(path: str | Path) -> str:
+def form_of(path: str | Path, *, besides: Sequence[str] = ()) -> str:
     """The format of a picture by the ending of its name.
+
+    Args:
+        besides: what the caller allows besides the formats of matplotlib.
 
     Raises: UserError if matplotlib does not write this format.
     """
@@ -107,5 +111,7 @@ def form_of(path: str | Path) -> str:
         sorted(FigureCanvasBase.get_supported_filetypes()),
     )
     if form not in allowed:
-        raise UserError(f"{path} does not end with a format of pictures; allowed: {', '.join(allowed)}")
+        raise UserError(
+            f"{path} does not end with a format of pictures; allowed: {', '.join([*allowed, *besides])}"
+        )
     return form

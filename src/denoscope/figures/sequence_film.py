@@ -10,11 +10,11 @@ from denoscope.figures.animation_files import MILLISECONDS, write_animation
 from denoscope.figures.animations import captioned
 from denoscope.figures.images import STRIP_TITLE, enlarge, evenly, mosaic, square_columns
 from denoscope.figures.shades import shaded
-from denoscope.figures.sheets.sheet import Sheet
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
+from denoscope.recording.completeness import finished_rows
 from denoscope.recording.recording import Recording
 
 if TYPE_CHECKING:
@@ -48,11 +48,7 @@ def save_sequences(recording: Recording, path: str | Path) -> None:
         )
     sequences = recording.sequence
     recording.check("sequence")
-    rows = Sheet(recording, recording.location).rows[:MOST_SAMPLES]
-    if not rows:
-        raise UserError(
-            f"{recording.location} holds no finished sample; finish it (denoscope record --resume)"
-        )
+    rows = finished_rows(recording)[:MOST_SAMPLES]
     states = evenly(recording.dataset.sizes["state"], MOST_STATES)
     milliseconds = max(MILLISECONDS, SHORTEST // len(states))
     write_animation(_frames(sequences[rows], states), path, milliseconds=milliseconds)

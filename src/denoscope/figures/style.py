@@ -72,6 +72,7 @@ RC: dict[str, Any] = {
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
+    "axes.formatter.limits": (-3, 5),  # short numbers with a common power of ten beyond
     "axes.spines.top": False,
     "axes.spines.right": False,
     "text.color": INK,

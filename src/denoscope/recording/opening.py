@@ -14,9 +14,7 @@ from denoscope.models import bundled
 from denoscope.recording.recording import Recording
 from denoscope.storage import formats
 from denoscope.storage.layouts import MADE_BY
-from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.places import Place, parse_place, store_at
-from denoscope.storage.plan import COMPLETE
 
 if TYPE_CHECKING:
     import xarray
@@ -67,12 +65,6 @@ def _remedy(path: Path) -> str:
         model = f"--model {path}" if on_command_line() else f"ds.load({str(path)!r})"
         return f"a bundled model has that name: {model}"
     return MADE_BY
-
-
-def check_finished(rec: Recording) -> None:
-    """Refuse a recording that lacks samples."""
-    if not rec.dataset[COMPLETE].to_numpy().all():
-        raise UserError(f"{rec.location} is not finished; {how_to_finish(rec.attrs)}")
 
 
 def place_for_workers(rec: Recording) -> Place:

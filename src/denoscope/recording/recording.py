@@ -148,6 +148,14 @@ class Recording:
         return export.write(self._stored, Path(folder), format)
 
     @property
+    def finished(self) -> np.ndarray:
+        """The rows of the finished samples: all, unless the run was interrupted or continues.
+
+        >>> rec.sequence[rec.finished]
+        """
+        return np.flatnonzero(self.dataset[COMPLETE].to_numpy())
+
+    @property
     def location(self) -> str:
         """Where the recording is, in words: its path, or that it is in memory."""
         return "the recording in memory" if self.path is None else str(self.path)
@@ -170,16 +178,15 @@ class Recording:
         return f"{self.attrs['model']} with {self.attrs['scheduler']}"
 
     def _extent(self) -> str:
-        complete = self.dataset[COMPLETE].to_numpy()
-        unfinished = "" if complete.all() else f" ({int(complete.sum())} finished)"
+        finished, count = len(self.finished), len(self.samples)
+        unfinished = "" if finished == count else f" ({finished} finished)"
         steps = counted(self.dataset.sizes["state"] - 1, "step")
-        return f"{counted(len(complete), 'sample')}{unfinished} in {steps}"
+        return f"{counted(count, 'sample')}{unfinished} in {steps}"
 
     def _thumbnails(self) -> str:
         """The first finished x_0 as images; nothing where they cannot be read."""
-        finished = np.flatnonzero(self.dataset[COMPLETE].to_numpy())[:THUMBNAILS]
         with suppress(UserError):  # a file may be damaged
-            images = self.final[finished].to_numpy().astype(np.float64)
+            images = self.final[self.finished[:THUMBNAILS]].to_numpy().astype(np.float64)
             planes = images[:, 0] if images.ndim == 4 else images
             return "".join(map(html_repr.thumbnail, planes)) if planes.ndim == 3 else ""
         return ""

@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.spelling import spelled
 from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.places import Place
+from denoscope.storage.pt.layout import MANIFEST
 from denoscope.storage.stores.byte_store import ByteStore
+from denoscope.storage.zarr.layout import ROOT
+
+ROOTS = (ROOT, MANIFEST)
+"""The files that say what a recording is."""
 
 
 class DamagedError(UserError):
@@ -17,6 +23,11 @@ class DamagedError(UserError):
 
 def damaged(store: ByteStore | Place, problem: str, attributes: Mapping[str, Any]) -> DamagedError:
     """Return the error that names one damage of a recording with these attributes."""
+    if problem.startswith(tuple(f"{name} " for name in ROOTS)):
+        # Nothing else says what was recorded, so that no resume could tell whether it continues the same work.
+        name = problem.partition(" ")[0]
+        advice = f"put back a copy of {name}, or record to another output ({spelled('out')})"
+        return DamagedError(f"{store} is damaged: {problem}; {advice}")
     return DamagedError(
         f"{store} is damaged: {problem}; `denoscope verify store {store}` lists all damage; to repair it, "
         f"{how_to_finish(attributes)}"

@@ -139,19 +139,16 @@ def _option(entry: str) -> str:
     return flag_of(InferenceConfig.ARGUMENTS.get(entry, entry), entry)
 
 
-def is_intact(store: ByteStore, root: str, problems: Iterable[str]) -> bool:
-    """Return whether a layout has no problems.
+def check_root(store: ByteStore, root: str, problems: Iterable[str]) -> None:
+    """Check that no problem of a layout concerns `root`, which says what the recording is.
 
-    Raises: UserError if a problem concerns `root`, which says what the recording is: continuing from it would make the
-    damage permanent.
+    Raises: UserError if one does: continuing from it would make the damage permanent.
     """
-    listed = list(problems)
-    if wrong := next((line for line in listed if line.startswith(f"{root} ")), None):
+    if wrong := next((line for line in problems if line.startswith(f"{root} ")), None):
         raise UserError(
-            f"{store}: {wrong}; replace the recording ({spelled('overwrite', True)}) or name another output "
-            f"({spelled('out')})"
+            f"{store} cannot be resumed: {wrong}; put back a copy of {root}, replace the recording "
+            f"({spelled('overwrite', True)}), or name another output ({spelled('out')})"
         )
-    return not listed
 
 
 def check_inside(store: ByteStore, keys: Iterable[str], links: Iterable[Path] = ()) -> None:

@@ -27,7 +27,7 @@ from denoscope.storage import completion, layout_checksums, space
 from denoscope.storage.attribute_schema import Extent
 from denoscope.storage.completion import Mark, WriteMark
 from denoscope.storage.layouts import Layout
-from denoscope.storage.output_lock import Existing, check_inside, claimed, is_intact, is_same_work
+from denoscope.storage.output_lock import Existing, check_inside, claimed, is_same_work
 from denoscope.storage.plan import Plan, StoredUnit
 from denoscope.storage.root_file import Root
 from denoscope.storage.stores.byte_store import ByteStore
@@ -165,7 +165,7 @@ def _resume(kind: Kind, store: ByteStore, root: Root[Any], plan: Plan) -> dict[i
     Returns the finished groups with their marks, without the checksums.
     """
     layout = kind.layout
-    if not is_intact(store, layout.FILE.name, root.damaged(store)):
+    if any(root.damaged(store)):
         layout.lay_out(store, plan, root.attributes)
     work_notes.remove(store, layout.MARKS)
     finished = {

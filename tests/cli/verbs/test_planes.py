@@ -65,7 +65,9 @@ def test_measures_read_an_adaptive_map_and_say_that_cells_were_filled(tiny, here
     for verb in ("basins", "verdict"):
         capsys.readouterr()
         call(f"dynamics {verb} map.npz")
-        assert "cells were filled, and 0 of 10 that were checked" in capsys.readouterr().err
+        assert (
+            "cells were filled; of 10 that were then computed to check them, 0 had" in capsys.readouterr().err
+        )
         assert (here / f"{verb}.json").exists()
 
 

@@ -44,7 +44,7 @@ class PlotFlags(MeasureFlags):
             animation_files.check_path(self.output, "output")
             return
         plots.check_library()
-        plots.form_of(self.output)
+        plots.form_of(self.output, besides=["for a film gif, mp4"])
 
 
 def run(settings: Settings, flags: PlotFlags) -> None:
@@ -64,6 +64,7 @@ def _save_figure(results: Any, flags: PlotFlags, colors: tuple[str, ...]) -> Non
     drawn = draw_stored(results, str(flags.path), colors=colors)
     figures.plots.save(drawn.figure, flags.output)
     warn(f"not drawn: {problem}" for problem in drawn.left_out)
+    _warn_of_missing(results)
 
 
 def _save_film(results: Any, flags: PlotFlags, colors: tuple[str, ...]) -> None:
@@ -76,6 +77,7 @@ def _save_film(results: Any, flags: PlotFlags, colors: tuple[str, ...]) -> None:
 
     if isinstance(results, Recording):
         figures.save_sequences(results, flags.output)
+        _warn_of_missing(results)
         return
     result = next(iter(results.values()))
     if "decade_dimension" not in getattr(result, "variables", ()):
@@ -84,6 +86,15 @@ def _save_film(results: Any, flags: PlotFlags, colors: tuple[str, ...]) -> None:
             f"{flags.output.with_suffix('.png')}, or a film of a recording or of a zoom"
         )
     figures.save_zoom(result, flags.output, colors=colors)
+
+
+def _warn_of_missing(results: Any) -> None:
+    """Warn if a recording lacks samples."""
+    from denoscope.recording.completeness import what_is_missing
+    from denoscope.recording.recording import Recording
+
+    if isinstance(results, Recording):
+        warn(filter(None, [what_is_missing(results)]))
 
 
 def _results(flags: PlotFlags) -> Any:

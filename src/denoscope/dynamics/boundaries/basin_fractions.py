@@ -172,11 +172,13 @@ def _student_factor(degrees: int, confidence: float) -> float:
 
 def _warnings(classes: np.ndarray, effective: np.ndarray) -> tuple[str, ...]:
     if len(classes) == 1:
-        return (f"all cells have label {classes[0]}: the interval treats them as independent draws",)
+        return (
+            f"all cells have label {classes[0]}: there is no boundary, and the interval treats them as independent draws",
+        )
     if len(coarse := classes[effective < FEW_DRAWS]):
         named = ", ".join(map(str, coarse))
         return (
-            f"basins of {named} are so wide that the plane counts as about {effective.min():.1f} independent draws: their "
+            f"basins of {named} are so wide that the plane counts as few independent draws (about {effective.min():.1f}): their "
             "intervals are rough; take a wider plane",
         )
     return ()

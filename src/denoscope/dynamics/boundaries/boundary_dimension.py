@@ -133,7 +133,8 @@ def _count_warnings(sides: tuple[int, ...], share: np.ndarray, fit: BoxFit) -> t
         )
     if fit.interval[0] > 1 and math.log10(fit.sides[-1] / fit.sides[0]) < 1:
         warnings.append(
-            f"boxes of {sides[0]} to {sides[-1]} cells span less than a decade: the exponent is not evidence of a fractal"
+            f"boxes of {sides[0]} to {sides[-1]} cells, with sides of {fit.sides[0]:g} to {fit.sides[-1]:g} spacings, span less than a "
+            "decade: the exponent is not evidence of a fractal"
         )
     return tuple(warnings)
 

@@ -19,7 +19,8 @@ from denoscope.foundation.validation import parse_integer
 from denoscope.models.classifier.labels import of_images
 from denoscope.models.denoiser import Denoiser, check_denoiser
 from denoscope.models.scheduler_steps import check_estimates
-from denoscope.recording.opening import check_finished, parse_recording
+from denoscope.recording.completeness import check_finished
+from denoscope.recording.opening import parse_recording
 from denoscope.recording.recording import Recording
 from denoscope.recording.replay import check_loop, denoiser_of, steps_again
 from denoscope.storage.plan import ESTIMATES, IMAGES, as_array

@@ -9,7 +9,8 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.hooks.queries import as_queries
 from denoscope.recording.recording import Recording
-from denoscope.storage.plan import COMPLETE, ESTIMATES
+from denoscope.storage.output_lock import how_to_finish
+from denoscope.storage.plan import ESTIMATES
 
 if TYPE_CHECKING:
     import xarray
@@ -43,7 +44,7 @@ def bases_of(recording: Recording) -> list[int]:
             f"{recording.location} holds no perturbed noises; make some with "
             "ds.noise.perturbed or `denoscope noise perturbed`, and record them"
         )
-    names, complete = source["sample"].to_numpy().tolist(), source[COMPLETE].to_numpy()
+    names, finished = recording.samples, set(recording.finished.tolist())
     bases = []
     for row, (base, epsilon) in enumerate(
         zip(source["base"].to_numpy(), source["epsilon"].to_numpy(), strict=True)
@@ -54,8 +55,8 @@ def bases_of(recording: Recording) -> list[int]:
             )
         bases.append(names.index(base) if epsilon > 0 else row)
     pairs = [(row, base) for row, base in enumerate(bases) if row != base]
-    if unfinished := [names[row] for pair in pairs for row in pair if not complete[row]]:
+    if unfinished := [names[row] for pair in pairs for row in pair if row not in finished]:
         raise UserError(
-            f"{unfinished[0]} of {recording.location} is not finished; resume the recording (--resume)"
+            f"{unfinished[0]} of {recording.location} is not finished; {how_to_finish(recording.attrs)}"
         )
     return bases

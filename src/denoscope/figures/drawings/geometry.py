@@ -37,8 +37,8 @@ def draw_path(ax: Axes, result: PathGeometry) -> Axes:
 def draw_turns(ax: Axes, result: PathGeometry) -> Axes:
     """Draw the angles of a `path_geometry` between a step and the next: the median over samples, their middle half as a band."""
     check_drawing(ax, result, "path_geometry", PathGeometry)
-    _draw_steps(ax, np.degrees(result.turning_angles))
-    ax.set_ylabel("angle to the next step (degrees)")
+    _draw_steps(ax, result.turning_angles)
+    ax.set_ylabel("angle to the next step (rad)")
     return ax
 
 

@@ -72,7 +72,7 @@ def draw_components(ax: Axes, states: ImageLike) -> Axes:
     places[:, : min(2, len(sizes))] = (left * sizes)[:, :2]
     shares = np.append(sizes**2 / (sizes**2).sum(), 0.0)[:2]
     for path in places.reshape(samples, steps, 2):
-        (line,) = ax.plot(*path.T, "-", linewidth=style.THIN)
+        (line,) = ax.plot(*path.T, linewidth=style.THIN)
         ax.plot(*path[-1], "o", color=line.get_color(), markersize=style.MARKER)
     for name, place, share in zip(("x", "y"), ("first", "second"), shares, strict=True):
         ax.set(**{f"{name}label": f"{place} component ({100 * share:.0f} %)"})

@@ -10,9 +10,11 @@ from denoscope.figures.drawings.images import draw_contact_sheet, draw_strip
 from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
+from denoscope.recording.completeness import finished_rows
 from denoscope.recording.recording import Recording
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
 
 MOST_IMAGES, MOST_PATHS = 64, 20
@@ -27,47 +29,51 @@ def draw_images(ax: Axes, recording: Recording) -> Axes:
 
     Raises: UserError if no sample is finished, or images have other than 1 or 3 channels.
     """
-    images = _checked(ax, recording).final
-    count = int(images.sizes["sample"])
-    title = f"x_0 of {count}" if count <= MOST_IMAGES else f"x_0 of the first {MOST_IMAGES} of {count}"
-    return draw_contact_sheet(ax, images[:MOST_IMAGES].to_numpy(), title=title)
+    rows = _finished(ax, recording)
+    shown = len(rows[:MOST_IMAGES])
+    title = f"x_0 of {shown}" if shown == len(rows) else f"x_0 of the first {shown} of {len(rows)}"
+    if left := len(recording.samples) - len(rows):
+        title += f", {left} more unfinished"
+    return draw_contact_sheet(ax, recording.final[rows[:MOST_IMAGES]].to_numpy(), title=title)
 
 
 @calls_checked
 def draw_sequence(ax: Axes, recording: Recording) -> Axes:
-    """Draw some states of the sequence of a recording's first sample, as many as the axis has room for.
+    """Draw some states of the sequence of a recording's first finished sample, as many as the axis has room for.
 
-    Raises: UserError if the recording has no sequences.
+    Raises: UserError if the recording has no sequences, or no sample is finished.
     """
-    _checked(ax, recording).check("sequence")
+    row = _finished(ax, recording)[0]
+    recording.check("sequence")
     width, _ = style.size_in_points(ax)
-    name = str(recording.dataset["sample"].to_numpy()[0])
-    return draw_strip(ax, recording.sequence[0].to_numpy(), count=max(4, round(width / FRAME)), title=name)
+    name = recording.samples[row]
+    return draw_strip(ax, recording.sequence[row].to_numpy(), count=max(4, round(width / FRAME)), title=name)
 
 
 @calls_checked
 def draw_layer(ax: Axes, recording: Recording, layer: str | None = None) -> Axes:
-    """Draw the paths of a layer's states of the first 20 samples in the plane of their principal components.
+    """Draw the paths of a layer's states of the first 20 finished samples in the plane of their principal components.
 
     Args:
         layer: the first one that is recorded unless given.
 
-    Raises: UserError if the recording has no such layer.
+    Raises: UserError if the recording has no such layer, or no sample is finished.
     """
-    states = _checked(ax, recording).states
+    rows, states = _finished(ax, recording)[:MOST_PATHS], recording.states
     if not states or not (layer is None or (isinstance(layer, str) and layer in states)):
         raise UserError(
             f"layer is {describe(layer)}; allowed: {', '.join(states) or 'none, since no layer is recorded'}"
         )
     chosen = layer or next(iter(states))
     recording.check(chosen)
-    draw_components(ax, states[chosen][:MOST_PATHS].to_numpy().astype("float64"))
-    style.title(ax, chosen)
+    draw_components(ax, states[chosen][rows].to_numpy().astype("float64"))
+    style.title(ax, f"{chosen} (dots: last step)")
     return ax
 
 
-def _checked(ax: Axes, recording: Recording) -> Recording:
+def _finished(ax: Axes, recording: Recording) -> np.ndarray:
+    """The rows of the finished samples of what should be a recording."""
     plots.check_axis(ax)
     if not isinstance(recording, Recording):
         raise UserError(f"recording is {describe(recording)}; allowed: a recording, such as ds.open(path)")
-    return recording
+    return finished_rows(recording)

@@ -15,10 +15,8 @@ from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import LISTED
 from denoscope.foundation.json_values import flat
 from denoscope.foundation.spelling import counted
+from denoscope.recording.completeness import what_is_missing
 from denoscope.recording.recording import Recording
-from denoscope.storage.output_lock import how_to_finish
-from denoscope.storage.plan import COMPLETE
-from denoscope.storage.watching.status import status
 
 
 @dataclass(frozen=True)
@@ -53,12 +51,13 @@ def recording_section(rec: Recording, title: str, anchor: str) -> RecordingSecti
     Raises: UserError if a mark is damaged, or a file cannot be read.
     """
     images, fingerprint = recorded_images(rec), digest_of(rec.attrs["fingerprint"])
+    missing = what_is_missing(rec)
     return RecordingSection(
         anchor=anchor,
         title=shortened(title or rec.location),
         source=shortened(rec.location),
         summary=shortened(_summary(rec)),
-        notices=(*_unfinished(rec), *_damaged(images), *images.notices),
+        notices=(*([f"{missing}."] if missing else []), *_damaged(images), *images.notices),
         images=images,
         commands=commands(rec),
         fingerprint=fingerprint,
@@ -75,14 +74,6 @@ def _summary(rec: Recording) -> str:
     read = f"; layers {', '.join(layers)}" if layers else "; no layers"
     samples = counted(len(rec.samples), "sample")
     return f"{samples} of {rec.attrs['model']} with {rec.attrs['scheduler']}, {counted(steps, 'step')}{read}."
-
-
-def _unfinished(rec: Recording) -> Iterator[str]:
-    complete = rec.dataset[COMPLETE].to_numpy()
-    if not complete.all():
-        done = f"{int(complete.sum()):,} of {counted(len(complete), 'sample')} are finished"
-        is_written = rec.path is not None and status(rec.path).is_written
-        yield f"{done}; {'it is still being written' if is_written else how_to_finish(rec.attrs)}."
 
 
 def _damaged(images: RecordedImages) -> Iterator[str]:
@@ -122,7 +113,9 @@ def _noise_floor(rec: Recording) -> str:
     """How far rounding alone moves a state, if that was measured."""
     measured = rec.attrs.get("noise_floor")
     if not measured:
-        return shortened(f"not measured: denoscope verify precision --path {rec.location}")
+        if rec.path is None:
+            return "not measured: record to a store, then denoscope verify precision"
+        return shortened(f"not measured: denoscope verify precision --path {rec.path}")
     largest = max((value for value in measured.get("per_state_l2", []) if value is not None), default=None)
     return f"{number(largest).text}, the largest L2 distance in a state of one sample"
 

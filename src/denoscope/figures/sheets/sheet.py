@@ -14,8 +14,8 @@ import numpy as np
 from denoscope.figures.shades import images_of
 from denoscope.foundation.errors import UserError
 from denoscope.recording import opening
+from denoscope.recording.completeness import finished_rows, what_is_missing
 from denoscope.recording.recording import Recording
-from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.plan import COMPLETE, ESTIMATES
 
 if TYPE_CHECKING:
@@ -43,12 +43,9 @@ class Sheet:
 
         Raises: UserError if the recording is missing or damaged, or no sample of it is finished.
         """
-        sheet = cls(opening.open(path), path.resolve().name)
-        if not sheet.rows:
-            raise UserError(
-                f"{path} holds no finished sample; {how_to_finish(sheet.recording.attrs)}, then explore it"
-            )
-        return sheet
+        rec = opening.open(path)
+        finished_rows(rec)
+        return cls(rec, path.resolve().name)
 
     def refresh(self) -> None:
         """Reopen a recording that was not finished, since its run may have continued."""
@@ -59,7 +56,7 @@ class Sheet:
     @functools.cached_property
     def rows(self) -> list[int]:
         """The rows of the finished samples."""
-        return np.flatnonzero(self.recording.dataset[COMPLETE].to_numpy()).tolist()
+        return self.recording.finished.tolist()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -101,14 +98,13 @@ class Sheet:
         self.refresh()
         rec, count = self.recording, len(self.recording.samples)
         finished = len(self.rows)
-        left = "" if finished == count else f"{finished} of {count} samples of {self.name} are finished; "
         return {
             "run": self.name,
             "model": rec.attrs["model"],
             "scheduler": rec.attrs["scheduler"],
             "count": count,
             "rows": None if finished == count else self.rows,
-            "note": left and left + how_to_finish(rec.attrs),
+            "note": what_is_missing(rec),
             "steps": rec.dataset.sizes["state"] - 1,
             "noised_image": "image" in rec.attrs["fingerprint"],
             "shape": list(self.shape),

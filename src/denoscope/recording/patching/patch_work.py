@@ -23,7 +23,7 @@ from denoscope.models.denoiser import Denoiser
 from denoscope.models.schedulers import keeps_no_history
 from denoscope.recording import provenance
 from denoscope.recording.arguments import as_tuple
-from denoscope.recording.opening import check_finished
+from denoscope.recording.completeness import check_finished
 from denoscope.recording.patching import patch_map
 from denoscope.recording.recording import Recording
 from denoscope.recording.replay import condition_of, interventions_of, loop_of

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from denoscope.storage.group_writer import GroupWriter
 from denoscope.storage.output_lock import (
     Existing,
     check_inside,
+    check_root,
     check_same_work,
     check_version,
     how_to_record_anyway,
@@ -30,12 +30,14 @@ from denoscope.storage.pt.layout import (
     LOCK,
     MANIFEST,
     MARKS,
+    Manifest,
     file_of,
     files_of,
     former_files,
     lay_out,
 )
 from denoscope.storage.replacement import MARK_NAMES, Kind
+from denoscope.storage.root_file import Root
 from denoscope.storage.stores.byte_store import ByteStore, exists
 from denoscope.storage.stores.local import LocalStore
 
@@ -114,7 +116,7 @@ def _check(store: ByteStore, plan: Plan, existing: Existing) -> None:
     check_inside(store, [MANIFEST, LOCK, *files_of(plan)])
     root = FILE.read(store)
     if root.is_recording:
-        _check_existing(store, root.attributes, plan, existing)
+        _check_existing(store, root, plan, existing)
     else:
         _check_other_content(store, plan, existing)
 
@@ -131,14 +133,16 @@ def _check_kind(store: ByteStore) -> None:
         )
 
 
-def _check_existing(store: ByteStore, stored: Mapping[str, Any], plan: Plan, existing: Existing) -> None:
-    """Check that a recording with the attributes `stored` may be resumed or replaced as requested."""
+def _check_existing(store: ByteStore, root: Root[Manifest], plan: Plan, existing: Existing) -> None:
+    """Check that a recording with this manifest may be resumed or replaced as requested."""
+    stored = root.attributes
     check_version(store, stored)
     if existing == "refuse":
         raise UserError(
             f"{store} already holds a recording; empty the folder with clean_output.sh, {how_to_record_anyway(store, stored)}"
         )
     if existing == "resume" and not replacement.continued(KIND, store, plan):
+        check_root(store, MANIFEST, root.damaged(store))
         check_same_work(store, stored, plan.attrs)
 
 

@@ -18,6 +18,7 @@ from denoscope.storage.group_writer import GroupWriter
 from denoscope.storage.output_lock import (
     Existing,
     check_inside,
+    check_root,
     check_same_work,
     check_version,
     how_to_record_anyway,
@@ -139,6 +140,7 @@ def _check_existing(store: ByteStore, root: Root[ZarrRoot], plan: Plan, existing
                 f"name another output ({spelled('out')})"
             )
     if existing == "resume" and is_laid_out(root) and not replacement.continued(KIND, store, plan):
+        check_root(store, ROOT, root.damaged(store))
         check_same_work(store, stored, plan.attrs)
         check_names(store, root, (array.name for array in plan.arrays))
 

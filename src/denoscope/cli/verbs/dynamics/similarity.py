@@ -57,7 +57,7 @@ def _states(rec: Recording, layers: Sequence[str], steps: Sequence[int]) -> dict
     Raises: UserError if a layer or step was not recorded, there are fewer than two sets to compare, or the
         recording is unfinished or damaged.
     """
-    from denoscope.recording import opening
+    from denoscope.recording.completeness import check_finished
 
     recorded = [int(step) for step in rec.dataset["step"].to_numpy()]
     if unknown := [layer for layer in layers if layer not in rec.states]:
@@ -74,7 +74,7 @@ def _states(rec: Recording, layers: Sequence[str], steps: Sequence[int]) -> dict
         raise UserError(
             f"{' '.join(chosen) or 'no layer'} in one step leaves nothing to compare; name several --layers or --steps"
         )
-    opening.check_finished(rec)
+    check_finished(rec)
     rec.check(*chosen)
     return {
         f"{layer}, step {step}" if len(at) > 1 else layer: rec.states[layer].sel(step=step).to_numpy()

@@ -58,11 +58,11 @@ def _measure(settings: Settings, flags: TurnFlags, checkpoint: Checkpoint) -> xa
 
     from denoscope import dynamics
     from denoscope.dynamics.trajectories.u_turn import first_steps
-    from denoscope.recording import opening, replay
+    from denoscope.recording import completeness, opening, replay
     from denoscope.storage.plan import IMAGES
 
     rec = opening.open(flags.path)
-    opening.check_finished(rec)
+    completeness.check_finished(rec)
     rec.check(*IMAGES)
     count = rec.final.sizes["sample"]
     if flags.samples is not None and flags.samples > count:
