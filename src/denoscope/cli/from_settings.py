@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 IMPORTED = (
-    "denoscope.recording.cluster_run",
+    "denoscope.recording.runs.cluster_run",
     "denoscope.basins.cluster_labelling",
     "diffusers.models.unets.unet_2d",
     "xarray",

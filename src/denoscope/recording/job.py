@@ -25,11 +25,11 @@ from denoscope.noise.coercion import NoiseLike, as_noises
 from denoscope.recording.in_memory import MemoryWriter, check_memory
 from denoscope.recording.inputs import RunInputs
 from denoscope.recording.layout import check_estimates_wanted, recorded_steps
-from denoscope.recording.loop_run import LoopRun
 from denoscope.recording.opening import open
 from denoscope.recording.planning import condition_of, format_of, output_of, plan_of, selection_of
 from denoscope.recording.progress import NoProgress, RecordingProgress
 from denoscope.recording.recording import Recording
+from denoscope.recording.runs.loop_run import LoopRun
 from denoscope.sampling.image_start import ImageStart
 from denoscope.sampling.settings import Loop
 from denoscope.storage.formats import FORMATS, attributes_to_resume, store_of

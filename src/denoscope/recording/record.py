@@ -178,7 +178,7 @@ def record(
     if cluster is None:
         return job.run(progress)
     job.check_for_workers()
-    from denoscope.recording.cluster_run import ClusterRun
+    from denoscope.recording.runs.cluster_run import ClusterRun
 
     assert job.out is not None
     with start.announced(job.out):

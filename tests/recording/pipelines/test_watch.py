@@ -17,7 +17,7 @@ from denoscope.cli.command import main
 from denoscope.hooks.module_survey import first_tensor
 from denoscope.models.loading import network_of
 from denoscope.recording import verify
-from denoscope.recording.device_transfer import DeviceTransfer
+from denoscope.recording.runs.device_transfer import DeviceTransfer
 
 pytestmark = [
     pytest.mark.filterwarnings(

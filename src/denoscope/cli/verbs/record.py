@@ -54,7 +54,7 @@ def run(settings: Settings, flags: RecordFlags) -> None:
             if client is None:
                 job.run(progress.Console())
             else:
-                from denoscope.recording.cluster_run import ClusterRun
+                from denoscope.recording.runs.cluster_run import ClusterRun
 
                 console = progress.Console(_memory(settings, job))
                 ClusterRun(job, client, console, system.allow_different_devices).record()

@@ -25,7 +25,6 @@ from denoscope.hooks.module_survey import modules_of
 from denoscope.hooks.queries import choose
 from denoscope.models.loading import network_of
 from denoscope.recording.arguments import as_tuple, parse_output
-from denoscope.recording.device_transfer import DeviceTransfer
 from denoscope.recording.in_memory import MemoryWriter, check_memory
 from denoscope.recording.opening import open, set_attribute
 from denoscope.recording.pipelines.branches import parse_branches
@@ -34,7 +33,8 @@ from denoscope.recording.pipelines.watched_call import WatchedCall
 from denoscope.recording.pipelines.watched_run import WatchedRun
 from denoscope.recording.planning import output_of, selection_of
 from denoscope.recording.recording import Recording
-from denoscope.recording.step_recorder import StepRecorder
+from denoscope.recording.runs.device_transfer import DeviceTransfer
+from denoscope.recording.runs.step_recorder import StepRecorder
 from denoscope.storage.formats import FORMATS, store_of, stored_format
 from denoscope.storage.output_lock import Existing
 from denoscope.storage.places import Place, store_at

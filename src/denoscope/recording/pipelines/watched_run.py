@@ -11,7 +11,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.hooks.module_survey import Layer
 from denoscope.recording.pipelines.calls import ObservedCall
 from denoscope.recording.pipelines.watched_call import WatchedCall
-from denoscope.recording.step_recorder import StepRecorder
+from denoscope.recording.runs.step_recorder import StepRecorder
 from denoscope.storage.plan import Plan
 
 

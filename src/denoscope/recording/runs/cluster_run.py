@@ -27,12 +27,12 @@ from denoscope.noise.noise_set import NoiseSet
 from denoscope.recording.inputs import RunInputs
 from denoscope.recording.job import Job, inputs_of
 from denoscope.recording.layout import Coords
-from denoscope.recording.loop_run import LoopRun, NonfiniteError
 from denoscope.recording.opening import open
 from denoscope.recording.planning import selection_of
 from denoscope.recording.progress import NoProgress, RecordingProgress
 from denoscope.recording.provenance import fingerprint_of
 from denoscope.recording.recording import Recording
+from denoscope.recording.runs.loop_run import LoopRun, NonfiniteError
 from denoscope.storage.formats import FORMATS, store_of
 from denoscope.storage.group_writer import GroupWriter
 from denoscope.storage.places import beside

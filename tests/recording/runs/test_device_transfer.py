@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from denoscope.recording.device_transfer import SLOTS, DeviceTransfer
+from denoscope.recording.runs.device_transfer import SLOTS, DeviceTransfer
 
 CPU = torch.device("cpu")
 

@@ -13,8 +13,8 @@ from worker_faults import Brittle, killing
 
 import denoscope as ds
 from denoscope.foundation.threads import threads_set_to
-from denoscope.recording import cluster_run
 from denoscope.recording.progress import NoProgress
+from denoscope.recording.runs import cluster_run
 from denoscope.storage.watching.status import status
 
 RUN = {"steps": 4, "layers": ["conv_in", "mid_block"], "lanes": 4, "batch_size": 8}

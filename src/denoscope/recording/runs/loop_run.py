@@ -18,10 +18,10 @@ from denoscope.hooks.compiled import CompiledNetwork
 from denoscope.hooks.state_reduction import Selection
 from denoscope.hooks.tapped_network import Network
 from denoscope.hooks.taps import tapped
-from denoscope.recording.device_transfer import DeviceTransfer
 from denoscope.recording.inputs import RunInputs
 from denoscope.recording.progress import RecordingProgress
-from denoscope.recording.step_recorder import StepRecorder
+from denoscope.recording.runs.device_transfer import DeviceTransfer
+from denoscope.recording.runs.step_recorder import StepRecorder
 from denoscope.sampling.loop import steps_of
 from denoscope.sampling.step import Step
 from denoscope.storage.places import Place

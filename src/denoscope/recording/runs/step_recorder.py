@@ -10,7 +10,7 @@ import torch
 from denoscope.foundation.dtypes import torch_dtype
 from denoscope.hooks.module_survey import Layer
 from denoscope.hooks.state_reduction import Selection
-from denoscope.recording.device_transfer import DeviceTransfer
+from denoscope.recording.runs.device_transfer import DeviceTransfer
 from denoscope.storage.plan import ESTIMATES, Plan, Unit
 
 Report = Callable[[int, Sequence[bool]], None]
