@@ -79,10 +79,10 @@ def _check_free(path: Path, sources: Sequence[Any], *, overwrite: bool) -> None:
         place = source.path if isinstance(source, Recording) else source
         if not isinstance(place, (str, os.PathLike)) or is_url(place):
             continue
-        if _resolved(path, "out").is_relative_to(_resolved(place, "sources")):
-            raise UserError(
-                f"{spelled('out')} is {path}, a part of {place}, which is read; name another path"
-            )
+        target, read = _resolved(path, "out"), _resolved(place, "sources")
+        if target.is_relative_to(read):
+            where = "" if target == read else f" a part of {place},"
+            raise UserError(f"{spelled('out')} is {path},{where} which is read; name another path")
     if path.exists() and not overwrite:
         raise UserError(
             f"{path} exists; replace it ({spelled('overwrite', True)}) or name another path ({spelled('out')})"
