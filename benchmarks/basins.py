@@ -24,6 +24,7 @@ import denoscope as ds
 from benchmarks.bar import Bar
 from benchmarks.clock import interleaved
 from benchmarks.ways import denoise_plainly
+from denoscope.basins.map_lanes import map_lanes
 from denoscope.config import MAP_LANES, Method
 from denoscope.dynamics.boundaries.audit import audit_of
 from denoscope.dynamics.boundaries.label_plane import beside_boundary
@@ -104,7 +105,7 @@ def compared(options: Options, plane: str, cells: int) -> Found:
     return Found(
         plane,
         cells,
-        share=found.attrs["network_rows"] / rows_of(label.size),
+        share=found.attrs["network_rows"] / rows_of(denoiser, label.size),
         boundary=float(beside_boundary(label).mean()),
         wrong=float(np.mean(label[rows, columns] != truth)),
         bound=audit.missed(0.999) / label.size,
@@ -113,9 +114,10 @@ def compared(options: Options, plane: str, cells: int) -> Found:
     )
 
 
-def rows_of(cells: int) -> int:
+def rows_of(denoiser: ds.Denoiser, cells: int) -> int:
     """The network rows of brute force: all cells, in whole calls."""
-    return -(-cells // MAP_LANES) * MAP_LANES
+    lanes = map_lanes(denoiser)
+    return -(-cells // lanes) * lanes
 
 
 def _cells_to_compare(found: xarray.Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -167,7 +169,7 @@ def long_bars(options: Options) -> Iterator[Bar]:
         denoiser = ds.load("mnist", device="cpu")
         plane = _plane(denoiser, replace(options, half_width=30.0), cells)
         found = ds.basins.map(denoiser, plane, steps=options.steps, method="adaptive")
-        share = found.attrs["network_rows"] / rows_of(cells**2)
+        share = found.attrs["network_rows"] / rows_of(denoiser, cells**2)
         yield Bar(f"mnist {cells}²: share of rows", share, 0.15)
     if cells := options.zoom:
         denoiser = ds.load(options.model, device="cpu", dtype="float64")
@@ -177,7 +179,7 @@ def long_bars(options: Options) -> Iterator[Bar]:
         )
         seconds, half_width = time.perf_counter() - began, zoomed["half_width"].values
         print(f"zoom: {zoomed.sizes['level']} levels; {zoomed.attrs['stopped']}")
-        share = int(zoomed["network_rows"].sum()) / rows_of(zoomed["label"].size)
+        share = int(zoomed["network_rows"].sum()) / rows_of(denoiser, zoomed["label"].size)
         decades = float(np.log10(half_width[0] / half_width[-1]))
         yield Bar("zoom: decades missing of 12", max(12 - decades, 0), 0)
         yield Bar("zoom: share of rows", share, 0.5)

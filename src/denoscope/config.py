@@ -53,9 +53,8 @@ ADAPTIVE_FROM = 128
 """Cells along each axis from which the method "auto" is adaptive."""
 MAP_METHOD: Method = "auto"
 ZOOM_METHOD: Method = "adaptive"
-MAP_LANES = 64
-"""Rows of every network call of a map. A map has enough cells to fill them, and small networks then run several times as
-fast."""
+MAP_LANES, LARGE_IMAGE_LANES, LARGE_IMAGE = 64, 16, 256
+"""Rows of every network call of a map, those of images of more than 256 numbers on a processor, and this number."""
 MAP_AUDIT, LEVEL_AUDIT = 256, 64
 """How many filled cells of a map, and of each level of a zoom, are computed to see how many are wrong."""
 ZOOM_FACTOR, ROUNDING_CHECKS = 2.0, 128

@@ -111,7 +111,7 @@ def test_every_flag_that_decides_labels_stands_in_the_link(monkeypatch):
         sessions[-1].close()
         assert sessions[-1].start.fields == {"model": model, **fields}
     used = " ".join(explore.VERB.flags.values()).split()
-    named = {name.rpartition(":")[2] for name in used} - {"device", "threads", "overwrite"}
+    named = {name.rpartition(":")[2] for name in [*used, "lanes"]} - {"device", "threads", "overwrite"}
     assert named == {part[2:] for flag in LINKED for part in flag.split() if part.startswith("--")} - {"side"}
 
 

@@ -46,6 +46,7 @@ def atlas(computed):
         fine=fine,
         growth=growth,
         scene=Scene("digits", steps=50),
+        lanes=64,
     )
 
 

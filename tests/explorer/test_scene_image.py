@@ -28,7 +28,7 @@ LOAD = Models("digits", device="cpu").denoiser
 
 @torch.no_grad()
 def plain_loop(scene: Scene, noise: torch.Tensor) -> list[torch.Tensor]:
-    """The states of one noise [1, C, H, W] from the image with noise on, in a batch of `lanes` rows."""
+    """The states of one noise [1, C, H, W] from the image with noise on, in a batch of 64 rows."""
     denoiser = LOAD(scene, noise.dtype)
     image = torch.from_numpy(BYTES / 127.5 - 1).to(noise.dtype).reshape(1, 1, 8, 8)
     if noise.dtype == torch.float64:
@@ -37,7 +37,7 @@ def plain_loop(scene: Scene, noise: torch.Tensor) -> list[torch.Tensor]:
         scheduler = type(denoiser.scheduler).from_config(denoiser.scheduler.config)
         scheduler.set_timesteps(scene.steps)
     timesteps = scheduler.timesteps[scene.steps - round(float(scene.image_level) * scene.steps) :]
-    rows = noise.expand(scene.lanes, -1, -1, -1)
+    rows = noise.expand(64, -1, -1, -1)
     sequence = [scheduler.add_noise(image.expand_as(rows), rows, timesteps[:1].repeat(len(rows)))]
     for timestep in timesteps:
         output = denoiser.network(sequence[-1], timestep).sample

@@ -16,7 +16,6 @@ from denoscope.basins.point_cache import parse_cache
 from denoscope.basins.shared_labelling import shared_labelling
 from denoscope.config import (
     MAP_AUDIT,
-    MAP_LANES,
     MAP_METHOD,
     ClassifierConfig,
     InferenceConfig,
@@ -47,7 +46,7 @@ def map(  # noqa: A001
     method: Method = MAP_METHOD,
     audit: int | None = None,
     batch_size: int = InferenceConfig.batch_size,
-    lanes: int = MAP_LANES,
+    lanes: int | None = None,
     noise_seed: int = SystemConfig.seed,
     condition: Condition = NOTHING,
     fast: bool = False,
@@ -95,7 +94,8 @@ def map(  # noqa: A001
             fewer. An exact map fills no cells. A verdict, and a dimension with a narrow interval, need far more than the
             default, or an exact map.
         batch_size: number of cells denoised together; does not change any bit.
-        lanes: fixed number of rows of every network call, which determines the last bits.
+        lanes: fixed number of rows of every network call, which determines the last bits; by default 64, or 16 for images of
+            more than 256 numbers on a processor.
         condition: the condition for all cells; that of the first sample if it holds several.
         fast: compile the network, which changes last bits.
         cache: a file of points whose labels are known, which is created if it does not exist. Points of the same plane with

@@ -15,7 +15,7 @@ from denoscope.basins.labelling import Answers, Labelling, parse_labelling
 from denoscope.basins.shared_labelling import shared_labelling
 from denoscope.basins.steady_labelling import SteadyLabelling
 from denoscope.cluster.connection import units_together
-from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
+from denoscope.config import ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.dynamics.boundaries.point_labels import PointLabels
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.errors import UserError
@@ -53,7 +53,7 @@ def label_of(
     steps: int = InferenceConfig.num_steps,
     classifier: ClassifierSource = ClassifierConfig.classifier,
     reject: bool = ClassifierConfig.reject,
-    lanes: int = MAP_LANES,
+    lanes: int | None = None,
     noise_seed: int = SystemConfig.seed,
     condition: Condition = NOTHING,
     streams: int = STREAMS_VERSION,
@@ -101,7 +101,7 @@ def label_of(
         shared_labelling,
         labelling,
         cluster,
-        lanes * GROUPS,
+        labelling.loop.lanes * GROUPS,
         allow_different_devices=allow_different_devices,
         kept="none of the labels asked for is returned",
     )
@@ -114,7 +114,9 @@ def label_of(
         with shared() as ready:
             if cluster is not None:
                 _check_same(origin, ready.origin(grid.made_with))
-            found = _joined(ready, grid.plane.at(points).split(ready.rows_together(lanes * GROUPS)))
+            found = _joined(
+                ready, grid.plane.at(points).split(ready.rows_together(ready.loop.lanes * GROUPS))
+            )
         return xarray.Dataset(
             {name: ("point", values) for name, values in found.items()},
             coords={"u": ("point", np.asarray(points)[:, 0]), "v": ("point", np.asarray(points)[:, 1])},

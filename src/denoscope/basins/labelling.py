@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from denoscope.basins.classifiers import ClassifierSource, ImageClassifier, parse_classifier
+from denoscope.basins.map_lanes import map_lanes
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.random_streams import STREAMS_VERSION
 from denoscope.foundation.spelling import spelled
@@ -97,7 +98,7 @@ def parse_labelling(
     steps: int,
     classifier: ClassifierSource,
     reject: bool,
-    lanes: int,
+    lanes: int | None,
     noise_seed: int,
     condition: Condition,
     streams: int = STREAMS_VERSION,
@@ -111,6 +112,7 @@ def parse_labelling(
     of_first(condition)
     check_flag(fast, "fast")
     grid = parse_plane(plane, denoiser)
+    lanes = map_lanes(denoiser) if lanes is None else lanes
     loop = Loop(steps=steps, noise_seed=noise_seed, lanes=lanes, streams=streams)
     source = parse_classifier(classifier, reject=reject, denoiser=denoiser)
     return Labelling(denoiser, source, loop, condition, fast), grid

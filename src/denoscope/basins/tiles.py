@@ -20,7 +20,7 @@ from denoscope.basins.map_cells import MapCells
 from denoscope.basins.methods import adaptive_options
 from denoscope.basins.point_cache import parse_cache
 from denoscope.basins.shared_calls import Task, shared_calls
-from denoscope.config import MAP_LANES, ClassifierConfig, InferenceConfig, SystemConfig
+from denoscope.config import ClassifierConfig, InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.validation import parse_integer
 from denoscope.models.conditioning import NOTHING, Condition
@@ -169,7 +169,7 @@ def tiles(
     classifier: ClassifierSource = ClassifierConfig.classifier,
     reject: bool = ClassifierConfig.reject,
     audit: int = 0,
-    lanes: int = MAP_LANES,
+    lanes: int | None = None,
     noise_seed: int = SystemConfig.seed,
     condition: Condition = NOTHING,
     cache: str | os.PathLike[str] | None = None,

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from denoscope.cli.verb import OwnFlags
+from denoscope.config import LANES, LARGE_IMAGE, LARGE_IMAGE_LANES, MAP_LANES
+from denoscope.foundation.checked import option
+
 MODEL = "model scheduler clip_sample dtype"
 """Fields of the model configuration."""
 CLUSTER = "cluster allow_different_devices"
@@ -21,7 +27,7 @@ ZOOMED_PLANE = f"{EXTENT} geometry"
 CLASSIFIED_PLANE = {
     "system": f"device threads seed {CLUSTER}",
     "model": MODEL,
-    "inference": f"num_steps {CONDITION} batch_size lanes {EARLIER_WORK}",
+    "inference": f"num_steps {CONDITION} batch_size {EARLIER_WORK}",
     "classifier": "classifier classifier_weights reject",
     "default": PLANE,
 }
@@ -42,3 +48,15 @@ ARRAYS = {"system": "threads", "inference": "overwrite"}
 """A measure of arrays, too quick to be resumed."""
 SHAPE = {"generation": "image_size channels", "model": "model"}
 """The shape of noises."""
+
+
+@dataclass(frozen=True)
+class MapLanesFlags(OwnFlags):
+    """How many noises go through the network in one call."""
+
+    lanes: int | None = option(
+        None,
+        f"Rows of every network call; the last bits depend on it. By default {MAP_LANES}, or {LARGE_IMAGE_LANES} for images of more "
+        f"than {LARGE_IMAGE} numbers on a processor.",
+        LANES,
+    )

@@ -63,7 +63,8 @@ class MeasureFlags(OwnFlags):
             if source := next(
                 (read for read in reads if path.resolve().is_relative_to(read.resolve())), None
             ):
-                raise UserError(f"{flag} is {path}, a part of {source}, which is read; name another path")
+                where = "" if path.resolve() == source.resolve() else f" a part of {source},"
+                raise UserError(f"{flag} is {path},{where} which is read; name another path")
             self._check_free(flag, path, inference, saved)
         self.check()
         for flag, path in self.outputs:

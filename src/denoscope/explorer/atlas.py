@@ -14,6 +14,7 @@ import torch
 from denoscope import basins
 from denoscope.basins.classifiers import ImageClassifier
 from denoscope.basins.labelling import Labelling
+from denoscope.basins.map_lanes import map_lanes
 from denoscope.basins.steady_labelling import SteadyLabelling
 from denoscope.basins.tiles import Tiles
 from denoscope.explorer.explored_plane import GUARD, ExploredPlane
@@ -125,6 +126,11 @@ class Atlas:
         """The denoiser that computes the cells of a level."""
         return self.load(self.scene, self.dtype(level))
 
+    @property
+    def lanes(self) -> int:
+        """The rows of every network call."""
+        return self.scene.lanes or map_lanes(self.denoiser(0))
+
     def denoise(self, x_T: torch.Tensor, level: int, layers: Sequence[str]) -> Iterator[Step]:
         """The steps of noises [n, C, H, W], computed as the cells of a level are, with the states of layers."""
         return denoise(
@@ -134,7 +140,7 @@ class Atlas:
             layers=list(layers),
             noise_seed=self.scene.noise_seed,
             condition=self.condition,
-            lanes=self.scene.lanes,
+            lanes=self.lanes,
             image=self.start and self.start.image,
             level=float(self.scene.image_level) if self.start else None,
         )
@@ -222,7 +228,7 @@ class Atlas:
             cells=CELLS,
             steps=self.scene.steps,
             reject=self.scene.reject,
-            lanes=self.scene.lanes,
+            lanes=self.lanes,
             noise_seed=self.scene.noise_seed,
             condition=self.condition,
             cache=self.cache,

@@ -40,7 +40,7 @@ def record_point(
         layers=tuple(layers),
         labels=scene.labels,
         guidance_scale=scene.guidance_scale,
-        lanes=scene.lanes,
+        lanes=atlas.lanes,
     )
     job = Job.prepared(atlas.denoiser(cell.level), noise, path, options, scene.noise_seed, start=atlas.start)
     recording = job.run()

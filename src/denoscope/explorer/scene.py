@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, get_args
 
-from denoscope.config import LANES, MAP_LANES, SEED, DefaultConfig, Geometry, InferenceConfig, SystemConfig
+from denoscope.config import LANES, SEED, DefaultConfig, Geometry, InferenceConfig, SystemConfig
 from denoscope.foundation.checked import Rule
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import LARGEST_INTEGER
@@ -47,7 +47,8 @@ class Scene:
     """The side of the plane (L2), a decimal number; empty for the one that fits the model."""
     dtype: Precision = "auto"
     """Precision of the network; auto is float32 where that resolves the cells, and float64 where it does not."""
-    lanes: int = MAP_LANES
+    lanes: int | None = None
+    """Rows of every network call; None as maps of the model take by default."""
     noise_seed: int = SystemConfig.seed
     reject: bool = False
     labels: tuple[int, ...] = ()
@@ -71,7 +72,10 @@ class Scene:
             "direction_seeds": (_are_seeds(self.direction_seeds, 2), f"two different integers, {SEEDS}"),
             "geometry": (self.geometry in get_args(Geometry), ", ".join(get_args(Geometry))),
             "dtype": (self.dtype in get_args(Precision), ", ".join(get_args(Precision))),
-            "lanes": (LANES[1](self.lanes) and self.lanes <= MOST_LANES, f"{LANES[0]}, up to {MOST_LANES}"),
+            "lanes": (
+                self.lanes is None or (LANES[1](self.lanes) and self.lanes <= MOST_LANES),
+                f"{LANES[0]}, up to {MOST_LANES}",
+            ),
             "length": (SIDE[1](self.length), SIDE[0]),
             "labels": (
                 not self.labels or _are_seeds(self.labels, 1),

@@ -18,7 +18,6 @@ from denoscope.basins.zooming.zoom_data import finished, unfinished
 from denoscope.basins.zooming.zoom_levels import ZoomLevels
 from denoscope.config import (
     LEVEL_AUDIT,
-    MAP_LANES,
     ROUNDING_CHECKS,
     ZOOM_FACTOR,
     ZOOM_METHOD,
@@ -66,7 +65,7 @@ def zoom(
     classifier: ClassifierSource = ClassifierConfig.classifier,
     reject: bool = ClassifierConfig.reject,
     batch_size: int = InferenceConfig.batch_size,
-    lanes: int = MAP_LANES,
+    lanes: int | None = None,
     noise_seed: int = SystemConfig.seed,
     condition: Condition = NOTHING,
     checkpoint: Checkpoint | str | os.PathLike[str] | None = None,

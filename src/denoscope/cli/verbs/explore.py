@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from denoscope.cli.flag_groups import MapLanesFlags
 from denoscope.cli.output import check_apart, ending
 from denoscope.cli.preflight import Kind, kind_of
-from denoscope.cli.verb import OwnFlags, Verb
-from denoscope.config import MAP_LANES, Settings
+from denoscope.cli.verb import Verb
+from denoscope.config import Settings
 from denoscope.explorer.scene import SIDE
 from denoscope.foundation.checked import option
 from denoscope.foundation.errors import UserError, missing_library
@@ -35,7 +36,7 @@ PORT = ("an integer from 1024 to 65535", lambda value: 1024 <= value <= 65535)
 
 
 @dataclass(frozen=True)
-class ExploreFlags(OwnFlags):
+class ExploreFlags(MapLanesFlags):
     """What is explored, and where the page is served."""
 
     target: tuple[str, ...] = option(
@@ -147,7 +148,7 @@ def _explore_model(target: str, settings: Settings, flags: ExploreFlags) -> None
         geometry=default.geometry,
         length=flags.side,
         dtype=settings.model.dtype,
-        lanes=settings.inference.lanes,
+        lanes=flags.lanes,
         noise_seed=settings.system.seed,
         reject=settings.classifier.reject,
         labels=settings.inference.labels,
@@ -225,10 +226,10 @@ VERB = Verb(
     {
         "system": "device threads seed",
         "model": "scheduler clip_sample dtype",
-        "inference": "num_steps labels guidance_scale lanes overwrite",
+        "inference": "num_steps labels guidance_scale overwrite",
         "classifier": "reject",
         "default": "plane_base_seed:base_seed direction_seeds geometry",
     },
     ExploreFlags,
-    defaults={"geometry": "spherical", "lanes": MAP_LANES, "num_steps": 10},
+    defaults={"geometry": "spherical", "num_steps": 10},
 )

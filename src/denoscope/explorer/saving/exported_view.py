@@ -63,7 +63,7 @@ def exported_view(atlas: Atlas, facts: Mapping[str, Any], address: str) -> Savin
     largest = max(_size(answer | {"layers": {}}) for answer in points.values())
     lattice = fitting_lattice(view, (left - taken) // largest)
     others = [cell for cell in lattice if cell not in first]
-    groups = [others[k : k + atlas.scene.lanes] for k in range(0, len(others), atlas.scene.lanes)]
+    groups = [others[k : k + atlas.lanes] for k in range(0, len(others), atlas.lanes)]
     done = count - COLUMNS * ROWS
     yield from _sequences(atlas, groups, points, Progress(done, done + len(others)))
     sizes = [_size(answer) for answer in points.values()]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE, MapLanesFlags
 from denoscope.cli.from_settings import (
     check_classifier,
     load_with_condition,
@@ -21,7 +21,6 @@ from denoscope.cluster.connection import check_uncompiled
 from denoscope.config import (
     ADAPTIVE_FROM,
     MAP_AUDIT,
-    MAP_LANES,
     MAP_METHOD,
     PLANE_ARGUMENTS,
     Method,
@@ -31,7 +30,7 @@ from denoscope.foundation.checked import at_least, option
 
 
 @dataclass(frozen=True)
-class MapFlags(PictureFlags):
+class MapFlags(MapLanesFlags, PictureFlags):
     """Where the map is written, and which of its cells are computed."""
 
     output: Path = option(Path("basins.npz"), "Output file of the map; also its checkpoint.", NPZ)
@@ -101,7 +100,7 @@ def run(settings: Settings, flags: MapFlags) -> None:
                 method=flags.method,
                 audit=flags.audit,
                 batch_size=inference.batch_size,
-                lanes=inference.lanes,
+                lanes=flags.lanes,
                 noise_seed=settings.system.seed,
                 condition=condition,
                 fast=flags.fast,
@@ -115,7 +114,7 @@ def run(settings: Settings, flags: MapFlags) -> None:
     if flags.animation:
         figures.save_refinement(stages, flags.animation, colors=settings.system.class_colors)
     note_geometry(settings.default.geometry)
-    log_rows(result.attrs.get("network_rows"), result["label"].size, inference.lanes)
+    log_rows(result.attrs.get("network_rows"), result["label"].size, result.attrs["fingerprint"]["lanes"])
     warn(result.attrs["warnings"])
     flags.print_paths()
 
@@ -126,5 +125,5 @@ VERB = Verb(
     CLASSIFIED_PLANE,
     MapFlags,
     arguments=PLANE_ARGUMENTS,
-    defaults={"geometry": "spherical", "endpoint": False, "lanes": MAP_LANES},
+    defaults={"geometry": "spherical", "endpoint": False},
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE, ZOOMED_PLANE
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE, ZOOMED_PLANE, MapLanesFlags
 from denoscope.cli.from_settings import (
     check_classifier,
     load_with_condition,
@@ -18,7 +18,6 @@ from denoscope.cli.verb import Verb
 from denoscope.cli.verbs.basins.network_rows import log_rows
 from denoscope.config import (
     LEVEL_AUDIT,
-    MAP_LANES,
     PLANE_ARGUMENTS,
     ROUNDING_CHECKS,
     ZOOM_FACTOR,
@@ -31,7 +30,7 @@ from denoscope.foundation.spelling import naming
 
 
 @dataclass(frozen=True)
-class ZoomFlags(PictureFlags):
+class ZoomFlags(MapLanesFlags, PictureFlags):
     """Where the zoom is written, where it leads, and how deep."""
 
     output: Path = option(Path("zoom.npz"), "Output file of the levels; also their checkpoint.", NPZ)
@@ -105,7 +104,7 @@ def run(settings: Settings, flags: ZoomFlags) -> None:
                 classifier=classifier.classifier_weights or classifier.classifier,
                 reject=classifier.reject,
                 batch_size=inference.batch_size,
-                lanes=inference.lanes,
+                lanes=flags.lanes,
                 noise_seed=settings.system.seed,
                 condition=condition,
                 checkpoint=checkpoint,
@@ -123,7 +122,7 @@ def run(settings: Settings, flags: ZoomFlags) -> None:
     flags.draw(figures.draw_zoom, result)
     figures.save_zoom(result, flags.animation_path, colors=settings.system.class_colors)
     note_geometry(settings.default.geometry)
-    log_rows(int(result["network_rows"].sum()), result["label"].size, inference.lanes)
+    log_rows(int(result["network_rows"].sum()), result["label"].size, result.attrs["fingerprint"]["lanes"])
     warn(result.attrs["warnings"])
     flags.print_paths()
 
@@ -138,5 +137,5 @@ VERB = Verb(
     {**CLASSIFIED_PLANE, "default": ZOOMED_PLANE},
     ZoomFlags,
     arguments=PLANE_ARGUMENTS,
-    defaults={"geometry": "spherical", "lanes": MAP_LANES},
+    defaults={"geometry": "spherical"},
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from denoscope.cli.flag_groups import CLASSIFIED_PLANE
+from denoscope.cli.flag_groups import CLASSIFIED_PLANE, MapLanesFlags
 from denoscope.cli.from_settings import (
     check_classifier,
     load_with_condition,
@@ -16,7 +16,7 @@ from denoscope.cli.from_settings import (
 )
 from denoscope.cli.output import JSON, NPZ, CheckpointFlags, PictureFlags, warn, write_json
 from denoscope.cli.verb import Verb
-from denoscope.config import MAP_LANES, PLANE_ARGUMENTS, Settings
+from denoscope.config import PLANE_ARGUMENTS, Settings
 from denoscope.foundation.checked import at_least, option
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class UncertaintyFlags(CheckpointFlags, PictureFlags):
+class UncertaintyFlags(MapLanesFlags, CheckpointFlags, PictureFlags):
     """How many points of the plane are classified, and how far around each."""
 
     epsilons: tuple[float, ...] = option(
@@ -75,7 +75,7 @@ def _measure(settings: Settings, flags: UncertaintyFlags, checkpoint: Checkpoint
             steps=inference.num_steps,
             classifier=classifier.classifier_weights or classifier.classifier,
             reject=classifier.reject,
-            lanes=inference.lanes,
+            lanes=flags.lanes,
             noise_seed=seed,
             condition=condition,
             streams=checkpoint.streams,
@@ -98,5 +98,4 @@ VERB = Verb(
     CLASSIFIED_PLANE,
     UncertaintyFlags,
     arguments=PLANE_ARGUMENTS,
-    defaults={"lanes": MAP_LANES},
 )
