@@ -162,12 +162,12 @@ def network_seconds(client: Client, model: str) -> float:
 
 
 def call_network(model: str) -> float:
-    """The seconds of some calls of a network with eight rows, in a worker."""
+    """The seconds of some calls of a network with eight rows, in a worker, by one thread."""
     import torch
 
     denoiser = ds.load(model, device="cpu")
     x, timestep = torch.zeros(8, *denoiser.shape), torch.tensor(500)
-    with torch.inference_mode():
+    with torch.inference_mode(), threads_set_to(1):
         denoiser.network(x, timestep)
         began = time.perf_counter()
         for _ in range(CALLS[model]):

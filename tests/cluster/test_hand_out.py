@@ -3,6 +3,7 @@
 import itertools
 import logging
 import re
+from functools import partial
 
 import psutil
 import pytest
@@ -140,14 +141,19 @@ def test_a_run_ends_where_units_fail_one_after_the_other(workers, tmp_path):
         handed_out(workers, tmp_path, *[("raise", number) for number in range(9)], rules=Rules(failures=3))
 
 
-def test_no_unit_is_handed_out_after_a_stop(workers, tmp_path):
+@pytest.mark.parametrize(("seconds", "most"), [(0.01, 4), (2.0, 2)])
+def test_no_unit_is_handed_out_after_a_stop(workers, tmp_path, seconds, most):
+    """Up to so many units for each of two workers are on their way: more if they are quick, by a clock that the test moves."""
     units = [Unit(f"unit {number}", ("double", number)) for number in range(50)]
-    stop = []
+    done, clock = [], partial(next, itertools.count(step=seconds))
     with crew(workers, Told(tmp_path)) as crew_of_run:
         descriptions = list(crew_of_run.descriptions().values())
-        handing = HandOut(crew_of_run, units, descriptions, kept="", stopping=lambda: bool(stop))
-        done = [outcome for outcome in handing.outcomes() if not stop.append(outcome)]
-    assert 1 <= len(done) <= 1 + 2 * 2
+        handing = HandOut(
+            crew_of_run, units, descriptions, kept="", stopping=lambda: len(done) >= 20, clock=clock
+        )
+        for outcome in handing.outcomes():
+            done.append(outcome)
+    assert len(done) == 20 + most * 2 - 1, "those that were on their way beside the twentieth"
 
 
 def test_workers_that_differ_are_refused_unless_they_may(workers, tmp_path):

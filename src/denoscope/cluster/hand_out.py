@@ -24,8 +24,9 @@ from denoscope.foundation.errors import UserError, first_line
 LOGGER = logging.getLogger(__name__)
 KILL_SECONDS = 60
 """How long the scheduler waits for a hanging worker to end. After that it removes the worker from its list."""
-AHEAD = 2
-"""Units that are handed out at once, for each worker: one that it does, and one that waits there."""
+AHEAD, AHEAD_OF_QUICK, QUICK_SECONDS = 2, 4, 1.0
+"""Units that are handed out at once, for each worker: one that it does, and one that waits there. While a unit takes less than a second, two
+more wait in the scheduler, so that no worker waits for news to go to this process and back."""
 
 _TURNS: MutableMapping[Client, threading.Lock] = weakref.WeakKeyDictionary()
 """One lock for each client: a client passes its events to one listener only, so runs of several threads take turns."""
@@ -57,8 +58,9 @@ class _Flight:
     future: Future | None = None
     worker: str = ""
     """The worker that does it; empty while it waits."""
+    begun: float = 0.0
     heard: float = 0.0
-    """When the worker reported last."""
+    """When the worker began it, and when it reported last."""
     finished: int = 0
     deaths: int = 0
     explained: bool = False
@@ -104,6 +106,7 @@ class HandOut:
         """What was wrong with the worker that was retired last."""
         self._exhausted = False
         self._failures = 0
+        self._ahead = AHEAD
         self._counted, self._staffed = float("-inf"), clock()
         self.workers = 0
         """The number of workers, as of the last second."""
@@ -147,7 +150,7 @@ class HandOut:
         """Hand out units while there is room; returns whether any are on their way."""
         if self._clock() - self._counted > 1.0:
             self._count_workers()
-        room = AHEAD * max(1, self.workers)
+        room = self._ahead * max(1, self.workers)
         while not self._exhausted and not self._stopping() and len(self._flights) < room:
             unit = next(self._units, None)
             if unit is None:
@@ -209,11 +212,14 @@ class HandOut:
         if flight is None:
             return
         if report["event"] == "end":
+            self._ahead = AHEAD_OF_QUICK if self._clock() - flight.begun < QUICK_SECONDS else AHEAD
             self._drop(flight)
             self._advance(flight, flight.unit.pieces)
             yield Done(flight.unit, report["result"])
             return
         flight.worker, flight.heard = report["worker"], self._clock()
+        if report["event"] == "begin":
+            flight.begun = flight.heard
         self._advance(flight, report.get("finished", 0))
 
     def _advance(self, flight: _Flight, finished: int) -> None:
