@@ -14,12 +14,13 @@ from denoscope.cluster.connection import connected
 from denoscope.cluster.source import Jobs
 
 OPTIONS = "cores: 1\nmemory: 1GB\ninterface: lo\n"
-SBATCH = """echo called >> {folder}/calls
-number=0; while read line; do number=$((number+1)); done < {folder}/calls
+SBATCH = """number=1; set -C
+until true > {folder}/job$number; do number=$((number+1)); done 2> /dev/null
+echo called >> {folder}/calls
 if [ $number = {refused} ]; then echo "sbatch: error: Socket timed out" >&2; exit 1; fi
 echo "Submitted batch job $number"
 """
-"""Submits nothing, and refuses one of the jobs."""
+"""Submits nothing, and refuses one of the jobs, which are numbered also if several are submitted at the same time."""
 
 
 @pytest.fixture
