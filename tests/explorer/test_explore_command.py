@@ -1,5 +1,6 @@
 """`denoscope explore` on the command line: what it refuses before anything is loaded, and the page that it writes."""
 
+import dataclasses
 import importlib.util
 import json
 
@@ -7,6 +8,7 @@ import pytest
 from command_line import check_refusal, refuse
 
 from denoscope.cli.command import main
+from denoscope.cli.flag_groups import MapLanesFlags
 from denoscope.cli.verbs import explore
 from denoscope.explorer import models
 from denoscope.explorer.models import Models
@@ -110,8 +112,9 @@ def test_every_flag_that_decides_labels_stands_in_the_link(monkeypatch):
         main(["explore", model, *flag.split()])
         sessions[-1].close()
         assert sessions[-1].start.fields == {"model": model, **fields}
-    used = " ".join(explore.VERB.flags.values()).split()
-    named = {name.rpartition(":")[2] for name in [*used, "lanes"]} - {"device", "threads", "overwrite"}
+    own = [field.name for field in dataclasses.fields(MapLanesFlags)]
+    used = [*own, *" ".join(explore.VERB.flags.values()).split()]
+    named = {name.rpartition(":")[2] for name in used} - {"device", "threads", "overwrite"}
     assert named == {part[2:] for flag in LINKED for part in flag.split() if part.startswith("--")} - {"side"}
 
 

@@ -15,6 +15,7 @@ from denoscope.cli.verb import OwnFlags
 from denoscope.config import InferenceConfig
 from denoscope.foundation.checked import Rule, option
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.writing.output_path import check_not_read
 
 if TYPE_CHECKING:
     from denoscope.foundation.checkpoint import Checkpoint
@@ -60,11 +61,8 @@ class MeasureFlags(OwnFlags):
 
         check_apart([*self.kept, *self.outputs])
         for flag, path in self.outputs:
-            if source := next(
-                (read for read in reads if path.resolve().is_relative_to(read.resolve())), None
-            ):
-                where = "" if path.resolve() == source.resolve() else f" a part of {source},"
-                raise UserError(f"{flag} is {path},{where} which is read; name another path")
+            for source in reads:
+                check_not_read(flag, path, source)
             self._check_free(flag, path, inference, saved)
         self.check()
         for flag, path in self.outputs:

@@ -30,8 +30,8 @@ def fit_labels(figure: Figure) -> None:
     """Break the labels of a laid out figure that are longer than their axis, and make room for the numbers below axes."""
     changed = 0
     for ax in figure.axes:
-        box = ax.get_window_extent()
         changed += _spread(figure, ax.xaxis) + _name_factor(ax.xaxis)
+        box = ax.get_window_extent()
         changed += _fit(ax.xaxis.label, box.width) + _fit(ax.yaxis.label, box.height)
     if changed:
         figure.draw_without_rendering()
@@ -53,7 +53,7 @@ def _spread(figure: Figure, axis: XAxis) -> bool:
 
 
 def _name_factor(axis: XAxis) -> bool:
-    """Write the common power of ten of the numbers behind the label, where a short axis has no room for both; whether there is one."""
+    """Write the common power of ten of the numbers behind the label, which it covers on a short axis; whether there is one."""
     factor = axis.get_offset_text()
     if not (text := factor.get_text()) or not factor.get_visible():
         return False

@@ -27,6 +27,14 @@ class Checksums:
     rest: int
     files: dict[str, int]
 
+    def damage_of(self, root: str, attributes: Mapping[str, Any], rest: Any) -> str:
+        """Describe in one line what of the file `root` does not match; "" if all does."""
+        stored = self.attributes.items()
+        wrong = [name for name, value in stored if checksum_of_json(attributes.get(name)) != value]
+        if wrong:
+            return f"{root} does not match its checksum in {', '.join(wrong)}"
+        return "" if checksum_of_json(rest) == self.rest else f"{root} does not match its checksum"
+
 
 def write(
     store: ByteStore, folder: str, attributes: Mapping[str, Any], rest: Any, files: Mapping[str, bytes]
@@ -66,17 +74,21 @@ def damaged(
     if (stored := _parsed(data)) is None:
         yield f"{key} is damaged"
         return
-    wrong = [
-        name for name, value in stored.attributes.items() if checksum_of_json(attributes.get(name)) != value
-    ]
-    if wrong:
-        yield f"{root} does not match its checksum in {', '.join(wrong)}"
-    elif checksum_of_json(rest) != stored.rest:
-        yield f"{root} does not match its checksum"
+    if problem := stored.damage_of(root, attributes, rest):
+        yield problem
     wrong_files = each(store, lambda file: mismatch(store, file, stored.files[file]), stored.files)
     for file, what in zip(stored.files, wrong_files, strict=True):
         if what:
             yield f"{file} {what}"
+
+
+def damage_of_root(store: ByteStore, folder: str, root: str, attributes: Mapping[str, Any], rest: Any) -> str:
+    """Describe the damage of `root` alone, as `damaged` does; "" if there is none, or no checksums to tell.
+
+    Raises: OSError if the checksums cannot be read.
+    """
+    stored = _read(store, folder)
+    return "" if stored is None else stored.damage_of(root, attributes, rest)
 
 
 def mismatch(store: ByteStore, key: str, expected: int | None) -> str:

@@ -14,6 +14,7 @@ from denoscope.foundation.spelling import flag_of, spelled
 from denoscope.foundation.writing.output_path import IMPOSSIBLE
 from denoscope.storage.places import Place
 from denoscope.storage.plan import FORMAT_VERSION
+from denoscope.storage.root_file import Root
 from denoscope.storage.stores import capabilities
 from denoscope.storage.stores.byte_store import ByteStore, is_key
 from denoscope.storage.stores.local import LocalStore
@@ -139,14 +140,14 @@ def _option(entry: str) -> str:
     return flag_of(InferenceConfig.ARGUMENTS.get(entry, entry), entry)
 
 
-def check_root(store: ByteStore, root: str, problems: Iterable[str]) -> None:
-    """Check that no problem of a layout concerns `root`, which says what the recording is.
+def check_root(store: ByteStore, root: Root[Any]) -> None:
+    """Check that the root file, which says what the recording is, is sound.
 
-    Raises: UserError if one does: continuing from it would make the damage permanent.
+    Raises: UserError if it is not: continuing from it would make the damage permanent.
     """
-    if wrong := next((line for line in problems if line.startswith(f"{root} ")), None):
+    if wrong := root.own_damage(store):
         raise UserError(
-            f"{store} cannot be resumed: {wrong}; put back a copy of {root}, replace the recording "
+            f"{store} cannot be resumed: {wrong}; put back a copy of {root.file.name}, replace the recording "
             f"({spelled('overwrite', True)}), or name another output ({spelled('out')})"
         )
 

@@ -86,7 +86,7 @@ class Root(Generic[Schema]):
     def damaged(self, store: ByteStore) -> Iterator[str]:
         """Describe in one line each file of the layout that does not match its checksum, and each invalid entry."""
         try:
-            rest = {key: value for key, value in self._parsed.items() if key != self.file.attributes_key}
+            rest = self._rest
         except MalformedError as error:
             yield str(error)
             return
@@ -95,6 +95,20 @@ class Root(Generic[Schema]):
             _ = self.checked
         except MalformedError as error:
             yield str(error)
+
+    def own_damage(self, store: ByteStore) -> str:
+        """Describe in one line what is wrong with this file alone; "" if nothing is."""
+        try:
+            _ = self.checked
+        except MalformedError as error:
+            return str(error)
+        marks, name = self.file.marks, self.file.name
+        return layout_checksums.damage_of_root(store, marks, name, self.attributes, self._rest)
+
+    @property
+    def _rest(self) -> dict[str, Any]:
+        """The content without the attributes."""
+        return {key: value for key, value in self._parsed.items() if key != self.file.attributes_key}
 
     @cached_property
     def _parsed(self) -> dict[str, Any]:

@@ -20,18 +20,6 @@ from denoscope.storage.watching.status import status
 RUN = {"steps": 4, "layers": ["conv_in", "mid_block"], "lanes": 4, "batch_size": 8}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    with threads_set_to(1):
-        yield
-
-
-@pytest.fixture(scope="module")
-def denoiser(model):
-    """A stochastic scheduler, so that a sample that begins again must draw the same noise."""
-    return ds.load(model, scheduler="ddpm", device="cpu")
-
-
 @pytest.fixture(scope="module")
 def x(denoiser):
     return ds.noise.random(38, denoiser.shape, seed=3)

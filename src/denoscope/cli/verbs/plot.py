@@ -54,6 +54,7 @@ def run(settings: Settings, flags: PlotFlags) -> None:
             _save_film(results, flags, settings.system.class_colors)
         else:
             _save_figure(results, flags, settings.system.class_colors)
+        _warn_of_missing(results)
     print(flags.output)
 
 
@@ -64,7 +65,6 @@ def _save_figure(results: Any, flags: PlotFlags, colors: tuple[str, ...]) -> Non
     drawn = draw_stored(results, str(flags.path), colors=colors)
     figures.plots.save(drawn.figure, flags.output)
     warn(f"not drawn: {problem}" for problem in drawn.left_out)
-    _warn_of_missing(results)
 
 
 def _save_film(results: Any, flags: PlotFlags, colors: tuple[str, ...]) -> None:
@@ -77,7 +77,6 @@ def _save_film(results: Any, flags: PlotFlags, colors: tuple[str, ...]) -> None:
 
     if isinstance(results, Recording):
         figures.save_sequences(results, flags.output)
-        _warn_of_missing(results)
         return
     result = next(iter(results.values()))
     if "decade_dimension" not in getattr(result, "variables", ()):

@@ -21,6 +21,7 @@ from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
 from denoscope.foundation.writing import claims
 from denoscope.foundation.writing.atomic_files import write_output
+from denoscope.foundation.writing.output_path import check_not_read
 from denoscope.recording.recording import Recording
 
 LOGGER = logging.getLogger(__name__)
@@ -79,23 +80,19 @@ def _check_free(path: Path, sources: Sequence[Any], *, overwrite: bool) -> None:
         place = source.path if isinstance(source, Recording) else source
         if not isinstance(place, (str, os.PathLike)) or is_url(place):
             continue
-        target, read = _resolved(path, "out"), _resolved(place, "sources")
-        if target.is_relative_to(read):
-            where = "" if target == read else f" a part of {place},"
-            raise UserError(f"{spelled('out')} is {path},{where} which is read; name another path")
+        _check_characters(path, "out")
+        _check_characters(place, "sources")
+        check_not_read(spelled("out"), path, Path(place))
     if path.exists() and not overwrite:
         raise UserError(
             f"{path} exists; replace it ({spelled('overwrite', True)}) or name another path ({spelled('out')})"
         )
 
 
-def _resolved(path: str | os.PathLike[str], name: str) -> Path:
-    """A path without links.
-
-    Raises: UserError if no path can have its characters.
-    """
+def _check_characters(path: str | os.PathLike[str], name: str) -> None:
+    """Refuse a name that no path can have."""
     try:
-        return Path(path).resolve()
+        Path(path).resolve()
     except ValueError as error:
         raise UserError(f"{spelled(name)} is {describe(path)}; allowed: a path ({error})") from None
 

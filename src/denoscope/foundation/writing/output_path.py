@@ -1,4 +1,4 @@
-"""The path of a recording that is to be written."""
+"""The path of an output."""
 
 from __future__ import annotations
 
@@ -31,3 +31,15 @@ def check_path(path: Path, name: str) -> None:
             f"{spelled(name)} is {path}, a link to {os.readlink(path)}, which does not exist; create that folder, or name "
             "another output"
         )
+
+
+def check_not_read(name: str, path: Path, source: Path) -> None:
+    """Refuse an output that is what it is made from, or a part of it.
+
+    Args:
+        name: the argument or flag, as the caller spells it.
+    """
+    target, read = path.resolve(), source.resolve()
+    if target.is_relative_to(read):
+        where = "" if target == read else f" a part of {source},"
+        raise UserError(f"{name} is {path},{where} which is read; name another path")

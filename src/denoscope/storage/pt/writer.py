@@ -142,7 +142,7 @@ def _check_existing(store: ByteStore, root: Root[Manifest], plan: Plan, existing
             f"{store} already holds a recording; empty the folder with clean_output.sh, {how_to_record_anyway(store, stored)}"
         )
     if existing == "resume" and not replacement.continued(KIND, store, plan):
-        check_root(store, MANIFEST, root.damaged(store))
+        check_root(store, root)
         check_same_work(store, stored, plan.attrs)
 
 

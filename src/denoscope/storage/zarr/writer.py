@@ -140,7 +140,7 @@ def _check_existing(store: ByteStore, root: Root[ZarrRoot], plan: Plan, existing
                 f"name another output ({spelled('out')})"
             )
     if existing == "resume" and is_laid_out(root) and not replacement.continued(KIND, store, plan):
-        check_root(store, ROOT, root.damaged(store))
+        check_root(store, root)
         check_same_work(store, stored, plan.attrs)
         check_names(store, root, (array.name for array in plan.arrays))
 

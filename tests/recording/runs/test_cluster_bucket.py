@@ -8,7 +8,6 @@ from bucket_contents import KEY, LOCK, URL, check_equal
 from worker_faults import killing, using_bucket
 
 import denoscope as ds
-from denoscope.foundation.threads import threads_set_to
 from denoscope.recording import verify
 from denoscope.recording.progress import NoProgress
 from denoscope.storage.places import parse_place
@@ -16,17 +15,6 @@ from denoscope.storage.stores import claim_object
 from denoscope.storage.watching.status import status
 
 RUN = {"steps": 2, "layers": ["conv_in", "mid_block"], "lanes": 4, "batch_size": 4}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    with threads_set_to(1):
-        yield
-
-
-@pytest.fixture(scope="module")
-def denoiser(model):
-    return ds.load(model, scheduler="ddpm", device="cpu")
 
 
 @pytest.fixture(scope="module")
