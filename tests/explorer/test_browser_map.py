@@ -3,6 +3,7 @@
 import random
 import re
 
+import numpy as np
 import pytest
 from page_actions import address_of, between, color_at, finish, go, middle_of, pick, rgba
 from playwright.sync_api import expect
@@ -55,6 +56,39 @@ def test_the_keyboard_moves_zooms_and_picks(open_page):
     assert re.match(r"Becomes \d\. \(u, v\) = .* · confidence [01]\.\d+", said.inner_text())
     at = [float(x) for x in address_of(page)["a"].split("@")[0].split(",")]
     assert at == pytest.approx([u, v], abs=18 / 64 / 2**5)
+
+
+def test_what_is_said_about_the_place_under_a_pointer_at_rest_follows_the_map(open_page, explorer):
+    """The map moves below the pointer by an address and by the wheel, and its tiles arrive later."""
+    page = open_page("#model=digits&steps=2&level=3&at=1.0,1.0")
+    finish(page)
+    x, y = middle_of(page)
+    page.mouse.move(x + 90, y + 50)
+    for address in ("#model=digits&steps=2&level=5&at=-3,2.5", "#model=digits&steps=2&level=4&at=4,-4"):
+        go(page, address)
+        finish(page)
+        check_cursor(page, explorer.session.colors)
+    before = page.inner_text("#cursor")
+    page.mouse.wheel(0, -300)
+    page.wait_for_url(re.compile("level=(5|6|7)&"))
+    finish(page)
+    check_cursor(page, explorer.session.colors)
+    places = [
+        np.array(re.findall(r"-?[0-9.]+", text)[:2], float) for text in (before, page.inner_text("#cursor"))
+    ]
+    np.testing.assert_allclose(*places, atol=18 / 256 / 2**4)
+
+
+def check_cursor(page, colors):
+    """The place under the pointer and its class are those that the map shows there."""
+    text = page.inner_text("#cursor")
+    place, label = re.match(r"\(u, v\) = \((.*)\) · class (\d)", text).groups()
+    shown, pixel = address_of(page), 18 / 256 / 2 ** int(address_of(page)["level"])
+    u, v = (float(middle) for middle in shown["at"].split(","))
+    np.testing.assert_allclose(
+        np.array(place.split(","), float), (u + 90 * pixel, v - 50 * pixel), atol=pixel
+    )
+    assert color_at(page, 90, 50) == rgba(colors[int(label)])
 
 
 @pytest.mark.usefixtures("no_tiles")

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -35,13 +36,19 @@ def recording(tmp_path_factory, digits):
     )
 
 
-@pytest.fixture(scope="module")
-def explored(recording):
-    sheet = Sheet.open(recording.path)
+@contextmanager
+def explored_at(path):
+    sheet = Sheet.open(path)
     session = SheetSession(sheet, SheetLabels(sheet), SystemConfig.class_colors)
     with served(functools.partial(sheet_application, session)) as gate:
         yield Running(gate)
     session.close()
+
+
+@pytest.fixture(scope="module")
+def explored(recording):
+    with explored_at(recording.path) as running:
+        yield running
 
 
 @pytest.fixture
@@ -77,7 +84,7 @@ def test_pages_filter_and_a_sample(open_sheet, recording):
     page.locator(".sample").first.click()
     shown(page)
     assert page.inner_text("#point-title") == f"{first}: label {rare}" and address_of(page)["sample"] == first
-    assert page.locator(".bar").count() == 10
+    assert page.locator(".bar").count() == 10 and page.is_visible("#probabilities")
     # The beginning that all names of the page share is left out.
     assert first.endswith(page.inner_text(".sample[data-mark=A] .name") or "nothing")
     page.locator("#step").focus()
@@ -86,6 +93,15 @@ def test_pages_filter_and_a_sample(open_sheet, recording):
     page.click("#play")
     page.wait_for_selector("#play[aria-pressed=false]")
     assert "x_0" in page.inner_text("#state-caption")
+
+
+def test_probabilities_of_the_last_step_alone_are_no_curve(pages, digits, tmp_path):
+    """Those of the others come from estimates of x_0, which were not recorded."""
+    recorded = ds.record(digits, ds.noise.random(2, digits.shape), tmp_path / "run.zarr", steps=2)
+    with explored_at(recorded.path) as running, pages.opening(running) as opened:
+        page = opened(f"#run=run.zarr&sample={recorded.samples[0]}", **SMALL)
+        shown(page)
+        assert page.locator(".bar").count() == 10 and page.is_hidden("#probabilities")
 
 
 def test_the_canvas_of_a_sample_shows_its_final_image(open_sheet, recording):

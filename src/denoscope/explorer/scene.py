@@ -137,7 +137,7 @@ def _is_length(text: str) -> bool:
     return not text or (LENGTH.fullmatch(text) is not None and Decimal(text) > 0)
 
 
-SIDE: Rule = ("a decimal number above 0, such as 18 or 0.5", _is_length)
+SIDE: Rule = ("a decimal number above 0 and below 1,000,000, such as 18 or 0.5", _is_length)
 """What the side of a plane may be; empty for a third of a great circle."""
 
 
@@ -202,7 +202,7 @@ _PARSERS: dict[str, Any] = {
     **dict.fromkeys(("clip_sample", "reject"), _switch),
 }
 _WORDS: dict[Any, str] = {
-    _integer: "an integer",
+    _integer: "an integer of up to 19 digits",
     _pair: "two integers, such as 100,200",
     _triple: "three integers, such as 1,2,3",
     _switch: "0 or 1",

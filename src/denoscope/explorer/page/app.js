@@ -40,7 +40,7 @@ const store = new TileStore({
     plane.refresh(key);
     showGrowth();
     showCorrection();
-    showReticle();
+    showPlace();
   },
   onWork: (left, error) => {
     showWork(left, error);
@@ -168,7 +168,7 @@ function moved() {
   find("ruler-text").textContent = distanceText(length);
   find("level").textContent = levelText(view.level, facts);
   document.body.dataset.floor = String(view.level >= facts.deepest);
-  showReticle();
+  showPlace();
   wantSoon();
 }
 
@@ -186,9 +186,10 @@ function pointed(position) {
   find("cursor").textContent = position && facts ? cursorText(position, plane.cellAt(position), store, facts) : "";
 }
 
-/** Say what is known about the place in the middle, to those who move the map by keys. */
-function showReticle() {
-  if (view && find("map").classList.contains("by-key")) pointed(plane.center);
+/** Say again what is known about the place under the pointer, or in the middle for those who move the map by keys. */
+function showPlace() {
+  const place = view && (find("map").classList.contains("by-key") ? plane.center : plane.place);
+  if (place) pointed(place);
 }
 
 /** Let screen readers say what the panel says about a point, or about two. */
@@ -215,7 +216,7 @@ function compare(on) {
 
 function byKey() {
   find("map").classList.add("by-key");
-  showReticle();
+  showPlace();
 }
 
 function showGrowth() {

@@ -39,6 +39,7 @@ export class PlaneMap {
     this.style = null; // {layer, colors, opacity, unstored}
     this.table = null; // the colour of each byte of the layer
     this.resizing = false;
+    this.pointer = null; // where it is in the map, in pixels
     this.map = L.map(element, {
       crs: TILE_CRS, attributionControl: false, zoomControl: true, minZoom: 0, maxBoundsViscosity: 1, fadeAnimation: false,
       trackResize: false, keyboardPanDelta: 120, wheelDebounceTime: 60, wheelPxPerZoomLevel: 100,
@@ -47,8 +48,8 @@ export class PlaneMap {
     this.grid = new PlaneLayer();
     this.grid.owner = this;
     this.map.on("click", (event) => on.chosen(this.position(event.latlng), event.originalEvent));
-    this.map.on("mousemove mouseup", (event) => on.pointed(this.position(event.latlng)));
-    this.map.on("mouseout", () => on.pointed(null));
+    this.map.on("mousemove mouseup", (event) => this.point(event.containerPoint));
+    this.map.on("mouseout", () => this.point(null));
     this.map.on("moveend", () => this.settled());
     new ResizeObserver(() => requestAnimationFrame(() => this.resized())).observe(element);
   }
@@ -77,6 +78,16 @@ export class PlaneMap {
 
   get center() {
     return this.position(this.map.getCenter());
+  }
+
+  /** The place under the pointer; null while it is elsewhere. */
+  get place() {
+    return this.pointer && this.position(this.map.containerPointToLatLng(this.pointer));
+  }
+
+  point(pointer) {
+    this.pointer = pointer;
+    this.on.pointed(this.place);
   }
 
   /** Move to a position [u, v] and a level, choosing the anchor for them. */

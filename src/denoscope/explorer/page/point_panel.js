@@ -98,6 +98,8 @@ export class PointPanel {
       return row;
     });
     this.find("bars").replaceChildren(...rows);
+    const known = this.point.probabilities.filter((values) => values.length).length;
+    this.find("probabilities").closest("figure").hidden = known < 2; // those of one step stand in the table
     drawProbabilities(this.find("probabilities"), this.point.probabilities, this.colors, this.at);
   }
 
