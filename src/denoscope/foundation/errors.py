@@ -33,6 +33,10 @@ def missing_library(feature: str, library: str, extra: str, *, otherwise: str = 
     return UserError(f"{feature} needs {library}, which is not installed; {remedy}{otherwise}")
 
 
+class NetworkError(UserError):
+    """A network that cannot be called, or whose output no scheduler takes, whatever the other arguments are."""
+
+
 class WrongCallError(UserError, TypeError):
     """A call with an unknown, a missing or a superfluous argument, which Python itself reports as a TypeError."""
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from denoscope.foundation.errors import UserError
+from denoscope.foundation.errors import NetworkError, UserError
 
 _FLAGS: ContextVar[Mapping[str, str] | None] = ContextVar("flags", default=None)
 
@@ -55,6 +55,8 @@ def naming(argument: str) -> Iterator[None]:
     """Begin the message of a UserError in the block with an argument, for values that say nothing of where they were given."""
     try:
         yield
+    except NetworkError:
+        raise
     except UserError as error:
         raise UserError(f"{spelled(argument)}: {error}") from error
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from denoscope.foundation import html_repr
 from denoscope.foundation.arguments import DENOISER
-from denoscope.foundation.errors import UserError, first_line
+from denoscope.foundation.errors import NetworkError, UserError, first_line
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe, parse_integer
 from denoscope.hooks.address_survey import layers_at
@@ -176,7 +176,7 @@ class Denoiser:
 
         The caller enters `running`.
         """
-        return self._prediction(self.family.call(network, x, timestep, inputs))
+        return self._prediction(self.family.call(network, x, timestep, inputs), x)
 
     def predict(
         self, x: torch.Tensor, timestep: torch.Tensor, inputs: Mapping[str, Any] | None = None
@@ -192,7 +192,9 @@ class Denoiser:
     def example_call(self, x: torch.Tensor, inputs: Mapping[str, Any]) -> torch.Tensor:
         """The network's whole output for states x [rows, C, H, W] at timestep 0; see `families.example_call`."""
         with self.running(), self.first_call(x, torch.zeros((), dtype=torch.long), inputs):
-            return families.example_call(self.network, x, inputs)
+            output = families.example_call(self.network, x, inputs)
+            self._check_output(output, x)
+            return output
 
     @contextmanager
     def first_call(
@@ -200,7 +202,7 @@ class Denoiser:
     ) -> Iterator[None]:
         """Let the block call the network. If this fails and no call has succeeded yet, the error says how it was called.
 
-        Raises: UserError with the arguments of the call and the first line of the network's error.
+        Raises: NetworkError with the arguments of the call and the first line of the network's error.
         """
         if self._succeeded:
             yield
@@ -212,24 +214,44 @@ class Denoiser:
         except Exception as error:  # whatever the user's code raises
             time, kind = self.family.clock(timestep, x), type(self.network).__name__
             arguments = shapes({"x": x, "t": time, **inputs}).replace("t []", "t 0-d")
-            raise UserError(
+            raise NetworkError(
                 f"{kind} fails when it is called as network({arguments}), with x in {_short(x.dtype)} and t in "
                 f"{_short(time.dtype)}: {type(error).__name__}: {first_line(error)}"
             ) from error
         self._succeeded = True
 
-    def _prediction(self, output: torch.Tensor) -> torch.Tensor:
+    def _prediction(self, output: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """The part of a network's output [rows, C or 2C, H, W] that the scheduler takes.
 
         Networks with learned variances put them in the last C channels, which only some schedulers use.
         """
-        channels, returned = self.shape[0], output.shape[1]
-        if returned not in (channels, 2 * channels):
-            raise UserError(
-                f"{self.name} takes {channels} channels and returns {returned}; allowed: {channels} or {2 * channels}"
-            )
-        learned = str(getattr(self.scheduler.config, "variance_type", "")).startswith("learned")
-        return output if returned == channels or learned else output[:, :channels]
+        self._check_output(output, x)
+        if output.shape == x.shape:
+            return output
+        return output if schedulers.learns_variance(self.scheduler) else output[:, : x.shape[1]]
+
+    def _check_output(self, output: torch.Tensor, x: torch.Tensor) -> None:
+        """Refuse an output for states x that the scheduler does not take, or that it would broadcast."""
+        with_variances = (len(x), 2 * x.shape[1], *x.shape[2:])
+        fits = output.shape == (with_variances if self._needs_variances else x.shape)
+        fits = fits or output.shape == with_variances
+        if fits and output.dtype in families.COMPUTED and (output.device, output.layout) == (x.device, x.layout):
+            return
+        kind = "" if output.layout == x.layout else f"{_short(output.layout)} "
+        taken = f"{list(with_variances)} with learned variances"
+        if self._needs_variances:
+            taken += f", which {type(self.scheduler).__name__} is configured to take"
+        else:
+            taken = f"{list(x.shape)}, or {taken}"
+        raise NetworkError(
+            f"{type(self.network).__name__} returned a {kind}tensor {list(output.shape)} in {_short(output.dtype)} on "
+            f"{output.device} for states {list(x.shape)} on {x.device}; allowed: a dense tensor {taken}, on that device, in "
+            f"one of {', '.join(map(_short, families.COMPUTED))}"
+        )
+
+    @cached_property
+    def _needs_variances(self) -> bool:
+        return schedulers.needs_variances(self.scheduler)
 
     def layers(self) -> list[Layer]:
         """Every module in call order with its shape, dtype and calls per step, from one dry run."""
@@ -338,8 +360,9 @@ class Denoiser:
         return sum(parameter.numel() for parameter in self.network.parameters())
 
 
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+def _short(value: torch.dtype | torch.layout) -> str:
+    """The name of a dtype or a layout without that of the library."""
+    return str(value).removeprefix("torch.")
 
 
 def check_denoiser(value: Any) -> None:

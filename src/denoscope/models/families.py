@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from denoscope.foundation.errors import UserError
+from denoscope.foundation.errors import NetworkError, UserError
 from denoscope.hooks.module_survey import Layer, first_tensor, survey
 from denoscope.models.conditioning import GUIDED
 
@@ -55,7 +55,7 @@ class Family:
         output = network(x, timestep=time, **further) if self.name else network(x, time, **further)
         tensor = first_tensor(output)
         if tensor is None:
-            raise UserError(
+            raise NetworkError(
                 f"{type(network).__name__} returned a {type(output).__name__}; allowed: a tensor, or an object with one in .sample"
             )
         return tensor

@@ -21,6 +21,8 @@ from typing import Any
 
 import torch
 
+from denoscope.models.schedulers import learns_variance
+
 DERIVED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "alpha_t": lambda level: level.sqrt(),
     "sigma_t": lambda level: (1 - level).sqrt(),
@@ -201,7 +203,7 @@ def _stepped(scheduler: Any, index: int, x: torch.Tensor) -> torch.Tensor:
     # Flow matching schedulers do not scale.
     scaled = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
     output = scaled / 10
-    if str(scheduler.config.get("variance_type", "")).startswith("learned"):
+    if learns_variance(scheduler):
         output = torch.cat([output, torch.zeros_like(output)], 1)
     accepted = inspect.signature(scheduler.step).parameters
     draws = {"generator": torch.Generator().manual_seed(index)} if "generator" in accepted else {}

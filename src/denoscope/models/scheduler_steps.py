@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from denoscope.foundation.errors import UserError
-from denoscope.models.schedulers import Scheduler, has_brownian_seed
+from denoscope.models.schedulers import Scheduler, has_brownian_seed, learns_variance
 
 FLOWS = {"FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler", "FlowMatchLCMScheduler"}
 """Flow matching: states are (1 − σ) x_0 + σ ε, and the network predicts ε − x_0."""
@@ -108,8 +108,7 @@ def estimate_of(
 
 def zero_step(scheduler: Scheduler, index: int, x: torch.Tensor) -> tuple[torch.Tensor, Any]:
     """The prediction zero for states x [rows, C, H, W], and what the scheduler's `step` returns for it."""
-    learned = str(scheduler.config.get("variance_type")).startswith("learned")
-    output = torch.zeros_like(torch.cat([x, x], 1) if learned else x)
+    output = torch.zeros_like(torch.cat([x, x], 1) if learns_variance(scheduler) else x)
     scaled(scheduler, x, scheduler.timesteps[index])  # a scheduler that scales warns of a step without it
     generators = [torch.Generator().manual_seed(row) for row in range(len(x))]
     return output, stepped(scheduler, index, output, x, generators)

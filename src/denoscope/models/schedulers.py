@@ -127,6 +127,21 @@ def adds_noise(scheduler: Scheduler) -> bool:
     return not off_by_default and not str(config.get("algorithm_type")).startswith("dpmsolver")
 
 
+def learns_variance(scheduler: Scheduler) -> bool:
+    """Whether the scheduler is configured for outputs with learned variances in their last channels."""
+    return str(getattr(scheduler.config, "variance_type", "")).startswith("learned")
+
+
+def needs_variances(scheduler: Scheduler) -> bool:
+    """Whether the scheduler cannot step without learned variances; some only leave their channels out."""
+    variance = getattr(scheduler, "_get_variance", None)
+    return (
+        learns_variance(scheduler)
+        and variance is not None
+        and "predicted_variance" in inspect.signature(variance).parameters
+    )
+
+
 def has_brownian_seed(scheduler: Scheduler) -> bool:
     """Whether the scheduler draws one Brownian motion for a whole run, from a seed of its own."""
     return hasattr(scheduler, "noise_sampler_seed")
