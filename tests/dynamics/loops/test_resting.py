@@ -70,6 +70,170 @@ def test_the_cut_map_and_the_logistic_map_rest_after_a_thousand_iterations_witho
         assert np.isnan(found.intervals).all() and about(found, "a fixed point that repels")
 
 
+GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def beside(*parts):
+    """Independent maps of the numbers of a state, one number each."""
+    return lambda x: torch.stack([part(number) for part, number in zip(parts, x, strict=True)])
+
+
+def turn(x: torch.Tensor) -> torch.Tensor:
+    return (x + 0.38196601125) % 1
+
+
+def turned(x: torch.Tensor) -> torch.Tensor:
+    """`cut` beside a turn by a dyadic angle, seen in their sum and difference: neither rests, and no sum is rounded."""
+    a, b = cut((x[0] + x[1]) / 2), ((x[0] - x[1]) / 2 + 2**-3 + 3 * 2**-22) % 1
+    return torch.stack([a + b, a - b])
+
+
+DYADIC = math.floor((math.pi - 3) * 2**40) / 2**40
+HELD = {
+    "cut and a turn": (beside(cut, turn), start(math.pi - 3, 0.1), math.log(2)),
+    "a turn and cut": (beside(turn, cut), start(0.1, math.pi - 3), math.log(2)),
+    "float32": (beside(cut, turn), start(math.pi - 3, 0.1).float(), math.log(2)),
+    "cut and Hénon": (
+        lambda x: torch.cat([cut(x[:1]), henon()(x[1:])]),
+        start(math.pi - 3, 0.1, 0.1),
+        math.log(2),
+    ),
+    "logistic and decay": (beside(logistic(4.0), lambda y: 0.95 * y), start(0.5, 1.0), math.log(4)),
+    "double well and a turn": (beside(lambda x: x + 0.1 * (x - x**3), turn), start(0.0, 0.1), math.log(1.1)),
+    "a cycle of two": (
+        beside(lambda x: torch.where(x > 0, 1 - 3 * (x - 0.5), 3 * x + 2), turn),
+        start(0.625, 0.1),
+        math.log(3),
+    ),
+    "doubling drives a rotation": (
+        # The growth of a direction that tilts is not constant, though that of the number that rests is.
+        lambda x: torch.stack([2 * x[0] % 1, (x[1] + 0.38196601125 + 0.3 * torch.sin(x[0] + 6 * x[1])) % 1]),
+        start(math.pi - 3, 0.1),
+        math.log(2),
+    ),
+    "in other coordinates": (turned, start(DYADIC + 0.125, DYADIC - 0.125), math.log(2)),
+}
+"""Maps, starts from which a part of the state is held where the map repels, and the growth there. A typical orbit of `cut` has
+1.5 ln 2, one of the logistic map ln 2."""
+
+
+@pytest.mark.parametrize("name", HELD)
+@pytest.mark.parametrize("number", [1, None])
+def test_a_part_of_the_state_at_rest_on_what_repels_gives_a_warning_and_no_interval(name, number):
+    step, x0, growth = HELD[name]
+    found = lyapunov(step, x0, iterations=300, k=number or x0.numel())
+    assert about(found, "rounding holds") and about(found, "intervals are unknown")
+    assert np.isnan(found.intervals).all() and not about(found, "lower precision")
+    # A derivative of 0 at 1/2 takes the direction that grows from a frame of one.
+    if number is None or name != "logistic and decay":
+        assert found.exponents.max() == pytest.approx(growth, abs=5e-3 if "drives" in name else 2e-6)
+
+
+def test_a_part_at_rest_is_counted_and_a_cycle_that_is_stored_rests_as_well(tmp_path):
+    step, kept = beside(cut, turn), {"k": 2, "checkpoint": tmp_path / "orbit.npz"}
+    found = lyapunov(step, start(math.pi - 3, 0.1), iterations=200, **kept)
+    assert about(found, "a part of the state (1 of 2 numbers) rests on a point or a cycle that repels")
+    kept["checkpoint"] = Checkpoint(tmp_path / "orbit.npz", resume=True)
+    again = lyapunov(step, start(math.pi - 3, 0.1), iterations=100, **kept)
+    assert np.isnan(again.intervals).all() and about(again, "1 of 2 numbers")
+
+
+class Doubling:
+    """2x mod 1 with new last digits at every iteration, so that doubling does not use them up."""
+
+    def at(self, iteration):
+        digits = np.random.default_rng(iteration).random() * 2**-50
+        return lambda x: (2 * x + digits) % 1
+
+
+def tent(slope: float):
+    return lambda x: 1 - slope * x.abs()
+
+
+class Driven:
+    """A tent of slope just below 2, with a perturbation of its own at every iteration."""
+
+    def at(self, iteration):
+        moved = np.random.default_rng(iteration).random() * 1e-10
+        return lambda x: 1 - 1e-8 - (2 - 1e-9) * (x - moved).abs()
+
+
+def baker(x: torch.Tensor) -> torch.Tensor:
+    """Slopes 3 and 1/3 on three strips."""
+    strip = (3 * x[0]).floor()
+    return torch.stack([3 * x[0] - strip, (x[1] + strip) / 3])
+
+
+def on_the_torus(*rows: list[float]):
+    return lambda x: matrix(*rows)(x) % 1
+
+
+CONSTANT = {
+    "cat": (on_the_torus([2, 1], [1, 1]), 2, 2 * math.log(1 + GOLDEN)),
+    "Arnold": (on_the_torus([1, 1], [1, 2]), 2, 2 * math.log(1 + GOLDEN)),
+    "doubling": (Doubling(), 1, math.log(2)),
+    "tripling": (lambda x: (3 * x) % 1, 1, math.log(3)),
+    "beta": (lambda x: ((1 + GOLDEN) * x) % 1, 1, math.log(1 + GOLDEN)),
+    "tent 1.9": (tent(1.9), 1, math.log(1.9)),
+    "tent below 2": (tent(2 - 1e-9), 1, math.log(2)),
+    "tent below 2, driven": (Driven(), 1, math.log(2)),
+    "tent √3": (tent(math.sqrt(3)), 1, math.log(3) / 2),
+    "baker": (baker, 2, math.log(3)),
+    "tripling and a turn": (beside(lambda x: (3 * x) % 1, turn), 2, math.log(3)),
+    "tent and decay": (beside(tent(1.9), lambda y: 0.95 * y), 2, math.log(1.9)),
+    "tent and a number that is kept": (beside(tent(1.9), lambda y: y), 2, math.log(1.9)),
+    "tent and a saturated one": (
+        beside(tent(1.9), lambda y: (3 * y + 1).clamp(-1, 1)),
+        2,
+        math.log(1.9),
+    ),
+    "growing": (matrix([1.01, 0.0], [0.0, 0.9]), 2, math.log(1.01)),
+    "growing and turning": (matrix([0.8, -0.8], [0.8, 0.8]), 2, math.log(0.8 * math.sqrt(2))),
+    "rotation": (turn, 1, 0.0),
+    "shrinking": (matrix([0.9, 0.0], [0.0, 0.5]), 2, math.log(0.9)),
+}
+"""Maps with the same derivative everywhere: their exponents are exact, from any orbit that does not rest."""
+
+
+@pytest.mark.parametrize("name", CONSTANT)
+def test_a_growth_that_is_constant_everywhere_gives_no_warning(name):
+    step, size, growth = CONSTANT[name]
+    for draw in range(3):
+        x0 = torch.from_numpy(np.random.default_rng(draw).uniform(0.05, 0.4, size))
+        found = lyapunov(step, x0, iterations=200)
+        assert not about(found, "repels") and not about(found, "rounding holds")
+        low, high = found.intervals[0]
+        assert low == pytest.approx(growth, abs=1e-6) and high == pytest.approx(growth, abs=1e-6)
+
+
+VARYING = {
+    "chaos and a tent": (beside(logistic(3.9), tent(1.2)), 2),
+    "a cycle and chaos": (beside(logistic(3.2), logistic(3.9)), 2),
+    "a superstable cycle and chaos": (beside(logistic(2.0), logistic(3.9)), 2),
+    "chaos and a kept number": (beside(logistic(4.0), lambda y: y), 2),
+    "chaos and a clock": (beside(logistic(4.0), lambda y: (y + 0.25) % 1), 2),
+    "chaos that damps": (lambda x: torch.stack([4 * x[0] * (1 - x[0]), 0.5 * x[0] * x[1]]), 2),
+    "chaos beside a neutral shear at rest": (
+        lambda x: torch.stack([3.9 * x[0] * (1 - x[0]), x[1] + x[2], x[2]]),
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VARYING)
+def test_a_part_that_rests_where_the_map_does_not_repel_gives_no_warning(name):
+    step, size = VARYING[name]
+    for draw in range(3):
+        x0 = torch.from_numpy(np.random.default_rng(draw).uniform(0.05, 0.4, size))
+        if size == 3:
+            x0[1:] = 0
+        if name.endswith("clock"):
+            x0[1] = 0.25
+        found = lyapunov(step, x0, iterations=1000)
+        assert found.exponents[0] > 0.4 and not about(found, "repels") and not about(found, "rounding holds")
+        assert not np.isnan(found.intervals).any()
+
+
 @pytest.mark.parametrize(
     ("step", "x0"),
     [

@@ -23,7 +23,8 @@ from denoscope.dynamics.loops.iterated_map import (
     probe,
     storable,
 )
-from denoscope.dynamics.loops.orbit_checks import precision_of_step_warnings, repeats, rest_warnings
+from denoscope.dynamics.loops.resting import repeats, rest_warnings
+from denoscope.dynamics.loops.step_precision import precision_of_step_warnings
 from denoscope.dynamics.result import Result
 from denoscope.dynamics.statistics.arguments import parse_confidence
 from denoscope.foundation import memory, tensor_files
@@ -49,7 +50,7 @@ class Lyapunov(Result):
 
     Attributes:
         exponents: [k].
-        intervals: [k, 2], at the level `confidence`; NaN, with a warning, if rounding holds the orbit on a repelling point or cycle.
+        intervals: [k, 2], at the level `confidence`; NaN, with a warning, if rounding holds the orbit or a part of its state on what repels.
         history: [points, k] the exponents after `history_iterations` [points].
     """
 
@@ -93,10 +94,11 @@ def lyapunov(
     between both halves of the orbit.
 
     Caveats: the interval covers the scatter along this orbit, but not other basins, nor a transient longer than
-    `discard`. Warnings report two effects of rounding: an orbit that rests on a repelling fixed point or cycle, where
-    only rounding holds it, has the exponents of that point, and no intervals; and a step may compute in a lower precision than its
-    states. Do not use this measure for a map of some fifty steps that differ from each other: QR from an arbitrary
-    frame gets its leading exponents wrong (use `spectrum`).
+    `discard`. Warnings report two effects of rounding: a step may compute in a lower precision than its states, and rounding
+    may hold the orbit where a typical one does not stay; there are then no intervals. It does so if the state, or some of its
+    numbers, rest on a point or a cycle that repels, or if a positive exponent has the same growth at every iteration but not
+    along an orbit next to this one. Do not use this measure for a map of some fifty steps that differ from each other: QR
+    from an arbitrary frame gets its leading exponents wrong (use `spectrum`).
 
     Args:
         step: a function from a state to the next, for tensors of any one shape, or an object whose method `at(iteration)`
@@ -144,11 +146,11 @@ def lyapunov(
     end = torch.from_numpy(work.data["x"].to_numpy()).reshape(x.shape).to(x)
     last = measured.start + int(work.data["done"])
     # A checkpoint with more iterations ends further on.
-    rests = rest_warnings(step, end, last, growth[:, 0]) if last == measured.stop or repeats(growth) else []
+    directions, is_end = torch.from_numpy(work.data["frame"].to_numpy()), last == measured.stop
+    rests = rest_warnings(step, end, last, growth, method, directions) if is_end or repeats(growth) else []
     warnings = [*warnings, *rests]
-    if last == measured.stop:
-        direction = torch.from_numpy(work.data["frame"].to_numpy())[:, 0]
-        warnings += precision_of_step_warnings(step, end, last, method, direction)
+    if is_end:
+        warnings += precision_of_step_warnings(step, end, last, method, directions[:, 0])
     origin = {
         "iterations": iterations,
         "discard": discard,
