@@ -12,18 +12,12 @@ import psutil
 import pytest
 
 import denoscope as ds
-from denoscope.cluster import connection
 from denoscope.cluster.connection import connected
 
 
 def refuse(source, match):
     with pytest.raises(ds.UserError, match=match), connected(source):
         pass
-
-
-def test_a_scheduler_that_nobody_runs_is_refused_soon(monkeypatch):
-    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.1)
-    refuse("tcp://127.0.0.1:9", r"cluster: tcp://127.0.0.1:9 cannot be reached")
 
 
 def test_a_missing_extra_is_named(monkeypatch):

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
 
-from denoscope.cluster import job_options
+from denoscope.cluster import job_options, scheduler
 from denoscope.cluster.job_options import LOOPBACK
 from denoscope.cluster.kept_jobs import kept_jobs
+from denoscope.cluster.scheduler import check_scheduler, unreachable
 from denoscope.cluster.source import Address, Jobs, Local, Source, parse
 from denoscope.foundation.errors import UserError, first_line, missing_library
 from denoscope.foundation.spelling import counted, spelled
@@ -24,12 +25,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 LOGGER = logging.getLogger(__name__)
-CONNECT_SECONDS = 10
 WORKER_SECONDS = 30
 """How long a worker of a running scheduler is waited for; the first job in a queue is waited for without limit."""
-TLS = "tls://"
-CERTIFICATES = "distributed.comm.tls of Dask's configuration"
-SAME_AUTHORITY = f"this process and the scheduler need certificates of the same authority ({CERTIFICATES})"
 CHECK_SECONDS = 1
 """Between two checks whether the first job may still come."""
 REPLACED = {"distributed.deploy.lost-worker-timeout": "1000 days"}
@@ -196,15 +193,16 @@ def _client_of(target: Any, check: Callable[[], None]) -> Iterator[Client]:
     from distributed import Client
 
     is_address = isinstance(target, str)
-    if is_address and target.startswith(TLS):
-        _check_certificates(target)
+    if is_address:
+        check_scheduler(target)
     try:
-        client = Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
+        client = Client(target, timeout=scheduler.CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError, ValueError, RuntimeError) as error:
-        place = target if is_address else "the scheduler that was started"
-        remedy = f"; {SAME_AUTHORITY}" if is_address and target.startswith(TLS) else ""
+        if is_address:
+            raise unreachable(target, error) from error
         raise UserError(
-            f"{spelled('cluster')}: {place} cannot be reached within {CONNECT_SECONDS} seconds: {first_line(error)}{remedy}"
+            f"{spelled('cluster')}: the scheduler that was started cannot be reached within {scheduler.CONNECT_SECONDS} "
+            f"seconds: {first_line(error)}"
         ) from error
     try:
         if not client.nthreads():
@@ -215,28 +213,7 @@ def _client_of(target: Any, check: Callable[[], None]) -> Iterator[Client]:
             _wait_for_start(client, check)
         yield client
     finally:
-        client.close(timeout=CONNECT_SECONDS)
-
-
-def _check_certificates(address: str) -> None:
-    """Check that Dask's configuration names certificates that can be read.
-
-    Raises: UserError saying what is missing.
-    """
-    from distributed import Security
-
-    try:
-        context = Security().get_connection_args("client")["ssl_context"]
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{spelled('cluster')} is {address}, and a certificate or key that {CERTIFICATES} names cannot be used: "
-            f"{first_line(error)}"
-        ) from error
-    if context is None:
-        raise UserError(
-            f"{spelled('cluster')} is {address}, which needs certificates; set {CERTIFICATES}: ca-file, client.cert and "
-            "client.key, or the variables DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__CLIENT__CERT and …__CLIENT__KEY"
-        )
+        client.close(timeout=scheduler.CONNECT_SECONDS)
 
 
 def _wait_for_worker(client: Client, address: str) -> None:

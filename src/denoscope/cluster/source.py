@@ -10,7 +10,8 @@ from denoscope.foundation.spelling import spelled
 
 SCHEDULERS = ("slurm", "pbs", "sge", "lsf", "oar", "moab", "htcondor")
 """The batch systems in which dask-jobqueue starts workers."""
-ALLOWED = "local, local:N (N from 1 to 9999), tcp://HOST:PORT, tls://HOST:PORT or slurm:FILE.yaml"
+ALLOWED = "local, local:N (N from 1 to 9999), tcp://HOST:PORT, tls://HOST:PORT (PORT from 1 to 65535) or slurm:FILE.yaml"
+LAST_PORT = 65535
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def parse(text: str) -> Source:
 def _source(text: str) -> Source | None:
     if found := re.fullmatch(r"local(?::([1-9]\d{0,3}))?", text, flags=re.ASCII):
         return Local(int(found[1]) if found[1] else None)
-    if re.fullmatch(r"(tcp|tls)://\S+:\d{1,5}", text, flags=re.ASCII):
-        return Address(text)
+    if found := re.fullmatch(r"(?:tcp|tls)://(?:[^\s:/]+|\[\S+\]):(\d{1,5})", text, flags=re.ASCII):
+        return Address(text) if 1 <= int(found[1]) <= LAST_PORT else None
     system, _, file = text.partition(":")
     return Jobs(system, file) if system in SCHEDULERS and file else None

@@ -8,7 +8,7 @@ from worker_faults import name_device_again, rename_device, using_bucket
 
 import denoscope as ds
 from denoscope.cli.verbs.cluster import check
-from denoscope.cluster import connection, worker
+from denoscope.cluster import scheduler, worker
 from denoscope.cluster.crew import versions
 from denoscope.recording.verify import cluster
 from denoscope.sampling.settings import Loop
@@ -109,7 +109,7 @@ def test_a_check_without_workers_is_refused(capsys):
 
 
 def test_a_scheduler_that_nobody_runs_is_refused(capsys, monkeypatch):
-    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(scheduler, "CONNECT_SECONDS", 0.1)
     refuse(
         capsys,
         "cluster check --cluster tcp://127.0.0.1:9",

@@ -1,0 +1,99 @@
+"""A Dask scheduler that runs already: whether one answers at an address."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from denoscope.foundation.errors import UserError, first_line
+from denoscope.foundation.spelling import spelled
+
+CONNECT_SECONDS = 10
+"""How long a connection is tried, and again as long an answer is waited for."""
+TLS = "tls://"
+CERTIFICATES = "distributed.comm.tls of Dask's configuration"
+SAME_AUTHORITY = f"this process and the scheduler need certificates of the same authority ({CERTIFICATES})"
+
+
+def check_scheduler(address: str) -> None:
+    """Check that a Dask scheduler answers at an address: a client of anything else would wait for ever.
+
+    Raises: UserError saying what is wrong, and what to do.
+    """
+    from distributed.comm import CommClosedError
+
+    if address.startswith(TLS):
+        _check_certificates(address)
+    try:
+        answer = asyncio.run(asyncio.wait_for(_identity(address), 2 * CONNECT_SECONDS))
+    except Exception as error:  # what else listens there may send anything
+        # Where nothing listens Dask raises an OSError itself; a scheduler that refuses a certificate ends the connection.
+        is_refused = address.startswith(TLS) and isinstance(error, CommClosedError)
+        if type(error) is OSError or is_refused:
+            raise unreachable(address, error) from error
+        raise _no_scheduler(address) from error
+    if not (isinstance(answer, dict) and "workers" in answer):
+        raise _no_scheduler(address)
+
+
+def unreachable(address: str, error: BaseException) -> UserError:
+    """The error for an address at which nothing listens, or which refuses the certificate of this process."""
+    certificates = f"; {SAME_AUTHORITY}" if address.startswith(TLS) else ""
+    return UserError(
+        f"{spelled('cluster')}: {address} cannot be reached within {CONNECT_SECONDS} seconds: {_reason(error)}; check that "
+        "dask scheduler is running, that this is the address it printed, and that no firewall blocks the port"
+        f"{certificates}"
+    )
+
+
+async def _identity(address: str) -> Any:
+    """What listens at an address, in its own words; only a scheduler names its workers."""
+    from distributed import Security
+    from distributed.comm import connect
+    from distributed.core import send_recv
+
+    certificates = Security().get_connection_args("client")
+    comm = await connect(address, timeout=CONNECT_SECONDS, **certificates)
+    try:
+        return await send_recv(comm, op="identity")
+    finally:
+        comm.abort()
+
+
+def _no_scheduler(address: str) -> UserError:
+    tls = "" if address.startswith(TLS) else f" (it begins with {TLS} where certificates are needed)"
+    return UserError(
+        f"{spelled('cluster')}: {address} does not answer as a Dask scheduler; name the address that dask scheduler printed, "
+        f"not that of its dashboard or of a worker{tls}"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The words of the system for what Dask reports as a time that is over."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__
+    return first_line(error)
+
+
+def _check_certificates(address: str) -> None:
+    """Check that Dask's configuration names certificates that can be read.
+
+    Raises: UserError saying what is missing.
+    """
+    from distributed import Security
+
+    try:
+        context = Security().get_connection_args("client")["ssl_context"]
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{spelled('cluster')} is {address}, and a certificate or key that {CERTIFICATES} names cannot be used: "
+            f"{first_line(error)}"
+        ) from error
+    if context is None:
+        raise UserError(
+            f"{spelled('cluster')} is {address}, which needs certificates; set {CERTIFICATES}: ca-file, client.cert and "
+            "client.key, or the variables DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__CLIENT__CERT and …__CLIENT__KEY"
+        )
