@@ -187,9 +187,9 @@ UNREADABLE = [entry for entry in DAMAGES if "/" not in entry[1] and entry[2] is 
 @pytest.mark.parametrize(("out", "key", "change"), UNREADABLE)
 def test_a_resume_names_the_damaged_description(recorded, tmp_path, out, key, change):
     damage(recorded[out], tmp_path / out, key, change)
-    with pytest.raises(ds.UserError, match=rf"{key} |is not a recording") as refused:
+    with pytest.raises(ds.UserError, match=rf"{key} ") as refused:
         corpus.record(tmp_path, out, resume=True)
-    assert "another output (out)" in str(refused.value) and "None →" not in str(refused.value)
+    assert "another output" in str(refused.value) and "None →" not in str(refused.value)
 
 
 def test_an_attribute_that_was_added_later_is_covered_too(recorded, tmp_path):

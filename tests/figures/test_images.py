@@ -101,8 +101,12 @@ def test_a_strip_says_below_its_numbers_what_they_are_if_there_is_room(tmp_path)
     for scale, lines in ((4, 1), (8, 2)):
         images.save_strip(staircase(5), tmp_path / "strip.png", scale=scale)
         strip = pixels(tmp_path / "strip.png")
-        assert strip.shape[0] == 4 * scale + 2 * images.GAP + lines * line
-        assert all((strip[len(strip) - n * line :][:line] < 128).any() for n in range(1, lines + 1))
+        between = (lines - 1) * images.BETWEEN
+        assert strip.shape[0] == 4 * scale + 2 * images.GAP + lines * line + between
+        assert (strip[-line:] < 128).any()
+        if lines == 2:
+            numbers, gap = strip[-2 * line - between : -line - between], strip[-line - between : -line]
+            assert (numbers < 128).any() and (gap[: images.BETWEEN] == 255).all()
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -63,21 +63,22 @@ def test_readers_during_writing_see_right_values_or_nan_and_only_finished_sample
     running = recorder.start(*arguments, "--output", tmp_path / out, holds_at=holds)
     running.until(f"call {holds[0]}\n")
     early = ds.open(tmp_path / out).dataset
-    counts = []
+    counts, of_plain = [], []
 
     def look() -> None:
-        plain = out.endswith(".zarr") and len(counts) % 2
-        data = xarray.open_zarr(tmp_path / out, chunks=None) if plain else ds.open(tmp_path / out).dataset
-        counts.append(complete_samples(data, right))
+        """Also by plain xarray, which reads flags that are written a moment before the marks."""
+        counts.append(complete_samples(ds.open(tmp_path / out).dataset, right))
+        if out.endswith(".zarr"):
+            of_plain.append(complete_samples(xarray.open_zarr(tmp_path / out, chunks=None), right))
 
     for group, call in zip(groups, holds, strict=True):
         while f"call {call}\n" not in running.output:
             look()  # while it writes
         look()
-        assert counts[-1] == group * LANES, "while it holds"
+        assert {counts[-1], *of_plain[-1:]} == {group * LANES}, "while it holds"
         running.release()
     assert running.wait() == 0
-    assert counts == sorted(counts)
+    assert counts == sorted(counts) and of_plain == sorted(of_plain)
     for name in ARRAYS:
         assert np.array_equal(early[name].values, right[name].values), "opened before any sample was finished"
     assert complete_samples(ds.open(tmp_path / out).dataset, right) == COUNT

@@ -42,7 +42,7 @@ class View:
 
     @classmethod
     def of(cls, address: str, *, length: str, deepest: int) -> View:
-        """The view of an address in a plane of a side and depth; the whole plane and classes if it names none.
+        """The view of an address in a plane of a side and depth; classes around the middle of the plane if it names none.
 
         Raises: UserError if its level or coordinates are invalid.
         """

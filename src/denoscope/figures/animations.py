@@ -12,8 +12,10 @@ from denoscope.foundation.errors import UserError
 if TYPE_CHECKING:
     from PIL import Image
 
-WIDTH, CAPTION = 320, 18
-"""The width of an animation and the height of its caption in pixels."""
+WIDTH, CAPTION, MARGIN = 320, 18, 6
+"""The width of an animation, the height of its caption, and the space before it, in pixels."""
+LETTERS = (12, 11)
+"""The sizes of letters in captions: the first one that fits. Words of smaller ones touch."""
 
 
 def frame(labels: np.ndarray, rgb: np.ndarray, caption: str, *, part: float = 1.0) -> Image.Image:
@@ -43,12 +45,16 @@ def captioned(
     Args:
         legend: a picture of the caption's height, which stands at its end.
     """
-    from PIL import Image, ImageDraw
+    from PIL import Image, ImageDraw, ImageFont
 
     width, height = picture.size
+    room = width - MARGIN - (legend.width if legend is not None else 0)
+    fonts = [ImageFont.load_default(size) for size in LETTERS]
+    font = next((font for font in fonts if font.getlength(caption) <= room), fonts[-1])
     image = Image.new("RGB", (width, height + CAPTION))
     image.paste(picture)
-    ImageDraw.Draw(image).text((6, height + 3), caption, fill=(255, 255, 255))
+    place = MARGIN, height + CAPTION / 2
+    ImageDraw.Draw(image).text(place, caption, fill=(255, 255, 255), font=font, anchor="lm")
     if legend is not None:
         image.paste(legend, (width - legend.width, height))
     return image.convert("P", palette=Image.Palette.ADAPTIVE, colors=colors)

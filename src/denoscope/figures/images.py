@@ -31,8 +31,8 @@ ImageLike: TypeAlias = "torch.Tensor | ArrayLike"
 GAP = 2
 GAP_SHADE = 128
 """Shade of grey between pictures, distinct from both the black edge of digits and noise."""
-LABEL_PIXELS, SMALLEST_LABEL = 14, 6
-"""The height of the labels of a strip, and the least to which narrow frames shrink their letters."""
+LABEL_PIXELS, SMALLEST_LABEL, BETWEEN = 14, 6, 4
+"""The height of the labels of a strip, the least to which narrow frames shrink their letters, and the space below them."""
 STRIP_TITLE = "denoising steps done"
 
 
@@ -167,7 +167,8 @@ def _labelled(picture: Image.Image, labels: Sequence[str], pitch: int) -> Image.
             break
     title = ImageFont.load_default(LABEL_PIXELS)
     lines = 2 if title.getlength(STRIP_TITLE) <= picture.width else 1
-    sheet = Image.new(picture.mode, (picture.width, picture.height + lines * (LABEL_PIXELS + GAP)), "white")
+    height = picture.height + lines * (LABEL_PIXELS + GAP) + (lines - 1) * BETWEEN
+    sheet = Image.new(picture.mode, (picture.width, height), "white")
     sheet.paste(picture)
     for number, label in enumerate(labels):
         place = GAP / 2 + (number + 0.5) * pitch, picture.height + LABEL_PIXELS
@@ -216,7 +217,7 @@ def render(
 ) -> list[Path]:
     """Write the pictures of a .pt file and return their paths.
 
-    For a sequence [steps + 1, C, H, W] this is the state after denoising step `step` (0 to steps − 1; −1 for the
+    For a sequence [steps + 1, C, H, W] this is the state after step `step`, counted from 0 (0 to steps − 1; −1 for the
     last, which is x_0; "noise" for x_T) or, with `all_steps`, a strip and an animation; they go to
     `output_base_dir`/sequences. For a final tensor [C, H, W] or [1, C, H, W] it is the image, which goes to
     `output_base_dir`/final_tensors.

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import spelled
 from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.places import Place
 from denoscope.storage.pt.layout import MANIFEST
@@ -26,8 +25,9 @@ def damaged(store: ByteStore | Place, problem: str, attributes: Mapping[str, Any
     if problem.startswith(tuple(f"{name} " for name in ROOTS)):
         # Nothing else says what was recorded, so that no resume could tell whether it continues the same work.
         name = problem.partition(" ")[0]
-        advice = f"put back a copy of {name}, or record to another output ({spelled('out')})"
-        return DamagedError(f"{store} is damaged: {problem}; {advice}")
+        return DamagedError(
+            f"{store} is damaged: {problem}; put back a copy of {name}, or record to another output"
+        )
     return DamagedError(
         f"{store} is damaged: {problem}; `denoscope verify store {store}` lists all damage; to repair it, "
         f"{how_to_finish(attributes)}"

@@ -56,7 +56,7 @@ class ExploreFlags(MapLanesFlags):
     )
     view: str = option(
         "",
-        "The view to open or export: a link, or the part of it from # on; by default the whole plane.",
+        "The view to open or export: a link, or the part of it from # on; by default the plane around its middle.",
         VIEW,
     )
     side: str = option(
@@ -179,7 +179,7 @@ def _serve(application: Callable[[int], Gate], close: Callable[[], None], flags:
 
 
 def _fragment(flags: ExploreFlags) -> str:
-    """The part of a link from # on that names the view of the flags; empty for the whole plane."""
+    """The part of a link from # on that names the view of the flags; empty for the first one."""
     return flags.view and f"#{flags.view.rpartition('#')[2]}"
 
 

@@ -20,7 +20,8 @@ class ImageFlags(OwnFlags):
     tensor_path: Path | None = option(None, "One tensor file: a sequence or a final tensor.")
     folder_path: Path | None = option(None, "A folder of such files.")
     step: str = option(
-        "-1", "The state after denoising step K, 0 … num_steps−1; −1 is the last, x_0; noise is x_T."
+        "-1",
+        "The state after step K, counted from 0: K + 1 of num_steps steps are done. −1 is the last, x_0; noise is x_T.",
     )
     all_steps: bool = option(False, "A strip and an animated GIF of the whole sequence.")
 

@@ -117,9 +117,7 @@ def _sequences(shown: Sheet, answers: dict[int, Answer]) -> Picture:
         names.append(shown.recording.samples[row] + ("" if label is None else f" (class {label}{certainty})"))
     steps = ", ".join(strip_labels(chosen))
     sequences = counted(len(answers), "sequence")
-    caption = (
-        f"{sequences}, one a row. Columns: the state after denoising steps {steps}. Rows: {', '.join(names)}."
-    )
+    caption = f"{sequences}, one a row. Columns: the states after so many denoising steps: {steps}. Rows: {', '.join(names)}."
     return picture_of(pixels, len(chosen), f"{sequences} from noise to image", shortened(caption))
 
 

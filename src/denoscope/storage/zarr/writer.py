@@ -11,7 +11,7 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.storage import completion, replacement
+from denoscope.storage import completion, damage, layout_checksums, replacement
 from denoscope.storage.array_names import encode
 from denoscope.storage.completion import Mark, WriteMark
 from denoscope.storage.group_writer import GroupWriter
@@ -26,7 +26,7 @@ from denoscope.storage.output_lock import (
 from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan, Plan, as_array
 from denoscope.storage.replacement import MARK_NAMES, Kind
 from denoscope.storage.root_file import Root
-from denoscope.storage.stores.byte_store import ByteStore
+from denoscope.storage.stores.byte_store import ByteStore, exists
 from denoscope.storage.stores.local import LocalStore
 from denoscope.storage.zarr import layout
 from denoscope.storage.zarr.check import damaged, flag_chunks
@@ -115,6 +115,9 @@ def _check(store: ByteStore, plan: Plan, existing: Existing) -> None:
     if root.is_recording:
         _check_existing(store, root, plan, existing)
     elif any(map(_is_foreign, store.list())) or _is_file(store):
+        # Only a recording has checksums of its layout.
+        if exists(store, f"{MARKS}/{layout_checksums.NAME}") and (problem := root.own_damage(store)):
+            raise damage.damaged(store, problem, {})
         raise UserError(f"{store} exists and is not a recording; name another output ({spelled('out')})")
     links = store.links() if isinstance(store, LocalStore) else ()
     check_inside(store, (chunks_of(array.name, 0) for array in plan.arrays), links)
