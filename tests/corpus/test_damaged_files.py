@@ -110,6 +110,9 @@ NAMED = {
         ("step/c/0", None),
         ("timestep/c/0", lambda data: data[::-1]),
         ("zarr.json", key_changed(b'"lanes": 2', b'"lanes": 0')),
+        ("zarr.json", key_changed(b'"format_version": 1', b'"format_version": 3')),
+        ("zarr.json", key_changed(b'"format_version": 1', b'"format_version": 0')),
+        ("zarr.json", key_changed(b'"format_version"', b'"format_versiom"')),
         ("zarr.json", key_changed(b'"fingerprint"', b'"fingerprimt"')),
         ("zarr.json", key_changed(b'"model"', b'"mndel"')),
         ("zarr.json", GROUP_CHANGED),
@@ -120,6 +123,7 @@ NAMED = {
         ("complete/marks/0.json", lambda _: b"[" * 100_000),
     ],
     "run_pt": [
+        ("recording.json", key_changed(b'"format_version": 1', b'"format_version": 9')),
         ("recording.json", key_changed(b'"samples"', b'"sample3"')),
         ("recording.json", key_changed(b'"set_0001_base"', b'"set_0001_basd"')),
         ("recording.json", key_changed(b'"dtype": "float32"', b'"dtype": "gloat32"')),

@@ -9,6 +9,7 @@ import torch
 from outputs import OUTPUTS, SAMPLED_OUTPUTS
 
 import denoscope as ds
+from denoscope.foundation.checksum import checksum_of_json
 from denoscope.storage.zarr import layout
 
 COUNT, LANES, STEPS = 10, 4, 3
@@ -313,6 +314,11 @@ def test_a_recording_of_a_newer_format_is_left_alone(record, whole, contents, ou
     content = json.loads((path / root).read_text())
     content[key]["format_version"] = 2
     (path / root).write_text(json.dumps(content))
+    (checksums,) = path.rglob("layout.json")
+    covered = json.loads(checksums.read_text())
+    covered["attributes"]["format_version"] = checksum_of_json(2)
+    del covered["checksum"]
+    checksums.write_text(json.dumps(covered | {"checksum": checksum_of_json(covered)}))
     before = contents(path)
     for options in ({}, {"resume": True}, {"overwrite": True}):
         with pytest.raises(ds.UserError, match="format version 2; this denoscope reads versions up to 1"):

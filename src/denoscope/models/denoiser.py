@@ -235,7 +235,11 @@ class Denoiser:
         with_variances = (len(x), 2 * x.shape[1], *x.shape[2:])
         fits = output.shape == (with_variances if self._needs_variances else x.shape)
         fits = fits or output.shape == with_variances
-        if fits and output.dtype in families.COMPUTED and (output.device, output.layout) == (x.device, x.layout):
+        if (
+            fits
+            and output.dtype in families.COMPUTED
+            and (output.device, output.layout) == (x.device, x.layout)
+        ):
             return
         kind = "" if output.layout == x.layout else f"{_short(output.layout)} "
         taken = f"{list(with_variances)} with learned variances"

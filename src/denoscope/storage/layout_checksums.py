@@ -91,6 +91,15 @@ def damage_of_root(store: ByteStore, folder: str, root: str, attributes: Mapping
     return "" if stored is None else stored.damage_of(root, attributes, rest)
 
 
+def is_changed(store: ByteStore, folder: str, name: str, value: Any) -> bool:
+    """Return whether an attribute does not match its checksum; False if none is stored.
+
+    Raises: OSError if the checksums cannot be read.
+    """
+    expected = {} if (stored := _read(store, folder)) is None else stored.attributes
+    return name in expected and expected[name] != checksum_of_json(value)
+
+
 def mismatch(store: ByteStore, key: str, expected: int | None) -> str:
     """Return what is wrong with a value of a known checksum, or "" if it matches.
 

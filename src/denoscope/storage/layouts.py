@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from denoscope.foundation.errors import UserError
@@ -50,13 +51,9 @@ def recording_in(store: ByteStore) -> tuple[str, Root[Any]] | None:
 
     Raises: UserError if the store cannot be read.
     """
-    try:
+    with _reading(store):
         roots = ((name, layout.FILE.read(store)) for name, layout in LAYOUTS.items())
         return next(((name, root) for name, root in roots if root.is_recording), None)
-    except OSError as error:
-        raise UserError(
-            f"cannot read {store}: {error.strerror or error}; check its permissions, or name another recording"
-        ) from error
 
 
 def found(store: ByteStore) -> tuple[str, Root[Any]]:
@@ -67,12 +64,24 @@ def found(store: ByteStore) -> tuple[str, Root[Any]]:
     if (recording := recording_in(store)) is None:
         raise _no_recording(store)
     name, root = recording
-    check_version(store, root.attributes)
+    with _reading(store):
+        check_version(store, root)
     if LAYOUTS[name].is_claimed(root):
         raise UserError(
             f"{store} is empty: its run ended before the first step; replace it ({spelled('overwrite', True)})"
         )
     return name, root
+
+
+@contextmanager
+def _reading(store: ByteStore) -> Iterator[None]:
+    """Report in one line that a store cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot read {store}: {error.strerror or error}; check its permissions, or name another recording"
+        ) from error
 
 
 def _no_recording(store: ByteStore) -> UserError:

@@ -169,13 +169,16 @@ def check_inside(store: ByteStore, keys: Iterable[str], links: Iterable[Path] = 
                 raise UserError(f"{path} leads out of {store}, to {path.resolve()}; {advice}")
 
 
-def check_version(store: ByteStore, attributes: Mapping[str, Any]) -> None:
-    """Check that a recording is not of a newer format.
+def check_version(store: ByteStore, root: Root[Any]) -> None:
+    """Check that a recording with this root file is not of a newer format.
+
+    A version that does not match its checksum says nothing: it passes, and whatever compares checksums finds the damage.
 
     Raises: UserError if it is.
     """
-    version = attributes.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    version = root.attributes.get("format_version")
+    is_read = isinstance(version, int) and version <= FORMAT_VERSION
+    if not is_read and not root.is_changed(store, "format_version"):
         raise UserError(
             f"{store} has format version {version!r}; this denoscope reads versions up to {FORMAT_VERSION}: upgrade it, "
             f"or name another output ({spelled('out')})"

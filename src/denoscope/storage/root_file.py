@@ -105,6 +105,13 @@ class Root(Generic[Schema]):
         marks, name = self.file.marks, self.file.name
         return layout_checksums.damage_of_root(store, marks, name, self.attributes, self._rest)
 
+    def is_changed(self, store: ByteStore, name: str) -> bool:
+        """Return whether an attribute does not match its checksum; False if it has none.
+
+        Raises: OSError if the checksums cannot be read.
+        """
+        return layout_checksums.is_changed(store, self.file.marks, name, self.attributes.get(name))
+
     @property
     def _rest(self) -> dict[str, Any]:
         """The content without the attributes."""

@@ -136,7 +136,7 @@ def _check_kind(store: ByteStore) -> None:
 def _check_existing(store: ByteStore, root: Root[Manifest], plan: Plan, existing: Existing) -> None:
     """Check that a recording with this manifest may be resumed or replaced as requested."""
     stored = root.attributes
-    check_version(store, stored)
+    check_version(store, root)
     if existing == "refuse":
         raise UserError(
             f"{store} already holds a recording; empty the folder with clean_output.sh, {how_to_record_anyway(store, stored)}"

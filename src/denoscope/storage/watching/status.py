@@ -112,7 +112,7 @@ def _status(store: WatchableStore, place: Place) -> Status:
     if recording is None or LAYOUTS[recording[0]].is_claimed(recording[1]):
         return _starting(store, place)
     layout, root = LAYOUTS[recording[0]], recording[1]
-    check_version(store, root.attributes)
+    check_version(target, root)
     try:
         planned = layout.extent(root)
     except MalformedError as error:

@@ -126,7 +126,7 @@ def _check(store: ByteStore, plan: Plan, existing: Existing) -> None:
 def _check_existing(store: ByteStore, root: Root[ZarrRoot], plan: Plan, existing: Existing) -> None:
     """Check that a recording with this root file may be resumed or replaced as requested."""
     stored = root.attributes
-    check_version(store, stored)
+    check_version(store, root)
     if existing == "refuse":
         raise UserError(f"{store} already holds a recording; {how_to_record_anyway(store, stored)}")
     if existing == "overwrite" and not isinstance(store, LocalStore) and any(completion.read(store, MARKS)):
