@@ -96,6 +96,44 @@ def test_imports_are_absolute():
         assert not [node for node in statements if isinstance(node, ast.ImportFrom) and node.level], path
 
 
+def json_reads(tree: ast.AST) -> Iterator[int]:
+    """The lines that parse JSON, other than text that the same line has just written."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in ("json", "msgspec.json"):
+            yield node.lineno
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        is_copy = name == "json.loads" and ast.unparse(node.args[0]).startswith("json.dumps(")
+        if re.search(r"\bjson\.(loads?|JSONDecoder|decode|Decoder|decoder\..*)$", name) and not is_copy:
+            yield node.lineno
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("json.load(file)", 1),
+        ("json.loads(data)", 1),
+        ("from json import loads", 1),
+        ("json.JSONDecoder().raw_decode(text)", 1),
+        ("msgspec.json.decode(data)", 1),
+        ("json.loads(json.dumps(content, default=str))", 0),
+        ("json.dumps(content)", 0),
+    ],
+)
+def test_reading_of_json_is_recognized(code, count):
+    assert len(list(json_reads(ast.parse(code)))) == count
+
+
+def test_all_json_goes_through_the_one_reader():
+    """It limits size and depth, which Python's own functions do not: they raise a RecursionError."""
+    found = {
+        path.relative_to(PACKAGE).as_posix(): list(json_reads(ast.parse(path.read_text())))
+        for path in PACKAGE.rglob("*.py")
+    }
+    assert [name for name, lines in found.items() if lines] == ["foundation/reading/json_files.py"]
+
+
 def test_the_picture_of_the_packages_is_that_of_the_code():
     assert import_graph.mermaid() in import_graph.PAGE.read_text(), "run python docs/import_graph.py"
 

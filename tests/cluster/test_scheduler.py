@@ -139,9 +139,11 @@ def test_where_nothing_listens_the_reason_and_remedies_are_given(capsys):
 
 
 def test_a_host_that_has_no_address_is_named(capsys, monkeypatch):
-    def unknown(host, *_, **__):
+    def unknown(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    reason = "tcp://nowhere.invalid:8786 cannot be reached within 0.5 seconds: Name or service not known; check"
+    reason = (
+        "tcp://nowhere.invalid:8786 cannot be reached within 0.5 seconds: Name or service not known; check"
+    )
     refuse(capsys, f"{CHECK} --cluster tcp://nowhere.invalid:8786", reason, *REMEDIES)

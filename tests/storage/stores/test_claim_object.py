@@ -53,7 +53,7 @@ def test_a_claim_names_its_owner_and_is_removed(store, s3):
     assert not s3.contents() and store.holder("complete/lock") == ""
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"not JSON"])
+@pytest.mark.parametrize("data", [b"", b"[]", b"not JSON", pytest.param(b"[" * 100_000, id="deep")])
 def test_a_lock_file_that_was_copied_to_the_bucket_is_no_claim(store, s3, data):
     s3.put(KEY, data)
     with store.lock("complete/lock") as held:
@@ -61,7 +61,9 @@ def test_a_lock_file_that_was_copied_to_the_bucket_is_no_claim(store, s3, data):
     assert not s3.contents()
 
 
-@pytest.mark.parametrize("data", [claim_of(), claim_of(pid="x")])
+@pytest.mark.parametrize(
+    "data", [claim_of(), claim_of(pid="x"), claim_of(machine=this_machine.identity(), pid=10**30)]
+)
 def test_the_claim_of_another_machine_holds_until_it_is_stale(store, s3, later, data):
     s3.put(KEY, data)
     later(STALE_AFTER - 5)

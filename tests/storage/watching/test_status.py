@@ -133,7 +133,10 @@ def test_notes_of_a_run_without_failures_are_removed(half):
     assert work_notes.read(store, marks) == WorkNotes()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"workers": -1}', '{"failed": {"unit": 1}}'])
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", pytest.param("[" * 100_000, id="deep"), '{"workers": -1}', '{"failed": {"unit": 1}}'],
+)
 def test_damaged_notes_are_ignored(half, content):
     (half / kind_of(half).layout.MARKS / work_notes.NAME).write_text(content)
     assert status(half).notes == WorkNotes()
@@ -157,7 +160,7 @@ def test_a_recording_that_is_prepared_is_starting_until_its_output_is_locked(hal
 
 def test_what_somebody_else_wrote_beside_a_recording_is_not_trusted(tmp_path):
     file = tmp_path / ".run.zarr.start"
-    for content in ("", "{", "[]", '{"pid": 1}', '{"pid": 1, "host": "\\u001b[2J"}'):
+    for content in ("", "{", "[]", "[" * 100_000, '{"pid": 1}', '{"pid": 1, "host": "\\u001b[2J"}'):
         file.write_text(content)
         with pytest.raises(ds.UserError, match="no such recording"):
             status(tmp_path / "run.zarr")

@@ -18,6 +18,7 @@ from denoscope.explorer.job_queue import DONE, Job, JobQueue, Report
 from denoscope.explorer.tile_address import MOST_TILES, TileAddress
 from denoscope.explorer.tile_picture import TilePicture
 from denoscope.foundation.errors import UserError, first_line
+from denoscope.foundation.reading import json_files
 
 LOGGER = logging.getLogger(__name__)
 GONE = 499
@@ -168,14 +169,10 @@ async def json_body(request: Request) -> dict[str, Any]:
     Raises: UserError if it holds something else.
     """
     try:
-        content = json.loads(await request.body())
+        body = await request.body()
     except ClientDisconnect:
         raise UserError("the request was cut off") from None
-    except (ValueError, RecursionError):
-        raise UserError("the request is not JSON") from None
-    if not isinstance(content, dict):
-        raise UserError("the request is not a JSON object")
-    return content
+    return json_files.parse(body, dict[str, Any], "the request")
 
 
 def text_in(body: Mapping[str, Any], name: str) -> str:

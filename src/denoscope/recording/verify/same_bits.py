@@ -19,6 +19,7 @@ from denoscope import noise as noises
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, calls_checked
 from denoscope.foundation.dtypes import in_double
+from denoscope.foundation.reading import json_files
 from denoscope.foundation.threads import threads_set_to
 from denoscope.hooks.taps import tapped
 from denoscope.models.denoiser import Denoiser
@@ -191,7 +192,7 @@ def _in_another_process(denoiser: Denoiser, options: InferenceConfig, seed: int)
 
 def compute_alone(task: str, target: str) -> None:
     """The work of the other process: write the numbers of one sample, as `task` (JSON) describes it, to a file."""
-    described = json.loads(task)
+    described = json_files.parse(task.encode(), dict[str, Any], "the task")
     torch.set_num_threads(described["threads"])
     denoiser = load(
         described["model"],

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from denoscope.foundation.reading import json_files
+from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.storage.stores import this_machine
 
 SIGNED_EVERY = 60.0
@@ -152,7 +154,6 @@ def is_abandoned(found: Version) -> bool:
 def _content(data: bytes) -> dict[str, Any]:
     """The content of a claim; nothing if somebody else wrote the object."""
     try:
-        content = json.loads(data)
-    except ValueError:
+        return json_files.parse(data, dict[str, Any], "the claim")
+    except MalformedError:
         return {}
-    return content if isinstance(content, dict) else {}

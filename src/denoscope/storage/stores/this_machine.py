@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+MOST_PID = 2**31 - 1
+"""The largest number that a process can have."""
+
 
 def identity() -> str:
     """Return what identifies this machine and its numbering of processes, which containers have of their own; "" if unknown."""
@@ -18,7 +21,7 @@ def identity() -> str:
 
 def runs(pid: Any) -> bool:
     """Return whether a process of this machine runs, or may run."""
-    if not isinstance(pid, int) or pid <= 0:
+    if not isinstance(pid, int) or not 0 < pid <= MOST_PID:
         return True
     try:
         os.kill(pid, 0)

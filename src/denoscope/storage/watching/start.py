@@ -11,9 +11,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading import json_files
+from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.writing.claims import hidden_beside
 from denoscope.foundation.writing.locks import is_locked, locked
@@ -23,6 +26,14 @@ from denoscope.storage.stores.object_store import ObjectStore
 KIND = "start"
 _OWN: ContextVar[ExitStack | None] = ContextVar("start", default=None)
 """The announcement of this thread."""
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """The process that prepares a recording."""
+
+    pid: int
+    host: str
 
 
 @contextmanager
@@ -65,15 +76,10 @@ def who(place: Place) -> str:
     if not is_locked(file):
         return ""
     try:
-        content = json.loads(file.read_text())
-        return f"process {content['pid']} on {content['host']}"
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-    ):  # it has just been made, or somebody else has written it
+        by = json_files.read(file, Announcement)
+    except MalformedError:  # it has just been made, or somebody else has written it
         return "another process"
+    return f"process {by.pid} on {by.host}"
 
 
 @contextmanager
@@ -86,7 +92,7 @@ def _lock(place: Place) -> Iterator[bool]:
     file = _file(place)
     with locked(file, keep_file=False) as held:
         if held:
-            file.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            file.write_text(json.dumps(asdict(Announcement(os.getpid(), socket.gethostname()))))
         yield held
 
 

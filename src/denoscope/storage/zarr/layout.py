@@ -137,7 +137,7 @@ def lay_out(store: ByteStore, plan: Plan, former: Mapping[str, Any]) -> None:
     from denoscope.storage.zarr.metadata import metadata_of
 
     files = metadata_of(plan, {array.name: shard_entries(array, plan.lanes) for array in plan.arrays})
-    rest = json.loads(files.pop(ROOT))
+    rest = json_files.parse(files.pop(ROOT), dict[str, Any], ROOT)
     list(each(store, lambda name: store.put(name, files[name]), files))
     planned = rest.pop("attributes")
     stored = planned | former
