@@ -113,3 +113,84 @@ def test_integers_are_reduced_in_double_precision(denoiser_of):
     state = FUNCTIONS["int64"](torch.from_numpy(rec.sequence[0, 0].to_numpy()))
     assert rec["function"].dtype == np.float64
     np.testing.assert_allclose(rec["function"][0, 0], state.double().mean((1, 2)), rtol=1e-15)
+
+
+NOT_STORED = {
+    "qint8": lambda h: torch.quantize_per_tensor(h.float(), 0.1, 0, torch.qint8),
+    "quint8": lambda h: torch.quantize_per_tensor(h.float(), 0.1, 0, torch.quint8),
+    "uint3": lambda h: torch.empty(h.shape, dtype=torch.uint3),
+    "bits8": lambda h: torch.empty(h.shape, dtype=torch.bits8),
+    "float4_e2m1fn_x2": lambda h: torch.empty(h.shape, dtype=torch.float4_e2m1fn_x2),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize_per_tensor:UserWarning", "ignore:torch.ao.quantization")
+@pytest.mark.parametrize("name", NOT_STORED)
+def test_a_layer_whose_dtype_recordings_cannot_hold_is_refused_before_the_run(
+    denoiser_of, tmp_path, monkeypatch, name
+):
+    monkeypatch.setitem(FUNCTIONS, name, NOT_STORED[name])
+    denoiser, x = denoiser_of(name), ds.noise.random(2, (1, 8, 8))
+    for run in (
+        lambda: ds.record(denoiser, x, tmp_path / "run.zarr", steps=2, layers=["function"]),
+        lambda: next(ds.denoise(denoiser, x, steps=2, layers=["function"])),
+        lambda: ds.sample(denoiser, x, steps=2, interventions=[ds.Intervention("function", "set", 1)]),
+    ):
+        with pytest.raises(ds.UserError) as caught:
+            run()
+        message = str(caught.value)
+        assert f"layer 'function' has states in {name}, which recordings cannot hold" in message
+        assert "!function" in message and "complex64" in message and "\n" not in message
+    assert not list(tmp_path.iterdir())
+    assert ds.record(denoiser, x, steps=2, layers=["**", "!function"])["conv"].shape == (2, 2, 1, 8, 8)
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+@pytest.mark.parametrize("out", [None, "run.zarr", "run"])
+def test_narrow_dtypes_without_a_name_in_numpy_are_stored_exactly_in_a_wider_one(
+    denoiser_of, tmp_path, monkeypatch, out
+):
+    for name, stored in (("complex32", "complex64"), ("float8_e5m2", "float32"), ("bfloat16", "float32")):
+        dtype = getattr(torch, name)
+        imaginary = 0.75j if dtype.is_complex else 0
+        monkeypatch.setitem(FUNCTIONS, name, lambda h, d=dtype, i=imaginary: ((h > 0) + 1.5 + i).to(d))
+        rec = ds.record(
+            denoiser_of(name),
+            ds.noise.random(3, (1, 8, 8)),
+            out and tmp_path / name / out,
+            steps=2,
+            layers=["function"],
+        )
+        expected = (rec.sequence[:, :2] > 0) + 1.5 + imaginary  # halves and quarters, which all three hold
+        assert rec["function"].dtype == np.dtype(stored)
+        np.testing.assert_array_equal(rec["function"], expected)
+
+
+@pytest.mark.parametrize(
+    ("reduce", "reduced"),
+    [
+        ("spatial_mean", lambda s: s.mean((-2, -1))),
+        ("norm", lambda s: np.linalg.norm(s.reshape(2, 1, -1), axis=-1)),
+    ],
+)
+def test_float8_states_are_reduced_in_float32(denoiser_of, monkeypatch, reduce, reduced):
+    monkeypatch.setitem(FUNCTIONS, "float8", lambda h: h.to(torch.float8_e4m3fn))
+    denoiser, x = denoiser_of("float8"), ds.noise.random(2, (1, 8, 8))
+    options = {"steps": 1, "layers": ["function"]}
+    whole = ds.record(denoiser, x, **options)["function"].to_numpy().astype(np.float64)
+    part = ds.record(denoiser, x, reduce=reduce, **options)["function"]
+    assert part.dtype == np.float32
+    np.testing.assert_allclose(part, reduced(whole), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["int64", "bool", "complex64"])
+def test_derivatives_of_a_layer_without_real_states_are_refused(denoiser_of, name):
+    denoiser, x = denoiser_of(name), ds.noise.random(1, (1, 8, 8))[0]
+    with pytest.raises(
+        ds.UserError, match=f"layer: layer 'function' has states in {name}, whose derivatives"
+    ):
+        ds.dynamics.spectrum(denoiser, x, steps=1, layer="function", k=1)
+    if name == "complex64":
+        return
+    with pytest.raises(ds.UserError, match=f"wrt: layer 'function' has states in {name}, whose derivatives"):
+        ds.gradient(denoiser, x[None], lambda x_0: x_0.sum((1, 2, 3)), steps=1, wrt="function")

@@ -1,9 +1,30 @@
-"""Missing values and double precision for states of any dtype."""
+"""The dtypes of states: which of them are stored, their missing values, and double precision for all of them."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+
+COMPUTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""The real precisions in which layers compute; narrower ones only store."""
+COMPLEX = (torch.complex32, torch.complex64, torch.complex128)
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+"""The integers in which PyTorch computes; it only stores wider unsigned ones."""
+STORED = (
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "float8", "float16", "bfloat16", "float32", "float64", "complex32", "complex64", "complex128",
+)  # fmt: skip
+"""What recordings hold: the dtypes that NumPy has, and those that it has in a wider form; "float8" is a family."""
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """The name of a dtype without that of the library."""
+    return str(dtype).removeprefix("torch.")
+
+
+def is_stored(dtype: torch.dtype) -> bool:
+    """Whether recordings hold states of a dtype; they hold no quantized ones, for example."""
+    return name_of(dtype).split("_")[0] in STORED
 
 
 def missing_value(dtype: torch.dtype) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from denoscope.foundation.dtypes import STORED, is_stored, name_of
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.addresses import Address, parse
 
@@ -63,6 +64,34 @@ class Layer:
         if self.shape is None or self.dtype is None:
             return 0
         return math.prod(self.shape) * self.calls * self.dtype.itemsize
+
+    def check_recordable(self) -> None:
+        """Refuse a layer whose states no recording holds.
+
+        Raises: UserError with the address and what is wrong with its states.
+        """
+        remedy = f"leave it out (!{self.address}) or name another layer"
+        if self.shape is None:
+            raise UserError(
+                f"layer {self.address!r} has no dense tensor with one row of numbers per sample, or its shape differs between "
+                f"calls; {remedy}"
+            )
+        if self.dtype is not None and not is_stored(self.dtype):
+            raise UserError(
+                f"layer {self.address!r} has states in {name_of(self.dtype)}, which recordings cannot hold; {remedy}; "
+                f"allowed: {', '.join(STORED)}"
+            )
+
+    def check_derivatives(self, allowed: Sequence[torch.dtype]) -> None:
+        """Refuse a layer whose states are in a dtype for which derivatives are not computed.
+
+        Raises: UserError with the address and both dtypes.
+        """
+        if self.dtype is not None and self.dtype not in allowed:
+            raise UserError(
+                f"layer {self.address!r} has states in {name_of(self.dtype)}, whose derivatives are not computed; name another "
+                f"layer; allowed: {', '.join(map(name_of, allowed))}"
+            )
 
     @property
     def is_convolution(self) -> bool:

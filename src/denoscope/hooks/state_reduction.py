@@ -14,6 +14,7 @@ import torch
 
 from denoscope.foundation import random_streams
 from denoscope.foundation.byte_units import format_bytes
+from denoscope.foundation.dtypes import COMPUTED
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.hooks.index_texts import ALLOWED, count, parse_choice
@@ -202,8 +203,10 @@ class Selection:
 
 
 def _computed_in(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which states are reduced: float64 for integers, which float32 cannot hold."""
-    return torch.promote_types(dtype, torch.float32 if dtype.is_floating_point else torch.float64)
+    """The dtype in which states are reduced: at least float32, and float64 for integers, which float32 cannot hold."""
+    if not dtype.is_floating_point:
+        return torch.float64
+    return torch.promote_types(dtype, torch.float32) if dtype in COMPUTED else torch.float32
 
 
 def names_of(inner: tuple[int, ...]) -> tuple[str, ...]:

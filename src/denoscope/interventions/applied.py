@@ -129,6 +129,8 @@ def _applications(item: Intervention, run: Run, condition: Condition) -> list[Ap
         for layer in run.denoiser.chosen_layers(item.at, condition.inputs)
     ]
     value = item.do if callable(item.do) else item.value
+    for site in sites:
+        item.kind.check_states(site, value)
     return [Application(site, item.kind.at(site, value, item.source)) for site in sites]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from denoscope.foundation import tensor_files
+from denoscope.foundation.dtypes import name_of
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.reading.regular_files import open_regular
@@ -106,6 +107,23 @@ def load(value: Any, where: str, *, masks: bool) -> torch.Tensor:
         raise UserError(f"{where}: the value is {what}; allowed: finite real numbers")
     # A tensor that was made in inference mode has no derivatives, but its copy has.
     return tensor.clone() if tensor.is_floating_point() else tensor.double()
+
+
+def check_dtype(value: torch.Tensor, dtype: torch.dtype | None, where: str) -> None:
+    """Refuse numbers that states of a dtype cannot hold: fractions in integers, and what is too large.
+
+    Raises: UserError beginning with `where`.
+    """
+    if dtype is None:
+        return
+    rounds, double = dtype.is_floating_point or dtype.is_complex, value.double()
+    wrong = double.abs() > torch.finfo(dtype).max if rounds else double.to(dtype).double() != double
+    if wrong.any():
+        number = value[wrong].flatten()[0].item()
+        what = f"up to {torch.finfo(dtype).max:g}" if rounds else "integers in its range"
+        raise UserError(
+            f"{where}: the states are {name_of(dtype)}, which cannot hold {number:g}; allowed: {what}"
+        )
 
 
 def _holds_booleans(value: Any) -> bool:

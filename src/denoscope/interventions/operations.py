@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 
 from denoscope.foundation import random_streams
+from denoscope.foundation.dtypes import COMPLEX, COMPUTED, INTEGERS, name_of
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import describe
 from denoscope.interventions import operands
@@ -50,6 +51,8 @@ class Kind(Operation):
     site: Site
     allowed: ClassVar[str]
     """The values that the kind takes, for messages."""
+    computes_in: ClassVar[tuple[torch.dtype, ...]] = ()
+    """The dtypes of the states with which the kind computes; empty if it only puts others in their place."""
 
     @staticmethod
     @abstractmethod
@@ -64,6 +67,19 @@ class Kind(Operation):
         """
         if not cls.takes(value):
             raise UserError(f"{where}: the value is {describe(value)}; allowed: {cls.allowed}")
+
+    @classmethod
+    def check_states(cls, site: Site, value: Any) -> None:  # noqa: ARG003
+        """Refuse a site whose states are in a dtype in which the kind does not compute.
+
+        Raises: UserError with the dtype and those that are allowed.
+        """
+        dtype = site.layer.dtype
+        if cls.computes_in and dtype is not None and dtype not in cls.computes_in:
+            raise UserError(
+                f"{site.name}: the states are {name_of(dtype)}; allowed: {', '.join(map(name_of, cls.computes_in))}; set, swap, "
+                "ablate to zero and functions write states of any dtype"
+            )
 
     @classmethod
     @abstractmethod
@@ -100,6 +116,7 @@ class Numeric(Kind):
     @classmethod
     def at(cls, site: Site, value: Any, source: Source) -> Self:  # noqa: ARG003
         loaded = operands.load(value, site.name, masks=cls.masks)
+        operands.check_dtype(loaded, site.layer.dtype, site.name)
         return cls(site, site.region.spread(loaded), loaded)
 
     def identity(self) -> Any:
@@ -120,6 +137,8 @@ class Set(Numeric):
 class Add(Numeric):
     """The state plus the numbers, such as a steering vector."""
 
+    computes_in = (*COMPUTED, *COMPLEX, *INTEGERS)
+
     def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:  # noqa: ARG002
         return state + self.like(state)
 
@@ -127,6 +146,7 @@ class Add(Numeric):
 class Scale(Numeric):
     """The state times the numbers."""
 
+    computes_in = (*COMPUTED, *COMPLEX, *INTEGERS)
     masks = True
 
     def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:  # noqa: ARG002
@@ -135,6 +155,8 @@ class Scale(Numeric):
 
 class ProjectOut(Numeric):
     """The state's component orthogonal to a direction along the channels: s − (s·u) u with u = v / ‖v‖."""
+
+    computes_in = (*COMPUTED, *COMPLEX)
 
     @classmethod
     def at(cls, site: Site, value: Any, source: Source) -> Self:
@@ -150,7 +172,8 @@ class ProjectOut(Numeric):
     def apply(self, state: torch.Tensor, call: LayerCall) -> torch.Tensor:  # noqa: ARG002
         direction, channel = self.like(state)[0], self.site.region.channel
         wide = torch.promote_types(state.dtype, torch.float32)
-        unit = direction.to(wide) / torch.linalg.vector_norm(direction.to(torch.float64)).to(wide)
+        double = torch.promote_types(direction.dtype, torch.float64)
+        unit = direction.to(wide) / torch.linalg.vector_norm(direction.to(double)).to(wide)
         return each_row(state, lambda row: row - (row * unit).sum(channel, keepdim=True) * unit)
 
 
@@ -163,6 +186,7 @@ class AddNoise(Kind):
     """
 
     sigma: float
+    computes_in = (*COMPUTED, *COMPLEX)
     allowed: ClassVar[str] = "a standard deviation, a finite number above 0"
 
     @staticmethod
@@ -191,11 +215,17 @@ class Ablate(Kind):
     """Zero, the state's own mean over its positions for each channel, or the mean over a recording's samples."""
 
     by: Literal["zero", "mean"] | SourceRecording
+    computes_in = (*COMPUTED, *COMPLEX)
     allowed: ClassVar[str] = "zero, mean, or the path of a stored recording (NAME.zarr or a folder)"
 
     @staticmethod
     def takes(value: Any) -> bool:
         return value is None or isinstance(value, str)
+
+    @classmethod
+    def check_states(cls, site: Site, value: Any) -> None:
+        if value not in (None, "zero"):
+            super().check_states(site, value)
 
     @classmethod
     def at(cls, site: Site, value: Any, source: Source) -> Self:  # noqa: ARG003
@@ -280,6 +310,11 @@ class Call(Kind):
             raise UserError(
                 f"{qualified_name(self.function)} at {self.site.layer.address} returned {result} for a state of shape "
                 f"{list(state.shape)}; allowed: a tensor of that shape"
+            )
+        if not torch.can_cast(changed.dtype, state.dtype):
+            raise UserError(
+                f"{qualified_name(self.function)} at {self.site.layer.address} returned {name_of(changed.dtype)} for a state in "
+                f"{name_of(state.dtype)}, which cannot hold it; allowed: a tensor in that precision"
             )
         return changed.to(state.device, state.dtype)
 

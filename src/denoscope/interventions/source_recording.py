@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from denoscope.foundation.dtypes import widened
+from denoscope.foundation.dtypes import name_of, torch_dtype, widened
 from denoscope.foundation.errors import UserError
 from denoscope.hooks.module_survey import Layer
 from denoscope.storage import formats
@@ -75,6 +75,11 @@ class SourceRecording:
             raise UserError(
                 f"{self.path} holds states of shape {list(shape)} of layer {layer.address!r}, whose own shape is "
                 f"{list(layer.shape or ())}; record them whole"
+            )
+        if layer.dtype is not None and not torch.can_cast(torch_dtype(array.dtype), layer.dtype):
+            raise UserError(
+                f"{self.path} holds states in {array.dtype} of layer {layer.address!r}, whose own, {name_of(layer.dtype)}, cannot "
+                "hold them; name a recording of the same model"
             )
 
     def check_samples(self, names: Sequence[str]) -> None:

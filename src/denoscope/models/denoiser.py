@@ -14,6 +14,7 @@ from torch import nn
 
 from denoscope.foundation import html_repr
 from denoscope.foundation.arguments import DENOISER
+from denoscope.foundation.dtypes import COMPUTED
 from denoscope.foundation.errors import NetworkError, UserError, first_line
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe, parse_integer
@@ -235,11 +236,7 @@ class Denoiser:
         with_variances = (len(x), 2 * x.shape[1], *x.shape[2:])
         fits = output.shape == (with_variances if self._needs_variances else x.shape)
         fits = fits or output.shape == with_variances
-        if (
-            fits
-            and output.dtype in families.COMPUTED
-            and (output.device, output.layout) == (x.device, x.layout)
-        ):
+        if fits and output.dtype in COMPUTED and (output.device, output.layout) == (x.device, x.layout):
             return
         kind = "" if output.layout == x.layout else f"{_short(output.layout)} "
         taken = f"{list(with_variances)} with learned variances"
@@ -250,7 +247,7 @@ class Denoiser:
         raise NetworkError(
             f"{type(self.network).__name__} returned a {kind}tensor {list(output.shape)} in {_short(output.dtype)} on "
             f"{output.device} for states {list(x.shape)} on {x.device}; allowed: a dense tensor {taken}, on that device, in "
-            f"one of {', '.join(map(_short, families.COMPUTED))}"
+            f"one of {', '.join(map(_short, COMPUTED))}"
         )
 
     @cached_property
@@ -278,11 +275,7 @@ class Denoiser:
         )
         chosen = layers_at(self.network, addresses, surveyed, self._dry_run(inputs or {}))
         for layer in chosen:
-            if layer.shape is None:
-                raise UserError(
-                    f"layer {layer.address!r} has no dense tensor with one row of numbers per sample, or its shape differs between "
-                    f"calls; leave it out (!{layer.address}) or name another layer"
-                )
+            layer.check_recordable()
         return chosen
 
     def one_layer(self, query: str, inputs: Mapping[str, Any] | None = None) -> Layer:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from denoscope.foundation.dtypes import COMPUTED
 from denoscope.foundation.errors import NetworkError, UserError
 from denoscope.hooks.module_survey import Layer, first_tensor, survey
 from denoscope.models.conditioning import GUIDED
@@ -18,8 +19,6 @@ Config = Mapping[str, Any]
 Inputs = Mapping[str, Any]
 """A network's inputs other than x and timestep, by argument name; a value may be a mapping itself."""
 
-COMPUTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""The precisions in which layers compute; narrower ones only store."""
 PACKED_TOKENS = 64 * 64
 """Tokens of a packed state by default: those of an image of 1024 by 1024, the default of the pipelines."""
 WITHOUT_ROWS = ("img_ids", "txt_ids")

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
+from denoscope.foundation.dtypes import COMPLEX, COMPUTED
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import naming, spelled
 from denoscope.hooks.module_survey import Layer
@@ -89,6 +90,7 @@ def gradient(
     else:
         with naming("wrt"):
             layer = denoiser.one_layer(wrt, condition.inputs)
+            layer.check_derivatives((*COMPUTED, *COMPLEX))
         site = Site(f"{spelled('wrt')} {wrt}", layer, loop.run(denoiser, condition))
         nudge = Nudge.zero(site, names)
         applied, variable = applied.followed_by(Application(site, nudge)), nudge.values

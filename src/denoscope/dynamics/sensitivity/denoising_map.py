@@ -14,6 +14,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from denoscope.dynamics.sensitivity.forward_mode import ForwardRules, prepare_forward_mode
+from denoscope.foundation.dtypes import COMPUTED
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import naming, spelled
 from denoscope.foundation.validation import parse_integer
@@ -220,7 +221,9 @@ def map_of(
             note="negative numbers count from the end",
         )
         with naming("layer"):
-            readout = Readout(denoiser.one_layer(layer, condition.inputs), step % loop.steps)
+            read = denoiser.one_layer(layer, condition.inputs)
+            read.check_derivatives(COMPUTED)
+        readout = Readout(read, step % loop.steps)
     return DenoisingMap(denoiser, replace(loop, lanes=lanes), condition, name, readout)
 
 

@@ -129,4 +129,6 @@ def _layer(address: str, values: Sequence[torch.Tensor], rows: int, network: nn.
             f"leave it out (!{address})"
         )
     kind = type(network.get_submodule(parse(address).path)).__name__
-    return Layer(address, kind, shapes[0][1:], values[0].dtype, len(values))
+    layer = Layer(address, kind, shapes[0][1:], values[0].dtype, len(values))
+    layer.check_recordable()
+    return layer
