@@ -368,14 +368,14 @@ def test_a_loop_that_fails_leaves_no_hook(tiny, x, hooks_of, dies_at):
     assert hooks_of(tiny.network) == before
 
 
-def test_sample_takes_the_arguments_of_denoise_and_passes_all_of_them_on(monkeypatch):
+def test_sample_takes_the_arguments_of_denoise_and_passes_all_of_them_on(tiny, monkeypatch):
     names = list(inspect.signature(ds.denoise).parameters)
     assert inspect.signature(ds.sample).parameters == inspect.signature(ds.denoise).parameters
     passed = []
     monkeypatch.setattr(
         "denoscope.sampling.loop.denoise", lambda *args, **options: passed.append((args, options)) or []
     )
-    values = {name: object() for name in names}
+    values = {name: object() for name in names} | {"denoiser": tiny}
     ds.sample(**values)
     ((args, options),) = passed
     assert dict(zip(names, args, strict=False)) | options == values

@@ -6,7 +6,7 @@ import copy
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -31,8 +31,12 @@ class VisitedNetwork:
     """
 
     def __init__(self, network: nn.Module):
-        self._modules = dict(network.named_modules())
-        self._compiled = is_compiled(network)
+        self._network, self._compiled = network, is_compiled(network)
+
+    @cached_property
+    def _modules(self) -> dict[str, nn.Module]:
+        """The modules by name, listed only if something is visited."""
+        return dict(self._network.named_modules())
 
     @contextmanager
     def armed(self, visits: Visits) -> Iterator[None]:
@@ -45,7 +49,8 @@ class VisitedNetwork:
         with ExitStack() as stack:
             # Also without visitors, so that reading states changes no bit: a compiled network gives different ones.
             stack.enter_context(eager(self._compiled))
-            _register(stack, self._modules, visits, lambda: bool(_LOCAL.armed) and _LOCAL.armed[-1] is token)
+            if visits:
+                _register(stack, self._modules, visits, lambda: bool(_LOCAL.armed) and _LOCAL.armed[-1] is token)
             armed.append(token)
             stack.callback(armed.pop)
             yield

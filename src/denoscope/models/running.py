@@ -52,8 +52,9 @@ class Running:
     def __enter__(self) -> Self:
         network = id(self._network)
         with ExitStack() as stack:
-            stack.enter_context(_shared((network, self._device, self._dtype), self._put_stand_ins))
-            stack.enter_context(_shared((network, "flags"), lambda: _switched_off(self._parts)))
+            if not self.entered:
+                stack.enter_context(_shared((network, self._device, self._dtype), self._put_stand_ins))
+                stack.enter_context(_shared((network, "flags"), lambda: _switched_off(self._parts)))
             stack.enter_context(_without_autocast())
             _LOCAL.entries.append((self, stack.pop_all()))
         return self

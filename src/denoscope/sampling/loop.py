@@ -133,26 +133,28 @@ def sample(
     level: float | None = None,
 ) -> torch.Tensor:
     """x_0 [n, C, H, W] alone, from x_T; the arguments are those of `denoise`."""
+    check_denoiser(denoiser)
     x_0 = torch.empty(0)
-    for step in denoise(
-        denoiser,
-        x_T,
-        steps=steps,
-        layers=layers,
-        noise=noise,
-        noise_seed=noise_seed,
-        names=names,
-        condition=condition,
-        interventions=interventions,
-        lanes=lanes,
-        sampler_dtype=sampler_dtype,
-        tf32=tf32,
-        timesteps=timesteps,
-        sigmas=sigmas,
-        image=image,
-        level=level,
-    ):
-        x_0 = step.x_after
+    with denoiser.running():  # once for all steps
+        for step in denoise(
+            denoiser,
+            x_T,
+            steps=steps,
+            layers=layers,
+            noise=noise,
+            noise_seed=noise_seed,
+            names=names,
+            condition=condition,
+            interventions=interventions,
+            lanes=lanes,
+            sampler_dtype=sampler_dtype,
+            tf32=tf32,
+            timesteps=timesteps,
+            sigmas=sigmas,
+            image=image,
+            level=level,
+        ):
+            x_0 = step.x_after
     return x_0
 
 
