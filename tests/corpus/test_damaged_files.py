@@ -164,6 +164,9 @@ def test_commands_and_functions_name_the_damage_in_one_line(recorded, tmp_path, 
     with pytest.raises(SystemExit) as ended:
         cli.main(["verify", "store", str(path)])
     printed = capsys.readouterr()
+    # The last line says what the error of `ds.open` says to do.
+    advice = str(refused.value).rpartition("; ")[2]
+    assert advice in (printed.out + printed.err).replace("--resume", "resume=True").splitlines()[-1]
     assert (ended.value.code, key in printed.out) == (1, True) or check_refusal(printed.err, key)
 
 

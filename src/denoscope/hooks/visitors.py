@@ -50,7 +50,9 @@ class VisitedNetwork:
             # Also without visitors, so that reading states changes no bit: a compiled network gives different ones.
             stack.enter_context(eager(self._compiled))
             if visits:
-                _register(stack, self._modules, visits, lambda: bool(_LOCAL.armed) and _LOCAL.armed[-1] is token)
+                _register(
+                    stack, self._modules, visits, lambda: bool(_LOCAL.armed) and _LOCAL.armed[-1] is token
+                )
             armed.append(token)
             stack.callback(armed.pop)
             yield

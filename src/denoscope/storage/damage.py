@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from denoscope.foundation.errors import UserError
@@ -22,13 +22,19 @@ class DamagedError(UserError):
 
 def damaged(store: ByteStore | Place, problem: str, attributes: Mapping[str, Any]) -> DamagedError:
     """Return the error that names one damage of a recording with these attributes."""
-    if problem.startswith(tuple(f"{name} " for name in ROOTS)):
+    listing = "" if _of_root(problem) else f"`denoscope verify store {store}` lists all damage; "
+    return DamagedError(f"{store} is damaged: {problem}; {listing}{how_to_repair([problem], attributes)}")
+
+
+def how_to_repair(problems: Sequence[str], attributes: Mapping[str, Any]) -> str:
+    """Say how a recording with these attributes is repaired, of which the problems are known."""
+    if name := next(filter(None, map(_of_root, problems)), ""):
         # Nothing else says what was recorded, so that no resume could tell whether it continues the same work.
-        name = problem.partition(" ")[0]
-        return DamagedError(
-            f"{store} is damaged: {problem}; put back a copy of {name}, or record to another output"
-        )
-    return DamagedError(
-        f"{store} is damaged: {problem}; `denoscope verify store {store}` lists all damage; to repair it, "
-        f"{how_to_finish(attributes)}"
-    )
+        return f"put back a copy of {name}, or record to another output"
+    return f"to repair it, {how_to_finish(attributes)}"
+
+
+def _of_root(problem: str) -> str:
+    """The file that says what a recording is, if the problem is one of it; otherwise empty."""
+    name = problem.partition(" ")[0]
+    return name if name in ROOTS else ""

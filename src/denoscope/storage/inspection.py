@@ -9,7 +9,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.storage import completion
 from denoscope.storage.completion import Mark
-from denoscope.storage.damage import damaged
+from denoscope.storage.damage import damaged, how_to_repair
 from denoscope.storage.formats import found
 from denoscope.storage.output_lock import how_to_finish
 from denoscope.storage.stores.byte_store import ByteStore
@@ -21,7 +21,7 @@ class Inspection:
 
     `samples` is the planned number of samples. `finished` names the samples of finished groups, `sound` those among
     them whose files all match their checksums. `missing` lists the marks that do not exist, `problems` all damage;
-    `how_to_finish` says how to finish an unfinished recording.
+    `advice` says how it is repaired or, if nothing is damaged, finished.
     """
 
     samples: int
@@ -29,7 +29,7 @@ class Inspection:
     sound: tuple[str, ...]
     missing: tuple[str, ...]
     problems: tuple[str, ...]
-    how_to_finish: str
+    advice: str
 
 
 def inspect(store: ByteStore) -> Inspection:
@@ -59,18 +59,19 @@ def _inspected(store: ByteStore) -> Inspection:
         else:
             names[group] = mark.samples
             damage[group] = list(_damage(store, check.damaged(store, group, mark, planned)))
+    problems = (
+        *layout_problems,
+        *damaged_marks,
+        *(f"{key} marks samples as complete that have no mark" for key in check.claimed(store, names)),
+        *(problem for problems in damage.values() for problem in problems),
+    )
     return Inspection(
         samples=planned.samples,
         finished=tuple(name for group in names for name in names[group]),
         sound=tuple(name for group in names if not damage[group] for name in names[group]),
         missing=tuple(completion.key_of(folder, group) for group in planned.groups if group not in names),
-        problems=(
-            *layout_problems,
-            *damaged_marks,
-            *(f"{key} marks samples as complete that have no mark" for key in check.claimed(store, names)),
-            *(problem for problems in damage.values() for problem in problems),
-        ),
-        how_to_finish=how_to_finish(root.attributes),
+        problems=problems,
+        advice=how_to_repair(problems, root.attributes) if problems else how_to_finish(root.attributes),
     )
 
 

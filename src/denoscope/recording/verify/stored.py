@@ -60,7 +60,8 @@ def precision_of(rec: Recording, *, device: str = SystemConfig.device) -> NoiseF
 class StoreReport:
     """The result of reading a recording again.
 
-    `notes` are remarks that are not faults; `advice` says how an unfinished recording is finished.
+    `notes` are remarks that are not faults; `advice` says how it is repaired or, if nothing is damaged, finished. It is empty
+    if the only problem is that samples were computed again with other results.
     """
 
     samples: int
@@ -86,7 +87,7 @@ class StoreReport:
         if self.recomputed:
             lines.append(f"{counted(self.recomputed, 'sample')} computed again")
         wrong = (
-            f"NOT SOUND: {counted(len(self.problems), 'problem')}"
+            "; ".join(filter(None, (f"NOT SOUND: {counted(len(self.problems), 'problem')}", self.advice)))
             if self.problems
             else f"unfinished, {self.advice}"
         )
@@ -130,7 +131,7 @@ def store(
     return StoreReport(
         samples=inspected.samples,
         finished=len(inspected.finished),
-        advice=inspected.how_to_finish,
+        advice="" if problems and not inspected.problems else inspected.advice,
         missing=inspected.missing,
         problems=problems,
         notes=notes,
