@@ -1,10 +1,12 @@
 """Whichever operation on files fails: the former result reads as before or the new one is whole, and the same command
 again gives the bytes of an unbroken run."""
 
+import os
 import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +22,14 @@ from denoscope.figures import images
 from denoscope.foundation import checkpoint
 from denoscope.foundation.checkpoint import Checkpoint
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.writing.atomic_files import sync
 from denoscope.recording import export
-from denoscope.storage import formats
+from denoscope.storage import formats, replacement
 from denoscope.storage.stores.local import LocalStore
+from denoscope.storage.watching import start
 
 HIDDEN = re.compile(
-    r"(^|/)\.[^/]*\.(lock|partial|staged|unfinished|replacement)(/|$)|\.committed|(^|/)\.replacement/"
+    r"(^|/)\.[^/]*\.(lock|start|partial|staged|unfinished|replacement)(/|$)|\.committed|(^|/)\.replacement/"
 )
 
 
@@ -47,7 +51,9 @@ def place(folder: Path, format: str) -> Path:
 
 
 def recorded(folder: Path, format: str, existing: str = "refuse", groups=None, **fingerprint: object) -> None:
-    write(formats.store_of(place(folder, format), format), plan_of(format, **fingerprint), existing, groups)
+    path = place(folder, format)
+    with start.announced(path):
+        write(formats.store_of(path, format), plan_of(format, **fingerprint), existing, groups)
 
 
 def resumed(folder: Path, format: str) -> None:
@@ -237,6 +243,55 @@ EVERY = {
     "noises": 13,
 }
 """By default one in so many operations fails."""
+
+
+def exchanged(folder: Path) -> None:
+    for name in ("one", "other"):
+        (folder / name).mkdir()
+    replacement._exchange(folder / "one", folder / "other")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "operate"),
+    [
+        (["open", "write"], lambda folder: (folder / "a").write_text("ä")),
+        (["open", "write"], lambda folder: (folder / "a").write_bytes(b"a")),
+        (["os.open"], lambda folder: (folder / "a").touch()),
+        (["os.open", "os.fsync"], sync),
+        (["os.mkdir", "os.mkdir", "renameat2"], exchanged),
+    ],
+)
+def test_each_operation_fails_in_turn(kinds, operate, tmp_path):
+    for number, kind in enumerate(kinds, 1):
+        (folder := tmp_path / str(number)).mkdir()
+        with failing(folder, number) as operations, pytest.raises(OSError, match="Input/output error"):
+            operate(folder)
+        assert operations.failed == kind
+    (folder := tmp_path / "sound").mkdir()
+    with failing(folder, len(kinds) + 1) as operations:
+        operate(folder)
+    assert not operations.failed and sorted(operations.kinds.elements()) == sorted(kinds)
+
+
+def test_reading_and_listing_fail_in_turn_and_give_the_content_otherwise(tmp_path):
+    (tmp_path / "a").write_text("äb")
+    for read in (Path.read_text, Path.read_bytes):
+        failed, number = [], 1
+        while True:
+            with failing(tmp_path, number) as operations, suppress(OSError):
+                content = read(tmp_path / "a")
+            if not operations.failed:
+                break
+            failed.append(operations.failed)
+            number += 1
+        assert {"open", "read"} <= set(failed) and content in ("äb", "äb".encode())
+    for list_ in (
+        lambda folder: os.listdir(folder),
+        lambda folder: list(os.scandir(folder)),
+        lambda folder: list(folder.iterdir()),
+    ):
+        with failing(tmp_path, 1), pytest.raises(OSError, match="Input/output error"):
+            list_(tmp_path)
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""The n-th operation on files fails: open, read, write, flush, rename, remove, make and list, in this process."""
+"""The n-th operation on files fails: open, read, write, flush, rename, exchange, remove, make and list, in this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-CALLS = ("fsync", "replace", "rename", "link", "unlink", "mkdir", "rmdir", "scandir")
+from denoscope.storage import replacement
+
+CALLS = ("open", "fsync", "replace", "rename", "link", "unlink", "mkdir", "rmdir", "scandir", "listdir")
+"""Functions of `os`, of which every call counts."""
 
 
 class Operations:
@@ -31,7 +34,7 @@ class Operations:
 
 @contextmanager
 def failing(folder: Path, fails_at: int) -> Iterator[Operations]:
-    """Let one operation fail while the block runs; only files in the folder count."""
+    """Let one operation fail while the block runs. Of what `open` returns, only files in the folder count."""
     operations, plain = Operations(fails_at), builtins.open
 
     class Raw(io.FileIO):
@@ -48,13 +51,15 @@ def failing(folder: Path, fails_at: int) -> Iterator[Operations]:
             return super().readall()
 
     def opened(file, mode="r", buffering=-1, *arguments, **options):
-        if isinstance(file, int) or str(folder) not in str(file) or "b" not in mode:
+        if isinstance(file, int) or str(folder) not in str(file):
             return plain(file, mode, buffering, *arguments, **options)
         operations.happen("open")
-        raw = Raw(file, mode.replace("b", ""), opener=options.get("opener"))
+        raw = Raw(file, mode.translate({ord("b"): None, ord("t"): None}), opener=options.pop("opener", None))
         if buffering == 0:
             return raw
-        return io.BufferedReader(raw) if mode == "rb" else io.BufferedWriter(raw)
+        kind = io.BufferedRandom if "+" in mode else io.BufferedReader if "r" in mode else io.BufferedWriter
+        buffered = kind(raw)
+        return buffered if "b" in mode else io.TextIOWrapper(buffered, *arguments, **options)
 
     def counted(kind, function):
         def call(*arguments, **options):
@@ -67,5 +72,7 @@ def failing(folder: Path, fails_at: int) -> Iterator[Operations]:
         patched.setattr(builtins, "open", opened)
         patched.setattr(io, "open", opened)
         for kind in CALLS:
-            patched.setattr(os, kind, counted(kind, getattr(os, kind)))
+            patched.setattr(os, kind, counted(f"os.{kind}", getattr(os, kind)))
+        # The system call is reached through ctypes, whose failure becomes an OSError there.
+        patched.setattr(replacement, "_exchange", counted("renameat2", replacement._exchange))
         yield operations
