@@ -17,7 +17,7 @@ from benchmarks.intervals.case import DRAWS, Case, Coverage, measure
 PAGE = Path(__file__).parents[2] / "docs" / "intervals.md"
 MARK = "<!-- written by make intervals -->\n"
 HEAD = """\
-| interval | system | truth | draws | contain it, % (95 % interval) | none, % | warned, % | |
+| interval | system | truth | draws | contain it, % (95 % interval) | none, % | warned, % | judgement |
 |---|---|---|---|---|---|---|---|
 """
 PIECES = 4
