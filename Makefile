@@ -9,7 +9,7 @@ export GOMP_SPINCOUNT ?= 10000
 .PHONY: help setup demo test test-slow browser slurm bench intervals docs check clean
 help:
 	@echo "make demo       record and classify digits, map a plane of noises, write a report; a minute or two"
-	@echo "make test       run the tests (make test-slow: those that take minutes)"
+	@echo "make test       run the tests (make test-slow: the rest, 30 minutes on a fast machine (10 to 40))"
 	@echo "make bench      what recording, derivatives and maps cost, beside denoising alone; about two hours"
 	@echo "make intervals  how often each stated interval contains the truth, as docs/intervals.md; about 40 minutes"
 	@echo "make docs       the documentation site in docs/_build/html, with search; about a minute"

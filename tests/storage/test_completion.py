@@ -1,6 +1,7 @@
 """Completion marks: they are valid only while they match their own checksum."""
 
 import json
+import os
 
 import google_crc32c
 import pytest
@@ -31,6 +32,19 @@ def test_a_mark_is_put_after_everything_before_it_is_on_the_disk(tmp_path, monke
     store.put("conv_in/c/0/0", b"states")
     completion.write(store, "marks", 3, MARK)
     assert states == [(["conv_in/c/0/0"], set())]
+
+
+def test_a_mark_is_on_the_disk_when_the_next_one_is_put(tmp_path, monkeypatch):
+    """As docs/stored_format.md and docs/reproducibility.md say: a power cut may lose the last mark, and no other."""
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda file: synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{file}")))
+    )
+    store = LocalStore(tmp_path)
+    for group in (0, 1):
+        store.put(f"states_{group}", b"states")
+        completion.write(store, "marks", group, MARK)
+        assert f"states_{group}" in synced and ("0.json" in synced) == (group == 1) and "1.json" not in synced
 
 
 def test_marks_come_in_the_order_of_their_groups(tmp_path):
