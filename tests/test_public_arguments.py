@@ -90,6 +90,50 @@ def test_every_public_function_and_class_refuses_unknown_arguments(calls):
         assert isinstance(caught.value, TypeError)
 
 
+CALLED = {
+    ("ds.Checkpoint", "progress"): "f(done, total)",
+    ("ds.Intervention", "do"): "f(state, call)",
+    ("ds.basins.PointLabels", "label"): "f(points [n, d])",
+    ("ds.basins.label_of", "classifier"): "f(Tensor)",
+    ("ds.basins.map", "callback"): "f(the map so far)",
+    ("ds.basins.map", "classifier"): "f(Tensor)",
+    ("ds.basins.tiles", "classifier"): "f(Tensor)",
+    ("ds.basins.zoom", "classifier"): "f(Tensor)",
+    ("ds.dynamics.commitment", "label_of"): "f(Tensor)",
+    ("ds.dynamics.fixed_points", "step"): "f(Tensor)",
+    ("ds.dynamics.lyapunov", "step"): "f(state)",
+    ("ds.dynamics.orbit", "step"): "f(state)",
+    ("ds.dynamics.orbit_diagram", "observable"): "f(Tensor)",
+    ("ds.dynamics.orbit_diagram", "step_of"): "f(float)",
+    ("ds.dynamics.spectra", "checkpoint_of"): "f(str)",
+    ("ds.dynamics.u_turn", "label_of"): "f(Tensor)",
+    ("ds.dynamics.uncertainty_exponent", "label_of"): "f(points [n, d])",
+    ("ds.gradient", "objective"): "f(Tensor)",
+}
+"""How each function that a caller passes is called."""
+
+
+@pytest.mark.parametrize(("name", "argument"), CALLED, ids=str)
+def test_a_function_that_takes_other_arguments_is_refused_before_it_is_called(calls, name, argument):
+    call, values = calls[name], dict(calls[name].arguments)
+    values.pop("value", None) if argument == "do" else None
+
+    def none():
+        raise AssertionError
+
+    def four(a, b, c, d):  # noqa: ARG001
+        raise AssertionError
+
+    for f in (none, four):
+        f.__name__ = "f"
+        with pytest.raises(ds.UserError) as caught:
+            call.function(**{**values, argument: f})
+        message, taken = str(caught.value), "" if f is none else "a, b, c, d"
+        assert (
+            f"is f({taken}), which is called as {CALLED[name, argument]}; allowed: a function of" in message
+        )
+
+
 def test_swapped_numbers_and_shapes_are_refused_with_the_remedy():
     shape = (1, 4, 4)
     for make in (ds.noise.random, ds.noise.perturbed, ds.noise.sphere):

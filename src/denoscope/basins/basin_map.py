@@ -131,7 +131,7 @@ def map(  # noqa: A001
     audited = parse_audit(audit, method, default=MAP_AUDIT, adaptive=adaptive)
     cache = parse_cache(cache, labelling, plane, checkpoint)
     if callback is not None:
-        check_callable(callback, "callback", "the map so far to nothing")
+        check_callable(callback, "callback", ("the map so far",), "nothing")
     batch_size = parse_integer(batch_size, "batch_size", minimum=1)
     options = adaptive_options(grid.shape, audited) if adaptive else {}
     checkpoint.check_free()

@@ -16,7 +16,7 @@ import numpy as np
 
 from denoscope.foundation.errors import UserError, WrongCallError
 from denoscope.foundation.spelling import counted, spelled
-from denoscope.foundation.validation import describe
+from denoscope.foundation.validation import check_call, describe
 
 P = typing.ParamSpec("P")
 R = typing.TypeVar("R")
@@ -71,8 +71,8 @@ def _calls_checked(function: Callable[P, R], name: str) -> Callable[P, R]:
 def arguments_checked(function: Callable[P, R]) -> Callable[P, R]:
     """The function, which then refuses wrong calls, as `calls_checked`, and types that its annotations exclude.
 
-    The check covers booleans, strings, paths, functions, mappings, lists of strings and instances of the package's own
-    classes. Numbers and arrays come in many types; the function checks those itself.
+    The check covers booleans, strings, paths, functions and the number of their arguments, mappings, lists of strings
+    and instances of the package's own classes. Numbers and arrays come in many types; the function checks those itself.
 
     Raises: UserError naming the argument, its value and what is allowed.
     """
@@ -84,6 +84,11 @@ def arguments_checked(function: Callable[P, R]) -> Callable[P, R]:
         by_name = {name: _rules(hints[name]) for name in signature.parameters if name in hints}
         return {name: allowed for name, allowed in by_name.items() if allowed}
 
+    @functools.cache
+    def calls() -> dict[str, tuple[str, ...]]:
+        hints = _resolved(function)
+        return {name: call for name in signature.parameters if (call := _call_of(hints.get(name)))}
+
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         given = _bound(function.__name__, signature, args, kwargs)
@@ -93,6 +98,8 @@ def arguments_checked(function: Callable[P, R]) -> Callable[P, R]:
                 words = " or ".join(dict.fromkeys(text for _, text in allowed))
                 remedy = _remedy(name, given, allowed)
                 raise UserError(f"{spelled(name)} is {describe(value)}; allowed: {words}{remedy}")
+            if callable(value) and name in calls():
+                check_call(value, calls()[name], spelled(name))
         return function(*args, **kwargs)
 
     return checked
@@ -231,6 +238,15 @@ def _rules(hint: Any) -> list[tuple[Test, str]]:
     if isinstance(hint, type) and hint.__name__ in _DESCRIPTIONS:
         return [(lambda value: isinstance(value, hint), _DESCRIPTIONS[hint.__name__])]
     return []
+
+
+def _call_of(hint: Any) -> tuple[str, ...]:
+    """The types of the arguments with which a function of an annotation is called; empty if it states none."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return next(filter(None, map(_call_of, typing.get_args(hint))), ())
+    if typing.get_origin(hint) is not Callable or not isinstance(typing.get_args(hint)[0], list):
+        return ()
+    return tuple(getattr(kind, "__name__", str(kind)) for kind in typing.get_args(hint)[0])
 
 
 def _rules_of_protocol(hint: Any) -> list[tuple[Test, str]]:

@@ -68,7 +68,7 @@ class Checkpoint:
         check_flag(self.resume, "resume")
         check_flag(self.overwrite, "overwrite")
         if self.progress is not None:
-            check_callable(self.progress, "progress", "(done, total) to nothing")
+            check_callable(self.progress, "progress", ("done", "total"), "nothing")
         if self.resume and self.overwrite:
             resume, overwrite = spelled("resume", True), spelled("overwrite", True)
             raise UserError(f"{resume} and {overwrite} contradict each other; allowed: one of them")

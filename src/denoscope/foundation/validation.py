@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.spelling import spelled
+from denoscope.foundation.spelling import counted, spelled
 
 LARGEST_INTEGER = 2**63 - 1
 """The largest integer that arrays, files and random generators hold."""
@@ -67,10 +68,37 @@ def check_flag(value: Any, name: str) -> None:
         raise UserError(f"{spelled(name)} is {describe(value)}; allowed: True or False")
 
 
-def check_callable(value: Any, name: str, signature: str) -> None:
-    """Refuse a value that cannot be called; `signature` describes the function, such as "points to labels"."""
+def check_callable(value: Any, name: str, arguments: Sequence[str], result: str) -> None:
+    """Refuse a value that is not a function of these arguments, such as points, to a result, such as labels."""
     if not callable(value):
-        raise UserError(f"{spelled(name)} is {describe(value)}; allowed: a function from {signature}")
+        taken = arguments[0] if len(arguments) == 1 else f"({', '.join(arguments)})"
+        raise UserError(f"{spelled(name)} is {describe(value)}; allowed: a function from {taken} to {result}")
+    check_call(value, arguments, spelled(name))
+
+
+def check_call(function: Callable[..., Any], arguments: Sequence[str], where: str) -> None:
+    """Refuse a function that cannot be called with these arguments by position.
+
+    A function that does not state its signature, as many of NumPy and PyTorch, is left to its own errors.
+
+    Args:
+        arguments: their names or types, for the message.
+        where: how the message names the argument that is the function.
+
+    Raises: UserError with the function, its signature and the call.
+    """
+    # A module takes what its forward takes; its own __call__ takes anything.
+    signature = _signature(getattr(function, "forward", function))
+    if signature is None:
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise UserError(
+            f"{where} is {name}{signature.replace(return_annotation=inspect.Signature.empty)}, which is called as "
+            f"{name}({', '.join(arguments)}); allowed: a function of {counted(len(arguments), 'argument')}"
+        ) from None
 
 
 def parse_choice(value: Any, name: str, choices: Iterable[str]) -> str:
@@ -94,6 +122,13 @@ def describe(value: Any) -> str:
         return text
     name = type(value).__name__
     return f"{'an' if name[0] in 'AEIOUaeiou' or name == 'ndarray' else 'a'} {name}"
+
+
+def _signature(function: Any) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
 
 
 def _is_finite(value: Any) -> bool:

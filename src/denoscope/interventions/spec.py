@@ -15,7 +15,7 @@ from denoscope.foundation import html_repr
 from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.foundation.validation import describe
+from denoscope.foundation.validation import check_call, describe
 from denoscope.interventions import operands
 from denoscope.interventions.operations import KINDS, Call, Function, Kind, qualified_name
 from denoscope.interventions.site import Scope
@@ -86,6 +86,8 @@ class Intervention:
                 f"'do' of an intervention is {describe(self.do)}{hint}; allowed: "
                 f"{', '.join(get_args(Do))} or a function"
             )
+        if callable(self.do):
+            check_call(self.do, ("state", "call"), "'do' of an intervention")
         self.kind.check(self.value, str(self))
         if self.source is not None and self.do != "swap":
             raise UserError(

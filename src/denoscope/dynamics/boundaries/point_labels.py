@@ -12,6 +12,7 @@ from denoscope.dynamics.statistics.arguments import parse_array
 from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.html_repr import table
+from denoscope.foundation.validation import check_callable
 
 
 @calls_checked
@@ -25,6 +26,9 @@ class PointLabels:
     label: Callable[[np.ndarray], Any]
     origin: Mapping[str, Any] = field(default_factory=dict)
     resolution: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_callable(self.label, "label", ("points [n, d]",), "integers [n]")
 
     def __call__(self, points: Any) -> np.ndarray:
         """The labels [n] of points [n, d], −1 for no class.

@@ -111,7 +111,7 @@ def uncertainty_exponent(
     """
     points, distances = _parse_points(points), _parse_epsilons(epsilons)
     confidence = parse_confidence(confidence)
-    check_callable(label_of, "label_of", "points [n, d] to integers [n]")
+    check_callable(label_of, "label_of", ("points [n, d]",), "integers [n]")
     point_labels = label_of if isinstance(label_of, PointLabels) else PointLabels(label_of)
     if distances[0] < point_labels.resolution:
         raise UserError(

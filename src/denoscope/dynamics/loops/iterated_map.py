@@ -10,7 +10,7 @@ import torch
 from denoscope.dynamics.sensitivity.central_differences import root_mean_square
 from denoscope.foundation import tensor_files
 from denoscope.foundation.errors import UserError
-from denoscope.foundation.validation import describe, parse_integer
+from denoscope.foundation.validation import check_call, describe, parse_integer
 from denoscope.noise.coercion import as_floats
 
 Map = Callable[[torch.Tensor], torch.Tensor]
@@ -46,6 +46,12 @@ class Diverged(UserError):
             f"the orbit diverged: its state is not finite after iteration {iterations}; start from another state, or use a "
             "bounded map"
         )
+
+
+def check_step(step: Step) -> None:
+    """Refuse a function that does not take one state; other steps are checked when a map of theirs is needed."""
+    if callable(step) and not hasattr(step, "at"):
+        check_call(step, ("state",), "step")
 
 
 def map_at(step: Step, iteration: int) -> Map:

@@ -18,6 +18,7 @@ from denoscope.dynamics.loops.iterated_map import (
     advance,
     check_counts,
     check_state,
+    check_step,
     map_at,
     parse_first_state,
     probe,
@@ -124,6 +125,7 @@ def lyapunov(
     check_counts(iterations, discard, minimum=LEAST_ITERATIONS)
     parse_confidence(confidence)
     parse_integer(seed, "seed")
+    check_step(step)
     checkpoint, x = parse_checkpoint(checkpoint), parse_first_state(x0)
     k = (
         min(2, x.numel())

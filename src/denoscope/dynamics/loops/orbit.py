@@ -14,6 +14,7 @@ from denoscope.dynamics.loops.iterated_map import (
     Step,
     advance,
     check_counts,
+    check_step,
     map_at,
     parse_first_state,
     probe,
@@ -50,6 +51,7 @@ def orbit(
     Raises: UserError if a state is not finite (naming the iteration), or the checkpoint does not fit.
     """
     check_counts(iterations, discard)
+    check_step(step)
     first, checkpoint = parse_first_state(x0), parse_checkpoint(checkpoint)
     # Only a file needs an identity.
     identity = {} if checkpoint.path is None else _identity(step, first, discard)

@@ -92,8 +92,8 @@ def orbit_diagram(
             f"parameters has shape {list(parameter_values.shape)}; allowed: a list of at least one number"
         )
     check_counts(iterations, discard)
-    check_callable(step_of, "step_of", "a parameter to its map")
-    check_callable(observable, "observable", "a state to a number")
+    check_callable(step_of, "step_of", ("a parameter",), "its map")
+    check_callable(observable, "observable", ("a state",), "a number")
     settings = {"iterations": iterations, "discard": discard, "follow": follow}
     first, checkpoint = parse_first_state(x0), parse_checkpoint(checkpoint)
     identity = (

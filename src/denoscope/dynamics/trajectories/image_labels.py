@@ -22,7 +22,7 @@ def parse_label_of(label_of: LabelOf | None, shape: Sequence[int], model: str) -
     Raises: UserError if it is not a function, or no bundled classifier takes the images of this model.
     """
     if label_of is not None:
-        check_callable(label_of, "label_of", "images [n, C, H, W] to integers [n]")
+        check_callable(label_of, "label_of", ("images [n, C, H, W]",), "integers [n]")
         return label_of
     if of_shape(shape) is None:
         raise UserError(

@@ -81,7 +81,7 @@ def of_images(label_of: Callable[[torch.Tensor], Any], images: torch.Tensor) -> 
 
     It is called with the finite images only; the label of the others is −1.
     """
-    check_callable(label_of, "label_of", "images to integers")
+    check_callable(label_of, "label_of", ("images",), "integers")
     finite = images.float().isfinite().flatten(1).all(1)
     label = np.full(len(images), REJECTED)
     if finite.any():
