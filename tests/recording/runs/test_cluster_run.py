@@ -8,8 +8,9 @@ import socket
 
 import pytest
 import torch
+from command_line import call
 from outputs import OUTPUTS, SAMPLED_OUTPUTS, record_all
-from worker_faults import Brittle, killing
+from worker_faults import Brittle, KillsAt, killing
 
 import denoscope as ds
 from denoscope.foundation.threads import threads_set_to
@@ -40,6 +41,16 @@ def test_workers_write_the_bytes_of_one_process(denoiser, x, alone, workers, con
     recording = ds.record(denoiser, x, tmp_path / out, cluster=workers, **RUN)
     assert contents(tmp_path / out) == contents(alone / out)
     assert recording.final.identical(ds.open(alone / out).final)
+
+
+@pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
+def test_a_relative_output_is_relative_to_this_process_and_not_to_the_workers(
+    denoiser, x, alone, workers, contents, tmp_path, monkeypatch, out
+):
+    monkeypatch.chdir(tmp_path)  # the workers have started elsewhere
+    assert set(workers.run(os.getcwd).values()) != {os.getcwd()}
+    ds.record(denoiser, x, out, cluster=workers, **RUN)
+    assert contents(tmp_path / out) == contents(alone / out)
 
 
 @pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
@@ -82,6 +93,37 @@ def test_what_fails_is_set_aside_and_resumed_later(denoiser, workers, contents, 
     ds.record(denoiser, x, path, resume=True, **RUN)
     ds.record(denoiser, x, tmp_path / "alone" / out, **RUN)
     assert contents(path) == contents(tmp_path / "alone" / out)
+
+
+def test_the_command_ends_with_exit_code_3_where_a_unit_fails_on_every_worker(
+    model, workers, contents, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    x = ds.noise.random(12, (1, 8, 8), seed=3)
+    x.write("noises")
+    line = f"record --model {model} --inputs noises --num_steps 2 --lanes 4 --batch_size 4 --device cpu"
+    workers.register_plugin(KillsAt(x.tensor(5)))
+    try:
+        with pytest.raises(SystemExit) as caught:
+            call(f"{line} --output run.zarr --cluster {workers.scheduler.address}")
+    finally:
+        workers.unregister_worker_plugin(KillsAt.name)
+    assert caught.value.code == 3
+    printed = capsys.readouterr()
+    assert "recorded in" not in printed.out and "Traceback" not in printed.err
+    error, part = printed.err.splitlines()[-2:]
+    assert error == (
+        "error: 1 unit was set aside, and all others are stored in run.zarr; solve this and continue with --resume"
+    )
+    assert part.startswith(
+        "  run.zarr sample_0004 to sample_0007: it was begun 4 times, and each time its worker died"
+    )
+    assert (
+        ds.open("run.zarr").dataset["complete"].to_numpy().tolist() == [True] * 4 + [False] * 4 + [True] * 4
+    )
+    call(f"{line} --output run.zarr --resume --threads 1")
+    call(f"{line} --output one.zarr --threads 1")
+    assert contents(tmp_path / "run.zarr") == contents(tmp_path / "one.zarr")
 
 
 class Interrupts(NoProgress):

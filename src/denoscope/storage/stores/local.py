@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from denoscope.foundation.reading.regular_files import open_regular
 from denoscope.foundation.writing.atomic_files import atomic_write, sync
@@ -42,6 +43,11 @@ class LocalStore:
         self._unflushed: set[Path] = set()
         places = replacements_in(self.root)
         self._ready = next((place for place in places if os.path.exists(place / COMMITTED)), None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The store with absolute paths: another process may have another working directory."""
+        ready = self._ready and self._ready.absolute()
+        return {**self.__dict__, "root": self.root.absolute(), "_ready": ready}
 
     def path(self, key: str) -> Path:
         """Return the path of the file that holds a key."""
