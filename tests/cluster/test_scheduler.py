@@ -18,7 +18,7 @@ NOT_DASK = "does not answer as a Dask scheduler; name the address that dask sche
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     """An empty folder, in which a refused command must leave nothing."""
-    monkeypatch.setattr(scheduler, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(scheduler, "CONNECT_SECONDS", 1.5)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     assert snapshot(tmp_path) == {}
@@ -134,7 +134,7 @@ REMEDIES = ["that dask scheduler is running", "this is the address it printed", 
 
 
 def test_where_nothing_listens_the_reason_and_remedies_are_given(capsys):
-    reason = "tcp://127.0.0.1:1 cannot be reached within 0.5 seconds: Connection refused; check"
+    reason = "tcp://127.0.0.1:1 cannot be reached within 1.5 seconds: Connection refused; check"
     refuse(capsys, f"{CHECK} --cluster tcp://127.0.0.1:1", reason, *REMEDIES)
 
 
@@ -144,6 +144,6 @@ def test_a_host_that_has_no_address_is_named(capsys, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     reason = (
-        "tcp://nowhere.invalid:8786 cannot be reached within 0.5 seconds: Name or service not known; check"
+        "tcp://nowhere.invalid:8786 cannot be reached within 1.5 seconds: Name or service not known; check"
     )
     refuse(capsys, f"{CHECK} --cluster tcp://nowhere.invalid:8786", reason, *REMEDIES)

@@ -1,16 +1,14 @@
 """Workers behind TLS: those who hold a certificate of the scheduler's authority share the work, all others are refused."""
 
-import json
-import os
 import subprocess
 import sys
-import time
-from contextlib import ExitStack, closing
+from contextlib import closing
 
 import dask
 import pytest
 from authorities import OPENSSL, Authority
 from command_line import call, refuse, snapshot
+from dask_processes import dask_processes
 from distributed import LocalCluster
 
 pytestmark = pytest.mark.skipif(OPENSSL is None, reason="openssl is not installed")
@@ -81,35 +79,17 @@ def test_those_without_a_certificate_of_the_authority_are_refused_before_any_wor
 @pytest.mark.slow
 @pytest.mark.usefixtures("noises")
 def test_workers_behind_tls_write_the_bytes_of_one_process(authorities, contents, tmp_path):
-    environment = {**os.environ, **authorities[0].environment, "OMP_NUM_THREADS": "1"}
-    file = tmp_path / "scheduler.json"
-    with ExitStack() as stack:
-
-        def start(*words):
-            log = stack.enter_context((tmp_path / f"{words[0]}.log").open("w"))
-            command = [sys.executable, "-m", "distributed.cli.dask_" + words[0], *words[1:]]
-            process = stack.enter_context(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-            stack.callback(process.terminate)
-
-        start(
-            *("scheduler", "--protocol", "tls", "--host", "tls://127.0.0.1", "--port", "0"),
-            *("--no-dashboard", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)),
-        )
-        limit = time.monotonic() + 300
-        while not (file.exists() and file.read_text().endswith("}")):
-            assert time.monotonic() < limit, (tmp_path / "scheduler.log").read_text()
-            time.sleep(0.1)
-        address = json.loads(file.read_text())["address"]
-        assert address.startswith("tls://127.0.0.1:")
-        start("worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--nworkers", "2")
-        line = f"{RECORD} --output tls.zarr --cluster {address}"
+    with dask_processes(tmp_path, "tls", authorities[0].environment) as started:
+        assert started.address.startswith("tls://127.0.0.1:")
+        started.add_workers(2)
+        line = f"{RECORD} --output tls.zarr --cluster {started.address}"
         done = subprocess.run(
             [sys.executable, "-m", "denoscope", *line.split()],
-            env=environment,
+            env=started.environment,
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr + (tmp_path / "worker.log").read_text()
+        assert done.returncode == 0, done.stderr + started.printed()
     call(f"{RECORD} --output one.zarr --threads 1")
     assert contents(tmp_path / "tls.zarr") == contents(tmp_path / "one.zarr")

@@ -221,6 +221,8 @@ def _wait_for_worker(client: Client, address: str) -> None:
     try:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError as error:
+        if client.status != "running":
+            raise unreachable(address, error) from error
         raise UserError(
             f"{spelled('cluster')}: {address} has no workers; start some with dask worker {address} --nthreads 1"
         ) from error
@@ -237,9 +239,12 @@ def _wait_for_start(client: Client, check: Callable[[], None]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask's own lines off the screen."""
-    former = {name: logging.getLogger(name).level for name in LOGGERS}
-    for name in LOGGERS:
+    """Keep Dask's own lines off the screen; its configuration sets levels of single modules, too."""
+    names = [
+        name for name in [*LOGGERS, *logging.root.manager.loggerDict] if name.partition(".")[0] in LOGGERS
+    ]
+    former = {name: logging.getLogger(name).level for name in names}
+    for name in names:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         yield

@@ -14,6 +14,7 @@ from distributed import Client, Future
 from distributed.protocol.pickle import dumps
 
 from denoscope.cluster import worker
+from denoscope.cluster.lost_scheduler import is_lost
 from denoscope.cluster.worker import HoldRun, Recipe
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.json_values import differences
@@ -39,7 +40,9 @@ class Crew:
 
         Workers that end meanwhile are left out.
 
-        Raises: UserError if a worker cannot prepare the run, or none is left.
+        Raises:
+            UserError: if a worker cannot prepare the run, or none is left.
+            ConnectionError: if the scheduler is gone.
         """
         futures = {address: self._submitted(address) for address in addresses(self.client)}
         ended: queue.SimpleQueue[object] = queue.SimpleQueue()
@@ -49,6 +52,7 @@ class Crew:
         while waiting:
             with suppress(queue.Empty):
                 ended.get(timeout=POLL_SECONDS)
+            self._check_present()
             waiting = {address for address in waiting if not futures[address].done()}
             waiting &= set(addresses(self.client))
         found = {}
@@ -59,11 +63,16 @@ class Crew:
             if future.status == "finished":
                 found[address] = future.result()
         if not found:
+            self._check_present()
             raise UserError(
                 "every worker died while it prepared the run, perhaps for lack of memory; start fewer workers on a "
                 f"machine, or workers with more memory ({spelled('cluster')})"
             )
         return found
+
+    def _check_present(self) -> None:
+        if is_lost(self.client):
+            raise ConnectionError("the scheduler is gone")
 
     def _submitted(self, address: str) -> Future:
         return self.client.submit(
@@ -92,9 +101,10 @@ def crew(client: Client, recipe: Recipe) -> Iterator[Crew]:
     try:
         yield Crew(client, run)
     finally:
-        with suppress(Exception):  # the scheduler may be gone
-            client.unregister_worker_plugin(holder.name)
-            client.run_on_scheduler(worker.forget, run)
+        if not is_lost(client):
+            with suppress(Exception):  # the scheduler may go at any moment
+                client.unregister_worker_plugin(holder.name)
+                client.run_on_scheduler(worker.forget, run)
 
 
 def addresses(client: Client) -> list[str]:
@@ -119,7 +129,8 @@ def check_workers(client: Client) -> None:
 def versions(client: Client) -> dict[str, dict[str, str]]:
     """The versions on each worker, by its address, and on the scheduler.
 
-    Raises: UserError if there are no workers, if one does several tasks at once, or if one cannot run denoscope.
+    Raises: UserError if there are no workers, if one does several tasks at once, or if one cannot run denoscope; what Dask
+        raises if the scheduler is gone.
     """
     threads = client.nthreads()
     if several := next((address for address, count in threads.items() if count > 1), None):
@@ -131,6 +142,8 @@ def versions(client: Client) -> dict[str, dict[str, str]]:
         found = client.run(worker.versions)
         scheduler = client.run_on_scheduler(worker.versions)
     except Exception as error:
+        if is_lost(client):
+            raise
         raise UserError(
             f"the workers or their scheduler cannot run denoscope: {first_line(error)}; start them in the "
             "environment of this process"

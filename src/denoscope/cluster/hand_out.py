@@ -17,9 +17,10 @@ from distributed.scheduler import KilledWorker
 from denoscope.cluster import worker
 from denoscope.cluster.connection import WORKER_SECONDS
 from denoscope.cluster.crew import POLL_SECONDS, Crew
+from denoscope.cluster.lost_scheduler import is_lost, lost, lost_reported
 from denoscope.cluster.unit import Done, Outcome, SetAside, Unit
 from denoscope.cluster.worker import WorkerUnfitError, topic_of
-from denoscope.foundation.errors import UserError, first_line
+from denoscope.foundation.errors import UnfinishedError, UserError, first_line
 
 LOGGER = logging.getLogger(__name__)
 KILL_SECONDS = 60
@@ -119,9 +120,14 @@ class HandOut:
     def outcomes(self) -> Iterator[Outcome]:
         """What becomes of each unit, as it happens. Units that were not handed out when the run stops are left out.
 
-        Raises: UserError if the scheduler is gone, too many units fail in a row, or only unfit workers came.
+        Raises:
+            UnfinishedError: if the scheduler is gone.
+            UserError: if too many units fail in a row, or only unfit workers came.
         """
-        with _TURNS.setdefault(self._client, threading.Lock()):
+        with (
+            _TURNS.setdefault(self._client, threading.Lock()),
+            lost_reported(self._client, self._kept),
+        ):
             yield from self._outcomes()
 
     def _outcomes(self) -> Iterator[Outcome]:
@@ -142,12 +148,14 @@ class HandOut:
                         )
         finally:
             self._cancel(list(self._flights.values()))
-            if self._client.status == "running":
+            if not is_lost(self._client):
                 self._client.unsubscribe_topic(topic)
                 self._client.unsubscribe_topic("all")
 
     def _fill(self) -> bool:
         """Hand out units while there is room; returns whether any are on their way."""
+        if is_lost(self._client):  # the next call would wait for it
+            raise self._lost()
         if self._clock() - self._counted > 1.0:
             self._count_workers()
         room = self._ahead * max(1, self.workers)
@@ -183,8 +191,6 @@ class HandOut:
         try:
             kind, news = self._inbox.get(timeout=POLL_SECONDS)
         except queue.Empty:
-            if self._client.status != "running":
-                raise self._lost() from None
             yield from self._end_silent()
             return
         if kind == "report":
@@ -322,8 +328,8 @@ class HandOut:
         for flight in flights:
             self._drop(flight)
         futures = [flight.future for flight in flights if flight.future is not None]
-        if futures and self._client.status == "running":
+        if futures and not is_lost(self._client):
             self._client.cancel(futures, force=True)
 
-    def _lost(self) -> UserError:
-        return UserError(f"the scheduler is gone; {self._kept}")
+    def _lost(self) -> UnfinishedError:
+        return lost(self._client, self._kept)

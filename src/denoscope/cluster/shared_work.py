@@ -12,6 +12,7 @@ from distributed import Client
 
 from denoscope.cluster.crew import OF_ANOTHER_DEVICE, Crew, agreed, check_workers, crew
 from denoscope.cluster.hand_out import HandOut
+from denoscope.cluster.lost_scheduler import lost_reported
 from denoscope.cluster.unit import SetAside, Unit
 from denoscope.cluster.worker import Recipe
 from denoscope.foundation.errors import UnfinishedError, UserError
@@ -43,8 +44,8 @@ class SharedWork:
             pieces: of each unit.
 
         Raises:
-            UserError: if a unit raised one, or the scheduler is gone.
-            UnfinishedError: if a unit was given up.
+            UserError: if a unit raised one.
+            UnfinishedError: if a unit was given up, or the scheduler is gone.
         """
         positions: dict[str, int] = {}
 
@@ -82,12 +83,15 @@ def shared_run(
         own: the description of this process: the entries of its fingerprint, and others.
         kept: what is kept if workers fail, and how the work goes on.
 
-    Raises: UserError if a worker would compute something else.
+    Raises:
+        UserError: if a worker would compute something else.
+        UnfinishedError: if the scheduler is gone.
     """
-    check_workers(client)
-    with crew(client, recipe) as workers:
-        distinct, differing = agreed(workers, own, allow_different_devices=allow_different_devices)
-        elsewhere = {name: distinct[0][name] for name in OF_ANOTHER_DEVICE if name in own}
-        if differing:
-            elsewhere["different_devices"] = differing
-        yield SharedRun(SharedWork(workers, distinct, kept), elsewhere)
+    with lost_reported(client, kept):
+        check_workers(client)
+        with crew(client, recipe) as workers:
+            distinct, differing = agreed(workers, own, allow_different_devices=allow_different_devices)
+            elsewhere = {name: distinct[0][name] for name in OF_ANOTHER_DEVICE if name in own}
+            if differing:
+                elsewhere["different_devices"] = differing
+            yield SharedRun(SharedWork(workers, distinct, kept), elsewhere)

@@ -54,7 +54,7 @@ class UnknownKeyError(UserError, KeyError):
 class UnfinishedError(RuntimeError):
     """Work of which some parts were set aside because they failed; all others are stored.
 
-    `parts` maps the name of each such part to its error.
+    `parts` maps the name of each such part to its error. It is empty where the scheduler of a cluster was lost.
     """
 
     def __init__(self, message: str, parts: Mapping[str, str]):

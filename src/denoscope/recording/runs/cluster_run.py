@@ -10,6 +10,7 @@ from distributed import Client
 
 from denoscope.cluster.crew import Crew, agreed, check_workers, crew
 from denoscope.cluster.hand_out import HandOut
+from denoscope.cluster.lost_scheduler import lost_reported
 from denoscope.cluster.sight import check_place
 from denoscope.cluster.unit import Done, Unit
 from denoscope.cluster.worker import Beat
@@ -58,8 +59,12 @@ class ClusterRun:
 
         Raises:
             UserError: before any work, if a worker is missing something or would compute in another way.
-            UnfinishedError: at the end, if some groups were set aside.
+            UnfinishedError: at the end, if some groups were set aside; at once, if the scheduler is gone.
         """
+        with lost_reported(self.client, self._kept):
+            return self._recorded()
+
+    def _recorded(self) -> Recording:
         out = self.job.out
         assert out is not None
         check_workers(self.client)
@@ -74,6 +79,10 @@ class ClusterRun:
                 groups = PendingGroups(out.name, job.plan, writer, pending)
                 self._hand_out(groups, workers, descriptions, nonfinite)
         return open(out)
+
+    @property
+    def _kept(self) -> str:
+        return f"finished samples are stored: continue with {spelled('resume', True)}"
 
     def _recipe(self) -> RecordingRecipe:
         job, inputs = self.job, self.job.inputs
@@ -115,7 +124,7 @@ class ClusterRun:
                 workers,
                 pending.units(),
                 descriptions,
-                kept=f"finished samples are stored: continue with {spelled('resume', True)}",
+                kept=self._kept,
                 progress=self.progress.advance,
                 watch=lambda now: notes.update(now.workers, sum(map(pending.samples, now.running))),
                 stopping=lambda: stop.requested,
