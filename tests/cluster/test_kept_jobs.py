@@ -77,6 +77,7 @@ def test_a_job_that_is_refused_once_is_submitted_again(commands, tmp_path, caplo
         until(lambda: {job.job_id for job in jobs.cluster.workers.values()} == {"1", "3"})
         jobs.check()
     assert "jobs.yaml: sbatch refuses a job: Socket timed out; another one follows" in caplog.text
+    assert not (tmp_path / "jobs.logs").exists()  # the jobs have printed nothing
 
 
 def test_jobs_that_end_one_after_the_other_before_a_worker_comes_end_the_wait(commands, tmp_path):
@@ -85,6 +86,17 @@ def test_jobs_that_end_one_after_the_other_before_a_worker_comes_end_the_wait(co
     with pytest.raises(ds.UserError, match=line), connected(f"slurm:{options(tmp_path).file}"):
         pass
     assert submitted(tmp_path) >= 2 * kept_jobs.STARTS - 1
+
+
+@pytest.mark.parametrize(("printed", "left"), [("", set()), ("echo hello > {logs}/1.out\n", {"of", "1.out"})])
+def test_of_the_folder_for_what_jobs_print_only_what_holds_something_stays(commands, tmp_path, printed, left):
+    made = tmp_path / "logs" / "of" / "jobs"
+    script = SBATCH.format(folder=tmp_path, refused=0) + printed.format(logs=made.parent)
+    commands(sbatch=script, squeue="echo 1 2", scancel="")
+    (tmp_path / "logs").mkdir()
+    with kept_jobs.kept_jobs(options(tmp_path, f"workers: 2\nlog_directory: {made}")):
+        assert made.is_dir()
+    assert {path.name for path in (tmp_path / "logs").rglob("*")} == left
 
 
 def test_a_queue_that_does_not_answer_ends_no_job(commands, tmp_path):

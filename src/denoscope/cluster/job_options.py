@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from denoscope.cluster import job_rules
 from denoscope.cluster.source import Jobs
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.spelling import spelled
@@ -31,26 +32,18 @@ def read(source: Jobs) -> dict[str, Any]:
         raise UserError(f"{flag}, which is not YAML: {first_line(error)}") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise UserError(f"{flag}, which holds no options by name")
-    _check(source.file, content)
+    _check(source, content)
     configured = dask.config.get(f"jobqueue.{source.system}", {})
     return _completed(Path(source.file), content, configured)
 
 
-def _check(file: str, options: dict[str, Any]) -> None:
-    """Refuse options that would be misunderstood."""
-    count, of_scheduler = options.get("workers"), options.get("scheduler_options") or {}
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise UserError(f"{file}: workers is {count!r}; allowed: an integer of at least 1")
-    if not isinstance(of_scheduler, dict):
-        raise UserError(
-            f"{file}: scheduler_options is {of_scheduler!r}; allowed: options by name, such as host: 10.0.0.1"
-        )
-    for name in ("worker_extra_args", "job_extra_directives", "job_script_prologue"):
-        if not isinstance(value := options.get(name) or [], list):
-            raise UserError(f"{file}: {name} is {value!r}; allowed: a list, such as [{value!r}]")
+def _check(source: Jobs, options: dict[str, Any]) -> None:
+    """Refuse options that would be misunderstood, and a scheduler whose network is not named."""
+    job_rules.check(source.file, source.system, {"workers": None, **options})
+    of_scheduler = options.get("scheduler_options") or {}
     if not (options.get("interface") or of_scheduler.get("host")):
         raise UserError(
-            f"{file} names no network; allowed: interface: lo for this machine alone, or the interface of the "
+            f"{source.file} names no network; allowed: interface: lo for this machine alone, or the interface of the "
             "cluster's own network, such as ib0: whoever reaches the port of a scheduler can run programs in your name"
         )
 

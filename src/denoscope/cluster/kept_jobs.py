@@ -197,19 +197,28 @@ def kept_jobs(source: Jobs) -> Iterator[KeptJobs]:
     count = options.pop("workers")
     name = next(name for name in dir(dask_jobqueue) if name.lower() == f"{source.system}cluster")
     kind = getattr(dask_jobqueue, name)
-    try:
-        cluster = kind(job_cls=_noting(kind.job_cls), **options)
-    except Exception as error:  # jobqueue raises whatever its options cause
-        raise UserError(f"{source.file}: {name} cannot be started: {first_line(error)}") from error
-    try:
+    with _log_folder(Path(options["log_directory"])):
+        try:
+            cluster = kind(job_cls=_noting(kind.job_cls), **options)
+        except Exception as error:  # jobqueue raises whatever its options cause
+            raise UserError(f"{source.file}: {name} cannot be started: {first_line(error)}") from error
         with cluster:
             cluster.scale(count)
             jobs = KeptJobs(cluster, source)
             with jobs.tended():
                 yield jobs
+
+
+@contextmanager
+def _log_folder(folder: Path) -> Iterator[None]:
+    """Remove what was made of a folder while the block ran, unless jobs have printed something into it."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
     finally:
-        with suppress(OSError):  # it holds what the jobs have printed
-            Path(options["log_directory"]).rmdir()
+        with suppress(OSError):
+            for path in made:
+                path.rmdir()
 
 
 def _noting(kind: Any) -> Any:
