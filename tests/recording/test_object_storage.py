@@ -202,6 +202,32 @@ def test_dask_reads_a_shard_at_a_time(stored, local):
     assert np.array_equal(local_too["sequence"].to_numpy(), right["sequence"].to_numpy())
 
 
+def sign(images):
+    """The class of an image: whether its mean is positive."""
+    return (np.asarray(images).reshape(len(images), -1).mean(1) > 0).astype(int)
+
+
+ANALYSES = {
+    "divergence": lambda rec, _: ds.dynamics.divergence(rec),
+    "commitment": lambda rec, denoiser: ds.dynamics.commitment(rec, denoiser=denoiser, label_of=sign),
+    "path geometry": lambda rec, _: ds.dynamics.path_geometry(rec.sequence),
+    "participation": lambda rec, _: ds.dynamics.participation(rec["conv_in"]),
+    "distances": lambda rec, _: ds.dynamics.trajectory_distances(rec["mid_block"]),
+    "similarity": lambda rec, _: ds.dynamics.linear_cka(rec["conv_in"][:, 1], rec["mid_block"][:, 1]),
+}
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_an_analysis_of_dask_arrays_gives_the_numbers_of_arrays_in_memory(tiny, local, name):
+    pytest.importorskip("dask.array")
+    lazy, right = (ANALYSES[name](ds.open(local, chunks=chunks), tiny) for chunks in ("auto", None))
+    if isinstance(right, xarray.Dataset):
+        xarray.testing.assert_identical(lazy.compute(), right)
+        assert right.data_vars
+    else:
+        assert lazy.to_json() == right.to_json()
+
+
 def test_chunks_that_cannot_be_are_refused(local, monkeypatch):
     with pytest.raises(ds.UserError, match="chunks is 'all'; allowed: auto"):
         ds.open(local, chunks="all")
@@ -265,6 +291,11 @@ def test_damage_at_a_url_is_found(stored):
             r"^the s3:// URL of a recording has a user, a password, a query or a fragment; allowed",
         ),
         ("s3://bucket/run.zarr?key=hush", r"^the s3:// URL of a recording has"),
+        (
+            "file:///tmp/run.zarr",
+            "^file:///tmp/run.zarr is a URL of this machine; allowed: a path.*such as /tmp/run.zarr",
+        ),
+        ("file://localhost/run.zarr", "^file://localhost/run.zarr is a URL of this machine"),
     ],
 )
 def test_urls_that_name_no_recording_are_refused(tiny, x, s3, out, problem):
@@ -306,6 +337,11 @@ def test_what_cannot_work_is_refused_in_one_line_before_any_work(command, s3, ca
     refuse(capsys, "verify store s3://nobucket/run.zarr", "there is no bucket 'nobucket'")
     refuse(
         capsys, f"{command} --output ftp://host/run.zarr", "ftp://host/run.zarr is a URL of an unknown kind"
+    )
+    refuse(
+        capsys,
+        f"{command} --output file:///tmp/run.zarr",
+        "error: file:///tmp/run.zarr is a URL of this machine",
     )
     refuse(capsys, f"{command} --output s3://bucket/run", "end the name in .zarr")
     refuse(capsys, f"verify store {URL}", f"{URL} is not a recording")

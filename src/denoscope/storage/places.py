@@ -37,6 +37,11 @@ class Url:
                 f"the {scheme}:// URL of a recording has a user, a password, a query or a fragment; allowed: "
                 f"{scheme}://BUCKET/NAME.zarr, with the credentials in the environment"
             )
+        if scheme == "file":  # a path has lost some of the slashes
+            shown = text if "://" in text else f"file:///{rest}"
+            raise UserError(
+                f"{shown} is a URL of this machine; allowed: {ALLOWED}; write the path alone, such as /{rest}"
+            )
         if scheme not in SCHEMES:
             raise UserError(
                 f"{scheme}://{rest} is a URL of an unknown kind; allowed: {ALLOWED}; a folder named {scheme}: is meant by "

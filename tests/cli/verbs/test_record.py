@@ -2,6 +2,8 @@
 
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,17 @@ def test_record_writes_a_store_with_the_named_layers(model):
     config = data.attrs["config"]
     assert data.attrs["scheduler"] == "DDPMScheduler"
     assert config["noise"] == "independent" and config["noise_seed"] == 3
+
+
+@pytest.mark.usefixtures("inputs")
+def test_a_recording_by_one_process_imports_no_dask_distributed(model):
+    program = (
+        "import sys; from denoscope.cli.command import main; main(sys.argv[1:]); "
+        "print(sorted(name for name in sys.modules if name.partition('.')[0] in ('distributed', 'dask_jobqueue')))"
+    )
+    words = f"record --model {model} --num_steps 1 --output run.zarr --quiet".split()
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["recorded in run.zarr", "[]"]
 
 
 @pytest.mark.usefixtures("inputs")

@@ -1,5 +1,6 @@
 """What a store in a bucket does beyond the contract: retries, uploads, errors in words, and secrets that stay where they are."""
 
+import os
 import pickle
 import sys
 import traceback
@@ -187,6 +188,17 @@ def test_missing_credentials_are_named(s3, monkeypatch):
         "no credentials: set AWS_ACCESS_KEY_ID and"
     )
     assert not s3.requests()
+
+
+@pytest.mark.parametrize("account", [None, "ours"])
+def test_missing_credentials_of_azure_are_named_without_a_request(monkeypatch, account):
+    for name in [name for name in os.environ if name.startswith(("AZURE_", "MSI_", "IDENTITY_"))]:
+        monkeypatch.delenv(name)
+    if account:
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", account)
+    assert message_of(lambda: ObjectStore("az://box/run.zarr").get("a")) == (
+        "no credentials: set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY in the environment"
+    )
 
 
 def test_a_missing_library_is_named(monkeypatch):

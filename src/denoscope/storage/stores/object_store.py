@@ -48,6 +48,8 @@ INSTANCE = (
     "/metadata/identity",
 )
 """Addresses that cloud machines ask for credentials, and that nothing answers elsewhere."""
+NO_ACCOUNT = "Account must be specified"
+"""What obstore says where the environment names no account of Azure, whose name is a part of the address."""
 
 
 class ObjectStore:
@@ -323,7 +325,7 @@ def _in_words(error: BaseException, scheme: str, bucket: str) -> OSError:
     text = str(error)
     sign_in = HOW_TO_SIGN_IN.get(scheme, "")
     status = re.search(r"non-2xx status code: (\d{3}[ \w]*)", text)
-    if any(address in text for address in INSTANCE):
+    if any(address in text for address in INSTANCE) or NO_ACCOUNT in text:
         return OSError(errno.EACCES, f"no credentials: {sign_in}")
     if status and status[1].startswith("401"):
         return OSError(errno.EACCES, f"the server does not accept the credentials: {sign_in}")
