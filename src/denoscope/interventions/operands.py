@@ -52,6 +52,11 @@ def normalized(value: Any) -> Any:
     return list(value) if isinstance(value, tuple | range) else value
 
 
+def located(value: Any) -> Any:
+    """The value, a path as an absolute one: another process may have another working directory."""
+    return str(Path(value).absolute()) if is_path(value) and not is_url(value) else value
+
+
 def to_json(value: Any, folder: Path | None = None) -> Any:
     """The value as JSON; a tensor of many elements as its shape and SHA-256.
 

@@ -53,6 +53,18 @@ def test_a_relative_output_is_relative_to_this_process_and_not_to_the_workers(
     assert contents(tmp_path / out) == contents(alone / out)
 
 
+def test_the_file_of_an_intervention_is_relative_to_this_process_and_not_to_the_workers(
+    denoiser, x, workers, contents, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    torch.save(torch.ones(8, 8, 8), "value.pt")
+    run = {**RUN, "interventions": ds.Intervention("conv_in", "set", "value.pt")}
+    ds.record(denoiser, x, "shared.zarr", cluster=workers, **run)
+    ds.record(denoiser, x, "alone.zarr", **run)
+    assert contents(tmp_path / "shared.zarr") == contents(tmp_path / "alone.zarr")
+    assert (ds.open("shared.zarr")["conv_in"] == 1).all()
+
+
 @pytest.mark.parametrize("out", SAMPLED_OUTPUTS)
 def test_samples_of_killed_workers_are_recorded_by_others(
     denoiser, x, alone, workers, contents, tmp_path, out

@@ -20,6 +20,7 @@ from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UnfinishedError, UserError
 from denoscope.foundation.spelling import counted, spelled
 from denoscope.foundation.threads import threads_set_to
+from denoscope.interventions.operands import located
 from denoscope.interventions.spec import Intervention
 from denoscope.models.conditioning import Condition
 from denoscope.models.loading import SharedModel
@@ -92,7 +93,7 @@ class ClusterRun:
             options=job.options,
             noise_seed=inputs.loop.noise_seed,
             condition=inputs.condition,
-            interventions=job.interventions,
+            interventions=tuple(replace(each, value=located(each.value)) for each in job.interventions),
             streams=inputs.loop.streams,
             plan=replace(job.plan, coords=_without_samples(job.plan)),
         )
