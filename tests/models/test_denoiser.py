@@ -1,6 +1,7 @@
 """The denoiser itself: what it refuses, its precision, its description."""
 
 import pytest
+import tiny_models
 import torch
 
 import denoscope as ds
@@ -97,6 +98,36 @@ def test_a_module_with_weights_in_several_precisions_is_asked_to_state_its_own()
     plain.conv.load_state_dict(network.conv.state_dict())
     assert torch.equal(ds.sample(denoiser, x_T, steps=1), ds.sample(loaded(plain), x_T, steps=1))
     assert loaded(Stored(torch.float16), dtype="float64").dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("part", "used", "other"),
+    [
+        ("conv_in", "float16", "float32"),
+        ("conv_out", "float32", "float16"),
+        ("mid_block", "float32", "float16"),
+    ],
+)
+def test_a_network_of_diffusers_in_several_precisions_warns_of_the_one_it_takes(part, used, other):
+    network = tiny_models.unet()
+    getattr(network, part).half()
+    with pytest.warns(UserWarning, match="has weights in") as warned:
+        denoiser = ds.load(network, scheduler="ddim", device="cpu")
+    (message,) = (str(item.message) for item in warned)
+    assert f"UNet2DModel has weights in {used} and {other}: its states are {used}" in message
+    assert f"network.to(torch.{other})" in message and "\n" not in message
+    assert warned[0].filename == __file__ and denoiser.dtype == getattr(torch, used)
+    whole = ds.load(network, scheduler="ddim", device="cpu", dtype="float64")  # no warning
+    assert ds.sample(whole, torch.zeros(1, 3, 8, 8), steps=1).dtype == torch.float64
+
+
+def test_a_network_of_diffusers_in_one_precision_warns_of_nothing():
+    from diffusers.hooks import apply_layerwise_casting
+
+    assert ds.load(tiny_models.unet().half(), scheduler="ddim", device="cpu").dtype == torch.float16
+    cast = tiny_models.unet()
+    apply_layerwise_casting(cast, torch.float8_e4m3fn, torch.float32)
+    assert ds.load(cast, scheduler="ddim", device="cpu").dtype == torch.float32
 
 
 def test_layerwise_casting_of_a_plain_module_computes_in_its_compute_precision():

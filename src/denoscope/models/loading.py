@@ -30,6 +30,7 @@ from denoscope.models.families import (
     Config,
     Family,
     config_of,
+    dtype_of,
     known_family,
     precisions_of,
 )
@@ -231,6 +232,8 @@ def _components(source: Any, variant: str | None) -> tuple[nn.Module, Any | None
     files = sources.find(os.fspath(source))
     network_class = model_folder.network_class(files.network, files.name)
     _check_unpacked(known_family(network_class), files.name)
+    if bundled.folder(files.name) is None:
+        model_folder.built(files.network, network_class)  # refused before weights are downloaded or read
     files = sources.with_weights(files, variant)
     return _network_of(files, network_class), _scheduler_from(files.folder, files.name), files.name
 
@@ -262,8 +265,7 @@ def _scheduler_from(folder: Path, name: str) -> Any | None:
     if path is None:
         return None
     model_folder.refuse_own_code(path, name)
-    config = model_folder.scheduler_config(path)
-    return schedulers.scheduler_from(str(config.get("_class_name")), config)
+    return schedulers.scheduler_of_file(path, model_folder.scheduler_config(path))
 
 
 def _check_unpacked(family: Family, name: str) -> Family:
@@ -306,12 +308,26 @@ def _is_shape(given: Any) -> bool:
 def _warn_of_precisions(network: nn.Module) -> None:
     """Warn if only the order of the weights says in which of several precisions a network computes."""
     precisions = [_name(precision) for precision in precisions_of(network)]
-    if len(precisions) > 1 and not isinstance(getattr(network, "dtype", None), torch.dtype):
-        warnings.warn(
-            f"{type(network).__name__} has weights in {' and '.join(precisions)}: its states are {precisions[0]}, as the "
-            f"first of them; state the precision in which it computes, such as network.dtype = torch.{precisions[1]}",
-            stacklevel=4,
-        )
+    if len(precisions) < 2 or _states_its_precision(network):
+        return
+    used = _name(dtype_of(network))
+    other = next(precision for precision in precisions if precision != used)
+    remedy = f"convert it before, such as network.to(torch.{other})"
+    if not isinstance(getattr(network, "dtype", None), torch.dtype):
+        remedy = f"state the precision in which it computes, such as network.dtype = torch.{other}"
+    warnings.warn(
+        f"{type(network).__name__} has weights in {' and '.join(precisions)}: its states are {used}, as the first of them; "
+        f"{remedy}, or let load convert all: dtype={other!r}",
+        stacklevel=5,
+    )
+
+
+def _states_its_precision(network: nn.Module) -> bool:
+    """Whether a network has a `dtype` of its own; diffusers' networks look theirs up among their weights."""
+    stated = getattr(type(network), "dtype", None)
+    if isinstance(stated, property) and str(stated.fget.__module__).startswith("diffusers."):
+        return False
+    return isinstance(getattr(network, "dtype", None), torch.dtype)
 
 
 def _name(dtype: torch.dtype) -> str:

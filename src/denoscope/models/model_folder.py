@@ -27,18 +27,31 @@ def blueprint(folder: str | Path, *, name: str = "") -> nn.Module:
 
     Raises: UserError if the folder does not configure a network that diffusers can build.
     """
-    import torch
-
     name = name or str(folder)
     place = network_folder(Path(folder), name)
-    kind = network_class(place, name)
+    return built(place, network_class(place, name))
+
+
+def built(place: Path, kind: Any) -> nn.Module:
+    """The network of a class that the config.json in a folder configures, on the meta device.
+
+    Raises: UserError naming the file, and the entry because of which diffusers cannot build the network.
+    """
+    config = network_config(place)
     try:
-        with torch.device("meta"):
-            return kind.from_config(network_config(place)).eval()
-    except UserError:
-        raise
+        return _on_meta(kind, config)
     except Exception as error:  # diffusers fails in any way where values do not fit each other
-        raise not_configured(name, kind, error) from error
+        entry = folder_schema.suspect(kind, config, lambda changed: _on_meta(kind, changed))
+        raise UserError(
+            f"{place / 'config.json'} does not configure a {kind.__name__}: {first_line(error)}{entry and f'; {entry}'}"
+        ) from error
+
+
+def _on_meta(kind: Any, config: dict[str, Any]) -> nn.Module:
+    import torch
+
+    with torch.device("meta"):
+        return kind.from_config(config).eval()
 
 
 def network_folder(folder: Path, name: str) -> Path:
@@ -60,12 +73,14 @@ def network_class(place: Path, name: str) -> Any:
     import diffusers
 
     refuse_own_code(place / "config.json", name)
-    class_name = network_config(place).get("_class_name")
+    config = network_config(place)
+    class_name = config.get("_class_name")
     kind = getattr(diffusers, str(class_name), object)
     if not (isinstance(kind, type) and issubclass(kind, diffusers.ModelMixin)):
         raise UserError(
             f"{name}: config.json names the class {class_name!r}, which is not a network of diffusers"
         )
+    folder_schema.check_flags(kind, config, place / "config.json")
     return kind
 
 
@@ -91,11 +106,6 @@ def needs_own_code(what: str) -> str:
         f"needs code of its own ({what}), which denoscope never runs; if you trust it, load it yourself and pass the "
         "object: ds.load(module, scheduler=…), ds.watch(pipe, …)"
     )
-
-
-def not_configured(name: str, kind: type, error: Exception) -> UserError:
-    """The error of a config.json from which diffusers cannot build a network of a class."""
-    return UserError(f"{name}: its config.json does not configure a {kind.__name__}: {first_line(error)}")
 
 
 def network_config(place: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_integer
-from denoscope.models import schedule_precision
+from denoscope.models import folder_schema, schedule_precision
 from denoscope.models.scheduler_steps import zero_step
 from denoscope.models.schedulers import COUNTING_BOTH_ENDS, Scheduler
 from denoscope.models.solver_calls import stages
@@ -83,9 +83,28 @@ def check_schedule(scheduler: Scheduler, steps: int, dtype: torch.dtype) -> None
         reason = first_line(error)
         raise UserError(
             f"{spelled('steps')} is {steps}: {_described(scheduler)} fails in step {index} of {steps} with "
-            f"{type(error).__name__}{'' if reason == type(error).__name__ else f' ({reason})'}; give another number of "
-            "steps or another scheduler"
+            f"{type(error).__name__}{'' if reason == type(error).__name__ else f' ({reason})'}; "
+            f"{_suspect(scheduler, steps) or 'give another number of steps or another scheduler'}"
         ) from error
+
+
+def _suspect(scheduler: Scheduler, steps: int) -> str:
+    """The entry of a scheduler's configuration because of which it cannot make a number of steps; empty if none is found."""
+    kind: Any = type(scheduler)
+    if not kind.__module__.startswith("diffusers."):
+        return ""
+
+    def use(config: dict[str, Any]) -> None:
+        trial = kind.from_config(config)
+        trial.set_timesteps(steps)
+        x = torch.zeros(1, 1, 2, 2)
+        for index, _ in enumerate(stages(trial, steps)):
+            x = zero_step(trial, index, x)[1].prev_sample
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        entry = folder_schema.suspect(kind, scheduler.config, use)
+    return entry and f"its {entry}"
 
 
 def _problem(scheduler: Scheduler, steps: int) -> str | None:
@@ -132,8 +151,8 @@ def _set_to_steps(scheduler: Scheduler, steps: int, device: torch.device) -> Non
         scheduler.set_timesteps(steps, device=device)
     except Exception as error:  # a foreign class may fail in any way
         raise UserError(
-            f"{spelled('steps')} is {steps}, which {_described(scheduler)} cannot make ({first_line(error)}); give "
-            "another number"
+            f"{spelled('steps')} is {steps}, which {_described(scheduler)} cannot make ({first_line(error)}); "
+            f"{_suspect(scheduler, steps) or 'give another number'}"
         ) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe
+from denoscope.models import folder_schema
 from denoscope.models.scheduler_names import scheduler_class
 
 STEP_ARGUMENTS = {"self", "model_output", "timestep", "sample"}
@@ -85,7 +87,23 @@ def scheduler_from(name: str, config: Any) -> Scheduler:
     except UserError:
         raise
     except Exception as error:  # diffusers fails in any way where values do not fit each other
-        raise UserError(f"the configuration does not make a {kind.__name__}: {first_line(error)}") from error
+        entry = folder_schema.suspect(kind, config, lambda changed: kind.from_config(changed, **options))
+        raise UserError(
+            f"the configuration does not make a {kind.__name__}: {first_line(error)}{entry and f'; {entry}'}"
+        ) from error
+
+
+def scheduler_of_file(path: Path, config: dict[str, Any]) -> Scheduler:
+    """The scheduler that the content of a scheduler_config.json configures.
+
+    Raises: UserError naming the file, and the entry because of which diffusers cannot make the scheduler.
+    """
+    name = str(config.get("_class_name"))
+    folder_schema.check_flags(scheduler_class(name)[0], config, path)
+    try:
+        return scheduler_from(name, config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def config_of(scheduler: Any) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
+import types
+import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,10 +83,10 @@ def check(content: Any, kind: type[Kind], name: str) -> Kind:
     try:
         return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
-        raise MalformedError(_described(str(error), content, name)) from error
+        raise MalformedError(_described(str(error), content, name, kind)) from error
 
 
-def _described(message: str, content: Any, name: str) -> str:
+def _described(message: str, content: Any, name: str, kind: Any) -> str:
     """msgspec's message, such as "Expected `int`, got `str` - at `$.samples[0]`", with the file's name and the value."""
     match = _PLACE.fullmatch(message)
     assert match is not None
@@ -91,6 +94,7 @@ def _described(message: str, content: Any, name: str) -> str:
     if missing := re.fullmatch(r"Object missing required field `(.+)`", problem):
         return f"{name} lacks {f'{path}.{missing[1]}' if path else missing[1]}"
     allowed = re.sub(r"^Expected |, got .*$|`", "", problem)
+    allowed = ", ".join(_words_at(kind, match["path"] or "")) or allowed
     known, value = _value_at(content, match["path"] or "")
     shown = describe(value) if known else f"of type {problem.partition('got ')[2].strip('`')}"
     return (
@@ -108,6 +112,35 @@ def _value_at(content: Any, path: str) -> tuple[bool, Any]:
         else:
             return False, None
     return True, content
+
+
+def _words_at(kind: Any, path: str) -> list[str]:
+    """The values that a type allows at msgspec's path, and null if it does; empty if they are not a few fixed ones."""
+    kinds = [kind]
+    for step in _STEP.finditer(path):
+        inner = [item for part in kinds for item in _options(part)]
+        if step["key"]:
+            kinds = [hints[step["key"]] for part in inner if step["key"] in (hints := _fields(part))]
+        else:  # an entry of a list, or a value of a mapping
+            kinds = [typing.get_args(part)[-1] for part in inner if typing.get_args(part)]
+    options = [item for part in kinds for item in _options(part)]
+    fixed = [part for part in options if typing.get_origin(part) is typing.Literal]
+    words = [str(word) for part in fixed for word in typing.get_args(part)]
+    if len(fixed) + (type(None) in options) < len(options):
+        return []
+    return [*words, "null"] if words and type(None) in options else words
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    """The types that a type allows: those of a union, otherwise itself."""
+    if typing.get_origin(kind) is typing.Annotated:
+        return _options(typing.get_args(kind)[0])
+    is_union = typing.get_origin(kind) in (typing.Union, types.UnionType)
+    return tuple(item for part in typing.get_args(kind) for item in _options(part)) if is_union else (kind,)
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True) if dataclasses.is_dataclass(kind) else {}
 
 
 def _is_deep(data: bytes) -> bool:
