@@ -1,6 +1,9 @@
 """Every public function with values of the wrong kind: it succeeds, or says in one line what is wrong."""
 
+import inspect
 import json
+import re
+from pathlib import Path
 
 import public_functions
 import pytest
@@ -70,6 +73,67 @@ MISTAKES = {
     ],
     "ds.dynamics.lyapunov": [("iterations", "huge", "allowed: an integer of at least 40 and below 2**63")],
 }
+
+
+IMPOSSIBLE = ("loop", "loop/below.npz", "file/below", "n" * 300, f"missing/{'n' * 300}.html", "null\0byte")
+"""Paths where nothing can be."""
+OTHERWISE_TYPED = {"ds.load": "source", "ds.report": "sources", "ds.basins.label_of": "classifier"}
+"""Arguments that take paths among much else, so that their annotation does not show it."""
+
+
+def path_arguments(calls):
+    """(name of the function, argument) of every argument that takes a path."""
+    for name, call in calls.items():
+        for argument, item in inspect.signature(call.function).parameters.items():
+            annotation = str(item.annotation)
+            is_path = re.search(r"\bPath(Like)?\b", annotation) or annotation in (
+                "Directions",
+                "ClassifierSource",
+            )
+            if is_path or (name, argument) in OTHERWISE_TYPED.items():
+                yield name, argument
+
+
+def refused_paths(function, argument, arguments):
+    """What is wrong in the refusals of impossible paths as an argument of a call."""
+    wrong = []
+    for path in IMPOSSIBLE:
+        for given in (path, Path(path)):
+            try:
+                function(**{**arguments, argument: given})
+                wrong.append(f"{argument}={given!r} is accepted")
+            except ds.UserError as error:
+                if argument not in str(error) or path[:4] not in str(error):
+                    wrong.append(f"{argument}={given!r}: {error}")
+            except Exception as error:
+                wrong.append(f"{argument}={given!r}: {type(error).__name__}: {error}")
+    return wrong
+
+
+@pytest.fixture
+def _oddities(tmp_path, _elsewhere):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("knot")
+    (tmp_path / "knot").symlink_to("loop")
+
+
+@pytest.mark.usefixtures("_oddities")
+def test_a_path_where_nothing_can_be_is_refused_by_every_argument(calls, tmp_path):
+    before, tried = sorted(tmp_path.rglob("*")), list(path_arguments(calls))
+    wrong = [
+        f"{name}: {fault}"
+        for name, argument in tried
+        for fault in refused_paths(calls[name].function, argument, calls[name].arguments)
+    ]
+    assert not wrong, "\n".join(wrong)
+    assert len(tried) > 30 and sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("_oddities")
+def test_a_path_where_nothing_can_be_is_refused_by_methods(calls):
+    recording = ds.open(calls["ds.open"].arguments["path"])
+    assert not refused_paths(recording.export, "folder", {})
+    assert not refused_paths(ds.noise.random(1, (1, 4, 4)).write, "folder", {})
 
 
 @pytest.mark.parametrize("name", MISTAKES)

@@ -392,7 +392,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "": ["SOURCES is empty", "recordings"],
         "run.zarr --outptu new.html": ["--outptu;", "--output"],
         "run.zarr --output page.pdf": ["--output is page.pdf", ".html"],
-        "run.zarr --output file/page.html": ["cannot write file/page.html"],
+        "run.zarr --output file/page.html": ["--output is file/page.html: Not a directory"],
         "run.zarr --output run.zarr/page.html": ["--output is run.zarr/page.html", "a part of run.zarr"],
         "none.zarr": ["none.zarr", "no such recording"],
         "run.zarr none.json": ["cannot read none.json", "no such file"],

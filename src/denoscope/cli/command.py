@@ -94,7 +94,7 @@ def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -
         spelling = {name: flags.as_typed(flag, arguments) for name, flag in verb.spelling().items()}
         with as_flags(spelling):
             own_flags, settings = flags.own_flags(verb, parsed), flags.merged(verb, settings, parsed)
-            preflight.check(verb, settings)
+            preflight.check(verb, settings, own_flags)
             with (
                 messages.shown(flags.verbosity(parsed)),
                 _threads(settings.system),

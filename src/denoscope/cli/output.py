@@ -15,6 +15,7 @@ from denoscope.cli.verb import OwnFlags
 from denoscope.config import InferenceConfig
 from denoscope.foundation.checked import Rule, option
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading.given_path import check_possible
 from denoscope.foundation.writing.output_path import check_not_read
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class MeasureFlags(OwnFlags):
 
         check_apart([*self.kept, *self.outputs])
         for flag, path in self.outputs:
+            check_possible(path, flag)  # also where it is made of another path
             for source in reads:
                 check_not_read(flag, path, source)
             self._check_free(flag, path, inference, saved)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from denoscope.cli.verb import Verb
+from denoscope.cli.verb import OwnFlags, Verb
+from denoscope.cluster.source import Jobs, parse
 from denoscope.config import InferenceConfig, Settings
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading import json_files
+from denoscope.foundation.reading.given_path import check_possible
 from denoscope.foundation.reading.json_files import MalformedError
 from denoscope.foundation.reading.tensor_folders import tensors_in
 from denoscope.foundation.reading.urls import is_url
@@ -26,12 +28,14 @@ Kind = Literal["model", "recording", "map"]
 """What can be explored."""
 
 
-def check(verb: Verb, settings: Settings) -> None:
-    """Refuse inputs that do not exist, models that cannot be found and outputs that exist.
+def check(verb: Verb, settings: Settings, own_flags: OwnFlags | None) -> None:
+    """Refuse paths where nothing can be, inputs that do not exist, models that cannot be found and outputs that exist.
 
     Raises: UserError naming the flag, its value and what is allowed.
     """
     fields = [(config, attribute) for config, attribute, _ in verb.fields()]
+    given = {attribute: getattr(getattr(settings, config), attribute) for config, attribute in fields}
+    check_paths(given | (vars(own_flags) if own_flags else {}))
     for config, attribute in fields:
         if attribute not in verb.writes and (config, attribute) in CHECKS:
             CHECKS[config, attribute](attribute, getattr(getattr(settings, config), attribute))
@@ -39,6 +43,14 @@ def check(verb: Verb, settings: Settings) -> None:
         raise UserError(f"{spelled('output')} is a URL; allowed: a folder of this machine")
     if {("system", "output"), ("inference", "resume"), ("inference", "overwrite")} <= set(fields):
         check_output(settings.system.output, settings.inference)
+
+
+def check_paths(values: Mapping[str, Any]) -> None:
+    """Refuse a path where nothing can be among the values of flags, by name."""
+    for name, value in values.items():
+        for entry in value if isinstance(value, tuple) else (value,):
+            if isinstance(entry, Path):
+                check_possible(entry, name)
 
 
 def check_output(path: Path, inference: InferenceConfig) -> None:
@@ -104,6 +116,13 @@ def check_model(name: str, model: str) -> None:
         model_folder.network_folder(Path(model), model)
 
 
+def check_cluster(name: str, text: str | None) -> None:
+    """Refuse a file of jobs where nothing can be."""
+    source = text and parse(text)
+    if isinstance(source, Jobs):
+        check_possible(source.file, name)
+
+
 def check_folder(name: str, folder: Path) -> None:
     """Refuse a folder that is missing."""
     if not os.path.isdir(folder):
@@ -126,6 +145,8 @@ def kind_of(target: str) -> Kind:
     path = Path(target)
     if target in bundled.names():
         return "model"
+    if path.suffix in (".npz", ".zarr"):
+        check_possible(path, "target")
     if path.suffix == ".npz":
         return "map"
     if path.suffix == ".zarr" or any(os.path.isfile(path / name) for name in MANIFESTS):
@@ -145,6 +166,7 @@ def kind_of(target: str) -> Kind:
 
 CHECKS: dict[tuple[str, str], Callable[[str, Any], None]] = {
     ("system", "inputs"): check_noises,
+    ("system", "cluster"): check_cluster,
     ("model", "model"): check_model,
     ("inference", "condition"): check_file,
     ("inference", "intervene"): check_file,

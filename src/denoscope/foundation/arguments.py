@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from denoscope.foundation.errors import UserError, WrongCallError
+from denoscope.foundation.reading.given_path import check_possible
 from denoscope.foundation.spelling import counted, spelled
 from denoscope.foundation.validation import check_call, describe
 
@@ -73,21 +74,29 @@ def arguments_checked(function: Callable[P, R]) -> Callable[P, R]:
 
     The check covers booleans, strings, paths, functions and the number of their arguments, mappings, lists of strings
     and instances of the package's own classes. Numbers and arrays come in many types; the function checks those itself.
+    A path where nothing can be is refused too, such as one below a file.
 
     Raises: UserError naming the argument, its value and what is allowed.
     """
     signature = inspect.signature(function)
 
     @functools.cache
+    def hints() -> dict[str, Any]:
+        resolved = _resolved(function)
+        return {name: resolved[name] for name in signature.parameters if name in resolved}
+
+    @functools.cache
     def rules() -> dict[str, list[tuple[Test, str]]]:
-        hints = _resolved(function)
-        by_name = {name: _rules(hints[name]) for name in signature.parameters if name in hints}
+        by_name = {name: _rules(hint) for name, hint in hints().items()}
         return {name: allowed for name, allowed in by_name.items() if allowed}
 
     @functools.cache
     def calls() -> dict[str, tuple[str, ...]]:
-        hints = _resolved(function)
-        return {name: call for name in signature.parameters if (call := _call_of(hints.get(name)))}
+        return {name: call for name, hint in hints().items() if (call := _call_of(hint))}
+
+    @functools.cache
+    def paths() -> list[str]:
+        return [name for name, hint in hints().items() if _takes_path(hint)]
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -100,6 +109,9 @@ def arguments_checked(function: Callable[P, R]) -> Callable[P, R]:
                 raise UserError(f"{spelled(name)} is {describe(value)}; allowed: {words}{remedy}")
             if callable(value) and name in calls():
                 check_call(value, calls()[name], spelled(name))
+        for name in paths():
+            if isinstance(given.get(name), (str, os.PathLike)):
+                check_possible(given[name], name)
         return function(*args, **kwargs)
 
     return checked
@@ -212,11 +224,16 @@ def _resolved(function: Callable[..., Any]) -> dict[str, Any]:
     return resolved
 
 
+def _takes_path(hint: Any) -> bool:
+    """Whether an annotation allows a path."""
+    return any(option in _PATHS for option in (hint, *typing.get_args(hint)))
+
+
 def _rules(hint: Any) -> list[tuple[Test, str]]:
     """The types that an annotation allows, each as a test and a description; empty if a part of it is not checked."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         options = typing.get_args(hint)
-        is_path = any(option in _PATHS for option in options)
+        is_path = _takes_path(hint)
         # The rule for paths covers strings.
         parts = [_rules(option) for option in options if not (is_path and option is str)]
         return [rule for part in parts for rule in part] if all(parts) else []

@@ -17,6 +17,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import differences, flat
 from denoscope.foundation.progress import Progress
 from denoscope.foundation.random_streams import STREAMS_VERSION, version_of
+from denoscope.foundation.reading.given_path import check_possible
 from denoscope.foundation.reading.result_files import read
 from denoscope.foundation.spelling import flag_of, spelled
 from denoscope.foundation.validation import check_callable, check_flag, describe
@@ -238,4 +239,5 @@ def _parse_path(given: Any) -> Path:
         raise UserError(
             f"{spelled('checkpoint')} is {describe(given)}; allowed: the path of a file, or Checkpoint(path, resume=True)"
         )
+    check_possible(given, "checkpoint")
     return Path(given)

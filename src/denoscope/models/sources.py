@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from denoscope.config import ModelConfig
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading.given_path import check_possible
 from denoscope.foundation.spelling import spelled
 from denoscope.models import bundled, hub, model_folder, weight_files
 
@@ -96,9 +97,15 @@ def with_weights(files: ModelFiles, variant: str | None) -> ModelFiles:
 def check_name(name: str, argument: str) -> None:
     """Refuse a name that is neither that of a bundled model, an existing folder or file, nor an id of the hub.
 
+    A path where nothing can be is refused, also where the hub may have a model of that name.
+
     Raises: UserError naming the argument, with the nearest bundled name.
     """
-    if _is_local(name) or hub.HubId.parse(name):
+    if _is_local(name):
+        return
+    # Before the hub is asked: a path below a file may be written as an id of the hub is.
+    check_possible(name, argument)
+    if hub.HubId.parse(name):
         return
     near = difflib.get_close_matches(name.lower(), bundled.names(), n=1)
     suggestion = f"did you mean {near[0]}? " if near else ""

@@ -15,6 +15,7 @@ from typing import Any, overload
 import numpy as np
 import torch
 
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UnknownIndexError, UserError
 from denoscope.foundation.html_repr import table, thumbnail
 from denoscope.foundation.spelling import spelled
@@ -110,6 +111,7 @@ class NoiseSet(ABC):
         """The chosen noises, in the given order, with their names and coordinates."""
         return NoiseSubset(self, _positions(indices, len(self)))
 
+    @arguments_checked
     def write(self, folder: str | os.PathLike[str], *, overwrite: bool = True) -> list[Path]:
         """Write each noise as NAME.pt, [1, C, H, W], and their coordinates as one JSON file; return the tensors' paths.
 

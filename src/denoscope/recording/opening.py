@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError, missing_library
+from denoscope.foundation.reading.given_path import check_possible
 from denoscope.foundation.spelling import on_command_line, spelled
 from denoscope.foundation.validation import describe, parse_choice
 from denoscope.models import bundled
@@ -57,6 +58,7 @@ def parse_recording(given: Any, name: str = "recording") -> Recording:
             f"{spelled(name)} is {describe(given)}; allowed: a recording that ds.open or ds.record returned, or the "
             "path of one"
         )
+    check_possible(given, name)
     return open(given)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from denoscope.foundation import html_repr
+from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.byte_units import format_bytes
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import as_json
@@ -132,6 +133,7 @@ class Recording:
         if problem := inspection.first_damage(store_at(self.path), wanted):
             raise damaged(self.path, problem, self.attrs)
 
+    @arguments_checked
     def export(
         self, folder: str | os.PathLike[str], *, format: Literal["pt", "safetensors", "npz"] = "pt"
     ) -> Path:

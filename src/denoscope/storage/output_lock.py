@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any, Literal
 from denoscope.config import InferenceConfig
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.json_values import differences
+from denoscope.foundation.reading.given_path import without_links
 from denoscope.foundation.spelling import flag_of, spelled
-from denoscope.foundation.writing.output_path import IMPOSSIBLE
 from denoscope.storage.places import Place
 from denoscope.storage.plan import FORMAT_VERSION
 from denoscope.storage.root_file import Root
@@ -22,6 +23,8 @@ from denoscope.storage.watching import start
 
 Existing = Literal["refuse", "overwrite", "resume"]
 """What is done with a recording that exists."""
+IMPOSSIBLE = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""Errors of paths where nothing can be, which may appear below an output while it is written."""
 
 
 @contextmanager
@@ -163,10 +166,11 @@ def check_inside(store: ByteStore, keys: Iterable[str], links: Iterable[Path] = 
         if not is_key(key):
             raise UserError(f"{store}/{key} leads out of {store}; rename it, or name another output")
     if isinstance(store, LocalStore):
-        home = store.root.resolve()
+        home = without_links(store.root)
         for path in [*(store.root / key for key in keys), *links]:
-            if not path.resolve().is_relative_to(home):
-                raise UserError(f"{path} leads out of {store}, to {path.resolve()}; {advice}")
+            target = without_links(path)
+            if not target.is_relative_to(home):
+                raise UserError(f"{path} leads out of {store}, to {target}; {advice}")
 
 
 def check_version(store: ByteStore, root: Root[Any]) -> None:

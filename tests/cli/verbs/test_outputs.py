@@ -63,14 +63,14 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_measurement(meas
     (here / "folder.json").mkdir()
     before = snapshot(here)
     spectrum, divergence, growth, lyapunov, *_ = measures
-    for line, place in (
-        (f"{spectrum} --vectors /proc/v", "/proc/v/*.pt"),
-        (f"{spectrum} --output file/s.json", "file/s.json"),
-        (f"{divergence} --picture file/p.png", "file/p.png"),
-        (f"{growth} --output file/g.npz", "file/g.npz"),
-        (f"{lyapunov} --checkpoint file/l.npz", "file/l.npz"),
+    for line, problem in (
+        (f"{spectrum} --vectors /proc/v", "cannot write /proc/v/*.pt"),
+        (f"{spectrum} --output file/s.json", "--output is file/s.json: Not a directory"),
+        (f"{divergence} --picture file/p.png", "--picture is file/p.png: Not a directory"),
+        (f"{growth} --output file/g.npz", "--output is file/g.npz: Not a directory"),
+        (f"{lyapunov} --checkpoint file/l.npz", "--checkpoint is file/l.npz: Not a directory"),
     ):
-        refused(line, f"cannot write {place}")
+        refused(line, problem)
     for flags in ("", "--overwrite"):
         refused(
             f"{lyapunov} --output folder.json {flags}",

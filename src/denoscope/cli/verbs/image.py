@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class ImageFlags(OwnFlags):
         super().__post_init__()
         if (self.tensor_path is None) == (self.folder_path is None):
             raise UserError("name either --tensor-path FILE or --folder-path FOLDER")
-        if self.folder_path is not None and not self.folder_path.is_dir():
+        if self.folder_path is not None and not os.path.isdir(self.folder_path):
             raise UserError(
                 f"{self.spelled('folder_path')} is {self.folder_path}; allowed: an existing folder"
             )

@@ -16,9 +16,9 @@ from denoscope.figures.reports.result_section import ResultSection, result_secti
 from denoscope.figures.reports.source import ALLOWED, Source, parse_source
 from denoscope.foundation.arguments import arguments_checked
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading.given_path import check_possible
 from denoscope.foundation.reading.urls import is_url
 from denoscope.foundation.spelling import spelled
-from denoscope.foundation.validation import describe
 from denoscope.foundation.writing import claims
 from denoscope.foundation.writing.atomic_files import write_output
 from denoscope.foundation.writing.output_path import check_not_read
@@ -80,21 +80,12 @@ def _check_free(path: Path, sources: Sequence[Any], *, overwrite: bool) -> None:
         place = source.path if isinstance(source, Recording) else source
         if not isinstance(place, (str, os.PathLike)) or is_url(place):
             continue
-        _check_characters(path, "out")
-        _check_characters(place, "sources")
+        check_possible(place, "sources")
         check_not_read(spelled("out"), path, Path(place))
     if path.exists() and not overwrite:
         raise UserError(
             f"{path} exists; replace it ({spelled('overwrite', True)}) or name another path ({spelled('out')})"
         )
-
-
-def _check_characters(path: str | os.PathLike[str], name: str) -> None:
-    """Refuse a name that no path can have."""
-    try:
-        Path(path).resolve()
-    except ValueError as error:
-        raise UserError(f"{spelled(name)} is {describe(path)}; allowed: a path ({error})") from None
 
 
 def _sections(sources: Sequence[tuple[str, Source]]) -> list[RecordingSection | ResultSection]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from denoscope.figures.shades import images_of
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading.given_path import without_links
 from denoscope.recording import opening
 from denoscope.recording.completeness import finished_rows, what_is_missing
 from denoscope.recording.recording import Recording
@@ -45,7 +46,7 @@ class Sheet:
         """
         rec = opening.open(path)
         finished_rows(rec)
-        return cls(rec, path.resolve().name)
+        return cls(rec, without_links(path).name)
 
     def refresh(self) -> None:
         """Reopen a recording that was not finished, since its run may have continued."""

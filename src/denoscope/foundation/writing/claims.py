@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading.given_path import NAME_BYTES
 from denoscope.foundation.writing.locks import locked
 
 T = TypeVar("T")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """The errors of a full disk."""
-NAME_BYTES = 255
-"""The longest name that file systems take."""
 _HELD: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 """The outputs that this thread has claimed."""
 _UNCLAIMED: ContextVar[Path | None] = ContextVar("unclaimed", default=None)

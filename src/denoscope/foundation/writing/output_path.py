@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 
 from denoscope.foundation.errors import UserError
+from denoscope.foundation.reading.given_path import check_possible, without_links
 from denoscope.foundation.spelling import spelled
-
-IMPOSSIBLE = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-"""Errors of paths where nothing can be."""
 
 
 def check_path(path: Path, name: str) -> None:
@@ -19,13 +16,7 @@ def check_path(path: Path, name: str) -> None:
     Args:
         name: the argument, as Python spells it.
     """
-    try:
-        os.lstat(path)
-    except OSError as error:
-        if error.errno in IMPOSSIBLE:
-            raise UserError(
-                f"cannot write {path}: {error.strerror}; name another output ({spelled(name)})"
-            ) from error
+    check_possible(path, name)
     if os.path.islink(path) and not os.path.exists(path):
         raise UserError(
             f"{spelled(name)} is {path}, a link to {os.readlink(path)}, which does not exist; create that folder, or name "
@@ -39,7 +30,7 @@ def check_not_read(name: str, path: Path, source: Path) -> None:
     Args:
         name: the argument or flag, as the caller spells it.
     """
-    target, read = path.resolve(), source.resolve()
+    target, read = without_links(path), without_links(source)
     if target.is_relative_to(read):
         where = "" if target == read else f" a part of {source},"
         raise UserError(f"{name} is {path},{where} which is read; name another path")
