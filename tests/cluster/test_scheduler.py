@@ -1,5 +1,6 @@
 """Addresses at which no scheduler answers: each is refused in one line that says what to do, however it keeps silent."""
 
+import asyncio
 import socket
 import threading
 from contextlib import closing, contextmanager
@@ -9,6 +10,7 @@ import pytest
 from authorities import OPENSSL, Authority
 from command_line import refuse, snapshot
 
+import denoscope as ds
 from denoscope.cluster import scheduler
 
 CHECK = "cluster check --model digits"
@@ -136,6 +138,14 @@ REMEDIES = ["that dask scheduler is running", "this is the address it printed", 
 def test_where_nothing_listens_the_reason_and_remedies_are_given(capsys):
     reason = "tcp://127.0.0.1:1 cannot be reached within 1.5 seconds: Connection refused; check"
     refuse(capsys, f"{CHECK} --cluster tcp://127.0.0.1:1", reason, *REMEDIES)
+
+
+def test_a_notebook_whose_loop_runs_is_told_the_same():
+    async def cell():
+        with pytest.raises(ds.UserError, match="cannot be reached"):
+            scheduler.check_scheduler("tcp://127.0.0.1:9")
+
+    asyncio.run(cell())
 
 
 def test_a_host_that_has_no_address_is_named(capsys, monkeypatch):

@@ -21,11 +21,13 @@ def check_scheduler(address: str) -> None:
     Raises: UserError saying what is wrong, and what to do.
     """
     from distributed.comm import CommClosedError
+    from distributed.utils import LoopRunner
 
     if address.startswith(TLS):
         _check_certificates(address)
     try:
-        answer = asyncio.run(asyncio.wait_for(_identity(address), 2 * CONNECT_SECONDS))
+        # Dask's runner has a thread of its own: in a notebook this one runs a loop already.
+        answer = LoopRunner(asynchronous=False).run_sync(_identity, address)
     except Exception as error:  # what else listens there may send anything
         # Where nothing listens Dask raises an OSError itself; a scheduler that refuses a certificate ends the connection.
         is_refused = address.startswith(TLS) and isinstance(error, CommClosedError)
@@ -53,11 +55,12 @@ async def _identity(address: str) -> Any:
     from distributed.core import send_recv
 
     certificates = Security().get_connection_args("client")
-    comm = await connect(address, timeout=CONNECT_SECONDS, **certificates)
-    try:
-        return await send_recv(comm, op="identity")
-    finally:
-        comm.abort()
+    async with asyncio.timeout(2 * CONNECT_SECONDS):
+        comm = await connect(address, timeout=CONNECT_SECONDS, **certificates)
+        try:
+            return await send_recv(comm, op="identity")
+        finally:
+            comm.abort()
 
 
 def _no_scheduler(address: str) -> UserError:
