@@ -13,11 +13,40 @@ def press() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.fixture
+def restored():
+    """The handler of SIGINT, put back at the end."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_the_first_signal_is_recorded_and_the_second_raises():
     with interrupt.deferred() as stop:
         assert not stop.requested
         press()
         assert stop.requested
+        with pytest.raises(KeyboardInterrupt, match="resume=True"):
+            press()
+
+
+@pytest.mark.usefixtures("restored")
+def test_the_second_goes_to_the_handler_before():
+    seen = []
+    signal.signal(signal.SIGINT, lambda signum, _frame: seen.append(signum))
+    with interrupt.deferred() as stop:
+        press()
+        assert stop.requested and not seen
+        press()
+        assert seen == [signal.SIGINT]
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("before", [signal.SIG_IGN, signal.SIG_DFL])
+def test_the_second_raises_where_there_was_no_handler(before):
+    signal.signal(signal.SIGINT, before)
+    with interrupt.deferred():
+        press()
         with pytest.raises(KeyboardInterrupt, match="resume=True"):
             press()
 

@@ -25,7 +25,7 @@ resource.setrlimit(resource.RLIMIT_AS, (size + {extra}, resource.RLIM_INFINITY))
 {code}
 """
 """Code that may take `extra` bytes of address space beyond what its process has, and no more than some seconds."""
-COMMAND = "from denoscope.cli import command; command.main({words!r}.split())"
+COMMAND = "from denoscope.cli import main; main({words!r}.split())"
 INTERRUPTED = """
 from torch.nn.modules.module import register_module_forward_pre_hook
 calls = 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from denoscope.cli.command import main
+from denoscope.cli import main
 
 
 def call(line: str, *words: object) -> None:

@@ -148,6 +148,7 @@ def serve() -> None:
     from diffusers import DDIMScheduler, UNet2DModel  # noqa: F401
 
     import denoscope.basins
+    import denoscope.cli.command
     import denoscope.cli.verbs.record
     import denoscope.dynamics
     import denoscope.noise
@@ -177,7 +178,7 @@ def serve() -> None:
 
 def call(request: dict) -> None:
     """Run the command or the code in this process, and end it."""
-    from denoscope.cli import command
+    from denoscope import cli
 
     log = os.open(request["log"], os.O_WRONLY | os.O_APPEND)
     beside = os.open(request["beside"], os.O_WRONLY | os.O_APPEND) if "beside" in request else log
@@ -199,7 +200,7 @@ def call(request: dict) -> None:
         if request.get("code"):
             exec(compile(request["code"], "<block>", "exec"), {"__name__": "__main__"})
         else:
-            command.main(request["arguments"])
+            cli.main(request["arguments"])
         code = 0
     except SystemExit as stop:
         code = stop.code or 0

@@ -2,23 +2,25 @@
 
 from collections.abc import Sequence
 
-from denoscope.cli import interruption
+from denoscope.cli import interruption, streams
 
 __all__ = ["main", "script"]
 
 
+@streams.guarded()
+@interruption.reported()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `denoscope` with these arguments, by default those of the process (`sys.argv`)."""
-    with interruption.reported():
-        # Imported here, so that Ctrl-C during these imports is reported as it is later.
-        from denoscope.cli import command
+    # Imported here, so that Ctrl-C during these imports is reported as it is later.
+    from denoscope.cli import command
 
-        command.main(arguments)
+    command.main(arguments)
 
 
+@streams.guarded()
+@interruption.reported()
 def script(name: str, path: str) -> None:
     """Run a command as the script at `path` does: its defaults come from the `config.py` beside the script."""
-    with interruption.reported():
-        from denoscope.cli import command
+    from denoscope.cli import command
 
-        command.script(name, path)
+    command.script(name, path)

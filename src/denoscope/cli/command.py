@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from denoscope.cli import flags, interruption, messages, preflight, registry, settings_file, streams
+from denoscope.cli import flags, messages, preflight, registry, settings_file
 from denoscope.cli.overview import overview
 from denoscope.config import Settings, SystemConfig
 from denoscope.foundation.errors import UnfinishedError, UserError
@@ -33,8 +33,6 @@ LACK_OF_MEMORY = (
 """Phrases in the message of a RuntimeError that show a lack of memory."""
 
 
-@streams.guarded()
-@interruption.reported()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `denoscope` with these arguments, by default those of the process (`sys.argv`)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -69,8 +67,6 @@ def _command_name(words: Sequence[str]) -> str:
     return ""
 
 
-@streams.guarded()
-@interruption.reported()
 def script(name: str, path: str) -> None:
     """Run a command as the script at `path` does: its defaults come from the `config.py` beside the script."""
     try:
