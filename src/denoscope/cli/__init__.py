@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from denoscope.cli import interruption, streams
+from denoscope.cli.guards import interruption, lack_of_memory, streams
 
 __all__ = ["main", "script"]
 
 
 @streams.guarded()
 @interruption.reported()
+@lack_of_memory.reported()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `denoscope` with these arguments, by default those of the process (`sys.argv`)."""
     # Imported here, so that Ctrl-C during these imports is reported as it is later.
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @streams.guarded()
 @interruption.reported()
+@lack_of_memory.reported()
 def script(name: str, path: str) -> None:
     """Run a command as the script at `path` does: its defaults come from the `config.py` beside the script."""
     from denoscope.cli import command

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import errno
 import os
 import sys
 import typing
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,15 +20,6 @@ from denoscope.foundation.threads import threads_set_to
 from denoscope.foundation.writing import claims
 
 HELP = ("-h", "--help")
-LACK_OF_MEMORY = (
-    "can't allocate memory",
-    "not enough memory",
-    "out of memory",
-    "can't start new thread",
-    "could not create a primitive",  # oneDNN, where it cannot allocate one
-    "could not execute a primitive",
-)
-"""Phrases in the message of a RuntimeError that show a lack of memory."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -102,21 +91,6 @@ def run(name: str, arguments: Sequence[str], settings: Settings, program: str) -
     except UnfinishedError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(3) from None
-    except (MemoryError, RuntimeError, OSError) as error:
-        if not _is_lack_of_memory(error):
-            raise
-        # What could not be started is said below; Python would add that zarr's coroutine for it was never awaited.
-        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-        _fail(
-            "the memory is too small; finished work is stored: free memory, or compute fewer samples at once"
-        )
-
-
-def _is_lack_of_memory(error: MemoryError | RuntimeError | OSError) -> bool:
-    """Whether Python, PyTorch or the system could not allocate memory or start a thread."""
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in LACK_OF_MEMORY)
 
 
 def _threads(system: SystemConfig) -> contextlib.AbstractContextManager[object]:

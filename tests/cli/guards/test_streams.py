@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HELP = [sys.executable, "-m", "denoscope", "--help"]
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
