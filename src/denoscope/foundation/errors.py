@@ -1,5 +1,6 @@
 """The exceptions for a user's mistakes, and for work that remains unfinished."""
 
+import errno
 import re
 from collections.abc import Mapping
 
@@ -7,6 +8,15 @@ LISTED = 20
 """Parts of unfinished work that a message names; the others are counted."""
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters that control a terminal, except tab and line feed."""
+LACK_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "can't start new thread",
+    "could not create a primitive",  # oneDNN, where it cannot allocate one
+    "could not execute a primitive",
+)
+"""Phrases in the message of a RuntimeError that show a lack of memory."""
 
 
 def escaped(text: str) -> str:
@@ -76,3 +86,12 @@ def first_line(error: BaseException) -> str:
         type(error).__name__
     ]
     return f"{first} {rest[0]}" if first.endswith(":") and rest else first
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether Python, PyTorch or the system could not allocate memory or start a thread."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, RuntimeError):
+        return any(phrase in str(error).lower() for phrase in LACK_OF_MEMORY)
+    return isinstance(error, MemoryError)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from denoscope.config import InferenceConfig
-from denoscope.foundation.errors import UserError
+from denoscope.foundation.errors import UserError, is_lack_of_memory
 from denoscope.foundation.json_values import differences
 from denoscope.foundation.reading.given_path import without_links
 from denoscope.foundation.spelling import flag_of, spelled
@@ -78,9 +78,9 @@ def reading(store: ByteStore | Place) -> Iterator[None]:
     """Report in one line that a recording cannot be read, whichever way its readers fail."""
     try:
         yield
-    except (MemoryError, IndexError):  # not caused by the recording
-        raise
     except Exception as error:
+        if isinstance(error, IndexError) or is_lack_of_memory(error):
+            raise  # not caused by the recording
         if isinstance(error, UserError) and not isinstance(store, (LocalStore, Path)):
             raise  # what a bucket answered, in words already
         reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""

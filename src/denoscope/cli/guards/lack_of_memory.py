@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PHRASES = (
-    "can't allocate memory",
-    "not enough memory",
-    "out of memory",
-    "can't start new thread",
-    "could not create a primitive",  # oneDNN, where it cannot allocate one
-    "could not execute a primitive",
-)
-"""Phrases in the message of a RuntimeError that show a lack of memory."""
+from denoscope.foundation.errors import is_lack_of_memory
 
 
 @contextmanager
@@ -25,7 +16,7 @@ def reported() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError, OSError) as error:
-        if not _is_lack_of_memory(error):
+        if not is_lack_of_memory(error):
             raise
         # What could not be started is said below; Python would add that zarr's coroutine for it was never awaited.
         warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
@@ -34,10 +25,3 @@ def reported() -> Iterator[None]:
             file=sys.stderr,
         )
         raise SystemExit(2) from None
-
-
-def _is_lack_of_memory(error: MemoryError | RuntimeError | OSError) -> bool:
-    """Whether Python, PyTorch or the system could not allocate memory or start a thread."""
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in PHRASES)
