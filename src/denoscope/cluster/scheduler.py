@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.spelling import spelled
@@ -25,6 +27,11 @@ def check_scheduler(address: str) -> None:
 
     if address.startswith(TLS):
         _check_certificates(address)
+    try:
+        # At once: Dask would try the name again until the time is over, and then may not say what was wrong.
+        socket.getaddrinfo(urlsplit(address).hostname, None)
+    except OSError as error:
+        raise unreachable(address, error) from error
     try:
         # Dask's runner has a thread of its own: in a notebook this one runs a loop already.
         answer = LoopRunner(asynchronous=False).run_sync(_identity, address)
