@@ -136,7 +136,7 @@ REMEDIES = ["that dask scheduler is running", "this is the address it printed", 
 
 
 def test_where_nothing_listens_the_reason_and_remedies_are_given(capsys):
-    reason = "tcp://127.0.0.1:1 cannot be reached within 1.5 seconds: Connection refused; check"
+    reason = "tcp://127.0.0.1:1 cannot be reached: Connection refused; check"
     refuse(capsys, f"{CHECK} --cluster tcp://127.0.0.1:1", reason, *REMEDIES)
 
 
@@ -153,7 +153,5 @@ def test_a_host_that_has_no_address_is_named(capsys, monkeypatch):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    reason = (
-        "tcp://nowhere.invalid:8786 cannot be reached within 1.5 seconds: Name or service not known; check"
-    )
+    reason = "tcp://nowhere.invalid:8786 cannot be reached: Name or service not known; check"
     refuse(capsys, f"{CHECK} --cluster tcp://nowhere.invalid:8786", reason, *REMEDIES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from denoscope.foundation.byte_units import format_bytes
+from denoscope.foundation.dtypes import name_of
 from denoscope.foundation.spelling import counted, naming
 from denoscope.hooks.address_survey import layers_at
 from denoscope.hooks.module_survey import Layer, aliases_of
@@ -38,5 +39,5 @@ def table(layers: Sequence[Layer]) -> str:
 def _row(layer: Layer) -> tuple[str, ...]:
     shape = "not recordable" if layer.shape is None else str(list(layer.shape))
     shape += f" (first of {layer.elements})" if layer.elements > 1 else ""
-    dtype = "" if layer.dtype is None else str(layer.dtype).removeprefix("torch.")
+    dtype = "" if layer.dtype is None else name_of(layer.dtype)
     return layer.address, layer.kind, shape, dtype, str(layer.calls), str(layer.bytes)

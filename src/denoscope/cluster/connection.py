@@ -218,10 +218,12 @@ def _client_of(target: Any, check: Callable[[], None]) -> Iterator[Client]:
 
 def _wait_for_worker(client: Client, address: str) -> None:
     """Wait a while for a worker of a scheduler that runs already."""
+    from denoscope.cluster.lost_scheduler import is_lost
+
     try:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError as error:
-        if client.status != "running":
+        if is_lost(client):
             raise unreachable(address, error) from error
         raise UserError(
             f"{spelled('cluster')}: {address} has no workers; start some with dask worker {address} --nthreads 1"

@@ -14,7 +14,7 @@ from distributed import Client, Future
 from distributed.protocol.pickle import dumps
 
 from denoscope.cluster import worker
-from denoscope.cluster.lost_scheduler import is_lost
+from denoscope.cluster.lost_scheduler import check_present, is_lost
 from denoscope.cluster.worker import HoldRun, Recipe
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.json_values import differences
@@ -52,7 +52,7 @@ class Crew:
         while waiting:
             with suppress(queue.Empty):
                 ended.get(timeout=POLL_SECONDS)
-            self._check_present()
+            check_present(self.client)
             waiting = {address for address in waiting if not futures[address].done()}
             waiting &= set(addresses(self.client))
         found = {}
@@ -63,16 +63,12 @@ class Crew:
             if future.status == "finished":
                 found[address] = future.result()
         if not found:
-            self._check_present()
+            check_present(self.client)
             raise UserError(
                 "every worker died while it prepared the run, perhaps for lack of memory; start fewer workers on a "
                 f"machine, or workers with more memory ({spelled('cluster')})"
             )
         return found
-
-    def _check_present(self) -> None:
-        if is_lost(self.client):
-            raise ConnectionError("the scheduler is gone")
 
     def _submitted(self, address: str) -> Future:
         return self.client.submit(

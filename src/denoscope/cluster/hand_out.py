@@ -17,10 +17,10 @@ from distributed.scheduler import KilledWorker
 from denoscope.cluster import worker
 from denoscope.cluster.connection import WORKER_SECONDS
 from denoscope.cluster.crew import POLL_SECONDS, Crew
-from denoscope.cluster.lost_scheduler import is_lost, lost, lost_reported
+from denoscope.cluster.lost_scheduler import check_present, is_lost, lost, lost_reported
 from denoscope.cluster.unit import Done, Outcome, SetAside, Unit
 from denoscope.cluster.worker import WorkerUnfitError, topic_of
-from denoscope.foundation.errors import UnfinishedError, UserError, first_line
+from denoscope.foundation.errors import UserError, first_line
 
 LOGGER = logging.getLogger(__name__)
 KILL_SECONDS = 60
@@ -154,8 +154,7 @@ class HandOut:
 
     def _fill(self) -> bool:
         """Hand out units while there is room; returns whether any are on their way."""
-        if is_lost(self._client):  # the next call would wait for it
-            raise self._lost()
+        check_present(self._client)
         if self._clock() - self._counted > 1.0:
             self._count_workers()
         room = self._ahead * max(1, self.workers)
@@ -288,7 +287,7 @@ class HandOut:
         future = flight.future
         assert future is not None
         if future.status == "cancelled":
-            raise self._lost()
+            raise lost(self._client, self._kept)
         if future.status != "error":
             # The report of a finished unit comes before Dask's own news. Without it, the worker died.
             self._drop(flight)
@@ -330,6 +329,3 @@ class HandOut:
         futures = [flight.future for flight in flights if flight.future is not None]
         if futures and not is_lost(self._client):
             self._client.cancel(futures, force=True)
-
-    def _lost(self) -> UnfinishedError:
-        return lost(self._client, self._kept)

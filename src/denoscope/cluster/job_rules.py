@@ -40,8 +40,10 @@ def check(file: str, system: str, options: Mapping[str, Any]) -> None:
     _check_names(file, f"an option of {system}", options, option_names(system))
     rules = _rules(system)
     for name, value in options.items():
+        if value is None and name != "workers":
+            continue  # not set
         is_allowed, allowed = rules.get(name, _TEXT)
-        if not (is_allowed(value) or (value is None and name != "workers")):
+        if not is_allowed(value):
             raise UserError(f"{file}: {name} is {value!r}; allowed: {allowed}")
     _check_names(
         file, "one of the scheduler_options", options.get("scheduler_options") or {}, _scheduler_names()
@@ -54,12 +56,18 @@ def check(file: str, system: str, options: Mapping[str, Any]) -> None:
         )
 
 
-def option_names(system: str) -> set[str]:
-    """The options that a file for a batch system may hold."""
+def cluster_class(system: str) -> Any:
+    """The class of dask-jobqueue for a batch system."""
     import dask_jobqueue
 
-    name = next(name for name in dir(dask_jobqueue) if name.lower() == f"{system}cluster")
-    cluster = getattr(dask_jobqueue, name)
+    return next(
+        getattr(dask_jobqueue, name) for name in dir(dask_jobqueue) if name.lower() == f"{system}cluster"
+    )
+
+
+def option_names(system: str) -> set[str]:
+    """The options that a file for a batch system may hold."""
+    cluster = cluster_class(system)
     kinds = [cluster, *cluster.job_cls.__mro__]
     found = {name for kind in kinds for name in _named(kind.__init__)}
     return (found | {"workers"}) - FROM_PYTHON - OF_SCHEDULER - set(RENAMED)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from denoscope.cluster import job_options
+from denoscope.cluster import job_options, job_rules
 from denoscope.cluster.source import Jobs
 from denoscope.foundation.errors import UserError, first_line
 
@@ -191,17 +191,15 @@ def kept_jobs(source: Jobs) -> Iterator[KeptJobs]:
 
     Raises: UserError if the file cannot be used, or the batch system refuses every job.
     """
-    import dask_jobqueue
-
-    options = job_options.read(source)
+    options, kind = job_options.read(source), job_rules.cluster_class(source.system)
     count = options.pop("workers")
-    name = next(name for name in dir(dask_jobqueue) if name.lower() == f"{source.system}cluster")
-    kind = getattr(dask_jobqueue, name)
     with _log_folder(Path(options["log_directory"])):
         try:
             cluster = kind(job_cls=_noting(kind.job_cls), **options)
         except Exception as error:  # jobqueue raises whatever its options cause
-            raise UserError(f"{source.file}: {name} cannot be started: {first_line(error)}") from error
+            raise UserError(
+                f"{source.file}: {kind.__name__} cannot be started: {first_line(error)}"
+            ) from error
         with cluster:
             cluster.scale(count)
             jobs = KeptJobs(cluster, source)

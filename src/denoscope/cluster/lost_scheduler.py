@@ -31,6 +31,15 @@ def lost(client: Client, kept: str) -> UnfinishedError:
     )
 
 
+def check_present(client: Client) -> None:
+    """Check that the scheduler is there, before a call that would wait for it.
+
+    Raises: ConnectionError if it is gone.
+    """
+    if is_lost(client):
+        raise ConnectionError("the scheduler is gone")
+
+
 @contextmanager
 def lost_reported(client: Client, kept: str) -> Iterator[None]:
     """Raise an UnfinishedError in place of what Dask raises if the scheduler is lost while the block runs."""

@@ -49,7 +49,7 @@ def unreachable(address: str, error: BaseException) -> UserError:
     """The error for an address at which nothing listens, or which refuses the certificate of this process."""
     certificates = f"; {SAME_AUTHORITY}" if address.startswith(TLS) else ""
     return UserError(
-        f"{spelled('cluster')}: {address} cannot be reached within {CONNECT_SECONDS} seconds: {_reason(error)}; check that "
+        f"{spelled('cluster')}: {address} cannot be reached: {_reason(error)}; check that "
         "dask scheduler is running, that this is the address it printed, and that no firewall blocks the port"
         f"{certificates}"
     )

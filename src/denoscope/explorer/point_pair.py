@@ -14,6 +14,7 @@ from denoscope.explorer.atlas import Atlas
 from denoscope.explorer.coordinates import coordinate, middle_of
 from denoscope.explorer.point_sequence import check_layers
 from denoscope.explorer.tile_address import CellAddress
+from denoscope.foundation.dtypes import name_of
 
 PLACES = 64
 """Points of the line between two cells, both ends among them."""
@@ -50,7 +51,7 @@ def point_pair(
         "separation": [_distance(state) for state in x],
         "layers": apart,
         "path": path.tolist(),
-        "precision": str(dtype).removeprefix("torch."),
+        "precision": name_of(dtype),
     }
 
 

@@ -13,6 +13,7 @@ from denoscope.explorer.atlas import Atlas
 from denoscope.explorer.coordinates import text_of
 from denoscope.explorer.tile_address import CellAddress
 from denoscope.figures.shades import images_of, maps_of
+from denoscope.foundation.dtypes import name_of
 from denoscope.foundation.errors import UserError
 from denoscope.sampling.step import Step
 
@@ -60,7 +61,7 @@ def _answer(
         "cell": str(cell),
         "at": text_of(cell, atlas.plane.length),
         **_plain(atlas.labelling(cell.level).classify(x_0.cpu())),
-        "precision": str(atlas.dtype(cell.level)).removeprefix("torch."),
+        "precision": name_of(atlas.dtype(cell.level)),
         "timesteps": [step.timestep for step in steps],
         "sigmas": [step.sigma for step in steps],
         "probabilities": _probabilities(atlas, cell, torch.cat([*estimates, x_0])),

@@ -17,9 +17,9 @@ STORED = (
 """What recordings hold: the dtypes that NumPy has, and those that it has in a wider form; "float8" is a family."""
 
 
-def name_of(dtype: torch.dtype) -> str:
-    """The name of a dtype without that of the library."""
-    return str(dtype).removeprefix("torch.")
+def name_of(kind: torch.dtype | torch.layout) -> str:
+    """The name of a dtype or a layout without that of the library."""
+    return str(kind).removeprefix("torch.")
 
 
 def is_stored(dtype: torch.dtype) -> bool:

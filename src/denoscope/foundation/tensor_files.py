@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from denoscope.foundation.byte_units import format_bytes
+from denoscope.foundation.dtypes import name_of
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading import archives
 from denoscope.foundation.reading.regular_files import open_regular, why_no_file
@@ -57,7 +58,7 @@ def _unusable(value: object, size: int) -> str:
         kinds = {"nested": value.is_nested, "meta": value.is_meta, "quantized": value.is_quantized}
         kind = next((name for name, holds in kinds.items() if holds), str(value.layout))
         return f"a {kind} tensor, not one dense tensor"
-    name = str(value.dtype).removeprefix("torch.")
+    name = name_of(value.dtype)
     if name not in DTYPES:
         return f"a tensor of {name}; allowed: {', '.join(DTYPES)}"
     if (needed := value.numel() * value.element_size()) > size + archives.ALLOWANCE:

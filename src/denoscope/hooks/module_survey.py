@@ -43,8 +43,8 @@ class Layer:
     """Set where `address` alone would be ambiguous, as that of a module named c[0]."""
 
     def __repr__(self) -> str:
-        dtype = str(self.dtype).removeprefix("torch.")
-        state = "not recordable" if self.shape is None else f"{list(self.shape)} {dtype}"
+        dtype = "" if self.dtype is None else f" {name_of(self.dtype)}"
+        state = "not recordable" if self.shape is None else f"{list(self.shape)}{dtype}"
         calls = f", {self.calls} calls a step" if self.calls != 1 else ""
         return f"<Layer {self.address}: {self.kind}, {state}{calls}>"
 

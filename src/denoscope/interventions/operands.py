@@ -95,7 +95,7 @@ def load(value: Any, where: str, *, masks: bool) -> torch.Tensor:
         raise UserError(
             f"{where}: the value is {describe(content)}; allowed: a number or a regular list of numbers"
         ) from error
-    kind = str(tensor.dtype).removeprefix("torch.")
+    kind = name_of(tensor.dtype)
     described = f"{kind} {list(tensor.shape)}" if tensor.ndim else describe(tensor.item())
     if _holds_booleans(content) and not masks:
         raise UserError(

@@ -14,7 +14,7 @@ from torch import nn
 
 from denoscope.foundation import html_repr
 from denoscope.foundation.arguments import DENOISER
-from denoscope.foundation.dtypes import COMPUTED
+from denoscope.foundation.dtypes import COMPUTED, name_of
 from denoscope.foundation.errors import NetworkError, UserError, first_line
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import describe, parse_integer
@@ -216,8 +216,8 @@ class Denoiser:
             time, kind = self.family.clock(timestep, x), type(self.network).__name__
             arguments = shapes({"x": x, "t": time, **inputs}).replace("t []", "t 0-d")
             raise NetworkError(
-                f"{kind} fails when it is called as network({arguments}), with x in {_short(x.dtype)} and t in "
-                f"{_short(time.dtype)}: {type(error).__name__}: {first_line(error)}"
+                f"{kind} fails when it is called as network({arguments}), with x in {name_of(x.dtype)} and t in "
+                f"{name_of(time.dtype)}: {type(error).__name__}: {first_line(error)}"
             ) from error
         self._succeeded = True
 
@@ -238,16 +238,16 @@ class Denoiser:
         fits = fits or output.shape == with_variances
         if fits and output.dtype in COMPUTED and (output.device, output.layout) == (x.device, x.layout):
             return
-        kind = "" if output.layout == x.layout else f"{_short(output.layout)} "
+        kind = "" if output.layout == x.layout else f"{name_of(output.layout)} "
         taken = f"{list(with_variances)} with learned variances"
         if self._needs_variances:
             taken += f", which {type(self.scheduler).__name__} is configured to take"
         else:
             taken = f"{list(x.shape)}, or {taken}"
         raise NetworkError(
-            f"{type(self.network).__name__} returned a {kind}tensor {list(output.shape)} in {_short(output.dtype)} on "
+            f"{type(self.network).__name__} returned a {kind}tensor {list(output.shape)} in {name_of(output.dtype)} on "
             f"{output.device} for states {list(x.shape)} on {x.device}; allowed: a dense tensor {taken}, on that device, in "
-            f"one of {', '.join(map(_short, COMPUTED))}"
+            f"one of {', '.join(map(name_of, COMPUTED))}"
         )
 
     @cached_property
@@ -337,7 +337,7 @@ class Denoiser:
         size, network = "×".join(map(str, self.shape)), type(self.network).__name__
         return (
             f"<Denoiser {self.name}: {network} with {self._parameters:,} parameters, states {size} "
-            f"{_short(self.dtype)} on {self.device}, {type(self.scheduler).__name__}>"
+            f"{name_of(self.dtype)} on {self.device}, {type(self.scheduler).__name__}>"
         )
 
     def _repr_html_(self) -> str:
@@ -345,7 +345,7 @@ class Denoiser:
             "network": type(self.network).__name__,
             "parameters": f"{self._parameters:,}",
             "shape": "×".join(map(str, self.shape)),
-            "dtype": _short(self.dtype),
+            "dtype": name_of(self.dtype),
             "device": self.device,
             "scheduler": type(self.scheduler).__name__,
             "training timesteps": self.scheduler.config.get("num_train_timesteps", "not stated"),
@@ -355,11 +355,6 @@ class Denoiser:
     @property
     def _parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.network.parameters())
-
-
-def _short(value: torch.dtype | torch.layout) -> str:
-    """The name of a dtype or a layout without that of the library."""
-    return str(value).removeprefix("torch.")
 
 
 def check_denoiser(value: Any) -> None:

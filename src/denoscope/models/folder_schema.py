@@ -92,7 +92,7 @@ def read(path: Path, schema: type[Network] | type[Scheduler]) -> dict[str, Any]:
 
 
 def check_flags(kind: type, config: Config, file: object) -> None:
-    """Refuse an entry that the class takes as a boolean and that is none: Python counts the text "false" as true.
+    """Refuse a value other than true and false where the class takes a boolean: Python counts the text "false" as true.
 
     Raises: UserError naming the file, the entry and its value.
     """

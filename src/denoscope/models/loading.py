@@ -17,6 +17,7 @@ from torch import nn
 
 from denoscope.config import ModelConfig, SystemConfig
 from denoscope.foundation.arguments import arguments_checked
+from denoscope.foundation.dtypes import name_of
 from denoscope.foundation.errors import UserError, first_line
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.threads import threads_set_to
@@ -307,10 +308,10 @@ def _is_shape(given: Any) -> bool:
 
 def _warn_of_precisions(network: nn.Module) -> None:
     """Warn if only the order of the weights says in which of several precisions a network computes."""
-    precisions = [_name(precision) for precision in precisions_of(network)]
+    precisions = [name_of(precision) for precision in precisions_of(network)]
     if len(precisions) < 2 or _states_its_precision(network):
         return
-    used = _name(dtype_of(network))
+    used = name_of(dtype_of(network))
     other = next(precision for precision in precisions if precision != used)
     remedy = f"convert it before, such as network.to(torch.{other})"
     if not isinstance(getattr(network, "dtype", None), torch.dtype):
@@ -328,10 +329,6 @@ def _states_its_precision(network: nn.Module) -> bool:
     if isinstance(stated, property) and str(stated.fget.__module__).startswith("diffusers."):
         return False
     return isinstance(getattr(network, "dtype", None), torch.dtype)
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def _parse_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from denoscope.config import Geometry
+from denoscope.foundation.dtypes import name_of
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.spelling import spelled
@@ -202,7 +203,7 @@ class PlaneNoise(NoiseSet):
             # Absent from planes of before.
             **({} if self.geometry == "flat" else {"geometry": self.geometry}),
             **({} if self.endpoint else {"endpoint": False}),
-            **({} if self.dtype == torch.float32 else {"dtype": str(self.dtype).removeprefix("torch.")}),
+            **({} if self.dtype == torch.float32 else {"dtype": name_of(self.dtype)}),
         }
 
     @property

@@ -6,6 +6,7 @@ import hashlib
 
 import torch
 
+from denoscope.foundation.dtypes import name_of
 from denoscope.foundation.spelling import spelled
 from denoscope.noise.array_noise import ArrayNoise
 from denoscope.noise.folder_noise import FolderNoise
@@ -35,8 +36,8 @@ def rounding_warnings(x: NoiseSet, precision: torch.dtype, option: str) -> list[
     first, second = (x.names[index] for index in pairs[0])
     others = f", and {len(pairs) - 1} more become equal to an earlier one" if len(pairs) > 1 else ""
     return [
-        f"{first} and {second} differ, but are equal in {_short(precision)}, the precision of the run{others}; "
-        f"all that is computed from them is equal too; keep them apart with {spelled(option, _short(own))}"
+        f"{first} and {second} differ, but are equal in {name_of(precision)}, the precision of the run{others}; "
+        f"all that is computed from them is equal too; keep them apart with {spelled(option, name_of(own))}"
     ]
 
 
@@ -56,7 +57,3 @@ def _merged(x: NoiseSet, precision: torch.dtype, count: int) -> list[tuple[int, 
 def _digest(noise: torch.Tensor) -> bytes:
     """A hash of the values; zeros of both signs are equal, and every precision of them is exact in float64."""
     return hashlib.blake2b((noise.double() + 0.0).numpy().tobytes(), digest_size=16).digest()
-
-
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from denoscope.foundation import tensor_files
+from denoscope.foundation.dtypes import name_of
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.reading.tensor_folders import tensors_in
 from denoscope.foundation.spelling import counted
@@ -192,7 +193,7 @@ def _identity(x: torch.Tensor) -> tuple[tuple[int, ...], str, bool, bytes]:
         finite = bool(values.isfinite().all())
         values = torch.where(values.isnan(), torch.nan, values)
     digest = hashlib.blake2b(values.reshape(-1).view(torch.uint8).numpy().data, digest_size=32).digest()
-    return tuple(x.shape), str(x.dtype).removeprefix("torch."), finite, digest
+    return tuple(x.shape), name_of(x.dtype), finite, digest
 
 
 def _distances(paths: list[Path]) -> np.ndarray:

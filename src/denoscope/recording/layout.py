@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from denoscope.config import InferenceConfig
+from denoscope.foundation.dtypes import name_of
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.hooks.module_survey import Layer
@@ -161,7 +162,7 @@ def _layer_dtype(dtype: torch.dtype, options: InferenceConfig) -> np.dtype[Any]:
 
 def _stored_dtype(dtype: torch.dtype) -> np.dtype[Any]:
     """The dtype in which values of this one are stored by default: the same, or the next that NumPy has."""
-    name = str(dtype).removeprefix("torch.")
+    name = name_of(dtype)
     if dtype == torch.complex32:
         return np.dtype("complex64")
     if dtype.is_floating_point and dtype not in (torch.float16, torch.float64):

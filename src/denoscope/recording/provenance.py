@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from denoscope.config import InferenceConfig
+from denoscope.foundation.dtypes import name_of
 from denoscope.interventions.applied import NO_INTERVENTIONS, Applied
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
@@ -214,7 +215,7 @@ def of_pipeline(
 def _machine(dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
     """What computes: precision, device, threads and libraries."""
     return {
-        "dtype": str(dtype).removeprefix("torch."),
+        "dtype": name_of(dtype),
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         **{name: _version(name) for name in NUMERIC},

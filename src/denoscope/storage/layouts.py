@@ -11,7 +11,7 @@ from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.storage import layout_checksums
 from denoscope.storage.attribute_schema import Extent
-from denoscope.storage.damage import damaged
+from denoscope.storage.damage import DamagedError, damaged
 from denoscope.storage.output_lock import check_version
 from denoscope.storage.plan import FORMAT, Plan
 from denoscope.storage.pt import layout as pt_layout
@@ -84,13 +84,20 @@ def _reading(store: ByteStore) -> Iterator[None]:
         ) from error
 
 
-def _no_recording(store: ByteStore) -> UserError:
-    """The error for a store whose root file is missing, damaged, or not that of a recording."""
+def damaged_recording(store: ByteStore) -> DamagedError | None:
+    """The error for a recording whose root file is missing or damaged; None where there is none."""
     for layout in LAYOUTS.values():
         # Only a recording has checksums of its layout.
         if exists(store, f"{layout.MARKS}/{layout_checksums.NAME}"):
             problem = next(layout.FILE.read(store).damaged(store), f"{layout.FILE.name} is damaged")
             return damaged(store, problem, {})
+    return None
+
+
+def _no_recording(store: ByteStore) -> UserError:
+    """The error for a store whose root file is missing, damaged, or not that of a recording."""
+    if error := damaged_recording(store):
+        return error
     if isinstance(store, LocalStore) and not os.path.exists(store.root):
         return UserError(f"{store}: no such recording; {MADE_BY}")
     files = " or ".join(layout.FILE.name for layout in LAYOUTS.values())

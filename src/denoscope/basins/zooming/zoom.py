@@ -30,6 +30,7 @@ from denoscope.dynamics.boundaries.label_plane import doubling_boxes
 from denoscope.foundation import memory
 from denoscope.foundation.arguments import accepts_num_steps, arguments_checked
 from denoscope.foundation.checkpoint import Checkpoint, parse_checkpoint
+from denoscope.foundation.dtypes import name_of
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
 from denoscope.foundation.validation import parse_choice, parse_integer, parse_real
@@ -173,7 +174,7 @@ def _parse_levels(levels: Any, first: PlaneNoise, factor: float) -> int:
     Raises: UserError if they are more, or the first level exceeds it already, or they exceed the memory.
     """
     doubling_boxes(first.counts[::-1])
-    dtype, resolution = str(first.dtype).removeprefix("torch."), first.resolution
+    dtype, resolution = name_of(first.dtype), first.resolution
     most = 1 + math.floor(math.log(min(first.spacing) / resolution, factor)) if resolution else 0
     finer = "" if first.dtype == torch.float64 else f"; load the denoiser with {spelled('dtype', 'float64')}"
     if most < 1:

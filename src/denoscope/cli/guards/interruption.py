@@ -68,10 +68,9 @@ class _Handler:
 
     def __call__(self, _signum: int, frame: FrameType | None) -> None:
         if self._waits and not self.has_stopped:
+            # Not print: the signal may arrive while a print is running.
             with suppress(OSError):
-                os.write(
-                    2, f"\n{STOPPED}\n".encode()
-                )  # not print: the signal may arrive while a print is running
+                os.write(2, f"\n{STOPPED}\n".encode())
         if self._waits or self.has_stopped:
             _end()
         if (importing := self._outermost_import(frame)) is None:

@@ -7,6 +7,7 @@ import torch
 
 from denoscope.dynamics.statistics.intervals import student_quantile
 from denoscope.dynamics.statistics.standard_errors import batch_error
+from denoscope.foundation.dtypes import name_of
 from denoscope.foundation.spelling import spelled
 
 BATCHES = 20
@@ -93,7 +94,7 @@ def _longest_stay(series: np.ndarray) -> int:
 
 def growth_warnings(growth: np.ndarray, dtype: torch.dtype) -> list[str]:
     """Warnings about precision, the number of iterations, singular derivatives and slow convergence."""
-    warnings, precision = [], str(dtype).removeprefix("torch.")
+    warnings, precision = [], name_of(dtype)
     if dtype != torch.float64:
         warnings.append(f"x0 is {precision}, to which the orbit is rounded; use float64 if step allows it")
     if len(growth) < FEW_ITERATIONS:

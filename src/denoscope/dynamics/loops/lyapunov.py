@@ -31,6 +31,7 @@ from denoscope.dynamics.statistics.arguments import parse_confidence
 from denoscope.foundation import memory, tensor_files
 from denoscope.foundation.arguments import calls_checked
 from denoscope.foundation.checkpoint import IDENTITY, Checkpoint, parse_checkpoint
+from denoscope.foundation.dtypes import name_of
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.validation import parse_integer
 from denoscope.foundation.work import with_room
@@ -159,7 +160,7 @@ def lyapunov(
         "iterations": iterations,
         "discard": discard,
         "numbers": x.numel(),
-        "dtype": str(x.dtype).removeprefix("torch."),
+        "dtype": name_of(x.dtype),
         "derivative": method,
         "batches": BATCHES,
         "seed": seed,

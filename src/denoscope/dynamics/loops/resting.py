@@ -61,11 +61,8 @@ def rest_warnings(
     if part:
         of = f"a part of the state ({part} of {x.numel()} numbers)"
         return [_warning(f"{of} rests on a point or a cycle that repels", mean)]
-    # Not on all directions at once, since the growth of others may be −∞.
-    constant = np.full(len(means), np.nan)
-    for direction in np.flatnonzero(grows):
-        if np.ptp(late[:, direction]) <= NEVER_VARIES:
-            constant[direction] = means[direction]
+    with np.errstate(invalid="ignore"):  # the growth of other directions may be −∞
+        constant = np.where(grows & (np.ptp(late, axis=0) <= NEVER_VARIES), means, np.nan)
     if np.isnan(constant).all() or not _varies_beside(step, x, iteration, method, frame, constant, count):
         return []
     first = int(np.isfinite(constant).argmax())
@@ -163,7 +160,7 @@ def _varies_beside(
 
 
 def _period_in(growth: np.ndarray) -> int:
-    """The smallest period with which the last values of a series repeat, at least three times; 0 if there is none."""
+    """The smallest period with which the last values of a series repeat at least three times; 0 if they do not repeat."""
     for period in range(1, len(growth) // 3 + 1):
         tail = growth[-3 * period :]
         if abs(tail[-1] - tail[-1 - period]) <= SAME_GROWTH and np.allclose(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from denoscope.foundation.dtypes import name_of
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.masked_arrays import check_unmasked
 from denoscope.foundation.validation import describe
@@ -107,7 +108,7 @@ def _check_shape_and_dtype(images: Any, shapes: Collection[tuple[int, int, int]]
         raise UserError(
             f"images have shape {list(shape)}; allowed: {_allowed(shapes)}, one channel in [-1, 1]{hint}"
         )
-    dtype = str(images.dtype).removeprefix("torch.")
+    dtype = name_of(images.dtype)
     if "float" not in dtype:
         raise UserError(
             f"images have dtype {dtype}; allowed: floating point in [-1, 1]; x / 127.5 - 1 converts pixels 0 to 255"

@@ -12,7 +12,7 @@ import torch
 from denoscope import noise
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, calls_checked
-from denoscope.foundation.dtypes import in_double
+from denoscope.foundation.dtypes import in_double, name_of
 from denoscope.hooks.taps import tapped
 from denoscope.models.conditioning import NOTHING, Condition
 from denoscope.models.denoiser import Denoiser
@@ -118,7 +118,7 @@ def precision(
         per_state=[0.0, *both[X]["largest"]],
         per_state_l2=[0.0, *both[X]["l2"]],
         layers={name: gaps for name, gaps in both.items() if name != X},
-        dtype=str(denoiser.dtype).removeprefix("torch."),
+        dtype=name_of(denoiser.dtype),
         lanes=lanes,
         samples=samples,
     )

@@ -18,7 +18,7 @@ import torch
 from denoscope import noise as noises
 from denoscope.config import InferenceConfig, SystemConfig
 from denoscope.foundation.arguments import accepts_num_steps, calls_checked
-from denoscope.foundation.dtypes import in_double
+from denoscope.foundation.dtypes import in_double, name_of
 from denoscope.foundation.reading import json_files
 from denoscope.foundation.threads import threads_set_to
 from denoscope.hooks.taps import tapped
@@ -177,7 +177,7 @@ def _in_another_process(denoiser: Denoiser, options: InferenceConfig, seed: int)
         "scheduler": type(denoiser.scheduler).__name__,
         "scheduler_config": config_of(denoiser.scheduler),
         "shape": denoiser.shape,
-        "dtype": str(denoiser.dtype).removeprefix("torch."),
+        "dtype": name_of(denoiser.dtype),
         "device": str(denoiser.device),
         "options": vars(options),
         "seed": seed,

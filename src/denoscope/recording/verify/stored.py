@@ -86,12 +86,11 @@ class StoreReport:
         lines += [f"  {line}" for line in (*self.problems, *self.notes)]
         if self.recomputed:
             lines.append(f"{counted(self.recomputed, 'sample')} computed again")
-        wrong = (
-            "; ".join(filter(None, (f"NOT SOUND: {counted(len(self.problems), 'problem')}", self.advice)))
-            if self.problems
-            else f"unfinished, {self.advice}"
-        )
-        lines.append("sound" if self.sound else wrong)
+        if self.problems:
+            advice = self.advice and f"; {self.advice}"
+            lines.append(f"NOT SOUND: {counted(len(self.problems), 'problem')}{advice}")
+        else:
+            lines.append("sound" if self.sound else f"unfinished, {self.advice}")
         return "\n".join(lines)
 
 

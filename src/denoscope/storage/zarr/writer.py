@@ -11,10 +11,11 @@ import torch
 
 from denoscope.foundation.errors import UserError
 from denoscope.foundation.spelling import spelled
-from denoscope.storage import completion, damage, layout_checksums, replacement
+from denoscope.storage import completion, replacement
 from denoscope.storage.array_names import encode
 from denoscope.storage.completion import Mark, WriteMark
 from denoscope.storage.group_writer import GroupWriter
+from denoscope.storage.layouts import damaged_recording
 from denoscope.storage.output_lock import (
     Existing,
     check_inside,
@@ -26,7 +27,7 @@ from denoscope.storage.output_lock import (
 from denoscope.storage.plan import COMPLETE, NONFINITE, ArrayPlan, Plan, as_array
 from denoscope.storage.replacement import MARK_NAMES, Kind
 from denoscope.storage.root_file import Root
-from denoscope.storage.stores.byte_store import ByteStore, exists
+from denoscope.storage.stores.byte_store import ByteStore
 from denoscope.storage.stores.local import LocalStore
 from denoscope.storage.zarr import layout
 from denoscope.storage.zarr.check import damaged, flag_chunks
@@ -115,10 +116,8 @@ def _check(store: ByteStore, plan: Plan, existing: Existing) -> None:
     if root.is_recording:
         _check_existing(store, root, plan, existing)
     elif any(map(_is_foreign, store.list())) or _is_file(store):
-        # Only a recording has checksums of its layout.
-        if exists(store, f"{MARKS}/{layout_checksums.NAME}") and (problem := root.own_damage(store)):
-            raise damage.damaged(store, problem, {})
-        raise UserError(f"{store} exists and is not a recording; name another output ({spelled('out')})")
+        not_one = UserError(f"{store} exists and is not a recording; name another output ({spelled('out')})")
+        raise damaged_recording(store) or not_one
     links = store.links() if isinstance(store, LocalStore) else ()
     check_inside(store, (chunks_of(array.name, 0) for array in plan.arrays), links)
 
