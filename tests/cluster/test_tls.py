@@ -53,8 +53,8 @@ def noises(tmp_path, monkeypatch):
             ["needs certificates; set distributed.comm.tls", "DASK_DISTRIBUTED__COMM__TLS__CA_FILE"],
         ),
         (0, None, ["needs certificates; set distributed.comm.tls"]),
-        (1, 1, ["cannot be reached within", "certificate", SAME]),
-        (0, 1, ["cannot be reached within", SAME]),
+        (1, 1, ["cannot be reached: ", "certificate", SAME]),
+        (0, 1, ["cannot be reached: ", SAME]),
         (0, "none.pem", ["a certificate or key that distributed.comm.tls", "No such file"]),
     ],
 )

@@ -12,6 +12,8 @@ from denoscope.foundation.spelling import spelled
 
 CONNECT_SECONDS = 10
 """How long a connection is tried, and again as long an answer is waited for."""
+REASON_SECONDS = 1
+"""How long the system is asked why a connection has failed."""
 TLS = "tls://"
 CERTIFICATES = "distributed.comm.tls of Dask's configuration"
 SAME_AUTHORITY = f"this process and the scheduler need certificates of the same authority ({CERTIFICATES})"
@@ -28,17 +30,12 @@ def check_scheduler(address: str) -> None:
     if address.startswith(TLS):
         _check_certificates(address)
     try:
-        # At once: Dask would try the name again until the time is over, and then may not say what was wrong.
-        socket.getaddrinfo(urlsplit(address).hostname, None)
-    except OSError as error:
-        raise unreachable(address, error) from error
-    try:
         # Dask's runner has a thread of its own: in a notebook this one runs a loop already.
         answer = LoopRunner(asynchronous=False).run_sync(_identity, address)
     except Exception as error:  # what else listens there may send anything
-        # Where nothing listens Dask raises an OSError itself; a scheduler that refuses a certificate ends the connection.
+        # A scheduler that refuses a certificate ends the connection.
         is_refused = address.startswith(TLS) and isinstance(error, CommClosedError)
-        if type(error) is OSError or is_refused:
+        if is_refused or _refusal(address):
             raise unreachable(address, error) from error
         raise _no_scheduler(address) from error
     if not (isinstance(answer, dict) and "workers" in answer):
@@ -48,8 +45,10 @@ def check_scheduler(address: str) -> None:
 def unreachable(address: str, error: BaseException) -> UserError:
     """The error for an address at which nothing listens, or which refuses the certificate of this process."""
     certificates = f"; {SAME_AUTHORITY}" if address.startswith(TLS) else ""
+    refusal = _refusal(address)  # Dask may say only that its time is over
+    reason = (refusal and refusal.strerror) or first_line(error)
     return UserError(
-        f"{spelled('cluster')}: {address} cannot be reached: {_reason(error)}; check that "
+        f"{spelled('cluster')}: {address} cannot be reached: {reason}; check that "
         "dask scheduler is running, that this is the address it printed, and that no firewall blocks the port"
         f"{certificates}"
     )
@@ -78,14 +77,14 @@ def _no_scheduler(address: str) -> UserError:
     )
 
 
-def _reason(error: BaseException) -> str:
-    """The words of the system for what Dask reports as a time that is over."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__
-    return first_line(error)
+def _refusal(address: str) -> OSError | None:
+    """The error of the system for a plain connection to an address; None if it can be made."""
+    place = urlsplit(address)
+    try:
+        socket.create_connection((place.hostname, place.port), timeout=REASON_SECONDS).close()
+    except OSError as error:
+        return error
+    return None
 
 
 def _check_certificates(address: str) -> None:
