@@ -31,6 +31,25 @@ def test_a_missing_extra_is_named(monkeypatch):
     refuse("local", r"needs distributed, which is not installed; .*denoscope\[cluster\]")
 
 
+def test_the_missing_library_of_batch_systems_is_named(tmp_path, monkeypatch):
+    (tmp_path / "jobs.yaml").write_text("workers: 1\ninterface: lo")
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    match = r"needs dask_jobqueue, which is not installed; .*denoscope\[cluster\]"
+    refuse(f"slurm:{tmp_path / 'jobs.yaml'}", match)
+    with pytest.raises(ds.UserError, match=match):
+        connection.check_source(f"slurm:{tmp_path / 'jobs.yaml'}")
+
+
+def test_ctrl_c_is_left_as_it_was_by_the_library_of_batch_systems():
+    """In a process of its own: only the first import of the library installs its handler."""
+    code = (
+        "import signal; from denoscope.cluster import job_rules; library = job_rules.jobqueue(); "
+        "print(library.__name__, signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "dask_jobqueue True\n"
+
+
 def test_a_worker_that_is_missing_when_dask_looks_is_replaced_all_the_same():
     """Dask looks 15 seconds after a death, here at once, as if the next worker had just died by then."""
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "0s"}), connected("local:1") as client:
@@ -113,10 +132,7 @@ def test_options_that_are_missing_for_the_batch_system_are_named_and_nothing_is_
 @pytest.mark.parametrize("system", SCHEDULERS)
 def test_the_options_of_each_batch_system_are_those_that_its_documentation_names(system):
     """The docstring of its class; the deprecated ones have other names."""
-    import dask_jobqueue
-
-    (name,) = (name for name in dir(dask_jobqueue) if name.lower() == f"{system}cluster")
-    documented = re.findall(r"^    (\w+) : ", getattr(dask_jobqueue, name).__doc__, re.MULTILINE)
+    documented = re.findall(r"^    (\w+) : ", job_rules.cluster_class(system).__doc__, re.MULTILINE)
     assert len(documented) > 20
     left_out = {"asynchronous", "scheduler_cls", "n_workers", *RENAMED}
     own = {"workers", "job_name", "memory", "protocol"}  # the last three have other indents there, or none

@@ -83,7 +83,6 @@ def _started(
         with _local(source, threads, preload) as cluster:
             yield cluster, lambda: None
     else:
-        _check_installed("dask_jobqueue")
         with kept_jobs(source) as jobs:
             yield jobs.cluster, jobs.check
 
@@ -101,7 +100,6 @@ def check_source(text: str) -> None:
     source = parse(text)
     _check_installed("distributed")
     if isinstance(source, Jobs):
-        _check_installed("dask_jobqueue")
         job_options.read(source)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from denoscope.foundation.errors import UserError
+from denoscope.foundation.errors import UserError, missing_library
+from denoscope.foundation.spelling import spelled
 
 FROM_PYTHON = {"self", "job_cls", "loop", "asynchronous", "scheduler", "scheduler_cls", "n_workers", "kwargs"}
 """Arguments of dask-jobqueue and of Dask's scheduler for which a file has no values, or which are set here."""
@@ -56,13 +58,26 @@ def check(file: str, system: str, options: Mapping[str, Any]) -> None:
         )
 
 
+def jobqueue() -> Any:
+    """The library dask-jobqueue, without the handler of Ctrl-C that it installs when it is imported.
+
+    Raises: UserError if it is missing.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        import dask_jobqueue
+    except ImportError as error:
+        raise missing_library(spelled("cluster"), "dask_jobqueue", "cluster") from error
+    finally:
+        if signal.getsignal(signal.SIGINT) is not handler:
+            signal.signal(signal.SIGINT, handler)
+    return dask_jobqueue
+
+
 def cluster_class(system: str) -> Any:
     """The class of dask-jobqueue for a batch system."""
-    import dask_jobqueue
-
-    return next(
-        getattr(dask_jobqueue, name) for name in dir(dask_jobqueue) if name.lower() == f"{system}cluster"
-    )
+    library = jobqueue()
+    return next(getattr(library, name) for name in dir(library) if name.lower() == f"{system}cluster")
 
 
 def option_names(system: str) -> set[str]:

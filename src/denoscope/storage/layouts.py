@@ -84,20 +84,20 @@ def _reading(store: ByteStore) -> Iterator[None]:
         ) from error
 
 
-def damaged_recording(store: ByteStore) -> DamagedError | None:
-    """The error for a recording whose root file is missing or damaged; None where there is none."""
-    for layout in LAYOUTS.values():
-        # Only a recording has checksums of its layout.
-        if exists(store, f"{layout.MARKS}/{layout_checksums.NAME}"):
-            problem = next(layout.FILE.read(store).damaged(store), f"{layout.FILE.name} is damaged")
-            return damaged(store, problem, {})
-    return None
+def damaged_recording(store: ByteStore, layout: Layout) -> DamagedError | None:
+    """The error for a recording of a layout whose root file is missing or damaged; None where there is none."""
+    # Only a recording has checksums of its layout.
+    if not exists(store, f"{layout.MARKS}/{layout_checksums.NAME}"):
+        return None
+    problem = next(layout.FILE.read(store).damaged(store), f"{layout.FILE.name} is damaged")
+    return damaged(store, problem, {})
 
 
 def _no_recording(store: ByteStore) -> UserError:
     """The error for a store whose root file is missing, damaged, or not that of a recording."""
-    if error := damaged_recording(store):
-        return error
+    for layout in LAYOUTS.values():
+        if error := damaged_recording(store, layout):
+            return error
     if isinstance(store, LocalStore) and not os.path.exists(store.root):
         return UserError(f"{store}: no such recording; {MADE_BY}")
     files = " or ".join(layout.FILE.name for layout in LAYOUTS.values())

@@ -117,7 +117,7 @@ def _check(store: ByteStore, plan: Plan, existing: Existing) -> None:
         _check_existing(store, root, plan, existing)
     elif any(map(_is_foreign, store.list())) or _is_file(store):
         not_one = UserError(f"{store} exists and is not a recording; name another output ({spelled('out')})")
-        raise damaged_recording(store) or not_one
+        raise damaged_recording(store, layout) or not_one
     links = store.links() if isinstance(store, LocalStore) else ()
     check_inside(store, (chunks_of(array.name, 0) for array in plan.arrays), links)
 
